@@ -1,0 +1,218 @@
+//! What the world tells the engine, and what the engine asks of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Log;
+use crate::limits;
+use crate::model::{
+    Batch, Incarnation, LogId, Network, NodeId, NodeKey, SubscriberName, Subscription, TopicId,
+    WallClock,
+};
+use crate::wire::{Address, Contact, Gossip, LogRange, Page, Request, Response};
+
+/// A moment, as the runtime read its clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Time since the engine was started; never goes back.
+    pub elapsed: Duration,
+    /// Wall time; may jump.
+    pub wall: WallClock,
+}
+
+/// What an engine is made with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's key.
+    pub key: NodeKey,
+    /// The network.
+    pub network: Network,
+    /// This life of the data directory: random, never used before.
+    pub incarnation: Incarnation,
+    /// Seed of the engine's own choices (jitter).
+    pub seed: u64,
+    /// Absence after which a node loses its home places.
+    pub gone_after: Duration,
+}
+
+impl Config {
+    /// The ordinary settings.
+    pub fn new(key: NodeKey, network: Network, incarnation: Incarnation, seed: u64) -> Self {
+        Self { key, network, incarnation, seed, gone_after: limits::GONE_AFTER_DEFAULT }
+    }
+}
+
+/// What a store held when it was opened.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// What is held of each log.
+    pub logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
+    /// All batches of the catalogue, whose records the engine keeps in memory.
+    pub catalogue: Vec<Batch>,
+    /// Positions of named subscriptions.
+    pub subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
+    /// The nodes known before.
+    pub contacts: Vec<Contact>,
+}
+
+/// Names a request that this node was asked; its answer repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QuestionId(pub u64);
+
+/// Names a request that this engine makes to another node; its outcome repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskId(pub u64);
+
+/// Names a read of the store; its outcome repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Numbers the writes of one engine, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct WriteNumber(pub u64);
+
+/// Why a request got no answer. Whether it was carried out is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The node could not be reached, or the connection broke.
+    Unreachable,
+    /// It did not answer in time.
+    TimedOut,
+    /// Its answer was not understood.
+    Malformed,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody asks this node: another node, a client, or the program that it is part of.
+    Asked {
+        /// Which question.
+        question: QuestionId,
+        /// The node that asks, where it is one.
+        from: Option<NodeId>,
+        /// What is asked.
+        request: Request,
+    },
+    /// Whoever asked is gone; the answer is no longer wanted.
+    Abandoned(QuestionId),
+    /// The outcome of an [`Output::Ask`].
+    Told {
+        /// Which one.
+        ask: AskId,
+        /// The answer.
+        result: Result<Response, Failure>,
+    },
+    /// A verified message came over gossip.
+    Gossiped(Gossip),
+    /// The first connection to a node of this network is up.
+    Connected(Contact),
+    /// A connected node tells new addresses.
+    Moved(Contact),
+    /// The last connection to a node is gone.
+    Disconnected(NodeId),
+    /// A node gave a sign of life, with a round-trip time where one was measured.
+    Heard(NodeId, Option<Duration>),
+    /// A node may exist at these addresses: from discovery or a bootstrap list.
+    Discovered(Contact),
+    /// Every write up to this one is flushed.
+    Durable(WriteNumber),
+    /// The outcome of an [`Output::Read`]; none when the store could not read.
+    ReadDone(Ticket, Option<Page>),
+    /// The addresses at which this node can be reached have changed.
+    Listening(Vec<Address>),
+    /// The time of [`Engine::next_timeout`](super::Engine::next_timeout) has come. At another
+    /// time it does nothing.
+    Timeout,
+}
+
+/// What to do. The order is the order in which it must be begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Answer a question, once every write up to `after` is flushed.
+    Answer {
+        /// Which question.
+        question: QuestionId,
+        /// The answer.
+        response: Response,
+        /// The write that must be flushed first; none if it may go at once.
+        after: Option<WriteNumber>,
+    },
+    /// Ask another node. At most one [`Input::Told`] follows; the engine itself knows how long
+    /// it waits.
+    Ask {
+        /// Names it.
+        ask: AskId,
+        /// Whom.
+        to: NodeId,
+        /// What.
+        request: Request,
+    },
+    /// Write to the store. Writes are applied in order; [`Input::Durable`] follows when this
+    /// and all before it are flushed.
+    Write(WriteNumber, Write),
+    /// Read from the store once every write up to `after` is flushed. Exactly one
+    /// [`Input::ReadDone`] follows.
+    Read {
+        /// Names it.
+        ticket: Ticket,
+        /// The topic.
+        topic: TopicId,
+        /// What to read. Logs are merged by stamp; a log ends at its first hole.
+        ranges: Vec<LogRange>,
+        /// Most bytes of batches; the first batch comes whatever its size.
+        bytes_max: usize,
+        /// The write that must be flushed first.
+        after: Option<WriteNumber>,
+    },
+    /// Fan a sealed batch out on its topic's mesh. Best effort.
+    Gossip(Batch),
+    /// Join the gossip mesh of a topic.
+    Follow(TopicId),
+    /// Leave it.
+    Unfollow(TopicId),
+    /// Announce in the table that this node holds a topic.
+    Provide(TopicId),
+    /// Withdraw that.
+    Unprovide(TopicId),
+    /// Connect to a node. [`Input::Connected`] follows if that succeeds.
+    Dial(Contact),
+    /// Close the connections to a node that has gone silent.
+    Disconnect(NodeId),
+}
+
+/// A change of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Store a batch, and what is then held of its log.
+    Append {
+        /// The batch.
+        batch: Batch,
+        /// The log with it.
+        log: Log,
+    },
+    /// Remove the batches of a log that end at or before a sequence number.
+    Drop {
+        /// The topic.
+        topic: TopicId,
+        /// The log.
+        log_id: LogId,
+        /// Sequence number after the last record that is removed.
+        to: u64,
+        /// The log without them; none when nothing of it is left.
+        log: Option<Log>,
+    },
+    /// Keep the position of a named subscription.
+    Subscription {
+        /// The topic.
+        topic: TopicId,
+        /// The name.
+        name: SubscriberName,
+        /// The position.
+        subscription: Subscription,
+    },
+    /// Keep where a node was last known.
+    Contact(Contact),
+    /// Forget a node.
+    Forget(NodeId),
+}

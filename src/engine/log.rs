@@ -1,0 +1,169 @@
+//! What a node holds of one log, and the rules by which it grows.
+//!
+//! A log is a chain: each batch names the hash of the one before. A node may hold parts of it:
+//! a stand-in has what was written while it stood in, a returning replica first gets what is
+//! new and then what it missed. Each part is a span; spans that meet are joined only if the
+//! chain says so.
+
+use minicbor::{Decode, Encode};
+use thiserror::Error;
+
+use crate::limits::SPANS_MAX;
+use crate::model::{Batch, Entry, Hash, Previous, Span, Stamp};
+
+/// A span and what is needed to lengthen it at either end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct HeldSpan {
+    /// Sequence number of its first record.
+    #[n(0)]
+    pub first: u64,
+    /// Sequence number after its last record.
+    #[n(1)]
+    pub next: u64,
+    /// The hash that the first batch names as the one before it.
+    #[n(2)]
+    pub base: Option<Hash>,
+    /// The hash of the last batch.
+    #[n(3)]
+    pub head: Hash,
+    /// The stamp of the last batch.
+    #[n(4)]
+    pub stamp: Stamp,
+}
+
+/// What a node holds of one log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Log {
+    /// Records below it were removed by the topic's retention.
+    #[n(0)]
+    pub low: u64,
+    /// What is held, in order, never touching.
+    #[n(1)]
+    pub spans: Vec<HeldSpan>,
+}
+
+/// What adding a batch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is new.
+    New,
+    /// It was held already.
+    Held,
+}
+
+/// Why a batch cannot be added. The log is unchanged.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum AddError {
+    /// The batch and what is held cannot both belong to the log: its writer, or whoever has its
+    /// key, signed two batches for one position.
+    #[error("the log has forked at {at}")]
+    Fork {
+        /// The position.
+        at: u64,
+    },
+    /// More spans than are kept. Repair fills the gaps; try again then.
+    #[error("too many gaps in the log")]
+    TooManyGaps,
+}
+
+impl Log {
+    /// Adds a batch.
+    ///
+    /// # Errors
+    /// When the batch does not fit what is held.
+    pub fn add(&mut self, batch: &Batch) -> Result<Added, AddError> {
+        let header = batch.header();
+        let (first, next) = (header.first, header.next());
+        if next <= self.low {
+            return Ok(Added::Held);
+        }
+        // Spans before `index` end before the batch begins.
+        let index = self.spans.partition_point(|span| span.next < first);
+        if let Some(span) = self.spans.iter().find(|span| span.first < next && first < span.next) {
+            return Self::overlap(span, batch);
+        }
+        let base = header.previous.map(|previous| previous.hash);
+        let added = HeldSpan { first, next, base, head: batch.hash(), stamp: header.stamp };
+        let joins_before = self.spans.get(index).is_some_and(|span| span.next == first);
+        let after = index + usize::from(joins_before);
+        let joins_after = self.spans.get(after).is_some_and(|span| span.first == next);
+        if joins_before && self.spans.get(index).map(|span| span.head) != base {
+            return Err(AddError::Fork { at: first });
+        }
+        if joins_after && self.spans.get(after).and_then(|span| span.base) != Some(added.head) {
+            return Err(AddError::Fork { at: next });
+        }
+        match (joins_before, joins_after) {
+            (false, false) if self.spans.len() >= SPANS_MAX => return Err(AddError::TooManyGaps),
+            (false, false) => self.spans.insert(index, added),
+            (true, false) => {
+                let span = &mut self.spans[index];
+                *span = HeldSpan { first: span.first, base: span.base, ..added };
+            }
+            (false, true) => {
+                let span = &mut self.spans[after];
+                *span = HeldSpan { first, base, ..*span };
+            }
+            (true, true) => {
+                let later = self.spans.remove(after);
+                let span = &mut self.spans[index];
+                *span = HeldSpan { first: span.first, base: span.base, ..later };
+            }
+        }
+        debug_assert!(self.is_well_formed());
+        Ok(Added::New)
+    }
+
+    /// A batch that overlaps a span is part of it, or proof of a fork. Only at the span's end
+    /// is the other batch's hash at hand; elsewhere the position is taken as held.
+    fn overlap(span: &HeldSpan, batch: &Batch) -> Result<Added, AddError> {
+        let (first, next) = (batch.header().first, batch.header().next());
+        let inside = span.first <= first && next <= span.next;
+        if !inside || (next == span.next && batch.hash() != span.head) {
+            return Err(AddError::Fork { at: first });
+        }
+        Ok(Added::Held)
+    }
+
+    /// Forgets what ends at or before `to`, which must be the end of a batch.
+    ///
+    /// `base` is the hash of the batch that ends at `to`.
+    pub fn forget(&mut self, to: u64, base: Hash) {
+        self.spans.retain_mut(|span| {
+            if span.first < to && to < span.next {
+                span.first = to;
+                span.base = Some(base);
+            }
+            span.next > to
+        });
+        debug_assert!(self.is_well_formed());
+    }
+
+    /// What other nodes are told of it.
+    pub fn entry(&self) -> Entry {
+        let span = |held: &HeldSpan| Span { first: held.first, next: held.next, head: held.head };
+        Entry { low: self.low, spans: self.spans.iter().map(span).collect() }
+    }
+
+    /// The newest batch held, as the one before the next.
+    pub fn previous(&self, incarnation: crate::model::Incarnation) -> Option<Previous> {
+        let span = self.spans.last()?;
+        Some(Previous { incarnation, next: span.next, hash: span.head })
+    }
+
+    /// The stamp of the newest batch held.
+    pub fn newest(&self) -> Stamp {
+        self.spans.iter().map(|span| span.stamp).max().unwrap_or_default()
+    }
+
+    /// Number of records held.
+    pub fn records(&self) -> u64 {
+        self.spans.iter().map(|span| span.next - span.first).sum()
+    }
+
+    fn is_well_formed(&self) -> bool {
+        self.spans.iter().all(|span| span.first < span.next)
+            && self.spans.is_sorted_by(|one, two| one.next < two.first)
+    }
+}

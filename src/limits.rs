@@ -1,0 +1,182 @@
+//! Every bound of the protocol, with its unit and its reason.
+//!
+//! A bound that both ends of a connection must agree on is part of the protocol: changing it
+//! needs a new protocol version. The others may differ between nodes.
+
+use std::time::Duration;
+
+// --- names and sizes that all nodes agree on -----------------------------------------------
+
+/// Longest topic or subscription name, in bytes of UTF-8. Fits a length byte and a file name.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Largest record, in bytes of payload, key and headers together (1 MiB, as Kafka and NATS).
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most headers of one record. Headers are for metadata, the payload for data.
+pub const HEADERS_MAX: usize = 64;
+
+/// What the encoding of one record adds to its bytes at most: array heads, time, and a length
+/// head for each byte string and each header.
+pub const RECORD_OVERHEAD_BYTES_MAX: usize = 64 + HEADERS_MAX * 16;
+
+/// A batch is closed when its body reaches this many bytes. Large enough that one signature and
+/// one flush are spread over thousands of small records, small enough to stay pipelined.
+pub const BATCH_BODY_BYTES_TARGET: usize = 256 * 1024;
+
+/// Largest body of a batch, in bytes: one record below the target and one of the largest size.
+pub const BATCH_BODY_BYTES_MAX: usize =
+    BATCH_BODY_BYTES_TARGET + RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES_MAX;
+
+/// Most records in a batch: 16 Ki records of 16 bytes fill [`BATCH_BODY_BYTES_TARGET`].
+pub const BATCH_RECORDS_MAX: u32 = 16 * 1024;
+
+/// Most producers whose records share one batch. Bounds the header, which is stored longest.
+pub const BATCH_RUNS_MAX: usize = 256;
+
+/// Largest encoded header, in bytes: fixed fields (about 220) and 256 producer runs of 32 bytes.
+pub const HEADER_BYTES_MAX: usize = 12 * 1024;
+
+/// Largest encoded batch: header, signature, body and the heads of three byte strings.
+pub const BATCH_BYTES_MAX: usize = HEADER_BYTES_MAX + 64 + BATCH_BODY_BYTES_MAX + 32;
+
+/// Most replicas that a topic may ask for. Each publish is sent to all of them by its writer.
+pub const REPLICAS_MAX: u16 = 32;
+
+/// Most writers (keys) that a topic's descriptor may list.
+pub const WRITERS_MAX: usize = 256;
+
+/// Largest encoded topic descriptor, in bytes, with its signature.
+pub const DESCRIPTOR_BYTES_MAX: usize = 16 * 1024;
+
+/// Largest encoded request or response, in bytes: a page of batches or the frontier of a topic
+/// with tens of thousands of logs. Checked before memory is reserved for it.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Most bytes of batches in one response or one replication request. The rest of the message
+/// is room for its other fields.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most logs in one frontier. A log is one unbroken life of one node's data directory, so this
+/// allows 1,000 writers that each started ten times after a crash.
+pub const FRONTIER_LOGS_MAX: usize = 10_000;
+
+/// Most separate spans of one log that a node holds. More than one exists only while a gap is
+/// being repaired.
+pub const SPANS_MAX: usize = 16;
+
+/// Largest batch that is gossiped whole, in bytes. A larger one is announced by its header and
+/// pulled by those who want it, for gossip copies a message for every neighbour.
+pub const GOSSIP_BYTES_MAX: usize = 320 * 1024;
+
+/// Most topics whose state goes into one message. Longer lists are paged.
+pub const TOPICS_PER_MESSAGE_MAX: usize = 10_000;
+
+/// Most addresses that a node tells of itself or keeps of another one.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// Longest address, in bytes of text.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+
+// --- time ----------------------------------------------------------------------------------
+
+/// Replicas of a topic that asks for none.
+pub const REPLICAS_DEFAULT: u16 = 3;
+
+/// How often a silent peer is pinged.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Silence after which a node is suspect: it keeps its place, others are asked first.
+pub const SUSPECT_AFTER: Duration = Duration::from_millis(2_500);
+
+/// Silence after which a node is dead: its place is taken by a stand-in.
+pub const DEAD_AFTER: Duration = Duration::from_secs(5);
+
+/// Time that a node whose connections closed has to come back before it is dead. A killed
+/// process closes its connections at once; a dropped connection is redialled within this time.
+pub const RECONNECT_WITHIN: Duration = Duration::from_millis(1_000);
+
+/// Absence after which a node loses its home places: its topics are copied to new homes.
+pub const GONE_AFTER_DEFAULT: Duration = Duration::from_secs(600);
+
+/// Absence after which a node is forgotten altogether.
+pub const FORGET_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How often two replicas compare what they hold (anti-entropy), before jitter.
+pub const REPAIR_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often a node that holds copies for others tries to hand them over, before jitter.
+pub const HANDOVER_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Time for one node to answer another one.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a replica to answer a replication request. Shorter than [`ASK_TIMEOUT`], as another
+/// node can take its place.
+pub const REPLICATE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time for the replicas of a topic to tell their frontiers, when one of them is silent.
+pub const SURVEY_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Time in which a publish reaches its copies, where the publisher names none. Then the answer
+/// is `pending`.
+pub const PUBLISH_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Longest time that a reader may ask a node to hold its question open (long poll).
+pub const READ_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often a node asks the replicas for their frontiers while readers wait at it: what gossip
+/// lost is noticed within this time.
+pub const FOLLOW_SURVEY_INTERVAL: Duration = Duration::from_millis(1_000);
+
+/// Time that a node goes on following a topic after its last reader asked.
+pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
+
+/// How far a remote timestamp may push the local hybrid clock ahead of the wall clock. Later
+/// stamps are stored and not adopted.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(60);
+
+// --- queues and tables of one node ---------------------------------------------------------
+
+/// Most nodes that a node keeps in its member table.
+pub const MEMBERS_MAX: usize = 10_000;
+
+/// Batches of one topic that its writer has sealed and that are not yet acknowledged. While
+/// they are under way the next batch fills.
+pub const UNACKNOWLEDGED_BATCHES_MAX: usize = 4;
+
+/// Bytes of records that wait at one node to be sealed and acknowledged, over all topics.
+/// Beyond it publishers are told to slow down.
+pub const UNACKNOWLEDGED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of batches queued for one peer. Beyond it the queue is dropped, and repair brings the
+/// peer what it missed.
+pub const PEER_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Requests from others that a node works on at the same time.
+pub const QUESTIONS_MAX: usize = 4_096;
+
+/// Bytes of recent batches that a node keeps of a topic that is being followed, so that live
+/// readers are served without a disk read.
+pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
+
+/// Repair fetches that a node has under way at one peer.
+pub const REPAIR_FETCHES_PER_PEER_MAX: usize = 2;
+
+/// How often a read is planned anew when a node that should have answered did not.
+pub const READ_ATTEMPTS_MAX: u32 = 4;
+
+/// Recent producers that a writer remembers per topic, to recognise a retried publish.
+pub const PRODUCERS_MAX: usize = 1_024;
+
+/// Named subscriptions of one topic.
+pub const SUBSCRIPTIONS_MAX: usize = 4_096;
+
+// How the limits relate.
+const _: () = {
+    assert!(BATCH_BYTES_MAX <= PAGE_BYTES_MAX, "a page holds at least one batch of any size");
+    assert!(PAGE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a message has room beside its page");
+    assert!(BATCH_BODY_BYTES_TARGET < GOSSIP_BYTES_MAX, "ordinary batches are gossiped whole");
+    assert!(SUSPECT_AFTER.as_millis() < DEAD_AFTER.as_millis());
+    assert!(HEARTBEAT_INTERVAL.as_millis() * 2 < SUSPECT_AFTER.as_millis());
+};

@@ -1,0 +1,491 @@
+//! Batches: the unit of signing, storing and sending.
+//!
+//! A batch is a CBOR array of three byte strings: the header as it was signed, the signature,
+//! the body. These bytes are made once, by the writer, and are the same on the wire, on the
+//! disk, in gossip and at the reader.
+//!
+//! A [`Batch`] has been verified: there is no way to make one from bytes but
+//! [`Batch::verify`], which checks everything, and [`Batch::restore`], which checks the hashes
+//! of what this node verified before it stored it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use minicbor::{Decode, Encode};
+use thiserror::Error;
+
+use super::{
+    Blob, Hash, Incarnation, LogId, NodeId, NodeKey, ProducerId, RecordError, RecordId, Records,
+    Signature, Stamp, TopicId, decode_exact, encode_to_bytes,
+    validate_records,
+};
+use crate::limits::{
+    BATCH_BODY_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, HEADER_BYTES_MAX,
+};
+
+/// How a body is compressed. Other numbers are reserved: 1 for LZ4, 2 for Zstandard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    #[n(0)]
+    None,
+}
+
+/// The batch before this one: what makes a chain of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Previous {
+    /// The incarnation that it belongs to: an earlier one where this batch is the first.
+    #[n(0)]
+    pub incarnation: Incarnation,
+    /// The sequence number after its last record.
+    #[n(1)]
+    pub next: u64,
+    /// Its hash.
+    #[n(2)]
+    pub hash: Hash,
+}
+
+/// Consecutive records of one producer within a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Run {
+    /// Who published them.
+    #[n(0)]
+    pub producer: ProducerId,
+    /// The producer's number of the first one.
+    #[n(1)]
+    pub first: u64,
+    /// How many they are.
+    #[n(2)]
+    pub count: u32,
+}
+
+/// What a writer signs.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map, context_bound = "super::Share")]
+pub struct Header {
+    /// Version of this encoding.
+    #[n(0)]
+    pub version: u8,
+    /// The topic.
+    #[n(1)]
+    pub topic: TopicId,
+    /// Who signs.
+    #[n(2)]
+    pub writer: NodeId,
+    /// The writer's incarnation.
+    #[n(3)]
+    pub incarnation: Incarnation,
+    /// Sequence number of the first record.
+    #[n(4)]
+    pub first: u64,
+    /// Number of records, at least one.
+    #[n(5)]
+    pub count: u32,
+    /// The batch before; none for the first that the writer knows of.
+    #[n(6)]
+    pub previous: Option<Previous>,
+    /// When it was sealed.
+    #[n(7)]
+    pub stamp: Stamp,
+    /// Who published the records, in their order.
+    #[n(8)]
+    pub runs: Vec<Run>,
+    /// BLAKE3 of the body as it is stored.
+    #[cbor(n(9), with = "minicbor::bytes")]
+    pub body_hash: [u8; 32],
+    /// Bytes of the body as it is stored.
+    #[n(10)]
+    pub body_bytes: u32,
+    /// How the body is compressed.
+    #[n(11)]
+    pub compression: Compression,
+    /// Id of the key that payloads are encrypted with; none if they are not.
+    #[n(12)]
+    pub encryption_key: Option<Blob>,
+}
+
+impl Header {
+    /// The version of headers that this program writes.
+    pub const VERSION: u8 = 1;
+
+    /// The log that the batch belongs to.
+    pub fn log(&self) -> LogId {
+        LogId { writer: self.writer, incarnation: self.incarnation }
+    }
+
+    /// Sequence number after the last record.
+    pub fn next(&self) -> u64 {
+        self.first.saturating_add(u64::from(self.count))
+    }
+
+    /// The names of the records, in order.
+    pub fn record_ids(&self) -> impl Iterator<Item = RecordId> + '_ {
+        self.runs.iter().flat_map(|run| {
+            (0..u64::from(run.count)).map(move |offset| RecordId {
+                producer: run.producer,
+                number: run.first.saturating_add(offset),
+            })
+        })
+    }
+
+    /// Checks what a header says of itself.
+    fn check(&self) -> Result<(), BatchError> {
+        if self.version != Self::VERSION {
+            return Err(BatchError::Version(self.version));
+        }
+        if self.count == 0 || self.count > BATCH_RECORDS_MAX {
+            return Err(BatchError::Malformed("record count"));
+        }
+        if self.first.checked_add(u64::from(self.count)).is_none() {
+            return Err(BatchError::Malformed("sequence number"));
+        }
+        let named: u64 = self.runs.iter().map(|run| u64::from(run.count)).sum();
+        let overflows =
+            self.runs.iter().any(|run| run.first.checked_add(u64::from(run.count)).is_none());
+        if self.runs.len() > BATCH_RUNS_MAX || named != u64::from(self.count) || overflows {
+            return Err(BatchError::Malformed("producers"));
+        }
+        let chained = match self.previous {
+            Some(previous) if previous.incarnation == self.incarnation => {
+                previous.next == self.first
+            }
+            Some(_) | None => self.first == 0,
+        };
+        if chained { Ok(()) } else { Err(BatchError::Malformed("link to the batch before")) }
+    }
+}
+
+/// Why bytes are no batch. None of these changes anything at the node that finds it.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum BatchError {
+    /// More bytes than any batch has.
+    #[error("a batch of {0} bytes, more than the limit of {BATCH_BYTES_MAX}")]
+    TooLarge(usize),
+    /// Written by a newer program.
+    #[error("a batch of version {0}, which this program does not know")]
+    Version(u8),
+    /// The encoding, or what a field says, is wrong.
+    #[error("malformed batch: {0}")]
+    Malformed(&'static str),
+    /// A record in the body is wrong.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The body is not the one that was signed.
+    #[error("the body of the batch is damaged")]
+    Body,
+    /// The header is not the one that was stored.
+    #[error("the header of the batch is damaged")]
+    Header,
+    /// The signature is not the writer's.
+    #[error("the signature of the batch is not its writer's")]
+    Signature,
+}
+
+/// A verified batch. Cloning it copies a pointer.
+#[derive(Clone)]
+pub struct Batch(Arc<Parts>);
+
+struct Parts {
+    header: Header,
+    hash: Hash,
+    bytes: Bytes,
+    body: Bytes,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(context_bound = "super::Share")]
+struct Envelope {
+    #[n(0)]
+    header: Blob,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    signature: Signature,
+    #[n(2)]
+    body: Blob,
+}
+
+impl Envelope {
+    fn decode(bytes: &Bytes) -> Result<(Self, Header), BatchError> {
+        if bytes.len() > BATCH_BYTES_MAX {
+            return Err(BatchError::TooLarge(bytes.len()));
+        }
+        let envelope: Self =
+            decode_exact(bytes).map_err(|_| BatchError::Malformed("envelope"))?;
+        if envelope.header.len() > HEADER_BYTES_MAX {
+            return Err(BatchError::Malformed("header too large"));
+        }
+        let header: Header =
+            decode_exact(&envelope.header).map_err(|_| BatchError::Malformed("header"))?;
+        header.check()?;
+        Ok((envelope, header))
+    }
+
+    fn check_signature(&self, writer: NodeId) -> Result<(), BatchError> {
+        if writer.verify(&signing_input(&self.header), &self.signature) {
+            Ok(())
+        } else {
+            Err(BatchError::Signature)
+        }
+    }
+
+    fn check_body(&self, header: &Header) -> Result<(), BatchError> {
+        let length = usize::try_from(header.body_bytes).unwrap_or(usize::MAX);
+        if self.body.len() != length || self.body.len() > BATCH_BODY_BYTES_MAX {
+            return Err(BatchError::Malformed("body length"));
+        }
+        if *blake3::hash(&self.body).as_bytes() == header.body_hash {
+            Ok(())
+        } else {
+            Err(BatchError::Body)
+        }
+    }
+}
+
+fn signing_input(header: &[u8]) -> Vec<u8> {
+    [b"antiphon/batch/1\0", header].concat()
+}
+
+impl Batch {
+    /// Signs a body of records. The header's `body_hash` and `body_bytes` are set here.
+    ///
+    /// The caller, who is the writer, has kept the limits and the chain.
+    pub fn seal(mut header: Header, body: Bytes, key: &NodeKey) -> Self {
+        assert_eq!(header.writer, key.node(), "a batch is signed by its writer");
+        assert!(body.len() <= BATCH_BODY_BYTES_MAX, "a batch is within its limit");
+        header.body_hash = blake3::hash(&body).into();
+        header.body_bytes = u32::try_from(body.len()).expect("a body is below 4 GiB");
+        debug_assert_eq!(validate_records(&body), Ok(header.count), "the body is as announced");
+        header.check().expect("a writer makes well-formed headers");
+        let encoded = encode_to_bytes(&header);
+        assert!(encoded.len() <= HEADER_BYTES_MAX, "a header is within its limit");
+        let hash = Hash(blake3::hash(&encoded).into());
+        let signature = key.sign(&signing_input(&encoded));
+        let bytes = encode_to_bytes(&Envelope { header: Blob(encoded), signature, body: Blob(body.clone()) });
+        // The body that is kept is the part of the batch, so that the records are in memory once.
+        let body = bytes.slice(bytes.len() - body.len()..);
+        Self(Arc::new(Parts { header, hash, bytes, body }))
+    }
+
+    /// Decodes a batch that came from elsewhere and checks all of it: bounds, signature, body
+    /// and each record.
+    ///
+    /// # Errors
+    /// When one of them is wrong.
+    pub fn verify(bytes: Bytes) -> Result<Self, BatchError> {
+        let (envelope, header) = Envelope::decode(&bytes)?;
+        envelope.check_body(&header)?;
+        envelope.check_signature(header.writer)?;
+        if validate_records(&envelope.body)? != header.count {
+            return Err(BatchError::Malformed("record count"));
+        }
+        let hash = Hash(blake3::hash(&envelope.header).into());
+        Ok(Self(Arc::new(Parts { header, hash, bytes, body: envelope.body.0 })))
+    }
+
+    /// Decodes a batch that this node verified before it stored it under `hash`. The hashes of
+    /// header and body say whether it is still the same; the signature is not checked again.
+    ///
+    /// # Errors
+    /// When the bytes have changed.
+    pub fn restore(bytes: Bytes, hash: Hash) -> Result<Self, BatchError> {
+        let (envelope, header) = Envelope::decode(&bytes)?;
+        if *blake3::hash(&envelope.header).as_bytes() != hash.0 {
+            return Err(BatchError::Header);
+        }
+        envelope.check_body(&header)?;
+        Ok(Self(Arc::new(Parts { header, hash, bytes, body: envelope.body.0 })))
+    }
+
+    /// What was signed.
+    pub fn header(&self) -> &Header {
+        &self.0.header
+    }
+
+    /// The batch's identity: the hash of its encoded header.
+    pub fn hash(&self) -> Hash {
+        self.0.hash
+    }
+
+    /// The batch as its writer encoded it.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+
+    /// The records.
+    pub fn records(&self) -> Records {
+        Records::new(self.0.body.clone())
+    }
+
+    /// The records with their names and their sequence numbers.
+    pub fn numbered_records(
+        &self,
+    ) -> impl Iterator<Item = (u64, RecordId, Result<super::Record, RecordError>)> + '_ {
+        let numbers = self.header().first..;
+        numbers
+            .zip(self.header().record_ids())
+            .zip(self.records())
+            .map(|((number, id), record)| (number, id, record))
+    }
+
+    /// The header and its signature without the body: what is gossiped of a large batch.
+    pub fn announcement(&self) -> Bytes {
+        let envelope: Envelope =
+            decode_exact(&self.0.bytes).expect("a verified batch is well-formed");
+        encode_to_bytes(&Envelope { body: Blob::default(), ..envelope })
+    }
+}
+
+/// Decoding verifies, so that nothing behind it can meet a batch that was not.
+impl<C: super::Share> Decode<'_, C> for Batch {
+    fn decode(
+        decoder: &mut minicbor::Decoder<'_>,
+        source: &mut C,
+    ) -> Result<Self, minicbor::decode::Error> {
+        let bytes = Blob::decode(decoder, source)?;
+        Self::verify(bytes.0).map_err(minicbor::decode::Error::custom)
+    }
+}
+
+impl<C> Encode<C> for Batch {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        encoder.bytes(self.bytes())?.ok()
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = self.header();
+        write!(formatter, "{:?}[{}..{}]", header.log(), header.first, header.next())
+    }
+}
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash() == other.hash()
+    }
+}
+
+impl Eq for Batch {}
+
+/// A verified announcement: a batch exists, and this is its header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// What was signed.
+    pub header: Header,
+    /// The batch's identity.
+    pub hash: Hash,
+}
+
+impl Announcement {
+    /// Decodes an announcement and checks its bounds and its signature.
+    ///
+    /// # Errors
+    /// When one of them is wrong.
+    pub fn verify(bytes: &Bytes) -> Result<Self, BatchError> {
+        let (envelope, header) = Envelope::decode(bytes)?;
+        envelope.check_signature(header.writer)?;
+        let hash = Hash(blake3::hash(&envelope.header).into());
+        Ok(Self { header, hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Record, WallClock, encode_record};
+
+    fn key() -> NodeKey {
+        NodeKey::from_secret(&[1; 32])
+    }
+
+    fn sealed(first: u64, payloads: &[&str]) -> Batch {
+        let mut body = Vec::new();
+        for payload in payloads {
+            encode_record(&Record::new(WallClock(1), payload.as_bytes().to_vec()), &mut body)
+                .unwrap();
+        }
+        let count = u32::try_from(payloads.len()).unwrap();
+        let incarnation = Incarnation(5);
+        let previous =
+            (first > 0).then_some(Previous { incarnation, next: first, hash: Hash([9; 32]) });
+        let header = Header {
+            version: Header::VERSION,
+            topic: TopicId::from_bytes([2; 32]),
+            writer: key().node(),
+            incarnation,
+            first,
+            count,
+            previous,
+            stamp: Stamp::at(WallClock(3)),
+            runs: vec![Run { producer: ProducerId([4; 16]), first: 10, count }],
+            body_hash: [0; 32],
+            body_bytes: 0,
+            compression: Compression::None,
+            encryption_key: None,
+        };
+        Batch::seal(header, body.into(), &key())
+    }
+
+    #[test]
+    fn sealed_batches_verify_and_keep_their_records() {
+        let batch = sealed(7, &["a", "", "c"]);
+        let back = Batch::verify(batch.bytes().clone()).unwrap();
+        assert_eq!(back.header(), batch.header());
+        assert_eq!(back.hash(), batch.hash());
+        let records: Vec<_> = back
+            .numbered_records()
+            .map(|(number, id, record)| (number, id.number, record.unwrap().payload))
+            .collect();
+        let expected = [(7, 10, "a"), (8, 11, ""), (9, 12, "c")]
+            .map(|(number, id, payload)| (number, id, Bytes::from(payload)));
+        assert_eq!(records, expected);
+        assert_eq!(Batch::restore(batch.bytes().clone(), batch.hash()).unwrap(), batch);
+    }
+
+    #[test]
+    fn every_changed_bit_is_found() {
+        let batch = sealed(0, &["abc", "d"]);
+        for position in 0..batch.bytes().len() {
+            for bit in 0..8 {
+                let mut damaged = batch.bytes().to_vec();
+                damaged[position] ^= 1 << bit;
+                let damaged = Bytes::from(damaged);
+                let place = format!("byte {position} bit {bit}");
+                assert!(Batch::verify(damaged.clone()).is_err(), "{place}");
+                // The signature was checked before the batch was stored, and is not again.
+                let restored = Batch::restore(damaged, batch.hash());
+                assert!(restored.is_err() || restored.unwrap().records().eq(batch.records()), "{place}");
+            }
+        }
+        for length in 0..batch.bytes().len() {
+            assert!(Batch::verify(batch.bytes().slice(..length)).is_err());
+        }
+    }
+
+    #[test]
+    fn announcements_carry_the_header_only() {
+        let batch = sealed(7, &["a"]);
+        let announcement = Announcement::verify(&batch.announcement()).unwrap();
+        assert_eq!(announcement.header, *batch.header());
+        assert_eq!(announcement.hash, batch.hash());
+        assert!(Batch::verify(batch.announcement()).is_err());
+    }
+
+    #[test]
+    fn the_chain_is_part_of_what_is_checked() {
+        let header = sealed(7, &["a"]).header().clone();
+        let cut = Header { previous: None, ..header.clone() };
+        assert_eq!(cut.check(), Err(BatchError::Malformed("link to the batch before")));
+        let previous = Previous { next: 6, ..header.previous.unwrap() };
+        let gap = Header { previous: Some(previous), ..header.clone() };
+        assert_eq!(gap.check(), Err(BatchError::Malformed("link to the batch before")));
+        let empty = Header { count: 0, runs: vec![], ..header };
+        assert_eq!(empty.check(), Err(BatchError::Malformed("record count")));
+    }
+}

@@ -1,0 +1,173 @@
+//! Cursors: a reader's position in a topic.
+//!
+//! A cursor says per log which record comes next, and which batch the one before it was in. It
+//! is valid at any node. Users see it as opaque text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::BASE64URL_NOPAD;
+use minicbor::{Decode, Encode};
+use thiserror::Error;
+
+use super::{Frontier, Hash, Header, LogId, TopicId};
+use crate::limits::FRONTIER_LOGS_MAX;
+
+/// Where a reader stands in one log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Position {
+    /// Sequence number of the record that comes next.
+    #[n(0)]
+    pub next: u64,
+    /// The batch that holds the record before it.
+    #[n(1)]
+    pub head: Hash,
+}
+
+/// A reader's position in one topic. A log that is not named stands at its start.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Cursor {
+    /// The topic.
+    #[n(0)]
+    pub topic: TopicId,
+    /// The positions.
+    #[n(1)]
+    pub logs: BTreeMap<LogId, Position>,
+}
+
+impl Cursor {
+    /// The start of a topic.
+    pub fn start(topic: TopicId) -> Self {
+        Self { topic, logs: BTreeMap::new() }
+    }
+
+    /// The sequence number that comes next in `log`.
+    pub fn next(&self, log: &LogId) -> u64 {
+        self.logs.get(log).map_or(0, |position| position.next)
+    }
+
+    /// Moves to the end of a batch, never back.
+    pub fn advance(&mut self, header: &Header, hash: Hash) {
+        self.advance_to(header.log(), Position { next: header.next(), head: hash });
+    }
+
+    /// Moves to a position in a log, never back.
+    pub fn advance_to(&mut self, log: LogId, position: Position) {
+        let entry = self.logs.entry(log).or_insert(position);
+        if entry.next < position.next {
+            *entry = position;
+        }
+    }
+
+    /// Moves to the later of both positions in every log.
+    pub fn join(&mut self, other: &Self) {
+        for (log, position) in &other.logs {
+            self.advance_to(*log, *position);
+        }
+    }
+
+    /// Moves to the end of all that a node holds.
+    pub fn join_frontier(&mut self, frontier: &Frontier) {
+        for (log, entry) in &frontier.0 {
+            if let Some((next, head)) = entry.end() {
+                self.advance_to(*log, Position { next, head });
+            }
+        }
+    }
+
+    /// Whether this cursor stands at or after `other` in every log.
+    pub fn reaches(&self, other: &Self) -> bool {
+        other.logs.iter().all(|(log, position)| self.next(log) >= position.next)
+    }
+
+    /// Number of records before the cursor.
+    pub fn records(&self) -> u64 {
+        self.logs.values().map(|position| position.next).sum()
+    }
+
+    /// Whether a cursor that came from elsewhere is within bounds.
+    pub fn is_well_formed(&self) -> bool {
+        self.logs.len() <= FRONTIER_LOGS_MAX
+    }
+}
+
+/// What a cursor's text starts with: its kind and version.
+const TEXT_PREFIX: &str = "c1:";
+const CHECKSUM_BYTES: usize = 4;
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = minicbor::to_vec(self).expect("writing to memory does not fail");
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(&checksum.as_bytes()[..CHECKSUM_BYTES]);
+        write!(formatter, "{TEXT_PREFIX}{}", BASE64URL_NOPAD.encode(&bytes))
+    }
+}
+
+/// Why a text is no cursor.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum CursorError {
+    /// It does not start as one.
+    #[error("a cursor starts with `{TEXT_PREFIX}`")]
+    Prefix,
+    /// Part of it is missing or was changed.
+    #[error("the cursor is cut short or changed")]
+    Damaged,
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let text = text.strip_prefix(TEXT_PREFIX).ok_or(CursorError::Prefix)?;
+        let bytes =
+            BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| CursorError::Damaged)?;
+        let (bytes, checksum) = bytes
+            .split_last_chunk::<CHECKSUM_BYTES>()
+            .ok_or(CursorError::Damaged)?;
+        if blake3::hash(bytes).as_bytes()[..CHECKSUM_BYTES] != checksum[..] {
+            return Err(CursorError::Damaged);
+        }
+        let cursor: Self = minicbor::decode(bytes).map_err(|_| CursorError::Damaged)?;
+        if cursor.is_well_formed() { Ok(cursor) } else { Err(CursorError::Damaged) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Incarnation, NodeId};
+
+    fn cursor() -> Cursor {
+        let mut cursor = Cursor::start(TopicId::from_bytes([3; 32]));
+        let log = |incarnation| LogId {
+            writer: NodeId::from_bytes([1; 32]),
+            incarnation: Incarnation(incarnation),
+        };
+        cursor.advance_to(log(7), Position { next: 9, head: Hash([2; 32]) });
+        cursor.advance_to(log(8), Position { next: 1, head: Hash([4; 32]) });
+        cursor
+    }
+
+    #[test]
+    fn text_comes_back_and_damage_is_seen() {
+        let text = cursor().to_string();
+        assert_eq!(text.parse(), Ok(cursor()));
+        assert_eq!("x".parse::<Cursor>(), Err(CursorError::Prefix));
+        assert_eq!(text[..text.len() - 1].parse::<Cursor>(), Err(CursorError::Damaged));
+        let other = text.replace(&text[20..22], "zz");
+        assert_eq!(other.parse::<Cursor>(), Err(CursorError::Damaged));
+    }
+
+    #[test]
+    fn never_moves_back() {
+        let mut one = cursor();
+        let (log, position) = one.logs.iter().next().map(|(l, p)| (*l, *p)).unwrap();
+        one.advance_to(log, Position { next: position.next - 1, ..position });
+        assert_eq!(one, cursor());
+        let start = Cursor::start(one.topic);
+        assert!(one.reaches(&start) && !start.reaches(&one));
+        assert_eq!(one.records(), 10);
+    }
+}

@@ -1,0 +1,201 @@
+//! Frontiers: what a node holds of a topic, in a few bytes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+
+use super::{NodeId};
+use crate::limits::{FRONTIER_LOGS_MAX, SPANS_MAX};
+
+/// The BLAKE3 hash of an encoded header: the identity of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Hash(#[cbor(with = "minicbor::bytes")] pub [u8; 32]);
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// One unbroken life of a writer's data directory: 64 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Incarnation(#[n(0)] pub u64);
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:08x}", self.0 >> 32)
+    }
+}
+
+/// Names a log within a topic: the batches of one writer in one incarnation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct LogId {
+    /// Who signs its batches.
+    #[n(0)]
+    pub writer: NodeId,
+    /// In which life of its data directory.
+    #[n(1)]
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Debug for LogId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}/{:?}", self.writer, self.incarnation)
+    }
+}
+
+/// A part of a log without a gap: the records from `first` up to `next`, exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Span {
+    /// Sequence number of its first record.
+    #[n(0)]
+    pub first: u64,
+    /// Sequence number after its last record.
+    #[n(1)]
+    pub next: u64,
+    /// The batch that ends at `next`.
+    #[n(2)]
+    pub head: Hash,
+}
+
+/// What a node holds of one log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Entry {
+    /// The low watermark: records below it were removed by the topic's retention.
+    #[n(0)]
+    pub low: u64,
+    /// What is held, in order; more than one span only while a gap is being repaired.
+    #[n(1)]
+    pub spans: Vec<Span>,
+}
+
+impl Entry {
+    /// The sequence number up to which nothing is missing above the low watermark.
+    pub fn complete_to(&self) -> u64 {
+        match self.spans.first() {
+            Some(span) if span.first <= self.low => span.next,
+            Some(_) | None => self.low,
+        }
+    }
+
+    /// The end of the last span and its head; nothing when nothing is held.
+    pub fn end(&self) -> Option<(u64, Hash)> {
+        self.spans.last().map(|span| (span.next, span.head))
+    }
+
+    /// Number of records held.
+    pub fn records(&self) -> u64 {
+        self.spans.iter().map(|span| span.next - span.first).sum()
+    }
+
+    /// Whether every record from `from` up to `to`, exclusive, is held or was trimmed.
+    pub fn covers(&self, from: u64, to: u64) -> bool {
+        let from = from.max(self.low);
+        from >= to || self.spans.iter().any(|span| span.first <= from && to <= span.next)
+    }
+
+    /// The end of the span that holds the record `at`.
+    pub fn held_from(&self, at: u64) -> Option<u64> {
+        self.spans.iter().find(|span| span.first <= at && at < span.next).map(|span| span.next)
+    }
+
+    /// The parts of `from` up to `to`, exclusive, that are missing, in order.
+    pub fn missing(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut at = from.max(self.low);
+        let mut gaps = Vec::new();
+        for span in &self.spans {
+            if span.next <= at {
+                continue;
+            }
+            if span.first >= to {
+                break;
+            }
+            if span.first > at {
+                gaps.push((at, span.first));
+            }
+            at = span.next;
+        }
+        if at < to {
+            gaps.push((at, to));
+        }
+        gaps
+    }
+
+    fn is_well_formed(&self) -> bool {
+        self.spans.len() <= SPANS_MAX
+            && self.spans.iter().all(|span| span.first < span.next)
+            && self.spans.is_sorted_by(|one, two| one.next < two.first)
+    }
+}
+
+/// What a node holds of a topic, per log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Frontier(#[n(0)] pub BTreeMap<LogId, Entry>);
+
+impl Frontier {
+    /// Number of records held.
+    pub fn records(&self) -> u64 {
+        self.0.values().map(Entry::records).sum()
+    }
+
+    /// A digest that is equal where the same is held. Two logs of one length but of different
+    /// content differ, for the heads are part of it.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut bytes = Vec::new();
+        minicbor::encode(self, &mut bytes).expect("writing to memory does not fail");
+        blake3::hash(&bytes).into()
+    }
+
+    /// Whether a frontier that came from elsewhere is within bounds and in order.
+    pub fn is_well_formed(&self) -> bool {
+        self.0.len() <= FRONTIER_LOGS_MAX && self.0.values().all(Entry::is_well_formed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(low: u64, spans: &[(u64, u64)]) -> Entry {
+        let span = |&(first, next)| Span { first, next, head: Hash([0; 32]) };
+        Entry { low, spans: spans.iter().map(span).collect() }
+    }
+
+    #[test]
+    fn missing_parts() {
+        let held = entry(0, &[(0, 10), (20, 30)]);
+        assert_eq!(held.missing(0, 40), [(10, 20), (30, 40)]);
+        assert_eq!(held.missing(5, 25), [(10, 20)]);
+        assert_eq!(held.missing(12, 15), [(12, 15)]);
+        assert_eq!(held.missing(22, 30), []);
+        assert_eq!(entry(7, &[]).missing(0, 9), [(7, 9)]);
+        assert_eq!(entry(0, &[(50, 60)]).missing(0, 60), [(0, 50)]);
+    }
+
+    #[test]
+    fn completeness() {
+        assert_eq!(entry(0, &[(0, 10), (20, 30)]).complete_to(), 10);
+        assert_eq!(entry(0, &[(20, 30)]).complete_to(), 0);
+        assert_eq!(entry(20, &[(20, 30)]).complete_to(), 30);
+        assert_eq!(entry(5, &[]).complete_to(), 5);
+        assert!(entry(5, &[(5, 9)]).covers(0, 9));
+        assert!(!entry(5, &[(6, 9)]).covers(0, 9));
+        assert!(entry(0, &[]).covers(3, 3));
+    }
+
+    #[test]
+    fn the_digest_sees_content_not_only_length() {
+        let node = NodeId::from_bytes([1; 32]);
+        let log = LogId { writer: node, incarnation: Incarnation(1) };
+        let with_head = |head| {
+            let spans = vec![Span { first: 0, next: 5, head: Hash([head; 32]) }];
+            Frontier([(log, Entry { low: 0, spans })].into()).digest()
+        };
+        assert_ne!(with_head(1), with_head(2));
+        assert_eq!(with_head(1), with_head(1));
+    }
+}

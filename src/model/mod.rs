@@ -1,0 +1,31 @@
+//! The words of the product as types.
+//!
+//! Nothing here knows of messages or of state machines. A type whose bytes are signed, stored
+//! or sent has its one encoding in its own file; `docs/formats.md` shows them.
+
+mod batch;
+mod clock;
+mod cursor;
+mod encoding;
+mod frontier;
+mod member;
+mod record;
+mod subscription;
+mod topic;
+
+pub use batch::{Announcement, Batch, BatchError, Compression, Header, Previous, Run};
+pub use clock::{Clock, Stamp, WallClock};
+pub use cursor::{Cursor, CursorError, Position};
+pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
+pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};
+pub use member::{NodeId, NodeIdError, NodeKey, Signature};
+pub use record::{
+    ProducerId, Record, RecordError, RecordId, RecordIdError, Records, encode_record,
+    validate_records,
+};
+pub use subscription::{SubscriberName, Subscription};
+use topic::check_name;
+pub use topic::{
+    Descriptor, DescriptorError, Network, NetworkNameError, Retention, SignedDescriptor, TopicId,
+    TopicName, TopicNameError, Writers,
+};

@@ -1,0 +1,339 @@
+//! Records: what users publish.
+//!
+//! A record is a CBOR array `[time, payload, key?, headers?]`, the last two left out when they
+//! are empty. A batch's body is a CBOR sequence of records (RFC 8742). The publisher encodes a
+//! record once; from then on its bytes are only copied.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use minicbor::{Decode, Decoder, Encode, Encoder};
+use thiserror::Error;
+
+use super::{WallClock};
+use crate::limits::{HEADERS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
+
+/// What a user publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// When it was published, by the publisher's clock.
+    pub time: WallClock,
+    /// What it says; may be empty.
+    pub payload: Bytes,
+    /// What it is about. Records of one key belong together.
+    pub key: Option<Bytes>,
+    /// Names and values beside the payload, in the publisher's order.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+impl Record {
+    /// A record with a payload and nothing else.
+    pub fn new(time: WallClock, payload: impl Into<Bytes>) -> Self {
+        Self { time, payload: payload.into(), key: None, headers: Vec::new() }
+    }
+
+    /// Bytes of payload, key and headers: what [`RECORD_BYTES_MAX`] bounds.
+    pub fn size_bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.payload.len() + self.key.as_ref().map_or(0, Bytes::len) + headers
+    }
+}
+
+/// Why a record is not accepted.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum RecordError {
+    /// The publisher's record is too large.
+    #[error("the record has {size} bytes, more than the limit of {RECORD_BYTES_MAX}")]
+    TooLarge {
+        /// Bytes of payload, key and headers.
+        size: usize,
+    },
+    /// The publisher's record has too many headers.
+    #[error("the record has {count} headers, more than the limit of {HEADERS_MAX}")]
+    TooManyHeaders {
+        /// Number of headers.
+        count: usize,
+    },
+    /// The publisher's header name is empty or too long.
+    #[error("a header name has {size} bytes; 1 to {NAME_BYTES_MAX} are allowed")]
+    HeaderName {
+        /// Bytes of the name.
+        size: usize,
+    },
+    /// The bytes are no record.
+    #[error("malformed record: {0}")]
+    Malformed(String),
+}
+
+impl From<minicbor::decode::Error> for RecordError {
+    fn from(error: minicbor::decode::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// Appends the encoding of a record to `buffer`.
+///
+/// # Errors
+/// When the record is above a limit; `buffer` is unchanged then.
+pub fn encode_record(record: &Record, buffer: &mut Vec<u8>) -> Result<(), RecordError> {
+    let size = record.size_bytes();
+    if size > RECORD_BYTES_MAX {
+        return Err(RecordError::TooLarge { size });
+    }
+    if record.headers.len() > HEADERS_MAX {
+        return Err(RecordError::TooManyHeaders { count: record.headers.len() });
+    }
+    for (name, _) in &record.headers {
+        check_header_name(name)?;
+    }
+    write_record(record, &mut Encoder::new(buffer)).expect("writing to memory does not fail");
+    Ok(())
+}
+
+fn check_header_name(name: &str) -> Result<(), RecordError> {
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) {
+        Ok(())
+    } else {
+        Err(RecordError::HeaderName { size: name.len() })
+    }
+}
+
+fn write_record<W: minicbor::encode::Write>(
+    record: &Record,
+    encoder: &mut Encoder<W>,
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    let length = match (&record.key, record.headers.is_empty()) {
+        (None, true) => 2,
+        (Some(_), true) => 3,
+        (_, false) => 4,
+    };
+    encoder.array(length)?.u64(record.time.0)?.bytes(&record.payload)?;
+    if length >= 3 {
+        match &record.key {
+            Some(key) => encoder.bytes(key)?,
+            None => encoder.null()?,
+        };
+    }
+    if length == 4 {
+        encoder.map(record.headers.len() as u64)?;
+        for (name, value) in &record.headers {
+            encoder.str(name)?.bytes(value)?;
+        }
+    }
+    Ok(())
+}
+
+/// A record whose byte strings borrow the body.
+struct Borrowed<'b> {
+    time: u64,
+    payload: &'b [u8],
+    key: Option<&'b [u8]>,
+    headers: Vec<(&'b str, &'b [u8])>,
+}
+
+fn read_record<'b>(decoder: &mut Decoder<'b>) -> Result<Borrowed<'b>, RecordError> {
+    let length = decoder.array()?;
+    let (Some(2..=4), Some(length)) = (length, length) else {
+        return Err(RecordError::Malformed("not an array of 2 to 4 items".into()));
+    };
+    let time = decoder.u64()?;
+    let payload = decoder.bytes()?;
+    let mut size = payload.len();
+    let mut key = None;
+    if length >= 3 {
+        if decoder.datatype()? == minicbor::data::Type::Null {
+            decoder.null()?;
+        } else {
+            let bytes = decoder.bytes()?;
+            size += bytes.len();
+            key = Some(bytes);
+        }
+    }
+    let mut headers = Vec::new();
+    if length == 4 {
+        let count = decoder.map()?.ok_or_else(|| RecordError::Malformed("indefinite map".into()))?;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        if count > HEADERS_MAX {
+            return Err(RecordError::TooManyHeaders { count });
+        }
+        for _ in 0..count {
+            let name = decoder.str()?;
+            check_header_name(name)?;
+            let value = decoder.bytes()?;
+            size += name.len() + value.len();
+            headers.push((name, value));
+        }
+    }
+    if size > RECORD_BYTES_MAX {
+        return Err(RecordError::TooLarge { size });
+    }
+    Ok(Borrowed { time, payload, key, headers })
+}
+
+/// Checks that `body` is a sequence of records within the limits, and counts them.
+///
+/// # Errors
+/// When it is not.
+pub fn validate_records(body: &[u8]) -> Result<u32, RecordError> {
+    let mut decoder = Decoder::new(body);
+    let mut count = 0_u32;
+    while decoder.position() < body.len() {
+        read_record(&mut decoder)?;
+        count = count.saturating_add(1);
+    }
+    Ok(count)
+}
+
+/// The records of a body, one after the other, sharing its memory.
+#[derive(Debug, Clone)]
+pub struct Records {
+    body: Bytes,
+    position: usize,
+}
+
+impl Records {
+    /// The records of `body`.
+    pub fn new(body: Bytes) -> Self {
+        Self { body, position: 0 }
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.position >= self.body.len() {
+            return None;
+        }
+        let mut decoder = Decoder::new(&self.body);
+        decoder.set_position(self.position);
+        match read_record(&mut decoder) {
+            Ok(borrowed) => {
+                self.position = decoder.position();
+                let share = |part: &[u8]| self.body.slice_ref(part);
+                Some(Ok(Record {
+                    time: WallClock(borrowed.time),
+                    payload: share(borrowed.payload),
+                    key: borrowed.key.map(share),
+                    headers: borrowed
+                        .headers
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), share(value)))
+                        .collect(),
+                }))
+            }
+            Err(error) => {
+                self.position = self.body.len();
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+/// One publisher's unbroken run: 128 random bits, drawn when it starts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct ProducerId(#[cbor(with = "minicbor::bytes")] pub [u8; 16]);
+
+impl fmt::Debug for ProducerId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&bs58::encode(self.0).into_string())
+    }
+}
+
+/// The name of a record: its producer and its number there.
+///
+/// The producer chooses it before it sends, so a publish that is tried again through another
+/// node keeps its name, and readers know the second copy for what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordId {
+    /// Who published it.
+    pub producer: ProducerId,
+    /// Its number there, from 0.
+    pub number: u64,
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}-{}", self.producer, self.number)
+    }
+}
+
+/// A text that names no record.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[error("not a record id")]
+pub struct RecordIdError;
+
+impl FromStr for RecordId {
+    type Err = RecordIdError;
+
+    fn from_str(text: &str) -> Result<Self, RecordIdError> {
+        let (producer, number) = text.split_once('-').ok_or(RecordIdError)?;
+        let producer = bs58::decode(producer).into_vec().map_err(|_| RecordIdError)?;
+        let producer = <[u8; 16]>::try_from(producer).map_err(|_| RecordIdError)?;
+        let number = number.parse().map_err(|_| RecordIdError)?;
+        Ok(Self { producer: ProducerId(producer), number })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_record() -> impl Strategy<Value = Record> {
+        (
+            any::<u64>(),
+            proptest::collection::vec(any::<u8>(), 0..300),
+            proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)),
+            proptest::collection::vec(("[a-zü]{1,9}", "[ -~]{0,9}"), 0..4),
+        )
+            .prop_map(|(time, payload, key, headers)| Record {
+                time: WallClock(time),
+                payload: payload.into(),
+                key: key.map(Bytes::from),
+                headers: headers.into_iter().map(|(n, v)| (n, v.into_bytes().into())).collect(),
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_back_as_they_went(records in proptest::collection::vec(any_record(), 0..8)) {
+            let mut body = Vec::new();
+            for record in &records {
+                encode_record(record, &mut body).unwrap();
+            }
+            prop_assert_eq!(validate_records(&body).unwrap() as usize, records.len());
+            let back: Vec<_> = Records::new(body.into()).collect::<Result<_, _>>().unwrap();
+            prop_assert_eq!(back, records);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let count = validate_records(&body);
+            let back: Result<Vec<_>, _> = Records::new(body.into()).collect();
+            prop_assert_eq!(count.is_ok(), back.is_ok());
+        }
+    }
+
+    #[test]
+    fn limits_are_inclusive() {
+        let mut buffer = Vec::new();
+        let record = Record::new(WallClock(0), vec![0; RECORD_BYTES_MAX]);
+        encode_record(&record, &mut buffer).unwrap();
+        assert_eq!(validate_records(&buffer), Ok(1));
+        let size = RECORD_BYTES_MAX + 1;
+        let record = Record::new(WallClock(0), vec![0; size]);
+        let length = buffer.len();
+        assert_eq!(encode_record(&record, &mut buffer), Err(RecordError::TooLarge { size }));
+        assert_eq!(buffer.len(), length);
+    }
+
+    #[test]
+    fn record_id_text() {
+        let id = RecordId { producer: ProducerId([9; 16]), number: 41 };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!("9-".parse::<RecordId>(), Err(RecordIdError));
+    }
+}

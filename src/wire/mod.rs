@@ -1,0 +1,97 @@
+//! The messages between nodes, and between a client and its node.
+//!
+//! Every exchange is a [`Request`] and its [`Response`], each one CBOR item that fills its
+//! message. Live records are fanned out as [`Gossip`]. Decoding verifies: a [`Batch`] inside a
+//! decoded message has passed [`Batch::verify`], so code behind this room never sees one that
+//! has not. Nothing is allocated for a length that is only claimed.
+//!
+//! [`Batch`]: crate::model::Batch
+//! [`Batch::verify`]: crate::model::Batch::verify
+
+mod gossip;
+mod request;
+mod response;
+
+pub use gossip::Gossip;
+pub use request::{Acks, Create, LogRange, Publish, Read, Replicate, Request};
+pub use response::{
+    Compared, Held, MemberState, Outcome, Page, Peer, Published, Refusal, ReplicaState, Response,
+    Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
+};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::limits::MESSAGE_BYTES_MAX;
+use crate::model::{Blob, NodeId};
+
+/// Why a message from another node is not understood. It changed nothing here.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum WireError {
+    /// More bytes than any message has.
+    #[error("a message of {0} bytes, more than the limit of {MESSAGE_BYTES_MAX}")]
+    TooLarge(usize),
+    /// The encoding, or something inside it, is wrong.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+}
+
+impl From<minicbor::decode::Error> for WireError {
+    fn from(error: minicbor::decode::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+fn decode_message<T>(bytes: &Bytes) -> Result<T, WireError>
+where
+    T: for<'b> minicbor::Decode<'b, crate::model::Source>,
+{
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(WireError::TooLarge(bytes.len()));
+    }
+    Ok(crate::model::decode_exact(bytes)?)
+}
+
+macro_rules! message {
+    ($type:ty) => {
+        impl $type {
+            /// Decodes and verifies a message that came from elsewhere.
+            ///
+            /// # Errors
+            /// When it is too large or anything in it is wrong.
+            pub fn decode(bytes: &Bytes) -> Result<Self, WireError> {
+                decode_message(bytes)
+            }
+
+            /// Encodes the message.
+            pub fn encode(&self) -> Bytes {
+                crate::model::encode_to_bytes(self)
+            }
+        }
+    };
+}
+
+message!(Request);
+message!(Response);
+
+/// The bytes of a list of batches, to keep a page below its limit.
+pub(crate) fn batches_bytes(batches: &[crate::model::Batch]) -> usize {
+    batches.iter().map(|batch| batch.bytes().len()).sum()
+}
+
+/// The address of a node as libp2p writes it.
+pub type Address = String;
+
+/// A node and the addresses at which it was last known.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Contact {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// Its addresses, without the peer id at the end.
+    #[n(1)]
+    pub addresses: Vec<Address>,
+}
+
+/// An encoded [`SignedDescriptor`](crate::model::SignedDescriptor), verified where it is used.
+pub type DescriptorBytes = Blob;

@@ -1,0 +1,171 @@
+//! What is asked.
+
+use minicbor::{Decode, Encode};
+
+use super::DescriptorBytes;
+use crate::model::{
+    Batch, Blob, Cursor, LogId, ProducerId, SubscriberName, Subscription, TopicId, TopicName,
+};
+
+/// A question to a node.
+///
+/// The first group is asked by clients and answered by any node for the whole network; the
+/// second is asked by nodes and answered from what the asked node itself holds.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "crate::model::Share")]
+pub enum Request {
+    /// Create a topic. Answer: `Created`.
+    #[n(0)]
+    Create(#[n(0)] Create),
+    /// Publish records. Answer: `Published`.
+    #[n(1)]
+    Publish(#[n(0)] Publish),
+    /// How far a topic goes and who holds it. Answer: `Surveyed`.
+    #[n(2)]
+    Survey(#[n(0)] TopicName),
+    /// Records after a cursor. Answer: `Page`.
+    #[n(3)]
+    Read(#[n(0)] Read),
+    /// Where a named subscription stands. Answer: `Position`.
+    #[n(4)]
+    Position(#[n(0)] TopicName, #[n(1)] SubscriberName),
+    /// Move a named subscription. Answer: `Committed`.
+    #[n(5)]
+    Commit(#[n(0)] TopicName, #[n(1)] SubscriberName, #[n(2)] Subscription),
+    /// The topics of the network after a name, in order. Answer: `Topics`.
+    #[n(6)]
+    Topics(#[n(0)] Option<TopicName>),
+    /// The nodes that the asked node knows. Answer: `Peers`.
+    #[n(7)]
+    Peers,
+
+    /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
+    #[n(16)]
+    Describe(#[n(0)] TopicName),
+    /// Store these batches. Answer: `Replicated`, after the flush.
+    #[n(17)]
+    Replicate(#[n(0)] Replicate),
+    /// Compare all that both nodes should hold. Answer: `Compared`.
+    #[n(18)]
+    Compare(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]),
+    /// What the asked node holds of a topic. Answer: `Held`, after the flush of all that it says.
+    #[n(19)]
+    Frontier(#[n(0)] TopicId),
+    /// Batches that the asked node holds. Answer: `Page`.
+    #[n(20)]
+    Fetch(#[n(0)] TopicId, #[n(1)] Vec<LogRange>, #[n(2)] u32),
+    /// Keep the position of a subscription. Answer: `Kept`, after the flush.
+    #[n(21)]
+    Keep(#[n(0)] TopicId, #[n(1)] SubscriberName, #[n(2)] Subscription),
+    /// How many records of each topic the asked node holds. Answer: `Counts`.
+    #[n(22)]
+    Counts,
+}
+
+/// The terms of a new topic; what is left out gets its default.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Create {
+    /// The topic's name.
+    #[n(0)]
+    pub name: TopicName,
+    /// Replicas wanted.
+    #[n(1)]
+    pub replicas: Option<u16>,
+    /// Floor of copies.
+    #[n(2)]
+    pub min_copies: Option<u16>,
+    /// Whether it is fine that the topic is there already.
+    #[n(3)]
+    pub if_not_exists: bool,
+}
+
+/// How many copies a publish waits for. Never fewer than the topic's floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Acks {
+    /// One copy.
+    #[n(0)]
+    One,
+    /// A majority of the replicas that are not dead.
+    #[default]
+    #[n(1)]
+    Quorum,
+    /// Every replica that is not dead.
+    #[n(2)]
+    All,
+}
+
+/// Records to publish.
+///
+/// Producer and number name each record for ever, so the same request can be sent again, to
+/// this node or to another one, without a second copy being seen.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map, context_bound = "crate::model::Share")]
+pub struct Publish {
+    /// The topic.
+    #[n(0)]
+    pub topic: TopicName,
+    /// Who publishes.
+    #[n(1)]
+    pub producer: ProducerId,
+    /// The producer's number of the first record.
+    #[n(2)]
+    pub first: u64,
+    /// The records: a CBOR sequence, as it will be stored.
+    #[n(3)]
+    pub records: Blob,
+    /// How many copies to wait for.
+    #[n(4)]
+    pub acks: Acks,
+    /// After how many milliseconds the answer is `pending`.
+    #[n(5)]
+    pub timeout_ms: u32,
+}
+
+/// Records to read.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Read {
+    /// The topic.
+    #[n(0)]
+    pub topic: TopicName,
+    /// Where to start.
+    #[n(1)]
+    pub after: Cursor,
+    /// Where to end; where nothing is said, at what the asked node knows to exist.
+    #[n(2)]
+    pub until: Option<Cursor>,
+    /// Most bytes of batches in the answer; at least one batch comes, whatever its size.
+    #[n(3)]
+    pub bytes_max: u32,
+    /// How many milliseconds to wait when there is nothing yet (long poll).
+    #[n(4)]
+    pub wait_ms: u32,
+}
+
+/// Part of a log: the records from `from` up to `to`, exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct LogRange {
+    /// The log.
+    #[n(0)]
+    pub log: LogId,
+    /// Sequence number of the first record.
+    #[n(1)]
+    pub from: u64,
+    /// Sequence number after the last one.
+    #[n(2)]
+    pub to: u64,
+}
+
+/// Batches to store, of any topics, each log's in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map, context_bound = "crate::model::Share")]
+pub struct Replicate {
+    /// The descriptors of topics that the asked node may not know yet.
+    #[n(0)]
+    pub descriptors: Vec<DescriptorBytes>,
+    /// The batches.
+    #[n(1)]
+    pub batches: Vec<Batch>,
+}

@@ -1,0 +1,324 @@
+//! What is answered.
+
+use minicbor::{Decode, Encode};
+use thiserror::Error;
+
+use super::{Address, DescriptorBytes};
+use crate::model::{
+    Batch, Cursor, Frontier, NodeId, SubscriberName, Subscription, TopicId, TopicName,
+};
+
+/// The answer to a [`Request`](super::Request).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "crate::model::Share")]
+pub enum Response {
+    /// The request was understood and not carried out; nothing changed.
+    #[n(0)]
+    Refused(#[n(0)] Refusal),
+    /// The topic is there. The flag says whether it was there before.
+    #[n(1)]
+    Created(#[n(0)] TopicSummary, #[n(1)] bool),
+    /// The records are in the log.
+    #[n(2)]
+    Published(#[n(0)] Published),
+    /// The state of a topic.
+    #[n(3)]
+    Surveyed(#[n(0)] Surveyed),
+    /// Batches.
+    #[n(4)]
+    Page(#[n(0)] Page),
+    /// Where a subscription stands; none when the name is new.
+    #[n(5)]
+    Position(#[n(0)] Option<Subscription>),
+    /// On how many replicas a subscription's position is kept.
+    #[n(6)]
+    Committed(#[n(0)] u16),
+    /// Topics in order of their names; whether more follow.
+    #[n(7)]
+    Topics(#[n(0)] Vec<TopicSummary>, #[n(1)] bool),
+    /// The nodes that the asked node knows, itself first.
+    #[n(8)]
+    Peers(#[n(0)] Vec<Peer>),
+
+    /// A topic's descriptor, where it is known.
+    #[n(16)]
+    Described(#[n(0)] Option<DescriptorBytes>),
+    /// What became of each batch, in the order of the request.
+    #[n(17)]
+    Replicated(#[n(0)] Vec<Outcome>),
+    /// How the asked node's holdings compare.
+    #[n(18)]
+    Compared(#[n(0)] Compared),
+    /// What the asked node holds of a topic, flushed.
+    #[n(19)]
+    Held(#[n(0)] Held),
+    /// The position is kept, flushed.
+    #[n(20)]
+    Kept,
+    /// Records held per topic.
+    #[n(21)]
+    Counts(#[n(0)] Vec<TopicCount>),
+}
+
+/// Why a request was not carried out. Nothing has changed.
+#[derive(Debug, Error, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Refusal {
+    /// No node that was reached knows the topic. The asker's mistake, most often.
+    #[n(0)]
+    #[error("topic `{name}` does not exist")]
+    UnknownTopic {
+        /// The name that was asked for.
+        #[n(0)]
+        name: String,
+        /// The existing name that is most like it.
+        #[n(1)]
+        nearest: Option<String>,
+    },
+    /// The topic is there already.
+    #[n(1)]
+    #[error("topic `{0}` exists already")]
+    TopicExists(#[n(0)] String),
+    /// A field of the request is out of bounds. The asker's mistake.
+    #[n(2)]
+    #[error("{0}")]
+    Invalid(#[n(0)] String),
+    /// The topic's descriptor does not let this node write.
+    #[n(3)]
+    #[error("this node may not write to topic `{0}`")]
+    NotAWriter(#[n(0)] String),
+    /// The node has as much under way as it can hold. Try again.
+    #[n(4)]
+    #[error("the node has too much under way; try again")]
+    Busy,
+    /// The node is stopping, or its disk has failed. Ask another one.
+    #[n(5)]
+    #[error("the node is stopping: {0}")]
+    Stopping(#[n(0)] String),
+    /// No node that holds the records could be reached. Try again when nodes are back.
+    #[n(6)]
+    #[error("no node that holds the records answers")]
+    Unreachable,
+    /// The asked node does not know this kind of request.
+    #[n(7)]
+    #[error("the node does not know this request")]
+    Unsupported,
+}
+
+/// A topic in brief.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TopicSummary {
+    /// Its name.
+    #[n(0)]
+    pub name: TopicName,
+    /// Replicas wanted.
+    #[n(1)]
+    pub replicas: u16,
+    /// Floor of copies.
+    #[n(2)]
+    pub min_copies: u16,
+    /// The nodes that hold it now, the owner first.
+    #[n(3)]
+    pub owners: Vec<NodeId>,
+    /// Records, as far as the asked nodes know.
+    #[n(4)]
+    pub records: u64,
+    /// How many nodes of the network are alive.
+    #[n(5)]
+    pub nodes_alive: u32,
+}
+
+/// Where published records are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Published {
+    /// Whether the copies that were waited for were reached. If not, the answer is `pending`:
+    /// the records are in the node's outbox and will be delivered.
+    #[n(0)]
+    pub acknowledged: bool,
+    /// Flushed copies.
+    #[n(1)]
+    pub copies: u16,
+    /// How many of them are at stand-ins.
+    #[n(2)]
+    pub stand_ins: u16,
+    /// Replicas wanted.
+    #[n(3)]
+    pub replicas: u16,
+    /// Copies that were waited for.
+    #[n(4)]
+    pub wanted: u16,
+}
+
+/// The state of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Surveyed {
+    /// The topic in brief.
+    #[n(0)]
+    pub summary: TopicSummary,
+    /// The end of all that the replicas told of.
+    #[n(1)]
+    pub end: Cursor,
+    /// The start of what they still hold.
+    #[n(2)]
+    pub low: Cursor,
+    /// The replicas, the owner first.
+    #[n(3)]
+    pub replicas: Vec<ReplicaState>,
+    /// Whether enough of them answered to know of every acknowledged record.
+    #[n(4)]
+    pub complete: bool,
+}
+
+/// What part a replica plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Role {
+    /// One of the nearest nodes.
+    #[n(0)]
+    Home,
+    /// In place of a home replica that is away.
+    #[n(1)]
+    StandIn,
+}
+
+/// How a node is known to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum MemberState {
+    /// It was heard of lately.
+    #[n(0)]
+    Alive,
+    /// It has been silent for a moment.
+    #[n(1)]
+    Suspect,
+    /// It is away; a stand-in takes its place.
+    #[n(2)]
+    Dead,
+    /// It has been away for so long that its topics are copied to new homes.
+    #[n(3)]
+    Gone,
+}
+
+impl MemberState {
+    /// The state as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Dead => "dead",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// The state of one replica of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ReplicaState {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// Its part.
+    #[n(1)]
+    pub role: Role,
+    /// How it is.
+    #[n(2)]
+    pub state: MemberState,
+    /// Where it was last known.
+    #[n(3)]
+    pub addresses: Vec<Address>,
+    /// Records that it holds; none when it did not answer.
+    #[n(4)]
+    pub records: Option<u64>,
+    /// Whether it holds all that any replica told of.
+    #[n(5)]
+    pub complete: bool,
+}
+
+/// A node as another one knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Peer {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// How it is.
+    #[n(1)]
+    pub state: MemberState,
+    /// Round-trip time in microseconds, where it was measured.
+    #[n(2)]
+    pub round_trip_us: Option<u64>,
+    /// Its addresses, without the peer id at the end.
+    #[n(3)]
+    pub addresses: Vec<Address>,
+}
+
+/// Batches, in the order in which readers are shown them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map, context_bound = "crate::model::Share")]
+pub struct Page {
+    /// The batches. The first of a log may start before the record that was asked for.
+    #[n(0)]
+    pub batches: Vec<Batch>,
+    /// Whether this is all that was asked for.
+    #[n(1)]
+    pub finished: bool,
+}
+
+/// What became of a batch that was to be stored.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Outcome {
+    /// A receipt: it is written and flushed.
+    #[n(0)]
+    Stored,
+    /// It was refused.
+    #[n(1)]
+    Refused(#[n(0)] Refusal),
+}
+
+/// The digest of what a node holds of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct TopicDigest {
+    /// The topic.
+    #[n(0)]
+    pub topic: TopicId,
+    /// The digest of its frontier and its subscriptions.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub digest: [u8; 32],
+}
+
+/// How holdings compare.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Compared {
+    /// Both hold the same of all that both should hold.
+    #[n(0)]
+    InStep,
+    /// They differ; the asked node's digests, topic by topic, in order.
+    #[n(1)]
+    Differs(#[n(0)] Vec<TopicDigest>),
+}
+
+/// What a node holds of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Held {
+    /// The batches.
+    #[n(0)]
+    pub frontier: Frontier,
+    /// The positions of named subscriptions.
+    #[n(1)]
+    pub subscriptions: Vec<(SubscriberName, Subscription)>,
+}
+
+/// Number of records of a topic at a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct TopicCount {
+    /// The topic.
+    #[n(0)]
+    pub topic: TopicId,
+    /// Records.
+    #[n(1)]
+    pub records: u64,
+}
