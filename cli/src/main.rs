@@ -1,1 +1,51 @@
-fn main(){}
+//! The `antiphon` command.
+//!
+//! Data goes to standard output and nothing else does; status, progress and errors go to
+//! standard error. Exit status: 0 done, 1 failed, 2 wrong usage, 3 published but not
+//! acknowledged in time.
+
+mod arguments;
+mod clock;
+mod commands;
+mod context;
+mod exit;
+mod hints;
+mod json;
+mod logging;
+mod place;
+mod printer;
+mod signals;
+mod table;
+mod values;
+
+use std::process::ExitCode;
+
+use arguments::Arguments;
+use clap::Parser;
+use context::Context;
+use exit::Status;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return arguments::report(&error).into(),
+    };
+    logging::start(&arguments.global);
+    let mut context = Context::new(arguments.global);
+    let result = run(&mut context, arguments.command);
+    exit::conclude(&mut context.printer, result).into()
+}
+
+/// Runs a command to its end. Its futures run on this thread; one more thread serves the
+/// network, so that a blocked pipe or a prompt does not silence it.
+fn run(context: &mut Context, command: arguments::Command) -> anyhow::Result<Status> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if !matches!(command, arguments::Command::Node(_)) {
+        builder.worker_threads(1);
+    }
+    let runtime = builder.enable_all().build()?;
+    let result = runtime.block_on(commands::run(context, command));
+    // Nothing that still runs may keep the process: what matters has been awaited.
+    runtime.shutdown_background();
+    result
+}

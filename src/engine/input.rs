@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Log;
+use super::{AddError, Log};
 use crate::limits;
 use crate::model::{
     Batch, Incarnation, LogId, Network, NodeId, NodeKey, SubscriberName, Subscription, TopicId,
     WallClock,
 };
-use crate::wire::{Address, Contact, Gossip, LogRange, Page, Request, Response};
+use crate::wire::{Address, Contact, Gossip, LogRange, MemberState, Page, Request, Response};
 
 /// A moment, as the runtime read its clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -179,6 +179,20 @@ pub enum Output {
     Dial(Contact),
     /// Close the connections to a node that has gone silent.
     Disconnect(NodeId),
+    /// Tell the operator.
+    Report(Report),
+}
+
+/// Something that an operator may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// Another node is in another state than before.
+    Member(NodeId, MemberState),
+    /// A writer, or whoever has its key, signed two batches for one position.
+    Fork(TopicId, LogId, AddError),
+    /// All that this node held of a topic for others is with its home replicas, and was removed
+    /// here.
+    HandedOver(TopicId),
 }
 
 /// A change of the store.

@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use crate::limits::SPANS_MAX;
-use crate::model::{Batch, Entry, Hash, Previous, Span, Stamp};
+use crate::model::{Batch, Entry, Hash, Incarnation, Previous, Span, Stamp};
 
 /// A span and what is needed to lengthen it at either end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -41,6 +41,24 @@ pub struct Log {
     /// What is held, in order, never touching.
     #[n(1)]
     pub spans: Vec<HeldSpan>,
+    /// The newest batch of all that were dropped after a handover. A writer continues its chain
+    /// from here when it holds nothing newer.
+    #[n(2)]
+    pub tip: Option<Tip>,
+}
+
+/// The end of what a writer once held of its own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Tip {
+    /// Sequence number after the last record.
+    #[n(0)]
+    pub next: u64,
+    /// The last batch.
+    #[n(1)]
+    pub head: Hash,
+    /// Its stamp.
+    #[n(2)]
+    pub stamp: Stamp,
 }
 
 /// What adding a batch did.
@@ -126,18 +144,24 @@ impl Log {
         Ok(Added::Held)
     }
 
-    /// Forgets what ends at or before `to`, which must be the end of a batch.
-    ///
-    /// `base` is the hash of the batch that ends at `to`.
-    pub fn forget(&mut self, to: u64, base: Hash) {
+    /// Forgets what ends at or before `to`, where the batch `head` ends, and remembers the end of
+    /// the log.
+    pub fn forget(&mut self, to: u64, head: Hash) {
+        self.tip = self.end();
         self.spans.retain_mut(|span| {
             if span.first < to && to < span.next {
                 span.first = to;
-                span.base = Some(base);
+                span.base = Some(head);
             }
             span.next > to
         });
         debug_assert!(self.is_well_formed());
+    }
+
+    /// The end of what is or once was held.
+    fn end(&self) -> Option<Tip> {
+        let held = self.spans.last();
+        held.map(|span| Tip { next: span.next, head: span.head, stamp: span.stamp }).or(self.tip)
     }
 
     /// What other nodes are told of it.
@@ -146,15 +170,15 @@ impl Log {
         Entry { low: self.low, spans: self.spans.iter().map(span).collect() }
     }
 
-    /// The newest batch held, as the one before the next.
-    pub fn previous(&self, incarnation: crate::model::Incarnation) -> Option<Previous> {
-        let span = self.spans.last()?;
-        Some(Previous { incarnation, next: span.next, hash: span.head })
+    /// The newest batch, as the one before the next.
+    pub fn previous(&self, incarnation: Incarnation) -> Option<Previous> {
+        self.end().map(|tip| Previous { incarnation, next: tip.next, hash: tip.head })
     }
 
-    /// The stamp of the newest batch held.
+    /// The stamp of the newest batch.
     pub fn newest(&self) -> Stamp {
-        self.spans.iter().map(|span| span.stamp).max().unwrap_or_default()
+        let held = self.spans.iter().map(|span| span.stamp).max();
+        held.max(self.tip.map(|tip| tip.stamp)).unwrap_or_default()
     }
 
     /// Number of records held.

@@ -7,15 +7,444 @@
 //!
 //! An answer that must not be seen before a write is flushed says so itself
 //! ([`Output::Answer`]'s `after`): durability is data, not control flow.
+//!
+//! One file for each thing that a node does:
+//!
+//! - `members`: who is alive, and who is near to a topic
+//! - `catalogue`: creating, describing and listing topics
+//! - `publish`: sealing batches, counting receipts, answering publishers
+//! - `replicate`: sending batches to replicas, and storing what others send
+//! - `survey`: asking the replicas of a topic what they hold
+//! - `read`: serving readers, of history and live
+//! - `position`: where named subscriptions stand
+//! - `repair`: fetching what this node should hold and does not
+//! - `handover`: giving away what this node holds for others
 
+mod asks;
+mod catalogue;
+mod handover;
 mod input;
 mod log;
+mod members;
+mod position;
+mod publish;
+mod read;
+mod repair;
+mod replicate;
+mod survey;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod topic;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 pub use input::{
-    AskId, Config, Failure, Input, Now, Output, QuestionId, Recovered, Ticket, Write, WriteNumber,
+    AskId, Config, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket, Write,
+    WriteNumber,
 };
-pub use log::{AddError, Added, HeldSpan, Log};
+pub use log::{AddError, Added, HeldSpan, Log, Tip};
+
+use crate::limits;
+use crate::model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId};
+use crate::wire::{
+    Address, Contact, LogRange, MemberState, Peer, Refusal, Request, Response,
+};
+use asks::{Asks, Purpose};
+use members::{Change, Members};
+use topic::Topics;
+
+/// How often the engine looks at what is due: timeouts, silent nodes, repair.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often a node asks another one whom it knows.
+const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The state machine of one node.
 #[derive(Debug)]
-pub struct Engine;
+pub struct Engine {
+    config: Config,
+    me: NodeId,
+    addresses: Vec<Address>,
+    now: Now,
+    next_tick: Duration,
+    next_acquaint: Duration,
+    placed_at: u64,
+    clock: Clock,
+    random: fastrand::Rng,
+    members: Members,
+    topics: Topics,
+    asks: Asks,
+    written: WriteNumber,
+    durable: WriteNumber,
+    next_ticket: Ticket,
+    outputs: VecDeque<Output>,
+    catalogue: catalogue::State,
+    publishing: publish::State,
+    replication: replicate::State,
+    surveys: survey::State,
+    reads: read::State,
+    positions: position::State,
+    repair: repair::State,
+    handover: handover::State,
+}
+
+impl Engine {
+    /// A node with what its store held when it was opened.
+    pub fn new(config: Config, recovered: Recovered) -> Self {
+        let me = config.key.node();
+        let mut topics = Topics::new(config.network.clone());
+        let mut newest = Stamp::default();
+        for (topic, logs) in recovered.logs {
+            newest = logs.values().map(Log::newest).max().unwrap_or_default().max(newest);
+            topics.entry(topic).logs = logs;
+        }
+        for ((topic, name), subscription) in recovered.subscriptions {
+            topics.entry(topic).merge_subscription(&name, &subscription);
+        }
+        for batch in &recovered.catalogue {
+            for descriptor in catalogue::descriptors_in(batch) {
+                topics.adopt(&descriptor);
+            }
+        }
+        Self {
+            me,
+            addresses: Vec::new(),
+            now: Now::default(),
+            next_tick: Duration::ZERO,
+            next_acquaint: Duration::ZERO,
+            placed_at: 0,
+            clock: Clock::after(newest),
+            random: fastrand::Rng::with_seed(config.seed),
+            members: Members::new(me, config.gone_after, recovered.contacts),
+            topics,
+            asks: Asks::default(),
+            written: WriteNumber(0),
+            durable: WriteNumber(0),
+            next_ticket: Ticket(0),
+            outputs: VecDeque::new(),
+            catalogue: catalogue::State::default(),
+            publishing: publish::State::default(),
+            replication: replicate::State::default(),
+            surveys: survey::State::default(),
+            reads: read::State::default(),
+            positions: position::State::default(),
+            repair: repair::State::default(),
+            handover: handover::State::default(),
+            config,
+        }
+    }
+
+    /// Takes an input. Time must not go back between calls.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        debug_assert!(now.elapsed >= self.now.elapsed, "elapsed time never goes back");
+        self.now = now;
+        match input {
+            Input::Asked { question, from, request } => self.asked(question, from, request),
+            Input::Abandoned(question) => self.abandoned(question),
+            Input::Told { ask, result } => self.told(ask, result),
+            Input::Gossiped(gossip) => self.gossiped(gossip),
+            Input::Connected(contact) => self.connected(contact),
+            Input::Moved(contact) => self.moved(contact),
+            Input::Disconnected(node) => {
+                self.asks_lost(node);
+                let change = self.members.disconnected(now.elapsed, node);
+                self.changed(change);
+            }
+            Input::Heard(node, round_trip) => {
+                let change = self.members.heard(now.elapsed, node, round_trip);
+                self.changed(change);
+            }
+            Input::Discovered(contact) => self.members.discovered(contact),
+            Input::Durable(number) => self.flushed(number),
+            Input::ReadDone(ticket, page) => self.read_done(ticket, page),
+            Input::Listening(addresses) => self.addresses = addresses,
+            Input::Timeout => {}
+        }
+        if now.elapsed >= self.next_tick {
+            self.tick();
+        }
+        self.placed();
+    }
+
+    /// The next thing to do; none when all is done that the inputs so far ask for.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due, as time since the start.
+    pub fn next_timeout(&self) -> Duration {
+        self.next_tick
+    }
+
+    fn tick(&mut self) {
+        self.next_tick = self.now.elapsed + TICK;
+        for change in self.members.tick(self.now.elapsed) {
+            self.changed(Some(change));
+        }
+        self.time_out_asks();
+        self.tick_publishing();
+        self.tick_replication();
+        self.tick_surveys();
+        self.tick_reads();
+        self.tick_repair();
+        self.tick_handover();
+        self.acquaint();
+    }
+
+    /// Acts upon another set of nodes that are alive: what is under way goes to the replicas of
+    /// now.
+    fn placed(&mut self) {
+        if self.placed_at != self.members.version() {
+            self.placed_at = self.members.version();
+            self.redispatch();
+            self.repair_soon();
+        }
+    }
+
+    fn asked(&mut self, question: QuestionId, from: Option<NodeId>, request: Request) {
+        match request {
+            Request::Create(create) => self.create(question, create),
+            Request::Publish(publish) => self.publish(question, publish),
+            Request::Survey(name) => self.survey_for_client(question, name),
+            Request::Read(read) => self.read(question, read),
+            Request::Position(name, subscriber) => self.position(question, name, subscriber),
+            Request::Commit(name, subscriber, subscription) => {
+                self.commit(question, name, subscriber, subscription);
+            }
+            Request::Topics(after) => self.list_topics(question, after),
+            Request::Peers => self.list_peers(question),
+            Request::Describe(name) => self.describe(question, &name),
+            Request::Replicate(replicate) => self.replicate(question, replicate),
+            Request::Compare(digest) => self.compare(question, from, digest),
+            Request::Frontier(topic) => {
+                let held = self.topics.get(&topic).map(topic::Topic::held).unwrap_or_default();
+                self.answer_flushed(question, Response::Held(held));
+            }
+            Request::Fetch(topic, ranges, bytes_max) => {
+                self.fetch(question, topic, ranges, bytes_max);
+            }
+            Request::Keep(topic, name, subscription) => {
+                self.keep(question, topic, &name, subscription);
+            }
+            Request::Counts => self.count_records(question),
+        }
+    }
+
+    fn told(&mut self, ask: AskId, result: Result<Response, Failure>) {
+        // An answer that comes after its time is no longer expected.
+        let Some((node, purpose)) = self.asks.take(ask) else { return };
+        if result.is_ok() {
+            let change = self.members.heard(self.now.elapsed, node, None);
+            self.changed(change);
+        }
+        self.told_for(node, purpose, result);
+    }
+
+    fn told_for(&mut self, node: NodeId, purpose: Purpose, result: Result<Response, Failure>) {
+        match purpose {
+            Purpose::Replicate(sent) => self.replicated(node, sent, result),
+            Purpose::Survey(survey) => self.survey_told(node, survey, result),
+            Purpose::ReadLane(read, lane) => self.lane_told(read, lane, node, result),
+            Purpose::Describe(name) => self.described(node, &name, result),
+            Purpose::Counts(listing) => self.counted(node, listing, result),
+            Purpose::Keep(commit) => self.kept(commit, result),
+            Purpose::Compare => self.compared(node, result),
+            Purpose::RepairFrontier(topic) => self.repair_frontier(node, topic, result),
+            Purpose::RepairFetch(pull) => self.repair_fetched(node, pull, result),
+            Purpose::Acquaint => {
+                if let Ok(Response::Peers(peers)) = result {
+                    for peer in peers.into_iter().take(limits::MEMBERS_MAX) {
+                        let contact = Contact { node: peer.node, addresses: peer.addresses };
+                        self.members.discovered(contact);
+                    }
+                }
+            }
+        }
+    }
+
+    fn connected(&mut self, contact: Contact) {
+        let node = contact.node;
+        self.moved(contact);
+        self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
+    }
+
+    fn moved(&mut self, contact: Contact) {
+        let (news, change) = self.members.connected(self.now.elapsed, contact.clone());
+        if news {
+            self.write(Write::Contact(contact));
+        }
+        self.changed(change);
+    }
+
+    fn changed(&mut self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::State(node, state)) => {
+                self.outputs.push_back(Output::Report(Report::Member(node, state)));
+                match state {
+                    MemberState::Alive => self.returned(node),
+                    MemberState::Suspect => {}
+                    MemberState::Dead | MemberState::Gone => self.asks_lost(node),
+                }
+            }
+            Some(Change::Silent(node)) => self.outputs.push_back(Output::Disconnect(node)),
+            Some(Change::Dial(contact)) => self.outputs.push_back(Output::Dial(contact)),
+            Some(Change::Forgotten(node)) => {
+                self.write(Write::Forget(node));
+            }
+        }
+    }
+
+    /// A node is back: it is sent what it missed, and compared with at once.
+    fn returned(&mut self, node: NodeId) {
+        self.replication_returned(node);
+        self.repair_returned(node);
+    }
+
+    /// Requests to a node that can no longer answer have failed.
+    fn asks_lost(&mut self, node: NodeId) {
+        for purpose in self.asks.take_all(&node) {
+            self.told_for(node, purpose, Err(Failure::Unreachable));
+        }
+    }
+
+    fn time_out_asks(&mut self) {
+        for (node, purpose) in self.asks.take_overdue(self.now.elapsed) {
+            self.told_for(node, purpose, Err(Failure::TimedOut));
+        }
+    }
+
+    fn acquaint(&mut self) {
+        if self.now.elapsed < self.next_acquaint {
+            return;
+        }
+        self.next_acquaint = self.now.elapsed + ACQUAINT_INTERVAL;
+        let reachable = self.members.reachable();
+        if let Some(node) = self.random.choice(reachable) {
+            self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
+        }
+    }
+
+    fn list_peers(&mut self, question: QuestionId) {
+        let me = Peer {
+            node: self.me,
+            state: MemberState::Alive,
+            round_trip_us: None,
+            addresses: self.addresses.clone(),
+        };
+        let others = self.members.iter().map(|(node, member)| Peer {
+            node: *node,
+            state: member.state,
+            round_trip_us: member
+                .round_trip
+                .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            addresses: member.addresses.clone(),
+        });
+        let peers = std::iter::once(me).chain(others).collect();
+        self.answer(question, Response::Peers(peers));
+    }
+
+    // --- outputs ---------------------------------------------------------------------------
+
+    fn answer(&mut self, question: QuestionId, response: Response) {
+        self.outputs.push_back(Output::Answer { question, response, after: None });
+    }
+
+    /// Answers once all that was written so far is flushed.
+    fn answer_flushed(&mut self, question: QuestionId, response: Response) {
+        let after = self.unflushed();
+        self.outputs.push_back(Output::Answer { question, response, after });
+    }
+
+    fn refuse(&mut self, question: QuestionId, refusal: Refusal) {
+        self.answer(question, Response::Refused(refusal));
+    }
+
+    fn refuse_invalid(&mut self, question: QuestionId, reason: impl std::fmt::Display) {
+        self.refuse(question, Refusal::Invalid(reason.to_string()));
+    }
+
+    /// The newest write, where it is not flushed yet.
+    fn unflushed(&self) -> Option<WriteNumber> {
+        (self.written > self.durable).then_some(self.written)
+    }
+
+    fn write(&mut self, write: Write) -> WriteNumber {
+        self.written.0 += 1;
+        self.outputs.push_back(Output::Write(self.written, write));
+        self.written
+    }
+
+    fn read_store(&mut self, topic: TopicId, ranges: Vec<LogRange>, bytes_max: usize) -> Ticket {
+        self.next_ticket.0 += 1;
+        let ticket = self.next_ticket;
+        let after = self.unflushed();
+        self.outputs.push_back(Output::Read { ticket, topic, ranges, bytes_max, after });
+        ticket
+    }
+
+    fn ask(&mut self, to: NodeId, request: Request, timeout: Duration, purpose: Purpose) {
+        let ask = self.asks.put(to, self.now.elapsed + timeout, purpose);
+        self.outputs.push_back(Output::Ask { ask, to, request });
+    }
+
+    fn flushed(&mut self, number: WriteNumber) {
+        debug_assert!(number <= self.written, "only what was written is flushed");
+        self.durable = self.durable.max(number);
+        self.publishing_flushed();
+    }
+
+    fn read_done(&mut self, ticket: Ticket, page: Option<crate::wire::Page>) {
+        let Some(page) = self.reads.take_fetch(ticket).map_or_else(
+            || Some(page.clone()),
+            |question| {
+                let page = page.clone().unwrap_or_default();
+                self.answer(question, Response::Page(page));
+                None
+            },
+        ) else {
+            return;
+        };
+        if let Some((topic, node)) = self.handover.take_ticket(ticket) {
+            self.hand_over_page(topic, node, page);
+        } else {
+            self.lane_read(ticket, page);
+        }
+    }
+
+    fn abandoned(&mut self, question: QuestionId) {
+        self.reads.abandon(question);
+    }
+
+    /// Takes note of a descriptor that came from elsewhere.
+    fn adopt(&mut self, descriptor: &SignedDescriptor) {
+        if self.topics.adopt(descriptor) {
+            let id = self.topics.id_of(&descriptor.descriptor().name);
+            self.repair_soon();
+            self.topic_known(id, &descriptor.descriptor().name);
+        }
+    }
+}
+
+/// A table of small numbered things.
+#[derive(Debug)]
+struct Numbered<T> {
+    next: u64,
+    things: BTreeMap<u64, T>,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { next: 0, things: BTreeMap::new() }
+    }
+}
+
+impl<T> Numbered<T> {
+    fn put(&mut self, thing: T) -> u64 {
+        self.next += 1;
+        self.things.insert(self.next, thing);
+        self.next
+    }
+}

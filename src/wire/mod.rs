@@ -74,11 +74,6 @@ macro_rules! message {
 message!(Request);
 message!(Response);
 
-/// The bytes of a list of batches, to keep a page below its limit.
-pub(crate) fn batches_bytes(batches: &[crate::model::Batch]) -> usize {
-    batches.iter().map(|batch| batch.bytes().len()).sum()
-}
-
 /// The address of a node as libp2p writes it.
 pub type Address = String;
 

@@ -1,1 +1,407 @@
-//! To come.
+//! The network of a node: libp2p and only libp2p.
+//!
+//! It carries requests and their answers, fans live batches out, finds nodes and keeps
+//! connections, and says what happened in the engine's words ([`Input`]). Every batch that
+//! leaves this room has been verified, on the task of its connection or on one of its own.
+//!
+//! It decides nothing. Which node is alive, whom to ask, whom to dial again, what to do about an
+//! answer that does not come: all of that is the engine's. Two things it does by itself: it
+//! dials the bootstrap list for as long as those nodes are not connected, and it shuns peers of
+//! other networks.
+//!
+//! There is no task here that owns the swarm: the runtime's loop polls [`Network::next`].
+
+mod behaviour;
+mod bootstrap;
+mod client_link;
+mod codec;
+mod discovery;
+mod events;
+mod exchanges;
+mod peers;
+mod protocols;
+mod runtime_directory;
+#[cfg(test)]
+mod tests;
+mod translate;
+mod transport;
+mod verification;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use antiphon::engine::{AskId, Failure, Input, QuestionId};
+use antiphon::model::{Batch, NodeId, TopicId};
+use antiphon::wire::{Contact, Gossip, Request, Response};
+use futures::StreamExt;
+use libp2p::core::transport::ListenerId;
+use libp2p::gossipsub::PublishError;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId, Swarm};
+use thiserror::Error;
+use tokio::time::{Interval, MissedTickBehavior};
+use zeroize::Zeroizing;
+
+use behaviour::{ANNOUNCEMENTS_MAX, Behaviour, TOPICS_FOLLOWED_MAX};
+use bootstrap::Bootstrap;
+pub(crate) use client_link::RemoteLink;
+use discovery::Nearby;
+use exchanges::{Admission, Asks, Questions};
+use peers::Peers;
+use protocols::Protocols;
+use verification::Verification;
+
+/// What a network is started with.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The secret ed25519 key of the node.
+    pub(crate) secret: Zeroizing<[u8; 32]>,
+    /// The network that it belongs to.
+    pub(crate) network: antiphon::model::Network,
+    /// Where it listens.
+    pub(crate) listen: Vec<Multiaddr>,
+    /// The nodes to join through, each with its peer id.
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    /// Whether nodes nearby are found by themselves, and find this one.
+    pub(crate) discovery: bool,
+    /// Where nodes of this machine find each other; the usual place where none is given.
+    pub(crate) runtime_directory: Option<PathBuf>,
+}
+
+/// Why a network did not start.
+#[derive(Debug, Error)]
+pub(crate) enum NetworkError {
+    /// An address cannot be listened at.
+    #[error("cannot listen at {address}: {reason}")]
+    Listen {
+        /// Where.
+        address: Multiaddr,
+        /// Why.
+        reason: String,
+    },
+    /// A bootstrap address lacks the peer id.
+    #[error("the bootstrap address {0} lacks the peer id (`/p2p/…`)")]
+    BootstrapWithoutPeer(Multiaddr),
+    /// The key cannot be used.
+    #[error("the key cannot be used: {0}")]
+    Key(String),
+}
+
+/// The network of a node.
+pub(crate) struct Network {
+    swarm: Swarm<Behaviour>,
+    protocols: Protocols,
+    /// What is to be handed out next.
+    ready: VecDeque<Input>,
+    peers: Peers,
+    asks: Asks,
+    questions: Questions,
+    verification: Verification,
+    bootstrap: Bootstrap,
+    nearby: Option<Nearby>,
+    /// Peers of other networks, and the beat until which they are shunned.
+    foreign: BTreeMap<PeerId, u64>,
+    /// Topics that are followed.
+    followed: BTreeSet<TopicId>,
+    /// Topics that wait to be announced in the table.
+    unannounced: BTreeSet<TopicId>,
+    /// Announcements that are under way.
+    announcing: usize,
+    /// Topics of which the table here holds announcements of other nodes.
+    announced: BTreeSet<TopicId>,
+    clock: Interval,
+    /// How many [`BEAT`]s have passed.
+    beat: u64,
+}
+
+/// The pace of what is done again and again. Half a heartbeat, so that signs of life are
+/// reported at least once for each heartbeat that the engine expects.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Longest time for the operating system to name the addresses that a listener is bound to.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Network {
+    /// Starts to listen, and to join. Returns when every address is bound.
+    ///
+    /// # Errors
+    /// When an address cannot be listened at, or a setting is wrong. Nothing keeps running then.
+    pub(crate) async fn start(settings: Settings) -> Result<Self, NetworkError> {
+        let Settings { mut secret, network, listen, bootstrap, discovery, runtime_directory } =
+            settings;
+        let key = Keypair::ed25519_from_bytes(secret.as_mut_slice())
+            .map_err(|error| NetworkError::Key(error.to_string()))?;
+        let local = key.public().to_peer_id();
+        let protocols = Protocols::of(&network);
+        let bootstrap =
+            Bootstrap::new(bootstrap, local).map_err(NetworkError::BootstrapWithoutPeer)?;
+        // mDNS does not use the loopback interface.
+        let lan = discovery && listen.iter().any(|address| !translate::is_loopback(address));
+        let swarm = transport::swarm(&key, Behaviour::new(&key.public(), &protocols, lan))
+            .map_err(|error| NetworkError::Key(error.to_string()))?;
+        let mut clock = tokio::time::interval(BEAT);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut network = Self {
+            swarm,
+            protocols,
+            ready: VecDeque::new(),
+            peers: Peers::default(),
+            asks: Asks::default(),
+            questions: Questions::default(),
+            verification: Verification::default(),
+            bootstrap,
+            nearby: None,
+            foreign: BTreeMap::new(),
+            followed: BTreeSet::new(),
+            unannounced: BTreeSet::new(),
+            announcing: 0,
+            announced: BTreeSet::new(),
+            clock,
+            beat: 0,
+        };
+        network.listen(listen).await?;
+        if discovery {
+            network.nearby =
+                Nearby::start(&network.protocols.network, runtime_directory, local).await;
+        }
+        network.tell_addresses();
+        Ok(network)
+    }
+
+    /// Where it listens, without the peer id.
+    pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
+        self.swarm.listeners().cloned().collect()
+    }
+
+    /// What happens next. Cancel-safe: nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Input {
+        loop {
+            if let Some(input) = self.ready.pop_front() {
+                return input;
+            }
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.handle_event(event),
+                Some(verdict) = self.verification.next() => self.handle_verdict(verdict),
+                Some(found) = discovery::next(&mut self.nearby) => self.handle_found(found),
+                _ = self.clock.tick() => self.handle_beat(),
+            }
+        }
+    }
+
+    /// Answers a question. If the asker is gone, nothing happens.
+    pub(crate) fn answer(&mut self, question: QuestionId, response: Response) {
+        if let Some(channel) = self.questions.answered(question) {
+            // It fails if the asker went a moment ago.
+            let _ = self.swarm.behaviour_mut().rpc.send_response(channel, response);
+        }
+    }
+
+    /// Asks a connected node. Exactly one [`Input::Told`] follows: at once if the node is not
+    /// connected.
+    pub(crate) fn ask(&mut self, ask: AskId, to: NodeId, request: Request) {
+        if self.peers.node(&translate::peer_of(to)).is_none() {
+            return self.tell(ask, Err(Failure::Unreachable));
+        }
+        match self.asks.admit(ask, to, request) {
+            Admission::Send(request) => self.send(ask, to, request),
+            Admission::Waits => {}
+            Admission::Full => {
+                tracing::warn!(node = %to, "too many requests wait for the node");
+                self.tell(ask, Err(Failure::Unreachable));
+            }
+        }
+    }
+
+    /// Fans a batch out to those who follow its topic. Best effort.
+    pub(crate) fn gossip(&mut self, batch: &Batch) {
+        let mesh = self.protocols.mesh(batch.header().topic);
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        match gossip.publish(mesh, Gossip::encode(batch)) {
+            // Nobody follows, or everybody has it: both are fine.
+            Ok(_) | Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
+            Err(error) => tracing::debug!(%error, "a batch was not fanned out"),
+        }
+    }
+
+    /// Joins the mesh of a topic.
+    pub(crate) fn follow(&mut self, topic: TopicId) {
+        if self.followed.len() >= TOPICS_FOLLOWED_MAX && !self.followed.contains(&topic) {
+            tracing::warn!(?topic, "too many topics are followed; its readers will be slower");
+            return;
+        }
+        self.followed.insert(topic);
+        let mesh = self.protocols.mesh(topic);
+        let followed = self.swarm.behaviour_mut().gossip.subscribe(&mesh);
+        followed.expect("the filter allows every topic");
+    }
+
+    /// Leaves the mesh of a topic.
+    pub(crate) fn unfollow(&mut self, topic: TopicId) {
+        if self.followed.remove(&topic) {
+            let mesh = self.protocols.mesh(topic);
+            self.swarm.behaviour_mut().gossip.unsubscribe(&mesh);
+        }
+    }
+
+    /// Announces in the table, now and from time to time, that this node holds a topic.
+    pub(crate) fn provide(&mut self, topic: TopicId) {
+        self.unannounced.insert(topic);
+        self.announce();
+    }
+
+    /// Announces it no longer. What others noted fades away within minutes.
+    pub(crate) fn unprovide(&mut self, topic: TopicId) {
+        self.unannounced.remove(&topic);
+        self.swarm.behaviour_mut().kad.stop_providing(&events::table_key(topic));
+    }
+
+    /// Connects to a node, unless it is connected or being dialled.
+    pub(crate) fn dial(&mut self, contact: &Contact) {
+        self.dial_peer(translate::peer_of(contact.node), translate::multiaddrs(contact));
+    }
+
+    /// Closes the connections to a node. For this room it is gone at once, although a connection
+    /// to a machine that no longer reads may take minutes to close.
+    pub(crate) fn disconnect(&mut self, node: NodeId) {
+        let peer = translate::peer_of(node);
+        if self.peers.is_connected(&peer) {
+            self.part_with(peer);
+            // It fails if there is no connection.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let unwanted = self.peers.is_connected(&peer)
+            || self.foreign.contains_key(&peer)
+            || peer == *self.swarm.local_peer_id();
+        if unwanted {
+            return;
+        }
+        let dial = DialOpts::peer_id(peer)
+            // A connection that is still closing does not count; see `disconnect`.
+            .condition(PeerCondition::NotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            // From the port that it listens at, two nodes that dial each other at the same
+            // moment would meet in one TCP connection, both as its initiator.
+            .allocate_new_port()
+            .build();
+        if let Err(error) = self.swarm.dial(dial) {
+            tracing::trace!(%peer, %error, "not dialled");
+        }
+    }
+
+    fn send(&mut self, ask: AskId, to: NodeId, request: Request) {
+        let rpc = &mut self.swarm.behaviour_mut().rpc;
+        let id = rpc.send_request(&translate::peer_of(to), Ok(request));
+        self.asks.sent(id, ask, to, self.beat);
+    }
+
+    fn tell(&mut self, ask: AskId, result: Result<Response, Failure>) {
+        self.ready.push_back(Input::Told { ask, result });
+    }
+
+    /// Begins as many of the announcements that are to be made as may be under way.
+    fn announce(&mut self) {
+        while self.announcing < ANNOUNCEMENTS_MAX.get() {
+            let Some(topic) = self.unannounced.pop_first() else { return };
+            match self.swarm.behaviour_mut().kad.start_providing(events::table_key(topic)) {
+                Ok(_) => self.announcing += 1,
+                Err(error) => tracing::debug!(?topic, %error, "a topic is not announced"),
+            }
+        }
+    }
+
+    fn tell_addresses(&mut self) {
+        let addresses = self.addresses();
+        if let Some(nearby) = &self.nearby {
+            nearby.announce(&addresses);
+        }
+        self.ready.push_back(Input::Listening(translate::wire_addresses(&addresses)));
+    }
+
+    async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<(), NetworkError> {
+        let mut unbound: Vec<(ListenerId, Multiaddr)> = Vec::new();
+        for address in addresses {
+            match check_free(&address).map_err(|error| error.to_string()).and_then(|()| {
+                self.swarm.listen_on(address.clone()).map_err(|error| error.to_string())
+            }) {
+                Ok(listener) => unbound.push((listener, address)),
+                Err(reason) => return Err(NetworkError::Listen { address, reason }),
+            }
+        }
+        let bound = async {
+            while !unbound.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                let failed = match &event {
+                    SwarmEvent::NewListenAddr { listener_id, .. } => {
+                        unbound.retain(|(listener, _)| listener != listener_id);
+                        None
+                    }
+                    SwarmEvent::ListenerError { listener_id, error } => {
+                        Some((*listener_id, error.to_string()))
+                    }
+                    SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                        let reason = reason.as_ref().map_or_else(io::Error::to_string, |()| {
+                            "the listener was closed".to_owned()
+                        });
+                        Some((*listener_id, reason))
+                    }
+                    _ => None,
+                };
+                self.handle_event(event);
+                if let Some((id, reason)) = failed
+                    && let Some((_, address)) = unbound.iter().find(|(listener, _)| *listener == id)
+                {
+                    return Err(NetworkError::Listen { address: address.clone(), reason });
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(LISTEN_TIMEOUT, bound).await {
+            Ok(result) => result,
+            Err(_elapsed) => match unbound.pop() {
+                Some((_, address)) => Err(NetworkError::Listen {
+                    address,
+                    reason: "no interface has this address".to_owned(),
+                }),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Network")
+            .field("protocols", &self.protocols)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks that nobody else listens at an address. libp2p lets listeners share a port
+/// (`SO_REUSEPORT`), and the operating system would then deal connections out between two nodes
+/// that were given the same one.
+fn check_free(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => {
+            TcpListener::bind(SocketAddr::new(ip, port)).map(drop)
+        }
+        _ => Ok(()),
+    }
+}

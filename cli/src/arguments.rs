@@ -1,0 +1,445 @@
+//! The command line as types.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use antiphon::model::{Network, SubscriberName, TopicName};
+use antiphon::wire::Acks;
+use antiphon_node::Multiaddr;
+use bytes::Bytes;
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::{Failure, Status};
+use crate::printer;
+use crate::place::Place;
+use crate::values::{self, NodeAddresses};
+
+/// Durable publish/subscribe without a broker.
+///
+/// Every process is a libp2p node; topics are kept on several of them, and any may fail.
+#[derive(Debug, Parser)]
+#[command(
+    name = "antiphon",
+    version,
+    propagate_version = true,
+    arg_required_else_help = false,
+    after_help = EXAMPLES
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalOptions,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  antiphon demo                      see a cluster lose its owner and no record
+  antiphon node                      run a node; nodes on the LAN find each other
+  antiphon create quakes             create a topic with three replicas
+  antiphon publish quakes 'hello'    publish a record
+  antiphon fetch quakes              print all records
+  antiphon subscribe quakes          print all records and then those to come
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 published but not acknowledged in time.";
+
+/// Options of every command; they stand before or after its name.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalOptions {
+    /// Node to talk to, with its peer id; may be repeated: the next is tried when one fails
+    ///
+    /// Without it the node that runs on this machine is found, else one on the LAN. In the
+    /// variable several are separated by commas or spaces.
+    #[arg(long, value_name = "MULTIADDR", env = "ANTIPHON_NODE", hide_env_values = true)]
+    #[arg(global = true, value_parser = str::parse::<NodeAddresses>)]
+    node: Vec<NodeAddresses>,
+
+    /// Network to use; nodes of another one never join
+    #[arg(long, value_name = "NAME", env = "ANTIPHON_NETWORK", hide_env_values = true)]
+    #[arg(global = true, value_parser = values::network, default_value = Network::DEFAULT)]
+    pub(crate) network: Network,
+
+    /// Longest time to find a node, for it to answer, and for a publish to be acknowledged
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(global = true, default_value = "10s")]
+    pub(crate) timeout: Duration,
+
+    /// Write one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Say more; twice for debugging
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl GlobalOptions {
+    /// The nodes to talk to, in order.
+    pub(crate) fn nodes(&self) -> Vec<Multiaddr> {
+        self.node.iter().flat_map(|addresses| addresses.0.iter().cloned()).collect()
+    }
+
+    /// Whether a connection that was made with these options serves the others as well.
+    pub(crate) fn same_connection(&self, other: &Self) -> bool {
+        (&self.node, &self.network, self.timeout) == (&other.node, &other.network, other.timeout)
+    }
+
+    /// The options as they are written on a command line.
+    pub(crate) fn to_words(&self) -> Vec<String> {
+        let timeout = humantime::format_duration(self.timeout).to_string();
+        let mut words = vec![
+            "--network".to_owned(),
+            self.network.to_string(),
+            "--timeout".to_owned(),
+            timeout,
+        ];
+        for node in self.nodes() {
+            words.extend(["--node".to_owned(), node.to_string()]);
+        }
+        let flags = [(self.json, "--json"), (self.quiet, "--quiet")];
+        words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
+        words.extend((0..self.verbose).map(|_| "--verbose".to_owned()));
+        words
+    }
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    Node(Node),
+    Create(Create),
+    Publish(Publish),
+    Fetch(Fetch),
+    Subscribe(Subscribe),
+    Topics(Topics),
+    Info(Info),
+    Peers(Peers),
+    Shell(Shell),
+    Demo(Demo),
+}
+
+/// Run a node
+///
+/// Prints one line per address and then `ready`. Ctrl-C stops it cleanly.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon node
+  antiphon node --data /var/lib/antiphon --listen /ip4/0.0.0.0/tcp/4001
+  antiphon node --data n2 --bootstrap /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…")]
+pub(crate) struct Node {
+    /// Directory for its topics and its key [default: the user's data directory, per network]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Address to listen at; may be repeated [default: all interfaces, the port of last time]
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::listen_address)]
+    pub(crate) listen: Vec<Multiaddr>,
+
+    /// Node to join through, with its peer id; may be repeated
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::node_address)]
+    pub(crate) bootstrap: Vec<Multiaddr>,
+
+    /// Find no nodes by mDNS or through this machine's runtime directory
+    #[arg(long)]
+    pub(crate) no_discovery: bool,
+}
+
+/// Create a topic
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon create quakes
+  antiphon create quakes --replicas 5 --min-copies 3
+  antiphon create quakes --if-not-exists --json")]
+pub(crate) struct Create {
+    /// Name of the topic: up to 255 bytes in any script
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    /// Nodes that keep the topic [default: 3]
+    ///
+    /// It is a target: with fewer nodes the topic fills up as others join.
+    #[arg(long, value_name = "N", value_parser = values::replicas)]
+    pub(crate) replicas: Option<u16>,
+
+    /// Copies below which nothing is acknowledged [default: 2 with three or more nodes, else 1]
+    #[arg(long, value_name = "M", value_parser = values::replicas)]
+    pub(crate) min_copies: Option<u16>,
+
+    /// Take the topic that is there already
+    #[arg(long)]
+    pub(crate) if_not_exists: bool,
+}
+
+/// Publish records: the arguments, or one a line from standard input, or a file
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon publish quakes 'M 5.3, 50km NNW of Sangiang' --key us2000crkq
+  antiphon publish quakes < events.ndjson
+  tail -f log | antiphon publish logs --receipts --json
+  antiphon publish images --file map.png --header type=image/png
+
+A record has at most 1 MiB, key and headers counted.")]
+pub(crate) struct Publish {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    /// Records; without any, each line of standard input is one
+    #[arg(value_name = "MESSAGE", allow_negative_numbers = true)]
+    pub(crate) messages: Vec<String>,
+
+    /// What the records are about
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+
+    /// Header of the records; may be repeated
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = values::header)]
+    pub(crate) headers: Vec<(String, Bytes)>,
+
+    /// Copies to wait for; never fewer than the topic's floor
+    #[arg(long, value_enum, default_value = "quorum")]
+    pub(crate) acks: AcksWanted,
+
+    /// Publish a file as one record; `-` for all of standard input
+    #[arg(long, value_name = "PATH", conflicts_with = "messages")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Print a line per record of standard input
+    #[arg(long, conflicts_with_all = ["messages", "file"])]
+    pub(crate) receipts: bool,
+}
+
+/// How many copies to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AcksWanted {
+    /// One copy
+    #[value(name = "1")]
+    One,
+    /// A majority of the replicas that are alive
+    Quorum,
+    /// Every replica that is alive
+    All,
+}
+
+impl From<AcksWanted> for Acks {
+    fn from(wanted: AcksWanted) -> Self {
+        match wanted {
+            AcksWanted::One => Self::One,
+            AcksWanted::Quorum => Self::Quorum,
+            AcksWanted::All => Self::All,
+        }
+    }
+}
+
+/// How `fetch` and `subscribe` choose and write records.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Reading {
+    /// Where to start: start, end, -N, @-1h, @TIME or a cursor [default: start]
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    pub(crate) from: Option<Place>,
+
+    /// Stop after this many records
+    #[arg(short = 'n', value_name = "N")]
+    pub(crate) count: Option<u64>,
+
+    /// Write the payloads alone, with nothing between them
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+}
+
+/// Print the stored records of a topic, then exit
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon fetch quakes
+  antiphon fetch quakes --from -10
+  antiphon fetch quakes --from @-1h --json | jq .payload
+  antiphon fetch images -n 1 --raw > map.png")]
+pub(crate) struct Fetch {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// Print the stored records of a topic, and then those to come
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon subscribe quakes
+  antiphon subscribe quakes --from end
+  antiphon subscribe quakes --as alice          goes on where alice stopped, at any node
+  antiphon subscribe quakes -n 100 --idle 30s")]
+pub(crate) struct Subscribe {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    /// Keep the position under this name; `--from` counts only while the name is new
+    #[arg(long = "as", value_name = "NAME", value_parser = values::subscriber)]
+    pub(crate) name: Option<SubscriberName>,
+
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+
+    /// Stop when no record came for this long
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) idle: Option<Duration>,
+}
+
+/// List all topics of the network
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon topics
+  antiphon topics --json | jq -r .topic
+
+On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
+topic, replicas, nodes that hold it, records.")]
+pub(crate) struct Topics {}
+
+/// Show the replicas of a topic, what they hold, and the cursor at its end
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon info quakes
+  antiphon info quakes --json | jq -r .cursor")]
+pub(crate) struct Info {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+}
+
+/// List the nodes that the node knows, itself first
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon peers
+  antiphon peers --json | jq -r 'select(.state == \"alive\") | .addresses[0]'
+
+On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
+peer, state, round-trip time in milliseconds, addresses.")]
+pub(crate) struct Peers {}
+
+/// The same actions from a prompt, with a menu, history and completion
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon shell
+  echo 'create quakes --if-not-exists' | antiphon shell")]
+pub(crate) struct Shell {}
+
+/// Start nodes on this machine, kill a topic's owner, and check that no record is lost
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon demo
+  antiphon demo --nodes 5 --exit
+  antiphon demo --file events.ndjson --exit --json")]
+pub(crate) struct Demo {
+    /// Nodes to start
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u16).range(4..=64))]
+    pub(crate) nodes: u16,
+
+    /// File whose lines are published [default: 1,707 earthquakes]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// End after the checks; without it the cluster keeps running
+    #[arg(long)]
+    pub(crate) exit: bool,
+}
+
+/// Shows what `--help` asked for, or what is wrong with the command line and what to do.
+pub(crate) fn report(error: &clap::Error) -> Status {
+    if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
+        printer::show_help(error.render());
+        return Status::Done;
+    }
+    // What could not be parsed may still have asked for JSON.
+    let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    let failure = explain(error);
+    printer::report_error(json, &failure.to_string(), failure.hint());
+    failure.status()
+}
+
+/// What is wrong with a command line.
+pub(crate) fn explain(error: &clap::Error) -> Failure {
+    let rendered = error.to_string();
+    let text = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+    // The first paragraph is the message; tips and the usage follow.
+    let mut message = text.split("\n\n").next().unwrap_or(text).trim().to_owned();
+    if let ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand =
+        error.kind()
+    {
+        "no command is given".clone_into(&mut message);
+    }
+    let failure = Failure::usage(message.replace("\n  ", " "));
+    let own = error.source().and_then(|source| source.downcast_ref::<Failure>());
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let hint = own.and_then(Failure::hint).or(tip);
+    failure.with_hint(hint.unwrap_or("`antiphon --help` and `antiphon COMMAND --help` show the way"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, Failure> {
+        Arguments::try_parse_from(line.split(' ')).map_err(|error| explain(&error))
+    }
+
+    #[test]
+    fn definitions_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_and_after_the_command() {
+        let before = parse("antiphon --json --timeout 2s --network lab -v topics").unwrap();
+        let after = parse("antiphon topics --json --timeout 2s --network lab -v").unwrap();
+        assert_eq!(before.global, after.global);
+        assert!(after.global.json && after.global.verbose == 1);
+        assert_eq!(after.global.timeout, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn places_and_messages_may_start_with_a_hyphen() {
+        let Command::Fetch(fetch) = parse("antiphon fetch t --from -10 -n 5").unwrap().command
+        else {
+            panic!("not a fetch");
+        };
+        assert_eq!((fetch.reading.from, fetch.reading.count), (Some(Place::Last(10)), Some(5)));
+        let Command::Publish(publish) = parse("antiphon publish t -5 -- -x").unwrap().command else {
+            panic!("not a publish");
+        };
+        assert_eq!(publish.messages, ["-5", "-x"]);
+    }
+
+    #[test]
+    fn wrong_values_bring_their_own_hint() {
+        let failure = parse("antiphon create t --replicas 0").unwrap_err();
+        assert_eq!(failure.status(), Status::Usage);
+        assert!(failure.to_string().contains("not a number from 1 to 32"), "{failure}");
+        assert!(failure.hint().unwrap().contains("--replicas 3"));
+        let failure = parse("antiphon creat t").unwrap_err();
+        assert!(failure.hint().unwrap().contains("create"), "{failure:?}");
+        assert!(parse("antiphon").unwrap_err().hint().unwrap().contains("--help"));
+    }
+}

@@ -1,0 +1,88 @@
+//! `antiphon create`
+
+use antiphon::limits::REPLICAS_DEFAULT;
+use antiphon::model::NodeId;
+use antiphon::wire;
+use antiphon::wire::TopicSummary;
+use serde_json::{Value, json};
+
+use super::counted;
+use crate::arguments::Create;
+use crate::context::Context;
+use crate::exit::{Failure, Status};
+
+/// Creates a topic.
+pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Result<Status> {
+    let replicas = arguments.replicas.unwrap_or(REPLICAS_DEFAULT);
+    if let Some(floor) = arguments.min_copies.filter(|floor| *floor > replicas) {
+        let message = format!("a floor of {floor} copies is more than the {replicas} replicas");
+        let hint = format!("ask for more `--replicas`, or for `--min-copies` of at most {replicas}");
+        return Err(Failure::usage(message).with_hint(hint).into());
+    }
+    let client = context.client().await?;
+    let create = wire::Create {
+        name: arguments.topic,
+        replicas: arguments.replicas,
+        min_copies: arguments.min_copies,
+        if_not_exists: arguments.if_not_exists,
+    };
+    let (summary, existed) = client.create(create).await?;
+    context.printer.data(&object(&summary, existed), text(&summary, existed))?;
+    if summary.nodes_alive < u32::from(summary.replicas) {
+        let wanted = counted(summary.replicas.into(), "replica");
+        let here = counted(summary.nodes_alive.into(), "node");
+        context
+            .printer
+            .note(format_args!("{wanted} wanted, {here} here: the topic fills up as nodes join"));
+    }
+    Ok(Status::Done)
+}
+
+fn object(summary: &TopicSummary, existed: bool) -> Value {
+    json!({
+        "status": if existed { "topic_exists" } else { "topic_created" },
+        "topic": summary.name.as_str(),
+        "replicas": summary.replicas,
+        "min_copies": summary.min_copies,
+        "owners": summary.owners.iter().map(NodeId::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn text(summary: &TopicSummary, existed: bool) -> String {
+    format!(
+        "topic `{}` {}: {}, acknowledged from {} on, {} now",
+        summary.name,
+        if existed { "exists" } else { "created" },
+        counted(summary.replicas.into(), "replica"),
+        if summary.min_copies == 1 {
+            "1 copy".to_owned()
+        } else {
+            format!("{} copies", summary.min_copies)
+        },
+        counted(summary.owners.len() as u64, "holder"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_says_whether_the_topic_was_there() {
+        let owner = NodeId::from_bytes([1; 32]);
+        let summary = TopicSummary {
+            name: "t".parse().unwrap(),
+            replicas: 3,
+            min_copies: 2,
+            owners: vec![owner],
+            records: 0,
+            nodes_alive: 1,
+        };
+        let expected = json!({
+            "status": "topic_created", "topic": "t", "replicas": 3, "min_copies": 2,
+            "owners": [owner.to_string()],
+        });
+        assert_eq!(object(&summary, false), expected);
+        assert_eq!(object(&summary, true)["status"], "topic_exists");
+    }
+}

@@ -1,0 +1,68 @@
+//! `antiphon fetch`
+
+use antiphon::model::TopicName;
+use antiphon_node::client::{Reader, ReaderOptions};
+use serde_json::json;
+
+use super::counted;
+use crate::arguments::{Fetch, Reading};
+use crate::clock;
+use crate::context::Context;
+use crate::exit::{Failure, Status};
+use crate::json::{Form, RecordPrinter};
+use crate::printer::Printer;
+
+/// Prints what is stored of a topic.
+pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Result<Status> {
+    let options = reader_options(context, &arguments.topic, &arguments.reading, false)?;
+    let mut records = RecordPrinter::new(form(context, &arguments.reading), &arguments.topic);
+    let client = context.client().await?;
+    let mut reader = client.reader(arguments.topic, options).await?;
+    let printer = &mut context.printer;
+    let limit = arguments.reading.count.unwrap_or(u64::MAX);
+    let mut count = 0;
+    while count < limit {
+        let Some(delivered) = reader.next().await? else { break };
+        records.print(printer, &delivered)?;
+        count += 1;
+    }
+    printer.flush()?;
+    if !reader.surveyed().complete {
+        printer.warning(
+            "not all replicas answered; acknowledged records may be missing",
+            "`antiphon info TOPIC` shows which are away; fetch again when they are back",
+        );
+    }
+    if arguments.reading.count.is_some() {
+        say_where(printer, &reader, count);
+    }
+    Ok(Status::Done)
+}
+
+/// Says where to go on, to those who read page by page.
+fn say_where(printer: &mut Printer, reader: &Reader, count: u64) {
+    let cursor = reader.cursor().to_string();
+    let text = format!("{}; go on with --from {cursor}", counted(count, "record"));
+    printer.status(&json!({ "status": "fetched", "count": count, "cursor": cursor }), text);
+}
+
+/// How records are written.
+pub(super) fn form(context: &Context, reading: &Reading) -> Form {
+    match (context.printer.is_json(), reading.raw) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Raw,
+        (false, false) => Form::Text,
+    }
+}
+
+/// Where and how to read.
+pub(super) fn reader_options(
+    context: &Context,
+    topic: &TopicName,
+    reading: &Reading,
+    follow: bool,
+) -> Result<ReaderOptions, Failure> {
+    let place = reading.from.clone().unwrap_or_default();
+    let start = place.resolve(clock::now(), &context.options.network, topic)?;
+    Ok(ReaderOptions { start, follow })
+}

@@ -1,0 +1,70 @@
+//! One file per command. A command takes the context and its arguments, and returns how it
+//! ended; nothing here writes but through the context's printer.
+
+mod create;
+mod demo;
+mod fetch;
+mod info;
+mod node;
+mod peers;
+mod publish;
+mod shell;
+mod subscribe;
+mod topics;
+
+use antiphon::model::NodeId;
+
+use crate::arguments::Command;
+use crate::context::Context;
+use crate::exit::Status;
+
+/// Runs a command to its end.
+pub(crate) async fn run(context: &mut Context, command: Command) -> anyhow::Result<Status> {
+    match command {
+        Command::Node(arguments) => Box::pin(node::run(context, arguments)).await,
+        Command::Shell(_) => Box::pin(shell::run(context)).await,
+        Command::Demo(arguments) => Box::pin(demo::run(context, arguments)).await,
+        other => run_in_shell(context, other).await,
+    }
+}
+
+/// Runs a command that the shell knows as well: all but those that start nodes or a shell.
+async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result<Status> {
+    match command {
+        Command::Create(arguments) => create::run(context, arguments).await,
+        Command::Publish(arguments) => Box::pin(publish::run(context, arguments)).await,
+        Command::Fetch(arguments) => Box::pin(fetch::run(context, arguments)).await,
+        Command::Subscribe(arguments) => Box::pin(subscribe::run(context, arguments)).await,
+        Command::Topics(_) => topics::run(context).await,
+        Command::Info(arguments) => info::run(context, arguments).await,
+        Command::Peers(_) => peers::run(context).await,
+        Command::Node(_) | Command::Shell(_) | Command::Demo(_) => Err(shell::not_here()),
+    }
+}
+
+/// Addresses of a node with its peer id at their ends, as `--node` takes them.
+fn full_addresses(node: NodeId, addresses: &[String]) -> Vec<String> {
+    let end = format!("/p2p/{node}");
+    let full = |address: &String| {
+        if address.ends_with(&end) { address.clone() } else { format!("{address}{end}") }
+    };
+    addresses.iter().map(full).collect()
+}
+
+/// A number and its noun.
+fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_end_with_the_peer_id_once() {
+        let node = antiphon::model::NodeKey::from_secret(&[1; 32]).node();
+        let full = format!("/ip4/1.2.3.4/tcp/5/p2p/{node}");
+        let given = ["/ip4/1.2.3.4/tcp/5".to_owned(), full.clone()];
+        assert_eq!(full_addresses(node, &given), [full.clone(), full]);
+    }
+}

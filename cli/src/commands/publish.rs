@@ -1,0 +1,232 @@
+//! `antiphon publish`
+
+mod input;
+mod tally;
+
+use std::collections::VecDeque;
+
+use antiphon::limits::RECORD_BYTES_MAX;
+use antiphon::model::{Record, RecordError, TopicName};
+use antiphon_node::client::{Delivery, PublishError, PublishOptions, Publisher};
+use bytes::Bytes;
+use futures::FutureExt;
+use indicatif::ProgressBar;
+
+use self::input::Item;
+use self::tally::Tally;
+use super::counted;
+use crate::arguments::Publish;
+use crate::clock;
+use crate::context::Context;
+use crate::exit::{Failure, Status};
+use crate::printer::{Printer, unless_closed};
+
+/// Publishes the arguments, a file, or the lines of standard input.
+pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Result<Status> {
+    let file = match &arguments.file {
+        Some(path) => Some(input::file(path)?),
+        None => None,
+    };
+    let client = context.client().await?;
+    let options = PublishOptions {
+        acks: arguments.acks.into(),
+        timeout: context.options.timeout,
+        ..PublishOptions::default()
+    };
+    let from_lines = arguments.messages.is_empty() && file.is_none();
+    let mut publishing = Publishing {
+        publisher: client.publisher(arguments.topic.clone(), options),
+        template: Record {
+            key: arguments.key.map(Bytes::from),
+            headers: arguments.headers,
+            ..Record::default()
+        },
+        pending: VecDeque::new(),
+        tally: Tally::new(&arguments.topic),
+        receipts: !from_lines || arguments.receipts,
+        progress: if from_lines { context.printer.progress() } else { ProgressBar::hidden() },
+        printer: &mut context.printer,
+    };
+    let result = if from_lines {
+        publishing.lines().await
+    } else {
+        publishing.messages(arguments.messages.into_iter().map(Bytes::from).chain(file)).await
+    };
+    publishing.progress.finish_and_clear();
+    let (receipts, tally) = (publishing.receipts, publishing.tally);
+    let status = result.map_err(|error| tally.explain(error))?;
+    if tally.count() == 0 {
+        // With nothing to publish the topic has not been looked for yet.
+        client.survey(&arguments.topic).await?;
+    }
+    conclude(&mut context.printer, &tally, receipts && from_lines, from_lines)?;
+    Ok(status)
+}
+
+fn conclude(
+    printer: &mut Printer,
+    tally: &Tally,
+    receipts: bool,
+    from_lines: bool,
+) -> anyhow::Result<()> {
+    if receipts {
+        printer.note(tally.summary_text());
+    } else if from_lines {
+        unless_closed(printer.data(&tally.summary(), tally.summary_text()))?;
+    }
+    if let Some(hint) = tally.pending_hint() {
+        printer.warning("not enough copies in time", &hint);
+    }
+    Ok(unless_closed(printer.flush())?)
+}
+
+/// A publish on its way.
+struct Publishing<'a> {
+    publisher: Publisher,
+    /// Key and headers, which all records share.
+    template: Record,
+    /// Records under way, in order.
+    pending: VecDeque<Delivery>,
+    tally: Tally,
+    /// Whether each record gets a line of output.
+    receipts: bool,
+    progress: ProgressBar,
+    printer: &'a mut Printer,
+}
+
+impl Publishing<'_> {
+    async fn messages(
+        &mut self,
+        messages: impl Iterator<Item = Bytes>,
+    ) -> anyhow::Result<Status> {
+        let mut first_error = None;
+        for (number, message) in (1_u64..).zip(messages) {
+            if let Err(error) = self.publish(message).await {
+                first_error = Some(unpublished(error, "message", number));
+                break;
+            }
+        }
+        self.settle(first_error).await
+    }
+
+    async fn lines(&mut self) -> anyhow::Result<Status> {
+        input::say_how_to_end(self.printer);
+        let mut lines = input::lines();
+        let mut number = 0;
+        let mut first_error = None;
+        'read: loop {
+            let chunk = tokio::select! {
+                biased;
+                outcome = front(&mut self.pending) => match self.note(outcome) {
+                    Ok(()) => continue,
+                    Err(error) => Some(Err(error)),
+                },
+                chunk = lines.recv() => chunk,
+            };
+            let items = match chunk {
+                Some(Ok(items)) => items,
+                Some(Err(error)) => {
+                    first_error = Some(error);
+                    break;
+                }
+                None => break,
+            };
+            for item in items {
+                number += 1;
+                let published = match item {
+                    Item::Line(line) => self.publish(line).await,
+                    Item::TooLong(size) => Err(RecordError::TooLarge { size }.into()),
+                };
+                if let Err(error) = published {
+                    first_error = Some(unpublished(error, "line", number));
+                    break 'read;
+                }
+            }
+            if let Err(error) = self.note_ready() {
+                first_error = Some(error);
+                break;
+            }
+        }
+        self.settle(first_error).await
+    }
+
+    async fn publish(&mut self, payload: Bytes) -> Result<(), PublishError> {
+        let record = Record { time: clock::now(), payload, ..self.template.clone() };
+        self.pending.push_back(self.publisher.publish(&record).await?);
+        Ok(())
+    }
+
+    /// Takes note of what is known without waiting.
+    fn note_ready(&mut self) -> anyhow::Result<()> {
+        while let Some(delivery) = self.pending.front_mut() {
+            let Some(outcome) = delivery.now_or_never() else { break };
+            self.pending.pop_front();
+            self.note(outcome)?;
+        }
+        Ok(unless_closed(self.printer.flush())?)
+    }
+
+    /// Waits for all that is under way. The first error is the one that counts; what was sent
+    /// before it stays published.
+    async fn settle(&mut self, mut first_error: Option<anyhow::Error>) -> anyhow::Result<Status> {
+        while !self.pending.is_empty() {
+            let outcome = front(&mut self.pending).await;
+            if let Err(error) = self.note(outcome) {
+                first_error.get_or_insert(error);
+            }
+        }
+        unless_closed(self.printer.flush())?;
+        match first_error {
+            Some(error) => Err(error),
+            None if self.tally.pending() > 0 => Ok(Status::Pending),
+            None => Ok(Status::Done),
+        }
+    }
+
+    fn note(&mut self, outcome: Outcome) -> anyhow::Result<()> {
+        let receipt = outcome.inspect_err(|_| self.tally.fail())?;
+        self.tally.add(receipt);
+        self.progress.set_position(self.tally.acknowledged());
+        if self.receipts {
+            // The records go on their way whether or not somebody reads the receipts.
+            let (value, text) = self.tally.receipt(receipt);
+            unless_closed(self.printer.data(&value, text))?;
+        }
+        Ok(())
+    }
+}
+
+type Outcome = Result<antiphon_node::client::Receipt, PublishError>;
+
+/// The outcome of the first record under way; waits for ever when there is none. Cancel-safe.
+async fn front(pending: &mut VecDeque<Delivery>) -> Outcome {
+    let Some(delivery) = pending.front_mut() else { return std::future::pending().await };
+    let outcome = delivery.await;
+    pending.pop_front();
+    outcome
+}
+
+/// Says which record was not published.
+fn unpublished(error: PublishError, what: &str, number: u64) -> anyhow::Error {
+    let text = match &error {
+        PublishError::Record(RecordError::TooLarge { size }) => {
+            format!("{what} {number} has {size} bytes, more than the limit of {RECORD_BYTES_MAX}")
+        }
+        other => format!("{what} {number}: {other}"),
+    };
+    let failure = Failure::failed(text);
+    match crate::hints::hint(&error.into()) {
+        Some(hint) => failure.with_hint(hint).into(),
+        None => failure.into(),
+    }
+}
+
+/// The topic's name for messages.
+fn named(topic: &TopicName) -> String {
+    format!("`{topic}`")
+}
+
+/// Records and their number for messages.
+fn records(count: u64) -> String {
+    counted(count, "record")
+}

@@ -1,0 +1,169 @@
+//! Where the records of `publish` come from: files, and the lines of standard input.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+use std::thread;
+
+use antiphon::limits::RECORD_BYTES_MAX;
+use anyhow::Context as _;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use crate::exit::Failure;
+use crate::printer::Printer;
+
+/// Bytes that are read from standard input at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Chunks of lines that wait to be published. Beyond it nothing is read.
+const CHUNKS_MAX: usize = 16;
+
+/// A line of input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Item {
+    /// Without the newline at its end.
+    Line(Bytes),
+    /// Longer than any record; so many bytes, none of which was kept.
+    TooLong(usize),
+}
+
+/// The content of a file, or of standard input where the path is `-`.
+pub(super) fn file(path: &Path) -> anyhow::Result<Bytes> {
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(fs_err::File::open(path)?)
+    };
+    let mut bytes = Vec::new();
+    input.take(RECORD_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() <= RECORD_BYTES_MAX {
+        return Ok(bytes.into());
+    }
+    // The length of a pipe is not known before its end.
+    let known = fs_err::metadata(path).map_or(0, |metadata| metadata.len());
+    let size = known.max(bytes.len() as u64);
+    let message = format!("{} has {size} bytes or more", path.display());
+    let message = format!("{message}, more than the limit of {RECORD_BYTES_MAX} of a record");
+    let hint = "publish it in parts, or line by line from standard input";
+    Err(Failure::failed(message).with_hint(hint).into())
+}
+
+/// Tells a person at a terminal what to do.
+pub(super) fn say_how_to_end(printer: &mut Printer) {
+    if io::stdin().is_terminal() {
+        printer.note("each line is a record; Ctrl-D at the start of a line ends");
+    }
+}
+
+/// The lines of standard input, as many at a time as are there. They are read by a thread of
+/// their own, so that receipts are shown while the next line is waited for.
+pub(super) fn lines() -> mpsc::Receiver<anyhow::Result<Vec<Item>>> {
+    let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
+    thread::spawn(move || {
+        let mut input = io::stdin().lock();
+        let mut buffer = vec![0; READ_BYTES];
+        let mut splitter = Splitter::default();
+        loop {
+            let chunk = match input.read(&mut buffer) {
+                Ok(0) => {
+                    let _ = sender.blocking_send(Ok(splitter.finish().into_iter().collect()));
+                    return;
+                }
+                Ok(count) => Ok(splitter.push(&buffer[..count])),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error).context("standard input cannot be read"),
+            };
+            let failed = chunk.is_err();
+            if sender.blocking_send(chunk).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Splits a stream of bytes at its newlines. Keeps at most one record's bytes.
+#[derive(Debug, Default)]
+struct Splitter {
+    /// The start of a line whose end has not come.
+    partial: BytesMut,
+    /// Bytes of a line that is too long and was dropped.
+    dropped: usize,
+}
+
+impl Splitter {
+    /// Takes more bytes; the lines that end in them.
+    fn push(&mut self, mut bytes: &[u8]) -> Vec<Item> {
+        let mut items = Vec::new();
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.extend(&bytes[..end]);
+            items.push(self.take());
+            bytes = &bytes[end + 1..];
+        }
+        self.extend(bytes);
+        items
+    }
+
+    /// The last line, where no newline ends it.
+    fn finish(&mut self) -> Option<Item> {
+        (self.dropped > 0 || !self.partial.is_empty()).then(|| self.take())
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        if self.dropped == 0 && self.partial.len() + bytes.len() <= RECORD_BYTES_MAX {
+            self.partial.extend_from_slice(bytes);
+        } else {
+            self.dropped = self.dropped.saturating_add(self.partial.len() + bytes.len());
+            self.partial.clear();
+        }
+    }
+
+    fn take(&mut self) -> Item {
+        match std::mem::take(&mut self.dropped) {
+            0 => Item::Line(self.partial.split().freeze()),
+            size => Item::TooLong(size),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &'static str) -> Item {
+        Item::Line(Bytes::from(text))
+    }
+
+    #[test]
+    fn lines_are_split_wherever_the_reads_end() {
+        let text = b"a\n\nb\r\nc";
+        for cut in 0..text.len() {
+            let mut splitter = Splitter::default();
+            let mut items = splitter.push(&text[..cut]);
+            items.extend(splitter.push(&text[cut..]));
+            items.extend(splitter.finish());
+            assert_eq!(items, [line("a"), line(""), line("b\r"), line("c")], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_newline_at_the_end_makes_no_empty_record() {
+        let mut splitter = Splitter::default();
+        assert_eq!(splitter.push(b"a\n"), [line("a")]);
+        assert_eq!(splitter.finish(), None);
+    }
+
+    #[test]
+    fn a_line_above_the_limit_is_measured_and_not_kept() {
+        let mut splitter = Splitter::default();
+        let half = vec![b'x'; RECORD_BYTES_MAX / 2 + 1];
+        assert_eq!(splitter.push(&half), []);
+        assert_eq!(splitter.push(&half), []);
+        assert!(splitter.partial.is_empty());
+        let items = splitter.push(b"y\nz\n");
+        assert_eq!(items, [Item::TooLong(RECORD_BYTES_MAX + 3), line("z")]);
+        let mut whole = vec![b'x'; RECORD_BYTES_MAX];
+        whole.push(b'\n');
+        assert!(matches!(splitter.push(&whole)[..], [Item::Line(_)]));
+    }
+}

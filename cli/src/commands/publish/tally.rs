@@ -1,0 +1,203 @@
+//! What became of the records of one `publish`.
+
+use antiphon::model::TopicName;
+use antiphon_node::client::Receipt;
+use serde_json::{Value, json};
+
+use super::{named, records};
+use crate::exit::{Failure, Status};
+use crate::hints;
+
+/// Counts receipts.
+#[derive(Debug)]
+pub(super) struct Tally {
+    topic: TopicName,
+    acknowledged: u64,
+    pending: u64,
+    failed: u64,
+    /// Fewest copies that any record has.
+    copies: Option<u16>,
+    wanted: u16,
+    replicas: u16,
+}
+
+impl Tally {
+    pub(super) fn new(topic: &TopicName) -> Self {
+        let topic = topic.clone();
+        Self { topic, acknowledged: 0, pending: 0, failed: 0, copies: None, wanted: 0, replicas: 0 }
+    }
+
+    /// Takes note of a receipt.
+    pub(super) fn add(&mut self, receipt: Receipt) {
+        let published = receipt.published;
+        if published.acknowledged {
+            self.acknowledged += 1;
+        } else {
+            self.pending += 1;
+        }
+        self.copies = Some(self.copies.unwrap_or(u16::MAX).min(published.copies));
+        self.wanted = self.wanted.max(published.wanted);
+        self.replicas = published.replicas;
+    }
+
+    /// Takes note of a record that got none.
+    pub(super) fn fail(&mut self) {
+        self.failed += 1;
+    }
+
+    /// Records that reached their copies.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Records that did not reach them in time.
+    pub(super) fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// Records that were published.
+    pub(super) fn count(&self) -> u64 {
+        self.acknowledged + self.pending
+    }
+
+    /// The line of one record, as a value and as a text.
+    pub(super) fn receipt(&self, receipt: Receipt) -> (Value, String) {
+        let published = receipt.published;
+        let mut value = json!({
+            "status": "message_published",
+            "topic": self.topic.as_str(),
+            "id": receipt.id.to_string(),
+            "copies": published.copies,
+            "replicas": published.replicas,
+        });
+        let replicas = published.replicas;
+        if published.acknowledged {
+            let text = format!("published {}: {} of {replicas} copies", receipt.id, published.copies);
+            return (value, text);
+        }
+        value["status"] = "pending".into();
+        value["wanted"] = published.wanted.into();
+        let (copies, wanted) = (published.copies, published.wanted);
+        (value, format!("pending {}: {copies} of {wanted} copies in time", receipt.id))
+    }
+
+    /// All records together.
+    pub(super) fn summary(&self) -> Value {
+        let mut value = json!({
+            "status": "message_published",
+            "topic": self.topic.as_str(),
+            "count": self.count(),
+            "copies": self.copies.unwrap_or(0),
+            "replicas": self.replicas,
+        });
+        if self.pending > 0 {
+            value["status"] = "pending".into();
+            value["pending"] = self.pending.into();
+            value["wanted"] = self.wanted.into();
+        }
+        value
+    }
+
+    /// All records together.
+    pub(super) fn summary_text(&self) -> String {
+        let (topic, copies) = (named(&self.topic), self.copies.unwrap_or(0));
+        let text = format!("published {} to {topic}", records(self.count()));
+        match (self.count(), self.pending) {
+            (0, _) => text,
+            (_, 0) => format!("{text}: {copies} of {} copies", self.replicas),
+            (_, pending) => {
+                format!("{text}: {pending} pending, {copies} of {} copies in time", self.wanted)
+            }
+        }
+    }
+
+    /// What to do about records that are pending.
+    pub(super) fn pending_hint(&self) -> Option<String> {
+        (self.pending > 0).then(|| {
+            "the records are in the node's outbox and are delivered when nodes return; \
+             do not publish them again; `antiphon peers` shows which nodes are away"
+                .to_owned()
+        })
+    }
+
+    /// The error of a publish that broke off, with how far it came.
+    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.count() == 0 && self.failed <= 1 {
+            return error;
+        }
+        let mut so_far = format!("{} acknowledged", records(self.acknowledged));
+        if self.pending > 0 {
+            so_far = format!("{so_far}, {} pending", self.pending);
+        }
+        if self.failed > 0 {
+            so_far = format!("{so_far}, {} not", self.failed);
+        }
+        let message = format!("{error:#} ({so_far})");
+        let failure = match hints::status(&error) {
+            Status::Usage => Failure::usage(message),
+            _ => Failure::failed(message),
+        };
+        match hints::hint(&error) {
+            Some(hint) => failure.with_hint(hint).into(),
+            None => failure.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon::model::{ProducerId, RecordId};
+    use antiphon::wire::Published;
+
+    use super::*;
+
+    fn receipt(number: u64, acknowledged: bool, copies: u16) -> Receipt {
+        Receipt {
+            id: RecordId { producer: ProducerId([1; 16]), number },
+            published: Published { acknowledged, copies, stand_ins: 0, replicas: 3, wanted: 2 },
+        }
+    }
+
+    fn tally(receipts: &[Receipt]) -> Tally {
+        let mut tally = Tally::new(&"t".parse().unwrap());
+        receipts.iter().for_each(|receipt| tally.add(*receipt));
+        tally
+    }
+
+    #[test]
+    fn a_record_has_its_line() {
+        let receipt = receipt(4, true, 2);
+        let expected = json!({
+            "status": "message_published", "topic": "t", "id": receipt.id.to_string(),
+            "copies": 2, "replicas": 3,
+        });
+        assert_eq!(tally(&[]).receipt(receipt).0, expected);
+    }
+
+    #[test]
+    fn a_summary_gives_the_fewest_copies() {
+        let all = tally(&[receipt(0, true, 3), receipt(1, true, 2)]);
+        let expected = json!({
+            "status": "message_published", "topic": "t", "count": 2, "copies": 2, "replicas": 3,
+        });
+        assert_eq!(all.summary(), expected);
+        assert_eq!(tally(&[]).summary()["copies"], 0);
+    }
+
+    #[test]
+    fn one_pending_record_makes_the_summary_pending() {
+        let some = tally(&[receipt(0, true, 3), receipt(1, false, 1)]);
+        assert_eq!(some.summary()["status"], "pending");
+        assert_eq!((&some.summary()["pending"], some.pending()), (&json!(1), 1));
+        assert!(some.pending_hint().unwrap().contains("do not publish them again"));
+    }
+
+    #[test]
+    fn an_error_says_how_far_it_came() {
+        let error = || Failure::failed("line 3 is too long").with_hint("cut it").into();
+        let explained = tally(&[receipt(0, true, 2), receipt(1, true, 2)]).explain(error());
+        assert_eq!(explained.to_string(), "line 3 is too long (2 records acknowledged)");
+        assert_eq!(hints::hint(&explained).as_deref(), Some("cut it"));
+        assert_eq!(tally(&[]).explain(error()).to_string(), "line 3 is too long");
+    }
+}

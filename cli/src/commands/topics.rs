@@ -1,0 +1,48 @@
+//! `antiphon topics`
+
+use antiphon::model::NodeId;
+use antiphon::wire::TopicSummary;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::exit::Status;
+use crate::table::Table;
+
+/// Lists the topics of the network in the order of their names.
+pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
+    let topics = context.client().await?.topics().await?;
+    let printer = &mut context.printer;
+    if printer.is_json() {
+        for topic in &topics {
+            printer.object(&object(topic))?;
+        }
+        return Ok(Status::Done);
+    }
+    if topics.is_empty() {
+        printer.note("no topics yet; `antiphon create TOPIC` makes one");
+        return Ok(Status::Done);
+    }
+    let mut table = Table::new(&["TOPIC", "REPLICAS", "HOLDERS", "RECORDS"]);
+    for topic in &topics {
+        table.push(vec![
+            topic.name.to_string(),
+            topic.replicas.to_string(),
+            topic.owners.len().to_string(),
+            topic.records.to_string(),
+        ]);
+    }
+    for line in table.lines(printer.is_terminal()) {
+        printer.line(line)?;
+    }
+    Ok(Status::Done)
+}
+
+fn object(topic: &TopicSummary) -> Value {
+    json!({
+        "topic": topic.name.as_str(),
+        "replicas": topic.replicas,
+        "min_copies": topic.min_copies,
+        "owners": topic.owners.iter().map(NodeId::to_string).collect::<Vec<_>>(),
+        "records": topic.records,
+    })
+}

@@ -1,0 +1,193 @@
+//! What to do next, for the errors that users meet, and the exit status of each.
+
+use antiphon::limits::{RECORD_BYTES_MAX, REPLICAS_MAX};
+use antiphon::model::RecordError;
+use antiphon::wire::Refusal;
+use antiphon_node::client::{ConnectError, LinkError, PublishError, RequestError};
+use antiphon_node::{NodeError, StartError};
+use bytesize::ByteSize;
+
+use crate::exit::{Failure, Status};
+
+/// The next step after an error, where there is one to name.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.hint().map(str::to_owned);
+        }
+        if let Some(error) = cause.downcast_ref() {
+            return Some(connect(error));
+        }
+        if let Some(error) = cause.downcast_ref() {
+            return request(error);
+        }
+        if let Some(error) = cause.downcast_ref() {
+            return publish(error);
+        }
+        if let Some(error) = cause.downcast_ref() {
+            return Some(start(error));
+        }
+        cause.downcast_ref().map(node)
+    })
+}
+
+/// The exit status of an error.
+pub(crate) fn status(error: &anyhow::Error) -> Status {
+    let found = error.chain().find_map(|cause| {
+        let misused = matches!(cause.downcast_ref(), Some(ConnectError::WithoutPeer(_)))
+            || matches!(cause.downcast_ref(), Some(StartError::BootstrapWithoutPeer(_)))
+            || matches!(cause.downcast_ref(), Some(RequestError::Refused(Refusal::Invalid(_))));
+        let failure = cause.downcast_ref().map(Failure::status);
+        failure.or(misused.then_some(Status::Usage))
+    });
+    found.unwrap_or(Status::Failed)
+}
+
+/// What an address that names a node looks like.
+pub(crate) const ADDRESS_EXAMPLE: &str = "/ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…";
+
+/// How to get an address with a peer id.
+pub(crate) fn address() -> String {
+    format!("an address looks like `{ADDRESS_EXAMPLE}`; `antiphon node` prints those of its node")
+}
+
+fn connect(error: &ConnectError) -> String {
+    match error {
+        ConnectError::NoNode(_) => {
+            "start one with `antiphon node`, or name one with `--node MULTIADDR`".into()
+        }
+        ConnectError::WithoutPeer(_) => address(),
+        ConnectError::Unreachable(_) => {
+            "check that a node runs there and is of the same `--network`; repeat `--node` to name others".into()
+        }
+    }
+}
+
+fn request(error: &RequestError) -> Option<String> {
+    match error {
+        RequestError::Refused(refusal) => refused(refusal),
+        RequestError::Link(error) => Some(link(error)),
+        RequestError::Mismatch => {
+            Some("the node may be of another version; compare `antiphon --version`".into())
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Option<String> {
+    Some(match refusal {
+        Refusal::UnknownTopic { nearest: Some(nearest), .. } => {
+            format!("did you mean `{nearest}`? `antiphon topics` lists all topics")
+        }
+        Refusal::UnknownTopic { name, nearest: None } => {
+            format!("create it with `antiphon create {}`", quoted(name))
+        }
+        Refusal::TopicExists(_) => "`--if-not-exists` takes the topic that is there".into(),
+        Refusal::Invalid(_) => {
+            format!("a topic has 1 to {REPLICAS_MAX} replicas, and at most as many `--min-copies`")
+        }
+        Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
+        Refusal::Busy => "try again in a moment, or through another `--node`".into(),
+        Refusal::Stopping(_) => "name another node with `--node MULTIADDR`".into(),
+        Refusal::Unreachable => "`antiphon peers` shows which nodes are away; try again when they are back".into(),
+        Refusal::Unsupported => {
+            "the node may be of another version; compare `antiphon --version`".into()
+        }
+    })
+}
+
+fn link(error: &LinkError) -> String {
+    match error {
+        LinkError::Unreachable(_) => {
+            "check that the node still runs, or name another one with `--node MULTIADDR`".into()
+        }
+        LinkError::TimedOut(_) => "a longer `--timeout` may help, or another `--node`".into(),
+        LinkError::Malformed(_) => {
+            "the node may be of another version; compare `antiphon --version`".into()
+        }
+    }
+}
+
+fn publish(error: &PublishError) -> Option<String> {
+    match error {
+        PublishError::Record(error) => Some(record(error)),
+        PublishError::Refused(refusal) => refused(refusal),
+        PublishError::Unknown(error) => Some(link(error)),
+        PublishError::Stopped => None,
+    }
+}
+
+fn record(error: &RecordError) -> String {
+    let limit = ByteSize::b(RECORD_BYTES_MAX as u64);
+    match error {
+        RecordError::TooLarge { .. } => {
+            format!("a record has at most {limit}, key and headers counted; publish it in parts")
+        }
+        RecordError::TooManyHeaders { .. } | RecordError::HeaderName { .. } => {
+            "headers are for metadata; put the rest into the payload".into()
+        }
+        RecordError::Malformed(_) => "this is a fault of Antiphon; please report it".into(),
+    }
+}
+
+fn start(error: &StartError) -> String {
+    match error {
+        StartError::DataInUse(_) => {
+            "stop the other node, or give this one its own directory with `--data DIR`".into()
+        }
+        StartError::Data { .. } => {
+            "make the directory writable, or name another one with `--data DIR`".into()
+        }
+        StartError::Key { path, .. } => {
+            format!("it must be yours and readable by you alone: `chmod 600 {}`", path.display())
+        }
+        StartError::Listen { .. } => {
+            "another program may have the port; `--listen /ip4/0.0.0.0/tcp/0` takes a free one".into()
+        }
+        StartError::BootstrapWithoutPeer(_) => address(),
+    }
+}
+
+fn node(error: &NodeError) -> String {
+    match error {
+        NodeError::Store(_) => {
+            "check the disk and its space; acknowledged records are on the other replicas".into()
+        }
+        NodeError::Broken(_) => "start it again; `-v` shows what it does".into(),
+    }
+}
+
+/// A name as it is typed in a shell.
+fn quoted(name: &str) -> String {
+    shlex::try_quote(name).map_or_else(|_| name.to_owned(), Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_topic_names_the_nearest() {
+        let refusal = |nearest: Option<&str>| {
+            let (name, nearest) = ("quaks".to_owned(), nearest.map(str::to_owned));
+            anyhow::Error::new(RequestError::from(Refusal::UnknownTopic { name, nearest }))
+        };
+        let near = refusal(Some("quakes"));
+        assert_eq!(near.to_string(), "topic `quaks` does not exist");
+        assert!(hint(&near).unwrap().contains("`quakes`"));
+        assert!(hint(&refusal(None)).unwrap().contains("antiphon create quaks"));
+        assert_eq!(status(&near), Status::Failed);
+    }
+
+    #[test]
+    fn hints_are_found_below_the_context_of_an_error() {
+        let error = anyhow::Error::new(ConnectError::NoNode("default".into()));
+        let error = error.context("cannot list the topics");
+        assert!(hint(&error).unwrap().contains("antiphon node"));
+    }
+
+    #[test]
+    fn wrong_usage_has_its_own_status() {
+        let error = anyhow::Error::new(Failure::usage("no").with_hint("yes"));
+        assert_eq!((status(&error), hint(&error).as_deref()), (Status::Usage, Some("yes")));
+    }
+}

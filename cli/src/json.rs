@@ -1,0 +1,217 @@
+//! The JSON of records, and their text.
+//!
+//! `{"topic","id","writer","seq","time","key","headers","payload"}`. Bytes that are not UTF-8
+//! stand as base64 under the name with `_base64` at its end, in place of the plain one. `time`
+//! is RFC 3339 in UTC with milliseconds. `headers` is an array of `{"name","value"}`, for names
+//! may repeat and their order counts.
+
+use antiphon::model::{NodeId, ProducerId, RecordId, TopicName, WallClock};
+use antiphon_node::client::Delivered;
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::printer::{OutputError, Printer};
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One JSON object a line.
+    Json,
+    /// The payload and a newline.
+    Text,
+    /// The payload alone.
+    Raw,
+}
+
+/// Writes the records of one topic. Names that repeat from record to record are made once.
+#[derive(Debug)]
+pub(crate) struct RecordPrinter {
+    form: Form,
+    topic: String,
+    writer: Option<(NodeId, String)>,
+    producer: Option<(ProducerId, String)>,
+}
+
+impl RecordPrinter {
+    /// For the records of `topic`.
+    pub(crate) fn new(form: Form, topic: &TopicName) -> Self {
+        Self { form, topic: topic.to_string(), writer: None, producer: None }
+    }
+
+    /// Writes a record.
+    pub(crate) fn print(
+        &mut self,
+        printer: &mut Printer,
+        delivered: &Delivered,
+    ) -> Result<(), OutputError> {
+        match self.form {
+            Form::Json => printer.object(&self.line(delivered)),
+            Form::Text => {
+                printer.bytes(&delivered.record.payload)?;
+                printer.bytes(b"\n")
+            }
+            Form::Raw => printer.bytes(&delivered.record.payload),
+        }
+    }
+
+    fn line<'a>(&'a mut self, delivered: &'a Delivered) -> Line<'a> {
+        if self.writer.as_ref().is_none_or(|(writer, _)| *writer != delivered.writer) {
+            self.writer = Some((delivered.writer, delivered.writer.to_string()));
+        }
+        if self.producer.as_ref().is_none_or(|(producer, _)| *producer != delivered.id.producer) {
+            self.producer = Some((delivered.id.producer, id_prefix(delivered.id)));
+        }
+        let text = |named: Option<&'a str>| named.expect("the name was made above");
+        Line {
+            topic: &self.topic,
+            writer: text(self.writer.as_ref().map(|(_, text)| text.as_str())),
+            id_prefix: text(self.producer.as_ref().map(|(_, text)| text.as_str())),
+            delivered,
+        }
+    }
+}
+
+/// What the names of a producer's records start with: all but the number.
+fn id_prefix(id: RecordId) -> String {
+    let mut text = id.to_string();
+    text.truncate(text.len() - id.number.to_string().len());
+    text
+}
+
+struct Line<'a> {
+    topic: &'a str,
+    writer: &'a str,
+    id_prefix: &'a str,
+    delivered: &'a Delivered,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Delivered { id, number, record, .. } = self.delivered;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("topic", self.topic)?;
+        map.serialize_entry("id", &Text(format_args!("{}{}", self.id_prefix, id.number)))?;
+        map.serialize_entry("writer", self.writer)?;
+        map.serialize_entry("seq", number)?;
+        map.serialize_entry("time", &Time(record.time))?;
+        match &record.key {
+            Some(key) => bytes_entry(&mut map, "key", "key_base64", key)?,
+            None => map.serialize_entry("key", &())?,
+        }
+        map.serialize_entry("headers", &Headers(&record.headers))?;
+        bytes_entry(&mut map, "payload", "payload_base64", &record.payload)?;
+        map.end()
+    }
+}
+
+fn bytes_entry<M: SerializeMap>(
+    map: &mut M,
+    name: &'static str,
+    name_base64: &'static str,
+    bytes: &[u8],
+) -> Result<(), M::Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => map.serialize_entry(name, text),
+        Err(_) => map.serialize_entry(name_base64, &BASE64.encode(bytes)),
+    }
+}
+
+/// A text that is formatted straight into the output.
+struct Text<'a>(std::fmt::Arguments<'a>);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A time; null where it is after the year 9999, which no honest clock shows.
+struct Time(WallClock);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let milliseconds = i64::try_from(self.0.0).unwrap_or(i64::MAX);
+        match Timestamp::from_millisecond(milliseconds) {
+            Ok(time) => serializer.collect_str(&format_args!("{time:.3}")),
+            Err(_) => serializer.serialize_none(),
+        }
+    }
+}
+
+struct Headers<'a>(&'a [(String, bytes::Bytes)]);
+
+impl Serialize for Headers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(name, value)| Header { name, value }))
+    }
+}
+
+struct Header<'a> {
+    name: &'a str,
+    value: &'a [u8],
+}
+
+impl Serialize for Header<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("name", self.name)?;
+        bytes_entry(&mut map, "value", "value_base64", self.value)?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon::model::Record;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn value(record: Record) -> Value {
+        let id = RecordId { producer: ProducerId([9; 16]), number: 41 };
+        let writer = NodeId::from_bytes([1; 32]);
+        let delivered = Delivered { id, writer, number: 7, record };
+        let topic = "quakes".parse().unwrap();
+        serde_json::to_value(RecordPrinter::new(Form::Json, &topic).line(&delivered)).unwrap()
+    }
+
+    #[test]
+    fn text_stands_as_text() {
+        let record = Record {
+            key: Some("k\n".into()),
+            headers: vec![("a".into(), "1".into()), ("a".into(), vec![0xff].into())],
+            ..Record::new(WallClock(1_517_363_399_650), "地震")
+        };
+        let id = RecordId { producer: ProducerId([9; 16]), number: 41 };
+        let expected = json!({
+            "topic": "quakes",
+            "id": id.to_string(),
+            "writer": NodeId::from_bytes([1; 32]).to_string(),
+            "seq": 7,
+            "time": "2018-01-31T01:49:59.650Z",
+            "key": "k\n",
+            "headers": [{ "name": "a", "value": "1" }, { "name": "a", "value_base64": "/w==" }],
+            "payload": "地震",
+        });
+        assert_eq!(value(record), expected);
+    }
+
+    #[test]
+    fn binary_stands_as_base64_in_place_of_text() {
+        let record =
+            Record { key: Some(vec![0xc0].into()), ..Record::new(WallClock(0), vec![0, 0xff]) };
+        let value = value(record);
+        assert_eq!(value["payload_base64"], "AP8=");
+        assert_eq!(value["key_base64"], "wA==");
+        assert!(value.get("payload").is_none() && value.get("key").is_none());
+    }
+
+    #[test]
+    fn nothing_stands_as_null_or_empty() {
+        let value = value(Record::new(WallClock(u64::MAX), ""));
+        assert_eq!(value["key"], Value::Null);
+        assert_eq!(value["time"], Value::Null);
+        assert_eq!((&value["headers"], &value["payload"]), (&json!([]), &json!("")));
+    }
+}

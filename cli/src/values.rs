@@ -1,0 +1,170 @@
+//! What users write as the values of options, and what is said when it is wrong.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use antiphon::limits::{NAME_BYTES_MAX, REPLICAS_MAX};
+use antiphon::model::{Network, SubscriberName, TopicName};
+use antiphon_node::Multiaddr;
+use bytes::Bytes;
+
+use crate::exit::Failure;
+use crate::hints;
+
+/// A duration: `10s`, `5m`, `1h 30m`, `7d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {
+    let hint = "a duration reads like `500ms`, `10s`, `5m` or `7d`";
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| Failure::usage(error.to_string()).with_hint(hint))?;
+    if duration.is_zero() {
+        return Err(Failure::usage("the duration is zero").with_hint(hint));
+    }
+    Ok(duration)
+}
+
+/// Addresses of nodes, each with its peer id, separated by commas or white space as in
+/// `ANTIPHON_NODE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeAddresses(pub(crate) Vec<Multiaddr>);
+
+impl FromStr for NodeAddresses {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let parts = text.split(|c: char| c == ',' || c.is_whitespace());
+        let addresses = parts.filter(|part| !part.is_empty()).map(node_address);
+        addresses.collect::<Result<Vec<_>, _>>().map(Self)
+    }
+}
+
+/// The address of a node, with its peer id at the end.
+pub(crate) fn node_address(text: &str) -> Result<Multiaddr, Failure> {
+    let address = listen_address(text)?;
+    let last = address.iter().last();
+    if last.is_some_and(|part| part.tag() == "p2p") {
+        return Ok(address);
+    }
+    let message = format!("`{text}` lacks the peer id (`/p2p/…`) at its end");
+    Err(Failure::usage(message).with_hint(hints::address()))
+}
+
+/// An address to listen at.
+pub(crate) fn listen_address(text: &str) -> Result<Multiaddr, Failure> {
+    let hint = "an address to listen at looks like `/ip4/0.0.0.0/tcp/4001`, one of a node like";
+    let hint = format!("{hint} `{}`", hints::ADDRESS_EXAMPLE);
+    match text.parse::<Multiaddr>() {
+        Ok(address) if !address.is_empty() => Ok(address),
+        Ok(_) => Err(Failure::usage("the address is empty").with_hint(hint)),
+        Err(error) => {
+            let message = format!("`{text}` is not a multiaddr: {error}");
+            Err(Failure::usage(message).with_hint(hint))
+        }
+    }
+}
+
+/// The name of a network.
+pub(crate) fn network(text: &str) -> Result<Network, Failure> {
+    text.parse().map_err(|error: antiphon::model::NetworkNameError| {
+        Failure::usage(error.to_string()).with_hint("a network's name reads like `lab-2`")
+    })
+}
+
+fn name_hint() -> String {
+    format!("a name has 1 to {NAME_BYTES_MAX} bytes in any script, without control characters")
+}
+
+/// The name of a topic.
+pub(crate) fn topic(text: &str) -> Result<TopicName, Failure> {
+    text.parse().map_err(|error: antiphon::model::TopicNameError| {
+        Failure::usage(error.to_string()).with_hint(name_hint())
+    })
+}
+
+/// The name of a subscription.
+pub(crate) fn subscriber(text: &str) -> Result<SubscriberName, Failure> {
+    text.parse().map_err(|error: antiphon::model::TopicNameError| {
+        Failure::usage(error.to_string()).with_hint(name_hint())
+    })
+}
+
+/// A number of replicas or of copies.
+pub(crate) fn replicas(text: &str) -> Result<u16, Failure> {
+    match text.parse() {
+        Ok(number) if (1..=REPLICAS_MAX).contains(&number) => Ok(number),
+        _ => {
+            let message = format!("`{text}` is not a number from 1 to {REPLICAS_MAX}");
+            let hint = "`antiphon create TOPIC --replicas 3` keeps each record on three nodes";
+            Err(Failure::usage(message).with_hint(hint))
+        }
+    }
+}
+
+/// A header: `NAME=VALUE`. The value is all that follows the first `=`, and may be empty.
+pub(crate) fn header(text: &str) -> Result<(String, Bytes), Failure> {
+    let hint = "a header reads like `--header source=usgs`";
+    match text.split_once('=') {
+        Some((name, _)) if name.is_empty() || name.len() > NAME_BYTES_MAX => {
+            let message = format!("a header name has 1 to {NAME_BYTES_MAX} bytes");
+            Err(Failure::usage(message).with_hint(hint))
+        }
+        Some((name, value)) => Ok((name.to_owned(), Bytes::copy_from_slice(value.as_bytes()))),
+        None => Err(Failure::usage(format!("`{text}` has no `=`")).with_hint(hint)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "12D3KooWGzBf8EADkjJLTp4QvEUqYYGKbYSbJzmSHVS4Fw5bx3pN";
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 24 * 3600)));
+        for wrong in ["", "10", "0s", "-1s", "soon"] {
+            assert!(duration(wrong).unwrap_err().hint().unwrap().contains("`10s`"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn node_addresses_need_a_peer_id() {
+        let peer = antiphon::model::NodeKey::from_secret(&[1; 32]).node();
+        let address = format!("/ip4/127.0.0.1/tcp/4001/p2p/{peer}");
+        let several: NodeAddresses = format!("{address},{address}  {address}").parse().unwrap();
+        assert_eq!(several.0, vec![address.parse().unwrap(); 3]);
+        assert_eq!("".parse(), Ok(NodeAddresses(Vec::new())));
+        let without = node_address("/ip4/127.0.0.1/tcp/4001").unwrap_err();
+        assert!(without.to_string().contains("lacks the peer id"), "{without}");
+        assert!(without.hint().unwrap().contains("/p2p/"));
+        assert!(node_address("localhost:4001").unwrap_err().to_string().contains("multiaddr"));
+        assert!(node_address(PEER).is_err());
+        assert!(listen_address("").is_err());
+    }
+
+    #[test]
+    fn names() {
+        assert!(topic("地震 / 🌍").is_ok());
+        assert!(topic("").unwrap_err().to_string().contains("empty"));
+        assert!(topic(&"x".repeat(256)).unwrap_err().to_string().contains("256 bytes"));
+        assert!(topic("a\nb").unwrap_err().to_string().contains("control"));
+        assert!(subscriber("").is_err() && subscriber("alice").is_ok());
+        assert!(network("../x").is_err() && network("lab-2").is_ok());
+    }
+
+    #[test]
+    fn replicas_are_bounded() {
+        assert_eq!((replicas("1"), replicas("32")), (Ok(1), Ok(32)));
+        for wrong in ["0", "33", "-1", "many", "70000"] {
+            assert!(replicas(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn headers() {
+        assert_eq!(header("a=b=c"), Ok(("a".into(), Bytes::from("b=c"))));
+        assert_eq!(header("a="), Ok(("a".into(), Bytes::new())));
+        assert!(header("=b").is_err() && header("ab").is_err());
+    }
+}

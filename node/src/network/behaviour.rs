@@ -1,0 +1,226 @@
+//! The protocols of a node and their settings: every limit that differs from libp2p's default,
+//! with its reason.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use antiphon::limits::{HEARTBEAT_INTERVAL, READ_WAIT_MAX};
+use antiphon::wire::Gossip;
+use libp2p::allow_block_list::{self, BlockedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::identity::PublicKey;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{PeerId, StreamProtocol, gossipsub, identify, kad, mdns, ping};
+
+use super::codec::Codec;
+use super::protocols::{Protocols, agent};
+
+/// Requests and responses.
+pub(super) type Rpc = request_response::Behaviour<Codec>;
+
+/// Live fan-out.
+pub(super) type Mesh = gossipsub::Behaviour<gossipsub::IdentityTransform, TopicsFilter>;
+
+type TopicsFilter =
+    gossipsub::MaxCountSubscriptionFilter<gossipsub::AllowAllSubscriptionFilter>;
+
+/// All that a node speaks.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    // The gatekeepers come first: a connection that they deny is not seen by the others.
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) rpc: Rpc,
+    pub(super) gossip: Mesh,
+    pub(super) kad: kad::Behaviour<MemoryStore>,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+impl Behaviour {
+    pub(super) fn new(key: &PublicKey, protocols: &Protocols, lan: bool) -> Self {
+        let local = key.to_peer_id();
+        Self {
+            limits: connection_limits::Behaviour::new(connection_limits()),
+            blocked: allow_block_list::Behaviour::default(),
+            identify: identify(key, protocols),
+            ping: ping(),
+            rpc: rpc(&protocols.rpc, ProtocolSupport::Full),
+            gossip: gossip(),
+            kad: kad(local, &protocols.kad),
+            mdns: Toggle::from(lan.then(|| mdns(local)).and_then(|started| match started {
+                Ok(behaviour) => Some(behaviour),
+                Err(error) => {
+                    tracing::warn!(%error, "nodes on the LAN cannot be found by mDNS");
+                    None
+                }
+            })),
+        }
+    }
+}
+
+fn connection_limits() -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
+        .with_max_established(Some(CONNECTIONS_MAX))
+        .with_max_pending_incoming(Some(CONNECTIONS_PENDING_MAX))
+        .with_max_pending_outgoing(Some(CONNECTIONS_PENDING_MAX))
+}
+
+/// When two nodes dial each other at the same moment there are two connections. With one
+/// allowed, each side might deny the other's. The third has room while a broken one closes.
+const CONNECTIONS_PER_PEER_MAX: u32 = 3;
+
+/// Nodes and clients that are connected at the same time. A connection costs a file descriptor
+/// and some 30 KiB while it is idle.
+const CONNECTIONS_MAX: u32 = 4_096;
+
+/// Connections being set up in each direction: a handshake costs a few elliptic-curve operations.
+const CONNECTIONS_PENDING_MAX: u32 = 256;
+
+pub(super) fn identify(key: &PublicKey, protocols: &Protocols) -> identify::Behaviour {
+    let config = identify::Config::new(protocols.family.clone(), key.clone())
+        .with_agent_version(agent())
+        .with_push_listen_addr_updates(true)
+        // The engine keeps the addresses of nodes.
+        .with_cache_size(0);
+    identify::Behaviour::new(config)
+}
+
+pub(super) fn ping() -> ping::Behaviour {
+    ping::Behaviour::new(
+        ping::Config::new().with_interval(HEARTBEAT_INTERVAL).with_timeout(PING_TIMEOUT),
+    )
+}
+
+/// A pong that comes later than this tells nothing that silence does not.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) fn rpc(protocol: &StreamProtocol, support: ProtocolSupport) -> Rpc {
+    let config = request_response::Config::default()
+        .with_request_timeout(EXCHANGE_TIMEOUT)
+        .with_max_concurrent_streams(EXCHANGES_PER_CONNECTION_MAX);
+    // One protocol only: with two, agreeing on one would cost each request a round trip.
+    Rpc::new([(protocol.clone(), support)], config)
+}
+
+/// Time for one exchange: the longest long poll, and time to move the largest message. Askers
+/// have shorter limits of their own; this one only frees what they left behind.
+pub(super) const EXCHANGE_TIMEOUT: Duration = READ_WAIT_MAX.saturating_add(Duration::from_secs(15));
+
+/// Exchanges of one connection, in both directions together: what either side may have under
+/// way ([`ASKS_PER_PEER_MAX`]), twice, with room for some that are ending. Far below the 512
+/// streams beyond which Yamux gives up the whole connection.
+const EXCHANGES_PER_CONNECTION_MAX: usize = 320;
+
+/// Requests that this node, or a client, has under way at one peer. Every one is a substream.
+pub(super) const ASKS_PER_PEER_MAX: usize = 128;
+
+const _: () = assert!(2 * ASKS_PER_PEER_MAX < EXCHANGES_PER_CONNECTION_MAX);
+
+fn gossip() -> Mesh {
+    let config = gossipsub::ConfigBuilder::default()
+        // Batches carry their writer's signature, which is worth more than the sender's.
+        .validation_mode(gossipsub::ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(|message| {
+            let hash = blake3::hash(&message.data);
+            gossipsub::MessageId::from(hash.as_bytes().first_chunk::<16>().expect("32 bytes").to_vec())
+        })
+        .max_transmit_size(FRAME_BYTES_MAX)
+        .max_control_message_size(FRAME_BYTES_MAX)
+        .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
+        .history_length(3)
+        .history_gossip(2)
+        .heartbeat_initial_delay(Duration::from_millis(200))
+        .flood_publish(true)
+        .build()
+        .expect("the settings agree with each other");
+    let filter = gossipsub::MaxCountSubscriptionFilter {
+        filter: gossipsub::AllowAllSubscriptionFilter {},
+        max_subscribed_topics: TOPICS_FOLLOWED_MAX,
+        max_subscriptions_per_request: TOPICS_FOLLOWED_MAX,
+    };
+    Mesh::new_with_subscription_filter(
+        gossipsub::MessageAuthenticity::Anonymous,
+        config,
+        filter,
+    )
+    .expect("anonymous messages agree with anonymous validation")
+}
+
+/// Topics that one node follows. A peer that announces more is not listened to at all, so the
+/// bound is kept where topics are followed, too.
+pub(super) const TOPICS_FOLLOWED_MAX: usize = 10_000;
+
+/// Bytes that announce one followed topic: `antiphon/`, the network's name (64 at most), the
+/// topic id as text (64) and the encoding around them.
+const SUBSCRIPTION_BYTES_MAX: usize = 160;
+
+/// Largest frame of gossip. A new neighbour is told of all followed topics in one frame, which
+/// is larger than any message of ours. libp2p-gossipsub 0.50 compares the limit with its whole
+/// read buffer (`validate_rpc_limits`), not with the frame, and gives up the stream if it is
+/// exceeded; hence the slack. That a message is no larger than [`Gossip::BYTES_MAX`] is checked
+/// when it is decoded.
+const FRAME_BYTES_MAX: usize = TOPICS_FOLLOWED_MAX * SUBSCRIPTION_BYTES_MAX + 64 * 1024;
+
+const _: () = assert!(Gossip::BYTES_MAX + 64 * 1024 <= FRAME_BYTES_MAX);
+
+/// Gossip messages that wait for one peer; 40 MB at most. Gossip is best effort.
+const GOSSIP_QUEUE_MAX: usize = 128;
+
+fn kad(local: PeerId, protocol: &StreamProtocol) -> kad::Behaviour<MemoryStore> {
+    let mut config = kad::Config::new(protocol.clone());
+    config
+        .set_query_timeout(Duration::from_secs(10))
+        .set_periodic_bootstrap_interval(Some(Duration::from_secs(60)))
+        // Nodes enter the table when identify has told that they are nodes of this network.
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        // Records come to us first; we keep announcements of topics and nothing else.
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_caching(kad::Caching::Disabled)
+        .set_replication_interval(None)
+        .set_publication_interval(None)
+        // Announcements cannot be withdrawn from others, so they are short-lived.
+        .set_provider_record_ttl(Some(Duration::from_secs(600)))
+        .set_provider_publication_interval(Some(Duration::from_secs(180)));
+    let store = MemoryStoreConfig {
+        max_provided_keys: TOPICS_PROVIDED_MAX,
+        max_records: 0,
+        ..MemoryStoreConfig::default()
+    };
+    let store = MemoryStore::with_config(local, store);
+    let mut kad = kad::Behaviour::with_config(local, store, config);
+    // By itself it would become a server only when an address of ours is known to be reachable
+    // from the internet.
+    kad.set_mode(Some(kad::Mode::Server));
+    kad
+}
+
+/// Topics that this node announces in the table.
+const TOPICS_PROVIDED_MAX: usize = 20_000;
+
+/// Topics of which this node keeps other nodes' announcements.
+pub(super) const TOPICS_ANNOUNCED_MAX: usize = 50_000;
+
+/// Announcements that this node has under way. Each asks several nodes.
+pub(super) const ANNOUNCEMENTS_MAX: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+
+/// Starts to look for nodes on the LAN, and to be found.
+///
+/// A node is reported once for as long as its records live, so they live briefly: a node that
+/// went away and came back is then reported again. The first question is asked at once and
+/// repeated after 0.5, 1, 2 and 4 seconds.
+pub(super) fn mdns(local: PeerId) -> io::Result<mdns::tokio::Behaviour> {
+    let config = mdns::Config {
+        ttl: Duration::from_secs(30),
+        query_interval: Duration::from_secs(5),
+        enable_ipv6: false,
+    };
+    mdns::tokio::Behaviour::new(config, local)
+}

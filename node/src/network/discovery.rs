@@ -1,0 +1,104 @@
+//! Nodes of this machine, found through the runtime directory. (Those of the LAN come from
+//! mDNS, which is part of the swarm.)
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use antiphon::model::Network;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::runtime_directory::{Entry, Found, RuntimeDirectory};
+use crate::runtime::tasks;
+
+/// This node's place among the nodes of its machine, and the watch for others.
+#[derive(Debug)]
+pub(super) struct Nearby {
+    entry: Entry,
+    found: mpsc::Receiver<Found>,
+    watch: JoinHandle<()>,
+}
+
+/// How often the directory is looked through.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Nodes that were found and are not yet handed out. When it is full the watch waits.
+const FOUND_MAX: usize = 64;
+
+impl Nearby {
+    /// Enters the node, and starts to watch for others. None, with a warning, if the directory
+    /// cannot be used: a node can do without.
+    pub(super) async fn start(
+        network: &Network,
+        place: Option<PathBuf>,
+        local: PeerId,
+    ) -> Option<Self> {
+        let entered = async {
+            let directory = match place {
+                Some(place) => RuntimeDirectory::open_in(&place, network)?,
+                None => RuntimeDirectory::open(network)?,
+            };
+            let entry = directory.enter(local).await?;
+            Ok::<_, std::io::Error>((directory, entry))
+        };
+        match entered.await {
+            Ok((directory, entry)) => {
+                let (sender, found) = mpsc::channel(FOUND_MAX);
+                let watch = tasks::spawn("runtime directory", watch(directory, local, sender));
+                Some(Self { entry, found, watch })
+            }
+            Err(error) => {
+                tracing::warn!(%error, "nodes of this machine cannot be found by themselves");
+                None
+            }
+        }
+    }
+
+    /// Tells the others where this node listens.
+    pub(super) fn announce(&self, addresses: &[Multiaddr]) {
+        if let Err(error) = self.entry.write(addresses) {
+            tracing::warn!(%error, "nodes of this machine cannot find this one");
+        }
+    }
+}
+
+impl Drop for Nearby {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+/// The next node that was found. Cancel-safe.
+pub(super) async fn next(nearby: &mut Option<Nearby>) -> Option<Found> {
+    nearby.as_mut()?.found.recv().await
+}
+
+/// Hands out every node that is new or whose addresses have changed.
+async fn watch(directory: RuntimeDirectory, local: PeerId, found: mpsc::Sender<Found>) {
+    let mut known: Vec<Found> = Vec::new();
+    let mut interval = tokio::time::interval(LOOK_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let looked_at = directory.clone();
+        let Ok(looked) = tokio::task::spawn_blocking(move || looked_at.nodes()).await else {
+            return;
+        };
+        let nodes = match looked {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                tracing::debug!(%error, "the runtime directory is unreadable");
+                continue;
+            }
+        };
+        for node in &nodes {
+            let is_news = !node.addresses.is_empty() && !known.contains(node);
+            if node.peer != local && is_news && found.send(node.clone()).await.is_err() {
+                return;
+            }
+        }
+        known = nodes;
+    }
+}

@@ -1,0 +1,412 @@
+//! What libp2p reports, in the engine's words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use antiphon::engine::{Failure, Input};
+use antiphon::model::TopicId;
+use antiphon::wire::{Contact, Refusal, Response};
+use libp2p::gossipsub::MessageAcceptance;
+use libp2p::kad::store::RecordStore;
+use libp2p::kad::{InboundRequest, ProviderRecord, QueryResult, RecordKey};
+use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping};
+
+use super::behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT, TOPICS_ANNOUNCED_MAX};
+use super::codec::Received;
+use super::exchanges::Settled;
+use super::peers::News;
+use super::runtime_directory::Found;
+use super::translate::{self, dial_causes, node_of, wire_addresses};
+use super::verification::Verdict;
+use super::{BEAT, Network};
+
+/// How long a peer of another network is shunned. It may be started anew in this one.
+const FOREIGN_BEATS: u64 = beats(Duration::from_secs(300));
+
+/// Peers of other networks that are remembered.
+const FOREIGN_MAX: usize = 1_024;
+
+/// After twice its time an exchange is given up, should its connection hang so that not even
+/// its own timeout is reported.
+const EXCHANGE_BEATS: u64 = 2 * beats(EXCHANGE_TIMEOUT);
+
+/// A peer that is no node and leaves so many pings unanswered is disconnected. For nodes the
+/// engine decides.
+const UNANSWERED_PINGS_MAX: u32 = 3;
+
+const fn beats(time: Duration) -> u64 {
+    time.as_secs() * 1_000 / BEAT.subsec_millis() as u64
+}
+
+/// The key of a topic in the table.
+pub(super) fn table_key(topic: TopicId) -> RecordKey {
+    RecordKey::new(topic.as_bytes())
+}
+
+impl Network {
+    pub(super) fn handle_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.handle_behaviour_event(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                if node_of(&peer_id).is_some() {
+                    self.peers.opened(peer_id, connection_id, endpoint);
+                } else {
+                    tracing::debug!(peer = %peer_id, "a peer whose key is not ed25519 is refused");
+                    self.swarm.close_connection(connection_id);
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(peer = %peer_id, ?cause, "connection closed");
+                if self.peers.closed(&peer_id, connection_id) {
+                    self.part_with(peer_id);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+                tracing::debug!(%peer, causes = ?dial_causes(&peer, &error), "dialling failed");
+                if !self.peers.is_connected(&peer) {
+                    self.bootstrap.failed(&peer, self.beat, || dial_causes(&peer, &error));
+                }
+            }
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                self.tell_addresses();
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(%error, "a connection was not accepted");
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::error!(?addresses, ?reason, "the node no longer listens here");
+                self.tell_addresses();
+            }
+            event => tracing::trace!(?event, "nothing to do"),
+        }
+    }
+
+    fn handle_behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Rpc(event) => self.handle_rpc(event),
+            BehaviourEvent::Gossip(event) => self.handle_gossip(event),
+            BehaviourEvent::Ping(event) => self.handle_ping(event),
+            BehaviourEvent::Identify(event) => self.handle_identify(event),
+            BehaviourEvent::Kad(event) => self.handle_kad(event),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.handle_lan(found),
+            // An expired record says that mDNS was silent, not that the node is.
+            BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
+            BehaviourEvent::Limits(never) | BehaviourEvent::Blocked(never) => match never {},
+        }
+    }
+
+    fn handle_rpc(&mut self, event: request_response::Event<Received, Response>) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => {
+                self.heard(&peer);
+                match message {
+                    Message::Request { request_id, request, channel } => {
+                        self.handle_request(peer, request_id, request, channel);
+                    }
+                    Message::Response { request_id, response } => {
+                        self.settle(request_id, Ok(response));
+                    }
+                }
+            }
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                tracing::debug!(%peer, %error, "a request got no answer");
+                self.settle(request_id, Err(failure(&error)));
+            }
+            request_response::Event::InboundFailure { peer, request_id, error, .. } => {
+                tracing::debug!(%peer, %error, "a question was not answered");
+                self.ready.extend(self.questions.failed(request_id).map(Input::Abandoned));
+            }
+            request_response::Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn handle_request(
+        &mut self,
+        peer: PeerId,
+        id: request_response::InboundRequestId,
+        request: Received,
+        channel: request_response::ResponseChannel<Response>,
+    ) {
+        let (channel, refusal) = match request {
+            Ok(request) => match self.questions.open(peer, id, channel) {
+                Ok(question) => {
+                    let from = self.peers.node(&peer);
+                    self.ready.push_back(Input::Asked { question, from, request });
+                    return;
+                }
+                Err(channel) => (channel, Refusal::Busy),
+            },
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a request is not understood");
+                (channel, Refusal::Invalid(error.to_string()))
+            }
+        };
+        // It fails if the asker went a moment ago.
+        let rpc = &mut self.swarm.behaviour_mut().rpc;
+        let _ = rpc.send_response(channel, Response::Refused(refusal));
+    }
+
+    /// An exchange that this node began has ended.
+    fn settle(&mut self, request: OutboundRequestId, result: Result<Response, Failure>) {
+        let Some(Settled { ask, to, next }) = self.asks.settled(request) else { return };
+        self.tell(ask, result);
+        if let Some((ask, request)) = next {
+            self.send(ask, to, request);
+        }
+    }
+
+    fn handle_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                self.heard(&propagation_source);
+                let (id, source) = (message_id.clone(), propagation_source);
+                if !self.verification.begin(&self.protocols, id, source, message) {
+                    tracing::debug!("gossip comes faster than it can be verified; some is dropped");
+                    self.report(&message_id, &propagation_source, MessageAcceptance::Ignore);
+                }
+            }
+            gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
+                tracing::debug!(peer = %peer_id, ?failed_messages, "gossip was dropped");
+            }
+            gossipsub::Event::Subscribed { .. }
+            | gossipsub::Event::Unsubscribed { .. }
+            | gossipsub::Event::GossipsubNotSupported { .. } => {}
+        }
+    }
+
+    pub(super) fn handle_verdict(&mut self, verdict: Verdict) {
+        let Verdict { message, source, result } = verdict;
+        match result {
+            Ok(gossip) => {
+                self.report(&message, &source, MessageAcceptance::Accept);
+                self.ready.push_back(Input::Gossiped(gossip));
+            }
+            Err(error) => {
+                tracing::debug!(%source, %error, "gossip is rejected");
+                self.report(&message, &source, MessageAcceptance::Reject);
+            }
+        }
+    }
+
+    fn report(
+        &mut self,
+        message: &gossipsub::MessageId,
+        source: &PeerId,
+        acceptance: MessageAcceptance,
+    ) {
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        gossip.report_message_validation_result(message, source, acceptance);
+    }
+
+    fn handle_ping(&mut self, event: ping::Event) {
+        let Some(peer) = self.peers.get_mut(&event.peer) else { return };
+        match event.result {
+            Ok(round_trip) => {
+                peer.unanswered = 0;
+                if let Some(node) = self.peers.node(&event.peer) {
+                    self.ready.push_back(Input::Heard(node, Some(round_trip)));
+                }
+            }
+            Err(error) => {
+                peer.unanswered += 1;
+                let unanswered = peer.unanswered;
+                tracing::debug!(peer = %event.peer, %error, unanswered, "a ping got no answer");
+                let is_node = self.peers.node(&event.peer).is_some();
+                if !is_node && unanswered >= UNANSWERED_PINGS_MAX {
+                    self.part_with(event.peer);
+                    let _ = self.swarm.disconnect_peer_id(event.peer);
+                }
+            }
+        }
+    }
+
+    fn handle_identify(&mut self, event: identify::Event) {
+        let (peer, info) = match event {
+            identify::Event::Received { peer_id, connection_id, info }
+                if self.peers.has(&peer_id, connection_id) =>
+            {
+                (peer_id, info)
+            }
+            identify::Event::Error { peer_id, error, .. } => {
+                tracing::debug!(peer = %peer_id, %error, "a peer does not say what it is");
+                return;
+            }
+            _ => return,
+        };
+        if info.protocol_version != self.protocols.family {
+            tracing::debug!(%peer, family = info.protocol_version, "a peer of another network");
+            return self.shun(peer);
+        }
+        if !info.protocols.contains(&self.protocols.kad) {
+            return self.peers.identified_client(&peer);
+        }
+        match self.peers.identified_node(&peer, &info.listen_addrs) {
+            News::Node(contact) => {
+                tracing::debug!(%peer, addresses = ?contact.addresses, "a node is connected");
+                self.enter_in_table(peer, &contact);
+                if self.peers.nodes() == 1 {
+                    // The table was empty; it also looks around by itself half a second later,
+                    // when the nodes that joined at the same moment are known, too.
+                    let _ = self.swarm.behaviour_mut().kad.bootstrap();
+                }
+                self.ready.push_back(Input::Connected(contact));
+            }
+            News::Moved(contact) => {
+                self.swarm.behaviour_mut().kad.remove_peer(&peer);
+                self.enter_in_table(peer, &contact);
+                self.ready.push_back(Input::Moved(contact));
+            }
+            News::Nothing => {}
+        }
+    }
+
+    fn enter_in_table(&mut self, peer: PeerId, contact: &Contact) {
+        for address in translate::multiaddrs(contact) {
+            self.swarm.behaviour_mut().kad.add_address(&peer, address);
+        }
+    }
+
+    /// Disconnects a peer of another network and stays away from it for a while.
+    fn shun(&mut self, peer: PeerId) {
+        self.part_with(peer);
+        if self.foreign.len() >= FOREIGN_MAX {
+            let oldest = self.foreign.iter().min_by_key(|(_, until)| **until);
+            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+                self.foreign.remove(&oldest);
+                self.swarm.behaviour_mut().blocked.unblock_peer(oldest);
+            }
+        }
+        self.foreign.insert(peer, self.beat + FOREIGN_BEATS);
+        // Closes the connections that there are, too.
+        self.swarm.behaviour_mut().blocked.block_peer(peer);
+    }
+
+    fn handle_kad(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::RoutingUpdated { peer, addresses, .. } => {
+                self.discovered(peer, addresses.iter());
+            }
+            kad::Event::RoutablePeer { peer, address }
+            | kad::Event::PendingRoutablePeer { peer, address } => {
+                self.discovered(peer, [&address]);
+            }
+            kad::Event::InboundRequest {
+                request: InboundRequest::AddProvider { record: Some(record) },
+            } => self.handle_announcement(record),
+            kad::Event::OutboundQueryProgressed {
+                result: QueryResult::StartProviding(result),
+                ..
+            } => {
+                tracing::trace!(?result, "a topic is announced");
+                self.announcing = self.announcing.saturating_sub(1);
+                self.announce();
+            }
+            event => tracing::trace!(?event, "the table goes on"),
+        }
+    }
+
+    /// Another node announces that it holds a topic: noted, if it speaks for itself.
+    fn handle_announcement(&mut self, record: ProviderRecord) {
+        let Ok(topic) = <[u8; 32]>::try_from(record.key.as_ref()).map(TopicId::from_bytes) else {
+            return;
+        };
+        if self.peers.node(&record.provider).is_none() {
+            return;
+        }
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        if self.announced.len() >= TOPICS_ANNOUNCED_MAX {
+            // Those that have faded away are removed by the table itself.
+            self.announced.retain(|topic| !store.providers(&table_key(*topic)).is_empty());
+        }
+        if self.announced.len() < TOPICS_ANNOUNCED_MAX && store.add_provider(record).is_ok() {
+            self.announced.insert(topic);
+        }
+    }
+
+    fn handle_lan(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        let mut nodes: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+        for (peer, address) in found {
+            nodes.entry(peer).or_default().push(address);
+        }
+        for (peer, addresses) in nodes {
+            self.discovered(peer, &addresses);
+        }
+    }
+
+    pub(super) fn handle_found(&mut self, found: Found) {
+        self.discovered(found.peer, &found.addresses);
+    }
+
+    /// A node may exist; it is reported unless it is known better.
+    fn discovered<'a>(
+        &mut self,
+        peer: PeerId,
+        addresses: impl IntoIterator<Item = &'a Multiaddr>,
+    ) {
+        let known = self.peers.is_connected(&peer)
+            || self.foreign.contains_key(&peer)
+            || peer == *self.swarm.local_peer_id();
+        if let (false, Some(node)) = (known, node_of(&peer)) {
+            let addresses = wire_addresses(addresses);
+            self.ready.push_back(Input::Discovered(Contact { node, addresses }));
+        }
+    }
+
+    pub(super) fn handle_beat(&mut self) {
+        self.beat += 1;
+        self.peers.beat();
+        for (peer, addresses) in
+            self.bootstrap.due(self.beat, |peer| self.peers.is_connected(peer))
+        {
+            self.dial_peer(peer, addresses);
+        }
+        for request in self.asks.begun_before(self.beat.saturating_sub(EXCHANGE_BEATS)) {
+            self.settle(request, Err(Failure::TimedOut));
+        }
+        let forgiven = self.foreign.extract_if(.., |_, until| *until <= self.beat);
+        for (peer, _) in forgiven.collect::<Vec<_>>() {
+            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+    }
+
+    /// A peer is gone, or is to be: everything that it had to do with is ended.
+    pub(super) fn part_with(&mut self, peer: PeerId) {
+        let abandoned = self.questions.abandoned_by(&peer);
+        self.ready.extend(abandoned.into_iter().map(Input::Abandoned));
+        if let Some(node) = self.peers.remove(&peer) {
+            for ask in self.asks.lost(node) {
+                self.tell(ask, Err(Failure::Unreachable));
+            }
+            // A lookup that meets dead nodes takes ten seconds for each. The engine, which
+            // remembers where the node was, brings it back.
+            self.swarm.behaviour_mut().kad.remove_peer(&peer);
+            self.ready.push_back(Input::Disconnected(node));
+        }
+    }
+
+    fn heard(&mut self, peer: &PeerId) {
+        if let Some(node) = self.peers.heard(peer) {
+            self.ready.push_back(Input::Heard(node, None));
+        }
+    }
+}
+
+/// Why there was no answer, in the engine's words. A peer that drops the stream is as good as
+/// one that cannot be reached.
+fn failure(error: &OutboundFailure) -> Failure {
+    match error {
+        OutboundFailure::Timeout => Failure::TimedOut,
+        OutboundFailure::Io(error) if is_malformed(error) => Failure::Malformed,
+        OutboundFailure::Io(_)
+        | OutboundFailure::DialFailure
+        | OutboundFailure::ConnectionClosed
+        | OutboundFailure::UnsupportedProtocols => Failure::Unreachable,
+    }
+}
+
+fn is_malformed(error: &std::io::Error) -> bool {
+    let kind = error.kind();
+    kind == std::io::ErrorKind::InvalidData || kind == super::codec::OVERSIZE_REQUEST
+}

@@ -1,0 +1,169 @@
+//! The requests under way, in both directions, and their bounds.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use antiphon::engine::{AskId, QuestionId};
+use antiphon::limits::QUESTIONS_MAX;
+use antiphon::model::NodeId;
+use antiphon::wire::{Request, Response};
+use libp2p::PeerId;
+use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
+
+use super::behaviour::ASKS_PER_PEER_MAX;
+
+/// What others ask of this node.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    next: u64,
+    open: BTreeMap<QuestionId, Question>,
+    by_request: BTreeMap<InboundRequestId, QuestionId>,
+}
+
+#[derive(Debug)]
+struct Question {
+    peer: PeerId,
+    request: InboundRequestId,
+    channel: ResponseChannel<Response>,
+}
+
+impl Questions {
+    /// Notes a question and gives it its name; gives the channel back if there are too many.
+    pub(super) fn open(
+        &mut self,
+        peer: PeerId,
+        request: InboundRequestId,
+        channel: ResponseChannel<Response>,
+    ) -> Result<QuestionId, ResponseChannel<Response>> {
+        if self.open.len() >= QUESTIONS_MAX {
+            return Err(channel);
+        }
+        // Questions from within the process have the odd numbers.
+        let question = QuestionId(self.next);
+        self.next += 2;
+        self.open.insert(question, Question { peer, request, channel });
+        self.by_request.insert(request, question);
+        Ok(question)
+    }
+
+    /// Where the answer goes; none if the asker is gone.
+    pub(super) fn answered(&mut self, question: QuestionId) -> Option<ResponseChannel<Response>> {
+        let open = self.open.remove(&question)?;
+        self.by_request.remove(&open.request);
+        Some(open.channel)
+    }
+
+    /// The exchange failed: the question that is abandoned by it, if it is still open.
+    pub(super) fn failed(&mut self, request: InboundRequestId) -> Option<QuestionId> {
+        let question = self.by_request.remove(&request)?;
+        self.open.remove(&question);
+        Some(question)
+    }
+
+    /// A peer is gone: the questions that are abandoned by it.
+    pub(super) fn abandoned_by(&mut self, peer: &PeerId) -> Vec<QuestionId> {
+        let open = self.open.iter().filter(|(_, question)| question.peer == *peer);
+        let abandoned: Vec<_> = open.map(|(question, _)| *question).collect();
+        for question in &abandoned {
+            self.answered(*question);
+        }
+        abandoned
+    }
+}
+
+/// What this node asks of others.
+///
+/// At most [`ASKS_PER_PEER_MAX`] requests are under way at one node; up to [`WAITING_MAX`] more
+/// wait here for their turn.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    sent: BTreeMap<OutboundRequestId, Sent>,
+    nodes: BTreeMap<NodeId, Load>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    ask: AskId,
+    to: NodeId,
+    beat: u64,
+}
+
+#[derive(Debug, Default)]
+struct Load {
+    sent: usize,
+    waiting: VecDeque<(AskId, Request)>,
+}
+
+/// Requests that wait for their turn at one node. What they hold is bounded by the engine, in
+/// bytes; this bounds how long a node that is too slow is believed in.
+const WAITING_MAX: usize = 1_024;
+
+/// What to do with a request.
+pub(super) enum Admission {
+    /// Send it now, and note that with [`Asks::sent`].
+    Send(Request),
+    /// It waits; [`Asks::settled`] hands it out in its turn.
+    Waits,
+    /// Too many wait already.
+    Full,
+}
+
+impl Asks {
+    pub(super) fn admit(&mut self, ask: AskId, to: NodeId, request: Request) -> Admission {
+        let load = self.nodes.entry(to).or_default();
+        if load.sent < ASKS_PER_PEER_MAX {
+            Admission::Send(request)
+        } else if load.waiting.len() < WAITING_MAX {
+            load.waiting.push_back((ask, request));
+            Admission::Waits
+        } else {
+            Admission::Full
+        }
+    }
+
+    pub(super) fn sent(&mut self, request: OutboundRequestId, ask: AskId, to: NodeId, beat: u64) {
+        self.sent.insert(request, Sent { ask, to, beat });
+        self.nodes.entry(to).or_default().sent += 1;
+    }
+
+    /// An exchange has ended: whose it was, and what is to be sent to that node next. None if it
+    /// was given up before.
+    pub(super) fn settled(&mut self, request: OutboundRequestId) -> Option<Settled> {
+        let Sent { ask, to, .. } = self.sent.remove(&request)?;
+        let load = self.nodes.get_mut(&to)?;
+        load.sent -= 1;
+        let next = load.waiting.pop_front();
+        if load.sent == 0 && next.is_none() {
+            self.nodes.remove(&to);
+        }
+        Some(Settled { ask, to, next })
+    }
+
+    /// A node is gone: the requests to it that get no answer any more.
+    pub(super) fn lost(&mut self, node: NodeId) -> Vec<AskId> {
+        let Some(load) = self.nodes.remove(&node) else { return Vec::new() };
+        let mut lost = Vec::new();
+        self.sent.retain(|_, sent| {
+            let stays = sent.to != node;
+            if !stays {
+                lost.push(sent.ask);
+            }
+            stays
+        });
+        lost.extend(load.waiting.into_iter().map(|(ask, _)| ask));
+        lost
+    }
+
+    /// The exchanges that began before this beat. They are in the order of their beginning.
+    pub(super) fn begun_before(&self, beat: u64) -> Vec<OutboundRequestId> {
+        let old = self.sent.iter().take_while(|(_, sent)| sent.beat < beat);
+        old.map(|(request, _)| *request).collect()
+    }
+}
+
+/// An exchange that has ended.
+pub(super) struct Settled {
+    pub(super) ask: AskId,
+    pub(super) to: NodeId,
+    /// The request to the same node that has waited longest.
+    pub(super) next: Option<(AskId, Request)>,
+}

@@ -1,0 +1,156 @@
+//! Who is connected, and what is known of them.
+
+use std::collections::BTreeMap;
+
+use antiphon::model::NodeId;
+use antiphon::wire::Contact;
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+
+use super::translate::{is_loopback, node_of};
+
+/// The connected peers.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    table: BTreeMap<PeerId, Peer>,
+}
+
+/// A connected peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Its open connections, with the remote end of each.
+    connections: BTreeMap<ConnectionId, ConnectedPoint>,
+    /// What it is; none until identify has told.
+    standing: Option<Standing>,
+    /// Whether a sign of life was reported since the last beat.
+    heard: bool,
+    /// Pings without an answer since the last answer.
+    pub(super) unanswered: u32,
+}
+
+#[derive(Debug)]
+enum Standing {
+    Node(Contact),
+    Client,
+}
+
+/// What identify's news of a peer mean.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// It is a node, which was not known before.
+    Node(Contact),
+    /// A known node has other addresses than before.
+    Moved(Contact),
+    /// Nothing new.
+    Nothing,
+}
+
+impl Peers {
+    /// A connection was opened.
+    pub(super) fn opened(&mut self, peer: PeerId, id: ConnectionId, endpoint: ConnectedPoint) {
+        let entry = self.table.entry(peer).or_insert_with(|| Peer {
+            connections: BTreeMap::new(),
+            standing: None,
+            heard: false,
+            unanswered: 0,
+        });
+        entry.connections.insert(id, endpoint);
+    }
+
+    /// A connection was closed; true if it was the peer's last one. One that was not open (any
+    /// more, see [`Peers::remove`]) changes nothing.
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> bool {
+        let Some(entry) = self.table.get_mut(peer) else { return false };
+        entry.connections.remove(&id).is_some() && entry.connections.is_empty()
+    }
+
+    /// Forgets a peer; the node that it was.
+    pub(super) fn remove(&mut self, peer: &PeerId) -> Option<NodeId> {
+        match self.table.remove(peer)?.standing? {
+            Standing::Node(contact) => Some(contact.node),
+            Standing::Client => None,
+        }
+    }
+
+    /// The node that a peer is known to be.
+    pub(super) fn node(&self, peer: &PeerId) -> Option<NodeId> {
+        match &self.table.get(peer)?.standing {
+            Some(Standing::Node(contact)) => Some(contact.node),
+            Some(Standing::Client) | None => None,
+        }
+    }
+
+    /// Whether the peer has an open connection.
+    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.table.contains_key(peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Peer> {
+        self.table.get_mut(peer)
+    }
+
+    /// Whether a connection is open.
+    pub(super) fn has(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        self.table.get(peer).is_some_and(|entry| entry.connections.contains_key(&id))
+    }
+
+    /// How many nodes are connected.
+    pub(super) fn nodes(&self) -> usize {
+        let nodes = self.table.values();
+        nodes.filter(|peer| matches!(peer.standing, Some(Standing::Node(_)))).count()
+    }
+
+    /// Identify told that a connected peer is a node that listens at these addresses.
+    pub(super) fn identified_node(&mut self, peer: &PeerId, listening: &[Multiaddr]) -> News {
+        let (Some(entry), Some(node)) = (self.table.get_mut(peer), node_of(peer)) else {
+            return News::Nothing;
+        };
+        let contact = entry.contact(node, listening);
+        match entry.standing.replace(Standing::Node(contact.clone())) {
+            Some(Standing::Node(before)) if before == contact => News::Nothing,
+            Some(Standing::Node(_)) => News::Moved(contact),
+            Some(Standing::Client) | None => News::Node(contact),
+        }
+    }
+
+    /// Identify told that a connected peer is a client.
+    pub(super) fn identified_client(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.table.get_mut(peer) {
+            entry.standing.get_or_insert(Standing::Client);
+        }
+    }
+
+    /// A peer gave a sign of life: the node that it is, if that was not reported yet in this
+    /// beat.
+    pub(super) fn heard(&mut self, peer: &PeerId) -> Option<NodeId> {
+        let entry = self.table.get_mut(peer)?;
+        match &entry.standing {
+            Some(Standing::Node(contact)) if !entry.heard => {
+                entry.heard = true;
+                Some(contact.node)
+            }
+            _ => None,
+        }
+    }
+
+    /// A new beat: signs of life are reported again.
+    pub(super) fn beat(&mut self) {
+        for peer in self.table.values_mut() {
+            peer.heard = false;
+        }
+    }
+}
+
+impl Peer {
+    fn contact(&self, node: NodeId, listening: &[Multiaddr]) -> Contact {
+        let mut dialled = self.connections.values().filter_map(|endpoint| match endpoint {
+            ConnectedPoint::Dialer { address, .. } => Some(address),
+            ConnectedPoint::Listener { .. } => None,
+        });
+        let mut endpoints = self.connections.values();
+        let met_over_loopback =
+            endpoints.any(|endpoint| is_loopback(endpoint.get_remote_address()));
+        super::translate::contact(node, listening, dialled.next(), met_over_loopback)
+    }
+}

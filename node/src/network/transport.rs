@@ -1,0 +1,61 @@
+//! How bytes travel: TCP, Noise and Yamux, with names resolved by DNS. The same for nodes and
+//! clients.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{PeerId, Swarm, Transport, dns, noise, swarm, tcp, yamux};
+
+/// Makes a swarm of this behaviour.
+pub(super) fn swarm<B: NetworkBehaviour>(
+    key: &Keypair,
+    behaviour: B,
+) -> Result<Swarm<B>, noise::Error> {
+    let transport = transport(key)?;
+    Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), config()))
+}
+
+fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    // Nagle's algorithm is off by default.
+    let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
+    let resolving = dns::tokio::Transport::system(tcp()).unwrap_or_else(|error| {
+        tracing::debug!(%error, "the system's DNS settings are unreadable; names are not resolved");
+        dns::tokio::Transport::custom(
+            tcp(),
+            dns::ResolverConfig::default(),
+            dns::ResolverOpts::default(),
+        )
+    });
+    let secured = resolving.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?);
+    Ok(secured.multiplex(yamux::Config::default()).timeout(CONNECT_TIMEOUT).boxed())
+}
+
+fn config() -> swarm::Config {
+    swarm::Config::with_tokio_executor()
+        // Saves the round trip in which a substream's protocol would be agreed on.
+        .with_substream_upgrade_protocol_override(Version::V1Lazy)
+        .with_idle_connection_timeout(IDLE_TIMEOUT)
+        .with_per_connection_event_buffer_size(CONNECTION_EVENTS_MAX)
+        .with_notify_handler_buffer_size(CONNECTION_COMMANDS_MAX)
+}
+
+/// Time for one connection to be set up and secured. On a LAN it takes milliseconds; a machine
+/// that is off must not hold up the search for another one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Two nodes without a common topic have nothing to say but pings, which do not count as use.
+/// They must stay connected all the same: a connection that is closed looks like a node that
+/// died. What is dead is found by pings, long before this.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Events that a connection may have ready before it stops reading: the default of 7 makes it
+/// stop at each burst of small requests.
+const CONNECTION_EVENTS_MAX: usize = 128;
+
+/// Commands that may wait for one connection. When it is full the whole swarm waits.
+const CONNECTION_COMMANDS_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");

@@ -1,0 +1,90 @@
+//! Verification of gossip, away from the loop of the swarm: each message costs a hash of all
+//! its bytes and a signature check.
+
+use antiphon::model::TopicId;
+use antiphon::wire::{Gossip, WireError};
+use futures::stream::FuturesOrdered;
+use futures::StreamExt;
+use libp2p::PeerId;
+use libp2p::gossipsub::{Message, MessageId, TopicHash};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use super::protocols::Protocols;
+use crate::runtime::tasks;
+
+/// The messages that are being verified. They leave in the order in which they came, so that a
+/// log's batches stay in theirs.
+#[derive(Debug, Default)]
+pub(super) struct Verification {
+    tasks: FuturesOrdered<JoinHandle<Verdict>>,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) message: MessageId,
+    /// The neighbour that it came from.
+    pub(super) source: PeerId,
+    pub(super) result: Result<Gossip, GossipError>,
+}
+
+/// Why a message is not passed on.
+#[derive(Debug, Error)]
+pub(super) enum GossipError {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the batch belongs to another topic than its mesh")]
+    Topic,
+}
+
+/// Messages that are being verified at the same time; 21 MB at most.
+const VERIFICATIONS_MAX: usize = 64;
+
+impl Verification {
+    /// Begins to verify a message; false if there are too many.
+    pub(super) fn begin(
+        &mut self,
+        protocols: &Protocols,
+        id: MessageId,
+        source: PeerId,
+        message: Message,
+    ) -> bool {
+        if self.tasks.len() >= VERIFICATIONS_MAX {
+            return false;
+        }
+        let protocols = protocols.clone();
+        self.tasks.push_back(tasks::spawn("verify gossip", async move {
+            let Message { data, topic, .. } = message;
+            Verdict { message: id, source, result: verify(data, &topic, &protocols) }
+        }));
+        true
+    }
+
+    /// The next verdict; none if nothing is being verified. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<Verdict> {
+        loop {
+            match self.tasks.next().await? {
+                Ok(verdict) => return Some(verdict),
+                // The process is being shut down; the message is as good as lost.
+                Err(error) => tracing::debug!(%error, "a message was not verified"),
+            }
+        }
+    }
+}
+
+fn verify(data: Vec<u8>, mesh: &TopicHash, protocols: &Protocols) -> Result<Gossip, GossipError> {
+    let gossip = Gossip::decode(data.into())?;
+    if protocols.mesh(topic(&gossip)).hash() == *mesh {
+        Ok(gossip)
+    } else {
+        Err(GossipError::Topic)
+    }
+}
+
+fn topic(gossip: &Gossip) -> TopicId {
+    match gossip {
+        Gossip::Batch(batch) => batch.header().topic,
+        Gossip::Announcement(announcement) => announcement.header.topic,
+    }
+}

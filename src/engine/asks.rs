@@ -1,0 +1,86 @@
+//! The requests that this node has under way at others: to whom, what for, until when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::AskId;
+use super::read::LaneId;
+use super::repair::Pull;
+use super::replicate::Sent;
+use crate::model::{NodeId, TopicId, TopicName};
+
+/// What an answer is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// To learn whom the other knows.
+    Acquaint,
+    /// To compare holdings.
+    Compare,
+    /// To list topics: which listing.
+    Counts(u64),
+    /// To find a topic that is unknown here.
+    Describe(TopicName),
+    /// To keep a subscription's position: which commit.
+    Keep(u64),
+    /// To serve a reader.
+    ReadLane(u64, LaneId),
+    /// To have batches stored.
+    Replicate(Vec<Sent>),
+    /// To repair: batches.
+    RepairFetch(Pull),
+    /// To repair: what the other holds of a topic.
+    RepairFrontier(TopicId),
+    /// To survey a topic: which survey.
+    Survey(u64),
+}
+
+#[derive(Debug)]
+struct Pending {
+    to: NodeId,
+    deadline: Duration,
+    purpose: Purpose,
+}
+
+/// The requests under way.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    next: u64,
+    pending: BTreeMap<AskId, Pending>,
+    deadlines: BTreeSet<(Duration, AskId)>,
+}
+
+impl Asks {
+    /// Takes note of a request.
+    pub(super) fn put(&mut self, to: NodeId, deadline: Duration, purpose: Purpose) -> AskId {
+        self.next += 1;
+        let ask = AskId(self.next);
+        self.deadlines.insert((deadline, ask));
+        self.pending.insert(ask, Pending { to, deadline, purpose });
+        ask
+    }
+
+    /// Ends a request: to whom it went and what for.
+    pub(super) fn take(&mut self, ask: AskId) -> Option<(NodeId, Purpose)> {
+        let pending = self.pending.remove(&ask)?;
+        self.deadlines.remove(&(pending.deadline, ask));
+        Some((pending.to, pending.purpose))
+    }
+
+    /// Ends all requests to a node.
+    pub(super) fn take_all(&mut self, node: &NodeId) -> Vec<Purpose> {
+        let of_node = |(ask, pending): (&AskId, &Pending)| (pending.to == *node).then_some(*ask);
+        let asks: Vec<_> = self.pending.iter().filter_map(of_node).collect();
+        asks.into_iter().filter_map(|ask| self.take(ask)).map(|(_, purpose)| purpose).collect()
+    }
+
+    /// Ends all requests whose time is over.
+    pub(super) fn take_overdue(&mut self, now: Duration) -> Vec<(NodeId, Purpose)> {
+        let overdue: Vec<_> = self
+            .deadlines
+            .iter()
+            .take_while(|(deadline, _)| *deadline <= now)
+            .map(|(_, ask)| *ask)
+            .collect();
+        overdue.into_iter().filter_map(|ask| self.take(ask)).collect()
+    }
+}

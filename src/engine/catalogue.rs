@@ -1,0 +1,277 @@
+//! The catalogue: the system topic that lists all topics.
+//!
+//! Its records are signed descriptors. Every node holds it, so every node knows every topic and
+//! lists them all. Two nodes that create one name at the same time both write a descriptor; all
+//! nodes settle on the earlier one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::publish::Waiter;
+use super::{Engine, Failure, Numbered, Purpose, QuestionId};
+use crate::limits::{
+    ASK_TIMEOUT, PUBLISH_TIMEOUT_DEFAULT, QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT,
+    TOPICS_PER_MESSAGE_MAX,
+};
+use crate::model::{
+    Batch, Blob, Descriptor, NodeId, Record, Retention, SignedDescriptor, TopicId, TopicName,
+    Writers, encode_record,
+};
+use crate::wire::{Create, Refusal, Request, Response, TopicCount};
+
+/// Nodes that are asked whether they know a topic that this one does not.
+const DESCRIBE_ASKED_MAX: usize = 32;
+
+/// Nodes present at creation from which on two copies are the floor.
+const NODES_FOR_TWO_COPIES: usize = 3;
+
+/// Requests that wait until it is clear whether a topic exists.
+#[derive(Debug, Default)]
+struct Lookup {
+    waiting: BTreeSet<NodeId>,
+    deferred: Vec<(QuestionId, Request)>,
+}
+
+/// A listing that waits for the numbers of records.
+#[derive(Debug)]
+struct Listing {
+    question: QuestionId,
+    after: Option<TopicName>,
+    waiting: BTreeSet<NodeId>,
+    counts: BTreeMap<TopicId, u64>,
+    deadline: Duration,
+}
+
+/// Lookups and listings under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    lookups: BTreeMap<TopicName, Lookup>,
+    listings: Numbered<Listing>,
+}
+
+/// The descriptors in a batch of the catalogue. A record that is none is passed over.
+pub(super) fn descriptors_in(batch: &Batch) -> impl Iterator<Item = SignedDescriptor> {
+    let records = batch.records().filter_map(Result::ok);
+    records.filter_map(|record| SignedDescriptor::verify(record.payload).ok())
+}
+
+impl Engine {
+    // --- finding ---------------------------------------------------------------------------
+
+    /// The topic of this name. If it is not known here, the other nodes are asked, and the
+    /// request is taken up again when they have answered.
+    pub(super) fn find(
+        &mut self,
+        question: QuestionId,
+        name: &TopicName,
+        request: Request,
+    ) -> Option<TopicId> {
+        if let Some(topic) = self.topics.named(name) {
+            return Some(topic);
+        }
+        if name.is_reserved() {
+            self.refuse_unknown(question, name);
+            return None;
+        }
+        self.look_up(question, name, request);
+        None
+    }
+
+    fn look_up(&mut self, question: QuestionId, name: &TopicName, request: Request) {
+        if let Some(lookup) = self.catalogue.lookups.get_mut(name) {
+            if lookup.deferred.len() < QUESTIONS_MAX {
+                lookup.deferred.push((question, request));
+            } else {
+                self.refuse(question, Refusal::Busy);
+            }
+            return;
+        }
+        let mut asked = self.members.reachable();
+        asked.truncate(DESCRIBE_ASKED_MAX);
+        let waiting = asked.iter().copied().collect();
+        let lookup = Lookup { waiting, deferred: vec![(question, request)] };
+        self.catalogue.lookups.insert(name.clone(), lookup);
+        for node in &asked {
+            let purpose = Purpose::Describe(name.clone());
+            self.ask(*node, Request::Describe(name.clone()), SURVEY_TIMEOUT, purpose);
+        }
+        if asked.is_empty() {
+            self.finish_lookup(name);
+        }
+    }
+
+    pub(super) fn described(
+        &mut self,
+        node: NodeId,
+        name: &TopicName,
+        result: Result<Response, Failure>,
+    ) {
+        if let Ok(Response::Described(Some(bytes))) = result
+            && let Ok(descriptor) = SignedDescriptor::verify(bytes.0)
+            && descriptor.descriptor().name == *name
+        {
+            self.adopt(&descriptor);
+        }
+        let Some(lookup) = self.catalogue.lookups.get_mut(name) else { return };
+        lookup.waiting.remove(&node);
+        if lookup.waiting.is_empty() {
+            self.finish_lookup(name);
+        }
+    }
+
+    /// A topic has become known: what waited for it goes on.
+    pub(super) fn topic_known(&mut self, topic: TopicId, name: &TopicName) {
+        self.finish_lookup(name);
+        if self.topics.get_mut(&topic).is_some_and(|known| known.belongs_to(&self.members, &self.me))
+        {
+            self.outputs.push_back(super::Output::Provide(topic));
+        }
+    }
+
+    fn finish_lookup(&mut self, name: &TopicName) {
+        let Some(lookup) = self.catalogue.lookups.remove(name) else { return };
+        let known = self.topics.named(name).is_some();
+        for (question, request) in lookup.deferred {
+            match request {
+                request if known => self.asked(question, None, request),
+                Request::Create(create) => self.create_new(question, create),
+                _ => self.refuse_unknown(question, name),
+            }
+        }
+    }
+
+    fn refuse_unknown(&mut self, question: QuestionId, name: &TopicName) {
+        let nearest = self.topics.nearest_name(name);
+        self.refuse(question, Refusal::UnknownTopic { name: name.to_string(), nearest });
+    }
+
+    pub(super) fn describe(&mut self, question: QuestionId, name: &TopicName) {
+        let known = self.topics.named(name).and_then(|topic| self.topics.get(&topic));
+        let descriptor = known.and_then(|known| known.descriptor.as_ref());
+        let bytes = descriptor.map(|signed| Blob(signed.bytes().clone()));
+        self.answer(question, Response::Described(bytes));
+    }
+
+    // --- creating --------------------------------------------------------------------------
+
+    pub(super) fn create(&mut self, question: QuestionId, create: Create) {
+        if create.name.is_reserved() {
+            return self.refuse_invalid(question, crate::model::TopicNameError::Reserved);
+        }
+        // Terms that can never hold are refused before anybody is asked.
+        if let Err(error) = self.terms(&create).sign(&self.config.key) {
+            return self.refuse_invalid(question, error);
+        }
+        let request = Request::Create(create.clone());
+        let Some(topic) = self.find(question, &create.name, request) else { return };
+        if !create.if_not_exists {
+            return self.refuse(question, Refusal::TopicExists(create.name.to_string()));
+        }
+        if let Some(summary) = self.summary(topic) {
+            self.answer(question, Response::Created(summary, true));
+        }
+    }
+
+    fn terms(&mut self, create: &Create) -> Descriptor {
+        let replicas = create.replicas.unwrap_or(REPLICAS_DEFAULT);
+        let several = self.members.alive_count() >= NODES_FOR_TWO_COPIES;
+        let floor = if several { 2.min(replicas) } else { 1 };
+        Descriptor {
+            version: Descriptor::VERSION,
+            name: create.name.clone(),
+            replicas,
+            min_copies: create.min_copies.unwrap_or(floor),
+            retention: Retention::default(),
+            writers: Writers::Anyone,
+            encryption_key: None,
+            creator: self.me,
+            created: self.clock.tick(self.now.wall),
+            revision: 0,
+        }
+    }
+
+    fn create_new(&mut self, question: QuestionId, create: Create) {
+        let descriptor = match self.terms(&create).sign(&self.config.key) {
+            Ok(descriptor) => descriptor,
+            Err(error) => return self.refuse_invalid(question, error),
+        };
+        let mut bytes = Vec::new();
+        let record = Record::new(self.now.wall, descriptor.bytes().clone());
+        if let Err(error) = encode_record(&record, &mut bytes) {
+            return self.refuse_invalid(question, error);
+        }
+        let topic = self.topics.id_of(&create.name);
+        let waiter = Waiter::Creator(question, topic);
+        let catalogue = self.topics.catalogue();
+        self.publish_own(catalogue, bytes.into(), waiter, PUBLISH_TIMEOUT_DEFAULT);
+    }
+
+    /// A topic's descriptor is in the catalogue, here and, but for a time-out, at a majority.
+    pub(super) fn created(&mut self, question: QuestionId, topic: TopicId) {
+        if let Some(summary) = self.summary(topic) {
+            self.answer_flushed(question, Response::Created(summary, false));
+        }
+    }
+
+    // --- listing ---------------------------------------------------------------------------
+
+    pub(super) fn list_topics(&mut self, question: QuestionId, after: Option<TopicName>) {
+        let asked = self.members.reachable();
+        let counts = self.topics.iter().map(|topic| (topic.id, topic.records())).collect();
+        let number = self.catalogue.listings.put(Listing {
+            question,
+            after,
+            waiting: asked.iter().copied().collect(),
+            counts,
+            deadline: self.now.elapsed + SURVEY_TIMEOUT,
+        });
+        for node in &asked {
+            self.ask(*node, Request::Counts, ASK_TIMEOUT, Purpose::Counts(number));
+        }
+        if asked.is_empty() {
+            self.finish_listing(number);
+        }
+    }
+
+    pub(super) fn counted(
+        &mut self,
+        node: NodeId,
+        number: u64,
+        result: Result<Response, Failure>,
+    ) {
+        let Some(listing) = self.catalogue.listings.things.get_mut(&number) else { return };
+        if let Ok(Response::Counts(counts)) = result {
+            for count in counts {
+                let known = listing.counts.entry(count.topic).or_default();
+                *known = count.records.max(*known);
+            }
+        }
+        listing.waiting.remove(&node);
+        if listing.waiting.is_empty() || listing.deadline <= self.now.elapsed {
+            self.finish_listing(number);
+        }
+    }
+
+    fn finish_listing(&mut self, number: u64) {
+        let Some(listing) = self.catalogue.listings.things.remove(&number) else { return };
+        let names = self.topics.names_after(listing.after.as_ref());
+        let mut page: Vec<_> = names.map(|(_, id)| id).take(TOPICS_PER_MESSAGE_MAX + 1).collect();
+        let more = page.len() > TOPICS_PER_MESSAGE_MAX;
+        page.truncate(TOPICS_PER_MESSAGE_MAX);
+        let mut summaries = Vec::with_capacity(page.len());
+        for id in page {
+            if let Some(mut summary) = self.summary(id) {
+                summary.records = listing.counts.get(&id).copied().unwrap_or(summary.records);
+                summaries.push(summary);
+            }
+        }
+        self.answer(listing.question, Response::Topics(summaries, more));
+    }
+
+    pub(super) fn count_records(&mut self, question: QuestionId) {
+        let held = self.topics.iter().filter(|topic| topic.holds_batches());
+        let count = held.map(|topic| TopicCount { topic: topic.id, records: topic.records() });
+        let counts = count.take(TOPICS_PER_MESSAGE_MAX).collect();
+        self.answer(question, Response::Counts(counts));
+    }
+}

@@ -1,0 +1,154 @@
+//! Handover: giving away what this node holds for others.
+//!
+//! A node may hold batches of a topic without being one of its home replicas: it stood in for
+//! one, it was one before nearer nodes joined, or it wrote them itself. It brings the home
+//! replicas what they lack, and removes its own copy only when every home replica has said that
+//! it holds all of it, flushed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::survey::{Found, Then};
+use super::{Engine, Output, Report, Ticket, Write};
+use crate::limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX};
+use crate::model::{Entry, Frontier, Hash, LogId, NodeId, TopicId};
+use crate::wire::{LogRange, MemberState, Page};
+
+/// Topics that are surveyed for handover at a time.
+const SURVEYS_MAX: usize = 64;
+
+/// Where the handover of a topic stands.
+#[derive(Debug, Default)]
+struct Handover {
+    next: Duration,
+    surveying: bool,
+    reading: usize,
+}
+
+/// What is being handed over.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    topics: BTreeMap<TopicId, Handover>,
+    tickets: BTreeMap<Ticket, (TopicId, NodeId)>,
+}
+
+impl State {
+    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, NodeId)> {
+        self.tickets.remove(&ticket)
+    }
+}
+
+impl Engine {
+    pub(super) fn tick_handover(&mut self) {
+        let now = self.now.elapsed;
+        let mut due = Vec::new();
+        for topic in self.topics.iter_mut() {
+            if !topic.is_known()
+                || !topic.holds_batches()
+                || topic.belongs_to(&self.members, &self.me)
+            {
+                self.handover.topics.remove(&topic.id);
+                continue;
+            }
+            let handover = self.handover.topics.entry(topic.id).or_insert_with(|| Handover {
+                next: now + HANDOVER_INTERVAL,
+                ..Handover::default()
+            });
+            let busy = handover.surveying || handover.reading > 0;
+            if handover.next <= now && !busy && due.len() < SURVEYS_MAX {
+                handover.surveying = true;
+                let jitter = Duration::from_millis(self.random.u64(..=1_000));
+                handover.next = now + HANDOVER_INTERVAL + jitter;
+                due.push(topic.id);
+            }
+        }
+        due.into_iter().for_each(|topic| self.survey(topic, Then::HandOver));
+    }
+
+    /// Brings the home replicas what they lack, or removes what all of them have.
+    pub(super) fn hand_over(&mut self, found: &Found) {
+        let topic = found.topic;
+        if let Some(handover) = self.handover.topics.get_mut(&topic) {
+            handover.surveying = false;
+        }
+        let Some(known) = self.topics.get_mut(&topic) else { return };
+        if known.belongs_to(&self.members, &self.me) {
+            return;
+        }
+        let mine = known.frontier();
+        for home in &found.placement.home {
+            let Some(held) = found.held.get(home) else { continue };
+            let lacking = lacking(&mine, &held.frontier);
+            if !lacking.is_empty() && self.members.state(home) == MemberState::Alive {
+                let ticket = self.read_store(topic, lacking, PAGE_BYTES_MAX);
+                self.handover.tickets.insert(ticket, (topic, *home));
+                self.handover.topics.entry(topic).or_default().reading += 1;
+            }
+        }
+        for (log, entry) in &mine.0 {
+            if let Some((to, head)) = proven_to(entry, log, found) {
+                self.remove_copies(topic, *log, to, head);
+            }
+        }
+    }
+
+    pub(super) fn hand_over_page(&mut self, topic: TopicId, node: NodeId, page: Option<Page>) {
+        if let Some(handover) = self.handover.topics.get_mut(&topic) {
+            handover.reading = handover.reading.saturating_sub(1);
+        }
+        for batch in page.unwrap_or_default().batches {
+            self.send_batch(node, topic, &batch);
+        }
+    }
+
+    /// A home replica has a receipt for something: the next look comes soon.
+    pub(super) fn handed_over(&mut self, topic: TopicId) {
+        if let Some(handover) = self.handover.topics.get_mut(&topic) {
+            handover.next = handover.next.min(self.now.elapsed + Duration::from_millis(200));
+        }
+    }
+
+    fn remove_copies(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Hash) {
+        let Some(known) = self.topics.get_mut(&topic) else { return };
+        // A writer continues its own log, so it remembers the end.
+        let log = known.forget(&log_id, to, head, log_id.writer == self.me);
+        let rest = known.holds_batches();
+        self.write(Write::Drop { topic, log_id, to, log });
+        if !rest {
+            self.handover.topics.remove(&topic);
+            self.outputs.push_back(Output::Report(Report::HandedOver(topic)));
+            self.outputs.push_back(Output::Unprovide(topic));
+        }
+    }
+}
+
+/// What `mine` has and `theirs` lacks.
+fn lacking(mine: &Frontier, theirs: &Frontier) -> Vec<LogRange> {
+    let mut lacking = Vec::new();
+    for (log, entry) in &mine.0 {
+        let theirs = theirs.0.get(log).cloned().unwrap_or_default();
+        for span in &entry.spans {
+            let gaps = theirs.missing(span.first, span.next).into_iter();
+            lacking.extend(gaps.map(|(from, to)| LogRange { log: *log, from, to }));
+        }
+    }
+    lacking
+}
+
+/// Up to where every home replica holds what this node holds of a log's first span, and the
+/// batch that ends there. A home replica that did not answer proves nothing.
+fn proven_to(mine: &Entry, log: &LogId, found: &Found) -> Option<(u64, Hash)> {
+    let first = mine.spans.first()?;
+    let mut proven = (first.next, first.head);
+    for home in &found.placement.home {
+        let theirs = found.held.get(home)?.frontier.0.get(log)?;
+        let span = theirs.spans.iter().find(|span| {
+            span.first <= first.first && first.first < span.next
+        })?;
+        if span.next == first.next && span.head != first.head {
+            return None;
+        }
+        proven = proven.min((span.next, span.head));
+    }
+    (!found.placement.home.is_empty()).then_some(proven)
+}

@@ -1,0 +1,458 @@
+//! Who else is there: the member table, who is alive, and who is near to a topic.
+//!
+//! Any traffic is a sign of life; pings fill the silence. A closed connection makes a node
+//! suspect at once, for a killed process closes its connections; it is dead when it does not
+//! come back within [`RECONNECT_WITHIN`]. A node that is silent on an open connection is
+//! suspect after [`SUSPECT_AFTER`] and dead after [`DEAD_AFTER`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::limits::{
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, FORGET_AFTER, MEMBERS_MAX, RECONNECT_WITHIN,
+    SUSPECT_AFTER,
+};
+use crate::model::NodeId;
+use crate::wire::{Address, Contact, MemberState};
+
+/// First pause before a node is dialled again; doubles up to [`DIAL_PAUSE_MAX`].
+const DIAL_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// Longest pause before a node is dialled again.
+const DIAL_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How often a node that was never reached is tried before it is forgotten.
+const DIALS_OF_STRANGER_MAX: u32 = 20;
+
+/// What is known of another node.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) state: MemberState,
+    pub(super) addresses: Vec<Address>,
+    pub(super) round_trip: Option<Duration>,
+    pub(super) connected: bool,
+    place: [u8; 32],
+    heard: Duration,
+    /// When its last connection closed; while it is connected, when that began.
+    changed: Duration,
+    dial: DialPlan,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct DialPlan {
+    at: Duration,
+    pause: Duration,
+    tries: u32,
+}
+
+impl DialPlan {
+    fn due(&mut self, now: Duration) -> bool {
+        let due = self.at <= now;
+        if due {
+            self.pause = (self.pause * 2).clamp(DIAL_PAUSE_MIN, DIAL_PAUSE_MAX);
+            self.at = now + self.pause;
+            self.tries = self.tries.saturating_add(1);
+        }
+        due
+    }
+}
+
+/// A topic's replicas, as this node sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Placement {
+    /// The nearest nodes, the owner first, those included that are away for a short time.
+    pub(super) home: Vec<NodeId>,
+    /// Who is sent what is new: the nearest nodes that are alive, and between them those that
+    /// are suspect, in whose place others are sent it too.
+    pub(super) acting: Vec<NodeId>,
+    /// How many of the acting nodes make up the set whose majority acknowledges.
+    pub(super) size: usize,
+}
+
+impl Placement {
+    /// Whether `node` is one of the home replicas.
+    pub(super) fn is_home(&self, node: &NodeId) -> bool {
+        self.home.contains(node)
+    }
+
+    /// All nodes of the placement, home replicas first.
+    pub(super) fn all(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let stand_ins = self.acting.iter().filter(|node| !self.is_home(node));
+        self.home.iter().chain(stand_ins).copied()
+    }
+}
+
+/// The member table.
+#[derive(Debug)]
+pub(super) struct Members {
+    me: NodeId,
+    my_place: [u8; 32],
+    members: BTreeMap<NodeId, Member>,
+    /// Nodes that are said to exist and were never reached.
+    strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
+    gone_after: Duration,
+    version: u64,
+}
+
+/// A change that others must act upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A node is in another state than before.
+    State(NodeId, MemberState),
+    /// A node on an open connection is silent for too long.
+    Silent(NodeId),
+    /// A node is to be dialled.
+    Dial(Contact),
+    /// A node was away for so long that it is forgotten.
+    Forgotten(NodeId),
+}
+
+impl Members {
+    /// A table with the nodes known before; they count as dead until they are reached.
+    pub(super) fn new(me: NodeId, gone_after: Duration, contacts: Vec<Contact>) -> Self {
+        let mut table = Self {
+            me,
+            my_place: me.place(),
+            members: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            gone_after,
+            version: 1,
+        };
+        for contact in contacts.into_iter().filter(|contact| contact.node != me) {
+            let mut member = Member::new(contact.node, Duration::ZERO, MemberState::Dead);
+            member.addresses = bounded(contact.addresses);
+            table.members.insert(contact.node, member);
+        }
+        table
+    }
+
+    /// Changes whenever a placement may have changed.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The other nodes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Member)> {
+        self.members.iter()
+    }
+
+    /// What is known of a node.
+    pub(super) fn get(&self, node: &NodeId) -> Option<&Member> {
+        self.members.get(node)
+    }
+
+    /// The state of a node; this one is alive.
+    pub(super) fn state(&self, node: &NodeId) -> MemberState {
+        if *node == self.me {
+            return MemberState::Alive;
+        }
+        self.members.get(node).map_or(MemberState::Gone, |member| member.state)
+    }
+
+    /// Whether a request to the node can be sent now.
+    pub(super) fn is_connected(&self, node: &NodeId) -> bool {
+        self.members.get(node).is_some_and(|member| member.connected)
+    }
+
+    /// The other nodes that can be asked, in order of their names.
+    pub(super) fn reachable(&self) -> Vec<NodeId> {
+        let answers = |member: &Member| member.connected && member.state <= MemberState::Suspect;
+        self.members.iter().filter(|(_, member)| answers(member)).map(|(node, _)| *node).collect()
+    }
+
+    /// How many nodes are alive or suspect, this one included.
+    pub(super) fn alive_count(&self) -> usize {
+        1 + self.members.values().filter(|member| member.state <= MemberState::Suspect).count()
+    }
+
+    /// A node may exist.
+    pub(super) fn discovered(&mut self, contact: Contact) {
+        if contact.node == self.me || contact.addresses.is_empty() {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(&contact.node) {
+            if !member.connected && member.addresses != contact.addresses {
+                member.addresses = bounded([contact.addresses, member.addresses.clone()].concat());
+                member.dial = DialPlan::default();
+            }
+            return;
+        }
+        if self.strangers.len() < MEMBERS_MAX {
+            let known = self.strangers.entry(contact.node).or_default();
+            if known.0 != contact.addresses {
+                *known = (bounded(contact.addresses), DialPlan::default());
+            }
+        }
+    }
+
+    /// A connection to a node is up, or it tells new addresses. Whether that is news to be kept.
+    pub(super) fn connected(&mut self, now: Duration, contact: Contact) -> (bool, Option<Change>) {
+        if contact.node == self.me
+            || (self.members.len() >= MEMBERS_MAX && !self.members.contains_key(&contact.node))
+        {
+            return (false, None);
+        }
+        self.strangers.remove(&contact.node);
+        let member = self
+            .members
+            .entry(contact.node)
+            .or_insert_with(|| Member::new(contact.node, now, MemberState::Gone));
+        let news = member.addresses != contact.addresses && !contact.addresses.is_empty();
+        if news {
+            member.addresses = bounded(contact.addresses);
+        }
+        if !member.connected {
+            member.connected = true;
+            member.changed = now;
+        }
+        member.dial = DialPlan::default();
+        (news, self.heard(now, contact.node, None))
+    }
+
+    /// The last connection to a node is gone.
+    pub(super) fn disconnected(&mut self, now: Duration, node: NodeId) -> Option<Change> {
+        let member = self.members.get_mut(&node)?;
+        member.connected = false;
+        member.changed = now;
+        member.dial = DialPlan::default();
+        if member.state == MemberState::Alive {
+            return Some(self.set(node, MemberState::Suspect));
+        }
+        None
+    }
+
+    /// A node gave a sign of life.
+    pub(super) fn heard(
+        &mut self,
+        now: Duration,
+        node: NodeId,
+        round_trip: Option<Duration>,
+    ) -> Option<Change> {
+        let member = self.members.get_mut(&node)?;
+        if !member.connected {
+            return None;
+        }
+        member.heard = now;
+        member.round_trip = round_trip.or(member.round_trip);
+        (member.state != MemberState::Alive).then(|| self.set(node, MemberState::Alive))
+    }
+
+    /// Lets time pass.
+    pub(super) fn tick(&mut self, now: Duration) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut due = Vec::new();
+        for (node, member) in &mut self.members {
+            let state = member.state_at(now, self.gone_after);
+            if state > member.state {
+                due.push((*node, state));
+            }
+            if member.connected && state == MemberState::Dead && member.state != state {
+                changes.push(Change::Silent(*node));
+            }
+            if !member.connected && !member.addresses.is_empty() && member.dial.due(now) {
+                let addresses = member.addresses.clone();
+                changes.push(Change::Dial(Contact { node: *node, addresses }));
+            }
+            if !member.connected && now.saturating_sub(member.changed) > FORGET_AFTER {
+                changes.push(Change::Forgotten(*node));
+            }
+        }
+        changes.extend(due.into_iter().map(|(node, state)| self.set(node, state)));
+        for change in &changes {
+            if let Change::Forgotten(node) = change {
+                self.members.remove(node);
+                self.version += 1;
+            }
+        }
+        self.strangers.retain(|node, (addresses, dial)| {
+            if dial.due(now) {
+                changes.push(Change::Dial(Contact { node: *node, addresses: addresses.clone() }));
+            }
+            dial.tries < DIALS_OF_STRANGER_MAX
+        });
+        changes
+    }
+
+    fn set(&mut self, node: NodeId, state: MemberState) -> Change {
+        if let Some(member) = self.members.get_mut(&node) {
+            member.state = state;
+            self.version += 1;
+        }
+        Change::State(node, state)
+    }
+
+    /// The replicas of a topic that stands at `place` and wants `replicas` of them.
+    pub(super) fn placement(&self, place: &[u8; 32], replicas: usize) -> Placement {
+        let distance = |other: &[u8; 32]| -> [u8; 32] {
+            std::array::from_fn(|index| place[index] ^ other[index])
+        };
+        let me = (distance(&self.my_place), self.me, MemberState::Alive);
+        let mut nodes: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.state != MemberState::Gone)
+            .map(|(node, member)| (distance(&member.place), *node, member.state))
+            .chain([me])
+            .collect();
+        nodes.sort_unstable();
+        let home = nodes.iter().take(replicas).map(|(_, node, _)| *node).collect();
+        let mut acting = Vec::new();
+        let mut alive = 0;
+        for (_, node, state) in nodes {
+            if alive == replicas {
+                break;
+            }
+            if state <= MemberState::Suspect {
+                alive += usize::from(state == MemberState::Alive);
+                acting.push(node);
+            }
+        }
+        let size = acting.len().min(replicas);
+        Placement { home, acting, size }
+    }
+}
+
+impl Member {
+    fn new(node: NodeId, now: Duration, state: MemberState) -> Self {
+        Self {
+            state,
+            addresses: Vec::new(),
+            round_trip: None,
+            connected: false,
+            place: node.place(),
+            heard: now,
+            changed: now,
+            dial: DialPlan::default(),
+        }
+    }
+
+    /// The state that its silence gives it at least.
+    fn state_at(&self, now: Duration, gone_after: Duration) -> MemberState {
+        let (silence, dead_after) = if self.connected {
+            (now.saturating_sub(self.heard), DEAD_AFTER)
+        } else {
+            (now.saturating_sub(self.changed), RECONNECT_WITHIN)
+        };
+        if silence >= gone_after {
+            MemberState::Gone
+        } else if silence >= dead_after {
+            MemberState::Dead
+        } else if silence >= SUSPECT_AFTER || !self.connected {
+            MemberState::Suspect
+        } else {
+            MemberState::Alive
+        }
+    }
+}
+
+fn bounded(addresses: Vec<Address>) -> Vec<Address> {
+    let mut kept: Vec<Address> = Vec::new();
+    for address in addresses {
+        let fits = kept.len() < ADDRESSES_MAX && address.len() <= ADDRESS_BYTES_MAX;
+        if fits && !kept.contains(&address) {
+            kept.push(address);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use MemberState::{Alive, Dead, Gone, Suspect};
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    fn contact(number: u8) -> Contact {
+        Contact { node: node(number), addresses: vec!["/ip4/127.0.0.1/tcp/1".into()] }
+    }
+
+    fn seconds(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    fn table() -> Members {
+        Members::new(node(0), seconds(600), Vec::new())
+    }
+
+    fn states(changes: &[Change]) -> Vec<MemberState> {
+        let state = |change: &Change| match change {
+            Change::State(_, state) => Some(*state),
+            Change::Silent(_) | Change::Dial(_) | Change::Forgotten(_) => None,
+        };
+        changes.iter().filter_map(state).collect()
+    }
+
+    #[test]
+    fn a_silent_node_becomes_suspect_then_dead_then_gone_and_comes_back() {
+        let mut members = table();
+        members.connected(seconds(0), contact(1));
+        assert_eq!(members.state(&node(1)), Alive);
+        assert_eq!(states(&members.tick(Duration::from_millis(2_499))), []);
+        assert_eq!(states(&members.tick(Duration::from_millis(2_500))), [Suspect]);
+        let changes = members.tick(seconds(5));
+        assert_eq!(states(&changes), [Dead]);
+        assert!(changes.contains(&Change::Silent(node(1))));
+        assert_eq!(states(&members.tick(seconds(600))), [Gone]);
+        let back = members.heard(seconds(601), node(1), None);
+        assert_eq!(back, Some(Change::State(node(1), Alive)));
+    }
+
+    #[test]
+    fn a_closed_connection_makes_a_node_suspect_at_once() {
+        let mut members = table();
+        members.connected(seconds(0), contact(1));
+        let change = members.disconnected(seconds(1), node(1));
+        assert_eq!(change, Some(Change::State(node(1), Suspect)));
+        assert!(members.tick(seconds(1)).contains(&Change::Dial(contact(1))), "it is redialled");
+        assert_eq!(states(&members.tick(Duration::from_millis(1_999))), []);
+        assert_eq!(states(&members.tick(seconds(2))), [Dead]);
+    }
+
+    #[test]
+    fn a_suspect_keeps_its_place_and_another_stands_in_with_it() {
+        let mut members = table();
+        for number in 1..=4 {
+            members.connected(seconds(0), contact(number));
+        }
+        let place = [7; 32];
+        let whole = members.placement(&place, 3);
+        assert_eq!((whole.home.len(), &whole.acting, whole.size), (3, &whole.home, 3));
+        let away = whole.home.iter().copied().find(|other| *other != node(0)).unwrap();
+        members.disconnected(seconds(1), away);
+        let suspected = members.placement(&place, 3);
+        assert_eq!(suspected.home, whole.home);
+        assert_eq!((suspected.acting.len(), suspected.size), (4, 3));
+        members.tick(seconds(3));
+        let dead = members.placement(&place, 3);
+        assert_eq!(dead.home, whole.home, "a short absence does not move a home");
+        assert!(!dead.acting.contains(&away) && dead.acting.len() == 3);
+        members.tick(seconds(700));
+        assert!(!members.placement(&place, 3).home.contains(&away), "a long one does");
+    }
+
+    #[test]
+    fn all_nodes_agree_on_a_placement() {
+        let mut expected: Option<Placement> = None;
+        for me in 0..5 {
+            let mut members = Members::new(node(me), seconds(600), Vec::new());
+            for number in (0..5).filter(|number| *number != me) {
+                members.connected(seconds(0), contact(number));
+            }
+            let placement = members.placement(&[9; 32], 3);
+            assert_eq!(*expected.get_or_insert(placement.clone()), placement);
+        }
+    }
+
+    #[test]
+    fn strangers_are_dialled_for_a_while_and_count_for_nothing() {
+        let mut members = table();
+        members.discovered(contact(1));
+        assert_eq!(members.alive_count(), 1);
+        let mut dials = 0;
+        for second in 0..1_000 {
+            dials += members.tick(seconds(second)).len();
+        }
+        assert_eq!(dials, DIALS_OF_STRANGER_MAX as usize);
+    }
+}

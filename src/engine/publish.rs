@@ -1,0 +1,475 @@
+//! Publishing: this node as a writer.
+//!
+//! Records queue per topic. While some batches are on their way to the replicas the next one
+//! fills; an idle writer seals at once. A batch is sealed, stored here and sent to the replicas
+//! at the same time. Each receipt says that one more disk has it flushed; when there are as
+//! many as the publisher waits for, it is answered.
+//!
+//! A publisher whose copies are not reached in time is told `pending`. The batch stays in this
+//! node's store, which is its outbox: repair and handover bring it to the replicas when they
+//! are back.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Engine, Output, QuestionId, Write, WriteNumber};
+use crate::limits::{
+    BATCH_BODY_BYTES_MAX, BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX,
+    PRODUCERS_MAX, UNACKNOWLEDGED_BATCHES_MAX, UNACKNOWLEDGED_BYTES_MAX,
+};
+use crate::model::{
+    Batch, Compression, Hash, Header, LogId, NodeId, Previous, ProducerId, Run, TopicId,
+    validate_records,
+};
+use crate::wire::{Acks, Publish, Published, Refusal, Response};
+
+/// A batch that is under way for longer than this no longer keeps the next one waiting: the
+/// replicas are slow or away, and records are safer sealed than queued.
+const SLOT_AGE_MAX: Duration = Duration::from_millis(500);
+
+/// Runs of one producer that are remembered to recognise a retry: as many as may be under way.
+const RECENT_RUNS_MAX: usize = 8;
+
+/// Whom a publish is answered to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Waiter {
+    /// A publisher.
+    Publisher(QuestionId),
+    /// Whoever creates this topic; the record is its descriptor.
+    Creator(QuestionId, TopicId),
+}
+
+/// Records that are not sealed yet.
+#[derive(Debug)]
+struct Queued {
+    run: Run,
+    records: Bytes,
+    waiting: Waiting,
+}
+
+/// A publisher that waits, for how many copies and until when.
+#[derive(Debug, Clone)]
+struct Waiting {
+    waiter: Waiter,
+    acks: Acks,
+    deadline: Duration,
+}
+
+/// A sealed batch that somebody waits for.
+#[derive(Debug)]
+struct Unacknowledged {
+    batch: Batch,
+    sealed: Duration,
+    receipts: BTreeSet<NodeId>,
+    waiting: Vec<Waiting>,
+}
+
+/// What this node writes to one topic.
+#[derive(Debug, Default)]
+struct Outgoing {
+    previous: Option<Previous>,
+    next: u64,
+    queued: VecDeque<Queued>,
+    unacknowledged: VecDeque<Unacknowledged>,
+    recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
+}
+
+/// All that this node writes.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    topics: BTreeMap<TopicId, Outgoing>,
+    /// Topics with records queued or unacknowledged.
+    active: BTreeSet<TopicId>,
+    /// Bytes queued and unacknowledged.
+    bytes: usize,
+    /// Own batches that are not flushed yet, in order.
+    unflushed: VecDeque<(WriteNumber, TopicId, Hash)>,
+}
+
+impl Engine {
+    pub(super) fn publish(&mut self, question: QuestionId, publish: Publish) {
+        let request = crate::wire::Request::Publish(publish.clone());
+        let Some(topic) = self.find(question, &publish.topic, request) else { return };
+        let count = match validate_records(&publish.records) {
+            Ok(0) => return self.refuse_invalid(question, "no records"),
+            Ok(count) if count > BATCH_RECORDS_MAX => {
+                return self.refuse_invalid(question, "too many records in one request");
+            }
+            Ok(count) => count,
+            Err(error) => return self.refuse_invalid(question, error),
+        };
+        if publish.records.len() > BATCH_BODY_BYTES_MAX {
+            return self.refuse_invalid(question, "too many bytes in one request");
+        }
+        if publish.first.checked_add(u64::from(count)).is_none() {
+            return self.refuse_invalid(question, "record number out of range");
+        }
+        if self.topics.get(&topic).is_some_and(|known| !known.admits(&self.me)) {
+            return self.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
+        }
+        let run = Run { producer: publish.producer, first: publish.first, count };
+        let waiting = Waiting {
+            waiter: Waiter::Publisher(question),
+            acks: publish.acks,
+            deadline: self.now.elapsed + Duration::from_millis(u64::from(publish.timeout_ms)),
+        };
+        if !self.join_earlier(topic, run, &waiting) {
+            self.enqueue(topic, run, publish.records.0, waiting);
+        }
+    }
+
+    /// Publishes a record of this node's own.
+    pub(super) fn publish_own(
+        &mut self,
+        topic: TopicId,
+        record: Bytes,
+        waiter: Waiter,
+        timeout: Duration,
+    ) {
+        let producer = ProducerId(std::array::from_fn(|_| self.random.u8(..)));
+        let run = Run { producer, first: 0, count: 1 };
+        let deadline = self.now.elapsed + timeout;
+        self.enqueue(topic, run, record, Waiting { waiter, acks: Acks::Quorum, deadline });
+    }
+
+    /// Recognises a request that was sent before: it waits for the same batch. Whether it was.
+    fn join_earlier(&mut self, topic: TopicId, run: Run, waiting: &Waiting) -> bool {
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return false };
+        if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.run == run) {
+            // The earlier question is gone, or its asker would not ask again.
+            queued.waiting = waiting.clone();
+            return true;
+        }
+        let recent = outgoing.recent.get(&run.producer);
+        let earlier = recent.and_then(|runs| runs.iter().find(|(other, _)| *other == run));
+        let Some((_, hash)) = earlier else { return false };
+        let hash = *hash;
+        let batch = outgoing.unacknowledged.iter_mut().find(|sealed| sealed.batch.hash() == hash);
+        if let Some(sealed) = batch {
+            sealed.waiting.push(waiting.clone());
+            self.settle(topic);
+            return true;
+        }
+        // It was sealed and is no longer waited for: acknowledged, or told to be pending. How
+        // many copies there are by now is not known here; reading the batch back would tell no
+        // more. The records keep their names, so a second copy is recognised.
+        false
+    }
+
+    fn enqueue(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Waiting) {
+        if self.publishing.bytes + records.len() > UNACKNOWLEDGED_BYTES_MAX {
+            return match waiting.waiter {
+                Waiter::Publisher(question) | Waiter::Creator(question, _) => {
+                    self.refuse(question, Refusal::Busy);
+                }
+            };
+        }
+        self.publishing.bytes += records.len();
+        self.publishing.active.insert(topic);
+        let previous = self.newest_own(topic);
+        let outgoing = self
+            .publishing
+            .topics
+            .entry(topic)
+            .or_insert_with(|| Outgoing { previous, ..Outgoing::default() });
+        outgoing.queued.push_back(Queued { run, records, waiting });
+        self.seal_ready(topic);
+    }
+
+    /// The newest batch of this node in a topic, from an earlier incarnation.
+    fn newest_own(&self, topic: TopicId) -> Option<Previous> {
+        let logs = &self.topics.get(&topic)?.logs;
+        let own = logs.iter().filter(|(id, _)| id.writer == self.me);
+        let (id, log) = own.max_by_key(|(_, log)| log.newest())?;
+        log.previous(id.incarnation)
+    }
+
+    /// Seals what is queued, as far as batches may be under way.
+    fn seal_ready(&mut self, topic: TopicId) {
+        let now = self.now.elapsed;
+        while let Some(outgoing) = self.publishing.topics.get(&topic) {
+            let young = |sealed: &&Unacknowledged| now - sealed.sealed < SLOT_AGE_MAX;
+            let under_way = outgoing.unacknowledged.iter().filter(young).count();
+            if outgoing.queued.is_empty() || under_way >= UNACKNOWLEDGED_BATCHES_MAX {
+                break;
+            }
+            self.seal_one(topic);
+        }
+    }
+
+    fn seal_one(&mut self, topic: TopicId) {
+        let stamp = self.clock.tick(self.now.wall);
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return };
+        let (runs, body, waiting) = outgoing.take_body();
+        let count = runs.iter().map(|run| run.count).sum();
+        let header = Header {
+            version: Header::VERSION,
+            topic,
+            writer: self.me,
+            incarnation: self.config.incarnation,
+            first: outgoing.next,
+            count,
+            previous: outgoing.previous,
+            stamp,
+            runs,
+            body_hash: [0; 32],
+            body_bytes: 0,
+            compression: Compression::None,
+            encryption_key: None,
+        };
+        let batch = Batch::seal(header, body, &self.config.key);
+        outgoing.sealed(&batch);
+        outgoing.unacknowledged.push_back(Unacknowledged {
+            batch: batch.clone(),
+            sealed: self.now.elapsed,
+            receipts: BTreeSet::new(),
+            waiting,
+        });
+        let known = self.topics.entry(topic);
+        known.add(&batch).expect("a writer continues its own log");
+        let log = known.logs[&batch.header().log()].clone();
+        let number = self.write(Write::Append { batch: batch.clone(), log });
+        self.publishing.unflushed.push_back((number, topic, batch.hash()));
+        self.outputs.push_back(Output::Gossip(batch.clone()));
+        self.dispatch(topic, &batch, &BTreeSet::new());
+        self.stored(&batch);
+    }
+
+    /// Sends a batch to the replicas that have not given a receipt for it.
+    fn dispatch(&mut self, topic: TopicId, batch: &Batch, receipts: &BTreeSet<NodeId>) {
+        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let acting = known.placement(&self.members).acting.clone();
+        for node in acting {
+            if node != self.me && !receipts.contains(&node) {
+                self.send_batch(node, topic, batch);
+            }
+        }
+    }
+
+    /// Sends what is unacknowledged to the replicas of now.
+    pub(super) fn redispatch(&mut self) {
+        for topic in self.publishing.active.clone() {
+            let Some(outgoing) = self.publishing.topics.get(&topic) else { continue };
+            let batches: Vec<_> = outgoing
+                .unacknowledged
+                .iter()
+                .map(|sealed| (sealed.batch.clone(), sealed.receipts.clone()))
+                .collect();
+            for (batch, receipts) in batches {
+                self.dispatch(topic, &batch, &receipts);
+            }
+            self.own_receipts(topic);
+            self.settle(topic);
+        }
+    }
+
+    /// A replica has a batch flushed.
+    pub(super) fn receipt(&mut self, topic: TopicId, log: LogId, hash: Hash, node: NodeId) {
+        if log.writer != self.me {
+            return;
+        }
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return };
+        let sealed = outgoing.unacknowledged.iter_mut().find(|other| other.batch.hash() == hash);
+        if sealed.is_some_and(|sealed| sealed.receipts.insert(node)) {
+            self.settle(topic);
+        }
+    }
+
+    /// This node's own disk counts where it is one of the replicas.
+    pub(super) fn publishing_flushed(&mut self) {
+        while let Some((number, topic, hash)) = self.publishing.unflushed.front().copied() {
+            if number > self.durable {
+                break;
+            }
+            self.publishing.unflushed.pop_front();
+            let log = LogId { writer: self.me, incarnation: self.config.incarnation };
+            if self.is_acting(topic) {
+                self.receipt(topic, log, hash, self.me);
+            }
+        }
+    }
+
+    /// This node may have become a replica of what it wrote before.
+    fn own_receipts(&mut self, topic: TopicId) {
+        if !self.is_acting(topic) {
+            return;
+        }
+        let unflushed: BTreeSet<_> =
+            self.publishing.unflushed.iter().map(|(_, _, hash)| *hash).collect();
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return };
+        for sealed in &mut outgoing.unacknowledged {
+            if !unflushed.contains(&sealed.batch.hash()) {
+                sealed.receipts.insert(self.me);
+            }
+        }
+    }
+
+    fn is_acting(&mut self, topic: TopicId) -> bool {
+        let me = self.me;
+        let known = self.topics.get_mut(&topic);
+        known.is_some_and(|known| known.placement(&self.members).acting.contains(&me))
+    }
+
+    /// Answers the publishers whose copies are reached, or whose time is over.
+    fn settle(&mut self, topic: TopicId) {
+        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let wanted = |acks| known.wanted(&self.members, acks);
+        let wanted = [Acks::One, Acks::Quorum, Acks::All].map(wanted);
+        let wanted = |acks| match acks {
+            Acks::One => wanted[0],
+            Acks::Quorum => wanted[1],
+            Acks::All => wanted[2],
+        };
+        let home = known.placement(&self.members).home.clone();
+        let replicas = known.replicas();
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return };
+        let mut answers = Vec::new();
+        for sealed in &mut outgoing.unacknowledged {
+            let copies = sealed.receipts.len();
+            let stand_ins = sealed.receipts.iter().filter(|node| !home.contains(node)).count();
+            sealed.waiting.retain(|waiting| {
+                let wanted = wanted(waiting.acks);
+                let acknowledged = copies >= wanted;
+                let over = waiting.deadline <= self.now.elapsed;
+                if acknowledged || over {
+                    let published = Published {
+                        acknowledged,
+                        copies: small(copies),
+                        stand_ins: small(stand_ins),
+                        replicas,
+                        wanted: small(wanted),
+                    };
+                    answers.push((waiting.waiter.clone(), published));
+                }
+                !acknowledged && !over
+            });
+        }
+        let before = outgoing.bytes();
+        outgoing.unacknowledged.retain(|sealed| !sealed.waiting.is_empty());
+        self.publishing.bytes -= before - outgoing.bytes();
+        if outgoing.unacknowledged.is_empty() && outgoing.queued.is_empty() {
+            self.publishing.active.remove(&topic);
+        }
+        for (waiter, published) in answers {
+            match waiter {
+                Waiter::Publisher(question) => {
+                    self.answer(question, Response::Published(published));
+                }
+                Waiter::Creator(question, created) => self.created(question, created),
+            }
+        }
+        self.seal_ready(topic);
+    }
+
+    pub(super) fn tick_publishing(&mut self) {
+        for topic in self.publishing.active.clone() {
+            self.seal_ready(topic);
+            self.settle(topic);
+        }
+    }
+
+    /// The unacknowledged batches that a node should have and gave no receipt for are sent to
+    /// it again.
+    pub(super) fn redispatch_to(&mut self, node: NodeId) {
+        for topic in self.publishing.active.clone() {
+            let Some(known) = self.topics.get_mut(&topic) else { continue };
+            if !known.placement(&self.members).acting.contains(&node) {
+                continue;
+            }
+            let Some(outgoing) = self.publishing.topics.get(&topic) else { continue };
+            let lacking = |sealed: &&Unacknowledged| !sealed.receipts.contains(&node);
+            let batches: Vec<_> = outgoing
+                .unacknowledged
+                .iter()
+                .filter(lacking)
+                .map(|sealed| sealed.batch.clone())
+                .collect();
+            for batch in batches {
+                self.send_batch(node, topic, &batch);
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    /// Takes the next batch's worth off the queue.
+    fn take_body(&mut self) -> (Vec<Run>, Bytes, Vec<Waiting>) {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut parts: Vec<Bytes> = Vec::new();
+        let mut waiting = Vec::new();
+        let (mut bytes, mut count) = (0, 0);
+        while let Some(next) = self.queued.front() {
+            let fits = bytes + next.records.len() <= BATCH_BODY_BYTES_TARGET
+                && count + next.run.count <= BATCH_RECORDS_MAX
+                && runs.len() < BATCH_RUNS_MAX;
+            if !parts.is_empty() && !fits {
+                break;
+            }
+            let Some(next) = self.queued.pop_front() else { break };
+            bytes += next.records.len();
+            count += next.run.count;
+            match runs.last_mut() {
+                Some(last)
+                    if last.producer == next.run.producer
+                        && last.first + u64::from(last.count) == next.run.first =>
+                {
+                    last.count += next.run.count;
+                }
+                Some(_) | None => runs.push(next.run),
+            }
+            self.recent.entry(next.run.producer).or_default().push_back((next.run, NOT_SEALED));
+            parts.push(next.records);
+            waiting.push(next.waiting);
+        }
+        let body = match parts.as_slice() {
+            [one] => one.clone(),
+            many => {
+                let mut body = BytesMut::with_capacity(bytes);
+                many.iter().for_each(|part| body.extend_from_slice(part));
+                body.freeze()
+            }
+        };
+        (runs, body, waiting)
+    }
+
+    /// Takes note of a batch that was made of what [`Self::take_body`] took.
+    fn sealed(&mut self, batch: &Batch) {
+        let header = batch.header();
+        self.next = header.next();
+        self.previous = Some(Previous {
+            incarnation: header.incarnation,
+            next: header.next(),
+            hash: batch.hash(),
+        });
+        for run in &header.runs {
+            if let Some(recent) = self.recent.get_mut(&run.producer) {
+                for entry in recent.iter_mut().filter(|(_, hash)| *hash == NOT_SEALED) {
+                    entry.1 = batch.hash();
+                }
+                while recent.len() > RECENT_RUNS_MAX {
+                    recent.pop_front();
+                }
+            }
+        }
+        while self.recent.len() > PRODUCERS_MAX {
+            self.recent.pop_first();
+        }
+    }
+
+    /// Bytes that this topic has queued and unacknowledged.
+    fn bytes(&self) -> usize {
+        let queued: usize = self.queued.iter().map(|queued| queued.records.len()).sum();
+        let body = |sealed: &Unacknowledged| sealed.batch.header().body_bytes as usize;
+        queued + self.unacknowledged.iter().map(body).sum::<usize>()
+    }
+}
+
+/// Stands for the hash of a batch that is about to be sealed.
+const NOT_SEALED: Hash = Hash([0; 32]);
+
+/// A number of nodes.
+fn small(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,519 @@
+//! Reading: history and live, for clients of this node and for other nodes.
+//!
+//! A client asks for what follows a cursor. The node knows, from surveys and gossip, how far
+//! each log goes and who holds it, and plans the answer from as few sources as possible: the
+//! tail in memory, its own store, other nodes. Where there are several they are merged by
+//! stamp, so that readers see the order that one replica would have shown. A source that fails
+//! is left out of the next plan.
+//!
+//! A client that wants what does not exist yet waits here (long poll), until a batch arrives by
+//! gossip or replication, or a survey finds one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::survey::{Found, Then};
+use super::tail::Tail;
+use super::{Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket};
+use crate::limits::{
+    ASK_TIMEOUT, FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX,
+    QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
+};
+use crate::model::{Batch, Cursor, Frontier, LogId, NodeId, TopicId};
+use crate::wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response};
+
+/// Where batches come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    Tail,
+    Store,
+    Node(NodeId),
+}
+
+/// Names a lane of a read: its attempt and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LaneId {
+    attempt: u32,
+    index: usize,
+}
+
+/// What one source is asked for, and what it gave.
+#[derive(Debug)]
+struct Lane {
+    source: Source,
+    ranges: Vec<LogRange>,
+    page: Option<Page>,
+}
+
+/// A client's read.
+#[derive(Debug)]
+struct Job {
+    question: QuestionId,
+    topic: TopicId,
+    after: Cursor,
+    until: Option<Cursor>,
+    bytes_max: usize,
+    deadline: Duration,
+    attempt: u32,
+    surveyed: bool,
+    failed: BTreeSet<Source>,
+    lanes: Vec<Lane>,
+    /// Whether the lanes give all that was asked for.
+    whole: bool,
+}
+
+/// What is known of a topic that is being read.
+#[derive(Debug, Default)]
+struct View {
+    /// What the replicas said they hold.
+    frontiers: BTreeMap<NodeId, Frontier>,
+    surveyed: Option<Duration>,
+    surveying: bool,
+    tail: Tail,
+    /// How far the topic goes by what was announced.
+    announced: Option<Cursor>,
+    /// The reads that wait for news.
+    waiting: BTreeSet<u64>,
+    /// When it was last asked for.
+    used: Duration,
+    following: bool,
+}
+
+/// The reads under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    jobs: Numbered<Job>,
+    views: BTreeMap<TopicId, View>,
+    /// Reads of the store for lanes.
+    tickets: BTreeMap<Ticket, (u64, LaneId)>,
+    /// Reads of the store for other nodes.
+    fetches: BTreeMap<Ticket, QuestionId>,
+}
+
+impl State {
+    pub(super) fn take_fetch(&mut self, ticket: Ticket) -> Option<QuestionId> {
+        self.fetches.remove(&ticket)
+    }
+
+    pub(super) fn abandon(&mut self, question: QuestionId) {
+        let job = self.jobs.things.iter().find(|(_, job)| job.question == question);
+        if let Some((number, topic)) = job.map(|(number, job)| (*number, job.topic)) {
+            self.jobs.things.remove(&number);
+            if let Some(view) = self.views.get_mut(&topic) {
+                view.waiting.remove(&number);
+            }
+        }
+    }
+}
+
+impl Engine {
+    // --- for other nodes -------------------------------------------------------------------
+
+    /// Serves another node from this node's store.
+    pub(super) fn fetch(
+        &mut self,
+        question: QuestionId,
+        topic: TopicId,
+        ranges: Vec<LogRange>,
+        bytes_max: u32,
+    ) {
+        if self.reads.fetches.len() >= QUESTIONS_MAX {
+            return self.refuse(question, Refusal::Busy);
+        }
+        if ranges.len() > FRONTIER_LOGS_MAX || self.topics.get(&topic).is_none() {
+            return self.answer(question, Response::Page(Page::default()));
+        }
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(PAGE_BYTES_MAX);
+        let ticket = self.read_store(topic, ranges, bytes_max);
+        self.reads.fetches.insert(ticket, question);
+    }
+
+    // --- for clients -----------------------------------------------------------------------
+
+    pub(super) fn read(&mut self, question: QuestionId, read: Read) {
+        let request = Request::Read(read.clone());
+        let Some(topic) = self.find(question, &read.topic, request) else { return };
+        let well_formed = |cursor: &Cursor| cursor.topic == topic && cursor.is_well_formed();
+        if !well_formed(&read.after) || read.until.as_ref().is_some_and(|end| !well_formed(end)) {
+            return self.refuse_invalid(question, "the cursor is one of another topic");
+        }
+        if self.reads.jobs.things.len() >= QUESTIONS_MAX {
+            return self.refuse(question, Refusal::Busy);
+        }
+        let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
+        let follows = read.until.is_none();
+        let view = self.reads.views.entry(topic).or_default();
+        view.used = self.now.elapsed;
+        if follows && !view.following {
+            view.following = true;
+            self.outputs.push_back(Output::Follow(topic));
+        }
+        let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
+        let job = self.reads.jobs.put(Job {
+            question,
+            topic,
+            after: read.after,
+            until: read.until,
+            bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX),
+            deadline: self.now.elapsed + wait,
+            attempt: 0,
+            surveyed: false,
+            failed: BTreeSet::new(),
+            lanes: Vec::new(),
+            whole: false,
+        });
+        self.plan_read(job);
+    }
+
+    /// Takes note of what the replicas said they hold, where somebody reads the topic.
+    pub(super) fn note_frontiers(&mut self, found: &Found) {
+        let Some(view) = self.reads.views.get_mut(&found.topic) else { return };
+        view.surveyed = Some(self.now.elapsed);
+        view.surveying = false;
+        for (node, held) in &found.held {
+            if *node != self.me {
+                view.frontiers.insert(*node, held.frontier.clone());
+            }
+        }
+    }
+
+    /// How far a topic goes, by all that this node knows.
+    fn known_end(&self, topic: TopicId) -> Cursor {
+        let mut end =
+            self.topics.get(&topic).map_or_else(|| Cursor::start(topic), super::topic::Topic::end);
+        if let Some(view) = self.reads.views.get(&topic) {
+            view.frontiers.values().for_each(|frontier| end.join_frontier(frontier));
+            view.tail.join_into(&mut end);
+            if let Some(announced) = &view.announced {
+                end.join(announced);
+            }
+        }
+        end
+    }
+
+    /// Plans where the answer to a read comes from, and asks there.
+    pub(super) fn plan_read(&mut self, number: u64) {
+        let Some(job) = self.reads.jobs.things.get(&number) else { return };
+        let (topic, surveyed) = (job.topic, job.surveyed);
+        let fresh = |view: &View| view.surveyed.is_some();
+        if job.until.is_none() && !self.reads.views.get(&topic).is_some_and(fresh) && !surveyed {
+            return self.survey_for_read(number);
+        }
+        let target = job.until.clone().unwrap_or_else(|| self.known_end(topic));
+        let needed: Vec<LogRange> = target
+            .logs
+            .iter()
+            .map(|(log, end)| LogRange { log: *log, from: job.after.next(log), to: end.next })
+            .filter(|range| range.from < range.to)
+            .collect();
+        if needed.is_empty() {
+            return self.wait_or_end(number);
+        }
+        let failed = job.failed.clone();
+        let mut lanes: BTreeMap<Source, Vec<LogRange>> = BTreeMap::new();
+        let (mut whole, mut sourceless) = (true, false);
+        for range in needed {
+            match self.source_for(topic, range, &failed, &lanes) {
+                Some((source, end)) => {
+                    whole &= end >= range.to;
+                    let to = end.min(range.to);
+                    lanes.entry(source).or_default().push(LogRange { to, ..range });
+                }
+                None => sourceless = true,
+            }
+        }
+        if sourceless && !surveyed {
+            return self.survey_for_read(number);
+        }
+        if lanes.is_empty() {
+            return self.try_again(number);
+        }
+        whole &= !sourceless;
+        let lanes: Vec<_> = lanes
+            .into_iter()
+            .map(|(source, ranges)| Lane { source, ranges, page: None })
+            .collect();
+        self.start_lanes(number, lanes, whole);
+    }
+
+    /// Who can give a range, or its start, and up to where.
+    fn source_for(
+        &self,
+        topic: TopicId,
+        range: LogRange,
+        failed: &BTreeSet<Source>,
+        chosen: &BTreeMap<Source, Vec<LogRange>>,
+    ) -> Option<(Source, u64)> {
+        let view = self.reads.views.get(&topic);
+        if let Some(view) = view
+            && let Some(last) = view.tail.run(range.log, range.from, range.to).last()
+        {
+            return Some((Source::Tail, last.header().next()));
+        }
+        let held = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+        let held = held.and_then(|log| log.entry().held_from(range.from));
+        if let Some(end) = held
+            && !failed.contains(&Source::Store)
+        {
+            return Some((Source::Store, end));
+        }
+        let holders = view.into_iter().flat_map(|view| &view.frontiers).filter_map(|(node, held)| {
+            let end = held.0.get(&range.log)?.held_from(range.from)?;
+            let source = Source::Node(*node);
+            let usable = self.members.is_connected(node)
+                && self.members.state(node) <= MemberState::Suspect
+                && !failed.contains(&source);
+            usable.then_some((source, *node, end))
+        });
+        // One source for many logs is better than the nearest for each; then the nearest.
+        let rank = |(source, node, end): &(Source, NodeId, u64)| {
+            let member = self.members.get(node);
+            let round_trip = member.and_then(|member| member.round_trip).unwrap_or(Duration::MAX);
+            (*end < range.to, !chosen.contains_key(source), self.members.state(node), round_trip)
+        };
+        holders.min_by_key(rank).map(|(source, _, end)| (source, end))
+    }
+
+    fn survey_for_read(&mut self, number: u64) {
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else { return };
+        job.surveyed = true;
+        let topic = job.topic;
+        self.survey(topic, Then::Read(number));
+    }
+
+    /// There is nothing after the cursor: the read waits, or that is the answer.
+    fn wait_or_end(&mut self, number: u64) {
+        let Some(job) = self.reads.jobs.things.get(&number) else { return };
+        if job.until.is_none() && self.now.elapsed < job.deadline {
+            self.reads.views.entry(job.topic).or_default().waiting.insert(number);
+        } else {
+            self.finish_read(number, Page { batches: Vec::new(), finished: true });
+        }
+    }
+
+    fn try_again(&mut self, number: u64) {
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else { return };
+        job.attempt += 1;
+        if job.attempt < READ_ATTEMPTS_MAX {
+            return self.survey_for_read(number);
+        }
+        let question = job.question;
+        let follows = job.until.is_none();
+        if follows && self.now.elapsed < job.deadline {
+            // What was announced may be on its way to the replicas.
+            job.attempt = 0;
+            job.failed.clear();
+            let topic = job.topic;
+            self.reads.views.entry(topic).or_default().waiting.insert(number);
+            return;
+        }
+        self.reads.jobs.things.remove(&number);
+        self.refuse(question, Refusal::Unreachable);
+    }
+
+    fn start_lanes(&mut self, number: u64, lanes: Vec<Lane>, whole: bool) {
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else { return };
+        job.attempt += 1;
+        job.lanes = lanes;
+        job.whole = whole;
+        let (topic, attempt, bytes_max) = (job.topic, job.attempt, job.bytes_max);
+        let plan: Vec<_> = job.lanes.iter().map(|lane| (lane.source, lane.ranges.clone())).collect();
+        for (index, (source, ranges)) in plan.into_iter().enumerate() {
+            let lane = LaneId { attempt, index };
+            match source {
+                Source::Tail => {
+                    let page = self.read_tail(topic, &ranges);
+                    self.lane_done(number, lane, Some(page));
+                }
+                Source::Store => {
+                    let ticket = self.read_store(topic, ranges, bytes_max);
+                    self.reads.tickets.insert(ticket, (number, lane));
+                }
+                Source::Node(node) => {
+                    let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+                    let request = Request::Fetch(topic, ranges, bytes_max);
+                    self.ask(node, request, ASK_TIMEOUT, Purpose::ReadLane(number, lane));
+                }
+            }
+        }
+    }
+
+    fn read_tail(&self, topic: TopicId, ranges: &[LogRange]) -> Page {
+        let tail = self.reads.views.get(&topic).map(|view| &view.tail);
+        let run = |range: &LogRange| tail.map(|tail| tail.run(range.log, range.from, range.to));
+        let mut batches: Vec<Batch> = ranges.iter().filter_map(run).flatten().collect();
+        batches.sort_by_key(order);
+        Page { batches, finished: true }
+    }
+
+    pub(super) fn lane_told(
+        &mut self,
+        number: u64,
+        lane: LaneId,
+        node: NodeId,
+        result: Result<Response, Failure>,
+    ) {
+        let Some(job) = self.reads.jobs.things.get(&number) else { return };
+        let page = match result {
+            Ok(Response::Page(page)) if is_of(&page, job.topic) => Some(page),
+            Ok(_) | Err(_) => None,
+        };
+        debug_assert!(lane.attempt != job.attempt || job.lanes[lane.index].source == Source::Node(node));
+        self.lane_done(number, lane, page);
+    }
+
+    pub(super) fn lane_read(&mut self, ticket: Ticket, page: Option<Page>) {
+        if let Some((number, lane)) = self.reads.tickets.remove(&ticket) {
+            self.lane_done(number, lane, page);
+        }
+    }
+
+    fn lane_done(&mut self, number: u64, lane: LaneId, page: Option<Page>) {
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else { return };
+        if lane.attempt != job.attempt {
+            return;
+        }
+        let Some(done) = job.lanes.get_mut(lane.index) else { return };
+        // A source that was to hold something and gives nothing has lost it.
+        let page = page.filter(|page| !page.batches.is_empty());
+        if page.is_none() {
+            job.failed.insert(done.source);
+        }
+        done.page = Some(page.unwrap_or_default());
+        if job.lanes.iter().any(|lane| lane.page.is_none()) {
+            return;
+        }
+        let lanes = std::mem::take(&mut job.lanes);
+        let lost = lanes.iter().any(|lane| job.failed.contains(&lane.source));
+        if lost && job.attempt < READ_ATTEMPTS_MAX {
+            // Another source may give the same, and what comes first may be there.
+            return self.plan_read(number);
+        }
+        let pages: Vec<Page> = lanes.into_iter().filter_map(|lane| lane.page).collect();
+        let (batches, finished) = merge(pages, job.bytes_max);
+        if batches.is_empty() {
+            return self.try_again(number);
+        }
+        let finished = finished && job.whole;
+        self.finish_read(number, Page { batches, finished });
+    }
+
+    fn finish_read(&mut self, number: u64, page: Page) {
+        if let Some(job) = self.reads.jobs.things.remove(&number) {
+            self.answer(job.question, Response::Page(page));
+        }
+    }
+
+    // --- live ------------------------------------------------------------------------------
+
+    pub(super) fn gossiped(&mut self, gossip: Gossip) {
+        match gossip {
+            Gossip::Batch(batch) => self.arrived(&batch),
+            Gossip::Announcement(announcement) => {
+                let topic = announcement.header.topic;
+                let Some(view) = self.reads.views.get_mut(&topic) else { return };
+                let announced = view.announced.get_or_insert_with(|| Cursor::start(topic));
+                announced.advance(&announcement.header, announcement.hash);
+                // Somebody holds it; a survey says who.
+                self.refresh(topic);
+            }
+        }
+    }
+
+    /// A batch is here: from a writer, by gossip, or by repair.
+    pub(super) fn arrived(&mut self, batch: &Batch) {
+        let topic = batch.header().topic;
+        let Some(view) = self.reads.views.get_mut(&topic).filter(|view| view.following) else {
+            return;
+        };
+        if view.tail.push(batch) {
+            self.serve_waiting(topic);
+        }
+    }
+
+    /// Looks again whether there is something for those who wait.
+    pub(super) fn serve_waiting(&mut self, topic: TopicId) {
+        let Some(view) = self.reads.views.get_mut(&topic) else { return };
+        for number in std::mem::take(&mut view.waiting) {
+            self.plan_read(number);
+        }
+    }
+
+    fn refresh(&mut self, topic: TopicId) {
+        let Some(view) = self.reads.views.get_mut(&topic) else { return };
+        if !view.surveying {
+            view.surveying = true;
+            self.survey(topic, Then::Refresh);
+        }
+    }
+
+    pub(super) fn tick_reads(&mut self) {
+        let now = self.now.elapsed;
+        let mut stale = Vec::new();
+        let mut over = Vec::new();
+        let mut unused = Vec::new();
+        for (topic, view) in &self.reads.views {
+            let overdue = |number: &&u64| {
+                self.reads.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
+            };
+            over.extend(view.waiting.iter().filter(overdue).map(|number| (*topic, *number)));
+            let old = view.surveyed.is_none_or(|at| now - at >= FOLLOW_SURVEY_INTERVAL);
+            if !view.waiting.is_empty() && old {
+                stale.push(*topic);
+            }
+            if view.waiting.is_empty() && now - view.used > FOLLOW_LINGER {
+                unused.push(*topic);
+            }
+        }
+        for (topic, number) in over {
+            if let Some(view) = self.reads.views.get_mut(&topic) {
+                view.waiting.remove(&number);
+            }
+            self.finish_read(number, Page { batches: Vec::new(), finished: true });
+        }
+        stale.into_iter().for_each(|topic| self.refresh(topic));
+        for topic in unused {
+            if self.reads.views.remove(&topic).is_some_and(|view| view.following) {
+                self.outputs.push_back(Output::Unfollow(topic));
+            }
+        }
+    }
+}
+
+/// The order in which readers are shown batches: by stamp, then writer; within a log by number.
+pub(super) fn order(batch: &Batch) -> (crate::model::Stamp, LogId, u64) {
+    let header = batch.header();
+    (header.stamp, header.log(), header.first)
+}
+
+/// Whether all batches of a page belong to the topic.
+pub(super) fn is_of(page: &Page, topic: TopicId) -> bool {
+    page.batches.iter().all(|batch| batch.header().topic == topic)
+}
+
+/// Merges what several sources gave. Where a source has more that is not here yet, the merge
+/// ends with its last batch, for what follows there may come before what others gave.
+fn merge(pages: Vec<Page>, bytes_max: usize) -> (Vec<Batch>, bool) {
+    let mut pages: Vec<_> = pages
+        .into_iter()
+        .map(|page| (page.batches.into_iter().peekable(), page.finished))
+        .collect();
+    let mut merged: Vec<Batch> = Vec::new();
+    let mut bytes = 0;
+    loop {
+        if !merged.is_empty() && pages.iter_mut().any(|(rest, all)| !*all && rest.peek().is_none()) {
+            return (merged, false);
+        }
+        let heads = pages.iter_mut().enumerate();
+        let heads = heads.filter_map(|(index, (rest, _))| rest.peek().map(|b| (order(b), index)));
+        let Some((_, index)) = heads.min() else { break };
+        let Some(batch) = pages.get_mut(index).and_then(|(rest, _)| rest.next()) else { break };
+        bytes += batch.bytes().len();
+        if !merged.is_empty() && bytes > bytes_max {
+            return (merged, false);
+        }
+        merged.push(batch);
+    }
+    let finished = pages.iter().all(|(_, all)| *all);
+    (merged, finished)
+}

@@ -1,0 +1,226 @@
+//! Repair: fetching what this node should hold and does not (anti-entropy).
+//!
+//! Every few seconds two nodes compare one digest over all topics that both should hold. Where
+//! it differs, the digests topic by topic; where those differ, the frontiers; then the missing
+//! batches are pulled in pages. What another node holds is known only from what it says of
+//! itself, never from what it was sent.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::read::is_of;
+use super::{Added, Engine, Failure, Purpose, QuestionId};
+use crate::limits::{
+    ASK_TIMEOUT, PAGE_BYTES_MAX, REPAIR_FETCHES_PER_PEER_MAX, REPAIR_INTERVAL,
+    TOPICS_PER_MESSAGE_MAX,
+};
+use crate::model::{NodeId, TopicId};
+use crate::wire::{Compared, LogRange, Refusal, Request, Response, TopicDigest};
+
+/// What is to be fetched of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pull {
+    topic: TopicId,
+    ranges: Vec<LogRange>,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    compare_at: Duration,
+    comparing: bool,
+    /// Topics in which the peer differs, to be looked at one after the other.
+    differing: VecDeque<TopicId>,
+    under_way: usize,
+    /// Whether this round brought something, so that the next one follows at once.
+    progress: bool,
+}
+
+/// How this node compares with each peer.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    peers: BTreeMap<NodeId, Peer>,
+    /// Topics that are being pulled: from one peer at a time.
+    pulling: BTreeSet<TopicId>,
+}
+
+impl Engine {
+    /// What both nodes should hold, topic by topic, in order of the ids.
+    fn shared_digests(&mut self, other: NodeId) -> Vec<TopicDigest> {
+        let mut digests = Vec::new();
+        for topic in self.topics.iter_mut() {
+            let shared = topic.belongs_to(&self.members, &self.me)
+                && topic.belongs_to(&self.members, &other);
+            if shared {
+                digests.push(TopicDigest { topic: topic.id, digest: topic.digest() });
+            }
+        }
+        digests
+    }
+
+    pub(super) fn tick_repair(&mut self) {
+        for node in self.members.reachable() {
+            let peer = self.repair.peers.entry(node).or_default();
+            if peer.comparing || peer.compare_at > self.now.elapsed || peer.under_way > 0 {
+                continue;
+            }
+            peer.comparing = true;
+            peer.progress = false;
+            let jitter = self.random.u64(..=1_000);
+            peer.compare_at = self.now.elapsed + REPAIR_INTERVAL + Duration::from_millis(jitter);
+            let digest = digest_of(&self.shared_digests(node));
+            self.ask(node, Request::Compare(digest), ASK_TIMEOUT, Purpose::Compare);
+        }
+    }
+
+    /// Compares with everybody at the next tick.
+    pub(super) fn repair_soon(&mut self) {
+        let now = self.now.elapsed;
+        self.repair.peers.values_mut().for_each(|peer| peer.compare_at = now);
+    }
+
+    pub(super) fn repair_returned(&mut self, node: NodeId) {
+        self.repair.peers.entry(node).or_default().compare_at = self.now.elapsed;
+    }
+
+    pub(super) fn compare(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        digest: [u8; 32],
+    ) {
+        let Some(from) = from else { return self.refuse(question, Refusal::Unsupported) };
+        let mut digests = self.shared_digests(from);
+        let compared = if digest_of(&digests) == digest {
+            Compared::InStep
+        } else {
+            digests.truncate(TOPICS_PER_MESSAGE_MAX);
+            Compared::Differs(digests)
+        };
+        self.answer_flushed(question, Response::Compared(compared));
+    }
+
+    pub(super) fn compared(&mut self, node: NodeId, result: Result<Response, Failure>) {
+        let mut differing = VecDeque::new();
+        if let Ok(Response::Compared(Compared::Differs(digests))) = result {
+            for TopicDigest { topic, digest } in digests {
+                if let Some(known) = self.topics.get_mut(&topic)
+                    && known.belongs_to(&self.members, &self.me)
+                    && known.digest() != digest
+                {
+                    differing.push_back(topic);
+                }
+            }
+        }
+        let peer = self.repair.peers.entry(node).or_default();
+        peer.comparing = false;
+        peer.differing = differing;
+        self.repair_next(node);
+    }
+
+    fn repair_next(&mut self, node: NodeId) {
+        loop {
+            let peer = self.repair.peers.entry(node).or_default();
+            if peer.under_way >= REPAIR_FETCHES_PER_PEER_MAX {
+                return;
+            }
+            let Some(topic) = peer.differing.pop_front() else {
+                if peer.under_way == 0 && peer.progress {
+                    // What was fetched may have been all, or the other has more by now.
+                    peer.compare_at = self.now.elapsed;
+                }
+                return;
+            };
+            if self.repair.pulling.insert(topic) {
+                peer.under_way += 1;
+                let purpose = Purpose::RepairFrontier(topic);
+                self.ask(node, Request::Frontier(topic), ASK_TIMEOUT, purpose);
+            }
+        }
+    }
+
+    pub(super) fn repair_frontier(
+        &mut self,
+        node: NodeId,
+        topic: TopicId,
+        result: Result<Response, Failure>,
+    ) {
+        let Ok(Response::Held(held)) = result else { return self.pulled(node, topic) };
+        if !held.frontier.is_well_formed() {
+            return self.pulled(node, topic);
+        }
+        let mut ranges = Vec::new();
+        for (log, entry) in &held.frontier.0 {
+            for span in &entry.spans {
+                ranges.push(LogRange { log: *log, from: span.first, to: span.next });
+            }
+        }
+        self.pull(node, Pull { topic, ranges });
+        // After the batches: a position is kept only as far as the log is here.
+        for (name, subscription) in &held.subscriptions {
+            if subscription.cursor.topic == topic && subscription.cursor.is_well_formed() {
+                self.keep_here(topic, name, subscription);
+            }
+        }
+    }
+
+    /// Fetches the first page of what of these ranges is missing here.
+    fn pull(&mut self, node: NodeId, pull: Pull) {
+        let Some(known) = self.topics.get(&pull.topic) else {
+            return self.pulled(node, pull.topic);
+        };
+        let missing = |range: LogRange| {
+            let log = known.logs.get(&range.log);
+            let gaps = log.map_or_else(
+                || vec![(range.from, range.to)],
+                |log| log.entry().missing(range.from, range.to),
+            );
+            gaps.into_iter().map(move |(from, to)| LogRange { log: range.log, from, to })
+        };
+        let ranges: Vec<_> = pull.ranges.iter().copied().flat_map(missing).collect();
+        if ranges.is_empty() {
+            return self.pulled(node, pull.topic);
+        }
+        let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
+        let request = Request::Fetch(pull.topic, ranges, bytes_max);
+        self.ask(node, request, ASK_TIMEOUT, Purpose::RepairFetch(pull));
+    }
+
+    pub(super) fn repair_fetched(
+        &mut self,
+        node: NodeId,
+        pull: Pull,
+        result: Result<Response, Failure>,
+    ) {
+        let page = match result {
+            Ok(Response::Page(page)) if is_of(&page, pull.topic) => page,
+            Ok(_) | Err(_) => return self.pulled(node, pull.topic),
+        };
+        let stored = |batch| matches!(self.store(batch), Ok(Added::New));
+        let progress = page.batches.iter().map(stored).fold(false, |any, new| any | new);
+        if progress {
+            self.repair.peers.entry(node).or_default().progress = true;
+        }
+        if progress && !page.finished {
+            self.pull(node, pull);
+        } else {
+            self.pulled(node, pull.topic);
+        }
+    }
+
+    /// One topic is done with, for this round.
+    fn pulled(&mut self, node: NodeId, topic: TopicId) {
+        self.repair.pulling.remove(&topic);
+        let peer = self.repair.peers.entry(node).or_default();
+        peer.under_way = peer.under_way.saturating_sub(1);
+        self.repair_next(node);
+    }
+}
+
+/// One digest over several topics'.
+fn digest_of(digests: &[TopicDigest]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for TopicDigest { topic, digest } in digests {
+        hasher.update(topic.as_bytes()).update(digest);
+    }
+    hasher.finalize().into()
+}

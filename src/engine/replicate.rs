@@ -1,0 +1,206 @@
+//! Replication: batches to the replicas, and batches from other writers.
+//!
+//! Each peer has one queue and one request under way; what is written meanwhile goes with the
+//! next. A peer that falls too far behind loses its queue and gets the rest by repair.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::{Added, Engine, Failure, Purpose, QuestionId, Report, Write};
+use crate::engine::Output;
+use crate::limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT};
+use crate::model::{Batch, Blob, Hash, LogId, NodeId, SignedDescriptor, TopicId};
+use crate::wire::{Outcome, Refusal, Replicate, Request, Response};
+
+/// Pause before batches go again to a node that did not answer.
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
+
+/// Topics of which a peer is remembered to know the terms; beyond it they are sent again.
+const KNOWN_TOPICS_MAX: usize = 16_384;
+
+/// A batch that was sent, to match its receipt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    topic: TopicId,
+    log: LogId,
+    hash: Hash,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    queue: VecDeque<(TopicId, Batch)>,
+    bytes: usize,
+    under_way: bool,
+    /// Topics whose terms the peer has shown to know.
+    knows: BTreeSet<TopicId>,
+    retry_at: Option<Duration>,
+}
+
+/// What goes to each peer.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    peers: BTreeMap<NodeId, Peer>,
+}
+
+impl Engine {
+    /// Queues a batch for a peer.
+    pub(super) fn send_batch(&mut self, node: NodeId, topic: TopicId, batch: &Batch) {
+        if !self.members.is_connected(&node) {
+            return;
+        }
+        let peer = self.replication.peers.entry(node).or_default();
+        if peer.queue.iter().any(|(_, queued)| queued.hash() == batch.hash()) {
+            return;
+        }
+        if peer.bytes + batch.bytes().len() > PEER_QUEUE_BYTES_MAX {
+            peer.queue.clear();
+            peer.bytes = 0;
+        }
+        peer.bytes += batch.bytes().len();
+        peer.queue.push_back((topic, batch.clone()));
+        self.send_queued(node);
+    }
+
+    fn send_queued(&mut self, node: NodeId) {
+        let Some(peer) = self.replication.peers.get_mut(&node) else { return };
+        if peer.under_way || peer.queue.is_empty() {
+            return;
+        }
+        let mut replicate = Replicate::default();
+        let mut sent = Vec::new();
+        let mut described = BTreeSet::new();
+        let mut bytes = 0;
+        while let Some((_, next)) = peer.queue.front() {
+            if bytes > 0 && bytes + next.bytes().len() > PAGE_BYTES_MAX {
+                break;
+            }
+            let Some((topic, batch)) = peer.queue.pop_front() else { break };
+            bytes += batch.bytes().len();
+            if !peer.knows.contains(&topic) && described.insert(topic) {
+                let known = self.topics.get(&topic);
+                let descriptor = known.and_then(|known| known.descriptor.as_ref());
+                replicate.descriptors.extend(descriptor.map(|signed| Blob(signed.bytes().clone())));
+            }
+            sent.push(Sent { topic, log: batch.header().log(), hash: batch.hash() });
+            replicate.batches.push(batch);
+        }
+        peer.bytes -= bytes;
+        peer.under_way = true;
+        let request = Request::Replicate(replicate);
+        self.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
+    }
+
+    pub(super) fn replicated(
+        &mut self,
+        node: NodeId,
+        sent: Vec<Sent>,
+        result: Result<Response, Failure>,
+    ) {
+        let Some(peer) = self.replication.peers.get_mut(&node) else { return };
+        peer.under_way = false;
+        let outcomes = match result {
+            Ok(Response::Replicated(outcomes)) if outcomes.len() == sent.len() => outcomes,
+            Ok(_) | Err(_) => {
+                peer.retry_at = Some(self.now.elapsed + RETRY_PAUSE);
+                return;
+            }
+        };
+        for (sent, outcome) in sent.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Stored => {
+                    if let Some(peer) = self.replication.peers.get_mut(&node) {
+                        if peer.knows.len() >= KNOWN_TOPICS_MAX {
+                            peer.knows.clear();
+                        }
+                        peer.knows.insert(sent.topic);
+                    }
+                    self.receipt(sent.topic, sent.log, sent.hash, node);
+                    self.handed_over(sent.topic);
+                }
+                Outcome::Refused(refusal) => {
+                    let Some(peer) = self.replication.peers.get_mut(&node) else { continue };
+                    if let Refusal::UnknownTopic { .. } = refusal {
+                        peer.knows.remove(&sent.topic);
+                    }
+                    peer.retry_at = Some(self.now.elapsed + RETRY_PAUSE);
+                }
+            }
+        }
+        self.send_queued(node);
+    }
+
+    pub(super) fn replication_returned(&mut self, node: NodeId) {
+        self.replication.peers.remove(&node);
+        self.redispatch_to(node);
+    }
+
+    pub(super) fn tick_replication(&mut self) {
+        let now = self.now.elapsed;
+        let due = |(node, peer): (&NodeId, &mut Peer)| {
+            let due = peer.retry_at.is_some_and(|at| at <= now);
+            if due {
+                peer.retry_at = None;
+            }
+            due.then_some(*node)
+        };
+        let due: Vec<_> = self.replication.peers.iter_mut().filter_map(due).collect();
+        for node in due {
+            self.redispatch_to(node);
+            self.send_queued(node);
+        }
+    }
+
+    // --- what others send ------------------------------------------------------------------
+
+    pub(super) fn replicate(&mut self, question: QuestionId, replicate: Replicate) {
+        for bytes in replicate.descriptors {
+            if let Ok(descriptor) = SignedDescriptor::verify(bytes.0) {
+                self.adopt(&descriptor);
+            }
+        }
+        let store = |batch: &Batch| match self.store(batch) {
+            Ok(_) => Outcome::Stored,
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        let outcomes = replicate.batches.iter().map(store).collect();
+        self.answer_flushed(question, Response::Replicated(outcomes));
+    }
+
+    /// Stores a batch of another writer.
+    pub(super) fn store(&mut self, batch: &Batch) -> Result<Added, Refusal> {
+        let header = batch.header();
+        let Some(topic) = self.topics.get_mut(&header.topic).filter(|topic| topic.is_known())
+        else {
+            let name = header.topic.to_string();
+            return Err(Refusal::UnknownTopic { name, nearest: None });
+        };
+        if !topic.admits(&header.writer) {
+            return Err(Refusal::NotAWriter(header.topic.to_string()));
+        }
+        match topic.add(batch) {
+            Ok(Added::Held) => Ok(Added::Held),
+            Ok(Added::New) => {
+                let log = topic.logs[&header.log()].clone();
+                self.write(Write::Append { batch: batch.clone(), log });
+                self.clock.observe(self.now.wall, header.stamp);
+                self.stored(batch);
+                Ok(Added::New)
+            }
+            Err(error) => {
+                let report = Report::Fork(header.topic, header.log(), error);
+                self.outputs.push_back(Output::Report(report));
+                Err(Refusal::Invalid(error.to_string()))
+            }
+        }
+    }
+
+    /// A batch is new here, of this writer or another: those who wait for it are served.
+    pub(super) fn stored(&mut self, batch: &Batch) {
+        if batch.header().topic == self.topics.catalogue() {
+            for descriptor in super::catalogue::descriptors_in(batch) {
+                self.adopt(&descriptor);
+            }
+        }
+        self.arrived(batch);
+    }
+}

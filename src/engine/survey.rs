@@ -1,0 +1,200 @@
+//! Surveys: asking the replicas of a topic what they hold.
+//!
+//! A survey that `R - W + 1` home replicas answered knows of every record that was acknowledged
+//! while the home set was whole, for each such record has a receipt from at least one of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::members::Placement;
+use super::{Engine, Failure, Numbered, Purpose, QuestionId};
+use crate::limits::SURVEY_TIMEOUT;
+use crate::model::{Cursor, Frontier, NodeId, Position, SubscriberName, TopicId, TopicName};
+use crate::wire::{
+    Held, ReplicaState, Request, Response, Role, Surveyed, TopicSummary,
+};
+
+/// What to do with the outcome of a survey.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Tell a client how far the topic goes.
+    Answer(QuestionId),
+    /// Tell a client where a subscription stands.
+    Position(QuestionId, SubscriberName),
+    /// Go on with a read.
+    Read(u64),
+    /// Look for news for those who wait for it.
+    Refresh,
+    /// Hand over what this node holds for others.
+    HandOver,
+}
+
+/// A survey under way.
+#[derive(Debug)]
+struct Survey {
+    topic: TopicId,
+    waiting: BTreeSet<NodeId>,
+    held: BTreeMap<NodeId, Held>,
+    deadline: Duration,
+    then: Then,
+}
+
+/// The surveys under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    surveys: Numbered<Survey>,
+}
+
+/// What a survey found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) topic: TopicId,
+    /// Who answered, this node included, and what it holds.
+    pub(super) held: BTreeMap<NodeId, Held>,
+    pub(super) placement: Placement,
+    /// Whether enough home replicas answered to know of every acknowledged record.
+    pub(super) complete: bool,
+}
+
+impl Found {
+    /// The end of all that was told of.
+    pub(super) fn end(&self) -> Cursor {
+        let mut end = Cursor::start(self.topic);
+        self.held.values().for_each(|held| end.join_frontier(&held.frontier));
+        end
+    }
+}
+
+impl Engine {
+    /// Asks the replicas of a topic what they hold.
+    pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
+        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let me = self.me;
+        let held = [(me, known.held())].into();
+        let placement = known.placement(&self.members).clone();
+        let asked: BTreeSet<_> = placement
+            .all()
+            .filter(|node| *node != me && self.members.is_connected(node))
+            .collect();
+        let deadline = self.now.elapsed + SURVEY_TIMEOUT;
+        let survey = Survey { topic, waiting: asked.clone(), held, deadline, then };
+        let number = self.surveys.surveys.put(survey);
+        for node in &asked {
+            let request = Request::Frontier(topic);
+            self.ask(*node, request, SURVEY_TIMEOUT, Purpose::Survey(number));
+        }
+        if asked.is_empty() {
+            self.finish_survey(number);
+        }
+    }
+
+    pub(super) fn survey_told(
+        &mut self,
+        node: NodeId,
+        number: u64,
+        result: Result<Response, Failure>,
+    ) {
+        let Some(survey) = self.surveys.surveys.things.get_mut(&number) else { return };
+        survey.waiting.remove(&node);
+        if let Ok(Response::Held(held)) = result
+            && held.frontier.is_well_formed()
+        {
+            survey.held.insert(node, held);
+        }
+        if survey.waiting.is_empty() {
+            self.finish_survey(number);
+        }
+    }
+
+    pub(super) fn tick_surveys(&mut self) {
+        let now = self.now.elapsed;
+        let overdue = |(number, survey): (&u64, &Survey)| (survey.deadline <= now).then_some(*number);
+        let overdue: Vec<_> = self.surveys.surveys.things.iter().filter_map(overdue).collect();
+        overdue.into_iter().for_each(|number| self.finish_survey(number));
+    }
+
+    fn finish_survey(&mut self, number: u64) {
+        let Some(survey) = self.surveys.surveys.things.remove(&number) else { return };
+        let Some(known) = self.topics.get_mut(&survey.topic) else { return };
+        let placement = known.placement(&self.members).clone();
+        let homes = placement.home.len();
+        let quorum = (homes / 2 + 1).max(usize::from(known.min_copies())).min(homes);
+        let answered = placement.home.iter().filter(|node| survey.held.contains_key(node)).count();
+        let complete = answered > homes - quorum;
+        let found = Found { topic: survey.topic, held: survey.held, placement, complete };
+        self.note_frontiers(&found);
+        match survey.then {
+            Then::Answer(question) => self.answer_survey(question, &found),
+            Then::Position(question, name) => self.answer_position(question, &name, &found),
+            Then::Read(read) => self.plan_read(read),
+            Then::Refresh => self.serve_waiting(found.topic),
+            Then::HandOver => self.hand_over(&found),
+        }
+    }
+
+    pub(super) fn survey_for_client(&mut self, question: QuestionId, name: TopicName) {
+        let request = Request::Survey(name.clone());
+        if let Some(topic) = self.find(question, &name, request) {
+            self.survey(topic, Then::Answer(question));
+        }
+    }
+
+    fn answer_survey(&mut self, question: QuestionId, found: &Found) {
+        let end = found.end();
+        let mut low = Cursor::start(found.topic);
+        for (log, position) in &end.logs {
+            let entries = found.held.values().filter_map(|held| held.frontier.0.get(log));
+            let lowest = entries.map(|entry| entry.low).min().unwrap_or(0);
+            low.logs.insert(*log, Position { next: lowest, ..*position });
+        }
+        let total = end.records() - low.records();
+        let replicas = found.placement.all().map(|node| self.replica_state(node, found, &end));
+        let replicas = replicas.collect();
+        let Some(mut summary) = self.summary(found.topic) else { return };
+        summary.records = total;
+        let surveyed = Surveyed { summary, end, low, replicas, complete: found.complete };
+        // What this node itself holds and has not flushed is part of the answer.
+        self.answer_flushed(question, Response::Surveyed(surveyed));
+    }
+
+    fn replica_state(&self, node: NodeId, found: &Found, end: &Cursor) -> ReplicaState {
+        let frontier = found.held.get(&node).map(|held| &held.frontier);
+        let complete = frontier.is_some_and(|frontier| {
+            let covers = |(log, position): (&_, &Position)| {
+                position.next == 0
+                    || frontier.0.get(log).is_some_and(|entry| entry.covers(0, position.next))
+            };
+            end.logs.iter().all(covers)
+        });
+        let addresses = if node == self.me {
+            self.addresses.clone()
+        } else {
+            self.members.get(&node).map(|member| member.addresses.clone()).unwrap_or_default()
+        };
+        let role = if found.placement.is_home(&node) { Role::Home } else { Role::StandIn };
+        ReplicaState {
+            node,
+            role,
+            state: self.members.state(&node),
+            addresses,
+            records: frontier.map(Frontier::records),
+            complete,
+        }
+    }
+
+    /// A topic in brief, as far as this node knows; the records are its own.
+    pub(super) fn summary(&mut self, topic: TopicId) -> Option<TopicSummary> {
+        let nodes_alive = u32::try_from(self.members.alive_count()).unwrap_or(u32::MAX);
+        let known = self.topics.get_mut(&topic)?;
+        let owners = known.placement(&self.members).acting.clone();
+        let descriptor = known.descriptor.as_ref()?.descriptor();
+        Some(TopicSummary {
+            name: descriptor.name.clone(),
+            replicas: descriptor.replicas,
+            min_copies: descriptor.min_copies,
+            owners,
+            records: known.records(),
+            nodes_alive,
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! The topics that this node knows, and what it holds of each.
+
+use std::collections::BTreeMap;
+
+use super::members::{Members, Placement};
+use super::{AddError, Added, Log};
+use crate::limits::{REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX};
+use crate::model::{
+    Batch, Cursor, Frontier, Hash, LogId, Network, NodeId, SignedDescriptor, SubscriberName,
+    Subscription, TopicId, TopicName, Writers,
+};
+use crate::wire::{Acks, Held};
+
+/// A topic as this node knows it.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) id: TopicId,
+    /// None for the catalogue, and for a topic of which only batches are held so far.
+    pub(super) descriptor: Option<SignedDescriptor>,
+    pub(super) logs: BTreeMap<LogId, Log>,
+    pub(super) subscriptions: BTreeMap<SubscriberName, Subscription>,
+    place: [u8; 32],
+    is_catalogue: bool,
+    digest: Option<[u8; 32]>,
+    placement: (u64, Placement),
+}
+
+impl Topic {
+    fn new(id: TopicId, is_catalogue: bool) -> Self {
+        Self {
+            id,
+            descriptor: None,
+            logs: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            place: id.place(),
+            is_catalogue,
+            digest: None,
+            placement: (0, Placement::default()),
+        }
+    }
+
+    /// Whether its terms are known.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_catalogue || self.descriptor.is_some()
+    }
+
+    /// Replicas wanted.
+    pub(super) fn replicas(&self) -> u16 {
+        if self.is_catalogue {
+            return REPLICAS_MAX;
+        }
+        self.descriptor.as_ref().map_or(REPLICAS_DEFAULT, |signed| signed.descriptor().replicas)
+    }
+
+    /// Floor of copies.
+    pub(super) fn min_copies(&self) -> u16 {
+        self.descriptor.as_ref().map_or(1, |signed| signed.descriptor().min_copies)
+    }
+
+    /// Whether a node may write to it.
+    pub(super) fn admits(&self, writer: &NodeId) -> bool {
+        match self.descriptor.as_ref().map(|signed| &signed.descriptor().writers) {
+            Some(Writers::Listed(keys)) => keys.contains(writer),
+            Some(Writers::Anyone) | None => true,
+        }
+    }
+
+    /// Its replicas, as the member table has them now.
+    pub(super) fn placement(&mut self, members: &Members) -> &Placement {
+        if self.placement.0 != members.version() {
+            let placement = members.placement(&self.place, usize::from(self.replicas()));
+            self.placement = (members.version(), placement);
+        }
+        &self.placement.1
+    }
+
+    /// Whether a node should hold all of it.
+    pub(super) fn belongs_to(&mut self, members: &Members, node: &NodeId) -> bool {
+        self.is_catalogue || (self.is_known() && self.placement(members).is_home(node))
+    }
+
+    /// Copies that an acknowledgement needs.
+    pub(super) fn wanted(&mut self, members: &Members, acks: Acks) -> usize {
+        let size = self.placement(members).size;
+        let copies = match acks {
+            Acks::One => 1,
+            Acks::Quorum => size / 2 + 1,
+            Acks::All => size,
+        };
+        copies.max(usize::from(self.min_copies()))
+    }
+
+    /// Adds a batch to its log.
+    pub(super) fn add(&mut self, batch: &Batch) -> Result<Added, AddError> {
+        let added = self.logs.entry(batch.header().log()).or_default().add(batch)?;
+        if added == Added::New {
+            self.digest = None;
+        }
+        Ok(added)
+    }
+
+    /// Takes over a subscription's position; whether that changed anything.
+    pub(super) fn merge_subscription(
+        &mut self,
+        name: &SubscriberName,
+        subscription: &Subscription,
+    ) -> bool {
+        let full = self.subscriptions.len() >= SUBSCRIPTIONS_MAX;
+        let changed = match self.subscriptions.get_mut(name) {
+            Some(kept) => kept.merge(subscription),
+            None if full => false,
+            None => self.subscriptions.insert(name.clone(), subscription.clone()).is_none(),
+        };
+        if changed {
+            self.digest = None;
+        }
+        changed
+    }
+
+    /// Forgets what of a log ends at or before `to`, where the batch `head` ends. Of a log that
+    /// is to be continued, the end is remembered.
+    pub(super) fn forget(&mut self, id: &LogId, to: u64, head: Hash, continued: bool) -> Option<Log> {
+        self.digest = None;
+        let log = self.logs.get_mut(id)?;
+        log.forget(to, head);
+        if log.spans.is_empty() && !continued {
+            self.logs.remove(id);
+        }
+        self.logs.get(id).cloned()
+    }
+
+    /// What is held.
+    pub(super) fn frontier(&self) -> Frontier {
+        let held = self.logs.iter().filter(|(_, log)| !log.spans.is_empty() || log.low > 0);
+        Frontier(held.map(|(id, log)| (*id, log.entry())).collect())
+    }
+
+    /// What is held, with the subscriptions.
+    pub(super) fn held(&self) -> Held {
+        let subscriptions = self.subscriptions.iter();
+        Held {
+            frontier: self.frontier(),
+            subscriptions: subscriptions.map(|(name, kept)| (name.clone(), kept.clone())).collect(),
+        }
+    }
+
+    /// The end of what is held.
+    pub(super) fn end(&self) -> Cursor {
+        let mut cursor = Cursor::start(self.id);
+        cursor.join_frontier(&self.frontier());
+        cursor
+    }
+
+    /// Whether any batch is held.
+    pub(super) fn holds_batches(&self) -> bool {
+        self.logs.values().any(|log| !log.spans.is_empty())
+    }
+
+    /// Number of records held.
+    pub(super) fn records(&self) -> u64 {
+        self.logs.values().map(Log::records).sum()
+    }
+
+    /// A digest that is equal where the same is held.
+    pub(super) fn digest(&mut self) -> [u8; 32] {
+        if let Some(digest) = self.digest {
+            return digest;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.frontier().digest());
+        for kept in &self.subscriptions {
+            hasher.update(&crate::model::encode_to_bytes(&kept));
+        }
+        let digest = hasher.finalize().into();
+        self.digest = Some(digest);
+        digest
+    }
+}
+
+/// All topics that this node knows.
+#[derive(Debug)]
+pub(super) struct Topics {
+    network: Network,
+    catalogue: TopicId,
+    topics: BTreeMap<TopicId, Topic>,
+    names: BTreeMap<TopicName, TopicId>,
+}
+
+impl Topics {
+    pub(super) fn new(network: Network) -> Self {
+        let catalogue = TopicId::derive(&network, &TopicName::catalogue());
+        let topics = [(catalogue, Topic::new(catalogue, true))].into();
+        Self { network, catalogue, topics, names: BTreeMap::new() }
+    }
+
+    /// The id of the catalogue.
+    pub(super) fn catalogue(&self) -> TopicId {
+        self.catalogue
+    }
+
+    /// The id of the topic of this name, whether it is known or not.
+    pub(super) fn id_of(&self, name: &TopicName) -> TopicId {
+        TopicId::derive(&self.network, name)
+    }
+
+    /// The topic with this id.
+    pub(super) fn get(&self, id: &TopicId) -> Option<&Topic> {
+        self.topics.get(id)
+    }
+
+    /// The topic with this id, to change it.
+    pub(super) fn get_mut(&mut self, id: &TopicId) -> Option<&mut Topic> {
+        self.topics.get_mut(id)
+    }
+
+    /// The topic with this id, made if it is not there: batches or subscriptions are held of it.
+    pub(super) fn entry(&mut self, id: TopicId) -> &mut Topic {
+        self.topics.entry(id).or_insert_with(|| Topic::new(id, false))
+    }
+
+    /// The created topic of this name.
+    pub(super) fn named(&self, name: &TopicName) -> Option<TopicId> {
+        self.names.get(name).copied()
+    }
+
+    /// The names of created topics after one, in order.
+    pub(super) fn names_after(
+        &self,
+        after: Option<&TopicName>,
+    ) -> impl Iterator<Item = (&TopicName, TopicId)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, Excluded);
+        self.names.range::<TopicName, _>((start, Unbounded)).map(|(name, id)| (name, *id))
+    }
+
+    /// All topics, in order of their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.values()
+    }
+
+    /// All topics, to change them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
+        self.topics.values_mut()
+    }
+
+    /// Takes note of a descriptor; whether it is news.
+    pub(super) fn adopt(&mut self, signed: &SignedDescriptor) -> bool {
+        let name = &signed.descriptor().name;
+        if name.is_reserved() {
+            return false;
+        }
+        let id = self.id_of(name);
+        let topic = self.entry(id);
+        let current = topic.descriptor.as_ref().map(SignedDescriptor::descriptor);
+        if current.is_some_and(|current| !signed.descriptor().supersedes(current)) {
+            return false;
+        }
+        topic.descriptor = Some(signed.clone());
+        // The number of replicas may be another one.
+        topic.placement.0 = 0;
+        self.names.insert(name.clone(), id);
+        true
+    }
+
+    /// The created name that is most like `name`, if one is like it at all.
+    pub(super) fn nearest_name(&self, name: &TopicName) -> Option<String> {
+        let likeness = |other: &TopicName| strsim::jaro_winkler(other.as_str(), name.as_str());
+        self.names
+            .keys()
+            .map(|other| (likeness(other), other))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .max_by(|one, two| one.0.total_cmp(&two.0))
+            .map(|(_, other)| other.to_string())
+    }
+}

@@ -1,0 +1,163 @@
+//! Nodes die, come back, and are cut off.
+
+use std::time::Duration;
+
+use antiphon::wire::{MemberState, Request, Response};
+
+use crate::world::World;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn lines(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|number| format!("line {number}")).collect()
+}
+
+#[test]
+fn publishing_goes_on_when_the_owner_is_killed() {
+    let mut world = World::new(8);
+    world.join();
+    let owners = world.create(0, "t", 3);
+    let writer = (0..8).find(|node| !owners.contains(node)).unwrap();
+    let mut longest = Duration::ZERO;
+    for number in 0..200 {
+        if number == 100 {
+            world.kill(owners[0]);
+        }
+        let before = world.now();
+        let payload = [format!("line {number}")];
+        let published =
+            world.publish(writer, World::publish_request("t", 1, number, &payload));
+        assert!(published.acknowledged);
+        longest = longest.max(world.now() - before);
+    }
+    assert!(longest < Duration::from_millis(50), "{longest:?}");
+    for node in (0..8).filter(|node| *node != owners[0]) {
+        assert_eq!(world.fetch(node, "t"), lines(0, 200), "at node {node}");
+    }
+    world.start(owners[0]);
+    let id = world.id(owners[0]);
+    world.run_until("the owner is alive and complete", SOON, |world| {
+        let surveyed = world.survey(writer, "t");
+        surveyed.replicas.iter().any(|replica| {
+            replica.node == id && replica.state == MemberState::Alive && replica.complete
+        })
+    });
+    assert_eq!(world.fetch(owners[0], "t"), lines(0, 200));
+}
+
+#[test]
+fn stand_ins_hand_over_and_drop_what_they_held() {
+    let mut world = World::new(6);
+    world.join();
+    let owners = world.create(0, "t", 3);
+    world.kill(owners[1]);
+    world.run(Duration::from_secs(3));
+    let published = world.publish(owners[0], World::publish_request("t", 1, 0, &lines(0, 10)));
+    assert!(published.acknowledged);
+    world.run(Duration::from_secs(1));
+    let surveyed = world.survey(owners[0], "t");
+    let stand_in = surveyed.replicas.iter().find(|r| r.role == antiphon::wire::Role::StandIn);
+    let stand_in = world.index(&stand_in.expect("somebody stands in").node);
+    assert!(holds(&world, stand_in), "the stand-in has a copy");
+    world.start(owners[1]);
+    world.run_until("the stand-in has dropped its copy", SOON * 2, |world| !holds(world, stand_in));
+    for owner in owners {
+        assert!(holds(&world, owner));
+    }
+}
+
+fn holds(world: &World, node: usize) -> bool {
+    let topic = world.topic("t");
+    world.disk(node).batches.keys().any(|(other, _, _)| *other == topic)
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_crash_of_all() {
+    let mut world = World::new(4);
+    world.join();
+    world.create(0, "t", 3);
+    let published = world.publish(3, World::publish_request("t", 1, 0, &lines(0, 50)));
+    assert!(published.acknowledged);
+    (0..4).for_each(|node| world.kill(node));
+    (0..4).for_each(|node| world.start(node));
+    world.join();
+    assert_eq!(world.fetch(1, "t"), lines(0, 50));
+    // A new life is a new log; the order of one writer holds over it.
+    world.publish(3, World::publish_request("t", 2, 0, &lines(50, 60)));
+    assert_eq!(world.fetch(2, "t"), lines(0, 60));
+}
+
+#[test]
+fn without_enough_copies_the_answer_is_pending_and_the_record_is_delivered_later() {
+    let mut world = World::new(3);
+    world.join();
+    world.create(0, "t", 3);
+    world.kill(1);
+    world.kill(2);
+    let published = world.publish(0, World::publish_request("t", 1, 0, &lines(0, 5)));
+    assert!(!published.acknowledged);
+    assert_eq!((published.copies, published.wanted), (1, 2));
+    world.start(1);
+    world.start(2);
+    world.run_until("all three have it", SOON, |world| {
+        world.survey(1, "t").replicas.iter().all(|replica| replica.complete)
+    });
+    assert_eq!(world.fetch(2, "t"), lines(0, 5));
+}
+
+#[test]
+fn both_sides_of_a_partition_go_on_and_are_one_again() {
+    let mut world = World::new(6);
+    world.join();
+    world.create(0, "t", 3);
+    for one in 0..3 {
+        for other in 3..6 {
+            world.cut(one, other);
+        }
+    }
+    world.run(Duration::from_secs(6));
+    assert!(world.publish(0, World::publish_request("t", 1, 0, &lines(0, 5))).acknowledged);
+    assert!(world.publish(5, World::publish_request("t", 2, 0, &lines(5, 10))).acknowledged);
+    world.heal();
+    world.join();
+    for node in 0..6 {
+        world.run_until("both sides are read", SOON, |world| {
+            let mut all = world.fetch(node, "t");
+            all.sort_unstable();
+            all == lines(0, 10)
+        });
+    }
+}
+
+#[test]
+fn a_wiped_replica_gets_everything_back() {
+    let mut world = World::new(3);
+    world.join();
+    let owners = world.create(0, "t", 3);
+    world.publish(0, World::publish_request("t", 1, 0, &lines(0, 500)));
+    world.kill(owners[2]);
+    world.wipe(owners[2]);
+    world.start(owners[2]);
+    let contact = Request::Peers;
+    world.call(owners[2], contact);
+    world.join();
+    world.run_until("it is complete", SOON, |world| {
+        world.survey(owners[0], "t").replicas.iter().all(|replica| replica.complete)
+    });
+    let Response::Peers(peers) = world.call(owners[2], Request::Peers) else { panic!("no peers") };
+    assert_eq!(peers.len(), 3);
+}
+
+#[test]
+fn a_cluster_at_rest_falls_quiet() {
+    let mut world = World::new(4);
+    world.join();
+    world.create(0, "t", 3);
+    world.publish(3, World::publish_request("t", 1, 0, &lines(0, 50)));
+    world.run(Duration::from_secs(20));
+    let before = world.asked;
+    world.run(Duration::from_secs(10));
+    // Each pair compares once in two to three seconds each way, and asks whom the other knows.
+    let pairs = 12;
+    assert!(world.asked - before <= pairs * 5 + 4, "{}", world.asked - before);
+}
