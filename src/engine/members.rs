@@ -423,6 +423,9 @@ mod tests {
         let suspected = members.placement(&place, 3);
         assert_eq!(suspected.home, whole.home);
         assert_eq!((suspected.acting.len(), suspected.size), (4, 3));
+        for number in 1..=4 {
+            members.heard(seconds(3), node(number), None);
+        }
         members.tick(seconds(3));
         let dead = members.placement(&place, 3);
         assert_eq!(dead.home, whole.home, "a short absence does not move a home");

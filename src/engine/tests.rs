@@ -1,1 +1,325 @@
+//! Exact scripts: inputs in, outputs out.
 
+use std::time::Duration;
+
+use super::*;
+use crate::model::{
+    Blob, Cursor, Incarnation, NodeKey, ProducerId, Record, WallClock, encode_record,
+};
+use crate::wire::{Acks, Contact, Create, Held, Outcome, Publish, Published};
+
+/// An engine and its clock.
+struct Script {
+    engine: Engine,
+    now: Now,
+}
+
+fn key(number: u8) -> NodeKey {
+    NodeKey::from_secret(&[number; 32])
+}
+
+fn contact(number: u8) -> Contact {
+    let addresses = vec![format!("/ip4/10.0.0.{number}/tcp/1")];
+    Contact { node: key(number).node(), addresses }
+}
+
+impl Script {
+    fn new() -> Self {
+        Self::with(Recovered::default())
+    }
+
+    fn with(recovered: Recovered) -> Self {
+        let config = Config::new(key(1), crate::model::Network::default(), Incarnation(7), 0);
+        let mut script =
+            Self { engine: Engine::new(config, recovered), now: Now::default() };
+        assert_eq!(script.give(Input::Timeout), [], "a lone node has nothing to do");
+        script
+    }
+
+    /// Gives an input and takes all that comes out.
+    fn give(&mut self, input: Input) -> Vec<Output> {
+        self.engine.handle(self.now, input);
+        std::iter::from_fn(|| self.engine.poll_output()).collect()
+    }
+
+    fn pass(&mut self, duration: Duration) -> Vec<Output> {
+        self.now.elapsed += duration;
+        self.now.wall = self.now.wall.plus(duration);
+        self.give(Input::Timeout)
+    }
+
+    fn ask(&mut self, question: u64, request: Request) -> Vec<Output> {
+        self.give(Input::Asked { question: QuestionId(question), from: None, request })
+    }
+
+    /// A topic with one replica, here, flushed.
+    fn with_topic(name: &str, replicas: u16) -> Self {
+        let mut script = Self::new();
+        let create = Create {
+            name: name.parse().unwrap(),
+            replicas: Some(replicas),
+            min_copies: None,
+            if_not_exists: false,
+        };
+        script.ask(1, Request::Create(create));
+        script.give(Input::Durable(WriteNumber(1)));
+        script
+    }
+}
+
+fn publish(first: u64, payload: &str, timeout_ms: u32) -> Request {
+    let mut records = Vec::new();
+    encode_record(&Record::new(WallClock(1), payload.to_owned()), &mut records).unwrap();
+    Request::Publish(Publish {
+        topic: "t".parse().unwrap(),
+        producer: ProducerId([9; 16]),
+        first,
+        records: Blob(records.into()),
+        acks: Acks::Quorum,
+        timeout_ms,
+    })
+}
+
+fn published(outputs: &[Output]) -> Vec<(QuestionId, Published)> {
+    let answer = |output: &Output| match output {
+        Output::Answer { question, response: Response::Published(published), after: None } => {
+            Some((*question, *published))
+        }
+        _ => None,
+    };
+    outputs.iter().filter_map(answer).collect()
+}
+
+fn asks(outputs: &[Output]) -> Vec<(AskId, NodeId, &Request)> {
+    let ask = |output: &'_ Output| match output {
+        Output::Ask { ask, to, .. } => Some((*ask, *to)),
+        _ => None,
+    };
+    let request = |output| match output {
+        &Output::Ask { ref request, .. } => Some(request),
+        _ => None,
+    };
+    let pairs = outputs.iter().filter_map(ask).zip(outputs.iter().filter_map(request));
+    pairs.map(|((ask, to), request)| (ask, to, request)).collect()
+}
+
+#[test]
+fn a_publish_is_written_and_gossiped_at_once_and_answered_after_the_flush() {
+    let mut script = Script::with_topic("t", 1);
+    let outputs = script.ask(2, publish(0, "a", 1_000));
+    let [Output::Write(number, Write::Append { batch, log }), Output::Gossip(gossiped)] =
+        outputs.as_slice()
+    else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(batch, gossiped);
+    assert_eq!((log.spans[0].first, log.spans[0].next), (0, 1));
+    assert_eq!(log.spans[0].head, batch.hash());
+    // Not before the flush.
+    assert_eq!(script.pass(Duration::from_millis(500)), []);
+    let answer = published(&script.give(Input::Durable(*number)));
+    let expected =
+        Published { acknowledged: true, copies: 1, stand_ins: 0, replicas: 1, wanted: 1 };
+    assert_eq!(answer, [(QuestionId(2), expected)]);
+}
+
+#[test]
+fn a_flush_that_does_not_come_makes_the_answer_pending() {
+    let mut script = Script::with_topic("t", 1);
+    script.ask(2, publish(0, "a", 1_000));
+    assert_eq!(published(&script.pass(Duration::from_millis(999))), []);
+    let answer = published(&script.pass(Duration::from_millis(101)));
+    assert_eq!(answer.len(), 1);
+    assert!(!answer[0].1.acknowledged);
+    assert_eq!(answer[0].1.copies, 0);
+    // The flush comes late: nobody is told twice.
+    assert_eq!(published(&script.give(Input::Durable(WriteNumber(2)))), []);
+}
+
+#[test]
+fn batches_fill_while_others_are_under_way() {
+    let mut script = Script::with_topic("t", 1);
+    let mut sealed = 0;
+    for number in 0..20 {
+        let outputs = script.ask(10 + number, publish(number, "a", 5_000));
+        sealed += outputs.iter().filter(|output| matches!(output, Output::Write(..))).count();
+    }
+    assert_eq!(sealed, limits::UNACKNOWLEDGED_BATCHES_MAX, "the rest waits");
+    // The first flush makes room for one batch, which takes all that waits.
+    let outputs = script.give(Input::Durable(WriteNumber(2)));
+    let batches: Vec<_> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Write(_, Write::Append { batch, .. }) => Some(batch.header().clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(batches.len(), 1);
+    assert_eq!((batches[0].first, batches[0].count), (4, 16));
+    assert_eq!(batches[0].runs.len(), 1, "runs of one producer that follow each other are one");
+}
+
+#[test]
+fn a_receipt_counts_once_for_each_disk() {
+    let mut script = Script::new();
+    for other in [2, 3] {
+        script.give(Input::Connected(contact(other)));
+    }
+    let create = Create {
+        name: "t".parse().unwrap(),
+        replicas: Some(3),
+        min_copies: Some(2),
+        if_not_exists: false,
+    };
+    let outputs = script.ask(1, Request::Create(create));
+    // Nobody knows the name: the catalogue takes it.
+    let unknown: Vec<_> = asks(&outputs).iter().map(|(ask, ..)| *ask).collect();
+    assert_eq!(unknown.len(), 2);
+    let mut outputs = Vec::new();
+    for ask in unknown {
+        outputs = script.give(Input::Told { ask, result: Ok(Response::Described(None)) });
+    }
+    let replicated: Vec<_> = asks(&outputs).iter().map(|(ask, ..)| *ask).collect();
+    for ask in replicated {
+        let stored = Response::Replicated(vec![Outcome::Stored]);
+        script.give(Input::Told { ask, result: Ok(stored) });
+    }
+    let outputs = script.ask(2, publish(0, "a", 5_000));
+    let sent: Vec<_> = asks(&outputs).iter().map(|(ask, to, _)| (*ask, *to)).collect();
+    assert_eq!(sent.len(), 2, "to both other replicas at once");
+    let stored = || Ok(Response::Replicated(vec![Outcome::Stored]));
+    let outputs = script.give(Input::Told { ask: sent[0].0, result: stored() });
+    assert_eq!(published(&outputs), [], "one of two copies");
+    let outputs = script.give(Input::Told { ask: sent[0].0, result: stored() });
+    assert_eq!(published(&outputs), [], "the same receipt again");
+    let outputs = script.give(Input::Told { ask: sent[1].0, result: stored() });
+    assert_eq!(published(&outputs).len(), 1, "the second disk");
+}
+
+#[test]
+fn a_replica_gives_its_receipt_after_the_flush() {
+    let mut writer = Script::with_topic("t", 1);
+    let outputs = writer.ask(2, publish(0, "a", 1_000));
+    let Some(Output::Gossip(batch)) = outputs.last() else { panic!("{outputs:?}") };
+    let descriptor = writer.engine.topics.get(&batch.header().topic).unwrap();
+    let descriptor = Blob(descriptor.descriptor.as_ref().unwrap().bytes().clone());
+    let replicate = crate::wire::Replicate {
+        descriptors: vec![descriptor],
+        batches: vec![batch.clone(), batch.clone()],
+    };
+    let config = Config::new(key(2), crate::model::Network::default(), Incarnation(8), 0);
+    let mut replica =
+        Script { engine: Engine::new(config, Recovered::default()), now: Now::default() };
+    let outputs = replica.ask(5, Request::Replicate(replicate));
+    let writes = outputs.iter().filter(|output| matches!(output, Output::Write(..))).count();
+    assert_eq!(writes, 1, "the second copy is known as such");
+    let receipt = Output::Answer {
+        question: QuestionId(5),
+        response: Response::Replicated(vec![Outcome::Stored, Outcome::Stored]),
+        after: Some(WriteNumber(1)),
+    };
+    assert_eq!(outputs.last(), Some(&receipt));
+}
+
+#[test]
+fn a_batch_of_an_unknown_topic_is_refused_and_not_written() {
+    let mut writer = Script::with_topic("t", 1);
+    let outputs = writer.ask(2, publish(0, "a", 1_000));
+    let Some(Output::Gossip(batch)) = outputs.last() else { panic!("{outputs:?}") };
+    let mut replica = Script::new();
+    let replicate =
+        crate::wire::Replicate { descriptors: Vec::new(), batches: vec![batch.clone()] };
+    let outputs = replica.ask(5, Request::Replicate(replicate));
+    let refused = outputs.iter().any(|output| {
+        matches!(output, Output::Answer { response: Response::Replicated(outcomes), .. }
+            if matches!(outcomes[..], [Outcome::Refused(Refusal::UnknownTopic { .. })]))
+    });
+    assert!(refused && outputs.len() == 1, "{outputs:?}");
+}
+
+#[test]
+fn what_is_told_of_a_frontier_is_flushed_first() {
+    let mut script = Script::with_topic("t", 1);
+    script.ask(2, publish(0, "a", 1_000));
+    let topic = script.engine.topics.named(&"t".parse().unwrap()).unwrap();
+    let outputs = script.ask(3, Request::Frontier(topic));
+    let [Output::Answer { response: Response::Held(Held { frontier, .. }), after, .. }] =
+        outputs.as_slice()
+    else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(frontier.records(), 1);
+    assert_eq!(*after, Some(WriteNumber(2)));
+}
+
+#[test]
+fn a_closed_connection_fails_what_was_asked_and_an_answer_after_it_is_ignored() {
+    let mut script = Script::new();
+    let outputs = script.give(Input::Connected(contact(2)));
+    let ask = asks(&outputs)[0].0;
+    script.give(Input::Disconnected(key(2).node()));
+    let late = Input::Told { ask, result: Ok(Response::Peers(Vec::new())) };
+    assert_eq!(script.give(late), []);
+}
+
+#[test]
+fn a_restarted_writer_continues_in_a_new_incarnation_that_names_the_old_head() {
+    let mut script = Script::with_topic("t", 1);
+    let outputs = script.ask(2, publish(0, "a", 1_000));
+    let Some(Output::Gossip(before)) = outputs.last() else { panic!("{outputs:?}") };
+    let topic = before.header().topic;
+    let logs = |topic| (topic, script.engine.topics.get(&topic).unwrap().logs.clone());
+    let catalogue = script.engine.topics.catalogue();
+    let recovered = Recovered {
+        logs: [logs(topic), logs(catalogue)].into(),
+        ..Recovered::default()
+    };
+    let config = Config::new(key(1), crate::model::Network::default(), Incarnation(99), 0);
+    let mut engine = Engine::new(config, recovered);
+    engine.topics.adopt(script.engine.topics.get(&topic).unwrap().descriptor.as_ref().unwrap());
+    let mut restarted = Script { engine, now: Now::default() };
+    let outputs = restarted.ask(3, publish(1, "b", 1_000));
+    let Some(Output::Gossip(after)) = outputs.last() else { panic!("{outputs:?}") };
+    let previous = after.header().previous.unwrap();
+    assert_eq!(after.header().incarnation, Incarnation(99));
+    assert_eq!(after.header().first, 0);
+    assert_eq!((previous.incarnation, previous.next), (Incarnation(7), 1));
+    assert_eq!(previous.hash, before.hash());
+    assert!(after.header().stamp > before.header().stamp, "the order holds over the restart");
+}
+
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let run = || {
+        let mut script = Script::with_topic("t", 1);
+        script.give(Input::Connected(contact(2)));
+        let mut outputs = Vec::new();
+        for number in 0..50 {
+            outputs.extend(script.ask(10 + number, publish(number, "a", 1_000)));
+            outputs.extend(script.pass(Duration::from_millis(130)));
+        }
+        format!("{outputs:?}")
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_reader_is_served_from_memory_when_the_record_arrives() {
+    let mut script = Script::with_topic("t", 1);
+    let topic = script.engine.topics.named(&"t".parse().unwrap()).unwrap();
+    let read = crate::wire::Read {
+        topic: "t".parse().unwrap(),
+        after: Cursor::start(topic),
+        until: None,
+        bytes_max: 1_000_000,
+        wait_ms: 10_000,
+    };
+    let outputs = script.ask(2, Request::Read(read));
+    assert_eq!(outputs, [Output::Follow(topic)]);
+    let outputs = script.ask(3, publish(0, "a", 1_000));
+    let page = outputs.iter().find_map(|output| match output {
+        Output::Answer { question: QuestionId(2), response: Response::Page(page), .. } => Some(page),
+        _ => None,
+    });
+    assert_eq!(page.expect("the reader is answered").batches.len(), 1);
+}
