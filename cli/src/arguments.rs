@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::{Failure, Status};
-use crate::printer;
 use crate::place::Place;
+use crate::printer;
 use crate::values::{self, NodeAddresses};
 
 /// Durable publish/subscribe without a broker.
@@ -54,12 +54,22 @@ pub(crate) struct GlobalOptions {
     ///
     /// Without it the node that runs on this machine is found, else one on the LAN. In the
     /// variable several are separated by commas or spaces.
-    #[arg(long, value_name = "MULTIADDR", env = "ANTIPHON_NODE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        env = "ANTIPHON_NODE",
+        hide_env_values = true
+    )]
     #[arg(global = true, value_parser = str::parse::<NodeAddresses>)]
     node: Vec<NodeAddresses>,
 
     /// Network to use; nodes of another one never join
-    #[arg(long, value_name = "NAME", env = "ANTIPHON_NETWORK", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "ANTIPHON_NETWORK",
+        hide_env_values = true
+    )]
     #[arg(global = true, value_parser = values::network, default_value = Network::DEFAULT)]
     pub(crate) network: Network,
 
@@ -84,7 +94,10 @@ pub(crate) struct GlobalOptions {
 impl GlobalOptions {
     /// The nodes to talk to, in order.
     pub(crate) fn nodes(&self) -> Vec<Multiaddr> {
-        self.node.iter().flat_map(|addresses| addresses.0.iter().cloned()).collect()
+        self.node
+            .iter()
+            .flat_map(|addresses| addresses.0.iter().cloned())
+            .collect()
     }
 
     /// Whether a connection that was made with these options serves the others as well.
@@ -105,7 +118,12 @@ impl GlobalOptions {
             words.extend(["--node".to_owned(), node.to_string()]);
         }
         let flags = [(self.json, "--json"), (self.quiet, "--quiet")];
-        words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
+        words.extend(
+            flags
+                .iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, flag)| (*flag).to_owned()),
+        );
         words.extend((0..self.verbose).map(|_| "--verbose".to_owned()));
         words
     }
@@ -371,7 +389,9 @@ pub(crate) fn report(error: &clap::Error) -> Status {
         return Status::Done;
     }
     // What could not be parsed may still have asked for JSON.
-    let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    let json = std::env::args_os()
+        .take_while(|word| word != "--")
+        .any(|word| word == "--json");
     let failure = explain(error);
     printer::report_error(json, &failure.to_string(), failure.hint());
     failure.status()
@@ -389,10 +409,15 @@ pub(crate) fn explain(error: &clap::Error) -> Failure {
         "no command is given".clone_into(&mut message);
     }
     let failure = Failure::usage(message.replace("\n  ", " "));
-    let own = error.source().and_then(|source| source.downcast_ref::<Failure>());
-    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let own = error
+        .source()
+        .and_then(|source| source.downcast_ref::<Failure>());
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "));
     let hint = own.and_then(Failure::hint).or(tip);
-    failure.with_hint(hint.unwrap_or("`antiphon --help` and `antiphon COMMAND --help` show the way"))
+    failure
+        .with_hint(hint.unwrap_or("`antiphon --help` and `antiphon COMMAND --help` show the way"))
 }
 
 #[cfg(test)]
@@ -425,8 +450,12 @@ mod tests {
         else {
             panic!("not a fetch");
         };
-        assert_eq!((fetch.reading.from, fetch.reading.count), (Some(Place::Last(10)), Some(5)));
-        let Command::Publish(publish) = parse("antiphon publish t -5 -- -x").unwrap().command else {
+        assert_eq!(
+            (fetch.reading.from, fetch.reading.count),
+            (Some(Place::Last(10)), Some(5))
+        );
+        let Command::Publish(publish) = parse("antiphon publish t -5 -- -x").unwrap().command
+        else {
             panic!("not a publish");
         };
         assert_eq!(publish.messages, ["-5", "-x"]);
@@ -436,10 +465,19 @@ mod tests {
     fn wrong_values_bring_their_own_hint() {
         let failure = parse("antiphon create t --replicas 0").unwrap_err();
         assert_eq!(failure.status(), Status::Usage);
-        assert!(failure.to_string().contains("not a number from 1 to 32"), "{failure}");
+        assert!(
+            failure.to_string().contains("not a number from 1 to 32"),
+            "{failure}"
+        );
         assert!(failure.hint().unwrap().contains("--replicas 3"));
         let failure = parse("antiphon creat t").unwrap_err();
         assert!(failure.hint().unwrap().contains("create"), "{failure:?}");
-        assert!(parse("antiphon").unwrap_err().hint().unwrap().contains("--help"));
+        assert!(
+            parse("antiphon")
+                .unwrap_err()
+                .hint()
+                .unwrap()
+                .contains("--help")
+        );
     }
 }

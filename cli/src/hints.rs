@@ -19,7 +19,7 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             return Some(connect(error));
         }
         if let Some(error) = cause.downcast_ref() {
-            return request(error);
+            return Some(request(error));
         }
         if let Some(error) = cause.downcast_ref() {
             return publish(error);
@@ -35,10 +35,16 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
 pub(crate) fn status(error: &anyhow::Error) -> Status {
     let found = error.chain().find_map(|cause| {
         let misused = matches!(cause.downcast_ref(), Some(ConnectError::WithoutPeer(_)))
-            || matches!(cause.downcast_ref(), Some(StartError::BootstrapWithoutPeer(_)))
-            || matches!(cause.downcast_ref(), Some(RequestError::Refused(Refusal::Invalid(_))));
+            || matches!(
+                cause.downcast_ref(),
+                Some(StartError::BootstrapWithoutPeer(_))
+            )
+            || matches!(
+                cause.downcast_ref(),
+                Some(RequestError::Refused(Refusal::Invalid(_)))
+            );
         let failure = cause.downcast_ref().map(Failure::status);
-        failure.or(misused.then_some(Status::Usage))
+        failure.or_else(|| misused.then_some(Status::Usage))
     });
     found.unwrap_or(Status::Failed)
 }
@@ -50,6 +56,8 @@ pub(crate) const ADDRESS_EXAMPLE: &str = "/ip4/192.168.1.10/tcp/4001/p2p/12D3Koo
 pub(crate) fn address() -> String {
     format!("an address looks like `{ADDRESS_EXAMPLE}`; `antiphon node` prints those of its node")
 }
+
+const OTHER_VERSION: &str = "the node may be of another version; compare `antiphon --version`";
 
 fn connect(error: &ConnectError) -> String {
     match error {
@@ -63,22 +71,26 @@ fn connect(error: &ConnectError) -> String {
     }
 }
 
-fn request(error: &RequestError) -> Option<String> {
+fn request(error: &RequestError) -> String {
     match error {
         RequestError::Refused(refusal) => refused(refusal),
-        RequestError::Link(error) => Some(link(error)),
-        RequestError::Mismatch => {
-            Some("the node may be of another version; compare `antiphon --version`".into())
-        }
+        RequestError::Link(error) => link(error),
+        RequestError::Mismatch => OTHER_VERSION.into(),
     }
 }
 
-fn refused(refusal: &Refusal) -> Option<String> {
-    Some(match refusal {
-        Refusal::UnknownTopic { nearest: Some(nearest), .. } => {
+fn refused(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::UnknownTopic {
+            nearest: Some(nearest),
+            ..
+        } => {
             format!("did you mean `{nearest}`? `antiphon topics` lists all topics")
         }
-        Refusal::UnknownTopic { name, nearest: None } => {
+        Refusal::UnknownTopic {
+            name,
+            nearest: None,
+        } => {
             format!("create it with `antiphon create {}`", quoted(name))
         }
         Refusal::TopicExists(_) => "`--if-not-exists` takes the topic that is there".into(),
@@ -88,11 +100,11 @@ fn refused(refusal: &Refusal) -> Option<String> {
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
         Refusal::Busy => "try again in a moment, or through another `--node`".into(),
         Refusal::Stopping(_) => "name another node with `--node MULTIADDR`".into(),
-        Refusal::Unreachable => "`antiphon peers` shows which nodes are away; try again when they are back".into(),
-        Refusal::Unsupported => {
-            "the node may be of another version; compare `antiphon --version`".into()
+        Refusal::Unreachable => {
+            "`antiphon peers` shows which nodes are away; try again when they are back".into()
         }
-    })
+        Refusal::Unsupported => OTHER_VERSION.into(),
+    }
 }
 
 fn link(error: &LinkError) -> String {
@@ -101,16 +113,14 @@ fn link(error: &LinkError) -> String {
             "check that the node still runs, or name another one with `--node MULTIADDR`".into()
         }
         LinkError::TimedOut(_) => "a longer `--timeout` may help, or another `--node`".into(),
-        LinkError::Malformed(_) => {
-            "the node may be of another version; compare `antiphon --version`".into()
-        }
+        LinkError::Malformed(_) => OTHER_VERSION.into(),
     }
 }
 
 fn publish(error: &PublishError) -> Option<String> {
     match error {
         PublishError::Record(error) => Some(record(error)),
-        PublishError::Refused(refusal) => refused(refusal),
+        PublishError::Refused(refusal) => Some(refused(refusal)),
         PublishError::Unknown(error) => Some(link(error)),
         PublishError::Stopped => None,
     }
@@ -138,10 +148,14 @@ fn start(error: &StartError) -> String {
             "make the directory writable, or name another one with `--data DIR`".into()
         }
         StartError::Key { path, .. } => {
-            format!("it must be yours and readable by you alone: `chmod 600 {}`", path.display())
+            format!(
+                "it must be yours and readable by you alone: `chmod 600 {}`",
+                path.display()
+            )
         }
         StartError::Listen { .. } => {
-            "another program may have the port; `--listen /ip4/0.0.0.0/tcp/0` takes a free one".into()
+            "another program may have the port; `--listen /ip4/0.0.0.0/tcp/0` takes a free one"
+                .into()
         }
         StartError::BootstrapWithoutPeer(_) => address(),
     }
@@ -174,7 +188,11 @@ mod tests {
         let near = refusal(Some("quakes"));
         assert_eq!(near.to_string(), "topic `quaks` does not exist");
         assert!(hint(&near).unwrap().contains("`quakes`"));
-        assert!(hint(&refusal(None)).unwrap().contains("antiphon create quaks"));
+        assert!(
+            hint(&refusal(None))
+                .unwrap()
+                .contains("antiphon create quaks")
+        );
         assert_eq!(status(&near), Status::Failed);
     }
 
@@ -188,6 +206,9 @@ mod tests {
     #[test]
     fn wrong_usage_has_its_own_status() {
         let error = anyhow::Error::new(Failure::usage("no").with_hint("yes"));
-        assert_eq!((status(&error), hint(&error).as_deref()), (Status::Usage, Some("yes")));
+        assert_eq!(
+            (status(&error), hint(&error).as_deref()),
+            (Status::Usage, Some("yes"))
+        );
     }
 }

@@ -16,7 +16,8 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
     let replicas = arguments.replicas.unwrap_or(REPLICAS_DEFAULT);
     if let Some(floor) = arguments.min_copies.filter(|floor| *floor > replicas) {
         let message = format!("a floor of {floor} copies is more than the {replicas} replicas");
-        let hint = format!("ask for more `--replicas`, or for `--min-copies` of at most {replicas}");
+        let hint =
+            format!("ask for more `--replicas`, or for `--min-copies` of at most {replicas}");
         return Err(Failure::usage(message).with_hint(hint).into());
     }
     let client = context.client().await?;
@@ -27,13 +28,15 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
         if_not_exists: arguments.if_not_exists,
     };
     let (summary, existed) = client.create(create).await?;
-    context.printer.data(&object(&summary, existed), text(&summary, existed))?;
+    context
+        .printer
+        .data(&object(&summary, existed), text(&summary, existed))?;
     if summary.nodes_alive < u32::from(summary.replicas) {
         let wanted = counted(summary.replicas.into(), "replica");
         let here = counted(summary.nodes_alive.into(), "node");
-        context
-            .printer
-            .note(format_args!("{wanted} wanted, {here} here: the topic fills up as nodes join"));
+        context.printer.note(format_args!(
+            "{wanted} wanted, {here} here: the topic fills up as nodes join"
+        ));
     }
     Ok(Status::Done)
 }

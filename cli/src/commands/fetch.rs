@@ -22,7 +22,9 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
     let limit = arguments.reading.count.unwrap_or(u64::MAX);
     let mut count = 0;
     while count < limit {
-        let Some(delivered) = reader.next().await? else { break };
+        let Some(delivered) = reader.next().await? else {
+            break;
+        };
         records.print(printer, &delivered)?;
         count += 1;
     }
@@ -43,7 +45,10 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
 fn say_where(printer: &mut Printer, reader: &Reader, count: u64) {
     let cursor = reader.cursor().to_string();
     let text = format!("{}; go on with --from {cursor}", counted(count, "record"));
-    printer.status(&json!({ "status": "fetched", "count": count, "cursor": cursor }), text);
+    printer.status(
+        &json!({ "status": "fetched", "count": count, "cursor": cursor }),
+        text,
+    );
 }
 
 /// How records are written.

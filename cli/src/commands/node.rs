@@ -16,13 +16,14 @@ use crate::signals::Signals;
 pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Result<Status> {
     let mut signals = Signals::listen()?;
     let network = context.options.network.clone();
-    let data = match arguments.data {
-        Some(data) => data,
-        None => {
-            let data = default_data(&network)?;
-            context.printer.note(format_args!("data directory {}", data.display()));
-            data
-        }
+    let data = if let Some(data) = arguments.data {
+        data
+    } else {
+        let data = default_data(&network)?;
+        context
+            .printer
+            .note(format_args!("data directory {}", data.display()));
+        data
     };
     let starting = antiphon_node::Node::start(NodeConfig {
         data,

@@ -44,13 +44,19 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         pending: VecDeque::new(),
         tally: Tally::new(&arguments.topic),
         receipts: !from_lines || arguments.receipts,
-        progress: if from_lines { context.printer.progress() } else { ProgressBar::hidden() },
+        progress: if from_lines {
+            context.printer.progress()
+        } else {
+            ProgressBar::hidden()
+        },
         printer: &mut context.printer,
     };
     let result = if from_lines {
         publishing.lines().await
     } else {
-        publishing.messages(arguments.messages.into_iter().map(Bytes::from).chain(file)).await
+        publishing
+            .messages(arguments.messages.into_iter().map(Bytes::from).chain(file))
+            .await
     };
     publishing.progress.finish_and_clear();
     let (receipts, tally) = (publishing.receipts, publishing.tally);
@@ -59,7 +65,12 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         // With nothing to publish the topic has not been looked for yet.
         client.survey(&arguments.topic).await?;
     }
-    conclude(&mut context.printer, &tally, receipts && from_lines, from_lines)?;
+    conclude(
+        &mut context.printer,
+        &tally,
+        receipts && from_lines,
+        from_lines,
+    )?;
     Ok(status)
 }
 
@@ -95,10 +106,7 @@ struct Publishing<'a> {
 }
 
 impl Publishing<'_> {
-    async fn messages(
-        &mut self,
-        messages: impl Iterator<Item = Bytes>,
-    ) -> anyhow::Result<Status> {
+    async fn messages(&mut self, messages: impl Iterator<Item = Bytes>) -> anyhow::Result<Status> {
         let mut first_error = None;
         for (number, message) in (1_u64..).zip(messages) {
             if let Err(error) = self.publish(message).await {
@@ -151,15 +159,22 @@ impl Publishing<'_> {
     }
 
     async fn publish(&mut self, payload: Bytes) -> Result<(), PublishError> {
-        let record = Record { time: clock::now(), payload, ..self.template.clone() };
-        self.pending.push_back(self.publisher.publish(&record).await?);
+        let record = Record {
+            time: clock::now(),
+            payload,
+            ..self.template.clone()
+        };
+        self.pending
+            .push_back(self.publisher.publish(&record).await?);
         Ok(())
     }
 
     /// Takes note of what is known without waiting.
     fn note_ready(&mut self) -> anyhow::Result<()> {
         while let Some(delivery) = self.pending.front_mut() {
-            let Some(outcome) = delivery.now_or_never() else { break };
+            let Some(outcome) = delivery.now_or_never() else {
+                break;
+            };
             self.pending.pop_front();
             self.note(outcome)?;
         }
@@ -200,7 +215,9 @@ type Outcome = Result<antiphon_node::client::Receipt, PublishError>;
 
 /// The outcome of the first record under way; waits for ever when there is none. Cancel-safe.
 async fn front(pending: &mut VecDeque<Delivery>) -> Outcome {
-    let Some(delivery) = pending.front_mut() else { return std::future::pending().await };
+    let Some(delivery) = pending.front_mut() else {
+        return std::future::pending().await;
+    };
     let outcome = delivery.await;
     pending.pop_front();
     outcome

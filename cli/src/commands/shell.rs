@@ -46,7 +46,9 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
             },
             Choice::Words(words) => words,
             Choice::Unfinished => {
-                context.printer.error("a quote is not closed", Some("close it with `'` or `\"`"));
+                context
+                    .printer
+                    .error("a quote is not closed", Some("close it with `'` or `\"`"));
                 continue;
             }
         };
@@ -80,7 +82,9 @@ async fn run_words(context: &mut Context, words: &[String]) -> Status {
 /// Reads a command with the shell's own global options as the defaults.
 fn parse(session: &GlobalOptions, words: &[String]) -> Result<Arguments, clap::Error> {
     let program = std::iter::once("antiphon".to_owned());
-    let line = program.chain(session.to_words()).chain(words.iter().cloned());
+    let line = program
+        .chain(session.to_words())
+        .chain(words.iter().cloned());
     Arguments::try_parse_from(line)
 }
 
@@ -90,7 +94,9 @@ async fn run_parsed(context: &mut Context, arguments: Arguments) -> anyhow::Resu
         && publish.file.is_none()
     {
         let hint = "`publish TOPIC 'MESSAGE'`, or `publish TOPIC --file PATH`";
-        return Err(Failure::usage("the message is missing").with_hint(hint).into());
+        return Err(Failure::usage("the message is missing")
+            .with_hint(hint)
+            .into());
     }
     let elsewhere = !context.options.same_connection(&arguments.global);
     if elsewhere {
@@ -129,12 +135,13 @@ pub(super) fn not_here() -> anyhow::Error {
 
 fn connection_is_lost(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        let unreachable = |error: &LinkError| matches!(error, LinkError::Unreachable(_));
-        match (cause.downcast_ref(), cause.downcast_ref()) {
-            (Some(RequestError::Link(error)), _) => unreachable(error),
-            (_, Some(PublishError::Unknown(error))) => unreachable(error),
-            _ => false,
-        }
+        matches!(
+            cause.downcast_ref(),
+            Some(RequestError::Link(LinkError::Unreachable(_)))
+        ) || matches!(
+            cause.downcast_ref(),
+            Some(PublishError::Unknown(LinkError::Unreachable(_)))
+        )
     })
 }
 
@@ -149,7 +156,9 @@ mod tests {
         let session = Arguments::try_parse_from(words(line)).unwrap().global;
         let inherited = parse(&session, &words("topics")).unwrap().global;
         assert_eq!(inherited, session);
-        let own = parse(&session, &words("topics --timeout 3s --network other")).unwrap().global;
+        let own = parse(&session, &words("topics --timeout 3s --network other"))
+            .unwrap()
+            .global;
         assert_eq!(own.timeout.as_secs(), 3);
         assert_eq!(own.network.as_str(), "other");
         assert!(own.json && !own.same_connection(&session));

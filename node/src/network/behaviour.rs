@@ -25,8 +25,7 @@ pub(super) type Rpc = request_response::Behaviour<Codec>;
 /// Live fan-out.
 pub(super) type Mesh = gossipsub::Behaviour<gossipsub::IdentityTransform, TopicsFilter>;
 
-type TopicsFilter =
-    gossipsub::MaxCountSubscriptionFilter<gossipsub::AllowAllSubscriptionFilter>;
+type TopicsFilter = gossipsub::MaxCountSubscriptionFilter<gossipsub::AllowAllSubscriptionFilter>;
 
 /// All that a node speaks.
 #[derive(NetworkBehaviour)]
@@ -94,7 +93,9 @@ pub(super) fn identify(key: &PublicKey, protocols: &Protocols) -> identify::Beha
 
 pub(super) fn ping() -> ping::Behaviour {
     ping::Behaviour::new(
-        ping::Config::new().with_interval(HEARTBEAT_INTERVAL).with_timeout(PING_TIMEOUT),
+        ping::Config::new()
+            .with_interval(HEARTBEAT_INTERVAL)
+            .with_timeout(PING_TIMEOUT),
     )
 }
 
@@ -130,7 +131,12 @@ fn gossip() -> Mesh {
         .validate_messages()
         .message_id_fn(|message| {
             let hash = blake3::hash(&message.data);
-            gossipsub::MessageId::from(hash.as_bytes().first_chunk::<16>().expect("32 bytes").to_vec())
+            gossipsub::MessageId::from(
+                hash.as_bytes()
+                    .first_chunk::<16>()
+                    .expect("32 bytes")
+                    .to_vec(),
+            )
         })
         .max_transmit_size(FRAME_BYTES_MAX)
         .max_control_message_size(FRAME_BYTES_MAX)
@@ -146,12 +152,8 @@ fn gossip() -> Mesh {
         max_subscribed_topics: TOPICS_FOLLOWED_MAX,
         max_subscriptions_per_request: TOPICS_FOLLOWED_MAX,
     };
-    Mesh::new_with_subscription_filter(
-        gossipsub::MessageAuthenticity::Anonymous,
-        config,
-        filter,
-    )
-    .expect("anonymous messages agree with anonymous validation")
+    Mesh::new_with_subscription_filter(gossipsub::MessageAuthenticity::Anonymous, config, filter)
+        .expect("anonymous messages agree with anonymous validation")
 }
 
 /// Topics that one node follows. A peer that announces more is not listened to at all, so the

@@ -34,9 +34,15 @@ impl Bootstrap {
     pub(super) fn new(addresses: Vec<Multiaddr>, local: PeerId) -> Result<Self, Multiaddr> {
         let mut targets: BTreeMap<PeerId, Target> = BTreeMap::new();
         for address in addresses {
-            let (bare, Some(peer)) = split_peer(address.clone()) else { return Err(address) };
+            let (bare, Some(peer)) = split_peer(address.clone()) else {
+                return Err(address);
+            };
             if peer != local {
-                targets.entry(peer).or_insert_with(Target::new).addresses.push(bare);
+                targets
+                    .entry(peer)
+                    .or_insert_with(Target::new)
+                    .addresses
+                    .push(bare);
             }
         }
         Ok(Self { targets })
@@ -64,7 +70,9 @@ impl Bootstrap {
 
     /// A dial failed; if it was one of these nodes, that is reported, but not at each attempt.
     pub(super) fn failed(&mut self, peer: &PeerId, beat: u64, causes: impl Fn() -> Vec<String>) {
-        let Some(target) = self.targets.get_mut(peer) else { return };
+        let Some(target) = self.targets.get_mut(peer) else {
+            return;
+        };
         if beat < target.quiet_until {
             return;
         }
@@ -81,7 +89,12 @@ impl Bootstrap {
 
 impl Target {
     fn new() -> Self {
-        Self { addresses: Vec::new(), due: 0, pause: beats(PAUSE_MIN), quiet_until: 0 }
+        Self {
+            addresses: Vec::new(),
+            due: 0,
+            pause: beats(PAUSE_MIN),
+            quiet_until: 0,
+        }
     }
 }
 
@@ -118,6 +131,9 @@ mod tests {
         let own = format!("/ip4/127.0.0.1/tcp/1/p2p/{local}").parse().unwrap();
         assert!(Bootstrap::new(vec![own], local).unwrap().targets.is_empty());
         let nameless: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-        assert_eq!(Bootstrap::new(vec![nameless.clone()], local).unwrap_err(), nameless);
+        assert_eq!(
+            Bootstrap::new(vec![nameless.clone()], local).unwrap_err(),
+            nameless
+        );
     }
 }

@@ -49,7 +49,12 @@ impl Network {
     pub(super) fn handle_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.handle_behaviour_event(event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => {
                 if node_of(&peer_id).is_some() {
                     self.peers.opened(peer_id, connection_id, endpoint);
                 } else {
@@ -57,16 +62,26 @@ impl Network {
                     self.swarm.close_connection(connection_id);
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                cause,
+                ..
+            } => {
                 tracing::debug!(peer = %peer_id, ?cause, "connection closed");
                 if self.peers.closed(&peer_id, connection_id) {
                     self.part_with(peer_id);
                 }
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                error,
+                ..
+            } => {
                 tracing::debug!(%peer, causes = ?dial_causes(&peer, &error), "dialling failed");
                 if !self.peers.is_connected(&peer) {
-                    self.bootstrap.failed(&peer, self.beat, || dial_causes(&peer, &error));
+                    self.bootstrap
+                        .failed(&peer, self.beat, || dial_causes(&peer, &error));
                 }
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
@@ -75,7 +90,9 @@ impl Network {
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a connection was not accepted");
             }
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            SwarmEvent::ListenerClosed {
+                addresses, reason, ..
+            } => {
                 tracing::error!(?addresses, ?reason, "the node no longer listens here");
                 self.tell_addresses();
             }
@@ -102,21 +119,39 @@ impl Network {
             request_response::Event::Message { peer, message, .. } => {
                 self.heard(&peer);
                 match message {
-                    Message::Request { request_id, request, channel } => {
+                    Message::Request {
+                        request_id,
+                        request,
+                        channel,
+                    } => {
                         self.handle_request(peer, request_id, request, channel);
                     }
-                    Message::Response { request_id, response } => {
+                    Message::Response {
+                        request_id,
+                        response,
+                    } => {
                         self.settle(request_id, Ok(response));
                     }
                 }
             }
-            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+            request_response::Event::OutboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
                 tracing::debug!(%peer, %error, "a request got no answer");
                 self.settle(request_id, Err(failure(&error)));
             }
-            request_response::Event::InboundFailure { peer, request_id, error, .. } => {
+            request_response::Event::InboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
                 tracing::debug!(%peer, %error, "a question was not answered");
-                self.ready.extend(self.questions.failed(request_id).map(Input::Abandoned));
+                self.ready
+                    .extend(self.questions.failed(request_id).map(Input::Abandoned));
             }
             request_response::Event::ResponseSent { .. } => {}
         }
@@ -133,7 +168,11 @@ impl Network {
             Ok(request) => match self.questions.open(peer, id, channel) {
                 Ok(question) => {
                     let from = self.peers.node(&peer);
-                    self.ready.push_back(Input::Asked { question, from, request });
+                    self.ready.push_back(Input::Asked {
+                        question,
+                        from,
+                        request,
+                    });
                     return;
                 }
                 Err(channel) => (channel, Refusal::Busy),
@@ -150,7 +189,9 @@ impl Network {
 
     /// An exchange that this node began has ended.
     fn settle(&mut self, request: OutboundRequestId, result: Result<Response, Failure>) {
-        let Some(Settled { ask, to, next }) = self.asks.settled(request) else { return };
+        let Some(Settled { ask, to, next }) = self.asks.settled(request) else {
+            return;
+        };
         self.tell(ask, result);
         if let Some((ask, request)) = next {
             self.send(ask, to, request);
@@ -159,15 +200,25 @@ impl Network {
 
     fn handle_gossip(&mut self, event: gossipsub::Event) {
         match event {
-            gossipsub::Event::Message { propagation_source, message_id, message } => {
+            gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            } => {
                 self.heard(&propagation_source);
                 let (id, source) = (message_id.clone(), propagation_source);
-                if !self.verification.begin(&self.protocols, id, source, message) {
+                if !self
+                    .verification
+                    .begin(&self.protocols, id, source, message)
+                {
                     tracing::debug!("gossip comes faster than it can be verified; some is dropped");
                     self.report(&message_id, &propagation_source, MessageAcceptance::Ignore);
                 }
             }
-            gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
+            gossipsub::Event::SlowPeer {
+                peer_id,
+                failed_messages,
+            } => {
                 tracing::debug!(peer = %peer_id, ?failed_messages, "gossip was dropped");
             }
             gossipsub::Event::Subscribed { .. }
@@ -177,7 +228,11 @@ impl Network {
     }
 
     pub(super) fn handle_verdict(&mut self, verdict: Verdict) {
-        let Verdict { message, source, result } = verdict;
+        let Verdict {
+            message,
+            source,
+            result,
+        } = verdict;
         match result {
             Ok(gossip) => {
                 self.report(&message, &source, MessageAcceptance::Accept);
@@ -201,7 +256,9 @@ impl Network {
     }
 
     fn handle_ping(&mut self, event: ping::Event) {
-        let Some(peer) = self.peers.get_mut(&event.peer) else { return };
+        let Some(peer) = self.peers.get_mut(&event.peer) else {
+            return;
+        };
         match event.result {
             Ok(round_trip) => {
                 peer.unanswered = 0;
@@ -224,11 +281,11 @@ impl Network {
 
     fn handle_identify(&mut self, event: identify::Event) {
         let (peer, info) = match event {
-            identify::Event::Received { peer_id, connection_id, info }
-                if self.peers.has(&peer_id, connection_id) =>
-            {
-                (peer_id, info)
-            }
+            identify::Event::Received {
+                peer_id,
+                connection_id,
+                info,
+            } if self.peers.has(&peer_id, connection_id) => (peer_id, info),
             identify::Event::Error { peer_id, error, .. } => {
                 tracing::debug!(peer = %peer_id, %error, "a peer does not say what it is");
                 return;
@@ -285,7 +342,9 @@ impl Network {
 
     fn handle_kad(&mut self, event: kad::Event) {
         match event {
-            kad::Event::RoutingUpdated { peer, addresses, .. } => {
+            kad::Event::RoutingUpdated {
+                peer, addresses, ..
+            } => {
                 self.discovered(peer, addresses.iter());
             }
             kad::Event::RoutablePeer { peer, address }
@@ -293,7 +352,10 @@ impl Network {
                 self.discovered(peer, [&address]);
             }
             kad::Event::InboundRequest {
-                request: InboundRequest::AddProvider { record: Some(record) },
+                request:
+                    InboundRequest::AddProvider {
+                        record: Some(record),
+                    },
             } => self.handle_announcement(record),
             kad::Event::OutboundQueryProgressed {
                 result: QueryResult::StartProviding(result),
@@ -318,7 +380,8 @@ impl Network {
         let store = self.swarm.behaviour_mut().kad.store_mut();
         if self.announced.len() >= TOPICS_ANNOUNCED_MAX {
             // Those that have faded away are removed by the table itself.
-            self.announced.retain(|topic| !store.providers(&table_key(*topic)).is_empty());
+            self.announced
+                .retain(|topic| !store.providers(&table_key(*topic)).is_empty());
         }
         if self.announced.len() < TOPICS_ANNOUNCED_MAX && store.add_provider(record).is_ok() {
             self.announced.insert(topic);
@@ -340,29 +403,30 @@ impl Network {
     }
 
     /// A node may exist; it is reported unless it is known better.
-    fn discovered<'a>(
-        &mut self,
-        peer: PeerId,
-        addresses: impl IntoIterator<Item = &'a Multiaddr>,
-    ) {
+    fn discovered<'a>(&mut self, peer: PeerId, addresses: impl IntoIterator<Item = &'a Multiaddr>) {
         let known = self.peers.is_connected(&peer)
             || self.foreign.contains_key(&peer)
             || peer == *self.swarm.local_peer_id();
         if let (false, Some(node)) = (known, node_of(&peer)) {
             let addresses = wire_addresses(addresses);
-            self.ready.push_back(Input::Discovered(Contact { node, addresses }));
+            self.ready
+                .push_back(Input::Discovered(Contact { node, addresses }));
         }
     }
 
     pub(super) fn handle_beat(&mut self) {
         self.beat += 1;
         self.peers.beat();
-        for (peer, addresses) in
-            self.bootstrap.due(self.beat, |peer| self.peers.is_connected(peer))
+        for (peer, addresses) in self
+            .bootstrap
+            .due(self.beat, |peer| self.peers.is_connected(peer))
         {
             self.dial_peer(peer, addresses);
         }
-        for request in self.asks.begun_before(self.beat.saturating_sub(EXCHANGE_BEATS)) {
+        for request in self
+            .asks
+            .begun_before(self.beat.saturating_sub(EXCHANGE_BEATS))
+        {
             self.settle(request, Err(Failure::TimedOut));
         }
         let forgiven = self.foreign.extract_if(.., |_, until| *until <= self.beat);
@@ -374,7 +438,8 @@ impl Network {
     /// A peer is gone, or is to be: everything that it had to do with is ended.
     pub(super) fn part_with(&mut self, peer: PeerId) {
         let abandoned = self.questions.abandoned_by(&peer);
-        self.ready.extend(abandoned.into_iter().map(Input::Abandoned));
+        self.ready
+            .extend(abandoned.into_iter().map(Input::Abandoned));
         if let Some(node) = self.peers.remove(&peer) {
             for ask in self.asks.lost(node) {
                 self.tell(ask, Err(Failure::Unreachable));

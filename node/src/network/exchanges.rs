@@ -40,7 +40,14 @@ impl Questions {
         // Questions from within the process have the odd numbers.
         let question = QuestionId(self.next);
         self.next += 2;
-        self.open.insert(question, Question { peer, request, channel });
+        self.open.insert(
+            question,
+            Question {
+                peer,
+                request,
+                channel,
+            },
+        );
         self.by_request.insert(request, question);
         Ok(question)
     }
@@ -61,7 +68,10 @@ impl Questions {
 
     /// A peer is gone: the questions that are abandoned by it.
     pub(super) fn abandoned_by(&mut self, peer: &PeerId) -> Vec<QuestionId> {
-        let open = self.open.iter().filter(|(_, question)| question.peer == *peer);
+        let open = self
+            .open
+            .iter()
+            .filter(|(_, question)| question.peer == *peer);
         let abandoned: Vec<_> = open.map(|(question, _)| *question).collect();
         for question in &abandoned {
             self.answered(*question);
@@ -140,7 +150,9 @@ impl Asks {
 
     /// A node is gone: the requests to it that get no answer any more.
     pub(super) fn lost(&mut self, node: NodeId) -> Vec<AskId> {
-        let Some(load) = self.nodes.remove(&node) else { return Vec::new() };
+        let Some(load) = self.nodes.remove(&node) else {
+            return Vec::new();
+        };
         let mut lost = Vec::new();
         self.sent.retain(|_, sent| {
             let stays = sent.to != node;

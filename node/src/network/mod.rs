@@ -133,8 +133,14 @@ impl Network {
     /// # Errors
     /// When an address cannot be listened at, or a setting is wrong. Nothing keeps running then.
     pub(crate) async fn start(settings: Settings) -> Result<Self, NetworkError> {
-        let Settings { mut secret, network, listen, bootstrap, discovery, runtime_directory } =
-            settings;
+        let Settings {
+            mut secret,
+            network,
+            listen,
+            bootstrap,
+            discovery,
+            runtime_directory,
+        } = settings;
         let key = Keypair::ed25519_from_bytes(secret.as_mut_slice())
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let local = key.public().to_peer_id();
@@ -142,7 +148,10 @@ impl Network {
         let bootstrap =
             Bootstrap::new(bootstrap, local).map_err(NetworkError::BootstrapWithoutPeer)?;
         // mDNS does not use the loopback interface.
-        let lan = discovery && listen.iter().any(|address| !translate::is_loopback(address));
+        let lan = discovery
+            && listen
+                .iter()
+                .any(|address| !translate::is_loopback(address));
         let swarm = transport::swarm(&key, Behaviour::new(&key.public(), &protocols, lan))
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let mut clock = tokio::time::interval(BEAT);
@@ -198,7 +207,11 @@ impl Network {
     pub(crate) fn answer(&mut self, question: QuestionId, response: Response) {
         if let Some(channel) = self.questions.answered(question) {
             // It fails if the asker went a moment ago.
-            let _ = self.swarm.behaviour_mut().rpc.send_response(channel, response);
+            let _ = self
+                .swarm
+                .behaviour_mut()
+                .rpc
+                .send_response(channel, response);
         }
     }
 
@@ -232,7 +245,10 @@ impl Network {
     /// Joins the mesh of a topic.
     pub(crate) fn follow(&mut self, topic: TopicId) {
         if self.followed.len() >= TOPICS_FOLLOWED_MAX && !self.followed.contains(&topic) {
-            tracing::warn!(?topic, "too many topics are followed; its readers will be slower");
+            tracing::warn!(
+                ?topic,
+                "too many topics are followed; its readers will be slower"
+            );
             return;
         }
         self.followed.insert(topic);
@@ -258,12 +274,18 @@ impl Network {
     /// Announces it no longer. What others noted fades away within minutes.
     pub(crate) fn unprovide(&mut self, topic: TopicId) {
         self.unannounced.remove(&topic);
-        self.swarm.behaviour_mut().kad.stop_providing(&events::table_key(topic));
+        self.swarm
+            .behaviour_mut()
+            .kad
+            .stop_providing(&events::table_key(topic));
     }
 
     /// Connects to a node, unless it is connected or being dialled.
     pub(crate) fn dial(&mut self, contact: &Contact) {
-        self.dial_peer(translate::peer_of(contact.node), translate::multiaddrs(contact));
+        self.dial_peer(
+            translate::peer_of(contact.node),
+            translate::multiaddrs(contact),
+        );
     }
 
     /// Closes the connections to a node. For this room it is gone at once, although a connection
@@ -311,8 +333,15 @@ impl Network {
     /// Begins as many of the announcements that are to be made as may be under way.
     fn announce(&mut self) {
         while self.announcing < ANNOUNCEMENTS_MAX.get() {
-            let Some(topic) = self.unannounced.pop_first() else { return };
-            match self.swarm.behaviour_mut().kad.start_providing(events::table_key(topic)) {
+            let Some(topic) = self.unannounced.pop_first() else {
+                return;
+            };
+            match self
+                .swarm
+                .behaviour_mut()
+                .kad
+                .start_providing(events::table_key(topic))
+            {
                 Ok(_) => self.announcing += 1,
                 Err(error) => tracing::debug!(?topic, %error, "a topic is not announced"),
             }
@@ -324,15 +353,20 @@ impl Network {
         if let Some(nearby) = &self.nearby {
             nearby.announce(&addresses);
         }
-        self.ready.push_back(Input::Listening(translate::wire_addresses(&addresses)));
+        self.ready
+            .push_back(Input::Listening(translate::wire_addresses(&addresses)));
     }
 
     async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<(), NetworkError> {
         let mut unbound: Vec<(ListenerId, Multiaddr)> = Vec::new();
         for address in addresses {
-            match check_free(&address).map_err(|error| error.to_string()).and_then(|()| {
-                self.swarm.listen_on(address.clone()).map_err(|error| error.to_string())
-            }) {
+            match check_free(&address)
+                .map_err(|error| error.to_string())
+                .and_then(|()| {
+                    self.swarm
+                        .listen_on(address.clone())
+                        .map_err(|error| error.to_string())
+                }) {
                 Ok(listener) => unbound.push((listener, address)),
                 Err(reason) => return Err(NetworkError::Listen { address, reason }),
             }
@@ -348,7 +382,11 @@ impl Network {
                     SwarmEvent::ListenerError { listener_id, error } => {
                         Some((*listener_id, error.to_string()))
                     }
-                    SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                    SwarmEvent::ListenerClosed {
+                        listener_id,
+                        reason,
+                        ..
+                    } => {
                         let reason = reason.as_ref().map_or_else(io::Error::to_string, |()| {
                             "the listener was closed".to_owned()
                         });
@@ -360,7 +398,10 @@ impl Network {
                 if let Some((id, reason)) = failed
                     && let Some((_, address)) = unbound.iter().find(|(listener, _)| *listener == id)
                 {
-                    return Err(NetworkError::Listen { address: address.clone(), reason });
+                    return Err(NetworkError::Listen {
+                        address: address.clone(),
+                        reason,
+                    });
                 }
             }
             Ok(())

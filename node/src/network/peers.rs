@@ -61,7 +61,9 @@ impl Peers {
     /// A connection was closed; true if it was the peer's last one. One that was not open (any
     /// more, see [`Peers::remove`]) changes nothing.
     pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> bool {
-        let Some(entry) = self.table.get_mut(peer) else { return false };
+        let Some(entry) = self.table.get_mut(peer) else {
+            return false;
+        };
         entry.connections.remove(&id).is_some() && entry.connections.is_empty()
     }
 
@@ -92,13 +94,17 @@ impl Peers {
 
     /// Whether a connection is open.
     pub(super) fn has(&self, peer: &PeerId, id: ConnectionId) -> bool {
-        self.table.get(peer).is_some_and(|entry| entry.connections.contains_key(&id))
+        self.table
+            .get(peer)
+            .is_some_and(|entry| entry.connections.contains_key(&id))
     }
 
     /// How many nodes are connected.
     pub(super) fn nodes(&self) -> usize {
         let nodes = self.table.values();
-        nodes.filter(|peer| matches!(peer.standing, Some(Standing::Node(_)))).count()
+        nodes
+            .filter(|peer| matches!(peer.standing, Some(Standing::Node(_))))
+            .count()
     }
 
     /// Identify told that a connected peer is a node that listens at these addresses.
@@ -144,10 +150,13 @@ impl Peers {
 
 impl Peer {
     fn contact(&self, node: NodeId, listening: &[Multiaddr]) -> Contact {
-        let mut dialled = self.connections.values().filter_map(|endpoint| match endpoint {
-            ConnectedPoint::Dialer { address, .. } => Some(address),
-            ConnectedPoint::Listener { .. } => None,
-        });
+        let mut dialled = self
+            .connections
+            .values()
+            .filter_map(|endpoint| match endpoint {
+                ConnectedPoint::Dialer { address, .. } => Some(address),
+                ConnectedPoint::Listener { .. } => None,
+            });
         let mut endpoints = self.connections.values();
         let met_over_loopback =
             endpoints.any(|endpoint| is_loopback(endpoint.get_remote_address()));

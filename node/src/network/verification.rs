@@ -3,8 +3,8 @@
 
 use antiphon::model::TopicId;
 use antiphon::wire::{Gossip, WireError};
-use futures::stream::FuturesOrdered;
 use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use libp2p::PeerId;
 use libp2p::gossipsub::{Message, MessageId, TopicHash};
 use thiserror::Error;
@@ -54,10 +54,15 @@ impl Verification {
             return false;
         }
         let protocols = protocols.clone();
-        self.tasks.push_back(tasks::spawn("verify gossip", async move {
-            let Message { data, topic, .. } = message;
-            Verdict { message: id, source, result: verify(data, &topic, &protocols) }
-        }));
+        self.tasks
+            .push_back(tasks::spawn("verify gossip", async move {
+                let Message { data, topic, .. } = message;
+                Verdict {
+                    message: id,
+                    source,
+                    result: verify(data, &topic, &protocols),
+                }
+            }));
         true
     }
 

@@ -1,10 +1,174 @@
-//! The one loop that joins engine, store and network.
+//! The one loop that joins the engine to the network, the store and the clock.
+//!
+//! It decides nothing: it hands the engine what happened, with the time, and carries out what
+//! comes back, in order. What must not be seen before a flush is held back here until the store
+//! says that the flush is done.
 
+mod clock;
+mod local;
 pub(crate) mod tasks;
+
+use std::collections::BTreeMap;
+
+use antiphon::engine::{
+    Config, Engine, Input, Output, QuestionId, Recovered, Report, WriteNumber,
+};
+use antiphon::wire::{MemberState, Response};
+use tokio::sync::oneshot;
+
+use crate::network::Network;
+use crate::node::NodeError;
+use crate::store::{StoreEvent, StoreHandle};
+use clock::Clock;
+pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
 
 /// Bytes from the operating system's random source.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system has a random source");
     bytes
+}
+
+/// What a node is made of, joined.
+pub(crate) struct Runtime {
+    engine: Engine,
+    network: Network,
+    store: StoreHandle,
+    clock: Clock,
+    questions: LocalQuestions,
+    next_question: u64,
+    /// Who waits within the process.
+    waiting: BTreeMap<QuestionId, oneshot::Sender<Response>>,
+    durable: WriteNumber,
+    /// Outputs that wait for a flush, by the write that must be flushed.
+    held_back: BTreeMap<WriteNumber, Vec<Output>>,
+}
+
+impl Runtime {
+    pub(crate) fn new(
+        config: Config,
+        recovered: Recovered,
+        network: Network,
+        store: StoreHandle,
+        questions: LocalQuestions,
+    ) -> Self {
+        Self {
+            engine: Engine::new(config, recovered),
+            network,
+            store,
+            clock: Clock::start(),
+            questions,
+            next_question: 1,
+            waiting: BTreeMap::new(),
+            durable: WriteNumber::default(),
+            held_back: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until it is told to stop, or until the store fails.
+    ///
+    /// # Errors
+    /// When the store failed. Nothing that was not flushed has been acknowledged.
+    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Result<(), NodeError> {
+        let timer = tokio::time::sleep_until(self.clock.at(self.engine.next_timeout()));
+        tokio::pin!(timer);
+        self.handle(Input::Timeout);
+        let stopped = loop {
+            let due = self.clock.at(self.engine.next_timeout());
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+            tokio::select! {
+                _ = &mut stop => break Ok(()),
+                event = self.store.next() => match event {
+                    StoreEvent::Durable(number) => self.flushed(number),
+                    StoreEvent::Read(ticket, page) => self.handle(Input::ReadDone(ticket, page)),
+                    StoreEvent::Failed(error) => {
+                        tracing::error!(%error, "the store failed; the node stops");
+                        break Err(NodeError::Store(error.to_string()));
+                    }
+                },
+                input = self.network.next() => self.handle(input),
+                Some(question) = self.questions.recv() => self.asked(question),
+                () = &mut timer => self.handle(Input::Timeout),
+            }
+        };
+        // The others see the connections close, and go on without this node.
+        drop(self.network);
+        let flushed = self.store.stop().await;
+        stopped.and_then(|()| flushed.map_err(|error| NodeError::Store(error.to_string())))
+    }
+
+    fn asked(&mut self, LocalQuestion { request, answer }: LocalQuestion) {
+        // Questions of the network have even numbers.
+        let question = QuestionId(self.next_question);
+        self.next_question += 2;
+        // Those who no longer wait are known by their closed channel.
+        self.waiting.retain(|_, answer| !answer.is_closed());
+        self.waiting.insert(question, answer);
+        self.handle(Input::Asked { question, from: None, request });
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.engine.handle(self.clock.now(), input);
+        while let Some(output) = self.engine.poll_output() {
+            self.carry_out(output);
+        }
+    }
+
+    fn flushed(&mut self, number: WriteNumber) {
+        self.durable = number;
+        let still_held = self.held_back.split_off(&WriteNumber(number.0 + 1));
+        let ready = std::mem::replace(&mut self.held_back, still_held);
+        for output in ready.into_values().flatten() {
+            self.carry_out(output);
+        }
+        self.handle(Input::Durable(number));
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Answer { after: Some(after), .. } | Output::Read { after: Some(after), .. }
+                if after > self.durable =>
+            {
+                self.held_back.entry(after).or_default().push(output);
+            }
+            Output::Answer { question, response, .. } => match self.waiting.remove(&question) {
+                Some(waiting) => {
+                    // Whoever no longer waits does not want to know.
+                    let _ = waiting.send(response);
+                }
+                None => self.network.answer(question, response),
+            },
+            Output::Ask { ask, to, request } => self.network.ask(ask, to, request),
+            Output::Write(number, write) => self.store.write(number, write),
+            Output::Read { ticket, topic, ranges, bytes_max, .. } => {
+                self.store.read(ticket, topic, ranges, bytes_max);
+            }
+            Output::Gossip(batch) => self.network.gossip(&batch),
+            Output::Follow(topic) => self.network.follow(topic),
+            Output::Unfollow(topic) => self.network.unfollow(topic),
+            Output::Provide(topic) => self.network.provide(topic),
+            Output::Unprovide(topic) => self.network.unprovide(topic),
+            Output::Dial(contact) => self.network.dial(&contact),
+            Output::Disconnect(node) => self.network.disconnect(node),
+            Output::Report(report) => tell(&report),
+        }
+    }
+}
+
+/// Tells the operator.
+fn tell(report: &Report) {
+    match report {
+        Report::Member(node, MemberState::Alive) => tracing::info!(%node, "a node is alive"),
+        Report::Member(node, state) => {
+            tracing::info!(%node, state = state.as_str(), "a node is away");
+        }
+        Report::Fork(topic, log, error) => {
+            tracing::error!(%topic, writer = %log.writer, %error, "a batch was refused");
+        }
+        Report::HandedOver(topic) => {
+            tracing::info!(%topic, "handed over: the home replicas hold all of it");
+        }
+    }
 }

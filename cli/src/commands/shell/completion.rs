@@ -8,7 +8,15 @@ use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 use tokio::runtime::Handle;
 
 const COMMANDS: [&str; 9] = [
-    "create", "exit", "fetch", "help", "info", "peers", "publish", "subscribe", "topics",
+    "create",
+    "exit",
+    "fetch",
+    "help",
+    "info",
+    "peers",
+    "publish",
+    "subscribe",
+    "topics",
 ];
 
 /// Time for the node to tell its topics; a person waits for them.
@@ -30,7 +38,11 @@ impl Completion {
         // The prompt runs where blocking is allowed; without an answer nothing is completed.
         let topics = Handle::current().block_on(topics).ok().and_then(Result::ok);
         let quoted = |name: &str| shlex::try_quote(name).ok().map(Into::into);
-        topics.into_iter().flatten().filter_map(|topic| quoted(topic.name.as_str())).collect()
+        topics
+            .into_iter()
+            .flatten()
+            .filter_map(|topic| quoted(topic.name.as_str()))
+            .collect()
     }
 }
 
@@ -57,7 +69,10 @@ impl Completer for Completion {
 fn matching(candidates: Vec<String>, typed: &str) -> Vec<String> {
     let unquoted = |text: &str| text.trim_start_matches(['\'', '"']).to_owned();
     let typed = unquoted(typed);
-    candidates.into_iter().filter(|candidate| unquoted(candidate).starts_with(&typed)).collect()
+    candidates
+        .into_iter()
+        .filter(|candidate| unquoted(candidate).starts_with(&typed))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,215 @@
+//! The demo's nodes: child processes of this very program, each with its own data, all in one
+//! temporary directory. None outlives the demo.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use antiphon::model::Network;
+use antiphon_node::{Client, ClientConfig, Multiaddr};
+use anyhow::Context as _;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::exit::Failure;
+
+/// Time for a node to say that it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Lines of each node's log that are shown when the demo fails.
+const TAIL_LINES: usize = 5;
+
+/// Nodes on this machine, numbered from 1.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    network: Network,
+    /// Before the directory, so that the nodes are gone before their data is.
+    nodes: Vec<Process>,
+    directory: TempDir,
+}
+
+/// A node's process.
+#[derive(Debug)]
+struct Process {
+    peer: String,
+    address: Multiaddr,
+    child: Child,
+    /// Kept open: a node may write to it at any time.
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Cluster {
+    /// No nodes yet.
+    pub(super) fn new(network: Network) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("antiphon-demo-")
+            .tempdir()?;
+        Ok(Self {
+            network,
+            nodes: Vec::new(),
+            directory,
+        })
+    }
+
+    /// Starts the first node, and then the others, who join through it.
+    pub(super) async fn start(&mut self, count: usize) -> anyhow::Result<()> {
+        let first = self.launch(1, None).await?;
+        let bootstrap = first.address.clone();
+        self.nodes.push(first);
+        let others = (2..=count).map(|number| self.launch(number, Some(&bootstrap)));
+        let others = futures::future::try_join_all(others).await?;
+        self.nodes.extend(others);
+        Ok(())
+    }
+
+    /// Kills a node as a power cut would: with SIGKILL.
+    pub(super) async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
+        Ok(self.node_mut(number).child.kill().await?)
+    }
+
+    /// Starts a killed node with the data that it left, to join through another one.
+    pub(super) async fn restart(&mut self, number: usize, through: usize) -> anyhow::Result<()> {
+        let bootstrap = self.address(through).clone();
+        *self.node_mut(number) = self.launch(number, Some(&bootstrap)).await?;
+        Ok(())
+    }
+
+    /// Ends all nodes and waits until they are gone.
+    pub(super) async fn stop(&mut self) {
+        for node in &mut self.nodes {
+            // One that is gone already cannot be killed, which is as well.
+            let _ = node.child.kill().await;
+        }
+        self.nodes.clear();
+    }
+
+    /// The demo's network.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Where a node listens, with its peer id.
+    pub(super) fn address(&self, number: usize) -> &Multiaddr {
+        &self.nodes[number - 1].address
+    }
+
+    /// A node's name.
+    pub(super) fn peer(&self, number: usize) -> &str {
+        &self.nodes[number - 1].peer
+    }
+
+    /// The number of the node with this name.
+    pub(super) fn number(&self, peer: &str) -> Option<usize> {
+        self.nodes
+            .iter()
+            .position(|node| node.peer == peer)
+            .map(|index| index + 1)
+    }
+
+    /// A connection to one node and no other.
+    pub(super) async fn client(&self, number: usize) -> anyhow::Result<Client> {
+        let config = ClientConfig {
+            network: self.network.clone(),
+            nodes: vec![self.address(number).clone()],
+            timeout: None,
+        };
+        let client = Client::connect(config).await;
+        client.with_context(|| format!("node {number} cannot be reached"))
+    }
+
+    /// The ends of the nodes' logs.
+    pub(super) fn tails(&self) -> String {
+        let mut text = String::from("what the nodes said last:");
+        for number in 1..=self.nodes.len() {
+            let log = fs_err::read_to_string(self.log(number)).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
+                let _ = write!(text, "\n  node {number}: {line}");
+            }
+        }
+        text
+    }
+
+    fn node_mut(&mut self, number: usize) -> &mut Process {
+        &mut self.nodes[number - 1]
+    }
+
+    fn log(&self, number: usize) -> PathBuf {
+        self.directory.path().join(format!("node-{number}.log"))
+    }
+
+    async fn launch(
+        &self,
+        number: usize,
+        bootstrap: Option<&Multiaddr>,
+    ) -> anyhow::Result<Process> {
+        let data = self.directory.path().join(format!("node-{number}"));
+        let log = fs_err::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log(number))?;
+        let mut command = node_command(&self.network, &data)?;
+        if let Some(bootstrap) = bootstrap {
+            command.args(["--bootstrap", &bootstrap.to_string()]);
+        }
+        let mut child = command.stderr(log.into_file()).spawn()?;
+        let output = child.stdout.take().expect("the output is piped");
+        let mut output = BufReader::new(output).lines();
+        let ready = tokio::time::timeout(READY_WITHIN, ready(&mut output)).await;
+        let (peer, address) = ready
+            .map_err(|_elapsed| Failure::failed(format!("not ready within {READY_WITHIN:?}")))
+            .and_then(|ready| ready)
+            .with_context(|| format!("node {number} did not start"))?;
+        Ok(Process {
+            peer,
+            address,
+            child,
+            _output: output,
+        })
+    }
+}
+
+fn node_command(network: &Network, data: &Path) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args([
+            "node",
+            "--json",
+            "--no-discovery",
+            "--listen",
+            "/ip4/127.0.0.1/tcp/0",
+        ])
+        .args(["--network", network.as_str(), "--data"])
+        .arg(data)
+        .env_remove("ANTIPHON_NODE")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        // Ctrl-C at the terminal is for the demo, which then ends its nodes.
+        .process_group(0);
+    Ok(command)
+}
+
+/// Reads what a node says until it is ready: its name and its first address.
+async fn ready(output: &mut Lines<BufReader<ChildStdout>>) -> Result<(String, Multiaddr), Failure> {
+    let mut address = None;
+    while let Ok(Some(line)) = output.next_line().await {
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        match said["event"].as_str() {
+            Some("listening") => {
+                let text = said["address"].as_str().unwrap_or_default();
+                address = address.or_else(|| text.parse().ok());
+            }
+            Some("ready") => {
+                let peer = said["peer"].as_str().unwrap_or_default().to_owned();
+                let address = address.ok_or_else(|| Failure::failed("it listens nowhere"))?;
+                return Ok((peer, address));
+            }
+            _ => {}
+        }
+    }
+    Err(Failure::failed("it ended before it was ready"))
+}

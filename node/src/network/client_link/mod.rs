@@ -1,0 +1,139 @@
+//! A client's way to a node: a light libp2p peer with a key of the moment.
+//!
+//! It listens nowhere, speaks only requests, pings and identify, and is connected to one node at
+//! a time. When that node's connection breaks, or the node stops answering pings, it goes on to
+//! the next node that it was given or that discovery finds, and sends what had no answer yet
+//! again. All requests may be repeated: publishing names its records, commits are idempotent,
+//! the rest reads. It gives no promise of its own: a request whose answer did not come in its
+//! time may have been carried out.
+
+mod candidates;
+mod driver;
+
+use std::time::Duration;
+
+use antiphon::wire::{Request, Response};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::client::{ClientConfig, ConnectError, Link, LinkError, REQUEST_TIMEOUT_DEFAULT};
+use crate::network::runtime_directory::RuntimeDirectory;
+use crate::runtime::tasks;
+
+use candidates::Candidates;
+use driver::Driver;
+
+/// A connection to a node elsewhere.
+#[derive(Debug)]
+pub(crate) struct RemoteLink {
+    commands: mpsc::Sender<Command>,
+    /// Why there is no connection at present; none if there is one.
+    trouble: watch::Receiver<Option<String>>,
+    task: JoinHandle<()>,
+}
+
+/// A request to send, and where its outcome goes.
+#[derive(Debug)]
+struct Command {
+    request: Request,
+    answer: oneshot::Sender<Result<Response, LinkError>>,
+    /// How often it was sent.
+    attempts: u32,
+}
+
+/// Requests that wait for the link. Beyond it, askers wait to hand theirs over.
+const COMMANDS_MAX: usize = 64;
+
+impl RemoteLink {
+    /// Finds a node and connects to it: the first of `config.nodes` that answers; where none is
+    /// named, the first one that runs on this machine; where none does, the first one that mDNS
+    /// finds on the LAN.
+    ///
+    /// # Errors
+    /// When none is found or none answers in time. The error says what was tried.
+    pub(crate) async fn connect(config: &ClientConfig) -> Result<Self, ConnectError> {
+        let candidates = if config.nodes.is_empty() {
+            Candidates::of_machine(RuntimeDirectory::open(&config.network).ok())
+        } else {
+            Candidates::listed(&config.nodes)?
+        };
+        Self::connect_to(config, candidates).await
+    }
+
+    async fn connect_to(
+        config: &ClientConfig,
+        candidates: Candidates,
+    ) -> Result<Self, ConnectError> {
+        let time = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
+        // A client of the moment must not linger at one that is off while another one runs.
+        let mut driver = Driver::new(&config.network, candidates)?;
+        match tokio::time::timeout(time, driver.connect()).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return Err(driver.into_error()),
+        }
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let (report, trouble) = watch::channel(None);
+        let task = tasks::spawn("client link", driver.run(received, report));
+        Ok(Self {
+            commands,
+            trouble,
+            task,
+        })
+    }
+}
+
+impl Drop for RemoteLink {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Link for RemoteLink {
+    fn ask(
+        &self,
+        request: Request,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Response, LinkError>> {
+        async move {
+            let (answer, outcome) = oneshot::channel();
+            let exchange = async {
+                let gone = || LinkError::Unreachable("the link has ended".to_owned());
+                let command = Command {
+                    request,
+                    answer,
+                    attempts: 0,
+                };
+                self.commands.send(command).await.map_err(|_| gone())?;
+                outcome.await.map_err(|_| gone())?
+            };
+            match tokio::time::timeout(timeout, exchange).await {
+                Ok(result) => result,
+                Err(_elapsed) => Err(match self.trouble.borrow().clone() {
+                    Some(trouble) => LinkError::Unreachable(trouble),
+                    None => LinkError::TimedOut(timeout),
+                }),
+            }
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    impl RemoteLink {
+        /// Connects to a node that the runtime directory in `place` knows.
+        pub(in crate::network) async fn connect_by(
+            config: &ClientConfig,
+            place: &Path,
+        ) -> Result<Self, ConnectError> {
+            let directory = RuntimeDirectory::open_in(place, &config.network).ok();
+            Self::connect_to(config, Candidates::of_machine(directory)).await
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The data directory of a node.
+//!
+//! ```text
+//! lock     held while a node runs
+//! key      the node's secret key, see `identity`
+//! store/   the keyspaces, see `keys`
+//! ```
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a data directory cannot be used. Nothing in it has changed.
+#[derive(Debug, Error)]
+pub(crate) enum DirectoryError {
+    /// Another node uses it.
+    #[error("the data directory {0} is used by another node")]
+    InUse(PathBuf),
+    /// It cannot be made, read or written.
+    #[error("the data directory {path} cannot be used: {reason}")]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The key in it cannot be read, is open to others, or is no key.
+    #[error("the key {path} cannot be used: {reason}")]
+    Key {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A data directory that this process alone uses, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDirectory {
+    path: PathBuf,
+    /// The lock goes with the file.
+    _lock: std::fs::File,
+}
+
+impl DataDirectory {
+    /// Opens a data directory. Where it is not there it is made, open to its owner only.
+    ///
+    /// # Errors
+    /// When another node uses it, or when it cannot be made or written.
+    pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
+        let unusable = |error: io::Error| DirectoryError::Unusable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        make(path).map_err(unusable)?;
+        let lock = std::fs::File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(DirectoryError::InUse(path.to_owned())),
+            Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the store is.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// Where the key is.
+    pub(crate) fn key(&self) -> PathBuf {
+        self.path.join("key")
+    }
+
+    /// Flushes the names of the files in the directory.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        flush_directory(&self.path)
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // A power cut must not take the directory away with what is flushed inside it.
+    path.canonicalize()?.ancestors().skip(1).take(1).try_for_each(flush_directory)
+}
+
+fn flush_directory(path: &Path) -> io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn one_node_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let directory = DataDirectory::open(&path).unwrap();
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let error = DataDirectory::open(&path).unwrap_err();
+        assert!(matches!(&error, DirectoryError::InUse(in_use) if *in_use == path), "{error}");
+        drop(directory);
+        assert_eq!(DataDirectory::open(&path).unwrap().path(), path);
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let error = DataDirectory::open(&path).unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+}

@@ -1,0 +1,362 @@
+//! The store of a node: fjall, a log-structured merge tree with one journal for all keyspaces.
+//!
+//! Chosen by measurement: a commit costs what a raw append and `fdatasync` cost. What it keeps
+//! in memory is bounded here, each bound with its reason. `keys` has the layout.
+
+mod group;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::fjall::{Database, Iter, PersistMode};
+use antiphon::engine::{Log, Recovered, Write};
+use antiphon::model::{Batch, Hash, LogId, Subscription, TopicId};
+use antiphon::wire::{Contact, LogRange, Page};
+use bytes::Bytes;
+
+use self::group::Group;
+use self::tables::{Table, Tables};
+use super::keys::{self, FORMAT, FORMAT_FACT, Place};
+use super::merge::{Walk, merge};
+use super::{Store, StoreError};
+
+/// Cache of blocks and batches, in bytes. Small: keys of batches are most of what is worth it,
+/// and the operating system caches the files anyway.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Bytes of all journals beyond which keyspaces are flushed so that the oldest journal can go.
+/// The smallest that fjall allows: a start reads all journals.
+const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Files that are kept open. Most of the process's descriptors are for sockets.
+const FILES_OPEN_MAX: usize = 128;
+
+/// Threads for flushing and compaction. One is enough, for bodies are not compacted; of two or
+/// more, fjall's first one spins as long as another one compacts.
+const WORKER_THREADS: usize = 1;
+
+/// Batches that one removal takes out per flush: some 10 MB of memory. A log may have millions.
+const REMOVALS_MAX: usize = 32 * 1024;
+
+/// Bytes of the hash before each stored batch.
+const HASH_BYTES: usize = 32;
+
+/// A store in a directory.
+pub(crate) struct FjallStore {
+    database: Database,
+    tables: Tables,
+    catalogue: TopicId,
+    /// Set by the first failed write and never cleared.
+    latched: AtomicBool,
+}
+
+impl std::fmt::Debug for FjallStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FjallStore").field("latched", &self.latched).finish_non_exhaustive()
+    }
+}
+
+impl FjallStore {
+    /// Opens the store in `directory`, which is made if it is not there, and finishes what a
+    /// crash interrupted. `catalogue` is the topic whose batches are recovered.
+    ///
+    /// # Errors
+    /// When the disk fails, when the data is damaged or of a newer format, or when another
+    /// process has the store open.
+    pub(crate) fn open(directory: &Path, catalogue: TopicId) -> Result<Self, StoreError> {
+        let database = Database::builder(directory)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .max_cached_files(Some(FILES_OPEN_MAX))
+            .worker_threads(WORKER_THREADS)
+            .open()
+            .map_err(|error| failed("opening the store", &error))?;
+        let tables = Tables::open(&database)?;
+        let store = Self { database, tables, catalogue, latched: AtomicBool::new(false) };
+        store.check_format()?;
+        store.finish_removals()?;
+        Ok(store)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let action = "reading the format of the store";
+        match self.fact(FORMAT_FACT)? {
+            Some(found) => {
+                let found = <[u8; 4]>::try_from(found)
+                    .map_err(|_| damaged(action, "it is not a number"))?;
+                let found = u32::from_be_bytes(found);
+                if found > FORMAT {
+                    return Err(StoreError::NewerFormat { found, known: FORMAT });
+                }
+                Ok(())
+            }
+            None if self.tables.is_empty()? => self.write(Table::Facts, FORMAT_FACT, &FORMAT.to_be_bytes()),
+            None => Err(damaged(action, "it is not there")),
+        }
+    }
+
+    /// Writes one value, flushed.
+    fn write(&self, table: Table, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        let mut group = Group::default();
+        group.put(table, key.as_bytes().to_vec(), value.to_vec());
+        self.latching(|| self.flush(group))
+    }
+
+    /// Runs a write, unless an earlier one failed.
+    fn latching(
+        &self,
+        write: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if self.latched.load(Ordering::Acquire) {
+            return Err(StoreError::Latched);
+        }
+        write().inspect_err(|_| self.latched.store(true, Ordering::Release))
+    }
+
+    /// Writes a group to the journal, flushes it, and only then shows it to readers.
+    fn flush(&self, group: Group) -> Result<(), StoreError> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        for (table, key, value) in group.into_changes() {
+            let keyspace = self.tables.get(table);
+            match value {
+                Some(value) => batch.insert(keyspace, key, value),
+                None => batch.remove(keyspace, key),
+            }
+        }
+        batch.commit().map_err(|error| failed("writing", &error))
+    }
+
+    fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut group = Group::default();
+        for write in writes {
+            match write {
+                Write::Append { batch, log } => {
+                    let place = Place::of(batch);
+                    group.put(Table::Batches, place.to_key(), stored(batch));
+                    group.put(Table::Logs, keys::log_key(place.topic, place.log), encode(log));
+                }
+                Write::Drop { topic, log_id, to, log } => {
+                    // Batches that are not written yet would not be found.
+                    if group.has_batches_of(*topic, *log_id) {
+                        self.flush(std::mem::take(&mut group))?;
+                    }
+                    group.set(Table::Logs, keys::log_key(*topic, *log_id), log.as_ref().map(encode));
+                    self.remove(&mut group, *topic, *log_id, *to)?;
+                }
+                Write::Subscription { topic, name, subscription } => {
+                    let key = keys::subscription_key(*topic, name);
+                    group.put(Table::Subscriptions, key, encode(subscription));
+                }
+                Write::Contact(contact) => {
+                    group.put(Table::Contacts, contact.node.as_bytes().to_vec(), encode(contact));
+                }
+                Write::Forget(node) => group.remove(Table::Contacts, node.as_bytes().to_vec()),
+            }
+        }
+        self.flush(group)
+    }
+
+    /// Removes the batches of a log that end at or before `to`.
+    ///
+    /// The last part is left in the group. Where there are more parts, the first one carries the
+    /// changed log and a note of the removal, so that a crash leaves no log that claims batches
+    /// which are gone and no batch that is never removed.
+    fn remove(
+        &self,
+        group: &mut Group,
+        topic: TopicId,
+        log: LogId,
+        to: u64,
+    ) -> Result<(), StoreError> {
+        let note = keys::log_key(topic, log);
+        let mut noted = false;
+        let mut from = 0;
+        loop {
+            let places = self.tables.batches_before(topic, log, from..to, REMOVALS_MAX)?;
+            let more = places.len() == REMOVALS_MAX;
+            for place in &places {
+                group.remove(Table::Batches, place.to_key());
+            }
+            let Some(last) = places.last().filter(|_| more) else {
+                if noted {
+                    group.remove(Table::Removals, note);
+                }
+                return Ok(());
+            };
+            from = last.next;
+            group.put(Table::Removals, note.clone(), to.to_be_bytes().to_vec());
+            noted = true;
+            self.flush(std::mem::take(group))?;
+        }
+    }
+
+    /// Finishes removals that a crash interrupted.
+    fn finish_removals(&self) -> Result<(), StoreError> {
+        let action = "reading unfinished removals";
+        for (key, value) in self.tables.entries(Table::Removals, action)? {
+            let (topic, log) =
+                keys::parse_log_key(&key).ok_or_else(|| damaged(action, "malformed key"))?;
+            let to = <[u8; 8]>::try_from(&*value)
+                .map_err(|_| damaged(action, "malformed record number"))?;
+            let mut group = Group::default();
+            self.remove(&mut group, topic, log, u64::from_be_bytes(to))?;
+            group.remove(Table::Removals, key.to_vec());
+            self.latching(|| self.flush(group))?;
+        }
+        Ok(())
+    }
+
+    fn walk(&self, topic: TopicId, range: &LogRange) -> Result<FjallWalk<'_>, StoreError> {
+        let start = self.tables.last_batch_at(topic, range.log, range.from)?;
+        let start = start.unwrap_or_else(|| Place::floor(topic, range.log, range.from));
+        let end = Place::ceiling(topic, range.log, u64::MAX);
+        let rest = self.tables.get(Table::Batches).range(start.to_key()..=end.to_key());
+        Ok(FjallWalk { tables: &self.tables, rest })
+    }
+
+    fn recover_logs(&self) -> Result<BTreeMap<TopicId, BTreeMap<LogId, Log>>, StoreError> {
+        let action = "reading the logs";
+        let mut logs = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for (key, value) in self.tables.entries(Table::Logs, action)? {
+            let (topic, log) =
+                keys::parse_log_key(&key).ok_or_else(|| damaged(action, "malformed key"))?;
+            logs.entry(topic).or_default().insert(log, decode(&value, action)?);
+        }
+        Ok(logs)
+    }
+
+    fn recover_catalogue(&self) -> Result<Vec<Batch>, StoreError> {
+        let mut batches = Vec::new();
+        for place in self.tables.batches_of(self.catalogue) {
+            let place = place?;
+            match self.tables.load(&place) {
+                Ok(batch) => batches.extend(batch),
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::warn!(log = ?place.log, at = place.first, %error, "a damaged batch of the catalogue is left out");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(batches)
+    }
+}
+
+impl Store for FjallStore {
+    fn recover(&self) -> Result<Recovered, StoreError> {
+        let action = "reading subscriptions";
+        let mut subscriptions = BTreeMap::new();
+        for (key, value) in self.tables.entries(Table::Subscriptions, action)? {
+            let name = keys::parse_subscription_key(&key)
+                .ok_or_else(|| damaged(action, "malformed key"))?;
+            subscriptions.insert(name, decode::<Subscription>(&value, action)?);
+        }
+        let action = "reading contacts";
+        let contacts = self.tables.entries(Table::Contacts, action)?;
+        let contacts =
+            contacts.iter().map(|(_, value)| decode::<Contact>(value, action)).collect::<Result<_, _>>()?;
+        Ok(Recovered {
+            logs: self.recover_logs()?,
+            catalogue: self.recover_catalogue()?,
+            subscriptions,
+            contacts,
+        })
+    }
+
+    fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.latching(|| self.apply(writes))
+    }
+
+    fn read(
+        &self,
+        topic: TopicId,
+        ranges: &[LogRange],
+        bytes_max: usize,
+    ) -> Result<Page, StoreError> {
+        let mut logs = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            logs.push((*range, self.walk(topic, range)?));
+        }
+        merge(logs, bytes_max)
+    }
+
+    fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.tables.get(Table::Facts).get(name);
+        let value = value.map_err(|error| failed("reading a fact", &error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn put_fact(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        assert_ne!(name, FORMAT_FACT, "the format is the store's own fact");
+        self.write(Table::Facts, name, value)
+    }
+}
+
+struct FjallWalk<'a> {
+    tables: &'a Tables,
+    rest: Iter,
+}
+
+impl Walk for FjallWalk<'_> {
+    fn next(&mut self) -> Result<Option<Place>, StoreError> {
+        self.rest.next().map(tables::place).transpose()
+    }
+
+    fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError> {
+        self.tables.load(place)
+    }
+}
+
+/// A batch as it is stored. Copied on purpose: the tree keeps the value in memory until it is
+/// flushed, and a batch that came over the network shares its memory with a whole message.
+fn stored(batch: &Batch) -> Vec<u8> {
+    [batch.hash().0.as_slice(), batch.bytes()].concat()
+}
+
+/// The batch in a stored value, which shares the value's memory.
+fn restore(mut value: Bytes, place: &Place) -> Result<Batch, StoreError> {
+    let action = "reading a batch";
+    let hash = value.first_chunk::<HASH_BYTES>().copied();
+    let hash = hash.ok_or_else(|| damaged(action, "it is cut short"))?;
+    let bytes = value.split_off(HASH_BYTES);
+    let batch = Batch::restore(bytes, Hash(hash))
+        .map_err(|error| damaged(action, &error.to_string()))?;
+    if Place::of(&batch) == *place {
+        Ok(batch)
+    } else {
+        Err(damaged(action, "another batch is in its place"))
+    }
+}
+
+fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect("writing to memory does not fail")
+}
+
+fn decode<'b, T: minicbor::Decode<'b, ()>>(
+    value: &'b [u8],
+    action: &'static str,
+) -> Result<T, StoreError> {
+    minicbor::decode(value).map_err(|error| damaged(action, &error.to_string()))
+}
+
+fn damaged(action: &'static str, reason: &str) -> StoreError {
+    StoreError::Damaged { action, reason: reason.to_owned() }
+}
+
+/// Whose fault an error of fjall is.
+fn failed(action: &'static str, error: &::fjall::Error) -> StoreError {
+    use std::io::ErrorKind;
+
+    use ::fjall::{Error, LsmError};
+    match error {
+        Error::Locked => StoreError::Locked,
+        Error::Poisoned => StoreError::Latched,
+        Error::Io(error) | Error::Storage(LsmError::Io(error)) => match error.kind() {
+            // A file that is shorter than what was written to it.
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidData => damaged(action, &error.to_string()),
+            _ => StoreError::Io { action, reason: error.to_string() },
+        },
+        error => damaged(action, &error.to_string()),
+    }
+}

@@ -1,0 +1,137 @@
+//! A store without a disk: for tests of clusters, and for what other stores are compared with.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use antiphon::engine::{Log, Recovered, Write};
+use antiphon::model::{Batch, LogId, NodeId, SubscriberName, Subscription, TopicId};
+use antiphon::wire::{Contact, LogRange, Page};
+
+use super::keys::Place;
+use super::merge::{Walk, merge};
+use super::{Store, StoreError};
+
+/// Keeps everything in ordered maps. "Flushed" means that it survives a restart of the node, as
+/// long as the store itself is not dropped.
+#[derive(Debug)]
+pub(crate) struct MemoryStore {
+    catalogue: TopicId,
+    content: Mutex<Content>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    batches: BTreeMap<Place, Batch>,
+    logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
+    subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
+    contacts: BTreeMap<NodeId, Contact>,
+    facts: BTreeMap<String, Vec<u8>>,
+}
+
+impl MemoryStore {
+    /// An empty store. `catalogue` is the topic whose batches are recovered.
+    pub(crate) fn new(catalogue: TopicId) -> Self {
+        Self { catalogue, content: Mutex::default() }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn apply(&mut self, write: Write) {
+        match write {
+            Write::Append { batch, log } => {
+                let place = Place::of(&batch);
+                self.batches.insert(place, batch);
+                self.logs.entry(place.topic).or_default().insert(place.log, log);
+            }
+            Write::Drop { topic, log_id, to, log } => {
+                let start = Place::floor(topic, log_id, 0)..Place::floor(topic, log_id, to);
+                let gone = |place: &Place| place.next <= to;
+                self.batches.extract_if(start, |place, _| gone(place)).for_each(drop);
+                let logs = self.logs.entry(topic).or_default();
+                match log {
+                    Some(log) => logs.insert(log_id, log),
+                    None => logs.remove(&log_id),
+                };
+                if logs.is_empty() {
+                    self.logs.remove(&topic);
+                }
+            }
+            Write::Subscription { topic, name, subscription } => {
+                self.subscriptions.insert((topic, name), subscription);
+            }
+            Write::Contact(contact) => {
+                self.contacts.insert(contact.node, contact);
+            }
+            Write::Forget(node) => {
+                self.contacts.remove(&node);
+            }
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn recover(&self) -> Result<Recovered, StoreError> {
+        let content = self.content();
+        let of_catalogue = |(place, batch): (&Place, &Batch)| {
+            (place.topic == self.catalogue).then(|| batch.clone())
+        };
+        Ok(Recovered {
+            logs: content.logs.clone(),
+            catalogue: content.batches.iter().filter_map(of_catalogue).collect(),
+            subscriptions: content.subscriptions.clone(),
+            contacts: content.contacts.values().cloned().collect(),
+        })
+    }
+
+    fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut content = self.content();
+        writes.iter().cloned().for_each(|write| content.apply(write));
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        topic: TopicId,
+        ranges: &[LogRange],
+        bytes_max: usize,
+    ) -> Result<Page, StoreError> {
+        let content = self.content();
+        let walk = |range: &LogRange| {
+            let LogRange { log, from, .. } = *range;
+            let before = Place::floor(topic, log, 0)..=Place::ceiling(topic, log, from);
+            let start = content.batches.range(before).next_back().map(|(place, _)| *place);
+            let start = start.unwrap_or_else(|| Place::floor(topic, log, from));
+            let rest = content.batches.range(start..=Place::ceiling(topic, log, u64::MAX));
+            (*range, MemoryWalk { content: &content, rest })
+        };
+        merge(ranges.iter().map(walk).collect(), bytes_max)
+    }
+
+    fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.content().facts.get(name).cloned())
+    }
+
+    fn put_fact(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.content().facts.insert(name.to_owned(), value.to_vec());
+        Ok(())
+    }
+}
+
+struct MemoryWalk<'a> {
+    content: &'a Content,
+    rest: std::collections::btree_map::Range<'a, Place, Batch>,
+}
+
+impl Walk for MemoryWalk<'_> {
+    fn next(&mut self) -> Result<Option<Place>, StoreError> {
+        Ok(self.rest.next().map(|(place, _)| *place))
+    }
+
+    fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError> {
+        Ok(self.content.batches.get(place).cloned())
+    }
+}

@@ -1,0 +1,128 @@
+//! How a read goes through several logs at once.
+//!
+//! A k-way merge over places, the small keys of batches. The bytes of a batch are read when its
+//! turn comes, so that a page of thousands of logs does not hold one batch of each in memory.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use antiphon::model::{Batch, LogId, Stamp};
+use antiphon::wire::{LogRange, Page};
+
+use super::StoreError;
+use super::keys::Place;
+
+/// Walks one log from the batch that starts at or before the first record asked for.
+pub(super) trait Walk {
+    /// The next batch; none after the last.
+    fn next(&mut self) -> Result<Option<Place>, StoreError>;
+
+    /// The bytes of a batch that `next` told of; none when it was removed in the meantime.
+    fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError>;
+}
+
+/// A log and how far it has been read.
+struct Source<W> {
+    walk: W,
+    log: LogId,
+    /// The record that comes next.
+    at: u64,
+    /// The record after the last one wanted.
+    to: u64,
+}
+
+/// What comes next in a log.
+enum Step {
+    Batch(Place),
+    /// All that was asked for has been read.
+    Finished,
+    /// A hole or damage: the log cannot be read further.
+    Broken,
+}
+
+impl<W: Walk> Source<W> {
+    fn step(&mut self) -> Result<Step, StoreError> {
+        if self.at >= self.to {
+            return Ok(Step::Finished);
+        }
+        let Some(place) = skip_damage(self.walk.next(), self.log, self.at)? else {
+            return Ok(Step::Broken);
+        };
+        if place.first > self.at || place.next <= self.at {
+            return Ok(Step::Broken);
+        }
+        self.at = place.next;
+        Ok(Step::Batch(place))
+    }
+
+    fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError> {
+        let batch = skip_damage(self.walk.load(place), self.log, place.first)?;
+        debug_assert!(batch.as_ref().is_none_or(|batch| Place::of(batch) == *place));
+        Ok(batch)
+    }
+}
+
+/// Damage ends a log for its reader and is told to the operator; the other logs go on.
+fn skip_damage<T>(
+    result: Result<Option<T>, StoreError>,
+    log: LogId,
+    at: u64,
+) -> Result<Option<T>, StoreError> {
+    match result {
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::warn!(?log, at, %error, "a damaged batch is not served");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// The order in which batches of different logs are shown, and which log it is.
+type Turn = Reverse<(Stamp, LogId, u64, usize, Place)>;
+
+fn turn(index: usize, place: Place) -> Turn {
+    Reverse((place.stamp, place.log, place.first, index, place))
+}
+
+/// Merges logs into a page of at most `bytes_max` bytes, but of at least one batch.
+pub(super) fn merge<W: Walk>(
+    logs: Vec<(LogRange, W)>,
+    bytes_max: usize,
+) -> Result<Page, StoreError> {
+    let source =
+        |(range, walk): (LogRange, W)| Source { walk, log: range.log, at: range.from, to: range.to };
+    let mut sources: Vec<_> = logs.into_iter().map(source).collect();
+    let mut page = Page { batches: Vec::new(), finished: true };
+    let mut turns = BinaryHeap::new();
+    for (index, source) in sources.iter_mut().enumerate() {
+        match source.step()? {
+            Step::Batch(place) => turns.push(turn(index, place)),
+            Step::Finished => {}
+            Step::Broken => page.finished = false,
+        }
+    }
+    let mut bytes = 0;
+    while let Some(Reverse((.., index, place))) = turns.pop() {
+        if bytes >= bytes_max && !page.batches.is_empty() {
+            page.finished = false;
+            break;
+        }
+        let source = &mut sources[index];
+        let Some(batch) = source.load(&place)? else {
+            page.finished = false;
+            continue;
+        };
+        bytes += batch.bytes().len();
+        if bytes > bytes_max && !page.batches.is_empty() {
+            page.finished = false;
+            break;
+        }
+        page.batches.push(batch);
+        match source.step()? {
+            Step::Batch(place) => turns.push(turn(index, place)),
+            Step::Finished => {}
+            Step::Broken => page.finished = false,
+        }
+    }
+    Ok(page)
+}

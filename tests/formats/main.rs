@@ -1,0 +1,224 @@
+//! Frozen formats: what was once written must be readable for ever, and what is written today
+//! must be what was written yesterday.
+//!
+//! Each file beside this one is one value in hexadecimal. A mismatch here means that the wire
+//! or the disk format has changed: that needs a new version, not a new file.
+
+use std::path::PathBuf;
+
+use antiphon::engine::Log;
+use antiphon::model::{
+    Batch, Blob, Compression, Cursor, Descriptor, Hash, Header, Incarnation, NodeKey, Position,
+    Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Stamp, Subscription, TopicId,
+    WallClock, Writers, encode_record, encode_to_bytes,
+};
+use antiphon::wire::{
+    Acks, Create, LogRange, Outcome, Page, Publish, Read, Refusal, Replicate, Request, Response,
+};
+use bytes::Bytes;
+
+fn key() -> NodeKey {
+    NodeKey::from_secret(&[1; 32])
+}
+
+fn topic() -> TopicId {
+    TopicId::from_bytes([2; 32])
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lines: Vec<_> = text.as_bytes().chunks(96).map(|line| str::from_utf8(line).unwrap()).collect();
+    lines.join("\n") + "\n"
+}
+
+#[track_caller]
+fn frozen(name: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/formats").join(name);
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let actual = hexadecimal(bytes);
+    assert_eq!(actual, expected, "{} holds another value; now it is\n{actual}", path.display());
+}
+
+fn records() -> Bytes {
+    let mut body = Vec::new();
+    let plain = Record::new(WallClock(1_517_363_399_650), "a");
+    let full = Record {
+        time: WallClock(1_517_363_399_651),
+        payload: Bytes::from_static(&[0, 10, 255]),
+        key: Some("uw".into()),
+        headers: vec![("kind".into(), "quake".into()), ("ü".into(), Bytes::new())],
+    };
+    encode_record(&plain, &mut body).unwrap();
+    encode_record(&full, &mut body).unwrap();
+    body.into()
+}
+
+fn batch() -> Batch {
+    let header = Header {
+        version: Header::VERSION,
+        topic: topic(),
+        writer: key().node(),
+        incarnation: Incarnation(0x0102_0304_0506_0708),
+        first: 40,
+        count: 2,
+        previous: Some(Previous {
+            incarnation: Incarnation(0x0102_0304_0506_0708),
+            next: 40,
+            hash: Hash([3; 32]),
+        }),
+        stamp: Stamp::at(WallClock(1_517_363_399_700)),
+        runs: vec![Run { producer: ProducerId([4; 16]), first: 7, count: 2 }],
+        body_hash: [0; 32],
+        body_bytes: 0,
+        compression: Compression::None,
+        encryption_key: None,
+    };
+    Batch::seal(header, records(), &key())
+}
+
+fn cursor() -> Cursor {
+    let mut cursor = Cursor::start(topic());
+    let position = Position { next: 42, head: Hash([5; 32]) };
+    cursor.advance_to(batch().header().log(), position);
+    cursor
+}
+
+#[test]
+fn body() {
+    frozen("body.hex", &records());
+}
+
+#[test]
+fn batches() {
+    frozen("batch.hex", batch().bytes());
+    frozen("announcement.hex", &batch().announcement());
+    assert!(Batch::verify(batch().bytes().clone()).is_ok());
+}
+
+#[test]
+fn descriptor() {
+    let descriptor = Descriptor {
+        version: Descriptor::VERSION,
+        name: "earthquakes".parse().unwrap(),
+        replicas: 3,
+        min_copies: 2,
+        retention: Retention { age_ms: Some(604_800_000), bytes: None, records: None },
+        writers: Writers::Listed(vec![key().node()]),
+        encryption_key: Some(Blob(Bytes::from_static(b"key-1"))),
+        creator: key().node(),
+        created: Stamp::at(WallClock(1_517_363_399_700)),
+        revision: 1,
+    };
+    let signed = descriptor.sign(&key()).unwrap();
+    frozen("descriptor.hex", signed.bytes());
+    assert!(SignedDescriptor::verify(signed.bytes().clone()).is_ok());
+}
+
+#[test]
+fn log_on_disk() {
+    let mut log = Log::default();
+    log.add(&batch()).unwrap();
+    frozen("log.hex", &encode_to_bytes(&log));
+}
+
+#[test]
+fn cursors() {
+    frozen("cursor.hex", &encode_to_bytes(&cursor()));
+    frozen("cursor_text.hex", cursor().to_string().as_bytes());
+    let subscription = Subscription { generation: 3, cursor: cursor() };
+    frozen("subscription.hex", &encode_to_bytes(&subscription));
+}
+
+#[test]
+fn requests() {
+    let name = || "earthquakes".parse().unwrap();
+    let log = batch().header().log();
+    let requests = [
+        Request::Create(Create {
+            name: name(),
+            replicas: Some(3),
+            min_copies: None,
+            if_not_exists: true,
+        }),
+        Request::Publish(Publish {
+            topic: name(),
+            producer: ProducerId([4; 16]),
+            first: 7,
+            records: Blob(records()),
+            acks: Acks::All,
+            timeout_ms: 10_000,
+        }),
+        Request::Survey(name()),
+        Request::Read(Read {
+            topic: name(),
+            after: cursor(),
+            until: None,
+            bytes_max: 1 << 20,
+            wait_ms: 500,
+        }),
+        Request::Position(name(), "alice".parse().unwrap()),
+        Request::Topics(Some(name())),
+        Request::Peers,
+        Request::Describe(name()),
+        Request::Replicate(Replicate { descriptors: Vec::new(), batches: vec![batch()] }),
+        Request::Compare([6; 32]),
+        Request::Frontier(topic()),
+        Request::Fetch(topic(), vec![LogRange { log, from: 40, to: 42 }], 1 << 20),
+        Request::Counts,
+    ];
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    frozen("requests.hex", &all);
+}
+
+#[test]
+fn responses() {
+    let nearest = Some("earthquakes".to_owned());
+    let responses = [
+        Response::Refused(Refusal::UnknownTopic { name: "earthquake".into(), nearest }),
+        Response::Refused(Refusal::Busy),
+        Response::Page(Page { batches: vec![batch()], finished: true }),
+        Response::Position(None),
+        Response::Committed(2),
+        Response::Replicated(vec![Outcome::Stored, Outcome::Refused(Refusal::Busy)]),
+        Response::Kept,
+    ];
+    let mut all = Vec::new();
+    for response in responses {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        all.extend_from_slice(&bytes);
+    }
+    frozen("responses.hex", &all);
+}
+
+#[test]
+fn no_bytes_make_decoding_panic() {
+    use proptest::prelude::*;
+    let good = Request::Replicate(Replicate { descriptors: Vec::new(), batches: vec![batch()] });
+    let good = good.encode().to_vec();
+    proptest!(|(at in 0..good.len(), value in any::<u8>(), cut in 0..good.len())| {
+        let mut bytes = good.clone();
+        bytes[at] = value;
+        let _ = Request::decode(&bytes.clone().into());
+        let _ = Response::decode(&bytes.clone().into());
+        bytes.truncate(cut);
+        prop_assert!(Request::decode(&bytes.into()).is_err());
+    });
+    proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..64))| {
+        let _ = Request::decode(&bytes.clone().into());
+        let _ = Response::decode(&bytes.clone().into());
+        let _ = antiphon::wire::Gossip::decode(bytes.into());
+    });
+}
+
+#[test]
+fn a_claimed_length_reserves_nothing() {
+    // An array that claims 2^60 batches, and ends.
+    let claim = [0x82, 0x11, 0x81, 0xa2, 0x00, 0x80, 0x01, 0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0];
+    assert!(Request::decode(&Bytes::copy_from_slice(&claim)).is_err());
+}
