@@ -1,12 +1,23 @@
 //! A node inside a program.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use antiphon::model::{Network, NodeId};
+use antiphon::engine::{Config, Recovered};
+use antiphon::model::{Incarnation, Network, NodeId, NodeKey, TopicId, TopicName};
 use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 use crate::client::Client;
+use crate::network::{NetworkError, Settings};
+use crate::runtime::{LocalLink, Runtime, random_bytes, tasks};
+use crate::store::{
+    DataDirectory, DirectoryError, FjallStore, Store, StoreError, StoreHandle, load_or_create_key,
+};
 
 /// What a node is started with.
 #[derive(Debug, Clone)]
@@ -72,47 +83,195 @@ pub enum NodeError {
     Broken(String),
 }
 
-/// A running node. Dropping it stops it at once; [`Node::stop`] stops it cleanly.
+impl From<DirectoryError> for StartError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::InUse(path) => Self::DataInUse(path),
+            DirectoryError::Unusable { path, reason } => Self::Data { path, reason },
+            DirectoryError::Key { path, reason } => Self::Key { path, reason },
+        }
+    }
+}
+
+/// A running node. Dropping it stops it at once, as a crash would; [`Node::stop`] stops it
+/// cleanly.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    id: NodeId,
+    addresses: Vec<Multiaddr>,
+    link: LocalLink,
+    stop: Option<oneshot::Sender<()>>,
+    runtime: JoinHandle<Result<(), NodeError>>,
+    /// The lock on the data directory, which ends with the node.
+    _directory: DataDirectory,
+}
+
+/// The fact that holds the port of last time.
+const PORT_FACT: &str = "port";
+
+/// What was read of a data directory.
+struct Opened {
+    directory: DataDirectory,
+    secret: Zeroizing<[u8; 32]>,
+    store: Arc<dyn Store>,
+    recovered: Recovered,
+    port: u16,
+}
 
 impl Node {
-    /// Starts a node: opens its data, listens, and begins to join.
+    /// Starts a node: opens its data, listens, and begins to join. It works from now on; others
+    /// are found meanwhile.
     ///
     /// # Errors
     /// When its data, its key or an address cannot be used. Nothing keeps running then.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let _ = config;
-        std::future::pending().await
+        let lacks_peer = |address: &&Multiaddr| !matches!(address.iter().last(), Some(Protocol::P2p(_)));
+        if let Some(address) = config.bootstrap.iter().find(lacks_peer) {
+            return Err(StartError::BootstrapWithoutPeer(address.clone()));
+        }
+        let catalogue = TopicId::derive(&config.network, &TopicName::catalogue());
+        let data = config.data.clone();
+        let opened = tokio::task::spawn_blocking(move || open(data, catalogue));
+        let opened = opened.await.map_err(|error| data_error(&config.data, &error))??;
+        let key = NodeKey::from_secret(&opened.secret);
+        let id = key.node();
+        let network = listen(&config, &opened).await?;
+        let addresses = with_peer(&network.addresses(), id);
+        remember_port(&opened.store, &addresses);
+        let store = StoreHandle::start(opened.store).map_err(|error| data_error(&config.data, &error))?;
+        let incarnation = Incarnation(u64::from_le_bytes(random_bytes()));
+        let seed = u64::from_le_bytes(random_bytes());
+        let engine = Config::new(key, config.network, incarnation, seed);
+        let (link, questions) = LocalLink::new();
+        let runtime = Runtime::new(engine, opened.recovered, network, store, questions);
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tasks::spawn("node", runtime.run(stopped));
+        tracing::info!(node = %id, "the node has started");
+        let _directory = opened.directory;
+        Ok(Self { id, addresses, link, stop: Some(stop), runtime, _directory })
     }
 
     /// The node's name.
     pub fn id(&self) -> NodeId {
-        unreachable!()
+        self.id
     }
 
-    /// Where it listens, with its peer id at the end of each address.
+    /// Where it listened when it was started, with its peer id at the end of each address.
     pub fn addresses(&self) -> Vec<Multiaddr> {
-        Vec::new()
+        self.addresses.clone()
     }
 
     /// A client of this node, within the process.
     pub fn client(&self) -> Client {
-        unreachable!()
+        Client::over(Arc::new(self.link.clone()))
     }
 
     /// Waits until the node stops by itself, which it does only when something failed.
-    /// Cancel-safe.
+    /// Cancel-safe; not to be awaited again when it has returned.
     pub async fn failed(&mut self) -> NodeError {
-        std::future::pending().await
+        match (&mut self.runtime).await {
+            Ok(Ok(())) => NodeError::Broken("it stopped unasked".into()),
+            Ok(Err(error)) => error,
+            Err(error) => NodeError::Broken(error.to_string()),
+        }
     }
 
-    /// Stops the node: what is under way is flushed, the other nodes are told by the closed
+    /// Stops the node: what is under way is flushed; the other nodes learn it from the closed
     /// connections.
     ///
     /// # Errors
-    /// When the last flush failed.
-    pub async fn stop(self) -> Result<(), NodeError> {
-        std::future::pending().await
+    /// When the last flush failed, or the node had failed before.
+    pub async fn stop(mut self) -> Result<(), NodeError> {
+        if let Some(stop) = self.stop.take() {
+            // It fails if the node has stopped already; the outcome is below.
+            let _ = stop.send(());
+        }
+        match (&mut self.runtime).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(NodeError::Broken(error.to_string())),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.runtime.abort();
+    }
+}
+
+fn data_error(path: &std::path::Path, error: &dyn std::fmt::Display) -> StartError {
+    StartError::Data { path: path.to_owned(), reason: error.to_string() }
+}
+
+/// Opens the data directory, the key and the store. Blocks.
+fn open(data: PathBuf, catalogue: TopicId) -> Result<Opened, StartError> {
+    let directory = DataDirectory::open(&data)?;
+    let secret = load_or_create_key(&directory)?;
+    let in_store = |error: StoreError| match error {
+        StoreError::Locked => StartError::DataInUse(data.clone()),
+        other => data_error(&data, &other),
+    };
+    let store = FjallStore::open(&directory.store(), catalogue).map_err(in_store)?;
+    let recovered = store.recover().map_err(in_store)?;
+    let port = store.fact(PORT_FACT).map_err(in_store)?;
+    let port = port.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes);
+    Ok(Opened { directory, secret, store: Arc::new(store), recovered, port })
+}
+
+/// Starts the network: where the configuration says, or at the port of last time, at which the
+/// others know this node, or at any.
+async fn listen(
+    config: &NodeConfig,
+    opened: &Opened,
+) -> Result<crate::network::Network, StartError> {
+    let settings = |listen: Vec<Multiaddr>| Settings {
+        secret: opened.secret.clone(),
+        network: config.network.clone(),
+        listen,
+        bootstrap: config.bootstrap.clone(),
+        discovery: config.discovery,
+        runtime_directory: None,
+    };
+    let everywhere = |port| {
+        let address = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
+        vec![address.with(Protocol::Tcp(port))]
+    };
+    let start_error = |error| match error {
+        NetworkError::Listen { address, reason } => StartError::Listen { address, reason },
+        NetworkError::BootstrapWithoutPeer(address) => StartError::BootstrapWithoutPeer(address),
+        NetworkError::Key(reason) => StartError::Key { path: opened.directory.key(), reason },
+    };
+    if !config.listen.is_empty() {
+        let network = crate::network::Network::start(settings(config.listen.clone()));
+        return network.await.map_err(start_error);
+    }
+    if opened.port != 0 {
+        match crate::network::Network::start(settings(everywhere(opened.port))).await {
+            Err(NetworkError::Listen { reason, .. }) => {
+                tracing::warn!(port = opened.port, %reason, "the port of last time is taken; using another");
+            }
+            other => return other.map_err(start_error),
+        }
+    }
+    crate::network::Network::start(settings(everywhere(0))).await.map_err(start_error)
+}
+
+fn with_peer(addresses: &[Multiaddr], id: NodeId) -> Vec<Multiaddr> {
+    let peer = libp2p::PeerId::from_bytes(&id.to_peer_id_bytes());
+    let peer = peer.expect("a node's name is a peer id");
+    addresses.iter().map(|address| address.clone().with(Protocol::P2p(peer))).collect()
+}
+
+/// Keeps the port, so that the node is at the same place next time. If that fails, it is found
+/// by other means.
+fn remember_port(store: &Arc<dyn Store>, addresses: &[Multiaddr]) {
+    let port = addresses.iter().flat_map(Multiaddr::iter).find_map(|part| match part {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    });
+    if let Some(port) = port
+        && let Err(error) = store.put_fact(PORT_FACT, &port.to_be_bytes())
+    {
+        tracing::warn!(%error, "the port was not kept");
     }
 }

@@ -255,7 +255,8 @@ impl Client {
     /// # Errors
     /// When none is found or none answers.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        let _ = config;
-        std::future::pending().await
+        let timeout = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
+        let link = crate::network::RemoteLink::connect(&config).await?;
+        Ok(Self { link: Arc::new(link), timeout })
     }
 }

@@ -180,7 +180,7 @@ fn kad(local: PeerId, protocol: &StreamProtocol) -> kad::Behaviour<MemoryStore> 
     let mut config = kad::Config::new(protocol.clone());
     config
         .set_query_timeout(Duration::from_secs(10))
-        .set_periodic_bootstrap_interval(Some(Duration::from_secs(60)))
+        .set_periodic_bootstrap_interval(Some(Duration::from_mins(1)))
         // Nodes enter the table when identify has told that they are nodes of this network.
         .set_kbucket_inserts(kad::BucketInserts::Manual)
         // Records come to us first; we keep announcements of topics and nothing else.
@@ -189,8 +189,8 @@ fn kad(local: PeerId, protocol: &StreamProtocol) -> kad::Behaviour<MemoryStore> 
         .set_replication_interval(None)
         .set_publication_interval(None)
         // Announcements cannot be withdrawn from others, so they are short-lived.
-        .set_provider_record_ttl(Some(Duration::from_secs(600)))
-        .set_provider_publication_interval(Some(Duration::from_secs(180)));
+        .set_provider_record_ttl(Some(Duration::from_mins(10)))
+        .set_provider_publication_interval(Some(Duration::from_mins(3)));
     let store = MemoryStoreConfig {
         max_provided_keys: TOPICS_PROVIDED_MAX,
         max_records: 0,

@@ -24,6 +24,10 @@ pub(super) struct Nearby {
 /// How often the directory is looked through.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// After so many looks every node counts as new again: the engine may have given up one that
+/// did not answer for long.
+const LOOKS_TO_FORGET: u32 = 60;
+
 /// Nodes that were found and are not yet handed out. When it is full the watch waits.
 const FOUND_MAX: usize = 64;
 
@@ -79,13 +83,16 @@ pub(super) async fn next(nearby: &mut Option<Nearby>) -> Option<Found> {
     nearby.as_mut()?.found.recv().await
 }
 
-/// Hands out every node that is new or whose addresses have changed.
+/// Hands out every node that is new or whose addresses have changed, and from time to time all.
 async fn watch(directory: RuntimeDirectory, local: PeerId, found: mpsc::Sender<Found>) {
     let mut known: Vec<Found> = Vec::new();
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for look in 0_u32.. {
         interval.tick().await;
+        if look % LOOKS_TO_FORGET == 0 {
+            known.clear();
+        }
         let looked_at = directory.clone();
         let Ok(looked) = tokio::task::spawn_blocking(move || looked_at.nodes()).await else {
             return;

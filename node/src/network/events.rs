@@ -23,7 +23,7 @@ use super::verification::Verdict;
 use super::{BEAT, Network};
 
 /// How long a peer of another network is shunned. It may be started anew in this one.
-const FOREIGN_BEATS: u64 = beats(Duration::from_secs(300));
+const FOREIGN_BEATS: u64 = beats(Duration::from_mins(5));
 
 /// Peers of other networks that are remembered.
 const FOREIGN_MAX: usize = 1_024;
@@ -398,7 +398,7 @@ impl Network {
         }
     }
 
-    pub(super) fn handle_found(&mut self, found: Found) {
+    pub(super) fn handle_found(&mut self, found: &Found) {
         self.discovered(found.peer, &found.addresses);
     }
 

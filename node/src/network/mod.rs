@@ -197,7 +197,7 @@ impl Network {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle_event(event),
                 Some(verdict) = self.verification.next() => self.handle_verdict(verdict),
-                Some(found) = discovery::next(&mut self.nearby) => self.handle_found(found),
+                Some(found) = discovery::next(&mut self.nearby) => self.handle_found(&found),
                 _ = self.clock.tick() => self.handle_beat(),
             }
         }

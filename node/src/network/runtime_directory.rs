@@ -178,13 +178,11 @@ impl Drop for Entry {
 
 fn usual_place() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    match runtime.filter(|path| path.is_dir()) {
-        Some(runtime) => runtime.join("antiphon"),
-        None => {
-            let user = rustix::process::getuid().as_raw();
-            std::env::temp_dir().join(format!("antiphon-{user}"))
-        }
+    if let Some(runtime) = runtime.filter(|path| path.is_dir()) {
+        return runtime.join("antiphon");
     }
+    let user = rustix::process::getuid().as_raw();
+    std::env::temp_dir().join(format!("antiphon-{user}"))
 }
 
 /// Makes a directory that only this user can use; checks that it is one if it was there.

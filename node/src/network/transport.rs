@@ -61,7 +61,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Two nodes without a common topic have nothing to say but pings, which do not count as use.
 /// They must stay connected all the same: a connection that is closed looks like a node that
 /// died. What is dead is found by pings, long before this.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const IDLE_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// Events that a connection may have ready before it stops reading: the default of 7 makes it
 /// stop at each burst of small requests.

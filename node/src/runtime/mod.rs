@@ -88,7 +88,8 @@ impl Runtime {
                         break Err(NodeError::Store(error.to_string()));
                     }
                 },
-                input = self.network.next() => self.handle(input),
+                // What is taken in must be stored; the disk says how fast.
+                input = self.network.next(), if !self.store.is_congested() => self.handle(input),
                 Some(question) = self.questions.recv() => self.asked(question),
                 () = &mut timer => self.handle(Input::Timeout),
             }

@@ -19,7 +19,11 @@ pub(crate) struct FaultyStore<S> {
 impl<S> FaultyStore<S> {
     /// `fails_at` counts from 1; 0 never fails.
     pub(crate) fn new(inner: S, fails_at: u64) -> Self {
-        Self { inner, commits: AtomicU64::new(0), fails_at }
+        Self {
+            inner,
+            commits: AtomicU64::new(0),
+            fails_at,
+        }
     }
 
     /// How many commits were asked for.
@@ -34,7 +38,10 @@ impl<S: Store> FaultyStore<S> {
         if self.fails_at == 0 || number < self.fails_at {
             Ok(())
         } else if number == self.fails_at {
-            Err(StoreError::Io { action: "writing", reason: "planted".to_owned() })
+            Err(StoreError::Io {
+                action: "writing",
+                reason: "planted".to_owned(),
+            })
         } else {
             Err(StoreError::Latched)
         }

@@ -5,6 +5,8 @@
 
 mod group;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,7 +56,10 @@ pub(crate) struct FjallStore {
 
 impl std::fmt::Debug for FjallStore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("FjallStore").field("latched", &self.latched).finish_non_exhaustive()
+        formatter
+            .debug_struct("FjallStore")
+            .field("latched", &self.latched)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +79,12 @@ impl FjallStore {
             .open()
             .map_err(|error| failed("opening the store", &error))?;
         let tables = Tables::open(&database)?;
-        let store = Self { database, tables, catalogue, latched: AtomicBool::new(false) };
+        let store = Self {
+            database,
+            tables,
+            catalogue,
+            latched: AtomicBool::new(false),
+        };
         store.check_format()?;
         store.finish_removals()?;
         Ok(store)
@@ -84,15 +94,18 @@ impl FjallStore {
         let action = "reading the format of the store";
         match self.fact(FORMAT_FACT)? {
             Some(found) => {
-                let found = <[u8; 4]>::try_from(found)
-                    .map_err(|_| damaged(action, "it is not a number"))?;
-                let found = u32::from_be_bytes(found);
+                let found = u32::from_be_bytes(array(&found, action)?);
                 if found > FORMAT {
-                    return Err(StoreError::NewerFormat { found, known: FORMAT });
+                    return Err(StoreError::NewerFormat {
+                        found,
+                        known: FORMAT,
+                    });
                 }
                 Ok(())
             }
-            None if self.tables.is_empty()? => self.write(Table::Facts, FORMAT_FACT, &FORMAT.to_be_bytes()),
+            None if self.tables.is_empty()? => {
+                self.write(Table::Facts, FORMAT_FACT, &FORMAT.to_be_bytes())
+            }
             None => Err(damaged(action, "it is not there")),
         }
     }
@@ -105,10 +118,7 @@ impl FjallStore {
     }
 
     /// Runs a write, unless an earlier one failed.
-    fn latching(
-        &self,
-        write: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    fn latching(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         if self.latched.load(Ordering::Acquire) {
             return Err(StoreError::Latched);
         }
@@ -117,7 +127,10 @@ impl FjallStore {
 
     /// Writes a group to the journal, flushes it, and only then shows it to readers.
     fn flush(&self, group: Group) -> Result<(), StoreError> {
-        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self
+            .database
+            .batch()
+            .durability(Some(PersistMode::SyncData));
         for (table, key, value) in group.into_changes() {
             let keyspace = self.tables.get(table);
             match value {
@@ -135,22 +148,43 @@ impl FjallStore {
                 Write::Append { batch, log } => {
                     let place = Place::of(batch);
                     group.put(Table::Batches, place.to_key(), stored(batch));
-                    group.put(Table::Logs, keys::log_key(place.topic, place.log), encode(log));
+                    group.put(
+                        Table::Logs,
+                        keys::log_key(place.topic, place.log),
+                        encode(log),
+                    );
                 }
-                Write::Drop { topic, log_id, to, log } => {
+                Write::Drop {
+                    topic,
+                    log_id,
+                    to,
+                    log,
+                } => {
                     // Batches that are not written yet would not be found.
                     if group.has_batches_of(*topic, *log_id) {
                         self.flush(std::mem::take(&mut group))?;
                     }
-                    group.set(Table::Logs, keys::log_key(*topic, *log_id), log.as_ref().map(encode));
+                    group.set(
+                        Table::Logs,
+                        keys::log_key(*topic, *log_id),
+                        log.as_ref().map(encode),
+                    );
                     self.remove(&mut group, *topic, *log_id, *to)?;
                 }
-                Write::Subscription { topic, name, subscription } => {
+                Write::Subscription {
+                    topic,
+                    name,
+                    subscription,
+                } => {
                     let key = keys::subscription_key(*topic, name);
                     group.put(Table::Subscriptions, key, encode(subscription));
                 }
                 Write::Contact(contact) => {
-                    group.put(Table::Contacts, contact.node.as_bytes().to_vec(), encode(contact));
+                    group.put(
+                        Table::Contacts,
+                        contact.node.as_bytes().to_vec(),
+                        encode(contact),
+                    );
                 }
                 Write::Forget(node) => group.remove(Table::Contacts, node.as_bytes().to_vec()),
             }
@@ -174,7 +208,9 @@ impl FjallStore {
         let mut noted = false;
         let mut from = 0;
         loop {
-            let places = self.tables.batches_before(topic, log, from..to, REMOVALS_MAX)?;
+            let places = self
+                .tables
+                .batches_before(topic, log, from..to, REMOVALS_MAX)?;
             let more = places.len() == REMOVALS_MAX;
             for place in &places {
                 group.remove(Table::Batches, place.to_key());
@@ -198,10 +234,9 @@ impl FjallStore {
         for (key, value) in self.tables.entries(Table::Removals, action)? {
             let (topic, log) =
                 keys::parse_log_key(&key).ok_or_else(|| damaged(action, "malformed key"))?;
-            let to = <[u8; 8]>::try_from(&*value)
-                .map_err(|_| damaged(action, "malformed record number"))?;
+            let to = u64::from_be_bytes(array(&value, action)?);
             let mut group = Group::default();
-            self.remove(&mut group, topic, log, u64::from_be_bytes(to))?;
+            self.remove(&mut group, topic, log, to)?;
             group.remove(Table::Removals, key.to_vec());
             self.latching(|| self.flush(group))?;
         }
@@ -212,8 +247,14 @@ impl FjallStore {
         let start = self.tables.last_batch_at(topic, range.log, range.from)?;
         let start = start.unwrap_or_else(|| Place::floor(topic, range.log, range.from));
         let end = Place::ceiling(topic, range.log, u64::MAX);
-        let rest = self.tables.get(Table::Batches).range(start.to_key()..=end.to_key());
-        Ok(FjallWalk { tables: &self.tables, rest })
+        let rest = self
+            .tables
+            .get(Table::Batches)
+            .range(start.to_key()..=end.to_key());
+        Ok(FjallWalk {
+            tables: &self.tables,
+            rest,
+        })
     }
 
     fn recover_logs(&self) -> Result<BTreeMap<TopicId, BTreeMap<LogId, Log>>, StoreError> {
@@ -222,7 +263,9 @@ impl FjallStore {
         for (key, value) in self.tables.entries(Table::Logs, action)? {
             let (topic, log) =
                 keys::parse_log_key(&key).ok_or_else(|| damaged(action, "malformed key"))?;
-            logs.entry(topic).or_default().insert(log, decode(&value, action)?);
+            logs.entry(topic)
+                .or_default()
+                .insert(log, decode(&value, action)?);
         }
         Ok(logs)
     }
@@ -254,8 +297,10 @@ impl Store for FjallStore {
         }
         let action = "reading contacts";
         let contacts = self.tables.entries(Table::Contacts, action)?;
-        let contacts =
-            contacts.iter().map(|(_, value)| decode::<Contact>(value, action)).collect::<Result<_, _>>()?;
+        let contacts = contacts
+            .iter()
+            .map(|(_, value)| decode::<Contact>(value, action))
+            .collect::<Result<_, _>>()?;
         Ok(Recovered {
             logs: self.recover_logs()?,
             catalogue: self.recover_catalogue()?,
@@ -320,8 +365,8 @@ fn restore(mut value: Bytes, place: &Place) -> Result<Batch, StoreError> {
     let hash = value.first_chunk::<HASH_BYTES>().copied();
     let hash = hash.ok_or_else(|| damaged(action, "it is cut short"))?;
     let bytes = value.split_off(HASH_BYTES);
-    let batch = Batch::restore(bytes, Hash(hash))
-        .map_err(|error| damaged(action, &error.to_string()))?;
+    let batch =
+        Batch::restore(bytes, Hash(hash)).map_err(|error| damaged(action, &error.to_string()))?;
     if Place::of(&batch) == *place {
         Ok(batch)
     } else {
@@ -340,8 +385,18 @@ fn decode<'b, T: minicbor::Decode<'b, ()>>(
     minicbor::decode(value).map_err(|error| damaged(action, &error.to_string()))
 }
 
+fn array<const N: usize>(value: &[u8], action: &'static str) -> Result<[u8; N], StoreError> {
+    value
+        .try_into()
+        .ok()
+        .ok_or_else(|| damaged(action, "a number of another length"))
+}
+
 fn damaged(action: &'static str, reason: &str) -> StoreError {
-    StoreError::Damaged { action, reason: reason.to_owned() }
+    StoreError::Damaged {
+        action,
+        reason: reason.to_owned(),
+    }
 }
 
 /// Whose fault an error of fjall is.
@@ -354,8 +409,13 @@ fn failed(action: &'static str, error: &::fjall::Error) -> StoreError {
         Error::Poisoned => StoreError::Latched,
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => match error.kind() {
             // A file that is shorter than what was written to it.
-            ErrorKind::UnexpectedEof | ErrorKind::InvalidData => damaged(action, &error.to_string()),
-            _ => StoreError::Io { action, reason: error.to_string() },
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
+                damaged(action, &error.to_string())
+            }
+            _ => StoreError::Io {
+                action,
+                reason: error.to_string(),
+            },
         },
         error => damaged(action, &error.to_string()),
     }

@@ -29,7 +29,10 @@ pub(crate) fn load_or_create_key(
     directory: &DataDirectory,
 ) -> Result<Zeroizing<[u8; SECRET_BYTES]>, DirectoryError> {
     let path = directory.key();
-    let key_error = |reason: String| DirectoryError::Key { path: path.clone(), reason };
+    let key_error = |reason: String| DirectoryError::Key {
+        path: path.clone(),
+        reason,
+    };
     match std::fs::File::open(&path) {
         Ok(file) => load(file, &path).map_err(key_error),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -39,17 +42,21 @@ pub(crate) fn load_or_create_key(
     }
 }
 
-fn load(
-    mut file: std::fs::File,
-    path: &Path,
-) -> Result<Zeroizing<[u8; SECRET_BYTES]>, String> {
-    let mode = file.metadata().map_err(|error| error.to_string())?.permissions().mode();
+fn load(mut file: std::fs::File, path: &Path) -> Result<Zeroizing<[u8; SECRET_BYTES]>, String> {
+    let mode = file
+        .metadata()
+        .map_err(|error| error.to_string())?
+        .permissions()
+        .mode();
     if mode & 0o077 != 0 {
         let mode = mode & 0o777;
         let path = path.display();
-        return Err(format!("others can use it (mode {mode:03o}); run `chmod 600 {path}`"));
+        return Err(format!(
+            "others can use it (mode {mode:03o}); run `chmod 600 {path}`"
+        ));
     }
-    let malformed = || format!("it is not one line of {SECRET_DIGITS} lowercase hexadecimal digits");
+    let malformed =
+        || format!("it is not one line of {SECRET_DIGITS} lowercase hexadecimal digits");
     // One byte more than the line, to see whether something follows it.
     let mut text = Zeroizing::new([0; SECRET_DIGITS + 2]);
     let length = read_up_to(&mut file, &mut *text).map_err(|error| error.to_string())?;
@@ -85,8 +92,11 @@ fn create(directory: &DataDirectory) -> io::Result<Zeroizing<[u8; SECRET_BYTES]>
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut file =
-        std::fs::File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
+    let mut file = std::fs::File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(&*line)?;
     file.sync_all()?;
     std::fs::rename(&draft, directory.key())?;
@@ -140,12 +150,22 @@ mod tests {
         load_or_create_key(&directory).unwrap();
         let digits = "0123456789abcdef".repeat(4);
         let uppercase = digits.to_uppercase();
-        for text in ["", "\n", &digits[1..], &format!("{digits}\n\n"), &format!("{digits}0"), &uppercase] {
+        for text in [
+            "",
+            "\n",
+            &digits[1..],
+            &format!("{digits}\n\n"),
+            &format!("{digits}0"),
+            &uppercase,
+        ] {
             std::fs::write(directory.key(), text).unwrap();
             assert!(reason(&directory).contains("64 lowercase"), "{text:?}");
             assert_eq!(std::fs::read_to_string(directory.key()).unwrap(), text);
         }
         std::fs::write(directory.key(), &digits).unwrap();
-        assert!(load_or_create_key(&directory).is_ok(), "the newline may be missing");
+        assert!(
+            load_or_create_key(&directory).is_ok(),
+            "the newline may be missing"
+        );
     }
 }

@@ -55,12 +55,24 @@ impl Place {
 
     /// At or before every batch of the log that starts at `first` or later.
     pub(super) fn floor(topic: TopicId, log: LogId, first: u64) -> Self {
-        Self { topic, log, first, next: 0, stamp: stamp_from_bits(0) }
+        Self {
+            topic,
+            log,
+            first,
+            next: 0,
+            stamp: stamp_from_bits(0),
+        }
     }
 
     /// At or after every batch of the log that starts at `first` or before.
     pub(super) fn ceiling(topic: TopicId, log: LogId, first: u64) -> Self {
-        Self { topic, log, first, next: u64::MAX, stamp: stamp_from_bits(u64::MAX) }
+        Self {
+            topic,
+            log,
+            first,
+            next: u64::MAX,
+            stamp: stamp_from_bits(u64::MAX),
+        }
     }
 
     pub(super) fn to_key(self) -> Vec<u8> {
@@ -116,7 +128,13 @@ fn take_log(rest: &mut &[u8]) -> Option<(TopicId, LogId)> {
     let topic = TopicId::from_bytes(take(rest)?);
     let writer = NodeId::from_bytes(take(rest)?);
     let incarnation = Incarnation(u64::from_be_bytes(take(rest)?));
-    Some((topic, LogId { writer, incarnation }))
+    Some((
+        topic,
+        LogId {
+            writer,
+            incarnation,
+        },
+    ))
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -143,7 +161,10 @@ mod tests {
     fn place(first: u64) -> Place {
         Place {
             topic: TopicId::from_bytes([1; 32]),
-            log: LogId { writer: NodeId::from_bytes([2; 32]), incarnation: Incarnation(3) },
+            log: LogId {
+                writer: NodeId::from_bytes([2; 32]),
+                incarnation: Incarnation(3),
+            },
             first,
             next: first + 2,
             stamp: stamp_from_bits(0x0102_0304_0506_0708),
@@ -159,12 +180,19 @@ mod tests {
         assert_eq!(parse_log_key(&log), Some((place.topic, place.log)));
         let name: SubscriberName = "billing ü".parse().unwrap();
         let subscription = subscription_key(place.topic, &name);
-        assert_eq!(parse_subscription_key(&subscription), Some((place.topic, name)));
+        assert_eq!(
+            parse_subscription_key(&subscription),
+            Some((place.topic, name))
+        );
         for length in 0..key.len() {
             assert_eq!(Place::from_key(&key[..length]), None);
         }
         assert_eq!(parse_log_key(&key), None);
-        assert_eq!(parse_subscription_key(place.topic.as_bytes()), None, "an empty name");
+        assert_eq!(
+            parse_subscription_key(place.topic.as_bytes()),
+            None,
+            "an empty name"
+        );
     }
 
     #[test]
@@ -183,10 +211,20 @@ mod tests {
     #[test]
     fn keys_are_ordered_as_places() {
         let other_log = Place {
-            log: LogId { incarnation: Incarnation(256), ..place(0).log },
+            log: LogId {
+                incarnation: Incarnation(256),
+                ..place(0).log
+            },
             ..place(0)
         };
-        let places = [place(0), place(1), place(255), place(256), place(1 << 40), other_log];
+        let places = [
+            place(0),
+            place(1),
+            place(255),
+            place(256),
+            place(1 << 40),
+            other_log,
+        ];
         assert!(places.is_sorted());
         assert!(places.is_sorted_by_key(|place| place.to_key()));
         let Place { topic, log, .. } = place(0);

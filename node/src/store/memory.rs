@@ -31,7 +31,10 @@ struct Content {
 impl MemoryStore {
     /// An empty store. `catalogue` is the topic whose batches are recovered.
     pub(crate) fn new(catalogue: TopicId) -> Self {
-        Self { catalogue, content: Mutex::default() }
+        Self {
+            catalogue,
+            content: Mutex::default(),
+        }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -45,12 +48,22 @@ impl Content {
             Write::Append { batch, log } => {
                 let place = Place::of(&batch);
                 self.batches.insert(place, batch);
-                self.logs.entry(place.topic).or_default().insert(place.log, log);
+                self.logs
+                    .entry(place.topic)
+                    .or_default()
+                    .insert(place.log, log);
             }
-            Write::Drop { topic, log_id, to, log } => {
+            Write::Drop {
+                topic,
+                log_id,
+                to,
+                log,
+            } => {
                 let start = Place::floor(topic, log_id, 0)..Place::floor(topic, log_id, to);
                 let gone = |place: &Place| place.next <= to;
-                self.batches.extract_if(start, |place, _| gone(place)).for_each(drop);
+                self.batches
+                    .extract_if(start, |place, _| gone(place))
+                    .for_each(drop);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -60,7 +73,11 @@ impl Content {
                     self.logs.remove(&topic);
                 }
             }
-            Write::Subscription { topic, name, subscription } => {
+            Write::Subscription {
+                topic,
+                name,
+                subscription,
+            } => {
                 self.subscriptions.insert((topic, name), subscription);
             }
             Write::Contact(contact) => {
@@ -89,7 +106,10 @@ impl Store for MemoryStore {
 
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
         let mut content = self.content();
-        writes.iter().cloned().for_each(|write| content.apply(write));
+        writes
+            .iter()
+            .cloned()
+            .for_each(|write| content.apply(write));
         Ok(())
     }
 
@@ -103,10 +123,22 @@ impl Store for MemoryStore {
         let walk = |range: &LogRange| {
             let LogRange { log, from, .. } = *range;
             let before = Place::floor(topic, log, 0)..=Place::ceiling(topic, log, from);
-            let start = content.batches.range(before).next_back().map(|(place, _)| *place);
+            let start = content
+                .batches
+                .range(before)
+                .next_back()
+                .map(|(place, _)| *place);
             let start = start.unwrap_or_else(|| Place::floor(topic, log, from));
-            let rest = content.batches.range(start..=Place::ceiling(topic, log, u64::MAX));
-            (*range, MemoryWalk { content: &content, rest })
+            let rest = content
+                .batches
+                .range(start..=Place::ceiling(topic, log, u64::MAX));
+            (
+                *range,
+                MemoryWalk {
+                    content: &content,
+                    rest,
+                },
+            )
         };
         merge(ranges.iter().map(walk).collect(), bytes_max)
     }

@@ -57,7 +57,11 @@ impl<W: Walk> Source<W> {
 
     fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError> {
         let batch = skip_damage(self.walk.load(place), self.log, place.first)?;
-        debug_assert!(batch.as_ref().is_none_or(|batch| Place::of(batch) == *place));
+        debug_assert!(
+            batch
+                .as_ref()
+                .is_none_or(|batch| Place::of(batch) == *place)
+        );
         Ok(batch)
     }
 }
@@ -89,10 +93,17 @@ pub(super) fn merge<W: Walk>(
     logs: Vec<(LogRange, W)>,
     bytes_max: usize,
 ) -> Result<Page, StoreError> {
-    let source =
-        |(range, walk): (LogRange, W)| Source { walk, log: range.log, at: range.from, to: range.to };
+    let source = |(range, walk): (LogRange, W)| Source {
+        walk,
+        log: range.log,
+        at: range.from,
+        to: range.to,
+    };
     let mut sources: Vec<_> = logs.into_iter().map(source).collect();
-    let mut page = Page { batches: Vec::new(), finished: true };
+    let mut page = Page {
+        batches: Vec::new(),
+        finished: true,
+    };
     let mut turns = BinaryHeap::new();
     for (index, source) in sources.iter_mut().enumerate() {
         match source.step()? {

@@ -14,7 +14,7 @@
 //!   from another replica.
 //!
 //! - `fjall`: the store of a node, and `keys` its layout on disk
-//! - `memory`: the same semantics without a disk
+//! - `memory`, `faulty`: for tests, the same semantics without a disk and with a bad one
 //! - `merge`: how a read goes through several logs
 //! - `writer`: the thread that writes, and how the runtime speaks with it
 //! - `directory`, `identity`: the data directory, its lock and the node's key
@@ -23,12 +23,13 @@ mod directory;
 mod fjall;
 mod identity;
 mod keys;
-mod memory;
 mod merge;
 mod writer;
 
 #[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
@@ -44,7 +45,6 @@ use thiserror::Error;
 pub(crate) use directory::{DataDirectory, DirectoryError};
 pub(crate) use fjall::FjallStore;
 pub(crate) use identity::load_or_create_key;
-pub(crate) use memory::MemoryStore;
 pub(crate) use writer::{StoreEvent, StoreHandle};
 
 /// What keeps the data of one node. All calls block; [`StoreHandle`] makes them from threads of

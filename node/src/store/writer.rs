@@ -53,6 +53,16 @@ struct Progress {
     failed: Option<StoreError>,
 }
 
+/// What [`StoreHandle::next`] waits for.
+enum Happened {
+    /// There is news, or the thread has ended.
+    Progress(bool),
+    /// The queue has room, or the thread has ended.
+    Room(bool),
+    /// A read is done, or was dropped.
+    Read(Option<(Ticket, Option<Page>)>),
+}
+
 #[derive(Debug)]
 struct Read {
     ticket: Ticket,
@@ -93,16 +103,18 @@ impl StoreHandle {
         let (queue, writes) = mpsc::channel(QUEUE_WRITES_MAX);
         let (told, progress) = watch::channel(Progress::default());
         let backlog = Arc::new(AtomicUsize::new(0));
-        let thread = thread::Builder::new().name("antiphon-store".to_owned()).spawn({
-            let store = Arc::clone(&store);
-            let backlog = Arc::clone(&backlog);
-            move || {
-                write_groups(&*store, writes, &told, &backlog);
-                // Whoever waits for the end of the thread finds the store released.
-                drop(store);
-                drop(told);
-            }
-        })?;
+        let thread = thread::Builder::new()
+            .name("antiphon-store".to_owned())
+            .spawn({
+                let store = Arc::clone(&store);
+                let backlog = Arc::clone(&backlog);
+                move || {
+                    write_groups(&*store, writes, &told, &backlog);
+                    // Whoever waits for the end of the thread finds the store released.
+                    drop(store);
+                    drop(told);
+                }
+            })?;
         Ok(Self {
             store,
             queue,
@@ -120,10 +132,17 @@ impl StoreHandle {
     /// Takes a write, in the order of the numbers. Never waits: what the queue has no room for
     /// is kept here, and [`StoreHandle::next`] hands it on.
     pub(crate) fn write(&mut self, number: WriteNumber, write: Write) {
-        self.backlog.fetch_add(size_bytes(&write), Ordering::Relaxed);
+        self.backlog
+            .fetch_add(size_bytes(&write), Ordering::Relaxed);
         self.overflow.push_back((number, write));
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
         while let Ok(permit) = self.queue.try_reserve() {
-            let Some(next) = self.overflow.pop_front() else { return };
+            let Some(next) = self.overflow.pop_front() else {
+                return;
+            };
             permit.send(next);
         }
     }
@@ -143,15 +162,23 @@ impl StoreHandle {
         ranges: Vec<LogRange>,
         bytes_max: usize,
     ) {
-        self.waiting.push_back(Read { ticket, topic, ranges, bytes_max });
+        self.waiting.push_back(Read {
+            ticket,
+            topic,
+            ranges,
+            bytes_max,
+        });
         self.begin_reads();
     }
 
     fn begin_reads(&mut self) {
         while self.reads.len() < READS_MAX {
-            let Some(read) = self.waiting.pop_front() else { return };
+            let Some(read) = self.waiting.pop_front() else {
+                return;
+            };
             let store = Arc::clone(&self.store);
-            self.reads.spawn_blocking(move || (read.ticket, read_page(&*store, &read)));
+            self.reads
+                .spawn_blocking(move || (read.ticket, read_page(&*store, &read)));
         }
     }
 
@@ -161,29 +188,28 @@ impl StoreHandle {
             if let Some(event) = self.news() {
                 return event;
             }
-            tokio::select! {
-                changed = self.progress.changed(), if !self.failed => {
-                    if changed.is_err() {
-                        self.failed = true;
-                        return StoreEvent::Failed(StoreError::Broken);
-                    }
+            let happened = tokio::select! {
+                changed = self.progress.changed(), if !self.failed => Happened::Progress(changed.is_ok()),
+                room = self.queue.reserve(), if !self.overflow.is_empty() => Happened::Room(room.is_ok()),
+                Some(read) = self.reads.join_next() => Happened::Read(read.ok()),
+                else => std::future::pending().await,
+            };
+            match happened {
+                Happened::Progress(true) => {}
+                Happened::Progress(false) => {
+                    self.failed = true;
+                    return StoreEvent::Failed(StoreError::Broken);
                 }
-                permit = self.queue.reserve(), if !self.overflow.is_empty() => {
-                    match (permit, self.overflow.pop_front()) {
-                        (Ok(permit), Some(next)) => permit.send(next),
-                        (Ok(_), None) => {}
-                        // The thread is gone, which is told above.
-                        (Err(_), _) => self.overflow.clear(),
-                    }
-                }
-                Some(done) = self.reads.join_next() => {
+                Happened::Room(true) => self.hand_over(),
+                // The thread is gone, which the progress tells.
+                Happened::Room(false) => self.overflow.clear(),
+                Happened::Read(read) => {
                     self.begin_reads();
-                    // A read that was not run is one of a runtime that is shutting down.
-                    if let Ok((ticket, page)) = done {
+                    // A read without an outcome is one of a runtime that is shutting down.
+                    if let Some((ticket, page)) = read {
                         return StoreEvent::Read(ticket, page);
                     }
                 }
-                else => std::future::pending().await,
             }
         }
     }
@@ -206,7 +232,15 @@ impl StoreHandle {
     /// # Errors
     /// When a write failed, now or before.
     pub(crate) async fn stop(self) -> Result<(), StoreError> {
-        let Self { store, queue, overflow, mut progress, mut reads, thread, .. } = self;
+        let Self {
+            store,
+            queue,
+            overflow,
+            mut progress,
+            mut reads,
+            thread,
+            ..
+        } = self;
         for write in overflow {
             if queue.send(write).await.is_err() {
                 break;

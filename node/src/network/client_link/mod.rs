@@ -8,6 +8,7 @@
 //! time may have been carried out.
 
 mod candidates;
+mod connecting;
 mod driver;
 
 use std::time::Duration;
@@ -62,12 +63,21 @@ impl RemoteLink {
         Self::connect_to(config, candidates).await
     }
 
+    /// Connects to a node that the runtime directory in `place` knows.
+    #[cfg(test)]
+    pub(super) async fn connect_by(
+        config: &ClientConfig,
+        place: &std::path::Path,
+    ) -> Result<Self, ConnectError> {
+        let directory = RuntimeDirectory::open_in(place, &config.network).ok();
+        Self::connect_to(config, Candidates::of_machine(directory)).await
+    }
+
     async fn connect_to(
         config: &ClientConfig,
         candidates: Candidates,
     ) -> Result<Self, ConnectError> {
         let time = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
-        // A client of the moment must not linger at one that is off while another one runs.
         let mut driver = Driver::new(&config.network, candidates)?;
         match tokio::time::timeout(time, driver.connect()).await {
             Ok(true) => {}
@@ -105,8 +115,8 @@ impl Link for RemoteLink {
                     answer,
                     attempts: 0,
                 };
-                self.commands.send(command).await.map_err(|_| gone())?;
-                outcome.await.map_err(|_| gone())?
+                self.commands.send(command).await.map_err(|_refused| gone())?;
+                outcome.await.map_err(|_dropped| gone())?
             };
             match tokio::time::timeout(timeout, exchange).await {
                 Ok(result) => result,
@@ -117,23 +127,5 @@ impl Link for RemoteLink {
             }
         }
         .boxed()
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    impl RemoteLink {
-        /// Connects to a node that the runtime directory in `place` knows.
-        pub(in crate::network) async fn connect_by(
-            config: &ClientConfig,
-            place: &Path,
-        ) -> Result<Self, ConnectError> {
-            let directory = RuntimeDirectory::open_in(place, &config.network).ok();
-            Self::connect_to(config, Candidates::of_machine(directory)).await
-        }
     }
 }

@@ -33,6 +33,8 @@ impl Group {
     }
 
     pub(super) fn into_changes(self) -> impl Iterator<Item = (Table, Vec<u8>, Option<Vec<u8>>)> {
-        self.0.into_iter().map(|((table, key), value)| (table, key, value))
+        self.0
+            .into_iter()
+            .map(|((table, key), value)| (table, key, value))
     }
 }

@@ -73,8 +73,16 @@ impl Tables {
 
     /// Whether nothing was ever stored.
     pub(super) fn is_empty(&self) -> Result<bool, StoreError> {
-        for keyspace in [&self.batches, &self.logs, &self.subscriptions, &self.contacts] {
-            if !keyspace.is_empty().map_err(|error| failed("opening a keyspace", &error))? {
+        for keyspace in [
+            &self.batches,
+            &self.logs,
+            &self.subscriptions,
+            &self.contacts,
+        ] {
+            if !keyspace
+                .is_empty()
+                .map_err(|error| failed("opening a keyspace", &error))?
+            {
                 return Ok(false);
             }
         }
@@ -88,7 +96,9 @@ impl Tables {
         action: &'static str,
     ) -> Result<Vec<(Slice, Slice)>, StoreError> {
         let entries = self.get(table).iter().map(Guard::into_inner);
-        entries.collect::<Result<_, _>>().map_err(|error| failed(action, &error))
+        entries
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed(action, &error))
     }
 
     /// The batch of a log that holds the record `at`, if any does: the last to start there or
@@ -101,7 +111,11 @@ impl Tables {
     ) -> Result<Option<Place>, StoreError> {
         let first = Place::floor(topic, log, 0).to_key();
         let last = Place::ceiling(topic, log, at).to_key();
-        self.batches.range(first..=last).next_back().map(place).transpose()
+        self.batches
+            .range(first..=last)
+            .next_back()
+            .map(place)
+            .transpose()
     }
 
     /// The batches of a log that start and end within a range of records, in order, at most
@@ -116,9 +130,16 @@ impl Tables {
         let first = Place::floor(topic, log, records.start).to_key();
         let end = Place::floor(topic, log, records.end).to_key();
         let within = |place: &Result<Place, _>| {
-            place.as_ref().map_or(true, |place| place.next <= records.end)
+            place
+                .as_ref()
+                .map_or(true, |place| place.next <= records.end)
         };
-        self.batches.range(first..end).map(place).filter(within).take(count_max).collect()
+        self.batches
+            .range(first..end)
+            .map(place)
+            .filter(within)
+            .take(count_max)
+            .collect()
     }
 
     pub(super) fn batches_of(

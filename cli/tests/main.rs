@@ -1,0 +1,10 @@
+//! The command as its users meet it: processes, their output and their exit status.
+
+mod cluster;
+
+mod discovery;
+mod failures;
+mod nodes;
+mod publishing;
+mod reading;
+mod usage;

@@ -1,0 +1,183 @@
+//! Help and wrong usage, for which no node is needed.
+
+use antiphon::model::{Cursor, Network, TopicId};
+use serde_json::Value;
+
+use crate::cluster::{Finished, antiphon};
+
+fn run(words: &[&str]) -> Finished {
+    let output = antiphon(words).output().expect("the command starts");
+    Finished {
+        status: output.status.code().expect("it ended by itself"),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Asserts wrong usage: status 2, no data, the cause and the next step.
+fn wrong(words: &[&str], parts: &[&str]) {
+    run(words)
+        .with_status(2)
+        .without_data()
+        .saying(&["error: ", "hint: "])
+        .saying(parts);
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let all = [
+        "node",
+        "create",
+        "publish",
+        "fetch",
+        "subscribe",
+        "topics",
+        "info",
+        "peers",
+        "shell",
+        "demo",
+    ];
+    for command in all {
+        let help = run(&[command, "--help"]).ok();
+        let text = String::from_utf8(help.stdout).unwrap();
+        for part in [
+            "Examples:",
+            "antiphon ",
+            "--node",
+            "--network",
+            "--timeout",
+            "--json",
+        ] {
+            assert!(
+                text.contains(part),
+                "`{part}` is not in the help of {command}"
+            );
+        }
+        assert_eq!(help.stderr, "");
+    }
+    let help = run(&["--help"]).ok();
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(all.iter().all(|command| text.contains(command)));
+    assert!(run(&["--version"]).ok().stdout.starts_with(b"antiphon "));
+}
+
+#[test]
+fn commands_and_options_that_are_not_there() {
+    wrong(&[], &["no command", "--help"]);
+    wrong(&["creat", "t"], &["creat", "create"]);
+    wrong(&["topics", "--al"], &["--al"]);
+    wrong(&["create"], &["<TOPIC>"]);
+    wrong(&["publish", "t", "a", "--file", "b"], &["--file"]);
+}
+
+#[test]
+fn replicas_out_of_bounds() {
+    wrong(&["create", "t", "--replicas", "0"], &["from 1 to 32"]);
+    wrong(&["create", "t", "--replicas", "33"], &["from 1 to 32"]);
+    wrong(&["create", "t", "--min-copies", "0"], &["from 1 to 32"]);
+    wrong(
+        &["create", "t", "--replicas", "2", "--min-copies", "3"],
+        &["--replicas"],
+    );
+}
+
+#[test]
+fn names_that_are_none() {
+    let long = "x".repeat(256);
+    for (name, cause) in [
+        ("", "empty"),
+        (long.as_str(), "256 bytes"),
+        ("a\tb", "control"),
+    ] {
+        wrong(&["create", name], &[cause, "255"]);
+        wrong(&["fetch", name], &[cause, "255"]);
+        wrong(&["subscribe", "t", "--as", name], &[cause, "255"]);
+    }
+    wrong(&["topics", "--network", "../x"], &["network"]);
+}
+
+#[test]
+fn addresses_that_are_none() {
+    wrong(
+        &["topics", "--node", "localhost:4001"],
+        &["not a multiaddr", "/p2p/"],
+    );
+    wrong(
+        &["topics", "--node", "/ip4/127.0.0.1/tcp/4001"],
+        &["lacks the peer id", "/p2p/"],
+    );
+    wrong(
+        &["node", "--bootstrap", "/ip4/127.0.0.1/tcp/1"],
+        &["lacks the peer id", "/p2p/"],
+    );
+    wrong(
+        &["node", "--listen", "4001"],
+        &["not a multiaddr", "/ip4/0.0.0.0/tcp/4001"],
+    );
+    let output = antiphon(&["topics"])
+        .env("ANTIPHON_NODE", "here")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn durations_headers_and_places_that_are_none() {
+    wrong(&["topics", "--timeout", "10"], &["`10s`"]);
+    wrong(&["topics", "--timeout", "0s"], &["zero"]);
+    wrong(
+        &["publish", "t", "m", "--header", "a"],
+        &["no `=`", "source=usgs"],
+    );
+    wrong(&["publish", "t", "m", "--acks", "2"], &["quorum"]);
+    wrong(
+        &["fetch", "t", "--from", "yesterday"],
+        &["no place to start", "@-1h"],
+    );
+    wrong(
+        &["fetch", "t", "--from", "@2999-01-01T00:00Z"],
+        &["in the future"],
+    );
+    wrong(&["fetch", "t", "--json", "--raw"], &["--raw"]);
+    wrong(&["demo", "--nodes", "1"], &["--nodes"]);
+}
+
+#[test]
+fn a_cursor_of_another_topic() {
+    let other = TopicId::derive(&Network::default(), &"other".parse().unwrap());
+    let cursor = Cursor::start(other).to_string();
+    wrong(
+        &["fetch", "t", "--from", &cursor],
+        &["not one of topic `t`", "antiphon info"],
+    );
+    wrong(
+        &["fetch", "t", "--from", &cursor[..cursor.len() - 2]],
+        &["cut short"],
+    );
+}
+
+#[test]
+fn files_that_are_no_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("large");
+    fs_err::write(&path, vec![0; 1024 * 1024 + 1]).unwrap();
+    let path = path.to_str().unwrap();
+    let large = run(&["publish", "t", "--file", path])
+        .with_status(1)
+        .without_data();
+    large.saying(&["1048577 bytes", "1048576", "hint: "]);
+    let missing = run(&["publish", "t", "--file", "/nowhere"])
+        .with_status(1)
+        .without_data();
+    missing.saying(&["/nowhere"]);
+}
+
+#[test]
+fn errors_are_objects_with_json() {
+    for words in [["create", "", "--json"], ["--json", "create", ""]] {
+        let failed = run(&words).with_status(2).without_data();
+        let error: Value = serde_json::from_str(&failed.stderr).unwrap();
+        assert!(error["error"].as_str().unwrap().contains("empty"));
+        assert!(error["hint"].as_str().unwrap().contains("255"));
+    }
+}

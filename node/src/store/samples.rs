@@ -1,0 +1,120 @@
+//! Writers and batches for tests.
+
+use antiphon::engine::{Log, Write};
+use antiphon::model::{
+    Batch, Compression, Header, Incarnation, LogId, NodeKey, ProducerId, Record, Run, Stamp,
+    TopicId, WallClock, encode_record,
+};
+use antiphon::wire::LogRange;
+
+pub(in crate::store) fn topic() -> TopicId {
+    TopicId::from_bytes([7; 32])
+}
+
+pub(in crate::store) fn catalogue() -> TopicId {
+    TopicId::from_bytes([8; 32])
+}
+
+/// A writer and all that was ever held of its log in one topic.
+pub(in crate::store) struct Author {
+    key: NodeKey,
+    topic: TopicId,
+    incarnation: Incarnation,
+    pub(in crate::store) log: Log,
+    pub(in crate::store) batches: Vec<Batch>,
+}
+
+impl Author {
+    pub(in crate::store) fn new(secret: u8, topic: TopicId) -> Self {
+        let key = NodeKey::from_secret(&[secret; 32]);
+        Self {
+            key,
+            topic,
+            incarnation: Incarnation(5),
+            log: Log::default(),
+            batches: Vec::new(),
+        }
+    }
+
+    pub(in crate::store) fn log_id(&self) -> LogId {
+        LogId {
+            writer: self.key.node(),
+            incarnation: self.incarnation,
+        }
+    }
+
+    pub(in crate::store) fn range(&self, from: u64, to: u64) -> LogRange {
+        LogRange {
+            log: self.log_id(),
+            from,
+            to,
+        }
+    }
+
+    /// Seals the next batch: `count` records of `bytes` bytes, at a wall time.
+    pub(in crate::store) fn seal(&mut self, time: u64, count: u32, bytes: usize) -> Batch {
+        let mut body = Vec::new();
+        // Other bytes in each batch, so that nothing may be shared or compressed away.
+        let byte = u8::try_from(self.batches.len() % 251).unwrap();
+        for _ in 0..count {
+            encode_record(&Record::new(WallClock(time), vec![byte; bytes]), &mut body).unwrap();
+        }
+        let previous = self.batches.last().map(|batch| antiphon::model::Previous {
+            incarnation: self.incarnation,
+            next: batch.header().next(),
+            hash: batch.hash(),
+        });
+        let first = previous.map_or(0, |previous| previous.next);
+        let header = Header {
+            version: Header::VERSION,
+            topic: self.topic,
+            writer: self.key.node(),
+            incarnation: self.incarnation,
+            first,
+            count,
+            previous,
+            stamp: Stamp::at(WallClock(time)),
+            runs: vec![Run {
+                producer: ProducerId([4; 16]),
+                first,
+                count,
+            }],
+            body_hash: [0; 32],
+            body_bytes: 0,
+            compression: Compression::None,
+            encryption_key: None,
+        };
+        let batch = Batch::seal(header, body.into(), &self.key);
+        self.batches.push(batch.clone());
+        batch
+    }
+
+    /// The write that stores a batch of this writer.
+    pub(in crate::store) fn store(&mut self, batch: Batch) -> Write {
+        self.log.add(&batch).unwrap();
+        Write::Append {
+            batch,
+            log: self.log.clone(),
+        }
+    }
+
+    /// Seals the next batch, of three small records, and stores it.
+    pub(in crate::store) fn append(&mut self, time: u64) -> Write {
+        let batch = self.seal(time, 3, 10);
+        self.store(batch)
+    }
+
+    /// The write that removes what ends at or before `to`, where the batch `last` ends.
+    pub(in crate::store) fn drop_to(&mut self, last: &Batch) -> Write {
+        let to = last.header().next();
+        self.log.forget(to, last.hash());
+        self.log.low = to;
+        let log = Some(self.log.clone());
+        Write::Drop {
+            topic: self.topic,
+            log_id: self.log_id(),
+            to,
+            log,
+        }
+    }
+}
