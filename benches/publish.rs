@@ -15,15 +15,21 @@
     reason = "a benchmark reads the clock, prints, and ends when something fails"
 )]
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use antiphon::model::{Record, TopicName, WallClock};
-use antiphon::wire::Create;
-use antiphon_node::client::{PublishOptions, ReaderOptions};
-use antiphon_node::{Client, ClientConfig, Multiaddr};
+use antiphon::{
+    model::{Record, TopicName, WallClock},
+    wire::Create,
+};
+use antiphon_node::{
+    Client, ClientConfig, Multiaddr,
+    client::{PublishOptions, ReaderOptions},
+};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy)]
@@ -43,16 +49,11 @@ impl Node {
     fn start(directory: &std::path::Path, bootstrap: Option<&Multiaddr>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
         command.args(["node", "--network", "bench", "--no-discovery"]);
-        command
-            .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--data"])
-            .arg(directory);
+        command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--data"]).arg(directory);
         if let Some(address) = bootstrap {
             command.arg("--bootstrap").arg(address.to_string());
         }
-        let mut process = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the node starts");
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the node starts");
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut address = None;
         for line in lines.by_ref() {
@@ -64,10 +65,7 @@ impl Node {
                 break;
             }
         }
-        Self {
-            process,
-            address: address.expect("the node listens"),
-        }
+        Self { process, address: address.expect("the node listens") }
     }
 }
 
@@ -84,22 +82,14 @@ fn main() {
 }
 
 fn load() -> Load {
-    let mut load = Load {
-        records: 200_000,
-        size: 128,
-        in_flight: 512,
-        rounds: 5,
-    };
+    let mut load = Load { records: 200_000, size: 128, in_flight: 512, rounds: 5 };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         // `cargo bench` adds this one.
         if name == "--bench" {
             continue;
         }
-        let value = arguments
-            .next()
-            .and_then(|value| value.parse().ok())
-            .expect("a number");
+        let value = arguments.next().and_then(|value| value.parse().ok()).expect("a number");
         match name.as_str() {
             "--records" => load.records = value,
             "--size" => load.size = value,
@@ -124,13 +114,7 @@ async fn run(load: Load) {
         timeout: None,
     };
     let client = Client::connect(config).await.expect("a node answers");
-    while client
-        .peers()
-        .await
-        .unwrap()
-        .iter()
-        .filter(|peer| peer.state.as_str() == "alive")
-        .count()
+    while client.peers().await.unwrap().iter().filter(|peer| peer.state.as_str() == "alive").count()
         < 3
     {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -148,10 +132,7 @@ async fn run(load: Load) {
         let elapsed = publish(&client, &topic, load).await;
         let rate = load.records as f64 / elapsed.as_secs_f64();
         let fetched = count(&client, &topic).await;
-        assert_eq!(
-            fetched.0, load.records,
-            "all that was acknowledged is there"
-        );
+        assert_eq!(fetched.0, load.records, "all that was acknowledged is there");
         println!(
             "round {round}: {rate:.0} acknowledged records/s, fetched at {:.0} records/s",
             load.records as f64 / fetched.1.as_secs_f64(),
@@ -173,10 +154,7 @@ async fn run(load: Load) {
 
 /// Publishes all records; the time from the first call to the last acknowledgement.
 async fn publish(client: &Client, topic: &TopicName, load: Load) -> Duration {
-    let options = PublishOptions {
-        in_flight: load.in_flight,
-        ..PublishOptions::default()
-    };
+    let options = PublishOptions { in_flight: load.in_flight, ..PublishOptions::default() };
     let mut publisher = client.publisher(topic.clone(), options);
     let record = Record::new(WallClock(1), vec![b'x'; load.size]);
     let started = Instant::now();
@@ -196,10 +174,7 @@ async fn publish(client: &Client, topic: &TopicName, load: Load) -> Duration {
 
 async fn count(client: &Client, topic: &TopicName) -> (usize, Duration) {
     let started = Instant::now();
-    let mut reader = client
-        .reader(topic.clone(), ReaderOptions::default())
-        .await
-        .expect("read");
+    let mut reader = client.reader(topic.clone(), ReaderOptions::default()).await.expect("read");
     let mut count = 0;
     while reader.next().await.expect("read").is_some() {
         count += 1;

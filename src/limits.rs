@@ -94,13 +94,13 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(5);
 
 /// Time that a node whose connections closed has to come back before it is dead. A killed
 /// process closes its connections at once; a dropped connection is redialled within this time.
-pub const RECONNECT_WITHIN: Duration = Duration::from_millis(1_000);
+pub const RECONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Absence after which a node loses its home places: its topics are copied to new homes.
-pub const GONE_AFTER_DEFAULT: Duration = Duration::from_secs(600);
+pub const GONE_AFTER_DEFAULT: Duration = Duration::from_mins(10);
 
 /// Absence after which a node is forgotten altogether.
-pub const FORGET_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const FORGET_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// How often two replicas compare what they hold (anti-entropy), before jitter.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(2);
@@ -127,14 +127,14 @@ pub const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How often a node asks the replicas for their frontiers while readers wait at it: what gossip
 /// lost is noticed within this time.
-pub const FOLLOW_SURVEY_INTERVAL: Duration = Duration::from_millis(1_000);
+pub const FOLLOW_SURVEY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time that a node goes on following a topic after its last reader asked.
 pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
 
 /// How far a remote timestamp may push the local hybrid clock ahead of the wall clock. Later
 /// stamps are stored and not adopted.
-pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(60);
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
 
 // --- queues and tables of one node ---------------------------------------------------------
 

@@ -1,20 +1,47 @@
 //! Rules of the code that no compiler checks: what may know what, and how long a file may be.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A folder, and words that nothing in it may say.
 const BANNED: &[(&str, &[&str], &str)] = &[
     (
         "src",
-        &["tokio", "std::fs", "std::net", "std::thread", "Instant::now", "SystemTime", "libp2p::", "HashMap", "HashSet", "println!"],
+        &[
+            "tokio",
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "Instant::now",
+            "SystemTime",
+            "libp2p::",
+            "HashMap",
+            "HashSet",
+            "println!",
+        ],
         "the protocol is pure: no I/O, no clock, no order of a hash",
     ),
     ("src/model", &["crate::wire", "crate::engine"], "the model knows nobody"),
     ("src/wire", &["crate::engine"], "messages know the model only"),
-    ("node/src/network", &["crate::store", "crate::node", "fjall"], "the network is libp2p and only libp2p"),
-    ("node/src/store", &["crate::network", "crate::node", "libp2p", "crate::client"], "the store is the disk and only the disk"),
-    ("node/src/client", &["crate::store", "crate::network::Network"], "a client needs no node's insides"),
+    (
+        "node/src/network",
+        &["crate::store", "crate::node", "fjall"],
+        "the network is libp2p and only libp2p",
+    ),
+    (
+        "node/src/store",
+        &["crate::network", "crate::node", "libp2p", "crate::client"],
+        "the store is the disk and only the disk",
+    ),
+    (
+        "node/src/client",
+        &["crate::store", "crate::network::Network"],
+        "a client needs no node's insides",
+    ),
     ("cli/src", &["libp2p::", "fjall"], "the command line talks to the library"),
 ];
 

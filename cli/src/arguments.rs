@@ -54,22 +54,12 @@ pub(crate) struct GlobalOptions {
     ///
     /// Without it the node that runs on this machine is found, else one on the LAN. In the
     /// variable several are separated by commas or spaces.
-    #[arg(
-        long,
-        value_name = "MULTIADDR",
-        env = "ANTIPHON_NODE",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "MULTIADDR", env = "ANTIPHON_NODE", hide_env_values = true)]
     #[arg(global = true, value_parser = str::parse::<NodeAddresses>)]
     node: Vec<NodeAddresses>,
 
     /// Network to use; nodes of another one never join
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "ANTIPHON_NETWORK",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "NAME", env = "ANTIPHON_NETWORK", hide_env_values = true)]
     #[arg(global = true, value_parser = values::network, default_value = Network::DEFAULT)]
     pub(crate) network: Network,
 
@@ -94,10 +84,7 @@ pub(crate) struct GlobalOptions {
 impl GlobalOptions {
     /// The nodes to talk to, in order.
     pub(crate) fn nodes(&self) -> Vec<Multiaddr> {
-        self.node
-            .iter()
-            .flat_map(|addresses| addresses.0.iter().cloned())
-            .collect()
+        self.node.iter().flat_map(|addresses| addresses.0.iter().cloned()).collect()
     }
 
     /// Whether a connection that was made with these options serves the others as well.
@@ -108,22 +95,13 @@ impl GlobalOptions {
     /// The options as they are written on a command line.
     pub(crate) fn to_words(&self) -> Vec<String> {
         let timeout = humantime::format_duration(self.timeout).to_string();
-        let mut words = vec![
-            "--network".to_owned(),
-            self.network.to_string(),
-            "--timeout".to_owned(),
-            timeout,
-        ];
+        let mut words =
+            vec!["--network".to_owned(), self.network.to_string(), "--timeout".to_owned(), timeout];
         for node in self.nodes() {
             words.extend(["--node".to_owned(), node.to_string()]);
         }
         let flags = [(self.json, "--json"), (self.quiet, "--quiet")];
-        words.extend(
-            flags
-                .iter()
-                .filter(|(set, _)| *set)
-                .map(|(_, flag)| (*flag).to_owned()),
-        );
+        words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
         words.extend((0..self.verbose).map(|_| "--verbose".to_owned()));
         words
     }
@@ -389,9 +367,7 @@ pub(crate) fn report(error: &clap::Error) -> Status {
         return Status::Done;
     }
     // What could not be parsed may still have asked for JSON.
-    let json = std::env::args_os()
-        .take_while(|word| word != "--")
-        .any(|word| word == "--json");
+    let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
     let failure = explain(error);
     printer::report_error(json, &failure.to_string(), failure.hint());
     failure.status()
@@ -409,15 +385,14 @@ pub(crate) fn explain(error: &clap::Error) -> Failure {
         "no command is given".clone_into(&mut message);
     }
     let failure = Failure::usage(message.replace("\n  ", " "));
-    let own = error
-        .source()
-        .and_then(|source| source.downcast_ref::<Failure>());
-    let tip = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("tip: "));
-    let hint = own.and_then(Failure::hint).or(tip);
-    failure
-        .with_hint(hint.unwrap_or("`antiphon --help` and `antiphon COMMAND --help` show the way"))
+    let own = error.source().and_then(|source| source.downcast_ref::<Failure>());
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    match (own.and_then(Failure::hint).or(tip), usage) {
+        (Some(hint), _) => failure.with_hint(hint),
+        (None, Some(usage)) => failure.with_hint(format!("`{usage}`; `--help` says more")),
+        (None, None) => failure.with_hint("`antiphon COMMAND --help` shows what is allowed"),
+    }
 }
 
 #[cfg(test)]
@@ -450,10 +425,7 @@ mod tests {
         else {
             panic!("not a fetch");
         };
-        assert_eq!(
-            (fetch.reading.from, fetch.reading.count),
-            (Some(Place::Last(10)), Some(5))
-        );
+        assert_eq!((fetch.reading.from, fetch.reading.count), (Some(Place::Last(10)), Some(5)));
         let Command::Publish(publish) = parse("antiphon publish t -5 -- -x").unwrap().command
         else {
             panic!("not a publish");
@@ -465,19 +437,10 @@ mod tests {
     fn wrong_values_bring_their_own_hint() {
         let failure = parse("antiphon create t --replicas 0").unwrap_err();
         assert_eq!(failure.status(), Status::Usage);
-        assert!(
-            failure.to_string().contains("not a number from 1 to 32"),
-            "{failure}"
-        );
+        assert!(failure.to_string().contains("not a number from 1 to 32"), "{failure}");
         assert!(failure.hint().unwrap().contains("--replicas 3"));
         let failure = parse("antiphon creat t").unwrap_err();
         assert!(failure.hint().unwrap().contains("create"), "{failure:?}");
-        assert!(
-            parse("antiphon")
-                .unwrap_err()
-                .hint()
-                .unwrap()
-                .contains("--help")
-        );
+        assert!(parse("antiphon").unwrap_err().hint().unwrap().contains("--help"));
     }
 }

@@ -6,22 +6,14 @@ use antiphon::model::WallClock;
 
 /// Wall time, for the records that are published and for the times that users name.
 pub(crate) fn now() -> WallClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the command's one read of the wall clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the command's one read of the wall clock")]
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    WallClock(since_1970.map_or(0, |time| {
-        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-    }))
+    WallClock(since_1970.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// Time that only goes forward, for durations and deadlines.
 pub(crate) fn instant() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the command's one read of the steady clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the command's one read of the steady clock")]
     Instant::now()
 }
 

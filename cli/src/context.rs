@@ -19,11 +19,7 @@ impl Context {
     /// No connection is made yet.
     pub(crate) fn new(options: GlobalOptions) -> Self {
         let printer = Printer::standard(&options);
-        Self {
-            options,
-            printer,
-            client: None,
-        }
+        Self { options, printer, client: None }
     }
 
     /// The connection to a node, made when it is first asked for.

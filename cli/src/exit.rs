@@ -41,28 +41,17 @@ pub(crate) struct Failure {
 impl Failure {
     /// What was asked cannot be meant: exit status 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self {
-            status: Status::Usage,
-            message: message.into(),
-            hint: None,
-        }
+        Self { status: Status::Usage, message: message.into(), hint: None }
     }
 
     /// What was asked did not succeed: exit status 1.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self {
-            status: Status::Failed,
-            message: message.into(),
-            hint: None,
-        }
+        Self { status: Status::Failed, message: message.into(), hint: None }
     }
 
     /// The next step.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self {
-            hint: Some(hint.into()),
-            ..self
-        }
+        Self { hint: Some(hint.into()), ..self }
     }
 
     /// The next step, where there is one.

@@ -35,14 +35,8 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
 pub(crate) fn status(error: &anyhow::Error) -> Status {
     let found = error.chain().find_map(|cause| {
         let misused = matches!(cause.downcast_ref(), Some(ConnectError::WithoutPeer(_)))
-            || matches!(
-                cause.downcast_ref(),
-                Some(StartError::BootstrapWithoutPeer(_))
-            )
-            || matches!(
-                cause.downcast_ref(),
-                Some(RequestError::Refused(Refusal::Invalid(_)))
-            );
+            || matches!(cause.downcast_ref(), Some(StartError::BootstrapWithoutPeer(_)))
+            || matches!(cause.downcast_ref(), Some(RequestError::Refused(Refusal::Invalid(_))));
         let failure = cause.downcast_ref().map(Failure::status);
         failure.or_else(|| misused.then_some(Status::Usage))
     });
@@ -66,7 +60,8 @@ fn connect(error: &ConnectError) -> String {
         }
         ConnectError::WithoutPeer(_) => address(),
         ConnectError::Unreachable(_) => {
-            "check that a node runs there and is of the same `--network`; repeat `--node` to name others".into()
+            "start one with `antiphon node`, or name one of this network with `--node MULTIADDR`"
+                .into()
         }
     }
 }
@@ -81,16 +76,10 @@ fn request(error: &RequestError) -> String {
 
 fn refused(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::UnknownTopic {
-            nearest: Some(nearest),
-            ..
-        } => {
+        Refusal::UnknownTopic { nearest: Some(nearest), .. } => {
             format!("did you mean `{nearest}`? `antiphon topics` lists all topics")
         }
-        Refusal::UnknownTopic {
-            name,
-            nearest: None,
-        } => {
+        Refusal::UnknownTopic { name, nearest: None } => {
             format!("create it with `antiphon create {}`", quoted(name))
         }
         Refusal::TopicExists(_) => "`--if-not-exists` takes the topic that is there".into(),
@@ -148,10 +137,7 @@ fn start(error: &StartError) -> String {
             "make the directory writable, or name another one with `--data DIR`".into()
         }
         StartError::Key { path, .. } => {
-            format!(
-                "it must be yours and readable by you alone: `chmod 600 {}`",
-                path.display()
-            )
+            format!("it must be yours and readable by you alone: `chmod 600 {}`", path.display())
         }
         StartError::Listen { .. } => {
             "another program may have the port; `--listen /ip4/0.0.0.0/tcp/0` takes a free one"
@@ -188,11 +174,7 @@ mod tests {
         let near = refusal(Some("quakes"));
         assert_eq!(near.to_string(), "topic `quaks` does not exist");
         assert!(hint(&near).unwrap().contains("`quakes`"));
-        assert!(
-            hint(&refusal(None))
-                .unwrap()
-                .contains("antiphon create quaks")
-        );
+        assert!(hint(&refusal(None)).unwrap().contains("antiphon create quaks"));
         assert_eq!(status(&near), Status::Failed);
     }
 
@@ -206,9 +188,6 @@ mod tests {
     #[test]
     fn wrong_usage_has_its_own_status() {
         let error = anyhow::Error::new(Failure::usage("no").with_hint("yes"));
-        assert_eq!(
-            (status(&error), hint(&error).as_deref()),
-            (Status::Usage, Some("yes"))
-        );
+        assert_eq!((status(&error), hint(&error).as_deref()), (Status::Usage, Some("yes")));
     }
 }

@@ -36,12 +36,7 @@ pub(crate) struct RecordPrinter {
 impl RecordPrinter {
     /// For the records of `topic`.
     pub(crate) fn new(form: Form, topic: &TopicName) -> Self {
-        Self {
-            form,
-            topic: topic.to_string(),
-            writer: None,
-            producer: None,
-        }
+        Self { form, topic: topic.to_string(), writer: None, producer: None }
     }
 
     /// Writes a record.
@@ -61,18 +56,10 @@ impl RecordPrinter {
     }
 
     fn line<'a>(&'a mut self, delivered: &'a Delivered) -> Line<'a> {
-        if self
-            .writer
-            .as_ref()
-            .is_none_or(|(writer, _)| *writer != delivered.writer)
-        {
+        if self.writer.as_ref().is_none_or(|(writer, _)| *writer != delivered.writer) {
             self.writer = Some((delivered.writer, delivered.writer.to_string()));
         }
-        if self
-            .producer
-            .as_ref()
-            .is_none_or(|(producer, _)| *producer != delivered.id.producer)
-        {
+        if self.producer.as_ref().is_none_or(|(producer, _)| *producer != delivered.id.producer) {
             self.producer = Some((delivered.id.producer, id_prefix(delivered.id)));
         }
         let text = |named: Option<&'a str>| named.expect("the name was made above");
@@ -101,9 +88,7 @@ struct Line<'a> {
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Delivered {
-            id, number, record, ..
-        } = self.delivered;
+        let Delivered { id, number, record, .. } = self.delivered;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("topic", self.topic)?;
         map.serialize_entry("id", &Text(format_args!("{}{}", self.id_prefix, id.number)))?;
@@ -184,17 +169,9 @@ mod tests {
     use super::*;
 
     fn value(record: Record) -> Value {
-        let id = RecordId {
-            producer: ProducerId([9; 16]),
-            number: 41,
-        };
+        let id = RecordId { producer: ProducerId([9; 16]), number: 41 };
         let writer = NodeId::from_bytes([1; 32]);
-        let delivered = Delivered {
-            id,
-            writer,
-            number: 7,
-            record,
-        };
+        let delivered = Delivered { id, writer, number: 7, record };
         let topic = "quakes".parse().unwrap();
         serde_json::to_value(RecordPrinter::new(Form::Json, &topic).line(&delivered)).unwrap()
     }
@@ -206,10 +183,7 @@ mod tests {
             headers: vec![("a".into(), "1".into()), ("a".into(), vec![0xff].into())],
             ..Record::new(WallClock(1_517_363_399_650), "地震")
         };
-        let id = RecordId {
-            producer: ProducerId([9; 16]),
-            number: 41,
-        };
+        let id = RecordId { producer: ProducerId([9; 16]), number: 41 };
         let expected = json!({
             "topic": "quakes",
             "id": id.to_string(),
@@ -225,10 +199,8 @@ mod tests {
 
     #[test]
     fn binary_stands_as_base64_in_place_of_text() {
-        let record = Record {
-            key: Some(vec![0xc0].into()),
-            ..Record::new(WallClock(0), vec![0, 0xff])
-        };
+        let record =
+            Record { key: Some(vec![0xc0].into()), ..Record::new(WallClock(0), vec![0, 0xff]) };
         let value = value(record);
         assert_eq!(value["payload_base64"], "AP8=");
         assert_eq!(value["key_base64"], "wA==");
@@ -240,9 +212,6 @@ mod tests {
         let value = value(Record::new(WallClock(u64::MAX), ""));
         assert_eq!(value["key"], Value::Null);
         assert_eq!(value["time"], Value::Null);
-        assert_eq!(
-            (&value["headers"], &value["payload"]),
-            (&json!([]), &json!(""))
-        );
+        assert_eq!((&value["headers"], &value["payload"]), (&json!([]), &json!("")));
     }
 }

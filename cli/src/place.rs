@@ -43,9 +43,8 @@ impl FromStr for Place {
             _ => {}
         }
         if let Some(count) = text.strip_prefix('-') {
-            let count = count
-                .parse()
-                .map_err(|_invalid| usage(format!("`{text}` is not a count")))?;
+            let count =
+                count.parse().map_err(|_invalid| usage(format!("`{text}` is not a count")))?;
             return Ok(Self::Last(count));
         }
         if let Some(ago) = text.strip_prefix("@-") {
@@ -121,8 +120,7 @@ mod tests {
 
     fn resolve(text: &str) -> Result<Start, Failure> {
         let topic = "quakes".parse().unwrap();
-        text.parse::<Place>()?
-            .resolve(NOW, &Network::default(), &topic)
+        text.parse::<Place>()?.resolve(NOW, &Network::default(), &topic)
     }
 
     #[test]
@@ -130,10 +128,7 @@ mod tests {
         assert_eq!(resolve("start"), Ok(Start::Beginning));
         assert_eq!(resolve("end"), Ok(Start::End));
         assert_eq!(resolve("-10"), Ok(Start::Last(10)));
-        assert_eq!(
-            resolve("@-1h"),
-            Ok(Start::Since(WallClock(NOW.0 - 3_600_000)))
-        );
+        assert_eq!(resolve("@-1h"), Ok(Start::Since(WallClock(NOW.0 - 3_600_000))));
         let time = Start::Since(WallClock(1_517_363_399_650));
         assert_eq!(resolve("@2018-01-31T01:49:59.650Z"), Ok(time.clone()));
         assert_eq!(resolve("@2018-01-31T02:49:59.65+01:00"), Ok(time));
@@ -154,26 +149,13 @@ mod tests {
         assert_eq!(resolve(&own.to_string()), Ok(Start::At(own)));
         let other = Cursor::start(topic("other")).to_string();
         let error = resolve(&other).unwrap_err();
-        assert!(
-            error.to_string().contains("not one of topic `quakes`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("not one of topic `quakes`"), "{error}");
         assert!(error.hint().unwrap().contains("antiphon info"));
     }
 
     #[test]
     fn what_is_none_of_these_gets_a_hint() {
-        for wrong in [
-            "",
-            "5",
-            "-",
-            "-x",
-            "@",
-            "@-",
-            "@soon",
-            "@2999-01-01T00:00Z",
-            "c1:AAAA",
-        ] {
+        for wrong in ["", "5", "-", "-x", "@", "@-", "@soon", "@2999-01-01T00:00Z", "c1:AAAA"] {
             let error = resolve(wrong).unwrap_err();
             assert!(error.hint().is_some(), "{wrong}: {error}");
         }

@@ -35,11 +35,7 @@ impl std::error::Error for OutputError {}
 
 impl From<io::Error> for OutputError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == ErrorKind::BrokenPipe {
-            Self::Closed
-        } else {
-            Self::Failed(error)
-        }
+        if error.kind() == ErrorKind::BrokenPipe { Self::Closed } else { Self::Failed(error) }
     }
 }
 
@@ -65,10 +61,7 @@ pub(crate) struct Printer {
 
 impl fmt::Debug for Printer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Printer")
-            .field("json", &self.json)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Printer").field("json", &self.json).finish_non_exhaustive()
     }
 }
 
@@ -106,11 +99,7 @@ impl Printer {
 
     /// Writes a value as one line of JSON, or, without `--json`, a text as one line.
     pub(crate) fn data(&mut self, value: &impl Serialize, text: impl Display) -> Output {
-        if self.json {
-            self.object(value)
-        } else {
-            self.line(text)
-        }
+        if self.json { self.object(value) } else { self.line(text) }
     }
 
     /// Writes a value as one line of JSON.
@@ -155,9 +144,7 @@ impl Printer {
             return;
         }
         let _ = if self.json {
-            serde_json::to_string(value)
-                .map(|line| writeln!(self.other, "{line}"))
-                .is_ok()
+            serde_json::to_string(value).map(|line| writeln!(self.other, "{line}")).is_ok()
         } else {
             writeln!(self.other, "{text}").is_ok()
         };
@@ -222,10 +209,7 @@ mod tests {
             write_error(&mut output, json, "no \"node\"", hint).unwrap();
             String::from_utf8(output).unwrap()
         };
-        assert_eq!(
-            written(false, Some("start one")),
-            "error: no \"node\"\nhint: start one\n"
-        );
+        assert_eq!(written(false, Some("start one")), "error: no \"node\"\nhint: start one\n");
         assert_eq!(written(false, None), "error: no \"node\"\n");
         let object: serde_json::Value = serde_json::from_str(&written(true, None)).unwrap();
         assert_eq!(object, json!({ "error": "no \"node\"", "hint": null }));

@@ -12,10 +12,7 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table.
     pub(crate) fn new(header: &[&'static str]) -> Self {
-        Self {
-            header: header.to_vec(),
-            rows: Vec::new(),
-        }
+        Self { header: header.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row of as many cells as the header has.
@@ -40,12 +37,7 @@ impl Table {
 fn aligned(rows: &[&Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(|row| row.len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            rows.iter()
-                .map(|row| row[column].width())
-                .max()
-                .unwrap_or(0)
-        })
+        .map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0))
         .collect();
     let line = |row: &&Vec<String>| {
         let mut line = String::new();
@@ -68,10 +60,7 @@ mod tests {
         let mut table = Table::new(&["TOPIC", "RECORDS"]);
         table.push(vec!["地震".into(), "1707".into()]);
         table.push(vec!["t".into(), "0".into()]);
-        assert_eq!(
-            table.lines(true),
-            ["TOPIC  RECORDS", "地震   1707", "t      0"]
-        );
+        assert_eq!(table.lines(true), ["TOPIC  RECORDS", "地震   1707", "t      0"]);
         assert_eq!(table.lines(false), ["地震\t1707", "t\t0"]);
     }
 }

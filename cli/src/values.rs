@@ -64,10 +64,9 @@ pub(crate) fn listen_address(text: &str) -> Result<Multiaddr, Failure> {
 
 /// The name of a network.
 pub(crate) fn network(text: &str) -> Result<Network, Failure> {
-    text.parse()
-        .map_err(|error: antiphon::model::NetworkNameError| {
-            Failure::usage(error.to_string()).with_hint("a network's name reads like `lab-2`")
-        })
+    text.parse().map_err(|error: antiphon::model::NetworkNameError| {
+        Failure::usage(error.to_string()).with_hint("a network's name reads like `lab-2`")
+    })
 }
 
 fn name_hint() -> String {
@@ -76,18 +75,16 @@ fn name_hint() -> String {
 
 /// The name of a topic.
 pub(crate) fn topic(text: &str) -> Result<TopicName, Failure> {
-    text.parse()
-        .map_err(|error: antiphon::model::TopicNameError| {
-            Failure::usage(error.to_string()).with_hint(name_hint())
-        })
+    text.parse().map_err(|error: antiphon::model::TopicNameError| {
+        Failure::usage(error.to_string()).with_hint(name_hint())
+    })
 }
 
 /// The name of a subscription.
 pub(crate) fn subscriber(text: &str) -> Result<SubscriberName, Failure> {
-    text.parse()
-        .map_err(|error: antiphon::model::TopicNameError| {
-            Failure::usage(error.to_string()).with_hint(name_hint())
-        })
+    text.parse().map_err(|error: antiphon::model::TopicNameError| {
+        Failure::usage(error.to_string()).with_hint(name_hint())
+    })
 }
 
 /// A number of replicas or of copies.
@@ -127,14 +124,7 @@ mod tests {
         assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
         assert_eq!(duration("7d"), Ok(Duration::from_hours(7 * 24)));
         for wrong in ["", "10", "0s", "-1s", "soon"] {
-            assert!(
-                duration(wrong)
-                    .unwrap_err()
-                    .hint()
-                    .unwrap()
-                    .contains("`10s`"),
-                "{wrong}"
-            );
+            assert!(duration(wrong).unwrap_err().hint().unwrap().contains("`10s`"), "{wrong}");
         }
     }
 
@@ -146,17 +136,9 @@ mod tests {
         assert_eq!(several.0, vec![address.parse().unwrap(); 3]);
         assert_eq!("".parse(), Ok(NodeAddresses(Vec::new())));
         let without = node_address("/ip4/127.0.0.1/tcp/4001").unwrap_err();
-        assert!(
-            without.to_string().contains("lacks the peer id"),
-            "{without}"
-        );
+        assert!(without.to_string().contains("lacks the peer id"), "{without}");
         assert!(without.hint().unwrap().contains("/p2p/"));
-        assert!(
-            node_address("localhost:4001")
-                .unwrap_err()
-                .to_string()
-                .contains("multiaddr")
-        );
+        assert!(node_address("localhost:4001").unwrap_err().to_string().contains("multiaddr"));
         assert!(node_address(PEER).is_err());
         assert!(listen_address("").is_err());
     }
@@ -165,12 +147,7 @@ mod tests {
     fn names() {
         assert!(topic("地震 / 🌍").is_ok());
         assert!(topic("").unwrap_err().to_string().contains("empty"));
-        assert!(
-            topic(&"x".repeat(256))
-                .unwrap_err()
-                .to_string()
-                .contains("256 bytes")
-        );
+        assert!(topic(&"x".repeat(256)).unwrap_err().to_string().contains("256 bytes"));
         assert!(topic("a\nb").unwrap_err().to_string().contains("control"));
         assert!(subscriber("").is_err() && subscriber("alice").is_ok());
         assert!(network("../x").is_err() && network("lab-2").is_ok());

@@ -10,53 +10,31 @@ fn any_name_and_any_bytes_make_the_round() {
     let topic = "地震 / 🌍";
     let created = cluster.run(0, &["create", topic, "--json"]).ok().object();
     assert_eq!(created["status"], "topic_created");
-    assert_eq!(
-        (&created["topic"], &created["replicas"]),
-        (&topic.into(), &3.into())
-    );
+    assert_eq!((&created["topic"], &created["replicas"]), (&topic.into(), &3.into()));
     assert_eq!(created["min_copies"], 2);
     assert_eq!(created["owners"].as_array().unwrap().len(), 3);
 
     let binary = [0, b'\n', 0xff, b'x', b'\n'];
     let file = tempfile::NamedTempFile::new().unwrap();
     fs_err::write(file.path(), binary).unwrap();
-    let empty = cluster
-        .run(0, &["publish", topic, "--json", "--", ""])
-        .ok()
-        .object();
+    let empty = cluster.run(0, &["publish", topic, "--json", "--", ""]).ok().object();
     assert_eq!(empty["status"], "message_published");
     assert!(empty["copies"].as_u64().unwrap() >= 2);
     let path = file.path().to_str().unwrap();
-    let words = [
-        "publish", topic, "--file", path, "--key", "k", "--header", "a=1", "--json",
-    ];
+    let words = ["publish", topic, "--file", path, "--key", "k", "--header", "a=1", "--json"];
     let id = cluster.run(0, &words).ok().object()["id"].clone();
 
     for number in 0..3 {
-        let fetched = cluster
-            .run(number, &["fetch", topic, "--json"])
-            .ok()
-            .objects();
+        let fetched = cluster.run(number, &["fetch", topic, "--json"]).ok().objects();
         assert_eq!(fetched.len(), 2, "{fetched:?}");
-        assert_eq!(
-            (&fetched[0]["payload"], &fetched[0]["key"]),
-            (&"".into(), &Value::Null)
-        );
+        assert_eq!((&fetched[0]["payload"], &fetched[0]["key"]), (&"".into(), &Value::Null));
         assert_eq!(
             (&fetched[1]["payload_base64"], &fetched[1]["key"]),
             (&"AAr/eAo=".into(), &"k".into())
         );
-        assert_eq!(
-            fetched[1]["headers"],
-            serde_json::json!([{ "name": "a", "value": "1" }])
-        );
-        assert_eq!(
-            (&fetched[1]["id"], &fetched[1]["topic"]),
-            (&id, &topic.into())
-        );
-        let raw = cluster
-            .run(number, &["fetch", topic, "--from", "-1", "--raw"])
-            .ok();
+        assert_eq!(fetched[1]["headers"], serde_json::json!([{ "name": "a", "value": "1" }]));
+        assert_eq!((&fetched[1]["id"], &fetched[1]["topic"]), (&id, &topic.into()));
+        let raw = cluster.run(number, &["fetch", topic, "--from", "-1", "--raw"]).ok();
         assert_eq!(raw.stdout, binary);
     }
 }
@@ -65,53 +43,29 @@ fn any_name_and_any_bytes_make_the_round() {
 fn a_topic_is_created_once() {
     let cluster = Cluster::start(1);
     cluster.run(0, &["create", "quakes"]).ok();
-    let again = cluster
-        .run(0, &["create", "quakes"])
-        .with_status(1)
-        .without_data();
+    let again = cluster.run(0, &["create", "quakes"]).with_status(1).without_data();
     again.saying(&["exists already", "hint: ", "--if-not-exists"]);
-    let taken = cluster
-        .run(0, &["create", "quakes", "--if-not-exists", "--json"])
-        .ok();
+    let taken = cluster.run(0, &["create", "quakes", "--if-not-exists", "--json"]).ok();
     assert_eq!(taken.object()["status"], "topic_exists");
-    let missing = cluster
-        .run(0, &["publish", "quaks", "m"])
-        .with_status(1)
-        .without_data();
+    let missing = cluster.run(0, &["publish", "quaks", "m"]).with_status(1).without_data();
     missing.saying(&["`quaks` does not exist", "hint: ", "`quakes`"]);
-    for words in [
-        ["fetch", "quaks"],
-        ["info", "quaks"],
-        ["subscribe", "quaks"],
-    ] {
-        cluster
-            .run(0, &words)
-            .with_status(1)
-            .without_data()
-            .saying(&["`quakes`"]);
+    for words in [["fetch", "quaks"], ["info", "quaks"], ["subscribe", "quaks"]] {
+        cluster.run(0, &words).with_status(1).without_data().saying(&["`quakes`"]);
     }
     let topics = cluster.run(0, &["topics", "--json"]).ok().object();
-    assert_eq!(
-        (&topics["topic"], &topics["records"]),
-        (&"quakes".into(), &0.into())
-    );
+    assert_eq!((&topics["topic"], &topics["records"]), (&"quakes".into(), &0.into()));
 }
 
 #[test]
 fn lines_become_records_and_one_summary() {
     let cluster = Cluster::start(3);
     cluster.run(0, &["create", "t"]).ok();
-    let summary = cluster
-        .run_with(1, &["publish", "t", "--json"], b"a\n\nb\r\nc")
-        .ok()
-        .object();
+    let summary = cluster.run_with(1, &["publish", "t", "--json"], b"a\n\nb\r\nc").ok().object();
     assert_eq!(summary["status"], "message_published");
     assert_eq!(summary["count"], 4);
     let fetched = cluster.run(2, &["fetch", "t", "--raw"]).ok();
     assert_eq!(fetched.stdout, b"ab\rc");
-    let receipts = cluster
-        .run_with(1, &["publish", "t", "--receipts", "--json"], b"d\ne\n")
-        .ok();
+    let receipts = cluster.run_with(1, &["publish", "t", "--receipts", "--json"], b"d\ne\n").ok();
     assert_eq!(receipts.objects().len(), 2);
     let words = ["publish", "t", "--json", "f", "g"];
     assert_eq!(cluster.run(1, &words).ok().objects().len(), 2);
@@ -125,37 +79,20 @@ fn a_line_above_the_limit_is_named_and_the_lines_before_it_stay() {
     let mut input = b"one\ntwo\n".to_vec();
     input.extend(std::iter::repeat_n(b'x', 1024 * 1024 + 1));
     input.extend(b"\nfour\n");
-    let failed = cluster
-        .run_with(0, &["publish", "t"], &input)
-        .with_status(1)
-        .without_data();
-    failed.saying(&[
-        "line 3",
-        "1048577 bytes",
-        "1048576",
-        "2 records acknowledged",
-        "hint: ",
-    ]);
+    let failed = cluster.run_with(0, &["publish", "t"], &input).with_status(1).without_data();
+    failed.saying(&["line 3", "1048577 bytes", "1048576", "2 records acknowledged", "hint: "]);
     assert_eq!(cluster.run(0, &["fetch", "t"]).ok().stdout, b"one\ntwo\n");
 }
 
 #[test]
 fn too_few_copies_in_time_are_pending_and_delivered_later() {
     let mut cluster = Cluster::start(3);
-    cluster
-        .run(0, &["create", "t", "--replicas", "3", "--min-copies", "3"])
-        .ok();
+    cluster.run(0, &["create", "t", "--replicas", "3", "--min-copies", "3"]).ok();
     cluster.kill(2);
     let words = ["publish", "t", "m", "--timeout", "1s", "--json"];
-    let pending = cluster
-        .run(0, &words)
-        .with_status(3)
-        .saying(&["hint", "do not publish"])
-        .object();
-    assert_eq!(
-        (&pending["status"], &pending["wanted"]),
-        (&"pending".into(), &3.into())
-    );
+    let pending =
+        cluster.run(0, &words).with_status(3).saying(&["hint", "do not publish"]).object();
+    assert_eq!((&pending["status"], &pending["wanted"]), (&"pending".into(), &3.into()));
     assert_eq!(pending["copies"], 2);
     cluster.restart(2, 0);
     eventually("the record reaches the node that returned", SOON, || {
@@ -170,13 +107,9 @@ fn the_earthquakes_are_the_same_at_each_of_eight_nodes() {
     let cluster = Cluster::start(8);
     let (path, _) = earthquakes();
     let content = fs_err::read(path).unwrap();
-    cluster
-        .run(3, &["create", "earthquakes", "--replicas", "3"])
-        .ok();
-    let summary = cluster
-        .run_with(0, &["publish", "earthquakes", "--json"], &content)
-        .ok()
-        .object();
+    cluster.run(3, &["create", "earthquakes", "--replicas", "3"]).ok();
+    let summary =
+        cluster.run_with(0, &["publish", "earthquakes", "--json"], &content).ok().object();
     assert_eq!(summary["count"], 1_707);
     for number in 0..8 {
         let fetched = cluster.run(number, &["fetch", "earthquakes"]).ok();

@@ -5,46 +5,33 @@ use std::process::Stdio;
 use crate::cluster::{Cluster, Process, SOON, eventually};
 
 fn numbered(range: std::ops::Range<u32>) -> Vec<u8> {
-    range
-        .map(|number| format!("record {number}\n"))
-        .collect::<String>()
-        .into_bytes()
+    range.flat_map(|number| format!("record {number}\n").into_bytes()).collect()
 }
 
 #[test]
 fn a_named_subscription_goes_on_at_another_node() {
     let cluster = Cluster::start(3);
     cluster.run(0, &["create", "t"]).ok();
-    cluster
-        .run_with(0, &["publish", "t"], &numbered(0..1_200))
-        .ok();
+    cluster.run_with(0, &["publish", "t"], &numbered(0..1_200)).ok();
     let words = ["subscribe", "t", "--as", "alice", "-n", "500"];
     let first = cluster.run(1, &words).ok().saying(&["alice"]);
     assert!(first.stdout == numbered(0..500));
     let second = cluster.run(2, &words).ok();
-    assert!(
-        second.stdout == numbered(500..1_000),
-        "it goes on at record 501"
-    );
+    assert!(second.stdout == numbered(500..1_000), "it goes on at record 501");
     let words = ["subscribe", "t", "--as", "alice", "--idle", "1s", "--json"];
     let rest = cluster.run(0, &words).ok();
     assert_eq!(rest.objects().len(), 200);
     let said: serde_json::Value =
         serde_json::from_str(rest.stderr.lines().next().unwrap()).unwrap();
     assert_eq!(said["status"], "subscribed");
-    assert_eq!(
-        (&said["topic"], &said["subscriber"]),
-        (&"t".into(), &"alice".into())
-    );
+    assert_eq!((&said["topic"], &said["subscriber"]), (&"t".into(), &"alice".into()));
 }
 
 #[test]
 fn a_named_subscription_keeps_its_position_when_it_is_stopped() {
     let cluster = Cluster::start(1);
     cluster.run(0, &["create", "t"]).ok();
-    cluster
-        .run_with(0, &["publish", "t"], &numbered(0..10))
-        .ok();
+    cluster.run_with(0, &["publish", "t"], &numbered(0..10)).ok();
     let logs = tempfile::tempdir().unwrap();
     let command = cluster.command(0, &["subscribe", "t", "--as", "bob"]);
     let subscriber = Process::start(command, &logs.path().join("log"));
@@ -53,9 +40,7 @@ fn a_named_subscription_keeps_its_position_when_it_is_stopped() {
     }
     assert_eq!(subscriber.terminate(), 0);
     cluster.run(0, &["publish", "t", "record 10"]).ok();
-    let next = cluster
-        .run(0, &["subscribe", "t", "--as", "bob", "-n", "1"])
-        .ok();
+    let next = cluster.run(0, &["subscribe", "t", "--as", "bob", "-n", "1"]).ok();
     assert_eq!(next.stdout, b"record 10\n");
 }
 
@@ -63,19 +48,13 @@ fn a_named_subscription_keeps_its_position_when_it_is_stopped() {
 fn history_and_live_records_are_one_stream() {
     let cluster = Cluster::start(3);
     cluster.run(0, &["create", "t"]).ok();
-    cluster
-        .run_with(0, &["publish", "t"], &numbered(0..100))
-        .ok();
+    cluster.run_with(0, &["publish", "t"], &numbered(0..100)).ok();
     let logs = tempfile::tempdir().unwrap();
     let command = cluster.command(2, &["subscribe", "t", "-n", "300"]);
     let mut subscriber = Process::start(command, &logs.path().join("log"));
     assert_eq!(subscriber.line().as_deref(), Some("record 0"));
-    cluster
-        .run_with(1, &["publish", "t"], &numbered(100..200))
-        .ok();
-    cluster
-        .run_with(1, &["publish", "t"], &numbered(200..300))
-        .ok();
+    cluster.run_with(1, &["publish", "t"], &numbered(100..200)).ok();
+    cluster.run_with(1, &["publish", "t"], &numbered(200..300)).ok();
     let mut lines: Vec<String> = std::iter::from_fn(|| subscriber.line()).collect();
     // Records of two writers that are on their way together may come in either order.
     lines.sort_by_key(|line| line["record ".len()..].parse::<u32>().unwrap());
@@ -88,36 +67,22 @@ fn history_and_live_records_are_one_stream() {
 fn reading_starts_where_it_is_told_to() {
     let cluster = Cluster::start(1);
     cluster.run(0, &["create", "t"]).ok();
-    cluster
-        .run_with(0, &["publish", "t"], &numbered(0..10))
-        .ok();
-    let fetch = |words: &[&str]| {
-        cluster
-            .run(0, &[&["fetch", "t"], words].concat())
-            .ok()
-            .stdout
-    };
+    cluster.run_with(0, &["publish", "t"], &numbered(0..10)).ok();
+    let fetch = |words: &[&str]| cluster.run(0, &[&["fetch", "t"], words].concat()).ok().stdout;
     assert_eq!(fetch(&["--from", "-3"]), numbered(7..10));
     assert_eq!(fetch(&["-n", "2"]), numbered(0..2));
     assert_eq!(fetch(&["--from", "end"]), b"");
     assert_eq!(fetch(&["--from", "@-1h"]), numbered(0..10));
     let cursor = cluster.run(0, &["info", "t", "--json"]).ok().object()["cursor"].clone();
-    cluster
-        .run_with(0, &["publish", "t"], &numbered(10..12))
-        .ok();
-    assert_eq!(
-        fetch(&["--from", cursor.as_str().unwrap()]),
-        numbered(10..12)
-    );
+    cluster.run_with(0, &["publish", "t"], &numbered(10..12)).ok();
+    assert_eq!(fetch(&["--from", cursor.as_str().unwrap()]), numbered(10..12));
 }
 
 #[test]
 fn a_reader_that_has_enough_is_no_error() {
     let cluster = Cluster::start(1);
     cluster.run(0, &["create", "t"]).ok();
-    cluster
-        .run_with(0, &["publish", "t"], &numbered(0..50_000))
-        .ok();
+    cluster.run_with(0, &["publish", "t"], &numbered(0..50_000)).ok();
     let mut child = cluster.command(0, &["fetch", "t"]).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
@@ -133,15 +98,8 @@ fn the_shell_takes_commands_from_a_script() {
     let text = String::from_utf8(shell.stdout).unwrap();
     assert_eq!(text.lines().last(), Some("a b"), "{text}");
     assert!(!text.contains("antiphon>"), "{text}");
-    let failing = cluster
-        .run_with(0, &["shell"], b"info nothing\ntopics\n")
-        .with_status(1);
-    assert!(
-        failing
-            .saying(&["`nothing` does not exist"])
-            .stdout
-            .starts_with(b"my topic")
-    );
+    let failing = cluster.run_with(0, &["shell"], b"info nothing\ntopics\n").with_status(1);
+    assert!(failing.saying(&["`nothing` does not exist"]).stdout.starts_with(b"my topic"));
 }
 
 #[test]

@@ -16,11 +16,7 @@ fn run(words: &[&str]) -> Finished {
 
 /// Asserts wrong usage: status 2, no data, the cause and the next step.
 fn wrong(words: &[&str], parts: &[&str]) {
-    run(words)
-        .with_status(2)
-        .without_data()
-        .saying(&["error: ", "hint: "])
-        .saying(parts);
+    run(words).with_status(2).without_data().saying(&["error: ", "hint: "]).saying(parts);
 }
 
 #[test]
@@ -40,18 +36,8 @@ fn every_command_has_help_with_examples() {
     for command in all {
         let help = run(&[command, "--help"]).ok();
         let text = String::from_utf8(help.stdout).unwrap();
-        for part in [
-            "Examples:",
-            "antiphon ",
-            "--node",
-            "--network",
-            "--timeout",
-            "--json",
-        ] {
-            assert!(
-                text.contains(part),
-                "`{part}` is not in the help of {command}"
-            );
+        for part in ["Examples:", "antiphon ", "--node", "--network", "--timeout", "--json"] {
+            assert!(text.contains(part), "`{part}` is not in the help of {command}");
         }
         assert_eq!(help.stderr, "");
     }
@@ -75,20 +61,13 @@ fn replicas_out_of_bounds() {
     wrong(&["create", "t", "--replicas", "0"], &["from 1 to 32"]);
     wrong(&["create", "t", "--replicas", "33"], &["from 1 to 32"]);
     wrong(&["create", "t", "--min-copies", "0"], &["from 1 to 32"]);
-    wrong(
-        &["create", "t", "--replicas", "2", "--min-copies", "3"],
-        &["--replicas"],
-    );
+    wrong(&["create", "t", "--replicas", "2", "--min-copies", "3"], &["--replicas"]);
 }
 
 #[test]
 fn names_that_are_none() {
     let long = "x".repeat(256);
-    for (name, cause) in [
-        ("", "empty"),
-        (long.as_str(), "256 bytes"),
-        ("a\tb", "control"),
-    ] {
+    for (name, cause) in [("", "empty"), (long.as_str(), "256 bytes"), ("a\tb", "control")] {
         wrong(&["create", name], &[cause, "255"]);
         wrong(&["fetch", name], &[cause, "255"]);
         wrong(&["subscribe", "t", "--as", name], &[cause, "255"]);
@@ -98,26 +77,11 @@ fn names_that_are_none() {
 
 #[test]
 fn addresses_that_are_none() {
-    wrong(
-        &["topics", "--node", "localhost:4001"],
-        &["not a multiaddr", "/p2p/"],
-    );
-    wrong(
-        &["topics", "--node", "/ip4/127.0.0.1/tcp/4001"],
-        &["lacks the peer id", "/p2p/"],
-    );
-    wrong(
-        &["node", "--bootstrap", "/ip4/127.0.0.1/tcp/1"],
-        &["lacks the peer id", "/p2p/"],
-    );
-    wrong(
-        &["node", "--listen", "4001"],
-        &["not a multiaddr", "/ip4/0.0.0.0/tcp/4001"],
-    );
-    let output = antiphon(&["topics"])
-        .env("ANTIPHON_NODE", "here")
-        .output()
-        .unwrap();
+    wrong(&["topics", "--node", "localhost:4001"], &["not a multiaddr", "/p2p/"]);
+    wrong(&["topics", "--node", "/ip4/127.0.0.1/tcp/4001"], &["lacks the peer id", "/p2p/"]);
+    wrong(&["node", "--bootstrap", "/ip4/127.0.0.1/tcp/1"], &["lacks the peer id", "/p2p/"]);
+    wrong(&["node", "--listen", "4001"], &["not a multiaddr", "/ip4/0.0.0.0/tcp/4001"]);
+    let output = antiphon(&["topics"]).env("ANTIPHON_NODE", "here").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
 
@@ -125,20 +89,10 @@ fn addresses_that_are_none() {
 fn durations_headers_and_places_that_are_none() {
     wrong(&["topics", "--timeout", "10"], &["`10s`"]);
     wrong(&["topics", "--timeout", "0s"], &["zero"]);
-    wrong(
-        &["publish", "t", "m", "--header", "a"],
-        &["no `=`", "source=usgs"],
-    );
+    wrong(&["publish", "t", "m", "--header", "a"], &["no `=`", "source=usgs"]);
     wrong(&["publish", "t", "m", "--acks", "2"], &["quorum"]);
-    wrong(
-        &["fetch", "t", "--from", "yesterday"],
-        &["no place to start", "@-1h"],
-    );
-    wrong(
-        &["fetch", "t", "--from", "@2999-01-01T00:00Z"],
-        &["in the future"],
-    );
-    wrong(&["fetch", "t", "--json", "--raw"], &["--raw"]);
+    wrong(&["fetch", "t", "--from", "yesterday"], &["no place to start", "@-1h"]);
+    wrong(&["fetch", "t", "--from", "@2999-01-01T00:00Z"], &["in the future"]);
     wrong(&["demo", "--nodes", "1"], &["--nodes"]);
 }
 
@@ -146,14 +100,8 @@ fn durations_headers_and_places_that_are_none() {
 fn a_cursor_of_another_topic() {
     let other = TopicId::derive(&Network::default(), &"other".parse().unwrap());
     let cursor = Cursor::start(other).to_string();
-    wrong(
-        &["fetch", "t", "--from", &cursor],
-        &["not one of topic `t`", "antiphon info"],
-    );
-    wrong(
-        &["fetch", "t", "--from", &cursor[..cursor.len() - 2]],
-        &["cut short"],
-    );
+    wrong(&["fetch", "t", "--from", &cursor], &["not one of topic `t`", "antiphon info"]);
+    wrong(&["fetch", "t", "--from", &cursor[..cursor.len() - 2]], &["cut short"]);
 }
 
 #[test]
@@ -162,18 +110,16 @@ fn files_that_are_no_record() {
     let path = directory.path().join("large");
     fs_err::write(&path, vec![0; 1024 * 1024 + 1]).unwrap();
     let path = path.to_str().unwrap();
-    let large = run(&["publish", "t", "--file", path])
-        .with_status(1)
-        .without_data();
+    let large = run(&["publish", "t", "--file", path]).with_status(1).without_data();
     large.saying(&["1048577 bytes", "1048576", "hint: "]);
-    let missing = run(&["publish", "t", "--file", "/nowhere"])
-        .with_status(1)
-        .without_data();
+    let missing = run(&["publish", "t", "--file", "/nowhere"]).with_status(1).without_data();
     missing.saying(&["/nowhere"]);
 }
 
 #[test]
 fn errors_are_objects_with_json() {
+    let both = run(&["fetch", "t", "--json", "--raw"]).with_status(2).without_data();
+    both.saying(&["{\"error\":", "'--raw'"]);
     for words in [["create", "", "--json"], ["--json", "create", ""]] {
         let failed = run(&words).with_status(2).without_data();
         let error: Value = serde_json::from_str(&failed.stderr).unwrap();

@@ -1,12 +1,11 @@
 //! The requests that this node has under way at others: to whom, what for, until when.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::AskId;
-use super::read::LaneId;
-use super::repair::Pull;
-use super::replicate::Sent;
+use super::{AskId, read::LaneId, repair::Pull, replicate::Sent};
 use crate::model::{NodeId, TopicId, TopicName};
 
 /// What an answer is for.

@@ -4,20 +4,23 @@
 //! lists them all. Two nodes that create one name at the same time both write a descriptor; all
 //! nodes settle on the earlier one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::publish::Waiter;
-use super::{Engine, Failure, Numbered, Purpose, QuestionId};
-use crate::limits::{
-    ASK_TIMEOUT, PUBLISH_TIMEOUT_DEFAULT, QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT,
-    TOPICS_PER_MESSAGE_MAX,
+use super::{Engine, Failure, Numbered, Purpose, QuestionId, publish::Waiter};
+use crate::{
+    limits::{
+        ASK_TIMEOUT, PUBLISH_TIMEOUT_DEFAULT, QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT,
+        TOPICS_PER_MESSAGE_MAX,
+    },
+    model::{
+        Batch, Blob, Descriptor, NodeId, Record, Retention, SignedDescriptor, TopicId, TopicName,
+        Writers, encode_record,
+    },
+    wire::{Create, Refusal, Request, Response, TopicCount},
 };
-use crate::model::{
-    Batch, Blob, Descriptor, NodeId, Record, Retention, SignedDescriptor, TopicId, TopicName,
-    Writers, encode_record,
-};
-use crate::wire::{Create, Refusal, Request, Response, TopicCount};
 
 /// Nodes that are asked whether they know a topic that this one does not.
 const DESCRIBE_ASKED_MAX: usize = 32;
@@ -112,7 +115,9 @@ impl Engine {
         {
             self.adopt(&descriptor);
         }
-        let Some(lookup) = self.catalogue.lookups.get_mut(name) else { return };
+        let Some(lookup) = self.catalogue.lookups.get_mut(name) else {
+            return;
+        };
         lookup.waiting.remove(&node);
         if lookup.waiting.is_empty() {
             self.finish_lookup(name);
@@ -122,19 +127,24 @@ impl Engine {
     /// A topic has become known: what waited for it goes on.
     pub(super) fn topic_known(&mut self, topic: TopicId, name: &TopicName) {
         self.finish_lookup(name);
-        if self.topics.get_mut(&topic).is_some_and(|known| known.belongs_to(&self.members, &self.me))
+        if self
+            .topics
+            .get_mut(&topic)
+            .is_some_and(|known| known.belongs_to(&self.members, &self.me))
         {
             self.outputs.push_back(super::Output::Provide(topic));
         }
     }
 
     fn finish_lookup(&mut self, name: &TopicName) {
-        let Some(lookup) = self.catalogue.lookups.remove(name) else { return };
+        let Some(lookup) = self.catalogue.lookups.remove(name) else {
+            return;
+        };
         let known = self.topics.named(name).is_some();
         for (question, request) in lookup.deferred {
             match request {
                 request if known => self.asked(question, None, request),
-                Request::Create(create) => self.create_new(question, create),
+                Request::Create(create) => self.create_new(question, &create),
                 _ => self.refuse_unknown(question, name),
             }
         }
@@ -154,16 +164,18 @@ impl Engine {
 
     // --- creating --------------------------------------------------------------------------
 
-    pub(super) fn create(&mut self, question: QuestionId, create: Create) {
+    pub(super) fn create(&mut self, question: QuestionId, create: &Create) {
         if create.name.is_reserved() {
             return self.refuse_invalid(question, crate::model::TopicNameError::Reserved);
         }
         // Terms that can never hold are refused before anybody is asked.
-        if let Err(error) = self.terms(&create).sign(&self.config.key) {
+        if let Err(error) = self.terms(create).sign(&self.config.key) {
             return self.refuse_invalid(question, error);
         }
         let request = Request::Create(create.clone());
-        let Some(topic) = self.find(question, &create.name, request) else { return };
+        let Some(topic) = self.find(question, &create.name, request) else {
+            return;
+        };
         if !create.if_not_exists {
             return self.refuse(question, Refusal::TopicExists(create.name.to_string()));
         }
@@ -190,8 +202,8 @@ impl Engine {
         }
     }
 
-    fn create_new(&mut self, question: QuestionId, create: Create) {
-        let descriptor = match self.terms(&create).sign(&self.config.key) {
+    fn create_new(&mut self, question: QuestionId, create: &Create) {
+        let descriptor = match self.terms(create).sign(&self.config.key) {
             Ok(descriptor) => descriptor,
             Err(error) => return self.refuse_invalid(question, error),
         };
@@ -233,13 +245,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn counted(
-        &mut self,
-        node: NodeId,
-        number: u64,
-        result: Result<Response, Failure>,
-    ) {
-        let Some(listing) = self.catalogue.listings.things.get_mut(&number) else { return };
+    pub(super) fn counted(&mut self, node: NodeId, number: u64, result: Result<Response, Failure>) {
+        let Some(listing) = self.catalogue.listings.things.get_mut(&number) else {
+            return;
+        };
         if let Ok(Response::Counts(counts)) = result {
             for count in counts {
                 let known = listing.counts.entry(count.topic).or_default();
@@ -253,7 +262,9 @@ impl Engine {
     }
 
     fn finish_listing(&mut self, number: u64) {
-        let Some(listing) = self.catalogue.listings.things.remove(&number) else { return };
+        let Some(listing) = self.catalogue.listings.things.remove(&number) else {
+            return;
+        };
         let names = self.topics.names_after(listing.after.as_ref());
         let mut page: Vec<_> = names.map(|(_, id)| id).take(TOPICS_PER_MESSAGE_MAX + 1).collect();
         let more = page.len() > TOPICS_PER_MESSAGE_MAX;

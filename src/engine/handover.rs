@@ -5,14 +5,17 @@
 //! replicas what they lack, and removes its own copy only when every home replica has said that
 //! it holds all of it, flushed.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::survey::{Found, Then};
-use super::{Engine, Output, Report, Ticket, Write};
-use crate::limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX};
-use crate::model::{Entry, Frontier, Hash, LogId, NodeId, TopicId};
-use crate::wire::{LogRange, MemberState, Page};
+use super::{
+    Engine, Output, Report, Ticket, Write,
+    survey::{Found, Then},
+};
+use crate::{
+    limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX},
+    model::{Entry, Frontier, Hash, LogId, NodeId, TopicId},
+    wire::{LogRange, MemberState, Page},
+};
 
 /// Topics that are surveyed for handover at a time.
 const SURVEYS_MAX: usize = 64;
@@ -62,7 +65,9 @@ impl Engine {
                 due.push(topic.id);
             }
         }
-        due.into_iter().for_each(|topic| self.survey(topic, Then::HandOver));
+        for topic in due {
+            self.survey(topic, Then::HandOver);
+        }
     }
 
     /// Brings the home replicas what they lack, or removes what all of them have.
@@ -71,13 +76,17 @@ impl Engine {
         if let Some(handover) = self.handover.topics.get_mut(&topic) {
             handover.surveying = false;
         }
-        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
         if known.belongs_to(&self.members, &self.me) {
             return;
         }
         let mine = known.frontier();
         for home in &found.placement.home {
-            let Some(held) = found.held.get(home) else { continue };
+            let Some(held) = found.held.get(home) else {
+                continue;
+            };
             let lacking = lacking(&mine, &held.frontier);
             if !lacking.is_empty() && self.members.state(home) == MemberState::Alive {
                 let ticket = self.read_store(topic, lacking, PAGE_BYTES_MAX);
@@ -109,7 +118,9 @@ impl Engine {
     }
 
     fn remove_copies(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Hash) {
-        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
         // A writer continues its own log, so it remembers the end.
         let log = known.forget(&log_id, to, head, log_id.writer == self.me);
         let rest = known.holds_batches();
@@ -142,9 +153,10 @@ fn proven_to(mine: &Entry, log: &LogId, found: &Found) -> Option<(u64, Hash)> {
     let mut proven = (first.next, first.head);
     for home in &found.placement.home {
         let theirs = found.held.get(home)?.frontier.0.get(log)?;
-        let span = theirs.spans.iter().find(|span| {
-            span.first <= first.first && first.first < span.next
-        })?;
+        let span = theirs
+            .spans
+            .iter()
+            .find(|span| span.first <= first.first && first.first < span.next)?;
         if span.next == first.next && span.head != first.head {
             return None;
         }

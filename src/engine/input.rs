@@ -1,15 +1,16 @@
 //! What the world tells the engine, and what the engine asks of it.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{AddError, Log};
-use crate::limits;
-use crate::model::{
-    Batch, Incarnation, LogId, Network, NodeId, NodeKey, SubscriberName, Subscription, TopicId,
-    WallClock,
+use crate::{
+    limits,
+    model::{
+        Batch, Incarnation, LogId, Network, NodeId, NodeKey, SubscriberName, Subscription, TopicId,
+        WallClock,
+    },
+    wire::{Address, Contact, Gossip, LogRange, MemberState, Page, Request, Response},
 };
-use crate::wire::{Address, Contact, Gossip, LogRange, MemberState, Page, Request, Response};
 
 /// A moment, as the runtime read its clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,8 +8,10 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use crate::limits::SPANS_MAX;
-use crate::model::{Batch, Entry, Hash, Incarnation, Previous, Span, Stamp};
+use crate::{
+    limits::SPANS_MAX,
+    model::{Batch, Entry, Hash, Incarnation, Previous, Span, Stamp},
+};
 
 /// A span and what is needed to lengthen it at either end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

@@ -5,15 +5,16 @@
 //! come back within [`RECONNECT_WITHIN`]. A node that is silent on an open connection is
 //! suspect after [`SUSPECT_AFTER`] and dead after [`DEAD_AFTER`].
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::limits::{
-    ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, FORGET_AFTER, MEMBERS_MAX, RECONNECT_WITHIN,
-    SUSPECT_AFTER,
+use crate::{
+    limits::{
+        ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, FORGET_AFTER, MEMBERS_MAX, RECONNECT_WITHIN,
+        SUSPECT_AFTER,
+    },
+    model::NodeId,
+    wire::{Address, Contact, MemberState},
 };
-use crate::model::NodeId;
-use crate::wire::{Address, Contact, MemberState};
 
 /// First pause before a node is dialled again; doubles up to [`DIAL_PAUSE_MAX`].
 const DIAL_PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -85,7 +86,7 @@ impl Placement {
 pub(super) struct Members {
     me: NodeId,
     my_place: [u8; 32],
-    members: BTreeMap<NodeId, Member>,
+    known: BTreeMap<NodeId, Member>,
     /// Nodes that are said to exist and were never reached.
     strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
     gone_after: Duration,
@@ -111,7 +112,7 @@ impl Members {
         let mut table = Self {
             me,
             my_place: me.place(),
-            members: BTreeMap::new(),
+            known: BTreeMap::new(),
             strangers: BTreeMap::new(),
             gone_after,
             version: 1,
@@ -119,7 +120,7 @@ impl Members {
         for contact in contacts.into_iter().filter(|contact| contact.node != me) {
             let mut member = Member::new(contact.node, Duration::ZERO, MemberState::Dead);
             member.addresses = bounded(contact.addresses);
-            table.members.insert(contact.node, member);
+            table.known.insert(contact.node, member);
         }
         table
     }
@@ -131,12 +132,12 @@ impl Members {
 
     /// The other nodes.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Member)> {
-        self.members.iter()
+        self.known.iter()
     }
 
     /// What is known of a node.
     pub(super) fn get(&self, node: &NodeId) -> Option<&Member> {
-        self.members.get(node)
+        self.known.get(node)
     }
 
     /// The state of a node; this one is alive.
@@ -144,23 +145,23 @@ impl Members {
         if *node == self.me {
             return MemberState::Alive;
         }
-        self.members.get(node).map_or(MemberState::Gone, |member| member.state)
+        self.known.get(node).map_or(MemberState::Gone, |member| member.state)
     }
 
     /// Whether a request to the node can be sent now.
     pub(super) fn is_connected(&self, node: &NodeId) -> bool {
-        self.members.get(node).is_some_and(|member| member.connected)
+        self.known.get(node).is_some_and(|member| member.connected)
     }
 
     /// The other nodes that can be asked, in order of their names.
     pub(super) fn reachable(&self) -> Vec<NodeId> {
         let answers = |member: &Member| member.connected && member.state <= MemberState::Suspect;
-        self.members.iter().filter(|(_, member)| answers(member)).map(|(node, _)| *node).collect()
+        self.known.iter().filter(|(_, member)| answers(member)).map(|(node, _)| *node).collect()
     }
 
     /// How many nodes are alive or suspect, this one included.
     pub(super) fn alive_count(&self) -> usize {
-        1 + self.members.values().filter(|member| member.state <= MemberState::Suspect).count()
+        1 + self.known.values().filter(|member| member.state <= MemberState::Suspect).count()
     }
 
     /// A node may exist.
@@ -168,7 +169,7 @@ impl Members {
         if contact.node == self.me || contact.addresses.is_empty() {
             return;
         }
-        if let Some(member) = self.members.get_mut(&contact.node) {
+        if let Some(member) = self.known.get_mut(&contact.node) {
             if !member.connected && member.addresses != contact.addresses {
                 member.addresses = bounded([contact.addresses, member.addresses.clone()].concat());
                 member.dial = DialPlan::default();
@@ -186,13 +187,13 @@ impl Members {
     /// A connection to a node is up, or it tells new addresses. Whether that is news to be kept.
     pub(super) fn connected(&mut self, now: Duration, contact: Contact) -> (bool, Option<Change>) {
         if contact.node == self.me
-            || (self.members.len() >= MEMBERS_MAX && !self.members.contains_key(&contact.node))
+            || (self.known.len() >= MEMBERS_MAX && !self.known.contains_key(&contact.node))
         {
             return (false, None);
         }
         self.strangers.remove(&contact.node);
         let member = self
-            .members
+            .known
             .entry(contact.node)
             .or_insert_with(|| Member::new(contact.node, now, MemberState::Gone));
         let news = member.addresses != contact.addresses && !contact.addresses.is_empty();
@@ -209,7 +210,7 @@ impl Members {
 
     /// The last connection to a node is gone.
     pub(super) fn disconnected(&mut self, now: Duration, node: NodeId) -> Option<Change> {
-        let member = self.members.get_mut(&node)?;
+        let member = self.known.get_mut(&node)?;
         member.connected = false;
         member.changed = now;
         member.dial = DialPlan::default();
@@ -226,7 +227,7 @@ impl Members {
         node: NodeId,
         round_trip: Option<Duration>,
     ) -> Option<Change> {
-        let member = self.members.get_mut(&node)?;
+        let member = self.known.get_mut(&node)?;
         if !member.connected {
             return None;
         }
@@ -239,7 +240,7 @@ impl Members {
     pub(super) fn tick(&mut self, now: Duration) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut due = Vec::new();
-        for (node, member) in &mut self.members {
+        for (node, member) in &mut self.known {
             let state = member.state_at(now, self.gone_after);
             if state > member.state {
                 due.push((*node, state));
@@ -258,7 +259,7 @@ impl Members {
         changes.extend(due.into_iter().map(|(node, state)| self.set(node, state)));
         for change in &changes {
             if let Change::Forgotten(node) = change {
-                self.members.remove(node);
+                self.known.remove(node);
                 self.version += 1;
             }
         }
@@ -272,7 +273,7 @@ impl Members {
     }
 
     fn set(&mut self, node: NodeId, state: MemberState) -> Change {
-        if let Some(member) = self.members.get_mut(&node) {
+        if let Some(member) = self.known.get_mut(&node) {
             member.state = state;
             self.version += 1;
         }
@@ -286,7 +287,7 @@ impl Members {
         };
         let me = (distance(&self.my_place), self.me, MemberState::Alive);
         let mut nodes: Vec<_> = self
-            .members
+            .known
             .iter()
             .filter(|(_, member)| member.state != MemberState::Gone)
             .map(|(node, member)| (distance(&member.place), *node, member.state))
@@ -356,8 +357,9 @@ fn bounded(addresses: Vec<Address>) -> Vec<Address> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use MemberState::{Alive, Dead, Gone, Suspect};
+
+    use super::*;
 
     fn node(number: u8) -> NodeId {
         NodeId::from_bytes([number; 32])
@@ -443,7 +445,7 @@ mod tests {
                 members.connected(seconds(0), contact(number));
             }
             let placement = members.placement(&[9; 32], 3);
-            assert_eq!(*expected.get_or_insert(placement.clone()), placement);
+            assert_eq!(*expected.get_or_insert_with(|| placement.clone()), placement);
         }
     }
 

@@ -37,23 +37,25 @@ mod tail;
 mod tests;
 mod topic;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
+use asks::{Asks, Purpose};
 pub use input::{
     AskId, Config, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket, Write,
     WriteNumber,
 };
 pub use log::{AddError, Added, HeldSpan, Log, Tip};
-
-use crate::limits;
-use crate::model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId};
-use crate::wire::{
-    Address, Contact, LogRange, MemberState, Peer, Refusal, Request, Response,
-};
-use asks::{Asks, Purpose};
 use members::{Change, Members};
 use topic::Topics;
+
+use crate::{
+    limits,
+    model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId},
+    wire::{Address, Contact, LogRange, MemberState, Page, Peer, Refusal, Request, Response},
+};
 
 /// How often the engine looks at what is due: timeouts, silent nodes, repair.
 const TICK: Duration = Duration::from_millis(100);
@@ -205,13 +207,13 @@ impl Engine {
 
     fn asked(&mut self, question: QuestionId, from: Option<NodeId>, request: Request) {
         match request {
-            Request::Create(create) => self.create(question, create),
+            Request::Create(create) => self.create(question, &create),
             Request::Publish(publish) => self.publish(question, publish),
-            Request::Survey(name) => self.survey_for_client(question, name),
+            Request::Survey(name) => self.survey_for_client(question, &name),
             Request::Read(read) => self.read(question, read),
-            Request::Position(name, subscriber) => self.position(question, name, subscriber),
+            Request::Position(name, subscriber) => self.position(question, &name, subscriber),
             Request::Commit(name, subscriber, subscription) => {
-                self.commit(question, name, subscriber, subscription);
+                self.commit(question, &name, &subscriber, &subscription);
             }
             Request::Topics(after) => self.list_topics(question, after),
             Request::Peers => self.list_peers(question),
@@ -226,7 +228,7 @@ impl Engine {
                 self.fetch(question, topic, ranges, bytes_max);
             }
             Request::Keep(topic, name, subscription) => {
-                self.keep(question, topic, &name, subscription);
+                self.keep(question, topic, &name, &subscription);
             }
             Request::Counts => self.count_records(question),
         }
@@ -234,7 +236,9 @@ impl Engine {
 
     fn told(&mut self, ask: AskId, result: Result<Response, Failure>) {
         // An answer that comes after its time is no longer expected.
-        let Some((node, purpose)) = self.asks.take(ask) else { return };
+        let Some((node, purpose)) = self.asks.take(ask) else {
+            return;
+        };
         if result.is_ok() {
             let change = self.members.heard(self.now.elapsed, node, None);
             self.changed(change);
@@ -249,7 +253,7 @@ impl Engine {
             Purpose::ReadLane(read, lane) => self.lane_told(read, lane, node, result),
             Purpose::Describe(name) => self.described(node, &name, result),
             Purpose::Counts(listing) => self.counted(node, listing, result),
-            Purpose::Keep(commit) => self.kept(commit, result),
+            Purpose::Keep(commit) => self.kept(commit, &result),
             Purpose::Compare => self.compared(node, result),
             Purpose::RepairFrontier(topic) => self.repair_frontier(node, topic, result),
             Purpose::RepairFetch(pull) => self.repair_fetched(node, pull, result),
@@ -396,18 +400,10 @@ impl Engine {
         self.publishing_flushed();
     }
 
-    fn read_done(&mut self, ticket: Ticket, page: Option<crate::wire::Page>) {
-        let Some(page) = self.reads.take_fetch(ticket).map_or_else(
-            || Some(page.clone()),
-            |question| {
-                let page = page.clone().unwrap_or_default();
-                self.answer(question, Response::Page(page));
-                None
-            },
-        ) else {
-            return;
-        };
-        if let Some((topic, node)) = self.handover.take_ticket(ticket) {
+    fn read_done(&mut self, ticket: Ticket, page: Option<Page>) {
+        if let Some(question) = self.reads.take_fetch(ticket) {
+            self.answer(question, Response::Page(page.unwrap_or_default()));
+        } else if let Some((topic, node)) = self.handover.take_ticket(ticket) {
             self.hand_over_page(topic, node, page);
         } else {
             self.lane_read(ticket, page);

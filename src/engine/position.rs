@@ -1,10 +1,14 @@
 //! Where named subscriptions stand: kept on the topic's replicas, merged without coordination.
 
-use super::{Engine, Failure, Numbered, Purpose, QuestionId, Write};
-use super::survey::{Found, Then};
-use crate::limits::ASK_TIMEOUT;
-use crate::model::{SubscriberName, Subscription, TopicId, TopicName};
-use crate::wire::{Acks, Refusal, Request, Response};
+use super::{
+    Engine, Failure, Numbered, Purpose, QuestionId, Write,
+    survey::{Found, Then},
+};
+use crate::{
+    limits::ASK_TIMEOUT,
+    model::{SubscriberName, Subscription, TopicId, TopicName},
+    wire::{Acks, Refusal, Request, Response},
+};
 
 /// A commit that waits for the replicas.
 #[derive(Debug)]
@@ -25,11 +29,11 @@ impl Engine {
     pub(super) fn position(
         &mut self,
         question: QuestionId,
-        name: TopicName,
+        name: &TopicName,
         subscriber: SubscriberName,
     ) {
         let request = Request::Position(name.clone(), subscriber.clone());
-        if let Some(topic) = self.find(question, &name, request) {
+        if let Some(topic) = self.find(question, name, request) {
             self.survey(topic, Then::Position(question, subscriber));
         }
     }
@@ -57,23 +61,27 @@ impl Engine {
     pub(super) fn commit(
         &mut self,
         question: QuestionId,
-        name: TopicName,
-        subscriber: SubscriberName,
-        subscription: Subscription,
+        name: &TopicName,
+        subscriber: &SubscriberName,
+        subscription: &Subscription,
     ) {
         let request = Request::Commit(name.clone(), subscriber.clone(), subscription.clone());
-        let Some(topic) = self.find(question, &name, request) else { return };
+        let Some(topic) = self.find(question, name, request) else {
+            return;
+        };
         if subscription.cursor.topic != topic || !subscription.cursor.is_well_formed() {
             return self.refuse_invalid(question, "the cursor is one of another topic");
         }
-        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
         let wanted = known.wanted(&self.members, Acks::Quorum);
         let acting = known.placement(&self.members).acting.clone();
         let mut copies = 0;
         let mut asked = Vec::new();
         for node in acting {
             if node == self.me {
-                self.keep_here(topic, &subscriber, &subscription);
+                self.keep_here(topic, subscriber, subscription);
                 copies += 1;
             } else if self.members.is_connected(&node) {
                 asked.push(node);
@@ -88,15 +96,19 @@ impl Engine {
         self.settle_commit(number);
     }
 
-    pub(super) fn kept(&mut self, number: u64, result: Result<Response, Failure>) {
-        let Some(commit) = self.positions.commits.things.get_mut(&number) else { return };
+    pub(super) fn kept(&mut self, number: u64, result: &Result<Response, Failure>) {
+        let Some(commit) = self.positions.commits.things.get_mut(&number) else {
+            return;
+        };
         commit.waiting -= 1;
         commit.copies += usize::from(matches!(result, Ok(Response::Kept)));
         self.settle_commit(number);
     }
 
     fn settle_commit(&mut self, number: u64) {
-        let Some(commit) = self.positions.commits.things.get(&number) else { return };
+        let Some(commit) = self.positions.commits.things.get(&number) else {
+            return;
+        };
         if commit.copies < commit.wanted && commit.waiting > 0 {
             return;
         }
@@ -114,14 +126,14 @@ impl Engine {
         question: QuestionId,
         topic: TopicId,
         name: &SubscriberName,
-        subscription: Subscription,
+        subscription: &Subscription,
     ) {
         let fits = subscription.cursor.topic == topic && subscription.cursor.is_well_formed();
         if !fits || self.topics.get(&topic).is_none() {
             let name = topic.to_string();
             return self.refuse(question, Refusal::UnknownTopic { name, nearest: None });
         }
-        self.keep_here(topic, name, &subscription);
+        self.keep_here(topic, name, subscription);
         self.answer_flushed(question, Response::Kept);
     }
 
@@ -133,7 +145,9 @@ impl Engine {
         name: &SubscriberName,
         subscription: &Subscription,
     ) {
-        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
         let mut bounded = subscription.clone();
         let end = known.end();
         bounded.cursor.logs.retain(|log, position| {

@@ -9,21 +9,25 @@
 //! node's store, which is its outbox: repair and handover bring it to the replicas when they
 //! are back.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{Engine, Output, QuestionId, Write, WriteNumber};
-use crate::limits::{
-    BATCH_BODY_BYTES_MAX, BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX,
-    PRODUCERS_MAX, UNACKNOWLEDGED_BATCHES_MAX, UNACKNOWLEDGED_BYTES_MAX,
+use crate::{
+    limits::{
+        BATCH_BODY_BYTES_MAX, BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX,
+        PRODUCERS_MAX, UNACKNOWLEDGED_BATCHES_MAX, UNACKNOWLEDGED_BYTES_MAX,
+    },
+    model::{
+        Batch, Compression, Hash, Header, LogId, NodeId, Previous, ProducerId, Run, TopicId,
+        validate_records,
+    },
+    wire::{Acks, Publish, Published, Refusal, Response},
 };
-use crate::model::{
-    Batch, Compression, Hash, Header, LogId, NodeId, Previous, ProducerId, Run, TopicId,
-    validate_records,
-};
-use crate::wire::{Acks, Publish, Published, Refusal, Response};
 
 /// A batch that is under way for longer than this no longer keeps the next one waiting: the
 /// replicas are slow or away, and records are safer sealed than queued.
@@ -91,7 +95,9 @@ pub(super) struct State {
 impl Engine {
     pub(super) fn publish(&mut self, question: QuestionId, publish: Publish) {
         let request = crate::wire::Request::Publish(publish.clone());
-        let Some(topic) = self.find(question, &publish.topic, request) else { return };
+        let Some(topic) = self.find(question, &publish.topic, request) else {
+            return;
+        };
         let count = match validate_records(&publish.records) {
             Ok(0) => return self.refuse_invalid(question, "no records"),
             Ok(count) if count > BATCH_RECORDS_MAX => {
@@ -136,7 +142,9 @@ impl Engine {
 
     /// Recognises a request that was sent before: it waits for the same batch. Whether it was.
     fn join_earlier(&mut self, topic: TopicId, run: Run, waiting: &Waiting) -> bool {
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return false };
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return false;
+        };
         if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.run == run) {
             // The earlier question is gone, or its asker would not ask again.
             queued.waiting = waiting.clone();
@@ -144,7 +152,9 @@ impl Engine {
         }
         let recent = outgoing.recent.get(&run.producer);
         let earlier = recent.and_then(|runs| runs.iter().find(|(other, _)| *other == run));
-        let Some((_, hash)) = earlier else { return false };
+        let Some((_, hash)) = earlier else {
+            return false;
+        };
         let hash = *hash;
         let batch = outgoing.unacknowledged.iter_mut().find(|sealed| sealed.batch.hash() == hash);
         if let Some(sealed) = batch {
@@ -190,7 +200,7 @@ impl Engine {
     fn seal_ready(&mut self, topic: TopicId) {
         let now = self.now.elapsed;
         while let Some(outgoing) = self.publishing.topics.get(&topic) {
-            let young = |sealed: &&Unacknowledged| now - sealed.sealed < SLOT_AGE_MAX;
+            let young = |sealed: &&Unacknowledged| now.saturating_sub(sealed.sealed) < SLOT_AGE_MAX;
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             if outgoing.queued.is_empty() || under_way >= UNACKNOWLEDGED_BATCHES_MAX {
                 break;
@@ -201,7 +211,9 @@ impl Engine {
 
     fn seal_one(&mut self, topic: TopicId) {
         let stamp = self.clock.tick(self.now.wall);
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return };
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
         let (runs, body, waiting) = outgoing.take_body();
         let count = runs.iter().map(|run| run.count).sum();
         let header = Header {
@@ -219,7 +231,7 @@ impl Engine {
             compression: Compression::None,
             encryption_key: None,
         };
-        let batch = Batch::seal(header, body, &self.config.key);
+        let batch = Batch::seal(header, &body, &self.config.key);
         outgoing.sealed(&batch);
         outgoing.unacknowledged.push_back(Unacknowledged {
             batch: batch.clone(),
@@ -239,7 +251,9 @@ impl Engine {
 
     /// Sends a batch to the replicas that have not given a receipt for it.
     fn dispatch(&mut self, topic: TopicId, batch: &Batch, receipts: &BTreeSet<NodeId>) {
-        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
         let acting = known.placement(&self.members).acting.clone();
         for node in acting {
             if node != self.me && !receipts.contains(&node) {
@@ -251,7 +265,9 @@ impl Engine {
     /// Sends what is unacknowledged to the replicas of now.
     pub(super) fn redispatch(&mut self) {
         for topic in self.publishing.active.clone() {
-            let Some(outgoing) = self.publishing.topics.get(&topic) else { continue };
+            let Some(outgoing) = self.publishing.topics.get(&topic) else {
+                continue;
+            };
             let batches: Vec<_> = outgoing
                 .unacknowledged
                 .iter()
@@ -270,7 +286,9 @@ impl Engine {
         if log.writer != self.me {
             return;
         }
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return };
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
         let sealed = outgoing.unacknowledged.iter_mut().find(|other| other.batch.hash() == hash);
         if sealed.is_some_and(|sealed| sealed.receipts.insert(node)) {
             self.settle(topic);
@@ -298,7 +316,9 @@ impl Engine {
         }
         let unflushed: BTreeSet<_> =
             self.publishing.unflushed.iter().map(|(_, _, hash)| *hash).collect();
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return };
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
         for sealed in &mut outgoing.unacknowledged {
             if !unflushed.contains(&sealed.batch.hash()) {
                 sealed.receipts.insert(self.me);
@@ -314,7 +334,9 @@ impl Engine {
 
     /// Answers the publishers whose copies are reached, or whose time is over.
     fn settle(&mut self, topic: TopicId) {
-        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
         let wanted = |acks| known.wanted(&self.members, acks);
         let wanted = [Acks::One, Acks::Quorum, Acks::All].map(wanted);
         let wanted = |acks| match acks {
@@ -324,7 +346,9 @@ impl Engine {
         };
         let home = known.placement(&self.members).home.clone();
         let replicas = known.replicas();
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else { return };
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
         let mut answers = Vec::new();
         for sealed in &mut outgoing.unacknowledged {
             let copies = sealed.receipts.len();
@@ -374,11 +398,15 @@ impl Engine {
     /// it again.
     pub(super) fn redispatch_to(&mut self, node: NodeId) {
         for topic in self.publishing.active.clone() {
-            let Some(known) = self.topics.get_mut(&topic) else { continue };
+            let Some(known) = self.topics.get_mut(&topic) else {
+                continue;
+            };
             if !known.placement(&self.members).acting.contains(&node) {
                 continue;
             }
-            let Some(outgoing) = self.publishing.topics.get(&topic) else { continue };
+            let Some(outgoing) = self.publishing.topics.get(&topic) else {
+                continue;
+            };
             let lacking = |sealed: &&Unacknowledged| !sealed.receipts.contains(&node);
             let batches: Vec<_> = outgoing
                 .unacknowledged
@@ -407,7 +435,9 @@ impl Outgoing {
             if !parts.is_empty() && !fits {
                 break;
             }
-            let Some(next) = self.queued.pop_front() else { break };
+            let Some(next) = self.queued.pop_front() else {
+                break;
+            };
             bytes += next.records.len();
             count += next.run.count;
             match runs.last_mut() {
@@ -427,7 +457,9 @@ impl Outgoing {
             [one] => one.clone(),
             many => {
                 let mut body = BytesMut::with_capacity(bytes);
-                many.iter().for_each(|part| body.extend_from_slice(part));
+                for part in many {
+                    body.extend_from_slice(part);
+                }
                 body.freeze()
             }
         };

@@ -9,18 +9,24 @@
 //! A client that wants what does not exist yet waits here (long poll), until a batch arrives by
 //! gossip or replication, or a survey finds one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use super::survey::{Found, Then};
-use super::tail::Tail;
-use super::{Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket};
-use crate::limits::{
-    ASK_TIMEOUT, FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX,
-    QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
-use crate::model::{Batch, Cursor, Frontier, LogId, NodeId, TopicId};
-use crate::wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response};
+
+use super::{
+    Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
+    survey::{Found, Then},
+    tail::Tail,
+};
+use crate::{
+    limits::{
+        ASK_TIMEOUT, FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX,
+        QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
+    },
+    model::{Batch, Cursor, Frontier, LogId, NodeId, TopicId},
+    wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response},
+};
 
 /// Where batches come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +138,9 @@ impl Engine {
 
     pub(super) fn read(&mut self, question: QuestionId, read: Read) {
         let request = Request::Read(read.clone());
-        let Some(topic) = self.find(question, &read.topic, request) else { return };
+        let Some(topic) = self.find(question, &read.topic, request) else {
+            return;
+        };
         let well_formed = |cursor: &Cursor| cursor.topic == topic && cursor.is_well_formed();
         if !well_formed(&read.after) || read.until.as_ref().is_some_and(|end| !well_formed(end)) {
             return self.refuse_invalid(question, "the cursor is one of another topic");
@@ -167,7 +175,9 @@ impl Engine {
 
     /// Takes note of what the replicas said they hold, where somebody reads the topic.
     pub(super) fn note_frontiers(&mut self, found: &Found) {
-        let Some(view) = self.reads.views.get_mut(&found.topic) else { return };
+        let Some(view) = self.reads.views.get_mut(&found.topic) else {
+            return;
+        };
         view.surveyed = Some(self.now.elapsed);
         view.surveying = false;
         for (node, held) in &found.held {
@@ -193,7 +203,9 @@ impl Engine {
 
     /// Plans where the answer to a read comes from, and asks there.
     pub(super) fn plan_read(&mut self, number: u64) {
-        let Some(job) = self.reads.jobs.things.get(&number) else { return };
+        let Some(job) = self.reads.jobs.things.get(&number) else {
+            return;
+        };
         let (topic, surveyed) = (job.topic, job.surveyed);
         let fresh = |view: &View| view.surveyed.is_some();
         if job.until.is_none() && !self.reads.views.get(&topic).is_some_and(fresh) && !surveyed {
@@ -229,10 +241,8 @@ impl Engine {
             return self.try_again(number);
         }
         whole &= !sourceless;
-        let lanes: Vec<_> = lanes
-            .into_iter()
-            .map(|(source, ranges)| Lane { source, ranges, page: None })
-            .collect();
+        let lanes: Vec<_> =
+            lanes.into_iter().map(|(source, ranges)| Lane { source, ranges, page: None }).collect();
         self.start_lanes(number, lanes, whole);
     }
 
@@ -257,14 +267,15 @@ impl Engine {
         {
             return Some((Source::Store, end));
         }
-        let holders = view.into_iter().flat_map(|view| &view.frontiers).filter_map(|(node, held)| {
-            let end = held.0.get(&range.log)?.held_from(range.from)?;
-            let source = Source::Node(*node);
-            let usable = self.members.is_connected(node)
-                && self.members.state(node) <= MemberState::Suspect
-                && !failed.contains(&source);
-            usable.then_some((source, *node, end))
-        });
+        let holders =
+            view.into_iter().flat_map(|view| &view.frontiers).filter_map(|(node, held)| {
+                let end = held.0.get(&range.log)?.held_from(range.from)?;
+                let source = Source::Node(*node);
+                let usable = self.members.is_connected(node)
+                    && self.members.state(node) <= MemberState::Suspect
+                    && !failed.contains(&source);
+                usable.then_some((source, *node, end))
+            });
         // One source for many logs is better than the nearest for each; then the nearest.
         let rank = |(source, node, end): &(Source, NodeId, u64)| {
             let member = self.members.get(node);
@@ -275,7 +286,9 @@ impl Engine {
     }
 
     fn survey_for_read(&mut self, number: u64) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else { return };
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+            return;
+        };
         job.surveyed = true;
         let topic = job.topic;
         self.survey(topic, Then::Read(number));
@@ -283,7 +296,9 @@ impl Engine {
 
     /// There is nothing after the cursor: the read waits, or that is the answer.
     fn wait_or_end(&mut self, number: u64) {
-        let Some(job) = self.reads.jobs.things.get(&number) else { return };
+        let Some(job) = self.reads.jobs.things.get(&number) else {
+            return;
+        };
         if job.until.is_none() && self.now.elapsed < job.deadline {
             self.reads.views.entry(job.topic).or_default().waiting.insert(number);
         } else {
@@ -292,7 +307,9 @@ impl Engine {
     }
 
     fn try_again(&mut self, number: u64) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else { return };
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+            return;
+        };
         job.attempt += 1;
         if job.attempt < READ_ATTEMPTS_MAX {
             return self.survey_for_read(number);
@@ -312,12 +329,15 @@ impl Engine {
     }
 
     fn start_lanes(&mut self, number: u64, lanes: Vec<Lane>, whole: bool) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else { return };
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+            return;
+        };
         job.attempt += 1;
         job.lanes = lanes;
         job.whole = whole;
         let (topic, attempt, bytes_max) = (job.topic, job.attempt, job.bytes_max);
-        let plan: Vec<_> = job.lanes.iter().map(|lane| (lane.source, lane.ranges.clone())).collect();
+        let plan: Vec<_> =
+            job.lanes.iter().map(|lane| (lane.source, lane.ranges.clone())).collect();
         for (index, (source, ranges)) in plan.into_iter().enumerate() {
             let lane = LaneId { attempt, index };
             match source {
@@ -353,12 +373,16 @@ impl Engine {
         node: NodeId,
         result: Result<Response, Failure>,
     ) {
-        let Some(job) = self.reads.jobs.things.get(&number) else { return };
+        let Some(job) = self.reads.jobs.things.get(&number) else {
+            return;
+        };
         let page = match result {
             Ok(Response::Page(page)) if is_of(&page, job.topic) => Some(page),
             Ok(_) | Err(_) => None,
         };
-        debug_assert!(lane.attempt != job.attempt || job.lanes[lane.index].source == Source::Node(node));
+        debug_assert!(
+            lane.attempt != job.attempt || job.lanes[lane.index].source == Source::Node(node)
+        );
         self.lane_done(number, lane, page);
     }
 
@@ -369,11 +393,15 @@ impl Engine {
     }
 
     fn lane_done(&mut self, number: u64, lane: LaneId, page: Option<Page>) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else { return };
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+            return;
+        };
         if lane.attempt != job.attempt {
             return;
         }
-        let Some(done) = job.lanes.get_mut(lane.index) else { return };
+        let Some(done) = job.lanes.get_mut(lane.index) else {
+            return;
+        };
         // A source that was to hold something and gives nothing has lost it.
         let page = page.filter(|page| !page.batches.is_empty());
         if page.is_none() {
@@ -411,7 +439,9 @@ impl Engine {
             Gossip::Batch(batch) => self.arrived(&batch),
             Gossip::Announcement(announcement) => {
                 let topic = announcement.header.topic;
-                let Some(view) = self.reads.views.get_mut(&topic) else { return };
+                let Some(view) = self.reads.views.get_mut(&topic) else {
+                    return;
+                };
                 let announced = view.announced.get_or_insert_with(|| Cursor::start(topic));
                 announced.advance(&announcement.header, announcement.hash);
                 // Somebody holds it; a survey says who.
@@ -433,14 +463,18 @@ impl Engine {
 
     /// Looks again whether there is something for those who wait.
     pub(super) fn serve_waiting(&mut self, topic: TopicId) {
-        let Some(view) = self.reads.views.get_mut(&topic) else { return };
+        let Some(view) = self.reads.views.get_mut(&topic) else {
+            return;
+        };
         for number in std::mem::take(&mut view.waiting) {
             self.plan_read(number);
         }
     }
 
     fn refresh(&mut self, topic: TopicId) {
-        let Some(view) = self.reads.views.get_mut(&topic) else { return };
+        let Some(view) = self.reads.views.get_mut(&topic) else {
+            return;
+        };
         if !view.surveying {
             view.surveying = true;
             self.survey(topic, Then::Refresh);
@@ -457,11 +491,12 @@ impl Engine {
                 self.reads.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
             };
             over.extend(view.waiting.iter().filter(overdue).map(|number| (*topic, *number)));
-            let old = view.surveyed.is_none_or(|at| now - at >= FOLLOW_SURVEY_INTERVAL);
+            let old =
+                view.surveyed.is_none_or(|at| now.saturating_sub(at) >= FOLLOW_SURVEY_INTERVAL);
             if !view.waiting.is_empty() && old {
                 stale.push(*topic);
             }
-            if view.waiting.is_empty() && now - view.used > FOLLOW_LINGER {
+            if view.waiting.is_empty() && now.saturating_sub(view.used) > FOLLOW_LINGER {
                 unused.push(*topic);
             }
         }
@@ -471,7 +506,9 @@ impl Engine {
             }
             self.finish_read(number, Page { batches: Vec::new(), finished: true });
         }
-        stale.into_iter().for_each(|topic| self.refresh(topic));
+        for topic in stale {
+            self.refresh(topic);
+        }
         for topic in unused {
             if self.reads.views.remove(&topic).is_some_and(|view| view.following) {
                 self.outputs.push_back(Output::Unfollow(topic));
@@ -501,13 +538,16 @@ fn merge(pages: Vec<Page>, bytes_max: usize) -> (Vec<Batch>, bool) {
     let mut merged: Vec<Batch> = Vec::new();
     let mut bytes = 0;
     loop {
-        if !merged.is_empty() && pages.iter_mut().any(|(rest, all)| !*all && rest.peek().is_none()) {
+        if !merged.is_empty() && pages.iter_mut().any(|(rest, all)| !*all && rest.peek().is_none())
+        {
             return (merged, false);
         }
         let heads = pages.iter_mut().enumerate();
         let heads = heads.filter_map(|(index, (rest, _))| rest.peek().map(|b| (order(b), index)));
         let Some((_, index)) = heads.min() else { break };
-        let Some(batch) = pages.get_mut(index).and_then(|(rest, _)| rest.next()) else { break };
+        let Some(batch) = pages.get_mut(index).and_then(|(rest, _)| rest.next()) else {
+            break;
+        };
         bytes += batch.bytes().len();
         if !merged.is_empty() && bytes > bytes_max {
             return (merged, false);

@@ -5,17 +5,20 @@
 //! batches are pulled in pages. What another node holds is known only from what it says of
 //! itself, never from what it was sent.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
-
-use super::read::is_of;
-use super::{Added, Engine, Failure, Purpose, QuestionId};
-use crate::limits::{
-    ASK_TIMEOUT, PAGE_BYTES_MAX, REPAIR_FETCHES_PER_PEER_MAX, REPAIR_INTERVAL,
-    TOPICS_PER_MESSAGE_MAX,
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
 };
-use crate::model::{NodeId, TopicId};
-use crate::wire::{Compared, LogRange, Refusal, Request, Response, TopicDigest};
+
+use super::{Added, Engine, Failure, Purpose, QuestionId, read::is_of};
+use crate::{
+    limits::{
+        ASK_TIMEOUT, PAGE_BYTES_MAX, REPAIR_FETCHES_PER_PEER_MAX, REPAIR_INTERVAL,
+        TOPICS_PER_MESSAGE_MAX,
+    },
+    model::{NodeId, TopicId},
+    wire::{Compared, LogRange, Refusal, Request, Response, TopicDigest},
+};
 
 /// What is to be fetched of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,13 +85,10 @@ impl Engine {
         self.repair.peers.entry(node).or_default().compare_at = self.now.elapsed;
     }
 
-    pub(super) fn compare(
-        &mut self,
-        question: QuestionId,
-        from: Option<NodeId>,
-        digest: [u8; 32],
-    ) {
-        let Some(from) = from else { return self.refuse(question, Refusal::Unsupported) };
+    pub(super) fn compare(&mut self, question: QuestionId, from: Option<NodeId>, digest: [u8; 32]) {
+        let Some(from) = from else {
+            return self.refuse(question, Refusal::Unsupported);
+        };
         let mut digests = self.shared_digests(from);
         let compared = if digest_of(&digests) == digest {
             Compared::InStep
@@ -144,7 +144,9 @@ impl Engine {
         topic: TopicId,
         result: Result<Response, Failure>,
     ) {
-        let Ok(Response::Held(held)) = result else { return self.pulled(node, topic) };
+        let Ok(Response::Held(held)) = result else {
+            return self.pulled(node, topic);
+        };
         if !held.frontier.is_well_formed() {
             return self.pulled(node, topic);
         }

@@ -3,14 +3,18 @@
 //! Each peer has one queue and one request under way; what is written meanwhile goes with the
 //! next. A peer that falls too far behind loses its queue and gets the rest by repair.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use super::{Added, Engine, Failure, Purpose, QuestionId, Report, Write};
-use crate::engine::Output;
-use crate::limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT};
-use crate::model::{Batch, Blob, Hash, LogId, NodeId, SignedDescriptor, TopicId};
-use crate::wire::{Outcome, Refusal, Replicate, Request, Response};
+use crate::{
+    engine::Output,
+    limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
+    model::{Batch, Blob, Hash, LogId, NodeId, SignedDescriptor, TopicId},
+    wire::{Outcome, Refusal, Replicate, Request, Response},
+};
 
 /// Pause before batches go again to a node that did not answer.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
@@ -62,7 +66,9 @@ impl Engine {
     }
 
     fn send_queued(&mut self, node: NodeId) {
-        let Some(peer) = self.replication.peers.get_mut(&node) else { return };
+        let Some(peer) = self.replication.peers.get_mut(&node) else {
+            return;
+        };
         if peer.under_way || peer.queue.is_empty() {
             return;
         }
@@ -74,7 +80,9 @@ impl Engine {
             if bytes > 0 && bytes + next.bytes().len() > PAGE_BYTES_MAX {
                 break;
             }
-            let Some((topic, batch)) = peer.queue.pop_front() else { break };
+            let Some((topic, batch)) = peer.queue.pop_front() else {
+                break;
+            };
             bytes += batch.bytes().len();
             if !peer.knows.contains(&topic) && described.insert(topic) {
                 let known = self.topics.get(&topic);
@@ -96,7 +104,9 @@ impl Engine {
         sent: Vec<Sent>,
         result: Result<Response, Failure>,
     ) {
-        let Some(peer) = self.replication.peers.get_mut(&node) else { return };
+        let Some(peer) = self.replication.peers.get_mut(&node) else {
+            return;
+        };
         peer.under_way = false;
         let outcomes = match result {
             Ok(Response::Replicated(outcomes)) if outcomes.len() == sent.len() => outcomes,
@@ -118,7 +128,9 @@ impl Engine {
                     self.handed_over(sent.topic);
                 }
                 Outcome::Refused(refusal) => {
-                    let Some(peer) = self.replication.peers.get_mut(&node) else { continue };
+                    let Some(peer) = self.replication.peers.get_mut(&node) else {
+                        continue;
+                    };
                     if let Refusal::UnknownTopic { .. } = refusal {
                         peer.knows.remove(&sent.topic);
                     }

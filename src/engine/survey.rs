@@ -3,15 +3,16 @@
 //! A survey that `R - W + 1` home replicas answered knows of every record that was acknowledged
 //! while the home set was whole, for each such record has a receipt from at least one of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::members::Placement;
-use super::{Engine, Failure, Numbered, Purpose, QuestionId};
-use crate::limits::SURVEY_TIMEOUT;
-use crate::model::{Cursor, Frontier, NodeId, Position, SubscriberName, TopicId, TopicName};
-use crate::wire::{
-    Held, ReplicaState, Request, Response, Role, Surveyed, TopicSummary,
+use super::{Engine, Failure, Numbered, Purpose, QuestionId, members::Placement};
+use crate::{
+    limits::SURVEY_TIMEOUT,
+    model::{Cursor, Frontier, NodeId, Position, SubscriberName, TopicId, TopicName},
+    wire::{Held, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
 };
 
 /// What to do with the outcome of a survey.
@@ -68,14 +69,14 @@ impl Found {
 impl Engine {
     /// Asks the replicas of a topic what they hold.
     pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
-        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
         let me = self.me;
         let held = [(me, known.held())].into();
         let placement = known.placement(&self.members).clone();
-        let asked: BTreeSet<_> = placement
-            .all()
-            .filter(|node| *node != me && self.members.is_connected(node))
-            .collect();
+        let asked: BTreeSet<_> =
+            placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
         let deadline = self.now.elapsed + SURVEY_TIMEOUT;
         let survey = Survey { topic, waiting: asked.clone(), held, deadline, then };
         let number = self.surveys.surveys.put(survey);
@@ -94,7 +95,9 @@ impl Engine {
         number: u64,
         result: Result<Response, Failure>,
     ) {
-        let Some(survey) = self.surveys.surveys.things.get_mut(&number) else { return };
+        let Some(survey) = self.surveys.surveys.things.get_mut(&number) else {
+            return;
+        };
         survey.waiting.remove(&node);
         if let Ok(Response::Held(held)) = result
             && held.frontier.is_well_formed()
@@ -108,14 +111,21 @@ impl Engine {
 
     pub(super) fn tick_surveys(&mut self) {
         let now = self.now.elapsed;
-        let overdue = |(number, survey): (&u64, &Survey)| (survey.deadline <= now).then_some(*number);
+        let overdue =
+            |(number, survey): (&u64, &Survey)| (survey.deadline <= now).then_some(*number);
         let overdue: Vec<_> = self.surveys.surveys.things.iter().filter_map(overdue).collect();
-        overdue.into_iter().for_each(|number| self.finish_survey(number));
+        for number in overdue {
+            self.finish_survey(number);
+        }
     }
 
     fn finish_survey(&mut self, number: u64) {
-        let Some(survey) = self.surveys.surveys.things.remove(&number) else { return };
-        let Some(known) = self.topics.get_mut(&survey.topic) else { return };
+        let Some(survey) = self.surveys.surveys.things.remove(&number) else {
+            return;
+        };
+        let Some(known) = self.topics.get_mut(&survey.topic) else {
+            return;
+        };
         let placement = known.placement(&self.members).clone();
         let homes = placement.home.len();
         let quorum = (homes / 2 + 1).max(usize::from(known.min_copies())).min(homes);
@@ -132,9 +142,9 @@ impl Engine {
         }
     }
 
-    pub(super) fn survey_for_client(&mut self, question: QuestionId, name: TopicName) {
+    pub(super) fn survey_for_client(&mut self, question: QuestionId, name: &TopicName) {
         let request = Request::Survey(name.clone());
-        if let Some(topic) = self.find(question, &name, request) {
+        if let Some(topic) = self.find(question, name, request) {
             self.survey(topic, Then::Answer(question));
         }
     }
@@ -150,7 +160,9 @@ impl Engine {
         let total = end.records() - low.records();
         let replicas = found.placement.all().map(|node| self.replica_state(node, found, &end));
         let replicas = replicas.collect();
-        let Some(mut summary) = self.summary(found.topic) else { return };
+        let Some(mut summary) = self.summary(found.topic) else {
+            return;
+        };
         summary.records = total;
         let surveyed = Surveyed { summary, end, low, replicas, complete: found.complete };
         // What this node itself holds and has not flushed is part of the answer.

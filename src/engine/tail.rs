@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::limits::TAIL_BYTES_MAX;
-use crate::model::{Batch, Cursor, LogId};
+use crate::{
+    limits::TAIL_BYTES_MAX,
+    model::{Batch, Cursor, LogId},
+};
 
 /// Recent batches, the oldest first.
 #[derive(Debug, Default)]
@@ -25,7 +27,9 @@ impl Tail {
         self.batches.push_back(batch.clone());
         self.bytes += batch.bytes().len();
         while self.bytes > TAIL_BYTES_MAX && self.batches.len() > 1 {
-            let Some(oldest) = self.batches.pop_front() else { break };
+            let Some(oldest) = self.batches.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.bytes().len();
             self.index.remove(&(oldest.header().log(), oldest.header().first));
         }
@@ -41,7 +45,9 @@ impl Tail {
             Some(_) | None => return run,
         };
         while at < to {
-            let Some(batch) = self.index.get(&(log, at)) else { break };
+            let Some(batch) = self.index.get(&(log, at)) else {
+                break;
+            };
             at = batch.header().next();
             run.push(batch.clone());
         }

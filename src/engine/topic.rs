@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::members::{Members, Placement};
-use super::{AddError, Added, Log};
-use crate::limits::{REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX};
-use crate::model::{
-    Batch, Cursor, Frontier, Hash, LogId, Network, NodeId, SignedDescriptor, SubscriberName,
-    Subscription, TopicId, TopicName, Writers,
+use super::{
+    AddError, Added, Log,
+    members::{Members, Placement},
 };
-use crate::wire::{Acks, Held};
+use crate::{
+    limits::{REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
+    model::{
+        Batch, Cursor, Frontier, Hash, LogId, Network, NodeId, SignedDescriptor, SubscriberName,
+        Subscription, TopicId, TopicName, Writers,
+    },
+    wire::{Acks, Held},
+};
 
 /// A topic as this node knows it.
 #[derive(Debug)]
@@ -119,7 +123,13 @@ impl Topic {
 
     /// Forgets what of a log ends at or before `to`, where the batch `head` ends. Of a log that
     /// is to be continued, the end is remembered.
-    pub(super) fn forget(&mut self, id: &LogId, to: u64, head: Hash, continued: bool) -> Option<Log> {
+    pub(super) fn forget(
+        &mut self,
+        id: &LogId,
+        to: u64,
+        head: Hash,
+        continued: bool,
+    ) -> Option<Log> {
         self.digest = None;
         let log = self.logs.get_mut(id)?;
         log.forget(to, head);
@@ -182,15 +192,15 @@ impl Topic {
 pub(super) struct Topics {
     network: Network,
     catalogue: TopicId,
-    topics: BTreeMap<TopicId, Topic>,
+    known: BTreeMap<TopicId, Topic>,
     names: BTreeMap<TopicName, TopicId>,
 }
 
 impl Topics {
     pub(super) fn new(network: Network) -> Self {
         let catalogue = TopicId::derive(&network, &TopicName::catalogue());
-        let topics = [(catalogue, Topic::new(catalogue, true))].into();
-        Self { network, catalogue, topics, names: BTreeMap::new() }
+        let known = [(catalogue, Topic::new(catalogue, true))].into();
+        Self { network, catalogue, known, names: BTreeMap::new() }
     }
 
     /// The id of the catalogue.
@@ -205,17 +215,17 @@ impl Topics {
 
     /// The topic with this id.
     pub(super) fn get(&self, id: &TopicId) -> Option<&Topic> {
-        self.topics.get(id)
+        self.known.get(id)
     }
 
     /// The topic with this id, to change it.
     pub(super) fn get_mut(&mut self, id: &TopicId) -> Option<&mut Topic> {
-        self.topics.get_mut(id)
+        self.known.get_mut(id)
     }
 
     /// The topic with this id, made if it is not there: batches or subscriptions are held of it.
     pub(super) fn entry(&mut self, id: TopicId) -> &mut Topic {
-        self.topics.entry(id).or_insert_with(|| Topic::new(id, false))
+        self.known.entry(id).or_insert_with(|| Topic::new(id, false))
     }
 
     /// The created topic of this name.
@@ -235,12 +245,12 @@ impl Topics {
 
     /// All topics, in order of their ids.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.values()
+        self.known.values()
     }
 
     /// All topics, to change them.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
-        self.topics.values_mut()
+        self.known.values_mut()
     }
 
     /// Takes note of a descriptor; whether it is news.

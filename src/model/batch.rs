@@ -8,8 +8,7 @@
 //! [`Batch::verify`], which checks everything, and [`Batch::restore`], which checks the hashes
 //! of what this node verified before it stored it.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
@@ -17,8 +16,7 @@ use thiserror::Error;
 
 use super::{
     Blob, Hash, Incarnation, LogId, NodeId, NodeKey, ProducerId, RecordError, RecordId, Records,
-    Signature, Stamp, TopicId, decode_exact, encode_to_bytes,
-    validate_records,
+    Signature, Stamp, TopicId, decode_exact, encode_to_bytes, validate_records,
 };
 use crate::limits::{
     BATCH_BODY_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, HEADER_BYTES_MAX,
@@ -212,12 +210,12 @@ impl Envelope {
             return Err(BatchError::TooLarge(bytes.len()));
         }
         let envelope: Self =
-            decode_exact(bytes).map_err(|_| BatchError::Malformed("envelope"))?;
+            decode_exact(bytes).map_err(|_malformed| BatchError::Malformed("envelope"))?;
         if envelope.header.len() > HEADER_BYTES_MAX {
             return Err(BatchError::Malformed("header too large"));
         }
         let header: Header =
-            decode_exact(&envelope.header).map_err(|_| BatchError::Malformed("header"))?;
+            decode_exact(&envelope.header).map_err(|_malformed| BatchError::Malformed("header"))?;
         header.check()?;
         Ok((envelope, header))
     }
@@ -251,18 +249,22 @@ impl Batch {
     /// Signs a body of records. The header's `body_hash` and `body_bytes` are set here.
     ///
     /// The caller, who is the writer, has kept the limits and the chain.
-    pub fn seal(mut header: Header, body: Bytes, key: &NodeKey) -> Self {
+    pub fn seal(mut header: Header, body: &Bytes, key: &NodeKey) -> Self {
         assert_eq!(header.writer, key.node(), "a batch is signed by its writer");
         assert!(body.len() <= BATCH_BODY_BYTES_MAX, "a batch is within its limit");
-        header.body_hash = blake3::hash(&body).into();
+        header.body_hash = blake3::hash(body).into();
         header.body_bytes = u32::try_from(body.len()).expect("a body is below 4 GiB");
-        debug_assert_eq!(validate_records(&body), Ok(header.count), "the body is as announced");
+        debug_assert_eq!(validate_records(body), Ok(header.count), "the body is as announced");
         header.check().expect("a writer makes well-formed headers");
         let encoded = encode_to_bytes(&header);
         assert!(encoded.len() <= HEADER_BYTES_MAX, "a header is within its limit");
         let hash = Hash(blake3::hash(&encoded).into());
         let signature = key.sign(&signing_input(&encoded));
-        let bytes = encode_to_bytes(&Envelope { header: Blob(encoded), signature, body: Blob(body.clone()) });
+        let bytes = encode_to_bytes(&Envelope {
+            header: Blob(encoded),
+            signature,
+            body: Blob(body.clone()),
+        });
         // The body that is kept is the part of the batch, so that the records are in memory once.
         let body = bytes.slice(bytes.len() - body.len()..);
         Self(Arc::new(Parts { header, hash, bytes, body }))
@@ -429,7 +431,7 @@ mod tests {
             compression: Compression::None,
             encryption_key: None,
         };
-        Batch::seal(header, body.into(), &key())
+        Batch::seal(header, &body.into(), &key())
     }
 
     #[test]
@@ -460,7 +462,10 @@ mod tests {
                 assert!(Batch::verify(damaged.clone()).is_err(), "{place}");
                 // The signature was checked before the batch was stored, and is not again.
                 let restored = Batch::restore(damaged, batch.hash());
-                assert!(restored.is_err() || restored.unwrap().records().eq(batch.records()), "{place}");
+                assert!(
+                    restored.is_err() || restored.unwrap().records().eq(batch.records()),
+                    "{place}"
+                );
             }
         }
         for length in 0..batch.bytes().len() {

@@ -5,8 +5,7 @@
 //! made after seeing another is later than it. Stamps order what readers are shown; nothing
 //! that must be correct depends on them.
 
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use minicbor::{Decode, Encode};
 

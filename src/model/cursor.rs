@@ -3,9 +3,7 @@
 //! A cursor says per log which record comes next, and which batch the one before it was in. It
 //! is valid at any node. Users see it as opaque text.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use data_encoding::BASE64URL_NOPAD;
 use minicbor::{Decode, Encode};
@@ -122,14 +120,13 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let text = text.strip_prefix(TEXT_PREFIX).ok_or(CursorError::Prefix)?;
         let bytes =
-            BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| CursorError::Damaged)?;
-        let (bytes, checksum) = bytes
-            .split_last_chunk::<CHECKSUM_BYTES>()
-            .ok_or(CursorError::Damaged)?;
+            BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_malformed| CursorError::Damaged)?;
+        let (bytes, checksum) =
+            bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(CursorError::Damaged)?;
         if blake3::hash(bytes).as_bytes()[..CHECKSUM_BYTES] != checksum[..] {
             return Err(CursorError::Damaged);
         }
-        let cursor: Self = minicbor::decode(bytes).map_err(|_| CursorError::Damaged)?;
+        let cursor: Self = minicbor::decode(bytes).map_err(|_malformed| CursorError::Damaged)?;
         if cursor.is_well_formed() { Ok(cursor) } else { Err(CursorError::Damaged) }
     }
 }

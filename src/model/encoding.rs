@@ -4,8 +4,7 @@
 //! skips. A [`Blob`] that is decoded from a buffer shares the buffer's memory: the bytes read
 //! from a socket are the bytes that are written to the disk.
 
-use std::fmt;
-use std::ops::Deref;
+use std::{fmt, ops::Deref};
 
 use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};

@@ -1,11 +1,10 @@
 //! Frontiers: what a node holds of a topic, in a few bytes.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use minicbor::{Decode, Encode};
 
-use super::{NodeId};
+use super::NodeId;
 use crate::limits::{FRONTIER_LOGS_MAX, SPANS_MAX};
 
 /// The BLAKE3 hash of an encoded header: the identity of a batch.

@@ -3,14 +3,12 @@
 //! A node is named by its ed25519 public key. Its text is the libp2p peer id of that key
 //! (`12D3KooW…`), so that the name in a multiaddr and the name in a batch are the same.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-
 
 /// A signature over a header or a descriptor.
 pub type Signature = [u8; 64];
@@ -49,7 +47,7 @@ impl NodeId {
     /// When the peer id is not that of an ed25519 key.
     pub fn from_peer_id_bytes(bytes: &[u8]) -> Result<Self, NodeIdError> {
         let key = bytes.strip_prefix(&PEER_ID_PREFIX).ok_or(NodeIdError)?;
-        <[u8; 32]>::try_from(key).map(Self).map_err(|_| NodeIdError)
+        <[u8; 32]>::try_from(key).map(Self).map_err(|_malformed| NodeIdError)
     }
 
     /// Where the node stands in the key space: the hash that Kademlia gives its peer id, so that
@@ -84,7 +82,7 @@ impl FromStr for NodeId {
     type Err = NodeIdError;
 
     fn from_str(text: &str) -> Result<Self, NodeIdError> {
-        let bytes = bs58::decode(text).into_vec().map_err(|_| NodeIdError)?;
+        let bytes = bs58::decode(text).into_vec().map_err(|_malformed| NodeIdError)?;
         Self::from_peer_id_bytes(&bytes)
     }
 }

@@ -4,14 +4,13 @@
 //! are empty. A batch's body is a CBOR sequence of records (RFC 8742). The publisher encodes a
 //! record once; from then on its bytes are only copied.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use thiserror::Error;
 
-use super::{WallClock};
+use super::WallClock;
 use crate::limits::{HEADERS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
 
 /// What a user publishes.
@@ -35,7 +34,8 @@ impl Record {
 
     /// Bytes of payload, key and headers: what [`RECORD_BYTES_MAX`] bounds.
     pub fn size_bytes(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.payload.len() + self.key.as_ref().map_or(0, Bytes::len) + headers
     }
 }
@@ -152,7 +152,8 @@ fn read_record<'b>(decoder: &mut Decoder<'b>) -> Result<Borrowed<'b>, RecordErro
     }
     let mut headers = Vec::new();
     if length == 4 {
-        let count = decoder.map()?.ok_or_else(|| RecordError::Malformed("indefinite map".into()))?;
+        let count =
+            decoder.map()?.ok_or_else(|| RecordError::Malformed("indefinite map".into()))?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count > HEADERS_MAX {
             return Err(RecordError::TooManyHeaders { count });
@@ -270,17 +271,18 @@ impl FromStr for RecordId {
 
     fn from_str(text: &str) -> Result<Self, RecordIdError> {
         let (producer, number) = text.split_once('-').ok_or(RecordIdError)?;
-        let producer = bs58::decode(producer).into_vec().map_err(|_| RecordIdError)?;
-        let producer = <[u8; 16]>::try_from(producer).map_err(|_| RecordIdError)?;
-        let number = number.parse().map_err(|_| RecordIdError)?;
+        let producer = bs58::decode(producer).into_vec().map_err(|_malformed| RecordIdError)?;
+        let producer = <[u8; 16]>::try_from(producer).map_err(|_malformed| RecordIdError)?;
+        let number = number.parse().map_err(|_malformed| RecordIdError)?;
         Ok(Self { producer: ProducerId(producer), number })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn any_record() -> impl Strategy<Value = Record> {
         (

@@ -1,8 +1,6 @@
 //! Topics: their names, their ids and the signed descriptor that creates them.
 
-use std::borrow::Borrow;
-use std::fmt;
-use std::str::FromStr;
+use std::{borrow::Borrow, fmt, str::FromStr};
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
@@ -40,7 +38,9 @@ impl fmt::Display for Network {
 
 /// A text that cannot name a network.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
-#[error("a network's name has 1 to 64 letters, digits, `-`, `_` or `.` and starts with none of the latter three")]
+#[error(
+    "a network's name has 1 to 64 letters, digits, `-`, `_` or `.` and starts with none of the latter three"
+)]
 pub struct NetworkNameError;
 
 impl FromStr for Network {
@@ -67,7 +67,7 @@ pub(super) fn decode_name<C>(
     _: &mut C,
 ) -> Result<String, minicbor::decode::Error> {
     let name = decoder.str()?;
-    check_name(name).map_err(|_| minicbor::decode::Error::message("not a topic name"))?;
+    check_name(name).map_err(|_malformed| minicbor::decode::Error::message("not a topic name"))?;
     Ok(name.to_owned())
 }
 
@@ -339,9 +339,9 @@ impl SignedDescriptor {
             return Err(DescriptorError::Malformed("too large"));
         }
         let envelope: Envelope =
-            decode_exact(&bytes).map_err(|_| DescriptorError::Malformed("no envelope"))?;
-        let descriptor: Descriptor =
-            decode_exact(&envelope.terms).map_err(|_| DescriptorError::Malformed("no terms"))?;
+            decode_exact(&bytes).map_err(|_malformed| DescriptorError::Malformed("no envelope"))?;
+        let descriptor: Descriptor = decode_exact(&envelope.terms)
+            .map_err(|_malformed| DescriptorError::Malformed("no terms"))?;
         descriptor.check()?;
         if descriptor.creator.verify(&signing_input(&envelope.terms), &envelope.signature) {
             Ok(Self { descriptor, bytes })

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use super::WireError;
-use crate::limits::{GOSSIP_BYTES_MAX, HEADER_BYTES_MAX};
-use crate::model::{Announcement, Batch};
+use crate::{
+    limits::{GOSSIP_BYTES_MAX, HEADER_BYTES_MAX},
+    model::{Announcement, Batch},
+};
 
 /// A message on a topic's gossip mesh.
 ///
@@ -15,7 +17,7 @@ pub enum Gossip {
     /// A batch.
     Batch(Batch),
     /// The header of a batch that is too large to be gossiped; those who want it pull it.
-    Announcement(Announcement),
+    Announcement(Box<Announcement>),
 }
 
 const KIND_BATCH: u8 = 0;
@@ -54,9 +56,9 @@ impl Gossip {
         let kind = bytes.split_to(1);
         match kind[0] {
             KIND_BATCH => Batch::verify(bytes).map(Self::Batch).map_err(malformed),
-            KIND_ANNOUNCEMENT => {
-                Announcement::verify(&bytes).map(Self::Announcement).map_err(malformed)
-            }
+            KIND_ANNOUNCEMENT => Announcement::verify(&bytes)
+                .map(|announcement| Self::Announcement(Box::new(announcement)))
+                .map_err(malformed),
             _ => Err(WireError::Malformed("unknown kind".into())),
         }
     }

@@ -12,18 +12,19 @@ mod gossip;
 mod request;
 mod response;
 
+use bytes::Bytes;
 pub use gossip::Gossip;
 pub use request::{Acks, Create, LogRange, Publish, Read, Replicate, Request};
 pub use response::{
     Compared, Held, MemberState, Outcome, Page, Peer, Published, Refusal, ReplicaState, Response,
     Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
 };
-
-use bytes::Bytes;
 use thiserror::Error;
 
-use crate::limits::MESSAGE_BYTES_MAX;
-use crate::model::{Blob, NodeId};
+use crate::{
+    limits::MESSAGE_BYTES_MAX,
+    model::{Blob, NodeId},
+};
 
 /// Why a message from another node is not understood. It changed nothing here.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]

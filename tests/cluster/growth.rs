@@ -40,7 +40,7 @@ fn nearer_nodes_take_a_topic_over() {
         world.add();
     }
     world.run_until("the two nearest hold it, and only they", SOON * 3, |world| {
-        let topic = world.topic("t");
+        let topic = World::topic("t");
         let holders: Vec<_> = (0..8)
             .filter(|node| world.disk(*node).batches.keys().any(|(id, _, _)| *id == topic))
             .collect();
@@ -79,7 +79,7 @@ fn a_writer_far_from_home_keeps_nothing_once_the_homes_have_it() {
         let payload = [format!("line {round}")];
         world.publish(writer, World::publish_request("t", 1, round, &payload));
     }
-    let topic = world.topic("t");
+    let topic = World::topic("t");
     world.run_until("the writer's own copies are gone", SOON, |world| {
         !world.disk(writer).batches.keys().any(|(id, _, _)| *id == topic)
     });

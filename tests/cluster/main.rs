@@ -1,6 +1,9 @@
 //! Clusters of engines in one process: the code of production, with a network, disks and a
 //! clock that the test holds.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+mod disk;
 mod world;
 
 mod failure;

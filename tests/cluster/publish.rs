@@ -1,7 +1,9 @@
 //! Creating and publishing in a cluster that is whole.
 
-use antiphon::model::TopicName;
-use antiphon::wire::{Create, Refusal, Request, Response};
+use antiphon::{
+    model::TopicName,
+    wire::{Create, Refusal, Request, Response},
+};
 
 use crate::world::World;
 
@@ -122,7 +124,8 @@ fn writers_do_not_disturb_each_other() {
     let all = world.fetch(2, "t");
     assert_eq!(all.len(), 80);
     for node in 0..4 {
-        let of_node: Vec<_> = all.iter().filter(|text| text.starts_with(&format!("{node}:"))).collect();
+        let of_node: Vec<_> =
+            all.iter().filter(|text| text.starts_with(&format!("{node}:"))).collect();
         let expected: Vec<_> = (0..20).map(|round| format!("{node}:{round}")).collect();
         assert_eq!(of_node, expected.iter().collect::<Vec<_>>(), "each writer's order holds");
     }

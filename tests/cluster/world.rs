@@ -1,21 +1,25 @@
 //! A world for engines: a network, disks and a clock that are data, so that a test decides what
 //! happens when. One thread, no waiting: time moves from one event to the next.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use antiphon::engine::{
-    AskId, Config, Engine, Failure, Input, Log, Now, Output, QuestionId, Recovered, Report, Write,
-    WriteNumber,
+use antiphon::{
+    engine::{
+        AskId, Config, Engine, Failure, Input, Now, Output, QuestionId, Report, Write, WriteNumber,
+    },
+    model::{
+        Batch, Blob, Cursor, Incarnation, Network, NodeId, NodeKey, ProducerId, Record, TopicId,
+        TopicName, WallClock, encode_record,
+    },
+    wire::{
+        Acks, Contact, Create, Gossip, Publish, Published, Read, Request, Response, Surveyed,
+    },
 };
-use antiphon::model::{
-    Batch, Blob, Cursor, Incarnation, LogId, Network, NodeId, NodeKey, ProducerId, Record,
-    SubscriberName, Subscription, TopicId, TopicName, WallClock, encode_record,
-};
-use antiphon::wire::{
-    Acks, Contact, Create, Gossip, LogRange, Page, Publish, Published, Read, Request, Response,
-    Surveyed,
-};
+
+use crate::disk::Disk;
 
 /// One way over the network.
 const LATENCY: Duration = Duration::from_micros(200);
@@ -23,88 +27,6 @@ const LATENCY: Duration = Duration::from_micros(200);
 const FLUSH: Duration = Duration::from_micros(500);
 /// From a silent loss of the connection to the notice of it.
 const NOTICE: Duration = Duration::from_millis(1);
-
-/// What a node has on its disk.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Disk {
-    pub(crate) batches: BTreeMap<(TopicId, LogId, u64), Batch>,
-    logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
-    subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
-    contacts: BTreeMap<NodeId, Contact>,
-}
-
-impl Disk {
-    fn apply(&mut self, write: Write) {
-        match write {
-            Write::Append { batch, log } => {
-                let header = batch.header();
-                let (topic, id, first) = (header.topic, header.log(), header.first);
-                self.logs.entry(topic).or_default().insert(id, log);
-                self.batches.insert((topic, id, first), batch);
-            }
-            Write::Drop { topic, log_id, to, log } => {
-                self.batches.retain(|(other, id, _), batch| {
-                    (*other, *id) != (topic, log_id) || batch.header().next() > to
-                });
-                let logs = self.logs.entry(topic).or_default();
-                match log {
-                    Some(log) => logs.insert(log_id, log),
-                    None => logs.remove(&log_id),
-                };
-            }
-            Write::Subscription { topic, name, subscription } => {
-                self.subscriptions.insert((topic, name), subscription);
-            }
-            Write::Contact(contact) => {
-                self.contacts.insert(contact.node, contact);
-            }
-            Write::Forget(node) => {
-                self.contacts.remove(&node);
-            }
-        }
-    }
-
-    fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        let mut batches = Vec::new();
-        let mut finished = true;
-        for range in ranges {
-            let mut at = range.from;
-            for ((_, _, first), batch) in
-                self.batches.range((topic, range.log, 0)..=(topic, range.log, u64::MAX))
-            {
-                if at < range.to && *first <= at && at < batch.header().next() {
-                    batches.push(batch.clone());
-                    at = batch.header().next();
-                }
-            }
-            finished &= at >= range.to;
-        }
-        batches.sort_by_key(|batch| {
-            (batch.header().stamp, batch.header().log(), batch.header().first)
-        });
-        let mut bytes = 0;
-        let all = batches.len();
-        let fits = |batch: &Batch| {
-            bytes += batch.bytes().len();
-            bytes <= bytes_max || bytes == batch.bytes().len()
-        };
-        let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
-        finished &= batches.len() == all;
-        Page { batches, finished }
-    }
-
-    fn recover(&self, catalogue: TopicId) -> Recovered {
-        let of_catalogue = |((topic, _, _), batch): (&(TopicId, LogId, u64), &Batch)| {
-            (*topic == catalogue).then(|| batch.clone())
-        };
-        Recovered {
-            logs: self.logs.clone(),
-            catalogue: self.batches.iter().filter_map(of_catalogue).collect(),
-            subscriptions: self.subscriptions.clone(),
-            contacts: self.contacts.values().cloned().collect(),
-        }
-    }
-}
 
 struct Node {
     key: NodeKey,
@@ -195,8 +117,7 @@ impl World {
         let node = &mut self.nodes[index];
         node.life += 1;
         let incarnation = Incarnation((index as u64) << 32 | node.life);
-        let config =
-            Config::new(node.key.clone(), Network::default(), incarnation, index as u64);
+        let config = Config::new(node.key.clone(), Network::default(), incarnation, index as u64);
         node.engine = Some(Engine::new(config, node.disk.recover(catalogue)));
         node.started = self.now;
         node.durable = WriteNumber(0);
@@ -346,13 +267,13 @@ impl World {
 
     fn handle(&mut self, index: usize, input: Input) {
         let node = &mut self.nodes[index];
-        let elapsed = self.now - node.started;
+        let elapsed = self.now.saturating_sub(node.started);
         let wall = WallClock(1_700_000_000_000).plus(self.now);
-        let Some(engine) = &mut node.engine else { return };
+        let Some(engine) = &mut node.engine else {
+            return;
+        };
         engine.handle(Now { elapsed, wall }, input);
-        while let Some(output) =
-            self.nodes[index].engine.as_mut().and_then(Engine::poll_output)
-        {
+        while let Some(output) = self.nodes[index].engine.as_mut().and_then(Engine::poll_output) {
             self.carry_out(index, output);
         }
     }
@@ -413,8 +334,7 @@ impl World {
 
     fn dial(&mut self, index: usize, contact: &Contact) {
         let other = self.index(&contact.node);
-        let reachable =
-            self.nodes[other].engine.is_some() && !self.cut.contains(&(index, other));
+        let reachable = self.nodes[other].engine.is_some() && !self.cut.contains(&(index, other));
         if reachable && self.nodes[index].connected.insert(other) {
             self.nodes[other].connected.insert(index);
             let (one, two) = (self.contact(index), self.contact(other));
@@ -524,7 +444,12 @@ impl World {
         }
     }
 
-    pub(crate) fn publish_request(name: &str, producer: u8, first: u64, payloads: &[String]) -> Publish {
+    pub(crate) fn publish_request(
+        name: &str,
+        producer: u8,
+        first: u64,
+        payloads: &[String],
+    ) -> Publish {
         let mut records = Vec::new();
         for payload in payloads {
             let record = Record::new(WallClock(1), payload.clone().into_bytes());
@@ -591,7 +516,7 @@ pub(crate) fn payloads_of(batch: &Batch) -> Vec<String> {
 }
 
 impl World {
-    pub(crate) fn topic(&self, name: &str) -> TopicId {
+    pub(crate) fn topic(name: &str) -> TopicId {
         TopicId::derive(&Network::default(), &name.parse().unwrap())
     }
 }

@@ -4,16 +4,20 @@
 //! Each file beside this one is one value in hexadecimal. A mismatch here means that the wire
 //! or the disk format has changed: that needs a new version, not a new file.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::path::PathBuf;
 
-use antiphon::engine::Log;
-use antiphon::model::{
-    Batch, Blob, Compression, Cursor, Descriptor, Hash, Header, Incarnation, NodeKey, Position,
-    Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Stamp, Subscription, TopicId,
-    WallClock, Writers, encode_record, encode_to_bytes,
-};
-use antiphon::wire::{
-    Acks, Create, LogRange, Outcome, Page, Publish, Read, Refusal, Replicate, Request, Response,
+use antiphon::{
+    engine::Log,
+    model::{
+        Batch, Blob, Compression, Cursor, Descriptor, Hash, Header, Incarnation, NodeKey, Position,
+        Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Stamp, Subscription,
+        TopicId, WallClock, Writers, encode_record, encode_to_bytes,
+    },
+    wire::{
+        Acks, Create, LogRange, Outcome, Page, Publish, Read, Refusal, Replicate, Request, Response,
+    },
 };
 use bytes::Bytes;
 
@@ -26,9 +30,11 @@ fn topic() -> TopicId {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let lines: Vec<_> = text.as_bytes().chunks(96).map(|line| str::from_utf8(line).unwrap()).collect();
-    lines.join("\n") + "\n"
+    let mut specification = data_encoding::Specification::new();
+    specification.symbols.push_str("0123456789abcdef");
+    specification.wrap.width = 96;
+    specification.wrap.separator.push('\n');
+    specification.encoding().unwrap().encode(bytes)
 }
 
 #[track_caller]
@@ -73,7 +79,7 @@ fn batch() -> Batch {
         compression: Compression::None,
         encryption_key: None,
     };
-    Batch::seal(header, records(), &key())
+    Batch::seal(header, &records(), &key())
 }
 
 fn cursor() -> Cursor {

@@ -28,15 +28,13 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
         if_not_exists: arguments.if_not_exists,
     };
     let (summary, existed) = client.create(create).await?;
-    context
-        .printer
-        .data(&object(&summary, existed), text(&summary, existed))?;
+    context.printer.data(&object(&summary, existed), text(&summary, existed))?;
     if summary.nodes_alive < u32::from(summary.replicas) {
         let wanted = counted(summary.replicas.into(), "replica");
         let here = counted(summary.nodes_alive.into(), "node");
-        context.printer.note(format_args!(
-            "{wanted} wanted, {here} here: the topic fills up as nodes join"
-        ));
+        context
+            .printer
+            .note(format_args!("{wanted} wanted, {here} here: the topic fills up as nodes join"));
     }
     Ok(Status::Done)
 }

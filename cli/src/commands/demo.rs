@@ -164,10 +164,6 @@ mod tests {
     fn the_earthquakes_are_all_there() {
         let records = records::split(EARTHQUAKES);
         assert_eq!(records.len(), 1_707);
-        assert!(
-            records
-                .iter()
-                .all(|record| record.starts_with(b"{") && record.ends_with(b"}"))
-        );
+        assert!(records.iter().all(|record| record.starts_with(b"{") && record.ends_with(b"}")));
     }
 }

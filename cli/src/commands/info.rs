@@ -25,14 +25,7 @@ pub(super) async fn run(context: &mut Context, arguments: Info) -> anyhow::Resul
     ))?;
     printer.line(format_args!("records    {}", summary.records))?;
     printer.line(format_args!("cursor     {}", surveyed.end))?;
-    let mut table = Table::new(&[
-        "REPLICA",
-        "STATE",
-        "ROLE",
-        "RECORDS",
-        "COMPLETE",
-        "ADDRESSES",
-    ]);
+    let mut table = Table::new(&["REPLICA", "STATE", "ROLE", "RECORDS", "COMPLETE", "ADDRESSES"]);
     for replica in &surveyed.replicas {
         table.push(row(replica));
     }
@@ -48,9 +41,7 @@ fn row(replica: &ReplicaState) -> Vec<String> {
         replica.node.to_string(),
         replica.state.as_str().to_owned(),
         role(replica.role).to_owned(),
-        replica
-            .records
-            .map_or_else(|| "-".to_owned(), |records| records.to_string()),
+        replica.records.map_or_else(|| "-".to_owned(), |records| records.to_string()),
         if replica.complete { "yes" } else { "no" }.to_owned(),
         full_addresses(replica.node, &replica.addresses).join(" "),
     ]

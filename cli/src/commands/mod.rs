@@ -46,22 +46,14 @@ async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result
 fn full_addresses(node: NodeId, addresses: &[String]) -> Vec<String> {
     let end = format!("/p2p/{node}");
     let full = |address: &String| {
-        if address.ends_with(&end) {
-            address.clone()
-        } else {
-            format!("{address}{end}")
-        }
+        if address.ends_with(&end) { address.clone() } else { format!("{address}{end}") }
     };
     addresses.iter().map(full).collect()
 }
 
 /// A number and its noun.
 fn counted(count: u64, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
-    }
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 #[cfg(test)]

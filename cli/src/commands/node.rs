@@ -20,9 +20,7 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
         data
     } else {
         let data = default_data(&network)?;
-        context
-            .printer
-            .note(format_args!("data directory {}", data.display()));
+        context.printer.note(format_args!("data directory {}", data.display()));
         data
     };
     let starting = antiphon_node::Node::start(NodeConfig {

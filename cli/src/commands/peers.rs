@@ -67,12 +67,6 @@ mod tests {
             "peer": node.to_string(), "state": "suspect", "rtt_ms": 1.25, "addresses": [],
         });
         assert_eq!(object(&peer), expected);
-        assert_eq!(
-            object(&Peer {
-                round_trip_us: None,
-                ..peer
-            })["rtt_ms"],
-            Value::Null
-        );
+        assert_eq!(object(&Peer { round_trip_us: None, ..peer })["rtt_ms"], Value::Null);
     }
 }

@@ -44,19 +44,13 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         pending: VecDeque::new(),
         tally: Tally::new(&arguments.topic),
         receipts: !from_lines || arguments.receipts,
-        progress: if from_lines {
-            context.printer.progress()
-        } else {
-            ProgressBar::hidden()
-        },
+        progress: if from_lines { context.printer.progress() } else { ProgressBar::hidden() },
         printer: &mut context.printer,
     };
     let result = if from_lines {
         publishing.lines().await
     } else {
-        publishing
-            .messages(arguments.messages.into_iter().map(Bytes::from).chain(file))
-            .await
+        publishing.messages(arguments.messages.into_iter().map(Bytes::from).chain(file)).await
     };
     publishing.progress.finish_and_clear();
     let (receipts, tally) = (publishing.receipts, publishing.tally);
@@ -65,12 +59,7 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         // With nothing to publish the topic has not been looked for yet.
         client.survey(&arguments.topic).await?;
     }
-    conclude(
-        &mut context.printer,
-        &tally,
-        receipts && from_lines,
-        from_lines,
-    )?;
+    conclude(&mut context.printer, &tally, receipts && from_lines, from_lines)?;
     Ok(status)
 }
 
@@ -107,65 +96,54 @@ struct Publishing<'a> {
 
 impl Publishing<'_> {
     async fn messages(&mut self, messages: impl Iterator<Item = Bytes>) -> anyhow::Result<Status> {
-        let mut first_error = None;
+        let error = self.send_messages(messages).await.err();
+        self.settle(error).await
+    }
+
+    async fn send_messages(&mut self, messages: impl Iterator<Item = Bytes>) -> anyhow::Result<()> {
         for (number, message) in (1_u64..).zip(messages) {
-            if let Err(error) = self.publish(message).await {
-                first_error = Some(unpublished(error, "message", number));
-                break;
-            }
+            let published = self.publish(message).await;
+            published.map_err(|error| unpublished(error, "message", number))?;
         }
-        self.settle(first_error).await
+        Ok(())
     }
 
     async fn lines(&mut self) -> anyhow::Result<Status> {
         input::say_how_to_end(self.printer);
+        let error = self.send_lines().await.err();
+        self.settle(error).await
+    }
+
+    async fn send_lines(&mut self) -> anyhow::Result<()> {
         let mut lines = input::lines();
         let mut number = 0;
-        let mut first_error = None;
-        'read: loop {
-            let chunk = tokio::select! {
+        loop {
+            tokio::select! {
                 biased;
-                outcome = front(&mut self.pending) => match self.note(outcome) {
-                    Ok(()) => continue,
-                    Err(error) => Some(Err(error)),
-                },
-                chunk = lines.recv() => chunk,
-            };
-            let items = match chunk {
-                Some(Ok(items)) => items,
-                Some(Err(error)) => {
-                    first_error = Some(error);
-                    break;
-                }
-                None => break,
-            };
-            for item in items {
-                number += 1;
-                let published = match item {
-                    Item::Line(line) => self.publish(line).await,
-                    Item::TooLong(size) => Err(RecordError::TooLarge { size }.into()),
-                };
-                if let Err(error) = published {
-                    first_error = Some(unpublished(error, "line", number));
-                    break 'read;
+                outcome = front(&mut self.pending) => self.note(outcome)?,
+                chunk = lines.recv() => {
+                    let Some(items) = chunk.transpose()? else { return Ok(()) };
+                    for item in items {
+                        number += 1;
+                        self.send_line(item, number).await?;
+                    }
                 }
             }
-            if let Err(error) = self.note_ready() {
-                first_error = Some(error);
-                break;
-            }
+            self.note_ready()?;
         }
-        self.settle(first_error).await
+    }
+
+    async fn send_line(&mut self, item: Item, number: u64) -> anyhow::Result<()> {
+        let published = match item {
+            Item::Line(line) => self.publish(line).await,
+            Item::TooLong(size) => Err(RecordError::TooLarge { size }.into()),
+        };
+        published.map_err(|error| unpublished(error, "line", number))
     }
 
     async fn publish(&mut self, payload: Bytes) -> Result<(), PublishError> {
-        let record = Record {
-            time: clock::now(),
-            payload,
-            ..self.template.clone()
-        };
-        self.pending
-            .push_back(self.publisher.publish(&record).await?);
+        let record = Record { time: clock::now(), payload, ..self.template.clone() };
+        self.pending.push_back(self.publisher.publish(&record).await?);
         Ok(())
     }
 

@@ -46,9 +46,7 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
             },
             Choice::Words(words) => words,
             Choice::Unfinished => {
-                context
-                    .printer
-                    .error("a quote is not closed", Some("close it with `'` or `\"`"));
+                context.printer.error("a quote is not closed", Some("close it with `'` or `\"`"));
                 continue;
             }
         };
@@ -82,9 +80,7 @@ async fn run_words(context: &mut Context, words: &[String]) -> Status {
 /// Reads a command with the shell's own global options as the defaults.
 fn parse(session: &GlobalOptions, words: &[String]) -> Result<Arguments, clap::Error> {
     let program = std::iter::once("antiphon".to_owned());
-    let line = program
-        .chain(session.to_words())
-        .chain(words.iter().cloned());
+    let line = program.chain(session.to_words()).chain(words.iter().cloned());
     Arguments::try_parse_from(line)
 }
 
@@ -94,9 +90,7 @@ async fn run_parsed(context: &mut Context, arguments: Arguments) -> anyhow::Resu
         && publish.file.is_none()
     {
         let hint = "`publish TOPIC 'MESSAGE'`, or `publish TOPIC --file PATH`";
-        return Err(Failure::usage("the message is missing")
-            .with_hint(hint)
-            .into());
+        return Err(Failure::usage("the message is missing").with_hint(hint).into());
     }
     let elsewhere = !context.options.same_connection(&arguments.global);
     if elsewhere {
@@ -135,13 +129,11 @@ pub(super) fn not_here() -> anyhow::Error {
 
 fn connection_is_lost(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        matches!(
-            cause.downcast_ref(),
-            Some(RequestError::Link(LinkError::Unreachable(_)))
-        ) || matches!(
-            cause.downcast_ref(),
-            Some(PublishError::Unknown(LinkError::Unreachable(_)))
-        )
+        matches!(cause.downcast_ref(), Some(RequestError::Link(LinkError::Unreachable(_))))
+            || matches!(
+                cause.downcast_ref(),
+                Some(PublishError::Unknown(LinkError::Unreachable(_)))
+            )
     })
 }
 
@@ -156,9 +148,7 @@ mod tests {
         let session = Arguments::try_parse_from(words(line)).unwrap().global;
         let inherited = parse(&session, &words("topics")).unwrap().global;
         assert_eq!(inherited, session);
-        let own = parse(&session, &words("topics --timeout 3s --network other"))
-            .unwrap()
-            .global;
+        let own = parse(&session, &words("topics --timeout 3s --network other")).unwrap().global;
         assert_eq!(own.timeout.as_secs(), 3);
         assert_eq!(own.network.as_str(), "other");
         assert!(own.json && !own.same_connection(&session));

@@ -64,13 +64,9 @@ async fn open(
         return Ok(Source::Plain(client.reader(topic, options).await?));
     };
     if options.start != Start::Beginning && client.position(&topic, &name).await?.is_some() {
-        printer.note(format_args!(
-            "`{name}` goes on where it stopped; --from counts once"
-        ));
+        printer.note(format_args!("`{name}` goes on where it stopped; --from counts once"));
     }
-    Ok(Source::Named(
-        client.subscriber(topic, name, options).await?,
-    ))
+    Ok(Source::Named(client.subscriber(topic, name, options).await?))
 }
 
 fn say_subscribed(printer: &mut Printer, arguments: &Subscribe) {

@@ -16,10 +16,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Reads the steady clock.
 pub(crate) fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "deadlines of tests over real processes"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "deadlines of tests over real processes")]
     Instant::now()
 }
 
@@ -71,11 +68,7 @@ impl Cluster {
         let name = directory.path().file_name().and_then(|name| name.to_str());
         let name = name.expect("its name is text").trim_start_matches('.');
         let network = format!("test-{}-{name}", std::process::id());
-        let mut cluster = Self {
-            network,
-            nodes: Vec::new(),
-            directory,
-        };
+        let mut cluster = Self { network, nodes: Vec::new(), directory };
         for _ in 0..count {
             cluster.add();
         }
@@ -114,20 +107,12 @@ impl Cluster {
 
     /// Kills a node with SIGKILL.
     pub(crate) fn kill(&mut self, number: usize) {
-        self.nodes[number]
-            .process
-            .take()
-            .expect("the node runs")
-            .kill();
+        self.nodes[number].process.take().expect("the node runs").kill();
     }
 
     /// Stops a node with SIGTERM; its exit status.
     pub(crate) fn stop(&mut self, number: usize) -> i32 {
-        self.nodes[number]
-            .process
-            .take()
-            .expect("the node runs")
-            .terminate()
+        self.nodes[number].process.take().expect("the node runs").terminate()
     }
 
     /// Starts a node again with its data, to join through another one.
@@ -151,10 +136,7 @@ impl Cluster {
     /// Runs a command that talks to one node and reads `input`.
     pub(crate) fn run_with(&self, number: usize, words: &[&str], input: &[u8]) -> Finished {
         // Options before `--`, after which all words are messages.
-        let at = words
-            .iter()
-            .position(|word| *word == "--")
-            .unwrap_or(words.len());
+        let at = words.iter().position(|word| *word == "--").unwrap_or(words.len());
         let mut command = self.command(number, &words[..at]);
         command.args(&words[at..]);
         process::finish(command, input)
@@ -177,10 +159,7 @@ impl Cluster {
     /// The replicas of a topic as `info` at a node shows them, owner first.
     pub(crate) fn replicas(&self, number: usize, topic: &str) -> Vec<serde_json::Value> {
         let info = self.run(number, &["info", topic, "--json"]).ok().object();
-        info["owners"]
-            .as_array()
-            .expect("the owners are a list")
-            .clone()
+        info["owners"].as_array().expect("the owners are a list").clone()
     }
 
     /// Waits until `info` at a node shows so many replicas alive and complete.
@@ -203,22 +182,13 @@ impl Cluster {
     fn launch(&self, number: usize, through: usize) -> Node {
         let mut command = antiphon(&["node", "--json", "--no-discovery", "--data"]);
         command.arg(self.data(number));
-        command.args([
-            "--listen",
-            "/ip4/127.0.0.1/tcp/0",
-            "--network",
-            &self.network,
-        ]);
+        command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--network", &self.network]);
         if let Some(first) = self.nodes.get(through).filter(|_| through != number) {
             command.args(["--bootstrap", &first.address]);
         }
         let mut process = Process::start(command, &self.log(number));
         let (peer, address) = process.ready();
-        Node {
-            peer,
-            address,
-            process: Some(process),
-        }
+        Node { peer, address, process: Some(process) }
     }
 
     fn log(&self, number: usize) -> PathBuf {

@@ -9,7 +9,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{SOON, now};
+use super::SOON;
 
 /// Lines of a process that may wait to be read.
 const LINES_MAX: usize = 10_000;
@@ -21,10 +21,7 @@ pub(crate) fn antiphon(words: &[&str]) -> Command {
     for variable in ["ANTIPHON_NODE", "ANTIPHON_NETWORK", "RUST_LOG"] {
         command.env_remove(variable);
     }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -38,10 +35,7 @@ pub(crate) struct Finished {
 
 /// Runs a command to its end with this standard input.
 pub(crate) fn finish(mut command: Command, input: &[u8]) -> Finished {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("the command starts");
     let mut stdin = child.stdin.take().expect("the input is piped");
     let output = thread::scope(|scope| {
         scope.spawn(move || {
@@ -72,11 +66,7 @@ impl Finished {
     /// Asserts that standard error has these parts.
     pub(crate) fn saying(self, parts: &[&str]) -> Self {
         for part in parts {
-            assert!(
-                self.stderr.contains(part),
-                "`{part}` is not in: {}",
-                self.stderr
-            );
+            assert!(self.stderr.contains(part), "`{part}` is not in: {}", self.stderr);
         }
         self
     }
@@ -119,10 +109,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a process; its standard error goes to a file.
     pub(crate) fn start(mut command: Command, log: &Path) -> Self {
-        let log = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log);
+        let log = fs_err::OpenOptions::new().create(true).append(true).open(log);
         let log = log.expect("the log can be written").into_file();
         let mut child = command.stderr(log).spawn().expect("the command starts");
         let stdout = BufReader::new(child.stdout.take().expect("the output is piped"));
@@ -180,8 +167,7 @@ impl Process {
 
     /// Waits until it has ended by itself; its exit status.
     pub(crate) fn wait(&mut self) -> i32 {
-        let deadline = now() + SOON;
-        let status = super::eventually("the process ends", deadline - now(), || {
+        let status = super::eventually("the process ends", SOON, || {
             self.child.try_wait().expect("it can be waited for")
         });
         status.code().expect("it ended by itself")

@@ -1,8 +1,6 @@
 //! The protocols of a node and their settings: every limit that differs from libp2p's default,
 //! with its reason.
 
-use std::io;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use antiphon::limits::{HEARTBEAT_INTERVAL, READ_WAIT_MAX};
@@ -52,13 +50,7 @@ impl Behaviour {
             rpc: rpc(&protocols.rpc, ProtocolSupport::Full),
             gossip: gossip(),
             kad: kad(local, &protocols.kad),
-            mdns: Toggle::from(lan.then(|| mdns(local)).and_then(|started| match started {
-                Ok(behaviour) => Some(behaviour),
-                Err(error) => {
-                    tracing::warn!(%error, "nodes on the LAN cannot be found by mDNS");
-                    None
-                }
-            })),
+            mdns: mdns(lan, local),
         }
     }
 }
@@ -93,9 +85,7 @@ pub(super) fn identify(key: &PublicKey, protocols: &Protocols) -> identify::Beha
 
 pub(super) fn ping() -> ping::Behaviour {
     ping::Behaviour::new(
-        ping::Config::new()
-            .with_interval(HEARTBEAT_INTERVAL)
-            .with_timeout(PING_TIMEOUT),
+        ping::Config::new().with_interval(HEARTBEAT_INTERVAL).with_timeout(PING_TIMEOUT),
     )
 }
 
@@ -132,10 +122,7 @@ fn gossip() -> Mesh {
         .message_id_fn(|message| {
             let hash = blake3::hash(&message.data);
             gossipsub::MessageId::from(
-                hash.as_bytes()
-                    .first_chunk::<16>()
-                    .expect("32 bytes")
-                    .to_vec(),
+                hash.as_bytes().first_chunk::<16>().expect("32 bytes").to_vec(),
             )
         })
         .max_transmit_size(FRAME_BYTES_MAX)
@@ -211,18 +198,22 @@ const TOPICS_PROVIDED_MAX: usize = 20_000;
 pub(super) const TOPICS_ANNOUNCED_MAX: usize = 50_000;
 
 /// Announcements that this node has under way. Each asks several nodes.
-pub(super) const ANNOUNCEMENTS_MAX: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+pub(super) const ANNOUNCEMENTS_MAX: usize = 8;
 
-/// Starts to look for nodes on the LAN, and to be found.
+/// Looks for nodes on the LAN and lets them find this one, if that is wanted and possible.
 ///
 /// A node is reported once for as long as its records live, so they live briefly: a node that
 /// went away and came back is then reported again. The first question is asked at once and
 /// repeated after 0.5, 1, 2 and 4 seconds.
-pub(super) fn mdns(local: PeerId) -> io::Result<mdns::tokio::Behaviour> {
+pub(super) fn mdns(lan: bool, local: PeerId) -> Toggle<mdns::tokio::Behaviour> {
     let config = mdns::Config {
         ttl: Duration::from_secs(30),
         query_interval: Duration::from_secs(5),
         enable_ipv6: false,
     };
-    mdns::tokio::Behaviour::new(config, local)
+    let started = lan.then(|| mdns::tokio::Behaviour::new(config, local)).transpose();
+    Toggle::from(started.unwrap_or_else(|error| {
+        tracing::warn!(%error, "nodes on the LAN cannot be found by mDNS");
+        None
+    }))
 }

@@ -38,11 +38,7 @@ impl Bootstrap {
                 return Err(address);
             };
             if peer != local {
-                targets
-                    .entry(peer)
-                    .or_insert_with(Target::new)
-                    .addresses
-                    .push(bare);
+                targets.entry(peer).or_insert_with(Target::new).addresses.push(bare);
             }
         }
         Ok(Self { targets })
@@ -89,12 +85,7 @@ impl Bootstrap {
 
 impl Target {
     fn new() -> Self {
-        Self {
-            addresses: Vec::new(),
-            due: 0,
-            pause: beats(PAUSE_MIN),
-            quiet_until: 0,
-        }
+        Self { addresses: Vec::new(), due: 0, pause: beats(PAUSE_MIN), quiet_until: 0 }
     }
 }
 
@@ -131,9 +122,6 @@ mod tests {
         let own = format!("/ip4/127.0.0.1/tcp/1/p2p/{local}").parse().unwrap();
         assert!(Bootstrap::new(vec![own], local).unwrap().targets.is_empty());
         let nameless: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-        assert_eq!(
-            Bootstrap::new(vec![nameless.clone()], local).unwrap_err(),
-            nameless
-        );
+        assert_eq!(Bootstrap::new(vec![nameless.clone()], local).unwrap_err(), nameless);
     }
 }

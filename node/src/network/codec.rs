@@ -84,9 +84,7 @@ pub(super) const OVERSIZE_REQUEST: io::ErrorKind = io::ErrorKind::InvalidInput;
 async fn read_message(io: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
     // One byte more than is allowed tells a message that is too large from one that just fits.
-    io.take(MESSAGE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .await?;
+    io.take(MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).await?;
     match bytes.len() {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         size if size > MESSAGE_BYTES_MAX => Err(invalid_data(WireError::TooLarge(size))),
@@ -123,10 +121,7 @@ mod tests {
     #[tokio::test]
     async fn request_goes_through() {
         let mut stream = Cursor::new(Vec::new());
-        Codec
-            .write_request(&PROTOCOL, &mut stream, Ok(Request::Peers))
-            .await
-            .unwrap();
+        Codec.write_request(&PROTOCOL, &mut stream, Ok(Request::Peers)).await.unwrap();
         stream.set_position(0);
         let read = Codec.read_request(&PROTOCOL, &mut stream).await.unwrap();
         assert_eq!(read, Ok(Request::Peers));
@@ -143,11 +138,7 @@ mod tests {
         let mut stream = Cursor::new(vec![0; MESSAGE_BYTES_MAX + 10]);
         let read = Codec.read_request(&PROTOCOL, &mut stream).await;
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(
-            stream.position(),
-            MESSAGE_BYTES_MAX as u64 + 1,
-            "the rest is not read"
-        );
+        assert_eq!(stream.position(), MESSAGE_BYTES_MAX as u64 + 1, "the rest is not read");
     }
 
     #[tokio::test]
@@ -159,28 +150,17 @@ mod tests {
             addresses: vec!["a".repeat(MESSAGE_BYTES_MAX)],
         };
         let mut stream = Cursor::new(Vec::new());
-        Codec
-            .write_response(&PROTOCOL, &mut stream, Response::Peers(vec![page]))
-            .await
-            .unwrap();
+        Codec.write_response(&PROTOCOL, &mut stream, Response::Peers(vec![page])).await.unwrap();
         stream.set_position(0);
         let read = Codec.read_response(&PROTOCOL, &mut stream).await.unwrap();
-        assert!(
-            matches!(read, Response::Refused(Refusal::Invalid(_))),
-            "{read:?}"
-        );
+        assert!(matches!(read, Response::Refused(Refusal::Invalid(_))), "{read:?}");
     }
 
     #[tokio::test]
     async fn what_is_not_understood_is_handed_up_or_an_error() {
-        let read = Codec
-            .read_request(&PROTOCOL, &mut Cursor::new(b"\xff"))
-            .await
-            .unwrap();
+        let read = Codec.read_request(&PROTOCOL, &mut Cursor::new(b"\xff")).await.unwrap();
         assert!(read.is_err());
-        let read = Codec
-            .read_response(&PROTOCOL, &mut Cursor::new(b"\xff"))
-            .await;
+        let read = Codec.read_response(&PROTOCOL, &mut Cursor::new(b"\xff")).await;
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
         let read = Codec.read_response(&PROTOCOL, &mut Cursor::new(b"")).await;
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

@@ -51,11 +51,7 @@ impl Nearby {
             Ok((directory, entry)) => {
                 let (sender, found) = mpsc::channel(FOUND_MAX);
                 let watch = tasks::spawn("runtime directory", watch(directory, local, sender));
-                Some(Self {
-                    entry,
-                    found,
-                    watch,
-                })
+                Some(Self { entry, found, watch })
             }
             Err(error) => {
                 tracing::warn!(%error, "nodes of this machine cannot be found by themselves");

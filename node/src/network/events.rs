@@ -4,21 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use antiphon::engine::{Failure, Input};
-use antiphon::model::TopicId;
 use antiphon::wire::{Contact, Refusal, Response};
 use libp2p::gossipsub::MessageAcceptance;
-use libp2p::kad::store::RecordStore;
-use libp2p::kad::{InboundRequest, ProviderRecord, QueryResult, RecordKey};
 use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping};
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping};
 
-use super::behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT, TOPICS_ANNOUNCED_MAX};
+use super::behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT};
 use super::codec::Received;
 use super::exchanges::Settled;
 use super::peers::News;
 use super::runtime_directory::Found;
-use super::translate::{self, dial_causes, node_of, wire_addresses};
+use super::translate::{dial_causes, node_of, wire_addresses};
 use super::verification::Verdict;
 use super::{BEAT, Network};
 
@@ -40,21 +37,11 @@ const fn beats(time: Duration) -> u64 {
     time.as_secs() * 1_000 / BEAT.subsec_millis() as u64
 }
 
-/// The key of a topic in the table.
-pub(super) fn table_key(topic: TopicId) -> RecordKey {
-    RecordKey::new(topic.as_bytes())
-}
-
 impl Network {
     pub(super) fn handle_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.handle_behaviour_event(event),
-            SwarmEvent::ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint,
-                ..
-            } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 if node_of(&peer_id).is_some() {
                     self.peers.opened(peer_id, connection_id, endpoint);
                 } else {
@@ -62,26 +49,16 @@ impl Network {
                     self.swarm.close_connection(connection_id);
                 }
             }
-            SwarmEvent::ConnectionClosed {
-                peer_id,
-                connection_id,
-                cause,
-                ..
-            } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "connection closed");
                 if self.peers.closed(&peer_id, connection_id) {
                     self.part_with(peer_id);
                 }
             }
-            SwarmEvent::OutgoingConnectionError {
-                peer_id: Some(peer),
-                error,
-                ..
-            } => {
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(%peer, causes = ?dial_causes(&peer, &error), "dialling failed");
                 if !self.peers.is_connected(&peer) {
-                    self.bootstrap
-                        .failed(&peer, self.beat, || dial_causes(&peer, &error));
+                    self.bootstrap.failed(&peer, self.beat, || dial_causes(&peer, &error));
                 }
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
@@ -90,9 +67,7 @@ impl Network {
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a connection was not accepted");
             }
-            SwarmEvent::ListenerClosed {
-                addresses, reason, ..
-            } => {
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::error!(?addresses, ?reason, "the node no longer listens here");
                 self.tell_addresses();
             }
@@ -119,39 +94,21 @@ impl Network {
             request_response::Event::Message { peer, message, .. } => {
                 self.heard(&peer);
                 match message {
-                    Message::Request {
-                        request_id,
-                        request,
-                        channel,
-                    } => {
+                    Message::Request { request_id, request, channel } => {
                         self.handle_request(peer, request_id, request, channel);
                     }
-                    Message::Response {
-                        request_id,
-                        response,
-                    } => {
+                    Message::Response { request_id, response } => {
                         self.settle(request_id, Ok(response));
                     }
                 }
             }
-            request_response::Event::OutboundFailure {
-                peer,
-                request_id,
-                error,
-                ..
-            } => {
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 tracing::debug!(%peer, %error, "a request got no answer");
                 self.settle(request_id, Err(failure(&error)));
             }
-            request_response::Event::InboundFailure {
-                peer,
-                request_id,
-                error,
-                ..
-            } => {
+            request_response::Event::InboundFailure { peer, request_id, error, .. } => {
                 tracing::debug!(%peer, %error, "a question was not answered");
-                self.ready
-                    .extend(self.questions.failed(request_id).map(Input::Abandoned));
+                self.ready.extend(self.questions.failed(request_id).map(Input::Abandoned));
             }
             request_response::Event::ResponseSent { .. } => {}
         }
@@ -168,11 +125,7 @@ impl Network {
             Ok(request) => match self.questions.open(peer, id, channel) {
                 Ok(question) => {
                     let from = self.peers.node(&peer);
-                    self.ready.push_back(Input::Asked {
-                        question,
-                        from,
-                        request,
-                    });
+                    self.ready.push_back(Input::Asked { question, from, request });
                     return;
                 }
                 Err(channel) => (channel, Refusal::Busy),
@@ -200,25 +153,15 @@ impl Network {
 
     fn handle_gossip(&mut self, event: gossipsub::Event) {
         match event {
-            gossipsub::Event::Message {
-                propagation_source,
-                message_id,
-                message,
-            } => {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
                 self.heard(&propagation_source);
                 let (id, source) = (message_id.clone(), propagation_source);
-                if !self
-                    .verification
-                    .begin(&self.protocols, id, source, message)
-                {
+                if !self.verification.begin(&self.protocols, id, source, message) {
                     tracing::debug!("gossip comes faster than it can be verified; some is dropped");
                     self.report(&message_id, &propagation_source, MessageAcceptance::Ignore);
                 }
             }
-            gossipsub::Event::SlowPeer {
-                peer_id,
-                failed_messages,
-            } => {
+            gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
                 tracing::debug!(peer = %peer_id, ?failed_messages, "gossip was dropped");
             }
             gossipsub::Event::Subscribed { .. }
@@ -228,11 +171,7 @@ impl Network {
     }
 
     pub(super) fn handle_verdict(&mut self, verdict: Verdict) {
-        let Verdict {
-            message,
-            source,
-            result,
-        } = verdict;
+        let Verdict { message, source, result } = verdict;
         match result {
             Ok(gossip) => {
                 self.report(&message, &source, MessageAcceptance::Accept);
@@ -281,11 +220,11 @@ impl Network {
 
     fn handle_identify(&mut self, event: identify::Event) {
         let (peer, info) = match event {
-            identify::Event::Received {
-                peer_id,
-                connection_id,
-                info,
-            } if self.peers.has(&peer_id, connection_id) => (peer_id, info),
+            identify::Event::Received { peer_id, connection_id, info }
+                if self.peers.has(&peer_id, connection_id) =>
+            {
+                (peer_id, info)
+            }
             identify::Event::Error { peer_id, error, .. } => {
                 tracing::debug!(peer = %peer_id, %error, "a peer does not say what it is");
                 return;
@@ -303,15 +242,10 @@ impl Network {
             News::Node(contact) => {
                 tracing::debug!(%peer, addresses = ?contact.addresses, "a node is connected");
                 self.enter_in_table(peer, &contact);
-                if self.peers.nodes() == 1 {
-                    // The table was empty; it also looks around by itself half a second later,
-                    // when the nodes that joined at the same moment are known, too.
-                    let _ = self.swarm.behaviour_mut().kad.bootstrap();
-                }
                 self.ready.push_back(Input::Connected(contact));
             }
             News::Moved(contact) => {
-                self.swarm.behaviour_mut().kad.remove_peer(&peer);
+                self.leave_table(&peer);
                 self.enter_in_table(peer, &contact);
                 self.ready.push_back(Input::Moved(contact));
             }
@@ -319,15 +253,11 @@ impl Network {
         }
     }
 
-    fn enter_in_table(&mut self, peer: PeerId, contact: &Contact) {
-        for address in translate::multiaddrs(contact) {
-            self.swarm.behaviour_mut().kad.add_address(&peer, address);
-        }
-    }
-
     /// Disconnects a peer of another network and stays away from it for a while.
     fn shun(&mut self, peer: PeerId) {
         self.part_with(peer);
+        let cause = || vec!["a node of another network".to_owned()];
+        self.bootstrap.failed(&peer, self.beat, cause);
         if self.foreign.len() >= FOREIGN_MAX {
             let oldest = self.foreign.iter().min_by_key(|(_, until)| **until);
             if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
@@ -338,54 +268,6 @@ impl Network {
         self.foreign.insert(peer, self.beat + FOREIGN_BEATS);
         // Closes the connections that there are, too.
         self.swarm.behaviour_mut().blocked.block_peer(peer);
-    }
-
-    fn handle_kad(&mut self, event: kad::Event) {
-        match event {
-            kad::Event::RoutingUpdated {
-                peer, addresses, ..
-            } => {
-                self.discovered(peer, addresses.iter());
-            }
-            kad::Event::RoutablePeer { peer, address }
-            | kad::Event::PendingRoutablePeer { peer, address } => {
-                self.discovered(peer, [&address]);
-            }
-            kad::Event::InboundRequest {
-                request:
-                    InboundRequest::AddProvider {
-                        record: Some(record),
-                    },
-            } => self.handle_announcement(record),
-            kad::Event::OutboundQueryProgressed {
-                result: QueryResult::StartProviding(result),
-                ..
-            } => {
-                tracing::trace!(?result, "a topic is announced");
-                self.announcing = self.announcing.saturating_sub(1);
-                self.announce();
-            }
-            event => tracing::trace!(?event, "the table goes on"),
-        }
-    }
-
-    /// Another node announces that it holds a topic: noted, if it speaks for itself.
-    fn handle_announcement(&mut self, record: ProviderRecord) {
-        let Ok(topic) = <[u8; 32]>::try_from(record.key.as_ref()).map(TopicId::from_bytes) else {
-            return;
-        };
-        if self.peers.node(&record.provider).is_none() {
-            return;
-        }
-        let store = self.swarm.behaviour_mut().kad.store_mut();
-        if self.announced.len() >= TOPICS_ANNOUNCED_MAX {
-            // Those that have faded away are removed by the table itself.
-            self.announced
-                .retain(|topic| !store.providers(&table_key(*topic)).is_empty());
-        }
-        if self.announced.len() < TOPICS_ANNOUNCED_MAX && store.add_provider(record).is_ok() {
-            self.announced.insert(topic);
-        }
     }
 
     fn handle_lan(&mut self, found: Vec<(PeerId, Multiaddr)>) {
@@ -403,30 +285,28 @@ impl Network {
     }
 
     /// A node may exist; it is reported unless it is known better.
-    fn discovered<'a>(&mut self, peer: PeerId, addresses: impl IntoIterator<Item = &'a Multiaddr>) {
+    pub(super) fn discovered<'a>(
+        &mut self,
+        peer: PeerId,
+        addresses: impl IntoIterator<Item = &'a Multiaddr>,
+    ) {
         let known = self.peers.is_connected(&peer)
             || self.foreign.contains_key(&peer)
             || peer == *self.swarm.local_peer_id();
         if let (false, Some(node)) = (known, node_of(&peer)) {
             let addresses = wire_addresses(addresses);
-            self.ready
-                .push_back(Input::Discovered(Contact { node, addresses }));
+            self.ready.push_back(Input::Discovered(Contact { node, addresses }));
         }
     }
 
     pub(super) fn handle_beat(&mut self) {
         self.beat += 1;
         self.peers.beat();
-        for (peer, addresses) in self
-            .bootstrap
-            .due(self.beat, |peer| self.peers.is_connected(peer))
+        for (peer, addresses) in self.bootstrap.due(self.beat, |peer| self.peers.is_connected(peer))
         {
             self.dial_peer(peer, addresses);
         }
-        for request in self
-            .asks
-            .begun_before(self.beat.saturating_sub(EXCHANGE_BEATS))
-        {
+        for request in self.asks.begun_before(self.beat.saturating_sub(EXCHANGE_BEATS)) {
             self.settle(request, Err(Failure::TimedOut));
         }
         let forgiven = self.foreign.extract_if(.., |_, until| *until <= self.beat);
@@ -438,15 +318,12 @@ impl Network {
     /// A peer is gone, or is to be: everything that it had to do with is ended.
     pub(super) fn part_with(&mut self, peer: PeerId) {
         let abandoned = self.questions.abandoned_by(&peer);
-        self.ready
-            .extend(abandoned.into_iter().map(Input::Abandoned));
+        self.ready.extend(abandoned.into_iter().map(Input::Abandoned));
         if let Some(node) = self.peers.remove(&peer) {
             for ask in self.asks.lost(node) {
                 self.tell(ask, Err(Failure::Unreachable));
             }
-            // A lookup that meets dead nodes takes ten seconds for each. The engine, which
-            // remembers where the node was, brings it back.
-            self.swarm.behaviour_mut().kad.remove_peer(&peer);
+            self.leave_table(&peer);
             self.ready.push_back(Input::Disconnected(node));
         }
     }

@@ -40,14 +40,7 @@ impl Questions {
         // Questions from within the process have the odd numbers.
         let question = QuestionId(self.next);
         self.next += 2;
-        self.open.insert(
-            question,
-            Question {
-                peer,
-                request,
-                channel,
-            },
-        );
+        self.open.insert(question, Question { peer, request, channel });
         self.by_request.insert(request, question);
         Ok(question)
     }
@@ -68,10 +61,7 @@ impl Questions {
 
     /// A peer is gone: the questions that are abandoned by it.
     pub(super) fn abandoned_by(&mut self, peer: &PeerId) -> Vec<QuestionId> {
-        let open = self
-            .open
-            .iter()
-            .filter(|(_, question)| question.peer == *peer);
+        let open = self.open.iter().filter(|(_, question)| question.peer == *peer);
         let abandoned: Vec<_> = open.map(|(question, _)| *question).collect();
         for question in &abandoned {
             self.answered(*question);

@@ -18,9 +18,11 @@ mod codec;
 mod discovery;
 mod events;
 mod exchanges;
+mod listening;
 mod peers;
 mod protocols;
 mod runtime_directory;
+mod table;
 #[cfg(test)]
 mod tests;
 mod translate;
@@ -28,8 +30,6 @@ mod transport;
 mod verification;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,18 +37,15 @@ use antiphon::engine::{AskId, Failure, Input, QuestionId};
 use antiphon::model::{Batch, NodeId, TopicId};
 use antiphon::wire::{Contact, Gossip, Request, Response};
 use futures::StreamExt;
-use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::PublishError;
 use libp2p::identity::Keypair;
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use thiserror::Error;
 use tokio::time::{Interval, MissedTickBehavior};
 use zeroize::Zeroizing;
 
-use behaviour::{ANNOUNCEMENTS_MAX, Behaviour, TOPICS_FOLLOWED_MAX};
+use behaviour::{Behaviour, TOPICS_FOLLOWED_MAX};
 use bootstrap::Bootstrap;
 pub(crate) use client_link::RemoteLink;
 use discovery::Nearby;
@@ -109,7 +106,9 @@ pub(crate) struct Network {
     foreign: BTreeMap<PeerId, u64>,
     /// Topics that are followed.
     followed: BTreeSet<TopicId>,
-    /// Topics that wait to be announced in the table.
+    /// Topics that this node holds.
+    provided: BTreeSet<TopicId>,
+    /// Those of them that wait to be announced in the table.
     unannounced: BTreeSet<TopicId>,
     /// Announcements that are under way.
     announcing: usize,
@@ -124,23 +123,14 @@ pub(crate) struct Network {
 /// reported at least once for each heartbeat that the engine expects.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// Longest time for the operating system to name the addresses that a listener is bound to.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
-
 impl Network {
     /// Starts to listen, and to join. Returns when every address is bound.
     ///
     /// # Errors
     /// When an address cannot be listened at, or a setting is wrong. Nothing keeps running then.
     pub(crate) async fn start(settings: Settings) -> Result<Self, NetworkError> {
-        let Settings {
-            mut secret,
-            network,
-            listen,
-            bootstrap,
-            discovery,
-            runtime_directory,
-        } = settings;
+        let Settings { mut secret, network, listen, bootstrap, discovery, runtime_directory } =
+            settings;
         let key = Keypair::ed25519_from_bytes(secret.as_mut_slice())
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let local = key.public().to_peer_id();
@@ -148,10 +138,7 @@ impl Network {
         let bootstrap =
             Bootstrap::new(bootstrap, local).map_err(NetworkError::BootstrapWithoutPeer)?;
         // mDNS does not use the loopback interface.
-        let lan = discovery
-            && listen
-                .iter()
-                .any(|address| !translate::is_loopback(address));
+        let lan = discovery && listen.iter().any(|address| !translate::is_loopback(address));
         let swarm = transport::swarm(&key, Behaviour::new(&key.public(), &protocols, lan))
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let mut clock = tokio::time::interval(BEAT);
@@ -168,6 +155,7 @@ impl Network {
             nearby: None,
             foreign: BTreeMap::new(),
             followed: BTreeSet::new(),
+            provided: BTreeSet::new(),
             unannounced: BTreeSet::new(),
             announcing: 0,
             announced: BTreeSet::new(),
@@ -181,11 +169,6 @@ impl Network {
         }
         network.tell_addresses();
         Ok(network)
-    }
-
-    /// Where it listens, without the peer id.
-    pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
-        self.swarm.listeners().cloned().collect()
     }
 
     /// What happens next. Cancel-safe: nothing is lost when the future is dropped.
@@ -207,11 +190,7 @@ impl Network {
     pub(crate) fn answer(&mut self, question: QuestionId, response: Response) {
         if let Some(channel) = self.questions.answered(question) {
             // It fails if the asker went a moment ago.
-            let _ = self
-                .swarm
-                .behaviour_mut()
-                .rpc
-                .send_response(channel, response);
+            let _ = self.swarm.behaviour_mut().rpc.send_response(channel, response);
         }
     }
 
@@ -245,10 +224,7 @@ impl Network {
     /// Joins the mesh of a topic.
     pub(crate) fn follow(&mut self, topic: TopicId) {
         if self.followed.len() >= TOPICS_FOLLOWED_MAX && !self.followed.contains(&topic) {
-            tracing::warn!(
-                ?topic,
-                "too many topics are followed; its readers will be slower"
-            );
+            tracing::warn!(?topic, "too many topics are followed; its readers will be slower");
             return;
         }
         self.followed.insert(topic);
@@ -265,27 +241,9 @@ impl Network {
         }
     }
 
-    /// Announces in the table, now and from time to time, that this node holds a topic.
-    pub(crate) fn provide(&mut self, topic: TopicId) {
-        self.unannounced.insert(topic);
-        self.announce();
-    }
-
-    /// Announces it no longer. What others noted fades away within minutes.
-    pub(crate) fn unprovide(&mut self, topic: TopicId) {
-        self.unannounced.remove(&topic);
-        self.swarm
-            .behaviour_mut()
-            .kad
-            .stop_providing(&events::table_key(topic));
-    }
-
     /// Connects to a node, unless it is connected or being dialled.
     pub(crate) fn dial(&mut self, contact: &Contact) {
-        self.dial_peer(
-            translate::peer_of(contact.node),
-            translate::multiaddrs(contact),
-        );
+        self.dial_peer(translate::peer_of(contact.node), translate::multiaddrs(contact));
     }
 
     /// Closes the connections to a node. For this room it is gone at once, although a connection
@@ -329,94 +287,6 @@ impl Network {
     fn tell(&mut self, ask: AskId, result: Result<Response, Failure>) {
         self.ready.push_back(Input::Told { ask, result });
     }
-
-    /// Begins as many of the announcements that are to be made as may be under way.
-    fn announce(&mut self) {
-        while self.announcing < ANNOUNCEMENTS_MAX.get() {
-            let Some(topic) = self.unannounced.pop_first() else {
-                return;
-            };
-            match self
-                .swarm
-                .behaviour_mut()
-                .kad
-                .start_providing(events::table_key(topic))
-            {
-                Ok(_) => self.announcing += 1,
-                Err(error) => tracing::debug!(?topic, %error, "a topic is not announced"),
-            }
-        }
-    }
-
-    fn tell_addresses(&mut self) {
-        let addresses = self.addresses();
-        if let Some(nearby) = &self.nearby {
-            nearby.announce(&addresses);
-        }
-        self.ready
-            .push_back(Input::Listening(translate::wire_addresses(&addresses)));
-    }
-
-    async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<(), NetworkError> {
-        let mut unbound: Vec<(ListenerId, Multiaddr)> = Vec::new();
-        for address in addresses {
-            match check_free(&address)
-                .map_err(|error| error.to_string())
-                .and_then(|()| {
-                    self.swarm
-                        .listen_on(address.clone())
-                        .map_err(|error| error.to_string())
-                }) {
-                Ok(listener) => unbound.push((listener, address)),
-                Err(reason) => return Err(NetworkError::Listen { address, reason }),
-            }
-        }
-        let bound = async {
-            while !unbound.is_empty() {
-                let event = self.swarm.select_next_some().await;
-                let failed = match &event {
-                    SwarmEvent::NewListenAddr { listener_id, .. } => {
-                        unbound.retain(|(listener, _)| listener != listener_id);
-                        None
-                    }
-                    SwarmEvent::ListenerError { listener_id, error } => {
-                        Some((*listener_id, error.to_string()))
-                    }
-                    SwarmEvent::ListenerClosed {
-                        listener_id,
-                        reason,
-                        ..
-                    } => {
-                        let reason = reason.as_ref().map_or_else(io::Error::to_string, |()| {
-                            "the listener was closed".to_owned()
-                        });
-                        Some((*listener_id, reason))
-                    }
-                    _ => None,
-                };
-                self.handle_event(event);
-                if let Some((id, reason)) = failed
-                    && let Some((_, address)) = unbound.iter().find(|(listener, _)| *listener == id)
-                {
-                    return Err(NetworkError::Listen {
-                        address: address.clone(),
-                        reason,
-                    });
-                }
-            }
-            Ok(())
-        };
-        match tokio::time::timeout(LISTEN_TIMEOUT, bound).await {
-            Ok(result) => result,
-            Err(_elapsed) => match unbound.pop() {
-                Some((_, address)) => Err(NetworkError::Listen {
-                    address,
-                    reason: "no interface has this address".to_owned(),
-                }),
-                None => Ok(()),
-            },
-        }
-    }
 }
 
 impl std::fmt::Debug for Network {
@@ -426,23 +296,5 @@ impl std::fmt::Debug for Network {
             .field("protocols", &self.protocols)
             .field("peers", &self.peers)
             .finish_non_exhaustive()
-    }
-}
-
-/// Checks that nobody else listens at an address. libp2p lets listeners share a port
-/// (`SO_REUSEPORT`), and the operating system would then deal connections out between two nodes
-/// that were given the same one.
-fn check_free(address: &Multiaddr) -> io::Result<()> {
-    let mut parts = address.iter();
-    let ip = match parts.next() {
-        Some(Protocol::Ip4(ip)) => ip.into(),
-        Some(Protocol::Ip6(ip)) => ip.into(),
-        _ => return Ok(()),
-    };
-    match parts.next() {
-        Some(Protocol::Tcp(port)) if port != 0 => {
-            TcpListener::bind(SocketAddr::new(ip, port)).map(drop)
-        }
-        _ => Ok(()),
     }
 }

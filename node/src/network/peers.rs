@@ -94,17 +94,13 @@ impl Peers {
 
     /// Whether a connection is open.
     pub(super) fn has(&self, peer: &PeerId, id: ConnectionId) -> bool {
-        self.table
-            .get(peer)
-            .is_some_and(|entry| entry.connections.contains_key(&id))
+        self.table.get(peer).is_some_and(|entry| entry.connections.contains_key(&id))
     }
 
     /// How many nodes are connected.
     pub(super) fn nodes(&self) -> usize {
         let nodes = self.table.values();
-        nodes
-            .filter(|peer| matches!(peer.standing, Some(Standing::Node(_))))
-            .count()
+        nodes.filter(|peer| matches!(peer.standing, Some(Standing::Node(_)))).count()
     }
 
     /// Identify told that a connected peer is a node that listens at these addresses.
@@ -150,13 +146,10 @@ impl Peers {
 
 impl Peer {
     fn contact(&self, node: NodeId, listening: &[Multiaddr]) -> Contact {
-        let mut dialled = self
-            .connections
-            .values()
-            .filter_map(|endpoint| match endpoint {
-                ConnectedPoint::Dialer { address, .. } => Some(address),
-                ConnectedPoint::Listener { .. } => None,
-            });
+        let mut dialled = self.connections.values().filter_map(|endpoint| match endpoint {
+            ConnectedPoint::Dialer { address, .. } => Some(address),
+            ConnectedPoint::Listener { .. } => None,
+        });
         let mut endpoints = self.connections.values();
         let met_over_loopback =
             endpoints.any(|endpoint| is_loopback(endpoint.get_remote_address()));

@@ -75,21 +75,14 @@ impl RuntimeDirectory {
             match lock.try_lock() {
                 // Whoever looks may have removed the file between the two calls.
                 Ok(()) if is_at(&lock, &path) => {
-                    return Ok(Entry {
-                        directory: self.clone(),
-                        peer,
-                        _lock: lock,
-                    });
+                    return Ok(Entry { directory: self.clone(), peer, _lock: lock });
                 }
                 // Whoever looks holds the lock for a moment.
                 Ok(()) | Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::WouldBlock,
-            "another process holds the node's lock",
-        ))
+        Err(io::Error::new(io::ErrorKind::WouldBlock, "another process holds the node's lock"))
     }
 
     fn look_at(&self, peer: PeerId) -> io::Result<Option<Found>> {
@@ -110,23 +103,12 @@ impl RuntimeDirectory {
         }
         let path = self.addresses_path(peer);
         if fs_err::metadata(&path)?.len() > FILE_BYTES_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the file is too large",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too large"));
         }
         let text = fs_err::read_to_string(path)?;
-        let named = text
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .map(split_peer);
-        let own = named
-            .filter(|(_, name)| *name == Some(peer))
-            .map(|(address, _)| address);
-        Ok(Some(Found {
-            peer,
-            addresses: own.take(ADDRESSES_MAX).collect(),
-        }))
+        let named = text.lines().filter_map(|line| line.parse().ok()).map(split_peer);
+        let own = named.filter(|(_, name)| *name == Some(peer)).map(|(address, _)| address);
+        Ok(Some(Found { peer, addresses: own.take(ADDRESSES_MAX).collect() }))
     }
 
     fn remove(&self, peer: PeerId) {
@@ -187,10 +169,7 @@ fn usual_place() -> PathBuf {
 
 /// Makes a directory that only this user can use; checks that it is one if it was there.
 fn make_own(path: &Path) -> io::Result<()> {
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     // Not followed if it is a link, which somebody else may have put there.
     let metadata = fs_err::symlink_metadata(path)?;
@@ -207,13 +186,7 @@ fn make_own(path: &Path) -> io::Result<()> {
 
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = fs_err::OpenOptions::new();
-    Ok(options
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?
-        .into_parts()
-        .0)
+    Ok(options.create(true).truncate(false).write(true).open(path)?.into_parts().0)
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -243,9 +216,7 @@ mod tests {
     use crate::network::translate::peer_of;
 
     fn addresses() -> Vec<Multiaddr> {
-        ["/ip4/10.0.0.1/tcp/4001", "/ip4/127.0.0.1/tcp/4001"]
-            .map(|a| a.parse().unwrap())
-            .into()
+        ["/ip4/10.0.0.1/tcp/4001", "/ip4/127.0.0.1/tcp/4001"].map(|a| a.parse().unwrap()).into()
     }
 
     #[tokio::test]
@@ -259,23 +230,13 @@ mod tests {
         let found = directory.nodes().unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].peer, peer);
-        assert!(
-            is_loopback(&found[0].addresses[0]),
-            "the nearest first: {found:?}"
-        );
+        assert!(is_loopback(&found[0].addresses[0]), "the nearest first: {found:?}");
         let other = RuntimeDirectory::open_in(&place.path().join("a"), &"x".parse().unwrap());
-        assert!(
-            other.unwrap().nodes().unwrap().is_empty(),
-            "networks are apart"
-        );
+        assert!(other.unwrap().nodes().unwrap().is_empty(), "networks are apart");
 
         drop(entry);
         assert!(directory.nodes().unwrap().is_empty());
-        assert_eq!(
-            fs_err::read_dir(&directory.path).unwrap().count(),
-            0,
-            "nothing is left"
-        );
+        assert_eq!(fs_err::read_dir(&directory.path).unwrap().count(), 0, "nothing is left");
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use antiphon::model::{
     TopicName, WallClock, encode_record,
 };
 use antiphon::wire::{Acks, Publish, Refusal};
+use libp2p::multiaddr::Protocol;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -56,13 +57,7 @@ async fn start(settings: Settings) -> Running {
             }
         }
     });
-    Running {
-        node,
-        address,
-        inputs,
-        commands,
-        task,
-    }
+    Running { node, address, inputs, commands, task }
 }
 
 impl Running {
@@ -79,9 +74,7 @@ impl Running {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), waiting)
-            .await
-            .expect("it happens in time")
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it happens in time")
     }
 
     async fn connected(&mut self, to: NodeId) -> Contact {
@@ -107,11 +100,7 @@ impl Running {
 
     async fn asked(&mut self) -> (QuestionId, Option<NodeId>, Request) {
         self.wait(|input| match input {
-            Input::Asked {
-                question,
-                from,
-                request,
-            } => Some((question, from, request)),
+            Input::Asked { question, from, request } => Some((question, from, request)),
             _ => None,
         })
         .await
@@ -128,11 +117,7 @@ impl Running {
 async fn pair() -> (Running, Running) {
     let mut first = start(settings(1)).await;
     let bootstrap = vec![first.address.clone()];
-    let mut second = start(Settings {
-        bootstrap,
-        ..settings(2)
-    })
-    .await;
+    let mut second = start(Settings { bootstrap, ..settings(2) }).await;
     first.connected(second.node).await;
     second.connected(first.node).await;
     (first, second)
@@ -151,17 +136,13 @@ fn batch(topic: TopicId, size: usize) -> Batch {
         count: 1,
         previous: None,
         stamp: Stamp::at(WallClock(1)),
-        runs: vec![Run {
-            producer: ProducerId([1; 16]),
-            first: 0,
-            count: 1,
-        }],
+        runs: vec![Run { producer: ProducerId([1; 16]), first: 0, count: 1 }],
         body_hash: [0; 32],
         body_bytes: 0,
         compression: Compression::None,
         encryption_key: None,
     };
-    Batch::seal(header, body.into(), &key)
+    Batch::seal(header, &body.into(), &key)
 }
 
 fn publish(size: usize) -> Request {
@@ -179,19 +160,11 @@ fn publish(size: usize) -> Request {
 async fn nodes_meet_by_bootstrap_and_ask_each_other() {
     let (mut first, mut second) = pair().await;
     let to = first.node;
-    second
-        .run(move |network| network.ask(AskId(1), to, Request::Peers))
-        .await;
+    second.run(move |network| network.ask(AskId(1), to, Request::Peers)).await;
     let (question, from, request) = first.asked().await;
     assert_eq!((from, request), (Some(second.node), Request::Peers));
-    assert_eq!(
-        question.0 % 2,
-        0,
-        "odd numbers are for questions within the process"
-    );
-    first
-        .run(move |network| network.answer(question, Response::Kept))
-        .await;
+    assert_eq!(question.0 % 2, 0, "odd numbers are for questions within the process");
+    first.run(move |network| network.answer(question, Response::Kept)).await;
     assert_eq!(second.told(AskId(1)).await, Ok(Response::Kept));
     // Signs of life come by themselves.
     second
@@ -203,16 +176,8 @@ async fn nodes_meet_by_bootstrap_and_ask_each_other() {
 async fn nodes_that_join_through_one_find_each_other() {
     let mut first = start(settings(1)).await;
     let bootstrap = vec![first.address.clone()];
-    let mut second = start(Settings {
-        bootstrap: bootstrap.clone(),
-        ..settings(2)
-    })
-    .await;
-    let mut third = start(Settings {
-        bootstrap,
-        ..settings(3)
-    })
-    .await;
+    let mut second = start(Settings { bootstrap: bootstrap.clone(), ..settings(2) }).await;
+    let mut third = start(Settings { bootstrap, ..settings(3) }).await;
     second.connected(third.node).await;
     third.connected(second.node).await;
     first.connected(third.node).await;
@@ -223,19 +188,10 @@ async fn networks_stay_apart() {
     let mut first = start(settings(1)).await;
     let bootstrap = vec![first.address.clone()];
     let network = "other".parse().unwrap();
-    let mut foreign = start(Settings {
-        network,
-        bootstrap,
-        ..settings(2)
-    })
-    .await;
+    let mut foreign = start(Settings { network, bootstrap, ..settings(2) }).await;
     // It dials at once, is shunned, and is told nothing: what is told first is of our own node.
     let bootstrap = vec![first.address.clone()];
-    let mut own = start(Settings {
-        bootstrap,
-        ..settings(3)
-    })
-    .await;
+    let mut own = start(Settings { bootstrap, ..settings(3) }).await;
     own.connected(first.node).await;
     let contact = first.wait(|input| match input {
         Input::Connected(contact) => Some(contact),
@@ -243,9 +199,7 @@ async fn networks_stay_apart() {
     });
     assert_eq!(contact.await.node, own.node);
     let to = first.node;
-    foreign
-        .run(move |network| network.ask(AskId(1), to, Request::Peers))
-        .await;
+    foreign.run(move |network| network.ask(AskId(1), to, Request::Peers)).await;
     assert_eq!(foreign.told(AskId(1)).await, Err(Failure::Unreachable));
 }
 
@@ -253,19 +207,13 @@ async fn networks_stay_apart() {
 async fn oversize_is_a_failure_and_harms_nothing() {
     let (mut first, mut second) = pair().await;
     let to = first.node;
-    second
-        .run(move |network| network.ask(AskId(1), to, publish(MESSAGE_BYTES_MAX)))
-        .await;
+    second.run(move |network| network.ask(AskId(1), to, publish(MESSAGE_BYTES_MAX))).await;
     assert_eq!(second.told(AskId(1)).await, Err(Failure::Malformed));
     // One that just fits goes through, on the same connection.
-    second
-        .run(move |network| network.ask(AskId(2), to, publish(MESSAGE_BYTES_MAX - 100)))
-        .await;
+    second.run(move |network| network.ask(AskId(2), to, publish(MESSAGE_BYTES_MAX - 100))).await;
     let (question, _, request) = first.asked().await;
     assert_eq!(request, publish(MESSAGE_BYTES_MAX - 100));
-    first
-        .run(move |network| network.answer(question, Response::Kept))
-        .await;
+    first.run(move |network| network.answer(question, Response::Kept)).await;
     assert_eq!(second.told(AskId(2)).await, Ok(Response::Kept));
 }
 
@@ -279,9 +227,7 @@ async fn more_requests_than_streams_wait_their_turn() {
         .await;
     for _ in 0..COUNT {
         let (question, _, _) = first.asked().await;
-        first
-            .run(move |network| network.answer(question, Response::Kept))
-            .await;
+        first.run(move |network| network.answer(question, Response::Kept)).await;
     }
     for _ in 0..COUNT {
         let result = second.wait(|input| match input {
@@ -296,22 +242,15 @@ async fn more_requests_than_streams_wait_their_turn() {
 async fn a_killed_node_is_told_of_everywhere() {
     let (mut first, second) = pair().await;
     let (first_node, second_node) = (first.node, second.node);
-    first
-        .run(move |network| network.ask(AskId(1), second_node, Request::Peers))
-        .await;
-    second
-        .run(move |network| network.ask(AskId(2), first_node, Request::Peers))
-        .await;
+    first.run(move |network| network.ask(AskId(1), second_node, Request::Peers)).await;
+    second.run(move |network| network.ask(AskId(2), first_node, Request::Peers)).await;
     let (question, ..) = first.asked().await;
     second.kill().await;
     let mut told = None;
     let mut abandoned = None;
     first
         .wait(|input| match input {
-            Input::Told {
-                ask: AskId(1),
-                result,
-            } => {
+            Input::Told { ask: AskId(1), result } => {
                 told = Some(result);
                 None
             }
@@ -325,9 +264,7 @@ async fn a_killed_node_is_told_of_everywhere() {
         .await;
     assert_eq!(told, Some(Err(Failure::Unreachable)));
     assert_eq!(abandoned, Some(question));
-    first
-        .run(move |network| network.ask(AskId(3), second_node, Request::Peers))
-        .await;
+    first.run(move |network| network.ask(AskId(3), second_node, Request::Peers)).await;
     assert_eq!(first.told(AskId(3)).await, Err(Failure::Unreachable));
 }
 
@@ -401,14 +338,25 @@ async fn nodes_of_one_machine_find_each_other() {
 async fn a_port_that_is_taken_is_an_error() {
     let first = start(settings(1)).await;
     let (address, _) = translate::split_peer(first.address.clone());
-    let refused = Network::start(Settings {
-        listen: vec![address.clone()],
-        ..settings(2)
-    })
-    .await;
+    let refused = Network::start(Settings { listen: vec![address.clone()], ..settings(2) }).await;
     let error = refused.err().unwrap().to_string();
     assert!(error.contains(&address.to_string()), "{error}");
     assert!(error.contains("in use"), "{error}");
+}
+
+#[tokio::test]
+async fn a_bootstrap_node_may_come_later() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+    let late = Settings { listen: vec![address.clone()], ..settings(1) };
+    let peer = translate::peer_of(NodeKey::from_secret(&late.secret).node());
+    let bootstrap = vec![address.with(Protocol::P2p(peer))];
+    let mut early = start(Settings { bootstrap, ..settings(2) }).await;
+    // Its first attempt is in vain.
+    early.wait(|input| matches!(input, Input::Listening(_)).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let late = start(late).await;
+    early.connected(late.node).await;
 }
 
 /// Answers every question with its own name.
@@ -419,8 +367,7 @@ fn serve(mut node: Running) -> JoinHandle<()> {
             if let Input::Asked { question, from, .. } = input {
                 assert_eq!(from, None, "a client is no node");
                 let name = Response::Refused(Refusal::Stopping(name.clone()));
-                node.run(move |network| network.answer(question, name))
-                    .await;
+                node.run(move |network| network.answer(question, name)).await;
             }
         }
     })
@@ -428,11 +375,7 @@ fn serve(mut node: Running) -> JoinHandle<()> {
 
 fn client(nodes: Vec<Multiaddr>) -> ClientConfig {
     let timeout = Some(Duration::from_secs(5));
-    ClientConfig {
-        network: "test".parse().unwrap(),
-        nodes,
-        timeout,
-    }
+    ClientConfig { network: "test".parse().unwrap(), nodes, timeout }
 }
 
 async fn who(link: &RemoteLink) -> Result<String, LinkError> {
@@ -463,17 +406,10 @@ async fn a_link_finds_a_node_of_this_machine() {
     let place = tempfile::tempdir().unwrap();
     let place: &Path = &place.path().join("run");
     let runtime_directory = Some(place.to_owned());
-    let node = start(Settings {
-        discovery: true,
-        runtime_directory,
-        ..settings(1)
-    })
-    .await;
+    let node = start(Settings { discovery: true, runtime_directory, ..settings(1) }).await;
     let name = node.node.to_string();
     let _node = serve(node);
-    let link = RemoteLink::connect_by(&client(Vec::new()), place)
-        .await
-        .unwrap();
+    let link = RemoteLink::connect_by(&client(Vec::new()), place).await.unwrap();
     assert_eq!(who(&link).await, Ok(name));
 }
 
@@ -482,10 +418,7 @@ async fn a_link_says_what_it_tried() {
     let node = start(settings(1)).await;
     let name = translate::peer_of(node.node);
     let nobody: Multiaddr = format!("/ip4/127.0.0.1/tcp/1/p2p/{name}").parse().unwrap();
-    match RemoteLink::connect(&client(vec![nobody]))
-        .await
-        .unwrap_err()
-    {
+    match RemoteLink::connect(&client(vec![nobody])).await.unwrap_err() {
         ConnectError::Unreachable(lines) => {
             assert_eq!(lines.len(), 1);
             assert!(lines[0].starts_with("/ip4/127.0.0.1/tcp/1: "), "{lines:?}");
@@ -500,11 +433,7 @@ async fn a_link_says_what_it_tried() {
 
 #[tokio::test]
 async fn a_link_to_another_network_says_so() {
-    let node = start(Settings {
-        network: "other".parse().unwrap(),
-        ..settings(1)
-    })
-    .await;
+    let node = start(Settings { network: "other".parse().unwrap(), ..settings(1) }).await;
     let config = client(vec![node.address.clone()]);
     let said = match RemoteLink::connect(&config).await {
         Ok(link) => who(&link).await.unwrap_err().to_string(),

@@ -31,10 +31,7 @@ pub(super) fn split_peer(mut address: Multiaddr) -> (Multiaddr, Option<PeerId>) 
 
 /// The addresses of a contact that can be understood.
 pub(super) fn multiaddrs(contact: &Contact) -> Vec<Multiaddr> {
-    let known = contact
-        .addresses
-        .iter()
-        .filter_map(|text| text.parse().ok());
+    let known = contact.addresses.iter().filter_map(|text| text.parse().ok());
     known.map(|address| split_peer(address).0).collect()
 }
 
@@ -78,10 +75,7 @@ pub(super) fn contact(
     let leads_near = |address: &&Multiaddr| met_over_loopback && is_loopback(address);
     let far = listening.iter().filter(leads_far);
     let near = listening.iter().filter(leads_near);
-    Contact {
-        node,
-        addresses: wire_addresses(dialled.into_iter().chain(far).chain(near)),
-    }
+    Contact { node, addresses: wire_addresses(dialled.into_iter().chain(far).chain(near)) }
 }
 
 /// Whether an address stays within this machine.
@@ -107,10 +101,7 @@ pub(super) fn dial_causes(peer: &PeerId, error: &DialError) -> Vec<String> {
             lines.collect()
         }
         DialError::WrongPeerId { obtained, address } => {
-            vec![format!(
-                "{}: the node there is {obtained}",
-                split_peer(address.clone()).0
-            )]
+            vec![format!("{}: the node there is {obtained}", split_peer(address.clone()).0)]
         }
         DialError::Denied { cause } => vec![format!("{peer}: {}", innermost(cause))],
         other => vec![format!("{peer}: {other}")],
@@ -133,10 +124,7 @@ mod tests {
     use super::*;
 
     fn parse(addresses: &[&str]) -> Vec<Multiaddr> {
-        addresses
-            .iter()
-            .map(|address| address.parse().unwrap())
-            .collect()
+        addresses.iter().map(|address| address.parse().unwrap()).collect()
     }
 
     #[test]
@@ -160,22 +148,13 @@ mod tests {
     #[test]
     fn contacts_hold_what_leads_to_the_node() {
         let node = NodeKey::from_secret(&[3; 32]).node();
-        let listening = parse(&[
-            "/ip4/127.0.0.1/tcp/1",
-            "/ip4/0.0.0.0/tcp/1",
-            "/ip4/10.0.0.5/tcp/1",
-        ]);
+        let listening =
+            parse(&["/ip4/127.0.0.1/tcp/1", "/ip4/0.0.0.0/tcp/1", "/ip4/10.0.0.5/tcp/1"]);
         let from_afar = contact(node, &listening, None, false);
         assert_eq!(from_afar.addresses, ["/ip4/10.0.0.5/tcp/1"]);
         let from_here = contact(node, &listening, None, true);
-        assert_eq!(
-            from_here.addresses,
-            ["/ip4/10.0.0.5/tcp/1", "/ip4/127.0.0.1/tcp/1"]
-        );
+        assert_eq!(from_here.addresses, ["/ip4/10.0.0.5/tcp/1", "/ip4/127.0.0.1/tcp/1"]);
         let dialled = contact(node, &listening, Some(&listening[0]), true);
-        assert_eq!(
-            dialled.addresses,
-            ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.5/tcp/1"]
-        );
+        assert_eq!(dialled.addresses, ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.5/tcp/1"]);
     }
 }

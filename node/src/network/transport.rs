@@ -17,12 +17,7 @@ pub(super) fn swarm<B: NetworkBehaviour>(
     behaviour: B,
 ) -> Result<Swarm<B>, noise::Error> {
     let transport = transport(key)?;
-    Ok(Swarm::new(
-        transport,
-        behaviour,
-        key.public().to_peer_id(),
-        config(),
-    ))
+    Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), config()))
 }
 
 fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
@@ -36,13 +31,8 @@ fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Er
             dns::ResolverOpts::default(),
         )
     });
-    let secured = resolving
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(key)?);
-    Ok(secured
-        .multiplex(yamux::Config::default())
-        .timeout(CONNECT_TIMEOUT)
-        .boxed())
+    let secured = resolving.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?);
+    Ok(secured.multiplex(yamux::Config::default()).timeout(CONNECT_TIMEOUT).boxed())
 }
 
 fn config() -> swarm::Config {

@@ -54,15 +54,10 @@ impl Verification {
             return false;
         }
         let protocols = protocols.clone();
-        self.tasks
-            .push_back(tasks::spawn("verify gossip", async move {
-                let Message { data, topic, .. } = message;
-                Verdict {
-                    message: id,
-                    source,
-                    result: verify(data, &topic, &protocols),
-                }
-            }));
+        self.tasks.push_back(tasks::spawn("verify gossip", async move {
+            let Message { data, topic, .. } = message;
+            Verdict { message: id, source, result: verify(data, &topic, &protocols) }
+        }));
         true
     }
 

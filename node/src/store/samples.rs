@@ -84,7 +84,7 @@ impl Author {
             compression: Compression::None,
             encryption_key: None,
         };
-        let batch = Batch::seal(header, body.into(), &self.key);
+        let batch = Batch::seal(header, &body.into(), &self.key);
         self.batches.push(batch.clone());
         batch
     }

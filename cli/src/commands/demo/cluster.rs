@@ -44,14 +44,8 @@ struct Process {
 impl Cluster {
     /// No nodes yet.
     pub(super) fn new(network: Network) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("antiphon-demo-")
-            .tempdir()?;
-        Ok(Self {
-            network,
-            nodes: Vec::new(),
-            directory,
-        })
+        let directory = tempfile::Builder::new().prefix("antiphon-demo-").tempdir()?;
+        Ok(Self { network, nodes: Vec::new(), directory })
     }
 
     /// Starts the first node, and then the others, who join through it.
@@ -103,10 +97,7 @@ impl Cluster {
 
     /// The number of the node with this name.
     pub(super) fn number(&self, peer: &str) -> Option<usize> {
-        self.nodes
-            .iter()
-            .position(|node| node.peer == peer)
-            .map(|index| index + 1)
+        self.nodes.iter().position(|node| node.peer == peer).map(|index| index + 1)
     }
 
     /// A connection to one node and no other.
@@ -147,10 +138,7 @@ impl Cluster {
         bootstrap: Option<&Multiaddr>,
     ) -> anyhow::Result<Process> {
         let data = self.directory.path().join(format!("node-{number}"));
-        let log = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log(number))?;
+        let log = fs_err::OpenOptions::new().create(true).append(true).open(self.log(number))?;
         let mut command = node_command(&self.network, &data)?;
         if let Some(bootstrap) = bootstrap {
             command.args(["--bootstrap", &bootstrap.to_string()]);
@@ -163,25 +151,14 @@ impl Cluster {
             .map_err(|_elapsed| Failure::failed(format!("not ready within {READY_WITHIN:?}")))
             .and_then(|ready| ready)
             .with_context(|| format!("node {number} did not start"))?;
-        Ok(Process {
-            peer,
-            address,
-            child,
-            _output: output,
-        })
+        Ok(Process { peer, address, child, _output: output })
     }
 }
 
 fn node_command(network: &Network, data: &Path) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args([
-            "node",
-            "--json",
-            "--no-discovery",
-            "--listen",
-            "/ip4/127.0.0.1/tcp/0",
-        ])
+        .args(["node", "--json", "--no-discovery", "--listen", "/ip4/127.0.0.1/tcp/0"])
         .args(["--network", network.as_str(), "--data"])
         .arg(data)
         .env_remove("ANTIPHON_NODE")

@@ -71,24 +71,14 @@ pub(super) async fn tell(
     all_alive(&cluster.client(1).await?, nodes).await?;
 
     let topic: TopicName = TOPIC.parse()?;
-    steps.say(format_args!(
-        "creating topic `{topic}` with {REPLICAS} replicas"
-    ));
+    steps.say(format_args!("creating topic `{topic}` with {REPLICAS} replicas"));
     let cast = create(cluster, &topic, nodes).await?;
     let (owner, subscriber) = (cast.owner, cast.subscriber);
-    steps.detail(format_args!(
-        "the owner is node {owner}, {}",
-        cluster.peer(owner)
-    ));
+    steps.detail(format_args!("the owner is node {owner}, {}", cluster.peer(owner)));
 
-    steps.say(format_args!(
-        "subscribing at node {subscriber}, from the start"
-    ));
+    steps.say(format_args!("subscribing at node {subscriber}, from the start"));
     let reader = cluster.client(subscriber).await?;
-    let options = ReaderOptions {
-        follow: true,
-        ..ReaderOptions::default()
-    };
+    let options = ReaderOptions { follow: true, ..ReaderOptions::default() };
     let reader = reader.reader(topic.clone(), options).await?;
     let (longest_pause, received) = tokio::try_join!(
         publish(cluster, &mut steps, &cast, &topic, records),
@@ -98,19 +88,12 @@ pub(super) async fn tell(
     steps.detail("the subscriber got every record, once and in order");
 
     let fetcher = cast.fetcher;
-    steps.say(format_args!(
-        "fetching everything from node {fetcher} while the owner is away"
-    ));
+    steps.say(format_args!("fetching everything from node {fetcher} while the owner is away"));
     let fetched = fetch(cluster, fetcher, &topic).await?;
     check(&format!("node {fetcher}"), records, &fetched)?;
-    steps.detail(format_args!(
-        "{} records, byte for byte and in order",
-        fetched.len()
-    ));
+    steps.detail(format_args!("{} records, byte for byte and in order", fetched.len()));
 
-    steps.say(format_args!(
-        "restarting the owner, node {owner}, with its data"
-    ));
+    steps.say(format_args!("restarting the owner, node {owner}, with its data"));
     let started = clock::instant();
     cluster.restart(owner, cast.publisher).await?;
     complete_again(cluster, &cast, &topic).await?;
@@ -149,11 +132,7 @@ impl Steps<'_> {
 async fn all_alive(client: &Client, nodes: usize) -> anyhow::Result<()> {
     within(format!("all {nodes} nodes are alive"), async || {
         let peers = client.peers().await?;
-        Ok(peers
-            .iter()
-            .filter(|peer| peer.state == MemberState::Alive)
-            .count()
-            >= nodes)
+        Ok(peers.iter().filter(|peer| peer.state == MemberState::Alive).count() >= nodes)
     })
     .await
 }
@@ -169,21 +148,13 @@ async fn create(cluster: &Cluster, topic: &TopicName, nodes: usize) -> anyhow::R
     };
     let client = cluster.client(1).await?;
     let (summary, _) = client.create(create).await?;
-    let holders: Vec<usize> = summary
-        .owners
-        .iter()
-        .filter_map(|owner| cluster.number(&owner.to_string()))
-        .collect();
+    let holders: Vec<usize> =
+        summary.owners.iter().filter_map(|owner| cluster.number(&owner.to_string())).collect();
     let owner = *holders.first().context("the topic has no owner")?;
     let others = (1..=nodes).filter(|number| !holders.contains(number));
     let mut others = others.chain(holders.iter().copied().skip(1));
     let mut next = || others.next().context("too few nodes");
-    Ok(Cast {
-        owner,
-        publisher: next()?,
-        subscriber: next()?,
-        fetcher: next()?,
-    })
+    Ok(Cast { owner, publisher: next()?, subscriber: next()?, fetcher: next()? })
 }
 
 /// Publishes all records through one node and kills the owner in the middle; the longest pause
@@ -197,28 +168,16 @@ async fn publish(
 ) -> anyhow::Result<Duration> {
     let half = records.len() / 2;
     let (owner, through) = (cast.owner, cast.publisher);
-    steps.say(format_args!(
-        "publishing {half} of {} records through node {through}",
-        records.len()
-    ));
-    let options = PublishOptions {
-        in_flight: IN_FLIGHT,
-        ..PublishOptions::default()
-    };
-    let mut publisher = cluster
-        .client(through)
-        .await?
-        .publisher(topic.clone(), options);
+    steps
+        .say(format_args!("publishing {half} of {} records through node {through}", records.len()));
+    let options = PublishOptions { in_flight: IN_FLIGHT, ..PublishOptions::default() };
+    let mut publisher = cluster.client(through).await?.publisher(topic.clone(), options);
     let mut acknowledgements = Acknowledgements::default();
     for (number, payload) in records.iter().enumerate() {
         if number == half {
-            steps.say(format_args!(
-                "killing the owner, node {owner}, with SIGKILL"
-            ));
+            steps.say(format_args!("killing the owner, node {owner}, with SIGKILL"));
             cluster.kill(owner).await?;
-            steps.say(format_args!(
-                "publishing the other records through node {through}"
-            ));
+            steps.say(format_args!("publishing the other records through node {through}"));
         }
         let record = Record::new(clock::now(), payload.clone());
         let delivery = publisher.publish(&record).await?;
@@ -231,9 +190,7 @@ async fn publish(
         acknowledgements.take_one().await?;
     }
     let pause = clock::readable(acknowledgements.longest_pause);
-    steps.detail(format_args!(
-        "all are acknowledged; the longest pause was {pause}"
-    ));
+    steps.detail(format_args!("all are acknowledged; the longest pause was {pause}"));
     Ok(acknowledgements.longest_pause)
 }
 
@@ -270,10 +227,7 @@ async fn receive(mut reader: Reader, count: usize) -> anyhow::Result<Vec<Bytes>>
     while payloads.len() < count {
         let next = tokio::time::timeout(RECORD_WITHIN, reader.next()).await;
         let next = next.with_context(|| {
-            format!(
-                "the subscriber got {} of {count} records and then nothing",
-                payloads.len()
-            )
+            format!("the subscriber got {} of {count} records and then nothing", payloads.len())
         })?;
         let delivered = next.context("the subscriber failed")?;
         payloads.push(delivered.context("the subscription ended")?.record.payload);
@@ -283,9 +237,7 @@ async fn receive(mut reader: Reader, count: usize) -> anyhow::Result<Vec<Bytes>>
 
 async fn fetch(cluster: &Cluster, number: usize, topic: &TopicName) -> anyhow::Result<Vec<Bytes>> {
     let client = cluster.client(number).await?;
-    let mut reader = client
-        .reader(topic.clone(), ReaderOptions::default())
-        .await?;
+    let mut reader = client.reader(topic.clone(), ReaderOptions::default()).await?;
     let mut payloads = Vec::new();
     while let Some(delivered) = reader.next().await? {
         payloads.push(delivered.record.payload);

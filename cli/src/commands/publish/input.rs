@@ -35,9 +35,7 @@ pub(super) fn file(path: &Path) -> anyhow::Result<Bytes> {
         Box::new(fs_err::File::open(path)?)
     };
     let mut bytes = Vec::new();
-    input
-        .take(RECORD_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    input.take(RECORD_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() <= RECORD_BYTES_MAX {
         return Ok(bytes.into());
     }
@@ -115,9 +113,7 @@ impl Splitter {
         if self.dropped == 0 && self.partial.len() + bytes.len() <= RECORD_BYTES_MAX {
             self.partial.extend_from_slice(bytes);
         } else {
-            self.dropped = self
-                .dropped
-                .saturating_add(self.partial.len() + bytes.len());
+            self.dropped = self.dropped.saturating_add(self.partial.len() + bytes.len());
             self.partial.clear();
         }
     }
@@ -146,11 +142,7 @@ mod tests {
             let mut items = splitter.push(&text[..cut]);
             items.extend(splitter.push(&text[cut..]));
             items.extend(splitter.finish());
-            assert_eq!(
-                items,
-                [line("a"), line(""), line("b\r"), line("c")],
-                "cut at {cut}"
-            );
+            assert_eq!(items, [line("a"), line(""), line("b\r"), line("c")], "cut at {cut}");
         }
     }
 

@@ -24,15 +24,7 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(topic: &TopicName) -> Self {
         let topic = topic.clone();
-        Self {
-            topic,
-            acknowledged: 0,
-            pending: 0,
-            failed: 0,
-            copies: None,
-            wanted: 0,
-            replicas: 0,
-        }
+        Self { topic, acknowledged: 0, pending: 0, failed: 0, copies: None, wanted: 0, replicas: 0 }
     }
 
     /// Takes note of a receipt.
@@ -80,22 +72,14 @@ impl Tally {
         });
         let replicas = published.replicas;
         if published.acknowledged {
-            let text = format!(
-                "published {}: {} of {replicas} copies",
-                receipt.id, published.copies
-            );
+            let text =
+                format!("published {}: {} of {replicas} copies", receipt.id, published.copies);
             return (value, text);
         }
         value["status"] = "pending".into();
         value["wanted"] = published.wanted.into();
         let (copies, wanted) = (published.copies, published.wanted);
-        (
-            value,
-            format!(
-                "pending {}: {copies} of {wanted} copies in time",
-                receipt.id
-            ),
-        )
+        (value, format!("pending {}: {copies} of {wanted} copies in time", receipt.id))
     }
 
     /// All records together.
@@ -123,10 +107,7 @@ impl Tally {
             (0, _) => text,
             (_, 0) => format!("{text}: {copies} of {} copies", self.replicas),
             (_, pending) => {
-                format!(
-                    "{text}: {pending} pending, {copies} of {} copies in time",
-                    self.wanted
-                )
+                format!("{text}: {pending} pending, {copies} of {} copies in time", self.wanted)
             }
         }
     }
@@ -173,17 +154,8 @@ mod tests {
 
     fn receipt(number: u64, acknowledged: bool, copies: u16) -> Receipt {
         Receipt {
-            id: RecordId {
-                producer: ProducerId([1; 16]),
-                number,
-            },
-            published: Published {
-                acknowledged,
-                copies,
-                stand_ins: 0,
-                replicas: 3,
-                wanted: 2,
-            },
+            id: RecordId { producer: ProducerId([1; 16]), number },
+            published: Published { acknowledged, copies, stand_ins: 0, replicas: 3, wanted: 2 },
         }
     }
 
@@ -220,29 +192,15 @@ mod tests {
         let some = tally(&[receipt(0, true, 3), receipt(1, false, 1)]);
         assert_eq!(some.summary()["status"], "pending");
         assert_eq!((&some.summary()["pending"], some.pending()), (&json!(1), 1));
-        assert!(
-            some.pending_hint()
-                .unwrap()
-                .contains("do not publish them again")
-        );
+        assert!(some.pending_hint().unwrap().contains("do not publish them again"));
     }
 
     #[test]
     fn an_error_says_how_far_it_came() {
-        let error = || {
-            Failure::failed("line 3 is too long")
-                .with_hint("cut it")
-                .into()
-        };
+        let error = || Failure::failed("line 3 is too long").with_hint("cut it").into();
         let explained = tally(&[receipt(0, true, 2), receipt(1, true, 2)]).explain(error());
-        assert_eq!(
-            explained.to_string(),
-            "line 3 is too long (2 records acknowledged)"
-        );
+        assert_eq!(explained.to_string(), "line 3 is too long (2 records acknowledged)");
         assert_eq!(hints::hint(&explained).as_deref(), Some("cut it"));
-        assert_eq!(
-            tally(&[]).explain(error()).to_string(),
-            "line 3 is too long"
-        );
+        assert_eq!(tally(&[]).explain(error()).to_string(), "line 3 is too long");
     }
 }

@@ -7,17 +7,8 @@ use rustyline::completion::Completer;
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 use tokio::runtime::Handle;
 
-const COMMANDS: [&str; 9] = [
-    "create",
-    "exit",
-    "fetch",
-    "help",
-    "info",
-    "peers",
-    "publish",
-    "subscribe",
-    "topics",
-];
+const COMMANDS: [&str; 9] =
+    ["create", "exit", "fetch", "help", "info", "peers", "publish", "subscribe", "topics"];
 
 /// Time for the node to tell its topics; a person waits for them.
 const TOPICS_WITHIN: Duration = Duration::from_secs(1);
@@ -38,11 +29,7 @@ impl Completion {
         // The prompt runs where blocking is allowed; without an answer nothing is completed.
         let topics = Handle::current().block_on(topics).ok().and_then(Result::ok);
         let quoted = |name: &str| shlex::try_quote(name).ok().map(Into::into);
-        topics
-            .into_iter()
-            .flatten()
-            .filter_map(|topic| quoted(topic.name.as_str()))
-            .collect()
+        topics.into_iter().flatten().filter_map(|topic| quoted(topic.name.as_str())).collect()
     }
 }
 
@@ -69,10 +56,7 @@ impl Completer for Completion {
 fn matching(candidates: Vec<String>, typed: &str) -> Vec<String> {
     let unquoted = |text: &str| text.trim_start_matches(['\'', '"']).to_owned();
     let typed = unquoted(typed);
-    candidates
-        .into_iter()
-        .filter(|candidate| unquoted(candidate).starts_with(&typed))
-        .collect()
+    candidates.into_iter().filter(|candidate| unquoted(candidate).starts_with(&typed)).collect()
 }
 
 #[cfg(test)]

@@ -44,84 +44,40 @@ pub(super) struct Field {
     pub(super) option: Option<&'static str>,
 }
 
-const TOPIC: Field = Field {
-    question: "topic",
-    option: None,
-};
-const FROM: Field = Field {
-    question: "from (start, end, -N, @-1h, @TIME) [start]",
-    option: Some("--from"),
-};
+const TOPIC: Field = Field { question: "topic", option: None };
+const FROM: Field =
+    Field { question: "from (start, end, -N, @-1h, @TIME) [start]", option: Some("--from") };
 
 static ACTIONS: [(&str, Action); 7] = [
     (
         "1",
         Action {
             command: "create",
-            fields: &[
-                TOPIC,
-                Field {
-                    question: "replicas [3]",
-                    option: Some("--replicas"),
-                },
-            ],
+            fields: &[TOPIC, Field { question: "replicas [3]", option: Some("--replicas") }],
         },
     ),
     (
         "2",
         Action {
             command: "publish",
-            fields: &[
-                TOPIC,
-                Field {
-                    question: "message",
-                    option: None,
-                },
-            ],
+            fields: &[TOPIC, Field { question: "message", option: None }],
         },
     ),
-    (
-        "3",
-        Action {
-            command: "fetch",
-            fields: &[TOPIC, FROM],
-        },
-    ),
+    ("3", Action { command: "fetch", fields: &[TOPIC, FROM] }),
     (
         "4",
         Action {
             command: "subscribe",
             fields: &[
                 TOPIC,
-                Field {
-                    question: "keep the position as [nobody]",
-                    option: Some("--as"),
-                },
+                Field { question: "keep the position as [nobody]", option: Some("--as") },
                 FROM,
             ],
         },
     ),
-    (
-        "5",
-        Action {
-            command: "topics",
-            fields: &[],
-        },
-    ),
-    (
-        "6",
-        Action {
-            command: "info",
-            fields: &[TOPIC],
-        },
-    ),
-    (
-        "7",
-        Action {
-            command: "peers",
-            fields: &[],
-        },
-    ),
+    ("5", Action { command: "topics", fields: &[] }),
+    ("6", Action { command: "info", fields: &[TOPIC] }),
+    ("7", Action { command: "peers", fields: &[] }),
 ];
 
 /// What a line asks for.
@@ -176,21 +132,11 @@ mod tests {
 
     #[test]
     fn answers_become_a_command_line() {
-        let Choice::Ask(subscribe) = choose("4") else {
-            panic!("not the subscription")
-        };
+        let Choice::Ask(subscribe) = choose("4") else { panic!("not the subscription") };
         let answers = ["my topic", "alice", ""].map(str::to_owned);
-        assert_eq!(
-            subscribe.words(&answers),
-            ["subscribe", "--as=alice", "--", "my topic"]
-        );
-        let Choice::Ask(publish) = choose("2") else {
-            panic!("not the publish")
-        };
+        assert_eq!(subscribe.words(&answers), ["subscribe", "--as=alice", "--", "my topic"]);
+        let Choice::Ask(publish) = choose("2") else { panic!("not the publish") };
         let answers = ["t", "-5 degrees"].map(str::to_owned);
-        assert_eq!(
-            publish.words(&answers),
-            ["publish", "--", "t", "-5 degrees"]
-        );
+        assert_eq!(publish.words(&answers), ["publish", "--", "t", "-5 degrees"]);
     }
 }

@@ -77,11 +77,7 @@ impl Prompt {
                 let mut line = String::new();
                 let count =
                     tokio::task::block_in_place(|| io::stdin().lock().read_line(&mut line))?;
-                Ok(if count == 0 {
-                    Answer::End
-                } else {
-                    Answer::Line(line)
-                })
+                Ok(if count == 0 { Answer::End } else { Answer::Line(line) })
             }
         }
     }
@@ -101,9 +97,7 @@ impl Prompt {
     /// Keeps the history for the next time.
     pub(super) fn close(self) {
         if let (Self::Terminal(mut editor), Some(path)) = (self, history_path()) {
-            let made = path
-                .parent()
-                .is_some_and(|parent| fs_err::create_dir_all(parent).is_ok());
+            let made = path.parent().is_some_and(|parent| fs_err::create_dir_all(parent).is_ok());
             if !made || editor.save_history(&path).is_err() {
                 tracing::warn!("the history cannot be kept in {}", path.display());
             }

@@ -39,11 +39,7 @@ const CANDIDATES_MAX: usize = 256;
 impl Candidates {
     /// The nodes that were named.
     pub(super) fn listed(addresses: &[Multiaddr]) -> Result<Self, ConnectError> {
-        let mut candidates = Self {
-            source: Source::Listed,
-            nodes: Vec::new(),
-            next: 0,
-        };
+        let mut candidates = Self { source: Source::Listed, nodes: Vec::new(), next: 0 };
         for address in addresses {
             let (bare, Some(peer)) = split_peer(address.clone()) else {
                 return Err(ConnectError::WithoutPeer(address.clone()));
@@ -55,22 +51,15 @@ impl Candidates {
 
     /// The nodes that run on this machine.
     pub(super) fn of_machine(directory: Option<RuntimeDirectory>) -> Self {
-        let mut candidates = Self {
-            source: Source::Machine(directory),
-            nodes: Vec::new(),
-            next: 0,
-        };
+        let mut candidates =
+            Self { source: Source::Machine(directory), nodes: Vec::new(), next: 0 };
         candidates.refresh();
         candidates
     }
 
     /// No node yet; [`Candidates::add`] brings those that are found on the LAN.
     pub(super) fn of_lan() -> Self {
-        Self {
-            source: Source::Lan,
-            nodes: Vec::new(),
-            next: 0,
-        }
+        Self { source: Source::Lan, nodes: Vec::new(), next: 0 }
     }
 
     /// Whether they come from the LAN, so that it is not yet known of what network they are.
@@ -81,6 +70,11 @@ impl Candidates {
     /// Whether the LAN is to be searched when none of these answers.
     pub(super) fn may_be_widened(&self) -> bool {
         matches!(self.source, Source::Machine(_))
+    }
+
+    /// Whether there is no node left, and none can come.
+    pub(super) fn are_exhausted(&self) -> bool {
+        matches!(self.source, Source::Listed) && self.nodes.is_empty()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -108,10 +102,7 @@ impl Candidates {
                 node.addresses.push(address);
             }
         } else if self.nodes.len() < CANDIDATES_MAX {
-            self.nodes.push(Candidate {
-                peer,
-                addresses: vec![address],
-            });
+            self.nodes.push(Candidate { peer, addresses: vec![address] });
         }
     }
 
@@ -128,11 +119,7 @@ impl Candidates {
         match directory.nodes() {
             Ok(found) => {
                 let candidate = |Found { peer, addresses }| Candidate { peer, addresses };
-                self.nodes = found
-                    .into_iter()
-                    .map(candidate)
-                    .take(CANDIDATES_MAX)
-                    .collect();
+                self.nodes = found.into_iter().map(candidate).take(CANDIDATES_MAX).collect();
             }
             Err(error) => tracing::debug!(%error, "the runtime directory is unreadable"),
         }

@@ -1,51 +1,37 @@
-//! The task of a client's link: it connects, exchanges, and when the connection is lost, goes
-//! on to the next node.
+//! The task of a client's link: it exchanges requests and responses with one node, and when
+//! that node is lost, goes on with the next one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::time::Duration;
 
-use antiphon::model::Network;
 use antiphon::wire::{Refusal, Response};
 use futures::StreamExt;
 use libp2p::core::upgrade::NegotiationError;
-use libp2p::identity::Keypair;
-use libp2p::request_response::{
-    self, Message, OutboundFailure, OutboundRequestId, ProtocolSupport,
-};
-use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{PeerId, Swarm, identify, mdns, ping};
+use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{PeerId, identify, ping};
 use tokio::sync::{mpsc, watch};
 
 use super::Command;
-use super::candidates::{Candidate, Candidates};
-use crate::client::{ConnectError, LinkError};
-use crate::network::behaviour::{
-    self, ASKS_PER_PEER_MAX, EXCHANGE_TIMEOUT, Rpc, identify as identify_behaviour,
-};
+use super::connector::{Connector, LightEvent, ROUND_PAUSE};
+use crate::client::LinkError;
+use crate::network::behaviour::{ASKS_PER_PEER_MAX, EXCHANGE_TIMEOUT};
 use crate::network::codec::{OVERSIZE_REQUEST, Received};
-use crate::network::protocols::Protocols;
-use crate::network::translate::dial_causes;
-use crate::network::transport;
 
 /// The state of a link.
 pub(super) struct Driver {
-    swarm: Swarm<Light>,
-    protocols: Protocols,
-    candidates: Candidates,
+    connector: Connector,
     /// The node that it is connected to.
-    current: Option<PeerId>,
+    node: PeerId,
+    /// Pings that the node left unanswered, with no response in between.
+    unanswered: u32,
     /// Requests under way.
     sent: BTreeMap<OutboundRequestId, Command>,
-    /// Requests to send, those that are sent again first.
+    /// Requests to send.
     waiting: VecDeque<Command>,
-    /// Why the nodes that were tried last did not do.
-    causes: Vec<String>,
 }
 
-/// Why a node that was connected does not do any more.
+/// Why a node does not do any more.
 enum Lost {
     /// It may do later.
     Broken(String),
@@ -55,59 +41,45 @@ enum Lost {
     Unneeded,
 }
 
-/// Pause after all nodes were tried in vain.
-const ROUND_PAUSE: Duration = Duration::from_millis(250);
-
 /// How often a request is sent before it is given up: more often means that it is the request
 /// that breaks connections.
 const ATTEMPTS_MAX: u32 = 5;
 
+/// A node that leaves more pings unanswered is left. libp2p keeps the first of a row to itself,
+/// so with an interval of 1 s and a timeout of 2 s this takes about 8 s.
+const UNANSWERED_PINGS_MAX: u32 = 1;
+
 impl Driver {
-    pub(super) fn new(network: &Network, candidates: Candidates) -> Result<Self, ConnectError> {
-        let protocols = Protocols::of(network);
-        Ok(Self {
-            swarm: light_swarm(&protocols, false)?,
-            protocols,
-            candidates,
-            current: None,
-            sent: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            causes: Vec::new(),
-        })
+    pub(super) fn new(connector: Connector, node: PeerId) -> Self {
+        let (sent, waiting) = (BTreeMap::new(), VecDeque::new());
+        Self { connector, node, unanswered: 0, sent, waiting }
     }
 
-    /// Serves the link until nobody holds it any more.
+    /// Serves the link until nobody holds it any more. `trouble` says why there is no node at
+    /// present.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
         trouble: watch::Sender<Option<String>>,
     ) {
         loop {
-            let cause = match self.serve(&mut commands).await {
+            match self.serve(&mut commands).await {
                 Lost::Unneeded => return,
-                Lost::Broken(cause) => cause,
+                Lost::Broken(cause) => self.connector.note_cause(cause),
                 Lost::Foreign => {
-                    if let Some(peer) = self.current {
-                        self.candidates.remove(&peer);
-                    }
-                    foreign_cause(self.current)
+                    self.connector.candidates.remove(&self.node);
+                    self.connector.note_cause(foreign(&self.node));
                 }
-            };
-            tracing::debug!(cause, "the node is lost; looking for another one");
-            trouble.send_replace(Some(cause.clone()));
-            self.causes = vec![cause];
+            }
             self.leave();
             loop {
-                self.candidates.refresh();
-                if self.candidates.is_empty() && !self.candidates.are_of_lan() {
-                    self.fail_all();
-                }
-                if self.try_each().await {
+                trouble.send_replace(Some(self.connector.cause()));
+                self.connector.candidates.refresh();
+                if let Some(node) = self.connector.try_each().await {
+                    self.node = node;
                     break;
                 }
-                trouble.send_replace(Some(self.causes.join("; ")));
-                self.waiting.retain(|command| !command.answer.is_closed());
-                if commands.is_closed() {
+                if !self.tidy_up(&mut commands) {
                     return;
                 }
                 tokio::time::sleep(ROUND_PAUSE).await;
@@ -116,7 +88,7 @@ impl Driver {
         }
     }
 
-    /// Exchanges requests and responses with the current node, until it is lost.
+    /// Exchanges requests and responses with the node, until it is lost.
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Lost {
         loop {
             while self.sent.len() < ASKS_PER_PEER_MAX
@@ -126,7 +98,7 @@ impl Driver {
             }
             let has_room = self.sent.len() < ASKS_PER_PEER_MAX;
             tokio::select! {
-                event = self.swarm.select_next_some() => {
+                event = self.connector.swarm.select_next_some() => {
                     if let Some(lost) = self.handle_event(event) {
                         return lost;
                     }
@@ -141,52 +113,43 @@ impl Driver {
 
     fn send(&mut self, mut command: Command) {
         // Whoever asked may have given up while the request waited.
-        let Some(node) = self.current.filter(|_| !command.answer.is_closed()) else {
+        if command.answer.is_closed() {
             return;
-        };
+        }
         command.attempts += 1;
-        let request = command.request.clone();
-        let id = self
-            .swarm
-            .behaviour_mut()
-            .rpc
-            .send_request(&node, Ok(request));
+        let rpc = &mut self.connector.swarm.behaviour_mut().rpc;
+        let id = rpc.send_request(&self.node, Ok(command.request.clone()));
         self.sent.insert(id, command);
     }
 
     fn handle_event(&mut self, event: SwarmEvent<LightEvent>) -> Option<Lost> {
         match event {
             SwarmEvent::Behaviour(LightEvent::Rpc(event)) => self.handle_rpc(event),
-            SwarmEvent::Behaviour(LightEvent::Ping(ping::Event {
-                peer,
-                result: Err(error),
-                ..
-            })) if self.current == Some(peer) => {
-                // The first failure in a row is not reported, so this is at least the second.
-                Some(Lost::Broken(format!("{peer}: {error}")))
+            SwarmEvent::Behaviour(LightEvent::Ping(ping::Event { peer, result, .. }))
+                if peer == self.node =>
+            {
+                match result {
+                    Ok(_) => self.unanswered = 0,
+                    Err(_) => self.unanswered += 1,
+                }
+                (self.unanswered > UNANSWERED_PINGS_MAX)
+                    .then(|| Lost::Broken(format!("{peer}: it does not answer any more")))
             }
             SwarmEvent::Behaviour(LightEvent::Identify(identify::Event::Received {
                 peer_id,
                 info,
                 ..
-            })) if self.current == Some(peer_id)
-                && info.protocol_version != self.protocols.family =>
-            {
-                Some(Lost::Foreign)
+            })) if peer_id == self.node => {
+                self.connector.is_foreign(&info).then_some(Lost::Foreign)
             }
-            SwarmEvent::ConnectionClosed {
-                peer_id,
-                num_established: 0,
-                cause,
-                ..
-            } if self.current == Some(peer_id) => {
-                let cause = cause.map_or_else(|| "closed".to_owned(), |cause| cause.to_string());
-                Some(Lost::Broken(format!(
-                    "{peer_id}: the connection broke: {cause}"
-                )))
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. }
+                if peer_id == self.node =>
+            {
+                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+                Some(Lost::Broken(format!("{peer_id}: the connection broke{cause}")))
             }
             event => {
-                self.note_found(event);
+                self.connector.note_found(event);
                 None
             }
         }
@@ -195,22 +158,16 @@ impl Driver {
     fn handle_rpc(&mut self, event: request_response::Event<Received, Response>) -> Option<Lost> {
         match event {
             request_response::Event::Message {
-                message:
-                    Message::Response {
-                        request_id,
-                        response,
-                    },
+                message: Message::Response { request_id, response },
                 ..
             } => {
+                self.unanswered = 0;
                 self.settle(request_id, Ok(response));
                 None
             }
-            request_response::Event::OutboundFailure {
-                peer,
-                request_id,
-                error,
-                ..
-            } => self.handle_failure(peer, request_id, error),
+            request_response::Event::OutboundFailure { request_id, error, .. } => {
+                self.handle_failure(request_id, &error)
+            }
             // Nobody asks a client: it does not speak that side of the protocol.
             _ => None,
         }
@@ -218,44 +175,37 @@ impl Driver {
 
     fn handle_failure(
         &mut self,
-        peer: PeerId,
         request: OutboundRequestId,
-        failure: OutboundFailure,
+        failure: &OutboundFailure,
     ) -> Option<Lost> {
-        let cause = format!("{peer}: {failure}");
         match failure {
             OutboundFailure::Timeout => {
                 self.settle(request, Err(LinkError::TimedOut(EXCHANGE_TIMEOUT)));
-                None
             }
             OutboundFailure::Io(error) if error.kind() == OVERSIZE_REQUEST => {
                 let refusal = Refusal::Invalid(error.to_string());
                 self.settle(request, Ok(Response::Refused(refusal)));
-                None
             }
             OutboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 self.settle(request, Err(LinkError::Malformed(error.to_string())));
-                None
             }
             OutboundFailure::UnsupportedProtocols => {
-                self.send_again(request, &cause);
-                Some(Lost::Foreign)
+                self.send_again(request, &foreign(&self.node));
+                return Some(Lost::Foreign);
             }
-            OutboundFailure::Io(error) if is_unsupported(&error) => {
-                self.send_again(request, &cause);
-                Some(Lost::Foreign)
+            OutboundFailure::Io(error) if is_unsupported(error) => {
+                self.send_again(request, &foreign(&self.node));
+                return Some(Lost::Foreign);
             }
-            OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => {
-                // The connection's own end is reported, too.
-                self.send_again(request, &cause);
-                None
-            }
-            OutboundFailure::Io(_) => {
-                // The node gave the stream up; the connection may be as good as before.
-                self.send_again(request, &cause);
-                None
+            // Either the connection broke, which is reported for itself, or the node gave up
+            // this one stream.
+            OutboundFailure::DialFailure
+            | OutboundFailure::ConnectionClosed
+            | OutboundFailure::Io(_) => {
+                self.send_again(request, &format!("{}: {failure}", self.node));
             }
         }
+        None
     }
 
     fn settle(&mut self, request: OutboundRequestId, result: Result<Response, LinkError>) {
@@ -272,42 +222,42 @@ impl Driver {
         if command.attempts < ATTEMPTS_MAX {
             self.waiting.push_back(command);
         } else {
-            let _ = command
-                .answer
-                .send(Err(LinkError::Unreachable(cause.to_owned())));
+            let _ = command.answer.send(Err(LinkError::Unreachable(cause.to_owned())));
         }
     }
 
-    /// Leaves the current node; what had no answer yet waits for the next one.
+    /// Leaves the node; what had no answer yet waits for the next one.
     fn leave(&mut self) {
-        if let Some(peer) = self.current.take() {
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
-        let unanswered = std::mem::take(&mut self.sent).into_values();
-        self.waiting.extend(unanswered);
+        tracing::debug!(node = %self.node, cause = self.connector.cause(), "the node is lost");
+        // It fails if the connection is closed already.
+        let _ = self.connector.swarm.disconnect_peer_id(self.node);
+        self.unanswered = 0;
+        self.waiting.extend(std::mem::take(&mut self.sent).into_values());
     }
 
-    /// There is no node left to go to.
-    fn fail_all(&mut self) {
-        for command in self.waiting.drain(..) {
-            let _ = command
-                .answer
-                .send(Err(LinkError::Unreachable(self.causes.join("; "))));
+    /// After a round in vain: forgets requests that nobody waits for, and if there is no node
+    /// left to go to, says so to the others. False when nobody holds the link any more.
+    fn tidy_up(&mut self, commands: &mut mpsc::Receiver<Command>) -> bool {
+        self.waiting.retain(|command| !command.answer.is_closed());
+        if self.connector.candidates.are_exhausted() {
+            while let Ok(command) = commands.try_recv() {
+                self.waiting.push_back(command);
+            }
+            for command in self.waiting.drain(..) {
+                let _ = command.answer.send(Err(LinkError::Unreachable(self.connector.cause())));
+            }
         }
+        !commands.is_closed()
     }
 }
 
-/// Whether the error says that the peer does not speak our protocol. Its name is sent together
-/// with the request, so this comes as an error of the first read.
+/// Whether the error says that the peer does not speak our protocol. The protocol's name is
+/// sent together with the request, so this comes as an error of the first read.
 fn is_unsupported(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| {
-        cause
-            .downcast_ref::<NegotiationError>()
-            .is_some_and(|cause| matches!(cause, NegotiationError::Failed))
-    })
+    let negotiation = error.get_ref().and_then(|cause| cause.downcast_ref::<NegotiationError>());
+    matches!(negotiation, Some(NegotiationError::Failed))
 }
 
-fn foreign_cause(peer: Option<PeerId>) -> String {
-    let peer = peer.map_or_else(String::new, |peer| peer.to_string());
-    format!("{peer}: is a node of another network, or not a node")
+fn foreign(node: &PeerId) -> String {
+    format!("{node}: it is a node of another network, or not a node")
 }

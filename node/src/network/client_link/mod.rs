@@ -8,7 +8,7 @@
 //! time may have been carried out.
 
 mod candidates;
-mod connecting;
+mod connector;
 mod driver;
 
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::network::runtime_directory::RuntimeDirectory;
 use crate::runtime::tasks;
 
 use candidates::Candidates;
+use connector::Connector;
 use driver::Driver;
 
 /// A connection to a node elsewhere.
@@ -78,19 +79,15 @@ impl RemoteLink {
         candidates: Candidates,
     ) -> Result<Self, ConnectError> {
         let time = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
-        let mut driver = Driver::new(&config.network, candidates)?;
-        match tokio::time::timeout(time, driver.connect()).await {
-            Ok(true) => {}
-            Ok(false) | Err(_) => return Err(driver.into_error()),
-        }
+        let mut connector = Connector::new(&config.network, candidates)?;
+        let Ok(Some(node)) = tokio::time::timeout(time, connector.connect()).await else {
+            return Err(connector.into_error());
+        };
+        let driver = Driver::new(connector, node);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (report, trouble) = watch::channel(None);
         let task = tasks::spawn("client link", driver.run(received, report));
-        Ok(Self {
-            commands,
-            trouble,
-            task,
-        })
+        Ok(Self { commands, trouble, task })
     }
 }
 
@@ -110,11 +107,7 @@ impl Link for RemoteLink {
             let (answer, outcome) = oneshot::channel();
             let exchange = async {
                 let gone = || LinkError::Unreachable("the link has ended".to_owned());
-                let command = Command {
-                    request,
-                    answer,
-                    attempts: 0,
-                };
+                let command = Command { request, answer, attempts: 0 };
                 self.commands.send(command).await.map_err(|_refused| gone())?;
                 outcome.await.map_err(|_dropped| gone())?
             };

@@ -11,9 +11,10 @@ use super::{damaged, failed, restore};
 use crate::store::StoreError;
 use crate::store::keys::Place;
 
-/// Bytes of batches in memory before they are moved from the journal to their files. Up to four
-/// more such tables wait to be moved when the disk is slow, so the bound is five times this.
-const BATCHES_MEMORY_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of batches in memory before they are moved from the journal to their files. Each move
+/// holds commits up for a few flushes, so not smaller. When the disk is slow up to four more such
+/// tables wait to be moved, so not larger: five of them must fit into a node's 150 MB.
+const BATCHES_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The same for each of the other keyspaces, which hold little.
 const OTHERS_MEMORY_BYTES: u64 = 1024 * 1024;

@@ -1,0 +1,111 @@
+//! The distributed table (Kademlia): which nodes there are, and who says that it holds a topic.
+//!
+//! The table is a hint. It holds the nodes that are connected, so that no lookup waits for one
+//! that is away, and short-lived announcements; no other records.
+
+use antiphon::model::TopicId;
+use antiphon::wire::Contact;
+use libp2p::kad::store::RecordStore;
+use libp2p::kad::{InboundRequest, ProviderRecord, QueryResult, RecordKey};
+use libp2p::{PeerId, kad};
+
+use super::behaviour::{ANNOUNCEMENTS_MAX, TOPICS_ANNOUNCED_MAX};
+use super::{Network, translate};
+
+impl Network {
+    /// Announces in the table, now and from time to time, that this node holds a topic.
+    pub(crate) fn provide(&mut self, topic: TopicId) {
+        self.provided.insert(topic);
+        self.unannounced.insert(topic);
+        self.announce();
+    }
+
+    /// Announces it no longer. What others noted fades away within minutes.
+    pub(crate) fn unprovide(&mut self, topic: TopicId) {
+        self.provided.remove(&topic);
+        self.unannounced.remove(&topic);
+        self.swarm.behaviour_mut().kad.stop_providing(&key(topic));
+    }
+
+    /// A node is connected, and answers lookups.
+    pub(super) fn enter_in_table(&mut self, peer: PeerId, contact: &Contact) {
+        for address in translate::multiaddrs(contact) {
+            self.swarm.behaviour_mut().kad.add_address(&peer, address);
+        }
+        if self.peers.nodes() == 1 {
+            // The table was empty. It also looks around by itself half a second later, when
+            // nodes that joined at the same moment are known, too. It fails where the node told
+            // no address; then there is nobody to ask.
+            let _ = self.swarm.behaviour_mut().kad.bootstrap();
+            // What was announced to nobody was not announced.
+            self.unannounced.extend(&self.provided);
+            self.announce();
+        }
+    }
+
+    /// A lookup that meets nodes that are away takes ten seconds for each. The engine, which
+    /// remembers where they were, brings them back.
+    pub(super) fn leave_table(&mut self, peer: &PeerId) {
+        self.swarm.behaviour_mut().kad.remove_peer(peer);
+    }
+
+    pub(super) fn handle_kad(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::RoutingUpdated { peer, addresses, .. } => {
+                self.discovered(peer, addresses.iter());
+            }
+            kad::Event::RoutablePeer { peer, address }
+            | kad::Event::PendingRoutablePeer { peer, address } => {
+                self.discovered(peer, [&address]);
+            }
+            kad::Event::InboundRequest {
+                request: InboundRequest::AddProvider { record: Some(record) },
+            } => self.handle_announcement(record),
+            kad::Event::OutboundQueryProgressed {
+                result: QueryResult::StartProviding(result),
+                ..
+            } => {
+                tracing::trace!(?result, "a topic is announced");
+                self.announcing = self.announcing.saturating_sub(1);
+                self.announce();
+            }
+            event => tracing::trace!(?event, "the table goes on"),
+        }
+    }
+
+    /// Another node announces that it holds a topic: noted, if it speaks for itself.
+    fn handle_announcement(&mut self, record: ProviderRecord) {
+        let Ok(topic) = <[u8; 32]>::try_from(record.key.as_ref()).map(TopicId::from_bytes) else {
+            return;
+        };
+        if self.peers.node(&record.provider).is_none() {
+            return;
+        }
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        if self.announced.len() >= TOPICS_ANNOUNCED_MAX {
+            // Those that have faded away are removed by the table itself.
+            self.announced.retain(|topic| !store.providers(&key(*topic)).is_empty());
+        }
+        if self.announced.len() < TOPICS_ANNOUNCED_MAX && store.add_provider(record).is_ok() {
+            self.announced.insert(topic);
+        }
+    }
+
+    /// Begins as many of the announcements that are to be made as may be under way.
+    fn announce(&mut self) {
+        while self.announcing < ANNOUNCEMENTS_MAX && self.peers.nodes() > 0 {
+            let Some(topic) = self.unannounced.pop_first() else {
+                return;
+            };
+            match self.swarm.behaviour_mut().kad.start_providing(key(topic)) {
+                Ok(_) => self.announcing += 1,
+                Err(error) => tracing::debug!(?topic, %error, "a topic is not announced"),
+            }
+        }
+    }
+}
+
+/// The key of a topic in the table.
+fn key(topic: TopicId) -> RecordKey {
+    RecordKey::new(topic.as_bytes())
+}

@@ -1,0 +1,91 @@
+//! What a node has on its disk, as data.
+
+use std::collections::BTreeMap;
+
+use antiphon::{
+    engine::{Log, Recovered, Write},
+    model::{Batch, LogId, NodeId, SubscriberName, Subscription, TopicId},
+    wire::{Contact, LogRange, Page},
+};
+
+/// What a node has on its disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    pub(crate) batches: BTreeMap<(TopicId, LogId, u64), Batch>,
+    logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
+    subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
+    contacts: BTreeMap<NodeId, Contact>,
+}
+
+impl Disk {
+    pub(crate) fn apply(&mut self, write: Write) {
+        match write {
+            Write::Append { batch, log } => {
+                let header = batch.header();
+                let (topic, id, first) = (header.topic, header.log(), header.first);
+                self.logs.entry(topic).or_default().insert(id, log);
+                self.batches.insert((topic, id, first), batch);
+            }
+            Write::Drop { topic, log_id, to, log } => {
+                self.batches.retain(|(other, id, _), batch| {
+                    (*other, *id) != (topic, log_id) || batch.header().next() > to
+                });
+                let logs = self.logs.entry(topic).or_default();
+                match log {
+                    Some(log) => logs.insert(log_id, log),
+                    None => logs.remove(&log_id),
+                };
+            }
+            Write::Subscription { topic, name, subscription } => {
+                self.subscriptions.insert((topic, name), subscription);
+            }
+            Write::Contact(contact) => {
+                self.contacts.insert(contact.node, contact);
+            }
+            Write::Forget(node) => {
+                self.contacts.remove(&node);
+            }
+        }
+    }
+
+    pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
+        let mut batches = Vec::new();
+        let mut finished = true;
+        for range in ranges {
+            let mut at = range.from;
+            for ((_, _, first), batch) in
+                self.batches.range((topic, range.log, 0)..=(topic, range.log, u64::MAX))
+            {
+                if at < range.to && *first <= at && at < batch.header().next() {
+                    batches.push(batch.clone());
+                    at = batch.header().next();
+                }
+            }
+            finished &= at >= range.to;
+        }
+        batches.sort_by_key(|batch| {
+            (batch.header().stamp, batch.header().log(), batch.header().first)
+        });
+        let mut bytes = 0;
+        let all = batches.len();
+        let fits = |batch: &Batch| {
+            bytes += batch.bytes().len();
+            bytes <= bytes_max || bytes == batch.bytes().len()
+        };
+        let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
+        finished &= batches.len() == all;
+        Page { batches, finished }
+    }
+
+    pub(crate) fn recover(&self, catalogue: TopicId) -> Recovered {
+        let of_catalogue = |((topic, _, _), batch): (&(TopicId, LogId, u64), &Batch)| {
+            (*topic == catalogue).then(|| batch.clone())
+        };
+        Recovered {
+            logs: self.logs.clone(),
+            catalogue: self.batches.iter().filter_map(of_catalogue).collect(),
+            subscriptions: self.subscriptions.clone(),
+            contacts: self.contacts.values().cloned().collect(),
+        }
+    }
+}
