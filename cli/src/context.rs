@@ -2,8 +2,7 @@
 
 use antiphon_node::{Client, ClientConfig};
 
-use crate::arguments::GlobalOptions;
-use crate::printer::Printer;
+use crate::{arguments::GlobalOptions, printer::Printer};
 
 /// The surroundings of a command.
 #[derive(Debug)]

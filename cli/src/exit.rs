@@ -1,10 +1,11 @@
 //! How the process ends.
 
-use std::fmt;
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode};
 
-use crate::hints;
-use crate::printer::{OutputError, Printer};
+use crate::{
+    hints,
+    printer::{OutputError, Printer},
+};
 
 /// The exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

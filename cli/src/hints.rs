@@ -1,10 +1,14 @@
 //! What to do next, for the errors that users meet, and the exit status of each.
 
-use antiphon::limits::{RECORD_BYTES_MAX, REPLICAS_MAX};
-use antiphon::model::RecordError;
-use antiphon::wire::Refusal;
-use antiphon_node::client::{ConnectError, LinkError, PublishError, RequestError};
-use antiphon_node::{NodeError, StartError};
+use antiphon::{
+    limits::{RECORD_BYTES_MAX, REPLICAS_MAX},
+    model::RecordError,
+    wire::Refusal,
+};
+use antiphon_node::{
+    NodeError, StartError,
+    client::{ConnectError, LinkError, PublishError, RequestError},
+};
 use bytesize::ByteSize;
 
 use crate::exit::{Failure, Status};

@@ -12,6 +12,7 @@ mod exit;
 mod hints;
 mod json;
 mod logging;
+mod misuse;
 mod place;
 mod printer;
 mod signals;
@@ -28,7 +29,7 @@ use exit::Status;
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return arguments::report(&error).into(),
+        Err(error) => return misuse::report(&error).into(),
     };
     logging::start(&arguments.global);
     let mut context = Context::new(arguments.global);

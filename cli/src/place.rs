@@ -1,13 +1,10 @@
 //! `--from`: where reading starts.
 
-use std::str::FromStr;
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use antiphon::model::{Cursor, CursorError, Network, TopicId, TopicName, WallClock};
 use antiphon_node::client::Start;
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use crate::exit::Failure;
 

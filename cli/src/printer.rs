@@ -1,8 +1,10 @@
 //! The one place that writes: data to standard output, all else to standard error.
 
-use std::fmt::{self, Display};
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
-use std::time::Duration;
+use std::{
+    fmt::{self, Display},
+    io::{self, BufWriter, ErrorKind, IsTerminal, Write},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;

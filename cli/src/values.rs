@@ -1,15 +1,15 @@
 //! What users write as the values of options, and what is said when it is wrong.
 
-use std::str::FromStr;
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
-use antiphon::limits::{NAME_BYTES_MAX, REPLICAS_MAX};
-use antiphon::model::{Network, SubscriberName, TopicName};
+use antiphon::{
+    limits::{NAME_BYTES_MAX, REPLICAS_MAX},
+    model::{Network, SubscriberName, TopicName},
+};
 use antiphon_node::Multiaddr;
 use bytes::Bytes;
 
-use crate::exit::Failure;
-use crate::hints;
+use crate::{exit::Failure, hints};
 
 /// A duration: `10s`, `5m`, `1h 30m`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {

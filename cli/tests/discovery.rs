@@ -1,7 +1,6 @@
 //! Nodes and clients that find each other with no option.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use tempfile::TempDir;
 

@@ -1,8 +1,6 @@
 //! Nodes that die, return, and come late.
 
-use std::io::Write;
-use std::process::Stdio;
-use std::time::Duration;
+use std::{io::Write, process::Stdio, time::Duration};
 
 use serde_json::Value;
 

@@ -4,6 +4,7 @@ mod cluster;
 
 mod discovery;
 mod failures;
+mod multicast;
 mod nodes;
 mod publishing;
 mod reading;

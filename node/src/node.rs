@@ -1,22 +1,27 @@
 //! A node inside a program.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use antiphon::engine::{Config, Recovered};
-use antiphon::model::{Incarnation, Network, NodeId, NodeKey, TopicId, TopicName};
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
+use antiphon::{
+    engine::{Config, Recovered},
+    model::{Incarnation, Network, NodeId, NodeKey, TopicId, TopicName},
+};
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use thiserror::Error;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 use zeroize::Zeroizing;
 
-use crate::client::Client;
-use crate::network::{NetworkError, Settings};
-use crate::runtime::{LocalLink, Runtime, random_bytes, tasks};
-use crate::store::{
-    DataDirectory, DirectoryError, FjallStore, Store, StoreError, StoreHandle, load_or_create_key,
+use crate::{
+    client::Client,
+    network::{NetworkError, Settings},
+    runtime::{LocalLink, Runtime, random_bytes, tasks},
+    store::{
+        DataDirectory, DirectoryError, FjallStore, Store, StoreError, StoreHandle,
+        load_or_create_key,
+    },
 };
 
 /// What a node is started with.
@@ -103,7 +108,7 @@ pub struct Node {
     stop: Option<oneshot::Sender<()>>,
     runtime: JoinHandle<Result<(), NodeError>>,
     /// The lock on the data directory, which ends with the node.
-    _directory: DataDirectory,
+    directory: DataDirectory,
 }
 
 /// The fact that holds the port of last time.
@@ -125,20 +130,22 @@ impl Node {
     /// # Errors
     /// When its data, its key or an address cannot be used. Nothing keeps running then.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let lacks_peer = |address: &&Multiaddr| !matches!(address.iter().last(), Some(Protocol::P2p(_)));
+        let lacks_peer =
+            |address: &&Multiaddr| !matches!(address.iter().last(), Some(Protocol::P2p(_)));
         if let Some(address) = config.bootstrap.iter().find(lacks_peer) {
             return Err(StartError::BootstrapWithoutPeer(address.clone()));
         }
         let catalogue = TopicId::derive(&config.network, &TopicName::catalogue());
         let data = config.data.clone();
-        let opened = tokio::task::spawn_blocking(move || open(data, catalogue));
+        let opened = tokio::task::spawn_blocking(move || open(&data, catalogue));
         let opened = opened.await.map_err(|error| data_error(&config.data, &error))??;
         let key = NodeKey::from_secret(&opened.secret);
         let id = key.node();
         let network = listen(&config, &opened).await?;
         let addresses = with_peer(&network.addresses(), id);
         remember_port(&opened.store, &addresses);
-        let store = StoreHandle::start(opened.store).map_err(|error| data_error(&config.data, &error))?;
+        let store =
+            StoreHandle::start(opened.store).map_err(|error| data_error(&config.data, &error))?;
         let incarnation = Incarnation(u64::from_le_bytes(random_bytes()));
         let seed = u64::from_le_bytes(random_bytes());
         let engine = Config::new(key, config.network, incarnation, seed);
@@ -147,8 +154,8 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let runtime = tasks::spawn("node", runtime.run(stopped));
         tracing::info!(node = %id, "the node has started");
-        let _directory = opened.directory;
-        Ok(Self { id, addresses, link, stop: Some(stop), runtime, _directory })
+        let directory = opened.directory;
+        Ok(Self { id, addresses, link, stop: Some(stop), runtime, directory })
     }
 
     /// The node's name.
@@ -159,6 +166,11 @@ impl Node {
     /// Where it listened when it was started, with its peer id at the end of each address.
     pub fn addresses(&self) -> Vec<Multiaddr> {
         self.addresses.clone()
+    }
+
+    /// Where it keeps its data.
+    pub fn data(&self) -> &Path {
+        self.directory.path()
     }
 
     /// A client of this node, within the process.
@@ -199,17 +211,17 @@ impl Drop for Node {
     }
 }
 
-fn data_error(path: &std::path::Path, error: &dyn std::fmt::Display) -> StartError {
+fn data_error(path: &Path, error: &dyn std::fmt::Display) -> StartError {
     StartError::Data { path: path.to_owned(), reason: error.to_string() }
 }
 
 /// Opens the data directory, the key and the store. Blocks.
-fn open(data: PathBuf, catalogue: TopicId) -> Result<Opened, StartError> {
-    let directory = DataDirectory::open(&data)?;
+fn open(data: &Path, catalogue: TopicId) -> Result<Opened, StartError> {
+    let directory = DataDirectory::open(data)?;
     let secret = load_or_create_key(&directory)?;
     let in_store = |error: StoreError| match error {
-        StoreError::Locked => StartError::DataInUse(data.clone()),
-        other => data_error(&data, &other),
+        StoreError::Locked => StartError::DataInUse(data.to_owned()),
+        other => data_error(data, &other),
     };
     let store = FjallStore::open(&directory.store(), catalogue).map_err(in_store)?;
     let recovered = store.recover().map_err(in_store)?;

@@ -14,9 +14,7 @@ use antiphon::{
         Batch, Blob, Cursor, Incarnation, Network, NodeId, NodeKey, ProducerId, Record, TopicId,
         TopicName, WallClock, encode_record,
     },
-    wire::{
-        Acks, Contact, Create, Gossip, Publish, Published, Read, Request, Response, Surveyed,
-    },
+    wire::{Acks, Contact, Create, Gossip, Publish, Published, Read, Request, Response, Surveyed},
 };
 
 use crate::disk::Disk;

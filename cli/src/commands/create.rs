@@ -1,15 +1,14 @@
 //! `antiphon create`
 
-use antiphon::limits::REPLICAS_DEFAULT;
-use antiphon::model::NodeId;
-use antiphon::wire;
-use antiphon::wire::TopicSummary;
+use antiphon::{limits::REPLICAS_DEFAULT, model::NodeId, wire, wire::TopicSummary};
 use serde_json::{Value, json};
 
 use super::counted;
-use crate::arguments::Create;
-use crate::context::Context;
-use crate::exit::{Failure, Status};
+use crate::{
+    arguments::Create,
+    context::Context,
+    exit::{Failure, Status},
+};
 
 /// Creates a topic.
 pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Result<Status> {

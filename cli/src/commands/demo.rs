@@ -12,14 +12,15 @@ use std::path::Path;
 use antiphon::model::Network;
 use serde_json::{Value, json};
 
-use self::cluster::Cluster;
-use self::story::Outcome;
-use crate::arguments::Demo;
-use crate::clock;
-use crate::context::Context;
-use crate::exit::{Failure, Status};
-use crate::printer::{OutputError, Printer};
-use crate::signals::Signals;
+use self::{cluster::Cluster, story::Outcome};
+use crate::{
+    arguments::Demo,
+    clock,
+    context::Context,
+    exit::{Failure, Status},
+    printer::{OutputError, Printer},
+    signals::Signals,
+};
 
 /// The events that are published where no file is named.
 const EARTHQUAKES: &[u8] = include_bytes!("../../../examples/data/earthquakes.ndjson");
@@ -97,25 +98,25 @@ fn summary_text(outcome: &Outcome) -> String {
 }
 
 fn say_what_to_try(cluster: &Cluster, printer: &mut Printer) -> Result<(), OutputError> {
-    let (node, network) = (cluster.address(1), cluster.network());
-    let (topic, value) = (
-        story::TOPIC,
-        json!({ "event": "running", "node": node.to_string(), "network": network.as_str() }),
+    let (node, network, topic) = (cluster.address(1), cluster.network(), story::TOPIC);
+    // As this program was called, for it need not be in the search path.
+    let program = std::env::args().next().unwrap_or_else(|| "antiphon".to_owned());
+    let value = json!({
+        "event": "running",
+        "node": node.to_string(),
+        "network": network.as_str(),
+    });
+    let text = format!(
+        "\nthe cluster keeps running; try in another terminal:\n\n  \
+         export ANTIPHON_NETWORK={network} ANTIPHON_NODE={node}\n  \
+         {program} info {topic}\n  \
+         {program} fetch {topic} --from -3\n  \
+         {program} subscribe {topic} --from end\n  \
+         {program} publish {topic} 'it works'\n  \
+         {program} shell\n\n\
+         Ctrl-C ends it"
     );
-    printer.data(
-        &value,
-        format_args!(
-            "\nthe cluster keeps running; try in another terminal:\n\n  \
-             export ANTIPHON_NETWORK={network} ANTIPHON_NODE={node}\n  \
-             antiphon info {topic}\n  \
-             antiphon fetch {topic} --from -3\n  \
-             antiphon subscribe {topic} --from end\n  \
-             antiphon publish {topic} 'it works'\n  \
-             antiphon shell\n\n\
-             or without the variables: antiphon topics --network {network} --node {node}\n\n\
-             Ctrl-C ends it"
-        ),
-    )?;
+    printer.data(&value, text)?;
     printer.flush()
 }
 

@@ -5,12 +5,14 @@ use antiphon_node::client::{Reader, ReaderOptions};
 use serde_json::json;
 
 use super::counted;
-use crate::arguments::{Fetch, Reading};
-use crate::clock;
-use crate::context::Context;
-use crate::exit::{Failure, Status};
-use crate::json::{Form, RecordPrinter};
-use crate::printer::Printer;
+use crate::{
+    arguments::{Fetch, Reading},
+    clock,
+    context::Context,
+    exit::{Failure, Status},
+    json::{Form, RecordPrinter},
+    printer::Printer,
+};
 
 /// Prints what is stored of a topic.
 pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Result<Status> {

@@ -4,10 +4,7 @@ use antiphon::wire::{ReplicaState, Role, Surveyed};
 use serde_json::{Value, json};
 
 use super::full_addresses;
-use crate::arguments::Info;
-use crate::context::Context;
-use crate::exit::Status;
-use crate::table::Table;
+use crate::{arguments::Info, context::Context, exit::Status, table::Table};
 
 /// Shows how far a topic goes and who holds it.
 pub(super) async fn run(context: &mut Context, arguments: Info) -> anyhow::Result<Status> {
@@ -77,8 +74,10 @@ fn object(surveyed: &Surveyed) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use antiphon::model::{Cursor, NodeId, TopicId};
-    use antiphon::wire::{MemberState, TopicSummary};
+    use antiphon::{
+        model::{Cursor, NodeId, TopicId},
+        wire::{MemberState, TopicSummary},
+    };
 
     use super::*;
 

@@ -14,9 +14,7 @@ mod topics;
 
 use antiphon::model::NodeId;
 
-use crate::arguments::Command;
-use crate::context::Context;
-use crate::exit::Status;
+use crate::{arguments::Command, context::Context, exit::Status};
 
 /// Runs a command to its end.
 pub(crate) async fn run(context: &mut Context, command: Command) -> anyhow::Result<Status> {

@@ -6,11 +6,13 @@ use antiphon::model::Network;
 use antiphon_node::NodeConfig;
 use serde_json::json;
 
-use crate::arguments::Node;
-use crate::context::Context;
-use crate::exit::{Failure, Status};
-use crate::printer::{OutputError, Printer, unless_closed};
-use crate::signals::Signals;
+use crate::{
+    arguments::Node,
+    context::Context,
+    exit::{Failure, Status},
+    printer::{OutputError, Printer, unless_closed},
+    signals::Signals,
+};
 
 /// Runs a node until it is asked to stop, or fails.
 pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Result<Status> {

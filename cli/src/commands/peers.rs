@@ -4,9 +4,7 @@ use antiphon::wire::Peer;
 use serde_json::{Value, json};
 
 use super::full_addresses;
-use crate::context::Context;
-use crate::exit::Status;
-use crate::table::Table;
+use crate::{context::Context, exit::Status, table::Table};
 
 /// Lists the nodes that the node knows, itself first.
 pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
@@ -49,8 +47,7 @@ fn round_trip_ms(peer: &Peer) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use antiphon::model::NodeId;
-    use antiphon::wire::MemberState;
+    use antiphon::{model::NodeId, wire::MemberState};
 
     use super::*;
 

@@ -5,21 +5,24 @@ mod tally;
 
 use std::collections::VecDeque;
 
-use antiphon::limits::RECORD_BYTES_MAX;
-use antiphon::model::{Record, RecordError, TopicName};
+use antiphon::{
+    limits::RECORD_BYTES_MAX,
+    model::{Record, RecordError, TopicName},
+};
 use antiphon_node::client::{Delivery, PublishError, PublishOptions, Publisher};
 use bytes::Bytes;
 use futures::FutureExt;
 use indicatif::ProgressBar;
 
-use self::input::Item;
-use self::tally::Tally;
+use self::{input::Item, tally::Tally};
 use super::counted;
-use crate::arguments::Publish;
-use crate::clock;
-use crate::context::Context;
-use crate::exit::{Failure, Status};
-use crate::printer::{Printer, unless_closed};
+use crate::{
+    arguments::Publish,
+    clock,
+    context::Context,
+    exit::{Failure, Status},
+    printer::{Printer, unless_closed},
+};
 
 /// Publishes the arguments, a file, or the lines of standard input.
 pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Result<Status> {

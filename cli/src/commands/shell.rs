@@ -8,14 +8,18 @@ mod menu;
 mod prompt;
 
 use antiphon_node::client::{LinkError, PublishError, RequestError};
-use clap::Parser;
-use clap::error::ErrorKind;
+use clap::{Parser, error::ErrorKind};
 
-use self::menu::Choice;
-use self::prompt::{Answer, Prompt};
-use crate::arguments::{self, Arguments, Command, GlobalOptions};
-use crate::context::Context;
-use crate::exit::{Failure, Status};
+use self::{
+    menu::Choice,
+    prompt::{Answer, Prompt},
+};
+use crate::{
+    arguments::{Arguments, Command, GlobalOptions},
+    context::Context,
+    exit::{Failure, Status},
+    misuse,
+};
 
 /// Reads commands and runs them until the input ends. The status of a script is that of its
 /// first command that did not succeed; a person has seen the errors.
@@ -68,7 +72,7 @@ async fn run_words(context: &mut Context, words: &[String]) -> Status {
                 context.printer.note(error.render());
                 Ok(Status::Done)
             }
-            _ => Err(arguments::explain(&error).into()),
+            _ => Err(misuse::explain(&error).into()),
         },
     };
     if result.as_ref().is_err_and(connection_is_lost) {

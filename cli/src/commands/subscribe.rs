@@ -1,10 +1,11 @@
 //! `antiphon subscribe`
 
-use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
-use antiphon::model::TopicName;
-use antiphon::wire::Refusal;
+use antiphon::{model::TopicName, wire::Refusal};
 use antiphon_node::client::{
     Client, Delivered, Reader, ReaderOptions, RequestError, Start, Subscriber,
 };
@@ -12,13 +13,10 @@ use futures::FutureExt;
 use serde_json::json;
 
 use super::fetch::{form, reader_options};
-use crate::arguments::Subscribe;
-use crate::clock;
-use crate::context::Context;
-use crate::exit::Status;
-use crate::json::RecordPrinter;
-use crate::printer::Printer;
-use crate::signals::Signals;
+use crate::{
+    arguments::Subscribe, clock, context::Context, exit::Status, json::RecordPrinter,
+    printer::Printer, signals::Signals,
+};
 
 /// Longest time that a written record waits until a named subscription's position is kept.
 const COMMIT_WITHIN: Duration = Duration::from_millis(500);

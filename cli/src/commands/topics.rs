@@ -1,12 +1,9 @@
 //! `antiphon topics`
 
-use antiphon::model::NodeId;
-use antiphon::wire::TopicSummary;
+use antiphon::{model::NodeId, wire::TopicSummary};
 use serde_json::{Value, json};
 
-use crate::context::Context;
-use crate::exit::Status;
-use crate::table::Table;
+use crate::{context::Context, exit::Status, table::Table};
 
 /// Lists the topics of the network in the order of their names.
 pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {

@@ -4,12 +4,13 @@
 
 mod process;
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use tempfile::TempDir;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 pub(crate) use process::{Finished, Process, antiphon};
+use tempfile::TempDir;
 
 /// Time for a cluster on a busy machine to come to a state that it comes to by itself.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -8,19 +8,18 @@
 mod publisher;
 mod reader;
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
-use antiphon::model::{SubscriberName, Subscription, TopicName};
-use antiphon::wire::{
-    Create, Peer, Read, Refusal, Request, Response, Surveyed, TopicSummary,
+use antiphon::{
+    model::{SubscriberName, Subscription, TopicName},
+    wire::{Create, Peer, Read, Refusal, Request, Response, Surveyed, TopicSummary},
 };
 use futures::future::BoxFuture;
-use thiserror::Error;
-
-pub use publisher::{Delivery, PublishError, PublishOptions, Publisher, Receipt};
+pub use publisher::{
+    Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,
+};
 pub use reader::{Delivered, Reader, ReaderOptions, Start, Subscriber};
+use thiserror::Error;
 
 /// How requests reach a node: over the network, or within this process.
 pub(crate) trait Link: Send + Sync + fmt::Debug {
@@ -28,7 +27,11 @@ pub(crate) trait Link: Send + Sync + fmt::Debug {
     ///
     /// Dropping the future gives up the answer; whether the request is carried out is then not
     /// known.
-    fn ask(&self, request: Request, timeout: Duration) -> BoxFuture<'_, Result<Response, LinkError>>;
+    fn ask(
+        &self,
+        request: Request,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Response, LinkError>>;
 }
 
 /// Why a request got no answer. Whether it was carried out is not known.

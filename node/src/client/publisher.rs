@@ -1,15 +1,17 @@
 //! Publishing: records go out in batches that fill while the one before is under way.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use antiphon::limits;
-use antiphon::model::{
-    Blob, ProducerId, Record, RecordError, RecordId, TopicName, encode_record,
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
 };
-use antiphon::wire::{Acks, Publish, Published, Refusal, Request, Response};
+
+use antiphon::{
+    limits,
+    model::{Blob, ProducerId, Record, RecordError, RecordId, TopicName, encode_record},
+    wire::{Acks, Publish, Published, Refusal, Request, Response},
+};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -189,7 +191,8 @@ impl Worker {
     }
 
     async fn send(&self, waiting: Vec<Queued>) {
-        let records: Vec<u8> = waiting.iter().flat_map(|queued| &queued.bytes).copied().collect();
+        let parts: Vec<&[u8]> = waiting.iter().map(|queued| queued.bytes.as_slice()).collect();
+        let records = parts.concat();
         let publish = Publish {
             topic: self.topic.clone(),
             producer: self.producer,
@@ -216,16 +219,19 @@ impl Worker {
             let request = Request::Publish(publish.clone());
             let error = match self.client.ask_within(request, timeout).await {
                 Ok(Response::Published(published)) => return Ok(published),
-                Ok(_) => return Err(PublishError::Unknown(LinkError::Malformed(
-                    "not the answer to a publish".into(),
-                ))),
-                Err(RequestError::Refused(Refusal::Busy)) if attempt < ATTEMPTS_MAX => None,
-                Err(RequestError::Refused(Refusal::Stopping(_))) if attempt < ATTEMPTS_MAX => None,
+                Ok(_) => {
+                    return Err(PublishError::Unknown(LinkError::Malformed(
+                        "not the answer to a publish".into(),
+                    )));
+                }
+                Err(RequestError::Refused(Refusal::Busy | Refusal::Stopping(_)))
+                    if attempt < ATTEMPTS_MAX =>
+                {
+                    None
+                }
                 Err(RequestError::Refused(refusal)) => return Err(refusal.into()),
                 Err(RequestError::Link(error)) => Some(error),
-                Err(RequestError::Mismatch) => {
-                    Some(LinkError::Malformed("not an answer".into()))
-                }
+                Err(RequestError::Mismatch) => Some(LinkError::Malformed("not an answer".into())),
             };
             if let (Some(error), true) = (error, attempt >= ATTEMPTS_MAX) {
                 return Err(PublishError::Unknown(error));

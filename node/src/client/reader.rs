@@ -1,14 +1,18 @@
 //! Reading: history and then live records in one stream, each record once.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
-
-use antiphon::limits;
-use antiphon::model::{
-    Batch, Cursor, LogId, NodeId, Position, ProducerId, Record, RecordId, SubscriberName,
-    Subscription, TopicName, WallClock,
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
 };
-use antiphon::wire::{Read, Surveyed};
+
+use antiphon::{
+    limits,
+    model::{
+        Batch, Cursor, LogId, NodeId, Position, ProducerId, Record, RecordId, SubscriberName,
+        Subscription, TopicName, WallClock,
+    },
+    wire::{Read, Surveyed},
+};
 
 use super::{Client, RequestError};
 
@@ -142,8 +146,7 @@ impl Reader {
             Start::Since(time) => time,
             _ => WallClock::default(),
         };
-        let mut records = batch.numbered_records().peekable();
-        while let Some((number, id, record)) = records.next() {
+        for (number, id, record) in batch.numbered_records() {
             let Ok(record) = record else { break };
             let wanted = number >= after && record.time >= since && self.seen.is_new(id);
             if wanted {
@@ -152,7 +155,6 @@ impl Reader {
                 self.current.push_back((delivered, log, position));
             }
         }
-        drop(records);
         if self.current.is_empty() {
             self.delivered.advance(header, batch.hash());
         } else if let Some((_, _, position)) = self.current.back_mut() {

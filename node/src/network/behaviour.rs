@@ -3,19 +3,27 @@
 
 use std::time::Duration;
 
-use antiphon::limits::{HEARTBEAT_INTERVAL, READ_WAIT_MAX};
-use antiphon::wire::Gossip;
-use libp2p::allow_block_list::{self, BlockedPeers};
-use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::identity::PublicKey;
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
-use libp2p::request_response::{self, ProtocolSupport};
-use libp2p::swarm::NetworkBehaviour;
-use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, StreamProtocol, gossipsub, identify, kad, mdns, ping};
+use antiphon::{
+    limits::{HEARTBEAT_INTERVAL, READ_WAIT_MAX},
+    wire::Gossip,
+};
+use libp2p::{
+    PeerId, StreamProtocol,
+    allow_block_list::{self, BlockedPeers},
+    connection_limits::{self, ConnectionLimits},
+    gossipsub, identify,
+    identity::PublicKey,
+    kad,
+    kad::store::{MemoryStore, MemoryStoreConfig},
+    mdns, ping,
+    request_response::{self, ProtocolSupport},
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+};
 
-use super::codec::Codec;
-use super::protocols::{Protocols, agent};
+use super::{
+    codec::Codec,
+    protocols::{Protocols, agent},
+};
 
 /// Requests and responses.
 pub(super) type Rpc = request_response::Behaviour<Codec>;

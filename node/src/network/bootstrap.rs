@@ -1,13 +1,11 @@
 //! The nodes to join through. They are dialled for as long as they are not connected: a node
 //! never gives up joining its network.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use libp2p::{Multiaddr, PeerId};
 
-use super::BEAT;
-use super::translate::split_peer;
+use super::{BEAT, translate::split_peer};
 
 /// The bootstrap list of a node. Time is counted in [`BEAT`]s.
 #[derive(Debug, Default)]

@@ -7,8 +7,10 @@
 
 use std::io;
 
-use antiphon::limits::MESSAGE_BYTES_MAX;
-use antiphon::wire::{Refusal, Request, Response, WireError};
+use antiphon::{
+    limits::MESSAGE_BYTES_MAX,
+    wire::{Refusal, Request, Response, WireError},
+};
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
@@ -98,8 +100,10 @@ fn invalid_data(error: WireError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use antiphon::model::Blob;
-    use antiphon::wire::{Acks, Publish};
+    use antiphon::{
+        model::Blob,
+        wire::{Acks, Publish},
+    };
     use futures::io::Cursor;
     use libp2p::request_response::Codec as _;
 

@@ -1,14 +1,11 @@
 //! Nodes of this machine, found through the runtime directory. (Those of the LAN come from
 //! mDNS, which is part of the swarm.)
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use antiphon::model::Network;
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::mpsc, task::JoinHandle, time::MissedTickBehavior};
 
 use super::runtime_directory::{Entry, Found, RuntimeDirectory};
 use crate::runtime::tasks;

@@ -1,23 +1,29 @@
 //! What libp2p reports, in the engine's words.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use antiphon::engine::{Failure, Input};
-use antiphon::wire::{Contact, Refusal, Response};
-use libp2p::gossipsub::MessageAcceptance;
-use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId};
-use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping};
+use antiphon::{
+    engine::{Failure, Input},
+    wire::{Contact, Refusal, Response},
+};
+use libp2p::{
+    Multiaddr, PeerId, gossipsub,
+    gossipsub::MessageAcceptance,
+    identify, mdns, ping,
+    request_response::{self, Message, OutboundFailure, OutboundRequestId},
+    swarm::SwarmEvent,
+};
 
-use super::behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT};
-use super::codec::Received;
-use super::exchanges::Settled;
-use super::peers::News;
-use super::runtime_directory::Found;
-use super::translate::{dial_causes, node_of, wire_addresses};
-use super::verification::Verdict;
-use super::{BEAT, Network};
+use super::{
+    BEAT, Network,
+    behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT},
+    codec::Received,
+    exchanges::Settled,
+    peers::News,
+    runtime_directory::Found,
+    translate::{dial_causes, node_of, wire_addresses},
+    verification::Verdict,
+};
 
 /// How long a peer of another network is shunned. It may be started anew in this one.
 const FOREIGN_BEATS: u64 = beats(Duration::from_mins(5));

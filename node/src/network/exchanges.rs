@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use antiphon::engine::{AskId, QuestionId};
-use antiphon::limits::QUESTIONS_MAX;
-use antiphon::model::NodeId;
-use antiphon::wire::{Request, Response};
-use libp2p::PeerId;
-use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
+use antiphon::{
+    engine::{AskId, QuestionId},
+    limits::QUESTIONS_MAX,
+    model::NodeId,
+    wire::{Request, Response},
+};
+use libp2p::{
+    PeerId,
+    request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
+};
 
 use super::behaviour::ASKS_PER_PEER_MAX;
 

@@ -1,18 +1,16 @@
 //! Where a node listens.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use antiphon::engine::Input;
 use futures::{FutureExt, StreamExt};
-use libp2p::Multiaddr;
-use libp2p::core::transport::ListenerId;
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
 
-use super::translate::wire_addresses;
-use super::{Network, NetworkError};
+use super::{Network, NetworkError, translate::wire_addresses};
 
 /// Longest time for the operating system to name the addresses that a listener is bound to.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);

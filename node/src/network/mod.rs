@@ -29,30 +29,35 @@ mod translate;
 mod transport;
 mod verification;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
+    time::Duration,
+};
 
-use antiphon::engine::{AskId, Failure, Input, QuestionId};
-use antiphon::model::{Batch, NodeId, TopicId};
-use antiphon::wire::{Contact, Gossip, Request, Response};
-use futures::StreamExt;
-use libp2p::gossipsub::PublishError;
-use libp2p::identity::Keypair;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{Multiaddr, PeerId, Swarm};
-use thiserror::Error;
-use tokio::time::{Interval, MissedTickBehavior};
-use zeroize::Zeroizing;
-
+use antiphon::{
+    engine::{AskId, Failure, Input, QuestionId},
+    model::{Batch, NodeId, TopicId},
+    wire::{Contact, Gossip, Request, Response},
+};
 use behaviour::{Behaviour, TOPICS_FOLLOWED_MAX};
 use bootstrap::Bootstrap;
 pub(crate) use client_link::RemoteLink;
 use discovery::Nearby;
 use exchanges::{Admission, Asks, Questions};
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, Swarm,
+    gossipsub::PublishError,
+    identity::Keypair,
+    swarm::dial_opts::{DialOpts, PeerCondition},
+};
 use peers::Peers;
 use protocols::Protocols;
+use thiserror::Error;
+use tokio::time::{Interval, MissedTickBehavior};
 use verification::Verification;
+use zeroize::Zeroizing;
 
 /// What a network is started with.
 #[derive(Debug)]

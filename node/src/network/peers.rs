@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use antiphon::model::NodeId;
-use antiphon::wire::Contact;
-use libp2p::core::ConnectedPoint;
-use libp2p::swarm::ConnectionId;
-use libp2p::{Multiaddr, PeerId};
+use antiphon::{model::NodeId, wire::Contact};
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
 
 use super::translate::{is_loopback, node_of};
 

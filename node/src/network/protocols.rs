@@ -2,8 +2,7 @@
 //! so nodes of different networks have no word in common.
 
 use antiphon::model::{Network, TopicId};
-use libp2p::StreamProtocol;
-use libp2p::gossipsub::IdentTopic;
+use libp2p::{StreamProtocol, gossipsub::IdentTopic};
 
 /// The protocol names of one network.
 #[derive(Debug, Clone)]

@@ -9,16 +9,19 @@
 //! The directory is the user's own. One that others could write to is refused: they could lead
 //! clients to nodes of theirs.
 
-use std::fs::{File, TryLockError};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    fs::{File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use antiphon::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
-use antiphon::model::Network;
-use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId};
+use antiphon::{
+    limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX},
+    model::Network,
+};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 use super::translate::{is_loopback, split_peer};
 

@@ -3,14 +3,17 @@
 //! The table is a hint. It holds the nodes that are connected, so that no lookup waits for one
 //! that is away, and short-lived announcements; no other records.
 
-use antiphon::model::TopicId;
-use antiphon::wire::Contact;
-use libp2p::kad::store::RecordStore;
-use libp2p::kad::{InboundRequest, ProviderRecord, QueryResult, RecordKey};
-use libp2p::{PeerId, kad};
+use antiphon::{model::TopicId, wire::Contact};
+use libp2p::{
+    PeerId, kad,
+    kad::{InboundRequest, ProviderRecord, QueryResult, RecordKey, store::RecordStore},
+};
 
-use super::behaviour::{ANNOUNCEMENTS_MAX, TOPICS_ANNOUNCED_MAX};
-use super::{Network, translate};
+use super::{
+    Network,
+    behaviour::{ANNOUNCEMENTS_MAX, TOPICS_ANNOUNCED_MAX},
+    translate,
+};
 
 impl Network {
     /// Announces in the table, now and from time to time, that this node holds a topic.

@@ -1,21 +1,23 @@
 //! Networks that meet over loopback. Each runs on a task of its own, as in a node.
 
-use std::path::Path;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use antiphon::limits::MESSAGE_BYTES_MAX;
-use antiphon::model::{
-    Blob, Compression, Hash, Header, Incarnation, NodeKey, ProducerId, Record, Run, Stamp,
-    TopicName, WallClock, encode_record,
+use antiphon::{
+    limits::MESSAGE_BYTES_MAX,
+    model::{
+        Blob, Compression, Hash, Header, Incarnation, NodeKey, ProducerId, Record, Run, Stamp,
+        TopicName, WallClock, encode_record,
+    },
+    wire::{Acks, Publish, Refusal},
 };
-use antiphon::wire::{Acks, Publish, Refusal};
 use libp2p::multiaddr::Protocol;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::*;
-use crate::client::{ClientConfig, ConnectError, Link, LinkError};
-use crate::runtime::tasks;
+use crate::{
+    client::{ClientConfig, ConnectError, Link, LinkError},
+    runtime::tasks,
+};
 
 type Command = Box<dyn FnOnce(&mut Network) + Send>;
 

@@ -1,14 +1,13 @@
 //! Between the words of the model and those of libp2p.
 
-use std::error::Error;
-use std::net::IpAddr;
+use std::{error::Error, net::IpAddr};
 
-use antiphon::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
-use antiphon::model::NodeId;
-use antiphon::wire::{Address, Contact};
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::DialError;
-use libp2p::{Multiaddr, PeerId};
+use antiphon::{
+    limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX},
+    model::NodeId,
+    wire::{Address, Contact},
+};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::DialError};
 
 /// The node with this peer id; none when its key is not ed25519.
 pub(super) fn node_of(peer: &PeerId) -> Option<NodeId> {

@@ -1,15 +1,17 @@
 //! How bytes travel: TCP, Noise and Yamux, with names resolved by DNS. The same for nodes and
 //! clients.
 
-use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
-use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::Boxed;
-use libp2p::core::upgrade::Version;
-use libp2p::identity::Keypair;
-use libp2p::swarm::NetworkBehaviour;
-use libp2p::{PeerId, Swarm, Transport, dns, noise, swarm, tcp, yamux};
+use libp2p::{
+    PeerId, Swarm, Transport,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    dns,
+    identity::Keypair,
+    noise, swarm,
+    swarm::NetworkBehaviour,
+    tcp, yamux,
+};
 
 /// Makes a swarm of this behaviour.
 pub(super) fn swarm<B: NetworkBehaviour>(

@@ -1,12 +1,15 @@
 //! Verification of gossip, away from the loop of the swarm: each message costs a hash of all
 //! its bytes and a signature check.
 
-use antiphon::model::TopicId;
-use antiphon::wire::{Gossip, WireError};
-use futures::StreamExt;
-use futures::stream::FuturesOrdered;
-use libp2p::PeerId;
-use libp2p::gossipsub::{Message, MessageId, TopicHash};
+use antiphon::{
+    model::TopicId,
+    wire::{Gossip, WireError},
+};
+use futures::{StreamExt, stream::FuturesOrdered};
+use libp2p::{
+    PeerId,
+    gossipsub::{Message, MessageId, TopicHash},
+};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 

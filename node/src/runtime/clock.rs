@@ -2,8 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use antiphon::engine::Now;
-use antiphon::model::WallClock;
+use antiphon::{engine::Now, model::WallClock};
 
 /// The clocks of one node.
 #[derive(Debug, Clone, Copy)]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use antiphon::wire::{Request, Response};
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::{Link, LinkError};
@@ -43,7 +42,11 @@ impl LocalLink {
 }
 
 impl Link for LocalLink {
-    fn ask(&self, request: Request, timeout: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
+    fn ask(
+        &self,
+        request: Request,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Response, LinkError>> {
         async move {
             tokio::time::timeout(timeout, self.ask(request))
                 .await

@@ -10,17 +10,19 @@ pub(crate) mod tasks;
 
 use std::collections::BTreeMap;
 
-use antiphon::engine::{
-    Config, Engine, Input, Output, QuestionId, Recovered, Report, WriteNumber,
+use antiphon::{
+    engine::{Config, Engine, Input, Output, QuestionId, Recovered, Report, WriteNumber},
+    wire::{MemberState, Response},
 };
-use antiphon::wire::{MemberState, Response};
-use tokio::sync::oneshot;
-
-use crate::network::Network;
-use crate::node::NodeError;
-use crate::store::{StoreEvent, StoreHandle};
 use clock::Clock;
 pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
+use tokio::sync::oneshot;
+
+use crate::{
+    network::Network,
+    node::NodeError,
+    store::{StoreEvent, StoreHandle},
+};
 
 /// Bytes from the operating system's random source.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {

@@ -6,9 +6,11 @@
 //! store/   the keyspaces, see `keys`
 //! ```
 
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
@@ -63,10 +65,7 @@ impl DataDirectory {
             .open(path.join("lock"))
             .map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(std::fs::TryLockError::WouldBlock) => Err(DirectoryError::InUse(path.to_owned())),
             Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
         }
@@ -97,16 +96,9 @@ fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     // A power cut must not take the directory away with what is flushed inside it.
-    path.canonicalize()?
-        .ancestors()
-        .skip(1)
-        .take(1)
-        .try_for_each(flush_directory)
+    path.canonicalize()?.ancestors().skip(1).take(1).try_for_each(flush_directory)
 }
 
 fn flush_directory(path: &Path) -> io::Result<()> {
@@ -127,10 +119,7 @@ mod tests {
         let mode = path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let error = DataDirectory::open(&path).unwrap_err();
-        assert!(
-            matches!(&error, DirectoryError::InUse(in_use) if *in_use == path),
-            "{error}"
-        );
+        assert!(matches!(&error, DirectoryError::InUse(in_use) if *in_use == path), "{error}");
         drop(directory);
         assert_eq!(DataDirectory::open(&path).unwrap().path(), path);
     }
@@ -141,9 +130,6 @@ mod tests {
         let path = parent.path().join("file");
         std::fs::write(&path, "").unwrap();
         let error = DataDirectory::open(&path).unwrap_err();
-        assert!(
-            error.to_string().contains(path.to_str().unwrap()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use antiphon::engine::{Recovered, Write};
-use antiphon::model::TopicId;
-use antiphon::wire::{LogRange, Page};
+use antiphon::{
+    engine::{Recovered, Write},
+    model::TopicId,
+    wire::{LogRange, Page},
+};
 
 use super::{Store, StoreError};
 
@@ -19,11 +21,7 @@ pub(crate) struct FaultyStore<S> {
 impl<S> FaultyStore<S> {
     /// `fails_at` counts from 1; 0 never fails.
     pub(crate) fn new(inner: S, fails_at: u64) -> Self {
-        Self {
-            inner,
-            commits: AtomicU64::new(0),
-            fails_at,
-        }
+        Self { inner, commits: AtomicU64::new(0), fails_at }
     }
 
     /// How many commits were asked for.
@@ -38,10 +36,7 @@ impl<S: Store> FaultyStore<S> {
         if self.fails_at == 0 || number < self.fails_at {
             Ok(())
         } else if number == self.fails_at {
-            Err(StoreError::Io {
-                action: "writing",
-                reason: "planted".to_owned(),
-            })
+            Err(StoreError::Io { action: "writing", reason: "planted".to_owned() })
         } else {
             Err(StoreError::Latched)
         }

@@ -3,26 +3,37 @@
 //! Chosen by measurement: a commit costs what a raw append and `fdatasync` cost. What it keeps
 //! in memory is bounded here, each bound with its reason. `keys` has the layout.
 
+mod claims;
 mod group;
+mod journal;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod values;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use ::fjall::{Database, Iter, PersistMode};
-use antiphon::engine::{Log, Recovered, Write};
-use antiphon::model::{Batch, Hash, LogId, Subscription, TopicId};
-use antiphon::wire::{Contact, LogRange, Page};
-use bytes::Bytes;
+use antiphon::{
+    engine::{Log, Recovered, Write},
+    model::{Batch, LogId, Subscription, TopicId},
+    wire::{Contact, LogRange, Page},
+};
 
-use self::group::Group;
-use self::tables::{Table, Tables};
-use super::keys::{self, FORMAT, FORMAT_FACT, Place};
-use super::merge::{Walk, merge};
-use super::{Store, StoreError};
+use self::{
+    group::Group,
+    tables::{Table, Tables},
+    values::{array, damaged, decode, encode, failed, stored},
+};
+use super::{
+    Store, StoreError,
+    keys::{self, COMMITS_KEY, FORMAT, FORMAT_FACT, Place},
+    merge::{Walk, merge},
+};
 
 /// Cache of blocks and batches, in bytes. Small: keys of batches are most of what is worth it,
 /// and the operating system caches the files anyway.
@@ -42,24 +53,20 @@ const WORKER_THREADS: usize = 1;
 /// Batches that one removal takes out per flush: some 10 MB of memory. A log may have millions.
 const REMOVALS_MAX: usize = 32 * 1024;
 
-/// Bytes of the hash before each stored batch.
-const HASH_BYTES: usize = 32;
-
 /// A store in a directory.
 pub(crate) struct FjallStore {
     database: Database,
     tables: Tables,
     catalogue: TopicId,
+    /// Commits of batches and logs over the life of the store, see `claims`.
+    commits: AtomicU64,
     /// Set by the first failed write and never cleared.
     latched: AtomicBool,
 }
 
 impl std::fmt::Debug for FjallStore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("FjallStore")
-            .field("latched", &self.latched)
-            .finish_non_exhaustive()
+        formatter.debug_struct("FjallStore").field("latched", &self.latched).finish_non_exhaustive()
     }
 }
 
@@ -71,21 +78,28 @@ impl FjallStore {
     /// When the disk fails, when the data is damaged or of a newer format, or when another
     /// process has the store open.
     pub(crate) fn open(directory: &Path, catalogue: TopicId) -> Result<Self, StoreError> {
-        let database = Database::builder(directory)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .max_cached_files(Some(FILES_OPEN_MAX))
-            .worker_threads(WORKER_THREADS)
-            .open()
-            .map_err(|error| failed("opening the store", &error))?;
+        let database = match open_database(directory) {
+            Err(error @ ::fjall::Error::JournalRecovery(_)) => {
+                if !journal::cut_torn_tail(directory)? {
+                    return Err(failed("opening the store", &error));
+                }
+                open_database(directory)
+            }
+            opened => opened,
+        };
+        let database = database.map_err(|error| failed("opening the store", &error))?;
         let tables = Tables::open(&database)?;
+        let commits = tables.commits(Table::Batches)?.max(tables.commits(Table::Logs)?);
         let store = Self {
             database,
             tables,
             catalogue,
+            commits: AtomicU64::new(commits),
             latched: AtomicBool::new(false),
         };
         store.check_format()?;
+        // Before anything is written, which would make the numbers agree that it compares.
+        store.check_claims()?;
         store.finish_removals()?;
         Ok(store)
     }
@@ -96,10 +110,7 @@ impl FjallStore {
             Some(found) => {
                 let found = u32::from_be_bytes(array(&found, action)?);
                 if found > FORMAT {
-                    return Err(StoreError::NewerFormat {
-                        found,
-                        known: FORMAT,
-                    });
+                    return Err(StoreError::NewerFormat { found, known: FORMAT });
                 }
                 Ok(())
             }
@@ -126,11 +137,11 @@ impl FjallStore {
     }
 
     /// Writes a group to the journal, flushes it, and only then shows it to readers.
-    fn flush(&self, group: Group) -> Result<(), StoreError> {
-        let mut batch = self
-            .database
-            .batch()
-            .durability(Some(PersistMode::SyncData));
+    fn flush(&self, mut group: Group) -> Result<(), StoreError> {
+        if group.has_claims() {
+            group.number(self.commits.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for (table, key, value) in group.into_changes() {
             let keyspace = self.tables.get(table);
             match value {
@@ -148,18 +159,9 @@ impl FjallStore {
                 Write::Append { batch, log } => {
                     let place = Place::of(batch);
                     group.put(Table::Batches, place.to_key(), stored(batch));
-                    group.put(
-                        Table::Logs,
-                        keys::log_key(place.topic, place.log),
-                        encode(log),
-                    );
+                    group.put(Table::Logs, keys::log_key(place.topic, place.log), encode(log));
                 }
-                Write::Drop {
-                    topic,
-                    log_id,
-                    to,
-                    log,
-                } => {
+                Write::Drop { topic, log_id, to, log } => {
                     // Batches that are not written yet would not be found.
                     if group.has_batches_of(*topic, *log_id) {
                         self.flush(std::mem::take(&mut group))?;
@@ -171,20 +173,12 @@ impl FjallStore {
                     );
                     self.remove(&mut group, *topic, *log_id, *to)?;
                 }
-                Write::Subscription {
-                    topic,
-                    name,
-                    subscription,
-                } => {
+                Write::Subscription { topic, name, subscription } => {
                     let key = keys::subscription_key(*topic, name);
                     group.put(Table::Subscriptions, key, encode(subscription));
                 }
                 Write::Contact(contact) => {
-                    group.put(
-                        Table::Contacts,
-                        contact.node.as_bytes().to_vec(),
-                        encode(contact),
-                    );
+                    group.put(Table::Contacts, contact.node.as_bytes().to_vec(), encode(contact));
                 }
                 Write::Forget(node) => group.remove(Table::Contacts, node.as_bytes().to_vec()),
             }
@@ -208,9 +202,7 @@ impl FjallStore {
         let mut noted = false;
         let mut from = 0;
         loop {
-            let places = self
-                .tables
-                .batches_before(topic, log, from..to, REMOVALS_MAX)?;
+            let places = self.tables.batches_before(topic, log, from..to, REMOVALS_MAX)?;
             let more = places.len() == REMOVALS_MAX;
             for place in &places {
                 group.remove(Table::Batches, place.to_key());
@@ -247,25 +239,20 @@ impl FjallStore {
         let start = self.tables.last_batch_at(topic, range.log, range.from)?;
         let start = start.unwrap_or_else(|| Place::floor(topic, range.log, range.from));
         let end = Place::ceiling(topic, range.log, u64::MAX);
-        let rest = self
-            .tables
-            .get(Table::Batches)
-            .range(start.to_key()..=end.to_key());
-        Ok(FjallWalk {
-            tables: &self.tables,
-            rest,
-        })
+        let rest = self.tables.get(Table::Batches).range(start.to_key()..=end.to_key());
+        Ok(FjallWalk { tables: &self.tables, rest })
     }
 
     fn recover_logs(&self) -> Result<BTreeMap<TopicId, BTreeMap<LogId, Log>>, StoreError> {
         let action = "reading the logs";
         let mut logs = BTreeMap::<_, BTreeMap<_, _>>::new();
         for (key, value) in self.tables.entries(Table::Logs, action)? {
+            if *key == COMMITS_KEY {
+                continue;
+            }
             let (topic, log) =
                 keys::parse_log_key(&key).ok_or_else(|| damaged(action, "malformed key"))?;
-            logs.entry(topic)
-                .or_default()
-                .insert(log, decode(&value, action)?);
+            logs.entry(topic).or_default().insert(log, decode(&value, action)?);
         }
         Ok(logs)
     }
@@ -284,6 +271,15 @@ impl FjallStore {
         }
         Ok(batches)
     }
+}
+
+fn open_database(directory: &Path) -> ::fjall::Result<Database> {
+    Database::builder(directory)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNAL_BYTES_MAX)
+        .max_cached_files(Some(FILES_OPEN_MAX))
+        .worker_threads(WORKER_THREADS)
+        .open()
 }
 
 impl Store for FjallStore {
@@ -350,73 +346,5 @@ impl Walk for FjallWalk<'_> {
 
     fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError> {
         self.tables.load(place)
-    }
-}
-
-/// A batch as it is stored. Copied on purpose: the tree keeps the value in memory until it is
-/// flushed, and a batch that came over the network shares its memory with a whole message.
-fn stored(batch: &Batch) -> Vec<u8> {
-    [batch.hash().0.as_slice(), batch.bytes()].concat()
-}
-
-/// The batch in a stored value, which shares the value's memory.
-fn restore(mut value: Bytes, place: &Place) -> Result<Batch, StoreError> {
-    let action = "reading a batch";
-    let hash = value.first_chunk::<HASH_BYTES>().copied();
-    let hash = hash.ok_or_else(|| damaged(action, "it is cut short"))?;
-    let bytes = value.split_off(HASH_BYTES);
-    let batch =
-        Batch::restore(bytes, Hash(hash)).map_err(|error| damaged(action, &error.to_string()))?;
-    if Place::of(&batch) == *place {
-        Ok(batch)
-    } else {
-        Err(damaged(action, "another batch is in its place"))
-    }
-}
-
-fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
-    minicbor::to_vec(value).expect("writing to memory does not fail")
-}
-
-fn decode<'b, T: minicbor::Decode<'b, ()>>(
-    value: &'b [u8],
-    action: &'static str,
-) -> Result<T, StoreError> {
-    minicbor::decode(value).map_err(|error| damaged(action, &error.to_string()))
-}
-
-fn array<const N: usize>(value: &[u8], action: &'static str) -> Result<[u8; N], StoreError> {
-    value
-        .try_into()
-        .ok()
-        .ok_or_else(|| damaged(action, "a number of another length"))
-}
-
-fn damaged(action: &'static str, reason: &str) -> StoreError {
-    StoreError::Damaged {
-        action,
-        reason: reason.to_owned(),
-    }
-}
-
-/// Whose fault an error of fjall is.
-fn failed(action: &'static str, error: &::fjall::Error) -> StoreError {
-    use std::io::ErrorKind;
-
-    use ::fjall::{Error, LsmError};
-    match error {
-        Error::Locked => StoreError::Locked,
-        Error::Poisoned => StoreError::Latched,
-        Error::Io(error) | Error::Storage(LsmError::Io(error)) => match error.kind() {
-            // A file that is shorter than what was written to it.
-            ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
-                damaged(action, &error.to_string())
-            }
-            _ => StoreError::Io {
-                action,
-                reason: error.to_string(),
-            },
-        },
-        error => damaged(action, &error.to_string()),
     }
 }

@@ -3,9 +3,11 @@
 //! One line: the 32 secret bytes of an ed25519 key as 64 lowercase hexadecimal digits. Whoever
 //! reads it can sign as the node, so a file that others can read is refused, as ssh does.
 
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::{
+    io::{self, Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
 
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
@@ -29,10 +31,7 @@ pub(crate) fn load_or_create_key(
     directory: &DataDirectory,
 ) -> Result<Zeroizing<[u8; SECRET_BYTES]>, DirectoryError> {
     let path = directory.key();
-    let key_error = |reason: String| DirectoryError::Key {
-        path: path.clone(),
-        reason,
-    };
+    let key_error = |reason: String| DirectoryError::Key { path: path.clone(), reason };
     match std::fs::File::open(&path) {
         Ok(file) => load(file, &path).map_err(key_error),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -43,17 +42,11 @@ pub(crate) fn load_or_create_key(
 }
 
 fn load(mut file: std::fs::File, path: &Path) -> Result<Zeroizing<[u8; SECRET_BYTES]>, String> {
-    let mode = file
-        .metadata()
-        .map_err(|error| error.to_string())?
-        .permissions()
-        .mode();
+    let mode = file.metadata().map_err(|error| error.to_string())?.permissions().mode();
     if mode & 0o077 != 0 {
         let mode = mode & 0o777;
         let path = path.display();
-        return Err(format!(
-            "others can use it (mode {mode:03o}); run `chmod 600 {path}`"
-        ));
+        return Err(format!("others can use it (mode {mode:03o}); run `chmod 600 {path}`"));
     }
     let malformed =
         || format!("it is not one line of {SECRET_DIGITS} lowercase hexadecimal digits");
@@ -92,11 +85,8 @@ fn create(directory: &DataDirectory) -> io::Result<Zeroizing<[u8; SECRET_BYTES]>
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut file = std::fs::File::options()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut file =
+        std::fs::File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
     file.write_all(&*line)?;
     file.sync_all()?;
     std::fs::rename(&draft, directory.key())?;
@@ -150,22 +140,14 @@ mod tests {
         load_or_create_key(&directory).unwrap();
         let digits = "0123456789abcdef".repeat(4);
         let uppercase = digits.to_uppercase();
-        for text in [
-            "",
-            "\n",
-            &digits[1..],
-            &format!("{digits}\n\n"),
-            &format!("{digits}0"),
-            &uppercase,
-        ] {
+        for text in
+            ["", "\n", &digits[1..], &format!("{digits}\n\n"), &format!("{digits}0"), &uppercase]
+        {
             std::fs::write(directory.key(), text).unwrap();
             assert!(reason(&directory).contains("64 lowercase"), "{text:?}");
             assert_eq!(std::fs::read_to_string(directory.key()).unwrap(), text);
         }
         std::fs::write(directory.key(), &digits).unwrap();
-        assert!(
-            load_or_create_key(&directory).is_ok(),
-            "the newline may be missing"
-        );
+        assert!(load_or_create_key(&directory).is_ok(), "the newline may be missing");
     }
 }

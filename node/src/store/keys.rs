@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `batches` | topic 32, writer 32, incarnation 8, first 8, next 8, stamp 8 | header hash 32, then the batch as it was signed |
 //! | `logs` | topic 32, writer 32, incarnation 8 | what is held of the log |
+//! | both | one byte 0 | number of the last commit 8 |
 //! | `removals` | as `logs` | record number 8 up to which a removal is under way |
 //! | `subscriptions` | topic 32, name (UTF-8) | position |
 //! | `contacts` | node 32 | contact |
@@ -25,6 +26,9 @@ pub(super) const FORMAT: u32 = 1;
 
 /// The fact that holds the number of the layout.
 pub(super) const FORMAT_FACT: &str = "format";
+
+/// The key of the commit number. Before all others, which are longer.
+pub(super) const COMMITS_KEY: [u8; 1] = [0];
 
 /// Bytes of the key of a batch.
 const PLACE_BYTES: usize = 96;
@@ -55,24 +59,12 @@ impl Place {
 
     /// At or before every batch of the log that starts at `first` or later.
     pub(super) fn floor(topic: TopicId, log: LogId, first: u64) -> Self {
-        Self {
-            topic,
-            log,
-            first,
-            next: 0,
-            stamp: stamp_from_bits(0),
-        }
+        Self { topic, log, first, next: 0, stamp: stamp_from_bits(0) }
     }
 
     /// At or after every batch of the log that starts at `first` or before.
     pub(super) fn ceiling(topic: TopicId, log: LogId, first: u64) -> Self {
-        Self {
-            topic,
-            log,
-            first,
-            next: u64::MAX,
-            stamp: stamp_from_bits(u64::MAX),
-        }
+        Self { topic, log, first, next: u64::MAX, stamp: stamp_from_bits(u64::MAX) }
     }
 
     pub(super) fn to_key(self) -> Vec<u8> {
@@ -128,13 +120,7 @@ fn take_log(rest: &mut &[u8]) -> Option<(TopicId, LogId)> {
     let topic = TopicId::from_bytes(take(rest)?);
     let writer = NodeId::from_bytes(take(rest)?);
     let incarnation = Incarnation(u64::from_be_bytes(take(rest)?));
-    Some((
-        topic,
-        LogId {
-            writer,
-            incarnation,
-        },
-    ))
+    Some((topic, LogId { writer, incarnation }))
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -161,10 +147,7 @@ mod tests {
     fn place(first: u64) -> Place {
         Place {
             topic: TopicId::from_bytes([1; 32]),
-            log: LogId {
-                writer: NodeId::from_bytes([2; 32]),
-                incarnation: Incarnation(3),
-            },
+            log: LogId { writer: NodeId::from_bytes([2; 32]), incarnation: Incarnation(3) },
             first,
             next: first + 2,
             stamp: stamp_from_bits(0x0102_0304_0506_0708),
@@ -180,19 +163,12 @@ mod tests {
         assert_eq!(parse_log_key(&log), Some((place.topic, place.log)));
         let name: SubscriberName = "billing ü".parse().unwrap();
         let subscription = subscription_key(place.topic, &name);
-        assert_eq!(
-            parse_subscription_key(&subscription),
-            Some((place.topic, name))
-        );
+        assert_eq!(parse_subscription_key(&subscription), Some((place.topic, name)));
         for length in 0..key.len() {
             assert_eq!(Place::from_key(&key[..length]), None);
         }
         assert_eq!(parse_log_key(&key), None);
-        assert_eq!(
-            parse_subscription_key(place.topic.as_bytes()),
-            None,
-            "an empty name"
-        );
+        assert_eq!(parse_subscription_key(place.topic.as_bytes()), None, "an empty name");
     }
 
     #[test]
@@ -210,21 +186,9 @@ mod tests {
 
     #[test]
     fn keys_are_ordered_as_places() {
-        let other_log = Place {
-            log: LogId {
-                incarnation: Incarnation(256),
-                ..place(0).log
-            },
-            ..place(0)
-        };
-        let places = [
-            place(0),
-            place(1),
-            place(255),
-            place(256),
-            place(1 << 40),
-            other_log,
-        ];
+        let other_log =
+            Place { log: LogId { incarnation: Incarnation(256), ..place(0).log }, ..place(0) };
+        let places = [place(0), place(1), place(255), place(256), place(1 << 40), other_log];
         assert!(places.is_sorted());
         assert!(places.is_sorted_by_key(|place| place.to_key()));
         let Place { topic, log, .. } = place(0);

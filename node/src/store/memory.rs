@@ -1,15 +1,21 @@
 //! A store without a disk: for tests of clusters, and for what other stores are compared with.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use antiphon::engine::{Log, Recovered, Write};
-use antiphon::model::{Batch, LogId, NodeId, SubscriberName, Subscription, TopicId};
-use antiphon::wire::{Contact, LogRange, Page};
+use antiphon::{
+    engine::{Log, Recovered, Write},
+    model::{Batch, LogId, NodeId, SubscriberName, Subscription, TopicId},
+    wire::{Contact, LogRange, Page},
+};
 
-use super::keys::Place;
-use super::merge::{Walk, merge};
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    keys::Place,
+    merge::{Walk, merge},
+};
 
 /// Keeps everything in ordered maps. "Flushed" means that it survives a restart of the node, as
 /// long as the store itself is not dropped.
@@ -31,10 +37,7 @@ struct Content {
 impl MemoryStore {
     /// An empty store. `catalogue` is the topic whose batches are recovered.
     pub(crate) fn new(catalogue: TopicId) -> Self {
-        Self {
-            catalogue,
-            content: Mutex::default(),
-        }
+        Self { catalogue, content: Mutex::default() }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -48,22 +51,12 @@ impl Content {
             Write::Append { batch, log } => {
                 let place = Place::of(&batch);
                 self.batches.insert(place, batch);
-                self.logs
-                    .entry(place.topic)
-                    .or_default()
-                    .insert(place.log, log);
+                self.logs.entry(place.topic).or_default().insert(place.log, log);
             }
-            Write::Drop {
-                topic,
-                log_id,
-                to,
-                log,
-            } => {
+            Write::Drop { topic, log_id, to, log } => {
                 let start = Place::floor(topic, log_id, 0)..Place::floor(topic, log_id, to);
                 let gone = |place: &Place| place.next <= to;
-                self.batches
-                    .extract_if(start, |place, _| gone(place))
-                    .for_each(drop);
+                self.batches.extract_if(start, |place, _| gone(place)).for_each(drop);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -73,11 +66,7 @@ impl Content {
                     self.logs.remove(&topic);
                 }
             }
-            Write::Subscription {
-                topic,
-                name,
-                subscription,
-            } => {
+            Write::Subscription { topic, name, subscription } => {
                 self.subscriptions.insert((topic, name), subscription);
             }
             Write::Contact(contact) => {
@@ -106,10 +95,7 @@ impl Store for MemoryStore {
 
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
         let mut content = self.content();
-        writes
-            .iter()
-            .cloned()
-            .for_each(|write| content.apply(write));
+        writes.iter().cloned().for_each(|write| content.apply(write));
         Ok(())
     }
 
@@ -123,22 +109,10 @@ impl Store for MemoryStore {
         let walk = |range: &LogRange| {
             let LogRange { log, from, .. } = *range;
             let before = Place::floor(topic, log, 0)..=Place::ceiling(topic, log, from);
-            let start = content
-                .batches
-                .range(before)
-                .next_back()
-                .map(|(place, _)| *place);
+            let start = content.batches.range(before).next_back().map(|(place, _)| *place);
             let start = start.unwrap_or_else(|| Place::floor(topic, log, from));
-            let rest = content
-                .batches
-                .range(start..=Place::ceiling(topic, log, u64::MAX));
-            (
-                *range,
-                MemoryWalk {
-                    content: &content,
-                    rest,
-                },
-            )
+            let rest = content.batches.range(start..=Place::ceiling(topic, log, u64::MAX));
+            (*range, MemoryWalk { content: &content, rest })
         };
         merge(ranges.iter().map(walk).collect(), bytes_max)
     }

@@ -3,14 +3,14 @@
 //! A k-way merge over places, the small keys of batches. The bytes of a batch are read when its
 //! turn comes, so that a page of thousands of logs does not hold one batch of each in memory.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::{cmp::Reverse, collections::BinaryHeap};
 
-use antiphon::model::{Batch, LogId, Stamp};
-use antiphon::wire::{LogRange, Page};
+use antiphon::{
+    model::{Batch, LogId, Stamp},
+    wire::{LogRange, Page},
+};
 
-use super::StoreError;
-use super::keys::Place;
+use super::{StoreError, keys::Place};
 
 /// Walks one log from the batch that starts at or before the first record asked for.
 pub(super) trait Walk {
@@ -57,11 +57,7 @@ impl<W: Walk> Source<W> {
 
     fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError> {
         let batch = skip_damage(self.walk.load(place), self.log, place.first)?;
-        debug_assert!(
-            batch
-                .as_ref()
-                .is_none_or(|batch| Place::of(batch) == *place)
-        );
+        debug_assert!(batch.as_ref().is_none_or(|batch| Place::of(batch) == *place));
         Ok(batch)
     }
 }
@@ -100,10 +96,7 @@ pub(super) fn merge<W: Walk>(
         to: range.to,
     };
     let mut sources: Vec<_> = logs.into_iter().map(source).collect();
-    let mut page = Page {
-        batches: Vec::new(),
-        finished: true,
-    };
+    let mut page = Page { batches: Vec::new(), finished: true };
     let mut turns = BinaryHeap::new();
     for (index, source) in sources.iter_mut().enumerate() {
         match source.step()? {

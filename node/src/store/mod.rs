@@ -37,14 +37,15 @@ mod tests;
 
 use std::fmt;
 
-use antiphon::engine::{Recovered, Write};
-use antiphon::model::TopicId;
-use antiphon::wire::{LogRange, Page};
-use thiserror::Error;
-
+use antiphon::{
+    engine::{Recovered, Write},
+    model::TopicId,
+    wire::{LogRange, Page},
+};
 pub(crate) use directory::{DataDirectory, DirectoryError};
 pub(crate) use fjall::FjallStore;
 pub(crate) use identity::load_or_create_key;
+use thiserror::Error;
 pub(crate) use writer::{StoreEvent, StoreHandle};
 
 /// What keeps the data of one node. All calls block; [`StoreHandle`] makes them from threads of

@@ -1,11 +1,13 @@
 //! Writers and batches for tests.
 
-use antiphon::engine::{Log, Write};
-use antiphon::model::{
-    Batch, Compression, Header, Incarnation, LogId, NodeKey, ProducerId, Record, Run, Stamp,
-    TopicId, WallClock, encode_record,
+use antiphon::{
+    engine::{Log, Write},
+    model::{
+        Batch, Compression, Header, Incarnation, LogId, NodeKey, ProducerId, Record, Run, Stamp,
+        TopicId, WallClock, encode_record,
+    },
+    wire::LogRange,
 };
-use antiphon::wire::LogRange;
 
 pub(in crate::store) fn topic() -> TopicId {
     TopicId::from_bytes([7; 32])
@@ -27,28 +29,15 @@ pub(in crate::store) struct Author {
 impl Author {
     pub(in crate::store) fn new(secret: u8, topic: TopicId) -> Self {
         let key = NodeKey::from_secret(&[secret; 32]);
-        Self {
-            key,
-            topic,
-            incarnation: Incarnation(5),
-            log: Log::default(),
-            batches: Vec::new(),
-        }
+        Self { key, topic, incarnation: Incarnation(5), log: Log::default(), batches: Vec::new() }
     }
 
     pub(in crate::store) fn log_id(&self) -> LogId {
-        LogId {
-            writer: self.key.node(),
-            incarnation: self.incarnation,
-        }
+        LogId { writer: self.key.node(), incarnation: self.incarnation }
     }
 
     pub(in crate::store) fn range(&self, from: u64, to: u64) -> LogRange {
-        LogRange {
-            log: self.log_id(),
-            from,
-            to,
-        }
+        LogRange { log: self.log_id(), from, to }
     }
 
     /// Seals the next batch: `count` records of `bytes` bytes, at a wall time.
@@ -74,11 +63,7 @@ impl Author {
             count,
             previous,
             stamp: Stamp::at(WallClock(time)),
-            runs: vec![Run {
-                producer: ProducerId([4; 16]),
-                first,
-                count,
-            }],
+            runs: vec![Run { producer: ProducerId([4; 16]), first, count }],
             body_hash: [0; 32],
             body_bytes: 0,
             compression: Compression::None,
@@ -92,10 +77,7 @@ impl Author {
     /// The write that stores a batch of this writer.
     pub(in crate::store) fn store(&mut self, batch: Batch) -> Write {
         self.log.add(&batch).unwrap();
-        Write::Append {
-            batch,
-            log: self.log.clone(),
-        }
+        Write::Append { batch, log: self.log.clone() }
     }
 
     /// Seals the next batch, of three small records, and stores it.
@@ -110,11 +92,6 @@ impl Author {
         self.log.forget(to, last.hash());
         self.log.low = to;
         let log = Some(self.log.clone());
-        Write::Drop {
-            topic: self.topic,
-            log_id: self.log_id(),
-            to,
-            log,
-        }
+        Write::Drop { topic: self.topic, log_id: self.log_id(), to, log }
     }
 }

@@ -1,15 +1,18 @@
-//! What every store must do, run against each; and what only a disk can do wrong.
+//! What every store must do, run against each.
 
 use std::sync::Arc;
 
-use antiphon::engine::{Ticket, Write, WriteNumber};
-use antiphon::model::{Batch, Cursor, NodeId, Subscription};
-use antiphon::wire::{Contact, Page};
+use antiphon::{
+    engine::Write,
+    model::{Batch, Cursor, NodeId, Subscription},
+    wire::{Contact, Page},
+};
 
-use super::faulty::FaultyStore;
-use super::memory::MemoryStore;
-use super::samples::{Author, catalogue, topic};
-use super::{FjallStore, Store, StoreError, StoreEvent, StoreHandle};
+use super::{
+    FjallStore, Store,
+    memory::MemoryStore,
+    samples::{Author, catalogue, topic},
+};
 
 /// A store that can be closed and opened again.
 trait Rig {
@@ -67,24 +70,16 @@ for_each_store!(
 );
 
 fn firsts(page: &Page) -> Vec<u64> {
-    page.batches
-        .iter()
-        .map(|batch| batch.header().first)
-        .collect()
+    page.batches.iter().map(|batch| batch.header().first).collect()
 }
 
 fn read(store: &dyn Store, author: &Author, from: u64, to: u64) -> (Vec<u64>, bool) {
-    let page = store
-        .read(topic(), &[author.range(from, to)], usize::MAX)
-        .unwrap();
+    let page = store.read(topic(), &[author.range(from, to)], usize::MAX).unwrap();
     (firsts(&page), page.finished)
 }
 
 fn contact(node: u8, address: &str) -> Contact {
-    Contact {
-        node: NodeId::from_bytes([node; 32]),
-        addresses: vec![address.to_owned()],
-    }
+    Contact { node: NodeId::from_bytes([node; 32]), addresses: vec![address.to_owned()] }
 }
 
 fn an_empty_store_is_empty(rig: &dyn Rig) {
@@ -95,54 +90,32 @@ fn an_empty_store_is_empty(rig: &dyn Rig) {
     let author = Author::new(1, topic());
     assert_eq!(read(&*store, &author, 0, 1), (vec![], false));
     assert_eq!(read(&*store, &author, 3, 3), (vec![], true));
-    assert_eq!(
-        store.read(topic(), &[], 0).unwrap(),
-        Page {
-            batches: vec![],
-            finished: true
-        }
-    );
+    assert_eq!(store.read(topic(), &[], 0).unwrap(), Page { batches: vec![], finished: true });
     store.commit(&[]).unwrap();
 }
 
 fn what_was_written_is_recovered(rig: &dyn Rig) {
     let mut one = Author::new(1, topic());
     let mut two = Author::new(2, topic());
-    let subscription = Subscription {
-        generation: 3,
-        cursor: Cursor::start(topic()),
-    };
+    let subscription = Subscription { generation: 3, cursor: Cursor::start(topic()) };
     let name = "billing".parse().unwrap();
     let writes = [
         one.append(1),
         two.append(2),
         one.append(3),
-        Write::Subscription {
-            topic: topic(),
-            name,
-            subscription: subscription.clone(),
-        },
+        Write::Subscription { topic: topic(), name, subscription: subscription.clone() },
         Write::Contact(contact(1, "/ip4/10.0.0.1/tcp/1")),
         Write::Contact(contact(2, "/ip4/10.0.0.2/tcp/1")),
     ];
     rig.open().commit(&writes).unwrap();
     let store = rig.open();
     let recovered = store.recover().unwrap();
-    let logs = [
-        (one.log_id(), one.log.clone()),
-        (two.log_id(), two.log.clone()),
-    ];
+    let logs = [(one.log_id(), one.log.clone()), (two.log_id(), two.log.clone())];
     assert_eq!(recovered.logs, [(topic(), logs.into())].into());
     let name = "billing".parse().unwrap();
-    assert_eq!(
-        recovered.subscriptions,
-        [((topic(), name), subscription)].into()
-    );
-    let addresses: Vec<_> = recovered
-        .contacts
-        .iter()
-        .map(|contact| &contact.addresses[0])
-        .collect();
+    assert_eq!(recovered.subscriptions, [((topic(), name), subscription)].into());
+    let addresses: Vec<_> =
+        recovered.contacts.iter().map(|contact| &contact.addresses[0]).collect();
     assert_eq!(addresses, ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1"]);
     assert!(recovered.catalogue.is_empty());
     let page = store.read(topic(), &[one.range(0, 6)], usize::MAX).unwrap();
@@ -155,18 +128,12 @@ fn what_was_written_is_recovered(rig: &dyn Rig) {
 fn the_catalogue_is_recovered_with_its_batches(rig: &dyn Rig) {
     let mut author = Author::new(1, catalogue());
     let mut other = Author::new(1, topic());
-    rig.open()
-        .commit(&[author.append(1), other.append(2), author.append(3)])
-        .unwrap();
+    rig.open().commit(&[author.append(1), other.append(2), author.append(3)]).unwrap();
     assert_eq!(rig.open().recover().unwrap().catalogue, author.batches);
 }
 
 fn logs_are_merged_by_stamp(rig: &dyn Rig) {
-    let mut authors = [
-        Author::new(1, topic()),
-        Author::new(2, topic()),
-        Author::new(3, topic()),
-    ];
+    let mut authors = [Author::new(1, topic()), Author::new(2, topic()), Author::new(3, topic())];
     let store = rig.open();
     for (index, time) in [(0, 10), (1, 10), (2, 5), (0, 20), (1, 15), (2, 30), (1, 40)] {
         store.commit(&[authors[index].append(time)]).unwrap();
@@ -185,21 +152,15 @@ fn a_log_keeps_its_order_whatever_its_stamps(rig: &dyn Rig) {
     let mut one = Author::new(1, topic());
     let mut two = Author::new(2, topic());
     let store = rig.open();
-    store
-        .commit(&[one.append(50), one.append(1), two.append(20)])
-        .unwrap();
-    let page = store
-        .read(topic(), &[one.range(0, 6), two.range(0, 3)], usize::MAX)
-        .unwrap();
+    store.commit(&[one.append(50), one.append(1), two.append(20)]).unwrap();
+    let page = store.read(topic(), &[one.range(0, 6), two.range(0, 3)], usize::MAX).unwrap();
     assert_eq!(page.batches, [&two.batches[..], &one.batches].concat());
 }
 
 fn a_read_starts_within_a_batch(rig: &dyn Rig) {
     let mut author = Author::new(1, topic());
     let store = rig.open();
-    store
-        .commit(&[author.append(1), author.append(2), author.append(3)])
-        .unwrap();
+    store.commit(&[author.append(1), author.append(2), author.append(3)]).unwrap();
     assert_eq!(read(&*store, &author, 0, 9), (vec![0, 3, 6], true));
     assert_eq!(read(&*store, &author, 2, 9), (vec![0, 3, 6], true));
     assert_eq!(read(&*store, &author, 3, 9), (vec![3, 6], true));
@@ -210,9 +171,7 @@ fn a_read_starts_within_a_batch(rig: &dyn Rig) {
 fn a_read_ends_with_its_range(rig: &dyn Rig) {
     let mut author = Author::new(1, topic());
     let store = rig.open();
-    store
-        .commit(&[author.append(1), author.append(2), author.append(3)])
-        .unwrap();
+    store.commit(&[author.append(1), author.append(2), author.append(3)]).unwrap();
     assert_eq!(read(&*store, &author, 1, 3), (vec![0], true));
     assert_eq!(read(&*store, &author, 1, 4), (vec![0, 3], true));
     assert_eq!(read(&*store, &author, 4, 5), (vec![3], true));
@@ -222,14 +181,10 @@ fn a_read_ends_with_its_range(rig: &dyn Rig) {
 fn a_page_is_bounded_and_never_empty(rig: &dyn Rig) {
     let mut author = Author::new(1, topic());
     let store = rig.open();
-    store
-        .commit(&[author.append(1), author.append(2), author.append(3)])
-        .unwrap();
+    store.commit(&[author.append(1), author.append(2), author.append(3)]).unwrap();
     let size = author.batches[1].bytes().len();
     let page = |bytes_max| {
-        let page = store
-            .read(topic(), &[author.range(3, 9)], bytes_max)
-            .unwrap();
+        let page = store.read(topic(), &[author.range(3, 9)], bytes_max).unwrap();
         (firsts(&page), page.finished)
     };
     assert_eq!(page(0), (vec![3], false));
@@ -244,9 +199,7 @@ fn a_log_ends_at_a_hole(rig: &dyn Rig) {
     let batches: Vec<_> = (0..4).map(|time| author.seal(time, 3, 10)).collect();
     let store = rig.open();
     for index in [1, 3] {
-        store
-            .commit(&[author.store(batches[index].clone())])
-            .unwrap();
+        store.commit(&[author.store(batches[index].clone())]).unwrap();
     }
     store.commit(&[other.append(9)]).unwrap();
     assert_eq!(read(&*store, &author, 0, 12), (vec![], false));
@@ -254,22 +207,9 @@ fn a_log_ends_at_a_hole(rig: &dyn Rig) {
     assert_eq!(read(&*store, &author, 3, 6), (vec![3], true));
     assert_eq!(read(&*store, &author, 6, 12), (vec![], false));
     assert_eq!(read(&*store, &author, 10, 12), (vec![9], true));
-    let page = store
-        .read(
-            topic(),
-            &[author.range(3, 12), other.range(0, 3)],
-            usize::MAX,
-        )
-        .unwrap();
-    assert_eq!(
-        (firsts(&page), page.finished),
-        (vec![3, 0], false),
-        "the other log goes on"
-    );
-    let filled = [
-        author.store(batches[2].clone()),
-        author.store(batches[0].clone()),
-    ];
+    let page = store.read(topic(), &[author.range(3, 12), other.range(0, 3)], usize::MAX).unwrap();
+    assert_eq!((firsts(&page), page.finished), (vec![3, 0], false), "the other log goes on");
+    let filled = [author.store(batches[2].clone()), author.store(batches[0].clone())];
     store.commit(&filled).unwrap();
     assert_eq!(read(&*store, &author, 0, 12), (vec![0, 3, 6, 9], true));
 }
@@ -278,36 +218,19 @@ fn a_drop_keeps_the_batch_that_goes_on(rig: &dyn Rig) {
     let mut author = Author::new(1, topic());
     let mut other = Author::new(2, topic());
     let store = rig.open();
-    let writes = [
-        author.append(1),
-        author.append(2),
-        author.append(3),
-        other.append(4),
-    ];
+    let writes = [author.append(1), author.append(2), author.append(3), other.append(4)];
     store.commit(&writes).unwrap();
     let log = author.log.clone();
     let log_id = author.log_id();
-    let part = Write::Drop {
-        topic: topic(),
-        log_id,
-        to: 5,
-        log: Some(log),
-    };
+    let part = Write::Drop { topic: topic(), log_id, to: 5, log: Some(log) };
     store.commit(&[part]).unwrap();
-    assert_eq!(
-        read(&*store, &author, 3, 9),
-        (vec![3, 6], true),
-        "record 5 is still there"
-    );
+    assert_eq!(read(&*store, &author, 3, 9), (vec![3, 6], true), "record 5 is still there");
     assert_eq!(read(&*store, &author, 0, 9), (vec![], false));
     let batch = author.batches[1].clone();
     store.commit(&[author.drop_to(&batch)]).unwrap();
     assert_eq!(read(&*store, &author, 6, 9), (vec![6], true));
     assert_eq!(read(&*store, &author, 3, 9), (vec![], false));
-    assert_eq!(
-        store.recover().unwrap().logs[&topic()][&author.log_id()],
-        author.log
-    );
+    assert_eq!(store.recover().unwrap().logs[&topic()][&author.log_id()], author.log);
     assert_eq!(read(&*store, &other, 0, 3), (vec![0], true));
     drop(store);
     assert_eq!(read(&*rig.open(), &author, 6, 9), (vec![6], true));
@@ -323,10 +246,7 @@ fn a_drop_sees_what_was_written_with_it(rig: &dyn Rig) {
     store.commit(&[one, two, removal, three]).unwrap();
     assert_eq!(read(&*store, &author, 0, 9), (vec![], false));
     assert_eq!(read(&*store, &author, 3, 9), (vec![3, 6], true));
-    assert_eq!(
-        store.recover().unwrap().logs[&topic()][&author.log_id()],
-        author.log
-    );
+    assert_eq!(store.recover().unwrap().logs[&topic()][&author.log_id()], author.log);
 }
 
 fn a_dropped_log_can_come_back(rig: &dyn Rig) {
@@ -334,29 +254,14 @@ fn a_dropped_log_can_come_back(rig: &dyn Rig) {
     let appends = [author.append(1), author.append(2)];
     let store = rig.open();
     store.commit(&appends).unwrap();
-    let gone = Write::Drop {
-        topic: topic(),
-        log_id: author.log_id(),
-        to: u64::MAX,
-        log: None,
-    };
+    let gone = Write::Drop { topic: topic(), log_id: author.log_id(), to: u64::MAX, log: None };
     store.commit(std::slice::from_ref(&gone)).unwrap();
     assert!(store.recover().unwrap().logs.is_empty());
     assert_eq!(read(&*store, &author, 0, 6), (vec![], false));
     // Within one commit too.
-    store
-        .commit(&[
-            appends[0].clone(),
-            gone,
-            appends[0].clone(),
-            appends[1].clone(),
-        ])
-        .unwrap();
+    store.commit(&[appends[0].clone(), gone, appends[0].clone(), appends[1].clone()]).unwrap();
     assert_eq!(read(&*store, &author, 0, 6), (vec![0, 3], true));
-    assert_eq!(
-        store.recover().unwrap().logs[&topic()][&author.log_id()],
-        author.log
-    );
+    assert_eq!(store.recover().unwrap().logs[&topic()][&author.log_id()], author.log);
 }
 
 fn later_values_replace_earlier_ones(rig: &dyn Rig) {
@@ -364,34 +269,14 @@ fn later_values_replace_earlier_ones(rig: &dyn Rig) {
     let subscribe = |generation| Write::Subscription {
         topic: topic(),
         name: "a".parse().unwrap(),
-        subscription: Subscription {
-            generation,
-            cursor: Cursor::start(topic()),
-        },
+        subscription: Subscription { generation, cursor: Cursor::start(topic()) },
     };
-    store
-        .commit(&[
-            subscribe(1),
-            Write::Contact(contact(1, "/old")),
-            subscribe(2),
-        ])
-        .unwrap();
-    store
-        .commit(&[
-            Write::Contact(contact(1, "/new")),
-            Write::Contact(contact(2, "/x")),
-        ])
-        .unwrap();
-    store
-        .commit(&[Write::Forget(contact(2, "").node), subscribe(3)])
-        .unwrap();
+    store.commit(&[subscribe(1), Write::Contact(contact(1, "/old")), subscribe(2)]).unwrap();
+    store.commit(&[Write::Contact(contact(1, "/new")), Write::Contact(contact(2, "/x"))]).unwrap();
+    store.commit(&[Write::Forget(contact(2, "").node), subscribe(3)]).unwrap();
     let recovered = store.recover().unwrap();
     assert_eq!(recovered.contacts, [contact(1, "/new")]);
-    let generations: Vec<_> = recovered
-        .subscriptions
-        .values()
-        .map(|s| s.generation)
-        .collect();
+    let generations: Vec<_> = recovered.subscriptions.values().map(|s| s.generation).collect();
     assert_eq!(generations, [3]);
 }
 
@@ -402,129 +287,4 @@ fn facts_are_kept(rig: &dyn Rig) {
     store.put_fact("port", b"4002").unwrap();
     drop(store);
     assert_eq!(rig.open().fact("port"), Ok(Some(b"4002".to_vec())));
-}
-
-/// Takes events until all writes up to `number` are durable.
-async fn durable(handle: &mut StoreHandle, number: WriteNumber) {
-    loop {
-        match handle.next().await {
-            StoreEvent::Durable(durable) if durable >= number => return,
-            StoreEvent::Durable(_) => {}
-            other => panic!("unexpected: {other:?}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn many_writes_are_flushed_together() {
-    let directory = tempfile::tempdir().unwrap();
-    let inner = FjallStore::open(directory.path(), catalogue()).unwrap();
-    let store = Arc::new(FaultyStore::new(inner, 0));
-    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
-    let mut author = Author::new(1, topic());
-    let writes = 3_000;
-    let appends: Vec<_> = (1..=writes).map(|time| author.append(time)).collect();
-    for (number, append) in (1..).zip(appends) {
-        handle.write(WriteNumber(number), append);
-    }
-    durable(&mut handle, WriteNumber(writes)).await;
-    assert!(store.commits() < writes / 4, "{} commits", store.commits());
-    assert!(!handle.is_congested());
-    let records = author.log.records();
-    handle.read(
-        Ticket(7),
-        topic(),
-        vec![author.range(0, records)],
-        usize::MAX,
-    );
-    let StoreEvent::Read(Ticket(7), Some(page)) = handle.next().await else {
-        panic!("no page")
-    };
-    assert!(page.finished && page.batches == author.batches);
-    handle.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_stop_flushes_what_was_taken() {
-    let rig = Fjall(tempfile::tempdir().unwrap());
-    let mut handle = StoreHandle::start(rig.open()).unwrap();
-    let mut author = Author::new(1, topic());
-    for number in 1..=3_000 {
-        handle.write(WriteNumber(number), author.append(number));
-    }
-    handle.stop().await.unwrap();
-    let log = rig.open().recover().unwrap().logs[&topic()][&author.log_id()].clone();
-    assert_eq!(log, author.log);
-}
-
-#[tokio::test]
-async fn a_failed_commit_is_told_once_and_is_the_last() {
-    let inner = MemoryStore::new(catalogue());
-    let store = Arc::new(FaultyStore::new(inner, 2));
-    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
-    let mut author = Author::new(1, topic());
-    handle.write(WriteNumber(1), author.append(1));
-    durable(&mut handle, WriteNumber(1)).await;
-    handle.write(WriteNumber(2), author.append(2));
-    let event = handle.next().await;
-    assert!(
-        matches!(event, StoreEvent::Failed(StoreError::Io { .. })),
-        "{event:?}"
-    );
-    for number in 3..=3_000 {
-        handle.write(WriteNumber(number), author.append(number));
-    }
-    handle.read(Ticket(1), topic(), vec![author.range(0, 6)], usize::MAX);
-    let StoreEvent::Read(Ticket(1), Some(page)) = handle.next().await else {
-        panic!("no page")
-    };
-    assert_eq!(
-        (firsts(&page), page.finished),
-        (vec![0], false),
-        "reads go on"
-    );
-    assert!(matches!(handle.stop().await, Err(StoreError::Io { .. })));
-    assert_eq!(store.commits(), 2, "nothing was tried after the failure");
-    assert_eq!(store.put_fact("port", b"1"), Err(StoreError::Latched));
-}
-
-/// A store that panics, as a library may over data that it did not expect.
-#[derive(Debug)]
-struct Panicking;
-
-impl Store for Panicking {
-    fn recover(&self) -> Result<antiphon::engine::Recovered, StoreError> {
-        panic!("planted")
-    }
-
-    fn commit(&self, _: &[Write]) -> Result<(), StoreError> {
-        panic!("planted")
-    }
-
-    fn read(
-        &self,
-        _: antiphon::model::TopicId,
-        _: &[antiphon::wire::LogRange],
-        _: usize,
-    ) -> Result<Page, StoreError> {
-        panic!("planted")
-    }
-
-    fn fact(&self, _: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        panic!("planted")
-    }
-
-    fn put_fact(&self, _: &str, _: &[u8]) -> Result<(), StoreError> {
-        panic!("planted")
-    }
-}
-
-#[tokio::test]
-async fn a_panic_is_a_failure_and_not_a_silence() {
-    let mut handle = StoreHandle::start(Arc::new(Panicking)).unwrap();
-    handle.read(Ticket(3), topic(), Vec::new(), 0);
-    assert_eq!(handle.next().await, StoreEvent::Read(Ticket(3), None));
-    handle.write(WriteNumber(1), Author::new(1, topic()).append(1));
-    assert_eq!(handle.next().await, StoreEvent::Failed(StoreError::Broken));
-    assert_eq!(handle.stop().await, Err(StoreError::Broken));
 }

@@ -4,17 +4,28 @@
 //! to where all is durable (group commit): while one group is being flushed the next one
 //! gathers. Reads run beside it, a few at a time.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+#[cfg(test)]
+mod tests;
 
-use antiphon::engine::{Ticket, Write, WriteNumber};
-use antiphon::model::TopicId;
-use antiphon::wire::{LogRange, Page};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use antiphon::{
+    engine::{Ticket, Write, WriteNumber},
+    model::TopicId,
+    wire::{LogRange, Page},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use super::{Store, StoreError};
 
@@ -103,18 +114,16 @@ impl StoreHandle {
         let (queue, writes) = mpsc::channel(QUEUE_WRITES_MAX);
         let (told, progress) = watch::channel(Progress::default());
         let backlog = Arc::new(AtomicUsize::new(0));
-        let thread = thread::Builder::new()
-            .name("antiphon-store".to_owned())
-            .spawn({
-                let store = Arc::clone(&store);
-                let backlog = Arc::clone(&backlog);
-                move || {
-                    write_groups(&*store, writes, &told, &backlog);
-                    // Whoever waits for the end of the thread finds the store released.
-                    drop(store);
-                    drop(told);
-                }
-            })?;
+        let thread = thread::Builder::new().name("antiphon-store".to_owned()).spawn({
+            let store = Arc::clone(&store);
+            let backlog = Arc::clone(&backlog);
+            move || {
+                write_groups(&*store, writes, &told, &backlog);
+                // Whoever waits for the end of the thread finds the store released.
+                drop(store);
+                drop(told);
+            }
+        })?;
         Ok(Self {
             store,
             queue,
@@ -132,8 +141,7 @@ impl StoreHandle {
     /// Takes a write, in the order of the numbers. Never waits: what the queue has no room for
     /// is kept here, and [`StoreHandle::next`] hands it on.
     pub(crate) fn write(&mut self, number: WriteNumber, write: Write) {
-        self.backlog
-            .fetch_add(size_bytes(&write), Ordering::Relaxed);
+        self.backlog.fetch_add(size_bytes(&write), Ordering::Relaxed);
         self.overflow.push_back((number, write));
         self.hand_over();
     }
@@ -162,12 +170,7 @@ impl StoreHandle {
         ranges: Vec<LogRange>,
         bytes_max: usize,
     ) {
-        self.waiting.push_back(Read {
-            ticket,
-            topic,
-            ranges,
-            bytes_max,
-        });
+        self.waiting.push_back(Read { ticket, topic, ranges, bytes_max });
         self.begin_reads();
     }
 
@@ -177,8 +180,7 @@ impl StoreHandle {
                 return;
             };
             let store = Arc::clone(&self.store);
-            self.reads
-                .spawn_blocking(move || (read.ticket, read_page(&*store, &read)));
+            self.reads.spawn_blocking(move || (read.ticket, read_page(&*store, &read)));
         }
     }
 
@@ -232,15 +234,7 @@ impl StoreHandle {
     /// # Errors
     /// When a write failed, now or before.
     pub(crate) async fn stop(self) -> Result<(), StoreError> {
-        let Self {
-            store,
-            queue,
-            overflow,
-            mut progress,
-            mut reads,
-            thread,
-            ..
-        } = self;
+        let Self { store, queue, overflow, mut progress, mut reads, thread, .. } = self;
         for write in overflow {
             if queue.send(write).await.is_err() {
                 break;
@@ -299,9 +293,8 @@ fn write_groups(
 
 /// A read that fails, or that panics over damaged data, gives no page.
 fn read_page(store: &dyn Store, read: &Read) -> Option<Page> {
-    let page = catch_unwind(AssertUnwindSafe(|| {
-        store.read(read.topic, &read.ranges, read.bytes_max)
-    }));
+    let page =
+        catch_unwind(AssertUnwindSafe(|| store.read(read.topic, &read.ranges, read.bytes_max)));
     match page {
         Ok(Ok(page)) => Some(page),
         Ok(Err(error)) => {

@@ -1,18 +1,22 @@
 //! The demo's nodes: child processes of this very program, each with its own data, all in one
 //! temporary directory. None outlives the demo.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use antiphon::model::Network;
 use antiphon_node::{Client, ClientConfig, Multiaddr};
 use anyhow::Context as _;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
 
 use crate::exit::Failure;
 

@@ -1,21 +1,20 @@
 //! What happens in the demo, step by step.
 
-use std::collections::VecDeque;
-use std::fmt::Display;
-use std::time::Duration;
+use std::{collections::VecDeque, fmt::Display, time::Duration};
 
-use antiphon::model::{Record, TopicName};
-use antiphon::wire::{Create, MemberState, Surveyed};
-use antiphon_node::Client;
-use antiphon_node::client::{Delivery, PublishOptions, Reader, ReaderOptions};
+use antiphon::{
+    model::{Record, TopicName},
+    wire::{Create, MemberState, Surveyed},
+};
+use antiphon_node::{
+    Client,
+    client::{Delivery, PublishOptions, Reader, ReaderOptions},
+};
 use anyhow::Context as _;
 use bytes::Bytes;
 
-use super::cluster::Cluster;
-use super::records::check;
-use crate::clock;
-use crate::exit::Failure;
-use crate::printer::Printer;
+use super::{cluster::Cluster, records::check};
+use crate::{clock, exit::Failure, printer::Printer};
 
 /// The topic.
 pub(super) const TOPIC: &str = "earthquakes";

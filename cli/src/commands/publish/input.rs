@@ -1,16 +1,17 @@
 //! Where the records of `publish` come from: files, and the lines of standard input.
 
-use std::io::{self, IsTerminal, Read};
-use std::path::Path;
-use std::thread;
+use std::{
+    io::{self, IsTerminal, Read},
+    path::Path,
+    thread,
+};
 
 use antiphon::limits::RECORD_BYTES_MAX;
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use crate::exit::Failure;
-use crate::printer::Printer;
+use crate::{exit::Failure, printer::Printer};
 
 /// Bytes that are read from standard input at once.
 const READ_BYTES: usize = 64 * 1024;

@@ -5,8 +5,10 @@ use antiphon_node::client::Receipt;
 use serde_json::{Value, json};
 
 use super::{named, records};
-use crate::exit::{Failure, Status};
-use crate::hints;
+use crate::{
+    exit::{Failure, Status},
+    hints,
+};
 
 /// Counts receipts.
 #[derive(Debug)]
@@ -147,8 +149,10 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use antiphon::model::{ProducerId, RecordId};
-    use antiphon::wire::Published;
+    use antiphon::{
+        model::{ProducerId, RecordId},
+        wire::Published,
+    };
 
     use super::*;
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use antiphon_node::Client;
-use rustyline::completion::Completer;
-use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
+use rustyline::{Context, Helper, Highlighter, Hinter, Validator, completion::Completer};
 use tokio::runtime::Handle;
 
 const COMMANDS: [&str; 9] =

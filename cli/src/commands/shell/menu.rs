@@ -1,8 +1,7 @@
 //! The numbered menu.
 
 /// What is shown at the start and for `help`.
-pub(super) const TEXT: &str = "\
-  1  create topic       4  subscribe     7  peers
+pub(super) const TEXT: &str = "  1  create topic       4  subscribe     7  peers
   2  publish            5  topics        8  help
   3  fetch messages     6  info          9  exit
 

@@ -1,16 +1,19 @@
 //! Where the shell's lines come from: a person at a terminal, or a script.
 
-use std::io::{self, BufRead, IsTerminal};
-use std::path::PathBuf;
+use std::{
+    io::{self, BufRead, IsTerminal},
+    path::PathBuf,
+};
 
 use antiphon_node::Client;
-use rustyline::config::{Behavior, Config};
-use rustyline::error::ReadlineError;
-use rustyline::history::DefaultHistory;
-use rustyline::{CompletionType, Editor};
+use rustyline::{
+    CompletionType, Editor,
+    config::{Behavior, Config},
+    error::ReadlineError,
+    history::DefaultHistory,
+};
 
-use super::completion::Completion;
-use super::menu::Action;
+use super::{completion::Completion, menu::Action};
 
 /// Lines that the history keeps.
 const HISTORY_LINES: usize = 1_000;

@@ -2,9 +2,13 @@
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::client::ConnectError;
-use crate::network::runtime_directory::{Found, RuntimeDirectory};
-use crate::network::translate::split_peer;
+use crate::{
+    client::ConnectError,
+    network::{
+        runtime_directory::{Found, RuntimeDirectory},
+        translate::split_peer,
+    },
+};
 
 /// The nodes that a client may go to.
 #[derive(Debug)]

@@ -4,19 +4,28 @@ use std::time::Duration;
 
 use antiphon::model::Network;
 use futures::StreamExt;
-use libp2p::identity::Keypair;
-use libp2p::request_response::ProtocolSupport;
-use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{PeerId, Swarm, identify, mdns, ping};
+use libp2p::{
+    PeerId, Swarm, identify,
+    identity::Keypair,
+    mdns, ping,
+    request_response::ProtocolSupport,
+    swarm::{
+        NetworkBehaviour, SwarmEvent,
+        behaviour::toggle::Toggle,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
 
 use super::candidates::{Candidate, Candidates};
-use crate::client::ConnectError;
-use crate::network::behaviour::{self, Rpc};
-use crate::network::protocols::Protocols;
-use crate::network::translate::{dial_causes, split_peer};
-use crate::network::transport;
+use crate::{
+    client::ConnectError,
+    network::{
+        behaviour::{self, Rpc},
+        protocols::Protocols,
+        translate::{dial_causes, split_peer},
+        transport,
+    },
+};
 
 /// What a client speaks: it asks, and answers who it is and that it is there.
 #[derive(NetworkBehaviour)]

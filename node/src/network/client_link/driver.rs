@@ -1,22 +1,33 @@
 //! The task of a client's link: it exchanges requests and responses with one node, and when
 //! that node is lost, goes on with the next one.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+};
 
 use antiphon::wire::{Refusal, Response};
 use futures::StreamExt;
-use libp2p::core::upgrade::NegotiationError;
-use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId};
-use libp2p::swarm::SwarmEvent;
-use libp2p::{PeerId, identify, ping};
+use libp2p::{
+    PeerId,
+    core::upgrade::NegotiationError,
+    identify, ping,
+    request_response::{self, Message, OutboundFailure, OutboundRequestId},
+    swarm::SwarmEvent,
+};
 use tokio::sync::{mpsc, watch};
 
-use super::Command;
-use super::connector::{Connector, LightEvent, ROUND_PAUSE};
-use crate::client::LinkError;
-use crate::network::behaviour::{ASKS_PER_PEER_MAX, EXCHANGE_TIMEOUT};
-use crate::network::codec::{OVERSIZE_REQUEST, Received};
+use super::{
+    Command,
+    connector::{Connector, LightEvent, ROUND_PAUSE},
+};
+use crate::{
+    client::LinkError,
+    network::{
+        behaviour::{ASKS_PER_PEER_MAX, EXCHANGE_TIMEOUT},
+        codec::{OVERSIZE_REQUEST, Received},
+    },
+};
 
 /// The state of a link.
 pub(super) struct Driver {

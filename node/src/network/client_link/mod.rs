@@ -14,18 +14,20 @@ mod driver;
 use std::time::Duration;
 
 use antiphon::wire::{Request, Response};
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
-
-use crate::client::{ClientConfig, ConnectError, Link, LinkError, REQUEST_TIMEOUT_DEFAULT};
-use crate::network::runtime_directory::RuntimeDirectory;
-use crate::runtime::tasks;
-
 use candidates::Candidates;
 use connector::Connector;
 use driver::Driver;
+use futures::{FutureExt, future::BoxFuture};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    client::{ClientConfig, ConnectError, Link, LinkError, REQUEST_TIMEOUT_DEFAULT},
+    network::runtime_directory::RuntimeDirectory,
+    runtime::tasks,
+};
 
 /// A connection to a node elsewhere.
 #[derive(Debug)]

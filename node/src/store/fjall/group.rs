@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use antiphon::model::{LogId, TopicId};
 
 use super::Table;
-use crate::store::keys;
+use crate::store::keys::{self, COMMITS_KEY};
 
 /// Changes that are flushed together. Of several changes of one key the last one counts, so the
 /// state of a log is written once per group however many batches were appended to it.
@@ -32,9 +32,19 @@ impl Group {
         next.is_some_and(|((table, key), _)| *table == Table::Batches && key.starts_with(&prefix))
     }
 
+    /// Whether it changes what is held, or what is said to be held.
+    pub(super) fn has_claims(&self) -> bool {
+        self.0.keys().any(|(table, _)| matches!(table, Table::Batches | Table::Logs))
+    }
+
+    /// Leaves the number of the commit, in both keyspaces that must agree.
+    pub(super) fn number(&mut self, commit: u64) {
+        for table in [Table::Batches, Table::Logs] {
+            self.put(table, COMMITS_KEY.to_vec(), commit.to_be_bytes().to_vec());
+        }
+    }
+
     pub(super) fn into_changes(self) -> impl Iterator<Item = (Table, Vec<u8>, Option<Vec<u8>>)> {
-        self.0
-            .into_iter()
-            .map(|((table, key), value)| (table, key, value))
+        self.0.into_iter().map(|((table, key), value)| (table, key, value))
     }
 }

@@ -7,9 +7,11 @@ use ::fjall::{
 };
 use antiphon::model::{Batch, LogId, TopicId};
 
-use super::{damaged, failed, restore};
-use crate::store::StoreError;
-use crate::store::keys::Place;
+use super::values::{array, damaged, failed, restore};
+use crate::store::{
+    StoreError,
+    keys::{COMMITS_KEY, Place},
+};
 
 /// Bytes of batches in memory before they are moved from the journal to their files. Each move
 /// holds commits up for a few flushes, so not smaller. When the disk is slow up to four more such
@@ -74,20 +76,34 @@ impl Tables {
 
     /// Whether nothing was ever stored.
     pub(super) fn is_empty(&self) -> Result<bool, StoreError> {
-        for keyspace in [
-            &self.batches,
-            &self.logs,
-            &self.subscriptions,
-            &self.contacts,
-        ] {
-            if !keyspace
-                .is_empty()
-                .map_err(|error| failed("opening a keyspace", &error))?
-            {
+        for keyspace in [&self.batches, &self.logs, &self.subscriptions, &self.contacts] {
+            if !keyspace.is_empty().map_err(|error| failed("opening a keyspace", &error))? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// The number of the last commit that reached a keyspace.
+    pub(super) fn commits(&self, table: Table) -> Result<u64, StoreError> {
+        let action = "reading the number of commits";
+        let value = self.get(table).get(COMMITS_KEY);
+        match value.map_err(|error| failed(action, &error))? {
+            Some(value) => array(&value, action).map(u64::from_be_bytes),
+            None => Ok(0),
+        }
+    }
+
+    /// The batches of a log that start at a record or later, in order.
+    pub(super) fn batches_from(
+        &self,
+        topic: TopicId,
+        log: LogId,
+        first: u64,
+    ) -> impl Iterator<Item = Result<Place, StoreError>> {
+        let start = Place::floor(topic, log, first).to_key();
+        let end = Place::ceiling(topic, log, u64::MAX).to_key();
+        self.batches.range(start..=end).map(place)
     }
 
     /// All entries of a small keyspace, in the order of their keys.
@@ -97,9 +113,7 @@ impl Tables {
         action: &'static str,
     ) -> Result<Vec<(Slice, Slice)>, StoreError> {
         let entries = self.get(table).iter().map(Guard::into_inner);
-        entries
-            .collect::<Result<_, _>>()
-            .map_err(|error| failed(action, &error))
+        entries.collect::<Result<_, _>>().map_err(|error| failed(action, &error))
     }
 
     /// The batch of a log that holds the record `at`, if any does: the last to start there or
@@ -112,11 +126,7 @@ impl Tables {
     ) -> Result<Option<Place>, StoreError> {
         let first = Place::floor(topic, log, 0).to_key();
         let last = Place::ceiling(topic, log, at).to_key();
-        self.batches
-            .range(first..=last)
-            .next_back()
-            .map(place)
-            .transpose()
+        self.batches.range(first..=last).next_back().map(place).transpose()
     }
 
     /// The batches of a log that start and end within a range of records, in order, at most
@@ -131,16 +141,9 @@ impl Tables {
         let first = Place::floor(topic, log, records.start).to_key();
         let end = Place::floor(topic, log, records.end).to_key();
         let within = |place: &Result<Place, _>| {
-            place
-                .as_ref()
-                .map_or(true, |place| place.next <= records.end)
+            place.as_ref().map_or(true, |place| place.next <= records.end)
         };
-        self.batches
-            .range(first..end)
-            .map(place)
-            .filter(within)
-            .take(count_max)
-            .collect()
+        self.batches.range(first..end).map(place).filter(within).take(count_max).collect()
     }
 
     pub(super) fn batches_of(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::*;
+use super::{values::HASH_BYTES, *};
 use crate::store::samples::{Author, catalogue, topic};
 
 fn open(directory: &tempfile::TempDir) -> FjallStore {
@@ -11,13 +11,7 @@ fn open(directory: &tempfile::TempDir) -> FjallStore {
 
 fn firsts(store: &FjallStore, range: LogRange) -> (Vec<u64>, bool) {
     let page = store.read(topic(), &[range], usize::MAX).unwrap();
-    (
-        page.batches
-            .iter()
-            .map(|batch| batch.header().first)
-            .collect(),
-        page.finished,
-    )
+    (page.batches.iter().map(|batch| batch.header().first).collect(), page.finished)
 }
 
 /// Changes one byte of a stored value.
@@ -46,25 +40,15 @@ fn damage_is_found_and_never_served() {
         // A signature was checked before the batch was stored and is not again: the records are
         // the ones that were signed all the same.
         if page.finished {
-            assert!(
-                page.batches[1].records().eq(damaged.records()),
-                "byte {position}"
-            );
+            assert!(page.batches[1].records().eq(damaged.records()), "byte {position}");
         } else {
-            assert_eq!(
-                page.batches,
-                [&author.batches[..1], &other.batches].concat()
-            );
+            assert_eq!(page.batches, [&author.batches[..1], &other.batches].concat());
         }
         flip(&store, &key, position);
     }
     flip(&store, &key, 0);
     assert_eq!(firsts(&store, author.range(0, 9)), (vec![0], false));
-    assert_eq!(
-        firsts(&store, author.range(6, 9)),
-        (vec![6], true),
-        "what follows is there"
-    );
+    assert_eq!(firsts(&store, author.range(6, 9)), (vec![6], true), "what follows is there");
     // Repair stores it again.
     store.commit(&writes[1..2]).unwrap();
     assert_eq!(firsts(&store, author.range(0, 9)), (vec![0, 3, 6], true));
@@ -77,11 +61,7 @@ fn a_batch_in_the_place_of_another_is_damage() {
     let mut author = Author::new(1, topic());
     store.commit(&[author.append(1), author.append(2)]).unwrap();
     let place = Place::of(&author.batches[0]).to_key();
-    store
-        .tables
-        .get(Table::Batches)
-        .insert(place, stored(&author.batches[1]))
-        .unwrap();
+    store.tables.get(Table::Batches).insert(place, stored(&author.batches[1])).unwrap();
     assert_eq!(firsts(&store, author.range(0, 6)), (vec![], false));
 }
 
@@ -118,11 +98,7 @@ fn damage_of_the_files_is_found() {
         let batch = author.seal(time, 1, 100_000);
         store.commit(&[author.store(batch)]).unwrap();
     }
-    store
-        .tables
-        .get(Table::Batches)
-        .rotate_memtable_and_wait()
-        .unwrap();
+    store.tables.get(Table::Batches).rotate_memtable_and_wait().unwrap();
     drop(store);
     let files = body_files(directory.path());
     assert_eq!(files.len(), 1, "{files:?}");
@@ -150,11 +126,7 @@ fn a_removal_that_a_crash_interrupted_is_finished() {
     let writes: Vec<_> = (0..4).map(|time| author.append(time)).collect();
     store.commit(&writes).unwrap();
     let mut group = Group::default();
-    group.put(
-        Table::Removals,
-        keys::log_key(topic(), author.log_id()),
-        6_u64.to_be_bytes().into(),
-    );
+    group.put(Table::Removals, keys::log_key(topic(), author.log_id()), 6_u64.to_be_bytes().into());
     group.remove(Table::Batches, Place::of(&author.batches[0]).to_key());
     store.flush(group).unwrap();
     drop(store);
@@ -174,31 +146,12 @@ fn a_long_log_is_removed_in_parts() {
     let mut group = Group::default();
     for first in 0..batches {
         let floor = Place::floor(topic(), log_id, first);
-        group.put(
-            Table::Batches,
-            Place {
-                next: first + 1,
-                ..floor
-            }
-            .to_key(),
-            Vec::new(),
-        );
+        group.put(Table::Batches, Place { next: first + 1, ..floor }.to_key(), Vec::new());
     }
     store.flush(group).unwrap();
     let to = batches - 1;
-    store
-        .commit(&[Write::Drop {
-            topic: topic(),
-            log_id,
-            to,
-            log: None,
-        }])
-        .unwrap();
-    let left: Vec<_> = store
-        .tables
-        .batches_of(topic())
-        .map(|place| place.unwrap().first)
-        .collect();
+    store.commit(&[Write::Drop { topic: topic(), log_id, to, log: None }]).unwrap();
+    let left: Vec<_> = store.tables.batches_of(topic()).map(|place| place.unwrap().first).collect();
     assert_eq!(left, [to]);
     assert!(store.tables.get(Table::Removals).is_empty().unwrap());
 }
@@ -207,18 +160,10 @@ fn a_long_log_is_removed_in_parts() {
 fn a_newer_format_is_refused_and_a_missing_one_is_damage() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
-    store
-        .write(Table::Facts, FORMAT_FACT, &(FORMAT + 1).to_be_bytes())
-        .unwrap();
+    store.write(Table::Facts, FORMAT_FACT, &(FORMAT + 1).to_be_bytes()).unwrap();
     drop(store);
     let error = FjallStore::open(directory.path(), catalogue()).unwrap_err();
-    assert_eq!(
-        error,
-        StoreError::NewerFormat {
-            found: FORMAT + 1,
-            known: FORMAT
-        }
-    );
+    assert_eq!(error, StoreError::NewerFormat { found: FORMAT + 1, known: FORMAT });
 
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
@@ -248,4 +193,77 @@ fn a_damaged_log_entry_is_told() {
     let key = keys::log_key(topic(), author.log_id());
     store.tables.get(Table::Logs).insert(key, [0xff]).unwrap();
     assert!(matches!(store.recover(), Err(StoreError::Damaged { .. })));
+}
+
+/// Commits three batches and gives the journal and where each commit ends in it.
+fn journal_of_three(directory: &tempfile::TempDir, author: &mut Author) -> (PathBuf, Vec<usize>) {
+    let path = directory.path().join("0.jnl");
+    let store = open(directory);
+    let mut ends = Vec::new();
+    for time in 1..=3 {
+        // Not the first of its author, whose records are zeros.
+        let batch = author.seal(time, 1, 64 * 1024);
+        store.commit(&[author.store(batch)]).unwrap();
+        let journal = std::fs::read(&path).unwrap();
+        ends.push(journal.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+    }
+    (path, ends)
+}
+
+#[test]
+fn a_torn_last_commit_is_cut_off() {
+    for distance in [20, 32_000, 66_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut author = Author::new(1, topic());
+        let (path, ends) = journal_of_three(&directory, &mut author);
+        let mut journal = std::fs::read(&path).unwrap();
+        let page = ends[2] - distance..(ends[2] - distance + 4096).min(ends[2] - 4);
+        journal[page].fill(0);
+        std::fs::write(&path, &journal).unwrap();
+        let store = open(&directory);
+        assert_eq!(firsts(&store, author.range(0, 3)), (vec![0, 1], false), "{distance}");
+        let recovered = store.recover().unwrap();
+        assert_eq!(recovered.logs[&topic()][&author.log_id()].records(), 2);
+        // Life goes on.
+        let batch = author.batches[2].clone();
+        store.commit(&[Write::Append { batch, log: author.log.clone() }]).unwrap();
+        drop(store);
+        assert_eq!(firsts(&open(&directory), author.range(0, 3)), (vec![0, 1, 2], true));
+    }
+}
+
+#[test]
+fn damage_within_the_journal_is_told_and_nothing_is_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut author = Author::new(1, topic());
+    let (path, ends) = journal_of_three(&directory, &mut author);
+    let mut journal = std::fs::read(&path).unwrap();
+    journal[ends[1] - 30_000] ^= 1;
+    std::fs::write(&path, &journal).unwrap();
+    let error = FjallStore::open(directory.path(), catalogue()).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    journal[ends[1] - 30_000] ^= 1;
+    std::fs::write(&path, &journal).unwrap();
+    assert_eq!(firsts(&open(&directory), author.range(0, 3)), (vec![0, 1, 2], true));
+}
+
+#[test]
+fn a_log_never_claims_what_a_damaged_journal_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut author = Author::new(1, topic());
+    let (path, ends) = journal_of_three(&directory, &mut author);
+    let store = open(&directory);
+    // The logs have left the journal, the batches have not.
+    store.tables.get(Table::Logs).rotate_memtable_and_wait().unwrap();
+    drop(store);
+    // The start of the second commit: fjall goes on with the first one, and says nothing.
+    let mut journal = std::fs::read(&path).unwrap();
+    journal[ends[0]] = 0xee;
+    std::fs::write(&path, &journal).unwrap();
+    let store = open(&directory);
+    assert_eq!(firsts(&store, author.range(0, 3)), (vec![0], false));
+    let held = store.recover().unwrap().logs[&topic()][&author.log_id()].clone();
+    assert_eq!((held.records(), held.spans[0].head), (1, author.batches[0].hash()));
+    assert_eq!(held.tip.map(|tip| tip.next), Some(3), "the writer must not go back");
+    assert_eq!(store.tables.commits(Table::Batches), store.tables.commits(Table::Logs));
 }

@@ -1,0 +1,116 @@
+//! The handle and its thread.
+
+use antiphon::engine::Recovered;
+
+use super::*;
+use crate::store::{
+    FjallStore,
+    faulty::FaultyStore,
+    memory::MemoryStore,
+    samples::{Author, catalogue, topic},
+};
+
+/// Takes events until all writes up to `number` are durable.
+async fn durable(handle: &mut StoreHandle, number: WriteNumber) {
+    loop {
+        match handle.next().await {
+            StoreEvent::Durable(durable) if durable >= number => return,
+            StoreEvent::Durable(_) => {}
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_writes_are_flushed_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let inner = FjallStore::open(directory.path(), catalogue()).unwrap();
+    let store = Arc::new(FaultyStore::new(inner, 0));
+    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
+    let mut author = Author::new(1, topic());
+    let writes = 3_000;
+    let appends: Vec<_> = (1..=writes).map(|time| author.append(time)).collect();
+    for (number, append) in (1..).zip(appends) {
+        handle.write(WriteNumber(number), append);
+    }
+    durable(&mut handle, WriteNumber(writes)).await;
+    assert!(store.commits() < writes / 4, "{} commits", store.commits());
+    assert!(!handle.is_congested());
+    let records = author.log.records();
+    handle.read(Ticket(7), topic(), vec![author.range(0, records)], usize::MAX);
+    let StoreEvent::Read(Ticket(7), Some(page)) = handle.next().await else { panic!("no page") };
+    assert!(page.finished && page.batches == author.batches);
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_flushes_what_was_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || FjallStore::open(directory.path(), catalogue()).unwrap();
+    let mut handle = StoreHandle::start(Arc::new(open())).unwrap();
+    let mut author = Author::new(1, topic());
+    for number in 1..=3_000 {
+        handle.write(WriteNumber(number), author.append(number));
+    }
+    handle.stop().await.unwrap();
+    let log = open().recover().unwrap().logs[&topic()][&author.log_id()].clone();
+    assert_eq!(log, author.log);
+}
+
+#[tokio::test]
+async fn a_failed_commit_is_told_once_and_is_the_last() {
+    let inner = MemoryStore::new(catalogue());
+    let store = Arc::new(FaultyStore::new(inner, 2));
+    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
+    let mut author = Author::new(1, topic());
+    handle.write(WriteNumber(1), author.append(1));
+    durable(&mut handle, WriteNumber(1)).await;
+    handle.write(WriteNumber(2), author.append(2));
+    let event = handle.next().await;
+    assert!(matches!(event, StoreEvent::Failed(StoreError::Io { .. })), "{event:?}");
+    for number in 3..=3_000 {
+        handle.write(WriteNumber(number), author.append(number));
+    }
+    handle.read(Ticket(1), topic(), vec![author.range(0, 6)], usize::MAX);
+    let StoreEvent::Read(Ticket(1), Some(page)) = handle.next().await else { panic!("no page") };
+    assert_eq!(page.batches, author.batches[..1], "reads go on");
+    assert!(matches!(handle.stop().await, Err(StoreError::Io { .. })));
+    assert_eq!(store.commits(), 2, "nothing was tried after the failure");
+    assert_eq!(store.put_fact("port", b"1"), Err(StoreError::Latched));
+}
+
+/// A store that panics, as a library may over data that it did not expect.
+#[derive(Debug)]
+struct Panicking;
+
+impl Store for Panicking {
+    fn recover(&self) -> Result<Recovered, StoreError> {
+        panic!("planted")
+    }
+
+    fn commit(&self, _: &[Write]) -> Result<(), StoreError> {
+        panic!("planted")
+    }
+
+    fn read(&self, _: TopicId, _: &[LogRange], _: usize) -> Result<Page, StoreError> {
+        panic!("planted")
+    }
+
+    fn fact(&self, _: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        panic!("planted")
+    }
+
+    fn put_fact(&self, _: &str, _: &[u8]) -> Result<(), StoreError> {
+        panic!("planted")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failure_and_not_a_silence() {
+    let mut handle = StoreHandle::start(Arc::new(Panicking)).unwrap();
+    handle.read(Ticket(3), topic(), Vec::new(), 0);
+    assert_eq!(handle.next().await, StoreEvent::Read(Ticket(3), None));
+    handle.write(WriteNumber(1), Author::new(1, topic()).append(1));
+    assert_eq!(handle.next().await, StoreEvent::Failed(StoreError::Broken));
+    assert_eq!(handle.stop().await, Err(StoreError::Broken));
+}
