@@ -59,7 +59,7 @@ impl Node {
         for line in lines.by_ref() {
             let line = line.expect("the node speaks");
             if let Some(text) = line.strip_prefix("listening ") {
-                address.get_or_insert(text.parse().expect("an address"));
+                address.get_or_insert_with(|| text.parse().expect("an address"));
             }
             if line == "ready" {
                 break;

@@ -1,6 +1,9 @@
 //! Nodes of one LAN that find each other by mDNS: two network namespaces joined by a cable.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use tempfile::TempDir;
 
@@ -26,6 +29,7 @@ impl Lan {
         ip(&["link", "add", one, "netns", one, "type", "veth", "peer", "name", two, "netns", two])?;
         for (host, address) in [(one, "10.77.0.1/24"), (two, "10.77.0.2/24")] {
             ip(&["-n", host, "address", "add", address, "dev", host])?;
+            ip(&["-n", host, "link", "set", "lo", "up"])?;
             ip(&["-n", host, "link", "set", host, "up"])?;
             fs_err::create_dir(lan.run(host)).expect("it is writable");
         }
@@ -40,6 +44,7 @@ impl Lan {
     fn command(&self, host: &str, words: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", host, env!("CARGO_BIN_EXE_antiphon")]).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.env_remove("ANTIPHON_NODE").env_remove("RUST_LOG");
         command.env("XDG_RUNTIME_DIR", self.run(host)).env("ANTIPHON_NETWORK", "test-multicast");
         command
