@@ -19,6 +19,8 @@ pub(super) enum Purpose {
     Counts(u64),
     /// To find a topic that is unknown here.
     Describe(TopicName),
+    /// To give a subscription's position to where it belongs.
+    HandOverPosition,
     /// To keep a subscription's position: which commit.
     Keep(u64),
     /// To serve a reader.

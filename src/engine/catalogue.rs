@@ -125,15 +125,8 @@ impl Engine {
     }
 
     /// A topic has become known: what waited for it goes on.
-    pub(super) fn topic_known(&mut self, topic: TopicId, name: &TopicName) {
+    pub(super) fn topic_known(&mut self, name: &TopicName) {
         self.finish_lookup(name);
-        if self
-            .topics
-            .get_mut(&topic)
-            .is_some_and(|known| known.belongs_to(&self.members, &self.me))
-        {
-            self.outputs.push_back(super::Output::Provide(topic));
-        }
     }
 
     fn finish_lookup(&mut self, name: &TopicName) {

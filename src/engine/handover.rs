@@ -5,16 +5,19 @@
 //! replicas what they lack, and removes its own copy only when every home replica has said that
 //! it holds all of it, flushed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
-    Engine, Output, Report, Ticket, Write,
+    Engine, Output, Purpose, Report, Ticket, Write,
     survey::{Found, Then},
 };
 use crate::{
-    limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX},
+    limits::{ASK_TIMEOUT, HANDOVER_INTERVAL, PAGE_BYTES_MAX},
     model::{Entry, Frontier, Hash, LogId, NodeId, TopicId},
-    wire::{LogRange, MemberState, Page},
+    wire::{LogRange, MemberState, Page, Request},
 };
 
 /// Topics that are surveyed for handover at a time.
@@ -28,11 +31,17 @@ struct Handover {
     reading: usize,
 }
 
+/// How often all topics are looked through for what does not belong here.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// What is being handed over.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    next_look: Duration,
     topics: BTreeMap<TopicId, Handover>,
     tickets: BTreeMap<Ticket, (TopicId, NodeId)>,
+    /// Topics that this node has announced to hold.
+    provided: BTreeSet<TopicId>,
 }
 
 impl State {
@@ -44,12 +53,24 @@ impl State {
 impl Engine {
     pub(super) fn tick_handover(&mut self) {
         let now = self.now.elapsed;
+        if now < self.handover.next_look {
+            return;
+        }
+        self.handover.next_look = now + LOOK_INTERVAL;
         let mut due = Vec::new();
-        for topic in self.topics.iter_mut() {
-            if !topic.is_known()
-                || !topic.holds_batches()
-                || topic.belongs_to(&self.members, &self.me)
-            {
+        // Who holds the catalogue is no question.
+        let catalogue = self.topics.catalogue();
+        for topic in self.topics.iter_mut().filter(|topic| topic.id != catalogue) {
+            let holds = topic.holds_batches();
+            if holds && self.handover.provided.insert(topic.id) {
+                self.outputs.push_back(Output::Provide(topic.id));
+            } else if !holds && self.handover.provided.remove(&topic.id) {
+                self.outputs.push_back(Output::Unprovide(topic.id));
+            }
+            let foreign = topic.is_known()
+                && (holds || !topic.subscriptions.is_empty())
+                && !topic.belongs_to(&self.members, &self.me);
+            if !foreign {
                 self.handover.topics.remove(&topic.id);
                 continue;
             }
@@ -94,9 +115,37 @@ impl Engine {
                 self.handover.topics.entry(topic).or_default().reading += 1;
             }
         }
+        self.hand_over_subscriptions(found);
         for (log, entry) in &mine.0 {
             if let Some((to, head)) = proven_to(entry, log, found) {
                 self.remove_copies(topic, *log, to, head);
+            }
+        }
+    }
+
+    /// Brings the home replicas the positions that they lack, and forgets what all of them keep.
+    fn hand_over_subscriptions(&mut self, found: &Found) {
+        let topic = found.topic;
+        let Some(known) = self.topics.get(&topic) else {
+            return;
+        };
+        let mine: Vec<_> = known.subscriptions.clone().into_iter().collect();
+        for (name, subscription) in mine {
+            let mut proven = !found.placement.home.is_empty();
+            for home in &found.placement.home {
+                let held = found.held.get(home);
+                let theirs = held
+                    .and_then(|held| held.subscriptions.iter().find(|(other, _)| *other == name));
+                let keeps = theirs.is_some_and(|(_, theirs)| !theirs.clone().merge(&subscription));
+                proven &= keeps;
+                if held.is_some() && !keeps {
+                    let request = Request::Keep(topic, name.clone(), subscription.clone());
+                    self.ask(*home, request, ASK_TIMEOUT, Purpose::HandOverPosition);
+                }
+            }
+            if proven && let Some(known) = self.topics.get_mut(&topic) {
+                known.forget_subscription(&name);
+                self.write(Write::Subscription { topic, name, subscription: None });
             }
         }
     }
@@ -126,9 +175,7 @@ impl Engine {
         let rest = known.holds_batches();
         self.write(Write::Drop { topic, log_id, to, log });
         if !rest {
-            self.handover.topics.remove(&topic);
             self.outputs.push_back(Output::Report(Report::HandedOver(topic)));
-            self.outputs.push_back(Output::Unprovide(topic));
         }
     }
 }

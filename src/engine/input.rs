@@ -120,6 +120,8 @@ pub enum Input {
     Durable(WriteNumber),
     /// The outcome of an [`Output::Read`]; none when the store could not read.
     ReadDone(Ticket, Option<Page>),
+    /// The outcome of an [`Output::Locate`]: the nodes that say they hold the topic.
+    Located(TopicId, Vec<NodeId>),
     /// The addresses at which this node can be reached have changed.
     Listening(Vec<Address>),
     /// The time of [`Engine::next_timeout`](super::Engine::next_timeout) has come. At another
@@ -176,6 +178,8 @@ pub enum Output {
     Provide(TopicId),
     /// Withdraw that.
     Unprovide(TopicId),
+    /// Find in the table who says that it holds a topic. [`Input::Located`] follows.
+    Locate(TopicId),
     /// Connect to a node. [`Input::Connected`] follows if that succeeds.
     Dial(Contact),
     /// Close the connections to a node that has gone silent.
@@ -217,14 +221,14 @@ pub enum Write {
         /// The log without them; none when nothing of it is left.
         log: Option<Log>,
     },
-    /// Keep the position of a named subscription.
+    /// Keep the position of a named subscription, or forget it.
     Subscription {
         /// The topic.
         topic: TopicId,
         /// The name.
         name: SubscriberName,
-        /// The position.
-        subscription: Subscription,
+        /// The position; none when its home replicas keep it.
+        subscription: Option<Subscription>,
     },
     /// Keep where a node was last known.
     Contact(Contact),

@@ -161,6 +161,7 @@ impl Engine {
             Input::Discovered(contact) => self.members.discovered(contact),
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
+            Input::Located(topic, nodes) => self.located(topic, nodes),
             Input::Listening(addresses) => self.addresses = addresses,
             Input::Timeout => {}
         }
@@ -255,6 +256,8 @@ impl Engine {
             Purpose::Counts(listing) => self.counted(node, listing, result),
             Purpose::Keep(commit) => self.kept(commit, &result),
             Purpose::Compare => self.compared(node, result),
+            // The next survey says whether it is kept.
+            Purpose::HandOverPosition => {}
             Purpose::RepairFrontier(topic) => self.repair_frontier(node, topic, result),
             Purpose::RepairFetch(pull) => self.repair_fetched(node, pull, result),
             Purpose::Acquaint => {
@@ -417,9 +420,8 @@ impl Engine {
     /// Takes note of a descriptor that came from elsewhere.
     fn adopt(&mut self, descriptor: &SignedDescriptor) {
         if self.topics.adopt(descriptor) {
-            let id = self.topics.id_of(&descriptor.descriptor().name);
             self.repair_soon();
-            self.topic_known(id, &descriptor.descriptor().name);
+            self.topic_known(&descriptor.descriptor().name);
         }
     }
 }

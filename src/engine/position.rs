@@ -161,6 +161,7 @@ impl Engine {
         if known.merge_subscription(name, &bounded)
             && let Some(subscription) = known.subscriptions.get(name).cloned()
         {
+            let subscription = Some(subscription);
             self.write(Write::Subscription { topic, name: name.clone(), subscription });
         }
     }

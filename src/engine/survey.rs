@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Engine, Failure, Numbered, Purpose, QuestionId, members::Placement};
+use super::{Engine, Failure, Numbered, Output, Purpose, QuestionId, members::Placement};
 use crate::{
     limits::SURVEY_TIMEOUT,
     model::{Cursor, Frontier, NodeId, Position, SubscriberName, TopicId, TopicName},
@@ -35,10 +35,25 @@ pub(super) enum Then {
 struct Survey {
     topic: TopicId,
     waiting: BTreeSet<NodeId>,
+    /// Whether the table has not said yet who else holds the topic.
+    locating: bool,
     held: BTreeMap<NodeId, Held>,
     deadline: Duration,
     then: Then,
 }
+
+impl Survey {
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() && !self.locating
+    }
+}
+
+/// In a network of at most so many nodes a client's survey asks all of them: it costs less than
+/// looking in the table who else may hold a copy.
+const ASK_ALL_MAX: usize = 16;
+
+/// Nodes that the table names, of which a survey asks at most so many.
+const LOCATED_MAX: usize = 16;
 
 /// The surveys under way.
 #[derive(Debug, Default)]
@@ -67,7 +82,8 @@ impl Found {
 }
 
 impl Engine {
-    /// Asks the replicas of a topic what they hold.
+    /// Asks the replicas of a topic what they hold. For a client also those who are none and hold
+    /// copies all the same: a stand-in holds what was acknowledged until it is handed over.
     pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
@@ -75,17 +91,57 @@ impl Engine {
         let me = self.me;
         let held = [(me, known.held())].into();
         let placement = known.placement(&self.members).clone();
-        let asked: BTreeSet<_> =
+        let mut asked: BTreeSet<_> =
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
-        let deadline = self.now.elapsed + SURVEY_TIMEOUT;
-        let survey = Survey { topic, waiting: asked.clone(), held, deadline, then };
-        let number = self.surveys.surveys.put(survey);
-        for node in &asked {
-            let request = Request::Frontier(topic);
-            self.ask(*node, request, SURVEY_TIMEOUT, Purpose::Survey(number));
+        let for_client = !matches!(then, Then::Refresh | Then::HandOver);
+        let reachable = self.members.reachable();
+        let locating = for_client && reachable.len() >= ASK_ALL_MAX;
+        if for_client && !locating {
+            asked.extend(reachable);
         }
-        if asked.is_empty() {
+        let deadline = self.now.elapsed + SURVEY_TIMEOUT;
+        let waiting = asked.clone();
+        let survey = Survey { topic, waiting, locating, held, deadline, then };
+        let number = self.surveys.surveys.put(survey);
+        if locating {
+            self.outputs.push_back(Output::Locate(topic));
+        }
+        for node in asked {
+            self.ask_frontier(number, topic, node);
+        }
+        self.finish_if_over(number);
+    }
+
+    fn ask_frontier(&mut self, number: u64, topic: TopicId, node: NodeId) {
+        self.ask(node, Request::Frontier(topic), SURVEY_TIMEOUT, Purpose::Survey(number));
+    }
+
+    fn finish_if_over(&mut self, number: u64) {
+        if self.surveys.surveys.things.get(&number).is_some_and(Survey::is_over) {
             self.finish_survey(number);
+        }
+    }
+
+    /// The table names nodes that hold a topic: those that were not asked yet are.
+    pub(super) fn located(&mut self, topic: TopicId, mut nodes: Vec<NodeId>) {
+        nodes.retain(|node| *node != self.me && self.members.is_connected(node));
+        nodes.truncate(LOCATED_MAX);
+        let mut asks = Vec::new();
+        for (number, survey) in &mut self.surveys.surveys.things {
+            if survey.topic == topic && std::mem::take(&mut survey.locating) {
+                for node in &nodes {
+                    if !survey.held.contains_key(node) && survey.waiting.insert(*node) {
+                        asks.push((*number, Some(*node)));
+                    }
+                }
+                asks.push((*number, None));
+            }
+        }
+        for (number, node) in asks {
+            match node {
+                Some(node) => self.ask_frontier(number, topic, node),
+                None => self.finish_if_over(number),
+            }
         }
     }
 
@@ -104,9 +160,7 @@ impl Engine {
         {
             survey.held.insert(node, held);
         }
-        if survey.waiting.is_empty() {
-            self.finish_survey(number);
-        }
+        self.finish_if_over(number);
     }
 
     pub(super) fn tick_surveys(&mut self) {

@@ -35,10 +35,12 @@ impl Script {
         script
     }
 
-    /// Gives an input and takes all that comes out.
+    /// Gives an input and takes all that comes out, but for what is announced in the table from
+    /// time to time.
     fn give(&mut self, input: Input) -> Vec<Output> {
         self.engine.handle(self.now, input);
-        std::iter::from_fn(|| self.engine.poll_output()).collect()
+        let outputs = std::iter::from_fn(|| self.engine.poll_output());
+        outputs.filter(|output| !matches!(output, Output::Provide(_))).collect()
     }
 
     fn pass(&mut self, duration: Duration) -> Vec<Output> {

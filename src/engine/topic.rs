@@ -121,6 +121,12 @@ impl Topic {
         changed
     }
 
+    /// Forgets the position of a subscription.
+    pub(super) fn forget_subscription(&mut self, name: &SubscriberName) {
+        self.digest = None;
+        self.subscriptions.remove(name);
+    }
+
     /// Forgets what of a log ends at or before `to`, where the batch `head` ends. Of a log that
     /// is to be continued, the end is remembered.
     pub(super) fn forget(

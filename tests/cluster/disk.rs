@@ -37,7 +37,10 @@ impl Disk {
                 };
             }
             Write::Subscription { topic, name, subscription } => {
-                self.subscriptions.insert((topic, name), subscription);
+                match subscription {
+                    Some(kept) => self.subscriptions.insert((topic, name), kept),
+                    None => self.subscriptions.remove(&(topic, name)),
+                };
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);

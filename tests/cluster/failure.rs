@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use antiphon::wire::{MemberState, Request, Response};
+use antiphon::{
+    model::Subscription,
+    wire::{MemberState, Request, Response},
+};
 
 use crate::world::World;
 
@@ -159,4 +162,50 @@ fn a_cluster_at_rest_falls_quiet() {
     // Each pair compares once in two to three seconds each way, and asks whom the other knows.
     let pairs = 12;
     assert!(world.asked - before <= pairs * 5 + 4, "{}", world.asked - before);
+}
+
+#[test]
+fn what_stand_ins_hold_is_read_though_all_homes_are_back() {
+    let mut world = World::new(6);
+    world.join();
+    let owners = world.create(0, "t", 2);
+    let writer = (0..6).find(|node| !owners.contains(node)).unwrap();
+    owners.iter().for_each(|owner| world.kill(*owner));
+    world.run(Duration::from_secs(3));
+    let published = world.publish(writer, World::publish_request("t", 1, 0, &lines(0, 5)));
+    assert!(published.acknowledged);
+    assert_eq!(published.copies, published.stand_ins, "only stand-ins have it");
+    owners.iter().for_each(|owner| world.start(*owner));
+    world.run_until("the homes are alive", SOON, |world| {
+        let replicas = world.survey(writer, "t").replicas;
+        replicas.len() == 2 && replicas.iter().all(|r| r.state == MemberState::Alive)
+    });
+    // Before anything was handed over.
+    assert_eq!(world.fetch(owners[0], "t"), lines(0, 5));
+}
+
+#[test]
+fn a_position_kept_by_stand_ins_is_handed_over() {
+    let mut world = World::new(6);
+    world.join();
+    let owners = world.create(0, "t", 2);
+    let writer = (0..6).find(|node| !owners.contains(node)).unwrap();
+    world.publish(writer, World::publish_request("t", 1, 0, &lines(0, 5)));
+    world.run(SOON);
+    owners.iter().for_each(|owner| world.kill(*owner));
+    world.run(Duration::from_secs(3));
+    world.publish(writer, World::publish_request("t", 1, 5, &lines(5, 8)));
+    let cursor = world.survey(writer, "t").end;
+    let kept = Subscription { generation: 0, cursor };
+    let commit = Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept.clone());
+    assert!(matches!(world.call(writer, commit), Response::Committed(_)));
+    owners.iter().for_each(|owner| world.start(*owner));
+    world.run(SOON * 2);
+    for node in (0..6).filter(|node| !owners.contains(node)) {
+        world.kill(node);
+    }
+    world.run(Duration::from_secs(3));
+    let asked = Request::Position("t".parse().unwrap(), "alice".parse().unwrap());
+    assert_eq!(world.call(owners[1], asked), Response::Position(Some(kept)));
+    assert_eq!(world.fetch(owners[1], "t"), lines(0, 8));
 }

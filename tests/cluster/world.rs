@@ -326,6 +326,12 @@ impl World {
                 self.disconnect(index, other);
             }
             Output::Report(report) => self.reports.push((index, report)),
+            Output::Locate(topic) => {
+                let holds = |node: &&Node| node.disk.batches.keys().any(|key| key.0 == topic);
+                let holders = self.nodes.iter().filter(holds).map(|node| node.key.node());
+                let holders = holders.collect();
+                self.input(index, LATENCY, Input::Located(topic, holders));
+            }
             Output::Provide(_) | Output::Unprovide(_) => {}
         }
     }

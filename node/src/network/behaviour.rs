@@ -205,6 +205,9 @@ const TOPICS_PROVIDED_MAX: usize = 20_000;
 /// Topics of which this node keeps other nodes' announcements.
 pub(super) const TOPICS_ANNOUNCED_MAX: usize = 50_000;
 
+/// Lookups that this node has under way. One more finds nobody.
+pub(super) const LOOKUPS_MAX: usize = 64;
+
 /// Announcements that this node has under way. Each asks several nodes.
 pub(super) const ANNOUNCEMENTS_MAX: usize = 8;
 

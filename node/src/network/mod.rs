@@ -117,6 +117,8 @@ pub(crate) struct Network {
     unannounced: BTreeSet<TopicId>,
     /// Announcements that are under way.
     announcing: usize,
+    /// Lookups that are under way: for which topic, and whom they found.
+    locating: BTreeMap<libp2p::kad::QueryId, (TopicId, Vec<NodeId>)>,
     /// Topics of which the table here holds announcements of other nodes.
     announced: BTreeSet<TopicId>,
     clock: Interval,
@@ -163,6 +165,7 @@ impl Network {
             provided: BTreeSet::new(),
             unannounced: BTreeSet::new(),
             announcing: 0,
+            locating: BTreeMap::new(),
             announced: BTreeSet::new(),
             clock,
             beat: 0,

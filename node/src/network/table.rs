@@ -3,15 +3,18 @@
 //! The table is a hint. It holds the nodes that are connected, so that no lookup waits for one
 //! that is away, and short-lived announcements; no other records.
 
-use antiphon::{model::TopicId, wire::Contact};
+use antiphon::{engine::Input, model::TopicId, wire::Contact};
 use libp2p::{
     PeerId, kad,
-    kad::{InboundRequest, ProviderRecord, QueryResult, RecordKey, store::RecordStore},
+    kad::{
+        GetProvidersOk, GetProvidersResult, InboundRequest, ProviderRecord, QueryId, QueryResult,
+        RecordKey, store::RecordStore,
+    },
 };
 
 use super::{
     Network,
-    behaviour::{ANNOUNCEMENTS_MAX, TOPICS_ANNOUNCED_MAX},
+    behaviour::{ANNOUNCEMENTS_MAX, LOOKUPS_MAX, TOPICS_ANNOUNCED_MAX},
     translate,
 };
 
@@ -28,6 +31,28 @@ impl Network {
         self.provided.remove(&topic);
         self.unannounced.remove(&topic);
         self.swarm.behaviour_mut().kad.stop_providing(&key(topic));
+    }
+
+    /// Looks up who says that it holds a topic.
+    pub(crate) fn locate(&mut self, topic: TopicId) {
+        if self.locating.len() >= LOOKUPS_MAX {
+            return self.ready.push_back(Input::Located(topic, Vec::new()));
+        }
+        let query = self.swarm.behaviour_mut().kad.get_providers(key(topic));
+        self.locating.insert(query, (topic, Vec::new()));
+    }
+
+    fn handle_lookup(&mut self, query: QueryId, result: GetProvidersResult, last: bool) {
+        if let Ok(GetProvidersOk::FoundProviders { providers, .. }) = result
+            && let Some((_, nodes)) = self.locating.get_mut(&query)
+        {
+            nodes.extend(providers.iter().filter_map(translate::node_of));
+        }
+        if last && let Some((topic, mut nodes)) = self.locating.remove(&query) {
+            nodes.sort_unstable();
+            nodes.dedup();
+            self.ready.push_back(Input::Located(topic, nodes));
+        }
     }
 
     /// A node is connected, and answers lookups.
@@ -72,6 +97,12 @@ impl Network {
                 self.announcing = self.announcing.saturating_sub(1);
                 self.announce();
             }
+            kad::Event::OutboundQueryProgressed {
+                id,
+                result: QueryResult::GetProviders(result),
+                step,
+                ..
+            } => self.handle_lookup(id, result, step.last),
             event => tracing::trace!(?event, "the table goes on"),
         }
     }

@@ -153,6 +153,7 @@ impl Runtime {
             Output::Unfollow(topic) => self.network.unfollow(topic),
             Output::Provide(topic) => self.network.provide(topic),
             Output::Unprovide(topic) => self.network.unprovide(topic),
+            Output::Locate(topic) => self.network.locate(topic),
             Output::Dial(contact) => self.network.dial(&contact),
             Output::Disconnect(node) => self.network.disconnect(node),
             Output::Report(report) => tell(&report),

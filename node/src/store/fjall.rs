@@ -175,7 +175,10 @@ impl FjallStore {
                 }
                 Write::Subscription { topic, name, subscription } => {
                     let key = keys::subscription_key(*topic, name);
-                    group.put(Table::Subscriptions, key, encode(subscription));
+                    match subscription {
+                        Some(kept) => group.put(Table::Subscriptions, key, encode(kept)),
+                        None => group.remove(Table::Subscriptions, key),
+                    }
                 }
                 Write::Contact(contact) => {
                     group.put(Table::Contacts, contact.node.as_bytes().to_vec(), encode(contact));

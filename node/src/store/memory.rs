@@ -67,7 +67,10 @@ impl Content {
                 }
             }
             Write::Subscription { topic, name, subscription } => {
-                self.subscriptions.insert((topic, name), subscription);
+                match subscription {
+                    Some(kept) => self.subscriptions.insert((topic, name), kept),
+                    None => self.subscriptions.remove(&(topic, name)),
+                };
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);

@@ -103,7 +103,7 @@ fn what_was_written_is_recovered(rig: &dyn Rig) {
         one.append(1),
         two.append(2),
         one.append(3),
-        Write::Subscription { topic: topic(), name, subscription: subscription.clone() },
+        Write::Subscription { topic: topic(), name, subscription: Some(subscription.clone()) },
         Write::Contact(contact(1, "/ip4/10.0.0.1/tcp/1")),
         Write::Contact(contact(2, "/ip4/10.0.0.2/tcp/1")),
     ];
