@@ -54,6 +54,7 @@ use libp2p::{
 };
 use peers::Peers;
 use protocols::Protocols;
+use table::Lookup;
 use thiserror::Error;
 use tokio::time::{Interval, MissedTickBehavior};
 use verification::Verification;
@@ -118,7 +119,7 @@ pub(crate) struct Network {
     /// Announcements that are under way.
     announcing: usize,
     /// Lookups that are under way: for which topic, and whom they found.
-    locating: BTreeMap<libp2p::kad::QueryId, (TopicId, Vec<NodeId>)>,
+    locating: Vec<Lookup>,
     /// Topics of which the table here holds announcements of other nodes.
     announced: BTreeSet<TopicId>,
     clock: Interval,
@@ -165,7 +166,7 @@ impl Network {
             provided: BTreeSet::new(),
             unannounced: BTreeSet::new(),
             announcing: 0,
-            locating: BTreeMap::new(),
+            locating: Vec::new(),
             announced: BTreeSet::new(),
             clock,
             beat: 0,

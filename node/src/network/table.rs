@@ -3,7 +3,11 @@
 //! The table is a hint. It holds the nodes that are connected, so that no lookup waits for one
 //! that is away, and short-lived announcements; no other records.
 
-use antiphon::{engine::Input, model::TopicId, wire::Contact};
+use antiphon::{
+    engine::Input,
+    model::{NodeId, TopicId},
+    wire::Contact,
+};
 use libp2p::{
     PeerId, kad,
     kad::{
@@ -17,6 +21,14 @@ use super::{
     behaviour::{ANNOUNCEMENTS_MAX, LOOKUPS_MAX, TOPICS_ANNOUNCED_MAX},
     translate,
 };
+
+/// A lookup that is under way: for which topic, and whom it found so far.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    query: QueryId,
+    topic: TopicId,
+    found: Vec<NodeId>,
+}
 
 impl Network {
     /// Announces in the table, now and from time to time, that this node holds a topic.
@@ -39,19 +51,22 @@ impl Network {
             return self.ready.push_back(Input::Located(topic, Vec::new()));
         }
         let query = self.swarm.behaviour_mut().kad.get_providers(key(topic));
-        self.locating.insert(query, (topic, Vec::new()));
+        self.locating.push(Lookup { query, topic, found: Vec::new() });
     }
 
     fn handle_lookup(&mut self, query: QueryId, result: GetProvidersResult, last: bool) {
-        if let Ok(GetProvidersOk::FoundProviders { providers, .. }) = result
-            && let Some((_, nodes)) = self.locating.get_mut(&query)
-        {
-            nodes.extend(providers.iter().filter_map(translate::node_of));
+        let Some(index) = self.locating.iter().position(|lookup| lookup.query == query) else {
+            return;
+        };
+        if let Ok(GetProvidersOk::FoundProviders { providers, .. }) = result {
+            let nodes = providers.iter().filter_map(translate::node_of);
+            self.locating[index].found.extend(nodes);
         }
-        if last && let Some((topic, mut nodes)) = self.locating.remove(&query) {
-            nodes.sort_unstable();
-            nodes.dedup();
-            self.ready.push_back(Input::Located(topic, nodes));
+        if last {
+            let Lookup { topic, mut found, .. } = self.locating.swap_remove(index);
+            found.sort_unstable();
+            found.dedup();
+            self.ready.push_back(Input::Located(topic, found));
         }
     }
 
