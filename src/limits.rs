@@ -57,6 +57,10 @@ pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// is room for its other fields.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Sequence numbers end here: 280 million million records in one log. Sums of them over
+/// [`FRONTIER_LOGS_MAX`] logs stay far from overflow.
+pub const SEQUENCE_MAX: u64 = 1 << 48;
+
 /// Most logs in one frontier. A log is one unbroken life of one node's data directory, so this
 /// allows 1,000 writers that each started ten times after a crash.
 pub const FRONTIER_LOGS_MAX: usize = 10_000;
@@ -166,6 +170,9 @@ pub const REPAIR_FETCHES_PER_PEER_MAX: usize = 2;
 /// How often a read is planned anew when a node that should have answered did not.
 pub const READ_ATTEMPTS_MAX: u32 = 4;
 
+/// Bytes of subscriptions in one answer.
+pub const POSITIONS_BYTES_MAX: usize = 1024 * 1024;
+
 /// Recent producers that a writer remembers per topic, to recognise a retried publish.
 pub const PRODUCERS_MAX: usize = 1_024;
 
@@ -174,6 +181,7 @@ pub const SUBSCRIPTIONS_MAX: usize = 4_096;
 
 // How the limits relate.
 const _: () = {
+    assert!(SEQUENCE_MAX as u128 * FRONTIER_LOGS_MAX as u128 * 2 < u64::MAX as u128);
     assert!(BATCH_BYTES_MAX <= PAGE_BYTES_MAX, "a page holds at least one batch of any size");
     assert!(PAGE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a message has room beside its page");
     assert!(BATCH_BODY_BYTES_TARGET < GOSSIP_BYTES_MAX, "ordinary batches are gossiped whole");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{AskId, read::LaneId, repair::Pull, replicate::Sent};
-use crate::model::{NodeId, TopicId, TopicName};
+use crate::model::{NodeId, SubscriberName, TopicId, TopicName};
 
 /// What an answer is for.
 #[derive(Debug)]
@@ -20,7 +20,9 @@ pub(super) enum Purpose {
     /// To find a topic that is unknown here.
     Describe(TopicName),
     /// To give a subscription's position to where it belongs.
-    HandOverPosition,
+    HandOverPosition(TopicId, SubscriberName, u64),
+    /// To repair: the subscriptions of a topic.
+    RepairPositions(TopicId),
     /// To keep a subscription's position: which commit.
     Keep(u64),
     /// To serve a reader.

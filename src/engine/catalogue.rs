@@ -4,15 +4,12 @@
 //! lists them all. Two nodes that create one name at the same time both write a descriptor; all
 //! nodes settle on the earlier one.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, Failure, Numbered, Purpose, QuestionId, publish::Waiter};
 use crate::{
     limits::{
-        ASK_TIMEOUT, PUBLISH_TIMEOUT_DEFAULT, QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT,
+        PUBLISH_TIMEOUT_DEFAULT, QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT,
         TOPICS_PER_MESSAGE_MAX,
     },
     model::{
@@ -21,6 +18,9 @@ use crate::{
     },
     wire::{Create, Refusal, Request, Response, TopicCount},
 };
+
+/// Topics whose numbers of records go into one answer: some 4 MB.
+const COUNTS_MAX: usize = 100_000;
 
 /// Nodes that are asked whether they know a topic that this one does not.
 const DESCRIBE_ASKED_MAX: usize = 32;
@@ -42,7 +42,6 @@ struct Listing {
     after: Option<TopicName>,
     waiting: BTreeSet<NodeId>,
     counts: BTreeMap<TopicId, u64>,
-    deadline: Duration,
 }
 
 /// Lookups and listings under way.
@@ -113,7 +112,7 @@ impl Engine {
             && let Ok(descriptor) = SignedDescriptor::verify(bytes.0)
             && descriptor.descriptor().name == *name
         {
-            self.adopt(&descriptor);
+            self.adopt_kept(&descriptor);
         }
         let Some(lookup) = self.catalogue.lookups.get_mut(name) else {
             return;
@@ -196,6 +195,10 @@ impl Engine {
     }
 
     fn create_new(&mut self, question: QuestionId, create: &Create) {
+        if self.topics.named(&create.name).is_some() {
+            // Somebody else asked for it at the same time.
+            return self.create(question, create);
+        }
         let descriptor = match self.terms(create).sign(&self.config.key) {
             Ok(descriptor) => descriptor,
             Err(error) => return self.refuse_invalid(question, error),
@@ -205,6 +208,8 @@ impl Engine {
         if let Err(error) = encode_record(&record, &mut bytes) {
             return self.refuse_invalid(question, error);
         }
+        // From now on the name is taken here.
+        self.topics.adopt(&descriptor);
         let topic = self.topics.id_of(&create.name);
         let waiter = Waiter::Creator(question, topic);
         let catalogue = self.topics.catalogue();
@@ -228,10 +233,9 @@ impl Engine {
             after,
             waiting: asked.iter().copied().collect(),
             counts,
-            deadline: self.now.elapsed + SURVEY_TIMEOUT,
         });
         for node in &asked {
-            self.ask(*node, Request::Counts, ASK_TIMEOUT, Purpose::Counts(number));
+            self.ask(*node, Request::Counts, SURVEY_TIMEOUT, Purpose::Counts(number));
         }
         if asked.is_empty() {
             self.finish_listing(number);
@@ -249,7 +253,7 @@ impl Engine {
             }
         }
         listing.waiting.remove(&node);
-        if listing.waiting.is_empty() || listing.deadline <= self.now.elapsed {
+        if listing.waiting.is_empty() {
             self.finish_listing(number);
         }
     }
@@ -275,7 +279,7 @@ impl Engine {
     pub(super) fn count_records(&mut self, question: QuestionId) {
         let held = self.topics.iter().filter(|topic| topic.holds_batches());
         let count = held.map(|topic| TopicCount { topic: topic.id, records: topic.records() });
-        let counts = count.take(TOPICS_PER_MESSAGE_MAX).collect();
+        let counts = count.take(COUNTS_MAX).collect();
         self.answer(question, Response::Counts(counts));
     }
 }

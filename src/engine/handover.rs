@@ -11,13 +11,13 @@ use std::{
 };
 
 use super::{
-    Engine, Output, Purpose, Report, Ticket, Write,
+    Engine, Failure, Output, Purpose, Report, Ticket, Write,
     survey::{Found, Then},
 };
 use crate::{
     limits::{ASK_TIMEOUT, HANDOVER_INTERVAL, PAGE_BYTES_MAX},
-    model::{Entry, Frontier, Hash, LogId, NodeId, TopicId},
-    wire::{LogRange, MemberState, Page, Request},
+    model::{Entry, Frontier, Hash, LogId, NodeId, SubscriberName, Subscription, TopicId},
+    wire::{LogRange, MemberState, Page, Request, Response},
 };
 
 /// Topics that are surveyed for handover at a time.
@@ -34,9 +34,23 @@ struct Handover {
 /// How often all topics are looked through for what does not belong here.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Positions of one topic that are handed over at a time.
+const POSITIONS_AT_A_TIME: usize = 32;
+
+/// A subscription's position that is being handed over.
+#[derive(Debug)]
+struct Position {
+    subscription: Subscription,
+    /// Which attempt: an answer to an earlier one says nothing of this position.
+    attempt: u64,
+    kept_by: BTreeSet<NodeId>,
+}
+
 /// What is being handed over.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    positions: BTreeMap<(TopicId, SubscriberName), Position>,
+    attempts: u64,
     next_look: Duration,
     topics: BTreeMap<TopicId, Handover>,
     tickets: BTreeMap<Ticket, (TopicId, NodeId)>,
@@ -115,7 +129,7 @@ impl Engine {
                 self.handover.topics.entry(topic).or_default().reading += 1;
             }
         }
-        self.hand_over_subscriptions(found);
+        self.hand_over_positions(found);
         for (log, entry) in &mine.0 {
             if let Some((to, head)) = proven_to(entry, log, found) {
                 self.remove_copies(topic, *log, to, head);
@@ -123,30 +137,62 @@ impl Engine {
         }
     }
 
-    /// Brings the home replicas the positions that they lack, and forgets what all of them keep.
-    fn hand_over_subscriptions(&mut self, found: &Found) {
+    /// Brings the home replicas the positions that this node keeps, and forgets what all of them
+    /// keep.
+    fn hand_over_positions(&mut self, found: &Found) {
         let topic = found.topic;
         let Some(known) = self.topics.get(&topic) else {
             return;
         };
-        let mine: Vec<_> = known.subscriptions.clone().into_iter().collect();
+        let some = known.subscriptions.iter().take(POSITIONS_AT_A_TIME);
+        let mine: Vec<_> = some.map(|(name, kept)| (name.clone(), kept.clone())).collect();
         for (name, subscription) in mine {
-            let mut proven = !found.placement.home.is_empty();
-            for home in &found.placement.home {
-                let held = found.held.get(home);
-                let theirs = held
-                    .and_then(|held| held.subscriptions.iter().find(|(other, _)| *other == name));
-                let keeps = theirs.is_some_and(|(_, theirs)| !theirs.clone().merge(&subscription));
-                proven &= keeps;
-                if held.is_some() && !keeps {
-                    let request = Request::Keep(topic, name.clone(), subscription.clone());
-                    self.ask(*home, request, ASK_TIMEOUT, Purpose::HandOverPosition);
+            let key = (topic, name.clone());
+            let known = self.handover.positions.get(&key);
+            if known.is_none_or(|position| position.subscription != subscription) {
+                self.handover.attempts += 1;
+                let position = Position {
+                    subscription: subscription.clone(),
+                    attempt: self.handover.attempts,
+                    kept_by: BTreeSet::new(),
+                };
+                self.handover.positions.insert(key.clone(), position);
+            }
+            let position = &self.handover.positions[&key];
+            let attempt = position.attempt;
+            let kept_by = |node: &NodeId| position.kept_by.contains(node);
+            let lacking: Vec<_> =
+                found.placement.home.iter().copied().filter(|home| !kept_by(home)).collect();
+            if lacking.is_empty() && !found.placement.home.is_empty() {
+                self.handover.positions.remove(&key);
+                if let Some(known) = self.topics.get_mut(&topic) {
+                    known.forget_subscription(&name);
+                    self.write(Write::Subscription { topic, name, subscription: None });
                 }
+                continue;
             }
-            if proven && let Some(known) = self.topics.get_mut(&topic) {
-                known.forget_subscription(&name);
-                self.write(Write::Subscription { topic, name, subscription: None });
+            for home in lacking.into_iter().filter(|home| found.held.contains_key(home)) {
+                let request = Request::Keep(topic, name.clone(), subscription.clone());
+                let purpose = Purpose::HandOverPosition(topic, name.clone(), attempt);
+                self.ask(home, request, ASK_TIMEOUT, purpose);
             }
+        }
+    }
+
+    pub(super) fn position_handed_over(
+        &mut self,
+        node: NodeId,
+        key: &(TopicId, SubscriberName),
+        attempt: u64,
+        result: &Result<Response, Failure>,
+    ) {
+        let topic = key.0;
+        if let Ok(Response::Kept) = result
+            && let Some(position) = self.handover.positions.get_mut(key)
+            && position.attempt == attempt
+        {
+            position.kept_by.insert(node);
+            self.handed_over(topic);
         }
     }
 

@@ -6,8 +6,8 @@ use super::{AddError, Log};
 use crate::{
     limits,
     model::{
-        Batch, Incarnation, LogId, Network, NodeId, NodeKey, SubscriberName, Subscription, TopicId,
-        WallClock,
+        Batch, Incarnation, LogId, Network, NodeId, NodeKey, SignedDescriptor, SubscriberName,
+        Subscription, TopicId, WallClock,
     },
     wire::{Address, Contact, Gossip, LogRange, MemberState, Page, Request, Response},
 };
@@ -50,6 +50,8 @@ pub struct Recovered {
     pub logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     /// All batches of the catalogue, whose records the engine keeps in memory.
     pub catalogue: Vec<Batch>,
+    /// Descriptors that came by another way than the catalogue.
+    pub descriptors: Vec<SignedDescriptor>,
     /// Positions of named subscriptions.
     pub subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     /// The nodes known before.
@@ -230,6 +232,9 @@ pub enum Write {
         /// The position; none when its home replicas keep it.
         subscription: Option<Subscription>,
     },
+    /// Keep the terms of a topic, which came by another way than the catalogue: what is held of a
+    /// topic is of no use without them.
+    Descriptor(TopicId, SignedDescriptor),
     /// Keep where a node was last known.
     Contact(Contact),
     /// Forget a node.

@@ -85,6 +85,9 @@ pub enum AddError {
     /// More spans than are kept. Repair fills the gaps; try again then.
     #[error("too many gaps in the log")]
     TooManyGaps,
+    /// More logs in the topic than a frontier can tell of.
+    #[error("too many logs in the topic")]
+    TooManyLogs,
 }
 
 impl Log {
@@ -115,7 +118,12 @@ impl Log {
             return Err(AddError::Fork { at: next });
         }
         match (joins_before, joins_after) {
-            (false, false) if self.spans.len() >= SPANS_MAX => return Err(AddError::TooManyGaps),
+            // A span at the end is always taken: a writer must be able to lengthen its log.
+            (false, false)
+                if self.spans.len() >= SPANS_MAX + usize::from(index == self.spans.len()) =>
+            {
+                return Err(AddError::TooManyGaps);
+            }
             (false, false) => self.spans.insert(index, added),
             (true, false) => {
                 let span = &mut self.spans[index];

@@ -236,6 +236,14 @@ impl Members {
         (member.state != MemberState::Alive).then(|| self.set(node, MemberState::Alive))
     }
 
+    /// Takes so much of everybody's silence as not having been.
+    pub(super) fn forgive(&mut self, silence: Duration) {
+        for member in self.known.values_mut() {
+            member.heard += silence;
+            member.changed += silence;
+        }
+    }
+
     /// Lets time pass.
     pub(super) fn tick(&mut self, now: Duration) -> Vec<Change> {
         let mut changes = Vec::new();

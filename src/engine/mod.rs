@@ -26,6 +26,7 @@ mod handover;
 mod input;
 mod log;
 mod members;
+mod merge;
 mod position;
 mod publish;
 mod read;
@@ -36,6 +37,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod view;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -59,6 +61,9 @@ use crate::{
 
 /// How often the engine looks at what is due: timeouts, silent nodes, repair.
 const TICK: Duration = Duration::from_millis(100);
+
+/// A tick that is later than this shows that the process was stopped or starved.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
 
 /// How often a node asks another one whom it knows.
 const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
@@ -99,11 +104,16 @@ impl Engine {
         let mut topics = Topics::new(config.network.clone());
         let mut newest = Stamp::default();
         for (topic, logs) in recovered.logs {
-            newest = logs.values().map(Log::newest).max().unwrap_or_default().max(newest);
+            // Only this node's own stamps: one wrong clock must not drag others along.
+            let own = logs.iter().filter(|(log, _)| log.writer == me);
+            newest = own.map(|(_, log)| log.newest()).max().unwrap_or_default().max(newest);
             topics.entry(topic).logs = logs;
         }
         for ((topic, name), subscription) in recovered.subscriptions {
             topics.entry(topic).merge_subscription(&name, &subscription);
+        }
+        for descriptor in &recovered.descriptors {
+            topics.adopt(descriptor);
         }
         for batch in &recovered.catalogue {
             for descriptor in catalogue::descriptors_in(batch) {
@@ -182,6 +192,11 @@ impl Engine {
     }
 
     fn tick(&mut self) {
+        let late = self.now.elapsed.saturating_sub(self.next_tick);
+        if late > PAUSE_MIN {
+            // This node was stopped, not the others: their silence in that time says nothing.
+            self.members.forgive(late);
+        }
         self.next_tick = self.now.elapsed + TICK;
         for change in self.members.tick(self.now.elapsed) {
             self.changed(Some(change));
@@ -220,17 +235,19 @@ impl Engine {
             Request::Peers => self.list_peers(question),
             Request::Describe(name) => self.describe(question, &name),
             Request::Replicate(replicate) => self.replicate(question, replicate),
-            Request::Compare(digest) => self.compare(question, from, digest),
-            Request::Frontier(topic) => {
-                let held = self.topics.get(&topic).map(topic::Topic::held).unwrap_or_default();
+            Request::Compare(after, digest) => self.compare(question, from, after, digest),
+            Request::Frontier(topic, subscriber) => {
+                let known = self.topics.get(&topic);
+                let held = known.map(|known| known.held(subscriber.as_ref())).unwrap_or_default();
                 self.answer_flushed(question, Response::Held(held));
             }
             Request::Fetch(topic, ranges, bytes_max) => {
                 self.fetch(question, topic, ranges, bytes_max);
             }
             Request::Keep(topic, name, subscription) => {
-                self.keep(question, topic, &name, &subscription);
+                self.keep(question, from, topic, &name, &subscription);
             }
+            Request::Positions(topic, after) => self.list_positions(question, topic, after),
             Request::Counts => self.count_records(question),
         }
     }
@@ -251,13 +268,15 @@ impl Engine {
         match purpose {
             Purpose::Replicate(sent) => self.replicated(node, sent, result),
             Purpose::Survey(survey) => self.survey_told(node, survey, result),
-            Purpose::ReadLane(read, lane) => self.lane_told(read, lane, node, result),
+            Purpose::ReadLane(read, lane) => self.lane_told(read, lane, result),
             Purpose::Describe(name) => self.described(node, &name, result),
             Purpose::Counts(listing) => self.counted(node, listing, result),
             Purpose::Keep(commit) => self.kept(commit, &result),
             Purpose::Compare => self.compared(node, result),
-            // The next survey says whether it is kept.
-            Purpose::HandOverPosition => {}
+            Purpose::HandOverPosition(topic, name, attempt) => {
+                self.position_handed_over(node, &(topic, name), attempt, &result);
+            }
+            Purpose::RepairPositions(topic) => self.repair_positions(node, topic, result),
             Purpose::RepairFrontier(topic) => self.repair_frontier(node, topic, result),
             Purpose::RepairFetch(pull) => self.repair_fetched(node, pull, result),
             Purpose::Acquaint => {
@@ -300,6 +319,8 @@ impl Engine {
             Some(Change::Dial(contact)) => self.outputs.push_back(Output::Dial(contact)),
             Some(Change::Forgotten(node)) => {
                 self.write(Write::Forget(node));
+                self.replication_forget(&node);
+                self.repair_forget(&node);
             }
         }
     }
@@ -417,12 +438,22 @@ impl Engine {
         self.reads.abandon(question);
     }
 
-    /// Takes note of a descriptor that came from elsewhere.
-    fn adopt(&mut self, descriptor: &SignedDescriptor) {
-        if self.topics.adopt(descriptor) {
+    /// Takes note of a descriptor that came by another way than the catalogue, and keeps it.
+    fn adopt_kept(&mut self, descriptor: &SignedDescriptor) {
+        let topic = self.topics.id_of(&descriptor.descriptor().name);
+        if self.adopt(descriptor) {
+            self.write(Write::Descriptor(topic, descriptor.clone()));
+        }
+    }
+
+    /// Takes note of a descriptor; whether it is news.
+    fn adopt(&mut self, descriptor: &SignedDescriptor) -> bool {
+        let news = self.topics.adopt(descriptor);
+        if news {
             self.repair_soon();
             self.topic_known(&descriptor.descriptor().name);
         }
+        news
     }
 }
 

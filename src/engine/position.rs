@@ -5,8 +5,8 @@ use super::{
     survey::{Found, Then},
 };
 use crate::{
-    limits::ASK_TIMEOUT,
-    model::{SubscriberName, Subscription, TopicId, TopicName},
+    limits::{ASK_TIMEOUT, POSITIONS_BYTES_MAX},
+    model::{NodeId, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Acks, Refusal, Request, Response},
 };
 
@@ -38,22 +38,19 @@ impl Engine {
         }
     }
 
-    pub(super) fn answer_position(
-        &mut self,
-        question: QuestionId,
-        name: &SubscriberName,
-        found: &Found,
-    ) {
+    pub(super) fn answer_position(&mut self, question: QuestionId, found: &Found) {
         let mut position: Option<Subscription> = None;
-        for held in found.held.values() {
-            for (_, kept) in held.subscriptions.iter().filter(|(other, _)| other == name) {
-                match &mut position {
-                    None => position = Some(kept.clone()),
-                    Some(position) => {
-                        position.merge(kept);
-                    }
+        for kept in found.held.values().filter_map(|held| held.position.as_ref()) {
+            match &mut position {
+                None => position = Some(kept.clone()),
+                Some(position) => {
+                    position.merge(kept);
                 }
             }
+        }
+        if position.is_none() && !found.complete {
+            // A reader that is told that its name is new may skip what it has not read.
+            return self.refuse(question, Refusal::Unreachable);
         }
         self.answer(question, Response::Position(position));
     }
@@ -72,6 +69,23 @@ impl Engine {
         if subscription.cursor.topic != topic || !subscription.cursor.is_well_formed() {
             return self.refuse_invalid(question, "the cursor is one of another topic");
         }
+        let then = Then::Commit(question, subscriber.clone(), subscription.clone());
+        self.survey(topic, then);
+    }
+
+    /// Keeps a position where the replicas say that it exists: one ahead of the log would skip
+    /// records that are yet to come.
+    pub(super) fn commit_found(
+        &mut self,
+        question: QuestionId,
+        subscriber: &SubscriberName,
+        mut subscription: Subscription,
+        found: &Found,
+    ) {
+        let topic = found.topic;
+        let mut end = self.known_end(topic);
+        end.join(&found.end());
+        subscription.cursor.limit(&end);
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -81,8 +95,7 @@ impl Engine {
         let mut asked = Vec::new();
         for node in acting {
             if node == self.me {
-                self.keep_here(topic, subscriber, subscription);
-                copies += 1;
+                copies += usize::from(self.keep_here(topic, subscriber, &subscription));
             } else if self.members.is_connected(&node) {
                 asked.push(node);
             }
@@ -124,45 +137,68 @@ impl Engine {
     pub(super) fn keep(
         &mut self,
         question: QuestionId,
+        from: Option<NodeId>,
         topic: TopicId,
         name: &SubscriberName,
         subscription: &Subscription,
     ) {
+        if from.is_none() {
+            // Only a node has made sure that the position exists.
+            return self.refuse(question, Refusal::Unsupported);
+        }
         let fits = subscription.cursor.topic == topic && subscription.cursor.is_well_formed();
         if !fits || self.topics.get(&topic).is_none() {
             let name = topic.to_string();
             return self.refuse(question, Refusal::UnknownTopic { name, nearest: None });
         }
-        self.keep_here(topic, name, subscription);
-        self.answer_flushed(question, Response::Kept);
+        if self.keep_here(topic, name, subscription) {
+            self.answer_flushed(question, Response::Kept);
+        } else {
+            self.refuse_invalid(question, "the topic has too many subscriptions");
+        }
     }
 
-    /// Keeps a position, as far as this node can tell that it exists: a position ahead of the
-    /// log would skip records that are yet to come.
+    /// Keeps a position; whether it is kept.
     pub(super) fn keep_here(
         &mut self,
         topic: TopicId,
         name: &SubscriberName,
         subscription: &Subscription,
-    ) {
+    ) -> bool {
         let Some(known) = self.topics.get_mut(&topic) else {
-            return;
+            return false;
         };
-        let mut bounded = subscription.clone();
-        let end = known.end();
-        bounded.cursor.logs.retain(|log, position| {
-            match end.logs.get(log) {
-                Some(held) if held.next < position.next => *position = *held,
-                Some(_) => {}
-                None => return false,
-            }
-            true
-        });
-        if known.merge_subscription(name, &bounded)
-            && let Some(subscription) = known.subscriptions.get(name).cloned()
-        {
-            let subscription = Some(subscription);
+        if known.is_full_of_subscriptions(name) {
+            return false;
+        }
+        if known.merge_subscription(name, subscription) {
+            let subscription = known.subscriptions.get(name).cloned();
             self.write(Write::Subscription { topic, name: name.clone(), subscription });
         }
+        true
+    }
+
+    pub(super) fn list_positions(
+        &mut self,
+        question: QuestionId,
+        topic: TopicId,
+        after: Option<SubscriberName>,
+    ) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let mut positions = Vec::new();
+        let mut more = false;
+        if let Some(known) = self.topics.get(&topic) {
+            let start = after.map_or(Unbounded, Excluded);
+            let mut bytes = 0;
+            for (name, kept) in known.subscriptions.range((start, Unbounded)) {
+                bytes += crate::model::encode_to_bytes(kept).len() + name.as_str().len();
+                more = bytes > POSITIONS_BYTES_MAX && !positions.is_empty();
+                if more {
+                    break;
+                }
+                positions.push((name.clone(), kept.clone()));
+            }
+        }
+        self.answer_flushed(question, Response::Positions(positions, more));
     }
 }

@@ -50,7 +50,7 @@ pub(super) enum Waiter {
 struct Queued {
     run: Run,
     records: Bytes,
-    waiting: Waiting,
+    waiting: Vec<Waiting>,
 }
 
 /// A publisher that waits, for how many copies and until when.
@@ -115,6 +115,10 @@ impl Engine {
         if self.topics.get(&topic).is_some_and(|known| !known.admits(&self.me)) {
             return self.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
         }
+        let log = LogId { writer: self.me, incarnation: self.config.incarnation };
+        if self.topics.get(&topic).is_some_and(|known| known.is_full(&log)) {
+            return self.refuse_invalid(question, super::AddError::TooManyLogs);
+        }
         let run = Run { producer: publish.producer, first: publish.first, count };
         let waiting = Waiting {
             waiter: Waiter::Publisher(question),
@@ -146,8 +150,7 @@ impl Engine {
             return false;
         };
         if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.run == run) {
-            // The earlier question is gone, or its asker would not ask again.
-            queued.waiting = waiting.clone();
+            queued.waiting.push(waiting.clone());
             return true;
         }
         let recent = outgoing.recent.get(&run.producer);
@@ -184,7 +187,7 @@ impl Engine {
             .topics
             .entry(topic)
             .or_insert_with(|| Outgoing { previous, ..Outgoing::default() });
-        outgoing.queued.push_back(Queued { run, records, waiting });
+        outgoing.queued.push_back(Queued { run, records, waiting: vec![waiting] });
         self.seal_ready(topic);
     }
 
@@ -394,6 +397,16 @@ impl Engine {
         }
     }
 
+    /// What a node had flushed it may have no longer.
+    pub(super) fn forget_receipts(&mut self, node: NodeId) {
+        for topic in &self.publishing.active {
+            let outgoing = self.publishing.topics.get_mut(topic);
+            for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
+                sealed.receipts.remove(&node);
+            }
+        }
+    }
+
     /// The unacknowledged batches that a node should have and gave no receipt for are sent to
     /// it again.
     pub(super) fn redispatch_to(&mut self, node: NodeId) {
@@ -451,7 +464,7 @@ impl Outgoing {
             }
             self.recent.entry(next.run.producer).or_default().push_back((next.run, NOT_SEALED));
             parts.push(next.records);
-            waiting.push(next.waiting);
+            waiting.extend(next.waiting);
         }
         let body = match parts.as_slice() {
             [one] => one.clone(),
@@ -486,6 +499,7 @@ impl Outgoing {
             }
         }
         while self.recent.len() > PRODUCERS_MAX {
+            // Any: a producer that is forgotten is only not recognised when it repeats itself.
             self.recent.pop_first();
         }
     }

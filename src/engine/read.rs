@@ -16,15 +16,16 @@ use std::{
 
 use super::{
     Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
+    merge::{answers, merge, order},
     survey::{Found, Then},
-    tail::Tail,
+    view::View,
 };
 use crate::{
     limits::{
         ASK_TIMEOUT, FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX,
         QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, Frontier, LogId, NodeId, TopicId},
+    model::{Batch, Cursor, NodeId, Position, TopicId},
     wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -66,23 +67,6 @@ struct Job {
     lanes: Vec<Lane>,
     /// Whether the lanes give all that was asked for.
     whole: bool,
-}
-
-/// What is known of a topic that is being read.
-#[derive(Debug, Default)]
-struct View {
-    /// What the replicas said they hold.
-    frontiers: BTreeMap<NodeId, Frontier>,
-    surveyed: Option<Duration>,
-    surveying: bool,
-    tail: Tail,
-    /// How far the topic goes by what was announced.
-    announced: Option<Cursor>,
-    /// The reads that wait for news.
-    waiting: BTreeSet<u64>,
-    /// When it was last asked for.
-    used: Duration,
-    following: bool,
 }
 
 /// The reads under way.
@@ -150,7 +134,7 @@ impl Engine {
         }
         let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
         let follows = read.until.is_none();
-        let view = self.reads.views.entry(topic).or_default();
+        let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
         view.used = self.now.elapsed;
         if follows && !view.following {
             view.following = true;
@@ -182,21 +166,17 @@ impl Engine {
         view.surveying = false;
         for (node, held) in &found.held {
             if *node != self.me {
-                view.frontiers.insert(*node, held.frontier.clone());
+                view.told(*node, &held.frontier);
             }
         }
     }
 
     /// How far a topic goes, by all that this node knows.
-    fn known_end(&self, topic: TopicId) -> Cursor {
+    pub(super) fn known_end(&self, topic: TopicId) -> Cursor {
         let mut end =
             self.topics.get(&topic).map_or_else(|| Cursor::start(topic), super::topic::Topic::end);
         if let Some(view) = self.reads.views.get(&topic) {
-            view.frontiers.values().for_each(|frontier| end.join_frontier(frontier));
-            view.tail.join_into(&mut end);
-            if let Some(announced) = &view.announced {
-                end.join(announced);
-            }
+            view.join_end_into(&mut end);
         }
         end
     }
@@ -206,7 +186,7 @@ impl Engine {
         let Some(job) = self.reads.jobs.things.get(&number) else {
             return;
         };
-        let (topic, surveyed) = (job.topic, job.surveyed);
+        let (topic, surveyed, job_ends) = (job.topic, job.surveyed, job.until.is_some());
         let fresh = |view: &View| view.surveyed.is_some();
         if job.until.is_none() && !self.reads.views.get(&topic).is_some_and(fresh) && !surveyed {
             return self.survey_for_read(number);
@@ -234,7 +214,7 @@ impl Engine {
                 None => sourceless = true,
             }
         }
-        if sourceless && !surveyed {
+        if sourceless && !surveyed && job_ends {
             return self.survey_for_read(number);
         }
         if lanes.is_empty() {
@@ -300,30 +280,30 @@ impl Engine {
             return;
         };
         if job.until.is_none() && self.now.elapsed < job.deadline {
-            self.reads.views.entry(job.topic).or_default().waiting.insert(number);
+            let topic = job.topic;
+            let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
+            view.waiting.insert(number);
         } else {
             self.finish_read(number, Page { batches: Vec::new(), finished: true });
         }
     }
 
+    /// Nobody gave anything: other sources are looked for, a few times. Who follows the topic
+    /// waits until the next survey tells something else.
     fn try_again(&mut self, number: u64) {
         let Some(job) = self.reads.jobs.things.get_mut(&number) else {
             return;
         };
+        if job.until.is_none() && self.now.elapsed < job.deadline {
+            job.attempt = 0;
+            job.failed.clear();
+            return self.wait_or_end(number);
+        }
         job.attempt += 1;
         if job.attempt < READ_ATTEMPTS_MAX {
             return self.survey_for_read(number);
         }
         let question = job.question;
-        let follows = job.until.is_none();
-        if follows && self.now.elapsed < job.deadline {
-            // What was announced may be on its way to the replicas.
-            job.attempt = 0;
-            job.failed.clear();
-            let topic = job.topic;
-            self.reads.views.entry(topic).or_default().waiting.insert(number);
-            return;
-        }
         self.reads.jobs.things.remove(&number);
         self.refuse(question, Refusal::Unreachable);
     }
@@ -370,19 +350,20 @@ impl Engine {
         &mut self,
         number: u64,
         lane: LaneId,
-        node: NodeId,
         result: Result<Response, Failure>,
     ) {
         let Some(job) = self.reads.jobs.things.get(&number) else {
             return;
         };
-        let page = match result {
-            Ok(Response::Page(page)) if is_of(&page, job.topic) => Some(page),
-            Ok(_) | Err(_) => None,
+        let asked = job.lanes.get(lane.index).filter(|_| lane.attempt == job.attempt);
+        let page = match (result, asked) {
+            (Ok(Response::Page(page)), Some(asked))
+                if is_of(&page, job.topic) && answers(&page, &asked.ranges) =>
+            {
+                Some(page)
+            }
+            _ => None,
         };
-        debug_assert!(
-            lane.attempt != job.attempt || job.lanes[lane.index].source == Source::Node(node)
-        );
         self.lane_done(number, lane, page);
     }
 
@@ -418,12 +399,39 @@ impl Engine {
             return self.plan_read(number);
         }
         let pages: Vec<Page> = lanes.into_iter().filter_map(|lane| lane.page).collect();
-        let (batches, finished) = merge(pages, job.bytes_max);
+        let (mut batches, finished) = merge(pages, job.bytes_max);
+        let whole = job.whole;
+        let held_back = self.hold_back(number, &mut batches);
         if batches.is_empty() {
             return self.try_again(number);
         }
-        let finished = finished && job.whole;
+        let finished = finished && whole && !held_back;
         self.finish_read(number, Page { batches, finished });
+    }
+
+    /// Takes out what must wait for what its writer wrote before its restart; whether anything
+    /// was.
+    fn hold_back(&mut self, number: u64, batches: &mut Vec<Batch>) -> bool {
+        let Some(job) = self.reads.jobs.things.get(&number) else {
+            return false;
+        };
+        let Some(view) = self.reads.views.get_mut(&job.topic) else {
+            return false;
+        };
+        let mut at = job.after.clone();
+        let mut waiting = BTreeSet::new();
+        batches.retain(|batch| {
+            let header = batch.header();
+            let waits =
+                waiting.contains(&header.log()) || view.holds_back(self.now.elapsed, &at, header);
+            if waits {
+                waiting.insert(header.log());
+            } else {
+                at.advance(header, batch.hash());
+            }
+            !waits
+        });
+        !waiting.is_empty()
     }
 
     fn finish_read(&mut self, number: u64, page: Page) {
@@ -435,28 +443,56 @@ impl Engine {
     // --- live ------------------------------------------------------------------------------
 
     pub(super) fn gossiped(&mut self, gossip: Gossip) {
+        let (topic, writer) = match &gossip {
+            Gossip::Batch(batch) => (batch.header().topic, batch.header().writer),
+            Gossip::Announcement(told) => (told.header.topic, told.header.writer),
+        };
+        if !self.topics.get(&topic).is_some_and(|known| known.is_known() && known.admits(&writer)) {
+            return;
+        }
         match gossip {
             Gossip::Batch(batch) => self.arrived(&batch),
-            Gossip::Announcement(announcement) => {
-                let topic = announcement.header.topic;
+            Gossip::Announcement(told) => {
                 let Some(view) = self.reads.views.get_mut(&topic) else {
                     return;
                 };
-                let announced = view.announced.get_or_insert_with(|| Cursor::start(topic));
-                announced.advance(&announcement.header, announcement.hash);
+                let position = Position { next: told.header.next(), head: told.hash };
+                view.announced(self.now.elapsed, told.header.log(), position);
                 // Somebody holds it; a survey says who.
                 self.refresh(topic);
             }
         }
     }
 
-    /// A batch is here: from a writer, by gossip, or by repair.
+    /// A batch is here: from a writer, by gossip, or by repair. Who waits just for it is served
+    /// from memory.
     pub(super) fn arrived(&mut self, batch: &Batch) {
-        let topic = batch.header().topic;
+        let header = batch.header();
+        let topic = header.topic;
+        let now = self.now.elapsed;
         let Some(view) = self.reads.views.get_mut(&topic).filter(|view| view.following) else {
             return;
         };
-        if view.tail.push(batch) {
+        if !view.arrived(now, batch) {
+            return;
+        }
+        let mut served = Vec::new();
+        for number in std::mem::take(&mut view.waiting) {
+            let Some(job) = self.reads.jobs.things.get(&number) else {
+                continue;
+            };
+            let next = job.after.next(&header.log());
+            if next == header.first && !view.holds_back(now, &job.after, header) {
+                served.push(number);
+            } else {
+                view.waiting.insert(number);
+            }
+        }
+        for number in served {
+            let page = Page { batches: vec![batch.clone()], finished: false };
+            self.finish_read(number, page);
+        }
+        if self.reads.views.get(&topic).is_some_and(|view| !view.waiting.is_empty()) {
             self.serve_waiting(topic);
         }
     }
@@ -486,7 +522,8 @@ impl Engine {
         let mut stale = Vec::new();
         let mut over = Vec::new();
         let mut unused = Vec::new();
-        for (topic, view) in &self.reads.views {
+        for (topic, view) in &mut self.reads.views {
+            view.expire(now);
             let overdue = |number: &&u64| {
                 self.reads.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
             };
@@ -517,43 +554,7 @@ impl Engine {
     }
 }
 
-/// The order in which readers are shown batches: by stamp, then writer; within a log by number.
-pub(super) fn order(batch: &Batch) -> (crate::model::Stamp, LogId, u64) {
-    let header = batch.header();
-    (header.stamp, header.log(), header.first)
-}
-
 /// Whether all batches of a page belong to the topic.
 pub(super) fn is_of(page: &Page, topic: TopicId) -> bool {
     page.batches.iter().all(|batch| batch.header().topic == topic)
-}
-
-/// Merges what several sources gave. Where a source has more that is not here yet, the merge
-/// ends with its last batch, for what follows there may come before what others gave.
-fn merge(pages: Vec<Page>, bytes_max: usize) -> (Vec<Batch>, bool) {
-    let mut pages: Vec<_> = pages
-        .into_iter()
-        .map(|page| (page.batches.into_iter().peekable(), page.finished))
-        .collect();
-    let mut merged: Vec<Batch> = Vec::new();
-    let mut bytes = 0;
-    loop {
-        if !merged.is_empty() && pages.iter_mut().any(|(rest, all)| !*all && rest.peek().is_none())
-        {
-            return (merged, false);
-        }
-        let heads = pages.iter_mut().enumerate();
-        let heads = heads.filter_map(|(index, (rest, _))| rest.peek().map(|b| (order(b), index)));
-        let Some((_, index)) = heads.min() else { break };
-        let Some(batch) = pages.get_mut(index).and_then(|(rest, _)| rest.next()) else {
-            break;
-        };
-        bytes += batch.bytes().len();
-        if !merged.is_empty() && bytes > bytes_max {
-            return (merged, false);
-        }
-        merged.push(batch);
-    }
-    let finished = pages.iter().all(|(_, all)| *all);
-    (merged, finished)
 }

@@ -13,8 +13,8 @@ use std::{
 use super::{Added, Engine, Failure, Purpose, QuestionId, read::is_of};
 use crate::{
     limits::{
-        ASK_TIMEOUT, PAGE_BYTES_MAX, REPAIR_FETCHES_PER_PEER_MAX, REPAIR_INTERVAL,
-        TOPICS_PER_MESSAGE_MAX,
+        ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, REPAIR_FETCHES_PER_PEER_MAX,
+        REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
     },
     model::{NodeId, TopicId},
     wire::{Compared, LogRange, Refusal, Request, Response, TopicDigest},
@@ -31,6 +31,8 @@ pub(super) struct Pull {
 struct Peer {
     compare_at: Duration,
     comparing: bool,
+    /// Topics up to this one were compared in this round already; none at its start.
+    after: Option<TopicId>,
     /// Topics in which the peer differs, to be looked at one after the other.
     differing: VecDeque<TopicId>,
     under_way: usize,
@@ -47,10 +49,10 @@ pub(super) struct State {
 }
 
 impl Engine {
-    /// What both nodes should hold, topic by topic, in order of the ids.
-    fn shared_digests(&mut self, other: NodeId) -> Vec<TopicDigest> {
+    /// What both nodes should hold of the topics after one, in order of the ids.
+    fn shared_digests(&mut self, other: NodeId, after: Option<TopicId>) -> Vec<TopicDigest> {
         let mut digests = Vec::new();
-        for topic in self.topics.iter_mut() {
+        for topic in self.topics.iter_mut().filter(|topic| Some(topic.id) > after) {
             let shared = topic.belongs_to(&self.members, &self.me)
                 && topic.belongs_to(&self.members, &other);
             if shared {
@@ -70,8 +72,9 @@ impl Engine {
             peer.progress = false;
             let jitter = self.random.u64(..=1_000);
             peer.compare_at = self.now.elapsed + REPAIR_INTERVAL + Duration::from_millis(jitter);
-            let digest = digest_of(&self.shared_digests(node));
-            self.ask(node, Request::Compare(digest), ASK_TIMEOUT, Purpose::Compare);
+            let after = peer.after;
+            let digest = digest_of(&self.shared_digests(node, after));
+            self.ask(node, Request::Compare(after, digest), ASK_TIMEOUT, Purpose::Compare);
         }
     }
 
@@ -85,11 +88,17 @@ impl Engine {
         self.repair.peers.entry(node).or_default().compare_at = self.now.elapsed;
     }
 
-    pub(super) fn compare(&mut self, question: QuestionId, from: Option<NodeId>, digest: [u8; 32]) {
+    pub(super) fn compare(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        after: Option<TopicId>,
+        digest: [u8; 32],
+    ) {
         let Some(from) = from else {
             return self.refuse(question, Refusal::Unsupported);
         };
-        let mut digests = self.shared_digests(from);
+        let mut digests = self.shared_digests(from, after);
         let compared = if digest_of(&digests) == digest {
             Compared::InStep
         } else {
@@ -101,7 +110,12 @@ impl Engine {
 
     pub(super) fn compared(&mut self, node: NodeId, result: Result<Response, Failure>) {
         let mut differing = VecDeque::new();
+        let mut after = None;
         if let Ok(Response::Compared(Compared::Differs(digests))) = result {
+            if digests.len() >= TOPICS_PER_MESSAGE_MAX {
+                // There may be more than one answer tells of.
+                after = digests.last().map(|last| last.topic);
+            }
             for TopicDigest { topic, digest } in digests {
                 if let Some(known) = self.topics.get_mut(&topic)
                     && known.belongs_to(&self.members, &self.me)
@@ -113,6 +127,10 @@ impl Engine {
         }
         let peer = self.repair.peers.entry(node).or_default();
         peer.comparing = false;
+        peer.after = after;
+        if after.is_some() {
+            peer.compare_at = self.now.elapsed;
+        }
         peer.differing = differing;
         self.repair_next(node);
     }
@@ -133,7 +151,7 @@ impl Engine {
             if self.repair.pulling.insert(topic) {
                 peer.under_way += 1;
                 let purpose = Purpose::RepairFrontier(topic);
-                self.ask(node, Request::Frontier(topic), ASK_TIMEOUT, purpose);
+                self.ask(node, Request::Frontier(topic, None), ASK_TIMEOUT, purpose);
             }
         }
     }
@@ -157,12 +175,37 @@ impl Engine {
             }
         }
         self.pull(node, Pull { topic, ranges });
-        // After the batches: a position is kept only as far as the log is here.
-        for (name, subscription) in &held.subscriptions {
+        self.ask(
+            node,
+            Request::Positions(topic, None),
+            ASK_TIMEOUT,
+            Purpose::RepairPositions(topic),
+        );
+    }
+
+    /// Takes over positions of subscriptions, page by page.
+    pub(super) fn repair_positions(
+        &mut self,
+        node: NodeId,
+        topic: TopicId,
+        result: Result<Response, Failure>,
+    ) {
+        let Ok(Response::Positions(positions, more)) = result else {
+            return;
+        };
+        for (name, subscription) in &positions {
             if subscription.cursor.topic == topic && subscription.cursor.is_well_formed() {
                 self.keep_here(topic, name, subscription);
             }
         }
+        if more && let Some((last, _)) = positions.into_iter().next_back() {
+            let request = Request::Positions(topic, Some(last));
+            self.ask(node, request, ASK_TIMEOUT, Purpose::RepairPositions(topic));
+        }
+    }
+
+    pub(super) fn repair_forget(&mut self, node: &NodeId) {
+        self.repair.peers.remove(node);
     }
 
     /// Fetches the first page of what of these ranges is missing here.
@@ -178,7 +221,8 @@ impl Engine {
             );
             gaps.into_iter().map(move |(from, to)| LogRange { log: range.log, from, to })
         };
-        let ranges: Vec<_> = pull.ranges.iter().copied().flat_map(missing).collect();
+        let mut ranges: Vec<_> = pull.ranges.iter().copied().flat_map(missing).collect();
+        ranges.truncate(FRONTIER_LOGS_MAX);
         if ranges.is_empty() {
             return self.pulled(node, pull.topic);
         }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Added, Engine, Failure, Purpose, QuestionId, Report, Write};
+use super::{AddError, Added, Engine, Failure, Purpose, QuestionId, Report, Write};
 use crate::{
     engine::Output,
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
@@ -33,7 +33,10 @@ pub(super) struct Sent {
 #[derive(Debug, Default)]
 struct Peer {
     queue: VecDeque<(TopicId, Batch)>,
+    queued: BTreeSet<Hash>,
     bytes: usize,
+    /// Whether something found the queue full.
+    missed: bool,
     under_way: bool,
     /// Topics whose terms the peer has shown to know.
     knows: BTreeSet<TopicId>,
@@ -53,12 +56,13 @@ impl Engine {
             return;
         }
         let peer = self.replication.peers.entry(node).or_default();
-        if peer.queue.iter().any(|(_, queued)| queued.hash() == batch.hash()) {
+        if peer.bytes + batch.bytes().len() > PEER_QUEUE_BYTES_MAX {
+            // It is sent when there is room, or found missing by repair.
+            peer.missed = true;
             return;
         }
-        if peer.bytes + batch.bytes().len() > PEER_QUEUE_BYTES_MAX {
-            peer.queue.clear();
-            peer.bytes = 0;
+        if !peer.queued.insert(batch.hash()) {
+            return;
         }
         peer.bytes += batch.bytes().len();
         peer.queue.push_back((topic, batch.clone()));
@@ -84,6 +88,7 @@ impl Engine {
                 break;
             };
             bytes += batch.bytes().len();
+            peer.queued.remove(&batch.hash());
             if !peer.knows.contains(&topic) && described.insert(topic) {
                 let known = self.topics.get(&topic);
                 let descriptor = known.and_then(|known| known.descriptor.as_ref());
@@ -138,12 +143,24 @@ impl Engine {
                 }
             }
         }
+        if let Some(peer) = self.replication.peers.get_mut(&node)
+            && peer.queue.is_empty()
+            && std::mem::take(&mut peer.missed)
+        {
+            self.redispatch_to(node);
+        }
         self.send_queued(node);
     }
 
+    /// A node is back, perhaps without its disk: what it gave receipts for is asked of it again.
     pub(super) fn replication_returned(&mut self, node: NodeId) {
         self.replication.peers.remove(&node);
+        self.forget_receipts(node);
         self.redispatch_to(node);
+    }
+
+    pub(super) fn replication_forget(&mut self, node: &NodeId) {
+        self.replication.peers.remove(node);
     }
 
     pub(super) fn tick_replication(&mut self) {
@@ -167,7 +184,7 @@ impl Engine {
     pub(super) fn replicate(&mut self, question: QuestionId, replicate: Replicate) {
         for bytes in replicate.descriptors {
             if let Ok(descriptor) = SignedDescriptor::verify(bytes.0) {
-                self.adopt(&descriptor);
+                self.adopt_kept(&descriptor);
             }
         }
         let store = |batch: &Batch| match self.store(batch) {
@@ -189,6 +206,11 @@ impl Engine {
         if !topic.admits(&header.writer) {
             return Err(Refusal::NotAWriter(header.topic.to_string()));
         }
+        let own = header.writer == self.me && header.incarnation == self.config.incarnation;
+        if own && !topic.belongs_to(&self.members, &self.me) {
+            // This node wrote it, gave it away, and is no place for it.
+            return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
+        }
         match topic.add(batch) {
             Ok(Added::Held) => Ok(Added::Held),
             Ok(Added::New) => {
@@ -199,8 +221,10 @@ impl Engine {
                 Ok(Added::New)
             }
             Err(error) => {
-                let report = Report::Fork(header.topic, header.log(), error);
-                self.outputs.push_back(Output::Report(report));
+                if matches!(error, AddError::Fork { .. }) {
+                    let report = Report::Fork(header.topic, header.log(), error);
+                    self.outputs.push_back(Output::Report(report));
+                }
                 Err(Refusal::Invalid(error.to_string()))
             }
         }

@@ -11,7 +11,7 @@ use std::{
 use super::{Engine, Failure, Numbered, Output, Purpose, QuestionId, members::Placement};
 use crate::{
     limits::SURVEY_TIMEOUT,
-    model::{Cursor, Frontier, NodeId, Position, SubscriberName, TopicId, TopicName},
+    model::{Cursor, Frontier, NodeId, Position, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Held, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
 };
 
@@ -22,6 +22,8 @@ pub(super) enum Then {
     Answer(QuestionId),
     /// Tell a client where a subscription stands.
     Position(QuestionId, SubscriberName),
+    /// Keep a subscription's position, as far as it exists.
+    Commit(QuestionId, SubscriberName, Subscription),
     /// Go on with a read.
     Read(u64),
     /// Look for news for those who wait for it.
@@ -34,6 +36,8 @@ pub(super) enum Then {
 #[derive(Debug)]
 struct Survey {
     topic: TopicId,
+    /// The subscription whose position is asked for, too.
+    subscriber: Option<SubscriberName>,
     waiting: BTreeSet<NodeId>,
     /// Whether the table has not said yet who else holds the topic.
     locating: bool,
@@ -89,7 +93,13 @@ impl Engine {
             return;
         };
         let me = self.me;
-        let held = [(me, known.held())].into();
+        let subscriber = match &then {
+            Then::Position(_, name) => Some(name.clone()),
+            Then::Answer(_) | Then::Commit(..) | Then::Read(_) | Then::Refresh | Then::HandOver => {
+                None
+            }
+        };
+        let held = [(me, known.held(subscriber.as_ref()))].into();
         let placement = known.placement(&self.members).clone();
         let mut asked: BTreeSet<_> =
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
@@ -101,7 +111,7 @@ impl Engine {
         }
         let deadline = self.now.elapsed + SURVEY_TIMEOUT;
         let waiting = asked.clone();
-        let survey = Survey { topic, waiting, locating, held, deadline, then };
+        let survey = Survey { topic, subscriber, waiting, locating, held, deadline, then };
         let number = self.surveys.surveys.put(survey);
         if locating {
             self.outputs.push_back(Output::Locate(topic));
@@ -113,7 +123,14 @@ impl Engine {
     }
 
     fn ask_frontier(&mut self, number: u64, topic: TopicId, node: NodeId) {
-        self.ask(node, Request::Frontier(topic), SURVEY_TIMEOUT, Purpose::Survey(number));
+        let survey = self.surveys.surveys.things.get(&number);
+        let subscriber = survey.and_then(|survey| survey.subscriber.clone());
+        self.ask(
+            node,
+            Request::Frontier(topic, subscriber),
+            SURVEY_TIMEOUT,
+            Purpose::Survey(number),
+        );
     }
 
     fn finish_if_over(&mut self, number: u64) {
@@ -189,7 +206,10 @@ impl Engine {
         self.note_frontiers(&found);
         match survey.then {
             Then::Answer(question) => self.answer_survey(question, &found),
-            Then::Position(question, name) => self.answer_position(question, &name, &found),
+            Then::Position(question, _) => self.answer_position(question, &found),
+            Then::Commit(question, name, subscription) => {
+                self.commit_found(question, &name, subscription, &found);
+            }
             Then::Read(read) => self.plan_read(read),
             Then::Refresh => self.serve_waiting(found.topic),
             Then::HandOver => self.hand_over(&found),
@@ -211,7 +231,7 @@ impl Engine {
             let lowest = entries.map(|entry| entry.low).min().unwrap_or(0);
             low.logs.insert(*log, Position { next: lowest, ..*position });
         }
-        let total = end.records() - low.records();
+        let total = end.records().saturating_sub(low.records());
         let replicas = found.placement.all().map(|node| self.replica_state(node, found, &end));
         let replicas = replicas.collect();
         let Some(mut summary) = self.summary(found.topic) else {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     limits::TAIL_BYTES_MAX,
-    model::{Batch, Cursor, LogId},
+    model::{Batch, LogId},
 };
 
 /// Recent batches, the oldest first.
@@ -52,10 +52,5 @@ impl Tail {
             run.push(batch.clone());
         }
         run
-    }
-
-    /// Moves `end` to the end of what is here.
-    pub(super) fn join_into(&self, end: &mut Cursor) {
-        self.batches.iter().for_each(|batch| end.advance(batch.header(), batch.hash()));
     }
 }

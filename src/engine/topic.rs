@@ -7,7 +7,7 @@ use super::{
     members::{Members, Placement},
 };
 use crate::{
-    limits::{REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
+    limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
     model::{
         Batch, Cursor, Frontier, Hash, LogId, Network, NodeId, SignedDescriptor, SubscriberName,
         Subscription, TopicId, TopicName, Writers,
@@ -96,11 +96,25 @@ impl Topic {
 
     /// Adds a batch to its log.
     pub(super) fn add(&mut self, batch: &Batch) -> Result<Added, AddError> {
-        let added = self.logs.entry(batch.header().log()).or_default().add(batch)?;
+        let log = batch.header().log();
+        if self.is_full(&log) {
+            return Err(AddError::TooManyLogs);
+        }
+        let added = self.logs.entry(log).or_default().add(batch)?;
         if added == Added::New {
             self.digest = None;
         }
         Ok(added)
+    }
+
+    /// Whether there is no room for this log beside the others.
+    pub(super) fn is_full(&self, log: &LogId) -> bool {
+        self.logs.len() >= FRONTIER_LOGS_MAX && !self.logs.contains_key(log)
+    }
+
+    /// Whether there is no room for this subscription beside the others.
+    pub(super) fn is_full_of_subscriptions(&self, name: &SubscriberName) -> bool {
+        self.subscriptions.len() >= SUBSCRIPTIONS_MAX && !self.subscriptions.contains_key(name)
     }
 
     /// Takes over a subscription's position; whether that changed anything.
@@ -109,7 +123,7 @@ impl Topic {
         name: &SubscriberName,
         subscription: &Subscription,
     ) -> bool {
-        let full = self.subscriptions.len() >= SUBSCRIPTIONS_MAX;
+        let full = self.is_full_of_subscriptions(name);
         let changed = match self.subscriptions.get_mut(name) {
             Some(kept) => kept.merge(subscription),
             None if full => false,
@@ -151,13 +165,10 @@ impl Topic {
         Frontier(held.map(|(id, log)| (*id, log.entry())).collect())
     }
 
-    /// What is held, with the subscriptions.
-    pub(super) fn held(&self) -> Held {
-        let subscriptions = self.subscriptions.iter();
-        Held {
-            frontier: self.frontier(),
-            subscriptions: subscriptions.map(|(name, kept)| (name.clone(), kept.clone())).collect(),
-        }
+    /// What is held, and where one subscription stands.
+    pub(super) fn held(&self, subscriber: Option<&SubscriberName>) -> Held {
+        let position = subscriber.and_then(|name| self.subscriptions.get(name)).cloned();
+        Held { frontier: self.frontier(), position }
     }
 
     /// The end of what is held.

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::limits::{
     BATCH_BODY_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, HEADER_BYTES_MAX,
+    SEQUENCE_MAX,
 };
 
 /// How a body is compressed. Other numbers are reserved: 1 for LZ4, 2 for Zstandard.
@@ -137,7 +138,7 @@ impl Header {
         if self.count == 0 || self.count > BATCH_RECORDS_MAX {
             return Err(BatchError::Malformed("record count"));
         }
-        if self.first.checked_add(u64::from(self.count)).is_none() {
+        if self.first > SEQUENCE_MAX || self.next() > SEQUENCE_MAX {
             return Err(BatchError::Malformed("sequence number"));
         }
         let named: u64 = self.runs.iter().map(|run| u64::from(run.count)).sum();

@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{Frontier, Hash, Header, LogId, TopicId};
-use crate::limits::FRONTIER_LOGS_MAX;
+use crate::limits::{FRONTIER_LOGS_MAX, SEQUENCE_MAX};
 
 /// Where a reader stands in one log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -74,6 +74,18 @@ impl Cursor {
         }
     }
 
+    /// Moves back to `end` wherever it stands after it, for what is there is yet to come.
+    pub fn limit(&mut self, end: &Self) {
+        self.logs.retain(|log, position| match end.logs.get(log) {
+            Some(last) if last.next < position.next => {
+                *position = *last;
+                true
+            }
+            Some(_) => true,
+            None => false,
+        });
+    }
+
     /// Whether this cursor stands at or after `other` in every log.
     pub fn reaches(&self, other: &Self) -> bool {
         other.logs.iter().all(|(log, position)| self.next(log) >= position.next)
@@ -87,6 +99,7 @@ impl Cursor {
     /// Whether a cursor that came from elsewhere is within bounds.
     pub fn is_well_formed(&self) -> bool {
         self.logs.len() <= FRONTIER_LOGS_MAX
+            && self.logs.values().all(|position| position.next <= SEQUENCE_MAX)
     }
 }
 

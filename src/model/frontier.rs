@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use minicbor::{Decode, Encode};
 
 use super::NodeId;
-use crate::limits::{FRONTIER_LOGS_MAX, SPANS_MAX};
+use crate::limits::{FRONTIER_LOGS_MAX, SEQUENCE_MAX, SPANS_MAX};
 
 /// The BLAKE3 hash of an encoded header: the identity of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -87,7 +87,7 @@ impl Entry {
 
     /// Number of records held.
     pub fn records(&self) -> u64 {
-        self.spans.iter().map(|span| span.next - span.first).sum()
+        self.spans.iter().map(|span| span.next.saturating_sub(span.first)).sum()
     }
 
     /// Whether every record from `from` up to `to`, exclusive, is held or was trimmed.
@@ -124,7 +124,10 @@ impl Entry {
     }
 
     fn is_well_formed(&self) -> bool {
-        self.spans.len() <= SPANS_MAX
+        self.low <= SEQUENCE_MAX
+            // One more than others may give it: a writer always lengthens its own log.
+            && self.spans.len() <= SPANS_MAX + 1
+            && self.spans.last().is_none_or(|span| span.next <= SEQUENCE_MAX)
             && self.spans.iter().all(|span| span.first < span.next)
             && self.spans.is_sorted_by(|one, two| one.next < two.first)
     }

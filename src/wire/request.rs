@@ -45,12 +45,14 @@ pub enum Request {
     /// Store these batches. Answer: `Replicated`, after the flush.
     #[n(17)]
     Replicate(#[n(0)] Replicate),
-    /// Compare all that both nodes should hold. Answer: `Compared`.
+    /// Compare all that both nodes should hold of the topics after one, by their ids. Answer:
+    /// `Compared`.
     #[n(18)]
-    Compare(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]),
-    /// What the asked node holds of a topic. Answer: `Held`, after the flush of all that it says.
+    Compare(#[n(0)] Option<TopicId>, #[cbor(n(1), with = "minicbor::bytes")] [u8; 32]),
+    /// What the asked node holds of a topic, and where a subscription stands. Answer: `Held`,
+    /// after the flush of all that it says.
     #[n(19)]
-    Frontier(#[n(0)] TopicId),
+    Frontier(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
     /// Batches that the asked node holds. Answer: `Page`.
     #[n(20)]
     Fetch(#[n(0)] TopicId, #[n(1)] Vec<LogRange>, #[n(2)] u32),
@@ -60,6 +62,10 @@ pub enum Request {
     /// How many records of each topic the asked node holds. Answer: `Counts`.
     #[n(22)]
     Counts,
+    /// The subscriptions of a topic after a name, in order. Answer: `Positions`, after the flush
+    /// of all that it says.
+    #[n(23)]
+    Positions(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
 }
 
 /// The terms of a new topic; what is left out gets its default.

@@ -58,6 +58,9 @@ pub enum Response {
     /// Records held per topic.
     #[n(21)]
     Counts(#[n(0)] Vec<TopicCount>),
+    /// Subscriptions and where they stand, in order of their names; whether more follow.
+    #[n(22)]
+    Positions(#[n(0)] Vec<(SubscriberName, Subscription)>, #[n(1)] bool),
 }
 
 /// Why a request was not carried out. Nothing has changed.
@@ -307,9 +310,9 @@ pub struct Held {
     /// The batches.
     #[n(0)]
     pub frontier: Frontier,
-    /// The positions of named subscriptions.
+    /// Where the subscription stands that was asked for, if it is kept here.
     #[n(1)]
-    pub subscriptions: Vec<(SubscriberName, Subscription)>,
+    pub position: Option<Subscription>,
 }
 
 /// Number of records of a topic at a node.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use antiphon::{
     engine::{Log, Recovered, Write},
-    model::{Batch, LogId, NodeId, SubscriberName, Subscription, TopicId},
+    model::{Batch, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
     wire::{Contact, LogRange, Page},
 };
 
@@ -14,6 +14,7 @@ pub(crate) struct Disk {
     pub(crate) batches: BTreeMap<(TopicId, LogId, u64), Batch>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
+    descriptors: BTreeMap<TopicId, SignedDescriptor>,
     contacts: BTreeMap<NodeId, Contact>,
 }
 
@@ -41,6 +42,9 @@ impl Disk {
                     Some(kept) => self.subscriptions.insert((topic, name), kept),
                     None => self.subscriptions.remove(&(topic, name)),
                 };
+            }
+            Write::Descriptor(topic, descriptor) => {
+                self.descriptors.insert(topic, descriptor);
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
@@ -87,6 +91,7 @@ impl Disk {
         Recovered {
             logs: self.logs.clone(),
             catalogue: self.batches.iter().filter_map(of_catalogue).collect(),
+            descriptors: self.descriptors.values().cloned().collect(),
             subscriptions: self.subscriptions.clone(),
             contacts: self.contacts.values().cloned().collect(),
         }

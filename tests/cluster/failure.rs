@@ -170,12 +170,16 @@ fn what_stand_ins_hold_is_read_though_all_homes_are_back() {
     world.join();
     let owners = world.create(0, "t", 2);
     let writer = (0..6).find(|node| !owners.contains(node)).unwrap();
-    owners.iter().for_each(|owner| world.kill(*owner));
+    for owner in &owners {
+        world.kill(*owner);
+    }
     world.run(Duration::from_secs(3));
     let published = world.publish(writer, World::publish_request("t", 1, 0, &lines(0, 5)));
     assert!(published.acknowledged);
     assert_eq!(published.copies, published.stand_ins, "only stand-ins have it");
-    owners.iter().for_each(|owner| world.start(*owner));
+    for owner in &owners {
+        world.start(*owner);
+    }
     world.run_until("the homes are alive", SOON, |world| {
         let replicas = world.survey(writer, "t").replicas;
         replicas.len() == 2 && replicas.iter().all(|r| r.state == MemberState::Alive)
@@ -192,14 +196,18 @@ fn a_position_kept_by_stand_ins_is_handed_over() {
     let writer = (0..6).find(|node| !owners.contains(node)).unwrap();
     world.publish(writer, World::publish_request("t", 1, 0, &lines(0, 5)));
     world.run(SOON);
-    owners.iter().for_each(|owner| world.kill(*owner));
+    for owner in &owners {
+        world.kill(*owner);
+    }
     world.run(Duration::from_secs(3));
     world.publish(writer, World::publish_request("t", 1, 5, &lines(5, 8)));
     let cursor = world.survey(writer, "t").end;
     let kept = Subscription { generation: 0, cursor };
     let commit = Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept.clone());
     assert!(matches!(world.call(writer, commit), Response::Committed(_)));
-    owners.iter().for_each(|owner| world.start(*owner));
+    for owner in &owners {
+        world.start(*owner);
+    }
     world.run(SOON * 2);
     for node in (0..6).filter(|node| !owners.contains(node)) {
         world.kill(node);

@@ -10,3 +10,4 @@ mod failure;
 mod growth;
 mod publish;
 mod read;
+mod regressions;

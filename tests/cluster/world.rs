@@ -23,6 +23,8 @@ use crate::disk::Disk;
 const LATENCY: Duration = Duration::from_micros(200);
 /// From a write to its flush.
 const FLUSH: Duration = Duration::from_micros(500);
+/// From a dial to a connection; after the loss of an older one was noticed.
+const CONNECT: Duration = Duration::from_millis(2);
 /// From a silent loss of the connection to the notice of it.
 const NOTICE: Duration = Duration::from_millis(1);
 
@@ -342,8 +344,8 @@ impl World {
         if reachable && self.nodes[index].connected.insert(other) {
             self.nodes[other].connected.insert(index);
             let (one, two) = (self.contact(index), self.contact(other));
-            self.input(index, LATENCY, Input::Connected(two));
-            self.input(other, LATENCY, Input::Connected(one));
+            self.input(index, CONNECT, Input::Connected(two));
+            self.input(other, CONNECT, Input::Connected(one));
         }
     }
 

@@ -167,10 +167,11 @@ fn requests() {
         Request::Peers,
         Request::Describe(name()),
         Request::Replicate(Replicate { descriptors: Vec::new(), batches: vec![batch()] }),
-        Request::Compare([6; 32]),
-        Request::Frontier(topic()),
+        Request::Compare(None, [6; 32]),
+        Request::Frontier(topic(), Some("alice".parse().unwrap())),
         Request::Fetch(topic(), vec![LogRange { log, from: 40, to: 42 }], 1 << 20),
         Request::Counts,
+        Request::Positions(topic(), None),
     ];
     let mut all = Vec::new();
     for request in requests {

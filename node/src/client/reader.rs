@@ -183,6 +183,10 @@ impl Reader {
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
         });
         for batch in page.await?.batches {
+            if batch.header().first > self.fetched.next(&batch.header().log()) {
+                // Whatever node skipped something: nothing is skipped here.
+                return Err(RequestError::Mismatch);
+            }
             self.fetched.advance(batch.header(), batch.hash());
             self.ready.push_back(batch);
         }
@@ -281,6 +285,7 @@ pub struct Subscriber {
     name: SubscriberName,
     generation: u64,
     committed: Cursor,
+    is_new: bool,
 }
 
 impl Subscriber {
@@ -292,12 +297,21 @@ impl Subscriber {
     ) -> Result<Self, RequestError> {
         let kept = client.position(&topic, &name).await?;
         let generation = kept.as_ref().map_or(0, |subscription| subscription.generation);
+        let is_new = kept.is_none();
         if let Some(subscription) = kept {
             options.start = Start::At(subscription.cursor);
         }
         let reader = Reader::start(client, topic, options).await?;
         let committed = Cursor::start(reader.delivered.topic);
-        Ok(Self { reader, name, generation, committed })
+        let mut subscriber = Self { reader, name, generation, committed, is_new };
+        // A name that starts at the end would otherwise skip what comes before its first commit.
+        subscriber.commit().await?;
+        Ok(subscriber)
+    }
+
+    /// Whether the name was new when this was started.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// The reader; records are taken from it.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use antiphon::{
     engine::{Config, Engine, Input, Output, QuestionId, Recovered, Report, WriteNumber},
-    wire::{MemberState, Response},
+    wire::{MemberState, Refusal, Request, Response},
 };
 use clock::Clock;
 pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
@@ -90,8 +90,7 @@ impl Runtime {
                         break Err(NodeError::Store(error.to_string()));
                     }
                 },
-                // What is taken in must be stored; the disk says how fast.
-                input = self.network.next(), if !self.store.is_congested() => self.handle(input),
+                input = self.network.next() => self.take_in(input),
                 Some(question) = self.questions.recv() => self.asked(question),
                 () = &mut timer => self.handle(Input::Timeout),
             }
@@ -100,6 +99,19 @@ impl Runtime {
         drop(self.network);
         let flushed = self.store.stop().await;
         stopped.and_then(|()| flushed.map_err(|error| NodeError::Store(error.to_string())))
+    }
+
+    /// Takes in what came from elsewhere. What would have to be stored is refused while the disk
+    /// is behind; all else goes on, so that this node is not taken for dead.
+    fn take_in(&mut self, input: Input) {
+        match input {
+            Input::Asked {
+                question, request: Request::Publish(_) | Request::Replicate(_), ..
+            } if self.store.is_congested() => {
+                self.network.answer(question, Response::Refused(Refusal::Busy));
+            }
+            input => self.handle(input),
+        }
     }
 
     fn asked(&mut self, LocalQuestion { request, answer }: LocalQuestion) {

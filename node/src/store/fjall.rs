@@ -20,7 +20,7 @@ use std::{
 use ::fjall::{Database, Iter, PersistMode};
 use antiphon::{
     engine::{Log, Recovered, Write},
-    model::{Batch, LogId, Subscription, TopicId},
+    model::{Batch, LogId, SignedDescriptor, Subscription, TopicId},
     wire::{Contact, LogRange, Page},
 };
 
@@ -180,6 +180,10 @@ impl FjallStore {
                         None => group.remove(Table::Subscriptions, key),
                     }
                 }
+                Write::Descriptor(topic, descriptor) => {
+                    let value = descriptor.bytes().to_vec();
+                    group.put(Table::Descriptors, topic.as_bytes().to_vec(), value);
+                }
                 Write::Contact(contact) => {
                     group.put(Table::Contacts, contact.node.as_bytes().to_vec(), encode(contact));
                 }
@@ -294,6 +298,13 @@ impl Store for FjallStore {
                 .ok_or_else(|| damaged(action, "malformed key"))?;
             subscriptions.insert(name, decode::<Subscription>(&value, action)?);
         }
+        let action = "reading descriptors";
+        let descriptors = self.tables.entries(Table::Descriptors, action)?;
+        let descriptors = descriptors
+            .into_iter()
+            .map(|(_, value)| SignedDescriptor::verify(value.to_vec().into()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| damaged(action, &error.to_string()))?;
         let action = "reading contacts";
         let contacts = self.tables.entries(Table::Contacts, action)?;
         let contacts = contacts
@@ -303,6 +314,7 @@ impl Store for FjallStore {
         Ok(Recovered {
             logs: self.recover_logs()?,
             catalogue: self.recover_catalogue()?,
+            descriptors,
             subscriptions,
             contacts,
         })

@@ -7,7 +7,7 @@ use std::{
 
 use antiphon::{
     engine::{Log, Recovered, Write},
-    model::{Batch, LogId, NodeId, SubscriberName, Subscription, TopicId},
+    model::{Batch, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
     wire::{Contact, LogRange, Page},
 };
 
@@ -30,6 +30,7 @@ struct Content {
     batches: BTreeMap<Place, Batch>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
+    descriptors: BTreeMap<TopicId, SignedDescriptor>,
     contacts: BTreeMap<NodeId, Contact>,
     facts: BTreeMap<String, Vec<u8>>,
 }
@@ -72,6 +73,9 @@ impl Content {
                     None => self.subscriptions.remove(&(topic, name)),
                 };
             }
+            Write::Descriptor(topic, descriptor) => {
+                self.descriptors.insert(topic, descriptor);
+            }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
             }
@@ -91,6 +95,7 @@ impl Store for MemoryStore {
         Ok(Recovered {
             logs: content.logs.clone(),
             catalogue: content.batches.iter().filter_map(of_catalogue).collect(),
+            descriptors: content.descriptors.values().cloned().collect(),
             subscriptions: content.subscriptions.clone(),
             contacts: content.contacts.values().cloned().collect(),
         })

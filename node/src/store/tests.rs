@@ -269,7 +269,7 @@ fn later_values_replace_earlier_ones(rig: &dyn Rig) {
     let subscribe = |generation| Write::Subscription {
         topic: topic(),
         name: "a".parse().unwrap(),
-        subscription: Subscription { generation, cursor: Cursor::start(topic()) },
+        subscription: Some(Subscription { generation, cursor: Cursor::start(topic()) }),
     };
     store.commit(&[subscribe(1), Write::Contact(contact(1, "/old")), subscribe(2)]).unwrap();
     store.commit(&[Write::Contact(contact(1, "/new")), Write::Contact(contact(2, "/x"))]).unwrap();

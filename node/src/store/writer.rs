@@ -311,6 +311,7 @@ fn read_page(store: &dyn Store, read: &Read) -> Option<Page> {
 fn size_bytes(write: &Write) -> usize {
     let batch = match write {
         Write::Append { batch, .. } => batch.bytes().len(),
+        Write::Descriptor(_, descriptor) => descriptor.bytes().len(),
         Write::Drop { .. } | Write::Subscription { .. } | Write::Contact(_) | Write::Forget(_) => 0,
     };
     batch + SMALL_WRITE_BYTES

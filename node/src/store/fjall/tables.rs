@@ -34,6 +34,7 @@ pub(super) enum Table {
     Logs,
     Removals,
     Subscriptions,
+    Descriptors,
     Contacts,
     Facts,
 }
@@ -43,6 +44,7 @@ pub(super) struct Tables {
     logs: Keyspace,
     removals: Keyspace,
     subscriptions: Keyspace,
+    descriptors: Keyspace,
     contacts: Keyspace,
     facts: Keyspace,
 }
@@ -58,6 +60,7 @@ impl Tables {
             logs: open("logs", other_options)?,
             removals: open("removals", other_options)?,
             subscriptions: open("subscriptions", other_options)?,
+            descriptors: open("descriptors", other_options)?,
             contacts: open("contacts", other_options)?,
             facts: open("facts", other_options)?,
         })
@@ -69,6 +72,7 @@ impl Tables {
             Table::Logs => &self.logs,
             Table::Removals => &self.removals,
             Table::Subscriptions => &self.subscriptions,
+            Table::Descriptors => &self.descriptors,
             Table::Contacts => &self.contacts,
             Table::Facts => &self.facts,
         }

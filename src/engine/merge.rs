@@ -1,0 +1,64 @@
+//! The order in which readers are shown batches, and how what several sources gave is brought
+//! into it.
+
+use crate::{
+    model::{Batch, LogId, Stamp},
+    wire::{LogRange, Page},
+};
+
+/// The order of batches: by stamp, then writer; within a log by number.
+pub(super) fn order(batch: &Batch) -> (Stamp, LogId, u64) {
+    let header = batch.header();
+    (header.stamp, header.log(), header.first)
+}
+
+/// Whether a page is what was asked for: batches of these ranges, each log's without a hole.
+pub(super) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
+    let mut ranges = ranges.to_vec();
+    page.batches.iter().all(|batch| {
+        let header = batch.header();
+        let next = |range: &&mut LogRange| {
+            range.log == header.log() && header.first <= range.from && range.from < header.next()
+        };
+        match ranges.iter_mut().find(next) {
+            Some(range) => {
+                range.from = header.next();
+                true
+            }
+            None => false,
+        }
+    })
+}
+
+/// Merges what several sources gave, up to `bytes_max`. Where a source has more that is not here
+/// yet, the merge ends with its last batch, for what follows there may come before what others
+/// gave. Whether all of it is merged.
+pub(super) fn merge(pages: Vec<Page>, bytes_max: usize) -> (Vec<Batch>, bool) {
+    let mut pages: Vec<_> = pages
+        .into_iter()
+        .map(|page| (page.batches.into_iter().peekable(), page.finished))
+        .collect();
+    let mut merged: Vec<Batch> = Vec::new();
+    let mut bytes = 0;
+    loop {
+        let dry = pages.iter_mut().any(|(rest, all)| !*all && rest.peek().is_none());
+        if !merged.is_empty() && dry {
+            return (merged, false);
+        }
+        let heads = pages.iter_mut().enumerate();
+        let heads = heads.filter_map(|(index, (rest, _))| rest.peek().map(|b| (order(b), index)));
+        let Some((_, index)) = heads.min() else {
+            break;
+        };
+        let Some(batch) = pages.get_mut(index).and_then(|(rest, _)| rest.next()) else {
+            break;
+        };
+        bytes += batch.bytes().len();
+        if !merged.is_empty() && bytes > bytes_max {
+            return (merged, false);
+        }
+        merged.push(batch);
+    }
+    let finished = pages.iter().all(|(_, all)| *all);
+    (merged, finished)
+}

@@ -1,0 +1,128 @@
+//! What a node knows of a topic that is being read through it: how far it goes, who holds it,
+//! and its newest batches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::tail::Tail;
+use crate::{
+    limits::FRONTIER_LOGS_MAX,
+    model::{Batch, Cursor, Frontier, Header, LogId, NodeId, Position, TopicId},
+};
+
+/// Time for a batch that was announced to be found. Then its writer has taken it along.
+const ANNOUNCED_AGE_MAX: Duration = Duration::from_secs(5);
+
+/// How long a writer's new incarnation is held back until the end of the one before is here.
+/// The writer itself holds it, so it is late at most.
+const HELD_BACK_MAX: Duration = Duration::from_secs(5);
+
+/// What is known of a topic that is being read.
+#[derive(Debug)]
+pub(super) struct View {
+    /// What the replicas said they hold.
+    pub(super) frontiers: BTreeMap<NodeId, Frontier>,
+    /// When they last said it.
+    pub(super) surveyed: Option<Duration>,
+    /// Whether they are being asked.
+    pub(super) surveying: bool,
+    /// The newest batches.
+    pub(super) tail: Tail,
+    /// The reads that wait for news.
+    pub(super) waiting: BTreeSet<u64>,
+    /// When it was last asked for.
+    pub(super) used: Duration,
+    /// Whether this node has joined the topic's mesh.
+    pub(super) following: bool,
+    /// How far the topic goes by what was told and what came.
+    end: Cursor,
+    /// Batches that exist by what others say, and since when that is known.
+    announced: BTreeMap<LogId, (Position, Duration)>,
+    /// Logs whose start waits for the end of the log before.
+    held_back: BTreeMap<LogId, Duration>,
+}
+
+impl View {
+    pub(super) fn new(topic: TopicId) -> Self {
+        Self {
+            frontiers: BTreeMap::new(),
+            surveyed: None,
+            surveying: false,
+            tail: Tail::default(),
+            waiting: BTreeSet::new(),
+            used: Duration::ZERO,
+            following: false,
+            end: Cursor::start(topic),
+            announced: BTreeMap::new(),
+            held_back: BTreeMap::new(),
+        }
+    }
+
+    /// A node has said what it holds.
+    pub(super) fn told(&mut self, node: NodeId, frontier: &Frontier) {
+        self.end.join_frontier(frontier);
+        self.frontiers.insert(node, frontier.clone());
+    }
+
+    /// A batch is here; whether it is new.
+    pub(super) fn arrived(&mut self, now: Duration, batch: &Batch) -> bool {
+        self.link(now, batch.header());
+        self.end.advance(batch.header(), batch.hash());
+        self.tail.push(batch)
+    }
+
+    /// A batch exists somewhere.
+    pub(super) fn announced(&mut self, now: Duration, log: LogId, position: Position) {
+        if self.announced.len() < FRONTIER_LOGS_MAX || self.announced.contains_key(&log) {
+            let known = self.announced.entry(log).or_insert((position, now));
+            if known.0.next < position.next {
+                *known = (position, now);
+            }
+        }
+    }
+
+    /// What came before the first batch of an incarnation exists, too.
+    fn link(&mut self, now: Duration, header: &Header) {
+        if let Some((log, position)) = predecessor(header) {
+            self.announced(now, log, position);
+        }
+    }
+
+    /// How far the topic goes.
+    pub(super) fn join_end_into(&self, end: &mut Cursor) {
+        end.join(&self.end);
+        for (log, (position, _)) in &self.announced {
+            end.advance_to(*log, *position);
+        }
+    }
+
+    /// Forgets what was announced and is not found.
+    pub(super) fn expire(&mut self, now: Duration) {
+        self.announced.retain(|_, (_, since)| now.saturating_sub(*since) < ANNOUNCED_AGE_MAX);
+    }
+
+    /// Whether a batch must wait, for a reader at `at`, until what its writer wrote before its
+    /// restart is here.
+    pub(super) fn holds_back(&mut self, now: Duration, at: &Cursor, header: &Header) -> bool {
+        let Some((before, position)) = predecessor(header) else {
+            return false;
+        };
+        if at.next(&before) >= position.next {
+            self.held_back.remove(&header.log());
+            return false;
+        }
+        self.link(now, header);
+        let since = *self.held_back.entry(header.log()).or_insert(now);
+        now.saturating_sub(since) < HELD_BACK_MAX
+    }
+}
+
+/// The end of the log that a writer continues with the first batch of a new incarnation.
+fn predecessor(header: &Header) -> Option<(LogId, Position)> {
+    let previous = header.previous?;
+    let log = LogId { incarnation: previous.incarnation, ..header.log() };
+    let position = Position { next: previous.next, head: previous.hash };
+    (previous.incarnation != header.incarnation).then_some((log, position))
+}

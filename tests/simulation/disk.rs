@@ -1,0 +1,189 @@
+//! The disk of a node: what is flushed, what is not yet, and what a fault makes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon::{
+    engine::{Log, Recovered, Write, WriteNumber},
+    model::{Batch, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    wire::{Contact, LogRange, Page},
+};
+
+use crate::planted::{Bug, planted};
+
+/// Where a batch stands: topic, log, and number of its first record.
+pub(crate) type Place = (TopicId, LogId, u64);
+
+/// What a disk holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Image {
+    pub(crate) batches: BTreeMap<Place, Batch>,
+    /// Batches whose bytes have changed: they are not read any more.
+    pub(crate) damaged: BTreeSet<Place>,
+    pub(crate) logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
+    pub(crate) subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
+    pub(crate) descriptors: BTreeMap<TopicId, SignedDescriptor>,
+    pub(crate) contacts: BTreeMap<NodeId, Contact>,
+}
+
+/// The disk of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// What the disk says is flushed.
+    pub(crate) image: Image,
+    /// What really is, while the disk lies about it.
+    pub(crate) honest: Option<Image>,
+    /// What is written and not flushed.
+    pub(crate) pending: Vec<(WriteNumber, Write)>,
+    /// Up to where the flush under way goes.
+    pub(crate) flushing: Option<WriteNumber>,
+    /// An old copy of the disk, for a fault to bring back.
+    pub(crate) backup: Option<Image>,
+    /// How much longer than usual a flush takes.
+    pub(crate) slowness: u32,
+    /// Whether the next flush fails.
+    pub(crate) failing: bool,
+}
+
+impl Image {
+    /// The batches that can be read.
+    pub(crate) fn readable(&self) -> BTreeSet<Hash> {
+        let readable = self.batches.iter().filter(|(place, _)| !self.damaged.contains(*place));
+        readable.map(|(_, batch)| batch.hash()).collect()
+    }
+
+    /// Whether a batch can be read.
+    pub(crate) fn holds(&self, batch: &Batch) -> bool {
+        let place = place_of(batch);
+        let held = self.batches.get(&place);
+        held.is_some_and(|held| held == batch) && !self.damaged.contains(&place)
+    }
+
+    /// Carries a write out; the batches that it removed.
+    pub(crate) fn apply(&mut self, write: Write) -> Vec<Batch> {
+        let mut removed = Vec::new();
+        match write {
+            Write::Append { batch, log } => {
+                let place = place_of(&batch);
+                self.logs.entry(place.0).or_default().insert(place.1, log);
+                self.damaged.remove(&place);
+                self.batches.insert(place, batch);
+            }
+            Write::Drop { topic, log_id, to, log } => {
+                let gone = |(place, batch): (&Place, &Batch)| {
+                    (place.0 == topic && place.1 == log_id && batch.header().next() <= to)
+                        .then_some(*place)
+                };
+                let gone: Vec<_> = self.batches.iter().filter_map(gone).collect();
+                for place in gone {
+                    self.damaged.remove(&place);
+                    removed.extend(self.batches.remove(&place));
+                }
+                let logs = self.logs.entry(topic).or_default();
+                match log {
+                    Some(log) => logs.insert(log_id, log),
+                    None => logs.remove(&log_id),
+                };
+            }
+            Write::Subscription { topic, name, subscription } => {
+                match subscription {
+                    Some(subscription) => {
+                        self.subscriptions.insert((topic, name), subscription);
+                    }
+                    None => {
+                        self.subscriptions.remove(&(topic, name));
+                    }
+                }
+            }
+            Write::Descriptor(topic, descriptor) => {
+                self.descriptors.insert(topic, descriptor);
+            }
+            Write::Contact(contact) => {
+                self.contacts.insert(contact.node, contact);
+            }
+            Write::Forget(node) => {
+                self.contacts.remove(&node);
+            }
+        }
+        removed
+    }
+
+    /// Reads ranges of logs, merged by stamp; a log ends at its first hole.
+    pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
+        let mut batches = Vec::new();
+        let mut finished = true;
+        for range in ranges {
+            let mut at = range.from;
+            let log = (topic, range.log, 0)..=(topic, range.log, u64::MAX);
+            for (place, batch) in self.batches.range(log) {
+                let next = batch.header().next();
+                if at < range.to && place.2 <= at && at < next && !self.damaged.contains(place) {
+                    batches.push(batch.clone());
+                    at = next;
+                }
+            }
+            finished &= at >= range.to;
+        }
+        batches.sort_by_key(|batch| {
+            (batch.header().stamp, batch.header().log(), batch.header().first)
+        });
+        let (all, mut bytes) = (batches.len(), 0);
+        let fits = |batch: &Batch| {
+            bytes += batch.bytes().len();
+            bytes <= bytes_max || bytes == batch.bytes().len()
+        };
+        let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
+        finished &= batches.len() == all;
+        Page { batches, finished }
+    }
+
+    /// What an engine is started with.
+    pub(crate) fn recover(&self, catalogue: TopicId) -> Recovered {
+        let of_catalogue = |(place, batch): (&Place, &Batch)| {
+            (place.0 == catalogue && !self.damaged.contains(place)).then(|| batch.clone())
+        };
+        Recovered {
+            logs: self.logs.clone(),
+            catalogue: self.batches.iter().filter_map(of_catalogue).collect(),
+            descriptors: self.descriptors.values().cloned().collect(),
+            subscriptions: self.subscriptions.clone(),
+            contacts: self.contacts.values().cloned().collect(),
+        }
+    }
+}
+
+impl Disk {
+    /// What a store does when it is opened.
+    pub(crate) fn open(&mut self) {
+        self.pending.clear();
+        self.flushing = None;
+        self.failing = false;
+        if planted(Bug::TruncatedAtDamage) {
+            self.image.truncate_at_damage();
+        }
+    }
+}
+
+impl Image {
+    /// A planted bug: a damaged batch is taken for the end of its log.
+    fn truncate_at_damage(&mut self) {
+        for place in std::mem::take(&mut self.damaged) {
+            let rest = (place.0, place.1, place.2)..=(place.0, place.1, u64::MAX);
+            let rest: Vec<_> = self.batches.range(rest).map(|(place, _)| *place).collect();
+            rest.iter().for_each(|place| drop(self.batches.remove(place)));
+            let log = self.logs.get_mut(&place.0).and_then(|logs| logs.get_mut(&place.1));
+            if let Some(log) = log {
+                log.spans.retain(|span| span.first < place.2);
+                let head = self.batches.range(..place).next_back().map(|(_, batch)| batch.hash());
+                if let (Some(span), Some(head)) = (log.spans.last_mut(), head) {
+                    span.next = span.next.min(place.2);
+                    span.head = head;
+                }
+            }
+        }
+    }
+}
+
+/// Where a batch stands.
+pub(crate) fn place_of(batch: &Batch) -> Place {
+    (batch.header().topic, batch.header().log(), batch.header().first)
+}

@@ -1,0 +1,336 @@
+//! One node: its engine, its disk, its connections, and how its outputs are carried out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use antiphon::{
+    engine::{AskId, Config, Engine, Input, Now, Output, QuestionId, Report, Write, WriteNumber},
+    limits::HEARTBEAT_INTERVAL,
+    model::{Incarnation, Network, NodeId, NodeKey, TopicId, WallClock},
+    wire::{Contact, Response},
+};
+
+use crate::{
+    disk::Disk,
+    invariants::{self, bounds},
+    planted::{Bug, planted},
+    world::{Event, What, World},
+};
+
+/// Who waits for the answer to a question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asker {
+    Node(usize, u64, AskId),
+    Client(usize, u64),
+}
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) key: NodeKey,
+    pub(crate) id: NodeId,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) started: Duration,
+    pub(crate) life: u64,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) disk: Disk,
+    /// To whom it is connected, in which life of them.
+    pub(crate) connected: BTreeMap<usize, u64>,
+    pub(crate) following: BTreeSet<TopicId>,
+    held_back: Vec<(WriteNumber, Output)>,
+    durable: WriteNumber,
+    /// How far its wall clock is off, in milliseconds.
+    pub(crate) wall_offset: i64,
+    pub(crate) paused_until: Duration,
+    /// Whether it is destroyed for good.
+    pub(crate) gone: bool,
+    /// The questions that it has not answered, and since when.
+    pub(crate) open: BTreeMap<QuestionId, (Asker, Duration)>,
+}
+
+/// Time of the simulated world's start, in milliseconds since 1970.
+const EPOCH: i64 = 1_700_000_000_000;
+
+impl World {
+    /// Adds a node and starts it; it learns of one that is there.
+    pub(crate) fn add_node(&mut self) -> usize {
+        let index = self.nodes.len();
+        let secret = u8::try_from(index + 1).expect("few nodes");
+        let key = NodeKey::from_secret(&[secret; 32]);
+        let id = key.node();
+        self.nodes.push(Node {
+            key,
+            id,
+            engine: None,
+            started: Duration::ZERO,
+            life: 0,
+            incarnation: Incarnation(0),
+            disk: Disk::default(),
+            connected: BTreeMap::new(),
+            following: BTreeSet::new(),
+            held_back: Vec::new(),
+            durable: WriteNumber(0),
+            wall_offset: 0,
+            paused_until: Duration::ZERO,
+            gone: false,
+            open: BTreeMap::new(),
+        });
+        self.start(index);
+        index
+    }
+
+    pub(crate) fn contact(&self, index: usize) -> Contact {
+        Contact { node: self.nodes[index].id, addresses: vec![format!("/memory/{}", index + 1)] }
+    }
+
+    /// Starts a node from its disk, as a new incarnation.
+    pub(crate) fn start(&mut self, index: usize) {
+        if self.nodes[index].engine.is_some() || self.nodes[index].gone {
+            return;
+        }
+        let (now, gone_after) = (self.now, self.options.gone_after);
+        let node = &mut self.nodes[index];
+        node.life += 1;
+        if node.life == 1 || !planted(Bug::SequenceReused) {
+            // Any order, as random numbers would have it; never the same.
+            let number = (index as u64) << 32 | node.life;
+            node.incarnation = Incarnation(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        }
+        let seed = node.incarnation.0 ^ node.life;
+        let mut config =
+            Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
+        config.gone_after = gone_after;
+        node.disk.open();
+        let recovered = node.disk.image.recover(Self::catalogue());
+        node.engine = Some(Engine::new(config, recovered));
+        node.started = now;
+        node.durable = WriteNumber(0);
+        node.paused_until = Duration::ZERO;
+        let (life, contact) = (node.life, self.contact(index));
+        self.trace.note(now, || format!("node {index} starts, life {life}"));
+        self.observe_disk(index);
+        self.handle(index, Input::Listening(contact.addresses));
+        self.handle(index, Input::Timeout);
+        let phase = self.choices.time(Duration::ZERO, HEARTBEAT_INTERVAL);
+        self.event(phase, Event::Heartbeat(index, life));
+        // Discovery or a bootstrap list tells of one that is there, or was.
+        let others: Vec<_> = (0..self.nodes.len()).filter(|other| *other != index).collect();
+        if !others.is_empty() {
+            let known = others[self.choices.index(others.len())];
+            for other in [others[0], known] {
+                let contact = self.contact(other);
+                self.input(index, Duration::from_millis(1), Input::Discovered(contact));
+            }
+        }
+    }
+
+    /// Stops a node: its engine, and what it has not flushed, are lost, but for some of the
+    /// first writes. `silently`: its connections are not closed.
+    pub(crate) fn kill(&mut self, index: usize, kept: usize, silently: bool) {
+        let node = &mut self.nodes[index];
+        if node.engine.take().is_none() {
+            return;
+        }
+        let life = node.life;
+        self.trace.note(self.now, || format!("node {index} is killed, {kept} writes are kept"));
+        let writes: Vec<_> = node.disk.pending.drain(..).collect();
+        node.disk.flushing = None;
+        node.held_back.clear();
+        node.following.clear();
+        node.open.clear();
+        let connected = std::mem::take(&mut node.connected);
+        for (_, write) in writes.into_iter().take(kept) {
+            self.apply(index, write);
+        }
+        if !silently {
+            for (other, other_life) in connected {
+                self.send((index, life), (other, other_life), What::Close);
+            }
+        }
+    }
+
+    /// Gives an input to a node's engine, and carries out what that asks for.
+    pub(crate) fn handle(&mut self, index: usize, input: Input) {
+        let node = &mut self.nodes[index];
+        let elapsed = self.now.saturating_sub(node.started);
+        let milliseconds = i64::try_from(self.now.as_millis()).expect("a short run");
+        let wall = EPOCH + milliseconds + node.wall_offset;
+        let wall = WallClock(u64::try_from(wall).unwrap_or(0));
+        let Some(engine) = &mut node.engine else {
+            return;
+        };
+        if !matches!(input, Input::Timeout | Input::Heard(..)) {
+            self.trace.note(self.now, || format!("{index} <- {input:?}"));
+        }
+        engine.handle(Now { elapsed, wall }, input);
+        let mut outputs = 0;
+        while let Some(output) = self.nodes[index].engine.as_mut().and_then(Engine::poll_output) {
+            outputs += 1;
+            self.carry_out(index, output);
+        }
+        let nanos = u64::try_from(self.now.as_nanos()).unwrap_or(u64::MAX);
+        self.trace.mix(&[nanos, index as u64, outputs]);
+        self.check(bounds::NAME, bounds::outputs(outputs));
+    }
+
+    fn carry_out(&mut self, index: usize, output: Output) {
+        let durable = self.nodes[index].durable;
+        match output {
+            Output::Answer { after: Some(after), .. } | Output::Read { after: Some(after), .. }
+                if after > durable =>
+            {
+                self.nodes[index].held_back.push((after, output));
+            }
+            Output::Answer { question, response, .. } => self.answer(index, question, response),
+            Output::Ask { ask, to, request } => self.ask(index, ask, &to, request),
+            Output::Write(number, write) => self.write(index, number, write),
+            Output::Read { ticket, topic, ranges, bytes_max, .. } => {
+                let page = self.nodes[index].disk.image.read(topic, &ranges, bytes_max);
+                let delay = self.choices.time(Duration::from_micros(50), self.options.flush * 2);
+                self.input(index, delay, Input::ReadDone(ticket, Some(page)));
+            }
+            Output::Gossip(batch) => self.gossip(index, &batch),
+            Output::Follow(topic) => {
+                self.nodes[index].following.insert(topic);
+            }
+            Output::Unfollow(topic) => {
+                self.nodes[index].following.remove(&topic);
+            }
+            Output::Dial(contact) => self.dial(index, &contact),
+            Output::Disconnect(node) => self.disconnect(index, &node),
+            Output::Locate(topic) => {
+                // Records in the table of who holds a topic; they may be out of date.
+                let holds = |node: &&Node| {
+                    node.disk.image.batches.keys().any(|place| place.0 == topic)
+                };
+                let holders = self.nodes.iter().filter(holds).map(|node| node.id).collect();
+                let delay = self.choices.time(self.options.latency, self.options.latency * 8);
+                self.input(index, delay, Input::Located(topic, holders));
+            }
+            Output::Report(report) => {
+                self.trace.note(self.now, || format!("{index} -> {report:?}"));
+                if let Report::Fork(topic, log, error) = report {
+                    let forked = invariants::one_position::reported(topic, log, error);
+                    self.check(invariants::one_position::NAME, forked);
+                }
+            }
+            Output::Provide(_) | Output::Unprovide(_) => {}
+        }
+    }
+
+    // --- the disk --------------------------------------------------------------------------
+
+    fn write(&mut self, index: usize, number: WriteNumber, write: Write) {
+        if let Write::Append { batch, .. } = &write {
+            let batch = batch.clone();
+            self.trace.mix(&[number.0, u64::from(batch.hash().0[0])]);
+            self.trace.note(self.now, || format!("{index} writes {batch:?} {:?}", batch.hash()));
+            self.appeared(&batch);
+        }
+        if let Write::Subscription { topic, name, subscription: Some(subscription) } = &write {
+            let result = invariants::cursors::kept(self, index, *topic, name, subscription);
+            self.check(invariants::cursors::NAME, result);
+        }
+        self.nodes[index].disk.pending.push((number, write));
+        self.begin_flush(index);
+    }
+
+    fn begin_flush(&mut self, index: usize) {
+        let slowness = self.nodes[index].disk.slowness;
+        let disk = &mut self.nodes[index].disk;
+        if disk.flushing.is_some() {
+            return;
+        }
+        let Some((last, _)) = disk.pending.last() else {
+            return;
+        };
+        disk.flushing = Some(*last);
+        let usual = self.choices.time(self.options.flush / 2, self.options.flush * 3);
+        let life = self.nodes[index].life;
+        self.event(usual * (slowness + 1), Event::Flushed(index, life));
+    }
+
+    /// A group of writes is flushed.
+    pub(crate) fn flushed(&mut self, index: usize) {
+        let Some(number) = self.nodes[index].disk.flushing.take() else {
+            return;
+        };
+        if self.nodes[index].disk.failing {
+            return self.latch(index);
+        }
+        let node = &mut self.nodes[index];
+        node.durable = number;
+        let (group, rest) = std::mem::take(&mut node.disk.pending)
+            .into_iter()
+            .partition(|(written, _)| *written <= number);
+        node.disk.pending = rest;
+        for (_, write) in group {
+            self.apply(index, write);
+        }
+        let node = &mut self.nodes[index];
+        let (ready, rest) = std::mem::take(&mut node.held_back)
+            .into_iter()
+            .partition(|(after, _)| *after <= number);
+        node.held_back = rest;
+        for (_, output) in ready {
+            self.carry_out(index, output);
+        }
+        self.begin_flush(index);
+        self.handle(index, Input::Durable(number));
+    }
+
+    /// Applies a write to the flushed disk of a node.
+    pub(crate) fn apply(&mut self, index: usize, write: Write) {
+        let appended = match &write {
+            Write::Append { batch, .. } => Some(batch.clone()),
+            _ => None,
+        };
+        let removed = self.nodes[index].disk.image.apply(write);
+        if let Some(batch) = appended {
+            self.oracle.held(index, &batch);
+        }
+        for batch in removed {
+            self.trace.note(self.now, || format!("{index} removes {batch:?}"));
+            self.oracle.given_up(index, &batch);
+            let result = invariants::removal::removed(self, &batch);
+            self.check(invariants::removal::NAME, result);
+        }
+    }
+
+    /// Takes note of what a disk holds after something happened to it.
+    pub(crate) fn observe_disk(&mut self, index: usize) {
+        let readable = self.nodes[index].disk.image.readable();
+        let lost = self.oracle.replaced(index, &readable);
+        self.counts.copies_destroyed += lost as u64;
+    }
+
+    fn appeared(&mut self, batch: &antiphon::model::Batch) {
+        if self.oracle.appeared(batch) {
+            let result = invariants::one_position::appeared(&mut self.oracle, batch);
+            self.check(invariants::one_position::NAME, result);
+        }
+    }
+
+    // --- answers ---------------------------------------------------------------------------
+
+    fn answer(&mut self, index: usize, question: QuestionId, response: Response) {
+        let asker = self.nodes[index].open.remove(&question);
+        let Some((asker, _)) = asker else {
+            let result = Err(format!("node {index} answers {question:?} twice: {response:?}"));
+            return self.check(invariants::answers::NAME, result);
+        };
+        self.check(bounds::NAME, bounds::response(&response));
+        match asker {
+            Asker::Node(node, life, ask) => {
+                let from = (index, self.nodes[index].life);
+                self.send(from, (node, life), What::Response(ask, Ok(response)));
+            }
+            Asker::Client(client, serial) => {
+                self.answered_client(index, client, &response);
+                let delay = self.choices.time(Duration::from_micros(20), self.options.latency);
+                self.event(delay, Event::Answer(client, serial, Some(response)));
+            }
+        }
+    }
+}

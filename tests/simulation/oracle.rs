@@ -1,0 +1,97 @@
+//! What is true: everything that was published, every batch that ever appeared, and which disks
+//! hold it. The engines know nothing of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon::model::{Batch, Hash, LogId, RecordId, TopicId};
+
+/// A batch that has appeared somewhere.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) batch: Batch,
+    /// The nodes whose flushed disk holds it, readable.
+    pub(crate) holders: BTreeSet<usize>,
+    /// How many flushed copies faults have destroyed.
+    pub(crate) losses: usize,
+    /// Most copies that an acknowledgement spoke of.
+    pub(crate) acknowledged: usize,
+}
+
+/// What a user published.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) topic: usize,
+    pub(crate) payload: Vec<u8>,
+    /// The batches that hold it: more than one after a retry.
+    pub(crate) batches: Vec<Hash>,
+}
+
+/// All that is true.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    pub(crate) batches: BTreeMap<Hash, Known>,
+    pub(crate) positions: BTreeMap<(TopicId, LogId, u64), Hash>,
+    pub(crate) ends: BTreeMap<(TopicId, LogId), u64>,
+    pub(crate) published: BTreeMap<RecordId, Published>,
+}
+
+impl Oracle {
+    /// Takes note of a batch; whether it is new.
+    pub(crate) fn appeared(&mut self, batch: &Batch) -> bool {
+        if self.batches.contains_key(&batch.hash()) {
+            return false;
+        }
+        let header = batch.header();
+        let end = self.ends.entry((header.topic, header.log())).or_default();
+        *end = header.next().max(*end);
+        for id in header.record_ids() {
+            if let Some(published) = self.published.get_mut(&id) {
+                published.batches.push(batch.hash());
+            }
+        }
+        let known = Known {
+            batch: batch.clone(),
+            holders: BTreeSet::new(),
+            losses: 0,
+            acknowledged: 0,
+        };
+        self.batches.insert(batch.hash(), known);
+        true
+    }
+
+    /// Takes note that a node has a batch flushed.
+    pub(crate) fn held(&mut self, node: usize, batch: &Batch) {
+        self.appeared(batch);
+        if let Some(known) = self.batches.get_mut(&batch.hash()) {
+            known.holders.insert(node);
+        }
+    }
+
+    /// Takes note that a node has given a copy up, of its own will.
+    pub(crate) fn given_up(&mut self, node: usize, batch: &Batch) {
+        if let Some(known) = self.batches.get_mut(&batch.hash()) {
+            known.holders.remove(&node);
+        }
+    }
+
+    /// Takes note of what a node's disk holds after a fault.
+    pub(crate) fn replaced(&mut self, node: usize, readable: &BTreeSet<Hash>) -> usize {
+        let mut lost = 0;
+        for (hash, known) in &mut self.batches {
+            if readable.contains(hash) {
+                known.holders.insert(node);
+            } else if known.holders.remove(&node) {
+                known.losses += 1;
+                lost += 1;
+            }
+        }
+        lost
+    }
+}
+
+impl Known {
+    /// Copies that were promised. More than the topic's replicas are not kept for ever.
+    pub(crate) fn promised(&self, replicas: usize) -> usize {
+        self.acknowledged.min(replicas)
+    }
+}

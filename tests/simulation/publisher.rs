@@ -1,0 +1,92 @@
+//! A client that publishes. Where no answer comes, or one that is not a success, it may send the
+//! same records again, under their names, through another node.
+
+use std::time::Duration;
+
+use antiphon::{
+    model::{Blob, ProducerId, Record, RecordId, WallClock, encode_record},
+    wire::{Acks, Publish, Request, Response},
+};
+
+use crate::{clients::Next, oracle, world::World};
+
+/// Publishes records, each one unlike all others.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) producer: ProducerId,
+    pub(crate) topic: usize,
+    pub(crate) node: usize,
+    next: u64,
+    again: Option<Publish>,
+}
+
+impl Publisher {
+    pub(crate) fn new(producer: ProducerId, topic: usize, node: usize) -> Self {
+        Self { producer, topic, node, next: 0, again: None }
+    }
+
+    pub(crate) fn go_on(
+        &mut self,
+        world: &mut World,
+        response: Option<Response>,
+        asked: bool,
+    ) -> Next {
+        if asked {
+            let published = match response {
+                Some(Response::Published(published)) => Some(published),
+                _ => None,
+            };
+            let done = published.is_some_and(|published| published.acknowledged);
+            // A publisher that gave up once may give up for good; it is free to.
+            if done || world.choices.chance(200) {
+                self.again = None;
+            } else if world.choices.chance(700) {
+                self.node = world.some_node();
+            }
+            let pause = world.choices.time(Duration::ZERO, world.options.publish_pause);
+            return Next::Pause(pause);
+        }
+        if !world.publishing {
+            return Next::Stop;
+        }
+        if world.choices.chance(50) {
+            self.node = world.some_node();
+        }
+        let publish = match &self.again {
+            Some(publish) => publish.clone(),
+            None => self.publish(world),
+        };
+        self.again = Some(publish.clone());
+        world.counts.publishes += 1;
+        let patience = Duration::from_millis(u64::from(publish.timeout_ms));
+        Next::Ask(self.node, Request::Publish(publish), patience)
+    }
+
+    fn publish(&mut self, world: &mut World) -> Publish {
+        let count = world.choices.pick(&[1, 1, 2, 5]);
+        let first = self.next;
+        let mut records = Vec::new();
+        for number in first..first + count {
+            let producer = self.producer.0[0];
+            let mut payload = format!("{producer}/{number}").into_bytes();
+            let more = world.choices.index(world.options.payload);
+            payload.resize(payload.len() + more, b'.');
+            let record = Record::new(WallClock(number), payload.clone());
+            encode_record(&record, &mut records).unwrap();
+            let id = RecordId { producer: self.producer, number };
+            let published =
+                oracle::Published { topic: self.topic, payload, batches: Vec::new() };
+            world.oracle.published.insert(id, published);
+        }
+        self.next += count;
+        world.counts.records_published += count;
+        Publish {
+            topic: world.options.topics[self.topic].name.parse().unwrap(),
+            producer: self.producer,
+            first,
+            records: Blob(records.into()),
+            acks: world.choices.pick(&[Acks::Quorum, Acks::Quorum, Acks::One, Acks::All]),
+            timeout_ms: world.choices.pick(&[2_000, 500, 5_000, 100]),
+        }
+    }
+}

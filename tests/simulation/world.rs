@@ -1,0 +1,292 @@
+//! The world: nodes, what will happen to them and when. One thread; time moves from one event to
+//! the next.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use antiphon::{
+    engine::{Engine, Failure, Input},
+    model::{Network, NodeId, TopicId, TopicName},
+    wire::{Request, Response},
+};
+
+use crate::{
+    choices::Choices, clients::Client, invariants::Violation, network::Links, node::Node,
+    options::Options, oracle::Oracle, trace::Trace,
+};
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// To the engine of a node, in this life of it.
+    Input(usize, u64, Input),
+    /// A flush is done.
+    Flushed(usize, u64),
+    /// A node looks who is there.
+    Heartbeat(usize, u64),
+    /// A fault is due.
+    Fault,
+    /// A node that was down starts.
+    Start(usize),
+    /// A message arrives.
+    Message(Message),
+    /// A client's question arrives at a node.
+    Question(usize, usize, u64, Request),
+    /// A client gets an answer, or none.
+    Answer(usize, u64, Option<Response>),
+    /// A client goes on.
+    Wake(usize, u64),
+}
+
+/// Something under way from one node to another, each in a life of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) from: (usize, u64),
+    pub(crate) to: (usize, u64),
+    pub(crate) what: What,
+}
+
+/// What a message says.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Request(antiphon::engine::AskId, Request),
+    Response(antiphon::engine::AskId, Result<Response, Failure>),
+    Gossip(antiphon::model::Batch),
+    Ping(Duration),
+    Pong(Duration),
+    Dial,
+    /// The connection is closed.
+    Close,
+}
+
+/// What was done in a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    pub(crate) steps: u64,
+    pub(crate) simulated: Duration,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) publishes: u64,
+    pub(crate) records_published: u64,
+    pub(crate) records_acknowledged: u64,
+    pub(crate) records_read: u64,
+    pub(crate) pending: u64,
+    pub(crate) commits: u64,
+    pub(crate) copies_destroyed: u64,
+    pub(crate) records_destroyed: u64,
+}
+
+/// Engines, and the world around them.
+pub(crate) struct World {
+    pub(crate) choices: Choices,
+    pub(crate) options: Options,
+    pub(crate) now: Duration,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Vec<Option<Client>>,
+    pub(crate) links: Links,
+    pub(crate) oracle: Oracle,
+    pub(crate) trace: Trace,
+    pub(crate) counts: Counts,
+    pub(crate) violation: Option<Violation>,
+    /// Whether faults occur.
+    pub(crate) faulty: bool,
+    /// Whether publishers go on.
+    pub(crate) publishing: bool,
+    /// Messages that are part of repair, handover and replication.
+    pub(crate) repairs: u64,
+    /// Records whose every copy was destroyed by faults, as far as was promised.
+    events: BTreeMap<(Duration, u64), Event>,
+    pub(crate) sequence: u64,
+}
+
+impl World {
+    pub(crate) fn new(mut choices: Choices, verbose: bool) -> Self {
+        let options = Options::draw(&mut choices);
+        let mut world = Self {
+            choices,
+            options,
+            now: Duration::ZERO,
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            links: Links::default(),
+            oracle: Oracle::default(),
+            trace: Trace::new(verbose),
+            counts: Counts::default(),
+            violation: None,
+            faulty: false,
+            publishing: true,
+            repairs: 0,
+            events: BTreeMap::new(),
+            sequence: 0,
+        };
+        world.trace.note(world.now, || format!("{:?}", world.options));
+        for _ in 0..world.options.nodes {
+            world.add_node();
+        }
+        world
+    }
+
+    pub(crate) fn catalogue() -> TopicId {
+        TopicId::derive(&Network::default(), &TopicName::catalogue())
+    }
+
+    /// The id of a topic of this run.
+    pub(crate) fn topic(&self, number: usize) -> TopicId {
+        let name = self.options.topics[number].name.parse().unwrap();
+        TopicId::derive(&Network::default(), &name)
+    }
+
+    /// The number of a topic of this run.
+    pub(crate) fn topic_number(&self, id: &TopicId) -> Option<usize> {
+        (0..self.options.topics.len()).find(|number| self.topic(*number) == *id)
+    }
+
+    pub(crate) fn index(&self, id: &NodeId) -> Option<usize> {
+        self.nodes.iter().position(|node| node.id == *id)
+    }
+
+    /// Nodes whose engine runs.
+    pub(crate) fn running(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|index| self.nodes[*index].engine.is_some()).collect()
+    }
+
+    /// A number that was never given before.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    pub(crate) fn event(&mut self, after: Duration, event: Event) {
+        let number = self.number();
+        self.events.insert((self.now + after, number), event);
+    }
+
+    /// An input for the engine that runs at a node now.
+    pub(crate) fn input(&mut self, index: usize, after: Duration, input: Input) {
+        let life = self.nodes[index].life;
+        self.event(after, Event::Input(index, life, input));
+    }
+
+    /// Lets time pass, until something is found to be wrong.
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.violation.is_none() && self.step(end) {}
+        self.now = self.now.max(end);
+    }
+
+    /// Lets time pass until something holds, at most so long; whether it does.
+    pub(crate) fn run_until(&mut self, at_most: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + at_most;
+        while self.now < end && self.violation.is_none() {
+            if holds(self) {
+                return true;
+            }
+            self.run(Duration::from_millis(500));
+        }
+        holds(self)
+    }
+
+    fn timer(&self) -> Option<(Duration, usize)> {
+        let timers = self.nodes.iter().enumerate().filter_map(|(index, node)| {
+            let due = node.started + node.engine.as_ref().map(Engine::next_timeout)?;
+            Some((due.max(node.paused_until), index))
+        });
+        timers.min()
+    }
+
+    fn step(&mut self, end: Duration) -> bool {
+        let event = self.events.first_key_value().map(|((at, _), _)| *at);
+        let timer = self.timer();
+        let at = match (timer, event) {
+            (Some((timer, _)), Some(event)) => timer.min(event),
+            (Some((at, _)), None) | (None, Some(at)) => at,
+            (None, None) => return false,
+        };
+        if at > end {
+            return false;
+        }
+        self.counts.steps += 1;
+        self.now = self.now.max(at);
+        match timer {
+            Some((due, index)) if event.is_none_or(|event| due < event) => {
+                self.handle(index, Input::Timeout);
+            }
+            Some(_) | None => {
+                if let Some((_, event)) = self.events.pop_first() {
+                    self.happen(event);
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether a node in this life can take something now; if it is paused, it comes later.
+    fn takes(&mut self, index: usize, life: u64) -> Takes {
+        let node = &self.nodes[index];
+        if node.life != life || node.engine.is_none() {
+            Takes::Never
+        } else if node.paused_until > self.now {
+            Takes::Later(node.paused_until - self.now)
+        } else {
+            Takes::Now
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let at = match &event {
+            Event::Input(index, life, _)
+            | Event::Flushed(index, life)
+            | Event::Heartbeat(index, life) => Some((*index, *life)),
+            Event::Message(message) => {
+                let dials = matches!(message.what, What::Dial);
+                let life = if dials { self.nodes[message.to.0].life } else { message.to.1 };
+                Some((message.to.0, life))
+            }
+            Event::Question(index, ..) => Some((*index, self.nodes[*index].life)),
+            Event::Fault | Event::Start(_) | Event::Answer(..) | Event::Wake(..) => None,
+        };
+        match at.map(|(index, life)| self.takes(index, life)) {
+            Some(Takes::Later(pause)) => return self.event(pause, event),
+            Some(Takes::Never) => return self.missed(event),
+            Some(Takes::Now) | None => {}
+        }
+        match event {
+            Event::Input(index, _, input) => self.handle(index, input),
+            Event::Flushed(index, _) => self.flushed(index),
+            Event::Heartbeat(index, _) => self.heartbeat(index),
+            Event::Fault => self.fault(),
+            Event::Start(index) => self.start(index),
+            Event::Message(message) => self.arrived(message),
+            Event::Question(index, client, serial, request) => {
+                self.client_asks(index, client, serial, request);
+            }
+            Event::Answer(client, serial, response) => self.client_told(client, serial, response),
+            Event::Wake(client, serial) => self.client_wakes(client, serial),
+        }
+    }
+
+    /// What was meant for a life of a node that is over.
+    fn missed(&mut self, event: Event) {
+        match event {
+            Event::Message(message) => self.undelivered(&message),
+            Event::Question(_, client, serial, _) => {
+                self.event(Duration::from_millis(1), Event::Answer(client, serial, None));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note of what is wrong; the first finding ends the run.
+    pub(crate) fn check(&mut self, invariant: &'static str, result: Result<(), String>) {
+        if let Err(reason) = result
+            && self.violation.is_none()
+        {
+            self.trace.note(self.now, || format!("VIOLATED {invariant}: {reason}"));
+            self.violation = Some(Violation { invariant, reason, at: self.now });
+        }
+    }
+}
+
+enum Takes {
+    Now,
+    Later(Duration),
+    Never,
+}
