@@ -11,7 +11,9 @@ use std::{
 use super::{Engine, Failure, Numbered, Output, Purpose, QuestionId, members::Placement};
 use crate::{
     limits::SURVEY_TIMEOUT,
-    model::{Cursor, Frontier, NodeId, Position, SubscriberName, Subscription, TopicId, TopicName},
+    model::{
+        Cursor, Entry, Frontier, NodeId, Position, SubscriberName, Subscription, TopicId, TopicName,
+    },
     wire::{Held, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
 };
 
@@ -247,8 +249,11 @@ impl Engine {
         let frontier = found.held.get(&node).map(|held| &held.frontier);
         let complete = frontier.is_some_and(|frontier| {
             let covers = |(log, position): (&_, &Position)| {
-                position.next == 0
-                    || frontier.0.get(log).is_some_and(|entry| entry.covers(0, position.next))
+                let holds = |entry: &Entry| {
+                    let same = entry.end() == Some((position.next, position.head));
+                    entry.covers(0, position.next) && (same || entry.low >= position.next)
+                };
+                position.next == 0 || frontier.0.get(log).is_some_and(holds)
             };
             end.logs.iter().all(covers)
         });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use antiphon::{
     engine::{Input, QuestionId},
+    model::RecordId,
     wire::{Request, Response},
 };
 
@@ -13,6 +14,7 @@ use crate::{
     node::Asker,
     publisher::Publisher,
     reader::Reader,
+    surveyor::Surveyor,
     world::{Event, World},
 };
 
@@ -36,6 +38,7 @@ pub(crate) enum Kind {
     Creator(Creator),
     Publisher(Publisher),
     Reader(Reader),
+    Surveyor(Surveyor),
 }
 
 /// What a client does next.
@@ -44,6 +47,13 @@ pub(crate) enum Next {
     Ask(usize, Request, Duration),
     Pause(Duration),
     Stop,
+}
+
+impl Client {
+    /// Asks nothing more.
+    pub(crate) fn retire(&mut self) {
+        self.serial += 1;
+    }
 }
 
 impl World {
@@ -74,6 +84,12 @@ impl World {
         let question = QuestionId(self.sequence);
         current.open = Some((index, self.nodes[index].life, question));
         self.nodes[index].open.insert(question, (Asker::Client(client, serial), self.now));
+        if let Request::Publish(publish) = &request {
+            let topic = self.options.topics.iter().position(|t| t.name == publish.topic.as_str());
+            let record = RecordId { producer: publish.producer, number: publish.first };
+            let topic = topic.expect("a topic of this run");
+            self.nodes[index].publishes.insert(question, (topic, record));
+        }
         self.handle(index, Input::Asked { question, from: None, request });
     }
 
@@ -111,6 +127,7 @@ impl World {
             Kind::Creator(creator) => creator.go_on(self, response),
             Kind::Publisher(publisher) => publisher.go_on(self, response, asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),
+            Kind::Surveyor(surveyor) => surveyor.go_on(self, response, asked),
         };
         let serial = client.serial;
         match next {

@@ -81,7 +81,11 @@ impl World {
         self.check(bounds::NAME, bounds::request(&request, ask.0));
         if matches!(
             request,
-            Request::Replicate(_) | Request::Frontier(_) | Request::Fetch(..) | Request::Keep(..)
+            Request::Replicate(_)
+                | Request::Frontier(..)
+                | Request::Fetch(..)
+                | Request::Positions(..)
+                | Request::Keep(..)
         ) {
             self.repairs += 1;
         }

@@ -8,13 +8,13 @@ use std::{
 use antiphon::{
     engine::{AskId, Config, Engine, Input, Now, Output, QuestionId, Report, Write, WriteNumber},
     limits::HEARTBEAT_INTERVAL,
-    model::{Incarnation, Network, NodeId, NodeKey, TopicId, WallClock},
+    model::{Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
     wire::{Contact, Response},
 };
 
 use crate::{
     disk::Disk,
-    invariants::{self, bounds},
+    invariants::{answers, bounds, cursors, one_position, removal, truth},
     planted::{Bug, planted},
     world::{Event, What, World},
 };
@@ -47,6 +47,10 @@ pub(crate) struct Node {
     pub(crate) gone: bool,
     /// The questions that it has not answered, and since when.
     pub(crate) open: BTreeMap<QuestionId, (Asker, Duration)>,
+    /// The questions for whose answers nobody waits any more.
+    pub(crate) abandoned: BTreeSet<QuestionId>,
+    /// What the questions of publishers are about: the topic and the first record.
+    pub(crate) publishes: BTreeMap<QuestionId, (usize, RecordId)>,
 }
 
 /// Time of the simulated world's start, in milliseconds since 1970.
@@ -75,6 +79,8 @@ impl World {
             paused_until: Duration::ZERO,
             gone: false,
             open: BTreeMap::new(),
+            abandoned: BTreeSet::new(),
+            publishes: BTreeMap::new(),
         });
         self.start(index);
         index
@@ -139,6 +145,8 @@ impl World {
         node.held_back.clear();
         node.following.clear();
         node.open.clear();
+        node.abandoned.clear();
+        node.publishes.clear();
         let connected = std::mem::take(&mut node.connected);
         for (_, write) in writes.into_iter().take(kept) {
             self.apply(index, write);
@@ -211,8 +219,8 @@ impl World {
             Output::Report(report) => {
                 self.trace.note(self.now, || format!("{index} -> {report:?}"));
                 if let Report::Fork(topic, log, error) = report {
-                    let forked = invariants::one_position::reported(topic, log, error);
-                    self.check(invariants::one_position::NAME, forked);
+                    let forked = one_position::reported(topic, log, error);
+                    self.check(one_position::NAME, forked);
                 }
             }
             Output::Provide(_) | Output::Unprovide(_) => {}
@@ -229,8 +237,8 @@ impl World {
             self.appeared(&batch);
         }
         if let Write::Subscription { topic, name, subscription: Some(subscription) } = &write {
-            let result = invariants::cursors::kept(self, index, *topic, name, subscription);
-            self.check(invariants::cursors::NAME, result);
+            let result = cursors::kept(self, index, *topic, name, subscription);
+            self.check(cursors::NAME, result);
         }
         self.nodes[index].disk.pending.push((number, write));
         self.begin_flush(index);
@@ -293,8 +301,8 @@ impl World {
         for batch in removed {
             self.trace.note(self.now, || format!("{index} removes {batch:?}"));
             self.oracle.given_up(index, &batch);
-            let result = invariants::removal::removed(self, &batch);
-            self.check(invariants::removal::NAME, result);
+            let result = removal::removed(self, &batch);
+            self.check(removal::NAME, result);
         }
     }
 
@@ -307,18 +315,28 @@ impl World {
 
     fn appeared(&mut self, batch: &antiphon::model::Batch) {
         if self.oracle.appeared(batch) {
-            let result = invariants::one_position::appeared(&mut self.oracle, batch);
-            self.check(invariants::one_position::NAME, result);
+            let result = one_position::appeared(&mut self.oracle, batch);
+            self.check(one_position::NAME, result);
         }
     }
 
     // --- answers ---------------------------------------------------------------------------
 
     fn answer(&mut self, index: usize, question: QuestionId, response: Response) {
+        if let Some((topic, record)) = self.nodes[index].publishes.remove(&question)
+            && let Response::Published(published) = &response
+        {
+            let result = truth::published(self, index, topic, record, published);
+            self.check(truth::NAME, result);
+            self.counts.pending += u64::from(!published.acknowledged);
+        }
+        if self.nodes[index].abandoned.remove(&question) {
+            return;
+        }
         let asker = self.nodes[index].open.remove(&question);
         let Some((asker, _)) = asker else {
             let result = Err(format!("node {index} answers {question:?} twice: {response:?}"));
-            return self.check(invariants::answers::NAME, result);
+            return self.check(answers::NAME, result);
         };
         self.check(bounds::NAME, bounds::response(&response));
         match asker {
@@ -327,7 +345,6 @@ impl World {
                 self.send(from, (node, life), What::Response(ask, Ok(response)));
             }
             Asker::Client(client, serial) => {
-                self.answered_client(index, client, &response);
                 let delay = self.choices.time(Duration::from_micros(20), self.options.latency);
                 self.event(delay, Event::Answer(client, serial, Some(response)));
             }

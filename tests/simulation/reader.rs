@@ -40,7 +40,7 @@ pub(crate) struct Reader {
     /// The furthest that was committed, by generation.
     pub(crate) committed: BTreeMap<u64, Cursor>,
     /// The furthest that was said to be kept.
-    pub(crate) kept: Option<(Subscription, u16)>,
+    pub(crate) kept: Option<Subscription>,
     asked: Asked,
     resuming: bool,
     node: usize,
@@ -141,7 +141,10 @@ impl Reader {
             (Asked::Page, Some(Response::Page(page))) => self.read(world, &page),
             (Asked::Commit(subscription), Some(Response::Committed(copies))) => {
                 world.counts.commits += 1;
-                self.kept = Some((subscription, copies));
+                let replicas = world.options.topics[self.topic].replicas;
+                if copies > replicas / 2 {
+                    self.kept = Some(subscription);
+                }
             }
             (Asked::Position, Some(Response::Position(position))) => self.resume(world, position),
             _ => return false,

@@ -92,7 +92,6 @@ pub(crate) struct World {
     pub(crate) publishing: bool,
     /// Messages that are part of repair, handover and replication.
     pub(crate) repairs: u64,
-    /// Records whose every copy was destroyed by faults, as far as was promised.
     events: BTreeMap<(Duration, u64), Event>,
     pub(crate) sequence: u64,
 }

@@ -186,6 +186,25 @@ async fn nodes_that_join_through_one_find_each_other() {
 }
 
 #[tokio::test]
+async fn the_table_names_who_holds_a_topic() {
+    let (first, mut second) = pair().await;
+    let topic = TopicId::from_bytes([5; 32]);
+    let holder = first.node;
+    first.run(move |network| network.provide(topic)).await;
+    // An announcement is on its way for a moment.
+    loop {
+        second.run(move |network| network.locate(topic)).await;
+        let located = |input| match input {
+            Input::Located(id, nodes) if id == topic => Some(nodes),
+            _ => None,
+        };
+        if second.wait(located).await == [holder] {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
 async fn networks_stay_apart() {
     let mut first = start(settings(1)).await;
     let bootstrap = vec![first.address.clone()];

@@ -1,0 +1,63 @@
+//! After the faults all home replicas of a topic hold the same, to the hash of each head, and
+//! nobody else holds any of it (L1, L2, L5); then nothing more is sent (L6). A node that is gone
+//! for good does not stand in the way (L7).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon::model::{Frontier, TopicId};
+
+use crate::world::World;
+
+pub(crate) const NAME: &str = "convergence";
+pub(crate) const QUIET: &str = "quiet";
+
+fn frontier(world: &World, node: usize, topic: &TopicId) -> Frontier {
+    let logs = world.nodes[node].disk.image.logs.get(topic);
+    let held = logs.into_iter().flatten().map(|(id, log)| (*id, log.entry()));
+    Frontier(held.filter(|(_, entry)| !entry.spans.is_empty()).collect())
+}
+
+/// Why the nodes have not converged.
+pub(crate) fn converged(world: &World) -> Result<(), String> {
+    let topics = 0..world.options.topics.len();
+    let topics = topics.map(|number| (world.topic(number), world.homes(number, false)));
+    let everywhere = (World::catalogue(), world.running().into_iter().collect());
+    for (topic, homes) in topics.chain([everywhere]) {
+        let mut frontiers: BTreeMap<usize, Frontier> = BTreeMap::new();
+        let mut kept = Vec::new();
+        for node in world.running() {
+            if !world.nodes[node].disk.pending.is_empty() {
+                return Err(format!("node {node} is writing"));
+            }
+            let held = frontier(world, node, &topic);
+            if homes.contains(&node) {
+                frontiers.insert(node, held);
+                kept.push(subscriptions(world, node, &topic));
+            } else if !held.0.is_empty() {
+                return Err(format!("node {node} is no home of {topic:?} and holds {held:?}"));
+            }
+        }
+        let different: BTreeSet<_> = frontiers.values().map(Frontier::digest).collect();
+        if different.len() > 1 {
+            return Err(format!("homes of {topic:?} differ: {frontiers:#?}"));
+        }
+        if kept.windows(2).any(|two| two[0] != two[1]) {
+            return Err(format!("positions in {topic:?} differ: {kept:#?}"));
+        }
+    }
+    Ok(())
+}
+
+fn subscriptions(world: &World, node: usize, topic: &TopicId) -> Vec<String> {
+    let kept = world.nodes[node].disk.image.subscriptions.iter();
+    let kept = kept.filter(|((of, _), _)| of == topic);
+    kept.map(|((_, name), kept)| format!("{name}: {kept:?}")).collect()
+}
+
+/// Nothing was asked but whether all is well.
+pub(crate) fn quiet(repairs: u64) -> Result<(), String> {
+    if repairs == 0 {
+        return Ok(());
+    }
+    Err(format!("{repairs} requests of repair, handover or replication in 10 s of rest"))
+}

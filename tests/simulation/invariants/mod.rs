@@ -1,0 +1,24 @@
+//! What must always hold: one file for each sentence. Ids are those of `reliability.md` C.1.
+
+pub(crate) mod answers;
+pub(crate) mod bounds;
+pub(crate) mod complete_survey;
+pub(crate) mod convergence;
+pub(crate) mod cursors;
+pub(crate) mod no_gap;
+pub(crate) mod no_phantom;
+pub(crate) mod one_position;
+pub(crate) mod removal;
+pub(crate) mod survival;
+pub(crate) mod truth;
+pub(crate) mod writer_order;
+
+use std::time::Duration;
+
+/// Something that must never be, and is.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) reason: String,
+    pub(crate) at: Duration,
+}

@@ -1,0 +1,22 @@
+//! A copy is given up only while as many are left as were promised, and never the last one (S9).
+
+use antiphon::model::Batch;
+
+use crate::world::World;
+
+pub(crate) const NAME: &str = "copies are given up on proof only";
+
+/// A node has removed a batch of its own will.
+pub(crate) fn removed(world: &World, batch: &Batch) -> Result<(), String> {
+    let Some(known) = world.oracle.batches.get(&batch.hash()) else {
+        return Ok(());
+    };
+    let topic = world.topic_number(&batch.header().topic);
+    let replicas = topic.map_or(1, |topic| usize::from(world.options.topics[topic].replicas));
+    let left = known.holders.len();
+    let promised = known.promised(replicas).max(1);
+    if left + known.losses < promised {
+        return Err(format!("{batch:?} is left at {left} nodes, and {promised} were promised"));
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! What was acknowledged survives: after healing it is readable at every home replica, unless
+//! faults destroyed as many copies as the answer counted (S1, L2).
+
+use crate::world::World;
+
+pub(crate) const NAME: &str = "acknowledged records survive";
+
+/// Checks all that was acknowledged; how many records faults have destroyed altogether.
+pub(crate) fn at_end(world: &World) -> Result<u64, String> {
+    let mut destroyed = 0;
+    for known in world.oracle.batches.values().filter(|known| known.acknowledged > 0) {
+        let batch = &known.batch;
+        let Some(topic) = world.topic_number(&batch.header().topic) else {
+            continue;
+        };
+        let homes = world.homes(topic, false);
+        let replicas = usize::from(world.options.topics[topic].replicas);
+        let excused = known.losses >= known.promised(replicas);
+        let anywhere = world.running().into_iter().any(|node| known.holders.contains(&node));
+        if !anywhere && excused {
+            destroyed += u64::from(batch.header().count);
+            continue;
+        }
+        for home in homes {
+            let image = &world.nodes[home].disk.image;
+            let damaged = image.damaged.contains(&crate::disk::place_of(batch));
+            if !known.holders.contains(&home) && !damaged {
+                let (copies, losses) = (known.acknowledged, known.losses);
+                let holders = &known.holders;
+                return Err(format!(
+                    "{batch:?} of t{topic} was acknowledged with {copies} copies, {losses} were \
+                     destroyed; home {home} lacks it, {holders:?} hold it"
+                ));
+            }
+        }
+    }
+    Ok(destroyed)
+}

@@ -1,0 +1,50 @@
+//! An acknowledgement is true when it is given: so many distinct disks as it says hold the batch
+//! in what would be there after the worst crash, and never fewer than the topic's floor (S2, S8).
+
+use antiphon::{
+    model::{LogId, RecordId},
+    wire::Published,
+};
+
+use crate::world::World;
+
+pub(crate) const NAME: &str = "truthful acknowledgement";
+
+/// A node answers a publisher.
+pub(crate) fn published(
+    world: &mut World,
+    index: usize,
+    topic: usize,
+    record: RecordId,
+    published: &Published,
+) -> Result<(), String> {
+    let copies = usize::from(published.copies);
+    let options = &world.options.topics[topic];
+    let (replicas, floor) = (usize::from(options.replicas), options.min_copies);
+    if published.acknowledged && published.copies < floor.max(published.wanted) {
+        return Err(format!("acknowledged with {published:?}, and the floor is {floor}"));
+    }
+    let log = LogId { writer: world.nodes[index].id, incarnation: world.nodes[index].incarnation };
+    let known = world.oracle.published.get(&record);
+    let batches = known.map(|known| known.batches.clone()).unwrap_or_default();
+    let own = batches.iter().rev().find(|hash| {
+        world.oracle.batches.get(*hash).is_some_and(|known| known.batch.header().log() == log)
+    });
+    let Some(known) = own.and_then(|hash| world.oracle.batches.get_mut(hash)) else {
+        return if published.acknowledged {
+            Err(format!("{record:?} is acknowledged and in no batch of node {index}"))
+        } else {
+            Ok(())
+        };
+    };
+    // Stand-ins that gave their copies to the homes meanwhile are no longer among the holders.
+    let held = known.holders.len() + known.losses;
+    if held < copies.min(replicas) {
+        let (batch, holders) = (&known.batch, &known.holders);
+        return Err(format!("{copies} copies of {batch:?} are claimed, and {holders:?} hold it"));
+    }
+    if published.acknowledged {
+        known.acknowledged = known.acknowledged.max(copies);
+    }
+    Ok(())
+}

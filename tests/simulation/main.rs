@@ -1,0 +1,25 @@
+//! The deterministic simulation: many engines, the code of production, with a network, disks and
+//! clocks that are played, in one thread, from one source of choices. See `docs/simulation.md`.
+//!
+//! `SEEDS=1000` sweeps over so many seeds; `SEED=7` runs one of them and tells all of it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+mod choices;
+mod clients;
+mod creator;
+mod disk;
+mod faults;
+mod invariants;
+mod network;
+mod node;
+mod options;
+mod oracle;
+mod planted;
+mod publisher;
+mod reader;
+mod run;
+mod surveyor;
+mod sweep;
+mod trace;
+mod world;

@@ -1,0 +1,165 @@
+//! One run: a start, faults, and a healed world that must converge and fall quiet.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use antiphon::model::{Cursor, ProducerId};
+
+use crate::{
+    choices::Choices,
+    clients::{Client, Kind},
+    creator::Creator,
+    invariants::{Violation, answers, convergence, cursors, no_gap, survival},
+    publisher::Publisher,
+    reader::Reader,
+    surveyor::Surveyor,
+    world::{Counts, Event, World},
+};
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) counts: Counts,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) trace: u64,
+}
+
+/// Time in which the nodes converge after all is healed, beside the time after which a node
+/// counts as gone.
+const CONVERGE_WITHIN: Duration = Duration::from_secs(120);
+
+/// Runs a world to its end, or to the first thing that is wrong.
+pub(crate) fn run(choices: Choices, verbose: bool) -> Outcome {
+    let mut world = World::new(choices, verbose);
+    world.begin();
+    if world.violation.is_none() {
+        world.suffer();
+    }
+    if world.violation.is_none() {
+        world.recover();
+    }
+    world.counts.simulated = world.now;
+    let known = world.oracle.batches.values().filter(|known| known.acknowledged > 0);
+    world.counts.records_acknowledged =
+        known.map(|known| u64::from(known.batch.header().count)).sum();
+    let choices = world.choices.drawn();
+    world.trace.mix(&[choices]);
+    let trace = world.trace.hash();
+    Outcome { counts: world.counts, violation: world.violation, trace }
+}
+
+impl World {
+    /// The home replicas of a topic: the nearest nodes, those included that are destroyed if
+    /// it is asked who was.
+    pub(crate) fn homes(&self, topic: usize, destroyed: bool) -> BTreeSet<usize> {
+        let place = self.topic(topic).place();
+        let nodes = self.nodes.iter().enumerate().filter(|(_, node)| destroyed || !node.gone);
+        let mut nodes: Vec<_> = nodes
+            .map(|(index, node)| {
+                let own = node.id.place();
+                let distance: [u8; 32] = std::array::from_fn(|at| place[at] ^ own[at]);
+                (distance, index)
+            })
+            .collect();
+        nodes.sort_unstable();
+        let replicas = usize::from(self.options.topics[topic].replicas);
+        nodes.into_iter().take(replicas).map(|(_, index)| index).collect()
+    }
+
+    fn begin(&mut self) {
+        self.run(Duration::from_secs(2));
+        for topic in 0..self.options.topics.len() {
+            self.add_client(Kind::Creator(Creator { topic }));
+        }
+        self.run(Duration::from_secs(3));
+        for number in 0..self.options.publishers {
+            let topic = self.choices.index(self.options.topics.len());
+            let producer = ProducerId([u8::try_from(number + 1).expect("few"); 16]);
+            let node = self.some_node();
+            self.add_client(Kind::Publisher(Publisher::new(producer, topic, node)));
+        }
+        for number in 0..self.options.readers + self.options.subscribers {
+            let topic = self.choices.index(self.options.topics.len());
+            let named = number >= self.options.readers;
+            let name = named.then(|| format!("s{number}").parse().unwrap());
+            let start = Cursor::start(self.topic(topic));
+            self.add_client(Kind::Reader(Reader::new(topic, start, name)));
+        }
+        self.add_client(Kind::Surveyor(Surveyor::default()));
+    }
+
+    fn suffer(&mut self) {
+        self.faulty = true;
+        self.event(Duration::ZERO, Event::Fault);
+        self.run(self.options.faults_for);
+        self.faulty = false;
+        self.trace.note(self.now, || "all is healed".to_owned());
+    }
+
+    /// Heals everything but what is gone for good, and waits for what must come of it.
+    fn recover(&mut self) {
+        self.heal_links();
+        for index in 0..self.nodes.len() {
+            self.nodes[index].paused_until = self.now;
+            self.nodes[index].disk.slowness = 0;
+            self.nodes[index].disk.failing = false;
+            self.nodes[index].disk.honest = None;
+            self.start(index);
+        }
+        // The healed world serves as before.
+        self.run(Duration::from_secs(5));
+        self.publishing = false;
+        let at_most = CONVERGE_WITHIN + self.options.gone_after;
+        let converged = self.run_until(at_most, |world| convergence::converged(world).is_ok());
+        if !converged {
+            let result = convergence::converged(self);
+            return self.check(convergence::NAME, result);
+        }
+        self.survive();
+        let caught_up =
+            self.run_until(CONVERGE_WITHIN, |world| world.all_readers(no_gap::caught_up).is_ok());
+        if !caught_up {
+            let result = self.all_readers(no_gap::caught_up);
+            return self.check(no_gap::NAME, result);
+        }
+        if !self.options.destructive {
+            let result = self.all_readers(|world, reader| match (&reader.name, &reader.kept) {
+                (Some(name), Some(kept)) => cursors::at_end(world, reader.topic, name, kept),
+                _ => Ok(()),
+            });
+            self.check(cursors::NAME, result);
+        }
+        self.fall_quiet();
+    }
+
+    fn survive(&mut self) {
+        match survival::at_end(self) {
+            Ok(destroyed) => self.counts.records_destroyed += destroyed,
+            Err(reason) => self.check(survival::NAME, Err(reason)),
+        }
+    }
+
+    fn fall_quiet(&mut self) {
+        for client in self.clients.iter_mut().flatten() {
+            client.retire();
+        }
+        self.run(Duration::from_secs(50));
+        let before = self.repairs;
+        self.run(Duration::from_secs(10));
+        self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
+        self.check(convergence::NAME, convergence::converged(self));
+        self.check(answers::NAME, answers::at_end(self));
+        self.survive();
+    }
+
+    fn all_readers(
+        &self,
+        check: impl Fn(&Self, &Reader) -> Result<(), String>,
+    ) -> Result<(), String> {
+        for client in self.clients.iter().flatten() {
+            if let Client { kind: Kind::Reader(reader), .. } = client {
+                check(self, reader)?;
+            }
+        }
+        Ok(())
+    }
+}

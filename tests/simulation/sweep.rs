@@ -1,0 +1,156 @@
+//! Many runs, and what to say of them.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use crate::{
+    choices::Choices,
+    run::{Outcome, run},
+    world::Counts,
+};
+
+/// Seeds of an ordinary test.
+const SEEDS: u64 = 40;
+
+/// The first seed.
+const FIRST: u64 = 1;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Runs a seed; what is wrong, if anything is.
+pub(crate) fn run_seed(seed: u64, verbose: bool) -> Result<Outcome, String> {
+    let ran = catch_unwind(AssertUnwindSafe(|| run(Choices::of_seed(seed), verbose)));
+    let outcome = match ran {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            return Err(format!("panics: {}", text.unwrap_or_default()));
+        }
+    };
+    match &outcome.violation {
+        None => Ok(outcome),
+        Some(violation) => {
+            let (invariant, reason, at) = (violation.invariant, &violation.reason, violation.at);
+            Err(format!("{invariant}, after {:.1} s: {reason}", at.as_secs_f64()))
+        }
+    }
+}
+
+fn reproduce(seed: u64) -> String {
+    format!("SEED={seed} cargo test --profile sim --test simulation one_seed -- --nocapture")
+}
+
+#[derive(Default)]
+struct Total {
+    seeds: u64,
+    counts: Counts,
+    failures: BTreeMap<u64, String>,
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, result: Result<Outcome, String>) {
+        self.seeds += 1;
+        match result {
+            Ok(outcome) => self.counts.add(&outcome.counts),
+            Err(reason) => {
+                eprintln!("seed {seed}: {reason}\n  {}", reproduce(seed));
+                self.failures.insert(seed, reason);
+            }
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.simulated += other.simulated;
+        self.publishes += other.publishes;
+        self.records_published += other.records_published;
+        self.records_acknowledged += other.records_acknowledged;
+        self.records_read += other.records_read;
+        self.pending += other.pending;
+        self.commits += other.commits;
+        self.copies_destroyed += other.copies_destroyed;
+        self.records_destroyed += other.records_destroyed;
+        for (name, count) in &other.faults {
+            *self.faults.entry(name).or_default() += count;
+        }
+    }
+}
+
+fn tell(total: &Total) {
+    let counts = &total.counts;
+    let hours = Duration::as_secs_f64(&counts.simulated) / 3_600.0;
+    eprintln!("seeds                  {}", total.seeds);
+    eprintln!("failures               {}", total.failures.len());
+    eprintln!("steps                  {}", counts.steps);
+    eprintln!("simulated hours        {hours:.1}");
+    eprintln!("publishes              {}", counts.publishes);
+    eprintln!("records published      {}", counts.records_published);
+    eprintln!("records acknowledged   {}", counts.records_acknowledged);
+    eprintln!("records read           {}", counts.records_read);
+    eprintln!("answers `pending`      {}", counts.pending);
+    eprintln!("positions committed    {}", counts.commits);
+    eprintln!("copies destroyed       {}", counts.copies_destroyed);
+    eprintln!("acknowledged records all of whose counted copies were destroyed: {}", counts.records_destroyed);
+    for (name, count) in &counts.faults {
+        eprintln!("  {name:<31}{count}");
+    }
+}
+
+#[test]
+fn sweep() {
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    let first = number("FIRST").unwrap_or(FIRST);
+    let next = AtomicU64::new(first);
+    let total = std::sync::Mutex::new(Total::default());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds {
+                        break;
+                    }
+                    let result = run_seed(seed, false);
+                    total.lock().unwrap().add(seed, result);
+                }
+            });
+        }
+    });
+    let total = total.into_inner().unwrap();
+    tell(&total);
+    let first = total.failures.first_key_value();
+    if let Some((seed, reason)) = first {
+        panic!("seed {seed}: {reason}\nagain, with its trace: {}", reproduce(*seed));
+    }
+}
+
+#[test]
+fn one_seed() {
+    let seed = number("SEED");
+    let result = run_seed(seed.unwrap_or(FIRST), seed.is_some());
+    assert!(result.is_ok(), "{result:?}");
+}
+
+#[test]
+fn a_seed_gives_the_same_trace_twice() {
+    for seed in [3, 4] {
+        let one = run(Choices::of_seed(seed), false);
+        let two = run(Choices::of_seed(seed), false);
+        assert_eq!((one.trace, one.counts.steps), (two.trace, two.counts.steps));
+    }
+}
+
+#[test]
+fn bytes_that_run_out_end_a_run_quietly() {
+    let outcome = run(Choices::of_bytes(&[7, 1, 200, 31]), false);
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+}
