@@ -172,7 +172,10 @@ impl Engine {
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
             Input::Located(topic, nodes) => self.located(topic, nodes),
-            Input::Listening(addresses) => self.addresses = addresses,
+            Input::Listening(mut addresses) => {
+                addresses.truncate(limits::ADDRESSES_MAX);
+                self.addresses = addresses;
+            }
             Input::Timeout => {}
         }
         if now.elapsed >= self.next_tick {

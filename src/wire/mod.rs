@@ -75,6 +75,52 @@ macro_rules! message {
 message!(Request);
 message!(Response);
 
+/// Lists whose items are larger in memory than on the wire: an item of one byte must not become
+/// a hundred, eight million times over.
+mod bounded {
+    use minicbor::{Decode, Decoder, decode::Error};
+
+    use super::{Address, DescriptorBytes, Outcome};
+    use crate::{limits::ADDRESSES_MAX, model::Share};
+
+    /// Topics described in one replication request, and batches in it.
+    const REPLICATED_MAX: u64 = 100_000;
+
+    fn list<'b, C, T: Decode<'b, C>>(
+        items_max: u64,
+        decoder: &mut Decoder<'b>,
+        context: &mut C,
+    ) -> Result<Vec<T>, Error> {
+        match decoder.array()? {
+            Some(length) if length <= items_max => {
+                (0..length).map(|_| T::decode(decoder, context)).collect()
+            }
+            Some(_) | None => Err(Error::message("more items than are allowed")),
+        }
+    }
+
+    pub(super) fn addresses<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Address>, Error> {
+        list(ADDRESSES_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn descriptors<C: Share>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<DescriptorBytes>, Error> {
+        list(REPLICATED_MAX, decoder, context)
+    }
+
+    pub(super) fn outcomes<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Outcome>, Error> {
+        list(REPLICATED_MAX, decoder, context)
+    }
+}
+
 /// The address of a node as libp2p writes it.
 pub type Address = String;
 
@@ -85,7 +131,7 @@ pub struct Contact {
     #[n(0)]
     pub node: NodeId,
     /// Its addresses, without the peer id at the end.
-    #[n(1)]
+    #[cbor(n(1), decode_with = "bounded::addresses")]
     pub addresses: Vec<Address>,
 }
 

@@ -169,7 +169,7 @@ pub struct LogRange {
 #[cbor(map, context_bound = "crate::model::Share")]
 pub struct Replicate {
     /// The descriptors of topics that the asked node may not know yet.
-    #[n(0)]
+    #[cbor(n(0), decode_with = "super::bounded::descriptors")]
     pub descriptors: Vec<DescriptorBytes>,
     /// The batches.
     #[n(1)]

@@ -45,7 +45,7 @@ pub enum Response {
     Described(#[n(0)] Option<DescriptorBytes>),
     /// What became of each batch, in the order of the request.
     #[n(17)]
-    Replicated(#[n(0)] Vec<Outcome>),
+    Replicated(#[cbor(n(0), decode_with = "super::bounded::outcomes")] Vec<Outcome>),
     /// How the asked node's holdings compare.
     #[n(18)]
     Compared(#[n(0)] Compared),
@@ -230,7 +230,7 @@ pub struct ReplicaState {
     #[n(2)]
     pub state: MemberState,
     /// Where it was last known.
-    #[n(3)]
+    #[cbor(n(3), decode_with = "super::bounded::addresses")]
     pub addresses: Vec<Address>,
     /// Records that it holds; none when it did not answer.
     #[n(4)]
@@ -254,7 +254,7 @@ pub struct Peer {
     #[n(2)]
     pub round_trip_us: Option<u64>,
     /// Its addresses, without the peer id at the end.
-    #[n(3)]
+    #[cbor(n(3), decode_with = "super::bounded::addresses")]
     pub addresses: Vec<Address>,
 }
 

@@ -10,11 +10,13 @@ use std::path::PathBuf;
 
 use antiphon::{
     engine::Log,
+    limits::ADDRESSES_MAX,
     model::{
         Batch, Blob, Compression, Cursor, Descriptor, Hash, Header, Incarnation, NodeKey, Position,
         Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Stamp, Subscription,
         TopicId, WallClock, Writers, encode_record, encode_to_bytes,
     },
+    wire,
     wire::{
         Acks, Create, LogRange, Outcome, Page, Publish, Read, Refusal, Replicate, Request, Response,
     },
@@ -221,6 +223,26 @@ fn no_bytes_make_decoding_panic() {
         let _ = Response::decode(&bytes.clone().into());
         let _ = antiphon::wire::Gossip::decode(bytes.into());
     });
+}
+
+#[test]
+fn a_list_of_nothing_is_bounded() {
+    // A replication request with a million empty descriptors: one byte each on the wire.
+    let mut bytes = vec![0x82, 0x11, 0x81, 0xa2, 0x00, 0x9a, 0x00, 0x0f, 0x42, 0x40];
+    bytes.extend(std::iter::repeat_n(0x40, 1_000_000));
+    bytes.extend([0x01, 0x80]);
+    assert!(Request::decode(&bytes.into()).is_err());
+    let peer = wire::Peer {
+        node: key().node(),
+        state: wire::MemberState::Alive,
+        round_trip_us: None,
+        addresses: vec![String::new(); ADDRESSES_MAX],
+    };
+    let peers = Response::Peers(vec![peer.clone()]);
+    assert_eq!(Response::decode(&peers.encode()), Ok(peers));
+    let addresses = vec![String::new(); ADDRESSES_MAX + 1];
+    let peers = Response::Peers(vec![wire::Peer { addresses, ..peer }]);
+    assert!(Response::decode(&peers.encode()).is_err());
 }
 
 #[test]
