@@ -2,7 +2,7 @@
 
 FMT = cargo fmt --all -- --config unstable_features=true,imports_granularity=Crate,group_imports=StdExternalCrate
 
-.PHONY: verify fix demo bench
+.PHONY: verify fix demo bench sim mutations faults
 
 verify:
 	$(FMT) --check
@@ -17,5 +17,18 @@ fix:
 demo:
 	cargo run --locked --release -- demo --exit
 
+# Real faults on real processes; some want root, strace and loop devices, and are skipped without.
+faults:
+	ANTIPHON_FAULTS=1 ANTIPHON_FAULTS_REPORT=docs/faults.md cargo test --locked -p antiphon-cli --test faults
+
 bench:
 	cargo bench --locked -p antiphon-cli --bench publish
+
+# Seeds of the simulation, beyond the few that every `cargo test` runs; see docs/simulation.md.
+SEEDS ?= 1000
+sim:
+	SEEDS=$(SEEDS) cargo test --locked --profile sim -p antiphon --test simulation sweep::sweep -- --exact --nocapture
+
+# Whether the simulation finds each planted bug.
+mutations:
+	cargo test --locked --profile sim -p antiphon --features planted-bugs --test simulation mutations:: -- --nocapture

@@ -4,7 +4,7 @@ use std::{io::Write, process::Stdio, time::Duration};
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Process, antiphon, earthquakes, now};
+use crate::cluster::{Cluster, Process, antiphon, earthquakes, eventually, now};
 
 /// Time for a cluster to bring a node that returned or joined up to date.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(10);
@@ -78,10 +78,14 @@ fn nothing_is_lost_when_the_owner_is_killed_while_publishing() {
         assert!(fetched.stdout == content, "node {number} has other bytes");
     }
     cluster.restart(owner, through);
-    cluster.wait_until_complete(through, "earthquakes", 3, CAUGHT_UP_WITHIN);
-    let replicas = cluster.replicas(through, "earthquakes");
     let peer = Value::from(cluster.node(owner).peer.clone());
-    assert!(replicas.iter().any(|replica| replica["peer"] == peer && replica["complete"] == true));
+    eventually("the owner is alive and complete", CAUGHT_UP_WITHIN, || {
+        let replicas = cluster.replicas(through, "earthquakes");
+        let back = |replica: &&Value| {
+            replica["peer"] == peer && replica["state"] == "alive" && replica["complete"] == true
+        };
+        replicas.iter().find(back).map(|_| ())
+    });
     let fetched = cluster.run(owner, &["fetch", "earthquakes"]).ok();
     assert!(fetched.stdout == content, "the owner has other bytes");
 }

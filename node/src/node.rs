@@ -55,6 +55,14 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// What the store holds is damaged. It was not changed; other replicas have the records.
+    #[error("the store {path} is damaged: {reason}")]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The key is unreadable, or readable by others.
     #[error("the key {path} cannot be used: {reason}")]
     Key {
@@ -221,6 +229,9 @@ fn open(data: &Path, catalogue: TopicId) -> Result<Opened, StartError> {
     let secret = load_or_create_key(&directory)?;
     let in_store = |error: StoreError| match error {
         StoreError::Locked => StartError::DataInUse(data.to_owned()),
+        StoreError::Damaged { .. } => {
+            StartError::Damaged { path: directory.store(), reason: error.to_string() }
+        }
         other => data_error(data, &other),
     };
     let store = FjallStore::open(&directory.store(), catalogue).map_err(in_store)?;

@@ -221,7 +221,7 @@ fn no_bytes_make_decoding_panic() {
     proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..64))| {
         let _ = Request::decode(&bytes.clone().into());
         let _ = Response::decode(&bytes.clone().into());
-        let _ = antiphon::wire::Gossip::decode(bytes.into());
+        let _ = wire::Gossip::decode(bytes.into());
     });
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
 };
@@ -143,17 +143,37 @@ impl Process {
 
     /// Waits until a node is ready: its name and its first address.
     pub(crate) fn ready(&mut self) -> (String, String) {
+        self.try_ready().expect("the node does not end before it is ready")
+    }
+
+    /// Waits until a node is ready, as [`Process::ready`]; none if it ended before.
+    pub(crate) fn try_ready(&mut self) -> Option<(String, String)> {
         let mut address = None;
         while let Some(line) = self.line() {
             let said: Value = serde_json::from_str(&line).expect("each line is JSON");
             let text = |name: &str| said[name].as_str().expect("it is text").to_owned();
             match text("event").as_str() {
                 "listening" => address = address.or_else(|| Some(text("address"))),
-                "ready" => return (text("peer"), address.expect("it listens somewhere")),
+                "ready" => return Some((text("peer"), address.expect("it listens somewhere"))),
                 other => panic!("a node says `{other}` before it is ready"),
             }
         }
-        panic!("the node ended before it was ready");
+        None
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("it runs");
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// How it ended; none while it runs.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it can be waited for")
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
@@ -163,15 +183,13 @@ impl Process {
 
     /// Asks it to stop and waits until it did; its exit status.
     pub(crate) fn terminate(mut self) -> i32 {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        self.signal(Signal::TERM);
         self.wait()
     }
 
     /// Waits until it has ended by itself; its exit status.
     pub(crate) fn wait(&mut self) -> i32 {
-        let status = super::eventually("the process ends", SOON, || {
-            self.child.try_wait().expect("it can be waited for")
-        });
+        let status = super::eventually("the process ends", SOON, || self.ended());
         status.code().expect("it ended by itself")
     }
 

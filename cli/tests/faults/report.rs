@@ -1,0 +1,205 @@
+//! What the suite says: a line per scenario, a summary, and the table for the documentation.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use crate::{cluster::now, scenarios};
+
+/// Names the file for the table.
+const REPORT_VARIABLE: &str = "ANTIPHON_FAULTS_REPORT";
+
+/// What came of a scenario.
+pub(crate) enum Outcome {
+    Ran(Row),
+    /// Why this machine cannot do it.
+    Skipped(String),
+}
+
+impl From<Result<Row, String>> for Outcome {
+    fn from(result: Result<Row, String>) -> Self {
+        result.map_or_else(Self::Skipped, Self::Ran)
+    }
+}
+
+/// What a scenario showed.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Row {
+    pub(crate) happened: String,
+    pub(crate) acknowledged: usize,
+    /// Published without a success: stored or not.
+    pub(crate) unknown: usize,
+    /// Acknowledged records that some reader did not get.
+    pub(crate) lost: usize,
+    /// Records that a reader got twice in one run.
+    pub(crate) duplicates: usize,
+    /// Longest time without an acknowledgement, at publishers of nodes that were left alone.
+    pub(crate) pause: Duration,
+    /// The same, at publishers whose own node had the fault.
+    pub(crate) pause_there: Option<Duration>,
+    /// What must not be.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Row {
+    /// A scenario that did not come to its end.
+    pub(crate) fn broken(cause: &str) -> Self {
+        Self { problems: vec![cause.to_owned()], ..Self::default() }
+    }
+}
+
+pub(crate) struct Report {
+    started: Instant,
+    path: Option<PathBuf>,
+    outcomes: Vec<(&'static str, Outcome, Duration)>,
+    since: Instant,
+}
+
+impl Report {
+    pub(crate) fn open() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let path = std::env::var_os(REPORT_VARIABLE).map(|path| root.join(path));
+        Self { started: now(), path, outcomes: Vec::new(), since: now() }
+    }
+
+    pub(crate) fn begin(&mut self, name: &str) {
+        self.since = now();
+        say(format_args!("fault {name} …"));
+    }
+
+    pub(crate) fn end(&mut self, name: &'static str, outcome: Outcome) {
+        let took = self.since.elapsed();
+        match &outcome {
+            Outcome::Skipped(reason) => say(format_args!("fault {name}: skipped: {reason}")),
+            Outcome::Ran(row) => {
+                let mark = if row.problems.is_empty() { "ok" } else { "FAILED" };
+                say(format_args!(
+                    "fault {name}: {mark} in {took:.1?}: {} acknowledged, {} unknown, {} lost, {} \
+                     duplicates, pause {}; {}",
+                    row.acknowledged,
+                    row.unknown,
+                    row.lost,
+                    row.duplicates,
+                    pauses(row),
+                    row.happened,
+                ));
+                for problem in &row.problems {
+                    say(format_args!("  problem: {problem}"));
+                }
+            }
+        }
+        self.outcomes.push((name, outcome, took));
+        self.write();
+    }
+
+    pub(crate) fn summary(&self) -> ExitCode {
+        let (mut passed, mut failed, mut skipped) = (0, Vec::new(), Vec::new());
+        for (name, outcome, _) in &self.outcomes {
+            match outcome {
+                Outcome::Skipped(reason) => skipped.push(format!("{name} ({reason})")),
+                Outcome::Ran(row) if row.problems.is_empty() => passed += 1,
+                Outcome::Ran(_) => failed.push(*name),
+            }
+        }
+        say(format_args!(
+            "faults: {passed} passed, {} failed, {} skipped, in {:.0?}",
+            failed.len(),
+            skipped.len(),
+            self.started.elapsed()
+        ));
+        for name in &skipped {
+            say(format_args!("skipped: {name}"));
+        }
+        for name in &failed {
+            say(format_args!("failed: {name}"));
+        }
+        if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Writes the table; rows of scenarios that were not run now are kept from before.
+    fn write(&self) {
+        let Some(path) = &self.path else { return };
+        let before = fs_err::read_to_string(path).unwrap_or_default();
+        let mut rows = Vec::new();
+        for (name, _) in scenarios::ALL.iter().chain(scenarios::KNOWN_TO_FAIL) {
+            let head = format!("| {name} |");
+            let new = self.outcomes.iter().find(|(ran, ..)| ran == name);
+            let new = new.map(|(_, outcome, _)| format!("{head} {}", cells(outcome)));
+            let old = || before.lines().find(|line| line.starts_with(&head)).map(str::to_owned);
+            rows.extend(new.or_else(old));
+        }
+        let skipped = rows.iter().filter(|row| row.contains("| skipped: ")).count();
+        let text = format!(
+            "{HEAD}{}\n\n{} scenarios, {skipped} of them skipped.\n",
+            rows.join("\n"),
+            rows.len()
+        );
+        fs_err::write(path, text).expect("the report can be written");
+    }
+}
+
+const HEAD: &str = "\
+# Faults
+
+Written by the fault suite itself; do not edit:
+
+```sh
+make faults
+```
+
+Each scenario runs real `antiphon node` processes under four publishers and two subscribers, brings
+a real fault in the middle, heals it, and reads every node at the end. *Acknowledged* are records
+whose publish succeeded; *unknown* those whose publisher got `pending` or an error. *Lost* is any
+acknowledged record that any reader did not get; *duplicates* are records that a reader got twice
+within one run. *Pause* is the longest time without an acknowledgement, at publishers of nodes that
+were left alone and, after the slash, at those whose own node had the fault.
+
+| fault | what happened | acknowledged | unknown | lost | duplicates | longest pause |
+|---|---|---|---|---|---|---|
+";
+
+fn cells(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Skipped(reason) => format!("skipped: {} | | | | | |", tidy(reason)),
+        Outcome::Ran(row) => {
+            let mut happened = tidy(&row.happened);
+            for problem in &row.problems {
+                happened.push_str("; **");
+                happened.push_str(&tidy(problem));
+                happened.push_str("**");
+            }
+            format!(
+                "{happened} | {} | {} | {} | {} | {} |",
+                row.acknowledged,
+                row.unknown,
+                row.lost,
+                row.duplicates,
+                pauses(row)
+            )
+        }
+    }
+}
+
+fn pauses(row: &Row) -> String {
+    let seconds = |pause: Duration| format!("{:.2} s", pause.as_secs_f64());
+    match row.pause_there {
+        Some(there) => format!("{} / {}", seconds(row.pause), seconds(there)),
+        None => seconds(row.pause),
+    }
+}
+
+/// A cell of a table has one line and no bar.
+fn tidy(text: &str) -> String {
+    text.replace('|', "/").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Prints a line.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    #[expect(clippy::print_stdout, reason = "this is what the suite has to say")]
+    {
+        println!("{line}");
+    }
+}

@@ -1,0 +1,19 @@
+//! Nodes that come and go for good.
+
+use crate::{fleet::Fleet, load::pace, report::Outcome, stage::Stage};
+
+pub(super) fn nodes_added_and_removed() -> Outcome {
+    let mut stage = Stage::begin(Fleet::start(3));
+    for _ in 0..3 {
+        stage.fleet.add();
+        pace(1.5);
+    }
+    stage.fleet.wait_until_alive(6);
+    // One by one, with time for the others to hold what it held.
+    stage.faulted.extend([1, 2]);
+    assert_eq!(stage.fleet.stop(1), 0);
+    pace(4.0);
+    stage.fleet.kill(2);
+    pace(4.0);
+    Outcome::Ran(stage.finish("3 nodes joined 3, then 2 of the first went for good"))
+}
