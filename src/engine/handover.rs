@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     Engine, Failure, Output, Purpose, Report, Ticket, Write,
+    planted::{Bug, planted},
     survey::{Found, Then},
 };
 use crate::{
@@ -245,7 +246,13 @@ fn proven_to(mine: &Entry, log: &LogId, found: &Found) -> Option<(u64, Hash)> {
     let first = mine.spans.first()?;
     let mut proven = (first.next, first.head);
     for home in &found.placement.home {
+        if planted(Bug::HandedOverUnproven) && !found.held.contains_key(home) {
+            continue;
+        }
         let theirs = found.held.get(home)?.frontier.0.get(log)?;
+        if planted(Bug::SentIsHeld) && !theirs.covers(first.first, first.next) {
+            continue;
+        }
         let span = theirs
             .spans
             .iter()

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::planted::{Bug, planted};
 use crate::{
     limits::{
         ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, FORGET_AFTER, MEMBERS_MAX, RECONNECT_WITHIN,
@@ -302,7 +303,13 @@ impl Members {
             .chain([me])
             .collect();
         nodes.sort_unstable();
-        let home = nodes.iter().take(replicas).map(|(_, node, _)| *node).collect();
+        let forgotten = planted(Bug::CopyForgotten)
+            && self.known.values().any(|member| member.state == MemberState::Gone);
+        let home = nodes
+            .iter()
+            .take(replicas - usize::from(forgotten))
+            .map(|(_, node, _)| *node)
+            .collect();
         let mut acting = Vec::new();
         let mut alive = 0;
         for (_, node, state) in nodes {

@@ -27,6 +27,8 @@ mod input;
 mod log;
 mod members;
 mod merge;
+#[doc(hidden)]
+pub mod planted;
 mod position;
 mod publish;
 mod read;

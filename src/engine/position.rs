@@ -2,6 +2,7 @@
 
 use super::{
     Engine, Failure, Numbered, Purpose, QuestionId, Write,
+    planted::{Bug, planted},
     survey::{Found, Then},
 };
 use crate::{
@@ -85,7 +86,9 @@ impl Engine {
         let topic = found.topic;
         let mut end = self.known_end(topic);
         end.join(&found.end());
-        subscription.cursor.limit(&end);
+        if !planted(Bug::PositionPastLog) {
+            subscription.cursor.limit(&end);
+        }
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };

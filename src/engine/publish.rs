@@ -16,7 +16,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Engine, Output, QuestionId, Write, WriteNumber};
+use super::{
+    Engine, Output, QuestionId, Write, WriteNumber,
+    planted::{Bug, planted},
+};
 use crate::{
     limits::{
         BATCH_BODY_BYTES_MAX, BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX,
@@ -187,6 +190,12 @@ impl Engine {
             .topics
             .entry(topic)
             .or_insert_with(|| Outgoing { previous, ..Outgoing::default() });
+        if planted(Bug::SequenceReused)
+            && let Some(end) = outgoing.previous
+            && end.incarnation == self.config.incarnation
+        {
+            outgoing.next = end.next;
+        }
         outgoing.queued.push_back(Queued { run, records, waiting: vec![waiting] });
         self.seal_ready(topic);
     }
@@ -249,6 +258,9 @@ impl Engine {
         self.publishing.unflushed.push_back((number, topic, batch.hash()));
         self.outputs.push_back(Output::Gossip(batch.clone()));
         self.dispatch(topic, &batch, &BTreeSet::new());
+        if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {
+            self.receipt(topic, batch.header().log(), batch.hash(), self.me);
+        }
         self.stored(&batch);
     }
 
@@ -354,12 +366,13 @@ impl Engine {
         };
         let mut answers = Vec::new();
         for sealed in &mut outgoing.unacknowledged {
-            let copies = sealed.receipts.len();
+            let twice = planted(Bug::ReceiptCountedTwice) && sealed.receipts.contains(&self.me);
+            let copies = sealed.receipts.len() + usize::from(twice);
             let stand_ins = sealed.receipts.iter().filter(|node| !home.contains(node)).count();
             sealed.waiting.retain(|waiting| {
                 let wanted = wanted(waiting.acks);
-                let acknowledged = copies >= wanted;
                 let over = waiting.deadline <= self.now.elapsed;
+                let acknowledged = copies >= wanted || over && planted(Bug::PendingIsSuccess);
                 if acknowledged || over {
                     let published = Published {
                         acknowledged,

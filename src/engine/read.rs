@@ -17,6 +17,7 @@ use std::{
 use super::{
     Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
     merge::{answers, merge, order},
+    planted::{Bug, planted},
     survey::{Found, Then},
     view::View,
 };
@@ -196,6 +197,7 @@ impl Engine {
             .logs
             .iter()
             .map(|(log, end)| LogRange { log: *log, from: job.after.next(log), to: end.next })
+            .map(|range| LogRange { from: self.start_here(topic, range), ..range })
             .filter(|range| range.from < range.to)
             .collect();
         if needed.is_empty() {
@@ -226,6 +228,18 @@ impl Engine {
         self.start_lanes(number, lanes, whole);
     }
 
+    /// Where a range starts; a planted bug skips what is not held here.
+    fn start_here(&self, topic: TopicId, range: LogRange) -> u64 {
+        let log = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+        match log.filter(|_| planted(Bug::HoleSkipped)) {
+            Some(log) if log.entry().held_from(range.from).is_none() => {
+                let later = log.spans.iter().map(|span| span.first).find(|at| *at > range.from);
+                later.unwrap_or(range.from)
+            }
+            Some(_) | None => range.from,
+        }
+    }
+
     /// Who can give a range, or its start, and up to where.
     fn source_for(
         &self,
@@ -235,17 +249,18 @@ impl Engine {
         chosen: &BTreeMap<Source, Vec<LogRange>>,
     ) -> Option<(Source, u64)> {
         let view = self.reads.views.get(&topic);
-        if let Some(view) = view
-            && let Some(last) = view.tail.run(range.log, range.from, range.to).last()
-        {
-            return Some((Source::Tail, last.header().next()));
-        }
+        let recent = view.map(|view| view.tail.run(range.log, range.from, range.to));
+        let recent = recent.and_then(|run| run.last().map(|last| last.header().next()));
         let held = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
         let held = held.and_then(|log| log.entry().held_from(range.from));
-        if let Some(end) = held
-            && !failed.contains(&Source::Store)
-        {
-            return Some((Source::Store, end));
+        let held = held.filter(|_| !failed.contains(&Source::Store));
+        // Part of a range is taken only where nobody has all of it: what other logs have would be
+        // shown before the rest, though it was written later.
+        let recent = recent.map(|end| (Source::Tail, end));
+        let held = held.map(|end| (Source::Store, end));
+        let is_whole = |(_, end): &(Source, u64)| *end >= range.to;
+        if let Some(whole) = recent.filter(is_whole).or_else(|| held.filter(is_whole)) {
+            return Some(whole);
         }
         let holders =
             view.into_iter().flat_map(|view| &view.frontiers).filter_map(|(node, held)| {
@@ -262,7 +277,8 @@ impl Engine {
             let round_trip = member.and_then(|member| member.round_trip).unwrap_or(Duration::MAX);
             (*end < range.to, !chosen.contains_key(source), self.members.state(node), round_trip)
         };
-        holders.min_by_key(rank).map(|(source, _, end)| (source, end))
+        let other = holders.min_by_key(rank).map(|(source, _, end)| (source, end));
+        other.filter(is_whole).or(recent).or(held).or(other)
     }
 
     fn survey_for_read(&mut self, number: u64) {

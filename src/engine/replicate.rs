@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{AddError, Added, Engine, Failure, Purpose, QuestionId, Report, Write};
+use super::{
+    AddError, Added, Engine, Failure, Purpose, QuestionId, Report, Write,
+    planted::{Bug, planted},
+};
 use crate::{
     engine::Output,
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
@@ -192,7 +195,11 @@ impl Engine {
             Err(refusal) => Outcome::Refused(refusal),
         };
         let outcomes = replicate.batches.iter().map(store).collect();
-        self.answer_flushed(question, Response::Replicated(outcomes));
+        let response = Response::Replicated(outcomes);
+        if planted(Bug::ReceiptBeforeFlush) {
+            return self.answer(question, response);
+        }
+        self.answer_flushed(question, response);
     }
 
     /// Stores a batch of another writer.
@@ -211,12 +218,23 @@ impl Engine {
             // This node wrote it, gave it away, and is no place for it.
             return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
         }
+        if planted(Bug::IncarnationIgnored) {
+            let mut same = topic.logs.iter().filter(|(log, _)| log.writer == header.writer);
+            if same.any(|(_, log)| log.entry().covers(header.first, header.next())) {
+                return Ok(Added::Held);
+            }
+        }
         match topic.add(batch) {
             Ok(Added::Held) => Ok(Added::Held),
             Ok(Added::New) => {
                 let log = topic.logs[&header.log()].clone();
                 self.write(Write::Append { batch: batch.clone(), log });
-                self.clock.observe(self.now.wall, header.stamp);
+                if header.writer == self.me {
+                    // What this node wrote before is older than what it writes from now on.
+                    self.clock.adopt(header.stamp);
+                } else {
+                    self.clock.observe(self.now.wall, header.stamp);
+                }
                 self.stored(batch);
                 Ok(Added::New)
             }

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Engine, Failure, Numbered, Output, Purpose, QuestionId, members::Placement};
+use super::{
+    Engine, Failure, Numbered, Output, Purpose, QuestionId,
+    members::Placement,
+    planted::{Bug, planted},
+};
 use crate::{
     limits::SURVEY_TIMEOUT,
     model::{
@@ -203,7 +207,8 @@ impl Engine {
         let homes = placement.home.len();
         let quorum = (homes / 2 + 1).max(usize::from(known.min_copies())).min(homes);
         let answered = placement.home.iter().filter(|node| survey.held.contains_key(node)).count();
-        let complete = answered > homes - quorum;
+        let needed = homes - quorum + usize::from(!planted(Bug::SurveyTooEarly));
+        let complete = answered >= needed;
         let found = Found { topic: survey.topic, held: survey.held, placement, complete };
         self.note_frontiers(&found);
         match survey.then {

@@ -74,6 +74,12 @@ impl Clock {
         self.latest
     }
 
+    /// Takes note of a stamp that this node gave itself, in an earlier life that it forgot. The
+    /// next one is later, however far in the future that is.
+    pub fn adopt(&mut self, own: Stamp) {
+        self.latest = self.latest.max(own);
+    }
+
     /// Takes note of a stamp from elsewhere. A stamp from too far in the future is not adopted,
     /// so that one wrong clock does not drag the others along.
     pub fn observe(&mut self, now: WallClock, remote: Stamp) {

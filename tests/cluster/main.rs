@@ -8,6 +8,7 @@ mod world;
 
 mod failure;
 mod growth;
+mod order;
 mod publish;
 mod read;
 mod regressions;

@@ -3,7 +3,7 @@
 //! A byte of zero always chooses the quiet way (no fault, the first of several, the shortest
 //! time), so that bytes that have run out end a run quietly.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 /// Where choices come from.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Choices {
 #[derive(Debug)]
 enum Source {
     Seed(fastrand::Rng),
-    Bytes(std::vec::IntoIter<u8>),
+    Bytes(VecDeque<u8>),
 }
 
 impl Choices {
@@ -26,7 +26,7 @@ impl Choices {
 
     /// The choices that these bytes make; zeros follow.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
-        Self { source: Source::Bytes(bytes.to_vec().into_iter()), drawn: 0 }
+        Self { source: Source::Bytes(bytes.iter().copied().collect()), drawn: 0 }
     }
 
     /// Bytes drawn so far.
@@ -38,7 +38,7 @@ impl Choices {
         self.drawn += 1;
         match &mut self.source {
             Source::Seed(random) => random.u8(..),
-            Source::Bytes(bytes) => bytes.next().unwrap_or(0),
+            Source::Bytes(bytes) => bytes.pop_front().unwrap_or(0),
         }
     }
 
@@ -70,7 +70,8 @@ impl Choices {
 
     /// A time between two, in microseconds.
     pub(crate) fn time(&mut self, least: Duration, most: Duration) -> Duration {
-        let range = u64::try_from((most - least).as_micros()).expect("a short time");
+        let range = most.saturating_sub(least).as_micros();
+        let range = u64::try_from(range).expect("a short time");
         // Two bytes are fine enough, and cost little.
         least + Duration::from_micros(range * self.below(65_536) / 65_536)
     }

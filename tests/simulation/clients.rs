@@ -75,7 +75,13 @@ impl World {
     }
 
     /// A client's question arrives at a node that runs.
-    pub(crate) fn client_asks(&mut self, index: usize, client: usize, serial: u64, request: Request) {
+    pub(crate) fn client_asks(
+        &mut self,
+        index: usize,
+        client: usize,
+        serial: u64,
+        request: Request,
+    ) {
         let current = self.clients[client].as_mut().expect("clients stay");
         if current.serial != serial {
             return;
@@ -124,8 +130,8 @@ impl World {
         client.serial += 1;
         let asked = std::mem::take(&mut client.asking);
         let next = match &mut client.kind {
-            Kind::Creator(creator) => creator.go_on(self, response),
-            Kind::Publisher(publisher) => publisher.go_on(self, response, asked),
+            Kind::Creator(creator) => creator.go_on(self, response.as_ref()),
+            Kind::Publisher(publisher) => publisher.go_on(self, response.as_ref(), asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),
             Kind::Surveyor(surveyor) => surveyor.go_on(self, response, asked),
         };

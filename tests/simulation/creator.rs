@@ -13,7 +13,7 @@ pub(crate) struct Creator {
 }
 
 impl Creator {
-    pub(crate) fn go_on(&mut self, world: &mut World, response: Option<Response>) -> Next {
+    pub(crate) fn go_on(&mut self, world: &mut World, response: Option<&Response>) -> Next {
         if let Some(Response::Created(..)) = response {
             return Next::Stop;
         }

@@ -84,16 +84,14 @@ impl Image {
                     None => logs.remove(&log_id),
                 };
             }
-            Write::Subscription { topic, name, subscription } => {
-                match subscription {
-                    Some(subscription) => {
-                        self.subscriptions.insert((topic, name), subscription);
-                    }
-                    None => {
-                        self.subscriptions.remove(&(topic, name));
-                    }
+            Write::Subscription { topic, name, subscription } => match subscription {
+                Some(subscription) => {
+                    self.subscriptions.insert((topic, name), subscription);
                 }
-            }
+                None => {
+                    self.subscriptions.remove(&(topic, name));
+                }
+            },
             Write::Descriptor(topic, descriptor) => {
                 self.descriptors.insert(topic, descriptor);
             }
@@ -152,24 +150,24 @@ impl Image {
 }
 
 impl Disk {
-    /// What a store does when it is opened.
-    pub(crate) fn open(&mut self) {
+    /// What a store does when it is opened; what it throws away, which is a planted bug.
+    pub(crate) fn open(&mut self) -> Vec<Batch> {
         self.pending.clear();
         self.flushing = None;
         self.failing = false;
-        if planted(Bug::TruncatedAtDamage) {
-            self.image.truncate_at_damage();
-        }
+        if planted(Bug::TruncatedAtDamage) { self.image.truncate_at_damage() } else { Vec::new() }
     }
 }
 
 impl Image {
     /// A planted bug: a damaged batch is taken for the end of its log.
-    fn truncate_at_damage(&mut self) {
+    fn truncate_at_damage(&mut self) -> Vec<Batch> {
+        let mut thrown_away = Vec::new();
         for place in std::mem::take(&mut self.damaged) {
             let rest = (place.0, place.1, place.2)..=(place.0, place.1, u64::MAX);
             let rest: Vec<_> = self.batches.range(rest).map(|(place, _)| *place).collect();
-            rest.iter().for_each(|place| drop(self.batches.remove(place)));
+            let rest = rest.iter().filter_map(|place| self.batches.remove(place));
+            thrown_away.extend(rest.filter(|batch| place_of(batch) != place));
             let log = self.logs.get_mut(&place.0).and_then(|logs| logs.get_mut(&place.1));
             if let Some(log) = log {
                 log.spans.retain(|span| span.first < place.2);
@@ -180,6 +178,7 @@ impl Image {
                 }
             }
         }
+        thrown_away
     }
 }
 

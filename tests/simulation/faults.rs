@@ -113,7 +113,7 @@ impl World {
         if !self.faulty || self.options.faults.is_empty() {
             return;
         }
-        let pause = self.choices.time(Duration::ZERO, self.options.fault_pause);
+        let pause = self.choices.time(Duration::from_millis(5), self.options.fault_pause);
         self.event(pause, Event::Fault);
         let fault = self.options.faults[self.choices.index(self.options.faults.len())];
         let index = self.choices.index(self.nodes.len());
@@ -145,7 +145,9 @@ impl World {
             }
             Fault::Pause if runs => {
                 let pause = self.choices.time(Duration::from_millis(100), Duration::from_secs(12));
-                self.nodes[index].paused_until = self.now + pause;
+                // What waits for the end of a pause keeps its order: it never ends earlier.
+                let node = &mut self.nodes[index];
+                node.paused_until = node.paused_until.max(self.now + pause);
             }
             Fault::ClockJump => {
                 let jump = self.choices.pick(&[1_000, 61_000, 3_600_000, 86_400_000]);
@@ -264,17 +266,13 @@ impl World {
 
     /// The first time a copy is made, later times it comes back.
     fn restore(&mut self, index: usize) -> bool {
-        match self.nodes[index].disk.backup.take() {
-            Some(backup) => {
-                self.stop(index, true);
-                self.replace_disk(index, backup);
-                true
-            }
-            None => {
-                self.nodes[index].disk.backup = Some(self.nodes[index].disk.image.clone());
-                false
-            }
-        }
+        let Some(backup) = self.nodes[index].disk.backup.take() else {
+            self.nodes[index].disk.backup = Some(self.nodes[index].disk.image.clone());
+            return false;
+        };
+        self.stop(index, true);
+        self.replace_disk(index, backup);
+        true
     }
 
     fn clone_disk(&mut self, index: usize) -> bool {

@@ -4,6 +4,10 @@
 //! `SEEDS=1000` sweeps over so many seeds; `SEED=7` runs one of them and tells all of it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+#![expect(
+    clippy::print_stderr,
+    reason = "what a sweep found, and the trace of a seed, is for a reader"
+)]
 
 mod choices;
 mod clients;
@@ -11,6 +15,8 @@ mod creator;
 mod disk;
 mod faults;
 mod invariants;
+#[cfg(feature = "planted-bugs")]
+mod mutations;
 mod network;
 mod node;
 mod options;

@@ -92,12 +92,11 @@ impl World {
         let from = (index, self.nodes[index].life);
         let to = self.index(to);
         let life = to.and_then(|to| self.nodes[index].connected.get(&to).copied());
-        match (to, life) {
-            (Some(to), Some(life)) => self.send(from, (to, life), What::Request(ask, request)),
-            _ => {
-                let result = Err(Failure::Unreachable);
-                self.input(index, Duration::from_micros(50), Input::Told { ask, result });
-            }
+        if let (Some(to), Some(life)) = (to, life) {
+            self.send(from, (to, life), What::Request(ask, request));
+        } else {
+            let result = Err(Failure::Unreachable);
+            self.input(index, Duration::from_micros(50), Input::Told { ask, result });
         }
     }
 
@@ -129,7 +128,7 @@ impl World {
         if let Some(life) = self.nodes[index].connected.remove(&other) {
             let from = (index, self.nodes[index].life);
             self.send(from, (other, life), What::Close);
-            self.input(index, Duration::from_micros(100), Input::Disconnected(*node));
+            self.input(index, Duration::ZERO, Input::Disconnected(*node));
         }
     }
 
@@ -215,7 +214,7 @@ impl World {
         {
             self.nodes[from].connected.remove(&to);
             let id = self.nodes[to].id;
-            self.input(from, self.options.latency, Input::Disconnected(id));
+            self.input(from, Duration::ZERO, Input::Disconnected(id));
         } else if let What::Request(ask, _) = message.what {
             let result = Err(Failure::Unreachable);
             self.input(from, self.options.latency, Input::Told { ask, result });

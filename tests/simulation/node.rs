@@ -8,7 +8,7 @@ use std::{
 use antiphon::{
     engine::{AskId, Config, Engine, Input, Now, Output, QuestionId, Report, Write, WriteNumber},
     limits::HEARTBEAT_INTERVAL,
-    model::{Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
+    model::{Batch, Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
     wire::{Contact, Response},
 };
 
@@ -104,10 +104,9 @@ impl World {
             node.incarnation = Incarnation(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }
         let seed = node.incarnation.0 ^ node.life;
-        let mut config =
-            Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
+        let mut config = Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
         config.gone_after = gone_after;
-        node.disk.open();
+        let thrown_away = node.disk.open();
         let recovered = node.disk.image.recover(Self::catalogue());
         node.engine = Some(Engine::new(config, recovered));
         node.started = now;
@@ -115,6 +114,9 @@ impl World {
         node.paused_until = Duration::ZERO;
         let (life, contact) = (node.life, self.contact(index));
         self.trace.note(now, || format!("node {index} starts, life {life}"));
+        for batch in thrown_away {
+            self.given_up(index, &batch);
+        }
         self.observe_disk(index);
         self.handle(index, Input::Listening(contact.addresses));
         self.handle(index, Input::Timeout);
@@ -180,6 +182,8 @@ impl World {
         let nanos = u64::try_from(self.now.as_nanos()).unwrap_or(u64::MAX);
         self.trace.mix(&[nanos, index as u64, outputs]);
         self.check(bounds::NAME, bounds::outputs(outputs));
+        let open = self.nodes[index].open.len();
+        self.check(bounds::NAME, bounds::under_way(open));
     }
 
     fn carry_out(&mut self, index: usize, output: Output) {
@@ -209,9 +213,8 @@ impl World {
             Output::Disconnect(node) => self.disconnect(index, &node),
             Output::Locate(topic) => {
                 // Records in the table of who holds a topic; they may be out of date.
-                let holds = |node: &&Node| {
-                    node.disk.image.batches.keys().any(|place| place.0 == topic)
-                };
+                let holds =
+                    |node: &&Node| node.disk.image.batches.keys().any(|place| place.0 == topic);
                 let holders = self.nodes.iter().filter(holds).map(|node| node.id).collect();
                 let delay = self.choices.time(self.options.latency, self.options.latency * 8);
                 self.input(index, delay, Input::Located(topic, holders));
@@ -299,11 +302,16 @@ impl World {
             self.oracle.held(index, &batch);
         }
         for batch in removed {
-            self.trace.note(self.now, || format!("{index} removes {batch:?}"));
-            self.oracle.given_up(index, &batch);
-            let result = removal::removed(self, &batch);
-            self.check(removal::NAME, result);
+            self.given_up(index, &batch);
         }
+    }
+
+    /// A node has removed a copy by itself.
+    fn given_up(&mut self, index: usize, batch: &Batch) {
+        self.trace.note(self.now, || format!("{index} removes {batch:?}"));
+        self.oracle.given_up(index, batch);
+        let result = removal::removed(self, batch);
+        self.check(removal::NAME, result);
     }
 
     /// Takes note of what a disk holds after something happened to it.
@@ -313,7 +321,7 @@ impl World {
         self.counts.copies_destroyed += lost as u64;
     }
 
-    fn appeared(&mut self, batch: &antiphon::model::Batch) {
+    fn appeared(&mut self, batch: &Batch) {
         if self.oracle.appeared(batch) {
             let result = one_position::appeared(&mut self.oracle, batch);
             self.check(one_position::NAME, result);
@@ -338,7 +346,7 @@ impl World {
             let result = Err(format!("node {index} answers {question:?} twice: {response:?}"));
             return self.check(answers::NAME, result);
         };
-        self.check(bounds::NAME, bounds::response(&response));
+        self.check(bounds::NAME, bounds::response(&response, question.0));
         match asker {
             Asker::Node(node, life, ask) => {
                 let from = (index, self.nodes[index].life);

@@ -80,7 +80,7 @@ impl Options {
             gossip_loss: choices.pick(&[0, 50, 300, 1_000]),
             flush: Duration::from_micros(choices.pick(&[500, 100, 5_000, 30_000])),
             gone_after: Duration::from_secs(choices.pick(&[30, 15, 60])),
-            payload: choices.pick(&[20, 200, 2_000, 60_000]),
+            payload: choices.pick(&[20, 200, 2_000, 20_000]),
             publish_pause: milliseconds(choices.pick(&[50, 10, 300, 1_500])),
             read_pause: milliseconds(choices.pick(&[10, 100, 3_000])),
             destructive,

@@ -49,12 +49,8 @@ impl Oracle {
                 published.batches.push(batch.hash());
             }
         }
-        let known = Known {
-            batch: batch.clone(),
-            holders: BTreeSet::new(),
-            losses: 0,
-            acknowledged: 0,
-        };
+        let known =
+            Known { batch: batch.clone(), holders: BTreeSet::new(), losses: 0, acknowledged: 0 };
         self.batches.insert(batch.hash(), known);
         true
     }

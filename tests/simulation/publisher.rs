@@ -28,7 +28,7 @@ impl Publisher {
     pub(crate) fn go_on(
         &mut self,
         world: &mut World,
-        response: Option<Response>,
+        response: Option<&Response>,
         asked: bool,
     ) -> Next {
         if asked {
@@ -43,7 +43,7 @@ impl Publisher {
             } else if world.choices.chance(700) {
                 self.node = world.some_node();
             }
-            let pause = world.choices.time(Duration::ZERO, world.options.publish_pause);
+            let pause = world.choices.time(Duration::from_millis(1), world.options.publish_pause);
             return Next::Pause(pause);
         }
         if !world.publishing {
@@ -74,8 +74,7 @@ impl Publisher {
             let record = Record::new(WallClock(number), payload.clone());
             encode_record(&record, &mut records).unwrap();
             let id = RecordId { producer: self.producer, number };
-            let published =
-                oracle::Published { topic: self.topic, payload, batches: Vec::new() };
+            let published = oracle::Published { topic: self.topic, payload, batches: Vec::new() };
             world.oracle.published.insert(id, published);
         }
         self.next += count;

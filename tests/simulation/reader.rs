@@ -24,6 +24,8 @@ enum Asked {
     Page,
     Commit(Subscription),
     Position,
+    /// Somebody else's commit of a position that does not exist.
+    Greed(Subscription),
 }
 
 /// Reads a topic.
@@ -71,8 +73,11 @@ impl Reader {
     ) -> Next {
         if asked {
             let read = self.told(world, response);
-            let pause = if read {
-                world.choices.time(Duration::ZERO, world.options.read_pause)
+            let pause = if read && !world.publishing {
+                // Nothing new comes any more; what is there is read as fast as it goes.
+                Duration::from_millis(10)
+            } else if read {
+                world.choices.time(Duration::from_millis(1), world.options.read_pause)
             } else {
                 // Nothing came of it: somebody else may know more.
                 self.node = world.some_node();
@@ -91,11 +96,18 @@ impl Reader {
             (Asked::Commit(subscription), Some(subscriber)) => {
                 Request::Commit(name, subscriber.clone(), subscription.clone())
             }
+            (Asked::Greed(subscription), Some(_)) => {
+                Request::Commit(name, "greed".parse().unwrap(), subscription.clone())
+            }
             _ => Request::Read(Read {
                 topic: name,
                 after: self.cursor.clone(),
                 until: None,
-                bytes_max: world.choices.pick(&[64 * 1024, 1, 1_000, 4 * 1024 * 1024]),
+                bytes_max: if world.publishing {
+                    world.choices.pick(&[64 * 1024, 1, 1_000, 4 * 1024 * 1024])
+                } else {
+                    4 * 1024 * 1024
+                },
                 wait_ms: wait,
             }),
         };
@@ -122,7 +134,17 @@ impl Reader {
             furthest.join(&cursor);
             return Asked::Commit(Subscription { generation: self.generation, cursor });
         }
+        if world.choices.chance(30) {
+            return Asked::Greed(self.ahead());
+        }
         Asked::Page
+    }
+
+    /// A position beyond all that exists.
+    fn ahead(&self) -> Subscription {
+        let mut cursor = self.cursor.clone();
+        cursor.logs.values_mut().for_each(|position| position.next += 1_000_000);
+        Subscription { generation: 0, cursor }
     }
 
     /// Sets the position back on purpose.
@@ -146,6 +168,7 @@ impl Reader {
                     self.kept = Some(subscription);
                 }
             }
+            (Asked::Greed(_), Some(_)) => {}
             (Asked::Position, Some(Response::Position(position))) => self.resume(world, position),
             _ => return false,
         }
@@ -173,7 +196,7 @@ impl Reader {
         for batch in &page.batches {
             let result = no_gap::continues(&self.cursor, batch);
             world.check(no_gap::NAME, result);
-            let result = writer_order::continues(&self.cursor, batch);
+            let result = writer_order::continues(world, self.node, &self.cursor, batch);
             world.check(writer_order::NAME, result);
             for (number, id, record) in batch.numbered_records() {
                 if number < self.cursor.next(&batch.header().log()) {

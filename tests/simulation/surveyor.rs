@@ -29,7 +29,7 @@ impl Surveyor {
                 let result = complete_survey::told(world, &self.expected, &surveyed);
                 world.check(complete_survey::NAME, result);
             }
-            let pause = world.choices.time(Duration::ZERO, Duration::from_secs(1));
+            let pause = world.choices.time(Duration::from_millis(50), Duration::from_secs(1));
             return Next::Pause(pause);
         }
         if !world.publishing {

@@ -44,7 +44,9 @@ pub(crate) fn run_seed(seed: u64, verbose: bool) -> Result<Outcome, String> {
 }
 
 fn reproduce(seed: u64) -> String {
-    format!("SEED={seed} cargo test --profile sim --test simulation one_seed -- --nocapture")
+    format!(
+        "SEED={seed} cargo test --profile sim -p antiphon --test simulation one_seed -- --nocapture"
+    )
 }
 
 #[derive(Default)]
@@ -79,6 +81,7 @@ impl Counts {
         self.commits += other.commits;
         self.copies_destroyed += other.copies_destroyed;
         self.records_destroyed += other.records_destroyed;
+        self.records_behind_holes += other.records_behind_holes;
         for (name, count) in &other.faults {
             *self.faults.entry(name).or_default() += count;
         }
@@ -99,7 +102,14 @@ fn tell(total: &Total) {
     eprintln!("answers `pending`      {}", counts.pending);
     eprintln!("positions committed    {}", counts.commits);
     eprintln!("copies destroyed       {}", counts.copies_destroyed);
-    eprintln!("acknowledged records all of whose counted copies were destroyed: {}", counts.records_destroyed);
+    eprintln!(
+        "acknowledged records all of whose counted copies were destroyed: {}",
+        counts.records_destroyed
+    );
+    eprintln!(
+        "acknowledged records behind a hole though no disk failed: {}",
+        counts.records_behind_holes
+    );
     for (name, count) in &counts.faults {
         eprintln!("  {name:<31}{count}");
     }

@@ -67,7 +67,8 @@ pub(crate) fn resumed(
     }
 }
 
-/// In the end a position that was kept by a quorum stands everywhere at home, or further.
+/// In the end a position that was kept by a quorum stands everywhere at home, or further, as far
+/// as it exists: what a reader was shown live may have gone with its writer.
 pub(crate) fn at_end(
     world: &World,
     topic: usize,
@@ -80,9 +81,14 @@ pub(crate) fn at_end(
         let Some(position) = image.subscriptions.get(&(id, name.clone())) else {
             return Err(format!("`{name}` is not kept at node {home}"));
         };
+        let logs = image.logs.get(&id);
         let reached = position.generation > kept.generation
-            || position.generation == kept.generation && position.cursor.reaches(&kept.cursor);
-        if !reached {
+            || kept.cursor.logs.iter().all(|(log, wanted)| {
+                let held = logs.and_then(|logs| logs.get(log)?.entry().end());
+                let end = held.map_or(0, |(end, _)| end);
+                position.cursor.next(log) >= wanted.next.min(end)
+            });
+        if !reached || position.generation < kept.generation {
             return Err(format!("`{name}` stands at {position:?} at {home}, behind {kept:?}"));
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use antiphon::model::{Batch, Cursor, RecordId};
+use antiphon::model::{Batch, Cursor, LogId, RecordId};
 
 use crate::{reader::Reader, world::World};
 
@@ -19,13 +19,39 @@ pub(crate) fn continues(cursor: &Cursor, batch: &Batch) -> Result<(), String> {
     Ok(())
 }
 
-/// All that a topic holds now: every record that is readable at one of its homes.
+/// All that a topic holds now: every record that is readable at one of its homes. Of a log with
+/// a batch that nobody holds any more, only what comes before that: see "known" in
+/// `docs/simulation.md`.
 pub(crate) fn readable(world: &World, topic: usize) -> BTreeSet<RecordId> {
     let id = world.topic(topic);
     let homes = world.homes(topic, false);
-    let held = world.oracle.batches.values().filter(|known| known.batch.header().topic == id);
-    let held = held.filter(|known| homes.iter().any(|home| known.holders.contains(home)));
-    held.flat_map(|known| known.batch.header().record_ids()).collect()
+    let positions = world.oracle.positions.iter();
+    let positions = positions.skip_while(|((topic, ..), _)| *topic != id);
+    let mut readable = BTreeSet::new();
+    let mut broken: Option<LogId> = None;
+    for (&(_, log, _), hash) in positions.take_while(|((topic, ..), _)| *topic == id) {
+        let known = &world.oracle.batches[hash];
+        if homes.iter().any(|home| known.holders.contains(home)) {
+            if broken != Some(log) {
+                readable.extend(known.batch.header().record_ids());
+            }
+        } else {
+            broken = Some(log);
+        }
+    }
+    readable
+}
+
+/// How many acknowledged records stand behind a batch that nobody holds, though no disk failed.
+pub(crate) fn behind_holes(world: &World) -> u64 {
+    if world.options.destructive {
+        return 0;
+    }
+    let topics = 0..world.options.topics.len();
+    let readable: BTreeSet<_> = topics.flat_map(|topic| readable(world, topic)).collect();
+    let known = world.oracle.batches.values().filter(|known| known.acknowledged > 0);
+    let records = known.flat_map(|known| known.batch.header().record_ids());
+    records.filter(|id| !readable.contains(id)).count() as u64
 }
 
 /// Whether a reader has been given all that is there.

@@ -27,9 +27,13 @@ pub(crate) fn published(
     let log = LogId { writer: world.nodes[index].id, incarnation: world.nodes[index].incarnation };
     let known = world.oracle.published.get(&record);
     let batches = known.map(|known| known.batches.clone()).unwrap_or_default();
-    let own = batches.iter().rev().find(|hash| {
-        world.oracle.batches.get(*hash).is_some_and(|known| known.batch.header().log() == log)
+    // A record that was sent to this node again may be in two of its batches.
+    let own = batches.iter().filter_map(|hash| {
+        let known = world.oracle.batches.get(hash)?;
+        let held = known.holders.len() + known.losses;
+        (known.batch.header().log() == log).then_some((held, hash))
     });
+    let own = own.max().map(|(_, hash)| hash);
     let Some(known) = own.and_then(|hash| world.oracle.batches.get_mut(hash)) else {
         return if published.acknowledged {
             Err(format!("{record:?} is acknowledged and in no batch of node {index}"))

@@ -1,0 +1,88 @@
+//! Bugs that can be planted, one at a time, so that the simulator must prove that it finds them.
+//!
+//! Without the feature `planted-bugs` there are none: [`planted`] is `false` for the compiler,
+//! and what hangs on it is not in the program. `docs/simulation.md` says what each one breaks
+//! and how long it stays hidden.
+
+/// A known mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The writer counts its own copy before it is flushed.
+    AnsweredBeforeFlush,
+    /// A replica gives its receipt before the flush.
+    ReceiptBeforeFlush,
+    /// Frontiers are compared by the highest number of each writer, not by logs and heads.
+    DigestByNumbers,
+    /// A home replica that did not answer counts as one that holds everything.
+    HandedOverUnproven,
+    /// What was sent to a home replica counts as held by it.
+    SentIsHeld,
+    /// A restart goes on with the old incarnation where the disk ends.
+    SequenceReused,
+    /// A subscription's position is kept though no such record exists.
+    PositionPastLog,
+    /// Batches of one writer are told apart by sequence number alone.
+    IncarnationIgnored,
+    /// The place of a node that is gone is not given to another one.
+    CopyForgotten,
+    /// The writer's own disk counts as two copies.
+    ReceiptCountedTwice,
+    /// A reader is led past what its node does not hold.
+    HoleSkipped,
+    /// A survey calls itself complete one answer too early.
+    SurveyTooEarly,
+    /// A publish whose time is over is called a success.
+    PendingIsSuccess,
+    /// A store that meets a damaged batch cuts the log off there.
+    TruncatedAtDamage,
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+/// Whether a bug is planted: never.
+pub const fn planted(_: Bug) -> bool {
+    false
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use selected::{plant, planted};
+
+#[cfg(feature = "planted-bugs")]
+mod selected {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    impl Bug {
+        /// All of them.
+        pub const ALL: &[Self] = &[
+            Self::AnsweredBeforeFlush,
+            Self::ReceiptBeforeFlush,
+            Self::DigestByNumbers,
+            Self::HandedOverUnproven,
+            Self::SentIsHeld,
+            Self::SequenceReused,
+            Self::PositionPastLog,
+            Self::IncarnationIgnored,
+            Self::CopyForgotten,
+            Self::ReceiptCountedTwice,
+            Self::HoleSkipped,
+            Self::SurveyTooEarly,
+            Self::PendingIsSuccess,
+            Self::TruncatedAtDamage,
+        ];
+    }
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants a bug in the engines of this thread, in place of the one before.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    /// Whether a bug is planted.
+    pub fn planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}

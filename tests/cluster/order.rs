@@ -1,0 +1,74 @@
+//! The order of one writer, where its clock or its memory failed it.
+
+use std::time::Duration;
+
+use antiphon::{
+    engine::{Config, Engine, Input, Now, Output, QuestionId, Recovered, Write},
+    model::{
+        Batch, Compression, Header, Incarnation, Network, NodeKey, ProducerId, Record, Run, Stamp,
+        TopicName, WallClock, encode_record,
+    },
+    wire::{Create, Replicate, Request},
+};
+
+use crate::world::World;
+
+const WALL: WallClock = WallClock(1_700_000_000_000);
+
+/// A writer sent a batch, lost it in a crash before the flush, and its clock went back by a day.
+/// The batch comes back by repair; what the writer writes then must be stamped later, or readers
+/// would be shown the new records first. Found by the simulator (seed 525).
+#[test]
+fn a_writer_stamps_later_than_what_it_forgot_and_got_back() {
+    let key = NodeKey::from_secret(&[1; 32]);
+    let config = Config::new(key.clone(), Network::default(), Incarnation(2), 0);
+    let mut engine = Engine::new(config, Recovered::default());
+    let mut batches = Vec::new();
+    let mut give = |engine: &mut Engine, input: Input| {
+        engine.handle(Now { elapsed: Duration::ZERO, wall: WALL }, input);
+        while let Some(output) = engine.poll_output() {
+            if let Output::Write(_, Write::Append { batch, .. }) = output {
+                batches.push(batch);
+            }
+        }
+    };
+    let create = Create {
+        name: "t".parse::<TopicName>().unwrap(),
+        replicas: Some(1),
+        min_copies: Some(1),
+        if_not_exists: false,
+    };
+    let asked =
+        |number, request| Input::Asked { question: QuestionId(number), from: None, request };
+    give(&mut engine, asked(1, Request::Create(create)));
+    let tomorrow = Stamp::at(WALL.plus(Duration::from_hours(24)));
+    let forgotten = sealed(&key, tomorrow);
+    let replicate = Replicate { descriptors: Vec::new(), batches: vec![forgotten] };
+    give(&mut engine, asked(2, Request::Replicate(replicate)));
+    let publish = World::publish_request("t", 1, 0, &["new".to_owned()]);
+    give(&mut engine, asked(3, Request::Publish(publish)));
+    let newest = batches.last().unwrap().header();
+    assert_eq!(newest.incarnation, Incarnation(2));
+    assert!(newest.stamp > tomorrow, "{:?} is not after {tomorrow:?}", newest.stamp);
+}
+
+fn sealed(key: &NodeKey, stamp: Stamp) -> Batch {
+    let mut body = Vec::new();
+    encode_record(&Record::new(WALL, "old".as_bytes().to_vec()), &mut body).unwrap();
+    let header = Header {
+        version: Header::VERSION,
+        topic: World::topic("t"),
+        writer: key.node(),
+        incarnation: Incarnation(1),
+        first: 0,
+        count: 1,
+        previous: None,
+        stamp,
+        runs: vec![Run { producer: ProducerId([3; 16]), first: 0, count: 1 }],
+        body_hash: [0; 32],
+        body_bytes: 0,
+        compression: Compression::None,
+        encryption_key: None,
+    };
+    Batch::seal(header, &body.into(), key)
+}

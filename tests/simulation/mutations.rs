@@ -1,0 +1,48 @@
+//! The simulator must prove itself: each planted bug is found within a number of seeds.
+
+use antiphon::engine::planted::{Bug, plant};
+
+use crate::sweep::run_seed;
+
+/// Seeds within which every bug must be found.
+const SEEDS_MAX: u64 = 300;
+
+/// How many seeds it takes to find a bug, and what is found.
+fn seeds_to_find(bug: Bug) -> Option<(u64, String)> {
+    plant(Some(bug));
+    let found = (1..=SEEDS_MAX).find_map(|seed| Some((seed, run_seed(seed, false).err()?)));
+    plant(None);
+    found
+}
+
+#[test]
+fn each_planted_bug_is_found() {
+    // What a panic says is part of what is found; it need not be printed for each.
+    std::panic::set_hook(Box::new(|_| {}));
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let rows = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(bug) =
+                    Bug::ALL.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    let found = seeds_to_find(*bug);
+                    let row = match &found {
+                        Some((seeds, reason)) => {
+                            let reason: String = reason.chars().take(110).collect();
+                            format!("{bug:?}: {seeds} seeds; {reason}")
+                        }
+                        None => format!("{bug:?}: NOT FOUND in {SEEDS_MAX} seeds"),
+                    };
+                    eprintln!("{row}");
+                    rows.lock().unwrap().push((*bug, found.is_some()));
+                }
+            });
+        }
+    });
+    let _hook = std::panic::take_hook();
+    let rows = rows.into_inner().unwrap();
+    let missed: Vec<_> = rows.iter().filter(|(_, found)| !found).map(|(bug, _)| bug).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
