@@ -90,6 +90,11 @@ impl World {
         let question = QuestionId(self.sequence);
         current.open = Some((index, self.nodes[index].life, question));
         self.nodes[index].open.insert(question, (Asker::Client(client, serial), self.now));
+        if let Request::Read(read) = &request {
+            let held = self.nodes[index].disk.image.logs.get(&read.after.topic);
+            let held = (read.after.clone(), held.cloned().unwrap_or_default());
+            self.held_when_asked.insert(client, held);
+        }
         if let Request::Publish(publish) = &request {
             let topic = self.options.topics.iter().position(|t| t.name == publish.topic.as_str());
             let record = RecordId { producer: publish.producer, number: publish.first };
@@ -128,6 +133,7 @@ impl World {
         };
         client.open = None;
         client.serial += 1;
+        self.current = number;
         let asked = std::mem::take(&mut client.asking);
         let next = match &mut client.kind {
             Kind::Creator(creator) => creator.go_on(self, response.as_ref()),

@@ -11,7 +11,7 @@ use antiphon::{
 
 use crate::{
     invariants::bounds,
-    node::Asker,
+    node::{Asker, Connection},
     world::{Event, Message, What, World},
 };
 
@@ -91,7 +91,7 @@ impl World {
         }
         let from = (index, self.nodes[index].life);
         let to = self.index(to);
-        let life = to.and_then(|to| self.nodes[index].connected.get(&to).copied());
+        let life = to.and_then(|to| Some(self.nodes[index].connected.get(&to)?.life));
         if let (Some(to), Some(life)) = (to, life) {
             self.send(from, (to, life), What::Request(ask, request));
         } else {
@@ -103,9 +103,9 @@ impl World {
     pub(crate) fn gossip(&mut self, index: usize, batch: &Batch) {
         let topic = batch.header().topic;
         let from = (index, self.nodes[index].life);
-        for (other, life) in self.nodes[index].connected.clone() {
+        for (other, connection) in self.nodes[index].connected.clone() {
             if self.nodes[other].following.contains(&topic) {
-                self.send(from, (other, life), What::Gossip(batch.clone()));
+                self.send(from, (other, connection.life), What::Gossip(batch.clone()));
             }
         }
     }
@@ -125,9 +125,10 @@ impl World {
         let Some(other) = self.index(node) else {
             return;
         };
-        if let Some(life) = self.nodes[index].connected.remove(&other) {
+        if let Some(connection) = self.nodes[index].connected.remove(&other) {
             let from = (index, self.nodes[index].life);
-            self.send(from, (other, life), What::Close);
+            let close = What::Close(connection.number);
+            self.send(from, (other, connection.life), close);
             self.input(index, Duration::ZERO, Input::Disconnected(*node));
         }
     }
@@ -135,8 +136,8 @@ impl World {
     /// The transport's ping, to all who are connected.
     pub(crate) fn heartbeat(&mut self, index: usize) {
         let life = self.nodes[index].life;
-        for (other, other_life) in self.nodes[index].connected.clone() {
-            self.send((index, life), (other, other_life), What::Ping(self.now));
+        for (other, connection) in self.nodes[index].connected.clone() {
+            self.send((index, life), (other, connection.life), What::Ping(self.now));
         }
         self.event(HEARTBEAT_INTERVAL, Event::Heartbeat(index, life));
     }
@@ -163,15 +164,16 @@ impl World {
                 self.handle(index, Input::Heard(id, Some(time)));
             }
             What::Dial => self.connect(from, index),
-            What::Close => self.closed(index, from),
+            What::Close(number) => self.closed(index, from.0, number),
         }
     }
 
     /// A connection of which this is the other end is closed.
-    fn closed(&mut self, index: usize, from: (usize, u64)) {
-        if self.nodes[index].connected.get(&from.0) == Some(&from.1) {
-            self.nodes[index].connected.remove(&from.0);
-            let id = self.nodes[from.0].id;
+    fn closed(&mut self, index: usize, from: usize, number: u64) {
+        let connection = self.nodes[index].connected.get(&from);
+        if connection.is_some_and(|connection| connection.number == number) {
+            self.nodes[index].connected.remove(&from);
+            let id = self.nodes[from].id;
             self.handle(index, Input::Disconnected(id));
         }
     }
@@ -183,16 +185,18 @@ impl World {
         if !alive || ways.iter().any(|way| self.links.cut.contains(way)) {
             return;
         }
+        let number = self.number();
         for (one, other) in ways {
             let life = self.nodes[other].life;
-            let before = self.nodes[one].connected.insert(other, life);
+            let connection = Connection { life, number };
+            let before = self.nodes[one].connected.insert(other, connection);
             let contact = self.contact(other);
             let id = self.nodes[other].id;
             match before {
                 None => self.input(one, Duration::ZERO, Input::Connected(contact)),
                 // To the swarm it is one connection more, until it notices that the first is
                 // dead; or it notices at once.
-                Some(before) if before != life && self.choices.chance(500) => {
+                Some(before) if before.life != life && self.choices.chance(500) => {
                     self.input(one, Duration::ZERO, Input::Disconnected(id));
                     self.input(one, Duration::ZERO, Input::Connected(contact));
                 }
@@ -209,7 +213,8 @@ impl World {
         if !lives || self.nodes[to].engine.is_none() || matches!(message.what, What::Dial) {
             return;
         }
-        if self.nodes[from].connected.get(&to) == Some(&message.to.1)
+        let connection = self.nodes[from].connected.get(&to);
+        if connection.is_some_and(|connection| connection.life == message.to.1)
             && !self.links.cut.contains(&(to, from))
         {
             self.nodes[from].connected.remove(&to);

@@ -1,7 +1,7 @@
 //! One node: its engine, its disk, its connections, and how its outputs are carried out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -26,6 +26,14 @@ pub(crate) enum Asker {
     Client(usize, u64),
 }
 
+/// One end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connection {
+    /// The life that the other node was in.
+    pub(crate) life: u64,
+    pub(crate) number: u64,
+}
+
 /// One node.
 pub(crate) struct Node {
     pub(crate) key: NodeKey,
@@ -35,14 +43,16 @@ pub(crate) struct Node {
     pub(crate) life: u64,
     pub(crate) incarnation: Incarnation,
     pub(crate) disk: Disk,
-    /// To whom it is connected, in which life of them.
-    pub(crate) connected: BTreeMap<usize, u64>,
+    /// To whom it is connected.
+    pub(crate) connected: BTreeMap<usize, Connection>,
     pub(crate) following: BTreeSet<TopicId>,
     held_back: Vec<(WriteNumber, Output)>,
     durable: WriteNumber,
     /// How far its wall clock is off, in milliseconds.
     pub(crate) wall_offset: i64,
     pub(crate) paused_until: Duration,
+    /// What came while it was paused.
+    pub(crate) backlog: VecDeque<Event>,
     /// Whether it is destroyed for good.
     pub(crate) gone: bool,
     /// The questions that it has not answered, and since when.
@@ -77,6 +87,7 @@ impl World {
             durable: WriteNumber(0),
             wall_offset: 0,
             paused_until: Duration::ZERO,
+            backlog: VecDeque::new(),
             gone: false,
             open: BTreeMap::new(),
             abandoned: BTreeSet::new(),
@@ -153,9 +164,13 @@ impl World {
         for (_, write) in writes.into_iter().take(kept) {
             self.apply(index, write);
         }
+        for event in std::mem::take(&mut self.nodes[index].backlog) {
+            self.missed(event);
+        }
         if !silently {
-            for (other, other_life) in connected {
-                self.send((index, life), (other, other_life), What::Close);
+            for (other, connection) in connected {
+                let close = What::Close(connection.number);
+                self.send((index, life), (other, connection.life), close);
             }
         }
     }

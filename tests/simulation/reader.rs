@@ -196,7 +196,7 @@ impl Reader {
         for batch in &page.batches {
             let result = no_gap::continues(&self.cursor, batch);
             world.check(no_gap::NAME, result);
-            let result = writer_order::continues(world, self.node, &self.cursor, batch);
+            let result = writer_order::continues(world, &self.cursor, batch);
             world.check(writer_order::NAME, result);
             for (number, id, record) in batch.numbered_records() {
                 if number < self.cursor.next(&batch.header().log()) {

@@ -4,14 +4,21 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use antiphon::{
-    engine::{Engine, Failure, Input},
-    model::{Network, NodeId, TopicId, TopicName},
+    engine::{Engine, Failure, Input, Log},
+    model::{Cursor, LogId, Network, NodeId, TopicId, TopicName},
     wire::{Request, Response},
 };
 
 use crate::{
-    choices::Choices, clients::Client, invariants::Violation, network::Links, node::Node,
-    options::Options, oracle::Oracle, trace::Trace,
+    choices::Choices,
+    clients::Client,
+    disk::place_of,
+    invariants::Violation,
+    network::Links,
+    node::Node,
+    options::Options,
+    oracle::{Known, Oracle},
+    trace::Trace,
 };
 
 /// Something that will happen.
@@ -23,6 +30,8 @@ pub(crate) enum Event {
     Flushed(usize, u64),
     /// A node looks who is there.
     Heartbeat(usize, u64),
+    /// A pause of a node is over, unless it was made longer.
+    Resume(usize),
     /// A fault is due.
     Fault,
     /// A node that was down starts.
@@ -54,8 +63,8 @@ pub(crate) enum What {
     Ping(Duration),
     Pong(Duration),
     Dial,
-    /// The connection is closed.
-    Close,
+    /// The connection of this number is closed.
+    Close(u64),
 }
 
 /// What was done in a run.
@@ -89,6 +98,10 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
+    /// What the nodes that readers asked held when the questions came, per client; and the
+    /// client that goes on now.
+    pub(crate) held_when_asked: BTreeMap<usize, (Cursor, BTreeMap<LogId, Log>)>,
+    pub(crate) current: usize,
     /// Whether faults occur.
     pub(crate) faulty: bool,
     /// Whether publishers go on.
@@ -113,6 +126,8 @@ impl World {
             trace: Trace::new(verbose),
             counts: Counts::default(),
             violation: None,
+            held_when_asked: BTreeMap::new(),
+            current: 0,
             faulty: false,
             publishing: true,
             repairs: 0,
@@ -139,6 +154,14 @@ impl World {
     /// The number of a topic of this run.
     pub(crate) fn topic_number(&self, id: &TopicId) -> Option<usize> {
         (0..self.options.topics.len()).find(|number| self.topic(*number) == *id)
+    }
+
+    /// How many copies of a batch faults have destroyed. A damaged one that was cloned with its
+    /// disk counts against both: see "known" in `docs/simulation.md`.
+    pub(crate) fn copies_lost(&self, known: &Known) -> usize {
+        let place = place_of(&known.batch);
+        let damaged = self.nodes.iter().filter(|node| node.disk.image.damaged.contains(&place));
+        known.losses.max(damaged.count())
     }
 
     pub(crate) fn index(&self, id: &NodeId) -> Option<usize> {
@@ -221,12 +244,12 @@ impl World {
     }
 
     /// Whether a node in this life can take something now; if it is paused, it comes later.
-    fn takes(&mut self, index: usize, life: u64) -> Takes {
+    fn takes(&self, index: usize, life: u64) -> Takes {
         let node = &self.nodes[index];
         if node.life != life || node.engine.is_none() {
             Takes::Never
-        } else if node.paused_until > self.now {
-            Takes::Later(node.paused_until.saturating_sub(self.now))
+        } else if node.paused_until > self.now || !node.backlog.is_empty() {
+            Takes::Later
         } else {
             Takes::Now
         }
@@ -243,17 +266,44 @@ impl World {
                 Some((message.to.0, life))
             }
             Event::Question(index, ..) => Some((*index, self.nodes[*index].life)),
-            Event::Fault | Event::Start(_) | Event::Answer(..) | Event::Wake(..) => None,
+            Event::Fault
+            | Event::Resume(_)
+            | Event::Start(_)
+            | Event::Answer(..)
+            | Event::Wake(..) => None,
         };
-        match at.map(|(index, life)| self.takes(index, life)) {
-            Some(Takes::Later(pause)) => return self.event(pause, event),
-            Some(Takes::Never) => return self.missed(event),
-            Some(Takes::Now) | None => {}
+        match at.map(|(index, life)| (index, self.takes(index, life))) {
+            Some((index, Takes::Later)) => self.put_off(index, event),
+            Some((_, Takes::Never)) => self.missed(event),
+            Some((_, Takes::Now)) | None => self.take(event),
         }
+    }
+
+    /// What comes for a node that is paused waits, in order.
+    fn put_off(&mut self, index: usize, event: Event) {
+        if self.nodes[index].backlog.is_empty() {
+            let pause = self.nodes[index].paused_until.saturating_sub(self.now);
+            self.event(pause, Event::Resume(index));
+        }
+        self.nodes[index].backlog.push_back(event);
+    }
+
+    fn resume(&mut self, index: usize) {
+        let pause = self.nodes[index].paused_until.saturating_sub(self.now);
+        if pause > Duration::ZERO {
+            return self.event(pause, Event::Resume(index));
+        }
+        for event in std::mem::take(&mut self.nodes[index].backlog) {
+            self.happen(event);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
         match event {
             Event::Input(index, _, input) => self.handle(index, input),
             Event::Flushed(index, _) => self.flushed(index),
             Event::Heartbeat(index, _) => self.heartbeat(index),
+            Event::Resume(index) => self.resume(index),
             Event::Fault => self.fault(),
             Event::Start(index) => self.start(index),
             Event::Message(message) => self.arrived(message),
@@ -266,7 +316,7 @@ impl World {
     }
 
     /// What was meant for a life of a node that is over.
-    fn missed(&mut self, event: Event) {
+    pub(crate) fn missed(&mut self, event: Event) {
         match event {
             Event::Message(message) => self.undelivered(&message),
             Event::Question(_, client, serial, _) => {
@@ -289,6 +339,6 @@ impl World {
 
 enum Takes {
     Now,
-    Later(Duration),
+    Later,
     Never,
 }

@@ -2,7 +2,7 @@
 
 use antiphon::model::Batch;
 
-use crate::{disk::place_of, world::World};
+use crate::world::World;
 
 pub(crate) const NAME: &str = "copies are given up on proof only";
 
@@ -14,11 +14,7 @@ pub(crate) fn removed(world: &World, batch: &Batch) -> Result<(), String> {
     let topic = world.topic_number(&batch.header().topic);
     let replicas = topic.map_or(1, |topic| usize::from(world.options.topics[topic].replicas));
     let left = known.holders.len();
-    // A damaged copy that was cloned counts against both disks: see "known" in
-    // `docs/simulation.md`.
-    let place = place_of(batch);
-    let damaged = world.nodes.iter().filter(|node| node.disk.image.damaged.contains(&place));
-    let lost = known.losses.max(damaged.count());
+    let lost = world.copies_lost(known);
     let promised = known.promised(replicas).max(1);
     if left + lost < promised {
         return Err(format!("{batch:?} is left at {left} nodes, and {promised} were promised"));

@@ -1,7 +1,7 @@
 //! What was acknowledged survives: after healing it is readable at every home replica, unless
 //! faults destroyed as many copies as the answer counted (S1, L2).
 
-use crate::{disk::place_of, world::World};
+use crate::world::World;
 
 pub(crate) const NAME: &str = "acknowledged records survive";
 
@@ -17,9 +17,7 @@ pub(crate) fn at_end(world: &World) -> Result<u64, String> {
         };
         let homes = world.homes(topic, false);
         let replicas = usize::from(world.options.topics[topic].replicas);
-        let place = place_of(batch);
-        let damaged = damaged_anywhere.iter().filter(|other| ***other == place).count();
-        let excused = known.losses.max(damaged) >= known.promised(replicas);
+        let excused = world.copies_lost(known) >= known.promised(replicas);
         let anywhere = world.running().into_iter().any(|node| known.holders.contains(&node));
         if !anywhere && excused {
             destroyed += u64::from(batch.header().count);

@@ -30,11 +30,12 @@ pub(crate) fn published(
     // A record that was sent to this node again may be in two of its batches.
     let own = batches.iter().filter_map(|hash| {
         let known = world.oracle.batches.get(hash)?;
-        let held = known.holders.len() + known.losses;
+        let held = known.holders.len() + world.copies_lost(known);
         (known.batch.header().log() == log).then_some((held, hash))
     });
-    let own = own.max().map(|(_, hash)| hash);
-    let Some(known) = own.and_then(|hash| world.oracle.batches.get_mut(hash)) else {
+    let own = own.max();
+    let own = own.and_then(|(held, hash)| Some((held, world.oracle.batches.get_mut(hash)?)));
+    let Some((held, known)) = own else {
         return if published.acknowledged {
             Err(format!("{record:?} is acknowledged and in no batch of node {index}"))
         } else {
@@ -42,7 +43,6 @@ pub(crate) fn published(
         };
     };
     // Stand-ins that gave their copies to the homes meanwhile are no longer among the holders.
-    let held = known.holders.len() + known.losses;
     if held < copies.min(replicas) {
         let (batch, holders) = (&known.batch, &known.holders);
         return Err(format!("{copies} copies of {batch:?} are claimed, and {holders:?} hold it"));

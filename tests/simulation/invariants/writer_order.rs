@@ -1,22 +1,14 @@
 //! A reader is shown the records of one writer in the order written, also across restarts: the
 //! first batch of a new log comes after the batch of the old log that it names (design 2).
 
-use antiphon::{
-    model::{Batch, Cursor, LogId},
-    wire::LogRange,
-};
+use antiphon::model::{Batch, Cursor, LogId};
 
 use crate::world::World;
 
 pub(crate) const NAME: &str = "order of one writer";
 
 /// What a batch names as the one before it was shown before it, where the asked node has it.
-pub(crate) fn continues(
-    world: &World,
-    node: usize,
-    cursor: &Cursor,
-    batch: &Batch,
-) -> Result<(), String> {
+pub(crate) fn continues(world: &World, cursor: &Cursor, batch: &Batch) -> Result<(), String> {
     let header = batch.header();
     let Some(previous) = header.previous.filter(|named| named.incarnation != header.incarnation)
     else {
@@ -25,9 +17,13 @@ pub(crate) fn continues(
     let log = LogId { writer: header.writer, incarnation: previous.incarnation };
     if header.first == 0 && cursor.next(&header.log()) == 0 && cursor.next(&log) < previous.next {
         let shown = cursor.next(&log);
-        let range = LogRange { log, from: shown, to: shown + 1 };
-        let held = world.nodes[node].disk.image.read(header.topic, &[range], 1);
-        if held.batches.is_empty() {
+        let held = world.held_when_asked.get(&world.current).is_some_and(|(after, logs)| {
+            let (from, to) = (after.next(&log), previous.next);
+            logs.get(&log).is_some_and(|log| log.entry().covers(from, to))
+        });
+        let mut damaged = world.nodes.iter().flat_map(|node| &node.disk.image.damaged);
+        let damaged = damaged.any(|place| (place.0, place.1) == (header.topic, log));
+        if !held || damaged {
             // The node cannot tell what it does not have: see "known" in `docs/simulation.md`.
             return Ok(());
         }
