@@ -103,7 +103,7 @@ fn tell(total: &Total) {
     eprintln!("positions committed    {}", counts.commits);
     eprintln!("copies destroyed       {}", counts.copies_destroyed);
     eprintln!(
-        "acknowledged records all of whose counted copies were destroyed: {}",
+        "acknowledged records that are nowhere, after faults took as many copies as were counted: {}",
         counts.records_destroyed
     );
     eprintln!(

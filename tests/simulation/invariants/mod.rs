@@ -1,4 +1,4 @@
-//! What must always hold: one file for each sentence. Ids are those of `reliability.md` C.1.
+//! What must always hold: one file for each sentence. Ids are those of the design notes.
 
 pub(crate) mod answers;
 pub(crate) mod bounds;

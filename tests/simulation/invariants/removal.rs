@@ -2,7 +2,7 @@
 
 use antiphon::model::Batch;
 
-use crate::world::World;
+use crate::{disk::place_of, world::World};
 
 pub(crate) const NAME: &str = "copies are given up on proof only";
 
@@ -15,6 +15,13 @@ pub(crate) fn removed(world: &World, batch: &Batch) -> Result<(), String> {
     let replicas = topic.map_or(1, |topic| usize::from(world.options.topics[topic].replicas));
     let left = known.holders.len();
     let lost = world.copies_lost(known);
+    // However many copies faults took before, nobody gives up the last one; but a damaged one
+    // passes for a copy: see "known" in `docs/simulation.md`.
+    let place = place_of(batch);
+    let damaged = world.nodes.iter().any(|node| node.disk.image.damaged.contains(&place));
+    if left == 0 && !damaged {
+        return Err(format!("{batch:?} is given up by the last node that held it"));
+    }
     let promised = known.promised(replicas).max(1);
     if left + lost < promised {
         return Err(format!("{batch:?} is left at {left} nodes, and {promised} were promised"));
