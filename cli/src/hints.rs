@@ -97,6 +97,10 @@ fn refused(refusal: &Refusal) -> String {
             "`antiphon peers` shows which nodes are away; try again when they are back".into()
         }
         Refusal::Unsupported => OTHER_VERSION.into(),
+        Refusal::Full => {
+            "free space on the node's disk, which heals it; or name another node with `--node MULTIADDR`"
+                .into()
+        }
     }
 }
 

@@ -160,6 +160,9 @@ impl Engine {
         if create.name.is_reserved() {
             return self.refuse_invalid(question, crate::model::TopicNameError::Reserved);
         }
+        if !self.room {
+            return self.refuse(question, Refusal::Full);
+        }
         // Terms that can never hold are refused before anybody is asked.
         if let Err(error) = self.terms(create).sign(&self.config.key) {
             return self.refuse_invalid(question, error);

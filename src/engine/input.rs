@@ -6,8 +6,8 @@ use super::{AddError, Log};
 use crate::{
     limits,
     model::{
-        Batch, Incarnation, LogId, Network, NodeId, NodeKey, SignedDescriptor, SubscriberName,
-        Subscription, TopicId, WallClock,
+        Batch, Hash, Incarnation, LogId, Network, NodeId, NodeKey, SignedDescriptor, Stamp,
+        SubscriberName, Subscription, TopicId, WallClock,
     },
     wire::{Address, Contact, Gossip, LogRange, MemberState, Page, Request, Response},
 };
@@ -122,6 +122,11 @@ pub enum Input {
     Durable(WriteNumber),
     /// The outcome of an [`Output::Read`]; none when the store could not read.
     ReadDone(Ticket, Option<Page>),
+    /// A batch that was flushed can no longer be read: a read or the scrub has found that.
+    Damaged(Damage),
+    /// Whether the disk has room for more records. Without any they are refused; the few bytes
+    /// of all else still fit.
+    Room(bool),
     /// The outcome of an [`Output::Locate`]: the nodes that say they hold the topic.
     Located(TopicId, Vec<NodeId>),
     /// The addresses at which this node can be reached have changed.
@@ -190,6 +195,23 @@ pub enum Output {
     Report(Report),
 }
 
+/// A batch that a disk held and can no longer read. Who holds it otherwise is not said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// The topic.
+    pub topic: TopicId,
+    /// The log.
+    pub log: LogId,
+    /// Sequence number of its first record.
+    pub first: u64,
+    /// Sequence number after its last record.
+    pub next: u64,
+    /// The hash that it was stored under.
+    pub hash: Hash,
+    /// The stored batch that ends at `first`, where there is one: its hash and its stamp.
+    pub previous: Option<(Hash, Stamp)>,
+}
+
 /// Something that an operator may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
@@ -197,6 +219,8 @@ pub enum Report {
     Member(NodeId, MemberState),
     /// A writer, or whoever has its key, signed two batches for one position.
     Fork(TopicId, LogId, AddError),
+    /// A stored batch was damaged. It is counted as missing, and repair brings it again.
+    Damaged(Damage),
     /// All that this node held of a topic for others is with its home replicas, and was removed
     /// here.
     HandedOver(TopicId),
@@ -222,6 +246,14 @@ pub enum Write {
         to: u64,
         /// The log without them; none when nothing of it is left.
         log: Option<Log>,
+    },
+    /// Stop counting a damaged batch as stored. What is left of its bytes is no longer of use; if
+    /// they can be read after all, the batch stays.
+    Quarantine {
+        /// Which.
+        damage: Damage,
+        /// The log without it.
+        log: Log,
     },
     /// Keep the position of a named subscription, or forget it.
     Subscription {

@@ -43,8 +43,8 @@ pub struct Log {
     /// What is held, in order, never touching.
     #[n(1)]
     pub spans: Vec<HeldSpan>,
-    /// The newest batch of all that were dropped after a handover. A writer continues its chain
-    /// from here when it holds nothing newer.
+    /// The newest batch of all that were dropped after a handover or lost to damage. A writer
+    /// continues its chain from here when it holds nothing newer.
     #[n(2)]
     pub tip: Option<Tip>,
 }
@@ -168,10 +168,46 @@ impl Log {
         debug_assert!(self.is_well_formed());
     }
 
+    /// Takes out a batch that can no longer be read; whether it was counted as held. `previous` is
+    /// the hash and the stamp of the batch before it, needed where that is part of the same span.
+    ///
+    /// A log that has as many holes as are kept stays as it is: it is found again when repair has
+    /// closed some.
+    pub fn lose(
+        &mut self,
+        first: u64,
+        next: u64,
+        hash: Hash,
+        previous: Option<(Hash, Stamp)>,
+    ) -> bool {
+        let holds = |span: &HeldSpan| span.first <= first && next <= span.next;
+        let Some(index) = self.spans.iter().position(holds) else {
+            return false;
+        };
+        let span = self.spans[index];
+        let before = match previous {
+            Some((head, stamp)) if span.first < first => {
+                Some(HeldSpan { next: first, head, stamp, ..span })
+            }
+            None if span.first < first => return false,
+            Some(_) | None => None,
+        };
+        let after =
+            (next < span.next).then_some(HeldSpan { first: next, base: Some(hash), ..span });
+        if before.is_some() && after.is_some() && self.spans.len() >= SPANS_MAX {
+            return false;
+        }
+        self.tip = self.end();
+        self.spans.splice(index..=index, before.into_iter().chain(after));
+        debug_assert!(self.is_well_formed());
+        true
+    }
+
     /// The end of what is or once was held.
     fn end(&self) -> Option<Tip> {
         let held = self.spans.last();
-        held.map(|span| Tip { next: span.next, head: span.head, stamp: span.stamp }).or(self.tip)
+        let held = held.map(|span| Tip { next: span.next, head: span.head, stamp: span.stamp });
+        held.into_iter().chain(self.tip).max_by_key(|tip| tip.next)
     }
 
     /// What other nodes are told of it.

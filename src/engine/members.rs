@@ -31,6 +31,8 @@ pub(super) struct Member {
     pub(super) addresses: Vec<Address>,
     pub(super) round_trip: Option<Duration>,
     pub(super) connected: bool,
+    /// Whether it stores what it is sent: its disk may be full, or hang, while it answers pings.
+    able: bool,
     place: [u8; 32],
     heard: Duration,
     /// When its last connection closed; while it is connected, when that began.
@@ -63,7 +65,7 @@ pub(super) struct Placement {
     /// The nearest nodes, the owner first, those included that are away for a short time.
     pub(super) home: Vec<NodeId>,
     /// Who is sent what is new: the nearest nodes that are alive, and between them those that
-    /// are suspect, in whose place others are sent it too.
+    /// are suspect or whose disk does not take it, in whose place others are sent it too.
     pub(super) acting: Vec<NodeId>,
     /// How many of the acting nodes make up the set whose majority acknowledges.
     pub(super) size: usize,
@@ -204,6 +206,7 @@ impl Members {
         if !member.connected {
             member.connected = true;
             member.changed = now;
+            self.version += u64::from(!std::mem::replace(&mut member.able, true));
         }
         member.dial = DialPlan::default();
         (news, self.heard(now, contact.node, None))
@@ -235,6 +238,17 @@ impl Members {
         member.heard = now;
         member.round_trip = round_trip.or(member.round_trip);
         (member.state != MemberState::Alive).then(|| self.set(node, MemberState::Alive))
+    }
+
+    /// Takes note whether a node stores what it is sent. One that does not keeps its place, and
+    /// another one is sent the same.
+    pub(super) fn set_able(&mut self, node: NodeId, able: bool) {
+        if let Some(member) = self.known.get_mut(&node)
+            && member.able != able
+        {
+            member.able = able;
+            self.version += 1;
+        }
     }
 
     /// Takes so much of everybody's silence as not having been.
@@ -294,12 +308,12 @@ impl Members {
         let distance = |other: &[u8; 32]| -> [u8; 32] {
             std::array::from_fn(|index| place[index] ^ other[index])
         };
-        let me = (distance(&self.my_place), self.me, MemberState::Alive);
+        let me = (distance(&self.my_place), self.me, MemberState::Alive, true);
         let mut nodes: Vec<_> = self
             .known
             .iter()
             .filter(|(_, member)| member.state != MemberState::Gone)
-            .map(|(node, member)| (distance(&member.place), *node, member.state))
+            .map(|(node, member)| (distance(&member.place), *node, member.state, member.able))
             .chain([me])
             .collect();
         nodes.sort_unstable();
@@ -308,16 +322,16 @@ impl Members {
         let home = nodes
             .iter()
             .take(replicas - usize::from(forgotten))
-            .map(|(_, node, _)| *node)
+            .map(|(_, node, ..)| *node)
             .collect();
         let mut acting = Vec::new();
         let mut alive = 0;
-        for (_, node, state) in nodes {
+        for (_, node, state, able) in nodes {
             if alive == replicas {
                 break;
             }
             if state <= MemberState::Suspect {
-                alive += usize::from(state == MemberState::Alive);
+                alive += usize::from(state == MemberState::Alive && able);
                 acting.push(node);
             }
         }
@@ -333,6 +347,7 @@ impl Member {
             addresses: Vec::new(),
             round_trip: None,
             connected: false,
+            able: true,
             place: node.place(),
             heard: now,
             changed: now,

@@ -19,9 +19,11 @@
 //! - `position`: where named subscriptions stand
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`: giving away what this node holds for others
+//! - `damage`: what this node's disk has lost
 
 mod asks;
 mod catalogue;
+mod damage;
 mod handover;
 mod input;
 mod log;
@@ -48,8 +50,8 @@ use std::{
 
 use asks::{Asks, Purpose};
 pub use input::{
-    AskId, Config, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket, Write,
-    WriteNumber,
+    AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket,
+    Write, WriteNumber,
 };
 pub use log::{AddError, Added, HeldSpan, Log, Tip};
 use members::{Change, Members};
@@ -88,6 +90,8 @@ pub struct Engine {
     written: WriteNumber,
     durable: WriteNumber,
     next_ticket: Ticket,
+    /// Whether the disk has room for records.
+    room: bool,
     outputs: VecDeque<Output>,
     catalogue: catalogue::State,
     publishing: publish::State,
@@ -137,6 +141,7 @@ impl Engine {
             written: WriteNumber(0),
             durable: WriteNumber(0),
             next_ticket: Ticket(0),
+            room: true,
             outputs: VecDeque::new(),
             catalogue: catalogue::State::default(),
             publishing: publish::State::default(),
@@ -173,6 +178,8 @@ impl Engine {
             Input::Discovered(contact) => self.members.discovered(contact),
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
+            Input::Damaged(damage) => self.damaged(damage),
+            Input::Room(room) => self.room = room,
             Input::Located(topic, nodes) => self.located(topic, nodes),
             Input::Listening(mut addresses) => {
                 addresses.truncate(limits::ADDRESSES_MAX);

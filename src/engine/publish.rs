@@ -115,6 +115,9 @@ impl Engine {
         if publish.first.checked_add(u64::from(count)).is_none() {
             return self.refuse_invalid(question, "record number out of range");
         }
+        if !self.room {
+            return self.refuse(question, Refusal::Full);
+        }
         if self.topics.get(&topic).is_some_and(|known| !known.admits(&self.me)) {
             return self.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
         }
@@ -416,6 +419,17 @@ impl Engine {
             let outgoing = self.publishing.topics.get_mut(topic);
             for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
                 sealed.receipts.remove(&node);
+            }
+        }
+    }
+
+    /// This node's disk has lost a batch.
+    pub(super) fn forget_own_receipt(&mut self, topic: TopicId, hash: Hash) {
+        let me = self.me;
+        let outgoing = self.publishing.topics.get_mut(&topic);
+        for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
+            if sealed.batch.hash() == hash {
+                sealed.receipts.remove(&me);
             }
         }
     }

@@ -22,6 +22,12 @@ use crate::{
 /// Pause before batches go again to a node that did not answer.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 
+/// The same where it answered that it has no room.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
+
+/// A replica that takes longer than this to store something is no longer relied upon alone.
+const SLOW_AFTER: Duration = Duration::from_millis(500);
+
 /// Topics of which a peer is remembered to know the terms; beyond it they are sent again.
 const KNOWN_TOPICS_MAX: usize = 16_384;
 
@@ -40,7 +46,8 @@ struct Peer {
     bytes: usize,
     /// Whether something found the queue full.
     missed: bool,
-    under_way: bool,
+    /// Since when a request is under way.
+    under_way: Option<Duration>,
     /// Topics whose terms the peer has shown to know.
     knows: BTreeSet<TopicId>,
     retry_at: Option<Duration>,
@@ -76,7 +83,7 @@ impl Engine {
         let Some(peer) = self.replication.peers.get_mut(&node) else {
             return;
         };
-        if peer.under_way || peer.queue.is_empty() {
+        if peer.under_way.is_some() || peer.queue.is_empty() {
             return;
         }
         let mut replicate = Replicate::default();
@@ -101,7 +108,7 @@ impl Engine {
             replicate.batches.push(batch);
         }
         peer.bytes -= bytes;
-        peer.under_way = true;
+        peer.under_way = Some(self.now.elapsed);
         let request = Request::Replicate(replicate);
         self.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
     }
@@ -115,14 +122,15 @@ impl Engine {
         let Some(peer) = self.replication.peers.get_mut(&node) else {
             return;
         };
-        peer.under_way = false;
+        peer.under_way = None;
         let outcomes = match result {
             Ok(Response::Replicated(outcomes)) if outcomes.len() == sent.len() => outcomes,
             Ok(_) | Err(_) => {
                 peer.retry_at = Some(self.now.elapsed + RETRY_PAUSE);
-                return;
+                return self.members.set_able(node, false);
             }
         };
+        self.members.set_able(node, !outcomes.contains(&Outcome::Refused(Refusal::Full)));
         for (sent, outcome) in sent.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Stored => {
@@ -142,7 +150,9 @@ impl Engine {
                     if let Refusal::UnknownTopic { .. } = refusal {
                         peer.knows.remove(&sent.topic);
                     }
-                    peer.retry_at = Some(self.now.elapsed + RETRY_PAUSE);
+                    let full = refusal == Refusal::Full;
+                    let pause = if full { FULL_PAUSE } else { RETRY_PAUSE };
+                    peer.retry_at = Some(self.now.elapsed + pause);
                 }
             }
         }
@@ -176,6 +186,15 @@ impl Engine {
             due.then_some(*node)
         };
         let due: Vec<_> = self.replication.peers.iter_mut().filter_map(due).collect();
+        let slow = |(node, peer): (&NodeId, &Peer)| {
+            peer.under_way
+                .is_some_and(|since| now.saturating_sub(since) > SLOW_AFTER)
+                .then_some(*node)
+        };
+        let slow: Vec<_> = self.replication.peers.iter().filter_map(slow).collect();
+        for node in slow {
+            self.members.set_able(node, false);
+        }
         for node in due {
             self.redispatch_to(node);
             self.send_queued(node);
@@ -205,6 +224,9 @@ impl Engine {
     /// Stores a batch of another writer.
     pub(super) fn store(&mut self, batch: &Batch) -> Result<Added, Refusal> {
         let header = batch.header();
+        if !self.room {
+            return Err(Refusal::Full);
+        }
         let Some(topic) = self.topics.get_mut(&header.topic).filter(|topic| topic.is_known())
         else {
             let name = header.topic.to_string();

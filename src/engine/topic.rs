@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AddError, Added, Log,
+    AddError, Added, Damage, Log,
     members::{Members, Placement},
     planted::{Bug, planted},
 };
@@ -158,6 +158,16 @@ impl Topic {
             self.logs.remove(id);
         }
         self.logs.get(id).cloned()
+    }
+
+    /// Takes out a batch that can no longer be read: the log without it, if it was held.
+    pub(super) fn lose(&mut self, damage: &Damage) -> Option<Log> {
+        let log = self.logs.get_mut(&damage.log)?;
+        if !log.lose(damage.first, damage.next, damage.hash, damage.previous) {
+            return None;
+        }
+        self.digest = None;
+        Some(log.clone())
     }
 
     /// What is held.

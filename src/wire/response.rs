@@ -105,6 +105,10 @@ pub enum Refusal {
     #[n(7)]
     #[error("the node does not know this request")]
     Unsupported,
+    /// The disk of the node has no room for more records. Others may have.
+    #[n(8)]
+    #[error("the disk of the node is full")]
+    Full,
 }
 
 /// A topic in brief.

@@ -37,6 +37,10 @@ impl Disk {
                     None => logs.remove(&log_id),
                 };
             }
+            Write::Quarantine { damage, log } => {
+                self.logs.entry(damage.topic).or_default().insert(damage.log, log);
+                self.batches.remove(&(damage.topic, damage.log, damage.first));
+            }
             Write::Subscription { topic, name, subscription } => {
                 match subscription {
                     Some(kept) => self.subscriptions.insert((topic, name), kept),

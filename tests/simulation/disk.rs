@@ -84,6 +84,14 @@ impl Image {
                     None => logs.remove(&log_id),
                 };
             }
+            Write::Quarantine { damage, log } => {
+                let place = (damage.topic, damage.log, damage.first);
+                self.logs.entry(place.0).or_default().insert(place.1, log);
+                // If it can be read after all, it stays.
+                if self.damaged.remove(&place) {
+                    self.batches.remove(&place);
+                }
+            }
             Write::Subscription { topic, name, subscription } => match subscription {
                 Some(subscription) => {
                     self.subscriptions.insert((topic, name), subscription);

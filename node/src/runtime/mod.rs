@@ -183,6 +183,9 @@ fn tell(report: &Report) {
         Report::Fork(topic, log, error) => {
             tracing::error!(%topic, writer = %log.writer, %error, "a batch was refused");
         }
+        Report::Damaged(damage) => {
+            tracing::warn!(topic = %damage.topic, writer = %damage.log.writer, first = damage.first, next = damage.next, "a stored batch is damaged; it is fetched again");
+        }
         Report::HandedOver(topic) => {
             tracing::info!(%topic, "handed over: the home replicas hold all of it");
         }

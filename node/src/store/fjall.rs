@@ -173,6 +173,10 @@ impl FjallStore {
                     );
                     self.remove(&mut group, *topic, *log_id, *to)?;
                 }
+                Write::Quarantine { damage, log } => {
+                    let key = keys::log_key(damage.topic, damage.log);
+                    group.put(Table::Logs, key, encode(log));
+                }
                 Write::Subscription { topic, name, subscription } => {
                     let key = keys::subscription_key(*topic, name);
                     match subscription {

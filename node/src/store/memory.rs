@@ -67,6 +67,10 @@ impl Content {
                     self.logs.remove(&topic);
                 }
             }
+            // Memory is never damaged.
+            Write::Quarantine { damage, log } => {
+                self.logs.entry(damage.topic).or_default().insert(damage.log, log);
+            }
             Write::Subscription { topic, name, subscription } => {
                 match subscription {
                     Some(kept) => self.subscriptions.insert((topic, name), kept),

@@ -312,7 +312,11 @@ fn size_bytes(write: &Write) -> usize {
     let batch = match write {
         Write::Append { batch, .. } => batch.bytes().len(),
         Write::Descriptor(_, descriptor) => descriptor.bytes().len(),
-        Write::Drop { .. } | Write::Subscription { .. } | Write::Contact(_) | Write::Forget(_) => 0,
+        Write::Drop { .. }
+        | Write::Quarantine { .. }
+        | Write::Subscription { .. }
+        | Write::Contact(_)
+        | Write::Forget(_) => 0,
     };
     batch + SMALL_WRITE_BYTES
 }
