@@ -228,7 +228,7 @@ impl Engine {
 }
 
 /// What `mine` has and `theirs` lacks.
-fn lacking(mine: &Frontier, theirs: &Frontier) -> Vec<LogRange> {
+pub(super) fn lacking(mine: &Frontier, theirs: &Frontier) -> Vec<LogRange> {
     let mut lacking = Vec::new();
     for (log, entry) in &mine.0 {
         let theirs = theirs.0.get(log).cloned().unwrap_or_default();

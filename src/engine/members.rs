@@ -5,7 +5,10 @@
 //! come back within [`RECONNECT_WITHIN`]. A node that is silent on an open connection is
 //! suspect after [`SUSPECT_AFTER`] and dead after [`DEAD_AFTER`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::planted::{Bug, planted};
 use crate::{
@@ -94,6 +97,8 @@ pub(super) struct Members {
     strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
     gone_after: Duration,
     version: u64,
+    /// The digest of who is present, and the version that it was made of.
+    digest: (u64, u64),
 }
 
 /// A change that others must act upon.
@@ -119,6 +124,7 @@ impl Members {
             strangers: BTreeMap::new(),
             gone_after,
             version: 1,
+            digest: (0, 0),
         };
         for contact in contacts.into_iter().filter(|contact| contact.node != me) {
             let mut member = Member::new(contact.node, Duration::ZERO, MemberState::Dead);
@@ -162,6 +168,32 @@ impl Members {
         self.known.iter().filter(|(_, member)| answers(member)).map(|(node, _)| *node).collect()
     }
 
+    /// A digest of all nodes that are known and not forgotten, this one included.
+    pub(super) fn digest(&mut self) -> u64 {
+        if self.digest.0 != self.version {
+            let mut hasher = blake3::Hasher::new();
+            let all: BTreeSet<_> = self.known.keys().copied().chain([self.me]).collect();
+            for node in all {
+                hasher.update(node.as_bytes());
+            }
+            let mut first = [0; 8];
+            hasher.finalize_xof().fill(&mut first);
+            self.digest = (self.version, u64::from_le_bytes(first));
+        }
+        self.digest.1
+    }
+
+    /// An operator says that a node is gone for good; whether it was known and is not connected.
+    pub(super) fn forget(&mut self, node: &NodeId) -> bool {
+        self.strangers.remove(node);
+        let away = self.known.get(node).is_some_and(|member| !member.connected);
+        if away {
+            self.known.remove(node);
+            self.version += 1;
+        }
+        away
+    }
+
     /// How many nodes are alive or suspect, this one included.
     pub(super) fn alive_count(&self) -> usize {
         1 + self.known.values().filter(|member| member.state <= MemberState::Suspect).count()
@@ -195,10 +227,11 @@ impl Members {
             return (false, None);
         }
         self.strangers.remove(&contact.node);
-        let member = self
-            .known
-            .entry(contact.node)
-            .or_insert_with(|| Member::new(contact.node, now, MemberState::Gone));
+        let version = &mut self.version;
+        let member = self.known.entry(contact.node).or_insert_with(|| {
+            *version += 1;
+            Member::new(contact.node, now, MemberState::Gone)
+        });
         let news = member.addresses != contact.addresses && !contact.addresses.is_empty();
         if news {
             member.addresses = bounded(contact.addresses);

@@ -60,7 +60,7 @@ use topic::Topics;
 use crate::{
     limits,
     model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId},
-    wire::{Address, Contact, LogRange, MemberState, Page, Peer, Refusal, Request, Response},
+    wire::{Address, Contact, Held, LogRange, MemberState, Page, Peer, Refusal, Request, Response},
 };
 
 /// How often the engine looks at what is due: timeouts, silent nodes, repair.
@@ -245,12 +245,16 @@ impl Engine {
             }
             Request::Topics(after) => self.list_topics(question, after),
             Request::Peers => self.list_peers(question),
+            Request::Forget(node) => self.forget(question, from, node),
             Request::Describe(name) => self.describe(question, &name),
             Request::Replicate(replicate) => self.replicate(question, replicate),
             Request::Compare(after, digest) => self.compare(question, from, after, digest),
             Request::Frontier(topic, subscriber) => {
-                let known = self.topics.get(&topic);
-                let held = known.map(|known| known.held(subscriber.as_ref())).unwrap_or_default();
+                let members = self.members.digest();
+                let held = match self.topics.get(&topic) {
+                    Some(known) => known.held(subscriber.as_ref(), members),
+                    None => Held { members, ..Held::default() },
+                };
                 self.answer_flushed(question, Response::Held(held));
             }
             Request::Fetch(topic, ranges, bytes_max) => {
@@ -291,6 +295,7 @@ impl Engine {
             Purpose::RepairPositions(topic) => self.repair_positions(node, topic, result),
             Purpose::RepairFrontier(topic) => self.repair_frontier(node, topic, result),
             Purpose::RepairFetch(pull) => self.repair_fetched(node, pull, result),
+            Purpose::Tell => {}
             Purpose::Acquaint => {
                 if let Ok(Response::Peers(peers)) = result {
                     for peer in peers.into_iter().take(limits::MEMBERS_MAX) {
@@ -365,6 +370,21 @@ impl Engine {
         if let Some(node) = self.random.choice(reachable) {
             self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
         }
+    }
+
+    /// An operator says that a node is gone for good.
+    fn forget(&mut self, question: QuestionId, from: Option<NodeId>, node: NodeId) {
+        let known = self.members.forget(&node);
+        if known {
+            self.changed(Some(Change::Forgotten(node)));
+            self.asks_lost(node);
+        }
+        if from.is_none() {
+            for other in self.members.reachable() {
+                self.ask(other, Request::Forget(node), limits::ASK_TIMEOUT, Purpose::Tell);
+            }
+        }
+        self.answer(question, Response::Forgotten(known));
     }
 
     fn list_peers(&mut self, question: QuestionId) {

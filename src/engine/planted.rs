@@ -35,6 +35,12 @@ pub enum Bug {
     PendingIsSuccess,
     /// A store that meets a damaged batch cuts the log off there.
     TruncatedAtDamage,
+    /// A batch is acknowledged though one before it in its log is not.
+    AcknowledgedOutOfOrder,
+    /// A damaged batch is still claimed, as if it could be read.
+    DamageIgnored,
+    /// A hole is passed over though a node that may hold it was not asked.
+    HolePassedUnproven,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -69,6 +75,9 @@ mod selected {
             Self::SurveyTooEarly,
             Self::PendingIsSuccess,
             Self::TruncatedAtDamage,
+            Self::AcknowledgedOutOfOrder,
+            Self::DamageIgnored,
+            Self::HolePassedUnproven,
         ];
     }
 

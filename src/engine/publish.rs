@@ -5,9 +5,14 @@
 //! at the same time. Each receipt says that one more disk has it flushed; when there are as
 //! many as the publisher waits for, it is answered.
 //!
+//! **In the order of the log.** A batch is acknowledged with as many copies as it has and as
+//! every batch before it in its log has. Otherwise a crash could leave a hole before what was
+//! acknowledged, and readers do not skip holes.
+//!
 //! A publisher whose copies are not reached in time is told `pending`. The batch stays in this
 //! node's store, which is its outbox: repair and handover bring it to the replicas when they
-//! are back.
+//! are back. It is still reckoned with: as long as memory allows with its receipts, and then by
+//! surveys that say who holds all of that part of the log.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,6 +24,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Engine, Output, QuestionId, Write, WriteNumber,
     planted::{Bug, planted},
+    survey::{Found, Then},
 };
 use crate::{
     limits::{
@@ -35,6 +41,13 @@ use crate::{
 /// A batch that is under way for longer than this no longer keeps the next one waiting: the
 /// replicas are slow or away, and records are safer sealed than queued.
 const SLOT_AGE_MAX: Duration = Duration::from_millis(500);
+
+/// Bytes of batches of one topic that were told to be pending and are kept in memory, so that
+/// their replicas are sent them at once when they are back.
+const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often the replicas are asked whether they hold by now what was told to be pending.
+const BEHIND_SURVEY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs of one producer that are remembered to recognise a retry: as many as may be under way.
 const RECENT_RUNS_MAX: usize = 8;
@@ -64,7 +77,7 @@ struct Waiting {
     deadline: Duration,
 }
 
-/// A sealed batch that somebody waits for.
+/// A sealed batch that a quorum does not hold yet, or that stands behind one.
 #[derive(Debug)]
 struct Unacknowledged {
     batch: Batch,
@@ -73,12 +86,23 @@ struct Unacknowledged {
     waiting: Vec<Waiting>,
 }
 
+/// Records that were told to be pending and are no longer kept in memory.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    first: u64,
+    next: u64,
+    /// When the replicas are asked next whether they hold them.
+    survey_at: Duration,
+}
+
 /// What this node writes to one topic.
 #[derive(Debug, Default)]
 struct Outgoing {
     previous: Option<Previous>,
     next: u64,
     queued: VecDeque<Queued>,
+    /// Before all that is unacknowledged.
+    behind: Option<Behind>,
     unacknowledged: VecDeque<Unacknowledged>,
     recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
 }
@@ -362,20 +386,31 @@ impl Engine {
             Acks::Quorum => wanted[1],
             Acks::All => wanted[2],
         };
+        let quorum = wanted(Acks::Quorum);
         let home = known.placement(&self.members).home.clone();
         let replicas = known.replicas();
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return;
         };
         let mut answers = Vec::new();
-        for sealed in &mut outgoing.unacknowledged {
+        let before = outgoing.bytes();
+        // Copies that all batches have up to the one that is looked at.
+        let mut throughout = if outgoing.behind.is_some() { 0 } else { usize::MAX };
+        outgoing.unacknowledged.retain_mut(|sealed| {
             let twice = planted(Bug::ReceiptCountedTwice) && sealed.receipts.contains(&self.me);
-            let copies = sealed.receipts.len() + usize::from(twice);
+            let own = sealed.receipts.len() + usize::from(twice);
+            if !planted(Bug::AcknowledgedOutOfOrder) {
+                throughout = throughout.min(own);
+            }
+            let copies = throughout.min(own);
             let stand_ins = sealed.receipts.iter().filter(|node| !home.contains(node)).count();
             sealed.waiting.retain(|waiting| {
                 let wanted = wanted(waiting.acks);
                 let over = waiting.deadline <= self.now.elapsed;
                 let acknowledged = copies >= wanted || over && planted(Bug::PendingIsSuccess);
+                // Of a batch that is pending it is told how many there are of itself.
+                let copies = if acknowledged { copies } else { own };
+                let stand_ins = stand_ins.min(copies);
                 if acknowledged || over {
                     let published = Published {
                         acknowledged,
@@ -388,11 +423,11 @@ impl Engine {
                 }
                 !acknowledged && !over
             });
-        }
-        let before = outgoing.bytes();
-        outgoing.unacknowledged.retain(|sealed| !sealed.waiting.is_empty());
+            copies < quorum || !sealed.waiting.is_empty()
+        });
+        outgoing.leave_behind(self.now.elapsed);
         self.publishing.bytes -= before - outgoing.bytes();
-        if outgoing.unacknowledged.is_empty() && outgoing.queued.is_empty() {
+        if outgoing.is_idle() {
             self.publishing.active.remove(&topic);
         }
         for (waiter, published) in answers {
@@ -409,6 +444,39 @@ impl Engine {
     pub(super) fn tick_publishing(&mut self) {
         for topic in self.publishing.active.clone() {
             self.seal_ready(topic);
+            self.settle(topic);
+            let outgoing = self.publishing.topics.get_mut(&topic);
+            let behind = outgoing.and_then(|outgoing| outgoing.behind.as_mut());
+            if let Some(behind) = behind.filter(|behind| behind.survey_at <= self.now.elapsed) {
+                behind.survey_at = self.now.elapsed + BEHIND_SURVEY_INTERVAL;
+                self.survey(topic, Then::Confirm);
+            }
+        }
+    }
+
+    /// The replicas have said what they hold: perhaps all that was told to be pending.
+    pub(super) fn confirm(&mut self, found: &Found) {
+        let topic = found.topic;
+        let log = LogId { writer: self.me, incarnation: self.config.incarnation };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        let wanted = known.wanted(&self.members, Acks::Quorum);
+        let acting = known.placement(&self.members).acting.clone();
+        let flushed = self.publishing.unflushed.iter().all(|(_, other, _)| *other != topic);
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
+        let Some(behind) = outgoing.behind else {
+            return;
+        };
+        let holds = |node: &&NodeId| {
+            let entry = found.held.get(*node).and_then(|held| held.frontier.0.get(&log));
+            entry.is_some_and(|entry| entry.covers(behind.first, behind.next))
+                && (**node != self.me || flushed)
+        };
+        if acting.iter().filter(holds).count() >= wanted {
+            outgoing.behind = None;
             self.settle(topic);
         }
     }
@@ -531,11 +599,38 @@ impl Outgoing {
         }
     }
 
+    /// Lets go of the oldest batches for which nobody waits, where they are too much to keep.
+    fn leave_behind(&mut self, now: Duration) {
+        let mut bytes: usize = self.unacknowledged.iter().map(Unacknowledged::bytes).sum();
+        while bytes > PENDING_BYTES_MAX
+            && let Some(oldest) = self.unacknowledged.pop_front_if(|oldest| oldest.waiting.is_empty())
+        {
+            bytes -= oldest.bytes();
+            let header = oldest.batch.header();
+            let behind = self.behind.get_or_insert(Behind {
+                first: header.first,
+                next: header.next(),
+                survey_at: now + BEHIND_SURVEY_INTERVAL,
+            });
+            behind.next = header.next();
+        }
+    }
+
+    /// Whether nothing is under way.
+    fn is_idle(&self) -> bool {
+        self.unacknowledged.is_empty() && self.queued.is_empty() && self.behind.is_none()
+    }
+
     /// Bytes that this topic has queued and unacknowledged.
     fn bytes(&self) -> usize {
         let queued: usize = self.queued.iter().map(|queued| queued.records.len()).sum();
-        let body = |sealed: &Unacknowledged| sealed.batch.header().body_bytes as usize;
-        queued + self.unacknowledged.iter().map(body).sum::<usize>()
+        queued + self.unacknowledged.iter().map(Unacknowledged::bytes).sum::<usize>()
+    }
+}
+
+impl Unacknowledged {
+    fn bytes(&self) -> usize {
+        self.batch.header().body_bytes as usize
     }
 }
 

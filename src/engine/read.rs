@@ -30,6 +30,9 @@ use crate::{
     wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
+/// How long a read that is to end waits for the proof that nobody holds what it lacks.
+const HOLE_PATIENCE: Duration = Duration::from_secs(6);
+
 /// Where batches come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
@@ -62,12 +65,16 @@ struct Job {
     until: Option<Cursor>,
     bytes_max: usize,
     deadline: Duration,
+    /// Until when it waits for proof that nobody holds what it lacks; none where it need not.
+    patience: Option<Duration>,
     attempt: u32,
     surveyed: bool,
     failed: BTreeSet<Source>,
     lanes: Vec<Lane>,
     /// Whether the lanes give all that was asked for.
     whole: bool,
+    /// What was passed over, for nobody holds it.
+    lost: Vec<LogRange>,
 }
 
 /// The reads under way.
@@ -149,11 +156,13 @@ impl Engine {
             until: read.until,
             bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX),
             deadline: self.now.elapsed + wait,
+            patience: None,
             attempt: 0,
             surveyed: false,
             failed: BTreeSet::new(),
             lanes: Vec::new(),
             whole: false,
+            lost: Vec::new(),
         });
         self.plan_read(job);
     }
@@ -193,17 +202,21 @@ impl Engine {
             return self.survey_for_read(number);
         }
         let target = job.until.clone().unwrap_or_else(|| self.known_end(topic));
-        let needed: Vec<LogRange> = target
+        let mut needed: Vec<LogRange> = target
             .logs
             .iter()
             .map(|(log, end)| LogRange { log: *log, from: job.after.next(log), to: end.next })
             .map(|range| LogRange { from: self.start_here(topic, range), ..range })
             .filter(|range| range.from < range.to)
             .collect();
+        let lost = self.pass_holes(topic, &mut needed);
         if needed.is_empty() {
             return self.wait_or_end(number);
         }
         let failed = job.failed.clone();
+        if let Some(job) = self.reads.jobs.things.get_mut(&number) {
+            job.lost = lost;
+        }
         let mut lanes: BTreeMap<Source, Vec<LogRange>> = BTreeMap::new();
         let (mut whole, mut sourceless) = (true, false);
         for range in needed {
@@ -216,6 +229,9 @@ impl Engine {
                 None => sourceless = true,
             }
         }
+        if sourceless {
+            self.ask_about_holes(topic);
+        }
         if sourceless && !surveyed && job_ends {
             return self.survey_for_read(number);
         }
@@ -226,6 +242,62 @@ impl Engine {
         let lanes: Vec<_> =
             lanes.into_iter().map(|(source, ranges)| Lane { source, ranges, page: None }).collect();
         self.start_lanes(number, lanes, whole);
+    }
+
+    /// Takes out of ranges what nobody holds; what that is.
+    fn pass_holes(&self, topic: TopicId, ranges: &mut Vec<LogRange>) -> Vec<LogRange> {
+        let mut lost = Vec::new();
+        if let Some(view) = self.reads.views.get(&topic) {
+            for range in &mut *ranges {
+                if let Some(end) = view.hole_at(range.log, range.from) {
+                    lost.push(LogRange { to: end, ..*range });
+                    range.from = end;
+                }
+            }
+            ranges.retain(|range| range.from < range.to);
+        }
+        lost
+    }
+
+    /// Nobody is known to hold what comes next in a log: all are asked, now and then.
+    fn ask_about_holes(&mut self, topic: TopicId) {
+        let view = self.reads.views.get_mut(&topic);
+        if view.is_some_and(|view| view.holes_due(self.now.elapsed)) {
+            self.survey(topic, Then::Hole);
+        }
+    }
+
+    /// All nodes that can be asked have said what they hold.
+    pub(super) fn look_for_holes(&mut self, found: &Found) {
+        let topic = found.topic;
+        let mut end = self.known_end(topic);
+        end.join(&found.end());
+        // One that is away may hold it, and brings it when it is back, however long that takes; and
+        // so may one that only others know.
+        let members = self.members.digest();
+        let all = self.members.iter().all(|(node, _)| found.held.contains_key(node));
+        let exhaustive = all && found.held.values().all(|held| held.members == members);
+        let exhaustive = exhaustive || planted(Bug::HolePassedUnproven);
+        let Some(view) = self.reads.views.get_mut(&topic) else {
+            return;
+        };
+        if !exhaustive {
+            return view.holes_unknown();
+        }
+        let mut missing = Vec::new();
+        for (log, position) in &end.logs {
+            let mut gaps = vec![(0, position.next)];
+            for held in found.held.values() {
+                if let Some(entry) = held.frontier.0.get(log) {
+                    gaps = gaps.into_iter().flat_map(|(from, to)| entry.missing(from, to)).collect();
+                }
+            }
+            // What nothing follows may be on its way.
+            gaps.retain(|(_, to)| *to < position.next);
+            missing.extend(gaps.into_iter().map(|(from, to)| LogRange { log: *log, from, to }));
+        }
+        view.holes_found(missing);
+        self.serve_waiting(topic);
     }
 
     /// Where a range starts; a planted bug skips what is not held here.
@@ -300,7 +372,7 @@ impl Engine {
             let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
             view.waiting.insert(number);
         } else {
-            self.finish_read(number, Page { batches: Vec::new(), finished: true });
+            self.finish_read(number, Page { finished: true, ..Page::default() });
         }
     }
 
@@ -315,13 +387,29 @@ impl Engine {
             job.failed.clear();
             return self.wait_or_end(number);
         }
+        let now = self.now.elapsed;
+        if let Some(view) = self.reads.views.get_mut(&job.topic).filter(|view| view.suspects_holes())
+        {
+            let patience = *job.patience.get_or_insert(now + HOLE_PATIENCE);
+            if job.until.is_some() && now < patience {
+                job.attempt = 0;
+                job.failed.clear();
+                job.deadline = patience;
+                view.waiting.insert(number);
+                return;
+            }
+        }
         job.attempt += 1;
         if job.attempt < READ_ATTEMPTS_MAX {
             return self.survey_for_read(number);
         }
-        let question = job.question;
-        self.reads.jobs.things.remove(&number);
-        self.refuse(question, Refusal::Unreachable);
+        self.give_up(number);
+    }
+
+    fn give_up(&mut self, number: u64) {
+        if let Some(job) = self.reads.jobs.things.remove(&number) {
+            self.refuse(job.question, Refusal::Unreachable);
+        }
     }
 
     fn start_lanes(&mut self, number: u64, lanes: Vec<Lane>, whole: bool) {
@@ -359,7 +447,7 @@ impl Engine {
         let run = |range: &LogRange| tail.map(|tail| tail.run(range.log, range.from, range.to));
         let mut batches: Vec<Batch> = ranges.iter().filter_map(run).flatten().collect();
         batches.sort_by_key(order);
-        Page { batches, finished: true }
+        Page { batches, finished: true, ..Page::default() }
     }
 
     pub(super) fn lane_told(
@@ -422,7 +510,16 @@ impl Engine {
             return self.try_again(number);
         }
         let finished = finished && whole && !held_back;
-        self.finish_read(number, Page { batches, finished });
+        // Only what is followed by something: a reader's cursor stands at the end of a batch.
+        let lost = self.reads.jobs.things.get_mut(&number).map(|job| std::mem::take(&mut job.lost));
+        let mut lost = lost.unwrap_or_default();
+        lost.retain(|range| {
+            let follows = |batch: &Batch| {
+                batch.header().log() == range.log && batch.header().first == range.to
+            };
+            batches.iter().any(follows)
+        });
+        self.finish_read(number, Page { batches, finished, lost });
     }
 
     /// Takes out what must wait for what its writer wrote before its restart; whether anything
@@ -505,7 +602,7 @@ impl Engine {
             }
         }
         for number in served {
-            let page = Page { batches: vec![batch.clone()], finished: false };
+            let page = Page { batches: vec![batch.clone()], ..Page::default() };
             self.finish_read(number, page);
         }
         if self.reads.views.get(&topic).is_some_and(|view| !view.waiting.is_empty()) {
@@ -557,7 +654,12 @@ impl Engine {
             if let Some(view) = self.reads.views.get_mut(&topic) {
                 view.waiting.remove(&number);
             }
-            self.finish_read(number, Page { batches: Vec::new(), finished: true });
+            if self.reads.jobs.things.get(&number).is_some_and(|job| job.until.is_some()) {
+                // It waits only where something is lacking.
+                self.give_up(number);
+            } else {
+                self.finish_read(number, Page { finished: true, ..Page::default() });
+            }
         }
         for topic in stale {
             self.refresh(topic);

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Engine, Failure, Numbered, Output, Purpose, QuestionId,
+    handover::lacking,
     members::Placement,
     planted::{Bug, planted},
 };
@@ -36,6 +37,10 @@ pub(super) enum Then {
     Refresh,
     /// Hand over what this node holds for others.
     HandOver,
+    /// See whether the replicas hold what was told to be pending.
+    Confirm,
+    /// See whether anybody holds what readers lack.
+    Hole,
 }
 
 /// A survey under way.
@@ -95,24 +100,30 @@ impl Engine {
     /// Asks the replicas of a topic what they hold. For a client also those who are none and hold
     /// copies all the same: a stand-in holds what was acknowledged until it is handed over.
     pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
+        let members = self.members.digest();
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
         let me = self.me;
         let subscriber = match &then {
             Then::Position(_, name) => Some(name.clone()),
-            Then::Answer(_) | Then::Commit(..) | Then::Read(_) | Then::Refresh | Then::HandOver => {
-                None
-            }
+            Then::Answer(_)
+            | Then::Commit(..)
+            | Then::Read(_)
+            | Then::Refresh
+            | Then::HandOver
+            | Then::Confirm
+            | Then::Hole => None,
         };
-        let held = [(me, known.held(subscriber.as_ref()))].into();
+        let held = [(me, known.held(subscriber.as_ref(), members))].into();
         let placement = known.placement(&self.members).clone();
         let mut asked: BTreeSet<_> =
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
-        let for_client = !matches!(then, Then::Refresh | Then::HandOver);
+        let of_replicas = matches!(then, Then::Refresh | Then::HandOver | Then::Confirm);
+        let of_all = matches!(then, Then::Hole);
         let reachable = self.members.reachable();
-        let locating = for_client && reachable.len() >= ASK_ALL_MAX;
-        if for_client && !locating {
+        let locating = !of_replicas && !of_all && reachable.len() >= ASK_ALL_MAX;
+        if !of_replicas && !locating {
             asked.extend(reachable);
         }
         let deadline = self.now.elapsed + SURVEY_TIMEOUT;
@@ -220,6 +231,8 @@ impl Engine {
             Then::Read(read) => self.plan_read(read),
             Then::Refresh => self.serve_waiting(found.topic),
             Then::HandOver => self.hand_over(&found),
+            Then::Confirm => self.confirm(&found),
+            Then::Hole => self.look_for_holes(&found),
         }
     }
 
@@ -252,15 +265,17 @@ impl Engine {
 
     fn replica_state(&self, node: NodeId, found: &Found, end: &Cursor) -> ReplicaState {
         let frontier = found.held.get(&node).map(|held| &held.frontier);
-        let complete = frontier.is_some_and(|frontier| {
-            let covers = |(log, position): (&_, &Position)| {
-                let holds = |entry: &Entry| {
-                    let same = entry.end() == Some((position.next, position.head));
-                    entry.covers(0, position.next) && (same || entry.low >= position.next)
-                };
-                position.next == 0 || frontier.0.get(log).is_some_and(holds)
+        // Not all up to the end: a hole that nobody can fill is not this node's lack.
+        let complete = frontier.is_some_and(|mine| {
+            let others = found.held.values();
+            let same = |(log, position): (&_, &Position)| {
+                let entry = mine.0.get(log);
+                let at_end = |entry: &Entry| entry.end() == Some((position.next, position.head));
+                entry.is_some_and(|entry| at_end(entry) || entry.low >= position.next)
+                    || position.next == 0
             };
-            end.logs.iter().all(covers)
+            end.logs.iter().all(same)
+                && others.map(|held| lacking(&held.frontier, mine)).all(|lacks| lacks.is_empty())
         });
         let addresses = if node == self.me {
             self.addresses.clone()

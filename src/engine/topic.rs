@@ -177,9 +177,9 @@ impl Topic {
     }
 
     /// What is held, and where one subscription stands.
-    pub(super) fn held(&self, subscriber: Option<&SubscriberName>) -> Held {
+    pub(super) fn held(&self, subscriber: Option<&SubscriberName>, members: u64) -> Held {
         let position = subscriber.and_then(|name| self.subscriptions.get(name)).cloned();
-        Held { frontier: self.frontier(), position }
+        Held { frontier: self.frontier(), position, members }
     }
 
     /// The end of what is held.

@@ -10,6 +10,7 @@ use super::tail::Tail;
 use crate::{
     limits::FRONTIER_LOGS_MAX,
     model::{Batch, Cursor, Frontier, Header, LogId, NodeId, Position, TopicId},
+    wire::LogRange,
 };
 
 /// Time for a batch that was announced to be found. Then its writer has taken it along.
@@ -18,6 +19,19 @@ const ANNOUNCED_AGE_MAX: Duration = Duration::from_secs(5);
 /// How long a writer's new incarnation is held back until the end of the one before is here.
 /// The writer itself holds it, so it is late at most.
 const HELD_BACK_MAX: Duration = Duration::from_secs(5);
+
+/// How often all nodes are asked whether anybody holds what readers lack. A hole counts as one
+/// that nobody can fill when it was found so often in a row: between two times a copy may have
+/// moved from a node that was not asked yet to one that had answered.
+const HOLE_SURVEY_INTERVAL: Duration = Duration::from_secs(2);
+const HOLE_FOUND_TIMES: u32 = 2;
+
+/// Records that nobody holds, by what was told so far.
+#[derive(Debug)]
+struct Hole {
+    range: LogRange,
+    times: u32,
+}
 
 /// What is known of a topic that is being read.
 #[derive(Debug)]
@@ -42,6 +56,10 @@ pub(super) struct View {
     announced: BTreeMap<LogId, (Position, Duration)>,
     /// Logs whose start waits for the end of the log before.
     held_back: BTreeMap<LogId, Duration>,
+    holes: Vec<Hole>,
+    /// When all nodes were last asked about holes, and whether they are being asked.
+    holes_surveyed: Option<Duration>,
+    holes_asked: bool,
 }
 
 impl View {
@@ -57,7 +75,58 @@ impl View {
             end: Cursor::start(topic),
             announced: BTreeMap::new(),
             held_back: BTreeMap::new(),
+            holes: Vec::new(),
+            holes_surveyed: None,
+            holes_asked: false,
         }
+    }
+
+    /// The end of the hole that starts at `from` or before and nobody can fill, if there is one.
+    pub(super) fn hole_at(&self, log: LogId, from: u64) -> Option<u64> {
+        let at = |hole: &&Hole| {
+            let LogRange { log: of, from: start, to } = hole.range;
+            of == log && start <= from && from < to && hole.times >= HOLE_FOUND_TIMES
+        };
+        self.holes.iter().find(at).map(|hole| hole.range.to)
+    }
+
+    /// Whether it is time to ask all nodes about holes; then that is taken note of.
+    pub(super) fn holes_due(&mut self, now: Duration) -> bool {
+        let due = |at: Duration| now.saturating_sub(at) >= HOLE_SURVEY_INTERVAL;
+        let due = self.holes_surveyed.is_none_or(due);
+        if due {
+            self.holes_surveyed = Some(now);
+            self.holes_asked = true;
+        }
+        due
+    }
+
+    /// Whether it may soon be known that something is a hole.
+    pub(super) fn suspects_holes(&self) -> bool {
+        self.holes_asked || self.holes.iter().any(|hole| hole.times < HOLE_FOUND_TIMES)
+    }
+
+    /// Every node has said what it holds, but for those that are gone; these parts nobody does.
+    pub(super) fn holes_found(&mut self, missing: Vec<LogRange>) {
+        let found_before = |range: &LogRange| {
+            let covers = |hole: &&Hole| {
+                hole.range.log == range.log
+                    && hole.range.from <= range.from
+                    && range.to <= hole.range.to
+            };
+            self.holes.iter().filter(covers).map(|hole| hole.times).max().unwrap_or(0)
+        };
+        self.holes_asked = false;
+        self.holes = missing
+            .into_iter()
+            .map(|range| Hole { times: found_before(&range) + 1, range })
+            .collect();
+    }
+
+    /// Not every node has answered: nothing is proven.
+    pub(super) fn holes_unknown(&mut self) {
+        self.holes_asked = false;
+        self.holes.clear();
     }
 
     /// A node has said what it holds.

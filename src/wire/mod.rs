@@ -80,8 +80,11 @@ message!(Response);
 mod bounded {
     use minicbor::{Decode, Decoder, decode::Error};
 
-    use super::{Address, DescriptorBytes, Outcome};
-    use crate::{limits::ADDRESSES_MAX, model::Share};
+    use super::{Address, DescriptorBytes, LogRange, Outcome};
+    use crate::{
+        limits::{ADDRESSES_MAX, FRONTIER_LOGS_MAX},
+        model::Share,
+    };
 
     /// Topics described in one replication request, and batches in it.
     const REPLICATED_MAX: u64 = 100_000;
@@ -111,6 +114,13 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<DescriptorBytes>, Error> {
         list(REPLICATED_MAX, decoder, context)
+    }
+
+    pub(super) fn ranges<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<LogRange>, Error> {
+        list(FRONTIER_LOGS_MAX as u64, decoder, context)
     }
 
     pub(super) fn outcomes<C>(

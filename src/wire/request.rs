@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 
 use super::DescriptorBytes;
 use crate::model::{
-    Batch, Blob, Cursor, LogId, ProducerId, SubscriberName, Subscription, TopicId, TopicName,
+    Batch, Blob, Cursor, LogId, NodeId, ProducerId, SubscriberName, Subscription, TopicId, TopicName,
 };
 
 /// A question to a node.
@@ -38,6 +38,10 @@ pub enum Request {
     /// The nodes that the asked node knows. Answer: `Peers`.
     #[n(7)]
     Peers,
+    /// A node is gone for good, says an operator: its places go to others at once, and nobody
+    /// waits for what it may hold. A client's is passed on to all nodes. Answer: `Forgotten`.
+    #[n(8)]
+    Forget(#[n(0)] NodeId),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Address, DescriptorBytes};
+use super::{Address, DescriptorBytes, LogRange};
 use crate::model::{
     Batch, Cursor, Frontier, NodeId, SubscriberName, Subscription, TopicId, TopicName,
 };
@@ -39,6 +39,9 @@ pub enum Response {
     /// The nodes that the asked node knows, itself first.
     #[n(8)]
     Peers(#[n(0)] Vec<Peer>),
+    /// Whether the node was known, and is forgotten. One that is connected never is.
+    #[n(9)]
+    Forgotten(#[n(0)] bool),
 
     /// A topic's descriptor, where it is known.
     #[n(16)]
@@ -272,6 +275,10 @@ pub struct Page {
     /// Whether this is all that was asked for.
     #[n(1)]
     pub finished: bool,
+    /// Records that no node of the network holds any more. The batch that follows each of these
+    /// ranges is in the page.
+    #[cbor(n(2), decode_with = "super::bounded::ranges", default)]
+    pub lost: Vec<LogRange>,
 }
 
 /// What became of a batch that was to be stored.
@@ -317,6 +324,10 @@ pub struct Held {
     /// Where the subscription stands that was asked for, if it is kept here.
     #[n(1)]
     pub position: Option<Subscription>,
+    /// A digest of the nodes that the asked node knows, itself included, whether they are there or
+    /// away. Where all agree on it and all have answered, nobody else can hold anything.
+    #[n(2)]
+    pub members: u64,
 }
 
 /// Number of records of a topic at a node.

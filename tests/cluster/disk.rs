@@ -85,7 +85,7 @@ impl Disk {
         };
         let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
         finished &= batches.len() == all;
-        Page { batches, finished }
+        Page { batches, finished, ..Page::default() }
     }
 
     pub(crate) fn recover(&self, catalogue: TopicId) -> Recovered {

@@ -92,7 +92,7 @@ fn nothing_comes_and_the_wait_ends() {
     let cursor = Cursor::start(World::topic("t"));
     let before = world.now();
     let answer = world.call(1, World::read_request("t", &cursor, None));
-    assert_eq!(answer, Response::Page(Page { batches: vec![], finished: true }));
+    assert_eq!(answer, Response::Page(Page { finished: true, ..Page::default() }));
     assert!(world.now().saturating_sub(before) >= Duration::from_secs(10));
 }
 

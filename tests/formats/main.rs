@@ -190,7 +190,7 @@ fn responses() {
     let responses = [
         Response::Refused(Refusal::UnknownTopic { name: "earthquake".into(), nearest }),
         Response::Refused(Refusal::Busy),
-        Response::Page(Page { batches: vec![batch()], finished: true }),
+        Response::Page(Page { batches: vec![batch()], finished: true, ..Page::default() }),
         Response::Position(None),
         Response::Committed(2),
         Response::Replicated(vec![Outcome::Stored, Outcome::Refused(Refusal::Busy)]),

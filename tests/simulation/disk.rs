@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
-    engine::{Log, Recovered, Write, WriteNumber},
+    engine::{Damage, Log, Recovered, Write, WriteNumber},
     model::{Batch, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
     wire::{Contact, LogRange, Page},
 };
@@ -113,6 +113,30 @@ impl Image {
         removed
     }
 
+    /// What is to be told of a damaged batch.
+    pub(crate) fn damage(&self, place: &Place) -> Option<Damage> {
+        let batch = self.batches.get(place)?;
+        let (topic, log, first) = *place;
+        let before = self.batches.range((topic, log, 0)..*place).next_back().map(|(_, before)| before);
+        let before = before.filter(|before| before.header().next() == first);
+        let previous = before.map(|before| (before.hash(), before.header().stamp));
+        let (next, hash) = (batch.header().next(), batch.hash());
+        Some(Damage { topic, log, first, next, hash, previous })
+    }
+
+    /// The damaged batches that a read of these ranges comes upon.
+    pub(crate) fn damaged_in(&self, topic: TopicId, ranges: &[LogRange]) -> Vec<Damage> {
+        let mut found = Vec::new();
+        for range in ranges {
+            let log = (topic, range.log, 0)..(topic, range.log, range.to);
+            let first = self.damaged.range(log).find(|place| {
+                self.batches.get(place).is_some_and(|batch| range.from < batch.header().next())
+            });
+            found.extend(first.and_then(|place| self.damage(place)));
+        }
+        found
+    }
+
     /// Reads ranges of logs, merged by stamp; a log ends at its first hole.
     pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
         let mut batches = Vec::new();
@@ -139,7 +163,7 @@ impl Image {
         };
         let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
         finished &= batches.len() == all;
-        Page { batches, finished }
+        Page { batches, finished, ..Page::default() }
     }
 
     /// What an engine is started with.

@@ -63,6 +63,9 @@ pub(crate) struct Node {
     pub(crate) publishes: BTreeMap<QuestionId, (usize, RecordId)>,
 }
 
+/// How often the scrub comes by. Quicker than in life, so that a run sees it at work.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Time of the simulated world's start, in milliseconds since 1970.
 const EPOCH: i64 = 1_700_000_000_000;
 
@@ -131,6 +134,7 @@ impl World {
         self.observe_disk(index);
         self.handle(index, Input::Listening(contact.addresses));
         self.handle(index, Input::Timeout);
+        self.event(SCRUB_INTERVAL, Event::Scrub(index, life));
         let phase = self.choices.time(Duration::ZERO, HEARTBEAT_INTERVAL);
         self.event(phase, Event::Heartbeat(index, life));
         // Discovery or a bootstrap list tells of one that is there, or was.
@@ -213,7 +217,12 @@ impl World {
             Output::Ask { ask, to, request } => self.ask(index, ask, &to, request),
             Output::Write(number, write) => self.write(index, number, write),
             Output::Read { ticket, topic, ranges, bytes_max, .. } => {
-                let page = self.nodes[index].disk.image.read(topic, &ranges, bytes_max);
+                let image = &self.nodes[index].disk.image;
+                let damages = image.damaged_in(topic, &ranges);
+                let page = image.read(topic, &ranges, bytes_max);
+                for damage in damages {
+                    self.input(index, Duration::from_micros(20), Input::Damaged(damage));
+                }
                 let delay = self.choices.time(Duration::from_micros(50), self.options.flush * 2);
                 self.input(index, delay, Input::ReadDone(ticket, Some(page)));
             }
@@ -247,6 +256,23 @@ impl World {
 
     // --- the disk --------------------------------------------------------------------------
 
+    /// The scrub's turn.
+    pub(crate) fn scrub_due(&mut self, index: usize) {
+        self.scrub(index);
+        let life = self.nodes[index].life;
+        self.event(SCRUB_INTERVAL, Event::Scrub(index, life));
+    }
+
+    /// The scrub comes upon what is damaged.
+    fn scrub(&mut self, index: usize) {
+        let image = &self.nodes[index].disk.image;
+        let damages: Vec<_> =
+            image.damaged.iter().filter_map(|place| image.damage(place)).collect();
+        for damage in damages {
+            self.input(index, Duration::from_micros(20), Input::Damaged(damage));
+        }
+    }
+
     fn write(&mut self, index: usize, number: WriteNumber, write: Write) {
         if let Write::Append { batch, .. } = &write {
             let batch = batch.clone();
@@ -257,6 +283,17 @@ impl World {
         if let Write::Subscription { topic, name, subscription: Some(subscription) } = &write {
             let result = cursors::kept(self, index, *topic, name, subscription);
             self.check(cursors::NAME, result);
+        }
+        if let Write::Drop { topic, log_id, to, .. } = &write {
+            let log = (*topic, *log_id, 0)..(*topic, *log_id, *to);
+            let ends = |batch: &&Batch| batch.header().next() <= *to;
+            let image = &self.nodes[index].disk.image;
+            let batches: Vec<_> =
+                image.batches.range(log).map(|(_, batch)| batch).filter(ends).cloned().collect();
+            for batch in batches {
+                let result = removal::decided(self, index, &batch);
+                self.check(removal::NAME, result);
+            }
         }
         self.nodes[index].disk.pending.push((number, write));
         self.begin_flush(index);
@@ -332,7 +369,7 @@ impl World {
     /// Takes note of what a disk holds after something happened to it.
     pub(crate) fn observe_disk(&mut self, index: usize) {
         let readable = self.nodes[index].disk.image.readable();
-        let lost = self.oracle.replaced(index, &readable);
+        let lost = self.oracle.replaced(index, &readable, self.now);
         self.counts.copies_destroyed += lost as u64;
     }
 

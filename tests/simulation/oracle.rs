@@ -1,7 +1,10 @@
 //! What is true: everything that was published, every batch that ever appeared, and which disks
 //! hold it. The engines know nothing of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use antiphon::model::{Batch, Hash, LogId, RecordId, TopicId};
 
@@ -13,6 +16,8 @@ pub(crate) struct Known {
     pub(crate) holders: BTreeSet<usize>,
     /// How many flushed copies faults have destroyed.
     pub(crate) losses: usize,
+    /// When the last of them was.
+    pub(crate) lost_at: Option<Duration>,
     /// Most copies that an acknowledgement spoke of.
     pub(crate) acknowledged: usize,
 }
@@ -49,8 +54,13 @@ impl Oracle {
                 published.batches.push(batch.hash());
             }
         }
-        let known =
-            Known { batch: batch.clone(), holders: BTreeSet::new(), losses: 0, acknowledged: 0 };
+        let known = Known {
+            batch: batch.clone(),
+            holders: BTreeSet::new(),
+            losses: 0,
+            lost_at: None,
+            acknowledged: 0,
+        };
         self.batches.insert(batch.hash(), known);
         true
     }
@@ -71,13 +81,19 @@ impl Oracle {
     }
 
     /// Takes note of what a node's disk holds after a fault.
-    pub(crate) fn replaced(&mut self, node: usize, readable: &BTreeSet<Hash>) -> usize {
+    pub(crate) fn replaced(
+        &mut self,
+        node: usize,
+        readable: &BTreeSet<Hash>,
+        now: Duration,
+    ) -> usize {
         let mut lost = 0;
         for (hash, known) in &mut self.batches {
             if readable.contains(hash) {
                 known.holders.insert(node);
             } else if known.holders.remove(&node) {
                 known.losses += 1;
+                known.lost_at = Some(now);
                 lost += 1;
             }
         }

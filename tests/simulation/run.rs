@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
-    engine::Input,
+    engine::{Input, QuestionId},
     model::{Cursor, ProducerId},
+    wire::Request,
 };
 
 use crate::{
@@ -114,14 +115,9 @@ impl World {
         let at_most = CONVERGE_WITHIN + self.options.gone_after;
         if self.nodes.iter().any(|node| node.gone) {
             self.run(self.options.gone_after + Duration::from_secs(15));
+            self.forget_the_gone();
         }
-        let damaged = self.nodes.iter().any(|node| !node.disk.image.damaged.is_empty());
         let converged = self.run_until(at_most, |world| convergence::converged(world).is_ok());
-        if damaged {
-            // What a disk claims to hold and cannot read is not fetched again: see "known" in
-            // `docs/simulation.md`.
-            return self.survive();
-        }
         if !converged {
             let result = convergence::converged(self);
             return self.check(convergence::NAME, result);
@@ -133,7 +129,6 @@ impl World {
             let result = self.all_readers(no_gap::caught_up);
             return self.check(no_gap::NAME, result);
         }
-        self.counts.records_behind_holes = no_gap::behind_holes(self);
         if !self.options.destructive {
             // What is committed now is kept as it is; earlier it was cut to what the asked node
             // could tell: see "known" in `docs/simulation.md`.
@@ -158,6 +153,20 @@ impl World {
             for other in self.running() {
                 let contact = self.contact(other);
                 self.input(index, Duration::from_millis(10), Input::Discovered(contact));
+            }
+        }
+    }
+
+    /// The operator says which nodes will not come back.
+    fn forget_the_gone(&mut self) {
+        let gone: Vec<_> =
+            self.nodes.iter().filter(|node| node.gone).map(|node| node.id).collect();
+        for node in gone {
+            for index in self.running() {
+                let question = QuestionId(self.number());
+                self.nodes[index].abandoned.insert(question);
+                let request = Request::Forget(node);
+                self.handle(index, Input::Asked { question, from: None, request });
             }
         }
     }

@@ -81,7 +81,6 @@ impl Counts {
         self.commits += other.commits;
         self.copies_destroyed += other.copies_destroyed;
         self.records_destroyed += other.records_destroyed;
-        self.records_behind_holes += other.records_behind_holes;
         for (name, count) in &other.faults {
             *self.faults.entry(name).or_default() += count;
         }
@@ -105,10 +104,6 @@ fn tell(total: &Total) {
     eprintln!(
         "acknowledged records that are nowhere, after faults took as many copies as were counted: {}",
         counts.records_destroyed
-    );
-    eprintln!(
-        "acknowledged records behind a hole though no disk failed: {}",
-        counts.records_behind_holes
     );
     for (name, count) in &counts.faults {
         eprintln!("  {name:<31}{count}");

@@ -30,6 +30,8 @@ pub(crate) enum Event {
     Flushed(usize, u64),
     /// A node looks who is there.
     Heartbeat(usize, u64),
+    /// A node looks after its disk.
+    Scrub(usize, u64),
     /// A pause of a node is over, unless it was made longer.
     Resume(usize),
     /// A fault is due.
@@ -81,9 +83,6 @@ pub(crate) struct Counts {
     pub(crate) commits: u64,
     pub(crate) copies_destroyed: u64,
     pub(crate) records_destroyed: u64,
-    /// Acknowledged records that readers do not get to, for a batch before them is nowhere; in
-    /// runs in which no disk lost what it had flushed.
-    pub(crate) records_behind_holes: u64,
 }
 
 /// Engines, and the world around them.
@@ -259,6 +258,7 @@ impl World {
         let at = match &event {
             Event::Input(index, life, _)
             | Event::Flushed(index, life)
+            | Event::Scrub(index, life)
             | Event::Heartbeat(index, life) => Some((*index, *life)),
             Event::Message(message) => {
                 let dials = matches!(message.what, What::Dial);
@@ -303,6 +303,7 @@ impl World {
             Event::Input(index, _, input) => self.handle(index, input),
             Event::Flushed(index, _) => self.flushed(index),
             Event::Heartbeat(index, _) => self.heartbeat(index),
+            Event::Scrub(index, _) => self.scrub_due(index),
             Event::Resume(index) => self.resume(index),
             Event::Fault => self.fault(),
             Event::Start(index) => self.start(index),

@@ -31,6 +31,7 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
         count += 1;
     }
     printer.flush()?;
+    warn_of_loss(printer, &mut reader);
     if !reader.surveyed().complete {
         printer.warning(
             "not all replicas answered; acknowledged records may be missing",
@@ -41,6 +42,21 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
         say_where(printer, &reader, count);
     }
     Ok(Status::Done)
+}
+
+/// Says what a reader passed over, for nobody has it any more.
+pub(super) fn warn_of_loss(printer: &mut Printer, reader: &mut Reader) {
+    for lost in reader.take_lost() {
+        printer.warning(
+            format_args!(
+                "records {} to {} of {} are lost: no node of the network holds them",
+                lost.from,
+                lost.to - 1,
+                lost.log.writer
+            ),
+            "more `--replicas` and `--min-copies` survive the loss of more disks",
+        );
+    }
 }
 
 /// Says where to go on, to those who read page by page.

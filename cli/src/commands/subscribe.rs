@@ -170,6 +170,7 @@ impl Subscription<'_> {
         if self.pause.take().is_some() {
             self.printer.note("connected again");
         }
+        warn_of_loss(self.printer, self.source.reader());
         self.records.print(self.printer, delivered)?;
         self.remaining -= 1;
         self.heard = clock::instant();

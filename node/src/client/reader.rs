@@ -11,7 +11,7 @@ use antiphon::{
         Batch, Cursor, LogId, NodeId, Position, ProducerId, Record, RecordId, SubscriberName,
         Subscription, TopicName, WallClock,
     },
-    wire::{Read, Surveyed},
+    wire::{LogRange, Read, Surveyed},
 };
 
 use super::{Client, RequestError};
@@ -74,6 +74,7 @@ pub struct Reader {
     ready: VecDeque<Batch>,
     current: VecDeque<(Delivered, LogId, Position)>,
     seen: Seen,
+    lost: Vec<LogRange>,
     ended: bool,
 }
 
@@ -99,6 +100,7 @@ impl Reader {
             ready: VecDeque::new(),
             current: VecDeque::new(),
             seen: Seen::default(),
+            lost: Vec::new(),
             ended: false,
             options,
         };
@@ -116,6 +118,12 @@ impl Reader {
     /// The position after the last record that was handed out.
     pub fn cursor(&self) -> &Cursor {
         &self.delivered
+    }
+
+    /// What was passed over since this was last asked, for every node of the network said that it
+    /// does not hold it: the disks that did are lost.
+    pub fn take_lost(&mut self) -> Vec<LogRange> {
+        std::mem::take(&mut self.lost)
     }
 
     /// The next record; none at the end of what was stored when a reader that does not follow
@@ -182,10 +190,19 @@ impl Reader {
             bytes_max: u32::try_from(limits::PAGE_BYTES_MAX).expect("a page is below 4 GiB"),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
         });
-        for batch in page.await?.batches {
-            if batch.header().first > self.fetched.next(&batch.header().log()) {
-                // Whatever node skipped something: nothing is skipped here.
-                return Err(RequestError::Mismatch);
+        let page = page.await?;
+        for batch in page.batches {
+            let (log, first) = (batch.header().log(), batch.header().first);
+            let next = self.fetched.next(&log);
+            if first > next {
+                let lost = LogRange { log, from: next, to: first };
+                if !page.lost.iter().any(|told| told.log == log && told.to == first) {
+                    // Whatever node skipped something: nothing is skipped here.
+                    return Err(RequestError::Mismatch);
+                }
+                if self.lost.len() < limits::FRONTIER_LOGS_MAX {
+                    self.lost.push(lost);
+                }
             }
             self.fetched.advance(batch.header(), batch.hash());
             self.ready.push_back(batch);

@@ -96,7 +96,7 @@ pub(super) fn merge<W: Walk>(
         to: range.to,
     };
     let mut sources: Vec<_> = logs.into_iter().map(source).collect();
-    let mut page = Page { batches: Vec::new(), finished: true };
+    let mut page = Page { finished: true, ..Page::default() };
     let mut turns = BinaryHeap::new();
     for (index, source) in sources.iter_mut().enumerate() {
         match source.step()? {

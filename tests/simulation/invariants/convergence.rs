@@ -29,6 +29,9 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
             if !world.nodes[node].disk.pending.is_empty() {
                 return Err(format!("node {node} is writing"));
             }
+            if !world.nodes[node].disk.image.damaged.is_empty() {
+                return Err(format!("node {node} has damage that nobody has come upon yet"));
+            }
             let held = frontier(world, node, &topic);
             if homes.contains(&node) {
                 frontiers.insert(node, held);

@@ -3,55 +3,58 @@
 
 use std::collections::BTreeSet;
 
-use antiphon::model::{Batch, Cursor, LogId, RecordId};
+use antiphon::{
+    model::{Batch, Cursor, RecordId},
+    wire::LogRange,
+};
 
 use crate::{reader::Reader, world::World};
 
 pub(crate) const NAME: &str = "no gap";
 
-/// A batch follows the cursor without a hole.
-pub(crate) fn continues(cursor: &Cursor, batch: &Batch) -> Result<(), String> {
+/// A batch follows the cursor without a hole, or what is between them is told to be lost and is
+/// on no disk of a node that is not gone.
+pub(crate) fn continues(
+    world: &World,
+    cursor: &Cursor,
+    batch: &Batch,
+    lost: &[LogRange],
+) -> Result<(), String> {
     let header = batch.header();
-    let next = cursor.next(&header.log());
-    if header.first > next {
+    let (topic, log, next) = (header.topic, header.log(), cursor.next(&header.log()));
+    if header.first <= next {
+        return Ok(());
+    }
+    if !lost.iter().any(|range| range.log == log && range.to == header.first) {
         return Err(format!("{batch:?} is shown after {next}"));
+    }
+    let skipped = world.oracle.positions.range((topic, log, 0)..(topic, log, header.first));
+    for hash in skipped.map(|(_, hash)| hash) {
+        let known = &world.oracle.batches[hash];
+        let held = known.holders.iter().find(|holder| !world.nodes[**holder].gone);
+        if known.batch.header().next() > next
+            && let Some(holder) = held
+        {
+            return Err(format!("{:?} is called lost, and {holder} holds it", known.batch));
+        }
     }
     Ok(())
 }
 
-/// All that a topic holds now: every record that is readable at one of its homes. Of a log with
-/// a batch that nobody holds any more, only what comes before that: see "known" in
-/// `docs/simulation.md`.
+/// All that a topic holds now: every record that is readable at one of its homes.
 pub(crate) fn readable(world: &World, topic: usize) -> BTreeSet<RecordId> {
     let id = world.topic(topic);
     let homes = world.homes(topic, false);
     let positions = world.oracle.positions.iter();
     let positions = positions.skip_while(|((topic, ..), _)| *topic != id);
     let mut readable = BTreeSet::new();
-    let mut broken: Option<LogId> = None;
-    for (&(_, log, _), hash) in positions.take_while(|((topic, ..), _)| *topic == id) {
+    for (_, hash) in positions.take_while(|((topic, ..), _)| *topic == id) {
         let known = &world.oracle.batches[hash];
         if homes.iter().any(|home| known.holders.contains(home)) {
-            if broken != Some(log) {
-                readable.extend(known.batch.header().record_ids());
-            }
-        } else {
-            broken = Some(log);
+            readable.extend(known.batch.header().record_ids());
         }
     }
     readable
-}
-
-/// How many acknowledged records stand behind a batch that nobody holds, though no disk failed.
-pub(crate) fn behind_holes(world: &World) -> u64 {
-    if world.options.destructive {
-        return 0;
-    }
-    let topics = 0..world.options.topics.len();
-    let readable: BTreeSet<_> = topics.flat_map(|topic| readable(world, topic)).collect();
-    let known = world.oracle.batches.values().filter(|known| known.acknowledged > 0);
-    let records = known.flat_map(|known| known.batch.header().record_ids());
-    records.filter(|id| !readable.contains(id)).count() as u64
 }
 
 /// Whether a reader has been given all that is there.

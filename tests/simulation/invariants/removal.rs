@@ -1,6 +1,6 @@
 //! A copy is given up only while as many are left as were promised, and never the last one (S9).
 
-use antiphon::model::Batch;
+use antiphon::{limits::SURVEY_TIMEOUT, model::Batch};
 
 use crate::{disk::place_of, world::World};
 
@@ -15,16 +15,26 @@ pub(crate) fn removed(world: &World, batch: &Batch) -> Result<(), String> {
     let replicas = topic.map_or(1, |topic| usize::from(world.options.topics[topic].replicas));
     let left = known.holders.len();
     let lost = world.copies_lost(known);
-    // However many copies faults took before, nobody gives up the last one; but a damaged one
-    // passes for a copy: see "known" in `docs/simulation.md`.
-    let place = place_of(batch);
-    let damaged = world.nodes.iter().any(|node| node.disk.image.damaged.contains(&place));
-    if left == 0 && !damaged {
-        return Err(format!("{batch:?} is given up by the last node that held it"));
-    }
     let promised = known.promised(replicas).max(1);
     if left + lost < promised {
         return Err(format!("{batch:?} is left at {left} nodes, and {promised} were promised"));
     }
     Ok(())
+}
+
+/// A node decides to remove a batch: somebody else holds it, however many copies faults took
+/// before. What was lost since the others were asked is excused, for the proof was true when it was
+/// given; so is damage that nobody has come upon yet.
+pub(crate) fn decided(world: &World, index: usize, batch: &Batch) -> Result<(), String> {
+    let Some(known) = world.oracle.batches.get(&batch.hash()) else {
+        return Ok(());
+    };
+    let others = known.holders.iter().any(|holder| *holder != index);
+    let just_lost = known.lost_at.is_some_and(|at| world.now.saturating_sub(at) <= SURVEY_TIMEOUT);
+    let place = place_of(batch);
+    let damaged = world.nodes.iter().any(|node| node.disk.image.damaged.contains(&place));
+    if others || just_lost || damaged || !known.holders.contains(&index) {
+        return Ok(());
+    }
+    Err(format!("node {index} gives {batch:?} up, and nobody else holds it"))
 }
