@@ -603,7 +603,8 @@ impl Outgoing {
     fn leave_behind(&mut self, now: Duration) {
         let mut bytes: usize = self.unacknowledged.iter().map(Unacknowledged::bytes).sum();
         while bytes > PENDING_BYTES_MAX
-            && let Some(oldest) = self.unacknowledged.pop_front_if(|oldest| oldest.waiting.is_empty())
+            && let Some(oldest) =
+                self.unacknowledged.pop_front_if(|oldest| oldest.waiting.is_empty())
         {
             bytes -= oldest.bytes();
             let header = oldest.batch.header();

@@ -289,7 +289,8 @@ impl Engine {
             let mut gaps = vec![(0, position.next)];
             for held in found.held.values() {
                 if let Some(entry) = held.frontier.0.get(log) {
-                    gaps = gaps.into_iter().flat_map(|(from, to)| entry.missing(from, to)).collect();
+                    gaps =
+                        gaps.into_iter().flat_map(|(from, to)| entry.missing(from, to)).collect();
                 }
             }
             // What nothing follows may be on its way.
@@ -388,7 +389,8 @@ impl Engine {
             return self.wait_or_end(number);
         }
         let now = self.now.elapsed;
-        if let Some(view) = self.reads.views.get_mut(&job.topic).filter(|view| view.suspects_holes())
+        if let Some(view) =
+            self.reads.views.get_mut(&job.topic).filter(|view| view.suspects_holes())
         {
             let patience = *job.patience.get_or_insert(now + HOLE_PATIENCE);
             if job.until.is_some() && now < patience {

@@ -4,7 +4,8 @@ use minicbor::{Decode, Encode};
 
 use super::DescriptorBytes;
 use crate::model::{
-    Batch, Blob, Cursor, LogId, NodeId, ProducerId, SubscriberName, Subscription, TopicId, TopicName,
+    Batch, Blob, Cursor, LogId, NodeId, ProducerId, SubscriberName, Subscription, TopicId,
+    TopicName,
 };
 
 /// A question to a node.

@@ -92,7 +92,7 @@ impl World {
         self.nodes[index].open.insert(question, (Asker::Client(client, serial), self.now));
         if let Request::Read(read) = &request {
             let held = self.nodes[index].disk.image.logs.get(&read.after.topic);
-            let held = (read.after.clone(), held.cloned().unwrap_or_default());
+            let held = (index, read.after.clone(), held.cloned().unwrap_or_default());
             self.held_when_asked.insert(client, held);
         }
         if let Request::Publish(publish) = &request {

@@ -117,7 +117,8 @@ impl Image {
     pub(crate) fn damage(&self, place: &Place) -> Option<Damage> {
         let batch = self.batches.get(place)?;
         let (topic, log, first) = *place;
-        let before = self.batches.range((topic, log, 0)..*place).next_back().map(|(_, before)| before);
+        let before =
+            self.batches.range((topic, log, 0)..*place).next_back().map(|(_, before)| before);
         let before = before.filter(|before| before.header().next() == first);
         let previous = before.map(|before| (before.hash(), before.header().stamp));
         let (next, hash) = (batch.header().next(), batch.hash());

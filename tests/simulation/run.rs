@@ -159,8 +159,7 @@ impl World {
 
     /// The operator says which nodes will not come back.
     fn forget_the_gone(&mut self) {
-        let gone: Vec<_> =
-            self.nodes.iter().filter(|node| node.gone).map(|node| node.id).collect();
+        let gone: Vec<_> = self.nodes.iter().filter(|node| node.gone).map(|node| node.id).collect();
         for node in gone {
             for index in self.running() {
                 let question = QuestionId(self.number());

@@ -99,7 +99,7 @@ pub(crate) struct World {
     pub(crate) violation: Option<Violation>,
     /// What the nodes that readers asked held when the questions came, per client; and the
     /// client that goes on now.
-    pub(crate) held_when_asked: BTreeMap<usize, (Cursor, BTreeMap<LogId, Log>)>,
+    pub(crate) held_when_asked: BTreeMap<usize, (usize, Cursor, BTreeMap<LogId, Log>)>,
     pub(crate) current: usize,
     /// Whether faults occur.
     pub(crate) faulty: bool,

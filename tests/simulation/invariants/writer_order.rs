@@ -1,7 +1,10 @@
 //! A reader is shown the records of one writer in the order written, also across restarts: the
 //! first batch of a new log comes after the batch of the old log that it names (design 2).
 
-use antiphon::model::{Batch, Cursor, LogId};
+use antiphon::{
+    engine::Log,
+    model::{Batch, Cursor, LogId},
+};
 
 use crate::world::World;
 
@@ -17,13 +20,17 @@ pub(crate) fn continues(world: &World, cursor: &Cursor, batch: &Batch) -> Result
     let log = LogId { writer: header.writer, incarnation: previous.incarnation };
     if header.first == 0 && cursor.next(&header.log()) == 0 && cursor.next(&log) < previous.next {
         let shown = cursor.next(&log);
-        let held = world.held_when_asked.get(&world.current).is_some_and(|(after, logs)| {
+        // It held all of it when it was asked, and has lost none of it since.
+        let held = world.held_when_asked.get(&world.current).is_some_and(|(node, after, logs)| {
             let (from, to) = (after.next(&log), previous.next);
-            logs.get(&log).is_some_and(|log| log.entry().covers(from, to))
+            let image = &world.nodes[*node].disk.image;
+            let now = image.logs.get(&header.topic);
+            let covers = |log: Option<&Log>| log.is_some_and(|log| log.entry().covers(from, to));
+            let damaged =
+                image.damaged.iter().any(|place| (place.0, place.1) == (header.topic, log));
+            covers(logs.get(&log)) && covers(now.and_then(|logs| logs.get(&log))) && !damaged
         });
-        let mut damaged = world.nodes.iter().flat_map(|node| &node.disk.image.damaged);
-        let damaged = damaged.any(|place| (place.0, place.1) == (header.topic, log));
-        if !held || damaged {
+        if !held {
             // The node cannot tell what it does not have: see "known" in `docs/simulation.md`.
             return Ok(());
         }
