@@ -423,7 +423,8 @@ impl Engine {
                 }
                 !acknowledged && !over
             });
-            copies < quorum || !sealed.waiting.is_empty()
+            let lacking = copies < quorum && !planted(Bug::AcknowledgedOutOfOrder);
+            lacking || !sealed.waiting.is_empty()
         });
         outgoing.leave_behind(self.now.elapsed);
         self.publishing.bytes -= before - outgoing.bytes();

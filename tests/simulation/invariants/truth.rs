@@ -2,7 +2,7 @@
 //! in what would be there after the worst crash, and never fewer than the topic's floor (S2, S8).
 
 use antiphon::{
-    model::{LogId, RecordId},
+    model::{LogId, RecordId, TopicId},
     wire::Published,
 };
 
@@ -49,6 +49,32 @@ pub(crate) fn published(
     }
     if published.acknowledged {
         known.acknowledged = known.acknowledged.max(copies);
+        let (id, first) = (known.batch.header().topic, known.batch.header().first);
+        return behind(world, id, log, first, copies.min(usize::from(floor)).min(replicas).max(1));
+    }
+    Ok(())
+}
+
+/// How many batches before an acknowledged one are looked at: as many as may be under way.
+const LOOKED_AT: usize = 16;
+
+/// What comes before an acknowledged batch in its log is held, too, or a crash would leave a hole.
+fn behind(
+    world: &World,
+    topic: TopicId,
+    log: LogId,
+    first: u64,
+    copies: usize,
+) -> Result<(), String> {
+    let before = world.oracle.positions.range((topic, log, 0)..(topic, log, first));
+    for hash in before.rev().take(LOOKED_AT).map(|(_, hash)| hash) {
+        let known = &world.oracle.batches[hash];
+        if known.holders.len() + world.copies_lost(known) < copies {
+            let (batch, holders) = (&known.batch, &known.holders);
+            return Err(format!(
+                "{first} of {log:?} is acknowledged, and {batch:?} before it is at {holders:?} only"
+            ));
+        }
     }
     Ok(())
 }
