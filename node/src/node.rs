@@ -19,7 +19,7 @@ use crate::{
     network::{NetworkError, Settings},
     runtime::{LocalLink, Runtime, random_bytes, tasks},
     store::{
-        DataDirectory, DirectoryError, FjallStore, Store, StoreError, StoreHandle,
+        DataDirectory, DirectoryError, FjallStore, Life, Store, StoreError, StoreHandle,
         load_or_create_key,
     },
 };
@@ -115,6 +115,7 @@ pub struct Node {
     link: LocalLink,
     stop: Option<oneshot::Sender<()>>,
     runtime: JoinHandle<Result<(), NodeError>>,
+    life: Life,
     /// The lock on the data directory, which ends with the node.
     directory: DataDirectory,
 }
@@ -128,6 +129,8 @@ struct Opened {
     secret: Zeroizing<[u8; 32]>,
     store: Arc<dyn Store>,
     recovered: Recovered,
+    incarnation: Incarnation,
+    life: Life,
     port: u16,
 }
 
@@ -154,16 +157,16 @@ impl Node {
         remember_port(&opened.store, &addresses);
         let store =
             StoreHandle::start(opened.store).map_err(|error| data_error(&config.data, &error))?;
-        let incarnation = Incarnation(u64::from_le_bytes(random_bytes()));
         let seed = u64::from_le_bytes(random_bytes());
-        let engine = Config::new(key, config.network, incarnation, seed);
+        let mut engine = Config::new(key, config.network, opened.incarnation, seed);
+        engine.earlier.clone_from(opened.life.earlier());
         let (link, questions) = LocalLink::new();
         let runtime = Runtime::new(engine, opened.recovered, network, store, questions);
         let (stop, stopped) = oneshot::channel();
         let runtime = tasks::spawn("node", runtime.run(stopped));
         tracing::info!(node = %id, "the node has started");
-        let directory = opened.directory;
-        Ok(Self { id, addresses, link, stop: Some(stop), runtime, directory })
+        let Opened { directory, life, .. } = opened;
+        Ok(Self { id, addresses, link, stop: Some(stop), runtime, life, directory })
     }
 
     /// The node's name.
@@ -207,9 +210,13 @@ impl Node {
             let _ = stop.send(());
         }
         match (&mut self.runtime).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(NodeError::Broken(error.to_string())),
+            Ok(outcome) => outcome?,
+            Err(error) => return Err(NodeError::Broken(error.to_string())),
         }
+        if let Err(error) = self.life.clone().end(&self.directory) {
+            tracing::warn!(%error, "the clean stop was not marked; the next start opens new logs");
+        }
+        Ok(())
     }
 }
 
@@ -238,7 +245,10 @@ fn open(data: &Path, catalogue: TopicId) -> Result<Opened, StartError> {
     let recovered = store.recover().map_err(in_store)?;
     let port = store.fact(PORT_FACT).map_err(in_store)?;
     let port = port.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes);
-    Ok(Opened { directory, secret, store: Arc::new(store), recovered, port })
+    let incarnation = Incarnation(u64::from_le_bytes(random_bytes()));
+    let life = Life::begin(&directory, incarnation).map_err(|error| data_error(data, &error))?;
+    let store = Arc::new(store);
+    Ok(Opened { directory, secret, store, recovered, incarnation, life, port })
 }
 
 /// Starts the network: where the configuration says, or at the port of last time, at which the

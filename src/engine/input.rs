@@ -1,6 +1,9 @@
 //! What the world tells the engine, and what the engine asks of it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{AddError, Log};
 use crate::{
@@ -30,6 +33,10 @@ pub struct Config {
     pub network: Network,
     /// This life of the data directory: random, never used before.
     pub incarnation: Incarnation,
+    /// The lives before, back to the last one that did not end cleanly; none where the data
+    /// directory is not the very one that a clean stop left. Their logs are continued, once nobody
+    /// knows more of them than this node does.
+    pub earlier: BTreeSet<Incarnation>,
     /// Seed of the engine's own choices (jitter).
     pub seed: u64,
     /// Absence after which a node loses its home places.
@@ -39,7 +46,8 @@ pub struct Config {
 impl Config {
     /// The ordinary settings.
     pub fn new(key: NodeKey, network: Network, incarnation: Incarnation, seed: u64) -> Self {
-        Self { key, network, incarnation, seed, gone_after: limits::GONE_AFTER_DEFAULT }
+        let gone_after = limits::GONE_AFTER_DEFAULT;
+        Self { key, network, incarnation, earlier: BTreeSet::new(), seed, gone_after }
     }
 }
 

@@ -13,6 +13,7 @@
 //! - `members`: who is alive, and who is near to a topic
 //! - `catalogue`: creating, describing and listing topics
 //! - `publish`: sealing batches, counting receipts, answering publishers
+//! - `start`: how a log begins after a start, and what is known of what was told to be pending
 //! - `replicate`: sending batches to replicas, and storing what others send
 //! - `survey`: asking the replicas of a topic what they hold
 //! - `read`: serving readers, of history and live
@@ -29,6 +30,7 @@ mod input;
 mod log;
 mod members;
 mod merge;
+mod outgoing;
 #[doc(hidden)]
 pub mod planted;
 mod position;
@@ -36,6 +38,7 @@ mod publish;
 mod read;
 mod repair;
 mod replicate;
+mod start;
 mod survey;
 mod tail;
 #[cfg(test)]
@@ -179,7 +182,7 @@ impl Engine {
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
             Input::Damaged(damage) => self.damaged(damage),
-            Input::Room(room) => self.room = room,
+            Input::Room(room) => self.set_room(room),
             Input::Located(topic, nodes) => self.located(topic, nodes),
             Input::Listening(mut addresses) => {
                 addresses.truncate(limits::ADDRESSES_MAX);

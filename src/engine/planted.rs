@@ -39,6 +39,8 @@ pub enum Bug {
     AcknowledgedOutOfOrder,
     /// A damaged batch is still claimed, as if it could be read.
     DamageIgnored,
+    /// A log is continued after a clean stop though others know more of it.
+    ResumedUnasked,
     /// A hole is passed over though a node that may hold it was not asked.
     HolePassedUnproven,
 }
@@ -78,6 +80,7 @@ mod selected {
             Self::AcknowledgedOutOfOrder,
             Self::DamageIgnored,
             Self::HolePassedUnproven,
+            Self::ResumedUnasked,
         ];
     }
 

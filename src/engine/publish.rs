@@ -19,21 +19,21 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     Engine, Output, QuestionId, Write, WriteNumber,
+    outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiting},
     planted::{Bug, planted},
-    survey::{Found, Then},
+    survey::Then,
 };
 use crate::{
     limits::{
-        BATCH_BODY_BYTES_MAX, BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX,
-        PRODUCERS_MAX, UNACKNOWLEDGED_BATCHES_MAX, UNACKNOWLEDGED_BYTES_MAX,
+        BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, UNACKNOWLEDGED_BATCHES_MAX,
+        UNACKNOWLEDGED_BYTES_MAX,
     },
     model::{
-        Batch, Compression, Hash, Header, LogId, NodeId, Previous, ProducerId, Run, TopicId,
-        validate_records,
+        Batch, Compression, Hash, Header, LogId, NodeId, ProducerId, Run, TopicId, validate_records,
     },
     wire::{Acks, Publish, Published, Refusal, Response},
 };
@@ -41,16 +41,6 @@ use crate::{
 /// A batch that is under way for longer than this no longer keeps the next one waiting: the
 /// replicas are slow or away, and records are safer sealed than queued.
 const SLOT_AGE_MAX: Duration = Duration::from_millis(500);
-
-/// Bytes of batches of one topic that were told to be pending and are kept in memory, so that
-/// their replicas are sent them at once when they are back.
-const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How often the replicas are asked whether they hold by now what was told to be pending.
-const BEHIND_SURVEY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Runs of one producer that are remembered to recognise a retry: as many as may be under way.
-const RECENT_RUNS_MAX: usize = 8;
 
 /// Whom a publish is answered to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,62 +51,16 @@ pub(super) enum Waiter {
     Creator(QuestionId, TopicId),
 }
 
-/// Records that are not sealed yet.
-#[derive(Debug)]
-struct Queued {
-    run: Run,
-    records: Bytes,
-    waiting: Vec<Waiting>,
-}
-
-/// A publisher that waits, for how many copies and until when.
-#[derive(Debug, Clone)]
-struct Waiting {
-    waiter: Waiter,
-    acks: Acks,
-    deadline: Duration,
-}
-
-/// A sealed batch that a quorum does not hold yet, or that stands behind one.
-#[derive(Debug)]
-struct Unacknowledged {
-    batch: Batch,
-    sealed: Duration,
-    receipts: BTreeSet<NodeId>,
-    waiting: Vec<Waiting>,
-}
-
-/// Records that were told to be pending and are no longer kept in memory.
-#[derive(Debug, Clone, Copy)]
-struct Behind {
-    first: u64,
-    next: u64,
-    /// When the replicas are asked next whether they hold them.
-    survey_at: Duration,
-}
-
-/// What this node writes to one topic.
-#[derive(Debug, Default)]
-struct Outgoing {
-    previous: Option<Previous>,
-    next: u64,
-    queued: VecDeque<Queued>,
-    /// Before all that is unacknowledged.
-    behind: Option<Behind>,
-    unacknowledged: VecDeque<Unacknowledged>,
-    recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
-}
-
 /// All that this node writes.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    topics: BTreeMap<TopicId, Outgoing>,
+    pub(super) topics: BTreeMap<TopicId, Outgoing>,
     /// Topics with records queued or unacknowledged.
     active: BTreeSet<TopicId>,
     /// Bytes queued and unacknowledged.
     bytes: usize,
     /// Own batches that are not flushed yet, in order.
-    unflushed: VecDeque<(WriteNumber, TopicId, Hash)>,
+    pub(super) unflushed: VecDeque<(WriteNumber, TopicId, LogId, Hash)>,
 }
 
 impl Engine {
@@ -145,7 +89,9 @@ impl Engine {
         if self.topics.get(&topic).is_some_and(|known| !known.admits(&self.me)) {
             return self.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
         }
-        let log = LogId { writer: self.me, incarnation: self.config.incarnation };
+        let incarnation = self.publishing.topics.get(&topic).map(|outgoing| outgoing.incarnation);
+        let incarnation = incarnation.unwrap_or(self.config.incarnation);
+        let log = LogId { writer: self.me, incarnation };
         if self.topics.get(&topic).is_some_and(|known| known.is_full(&log)) {
             return self.refuse_invalid(question, super::AddError::TooManyLogs);
         }
@@ -172,6 +118,29 @@ impl Engine {
         let run = Run { producer, first: 0, count: 1 };
         let deadline = self.now.elapsed + timeout;
         self.enqueue(topic, run, record, Waiting { waiter, acks: Acks::Quorum, deadline });
+    }
+
+    /// The disk has room for records, or has none: what is not sealed yet is refused then.
+    pub(super) fn set_room(&mut self, room: bool) {
+        self.room = room;
+        if room {
+            return;
+        }
+        let mut refused = Vec::new();
+        for topic in &self.publishing.active {
+            if let Some(outgoing) = self.publishing.topics.get_mut(topic) {
+                for queued in outgoing.queued.drain(..) {
+                    self.publishing.bytes -= queued.records.len();
+                    refused.extend(queued.waiting);
+                }
+            }
+        }
+        for Waiting {
+            waiter: Waiter::Publisher(question) | Waiter::Creator(question, _), ..
+        } in refused
+        {
+            self.refuse(question, Refusal::Full);
+        }
     }
 
     /// Recognises a request that was sent before: it waits for the same batch. Whether it was.
@@ -211,12 +180,12 @@ impl Engine {
         }
         self.publishing.bytes += records.len();
         self.publishing.active.insert(topic);
-        let previous = self.newest_own(topic);
-        let outgoing = self
-            .publishing
-            .topics
-            .entry(topic)
-            .or_insert_with(|| Outgoing { previous, ..Outgoing::default() });
+        if !self.publishing.topics.contains_key(&topic) {
+            self.begin_log(topic);
+        }
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
         if planted(Bug::SequenceReused)
             && let Some(end) = outgoing.previous
             && end.incarnation == self.config.incarnation
@@ -227,21 +196,14 @@ impl Engine {
         self.seal_ready(topic);
     }
 
-    /// The newest batch of this node in a topic, from an earlier incarnation.
-    fn newest_own(&self, topic: TopicId) -> Option<Previous> {
-        let logs = &self.topics.get(&topic)?.logs;
-        let own = logs.iter().filter(|(id, _)| id.writer == self.me);
-        let (id, log) = own.max_by_key(|(_, log)| log.newest())?;
-        log.previous(id.incarnation)
-    }
-
     /// Seals what is queued, as far as batches may be under way.
-    fn seal_ready(&mut self, topic: TopicId) {
+    pub(super) fn seal_ready(&mut self, topic: TopicId) {
         let now = self.now.elapsed;
         while let Some(outgoing) = self.publishing.topics.get(&topic) {
             let young = |sealed: &&Unacknowledged| now.saturating_sub(sealed.sealed) < SLOT_AGE_MAX;
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
-            if outgoing.queued.is_empty() || under_way >= UNACKNOWLEDGED_BATCHES_MAX {
+            let full = under_way >= UNACKNOWLEDGED_BATCHES_MAX;
+            if outgoing.queued.is_empty() || full || outgoing.confirming.is_some() {
                 break;
             }
             self.seal_one(topic);
@@ -259,7 +221,7 @@ impl Engine {
             version: Header::VERSION,
             topic,
             writer: self.me,
-            incarnation: self.config.incarnation,
+            incarnation: outgoing.incarnation,
             first: outgoing.next,
             count,
             previous: outgoing.previous,
@@ -282,7 +244,8 @@ impl Engine {
         known.add(&batch).expect("a writer continues its own log");
         let log = known.logs[&batch.header().log()].clone();
         let number = self.write(Write::Append { batch: batch.clone(), log });
-        self.publishing.unflushed.push_back((number, topic, batch.hash()));
+        let log = batch.header().log();
+        self.publishing.unflushed.push_back((number, topic, log, batch.hash()));
         self.outputs.push_back(Output::Gossip(batch.clone()));
         self.dispatch(topic, &batch, &BTreeSet::new());
         if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {
@@ -339,12 +302,11 @@ impl Engine {
 
     /// This node's own disk counts where it is one of the replicas.
     pub(super) fn publishing_flushed(&mut self) {
-        while let Some((number, topic, hash)) = self.publishing.unflushed.front().copied() {
+        while let Some((number, topic, log, hash)) = self.publishing.unflushed.front().copied() {
             if number > self.durable {
                 break;
             }
             self.publishing.unflushed.pop_front();
-            let log = LogId { writer: self.me, incarnation: self.config.incarnation };
             if self.is_acting(topic) {
                 self.receipt(topic, log, hash, self.me);
             }
@@ -357,7 +319,7 @@ impl Engine {
             return;
         }
         let unflushed: BTreeSet<_> =
-            self.publishing.unflushed.iter().map(|(_, _, hash)| *hash).collect();
+            self.publishing.unflushed.iter().map(|(.., hash)| *hash).collect();
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return;
         };
@@ -375,7 +337,7 @@ impl Engine {
     }
 
     /// Answers the publishers whose copies are reached, or whose time is over.
-    fn settle(&mut self, topic: TopicId) {
+    pub(super) fn settle(&mut self, topic: TopicId) {
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -455,33 +417,6 @@ impl Engine {
         }
     }
 
-    /// The replicas have said what they hold: perhaps all that was told to be pending.
-    pub(super) fn confirm(&mut self, found: &Found) {
-        let topic = found.topic;
-        let log = LogId { writer: self.me, incarnation: self.config.incarnation };
-        let Some(known) = self.topics.get_mut(&topic) else {
-            return;
-        };
-        let wanted = known.wanted(&self.members, Acks::Quorum);
-        let acting = known.placement(&self.members).acting.clone();
-        let flushed = self.publishing.unflushed.iter().all(|(_, other, _)| *other != topic);
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
-            return;
-        };
-        let Some(behind) = outgoing.behind else {
-            return;
-        };
-        let holds = |node: &&NodeId| {
-            let entry = found.held.get(*node).and_then(|held| held.frontier.0.get(&log));
-            entry.is_some_and(|entry| entry.covers(behind.first, behind.next))
-                && (**node != self.me || flushed)
-        };
-        if acting.iter().filter(holds).count() >= wanted {
-            outgoing.behind = None;
-            self.settle(topic);
-        }
-    }
-
     /// What a node had flushed it may have no longer.
     pub(super) fn forget_receipts(&mut self, node: NodeId) {
         for topic in &self.publishing.active {
@@ -529,115 +464,6 @@ impl Engine {
         }
     }
 }
-
-impl Outgoing {
-    /// Takes the next batch's worth off the queue.
-    fn take_body(&mut self) -> (Vec<Run>, Bytes, Vec<Waiting>) {
-        let mut runs: Vec<Run> = Vec::new();
-        let mut parts: Vec<Bytes> = Vec::new();
-        let mut waiting = Vec::new();
-        let (mut bytes, mut count) = (0, 0);
-        while let Some(next) = self.queued.front() {
-            let fits = bytes + next.records.len() <= BATCH_BODY_BYTES_TARGET
-                && count + next.run.count <= BATCH_RECORDS_MAX
-                && runs.len() < BATCH_RUNS_MAX;
-            if !parts.is_empty() && !fits {
-                break;
-            }
-            let Some(next) = self.queued.pop_front() else {
-                break;
-            };
-            bytes += next.records.len();
-            count += next.run.count;
-            match runs.last_mut() {
-                Some(last)
-                    if last.producer == next.run.producer
-                        && last.first + u64::from(last.count) == next.run.first =>
-                {
-                    last.count += next.run.count;
-                }
-                Some(_) | None => runs.push(next.run),
-            }
-            self.recent.entry(next.run.producer).or_default().push_back((next.run, NOT_SEALED));
-            parts.push(next.records);
-            waiting.extend(next.waiting);
-        }
-        let body = match parts.as_slice() {
-            [one] => one.clone(),
-            many => {
-                let mut body = BytesMut::with_capacity(bytes);
-                for part in many {
-                    body.extend_from_slice(part);
-                }
-                body.freeze()
-            }
-        };
-        (runs, body, waiting)
-    }
-
-    /// Takes note of a batch that was made of what [`Self::take_body`] took.
-    fn sealed(&mut self, batch: &Batch) {
-        let header = batch.header();
-        self.next = header.next();
-        self.previous = Some(Previous {
-            incarnation: header.incarnation,
-            next: header.next(),
-            hash: batch.hash(),
-        });
-        for run in &header.runs {
-            if let Some(recent) = self.recent.get_mut(&run.producer) {
-                for entry in recent.iter_mut().filter(|(_, hash)| *hash == NOT_SEALED) {
-                    entry.1 = batch.hash();
-                }
-                while recent.len() > RECENT_RUNS_MAX {
-                    recent.pop_front();
-                }
-            }
-        }
-        while self.recent.len() > PRODUCERS_MAX {
-            // Any: a producer that is forgotten is only not recognised when it repeats itself.
-            self.recent.pop_first();
-        }
-    }
-
-    /// Lets go of the oldest batches for which nobody waits, where they are too much to keep.
-    fn leave_behind(&mut self, now: Duration) {
-        let mut bytes: usize = self.unacknowledged.iter().map(Unacknowledged::bytes).sum();
-        while bytes > PENDING_BYTES_MAX
-            && let Some(oldest) =
-                self.unacknowledged.pop_front_if(|oldest| oldest.waiting.is_empty())
-        {
-            bytes -= oldest.bytes();
-            let header = oldest.batch.header();
-            let behind = self.behind.get_or_insert(Behind {
-                first: header.first,
-                next: header.next(),
-                survey_at: now + BEHIND_SURVEY_INTERVAL,
-            });
-            behind.next = header.next();
-        }
-    }
-
-    /// Whether nothing is under way.
-    fn is_idle(&self) -> bool {
-        self.unacknowledged.is_empty() && self.queued.is_empty() && self.behind.is_none()
-    }
-
-    /// Bytes that this topic has queued and unacknowledged.
-    fn bytes(&self) -> usize {
-        let queued: usize = self.queued.iter().map(|queued| queued.records.len()).sum();
-        queued + self.unacknowledged.iter().map(Unacknowledged::bytes).sum::<usize>()
-    }
-}
-
-impl Unacknowledged {
-    fn bytes(&self) -> usize {
-        self.batch.header().body_bytes as usize
-    }
-}
-
-/// Stands for the hash of a batch that is about to be sealed.
-const NOT_SEALED: Hash = Hash([0; 32]);
 
 /// A number of nodes.
 fn small(count: usize) -> u16 {

@@ -272,12 +272,8 @@ impl Engine {
         let topic = found.topic;
         let mut end = self.known_end(topic);
         end.join(&found.end());
-        // One that is away may hold it, and brings it when it is back, however long that takes; and
-        // so may one that only others know.
-        let members = self.members.digest();
-        let all = self.members.iter().all(|(node, _)| found.held.contains_key(node));
-        let exhaustive = all && found.held.values().all(|held| held.members == members);
-        let exhaustive = exhaustive || planted(Bug::HolePassedUnproven);
+        // One that is away may hold it, and brings it when it is back, however long that takes.
+        let exhaustive = self.is_exhaustive(found) || planted(Bug::HolePassedUnproven);
         let Some(view) = self.reads.views.get_mut(&topic) else {
             return;
         };

@@ -227,6 +227,7 @@ impl Engine {
         if !self.room {
             return Err(Refusal::Full);
         }
+        let own_log = self.writes_to(&header.log());
         let Some(topic) = self.topics.get_mut(&header.topic).filter(|topic| topic.is_known())
         else {
             let name = header.topic.to_string();
@@ -235,8 +236,7 @@ impl Engine {
         if !topic.admits(&header.writer) {
             return Err(Refusal::NotAWriter(header.topic.to_string()));
         }
-        let own = header.writer == self.me && header.incarnation == self.config.incarnation;
-        if own && !topic.belongs_to(&self.members, &self.me) {
+        if own_log && !topic.belongs_to(&self.members, &self.me) {
             // This node wrote it, gave it away, and is no place for it.
             return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
         }

@@ -41,6 +41,8 @@ pub(super) enum Then {
     Confirm,
     /// See whether anybody holds what readers lack.
     Hole,
+    /// See whether anybody knows more of this node's own log than itself.
+    Resume,
 }
 
 /// A survey under way.
@@ -113,14 +115,15 @@ impl Engine {
             | Then::Refresh
             | Then::HandOver
             | Then::Confirm
-            | Then::Hole => None,
+            | Then::Hole
+            | Then::Resume => None,
         };
         let held = [(me, known.held(subscriber.as_ref(), members))].into();
         let placement = known.placement(&self.members).clone();
         let mut asked: BTreeSet<_> =
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
         let of_replicas = matches!(then, Then::Refresh | Then::HandOver | Then::Confirm);
-        let of_all = matches!(then, Then::Hole);
+        let of_all = matches!(then, Then::Hole | Then::Resume);
         let reachable = self.members.reachable();
         let locating = !of_replicas && !of_all && reachable.len() >= ASK_ALL_MAX;
         if !of_replicas && !locating {
@@ -233,7 +236,16 @@ impl Engine {
             Then::HandOver => self.hand_over(&found),
             Then::Confirm => self.confirm(&found),
             Then::Hole => self.look_for_holes(&found),
+            Then::Resume => self.resume(&found),
         }
+    }
+
+    /// Whether all nodes have answered that anybody knows, those that are away included: nobody
+    /// else can hold anything.
+    pub(super) fn is_exhaustive(&mut self, found: &Found) -> bool {
+        let members = self.members.digest();
+        self.members.iter().all(|(node, _)| found.held.contains_key(node))
+            && found.held.values().all(|held| held.members == members)
     }
 
     pub(super) fn survey_for_client(&mut self, question: QuestionId, name: &TopicName) {

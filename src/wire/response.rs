@@ -277,7 +277,7 @@ pub struct Page {
     pub finished: bool,
     /// Records that no node of the network holds any more. The batch that follows each of these
     /// ranges is in the page.
-    #[cbor(n(2), decode_with = "super::bounded::ranges", default)]
+    #[cbor(n(2), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub lost: Vec<LogRange>,
 }
 

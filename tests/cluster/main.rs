@@ -6,8 +6,10 @@
 mod disk;
 mod world;
 
+mod damage;
 mod failure;
 mod growth;
+mod lives;
 mod order;
 mod publish;
 mod read;

@@ -8,7 +8,8 @@ use std::{
 
 use antiphon::{
     engine::{
-        AskId, Config, Engine, Failure, Input, Now, Output, QuestionId, Report, Write, WriteNumber,
+        AskId, Config, Damage, Engine, Failure, Input, Now, Output, QuestionId, Report, Write,
+        WriteNumber,
     },
     model::{
         Batch, Blob, Cursor, Incarnation, Network, NodeId, NodeKey, ProducerId, Record, TopicId,
@@ -64,6 +65,8 @@ pub(crate) struct World {
     cut: BTreeSet<(usize, usize)>,
     pub(crate) reports: Vec<(usize, Report)>,
     pub(crate) asked: u64,
+    /// Records that the last fetch was told to be lost.
+    pub(crate) lost: u64,
 }
 
 const CLIENT_QUESTIONS: u64 = 1 << 60;
@@ -80,6 +83,7 @@ impl World {
             cut: BTreeSet::new(),
             reports: Vec::new(),
             asked: 0,
+            lost: 0,
         };
         for _ in 0..nodes {
             world.add();
@@ -111,13 +115,20 @@ impl World {
         index
     }
 
-    /// Starts a node, or starts it again from its disk.
+    /// Starts a node, or starts it again from its disk, as after a crash.
     pub(crate) fn start(&mut self, index: usize) {
+        self.start_after(index, BTreeSet::new());
+    }
+
+    /// Starts a node that continues earlier lives.
+    pub(crate) fn start_after(&mut self, index: usize, earlier: BTreeSet<Incarnation>) {
         let catalogue = TopicId::derive(&Network::default(), &TopicName::catalogue());
         let node = &mut self.nodes[index];
         node.life += 1;
         let incarnation = Incarnation((index as u64) << 32 | node.life);
-        let config = Config::new(node.key.clone(), Network::default(), incarnation, index as u64);
+        let mut config =
+            Config::new(node.key.clone(), Network::default(), incarnation, index as u64);
+        config.earlier = earlier;
         node.engine = Some(Engine::new(config, node.disk.recover(catalogue)));
         node.started = self.now;
         node.durable = WriteNumber(0);
@@ -136,6 +147,34 @@ impl World {
             self.nodes[other].connected.remove(&index);
             self.input(other, NOTICE, Input::Disconnected(id));
         }
+    }
+
+    /// Stops a node when all is flushed; the life that has ended.
+    pub(crate) fn stop(&mut self, index: usize) -> Incarnation {
+        self.run(FLUSH * 2);
+        self.kill(index);
+        Incarnation((index as u64) << 32 | self.nodes[index].life)
+    }
+
+    /// Puts another disk into a node that does not run.
+    pub(crate) fn replace_disk(&mut self, index: usize, disk: Disk) {
+        self.nodes[index].disk = disk;
+    }
+
+    /// A node comes upon a damaged batch of its own disk.
+    pub(crate) fn damage(&mut self, index: usize, damage: Damage) {
+        self.input(index, Duration::ZERO, Input::Damaged(damage));
+    }
+
+    /// A node's disk has room for records, or no longer.
+    pub(crate) fn room(&mut self, index: usize, room: bool) {
+        self.input(index, Duration::ZERO, Input::Room(room));
+    }
+
+    /// An operator says that a node will not come back.
+    pub(crate) fn forget(&mut self, index: usize, node: usize) {
+        let node = self.id(node);
+        assert_eq!(self.call(index, Request::Forget(node)), Response::Forgotten(true));
     }
 
     /// Destroys what a node has on its disk.
@@ -503,10 +542,12 @@ impl World {
         let surveyed = self.survey(index, name);
         let mut cursor = Cursor::start(surveyed.end.topic);
         let mut payloads = Vec::new();
+        self.lost = 0;
         while !cursor.reaches(&surveyed.end) {
             let request = Self::read_request(name, &cursor, Some(&surveyed.end));
             let Response::Page(page) = self.call(index, request) else { panic!("no page") };
             assert!(!page.batches.is_empty(), "a page before the end has batches");
+            self.lost += page.lost.iter().map(|lost| lost.to - lost.from).sum::<u64>();
             for batch in page.batches {
                 payloads.extend(payloads_of(&batch));
                 cursor.advance(batch.header(), batch.hash());

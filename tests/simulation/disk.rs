@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::{Damage, Log, Recovered, Write, WriteNumber},
-    model::{Batch, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    model::{
+        Batch, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription,
+        TopicId,
+    },
     wire::{Contact, LogRange, Page},
 };
 
@@ -23,6 +26,9 @@ pub(crate) struct Image {
     pub(crate) subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     pub(crate) descriptors: BTreeMap<TopicId, SignedDescriptor>,
     pub(crate) contacts: BTreeMap<NodeId, Contact>,
+    /// The incarnations that a clean stop left to be continued. A copy of the directory is not
+    /// the directory, so it goes with every copy.
+    pub(crate) stopped: BTreeSet<Incarnation>,
 }
 
 /// The disk of a node.
@@ -42,6 +48,8 @@ pub(crate) struct Disk {
     pub(crate) slowness: u32,
     /// Whether the next flush fails.
     pub(crate) failing: bool,
+    /// Whether there is no room for records.
+    pub(crate) full: bool,
 }
 
 impl Image {

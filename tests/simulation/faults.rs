@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use antiphon::engine::Input;
+
 use crate::{
     disk::Image,
     world::{Event, World},
@@ -30,8 +32,12 @@ pub(crate) enum Fault {
     ClockJump,
     /// A disk is slow for a while.
     SlowDisk,
-    /// A flush fails, or the disk is full: the node stops.
+    /// A flush fails: the node stops.
     FailedFlush,
+    /// A disk has no room for a while.
+    FullDisk,
+    /// A node is stopped cleanly, and comes back.
+    Stop,
     /// A node joins.
     Join,
     /// A disk says that it has flushed, and loses it all in a power cut.
@@ -61,6 +67,8 @@ impl Fault {
         Self::ClockJump,
         Self::SlowDisk,
         Self::FailedFlush,
+        Self::FullDisk,
+        Self::Stop,
         Self::Join,
         Self::LyingFlush,
         Self::BitFlip,
@@ -95,7 +103,9 @@ impl Fault {
             Self::Pause => "process paused",
             Self::ClockJump => "wall clock jump",
             Self::SlowDisk => "slow disk",
-            Self::FailedFlush => "failed flush or full disk",
+            Self::FailedFlush => "failed flush",
+            Self::FullDisk => "disk full, or no longer",
+            Self::Stop => "clean stop",
             Self::Join => "node added",
             Self::LyingFlush => "lying flush",
             Self::BitFlip => "bit flip",
@@ -157,6 +167,14 @@ impl World {
             Fault::SlowDisk => {
                 self.nodes[index].disk.slowness = self.choices.pick(&[0, 10, 100, 1_000]);
             }
+            Fault::FullDisk => {
+                let full = !self.nodes[index].disk.full;
+                self.fill(index, full);
+            }
+            Fault::Stop if runs => {
+                self.stop_cleanly(index);
+                self.restart_later(index);
+            }
             Fault::FailedFlush if runs => self.nodes[index].disk.failing = true,
             Fault::Join if self.nodes.len() < self.options.nodes_max => {
                 self.add_node();
@@ -194,6 +212,12 @@ impl World {
         self.restart_later(index);
     }
 
+    /// A disk is full from now on, or is no longer.
+    pub(crate) fn fill(&mut self, index: usize, full: bool) {
+        self.nodes[index].disk.full = full;
+        self.handle(index, Input::Room(!full));
+    }
+
     fn restart_later(&mut self, index: usize) {
         let long = self.choices.chance(300);
         let most = if long { Duration::from_secs(30) } else { Duration::from_secs(3) };
@@ -214,6 +238,7 @@ impl World {
 
     fn replace_disk(&mut self, index: usize, image: Image) {
         self.nodes[index].disk.image = image;
+        self.nodes[index].disk.image.stopped.clear();
         self.nodes[index].disk.honest = None;
         self.observe_disk(index);
     }

@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) started: Duration,
     pub(crate) life: u64,
     pub(crate) incarnation: Incarnation,
+    /// The lives before that this one continues.
+    pub(crate) earlier: BTreeSet<Incarnation>,
     pub(crate) disk: Disk,
     /// To whom it is connected.
     pub(crate) connected: BTreeMap<usize, Connection>,
@@ -83,6 +85,7 @@ impl World {
             started: Duration::ZERO,
             life: 0,
             incarnation: Incarnation(0),
+            earlier: BTreeSet::new(),
             disk: Disk::default(),
             connected: BTreeMap::new(),
             following: BTreeSet::new(),
@@ -120,6 +123,8 @@ impl World {
         let seed = node.incarnation.0 ^ node.life;
         let mut config = Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
         config.gone_after = gone_after;
+        node.earlier = std::mem::take(&mut node.disk.image.stopped);
+        config.earlier = node.earlier.clone();
         let thrown_away = node.disk.open();
         let recovered = node.disk.image.recover(Self::catalogue());
         node.engine = Some(Engine::new(config, recovered));
@@ -134,6 +139,9 @@ impl World {
         self.observe_disk(index);
         self.handle(index, Input::Listening(contact.addresses));
         self.handle(index, Input::Timeout);
+        if self.nodes[index].disk.full {
+            self.handle(index, Input::Room(false));
+        }
         self.event(SCRUB_INTERVAL, Event::Scrub(index, life));
         let phase = self.choices.time(Duration::ZERO, HEARTBEAT_INTERVAL);
         self.event(phase, Event::Heartbeat(index, life));
@@ -177,6 +185,14 @@ impl World {
                 self.send((index, life), (other, connection.life), close);
             }
         }
+    }
+
+    /// Stops a node cleanly: all is flushed, and the directory is marked.
+    pub(crate) fn stop_cleanly(&mut self, index: usize) {
+        self.kill(index, usize::MAX, false);
+        let node = &mut self.nodes[index];
+        node.disk.image.stopped = node.earlier.clone();
+        node.disk.image.stopped.insert(node.incarnation);
     }
 
     /// Gives an input to a node's engine, and carries out what that asks for.
@@ -276,6 +292,7 @@ impl World {
     fn write(&mut self, index: usize, number: WriteNumber, write: Write) {
         if let Write::Append { batch, .. } = &write {
             let batch = batch.clone();
+            self.check(bounds::NAME, bounds::room(self.nodes[index].disk.full));
             self.trace.mix(&[number.0, u64::from(batch.hash().0[0])]);
             self.trace.note(self.now, || format!("{index} writes {batch:?} {:?}", batch.hash()));
             self.appeared(&batch);

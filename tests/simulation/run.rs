@@ -106,6 +106,7 @@ impl World {
             self.nodes[index].disk.slowness = 0;
             self.nodes[index].disk.failing = false;
             self.nodes[index].disk.honest = None;
+            self.fill(index, false);
             self.start(index);
         }
         self.discover_all();

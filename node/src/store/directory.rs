@@ -3,6 +3,8 @@
 //! ```text
 //! lock     held while a node runs
 //! key      the node's secret key, see `identity`
+//! life     made anew at each start, see `life`
+//! stopped  the mark of a clean stop, while no node runs
 //! store/   the keyspaces, see `keys`
 //! ```
 

@@ -17,12 +17,14 @@
 //! - `memory`, `faulty`: for tests, the same semantics without a disk and with a bad one
 //! - `merge`: how a read goes through several logs
 //! - `writer`: the thread that writes, and how the runtime speaks with it
-//! - `directory`, `identity`: the data directory, its lock and the node's key
+//! - `directory`, `identity`, `life`: the data directory, its lock, the node's key, and whether the
+//!   last stop was a clean one
 
 mod directory;
 mod fjall;
 mod identity;
 mod keys;
+mod life;
 mod merge;
 mod writer;
 
@@ -45,6 +47,7 @@ use antiphon::{
 pub(crate) use directory::{DataDirectory, DirectoryError};
 pub(crate) use fjall::FjallStore;
 pub(crate) use identity::load_or_create_key;
+pub(crate) use life::Life;
 use thiserror::Error;
 pub(crate) use writer::{StoreEvent, StoreHandle};
 

@@ -21,6 +21,11 @@ pub(crate) fn outputs(count: u64) -> Result<(), String> {
     if count > OUTPUTS_MAX { Err(format!("{count} outputs for one input")) } else { Ok(()) }
 }
 
+/// A node stores a batch.
+pub(crate) fn room(full: bool) -> Result<(), String> {
+    if full { Err("a batch is stored though there is no room".to_owned()) } else { Ok(()) }
+}
+
 /// Requests that a node has under way.
 pub(crate) fn under_way(count: usize) -> Result<(), String> {
     if count > QUESTIONS_MAX { Err(format!("{count} questions at once")) } else { Ok(()) }

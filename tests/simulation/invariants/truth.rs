@@ -24,14 +24,19 @@ pub(crate) fn published(
     if published.acknowledged && published.copies < floor.max(published.wanted) {
         return Err(format!("acknowledged with {published:?}, and the floor is {floor}"));
     }
-    let log = LogId { writer: world.nodes[index].id, incarnation: world.nodes[index].incarnation };
+    let node = &world.nodes[index];
+    let is_own = |log: &LogId| {
+        let current =
+            log.incarnation == node.incarnation || node.earlier.contains(&log.incarnation);
+        log.writer == node.id && current
+    };
     let known = world.oracle.published.get(&record);
     let batches = known.map(|known| known.batches.clone()).unwrap_or_default();
     // A record that was sent to this node again may be in two of its batches.
     let own = batches.iter().filter_map(|hash| {
         let known = world.oracle.batches.get(hash)?;
         let held = known.holders.len() + world.copies_lost(known);
-        (known.batch.header().log() == log).then_some((held, hash))
+        is_own(&known.batch.header().log()).then_some((held, hash))
     });
     let own = own.max();
     let own = own.and_then(|(held, hash)| Some((held, world.oracle.batches.get_mut(hash)?)));
@@ -49,7 +54,8 @@ pub(crate) fn published(
     }
     if published.acknowledged {
         known.acknowledged = known.acknowledged.max(copies);
-        let (id, first) = (known.batch.header().topic, known.batch.header().first);
+        let header = known.batch.header();
+        let (id, log, first) = (header.topic, header.log(), header.first);
         return behind(world, id, log, first, copies.min(usize::from(floor)).min(replicas).max(1));
     }
     Ok(())

@@ -1,0 +1,184 @@
+//! What a writer has under way in one topic: what is queued, what is sealed, what was told to be
+//! pending.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::publish::Waiter;
+use crate::{
+    limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, PRODUCERS_MAX},
+    model::{Batch, Hash, Incarnation, NodeId, Previous, ProducerId, Run},
+    wire::Acks,
+};
+
+/// Bytes of batches of one topic that were told to be pending and are kept in memory, so that
+/// their replicas are sent them at once when they are back.
+const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often the replicas are asked whether they hold by now what was told to be pending.
+pub(super) const BEHIND_SURVEY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Runs of one producer that are remembered to recognise a retry: as many as may be under way.
+const RECENT_RUNS_MAX: usize = 8;
+
+/// Records that are not sealed yet.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) run: Run,
+    pub(super) records: Bytes,
+    pub(super) waiting: Vec<Waiting>,
+}
+
+/// A publisher that waits, for how many copies and until when.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) waiter: Waiter,
+    pub(super) acks: Acks,
+    pub(super) deadline: Duration,
+}
+
+/// A sealed batch that a quorum does not hold yet, or that stands behind one.
+#[derive(Debug)]
+pub(super) struct Unacknowledged {
+    pub(super) batch: Batch,
+    pub(super) sealed: Duration,
+    pub(super) receipts: BTreeSet<NodeId>,
+    pub(super) waiting: Vec<Waiting>,
+}
+
+/// Records that were told to be pending and are no longer kept in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Behind {
+    pub(super) first: u64,
+    pub(super) next: u64,
+    /// When the replicas are asked next whether they hold them.
+    pub(super) survey_at: Duration,
+}
+
+/// What this node writes to one topic.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) incarnation: Incarnation,
+    /// The old incarnation of which the others are being asked whether it can be continued.
+    pub(super) confirming: Option<Incarnation>,
+    pub(super) previous: Option<Previous>,
+    pub(super) next: u64,
+    pub(super) queued: VecDeque<Queued>,
+    /// Before all that is unacknowledged.
+    pub(super) behind: Option<Behind>,
+    pub(super) unacknowledged: VecDeque<Unacknowledged>,
+    pub(super) recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
+}
+
+impl Outgoing {
+    /// Takes the next batch's worth off the queue.
+    pub(super) fn take_body(&mut self) -> (Vec<Run>, Bytes, Vec<Waiting>) {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut parts: Vec<Bytes> = Vec::new();
+        let mut waiting = Vec::new();
+        let (mut bytes, mut count) = (0, 0);
+        while let Some(next) = self.queued.front() {
+            let fits = bytes + next.records.len() <= BATCH_BODY_BYTES_TARGET
+                && count + next.run.count <= BATCH_RECORDS_MAX
+                && runs.len() < BATCH_RUNS_MAX;
+            if !parts.is_empty() && !fits {
+                break;
+            }
+            let Some(next) = self.queued.pop_front() else {
+                break;
+            };
+            bytes += next.records.len();
+            count += next.run.count;
+            match runs.last_mut() {
+                Some(last)
+                    if last.producer == next.run.producer
+                        && last.first + u64::from(last.count) == next.run.first =>
+                {
+                    last.count += next.run.count;
+                }
+                Some(_) | None => runs.push(next.run),
+            }
+            self.recent.entry(next.run.producer).or_default().push_back((next.run, NOT_SEALED));
+            parts.push(next.records);
+            waiting.extend(next.waiting);
+        }
+        let body = match parts.as_slice() {
+            [one] => one.clone(),
+            many => {
+                let mut body = BytesMut::with_capacity(bytes);
+                for part in many {
+                    body.extend_from_slice(part);
+                }
+                body.freeze()
+            }
+        };
+        (runs, body, waiting)
+    }
+
+    /// Takes note of a batch that was made of what [`Self::take_body`] took.
+    pub(super) fn sealed(&mut self, batch: &Batch) {
+        let header = batch.header();
+        self.next = header.next();
+        self.previous = Some(Previous {
+            incarnation: header.incarnation,
+            next: header.next(),
+            hash: batch.hash(),
+        });
+        for run in &header.runs {
+            if let Some(recent) = self.recent.get_mut(&run.producer) {
+                for entry in recent.iter_mut().filter(|(_, hash)| *hash == NOT_SEALED) {
+                    entry.1 = batch.hash();
+                }
+                while recent.len() > RECENT_RUNS_MAX {
+                    recent.pop_front();
+                }
+            }
+        }
+        while self.recent.len() > PRODUCERS_MAX {
+            // Any: a producer that is forgotten is only not recognised when it repeats itself.
+            self.recent.pop_first();
+        }
+    }
+
+    /// Lets go of the oldest batches for which nobody waits, where they are too much to keep.
+    pub(super) fn leave_behind(&mut self, now: Duration) {
+        let mut bytes: usize = self.unacknowledged.iter().map(Unacknowledged::bytes).sum();
+        while bytes > PENDING_BYTES_MAX
+            && let Some(oldest) =
+                self.unacknowledged.pop_front_if(|oldest| oldest.waiting.is_empty())
+        {
+            bytes -= oldest.bytes();
+            let header = oldest.batch.header();
+            let behind = self.behind.get_or_insert(Behind {
+                first: header.first,
+                next: header.next(),
+                survey_at: now + BEHIND_SURVEY_INTERVAL,
+            });
+            behind.next = header.next();
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unacknowledged.is_empty() && self.queued.is_empty() && self.behind.is_none()
+    }
+
+    /// Bytes that this topic has queued and unacknowledged.
+    pub(super) fn bytes(&self) -> usize {
+        let queued: usize = self.queued.iter().map(|queued| queued.records.len()).sum();
+        queued + self.unacknowledged.iter().map(Unacknowledged::bytes).sum::<usize>()
+    }
+}
+
+impl Unacknowledged {
+    pub(super) fn bytes(&self) -> usize {
+        self.batch.header().body_bytes as usize
+    }
+}
+
+/// Stands for the hash of a batch that is about to be sealed.
+const NOT_SEALED: Hash = Hash([0; 32]);

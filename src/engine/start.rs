@@ -1,0 +1,126 @@
+//! How a log begins, and what is told to be pending: what this node as a writer must ask others.
+//!
+//! **A sequence number is never used twice in one incarnation.** The first batch of a topic after
+//! a start opens a new incarnation, which names the end of the one before. Only where the node was
+//! stopped cleanly, and every node that is known says that it knows no more of the old log than
+//! this node does, is that log continued. Records wait for that answer, not for longer than a
+//! survey takes.
+//!
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    Config, Engine,
+    outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing},
+    planted::{Bug, planted},
+    survey::{Found, Then},
+};
+use crate::{
+    model::{Entry, LogId, NodeId, Previous, TopicId},
+    wire::Acks,
+};
+
+impl Engine {
+    /// The first record of this node for a topic since it was started.
+    pub(super) fn begin_log(&mut self, topic: TopicId) {
+        let previous = self.newest_own(topic);
+        let earlier = previous
+            .map(|previous| previous.incarnation)
+            .filter(|incarnation| self.config.earlier.contains(incarnation));
+        let outgoing = Outgoing {
+            incarnation: self.config.incarnation,
+            confirming: earlier,
+            previous,
+            next: 0,
+            queued: VecDeque::new(),
+            behind: None,
+            unacknowledged: VecDeque::new(),
+            recent: BTreeMap::new(),
+        };
+        self.publishing.topics.insert(topic, outgoing);
+        if earlier.is_some() {
+            self.survey(topic, Then::Resume);
+        }
+    }
+
+    /// The others have said what they hold of the log that this node would continue.
+    pub(super) fn resume(&mut self, found: &Found) {
+        let topic = found.topic;
+        let known = self.is_exhaustive(found);
+        let outgoing = self.publishing.topics.get_mut(&topic);
+        let Some(earlier) = outgoing.and_then(|outgoing| outgoing.confirming.take()) else {
+            return;
+        };
+        let log = LogId { writer: self.me, incarnation: earlier };
+        let held = self.topics.get(&topic).and_then(|known| known.logs.get(&log));
+        let end = held.and_then(|held| held.previous(earlier));
+        let no_more = |entry: &Entry| {
+            entry.end().is_none_or(|(next, head)| {
+                end.is_some_and(|end| next < end.next || (next, head) == (end.next, end.hash))
+            })
+        };
+        let others = found.held.values().filter_map(|held| held.frontier.0.get(&log));
+        let agreed = known && others.into_iter().all(no_more) || planted(Bug::ResumedUnasked);
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
+        if let Some(end) = end.filter(|_| agreed) {
+            outgoing.incarnation = earlier;
+            outgoing.next = end.next;
+            outgoing.previous = Some(end);
+            // Its end may have been told to be pending before the stop.
+            let survey_at = self.now.elapsed + BEHIND_SURVEY_INTERVAL;
+            outgoing.behind = Some(Behind { first: 0, next: end.next, survey_at });
+            self.confirm(found);
+        }
+        self.seal_ready(topic);
+    }
+
+    /// Whether a batch is of a log that this node may write to now.
+    pub(super) fn writes_to(&self, log: &LogId) -> bool {
+        let Config { incarnation, earlier, .. } = &self.config;
+        let current = log.incarnation == *incarnation || earlier.contains(&log.incarnation);
+        log.writer == self.me && current
+    }
+
+    /// The newest batch of this node in a topic, from an earlier incarnation.
+    fn newest_own(&self, topic: TopicId) -> Option<Previous> {
+        let logs = &self.topics.get(&topic)?.logs;
+        let own = logs.iter().filter(|(id, _)| id.writer == self.me);
+        let (id, log) = own.max_by_key(|(_, log)| log.newest())?;
+        log.previous(id.incarnation)
+    }
+
+    /// The replicas have said what they hold: perhaps all that was told to be pending.
+    pub(super) fn confirm(&mut self, found: &Found) {
+        let topic = found.topic;
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        let wanted = known.wanted(&self.members, Acks::Quorum);
+        let acting = known.placement(&self.members).acting.clone();
+        let flushed = self.publishing.unflushed.iter().all(|(_, other, ..)| *other != topic);
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
+        let Some(behind) = outgoing.behind else {
+            return;
+        };
+        let log = LogId { writer: self.me, incarnation: outgoing.incarnation };
+        // What any of them holds of it: of an older part, faults may have destroyed some.
+        let entries = || found.held.values().filter_map(|held| held.frontier.0.get(&log));
+        let parts: Vec<_> = entries()
+            .flat_map(|entry| &entry.spans)
+            .map(|span| (span.first.max(behind.first), span.next.min(behind.next)))
+            .collect();
+        let holds = |node: &&NodeId| {
+            let entry = found.held.get(*node).and_then(|held| held.frontier.0.get(&log));
+            entry.is_some_and(|entry| parts.iter().all(|(from, to)| entry.covers(*from, *to)))
+                && (**node != self.me || flushed)
+        };
+        if acting.iter().filter(holds).count() >= wanted {
+            outgoing.behind = None;
+            self.settle(topic);
+        }
+    }
+}
