@@ -16,14 +16,15 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Client, LinkError, RequestError};
-use crate::runtime::tasks;
+use crate::runtime::{clock::Clock, tasks};
 
 /// How records are published.
 #[derive(Debug, Clone)]
 pub struct PublishOptions {
     /// How many copies to wait for.
     pub acks: Acks,
-    /// Time in which the copies are to be reached; then the answer is `pending`.
+    /// Time in which the copies are to be reached; then the answer is `pending`. Where no node
+    /// answers, a publish fails after this and the client's time for a request together.
     pub timeout: Duration,
     /// Most records under way at a time; [`Publisher::publish`] waits beyond it.
     pub in_flight: usize,
@@ -33,7 +34,7 @@ pub struct PublishOptions {
 /// batches over a slow flush.
 pub const IN_FLIGHT_DEFAULT: usize = 8_192;
 
-/// How often a request is sent again when the node does not answer, with growing pauses.
+/// How often a request is sent when all nodes refuse it for the moment, with growing pauses.
 const ATTEMPTS_MAX: u32 = 6;
 
 impl Default for PublishOptions {
@@ -209,32 +210,35 @@ impl Worker {
         }
     }
 
-    /// Sends a request until it is answered. Sending it again is safe: the records keep their
-    /// names.
+    /// Sends a request until it is answered, within the time for one. Sending it again is safe:
+    /// the records keep their names. The link has been to other nodes before it says that there
+    /// is none, or that one refuses.
     async fn ask(&self, publish: Publish) -> Result<Published, PublishError> {
-        let timeout = self.options.timeout + self.client.timeout;
+        let clock = Clock::start();
+        let whole = self.options.timeout + self.client.timeout;
         let mut pause = Duration::from_millis(50);
         let mut attempt = 1;
         loop {
             let request = Request::Publish(publish.clone());
-            let error = match self.client.ask_within(request, timeout).await {
+            let left = whole.saturating_sub(clock.now().elapsed);
+            let error = match self.client.ask_within(request, left).await {
                 Ok(Response::Published(published)) => return Ok(published),
                 Ok(_) => {
                     return Err(PublishError::Unknown(LinkError::Malformed(
                         "not the answer to a publish".into(),
                     )));
                 }
-                Err(RequestError::Refused(Refusal::Busy | Refusal::Stopping(_)))
-                    if attempt < ATTEMPTS_MAX =>
-                {
-                    None
+                Err(RequestError::Refused(refusal @ (Refusal::Busy | Refusal::Stopping(_)))) => {
+                    PublishError::Refused(refusal)
                 }
                 Err(RequestError::Refused(refusal)) => return Err(refusal.into()),
-                Err(RequestError::Link(error)) => Some(error),
-                Err(RequestError::Mismatch) => Some(LinkError::Malformed("not an answer".into())),
+                Err(RequestError::Link(error)) => PublishError::Unknown(error),
+                Err(RequestError::Mismatch) => {
+                    PublishError::Unknown(LinkError::Malformed("not an answer".into()))
+                }
             };
-            if let (Some(error), true) = (error, attempt >= ATTEMPTS_MAX) {
-                return Err(PublishError::Unknown(error));
+            if attempt >= ATTEMPTS_MAX || clock.now().elapsed + pause >= whole {
+                return Err(error);
             }
             attempt += 1;
             tokio::time::sleep(pause).await;
