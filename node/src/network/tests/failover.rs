@@ -78,10 +78,7 @@ async fn link_to(nodes: &[&Running]) -> Arc<RemoteLink> {
 }
 
 /// Asks while the test plays the nodes.
-fn ask(
-    link: &Arc<RemoteLink>,
-    request: Request,
-) -> JoinHandle<Result<Response, LinkError>> {
+fn ask(link: &Arc<RemoteLink>, request: Request) -> JoinHandle<Result<Response, LinkError>> {
     let link = Arc::clone(link);
     tasks::spawn("asker", async move { link.ask(request, WITHIN).await })
 }
