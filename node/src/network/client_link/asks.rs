@@ -113,6 +113,9 @@ impl Asks {
     pub(super) fn broke(&mut self, Exchange { ask: name, node, .. }: Exchange, cause: &str) {
         let Some(ask) = self.open.get_mut(&name) else { return };
         ask.asked.retain(|asked| *asked != node);
+        // It may have been carried out there: that another node refused it is not the whole truth
+        // any more.
+        ask.fallback.take_if(|fallback| matches!(fallback, Response::Refused(_)));
         ask.breaks += 1;
         if ask.breaks >= BREAKS_MAX && ask.at.is_empty() {
             self.fail(name, LinkError::Unreachable(cause.to_owned()));
@@ -204,4 +207,66 @@ pub(super) fn is_success(response: &Response) -> bool {
 /// Whether a refusal is a matter of that node, so that another one may do.
 pub(super) fn is_of_the_node(response: &Response) -> bool {
     matches!(response, Response::Refused(Refusal::Busy | Refusal::Stopping(_) | Refusal::Full))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot::{self, Receiver};
+
+    use super::*;
+
+    type Outcome = Receiver<Result<Response, LinkError>>;
+
+    fn exchange(node: PeerId) -> Exchange {
+        Exchange { ask: 0, node, began: Duration::ZERO }
+    }
+
+    /// One request, under way at these nodes.
+    fn asked(nodes: &[PeerId]) -> (Asks, Outcome) {
+        let (answer, outcome) = oneshot::channel();
+        let command = Command { request: Request::Peers, answer };
+        let mut asks = Asks::default();
+        asks.add(command, Duration::ZERO, Duration::ZERO);
+        let ask = asks.open.get_mut(&0).unwrap();
+        ask.at.extend(nodes);
+        ask.asked.extend(nodes);
+        (asks, outcome)
+    }
+
+    #[test]
+    fn the_best_answer_is_kept() {
+        let full = Response::Refused(Refusal::Full);
+        let pending =
+            Published { acknowledged: false, copies: 1, stand_ins: 0, replicas: 3, wanted: 2 };
+        let (mut asks, mut outcome) = asked(&[]);
+        let ask = asks.open.get_mut(&0).unwrap();
+        ask.keep(full.clone());
+        ask.keep(Response::Refused(Refusal::Busy));
+        assert_eq!(ask.fallback, Some(full.clone()));
+        ask.keep(Response::Published(pending));
+        ask.keep(full);
+        asks.fall_back(0);
+        assert_eq!(outcome.try_recv().unwrap(), Ok(Response::Published(pending)));
+    }
+
+    #[test]
+    fn a_refusal_is_not_told_of_what_may_have_been_carried_out_elsewhere() {
+        let node = PeerId::random();
+        let (mut asks, mut outcome) = asked(&[node]);
+        asks.open.get_mut(&0).unwrap().keep(Response::Refused(Refusal::Full));
+        asks.broke(exchange(node), "it broke");
+        asks.fall_back(0);
+        assert!(outcome.try_recv().is_err(), "it goes on");
+        assert!(asks.open[&0].asked.is_empty(), "at the same node, too");
+    }
+
+    #[test]
+    fn what_breaks_connections_is_given_up() {
+        let node = PeerId::random();
+        let (mut asks, mut outcome) = asked(&[]);
+        (0..BREAKS_MAX).for_each(|_| asks.broke(exchange(node), "it broke"));
+        let unreachable = LinkError::Unreachable("it broke".to_owned());
+        assert_eq!(outcome.try_recv().unwrap(), Err(unreachable));
+        assert_eq!(asks.len(), 0);
+    }
 }

@@ -175,7 +175,7 @@ impl Connector {
             Ok(()) => {
                 self.dials.insert(peer, Dial { candidate, began: now, connection: None });
             }
-            Err(error) => self.note_failure(peer, dial_causes(&peer, &error)),
+            Err(error) => self.note_failure(peer, now, dial_causes(&peer, &error)),
         }
     }
 
@@ -185,7 +185,7 @@ impl Connector {
         for (peer, dial) in self.dials.extract_if(.., late).collect::<Vec<_>>() {
             // Ends the dial; it is no connection yet, which is what this would complain of.
             let _ = self.swarm.disconnect_peer_id(peer);
-            self.note_failure(peer, silence(&dial.candidate));
+            self.note_failure(peer, now, silence(&dial.candidate));
         }
         let due = |dial: &Dial| {
             let paced = dial.began + DIAL_PACE;
@@ -232,7 +232,7 @@ impl Connector {
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 if self.dials.remove(&peer).is_some() {
-                    self.note_failure(peer, dial_causes(&peer, &error));
+                    self.note_failure(peer, self.now(), dial_causes(&peer, &error));
                 }
                 Progress::Noted
             }
@@ -247,12 +247,12 @@ impl Connector {
     }
 
     /// A node did not do.
-    pub(super) fn note_failure(&mut self, peer: PeerId, causes: Vec<String>) {
+    pub(super) fn note_failure(&mut self, peer: PeerId, at: Duration, causes: Vec<String>) {
         self.failed.retain(|failed| failed.peer != peer);
         if self.failed.len() >= FAILED_MAX {
             self.failed.remove(0);
         }
-        self.failed.push(Failed { peer, at: self.now(), causes });
+        self.failed.push(Failed { peer, at, causes });
     }
 
     /// The next node to dial, of those that are wanted.

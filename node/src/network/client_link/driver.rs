@@ -359,9 +359,7 @@ impl Driver {
 
     /// A node is lost, or given up. What it has not answered goes to another one.
     fn lose(&mut self, node: PeerId, cause: String) {
-        if !self.nodes.remove(&node) {
-            return;
-        }
+        let Some(since) = self.nodes.remove(&node) else { return };
         tracing::debug!(%node, cause, "a node is lost");
         // It fails if the connection is closed already.
         let _ = self.connector.swarm.disconnect_peer_id(node);
@@ -370,8 +368,11 @@ impl Driver {
                 self.asks.broke(exchange, &cause);
             }
         }
-        self.connector.note_failure(node, vec![cause]);
-        self.acquaint_at = self.acquaint_at.min(self.connector.now() + ACQUAINT_AFTER);
+        // A connection that held is made again at once; one that breaks at once is not.
+        let now = self.connector.now();
+        let at = if now > since + REDIAL_PAUSE { now.saturating_sub(REDIAL_PAUSE) } else { now };
+        self.connector.note_failure(node, at, vec![cause]);
+        self.acquaint_at = self.acquaint_at.min(now + ACQUAINT_AFTER);
     }
 
     /// A node turns out to be of another network, or no node.

@@ -18,6 +18,7 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 struct Node {
     connection: ConnectionId,
+    since: Duration,
     /// When it last gave a sign of life.
     heard: Duration,
     /// Pings that it left unanswered since.
@@ -43,7 +44,8 @@ impl Nodes {
         connection: ConnectionId,
         now: Duration,
     ) -> Option<PeerId> {
-        let node = Node { connection, heard: now, unanswered: 0, open: 0, overtaken: false };
+        let node =
+            Node { connection, since: now, heard: now, unanswered: 0, open: 0, overtaken: false };
         self.table.insert(peer, node);
         self.main.get_or_insert(peer);
         if self.table.len() <= NODES_MAX {
@@ -53,12 +55,12 @@ impl Nodes {
         others.max_by_key(|(other, node)| self.rank(other, node, now)).map(|(other, _)| *other)
     }
 
-    /// A node is lost; whether it was connected.
-    pub(super) fn remove(&mut self, peer: &PeerId) -> bool {
+    /// A node is lost; since when it was connected.
+    pub(super) fn remove(&mut self, peer: &PeerId) -> Option<Duration> {
         if self.main == Some(*peer) {
             self.main = None;
         }
-        self.table.remove(peer).is_some()
+        self.table.remove(peer).map(|node| node.since)
     }
 
     pub(super) fn contains(&self, peer: &PeerId) -> bool {
