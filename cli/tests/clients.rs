@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use antiphon::model::{Record, WallClock};
+use antiphon::model::{Record, TopicName, WallClock};
 use antiphon_node::{
     Client, ClientConfig,
     client::{Delivery, PublishOptions, Publisher, Reader, ReaderOptions},
@@ -49,18 +49,20 @@ fn publish_and_follow_through(fault: impl FnOnce(&mut Cluster)) -> Cluster {
             (cluster.run(number, &["info", "t"]).status == 0).then_some(())
         });
     }
+    let address = |number| cluster.node(number).address.parse().expect("an address");
     let config = ClientConfig {
-        network: cluster.network().parse().unwrap(),
-        nodes: [0, 1].map(|number| cluster.node(number).address.parse().unwrap()).to_vec(),
+        network: cluster.network().parse().expect("a name"),
+        nodes: vec![address(0), address(1)],
         timeout: None,
     };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let topic: TopicName = "t".parse().expect("a name");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let client = Client::connect(config).await.unwrap();
+        let client = Client::connect(config).await.expect("the node answers");
         let options = ReaderOptions { follow: true, ..ReaderOptions::default() };
-        let reader = client.reader("t".parse().unwrap(), options).await.unwrap();
+        let reader = client.reader(topic.clone(), options).await.expect("the topic is there");
         let options = PublishOptions { in_flight: IN_FLIGHT, ..PublishOptions::default() };
-        let publisher = client.publisher("t".parse().unwrap(), options);
+        let publisher = client.publisher(topic, options);
         let both =
             async { tokio::join!(publish(publisher, || fault(&mut cluster)), follow(reader)) };
         tokio::time::timeout(SOON, both).await.expect("all is published and followed in time");
@@ -74,14 +76,14 @@ async fn publish(mut publisher: Publisher, fault: impl FnOnce()) {
     let mut under_way: VecDeque<Delivery> = VecDeque::new();
     for number in 0..RECORDS {
         let record = Record::new(WallClock(1), format!("{number:03}").into_bytes());
-        under_way.push_back(publisher.publish(&record).await.unwrap());
+        under_way.push_back(publisher.publish(&record).await.expect("queued"));
         if number >= BEFORE
             && let Some(fault) = fault.take()
         {
             fault();
         }
         if under_way.len() == IN_FLIGHT {
-            settle(under_way.pop_front().unwrap()).await;
+            settle(under_way.pop_front().expect("there are some")).await;
         }
     }
     for delivery in under_way {
