@@ -246,3 +246,74 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use antiphon::model::WallClock;
+    use futures::{FutureExt, future::BoxFuture};
+
+    use super::*;
+    use crate::client::Link;
+
+    /// Answers as it was told, and notes how long it was given each time.
+    #[derive(Debug)]
+    struct Scripted {
+        answers: Mutex<Vec<Result<Response, LinkError>>>,
+        given: Mutex<Vec<Duration>>,
+    }
+
+    impl Link for Scripted {
+        fn ask(&self, _: Request, timeout: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
+            self.given.lock().unwrap().push(timeout);
+            let mut answers = self.answers.lock().unwrap();
+            let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+            async move { answer }.boxed()
+        }
+    }
+
+    const EACH: Duration = Duration::from_millis(100);
+
+    /// Publishes one record; what became of it, and the times that the link was given.
+    async fn publish(
+        answers: Vec<Result<Response, LinkError>>,
+    ) -> (Result<Receipt, PublishError>, Vec<Duration>) {
+        let link = Arc::new(Scripted { answers: Mutex::new(answers), given: Mutex::default() });
+        let client = Client::over(Arc::clone(&link) as Arc<dyn Link>).with_timeout(EACH);
+        let options = PublishOptions { timeout: EACH, ..PublishOptions::default() };
+        let mut publisher = client.publisher("t".parse().unwrap(), options);
+        let record = Record::new(WallClock(1), b"m".to_vec());
+        let outcome = publisher.publish(&record).await.unwrap().await;
+        let given = link.given.lock().unwrap().clone();
+        (outcome, given)
+    }
+
+    fn published() -> Published {
+        Published { acknowledged: true, copies: 2, stand_ins: 0, replicas: 3, wanted: 2 }
+    }
+
+    #[tokio::test]
+    async fn all_attempts_together_have_the_time_of_one() {
+        let unreachable = LinkError::Unreachable("nobody".into());
+        let (outcome, given) = publish(vec![Err(unreachable.clone())]).await;
+        assert_eq!(outcome, Err(PublishError::Unknown(unreachable)));
+        assert!(given.len() > 1, "it is tried again: {given:?}");
+        assert!(given[0] <= 2 * EACH, "{given:?}");
+        assert!(given.is_sorted_by(|one, next| one > next), "{given:?}");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_and_a_busy_node_asked_again() {
+        let refused = |refusal| Ok(Response::Refused(refusal));
+        let (outcome, given) = publish(vec![refused(Refusal::Full)]).await;
+        assert_eq!(outcome, Err(PublishError::Refused(Refusal::Full)));
+        assert_eq!(given.len(), 1);
+        let then = Ok(Response::Published(published()));
+        let (outcome, given) = publish(vec![refused(Refusal::Busy), then]).await;
+        assert_eq!(outcome.map(|receipt| receipt.published), Ok(published()));
+        assert_eq!(given.len(), 2);
+        let (outcome, _) = publish(vec![refused(Refusal::Busy)]).await;
+        assert_eq!(outcome, Err(PublishError::Refused(Refusal::Busy)));
+    }
+}
