@@ -2,6 +2,7 @@
 
 mod cluster;
 
+mod clients;
 mod discovery;
 mod failures;
 mod multicast;

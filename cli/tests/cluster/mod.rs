@@ -10,6 +10,7 @@ use std::{
 };
 
 pub(crate) use process::{Finished, Process, antiphon};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 /// Time for a cluster on a busy machine to come to a state that it comes to by itself.
@@ -109,6 +110,11 @@ impl Cluster {
     /// Kills a node with SIGKILL.
     pub(crate) fn kill(&mut self, number: usize) {
         self.nodes[number].process.take().expect("the node runs").kill();
+    }
+
+    /// Sends a running node a signal.
+    pub(crate) fn signal(&self, number: usize, signal: Signal) {
+        self.nodes[number].process.as_ref().expect("the node runs").signal(signal);
     }
 
     /// Stops a node with SIGTERM; its exit status.

@@ -1,9 +1,9 @@
 //! The client: creates topics, publishes, reads, subscribes.
 //!
 //! A client talks to one node, which does the rest: it finds the replicas, waits for their
-//! receipts and fills gaps. When the node fails, a client that was given several tries the
-//! next one. Records keep their names over such a retry, so that a second copy of one is
-//! recognised for what it is.
+//! receipts and fills gaps. When the node fails, the client goes on at another one: one that it
+//! was given, or that its node told of. Records keep their names over such a retry, so that a
+//! second copy of one is recognised for what it is.
 
 mod publisher;
 mod reader;
@@ -231,7 +231,8 @@ pub struct ClientConfig {
     /// The network.
     pub network: antiphon::model::Network,
     /// Nodes to try, in order, each with its peer id. Where none is given, the nodes that run
-    /// on this machine, then those that mDNS finds on the LAN.
+    /// on this machine, then those that mDNS finds on the LAN. Once connected, the client knows
+    /// those that its node knows, too.
     pub nodes: Vec<libp2p::Multiaddr>,
     /// Time to find a node and connect to it; none for [`REQUEST_TIMEOUT_DEFAULT`]. Later
     /// requests take as long at most.

@@ -16,14 +16,15 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Client, LinkError, RequestError};
-use crate::runtime::tasks;
+use crate::runtime::{clock::Clock, tasks};
 
 /// How records are published.
 #[derive(Debug, Clone)]
 pub struct PublishOptions {
     /// How many copies to wait for.
     pub acks: Acks,
-    /// Time in which the copies are to be reached; then the answer is `pending`.
+    /// Time in which the copies are to be reached; then the answer is `pending`. Where no node
+    /// answers, a publish fails after this and the client's time for a request together.
     pub timeout: Duration,
     /// Most records under way at a time; [`Publisher::publish`] waits beyond it.
     pub in_flight: usize,
@@ -33,7 +34,7 @@ pub struct PublishOptions {
 /// batches over a slow flush.
 pub const IN_FLIGHT_DEFAULT: usize = 8_192;
 
-/// How often a request is sent again when the node does not answer, with growing pauses.
+/// How often a request is sent when all nodes refuse it for the moment, with growing pauses.
 const ATTEMPTS_MAX: u32 = 6;
 
 impl Default for PublishOptions {
@@ -209,36 +210,110 @@ impl Worker {
         }
     }
 
-    /// Sends a request until it is answered. Sending it again is safe: the records keep their
-    /// names.
+    /// Sends a request until it is answered, within the time for one. Sending it again is safe:
+    /// the records keep their names. The link has been to other nodes before it says that there
+    /// is none, or that one refuses.
     async fn ask(&self, publish: Publish) -> Result<Published, PublishError> {
-        let timeout = self.options.timeout + self.client.timeout;
+        let clock = Clock::start();
+        let whole = self.options.timeout + self.client.timeout;
         let mut pause = Duration::from_millis(50);
         let mut attempt = 1;
         loop {
             let request = Request::Publish(publish.clone());
-            let error = match self.client.ask_within(request, timeout).await {
+            let left = whole.saturating_sub(clock.now().elapsed);
+            let error = match self.client.ask_within(request, left).await {
                 Ok(Response::Published(published)) => return Ok(published),
                 Ok(_) => {
                     return Err(PublishError::Unknown(LinkError::Malformed(
                         "not the answer to a publish".into(),
                     )));
                 }
-                Err(RequestError::Refused(Refusal::Busy | Refusal::Stopping(_)))
-                    if attempt < ATTEMPTS_MAX =>
-                {
-                    None
+                Err(RequestError::Refused(refusal @ (Refusal::Busy | Refusal::Stopping(_)))) => {
+                    PublishError::Refused(refusal)
                 }
                 Err(RequestError::Refused(refusal)) => return Err(refusal.into()),
-                Err(RequestError::Link(error)) => Some(error),
-                Err(RequestError::Mismatch) => Some(LinkError::Malformed("not an answer".into())),
+                Err(RequestError::Link(error)) => PublishError::Unknown(error),
+                Err(RequestError::Mismatch) => {
+                    PublishError::Unknown(LinkError::Malformed("not an answer".into()))
+                }
             };
-            if let (Some(error), true) = (error, attempt >= ATTEMPTS_MAX) {
-                return Err(PublishError::Unknown(error));
+            if attempt >= ATTEMPTS_MAX || clock.now().elapsed + pause >= whole {
+                return Err(error);
             }
             attempt += 1;
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use antiphon::model::WallClock;
+    use futures::{FutureExt, future::BoxFuture};
+
+    use super::*;
+    use crate::client::Link;
+
+    /// Answers as it was told, and notes how long it was given each time.
+    #[derive(Debug)]
+    struct Scripted {
+        answers: Mutex<Vec<Result<Response, LinkError>>>,
+        given: Mutex<Vec<Duration>>,
+    }
+
+    impl Link for Scripted {
+        fn ask(&self, _: Request, timeout: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
+            self.given.lock().unwrap().push(timeout);
+            let mut answers = self.answers.lock().unwrap();
+            let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+            async move { answer }.boxed()
+        }
+    }
+
+    const EACH: Duration = Duration::from_millis(100);
+
+    /// Publishes one record; what became of it, and the times that the link was given.
+    async fn publish(
+        answers: Vec<Result<Response, LinkError>>,
+    ) -> (Result<Receipt, PublishError>, Vec<Duration>) {
+        let link = Arc::new(Scripted { answers: Mutex::new(answers), given: Mutex::default() });
+        let client = Client::over(Arc::clone(&link) as Arc<dyn Link>).with_timeout(EACH);
+        let options = PublishOptions { timeout: EACH, ..PublishOptions::default() };
+        let mut publisher = client.publisher("t".parse().unwrap(), options);
+        let record = Record::new(WallClock(1), b"m".to_vec());
+        let outcome = publisher.publish(&record).await.unwrap().await;
+        let given = link.given.lock().unwrap().clone();
+        (outcome, given)
+    }
+
+    fn published() -> Published {
+        Published { acknowledged: true, copies: 2, stand_ins: 0, replicas: 3, wanted: 2 }
+    }
+
+    #[tokio::test]
+    async fn all_attempts_together_have_the_time_of_one() {
+        let unreachable = LinkError::Unreachable("nobody".into());
+        let (outcome, given) = publish(vec![Err(unreachable.clone())]).await;
+        assert_eq!(outcome, Err(PublishError::Unknown(unreachable)));
+        assert!(given.len() > 1, "it is tried again: {given:?}");
+        assert!(given[0] <= 2 * EACH, "{given:?}");
+        assert!(given.is_sorted_by(|one, next| one > next), "{given:?}");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_and_a_busy_node_asked_again() {
+        let refused = |refusal| Ok(Response::Refused(refusal));
+        let (outcome, given) = publish(vec![refused(Refusal::Full)]).await;
+        assert_eq!(outcome, Err(PublishError::Refused(Refusal::Full)));
+        assert_eq!(given.len(), 1);
+        let then = Ok(Response::Published(published()));
+        let (outcome, given) = publish(vec![refused(Refusal::Busy), then]).await;
+        assert_eq!(outcome.map(|receipt| receipt.published), Ok(published()));
+        assert_eq!(given.len(), 2);
+        let (outcome, _) = publish(vec![refused(Refusal::Busy)]).await;
+        assert_eq!(outcome, Err(PublishError::Refused(Refusal::Busy)));
     }
 }

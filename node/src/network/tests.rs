@@ -19,6 +19,8 @@ use crate::{
     runtime::tasks,
 };
 
+mod failover;
+
 type Command = Box<dyn FnOnce(&mut Network) + Send>;
 
 /// A network on a task of its own.
@@ -387,7 +389,7 @@ fn serve(mut node: Running) -> JoinHandle<()> {
         while let Some(input) = node.inputs.recv().await {
             if let Input::Asked { question, from, .. } = input {
                 assert_eq!(from, None, "a client is no node");
-                let name = Response::Refused(Refusal::Stopping(name.clone()));
+                let name = Response::Refused(Refusal::TopicExists(name.clone()));
                 node.run(move |network| network.answer(question, name)).await;
             }
         }
@@ -401,7 +403,7 @@ fn client(nodes: Vec<Multiaddr>) -> ClientConfig {
 
 async fn who(link: &RemoteLink) -> Result<String, LinkError> {
     match link.ask(Request::Peers, Duration::from_secs(10)).await? {
-        Response::Refused(Refusal::Stopping(name)) => Ok(name),
+        Response::Refused(Refusal::TopicExists(name)) => Ok(name),
         other => panic!("{other:?}"),
     }
 }

@@ -4,7 +4,7 @@
 //! comes back, in order. What must not be seen before a flush is held back here until the store
 //! says that the flush is done.
 
-mod clock;
+pub(crate) mod clock;
 mod local;
 pub(crate) mod tasks;
 

@@ -1,12 +1,13 @@
 //! The nodes that a client may go to, and the order in which it tries them.
 
+use antiphon::wire::{Contact, MemberState, Peer};
 use libp2p::{Multiaddr, PeerId};
 
 use crate::{
     client::ConnectError,
     network::{
         runtime_directory::{Found, RuntimeDirectory},
-        translate::split_peer,
+        translate::{multiaddrs, peer_of, split_peer},
     },
 };
 
@@ -15,7 +16,9 @@ use crate::{
 pub(super) struct Candidates {
     source: Source,
     nodes: Vec<Candidate>,
-    /// Where in `nodes` the next one is.
+    /// Those that a node has told of. They come after the others.
+    learned: Vec<Candidate>,
+    /// Where the next one is.
     next: usize,
 }
 
@@ -40,10 +43,18 @@ enum Source {
 /// Candidates that are remembered.
 const CANDIDATES_MAX: usize = 256;
 
+/// Nodes that are remembered because another one told of them. Enough that some are left when
+/// many go at once.
+const LEARNED_MAX: usize = 16;
+
 impl Candidates {
+    fn of(source: Source) -> Self {
+        Self { source, nodes: Vec::new(), learned: Vec::new(), next: 0 }
+    }
+
     /// The nodes that were named.
     pub(super) fn listed(addresses: &[Multiaddr]) -> Result<Self, ConnectError> {
-        let mut candidates = Self { source: Source::Listed, nodes: Vec::new(), next: 0 };
+        let mut candidates = Self::of(Source::Listed);
         for address in addresses {
             let (bare, Some(peer)) = split_peer(address.clone()) else {
                 return Err(ConnectError::WithoutPeer(address.clone()));
@@ -55,15 +66,14 @@ impl Candidates {
 
     /// The nodes that run on this machine.
     pub(super) fn of_machine(directory: Option<RuntimeDirectory>) -> Self {
-        let mut candidates =
-            Self { source: Source::Machine(directory), nodes: Vec::new(), next: 0 };
+        let mut candidates = Self::of(Source::Machine(directory));
         candidates.refresh();
         candidates
     }
 
     /// No node yet; [`Candidates::add`] brings those that are found on the LAN.
     pub(super) fn of_lan() -> Self {
-        Self { source: Source::Lan, nodes: Vec::new(), next: 0 }
+        Self::of(Source::Lan)
     }
 
     /// Whether they come from the LAN, so that it is not yet known of what network they are.
@@ -78,25 +88,35 @@ impl Candidates {
 
     /// Whether there is no node left, and none can come.
     pub(super) fn are_exhausted(&self) -> bool {
-        matches!(self.source, Source::Listed) && self.nodes.is_empty()
+        matches!(self.source, Source::Listed) && self.is_empty()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.len() == 0
     }
 
     pub(super) fn len(&self) -> usize {
-        self.nodes.len()
+        self.nodes.len() + self.learned.len()
     }
 
-    /// The next one to try, round and round.
-    pub(super) fn next(&mut self) -> Option<Candidate> {
-        let candidate = self.nodes.get(self.next).or_else(|| {
-            self.next = 0;
-            self.nodes.first()
-        });
-        self.next += 1;
-        candidate.cloned()
+    fn iter(&self) -> impl Iterator<Item = &Candidate> {
+        self.nodes.iter().chain(&self.learned)
+    }
+
+    /// Whether one of them meets a condition.
+    pub(super) fn any(&self, wanted: impl Fn(&PeerId) -> bool) -> bool {
+        self.iter().any(|node| wanted(&node.peer))
+    }
+
+    /// The next one to try that meets a condition, round and round.
+    pub(super) fn next(&mut self, wanted: impl Fn(&PeerId) -> bool) -> Option<Candidate> {
+        let count = self.len();
+        let mut places = (0..count).map(|step| (self.next + step) % count);
+        let place = places.find(|place| {
+            self.iter().nth(*place).is_some_and(|candidate| wanted(&candidate.peer))
+        })?;
+        self.next = place + 1;
+        self.iter().nth(place).cloned()
     }
 
     /// Adds an address of a node.
@@ -110,9 +130,30 @@ impl Candidates {
         }
     }
 
+    /// Takes in what a node says of the others. `turn` says with whom to begin, so that not all
+    /// clients of a node go to the same one when it fails.
+    pub(super) fn learn(&mut self, peers: Vec<Peer>, turn: usize) {
+        let mut learned: Vec<Candidate> = peers
+            .into_iter()
+            .filter(|peer| peer.state != MemberState::Dead)
+            .map(|Peer { node, addresses, .. }| Candidate {
+                peer: peer_of(node),
+                addresses: multiaddrs(&Contact { node, addresses }),
+            })
+            .filter(|candidate| !candidate.addresses.is_empty())
+            .filter(|candidate| self.nodes.iter().all(|node| node.peer != candidate.peer))
+            .collect();
+        if let Some(turn) = turn.checked_rem(learned.len()) {
+            learned.rotate_left(turn);
+            learned.truncate(LEARNED_MAX);
+            self.learned = learned;
+        }
+    }
+
     /// Leaves a node out: it is of another network.
     pub(super) fn remove(&mut self, peer: &PeerId) {
         self.nodes.retain(|node| node.peer != *peer);
+        self.learned.retain(|node| node.peer != *peer);
     }
 
     /// Looks again which nodes run on this machine.
@@ -124,8 +165,52 @@ impl Candidates {
             Ok(found) => {
                 let candidate = |Found { peer, addresses }| Candidate { peer, addresses };
                 self.nodes = found.into_iter().map(candidate).take(CANDIDATES_MAX).collect();
+                let Self { nodes, learned, .. } = self;
+                learned.retain(|other| nodes.iter().all(|node| node.peer != other.peer));
             }
             Err(error) => tracing::debug!(%error, "the runtime directory is unreadable"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon::model::NodeKey;
+
+    use super::*;
+
+    fn peer(seed: u8, state: MemberState) -> Peer {
+        let node = NodeKey::from_secret(&[seed; 32]).node();
+        let addresses = vec![format!("/ip4/10.0.0.{seed}/tcp/1")];
+        Peer { node, state, round_trip_us: None, addresses }
+    }
+
+    #[test]
+    fn what_a_node_tells_comes_after_what_was_named() {
+        let named = peer(1, MemberState::Alive);
+        let address = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", peer_of(named.node));
+        let mut candidates = Candidates::listed(&[address.parse().unwrap()]).unwrap();
+        let (near, dead) = (peer(2, MemberState::Suspect), peer(3, MemberState::Dead));
+        let near_peer = peer_of(near.node);
+        candidates.learn(vec![named.clone(), near, dead], 7);
+        assert_eq!(candidates.len(), 2);
+        let first = candidates.next(|_| true).unwrap();
+        assert_eq!(first.addresses, ["/ip4/127.0.0.1/tcp/1".parse::<Multiaddr>().unwrap()]);
+        assert_eq!(candidates.next(|_| true).unwrap().peer, near_peer);
+        assert_eq!(candidates.next(|_| true).unwrap().peer, first.peer);
+        assert_eq!(candidates.next(|other| *other == first.peer).unwrap().peer, first.peer);
+        assert!(candidates.next(|_| false).is_none());
+        // A node that knows nobody takes nothing away.
+        candidates.learn(vec![named], 7);
+        assert_eq!(candidates.len(), 2);
+    }
+
+    #[test]
+    fn what_is_learned_is_bounded() {
+        let mut candidates = Candidates::of_lan();
+        candidates.learn((1..=100).map(|seed| peer(seed, MemberState::Alive)).collect(), 250);
+        assert_eq!(candidates.len(), LEARNED_MAX);
+        let first = candidates.next(|_| true).unwrap();
+        assert_eq!(first.peer, peer_of(peer(51, MemberState::Alive).node), "100 * 2 + 50");
     }
 }

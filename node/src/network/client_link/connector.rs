@@ -1,6 +1,9 @@
-//! How a client's link finds a node and connects to it.
+//! How a client's link finds nodes and connects to them.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use antiphon::model::Network;
 use futures::StreamExt;
@@ -10,13 +13,16 @@ use libp2p::{
     mdns, ping,
     request_response::ProtocolSupport,
     swarm::{
-        NetworkBehaviour, SwarmEvent,
+        ConnectionId, NetworkBehaviour, SwarmEvent,
         behaviour::toggle::Toggle,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
 
-use super::candidates::{Candidate, Candidates};
+use super::{
+    candidates::{Candidate, Candidates},
+    patience::{DIAL_PACE, DIAL_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT, REDIAL_PAUSE},
+};
 use crate::{
     client::ConnectError,
     network::{
@@ -25,6 +31,7 @@ use crate::{
         translate::{dial_causes, split_peer},
         transport,
     },
+    runtime::clock::Clock,
 };
 
 /// What a client speaks: it asks, and answers who it is and that it is there.
@@ -36,36 +43,69 @@ pub(super) struct Light {
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
-/// The search for a node.
+/// The search for nodes.
 pub(super) struct Connector {
     pub(super) swarm: Swarm<Light>,
     protocols: Protocols,
     pub(super) candidates: Candidates,
+    pub(super) clock: Clock,
     /// Whom it is connecting to.
-    trying: Option<Candidate>,
-    /// Why the nodes that were tried last did not do, one line for each address.
+    dials: BTreeMap<PeerId, Dial>,
+    /// The nodes that did not do, the latest last.
+    failed: Vec<Failed>,
+}
+
+struct Dial {
+    candidate: Candidate,
+    began: Duration,
+    /// The connection, while it is not known of what network the node is.
+    connection: Option<ConnectionId>,
+}
+
+struct Failed {
+    peer: PeerId,
+    at: Duration,
+    /// Why, one line for each address.
     causes: Vec<String>,
 }
 
-/// Time for one node to be connected while others could be tried.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// What an event says about connections that are being made.
+#[expect(clippy::large_enum_variant, reason = "an event is handed on at once and not kept")]
+pub(super) enum Progress {
+    /// A node is connected.
+    Connected(PeerId, ConnectionId),
+    /// It was about them, and needs nothing more.
+    Noted,
+    /// It is about something else.
+    Other(SwarmEvent<LightEvent>),
+}
 
-/// Pause after all nodes were tried in vain.
-pub(super) const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// Whom to dial next.
+pub(super) enum Next {
+    Now(Candidate),
+    /// Those that are left have failed a moment ago.
+    Later,
+    /// None is left.
+    Never,
+}
 
-/// Causes that are remembered.
+/// Nodes that did not do, of which is remembered why.
+const FAILED_MAX: usize = 32;
+
+/// Causes that are told.
 const CAUSES_MAX: usize = 16;
 
 impl Connector {
     pub(super) fn new(network: &Network, candidates: Candidates) -> Result<Self, ConnectError> {
         let protocols = Protocols::of(network);
         let swarm = light_swarm(&protocols, false)?;
-        Ok(Self { swarm, protocols, candidates, trying: None, causes: Vec::new() })
+        let (dials, failed) = (BTreeMap::new(), Vec::new());
+        Ok(Self { swarm, protocols, candidates, clock: Clock::start(), dials, failed })
     }
 
     /// Connects to the first node that answers, searching the LAN last; none if no node does.
     /// It may be dropped at any time; [`Connector::into_error`] then says how far it came.
-    pub(super) async fn connect(&mut self) -> Option<PeerId> {
+    pub(super) async fn connect(&mut self) -> Option<(PeerId, ConnectionId)> {
         let connected = self.try_each().await;
         if connected.is_some() || !self.candidates.may_be_widened() {
             return connected;
@@ -81,46 +121,182 @@ impl Connector {
             if connected.is_some() {
                 return connected;
             }
-            tokio::time::sleep(ROUND_PAUSE).await;
+            tokio::time::sleep(REDIAL_PAUSE).await;
         }
     }
 
-    /// Tries each node once, up to the first that answers. The causes of the others are noted.
-    pub(super) async fn try_each(&mut self) -> Option<PeerId> {
-        let mut causes = Vec::new();
-        for _ in 0..self.candidates.len() {
-            let candidate = self.candidates.next()?;
-            self.trying = Some(candidate.clone());
-            let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(&candidate)).await;
-            self.trying = None;
-            match attempt {
-                Ok(Ok(())) => return Some(candidate.peer),
-                Ok(Err(failed)) => causes.extend(failed),
-                Err(_elapsed) => causes.extend(silence(&candidate)),
+    /// Tries each node once, up to the first that answers. One that takes its time is tried on
+    /// beside the next.
+    async fn try_each(&mut self) -> Option<(PeerId, ConnectionId)> {
+        let mut tried = BTreeSet::new();
+        loop {
+            let now = self.now();
+            let due = self.tend_dials(now);
+            if self.is_paced(now) {
+                if let Some(candidate) = self.candidates.next(|peer| !tried.contains(peer)) {
+                    tried.insert(candidate.peer);
+                    self.dial(candidate, now);
+                    continue;
+                }
+                if self.dials.is_empty() {
+                    return None;
+                }
             }
-            causes.truncate(CAUSES_MAX);
-            self.causes.clone_from(&causes);
+            let due = due.unwrap_or(now + DIAL_PACE);
+            tokio::select! {
+                event = self.swarm.select_next_some() => match self.take_in(event) {
+                    Progress::Connected(peer, connection) => return Some((peer, connection)),
+                    Progress::Noted => {}
+                    Progress::Other(event) => self.note_found(event),
+                },
+                () = tokio::time::sleep_until(self.clock.at(due)) => {}
+            }
         }
-        None
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.clock.now().elapsed
+    }
+
+    /// Whether the next node may be dialled: those that are being dialled had their time.
+    pub(super) fn is_paced(&self, now: Duration) -> bool {
+        self.dials.values().all(|dial| dial.began + DIAL_PACE <= now)
+    }
+
+    /// Begins to connect to a node.
+    pub(super) fn dial(&mut self, candidate: Candidate, now: Duration) {
+        let peer = candidate.peer;
+        let options = DialOpts::peer_id(peer)
+            // An older connection to the same node may still be closing.
+            .condition(PeerCondition::Always)
+            .addresses(candidate.addresses.clone())
+            .build();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(peer, Dial { candidate, began: now, connection: None });
+            }
+            Err(error) => self.note_failure(peer, now, dial_causes(&peer, &error)),
+        }
+    }
+
+    /// Gives up the dials that have taken too long; when to look again.
+    pub(super) fn tend_dials(&mut self, now: Duration) -> Option<Duration> {
+        let late = |_: &PeerId, dial: &mut Dial| dial.began + DIAL_TIMEOUT <= now;
+        for (peer, dial) in self.dials.extract_if(.., late).collect::<Vec<_>>() {
+            // Ends the dial; it is no connection yet, which is what this would complain of.
+            let _ = self.swarm.disconnect_peer_id(peer);
+            self.note_failure(peer, now, silence(&dial.candidate));
+        }
+        let due = |dial: &Dial| {
+            let paced = dial.began + DIAL_PACE;
+            if paced > now { paced } else { dial.began + DIAL_TIMEOUT }
+        };
+        self.dials.values().map(due).min()
+    }
+
+    /// Takes in what is about connections that are being made.
+    pub(super) fn take_in(&mut self, event: SwarmEvent<LightEvent>) -> Progress {
+        match event {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
+                // Whoever mDNS finds may be of any network, and says so in identify. The others
+                // are known to be of ours; that they are not would show in their first answer.
+                let ask_network = self.candidates.are_of_lan();
+                match self.dials.get_mut(&peer_id) {
+                    Some(dial) if ask_network => {
+                        dial.connection = Some(connection_id);
+                        Progress::Noted
+                    }
+                    Some(_) => self.connected(peer_id, connection_id),
+                    None => {
+                        self.swarm.close_connection(connection_id);
+                        Progress::Noted
+                    }
+                }
+            }
+            SwarmEvent::Behaviour(LightEvent::Identify(identify::Event::Received {
+                peer_id,
+                ref info,
+                ..
+            })) if let Some(Dial { connection: Some(connection), .. }) =
+                self.dials.get(&peer_id) =>
+            {
+                let connection = *connection;
+                if !self.is_foreign(info) {
+                    return self.connected(peer_id, connection);
+                }
+                // Other networks on the LAN are nothing to complain about.
+                self.candidates.remove(&peer_id);
+                self.dials.remove(&peer_id);
+                self.swarm.close_connection(connection);
+                Progress::Noted
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+                if self.dials.remove(&peer).is_some() {
+                    self.note_failure(peer, self.now(), dial_causes(&peer, &error));
+                }
+                Progress::Noted
+            }
+            event => Progress::Other(event),
+        }
+    }
+
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId) -> Progress {
+        self.dials.remove(&peer);
+        self.failed.retain(|failed| failed.peer != peer);
+        Progress::Connected(peer, connection)
+    }
+
+    /// A node did not do.
+    pub(super) fn note_failure(&mut self, peer: PeerId, at: Duration, causes: Vec<String>) {
+        self.failed.retain(|failed| failed.peer != peer);
+        if self.failed.len() >= FAILED_MAX {
+            self.failed.remove(0);
+        }
+        self.failed.push(Failed { peer, at, causes });
+    }
+
+    /// The next node to dial, of those that are wanted.
+    pub(super) fn next_candidate(
+        &mut self,
+        wanted: impl Fn(&PeerId) -> bool,
+        pause: Duration,
+        now: Duration,
+    ) -> Next {
+        let Self { candidates, dials, failed, .. } = self;
+        let is_free = |peer: &PeerId| wanted(peer) && !dials.contains_key(peer);
+        let pauses = |peer: &PeerId| {
+            failed.iter().any(|failed| failed.peer == *peer && failed.at + pause > now)
+        };
+        match candidates.next(|peer| is_free(peer) && !pauses(peer)) {
+            Some(candidate) => Next::Now(candidate),
+            None if candidates.any(is_free) => Next::Later,
+            None => Next::Never,
+        }
+    }
+
+    /// Whether a node failed so recently that it is not to be dialled yet.
+    pub(super) fn has_failed(&self, peer: &PeerId, pause: Duration, now: Duration) -> bool {
+        self.failed.iter().any(|failed| failed.peer == *peer && failed.at + pause > now)
     }
 
     /// Why no node is connected.
     pub(super) fn cause(&self) -> String {
-        self.causes.join("; ")
+        self.causes().join("; ")
     }
 
-    /// A node that was connected did not do after all.
-    pub(super) fn note_cause(&mut self, cause: String) {
-        self.causes = vec![cause];
+    fn causes(&self) -> Vec<String> {
+        let dialled = self.dials.values().flat_map(|dial| silence(&dial.candidate));
+        let failed = self.failed.iter().flat_map(|failed| failed.causes.clone());
+        failed.chain(dialled).take(CAUSES_MAX).collect()
     }
 
     /// What is to be said when no node could be connected.
-    pub(super) fn into_error(mut self) -> ConnectError {
-        self.causes.extend(self.trying.iter().flat_map(silence));
-        if self.causes.is_empty() {
+    pub(super) fn into_error(self) -> ConnectError {
+        let causes = self.causes();
+        if causes.is_empty() {
             ConnectError::NoNode(self.protocols.network.to_string())
         } else {
-            ConnectError::Unreachable(self.causes)
+            ConnectError::Unreachable(causes)
         }
     }
 
@@ -137,47 +313,6 @@ impl Connector {
             }
         }
     }
-
-    async fn attempt(&mut self, candidate: &Candidate) -> Result<(), Vec<String>> {
-        let node = candidate.peer;
-        let dial = DialOpts::peer_id(node)
-            // An older connection to the same node may still be closing.
-            .condition(PeerCondition::Always)
-            .addresses(candidate.addresses.clone())
-            .build();
-        self.swarm.dial(dial).map_err(|error| dial_causes(&node, &error))?;
-        // Whoever mDNS finds may be of any network, and says so in identify. The others are
-        // known to be of ours; that they are not would show in their first answer.
-        let ask_network = self.candidates.are_of_lan();
-        loop {
-            match self.swarm.select_next_some().await {
-                SwarmEvent::ConnectionEstablished { peer_id, .. }
-                    if peer_id == node && !ask_network =>
-                {
-                    return Ok(());
-                }
-                SwarmEvent::Behaviour(LightEvent::Identify(identify::Event::Received {
-                    peer_id,
-                    info,
-                    ..
-                })) if peer_id == node && ask_network => {
-                    if !self.is_foreign(&info) {
-                        return Ok(());
-                    }
-                    // Other networks on the LAN are nothing to complain about.
-                    self.candidates.remove(&node);
-                    let _ = self.swarm.disconnect_peer_id(node);
-                    return Err(Vec::new());
-                }
-                SwarmEvent::OutgoingConnectionError { peer_id, error, .. }
-                    if peer_id == Some(node) =>
-                {
-                    return Err(dial_causes(&node, &error));
-                }
-                event => self.note_found(event),
-            }
-        }
-    }
 }
 
 fn silence(candidate: &Candidate) -> Vec<String> {
@@ -187,9 +322,10 @@ fn silence(candidate: &Candidate) -> Vec<String> {
 
 fn light_swarm(protocols: &Protocols, lan: bool) -> Result<Swarm<Light>, ConnectError> {
     let key = Keypair::generate_ed25519();
+    let pings = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PONG_TIMEOUT);
     let light = Light {
         identify: behaviour::identify(&key.public(), protocols),
-        ping: behaviour::ping(),
+        ping: ping::Behaviour::new(pings),
         rpc: behaviour::rpc(&protocols.rpc, ProtocolSupport::Outbound),
         mdns: behaviour::mdns(lan, key.public().to_peer_id()),
     };

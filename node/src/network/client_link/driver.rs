@@ -1,69 +1,64 @@
-//! The task of a client's link: it exchanges requests and responses with one node, and when
-//! that node is lost, goes on with the next one.
+//! The task of a client's link: it brings requests to a node, and to another one when that node
+//! is lost, silent, late or refuses.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    io,
-};
+mod events;
 
-use antiphon::wire::{Refusal, Response};
+use std::time::Duration;
+
+use antiphon::wire::Request;
 use futures::StreamExt;
-use libp2p::{
-    PeerId,
-    core::upgrade::NegotiationError,
-    identify, ping,
-    request_response::{self, Message, OutboundFailure, OutboundRequestId},
-    swarm::SwarmEvent,
-};
+use libp2p::{PeerId, request_response::OutboundRequestId, swarm::ConnectionId};
 use tokio::sync::{mpsc, watch};
 
 use super::{
     Command,
-    connector::{Connector, LightEvent, ROUND_PAUSE},
-};
-use crate::{
-    client::LinkError,
-    network::{
-        behaviour::{ASKS_PER_PEER_MAX, EXCHANGE_TIMEOUT},
-        codec::{OVERSIZE_REQUEST, Received},
+    asks::Asks,
+    connector::{Connector, Next},
+    nodes::Nodes,
+    patience::{
+        ACQUAINT_AFTER, ACQUAINT_INTERVAL, DIAL_PACE, OVERSLEPT, Patience, REDIAL_PAUSE,
+        SPARE_REDIAL_PAUSE,
     },
 };
+use crate::{client::LinkError, network::behaviour::ASKS_PER_PEER_MAX};
 
 /// The state of a link.
 pub(super) struct Driver {
     connector: Connector,
-    /// The node that it is connected to.
-    node: PeerId,
-    /// Pings that the node left unanswered, with no response in between.
-    unanswered: u32,
-    /// Requests under way.
-    sent: BTreeMap<OutboundRequestId, Command>,
-    /// Requests to send.
-    waiting: VecDeque<Command>,
+    nodes: Nodes,
+    asks: Asks,
+    patience: Patience,
+    /// The question for other nodes that is under way, and when the next one is due.
+    acquainting: Option<OutboundRequestId>,
+    acquaint_at: Duration,
+    /// When it may look again which nodes run on this machine.
+    refresh_at: Duration,
+    /// Whether it is time for a second connection.
+    wants_spare: bool,
+    /// Where clients begin among the nodes that they learn of: each elsewhere.
+    turn: usize,
 }
 
-/// Why a node does not do any more.
-enum Lost {
-    /// It may do later.
-    Broken(String),
-    /// It never will: it is of another network, or not a node.
-    Foreign,
-    /// The link is not needed any more.
-    Unneeded,
-}
-
-/// How often a request is sent before it is given up: more often means that it is the request
-/// that breaks connections.
-const ATTEMPTS_MAX: u32 = 5;
-
-/// A node that leaves more pings unanswered is left. libp2p keeps the first of a row to itself,
-/// so with an interval of 1 s and a timeout of 2 s this takes about 8 s.
-const UNANSWERED_PINGS_MAX: u32 = 1;
+/// When nothing is due.
+const IDLE: Duration = Duration::from_mins(1);
 
 impl Driver {
-    pub(super) fn new(connector: Connector, node: PeerId) -> Self {
-        let (sent, waiting) = (BTreeMap::new(), VecDeque::new());
-        Self { connector, node, unanswered: 0, sent, waiting }
+    pub(super) fn new(connector: Connector, node: PeerId, connection: ConnectionId) -> Self {
+        let now = connector.now();
+        let mut nodes = Nodes::default();
+        nodes.add(node, connection, now);
+        let own = connector.swarm.local_peer_id().to_bytes();
+        Self {
+            connector,
+            nodes,
+            asks: Asks::default(),
+            patience: Patience::new(),
+            acquainting: None,
+            acquaint_at: now + ACQUAINT_AFTER,
+            refresh_at: now,
+            wants_spare: false,
+            turn: own.last().copied().map_or(0, usize::from),
+        }
     }
 
     /// Serves the link until nobody holds it any more. `trouble` says why there is no node at
@@ -74,199 +69,183 @@ impl Driver {
         trouble: watch::Sender<Option<String>>,
     ) {
         loop {
-            match self.serve(&mut commands).await {
-                Lost::Unneeded => return,
-                Lost::Broken(cause) => self.connector.note_cause(cause),
-                Lost::Foreign => {
-                    self.connector.candidates.remove(&self.node);
-                    self.connector.note_cause(foreign(&self.node));
-                }
-            }
-            self.leave();
-            loop {
-                trouble.send_replace(Some(self.connector.cause()));
-                self.connector.candidates.refresh();
-                if let Some(node) = self.connector.try_each().await {
-                    self.node = node;
-                    break;
-                }
-                if !self.tidy_up(&mut commands) {
-                    return;
-                }
-                tokio::time::sleep(ROUND_PAUSE).await;
-            }
-            trouble.send_replace(None);
-        }
-    }
-
-    /// Exchanges requests and responses with the node, until it is lost.
-    async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Lost {
-        loop {
-            while self.sent.len() < ASKS_PER_PEER_MAX
-                && let Some(command) = self.waiting.pop_front()
-            {
-                self.send(command);
-            }
-            let has_room = self.sent.len() < ASKS_PER_PEER_MAX;
+            let now = self.connector.now();
+            let due = self.attend(now);
+            let cause = self.nodes.is_empty().then(|| self.connector.cause());
+            trouble.send_if_modified(|told| {
+                let news = *told != cause;
+                *told = cause;
+                news
+            });
+            let has_room = self.asks.len() < ASKS_PER_PEER_MAX;
             tokio::select! {
-                event = self.connector.swarm.select_next_some() => {
-                    if let Some(lost) = self.handle_event(event) {
-                        return lost;
-                    }
-                }
+                event = self.connector.swarm.select_next_some() => self.handle_event(event),
                 command = commands.recv(), if has_room => match command {
-                    Some(command) => self.send(command),
-                    None => return Lost::Unneeded,
+                    Some(command) => {
+                        let late_after = self.patience.late_after();
+                        self.asks.add(command, self.connector.now(), late_after);
+                    }
+                    None => return,
                 },
+                () = tokio::time::sleep_until(self.connector.clock.at(due)) => {}
+            }
+            if self.connector.now() > due + OVERSLEPT {
+                self.nodes.forgive(self.connector.now());
             }
         }
     }
 
-    fn send(&mut self, mut command: Command) {
-        // Whoever asked may have given up while the request waited.
-        if command.answer.is_closed() {
-            return;
+    /// Does what is due, and says when to look again.
+    fn attend(&mut self, now: Duration) -> Duration {
+        self.asks.forget_abandoned();
+        let dials_due = self.connector.tend_dials(now);
+        let wants_other = self.distribute(now);
+        let connect_due = self.connect_more(wants_other, now);
+        if self.acquaint_at <= now {
+            self.acquaint(now);
         }
-        command.attempts += 1;
-        let rpc = &mut self.connector.swarm.behaviour_mut().rpc;
-        let id = rpc.send_request(&self.node, Ok(command.request.clone()));
-        self.sent.insert(id, command);
+        let late = self.asks.open.values().filter_map(|ask| ask.late_at);
+        let dues = [dials_due, connect_due, self.nodes.next_silence(now), Some(self.acquaint_at)];
+        let dues = dues.into_iter().flatten().chain(late).filter(|due| *due > now);
+        // A moment later, so that what is due then is due, and not about to be.
+        dues.min().unwrap_or(now + IDLE) + Duration::from_millis(1)
     }
 
-    fn handle_event(&mut self, event: SwarmEvent<LightEvent>) -> Option<Lost> {
-        match event {
-            SwarmEvent::Behaviour(LightEvent::Rpc(event)) => self.handle_rpc(event),
-            SwarmEvent::Behaviour(LightEvent::Ping(ping::Event { peer, result, .. }))
-                if peer == self.node =>
-            {
-                match result {
-                    Ok(_) => self.unanswered = 0,
-                    Err(_) => self.unanswered += 1,
-                }
-                (self.unanswered > UNANSWERED_PINGS_MAX)
-                    .then(|| Lost::Broken(format!("{peer}: it does not answer any more")))
-            }
-            SwarmEvent::Behaviour(LightEvent::Identify(identify::Event::Received {
-                peer_id,
-                info,
-                ..
-            })) if peer_id == self.node => {
-                self.connector.is_foreign(&info).then_some(Lost::Foreign)
-            }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. }
-                if peer_id == self.node =>
-            {
-                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-                Some(Lost::Broken(format!("{peer_id}: the connection broke{cause}")))
-            }
-            event => {
-                self.connector.note_found(event);
-                None
+    /// Sends each request that needs it to one more node; whether one wants a node that is not
+    /// connected.
+    fn distribute(&mut self, now: Duration) -> bool {
+        let mut wants_other = false;
+        let nodes = &self.nodes;
+        let wanting = self.asks.open.iter();
+        let wanting: Vec<u64> = wanting
+            .filter(|(_, ask)| ask.wants_node(|node| nodes.is_silent(node, now), now))
+            .map(|(name, _)| *name)
+            .collect();
+        for name in wanting {
+            wants_other |= self.send_on(name, now);
+        }
+        if self.connector.candidates.are_exhausted() && self.nodes.is_empty() {
+            let cause = self.connector.cause();
+            for name in self.asks.open.keys().copied().collect::<Vec<_>>() {
+                self.asks.fail(name, LinkError::Unreachable(cause.clone()));
             }
         }
+        wants_other
     }
 
-    fn handle_rpc(&mut self, event: request_response::Event<Received, Response>) -> Option<Lost> {
-        match event {
-            request_response::Event::Message {
-                message: Message::Response { request_id, response },
-                ..
-            } => {
-                self.unanswered = 0;
-                self.settle(request_id, Ok(response));
-                None
+    /// Sends a request to the next node; whether it wants one that is not connected.
+    fn send_on(&mut self, name: u64, now: Duration) -> bool {
+        let Some(ask) = self.asks.open.get_mut(&name) else { return false };
+        let is_under_way = !ask.at.is_empty();
+        let is_late = !ask.at.iter().all(|node| self.nodes.is_silent(node, now));
+        let chosen = self.nodes.choose(&ask.asked, now);
+        // A silent node is better than none, and no better than another silent one.
+        let chosen = chosen.filter(|node| !is_under_way || !self.nodes.is_silent(node, now));
+        let Some(node) = chosen else {
+            let wants_other = self.can_reach_other(name, now);
+            if !is_under_way && !wants_other {
+                self.asks.fall_back(name);
             }
-            request_response::Event::OutboundFailure { request_id, error, .. } => {
-                self.handle_failure(request_id, &error)
-            }
-            // Nobody asks a client: it does not speak that side of the protocol.
-            _ => None,
-        }
-    }
-
-    fn handle_failure(
-        &mut self,
-        request: OutboundRequestId,
-        failure: &OutboundFailure,
-    ) -> Option<Lost> {
-        match failure {
-            OutboundFailure::Timeout => {
-                self.settle(request, Err(LinkError::TimedOut(EXCHANGE_TIMEOUT)));
-            }
-            OutboundFailure::Io(error) if error.kind() == OVERSIZE_REQUEST => {
-                let refusal = Refusal::Invalid(error.to_string());
-                self.settle(request, Ok(Response::Refused(refusal)));
-            }
-            OutboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.settle(request, Err(LinkError::Malformed(error.to_string())));
-            }
-            OutboundFailure::UnsupportedProtocols => {
-                self.send_again(request, &foreign(&self.node));
-                return Some(Lost::Foreign);
-            }
-            OutboundFailure::Io(error) if is_unsupported(error) => {
-                self.send_again(request, &foreign(&self.node));
-                return Some(Lost::Foreign);
-            }
-            // Either the connection broke, which is reported for itself, or the node gave up
-            // this one stream.
-            OutboundFailure::DialFailure
-            | OutboundFailure::ConnectionClosed
-            | OutboundFailure::Io(_) => {
-                self.send_again(request, &format!("{}: {failure}", self.node));
-            }
-        }
-        None
-    }
-
-    fn settle(&mut self, request: OutboundRequestId, result: Result<Response, LinkError>) {
-        if let Some(command) = self.sent.remove(&request) {
-            // It fails if whoever asked has given up.
-            let _ = command.answer.send(result);
-        }
-    }
-
-    fn send_again(&mut self, request: OutboundRequestId, cause: &str) {
-        let Some(command) = self.sent.remove(&request) else {
-            return;
+            return wants_other;
         };
-        if command.attempts < ATTEMPTS_MAX {
-            self.waiting.push_back(command);
-        } else {
-            let _ = command.answer.send(Err(LinkError::Unreachable(cause.to_owned())));
+        if let Some(late_at) = &mut ask.late_at {
+            let copies = u32::try_from(ask.at.len()).unwrap_or(u32::MAX);
+            *late_at = now + self.patience.late_after() * (copies + 1);
+        }
+        if is_late && !self.patience.spend() {
+            return false;
+        }
+        ask.was_late |= is_under_way;
+        self.send(name, node, now);
+        false
+    }
+
+    fn send(&mut self, name: u64, node: PeerId, now: Duration) {
+        let Some(ask) = self.asks.open.get(&name) else { return };
+        let request = ask.to_request(now);
+        let id = self.connector.swarm.behaviour_mut().rpc.send_request(&node, Ok(request));
+        self.asks.sent(id, name, node, now);
+        self.nodes.asked(&node, now);
+    }
+
+    /// Whether there is a node that a request was not brought to, and that may be connected.
+    fn can_reach_other(&self, name: u64, now: Duration) -> bool {
+        self.asks.open.get(&name).is_some_and(|ask| {
+            self.connector.candidates.any(|peer| {
+                !ask.asked.contains(peer)
+                    && !self.nodes.contains(peer)
+                    && !self.connector.has_failed(peer, SPARE_REDIAL_PAUSE, now)
+            })
+        })
+    }
+
+    /// Connects to one more node if there are too few; when to look again, if it cannot be now.
+    fn connect_more(&mut self, wants_other: bool, now: Duration) -> Option<Duration> {
+        let usable = self.nodes.usable(now);
+        let wanted = if self.wants_spare { 2 } else { 1 };
+        if usable >= wanted && !wants_other {
+            return None;
+        }
+        if !self.connector.is_paced(now) {
+            return Some(now + DIAL_PACE);
+        }
+        let pause = if usable == 0 { REDIAL_PAUSE } else { SPARE_REDIAL_PAUSE };
+        if usable == 0 && self.refresh_at <= now {
+            self.refresh_at = now + REDIAL_PAUSE;
+            self.connector.candidates.refresh();
+        }
+        let nodes = &self.nodes;
+        match self.connector.next_candidate(|peer| !nodes.contains(peer), pause, now) {
+            Next::Now(candidate) => {
+                self.connector.dial(candidate, now);
+                Some(now + DIAL_PACE)
+            }
+            Next::Later => Some(now + pause),
+            Next::Never => None,
         }
     }
 
-    /// Leaves the node; what had no answer yet waits for the next one.
-    fn leave(&mut self) {
-        tracing::debug!(node = %self.node, cause = self.connector.cause(), "the node is lost");
+    /// Asks the node for other nodes.
+    fn acquaint(&mut self, now: Duration) {
+        self.acquaint_at = now + ACQUAINT_INTERVAL;
+        if let Some(node) = self.nodes.speaking_main(now) {
+            let rpc = &mut self.connector.swarm.behaviour_mut().rpc;
+            self.acquainting = Some(rpc.send_request(&node, Ok(Request::Peers)));
+        }
+        self.wants_spare = true;
+    }
+
+    /// A node is connected.
+    fn gain(&mut self, node: PeerId, connection: ConnectionId) {
+        tracing::debug!(%node, "a node is connected");
+        if let Some(surplus) = self.nodes.add(node, connection, self.connector.now()) {
+            self.lose(surplus, format!("{surplus}: it did not answer in time"));
+        }
+    }
+
+    /// A node is lost, or given up. What it has not answered goes to another one.
+    fn lose(&mut self, node: PeerId, cause: String) {
+        let Some(since) = self.nodes.remove(&node) else { return };
+        tracing::debug!(%node, cause, "a node is lost");
         // It fails if the connection is closed already.
-        let _ = self.connector.swarm.disconnect_peer_id(self.node);
-        self.unanswered = 0;
-        self.waiting.extend(std::mem::take(&mut self.sent).into_values());
-    }
-
-    /// After a round in vain: forgets requests that nobody waits for, and if there is no node
-    /// left to go to, says so to the others. False when nobody holds the link any more.
-    fn tidy_up(&mut self, commands: &mut mpsc::Receiver<Command>) -> bool {
-        self.waiting.retain(|command| !command.answer.is_closed());
-        if self.connector.candidates.are_exhausted() {
-            while let Ok(command) = commands.try_recv() {
-                self.waiting.push_back(command);
-            }
-            for command in self.waiting.drain(..) {
-                let _ = command.answer.send(Err(LinkError::Unreachable(self.connector.cause())));
+        let _ = self.connector.swarm.disconnect_peer_id(node);
+        for id in self.asks.lost(&node) {
+            if let Some(exchange) = self.asks.ended(id) {
+                self.asks.broke(exchange, &cause);
             }
         }
-        !commands.is_closed()
+        // A connection that held is made again at once; one that breaks at once is not.
+        let now = self.connector.now();
+        let at = if now > since + REDIAL_PAUSE { now.saturating_sub(REDIAL_PAUSE) } else { now };
+        self.connector.note_failure(node, at, vec![cause]);
+        self.acquaint_at = self.acquaint_at.min(now + ACQUAINT_AFTER);
     }
-}
 
-/// Whether the error says that the peer does not speak our protocol. The protocol's name is
-/// sent together with the request, so this comes as an error of the first read.
-fn is_unsupported(error: &io::Error) -> bool {
-    let negotiation = error.get_ref().and_then(|cause| cause.downcast_ref::<NegotiationError>());
-    matches!(negotiation, Some(NegotiationError::Failed))
+    /// A node turns out to be of another network, or no node.
+    fn shun(&mut self, node: PeerId) {
+        self.connector.candidates.remove(&node);
+        self.lose(node, foreign(&node));
+    }
 }
 
 fn foreign(node: &PeerId) -> String {

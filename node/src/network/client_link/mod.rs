@@ -1,15 +1,20 @@
 //! A client's way to a node: a light libp2p peer with a key of the moment.
 //!
-//! It listens nowhere, speaks only requests, pings and identify, and is connected to one node at
-//! a time. When that node's connection breaks, or the node stops answering pings, it goes on to
-//! the next node that it was given or that discovery finds, and sends what had no answer yet
-//! again. All requests may be repeated: publishing names its records, commits are idempotent,
-//! the rest reads. It gives no promise of its own: a request whose answer did not come in its
-//! time may have been carried out.
+//! It listens nowhere and speaks only requests, pings and identify. It uses one node, keeps a
+//! second connection to go on with, and learns from its node which others there are. A request
+//! goes to another node when the connection breaks, when the node is silent, when it refuses for
+//! reasons of its own, and, a publish, when it is late; see `patience` for what that means.
+//!
+//! All requests may be repeated: publishing names its records, commits are idempotent, the rest
+//! reads. It gives no promise of its own: a request whose answer did not come in its time may
+//! have been carried out.
 
+mod asks;
 mod candidates;
 mod connector;
 mod driver;
+mod nodes;
+mod patience;
 
 use std::time::Duration;
 
@@ -43,8 +48,6 @@ pub(crate) struct RemoteLink {
 struct Command {
     request: Request,
     answer: oneshot::Sender<Result<Response, LinkError>>,
-    /// How often it was sent.
-    attempts: u32,
 }
 
 /// Requests that wait for the link. Beyond it, askers wait to hand theirs over.
@@ -82,10 +85,11 @@ impl RemoteLink {
     ) -> Result<Self, ConnectError> {
         let time = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
         let mut connector = Connector::new(&config.network, candidates)?;
-        let Ok(Some(node)) = tokio::time::timeout(time, connector.connect()).await else {
+        let connected = tokio::time::timeout(time, connector.connect()).await;
+        let Ok(Some((node, connection))) = connected else {
             return Err(connector.into_error());
         };
-        let driver = Driver::new(connector, node);
+        let driver = Driver::new(connector, node, connection);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (report, trouble) = watch::channel(None);
         let task = tasks::spawn("client link", driver.run(received, report));
@@ -109,7 +113,7 @@ impl Link for RemoteLink {
             let (answer, outcome) = oneshot::channel();
             let exchange = async {
                 let gone = || LinkError::Unreachable("the link has ended".to_owned());
-                let command = Command { request, answer, attempts: 0 };
+                let command = Command { request, answer };
                 self.commands.send(command).await.map_err(|_refused| gone())?;
                 outcome.await.map_err(|_dropped| gone())?
             };

@@ -1,0 +1,272 @@
+//! What a client's link was asked: where each request is under way, and what came back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use antiphon::wire::{Published, Refusal, Request, Response};
+use libp2p::{PeerId, request_response::OutboundRequestId};
+
+use super::{Command, patience::TIME_LEFT_MIN};
+use crate::client::LinkError;
+
+/// The requests that have no outcome yet, and the exchanges under way for them.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    next: u64,
+    pub(super) open: BTreeMap<u64, Ask>,
+    /// Exchanges under way. One may outlive its request: a late answer still tells how long the
+    /// node took.
+    exchanges: BTreeMap<OutboundRequestId, Exchange>,
+}
+
+/// A request that has no outcome yet.
+#[derive(Debug)]
+pub(super) struct Ask {
+    command: Command,
+    since: Duration,
+    /// Exchanges that broke.
+    breaks: u32,
+    /// The nodes where it is under way.
+    pub(super) at: Vec<PeerId>,
+    /// The nodes where it is under way, and those that refused it.
+    pub(super) asked: Vec<PeerId>,
+    /// The best of what was answered so far, while there is hope for better.
+    pub(super) fallback: Option<Response>,
+    /// When it is late; none if it cannot be.
+    pub(super) late_at: Option<Duration>,
+    /// Whether a second copy was sent because it was late.
+    pub(super) was_late: bool,
+}
+
+/// A request on its way to a node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exchange {
+    pub(super) ask: u64,
+    pub(super) node: PeerId,
+    pub(super) began: Duration,
+}
+
+/// How often the exchange of a request may break: more often means that it is the request that
+/// breaks connections.
+const BREAKS_MAX: u32 = 5;
+
+/// Nodes where one request is under way at the same time.
+const COPIES_MAX: usize = 3;
+
+/// Nodes that one request is brought to while each refuses it for its own reasons.
+const ASKED_MAX: usize = 4;
+
+impl Asks {
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Takes in a request.
+    pub(super) fn add(&mut self, command: Command, now: Duration, late_after: Duration) {
+        // Reads are answered late by design, and all else is rare; copies are waited for by
+        // publishes.
+        let is_publish = matches!(command.request, Request::Publish(_));
+        let late_at = is_publish.then_some(now + late_after);
+        let ask = Ask {
+            command,
+            since: now,
+            breaks: 0,
+            at: Vec::new(),
+            asked: Vec::new(),
+            fallback: None,
+            late_at,
+            was_late: false,
+        };
+        self.open.insert(self.next, ask);
+        self.next += 1;
+    }
+
+    /// Forgets the requests that nobody waits for any more.
+    pub(super) fn forget_abandoned(&mut self) {
+        self.open.retain(|_, ask| !ask.command.answer.is_closed());
+    }
+
+    /// A request was sent to a node.
+    pub(super) fn sent(&mut self, id: OutboundRequestId, ask: u64, node: PeerId, began: Duration) {
+        self.exchanges.insert(id, Exchange { ask, node, began });
+        if let Some(ask) = self.open.get_mut(&ask) {
+            ask.at.push(node);
+            ask.asked.push(node);
+        }
+    }
+
+    /// An exchange has ended: which it was. The request is not under way there any more.
+    pub(super) fn ended(&mut self, id: OutboundRequestId) -> Option<Exchange> {
+        let exchange = self.exchanges.remove(&id)?;
+        if let Some(ask) = self.open.get_mut(&exchange.ask) {
+            ask.at.retain(|node| *node != exchange.node);
+        }
+        Some(exchange)
+    }
+
+    /// A node is lost, and with it the exchanges that were under way there.
+    pub(super) fn lost(&mut self, node: &PeerId) -> Vec<OutboundRequestId> {
+        let there = self.exchanges.iter().filter(|(_, exchange)| exchange.node == *node);
+        there.map(|(id, _)| *id).collect()
+    }
+
+    /// An exchange broke: the request may go to the same node again, but not too often.
+    pub(super) fn broke(&mut self, Exchange { ask: name, node, .. }: Exchange, cause: &str) {
+        let Some(ask) = self.open.get_mut(&name) else { return };
+        ask.asked.retain(|asked| *asked != node);
+        // It may have been carried out there: that another node refused it is not the whole truth
+        // any more.
+        ask.fallback.take_if(|fallback| matches!(fallback, Response::Refused(_)));
+        ask.breaks += 1;
+        if ask.breaks >= BREAKS_MAX && ask.at.is_empty() {
+            self.fail(name, LinkError::Unreachable(cause.to_owned()));
+        }
+    }
+
+    /// A request has its outcome.
+    pub(super) fn settle(&mut self, ask: u64, response: Response) -> Option<Ask> {
+        self.finish(ask, Ok(response))
+    }
+
+    /// A request is not brought to any other node: it has the best of the answers so far.
+    pub(super) fn fall_back(&mut self, name: u64) {
+        let fallback = self.open.get_mut(&name).and_then(|ask| ask.fallback.take());
+        if let Some(response) = fallback {
+            self.settle(name, response);
+        }
+    }
+
+    /// A request gets no answer, unless it is still under way elsewhere or had one already.
+    pub(super) fn fail(&mut self, name: u64, error: LinkError) {
+        let Some(ask) = self.open.get_mut(&name) else { return };
+        if ask.at.is_empty() {
+            let result = ask.fallback.take().ok_or(error);
+            self.finish(name, result);
+        }
+    }
+
+    fn finish(&mut self, name: u64, result: Result<Response, LinkError>) -> Option<Ask> {
+        let mut ask = self.open.remove(&name)?;
+        let (nobody, _) = tokio::sync::oneshot::channel();
+        // It fails if whoever asked has given up.
+        let _ = std::mem::replace(&mut ask.command.answer, nobody).send(result);
+        Some(ask)
+    }
+}
+
+impl Ask {
+    /// Whether it is to be sent to one more node.
+    pub(super) fn wants_node(&self, is_silent: impl Fn(&PeerId) -> bool, now: Duration) -> bool {
+        let in_vain = self.at.iter().all(is_silent) || self.is_late(now);
+        in_vain && self.at.len() < COPIES_MAX && self.may_go_on()
+    }
+
+    /// Whether it may be brought to one more node.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.asked.len() < ASKED_MAX
+    }
+
+    pub(super) fn is_late(&self, now: Duration) -> bool {
+        self.late_at.is_some_and(|late_at| late_at <= now)
+    }
+
+    /// The request as it is sent now. What is sent again has only the rest of its time.
+    pub(super) fn to_request(&self, now: Duration) -> Request {
+        let mut request = self.command.request.clone();
+        if let Request::Publish(publish) = &mut request {
+            let whole = Duration::from_millis(u64::from(publish.timeout_ms));
+            let left = whole.saturating_sub(now.saturating_sub(self.since));
+            let left = left.max(TIME_LEFT_MIN).min(whole);
+            publish.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        }
+        request
+    }
+
+    /// Keeps an answer that another one may be better than.
+    pub(super) fn keep(&mut self, response: Response) {
+        // Records that are stored and not yet copied are more than a refusal, and the first
+        // refusal says more than those that follow from it.
+        let better = match (&self.fallback, &response) {
+            (None, _) => true,
+            (Some(Response::Refused(_)), response) => !matches!(response, Response::Refused(_)),
+            (Some(_), _) => false,
+        };
+        if better {
+            self.fallback = Some(response);
+        }
+    }
+}
+
+/// Whether an answer is what was hoped for; else another node may give a better one.
+pub(super) fn is_success(response: &Response) -> bool {
+    !matches!(
+        response,
+        Response::Refused(_) | Response::Published(Published { acknowledged: false, .. })
+    )
+}
+
+/// Whether a refusal is a matter of that node, so that another one may do.
+pub(super) fn is_of_the_node(response: &Response) -> bool {
+    matches!(response, Response::Refused(Refusal::Busy | Refusal::Stopping(_) | Refusal::Full))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot::{self, Receiver};
+
+    use super::*;
+
+    type Outcome = Receiver<Result<Response, LinkError>>;
+
+    fn exchange(node: PeerId) -> Exchange {
+        Exchange { ask: 0, node, began: Duration::ZERO }
+    }
+
+    /// One request, under way at these nodes.
+    fn asked(nodes: &[PeerId]) -> (Asks, Outcome) {
+        let (answer, outcome) = oneshot::channel();
+        let command = Command { request: Request::Peers, answer };
+        let mut asks = Asks::default();
+        asks.add(command, Duration::ZERO, Duration::ZERO);
+        let ask = asks.open.get_mut(&0).unwrap();
+        ask.at.extend(nodes);
+        ask.asked.extend(nodes);
+        (asks, outcome)
+    }
+
+    #[test]
+    fn the_best_answer_is_kept() {
+        let full = Response::Refused(Refusal::Full);
+        let pending =
+            Published { acknowledged: false, copies: 1, stand_ins: 0, replicas: 3, wanted: 2 };
+        let (mut asks, mut outcome) = asked(&[]);
+        let ask = asks.open.get_mut(&0).unwrap();
+        ask.keep(full.clone());
+        ask.keep(Response::Refused(Refusal::Busy));
+        assert_eq!(ask.fallback, Some(full.clone()));
+        ask.keep(Response::Published(pending));
+        ask.keep(full);
+        asks.fall_back(0);
+        assert_eq!(outcome.try_recv().unwrap(), Ok(Response::Published(pending)));
+    }
+
+    #[test]
+    fn a_refusal_is_not_told_of_what_may_have_been_carried_out_elsewhere() {
+        let node = PeerId::random();
+        let (mut asks, mut outcome) = asked(&[node]);
+        asks.open.get_mut(&0).unwrap().keep(Response::Refused(Refusal::Full));
+        asks.broke(exchange(node), "it broke");
+        asks.fall_back(0);
+        assert!(outcome.try_recv().is_err(), "it goes on");
+        assert!(asks.open[&0].asked.is_empty(), "at the same node, too");
+    }
+
+    #[test]
+    fn what_breaks_connections_is_given_up() {
+        let node = PeerId::random();
+        let (mut asks, mut outcome) = asked(&[]);
+        (0..BREAKS_MAX).for_each(|_| asks.broke(exchange(node), "it broke"));
+        let unreachable = LinkError::Unreachable("it broke".to_owned());
+        assert_eq!(outcome.try_recv().unwrap(), Err(unreachable));
+        assert_eq!(asks.len(), 0);
+    }
+}
