@@ -1,0 +1,167 @@
+//! Changes of the index, and the bytes of each segment that are still of use.
+
+use std::collections::BTreeMap;
+
+use antiphon::{
+    engine::Log,
+    model::{LogId, TopicId},
+};
+
+use super::index::{Index, malformed};
+use crate::store::{
+    StoreError,
+    keys::{self, Entry, Place, Position, Table},
+};
+
+/// Changes that one application to the index takes: some 10 MB of memory. A removal of a log may
+/// need millions.
+const CHANGES_MAX: usize = 32 * 1024;
+
+/// Changes that are applied together. Of several changes of one key the last one counts, so the
+/// state of a log is written once per group however many batches were appended to it.
+#[derive(Debug, Default)]
+pub(super) struct Changes(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Changes {
+    pub(super) fn set(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.0.insert(key, value);
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Option<Vec<u8>>> {
+        self.0.get(key)
+    }
+
+    pub(super) fn into_inner(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.0.into_iter()
+    }
+
+    /// Whether batches of a log are among them.
+    fn touches(&self, topic: TopicId, log: LogId) -> bool {
+        let start = Place::floor(topic, log, 0).to_index_key();
+        let end = Place::ceiling(topic, log, u64::MAX).to_index_key();
+        self.0.range(start..=end).next().is_some()
+    }
+}
+
+/// Bytes of each segment that the index points to.
+pub(super) type Usage = BTreeMap<u32, u64>;
+
+/// Brings the index in line with frames, one after the other.
+#[derive(Debug)]
+pub(super) struct Applier<'a> {
+    index: &'a Index,
+    usage: &'a mut Usage,
+    changes: Changes,
+    touched: BTreeMap<u32, ()>,
+}
+
+impl<'a> Applier<'a> {
+    pub(super) fn new(index: &'a Index, usage: &'a mut Usage) -> Self {
+        Self { index, usage, changes: Changes::default(), touched: BTreeMap::new() }
+    }
+
+    /// A batch lies here now, and no longer where it may have lain.
+    pub(super) fn insert(&mut self, place: &Place, entry: &Entry) -> Result<(), StoreError> {
+        self.forget(place)?;
+        *self.usage.entry(entry.segment).or_default() += u64::from(entry.length);
+        self.touched.insert(entry.segment, ());
+        self.changes.set(place.to_index_key(), Some(entry.encode()));
+        self.spill()
+    }
+
+    pub(super) fn remove(&mut self, place: &Place) -> Result<(), StoreError> {
+        if self.forget(place)? {
+            self.changes.set(place.to_index_key(), None);
+        }
+        self.spill()
+    }
+
+    /// Takes the bytes of a batch out of the account. Whether there is such a batch.
+    fn forget(&mut self, place: &Place) -> Result<bool, StoreError> {
+        let Some(entry) = self.entry(place)? else {
+            return Ok(false);
+        };
+        let live = self.usage.entry(entry.segment).or_default();
+        *live = live.saturating_sub(u64::from(entry.length));
+        self.touched.insert(entry.segment, ());
+        Ok(true)
+    }
+
+    pub(super) fn entry(&self, place: &Place) -> Result<Option<Entry>, StoreError> {
+        match self.changes.get(&place.to_index_key()) {
+            Some(value) => {
+                let decode = |value: &Vec<u8>| Entry::decode(value).ok_or_else(malformed);
+                value.as_ref().map(decode).transpose()
+            }
+            None => self.index.entry(place),
+        }
+    }
+
+    pub(super) fn log(&self, topic: TopicId, log: LogId) -> Result<Option<Log>, StoreError> {
+        let key = keys::log_key(topic, log);
+        let value = match self.changes.get(&key) {
+            Some(value) => value.clone(),
+            None => self.index.get(&key)?,
+        };
+        value.map(|value| minicbor::decode(&value).map_err(|_malformed| malformed())).transpose()
+    }
+
+    pub(super) fn set_log(&mut self, topic: TopicId, log_id: LogId, log: Option<&Log>) {
+        self.changes.set(keys::log_key(topic, log_id), log.map(keys::encode));
+    }
+
+    /// Sets a value of the small state.
+    pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        self.changes.set(key.to_vec(), value.map(<[u8]>::to_vec));
+        self.spill()
+    }
+
+    /// Removes the batches of a log that end at or before `to`.
+    pub(super) fn drop_to(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        to: u64,
+    ) -> Result<(), StoreError> {
+        // Batches that are not written yet would not be found.
+        if self.changes.touches(topic, log) {
+            self.write()?;
+        }
+        let batches =
+            self.index.batches(Place::floor(topic, log, 0)..=Place::floor(topic, log, to));
+        for batch in batches {
+            let (place, _) = batch?;
+            if place.next <= to {
+                self.remove(&place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments that are gone need no account.
+    pub(super) fn forget_segment(&mut self, segment: u32) {
+        self.usage.remove(&segment);
+        self.touched.insert(segment, ());
+    }
+
+    /// Applies a part where there is much. The position is not moved by that, so after a crash
+    /// the frames are applied again, which changes nothing that is right already.
+    fn spill(&mut self) -> Result<(), StoreError> {
+        if self.changes.0.len() < CHANGES_MAX { Ok(()) } else { self.write() }
+    }
+
+    /// Applies what has gathered.
+    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+        for segment in std::mem::take(&mut self.touched).into_keys() {
+            let live = self.usage.get(&segment).map(|live| live.to_be_bytes().to_vec());
+            self.changes.set(keys::index_key(Table::Usage, &segment.to_be_bytes()), live);
+        }
+        self.index.write(std::mem::take(&mut self.changes))
+    }
+
+    /// Applies the rest, and that all up to a position is known.
+    pub(super) fn finish(mut self, position: Position) -> Result<(), StoreError> {
+        self.changes.set(keys::POSITION_KEY.to_vec(), Some(position.encode()));
+        self.write()
+    }
+}

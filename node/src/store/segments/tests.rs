@@ -1,0 +1,1 @@
+//! What only a disk can do wrong.
