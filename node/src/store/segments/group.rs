@@ -1,7 +1,7 @@
 //! The frames of one group, laid out for one write.
 //!
 //! A group is closed by a `Commit` frame: number of the group's first frame 8, offset of that
-//! frame 4, 1 if the group is a checkpoint and else 0.
+//! frame 4, 2 if the group is a checkpoint and else 1.
 
 use antiphon::model::Batch;
 use bytes::Bytes;
@@ -37,7 +37,7 @@ impl Commit {
         let mut payload = [0; COMMIT_PAYLOAD_BYTES];
         payload[..8].copy_from_slice(&self.first.to_be_bytes());
         payload[8..12].copy_from_slice(&self.offset.to_be_bytes());
-        payload[12] = u8::from(self.is_checkpoint);
+        payload[12] = 1 + u8::from(self.is_checkpoint);
         payload
     }
 
@@ -45,7 +45,7 @@ impl Commit {
         let first = u64::from_be_bytes(take(&mut payload)?);
         let offset = u32::from_be_bytes(take(&mut payload)?);
         let [is_checkpoint] = take(&mut payload)?;
-        payload.is_empty().then_some(Self { first, offset, is_checkpoint: is_checkpoint == 1 })
+        payload.is_empty().then_some(Self { first, offset, is_checkpoint: is_checkpoint == 2 })
     }
 }
 

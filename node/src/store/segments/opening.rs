@@ -16,6 +16,7 @@ use antiphon::model::TopicId;
 use super::{
     Options, SegmentStore,
     active::{Active, Writer},
+    changes::Changes,
     files::{self, Files, io_error},
     frame::{HEAD_BYTES, Head, Kind},
     group::{COMMIT_BYTES, Commit},
@@ -193,6 +194,10 @@ fn make_index(path: &Path, files: &Files, salt: u64) -> Result<(Index, Outcome),
         Err(error) => return Err(io_error("removing the index", &error)),
     }
     let index = Index::open(path)?;
+    // Without a position it is not complete, whatever it has.
+    let mut version = Changes::default();
+    version.set(VERSION_KEY.to_vec(), Some(INDEX_FORMAT.to_be_bytes().to_vec()));
+    index.write(version)?;
     let outcome = recovery::recover(files, salt, &index, None)?;
     Ok((index, outcome))
 }

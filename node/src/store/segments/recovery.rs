@@ -36,7 +36,7 @@ use super::{
 };
 use crate::store::{
     StoreError,
-    keys::{Entry, INDEX_FORMAT, Place, Position, Table, VERSION_KEY, parse_log_key},
+    keys::{Entry, Place, Position, Table, parse_log_key},
 };
 
 /// Bytes of a segment that are read. None is so large.
@@ -139,11 +139,10 @@ pub(super) fn recover(
     for checkpoint in &survey.checkpoints {
         checkpoints = [checkpoint.segment, checkpoints[0]];
     }
-    let Replay { mut applier, .. } = replay;
+    let Replay { applier, .. } = replay;
     let next_number = survey.last_number.max(number) + 1;
     if let Some((segment, offset)) = end {
         let offset = u32::try_from(offset).expect("a segment is smaller than 4 GiB");
-        applier.set(&VERSION_KEY, Some(&INDEX_FORMAT.to_be_bytes()))?;
         applier.finish(Position { number: next_number - 1, segment, offset, salt, checkpoints })?;
     }
     // Every segment has an account, also one that holds nothing of use.
@@ -208,6 +207,13 @@ fn survey(
     survey.damages.retain(|(segment, range)| (*segment, range.start) < end);
     // A group that is not whole is no checkpoint, and all others stand before the end.
     Ok(survey)
+}
+
+/// Where the last whole group ends, for tests that ask it thousands of times.
+#[cfg(test)]
+pub(super) fn end_of(files: &Files, salt: u64) -> Option<(u32, usize)> {
+    let segments = files.list().expect("a readable directory");
+    survey(files, salt, &segments, (0, 0), 0).expect("readable segments").end
 }
 
 /// Applies frames to the index.
