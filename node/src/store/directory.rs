@@ -3,7 +3,7 @@
 //! ```text
 //! lock     held while a node runs
 //! key      the node's secret key, see `identity`
-//! store/   the keyspaces, see `keys`
+//! store/   the segments and their index, see `segments`
 //! ```
 
 use std::{

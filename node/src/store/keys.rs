@@ -229,7 +229,6 @@ fn put_log(key: &mut Vec<u8>, topic: TopicId, log: LogId) {
 }
 
 /// The log that a key without its table names.
-
 pub(super) fn parse_log_key(key: &[u8]) -> Option<(TopicId, LogId)> {
     let mut rest = key;
     let parsed = take_log(&mut rest)?;
@@ -243,7 +242,6 @@ pub(super) fn subscription_key(topic: TopicId, name: &SubscriberName) -> Vec<u8>
 }
 
 /// The subscription that a key without its table names.
-
 pub(super) fn parse_subscription_key(key: &[u8]) -> Option<(TopicId, SubscriberName)> {
     let mut rest = key;
     let topic = TopicId::from_bytes(take(&mut rest)?);

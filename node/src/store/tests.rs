@@ -311,9 +311,9 @@ fn a_check_reads_a_range_in_parts(rig: &dyn Rig) {
     };
     let digest = |indices: &[usize]| {
         let mut digest = blake3::Hasher::new();
-        indices.iter().for_each(|index| {
+        for index in indices {
             digest.update(&batches[*index].hash().0);
-        });
+        }
         <[u8; 32]>::from(digest.finalize())
     };
     assert_eq!(check(0, 15, usize::MAX), (digest(&[0, 1, 3, 4]), 15), "it goes past a hole");

@@ -90,6 +90,7 @@ struct Progress {
 
 /// What the thread is given to do.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are writes")]
 enum Job {
     Write(WriteNumber, Write),
     Upkeep,

@@ -1,6 +1,6 @@
 //! Changes of the index, and the bytes of each segment that are still of use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::Log,
@@ -52,19 +52,19 @@ pub(super) struct Applier<'a> {
     index: &'a Index,
     usage: &'a mut Usage,
     changes: Changes,
-    touched: BTreeMap<u32, ()>,
+    touched: BTreeSet<u32>,
 }
 
 impl<'a> Applier<'a> {
     pub(super) fn new(index: &'a Index, usage: &'a mut Usage) -> Self {
-        Self { index, usage, changes: Changes::default(), touched: BTreeMap::new() }
+        Self { index, usage, changes: Changes::default(), touched: BTreeSet::new() }
     }
 
     /// A batch lies here now, and no longer where it may have lain.
     pub(super) fn insert(&mut self, place: &Place, entry: &Entry) -> Result<(), StoreError> {
         self.forget(place)?;
         *self.usage.entry(entry.segment).or_default() += u64::from(entry.length);
-        self.touched.insert(entry.segment, ());
+        self.touched.insert(entry.segment);
         self.changes.set(place.to_index_key(), Some(entry.encode()));
         self.spill()
     }
@@ -83,7 +83,7 @@ impl<'a> Applier<'a> {
         };
         let live = self.usage.entry(entry.segment).or_default();
         *live = live.saturating_sub(u64::from(entry.length));
-        self.touched.insert(entry.segment, ());
+        self.touched.insert(entry.segment);
         Ok(true)
     }
 
@@ -141,7 +141,7 @@ impl<'a> Applier<'a> {
     /// Segments that are gone need no account.
     pub(super) fn forget_segment(&mut self, segment: u32) {
         self.usage.remove(&segment);
-        self.touched.insert(segment, ());
+        self.touched.insert(segment);
     }
 
     /// Applies a part where there is much. The position is not moved by that, so after a crash
@@ -152,7 +152,7 @@ impl<'a> Applier<'a> {
 
     /// Applies what has gathered.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
-        for segment in std::mem::take(&mut self.touched).into_keys() {
+        for segment in std::mem::take(&mut self.touched) {
             let live = self.usage.get(&segment).map(|live| live.to_be_bytes().to_vec());
             self.changes.set(keys::index_key(Table::Usage, &segment.to_be_bytes()), live);
         }

@@ -74,7 +74,9 @@ impl Group {
     /// Adds a frame; where it will be.
     pub(super) fn push(&mut self, kind: Kind, payload: &[&[u8]]) -> usize {
         let offset = self.head(kind, payload);
-        payload.iter().for_each(|part| self.own.extend_from_slice(part));
+        for part in payload {
+            self.own.extend_from_slice(part);
+        }
         offset
     }
 

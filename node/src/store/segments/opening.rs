@@ -1,6 +1,7 @@
 //! How a store is opened, and how its index is made anew.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
@@ -16,7 +17,7 @@ use antiphon::model::TopicId;
 use super::{
     Options, SegmentStore,
     active::{Active, Writer},
-    changes::Changes,
+    changes::{Changes, Usage},
     files::{self, Files, io_error},
     frame::{HEAD_BYTES, Head, Kind},
     group::{COMMIT_BYTES, Commit},
@@ -207,7 +208,7 @@ fn begin(files: &Files, options: &Options, outcome: &Outcome) -> Result<Writer, 
     let mut writer = Writer {
         active: None,
         end: outcome.end.unwrap_or_default(),
-        spares: Default::default(),
+        spares: VecDeque::new(),
         next_segment: outcome.end.map_or(1, |(segment, _)| segment + 1),
         next_number: outcome.next_number,
         usage: outcome.usage.clone(),
@@ -215,7 +216,7 @@ fn begin(files: &Files, options: &Options, outcome: &Outcome) -> Result<Writer, 
         checkpoint_bytes: 0,
         since_checkpoint: 0,
         compaction: None,
-        stuck: Default::default(),
+        stuck: Usage::new(),
     };
     for segment in files.list()?.into_iter().rev() {
         if outcome.end.is_none_or(|(last, _)| segment > last) {

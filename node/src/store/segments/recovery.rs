@@ -97,7 +97,7 @@ pub(super) fn recover(
     for (segment, range) in &survey.damages {
         tracing::warn!(path = %files.path(*segment).display(), from = range.start, to = range.end, "damaged bytes in a segment; what they held is counted as missing");
     }
-    let end = survey.end.or(position.map(|_| begin));
+    let end = survey.end.or_else(|| position.map(|_| begin));
     let mut usage = Usage::new();
     for entry in index.entries(Table::Usage) {
         let (segment, live) = entry?;
@@ -254,7 +254,7 @@ impl Replay<'_> {
             Record::Batch { hash, bytes } => match Batch::restore(segment.slice_ref(bytes), hash) {
                 Ok(batch) => return self.insert(&batch, frame),
                 Err(error) => {
-                    tracing::warn!(segment = frame.head.segment, offset = frame.offset, %error, "a batch cannot be used")
+                    tracing::warn!(segment = frame.head.segment, offset = frame.offset, %error, "a batch cannot be used");
                 }
             },
             Record::Checkpoint(entries) if is_in_checkpoint => {

@@ -74,7 +74,12 @@ fn read(store: &SegmentStore, author: &Author, from: u64, to: u64) -> (Vec<u64>,
 
 fn log(store: &SegmentStore, author: &Author) -> Log {
     let recovered = store.recover().unwrap();
-    recovered.logs.get(&topic()).and_then(|logs| logs.get(&author.log_id())).cloned().unwrap_or_default()
+    recovered
+        .logs
+        .get(&topic())
+        .and_then(|logs| logs.get(&author.log_id()))
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// The records that a log claims, as ranges.

@@ -38,9 +38,9 @@ fn each_flipped_bit_costs_the_batch_that_it_hits_and_no_more() {
     let last_group = batches[3].start..frames.last().unwrap().1.end;
     let is_interesting = |at: usize| {
         let Some((_, range)) = frames.iter().find(|(_, range)| range.contains(&at)) else {
-            return at % 13 == 0;
+            return at.is_multiple_of(26);
         };
-        at % if at < range.start + HEAD_BYTES { 4 } else { 61 } == 0
+        at.is_multiple_of(if at < range.start + HEAD_BYTES { 7 } else { 97 })
     };
     for at in (0..written(&bytes)).filter(|at| is_interesting(*at)) {
         let mut damaged = bytes.clone();
@@ -100,8 +100,11 @@ fn parts_that_are_gone_cost_what_was_in_them() {
             let range = entry.offset as usize..(entry.offset + entry.length) as usize;
             entry.segment != 2 || damaged.get(range.clone()) == bytes.get(range)
         };
-        let whole: Vec<_> =
-            entries.iter().filter(|(_, entry)| is_whole(entry)).map(|(place, _)| place.first).collect();
+        let whole: Vec<_> = entries
+            .iter()
+            .filter(|(_, entry)| is_whole(entry))
+            .map(|(place, _)| place.first)
+            .collect();
         assert!(whole.len() < entries.len() && whole.len() > entries.len() / 2, "{what}");
         let readable = |store: &SegmentStore| -> Vec<_> {
             (0..time).filter(|at| read(store, &author, *at, *at + 1).1).collect()
@@ -231,7 +234,7 @@ fn a_record_that_looks_like_frames_is_none() {
     };
     let end = store.writer().end.1;
     drop(store);
-    let mut damaged = bytes.clone();
+    let mut damaged = bytes;
     let second = frames.iter().filter(|(kind, _)| *kind == Kind::Batch).nth(1).unwrap().1.clone();
     damaged[second.start + 3] ^= 1;
     let place = second.start + HEAD_BYTES + 4;

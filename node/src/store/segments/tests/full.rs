@@ -36,7 +36,11 @@ fn a_full_disk_refuses_keeps_what_it_has_and_heals() {
         }
     };
     assert!(reserved * 4_000 > SMALL, "{reserved} batches");
-    assert_eq!(store.commit(std::slice::from_ref(&refused)), Err(StoreError::Full), "it is not latched");
+    assert_eq!(
+        store.commit(std::slice::from_ref(&refused)),
+        Err(StoreError::Full),
+        "it is not latched"
+    );
     assert!(!store.maintain().unwrap().room);
     let whole = author.range(0, end);
     assert!(store.read(topic(), &[whole], usize::MAX).unwrap().page.finished, "reads go on");

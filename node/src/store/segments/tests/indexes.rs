@@ -12,7 +12,11 @@ fn filled(directory: &Path, author: &mut Author) -> BTreeMap<Vec<u8>, Vec<u8>> {
     store.commit(&[author.drop_to(&batch)]).unwrap();
     store.put_fact("port", b"4001").unwrap();
     // What is in tables is another kind of file than what is in the journal.
-    store.ask(|index| Ok(index.rotate())).unwrap();
+    let rotate = |index: &Index| {
+        index.rotate();
+        Ok(())
+    };
+    store.ask(rotate).unwrap();
     store.put_fact("name", b"x").unwrap();
     content(&store)
 }
@@ -29,7 +33,12 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 /// Opens and reads a store whose index was damaged. What a read finds while the node runs is
 /// healed by the next upkeep.
-fn assert_heals(directory: &Path, author: &Author, expected: &BTreeMap<Vec<u8>, Vec<u8>>, what: &str) {
+fn assert_heals(
+    directory: &Path,
+    author: &Author,
+    expected: &BTreeMap<Vec<u8>, Vec<u8>>,
+    what: &str,
+) {
     let store = open(directory);
     store.recover().unwrap();
     if store.read(topic(), &[author.range(10, 40)], usize::MAX).is_err() {
