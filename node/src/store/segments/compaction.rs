@@ -58,16 +58,20 @@ impl SegmentStore {
         index.flush()?;
         let position = writer.position(self.salt);
         let mut applier = Applier::new(index, &mut writer.usage);
+        let mut is_any = false;
         for segment in unused {
             match self.files.remove(segment) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     tracing::warn!(segment, %error, "a segment that is not used cannot be deleted");
                 }
-                Ok(()) | Err(_) => applier.forget_segment(segment),
+                Ok(()) | Err(_) => {
+                    applier.forget_segment(segment);
+                    is_any = true;
+                }
             }
         }
         applier.finish(position)?;
-        Ok(true)
+        Ok(is_any)
     }
 
     /// Does a bounded part of a compaction. Whether there is more to do.

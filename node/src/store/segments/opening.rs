@@ -103,6 +103,7 @@ impl SegmentStore {
         let (made, outcome) = made?;
         *index = Some(made);
         writer.usage = outcome.usage;
+        writer.checkpoints = outcome.checkpoints;
         if let Some(active) = &writer.active {
             writer.usage.entry(active.segment).or_default();
         }

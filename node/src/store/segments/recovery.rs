@@ -21,7 +21,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use antiphon::{
-    engine::{Added, HeldSpan, Log, Tip},
+    engine::{AddError, Added, HeldSpan, Log, Tip},
     model::{Batch, LogId, TopicId},
 };
 use bytes::Bytes;
@@ -356,9 +356,16 @@ impl Replay<'_> {
                 head: entry.hash,
                 stamp: place.stamp,
             };
-            if log.add_part(part) != Ok(Added::New) {
-                tracing::warn!(log = ?place.log, at = place.first, "a batch does not fit its log");
-                self.applier.remove(&place)?;
+            match log.add_part(part) {
+                Ok(Added::New) => {}
+                // It is counted as missing for now, but it is there.
+                Err(AddError::TooManyGaps | AddError::TooManyLogs) => {
+                    tracing::warn!(log = ?place.log, at = place.first, "too many gaps to count a batch as held");
+                }
+                Ok(Added::Held) | Err(AddError::Fork { .. }) => {
+                    tracing::warn!(log = ?place.log, at = place.first, "a batch does not fit its log");
+                    self.applier.remove(&place)?;
+                }
             }
         }
         for ((topic, log_id), mut log) in held {

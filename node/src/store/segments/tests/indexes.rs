@@ -119,6 +119,26 @@ fn an_index_of_another_layout_or_another_store_is_made_anew() {
 }
 
 #[test]
+fn an_index_that_fails_while_the_node_runs_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut author = Author::new(1, topic());
+    let store = open(directory.path());
+    store.commit(&[author.append(1)]).unwrap();
+    *store.index.write().unwrap() = None;
+    let error = store.read(topic(), &[author.range(0, 3)], usize::MAX).unwrap_err();
+    assert!(error.passes(), "{error}");
+    store.commit(&[author.append(2)]).unwrap();
+    assert_eq!(held(&store, &author), [(0, 6)]);
+    // A read that finds it damaged says so, and the next upkeep heals it.
+    let broken = store.ask(|_| Err::<(), _>(malformed())).unwrap_err();
+    assert!(broken.passes());
+    *store.index.write().unwrap() = None;
+    store.maintain().unwrap();
+    assert_eq!(held(&store, &author), [(0, 6)]);
+    assert_eq!(store.fact("port"), Ok(None));
+}
+
+#[test]
 fn an_index_that_knows_more_than_the_segments_is_made_anew() {
     let directory = tempfile::tempdir().unwrap();
     let mut author = Author::new(1, topic());
