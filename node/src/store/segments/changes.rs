@@ -17,8 +17,7 @@ use crate::store::{
 /// need millions.
 const CHANGES_MAX: usize = 32 * 1024;
 
-/// Changes that are applied together. Of several changes of one key the last one counts, so the
-/// state of a log is written once per group however many batches were appended to it.
+/// Changes that are applied together. Of several changes of one key the last one counts.
 #[derive(Debug, Default)]
 pub(super) struct Changes(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
 
@@ -52,33 +51,43 @@ pub(super) struct Applier<'a> {
     index: &'a Index,
     usage: &'a mut Usage,
     changes: Changes,
+    /// Logs that have changed. They are encoded once, however many batches were appended.
+    logs: BTreeMap<(TopicId, LogId), Option<Log>>,
     touched: BTreeSet<u32>,
 }
 
 impl<'a> Applier<'a> {
     pub(super) fn new(index: &'a Index, usage: &'a mut Usage) -> Self {
-        Self { index, usage, changes: Changes::default(), touched: BTreeSet::new() }
+        Self {
+            index,
+            usage,
+            changes: Changes::default(),
+            logs: BTreeMap::new(),
+            touched: BTreeSet::new(),
+        }
     }
 
     /// A batch lies here now, and no longer where it may have lain.
     pub(super) fn insert(&mut self, place: &Place, entry: &Entry) -> Result<(), StoreError> {
-        self.forget(place)?;
+        let key = place.to_index_key();
+        self.forget(&key)?;
         *self.usage.entry(entry.segment).or_default() += u64::from(entry.length);
         self.touched.insert(entry.segment);
-        self.changes.set(place.to_index_key(), Some(entry.encode()));
+        self.changes.set(key, Some(entry.encode()));
         self.spill()
     }
 
     pub(super) fn remove(&mut self, place: &Place) -> Result<(), StoreError> {
-        if self.forget(place)? {
-            self.changes.set(place.to_index_key(), None);
+        let key = place.to_index_key();
+        if self.forget(&key)? {
+            self.changes.set(key, None);
         }
         self.spill()
     }
 
     /// Takes the bytes of a batch out of the account. Whether there is such a batch.
-    fn forget(&mut self, place: &Place) -> Result<bool, StoreError> {
-        let Some(entry) = self.entry(place)? else {
+    fn forget(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        let Some(entry) = self.entry(key)? else {
             return Ok(false);
         };
         let live = self.usage.entry(entry.segment).or_default();
@@ -87,17 +96,18 @@ impl<'a> Applier<'a> {
         Ok(true)
     }
 
-    pub(super) fn entry(&self, place: &Place) -> Result<Option<Entry>, StoreError> {
-        match self.changes.get(&place.to_index_key()) {
-            Some(value) => {
-                let decode = |value: &Vec<u8>| Entry::decode(value).ok_or_else(malformed);
-                value.as_ref().map(decode).transpose()
-            }
-            None => self.index.entry(place),
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        let decode = |value: &Vec<u8>| Entry::decode(value).ok_or_else(malformed);
+        match self.changes.get(key) {
+            Some(value) => value.as_ref().map(decode).transpose(),
+            None => self.index.get(key)?.as_ref().map(decode).transpose(),
         }
     }
 
     pub(super) fn log(&self, topic: TopicId, log: LogId) -> Result<Option<Log>, StoreError> {
+        if let Some(log) = self.logs.get(&(topic, log)) {
+            return Ok(log.clone());
+        }
         let key = keys::log_key(topic, log);
         let value = match self.changes.get(&key) {
             Some(value) => value.clone(),
@@ -107,7 +117,7 @@ impl<'a> Applier<'a> {
     }
 
     pub(super) fn set_log(&mut self, topic: TopicId, log_id: LogId, log: Option<&Log>) {
-        self.changes.set(keys::log_key(topic, log_id), log.map(keys::encode));
+        self.logs.insert((topic, log_id), log.cloned());
     }
 
     /// Sets a value of the small state.
@@ -152,6 +162,9 @@ impl<'a> Applier<'a> {
 
     /// Applies what has gathered.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
+        for ((topic, log_id), log) in std::mem::take(&mut self.logs) {
+            self.changes.set(keys::log_key(topic, log_id), log.as_ref().map(keys::encode));
+        }
         for segment in std::mem::take(&mut self.touched) {
             let live = self.usage.get(&segment).map(|live| live.to_be_bytes().to_vec());
             self.changes.set(keys::index_key(Table::Usage, &segment.to_be_bytes()), live);
