@@ -103,7 +103,7 @@ impl Writer {
             Err(error) => {
                 // What was made of it is of no use; the next attempt makes it anew.
                 let _ = files.remove(segment);
-                if is_full(&error) {
+                if files::is_full(&error) {
                     Err(StoreError::Full)
                 } else {
                     Err(io_error("making a segment", &error))
@@ -144,8 +144,4 @@ impl Writer {
         let number = self.next_number - 1;
         Position { number, segment, offset, salt, checkpoints: self.checkpoints }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -184,6 +184,11 @@ pub(super) fn erase(file: &File, bytes: &[u8], from: usize) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Whether there was no space. Nothing is wrong with the disk then.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 pub(super) fn io_error(action: &'static str, error: &io::Error) -> StoreError {
     StoreError::Io { action, reason: error.to_string() }
 }

@@ -4,8 +4,8 @@ use std::{
     collections::VecDeque,
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -13,13 +13,14 @@ use std::{
 };
 
 use antiphon::model::TopicId;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Options, SegmentStore,
     active::{Active, Writer},
     changes::{Changes, Usage},
     files::{self, Files, io_error},
-    frame::{HEAD_BYTES, Head, Kind},
+    frame::{Found, HEAD_BYTES, Head, Kind, Scan},
     group::{COMMIT_BYTES, Commit},
     index::Index,
     record::{FORMAT, OPENING_BYTES, read_opening},
@@ -50,10 +51,11 @@ impl SegmentStore {
         let segments = files.list()?;
         let path = directory.join("index");
         let found = open_index(&path);
-        let salt = match read_salt(&files, &segments)? {
+        let salt = match read_salt(&files, &segments)?.or_else(|| read_kept_salt(directory)) {
             Some(salt) => salt,
             None => found.as_ref().map_or_else(new_salt, |(_, position)| position.salt),
         };
+        keep_salt(directory, salt)?;
         let found = found.filter(|(_, position)| is_trusted(&files, salt, position));
         let known = match found {
             Some((index, position)) => {
@@ -68,7 +70,7 @@ impl SegmentStore {
             }
             known => known?,
         };
-        let writer = begin(&files, &options, &outcome)?;
+        let writer = begin(&files, &options, &outcome, salt)?;
         Ok(Self {
             directory: directory.to_owned(),
             catalogue,
@@ -145,6 +147,36 @@ fn read_salt(files: &Files, segments: &[u32]) -> Result<Option<u64>, StoreError>
     Ok(None)
 }
 
+/// A third place of the salt, without which no frame is known from other bytes: it, and its
+/// checksum.
+fn kept_salt(directory: &Path) -> PathBuf {
+    directory.join("salt")
+}
+
+fn read_kept_salt(directory: &Path) -> Option<u64> {
+    let bytes = fs::read(kept_salt(directory)).ok()?;
+    let (salt, checksum) = bytes.split_first_chunk()?;
+    let is_whole = checksum == xxh3_64(salt).to_be_bytes();
+    is_whole.then_some(u64::from_be_bytes(*salt))
+}
+
+fn keep_salt(directory: &Path, salt: u64) -> Result<(), StoreError> {
+    if read_kept_salt(directory) == Some(salt) {
+        return Ok(());
+    }
+    let salt = salt.to_be_bytes();
+    let write = || {
+        let file = File::create(kept_salt(directory))?;
+        file.write_all_at(&[salt, xxh3_64(&salt).to_be_bytes()].concat(), 0)?;
+        file.sync_all()
+    };
+    match write() {
+        // The segments have it too.
+        Err(error) if files::is_full(&error) => Ok(()),
+        outcome => outcome.map_err(|error| io_error("writing", &error)),
+    }
+}
+
 /// An index that opens, has this layout, and knows how far it goes.
 fn open_index(path: &Path) -> Option<(Index, Position)> {
     if !path.is_dir() {
@@ -205,7 +237,12 @@ fn make_index(path: &Path, files: &Files, salt: u64) -> Result<(Index, Outcome),
 }
 
 /// Cuts off what was not finished, and finds where to go on.
-fn begin(files: &Files, options: &Options, outcome: &Outcome) -> Result<Writer, StoreError> {
+fn begin(
+    files: &Files,
+    options: &Options,
+    outcome: &Outcome,
+    salt: u64,
+) -> Result<Writer, StoreError> {
     let mut writer = Writer {
         active: None,
         end: outcome.end.unwrap_or_default(),
@@ -221,8 +258,7 @@ fn begin(files: &Files, options: &Options, outcome: &Outcome) -> Result<Writer, 
     };
     for segment in files.list()?.into_iter().rev() {
         if outcome.end.is_none_or(|(last, _)| segment > last) {
-            // A spare one, or one that was begun and has no whole group.
-            files.remove(segment).map_err(|error| io_error("removing a segment", &error))?;
+            remove_unused(files, segment, salt)?;
         }
     }
     if let Some((segment, end)) = outcome.end
@@ -236,6 +272,25 @@ fn begin(files: &Files, options: &Options, outcome: &Outcome) -> Result<Writer, 
         }
     }
     Ok(writer)
+}
+
+/// Removes a segment behind the last whole group: a spare one, or one that was begun and has no
+/// whole group. What is neither is put aside, for nothing is deleted because it looks wrong.
+fn remove_unused(files: &Files, segment: u32, salt: u64) -> Result<(), StoreError> {
+    let failed = |error| io_error("removing a segment", &error);
+    if !files.is_untouched(segment) {
+        let bytes = files.read_all(segment, SEGMENT_BYTES_MAX)?;
+        let is_empty = bytes.iter().all(|byte| *byte == 0);
+        let is_begun = read_opening(segment, &bytes).is_some()
+            || Scan::new(&bytes, salt, segment, OPENING_BYTES, 0)
+                .any(|found| matches!(found, Found::Frame(_)));
+        if !is_empty && !is_begun {
+            let path = files.path(segment).with_extension("damaged");
+            tracing::warn!(path = %path.display(), "a segment without a readable frame is put aside");
+            return fs::rename(files.path(segment), path).map_err(failed);
+        }
+    }
+    files.remove(segment).map_err(failed)
 }
 
 /// Goes on with a segment behind its last group, unless its space is lost.

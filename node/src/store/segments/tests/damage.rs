@@ -121,6 +121,39 @@ fn parts_that_are_gone_cost_what_was_in_them() {
 }
 
 #[test]
+fn the_only_segment_may_lose_its_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut author = Author::new(1, topic());
+    let (mut bytes, frames) = small_store(directory.path(), &mut author);
+    let third = frames.iter().filter(|(kind, _)| *kind == Kind::Batch).nth(2).unwrap().1.start;
+    bytes[..third].fill(0);
+    let copied = with_segment(directory.path(), &bytes);
+    lose_index(copied.path());
+    let store = open(copied.path());
+    assert_eq!(held(&store, &author), [(6, 12)]);
+    assert_eq!(store.fact("port"), Ok(None));
+    author.log = log(&store, &author);
+    store.commit(&[author.append(9)]).unwrap();
+    drop(store);
+    assert_eq!(held(&open(copied.path()), &author), [(6, 15)]);
+}
+
+#[test]
+fn what_cannot_be_read_at_all_is_put_aside_and_not_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut author = Author::new(1, topic());
+    let (bytes, _) = small_store(directory.path(), &mut author);
+    let mut random = fastrand::Rng::with_seed(5);
+    let noise: Vec<u8> = bytes.iter().map(|_| random.u8(..)).collect();
+    let copied = with_segment(directory.path(), &noise);
+    let store = open(copied.path());
+    assert!(store.recover().unwrap().logs.is_empty());
+    let aside = copied.path().join("segments/00000001.damaged");
+    assert_eq!(fs::read(aside).unwrap(), noise);
+    store.commit(&[author.append(9)]).unwrap();
+}
+
+#[test]
 fn damage_is_told_quarantined_and_healed() {
     let directory = tempfile::tempdir().unwrap();
     let mut author = Author::new(1, topic());
