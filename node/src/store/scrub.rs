@@ -31,10 +31,11 @@ pub(super) struct Pace {
 }
 
 impl Default for Pace {
-    /// 2 MB/s is a hundredth of what disks do; a start has more urgent things to do.
+    /// 2 MB/s is a hundredth of what disks do, so that it may begin soon: what was damaged while
+    /// the node was away is best found while the other copies are there.
     fn default() -> Self {
         Self {
-            first: Duration::from_mins(10),
+            first: Duration::from_secs(5),
             between: Duration::from_hours(6),
             step_bytes: 1024 * 1024,
             bytes_per_second: 2 * 1024 * 1024,

@@ -9,6 +9,10 @@ use crate::{
     stage::Stage,
 };
 
+/// Time for a node to find by itself what is damaged in two segments, and to fetch it. What nobody
+/// reads it cannot know of before.
+const SCRUBBED_SECONDS: f64 = 25.0;
+
 /// Bits that are flipped in the files of one kind.
 const FLIPS: usize = 4;
 
@@ -97,6 +101,7 @@ pub(super) fn journal_cut_short() -> Outcome {
         pace(0.5);
         stage.check_read(node, &format!("after each segment had {half}"));
     }
+    pace(SCRUBBED_SECONDS);
     Outcome::Ran(stage.finish(
         "each segment of a stopped replica damaged: its second half missing, then zero; it started",
     ))
@@ -113,6 +118,7 @@ pub(super) fn stored_batches_damaged() -> Outcome {
     stage.fleet.kill(node);
     flip(&written_segments(&data), 1);
     must_start(&mut stage, node, "with damaged batches");
+    pace(SCRUBBED_SECONDS);
     Outcome::Ran(stage.finish(format!(
         "{FLIPS} random bits flipped in the batches of a stopped replica; it started"
     )))

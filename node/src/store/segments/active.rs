@@ -119,7 +119,7 @@ impl Writer {
         }
     }
 
-    /// Writes a closed group where it belongs. It is flushed with the next [`Active::flush`].
+    /// Writes a closed group where it belongs. It is flushed with the next [`Writer::flush`].
     pub(super) fn write(&mut self, group: &Group) -> Result<(), StoreError> {
         let active = self.active.as_mut().expect("a group has a place");
         debug_assert_eq!(active.at, group.offset());
