@@ -60,7 +60,10 @@ fn the_frame_of_a_drop_may_go_before_the_batches_it_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let (mut one, mut two) = (Author::new(1, topic()), Author::new(2, topic()));
     let store = open(directory.path());
-    // The first segment has a little of one and much of two, so it stays.
+    // The first segment has a little of one, a batch that is handed over whole, and much of two,
+    // so it stays.
+    let mut handed = Author::new(4, topic());
+    store.commit(&[handed.append(1)]).unwrap();
     for time in 0..3 {
         let batch = one.seal(time, 1, 4_000);
         store.commit(&[one.store(batch)]).unwrap();
@@ -69,7 +72,8 @@ fn the_frame_of_a_drop_may_go_before_the_batches_it_dropped() {
     let (kept, mut gone) = (two, Author::new(3, topic()));
     fill_up_to(&store, &mut gone, 3);
     let last = one.batches[2].clone();
-    store.commit(&[one.drop_to(&last)]).unwrap();
+    let over = Write::Drop { topic: topic(), log_id: handed.log_id(), to: u64::MAX, log: None };
+    store.commit(&[one.drop_to(&last), over]).unwrap();
     let drop_segment = store.writer().end.0;
     fill_up_to(&store, &mut gone, 7);
     let all = Write::Drop { topic: topic(), log_id: gone.log_id(), to: u64::MAX, log: None };
@@ -83,7 +87,8 @@ fn the_frame_of_a_drop_may_go_before_the_batches_it_dropped() {
     assert_eq!(log(&again, &one), one.log);
     assert_eq!(held(&again, &one), []);
     assert_eq!(held(&again, &kept), held(&store, &kept));
-    assert!(!again.recover().unwrap().logs[&topic()].contains_key(&gone.log_id()));
+    let logs = &again.recover().unwrap().logs[&topic()];
+    assert!(!logs.contains_key(&gone.log_id()) && !logs.contains_key(&handed.log_id()));
 }
 
 #[test]
