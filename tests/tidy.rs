@@ -120,7 +120,9 @@ fn files_are_short_and_lines_carry_no_leftovers() {
 #[test]
 fn formats_are_documented() {
     let document = fs::read_to_string(root().join("docs/formats.md")).unwrap();
-    for word in ["header", "signature", "body", "descriptor", "cursor", "frontier", "`batches`"] {
+    for word in
+        ["header", "signature", "body", "descriptor", "cursor", "frontier", "segment", "checkpoint"]
+    {
         assert!(document.contains(word), "docs/formats.md says nothing of {word}");
     }
 }

@@ -144,11 +144,6 @@ fn start(error: &StartError) -> String {
         StartError::Data { .. } => {
             "make the directory writable, or name another one with `--data DIR`".into()
         }
-        StartError::Damaged { path, .. } => format!(
-            "move {} aside and start again: the node fetches its topics from the other replicas; \
-             keep what you moved until `antiphon info` shows them complete",
-            path.display()
-        ),
         StartError::Key { path, .. } => {
             format!("it must be yours and readable by you alone: `chmod 600 {}`", path.display())
         }

@@ -19,7 +19,7 @@ use crate::{
     network::{NetworkError, Settings},
     runtime::{LocalLink, Runtime, random_bytes, tasks},
     store::{
-        DataDirectory, DirectoryError, FjallStore, Life, Store, StoreError, StoreHandle,
+        DataDirectory, DirectoryError, Life, SegmentStore, Store, StoreError, StoreHandle,
         load_or_create_key,
     },
 };
@@ -53,14 +53,6 @@ pub enum StartError {
         /// Which.
         path: PathBuf,
         /// Why.
-        reason: String,
-    },
-    /// What the store holds is damaged. It was not changed; other replicas have the records.
-    #[error("the store {path} is damaged: {reason}")]
-    Damaged {
-        /// Where it is.
-        path: PathBuf,
-        /// What is wrong.
         reason: String,
     },
     /// The key is unreadable, or readable by others.
@@ -236,12 +228,9 @@ fn open(data: &Path, catalogue: TopicId) -> Result<Opened, StartError> {
     let secret = load_or_create_key(&directory)?;
     let in_store = |error: StoreError| match error {
         StoreError::Locked => StartError::DataInUse(data.to_owned()),
-        StoreError::Damaged { .. } => {
-            StartError::Damaged { path: directory.store(), reason: error.to_string() }
-        }
         other => data_error(data, &other),
     };
-    let store = FjallStore::open(&directory.store(), catalogue).map_err(in_store)?;
+    let store = SegmentStore::open(&directory.store(), catalogue).map_err(in_store)?;
     let recovered = store.recover().map_err(in_store)?;
     let port = store.fact(PORT_FACT).map_err(in_store)?;
     let port = port.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes);

@@ -97,17 +97,29 @@ impl Log {
     /// When the batch does not fit what is held.
     pub fn add(&mut self, batch: &Batch) -> Result<Added, AddError> {
         let header = batch.header();
-        let (first, next) = (header.first, header.next());
+        self.add_part(HeldSpan {
+            first: header.first,
+            next: header.next(),
+            base: header.previous.map(|previous| previous.hash),
+            head: batch.hash(),
+            stamp: header.stamp,
+        })
+    }
+
+    /// Adds a batch of which no more is at hand than this: an index has it, and not the bytes.
+    ///
+    /// # Errors
+    /// When the batch does not fit what is held.
+    pub fn add_part(&mut self, added: HeldSpan) -> Result<Added, AddError> {
+        let HeldSpan { first, next, base, .. } = added;
         if next <= self.low {
             return Ok(Added::Held);
         }
         // Spans before `index` end before the batch begins.
         let index = self.spans.partition_point(|span| span.next < first);
         if let Some(span) = self.spans.iter().find(|span| span.first < next && first < span.next) {
-            return Self::overlap(span, batch);
+            return Self::overlap(span, &added);
         }
-        let base = header.previous.map(|previous| previous.hash);
-        let added = HeldSpan { first, next, base, head: batch.hash(), stamp: header.stamp };
         let joins_before = self.spans.get(index).is_some_and(|span| span.next == first);
         let after = index + usize::from(joins_before);
         let joins_after = self.spans.get(after).is_some_and(|span| span.first == next);
@@ -145,11 +157,10 @@ impl Log {
 
     /// A batch that overlaps a span is part of it, or proof of a fork. Only at the span's end
     /// is the other batch's hash at hand; elsewhere the position is taken as held.
-    fn overlap(span: &HeldSpan, batch: &Batch) -> Result<Added, AddError> {
-        let (first, next) = (batch.header().first, batch.header().next());
-        let inside = span.first <= first && next <= span.next;
-        if !inside || (next == span.next && batch.hash() != span.head) {
-            return Err(AddError::Fork { at: first });
+    fn overlap(span: &HeldSpan, batch: &HeldSpan) -> Result<Added, AddError> {
+        let inside = span.first <= batch.first && batch.next <= span.next;
+        if !inside || (batch.next == span.next && batch.head != span.head) {
+            return Err(AddError::Fork { at: batch.first });
         }
         Ok(Added::Held)
     }

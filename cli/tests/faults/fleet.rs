@@ -8,10 +8,13 @@ use std::{
 };
 
 use antiphon::{
-    model::TopicName,
+    model::{Record, TopicName, WallClock},
     wire::{Create, MemberState, Surveyed, TopicSummary},
 };
-use antiphon_node::{Client, ClientConfig, Multiaddr, client::ReaderOptions};
+use antiphon_node::{
+    Client, ClientConfig, Multiaddr,
+    client::{PublishOptions, ReaderOptions},
+};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -266,6 +269,21 @@ impl Fleet {
         block_on(async {
             let client = self.client(number).await?;
             client.survey(topic).await.map_err(|error| error.to_string())
+        })
+    }
+
+    /// Publishes one record at a node, and at no other.
+    pub(crate) fn publish(&self, number: usize, topic: &TopicName) -> Result<(), String> {
+        block_on(async {
+            let client = self.client(number).await?;
+            let mut publisher = client.publisher(topic.clone(), PublishOptions::default());
+            let delivery = publisher.publish(&Record::new(WallClock(1), "x")).await;
+            let receipt = match delivery {
+                Ok(delivery) => delivery.await,
+                Err(error) => Err(error),
+            };
+            let receipt = receipt.map_err(|error| error.to_string())?;
+            receipt.published.acknowledged.then_some(()).ok_or_else(|| "pending".to_owned())
         })
     }
 

@@ -85,6 +85,8 @@ impl Runtime {
                 event = self.store.next() => match event {
                     StoreEvent::Durable(number) => self.flushed(number),
                     StoreEvent::Read(ticket, page) => self.handle(Input::ReadDone(ticket, page)),
+                    StoreEvent::Damaged(damage) => self.handle(Input::Damaged(damage)),
+                    StoreEvent::Room(room) => self.handle(Input::Room(room)),
                     StoreEvent::Failed(error) => {
                         tracing::error!(%error, "the store failed; the node stops");
                         break Err(NodeError::Store(error.to_string()));

@@ -5,7 +5,7 @@
 //! key      the node's secret key, see `identity`
 //! life     made anew at each start, see `life`
 //! stopped  the mark of a clean stop, while no node runs
-//! store/   the keyspaces, see `keys`
+//! store/   the segments and their index, see `segments`
 //! ```
 
 use std::{

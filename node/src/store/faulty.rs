@@ -1,14 +1,17 @@
-//! A store whose disk fails on demand, and which counts its commits.
+//! A store whose disk fails, fills and damages on demand, and which counts its commits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use antiphon::{
-    engine::{Recovered, Write},
-    model::TopicId,
-    wire::{LogRange, Page},
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{Store, StoreError};
+use antiphon::{
+    engine::{Damage, Recovered, Write},
+    model::TopicId,
+    wire::LogRange,
+};
+
+use super::{Checked, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep};
 
 /// Another store, of which the commit of a given number fails and all later ones too.
 #[derive(Debug)]
@@ -16,22 +19,42 @@ pub(crate) struct FaultyStore<S> {
     inner: S,
     commits: AtomicU64,
     fails_at: u64,
+    full: AtomicBool,
+    damages: Mutex<Vec<Damage>>,
 }
 
 impl<S> FaultyStore<S> {
     /// `fails_at` counts from 1; 0 never fails.
     pub(crate) fn new(inner: S, fails_at: u64) -> Self {
-        Self { inner, commits: AtomicU64::new(0), fails_at }
+        let commits = AtomicU64::new(0);
+        Self { inner, commits, fails_at, full: AtomicBool::default(), damages: Mutex::default() }
     }
 
     /// How many commits were asked for.
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::SeqCst)
     }
+
+    /// Fills the disk, or frees it: commits find no space from now on.
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Lets the next read or scrub find this.
+    pub(crate) fn damage(&self, damage: Damage) {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
+    }
+
+    fn found(&self) -> Vec<Damage> {
+        std::mem::take(&mut self.damages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl<S: Store> FaultyStore<S> {
     fn count(&self) -> Result<(), StoreError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full);
+        }
         let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
         if self.fails_at == 0 || number < self.fails_at {
             Ok(())
@@ -58,8 +81,34 @@ impl<S: Store> Store for FaultyStore<S> {
         topic: TopicId,
         ranges: &[LogRange],
         bytes_max: usize,
-    ) -> Result<Page, StoreError> {
-        self.inner.read(topic, ranges, bytes_max)
+    ) -> Result<Reading, StoreError> {
+        let mut reading = self.inner.read(topic, ranges, bytes_max)?;
+        reading.damages.extend(self.found());
+        Ok(reading)
+    }
+
+    fn check(
+        &self,
+        topic: TopicId,
+        range: &LogRange,
+        bytes_max: usize,
+    ) -> Result<Checked, StoreError> {
+        self.inner.check(topic, range, bytes_max)
+    }
+
+    fn scrub(
+        &self,
+        after: Option<ScrubPosition>,
+        bytes_max: usize,
+    ) -> Result<Scrubbed, StoreError> {
+        let mut scrubbed = self.inner.scrub(after, bytes_max)?;
+        scrubbed.damages.extend(self.found());
+        Ok(scrubbed)
+    }
+
+    fn maintain(&self) -> Result<Upkeep, StoreError> {
+        let upkeep = self.inner.maintain()?;
+        Ok(Upkeep { room: upkeep.room && !self.full.load(Ordering::SeqCst), ..upkeep })
     }
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

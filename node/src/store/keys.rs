@@ -1,37 +1,149 @@
-//! The layout on disk. Format 1.
+//! Keys and values of the index. The batches themselves are in the segments.
 //!
-//! Numbers in keys are big-endian, so that the order of keys is the order of what they name; all
-//! fields but the last one have a fixed length. Values are CBOR in the engine's own encoding.
+//! The first byte of a key is its table. Numbers are big-endian, so that the order of keys is the
+//! order of what they name; all fields but the last one have a fixed length.
 //!
-//! | keyspace | key | value |
+//! | table | key | value |
 //! |---|---|---|
-//! | `batches` | topic 32, writer 32, incarnation 8, first 8, next 8, stamp 8 | header hash 32, then the batch as it was signed |
-//! | `logs` | topic 32, writer 32, incarnation 8 | what is held of the log |
-//! | both | one byte 0 | number of the last commit 8 |
-//! | `removals` | as `logs` | record number 8 up to which a removal is under way |
-//! | `subscriptions` | topic 32, name (UTF-8) | position |
-//! | `contacts` | node 32 | contact |
-//! | `facts` | name (UTF-8) | bytes; under `format` the number of this layout (4 bytes) |
+//! | `B` batches | topic 32, writer 32, incarnation 8, first 8, next 8, stamp 8 | header hash 32, segment 4, offset 4, length of the frame 4, hash of the batch before 32 if there is one |
+//! | `L` logs | topic 32, writer 32, incarnation 8 | what is held of the log, in CBOR |
+//! | `S` subscriptions | topic 32, name (UTF-8) | position, in CBOR |
+//! | `D` descriptors | topic 32 | topic descriptor |
+//! | `C` contacts | node 32 | contact, in CBOR |
+//! | `F` facts | name (UTF-8) | bytes |
+//! | `P` position | | number of the last group's last frame 8, its segment 4, offset behind it 4, the store's salt 8, segments of the two newest checkpoints 4 each |
+//! | `U` usage | segment 4 | bytes of the segment that entries of `B` point to 8 |
+//! | `V` version | | number of this layout 4 |
 //!
-//! The key of a batch says where it ends and when it was sealed. Bodies lie apart from keys, so
-//! finding a batch, merging logs and trimming them read a hundred bytes of each batch and not
-//! its quarter of a megabyte.
+//! The key of a batch says where it ends and when it was sealed, so finding a batch, merging logs
+//! and trimming them read two hundred bytes of each batch and not its quarter of a megabyte.
+//! Entries of `L` to `F` are also what frames of small state and checkpoints hold.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
 
-use antiphon::model::{Batch, Incarnation, LogId, NodeId, Stamp, SubscriberName, TopicId};
+use antiphon::model::{Batch, Hash, Incarnation, LogId, NodeId, Stamp, SubscriberName, TopicId};
 
-/// The number of the layout that this file describes.
-pub(super) const FORMAT: u32 = 1;
+/// The number of the layout that this file describes. An index of another one is made anew.
+pub(super) const INDEX_FORMAT: u32 = 2;
 
-/// The fact that holds the number of the layout.
-pub(super) const FORMAT_FACT: &str = "format";
+/// Where the number of the layout is.
+pub(super) const VERSION_KEY: [u8; 1] = [b'V'];
 
-/// The key of the commit number. Before all others, which are longer.
-pub(super) const COMMITS_KEY: [u8; 1] = [0];
+/// Where the position is.
+pub(super) const POSITION_KEY: [u8; 1] = [b'P'];
+
+/// The tables, by what is in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    Batches,
+    Logs,
+    Subscriptions,
+    Descriptors,
+    Contacts,
+    Facts,
+    Usage,
+}
+
+impl Table {
+    /// The tables of the small state.
+    pub(super) const STATE: [Self; 5] =
+        [Self::Logs, Self::Subscriptions, Self::Descriptors, Self::Contacts, Self::Facts];
+
+    pub(super) fn tag(self) -> u8 {
+        match self {
+            Self::Batches => b'B',
+            Self::Logs => b'L',
+            Self::Subscriptions => b'S',
+            Self::Descriptors => b'D',
+            Self::Contacts => b'C',
+            Self::Facts => b'F',
+            Self::Usage => b'U',
+        }
+    }
+
+    /// Whether a key belongs to the small state.
+    pub(super) fn is_state(key: &[u8]) -> bool {
+        Self::STATE.iter().any(|table| key.first() == Some(&table.tag()))
+    }
+}
+
+/// A key with its table before it.
+pub(super) fn index_key(table: Table, key: &[u8]) -> Vec<u8> {
+    [&[table.tag()], key].concat()
+}
+
+/// Where a batch lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) hash: Hash,
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+    /// Bytes of the frame.
+    pub(super) length: u32,
+    /// The hash of the batch before.
+    pub(super) base: Option<Hash>,
+}
+
+impl Entry {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(76);
+        value.extend_from_slice(&self.hash.0);
+        for number in [self.segment, self.offset, self.length] {
+            value.extend_from_slice(&number.to_be_bytes());
+        }
+        value.extend(self.base.iter().flat_map(|hash| hash.0));
+        value
+    }
+
+    pub(super) fn decode(mut value: &[u8]) -> Option<Self> {
+        let hash = Hash(take(&mut value)?);
+        let [segment, offset, length] =
+            [take(&mut value)?, take(&mut value)?, take(&mut value)?].map(u32::from_be_bytes);
+        let base = if value.is_empty() { None } else { Some(Hash(take(&mut value)?)) };
+        value.is_empty().then_some(Self { hash, segment, offset, length, base })
+    }
+}
+
+/// How far the segments are known to the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Number of the last frame of the last group.
+    pub(super) number: u64,
+    pub(super) segment: u32,
+    /// The offset behind that frame.
+    pub(super) offset: u32,
+    /// The salt of the segments, so that an index of another store is known by it.
+    pub(super) salt: u64,
+    /// The segments of the newest checkpoint and of the one before; 0 where there is none.
+    pub(super) checkpoints: [u32; 2],
+}
+
+impl Position {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut value = self.number.to_be_bytes().to_vec();
+        value.extend_from_slice(&self.segment.to_be_bytes());
+        value.extend_from_slice(&self.offset.to_be_bytes());
+        value.extend_from_slice(&self.salt.to_be_bytes());
+        value.extend(self.checkpoints.iter().flat_map(|segment| segment.to_be_bytes()));
+        value
+    }
+
+    pub(super) fn decode(mut value: &[u8]) -> Option<Self> {
+        let number = u64::from_be_bytes(take(&mut value)?);
+        let [segment, offset] = [take(&mut value)?, take(&mut value)?].map(u32::from_be_bytes);
+        let salt = u64::from_be_bytes(take(&mut value)?);
+        let checkpoints = [take(&mut value)?, take(&mut value)?].map(u32::from_be_bytes);
+        value.is_empty().then_some(Self { number, segment, offset, salt, checkpoints })
+    }
+}
+
+/// The encoding of values.
+pub(super) fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect("writing to memory does not fail")
+}
 
 /// Bytes of the key of a batch.
-const PLACE_BYTES: usize = 96;
+pub(super) const PLACE_BYTES: usize = 96;
 
 /// Where a batch stands: all of it that is known without reading its bytes. Ordered as its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,13 +179,25 @@ impl Place {
         Self { topic, log, first, next: u64::MAX, stamp: stamp_from_bits(u64::MAX) }
     }
 
+    /// The key without its table.
     pub(super) fn to_key(self) -> Vec<u8> {
-        let mut key = log_key(self.topic, self.log);
+        self.to_index_key().split_off(1)
+    }
+
+    pub(super) fn to_index_key(self) -> Vec<u8> {
+        let mut key = Vec::with_capacity(1 + PLACE_BYTES);
+        key.push(Table::Batches.tag());
+        put_log(&mut key, self.topic, self.log);
         key.extend_from_slice(&self.first.to_be_bytes());
         key.extend_from_slice(&self.next.to_be_bytes());
         key.extend_from_slice(&stamp_bits(self.stamp).to_be_bytes());
-        debug_assert_eq!(key.len(), PLACE_BYTES);
+        debug_assert_eq!(key.len(), 1 + PLACE_BYTES);
         key
+    }
+
+    /// None when the bytes are no such key.
+    pub(super) fn from_index_key(key: &[u8]) -> Option<Self> {
+        Self::from_key(key.strip_prefix(&[Table::Batches.tag()])?)
     }
 
     /// None when the bytes are no such key.
@@ -91,24 +215,33 @@ impl Place {
     }
 }
 
+/// The key of a log.
 pub(super) fn log_key(topic: TopicId, log: LogId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(PLACE_BYTES);
-    key.extend_from_slice(topic.as_bytes());
-    key.extend_from_slice(log.writer.as_bytes());
-    key.extend_from_slice(&log.incarnation.0.to_be_bytes());
+    let mut key = vec![Table::Logs.tag()];
+    put_log(&mut key, topic, log);
     key
 }
 
+fn put_log(key: &mut Vec<u8>, topic: TopicId, log: LogId) {
+    key.extend_from_slice(topic.as_bytes());
+    key.extend_from_slice(log.writer.as_bytes());
+    key.extend_from_slice(&log.incarnation.0.to_be_bytes());
+}
+
+/// The log that a key without its table names.
 pub(super) fn parse_log_key(key: &[u8]) -> Option<(TopicId, LogId)> {
     let mut rest = key;
     let parsed = take_log(&mut rest)?;
     rest.is_empty().then_some(parsed)
 }
 
+/// The key of a subscription.
 pub(super) fn subscription_key(topic: TopicId, name: &SubscriberName) -> Vec<u8> {
-    [topic.as_bytes().as_slice(), name.as_str().as_bytes()].concat()
+    let table = [Table::Subscriptions.tag()];
+    [table.as_slice(), topic.as_bytes(), name.as_str().as_bytes()].concat()
 }
 
+/// The subscription that a key without its table names.
 pub(super) fn parse_subscription_key(key: &[u8]) -> Option<(TopicId, SubscriberName)> {
     let mut rest = key;
     let topic = TopicId::from_bytes(take(&mut rest)?);
@@ -159,16 +292,32 @@ mod tests {
         let place = place(4);
         let key = place.to_key();
         assert_eq!(Place::from_key(&key), Some(place));
-        let log = log_key(place.topic, place.log);
+        assert_eq!(Place::from_index_key(&place.to_index_key()), Some(place));
+        assert_eq!(Place::from_index_key(&key), None);
+        let log = log_key(place.topic, place.log).split_off(1);
         assert_eq!(parse_log_key(&log), Some((place.topic, place.log)));
         let name: SubscriberName = "billing ü".parse().unwrap();
-        let subscription = subscription_key(place.topic, &name);
+        let subscription = subscription_key(place.topic, &name).split_off(1);
         assert_eq!(parse_subscription_key(&subscription), Some((place.topic, name)));
         for length in 0..key.len() {
             assert_eq!(Place::from_key(&key[..length]), None);
         }
         assert_eq!(parse_log_key(&key), None);
         assert_eq!(parse_subscription_key(place.topic.as_bytes()), None, "an empty name");
+    }
+
+    #[test]
+    fn values_come_back() {
+        let entry = Entry { hash: Hash([1; 32]), segment: 2, offset: 3, length: 4, base: None };
+        let followed = Entry { base: Some(Hash([5; 32])), ..entry };
+        let position = Position { number: 1, segment: 2, offset: 3, salt: 4, checkpoints: [6, 5] };
+        assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+        assert_eq!(Entry::decode(&followed.encode()), Some(followed));
+        assert_eq!(Position::decode(&position.encode()), Some(position));
+        for length in (0..76).filter(|length| *length != 44) {
+            assert_eq!(Entry::decode(&followed.encode()[..length]), None);
+        }
+        assert_eq!(Position::decode(&[0; 31]), None);
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::{
 
 use antiphon::{
     engine::{Log, Recovered, Write},
-    model::{Batch, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
-    wire::{Contact, LogRange, Page},
+    model::{Batch, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    wire::{Contact, LogRange},
 };
 
 use super::{
-    Store, StoreError,
+    Checked, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep,
     keys::Place,
-    merge::{Walk, merge},
+    merge::{Loaded, Walk, merge},
 };
 
 /// Keeps everything in ordered maps. "Flushed" means that it survives a restart of the node, as
@@ -116,7 +116,7 @@ impl Store for MemoryStore {
         topic: TopicId,
         ranges: &[LogRange],
         bytes_max: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<Reading, StoreError> {
         let content = self.content();
         let walk = |range: &LogRange| {
             let LogRange { log, from, .. } = *range;
@@ -127,6 +127,39 @@ impl Store for MemoryStore {
             (*range, MemoryWalk { content: &content, rest })
         };
         merge(ranges.iter().map(walk).collect(), bytes_max)
+    }
+
+    fn check(
+        &self,
+        topic: TopicId,
+        range: &LogRange,
+        bytes_max: usize,
+    ) -> Result<Checked, StoreError> {
+        let content = self.content();
+        let (mut digest, mut at, mut bytes) = (blake3::Hasher::new(), range.from, 0);
+        let end = Place::floor(topic, range.log, range.to);
+        for (place, batch) in content.batches.range(Place::floor(topic, range.log, 0)..end) {
+            if place.next <= range.from {
+                continue;
+            }
+            if bytes >= bytes_max && bytes > 0 {
+                let digest = Hash(digest.finalize().into());
+                return Ok(Checked { digest, at, damages: Vec::new() });
+            }
+            digest.update(&batch.hash().0);
+            bytes += batch.bytes().len();
+            at = place.next;
+        }
+        let digest = Hash(digest.finalize().into());
+        Ok(Checked { digest, at: at.max(range.to), damages: Vec::new() })
+    }
+
+    fn scrub(&self, _: Option<ScrubPosition>, _: usize) -> Result<Scrubbed, StoreError> {
+        Ok(Scrubbed { next: None, bytes: 0, damages: Vec::new() })
+    }
+
+    fn maintain(&self) -> Result<Upkeep, StoreError> {
+        Ok(Upkeep { room: true, busy: false, damages: Vec::new() })
     }
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -149,7 +182,8 @@ impl Walk for MemoryWalk<'_> {
         Ok(self.rest.next().map(|(place, _)| *place))
     }
 
-    fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError> {
-        Ok(self.content.batches.get(place).cloned())
+    fn load(&mut self, place: &Place) -> Result<Loaded, StoreError> {
+        let batch = self.content.batches.get(place).cloned();
+        Ok(batch.map_or(Loaded::Gone, Loaded::Batch))
     }
 }

@@ -6,25 +6,35 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use antiphon::{
+    engine::Damage,
     model::{Batch, LogId, Stamp},
     wire::{LogRange, Page},
 };
 
-use super::{StoreError, keys::Place};
+use super::{Reading, StoreError, keys::Place};
+
+/// What became of a batch that is to be read.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    Batch(Batch),
+    /// It was removed in the meantime.
+    Gone,
+    /// It is there and cannot be read.
+    Damaged(Damage),
+}
 
 /// Walks one log from the batch that starts at or before the first record asked for.
 pub(super) trait Walk {
     /// The next batch; none after the last.
     fn next(&mut self) -> Result<Option<Place>, StoreError>;
 
-    /// The bytes of a batch that `next` told of; none when it was removed in the meantime.
-    fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError>;
+    /// The bytes of the batch that `next` told of last.
+    fn load(&mut self, place: &Place) -> Result<Loaded, StoreError>;
 }
 
 /// A log and how far it has been read.
 struct Source<W> {
     walk: W,
-    log: LogId,
     /// The record that comes next.
     at: u64,
     /// The record after the last one wanted.
@@ -45,7 +55,7 @@ impl<W: Walk> Source<W> {
         if self.at >= self.to {
             return Ok(Step::Finished);
         }
-        let Some(place) = skip_damage(self.walk.next(), self.log, self.at)? else {
+        let Some(place) = self.walk.next()? else {
             return Ok(Step::Broken);
         };
         if place.first > self.at || place.next <= self.at {
@@ -53,27 +63,6 @@ impl<W: Walk> Source<W> {
         }
         self.at = place.next;
         Ok(Step::Batch(place))
-    }
-
-    fn load(&mut self, place: &Place) -> Result<Option<Batch>, StoreError> {
-        let batch = skip_damage(self.walk.load(place), self.log, place.first)?;
-        debug_assert!(batch.as_ref().is_none_or(|batch| Place::of(batch) == *place));
-        Ok(batch)
-    }
-}
-
-/// Damage ends a log for its reader and is told to the operator; the other logs go on.
-fn skip_damage<T>(
-    result: Result<Option<T>, StoreError>,
-    log: LogId,
-    at: u64,
-) -> Result<Option<T>, StoreError> {
-    match result {
-        Err(error @ StoreError::Damaged { .. }) => {
-            tracing::warn!(?log, at, %error, "a damaged batch is not served");
-            Ok(None)
-        }
-        other => other,
     }
 }
 
@@ -88,15 +77,11 @@ fn turn(index: usize, place: Place) -> Turn {
 pub(super) fn merge<W: Walk>(
     logs: Vec<(LogRange, W)>,
     bytes_max: usize,
-) -> Result<Page, StoreError> {
-    let source = |(range, walk): (LogRange, W)| Source {
-        walk,
-        log: range.log,
-        at: range.from,
-        to: range.to,
-    };
+) -> Result<Reading, StoreError> {
+    let source = |(range, walk): (LogRange, W)| Source { walk, at: range.from, to: range.to };
     let mut sources: Vec<_> = logs.into_iter().map(source).collect();
     let mut page = Page { finished: true, ..Page::default() };
+    let mut damages = Vec::new();
     let mut turns = BinaryHeap::new();
     for (index, source) in sources.iter_mut().enumerate() {
         match source.step()? {
@@ -112,10 +97,20 @@ pub(super) fn merge<W: Walk>(
             break;
         }
         let source = &mut sources[index];
-        let Some(batch) = source.load(&place)? else {
-            page.finished = false;
-            continue;
+        let batch = match source.walk.load(&place)? {
+            Loaded::Batch(batch) => batch,
+            Loaded::Gone => {
+                page.finished = false;
+                continue;
+            }
+            // It ends the log for its reader; the other logs go on.
+            Loaded::Damaged(damage) => {
+                page.finished = false;
+                damages.push(damage);
+                continue;
+            }
         };
+        debug_assert_eq!(Place::of(&batch), place);
         bytes += batch.bytes().len();
         if bytes > bytes_max && !page.batches.is_empty() {
             page.finished = false;
@@ -128,5 +123,5 @@ pub(super) fn merge<W: Walk>(
             Step::Broken => page.finished = false,
         }
     }
-    Ok(page)
+    Ok(Reading { page, damages })
 }

@@ -10,22 +10,24 @@
 //!   report success on the next try ("Can Applications Recover from fsync Failures?", Rebello et
 //!   al., 2020), so the store latches: every later write fails too.
 //! - **Damaged bytes are never returned.** Each batch is checked against the hash that it was
-//!   stored under; a log ends for its readers where it is damaged, and repair brings the rest
-//!   from another replica.
+//!   stored under; a log ends for its readers where it is damaged, which is told as
+//!   [`Damage`], and repair brings the batch from another replica.
 //!
-//! - `fjall`: the store of a node, and `keys` its layout on disk
+//! - `segments`: the store of a node, and `keys` the keys of its index
 //! - `memory`, `faulty`: for tests, the same semantics without a disk and with a bad one
 //! - `merge`: how a read goes through several logs
 //! - `writer`: the thread that writes, and how the runtime speaks with it
+//! - `scrub`: the slow walk over all that is stored, to find damage before it is asked for
 //! - `directory`, `identity`, `life`: the data directory, its lock, the node's key, and whether the
 //!   last stop was a clean one
 
 mod directory;
-mod fjall;
 mod identity;
 mod keys;
 mod life;
 mod merge;
+mod scrub;
+mod segments;
 mod writer;
 
 #[cfg(test)]
@@ -35,19 +37,21 @@ mod memory;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 use antiphon::{
-    engine::{Recovered, Write},
-    model::TopicId,
+    engine::{Damage, Recovered, Write},
+    model::{Hash, TopicId},
     wire::{LogRange, Page},
 };
 pub(crate) use directory::{DataDirectory, DirectoryError};
-pub(crate) use fjall::FjallStore;
 pub(crate) use identity::load_or_create_key;
 pub(crate) use life::Life;
+pub(crate) use segments::SegmentStore;
 use thiserror::Error;
 pub(crate) use writer::{StoreEvent, StoreHandle};
 
@@ -57,7 +61,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// What is held. `catalogue` has all batches of the topic that was named at opening.
     ///
     /// # Errors
-    /// When the disk fails or an entry is damaged. Nothing has changed.
+    /// When the disk fails. Nothing has changed.
     fn recover(&self) -> Result<Recovered, StoreError>;
 
     /// Applies writes in order and returns when they are flushed. After a crash each write is
@@ -65,7 +69,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the disk fails. It is not known which of the writes are kept, and every later write
-    /// fails with [`StoreError::Latched`].
+    /// fails with [`StoreError::Latched`]. But after an error that
+    /// [passes](StoreError::passes) a beginning of the writes may be there, and all of them may
+    /// be tried again.
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError>;
 
     /// Reads batches of one topic, merged by stamp, writer, incarnation and number; within a log
@@ -76,13 +82,42 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// one batch. `finished` says whether every log was read up to its `to`.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails, or the index is lost and not yet made anew.
     fn read(
         &self,
         topic: TopicId,
         ranges: &[LogRange],
         bytes_max: usize,
-    ) -> Result<Page, StoreError>;
+    ) -> Result<Reading, StoreError>;
+
+    /// Reads the batches of one log from the disk and verifies header and body, from the batch
+    /// that holds record `from` to the one that holds `to - 1`. It goes past holes and damage. It
+    /// stops behind the batch with which `bytes_max` is reached, or at `to`.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the command that compares replicas"))]
+    fn check(
+        &self,
+        topic: TopicId,
+        range: &LogRange,
+        bytes_max: usize,
+    ) -> Result<Checked, StoreError>;
+
+    /// Reads stored batches of whatever log from the disk and verifies them: those behind a
+    /// position, until `bytes_max` is reached.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    fn scrub(&self, after: Option<ScrubPosition>, bytes_max: usize)
+    -> Result<Scrubbed, StoreError>;
+
+    /// Does a bounded part of what keeps the store well: sets space aside, gives space back, makes
+    /// a lost index anew. To be called between commits, and every second or so.
+    ///
+    /// # Errors
+    /// When a write failed; the store is latched then.
+    fn maintain(&self) -> Result<Upkeep, StoreError>;
 
     /// What the runtime keeps under a name.
     ///
@@ -98,6 +133,52 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     fn put_fact(&self, name: &str, value: &[u8]) -> Result<(), StoreError>;
 }
 
+/// What a read found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// The batches.
+    pub(crate) page: Page,
+    /// The batches that could not be read and ended their logs, at most one of each log.
+    pub(crate) damages: Vec<Damage>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// BLAKE3 of the header hashes of the readable batches, in order.
+    pub(crate) digest: Hash,
+    /// Where to go on; at or behind the end of the range when all of it was checked.
+    pub(crate) at: u64,
+    /// The batches that could not be read.
+    pub(crate) damages: Vec<Damage>,
+}
+
+/// How far a scrub has come: the last batch that it read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScrubPosition(keys::Place);
+
+/// What a part of a scrub found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scrubbed {
+    /// Where to go on; none behind the last batch.
+    pub(crate) next: Option<ScrubPosition>,
+    /// Bytes that were read.
+    pub(crate) bytes: usize,
+    /// The batches that could not be read.
+    pub(crate) damages: Vec<Damage>,
+}
+
+/// How a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upkeep {
+    /// Whether there is room for more records.
+    pub(crate) room: bool,
+    /// Whether more is to be done than was done now.
+    pub(crate) busy: bool,
+    /// Damage that was found meanwhile, each told once.
+    pub(crate) damages: Vec<Damage>,
+}
+
 /// Why a store did not do what it was asked.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub(crate) enum StoreError {
@@ -109,14 +190,18 @@ pub(crate) enum StoreError {
         /// What the operating system said.
         reason: String,
     },
-    /// What is on the disk is not what was written. Other replicas have it.
-    #[error("damaged data found while {action}: {reason}")]
-    Damaged {
+    /// The index is damaged. The data is not, and the index is made anew from it.
+    #[error("the index failed while {action}: {reason}")]
+    Index {
         /// What was tried.
         action: &'static str,
         /// What is wrong.
         reason: String,
     },
+    /// There is no space. Nothing that was tried has changed anything, and it may be tried again
+    /// when there is.
+    #[error("the disk is full")]
+    Full,
     /// The operator's mistake: the data was written by a newer program. Nothing has changed.
     #[error("the data has format {found}; this program knows formats up to {known}")]
     NewerFormat {
@@ -134,4 +219,11 @@ pub(crate) enum StoreError {
     /// Our own mistake: the thread that writes has panicked. What was reported durable is.
     #[error("the thread that writes has ended unexpectedly")]
     Broken,
+}
+
+impl StoreError {
+    /// Whether it passes by itself, or by what an operator does while the node runs.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::Full | Self::Index { .. })
+    }
 }

@@ -1,7 +1,7 @@
 //! Writers and batches for tests.
 
 use antiphon::{
-    engine::{Log, Write},
+    engine::{Damage, Log, Write},
     model::{
         Batch, Compression, Header, Incarnation, LogId, NodeKey, ProducerId, Record, Run, Stamp,
         TopicId, WallClock, encode_record,
@@ -93,5 +93,27 @@ impl Author {
         self.log.low = to;
         let log = Some(self.log.clone());
         Write::Drop { topic: self.topic, log_id: self.log_id(), to, log }
+    }
+
+    /// What a read says of a batch of this writer that is damaged.
+    pub(in crate::store) fn damage(&self, batch: &Batch) -> Damage {
+        let header = batch.header();
+        let ends_before = |other: &&Batch| other.header().next() == header.first;
+        let previous = self.batches.iter().find(ends_before);
+        Damage {
+            topic: self.topic,
+            log: self.log_id(),
+            first: header.first,
+            next: header.next(),
+            hash: batch.hash(),
+            previous: previous.map(|previous| (previous.hash(), previous.header().stamp)),
+        }
+    }
+
+    /// The write with which the engine answers.
+    pub(in crate::store) fn quarantine(&mut self, damage: &Damage) -> Write {
+        let Damage { first, next, hash, previous, .. } = *damage;
+        assert!(self.log.lose(first, next, hash, previous));
+        Write::Quarantine { damage: *damage, log: self.log.clone() }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use antiphon::{
     engine::Write,
     model::{Batch, Cursor, NodeId, Subscription},
-    wire::{Contact, Page},
+    wire::{Contact, LogRange, Page},
 };
 
 use super::{
-    FjallStore, Store,
+    Reading, SegmentStore, Store,
     memory::MemoryStore,
     samples::{Author, catalogue, topic},
 };
@@ -27,11 +27,11 @@ impl Rig for Memory {
     }
 }
 
-struct Fjall(tempfile::TempDir);
+struct Segments(tempfile::TempDir);
 
-impl Rig for Fjall {
+impl Rig for Segments {
     fn open(&self) -> Arc<dyn Store> {
-        Arc::new(FjallStore::open(self.0.path(), catalogue()).unwrap())
+        Arc::new(SegmentStore::open(self.0.path(), catalogue()).unwrap())
     }
 }
 
@@ -43,10 +43,10 @@ macro_rules! for_each_store {
                 super::$test(&super::Memory(super::MemoryStore::new(super::catalogue()).into()));
             })*
         }
-        mod fjall {
+        mod segments {
             $(#[test]
             fn $test() {
-                super::$test(&super::Fjall(tempfile::tempdir().unwrap()));
+                super::$test(&super::Segments(tempfile::tempdir().unwrap()));
             })*
         }
     };
@@ -67,14 +67,22 @@ for_each_store!(
     a_dropped_log_can_come_back,
     later_values_replace_earlier_ones,
     facts_are_kept,
+    a_check_reads_a_range_in_parts,
+    a_quarantined_batch_that_can_be_read_stays,
 );
+
+fn read_page(store: &dyn Store, ranges: &[LogRange], bytes_max: usize) -> Page {
+    let Reading { page, damages } = store.read(topic(), ranges, bytes_max).unwrap();
+    assert!(damages.is_empty(), "{damages:?}");
+    page
+}
 
 fn firsts(page: &Page) -> Vec<u64> {
     page.batches.iter().map(|batch| batch.header().first).collect()
 }
 
 fn read(store: &dyn Store, author: &Author, from: u64, to: u64) -> (Vec<u64>, bool) {
-    let page = store.read(topic(), &[author.range(from, to)], usize::MAX).unwrap();
+    let page = read_page(store, &[author.range(from, to)], usize::MAX);
     (firsts(&page), page.finished)
 }
 
@@ -90,7 +98,7 @@ fn an_empty_store_is_empty(rig: &dyn Rig) {
     let author = Author::new(1, topic());
     assert_eq!(read(&*store, &author, 0, 1), (vec![], false));
     assert_eq!(read(&*store, &author, 3, 3), (vec![], true));
-    assert_eq!(store.read(topic(), &[], 0).unwrap(), Page { finished: true, ..Page::default() });
+    assert_eq!(read_page(&*store, &[], 0), Page { finished: true, ..Page::default() });
     store.commit(&[]).unwrap();
 }
 
@@ -118,7 +126,7 @@ fn what_was_written_is_recovered(rig: &dyn Rig) {
         recovered.contacts.iter().map(|contact| &contact.addresses[0]).collect();
     assert_eq!(addresses, ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1"]);
     assert!(recovered.catalogue.is_empty());
-    let page = store.read(topic(), &[one.range(0, 6)], usize::MAX).unwrap();
+    let page = read_page(&*store, &[one.range(0, 6)], usize::MAX);
     let bytes = |batches: &[Batch]| -> Vec<_> {
         batches.iter().map(|batch| batch.bytes().clone()).collect()
     };
@@ -139,13 +147,13 @@ fn logs_are_merged_by_stamp(rig: &dyn Rig) {
         store.commit(&[authors[index].append(time)]).unwrap();
     }
     let ranges: Vec<_> = authors.iter().map(|author| author.range(0, 6)).collect();
-    let page = store.read(topic(), &ranges, usize::MAX).unwrap();
+    let page = read_page(&*store, &ranges, usize::MAX);
     assert!(page.finished);
     let order = |batch: &Batch| (batch.header().stamp, batch.header().log());
     assert_eq!(page.batches.len(), 6);
     assert!(page.batches.is_sorted_by_key(order));
     let reversed: Vec<_> = ranges.into_iter().rev().collect();
-    assert_eq!(store.read(topic(), &reversed, usize::MAX).unwrap(), page);
+    assert_eq!(read_page(&*store, &reversed, usize::MAX), page);
 }
 
 fn a_log_keeps_its_order_whatever_its_stamps(rig: &dyn Rig) {
@@ -153,7 +161,7 @@ fn a_log_keeps_its_order_whatever_its_stamps(rig: &dyn Rig) {
     let mut two = Author::new(2, topic());
     let store = rig.open();
     store.commit(&[one.append(50), one.append(1), two.append(20)]).unwrap();
-    let page = store.read(topic(), &[one.range(0, 6), two.range(0, 3)], usize::MAX).unwrap();
+    let page = read_page(&*store, &[one.range(0, 6), two.range(0, 3)], usize::MAX);
     assert_eq!(page.batches, [&two.batches[..], &one.batches].concat());
 }
 
@@ -183,14 +191,14 @@ fn a_page_is_bounded_and_never_empty(rig: &dyn Rig) {
     let store = rig.open();
     store.commit(&[author.append(1), author.append(2), author.append(3)]).unwrap();
     let size = author.batches[1].bytes().len();
-    let page = |bytes_max| {
-        let page = store.read(topic(), &[author.range(3, 9)], bytes_max).unwrap();
+    let bounded = |bytes_max| {
+        let page = read_page(&*store, &[author.range(3, 9)], bytes_max);
         (firsts(&page), page.finished)
     };
-    assert_eq!(page(0), (vec![3], false));
-    assert_eq!(page(size), (vec![3], false));
-    assert_eq!(page(size + 1), (vec![3], false));
-    assert_eq!(page(2 * size), (vec![3, 6], true));
+    assert_eq!(bounded(0), (vec![3], false));
+    assert_eq!(bounded(size), (vec![3], false));
+    assert_eq!(bounded(size + 1), (vec![3], false));
+    assert_eq!(bounded(2 * size), (vec![3, 6], true));
 }
 
 fn a_log_ends_at_a_hole(rig: &dyn Rig) {
@@ -207,7 +215,7 @@ fn a_log_ends_at_a_hole(rig: &dyn Rig) {
     assert_eq!(read(&*store, &author, 3, 6), (vec![3], true));
     assert_eq!(read(&*store, &author, 6, 12), (vec![], false));
     assert_eq!(read(&*store, &author, 10, 12), (vec![9], true));
-    let page = store.read(topic(), &[author.range(3, 12), other.range(0, 3)], usize::MAX).unwrap();
+    let page = read_page(&*store, &[author.range(3, 12), other.range(0, 3)], usize::MAX);
     assert_eq!((firsts(&page), page.finished), (vec![3, 0], false), "the other log goes on");
     let filled = [author.store(batches[2].clone()), author.store(batches[0].clone())];
     store.commit(&filled).unwrap();
@@ -287,4 +295,51 @@ fn facts_are_kept(rig: &dyn Rig) {
     store.put_fact("port", b"4002").unwrap();
     drop(store);
     assert_eq!(rig.open().fact("port"), Ok(Some(b"4002".to_vec())));
+}
+
+fn a_check_reads_a_range_in_parts(rig: &dyn Rig) {
+    let mut author = Author::new(1, topic());
+    let batches: Vec<_> = (0..5).map(|time| author.seal(time, 3, 10)).collect();
+    let store = rig.open();
+    for index in [0, 1, 3, 4] {
+        store.commit(&[author.store(batches[index].clone())]).unwrap();
+    }
+    let check = |from, to, bytes_max| {
+        let checked = store.check(topic(), &author.range(from, to), bytes_max).unwrap();
+        assert!(checked.damages.is_empty());
+        (checked.digest.0, checked.at)
+    };
+    let digest = |indices: &[usize]| {
+        let mut digest = blake3::Hasher::new();
+        for index in indices {
+            digest.update(&batches[*index].hash().0);
+        }
+        <[u8; 32]>::from(digest.finalize())
+    };
+    assert_eq!(check(0, 15, usize::MAX), (digest(&[0, 1, 3, 4]), 15), "it goes past a hole");
+    assert_eq!(check(1, 4, usize::MAX), (digest(&[0, 1]), 6));
+    assert_eq!(check(0, 15, 1), (digest(&[0]), 3));
+    assert_eq!(check(3, 15, 1), (digest(&[1]), 6));
+    assert_eq!(check(6, 15, 1), (digest(&[3]), 12));
+    assert_eq!(check(20, 30, 1), (digest(&[]), 30));
+}
+
+fn a_quarantined_batch_that_can_be_read_stays(rig: &dyn Rig) {
+    let mut author = Author::new(1, topic());
+    let store = rig.open();
+    store.commit(&[author.append(1), author.append(2), author.append(3)]).unwrap();
+    let batch = author.batches[1].clone();
+    let damage = author.damage(&batch);
+    let write = author.quarantine(&damage);
+    store.commit(&[write]).unwrap();
+    assert_eq!(read(&*store, &author, 0, 9), (vec![0, 3, 6], true));
+    let log = store.recover().unwrap().logs[&topic()][&author.log_id()].clone();
+    assert_eq!((log.records(), &log), (6, &author.log), "it is as the engine says");
+    store.commit(&[author.store(batch)]).unwrap();
+    assert_eq!(read(&*rig_again(rig, store), &author, 0, 9), (vec![0, 3, 6], true));
+}
+
+fn rig_again(rig: &dyn Rig, store: Arc<dyn Store>) -> Arc<dyn Store> {
+    drop(store);
+    rig.open()
 }

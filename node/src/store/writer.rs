@@ -2,7 +2,11 @@
 //!
 //! Writes go to one thread that takes all that is queued, commits it with one flush, and says up
 //! to where all is durable (group commit): while one group is being flushed the next one
-//! gathers. Reads run beside it, a few at a time.
+//! gathers. Between groups, and every second, it does what keeps the store well. Reads run beside
+//! it, a few at a time, and a scrub.
+//!
+//! A commit that finds no space is tried again until it does: what was accepted is in memory, and
+//! waits. Meanwhile [`StoreEvent::Room`] has told that nothing more is to be accepted.
 
 #[cfg(test)]
 mod tests;
@@ -11,36 +15,51 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use antiphon::{
-    engine::{Ticket, Write, WriteNumber},
+    engine::{Damage, Ticket, Write, WriteNumber},
     model::TopicId,
     wire::{LogRange, Page},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, mpsc::error::TryRecvError, watch},
     task::JoinSet,
+    time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Store, StoreError};
+use super::{
+    Reading, Store, StoreError,
+    scrub::{Pace, Scrub},
+};
 
 /// Writes that are handed to the thread ahead of time: two groups of the smallest batches.
 const QUEUE_WRITES_MAX: usize = 1024;
 
 /// Bytes after which a group takes no more writes. On slow disks a flush takes 10 ms and more
 /// whatever it writes; this still gives 400 MB/s. The group is in memory twice.
-const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of writes not yet durable above which [`StoreHandle::is_congested`] says so.
-const BACKLOG_BYTES_HIGH: usize = 32 * 1024 * 1024;
+/// So much room is kept in reserve.
+pub(super) const BACKLOG_BYTES_HIGH: usize = 16 * 1024 * 1024;
 
 /// What a write that carries no batch is reckoned with, in bytes.
 const SMALL_WRITE_BYTES: usize = 512;
+
+/// How often an idle store is looked after, and a commit that found no space is tried again.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of writes after which a busy store is looked after.
+const UPKEEP_BYTES: usize = 2 * 1024 * 1024;
+
+/// Pause between two parts of what is to be done for an idle store, in milliseconds.
+const UPKEEP_PAUSES: usize = 50;
 
 /// Reads at a time. Each holds a page in memory; more do not make one disk faster.
 const READS_MAX: usize = 4;
@@ -52,16 +71,29 @@ pub(crate) enum StoreEvent {
     Durable(WriteNumber),
     /// The outcome of a read; none when the disk could not be read.
     Read(Ticket, Option<Page>),
+    /// A stored batch can no longer be read. Told before the read that found it.
+    Damaged(Damage),
+    /// Whether there is room for more records. Told when it changes; at first there is.
+    Room(bool),
     /// A write failed. Told once; nothing becomes durable any more. Reads go on.
     Failed(StoreError),
 }
 
 /// How far the thread has come. It is the newest state that counts, so it is kept and not
 /// queued: the thread never waits for the runtime.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Progress {
     durable: WriteNumber,
+    room: bool,
     failed: Option<StoreError>,
+}
+
+/// What the thread is given to do.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are writes")]
+enum Job {
+    Write(WriteNumber, Write),
+    Upkeep,
 }
 
 /// What [`StoreHandle::next`] waits for.
@@ -71,7 +103,11 @@ enum Happened {
     /// The queue has room, or the thread has ended.
     Room(bool),
     /// A read is done, or was dropped.
-    Read(Option<(Ticket, Option<Page>)>),
+    Read(Option<(Ticket, Option<Reading>)>),
+    /// The scrub found something.
+    Scrubbed(Vec<Damage>),
+    /// It is time to look after the store.
+    Upkeep,
 }
 
 #[derive(Debug)]
@@ -89,7 +125,7 @@ struct Read {
 #[derive(Debug)]
 pub(crate) struct StoreHandle {
     store: Arc<dyn Store>,
-    queue: mpsc::Sender<(WriteNumber, Write)>,
+    queue: mpsc::Sender<Job>,
     /// Writes that found the queue full, in order. Bounded by what the engine lets come in, and
     /// the runtime heeds [`StoreHandle::is_congested`].
     overflow: VecDeque<(WriteNumber, Write)>,
@@ -98,40 +134,61 @@ pub(crate) struct StoreHandle {
     progress: watch::Receiver<Progress>,
     /// What of the progress was told already.
     durable: WriteNumber,
+    room: bool,
     failed: bool,
+    /// Damage that the thread found and that is not told yet.
+    found: Arc<Mutex<Vec<Damage>>>,
+    /// What is to be told next.
+    told: VecDeque<StoreEvent>,
+    upkeep: Interval,
+    scrub: Scrub,
     /// Reads that wait for their turn. Bounded by the questions that the engine works on.
     waiting: VecDeque<Read>,
-    reads: JoinSet<(Ticket, Option<Page>)>,
+    reads: JoinSet<(Ticket, Option<Reading>)>,
     thread: thread::JoinHandle<()>,
 }
 
 impl StoreHandle {
-    /// Starts the thread. Write numbers must rise from 1.
+    /// Starts the thread. Write numbers must rise from 1. To be called within the runtime.
     ///
     /// # Errors
     /// When the operating system gives no thread.
     pub(crate) fn start(store: Arc<dyn Store>) -> std::io::Result<Self> {
-        let (queue, writes) = mpsc::channel(QUEUE_WRITES_MAX);
-        let (told, progress) = watch::channel(Progress::default());
+        Self::start_with(store, Pace::default())
+    }
+
+    fn start_with(store: Arc<dyn Store>, pace: Pace) -> std::io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE_WRITES_MAX);
+        let at_first = Progress { durable: WriteNumber::default(), room: true, failed: None };
+        let (told, progress) = watch::channel(at_first);
         let backlog = Arc::new(AtomicUsize::new(0));
+        let found = Arc::<Mutex<Vec<Damage>>>::default();
         let thread = thread::Builder::new().name("antiphon-store".to_owned()).spawn({
             let store = Arc::clone(&store);
-            let backlog = Arc::clone(&backlog);
+            let (backlog, found) = (Arc::clone(&backlog), Arc::clone(&found));
             move || {
-                write_groups(&*store, writes, &told, &backlog);
+                WriterThread { store: &*store, told: &told, backlog: &backlog, found: &found }
+                    .run(jobs);
                 // Whoever waits for the end of the thread finds the store released.
                 drop(store);
                 drop(told);
             }
         })?;
+        let mut upkeep = interval(UPKEEP_INTERVAL);
+        upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
+            scrub: Scrub::new(Arc::clone(&store), pace),
             store,
             queue,
             overflow: VecDeque::new(),
             backlog,
             progress,
             durable: WriteNumber::default(),
+            room: true,
             failed: false,
+            found,
+            told: VecDeque::new(),
+            upkeep,
             waiting: VecDeque::new(),
             reads: JoinSet::new(),
             thread,
@@ -148,10 +205,10 @@ impl StoreHandle {
 
     fn hand_over(&mut self) {
         while let Ok(permit) = self.queue.try_reserve() {
-            let Some(next) = self.overflow.pop_front() else {
+            let Some((number, write)) = self.overflow.pop_front() else {
                 return;
             };
-            permit.send(next);
+            permit.send(Job::Write(number, write));
         }
     }
 
@@ -187,14 +244,15 @@ impl StoreHandle {
     /// What happened next. Cancel-safe. Writes move on only while this is being awaited.
     pub(crate) async fn next(&mut self) -> StoreEvent {
         loop {
-            if let Some(event) = self.news() {
+            if let Some(event) = self.told.pop_front().or_else(|| self.news()) {
                 return event;
             }
             let happened = tokio::select! {
                 changed = self.progress.changed(), if !self.failed => Happened::Progress(changed.is_ok()),
                 room = self.queue.reserve(), if !self.overflow.is_empty() => Happened::Room(room.is_ok()),
                 Some(read) = self.reads.join_next() => Happened::Read(read.ok()),
-                else => std::future::pending().await,
+                damages = self.scrub.next() => Happened::Scrubbed(damages),
+                _ = self.upkeep.tick() => Happened::Upkeep,
             };
             match happened {
                 Happened::Progress(true) => {}
@@ -208,10 +266,20 @@ impl StoreHandle {
                 Happened::Read(read) => {
                     self.begin_reads();
                     // A read without an outcome is one of a runtime that is shutting down.
-                    if let Some((ticket, page)) = read {
-                        return StoreEvent::Read(ticket, page);
+                    if let Some((ticket, reading)) = read {
+                        let (page, damages) = match reading {
+                            Some(Reading { page, damages }) => (Some(page), damages),
+                            None => (None, Vec::new()),
+                        };
+                        self.told.extend(damages.into_iter().map(StoreEvent::Damaged));
+                        self.told.push_back(StoreEvent::Read(ticket, page));
                     }
                 }
+                Happened::Scrubbed(damages) => {
+                    self.told.extend(damages.into_iter().map(StoreEvent::Damaged));
+                }
+                // A thread with a full queue looks after the store unasked.
+                Happened::Upkeep => drop(self.queue.try_send(Job::Upkeep)),
             }
         }
     }
@@ -222,6 +290,14 @@ impl StoreHandle {
         if progress.durable > self.durable {
             self.durable = progress.durable;
             return Some(StoreEvent::Durable(self.durable));
+        }
+        if progress.room != self.room {
+            self.room = progress.room;
+            return Some(StoreEvent::Room(self.room));
+        }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(damage) = found.pop() {
+            return Some(StoreEvent::Damaged(damage));
         }
         let failed = progress.failed.clone().filter(|_| !self.failed)?;
         self.failed = true;
@@ -234,14 +310,15 @@ impl StoreHandle {
     /// # Errors
     /// When a write failed, now or before.
     pub(crate) async fn stop(self) -> Result<(), StoreError> {
-        let Self { store, queue, overflow, mut progress, mut reads, thread, .. } = self;
-        for write in overflow {
-            if queue.send(write).await.is_err() {
+        let Self { store, queue, overflow, mut progress, mut reads, scrub, thread, .. } = self;
+        for (number, write) in overflow {
+            if queue.send(Job::Write(number, write)).await.is_err() {
                 break;
             }
         }
         drop(queue);
         while reads.join_next().await.is_some() {}
+        scrub.stop().await;
         while progress.changed().await.is_ok() {}
         // The last hold on a store closes its files, which may take a moment.
         let ended = tokio::task::spawn_blocking(move || {
@@ -257,46 +334,132 @@ impl StoreHandle {
     }
 }
 
-/// The thread: takes what is queued, commits, tells.
-fn write_groups(
-    store: &dyn Store,
-    mut queue: mpsc::Receiver<(WriteNumber, Write)>,
-    told: &watch::Sender<Progress>,
-    backlog: &AtomicUsize,
-) {
-    let mut failed = false;
-    let mut group = Vec::new();
-    while let Some((mut last, write)) = queue.blocking_recv() {
-        let mut bytes = size_bytes(&write);
-        group.push(write);
-        while bytes < GROUP_BYTES_MAX
-            && let Ok((number, write)) = queue.try_recv()
-        {
-            debug_assert!(last < number, "writes come in order");
-            bytes += size_bytes(&write);
+/// The thread: takes what is queued, commits, tells, and looks after the store.
+#[derive(Debug, Clone, Copy)]
+struct WriterThread<'a> {
+    store: &'a dyn Store,
+    told: &'a watch::Sender<Progress>,
+    backlog: &'a AtomicUsize,
+    found: &'a Mutex<Vec<Damage>>,
+}
+
+impl WriterThread<'_> {
+    fn run(self, mut queue: mpsc::Receiver<Job>) {
+        let mut group = Vec::new();
+        // Bytes that were written since the store was looked after.
+        let mut written = 0;
+        let mut is_busy = false;
+        while let Some(job) = Self::wait(&mut queue, is_busy) {
+            let Job::Write(mut last, write) = job else {
+                is_busy = self.look_after();
+                continue;
+            };
+            let mut bytes = size_bytes(&write);
             group.push(write);
-            last = number;
+            while bytes < GROUP_BYTES_MAX
+                && let Ok(job) = queue.try_recv()
+            {
+                let Job::Write(number, write) = job else {
+                    written = UPKEEP_BYTES;
+                    continue;
+                };
+                debug_assert!(last < number, "writes come in order");
+                bytes += size_bytes(&write);
+                group.push(write);
+                last = number;
+            }
+            // After a failure writes are still taken, and forgotten, so that nobody waits for room.
+            if self.told.borrow().failed.is_none() {
+                let result = self.commit(&group, &queue);
+                self.told.send_modify(|progress| match result {
+                    Ok(()) => progress.durable = last,
+                    Err(error) => progress.failed = Some(error),
+                });
+            }
+            group.clear();
+            self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+            written += bytes;
+            if written >= UPKEEP_BYTES {
+                written = 0;
+                is_busy = self.look_after();
+            }
         }
-        // After a failure writes are still taken, and forgotten, so that nobody waits for room.
-        if !failed {
-            let result = store.commit(&group);
-            failed = result.is_err();
-            told.send_modify(|progress| match result {
-                Ok(()) => progress.durable = last,
-                Err(error) => progress.failed = Some(error),
-            });
+    }
+
+    /// The next job; none when there will be no more. A busy store is looked after meanwhile.
+    fn wait(queue: &mut mpsc::Receiver<Job>, is_busy: bool) -> Option<Job> {
+        if !is_busy {
+            return queue.blocking_recv();
         }
-        group.clear();
-        backlog.fetch_sub(bytes, Ordering::Relaxed);
+        for _ in 0..UPKEEP_PAUSES {
+            match queue.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Disconnected) => return None,
+                // Short, for a write may come.
+                Err(TryRecvError::Empty) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        Some(Job::Upkeep)
+    }
+
+    /// Commits a group, as often as it takes to find space for it. Only a node that stops does
+    /// not wait.
+    fn commit(self, group: &[Write], queue: &mpsc::Receiver<Job>) -> Result<(), StoreError> {
+        loop {
+            match self.store.commit(group) {
+                Err(error) if error.passes() && !queue.is_closed() => {
+                    tracing::warn!(%error, "what was accepted waits for the disk");
+                    self.tell_room(false);
+                    thread::sleep(UPKEEP_INTERVAL);
+                    self.look_after();
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Does what is to be done for the store. Whether there is more of it.
+    fn look_after(self) -> bool {
+        if self.told.borrow().failed.is_some() {
+            return false;
+        }
+        match self.store.maintain() {
+            Ok(upkeep) => {
+                if !upkeep.damages.is_empty() {
+                    let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                    found.extend(upkeep.damages);
+                    drop(found);
+                    self.told.send_modify(|_| {});
+                }
+                self.tell_room(upkeep.room);
+                upkeep.busy
+            }
+            Err(error) => {
+                self.told.send_modify(|progress| progress.failed = Some(error));
+                false
+            }
+        }
+    }
+
+    fn tell_room(self, room: bool) {
+        self.told.send_if_modified(|progress| {
+            let was = std::mem::replace(&mut progress.room, room);
+            if was && !room {
+                tracing::warn!("the disk is full: records are refused until there is space");
+            } else if room && !was {
+                tracing::info!("there is space on the disk again");
+            }
+            was != room
+        });
     }
 }
 
 /// A read that fails, or that panics over damaged data, gives no page.
-fn read_page(store: &dyn Store, read: &Read) -> Option<Page> {
-    let page =
+fn read_page(store: &dyn Store, read: &Read) -> Option<Reading> {
+    let reading =
         catch_unwind(AssertUnwindSafe(|| store.read(read.topic, &read.ranges, read.bytes_max)));
-    match page {
-        Ok(Ok(page)) => Some(page),
+    match reading {
+        Ok(Ok(reading)) => Some(reading),
         Ok(Err(error)) => {
             tracing::warn!(topic = ?read.topic, %error, "a read failed");
             None

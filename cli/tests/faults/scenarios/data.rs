@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    cluster::{SOON, eventually},
     fleet::{Fleet, tool},
     load::{PAYLOAD_BYTES, pace},
     report::Outcome,
     stage::Stage,
 };
+
+/// Time for a node to find by itself what is damaged in two segments, and to fetch it. What nobody
+/// reads it cannot know of before.
+const SCRUBBED_SECONDS: f64 = 25.0;
 
 /// Bits that are flipped in the files of one kind.
 const FLIPS: usize = 4;
@@ -81,34 +84,27 @@ pub(super) fn journal_cut_short() -> Outcome {
     let node = stage.writing_home();
     stage.faulted.insert(node);
     let data = stage.fleet.nodes[node].data.clone();
-    let mut said = Vec::new();
     for half in ["its second half missing", "its second half zero"] {
         stage.wait_for_acknowledgements(200);
         stage.fleet.kill(node);
-        let files = files_of(&data, ".jnl");
-        for file in files {
+        for file in files_of(&data, ".seg") {
             let mut content = fs_err::read(&file).expect("it is readable");
             let written = content.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-            if said.is_empty() {
+            if half.ends_with("missing") {
                 content.truncate(written / 2);
             } else {
                 content[written / 2..].fill(0);
             }
             fs_err::write(&file, content).expect("it is writable");
         }
-        let key = fs_err::read(data.join("key")).expect("it has a key");
-        said.push(match stage.fleet.launch(node) {
-            Ok(()) => format!("{half}: it started"),
-            Err(reason) => {
-                heal(&mut stage, node, &key);
-                format!("{half}: refused to start ({}), wiped", reason_of(&reason))
-            }
-        });
+        must_start(&mut stage, node, &format!("after each segment had {half}"));
         pace(0.5);
-        stage.check_read(node, &format!("after the journal had {half}"));
+        stage.check_read(node, &format!("after each segment had {half}"));
     }
-    let said = said.join("; ");
-    Outcome::Ran(stage.finish(format!("the journal of a stopped replica damaged: {said}")))
+    pace(SCRUBBED_SECONDS);
+    Outcome::Ran(stage.finish(
+        "each segment of a stopped replica damaged: its second half missing, then zero; it started",
+    ))
 }
 
 pub(super) fn stored_batches_damaged() -> Outcome {
@@ -116,61 +112,56 @@ pub(super) fn stored_batches_damaged() -> Outcome {
     let node = stage.writing_home();
     stage.faulted.insert(node);
     let data = stage.fleet.nodes[node].data.clone();
-    let files = eventually("batches are moved out of the journal", SOON, || {
-        let files = files_of(&data, "/blobs/");
-        let is_first = |file: &PathBuf| file.file_name().is_some_and(|name| name == "0.jnl");
-        let in_journal = files_of(&data, ".jnl").iter().any(is_first);
-        (!files.is_empty() && !in_journal).then_some(files)
-    });
+    stage.wait_for_acknowledgements(400);
     // There is much to read at the end.
     stage.load.stop_publishing();
     stage.fleet.kill(node);
-    flip(&files, 1);
-    let key = fs_err::read(data.join("key")).expect("it has a key");
-    let said = match stage.fleet.launch(node) {
-        Ok(()) => "it started".to_owned(),
-        Err(reason) => {
-            heal(&mut stage, node, &key);
-            format!("it refused to start ({}), wiped", reason_of(&reason))
-        }
-    };
+    flip(&written_segments(&data), 1);
+    must_start(&mut stage, node, "with damaged batches");
+    pace(SCRUBBED_SECONDS);
     Outcome::Ran(stage.finish(format!(
-        "{FLIPS} random bits flipped in the batches of a stopped replica, which are out of its \
-         journal; {said}"
+        "{FLIPS} random bits flipped in the batches of a stopped replica; it started"
     )))
 }
 
-/// One bit in the journal of every replica, each elsewhere. Where damage costs what is damaged
+/// One bit in the segments of every replica, each elsewhere. Where damage costs what is damaged
 /// and no more, each record is still whole in two places.
 pub(super) fn journals_damaged_everywhere() -> Outcome {
     let mut stage = Stage::begin(Fleet::start(3));
     stage.wait_for_acknowledgements(1_000);
-    let mut said = Vec::new();
     for node in 0..3 {
         stage.faulted.insert(node);
         stage.fleet.kill(node);
     }
     for node in 0..3 {
-        let file = files_of(&stage.fleet.nodes[node].data, ".jnl").remove(0);
+        let file = written_segments(&stage.fleet.nodes[node].data).remove(0);
         let mut content = fs_err::read(&file).expect("it is readable");
         let written = content.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-        // The tag of a commit's start, in the middle. No other place has these bytes.
+        // The magic of a frame, in the middle. No other place has these bytes.
         let from = written / 4 * (node + 1);
-        let magic = content[from..].windows(5).position(|bytes| bytes == b"FJL\x03\x01");
-        content[from + magic.expect("there are commits") + 4] ^= 0x80;
+        let magic = content[from..].windows(4).position(|bytes| bytes == FRAME_MAGIC);
+        content[from + magic.expect("there are frames")] ^= 0x80;
         fs_err::write(&file, content).expect("it is writable");
+        // What is lost is found when it is sought, and what is still there too.
+        fs_err::remove_dir_all(stage.fleet.nodes[node].data.join("store/index"))
+            .expect("it is there");
     }
     for node in 0..3 {
-        if let Err(reason) = stage.fleet.launch(node) {
-            said.push(format!("node {node} refused to start: {}", reason_of(&reason)));
-        }
+        must_start(&mut stage, node, "with a damaged segment");
     }
-    if !said.is_empty() {
-        stage.problem(said.join("; "));
+    Outcome::Ran(stage.finish(
+        "one bit flipped in the segments of each of 3 replicas, each elsewhere, and their indexes \
+         deleted",
+    ))
+}
+
+/// Starts a node whose data is damaged. It is a problem if it does not start with what it has.
+fn must_start(stage: &mut Stage, node: usize, how: &str) {
+    if let Err(reason) = stage.fleet.launch(node) {
+        stage.problem(format!("it refused to start {how}: {}", reason_of(&reason)));
+        wipe(&stage.fleet.nodes[node].data);
+        stage.fleet.launch(node).expect("it starts without data");
     }
-    Outcome::Ran(
-        stage.finish("one bit flipped in the journal of each of 3 replicas, each elsewhere"),
-    )
 }
 
 pub(super) fn bits_flipped() -> Outcome {
@@ -183,7 +174,7 @@ pub(super) fn bits_flipped() -> Outcome {
     for (round, kind) in KINDS.iter().enumerate() {
         stage.wait_for_acknowledgements(200);
         stage.fleet.kill(node);
-        let files = files_of(&data, kind);
+        let files = if *kind == ".seg" { written_segments(&data) } else { files_of(&data, kind) };
         if files.is_empty() {
             said.push(format!("{kind}: no such file"));
             stage.fleet.launch(node).expect("nothing was damaged");
@@ -200,14 +191,19 @@ pub(super) fn bits_flipped() -> Outcome {
                 stage.fleet.kill(node);
                 heal(&mut stage, node, &key);
             }
+            // A key has no second copy; all else the node must make the best of.
             Err(reason) => {
-                said.push(format!("{kind}: refused to start ({}), wiped", reason_of(&reason)));
+                let reason = reason_of(&reason);
+                if *kind != KEY {
+                    stage.problem(format!("{kind}: it refused to start: {reason}"));
+                }
+                said.push(format!("{kind}: refused to start ({reason}), wiped"));
                 heal(&mut stage, node, &key);
             }
         }
         pace(0.5);
         if let Some(words) = stage.fleet.ended(node) {
-            said.push(format!("{kind}: it ended: {}", reason_of(&words)));
+            stage.problem(format!("{kind}: it ended: {}", reason_of(&words)));
             heal(&mut stage, node, &key);
         }
         // While the damage may still be there.
@@ -220,7 +216,22 @@ pub(super) fn bits_flipped() -> Outcome {
 }
 
 /// Kinds of files, by a part of their path.
-const KINDS: &[&str] = &[".jnl", "/tables/", "/blobs/", "/current", "/v", "store/version", "/key"];
+const KINDS: &[&str] = &[".seg", ".jnl", "/tables/", "/current", "/v", "index/version", KEY];
+
+/// The kind of the node's key.
+const KEY: &str = "/key";
+
+/// The first bytes of each frame of a segment.
+const FRAME_MAGIC: [u8; 4] = [0xa7, b'A', b'f', 0x1e];
+
+/// Segments with something in them.
+fn written_segments(data: &Path) -> Vec<PathBuf> {
+    let mut files = files_of(data, ".seg");
+    let is_written =
+        |file: &PathBuf| fs_err::read(file).expect("it is readable").iter().any(|byte| *byte != 0);
+    files.retain(is_written);
+    files
+}
 
 fn files_of(data: &Path, kind: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -233,7 +244,7 @@ fn files_of(data: &Path, kind: &str) -> Vec<PathBuf> {
             _ => file.to_string_lossy().contains(kind) && !is_manifest,
         }
     });
-    if kind == "/key" {
+    if kind == KEY {
         files.retain(|file| file.file_name().is_some_and(|name| name == "key"));
     }
     files.retain(|file| fs_err::metadata(file).is_ok_and(|file| file.len() > 0));

@@ -4,7 +4,7 @@ use antiphon::engine::Recovered;
 
 use super::*;
 use crate::store::{
-    FjallStore,
+    Checked, ScrubPosition, Scrubbed, SegmentStore, Upkeep,
     faulty::FaultyStore,
     memory::MemoryStore,
     samples::{Author, catalogue, topic},
@@ -24,7 +24,7 @@ async fn durable(handle: &mut StoreHandle, number: WriteNumber) {
 #[tokio::test]
 async fn many_writes_are_flushed_together() {
     let directory = tempfile::tempdir().unwrap();
-    let inner = FjallStore::open(directory.path(), catalogue()).unwrap();
+    let inner = SegmentStore::open(directory.path(), catalogue()).unwrap();
     let store = Arc::new(FaultyStore::new(inner, 0));
     let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
     let mut author = Author::new(1, topic());
@@ -46,7 +46,7 @@ async fn many_writes_are_flushed_together() {
 #[tokio::test]
 async fn a_stop_flushes_what_was_taken() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || FjallStore::open(directory.path(), catalogue()).unwrap();
+    let open = || SegmentStore::open(directory.path(), catalogue()).unwrap();
     let mut handle = StoreHandle::start(Arc::new(open())).unwrap();
     let mut author = Author::new(1, topic());
     for number in 1..=3_000 {
@@ -92,8 +92,20 @@ impl Store for Panicking {
         panic!("planted")
     }
 
-    fn read(&self, _: TopicId, _: &[LogRange], _: usize) -> Result<Page, StoreError> {
+    fn read(&self, _: TopicId, _: &[LogRange], _: usize) -> Result<Reading, StoreError> {
         panic!("planted")
+    }
+
+    fn check(&self, _: TopicId, _: &LogRange, _: usize) -> Result<Checked, StoreError> {
+        panic!("planted")
+    }
+
+    fn scrub(&self, _: Option<ScrubPosition>, _: usize) -> Result<Scrubbed, StoreError> {
+        panic!("planted")
+    }
+
+    fn maintain(&self) -> Result<Upkeep, StoreError> {
+        Ok(Upkeep { room: true, busy: false, damages: Vec::new() })
     }
 
     fn fact(&self, _: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -113,4 +125,67 @@ async fn a_panic_is_a_failure_and_not_a_silence() {
     handle.write(WriteNumber(1), Author::new(1, topic()).append(1));
     assert_eq!(handle.next().await, StoreEvent::Failed(StoreError::Broken));
     assert_eq!(handle.stop().await, Err(StoreError::Broken));
+}
+
+#[tokio::test]
+async fn damage_is_told_before_the_read_that_found_it() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new(catalogue()), 0));
+    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
+    let mut author = Author::new(1, topic());
+    handle.write(WriteNumber(1), author.append(1));
+    durable(&mut handle, WriteNumber(1)).await;
+    let damage = author.damage(&author.batches[0]);
+    store.damage(damage);
+    handle.read(Ticket(1), topic(), vec![author.range(0, 3)], usize::MAX);
+    assert_eq!(handle.next().await, StoreEvent::Damaged(damage));
+    assert!(matches!(handle.next().await, StoreEvent::Read(Ticket(1), Some(_))));
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_scrub_tells_what_it_finds() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new(catalogue()), 0));
+    let mut author = Author::new(1, topic());
+    store.commit(&[author.append(1)]).unwrap();
+    let damage = author.damage(&author.batches[0]);
+    let pace = Pace { first: Duration::ZERO, between: Duration::ZERO, ..Pace::default() };
+    let shared = Arc::<FaultyStore<_>>::clone(&store);
+    let mut handle = StoreHandle::start_with(shared, pace).unwrap();
+    for _ in 0..2 {
+        store.damage(damage);
+        assert_eq!(handle.next().await, StoreEvent::Damaged(damage));
+    }
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_what_was_accepted_waits_for_room() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new(catalogue()), 0));
+    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
+    let mut author = Author::new(1, topic());
+    store.fill(true);
+    handle.write(WriteNumber(1), author.append(1));
+    assert_eq!(handle.next().await, StoreEvent::Room(false));
+    handle.read(Ticket(1), topic(), vec![author.range(0, 3)], usize::MAX);
+    assert!(matches!(handle.next().await, StoreEvent::Read(Ticket(1), Some(_))), "reads go on");
+    store.fill(false);
+    let events = [handle.next().await, handle.next().await];
+    assert!(events.contains(&StoreEvent::Room(true)), "{events:?}");
+    assert!(events.contains(&StoreEvent::Durable(WriteNumber(1))), "{events:?}");
+    // An idle store hears of it too.
+    store.fill(true);
+    assert_eq!(handle.next().await, StoreEvent::Room(false));
+    store.fill(false);
+    assert_eq!(handle.next().await, StoreEvent::Room(true));
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_room() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new(catalogue()), 0));
+    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
+    store.fill(true);
+    handle.write(WriteNumber(1), Author::new(1, topic()).append(1));
+    assert_eq!(handle.next().await, StoreEvent::Room(false));
+    assert_eq!(handle.stop().await, Err(StoreError::Full));
 }

@@ -1,0 +1,529 @@
+//! The store of a node: segments of signed batches, and an index of them.
+//!
+//! The segments are the truth: files of frames to which groups are appended, each with one write
+//! and one flush. The index says where each batch lies, and can be made again from the segments
+//! at any time. Why so: a database that is the only copy of what it holds decides what a flipped
+//! bit costs, and the answers are a start that is refused or the silent loss of all that follows.
+//! Here damage costs the batches that it hit, and repair brings them back.
+//!
+//! - `frame`, `record`: the bytes
+//! - `group`, `active`, `files`, `space`: how they are written, and room for them
+//! - `index`, `changes`: the index, and how it follows
+//! - `checkpoint`, `compaction`: how space comes back, and dropped batches do not
+//! - `recovery`: what a start makes of it
+//! - `reading`: reads, checks, scrub
+//!
+//! **What fails how.** A write or flush that fails latches the store. A full disk shows where space
+//! is set aside, before anything is written: the commit is refused with [`StoreError::Full`],
+//! nothing has changed, and it may be tried again. An index that fails, at a start or while
+//! running, is thrown away and made anew. Nothing else is ever thrown away because it looks wrong.
+
+mod active;
+mod changes;
+mod checkpoint;
+mod compaction;
+mod files;
+mod frame;
+mod group;
+mod index;
+mod opening;
+mod reading;
+mod record;
+mod recovery;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use antiphon::{
+    engine::{Damage, Recovered, Write},
+    model::{Batch, SignedDescriptor, Subscription, TopicId},
+    wire::{Contact, LogRange},
+};
+
+use self::{
+    active::Writer,
+    changes::Applier,
+    files::Files,
+    frame::{HEAD_BYTES, Kind},
+    group::{COMMIT_BYTES, Group},
+    index::{Index, malformed},
+    record::{HASH_BYTES, OPENING_BYTES, StateEntry},
+    space::{FileSystem, Space},
+};
+use super::{
+    Checked, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep,
+    keys::{self, Entry, Place, Table},
+    merge::Loaded,
+    writer::{BACKLOG_BYTES_HIGH, GROUP_BYTES_MAX},
+};
+
+/// Bytes of a segment. Larger ones would make an idle node large and hold dead bytes longer;
+/// smaller ones would make more files and checkpoints.
+const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes that are always set aside, so that what the engine has accepted already finds room after
+/// it was told that there is none.
+const RESERVE_BYTES: usize = BACKLOG_BYTES_HIGH + GROUP_BYTES_MAX + 4 * 1024 * 1024;
+
+/// Bytes that must be free on the disk beside that, for the index, before records are taken in.
+const FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// What a store is opened with.
+#[derive(Debug, Clone)]
+struct Options {
+    segment_bytes: usize,
+    /// Segments that are set aside.
+    spares: usize,
+    space: Arc<dyn Space>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let spares = RESERVE_BYTES.div_ceil(SEGMENT_BYTES);
+        Self { segment_bytes: SEGMENT_BYTES, spares, space: Arc::new(FileSystem) }
+    }
+}
+
+/// A store in a directory.
+#[derive(Debug)]
+pub(crate) struct SegmentStore {
+    directory: PathBuf,
+    catalogue: TopicId,
+    options: Options,
+    files: Files,
+    /// The seed of all checksums, see `frame`.
+    salt: u64,
+    /// None while it is lost and could not be made anew. Written to by the writer alone; the lock
+    /// is for the moment in which another one takes its place.
+    index: RwLock<Option<Index>>,
+    /// Set by a read to which the index was damaged.
+    is_index_damaged: AtomicBool,
+    writer: Mutex<Writer>,
+    /// Set by the first failed write and never cleared.
+    latched: AtomicBool,
+    /// Damage that was found by neither read nor scrub, and is not told yet.
+    found: Mutex<Vec<Damage>>,
+    /// The lock goes with the file.
+    _lock: File,
+}
+
+impl SegmentStore {
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a write, unless an earlier one failed.
+    fn latching(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        if self.latched.load(Ordering::Acquire) {
+            return Err(StoreError::Latched);
+        }
+        write().inspect_err(|_| self.latched.store(true, Ordering::Release))
+    }
+
+    /// Asks the index something. Where it is damaged it will be made anew.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Index) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(index) = index.as_ref() else {
+            return Err(StoreError::Index {
+                action: "reading",
+                reason: "it is being made anew".to_owned(),
+            });
+        };
+        question(index).inspect_err(|error| {
+            if matches!(error, StoreError::Index { .. }) {
+                self.is_index_damaged.store(true, Ordering::Release);
+            }
+        })
+    }
+
+    /// The next group of the active segment.
+    fn group(&self, writer: &Writer) -> Group {
+        let (segment, at) =
+            writer.active.as_ref().map_or((0, 0), |active| (active.segment, active.at));
+        Group::new(self.salt, segment, at, writer.next_number)
+    }
+
+    /// Sees to it that the active segment has room for so many bytes, which may need the next one.
+    fn make_room(
+        &self,
+        writer: &mut Writer,
+        index: &Index,
+        bytes: usize,
+    ) -> Result<(), StoreError> {
+        if writer.active.as_ref().is_some_and(|active| active.rest() >= bytes) {
+            return Ok(());
+        }
+        writer.advance(&self.files, &self.options, OPENING_BYTES + COMMIT_BYTES + bytes)?;
+        let segment = writer.active.as_ref().map_or(0, |active| active.segment);
+        self.latching(|| self.begin_segment(writer, segment))?;
+        let is_due =
+            writer.since_checkpoint >= writer.checkpoint_bytes.saturating_mul(checkpoint::SPACING);
+        if is_due { self.write_checkpoint(writer, index, bytes) } else { Ok(()) }
+    }
+
+    fn begin_segment(&self, writer: &mut Writer, segment: u32) -> Result<(), StoreError> {
+        let opening = record::opening(segment, self.salt);
+        let active = writer.active.as_mut().expect("it was just taken");
+        files::write_parts(&active.file, &opening, &[files::Part::Own(opening.len())], 0)
+            .map_err(|error| files::io_error("writing", &error))?;
+        active.at = opening.len();
+        Ok(())
+    }
+
+    /// Writes the small state, and leaves so many bytes of the segment for what follows. It is
+    /// flushed together with that.
+    fn write_checkpoint(
+        &self,
+        writer: &mut Writer,
+        index: &Index,
+        bytes: usize,
+    ) -> Result<(), StoreError> {
+        let mut group = self.group(writer);
+        let (at, rest) = writer.active.as_ref().map_or((0, 0), |active| (active.at, active.rest()));
+        let bytes_max = at + rest.saturating_sub(bytes + 2 * COMMIT_BYTES + HEAD_BYTES);
+        if checkpoint::write(index, &mut group, bytes_max)?.is_none() {
+            tracing::warn!("a segment has no room for a checkpoint, so old ones cannot be deleted");
+            return Ok(());
+        }
+        self.latching(|| writer.write(&group))?;
+        writer.checkpoint_bytes = group.end() - at;
+        writer.since_checkpoint = 0;
+        writer.checkpoints = [group.segment(), writer.checkpoints[0]];
+        Ok(())
+    }
+
+    /// Commits all writes, in as many groups as the segments make of them.
+    fn commit_on(
+        &self,
+        writer: &mut Writer,
+        index: &Index,
+        mut writes: &[Write],
+    ) -> Result<(), StoreError> {
+        while let Some(next) = writes.first() {
+            self.make_room(writer, index, bytes_bound(next) + COMMIT_BYTES)?;
+            let (count, frames) = self.write_group(writer, index, writes)?;
+            let (done, rest) = writes.split_at(count);
+            let position = writer.position(self.salt);
+            let mut applier = Applier::new(index, &mut writer.usage);
+            for (write, frame) in done.iter().zip(frames) {
+                apply(&mut applier, write, frame)?;
+            }
+            applier.finish(position)?;
+            writes = rest;
+        }
+        Ok(())
+    }
+
+    /// Writes and flushes as many as find room and may be in one group, at least one.
+    fn write_group(
+        &self,
+        writer: &mut Writer,
+        index: &Index,
+        writes: &[Write],
+    ) -> Result<(usize, Vec<Framed>), StoreError> {
+        let mut group = self.group(writer);
+        let end = writer.active.as_ref().map_or(0, |active| active.bytes);
+        let mut frames = Vec::with_capacity(writes.len());
+        for write in writes {
+            // Whether a damaged batch can be read after all is asked when what stands before is
+            // in the index.
+            let is_question = matches!(write, Write::Quarantine { .. }) && !group.is_empty();
+            if is_question || group.end() + bytes_bound(write) + COMMIT_BYTES > end {
+                break;
+            }
+            frames.push(self.frame(index, &mut group, write)?);
+        }
+        assert!(!frames.is_empty(), "there was room for the first one");
+        group.close(false);
+        self.latching(|| {
+            writer.write(&group)?;
+            writer.flush()
+        })?;
+        Ok((frames.len(), frames))
+    }
+
+    fn frame(&self, index: &Index, group: &mut Group, write: &Write) -> Result<Framed, StoreError> {
+        Ok(match write {
+            Write::Append { batch, .. } => {
+                let offset = group.push_shared(Kind::Batch, &batch.hash().0, batch.bytes());
+                Framed::Batch(group.entry(offset, batch))
+            }
+            Write::Quarantine { damage, log } => {
+                let found = self.quarantined(index, damage)?;
+                let is_removed = found.is_some();
+                let place =
+                    found.unwrap_or_else(|| Place::floor(damage.topic, damage.log, damage.first));
+                let payload = record::encode_quarantine(&place, is_removed, log);
+                group.push(Kind::Quarantine, &[&payload]);
+                Framed::Quarantine(found)
+            }
+            Write::Drop { .. } => {
+                let (kind, payload) = record::encode_write(write);
+                group.push(kind, &[&payload]);
+                Framed::Drop
+            }
+            Write::Subscription { .. }
+            | Write::Descriptor(..)
+            | Write::Contact(_)
+            | Write::Forget(_) => {
+                let state = record::state_entry(write);
+                let (kind, payload) = record::encode_state(&state);
+                group.push(kind, &[&payload]);
+                Framed::State(state)
+            }
+        })
+    }
+
+    /// The batch that a quarantine removes; none when it can be read after all, or is gone.
+    fn quarantined(&self, index: &Index, damage: &Damage) -> Result<Option<Place>, StoreError> {
+        let found = index.last_batch_at(damage.topic, damage.log, damage.first)?;
+        let is_meant = |place: &Place| (place.first, place.next) == (damage.first, damage.next);
+        let Some((place, entry)) = found.filter(|(place, _)| is_meant(place)) else {
+            return Ok(None);
+        };
+        Ok(match self.load(index, &place, entry)? {
+            Loaded::Damaged(_) => Some(place),
+            Loaded::Batch(_) | Loaded::Gone => None,
+        })
+    }
+
+    /// Writes with an index that works: where it fails, with one that is made anew.
+    fn with_index(
+        &self,
+        writer: &mut Writer,
+        mut write: impl FnMut(&mut Writer, &Index) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if self.latched.load(Ordering::Acquire) {
+            return Err(StoreError::Latched);
+        }
+        if !self.is_index_damaged.load(Ordering::Acquire) {
+            match self.ask(|index| write(writer, index)) {
+                Err(StoreError::Index { action, reason }) => {
+                    tracing::warn!(action, reason, "the index failed");
+                }
+                outcome => return outcome,
+            }
+        }
+        // What was flushed already is found in the segments, and written once more after that.
+        self.renew_index(writer)?;
+        self.ask(|index| write(writer, index))
+    }
+
+    fn recover_from(&self, index: &Index) -> Result<Recovered, StoreError> {
+        let mut recovered = Recovered::default();
+        for entry in index.entries(Table::Logs) {
+            let (key, value) = entry?;
+            let (topic, log) = keys::parse_log_key(&key).ok_or_else(malformed)?;
+            recovered.logs.entry(topic).or_default().insert(log, decode(&value)?);
+        }
+        for entry in index.entries(Table::Subscriptions) {
+            let (key, value) = entry?;
+            let name = keys::parse_subscription_key(&key).ok_or_else(malformed)?;
+            recovered.subscriptions.insert(name, decode::<Subscription>(&value)?);
+        }
+        for entry in index.entries(Table::Descriptors) {
+            let descriptor = SignedDescriptor::verify(entry?.1.into());
+            recovered.descriptors.push(descriptor.map_err(|_malformed| malformed())?);
+        }
+        for entry in index.entries(Table::Contacts) {
+            recovered.contacts.push(decode::<Contact>(&entry?.1)?);
+        }
+        recovered.catalogue = self.recover_catalogue(index)?;
+        Ok(recovered)
+    }
+
+    fn recover_catalogue(&self, index: &Index) -> Result<Vec<Batch>, StoreError> {
+        let (mut batches, mut damages) = (Vec::new(), Vec::new());
+        for batch in index.batches_of(self.catalogue) {
+            let (place, entry) = batch?;
+            match self.load(index, &place, entry)? {
+                Loaded::Batch(batch) => batches.push(batch),
+                Loaded::Gone => {}
+                Loaded::Damaged(damage) => damages.push(damage),
+            }
+        }
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = damages;
+        Ok(batches)
+    }
+
+    /// Sets aside what is missing of the reserve. Whether all of it is there.
+    fn reserve(&self, writer: &mut Writer) -> bool {
+        while writer.spares.len() < self.options.spares {
+            match writer.add_spare(&self.files, &self.options, self.options.segment_bytes) {
+                Ok(()) => {}
+                Err(StoreError::Full) => return false,
+                Err(error) => {
+                    tracing::warn!(%error, "no space can be set aside");
+                    return false;
+                }
+            }
+        }
+        match self.options.space.free(self.files.directory()) {
+            Ok(free) => free >= FREE_BYTES_MIN,
+            Err(error) => {
+                tracing::warn!(%error, "the free space is not known");
+                true
+            }
+        }
+    }
+}
+
+impl Store for SegmentStore {
+    fn recover(&self) -> Result<Recovered, StoreError> {
+        match self.ask(|index| self.recover_from(index)) {
+            Err(StoreError::Index { action, reason }) => {
+                tracing::warn!(action, reason, "the index failed");
+                self.renew_index(&mut self.writer())?;
+                self.ask(|index| self.recover_from(index))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        self.with_index(&mut writer, |writer, index| self.commit_on(writer, index, writes))
+    }
+
+    fn read(
+        &self,
+        topic: TopicId,
+        ranges: &[LogRange],
+        bytes_max: usize,
+    ) -> Result<Reading, StoreError> {
+        self.ask(|index| self.read_page(index, topic, ranges, bytes_max))
+    }
+
+    fn check(
+        &self,
+        topic: TopicId,
+        range: &LogRange,
+        bytes_max: usize,
+    ) -> Result<Checked, StoreError> {
+        self.ask(|index| self.check_range(index, topic, range, bytes_max))
+    }
+
+    fn scrub(
+        &self,
+        after: Option<ScrubPosition>,
+        bytes_max: usize,
+    ) -> Result<Scrubbed, StoreError> {
+        self.ask(|index| self.scrub_on(index, after, bytes_max))
+    }
+
+    fn maintain(&self) -> Result<Upkeep, StoreError> {
+        let mut writer = self.writer();
+        let damages =
+            std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.latched.load(Ordering::Acquire) {
+            return Ok(Upkeep { room: false, busy: false, damages });
+        }
+        let mut busy = false;
+        let outcome = self.with_index(&mut writer, |writer, index| {
+            busy = self.delete_unused(writer, index)? || self.compact(writer, index)?;
+            Ok(())
+        });
+        let room = self.reserve(&mut writer);
+        match outcome {
+            Ok(()) => Ok(Upkeep { room, busy, damages }),
+            Err(StoreError::Full | StoreError::Index { .. }) => {
+                Ok(Upkeep { room: false, busy: false, damages })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.ask(|index| index.get(&keys::index_key(Table::Facts, name.as_bytes())))
+    }
+
+    fn put_fact(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        let key = keys::index_key(Table::Facts, name.as_bytes());
+        let state = (key, Some(value.to_vec()));
+        let (kind, payload) = record::encode_state(&state);
+        let mut writer = self.writer();
+        self.with_index(&mut writer, |writer, index| {
+            self.make_room(writer, index, HEAD_BYTES + payload.len() + COMMIT_BYTES)?;
+            let mut group = self.group(writer);
+            group.push(kind, &[&payload]);
+            group.close(false);
+            self.latching(|| {
+                writer.write(&group)?;
+                writer.flush()
+            })?;
+            let position = writer.position(self.salt);
+            let mut applier = Applier::new(index, &mut writer.usage);
+            applier.set(&state.0, state.1.as_deref())?;
+            applier.finish(position)
+        })
+    }
+}
+
+/// What the index must know of a write's frame.
+#[derive(Debug)]
+enum Framed {
+    Batch(Entry),
+    Quarantine(Option<Place>),
+    Drop,
+    State(StateEntry),
+}
+
+fn apply(applier: &mut Applier<'_>, write: &Write, framed: Framed) -> Result<(), StoreError> {
+    match (write, framed) {
+        (Write::Append { batch, log }, Framed::Batch(entry)) => {
+            let place = Place::of(batch);
+            applier.insert(&place, &entry)?;
+            applier.set_log(place.topic, place.log, Some(log));
+        }
+        (Write::Drop { topic, log_id, to, log }, Framed::Drop) => {
+            applier.set_log(*topic, *log_id, log.as_ref());
+            applier.drop_to(*topic, *log_id, *to)?;
+        }
+        (Write::Quarantine { damage, log }, Framed::Quarantine(removed)) => {
+            if let Some(place) = removed {
+                applier.remove(&place)?;
+            }
+            applier.set_log(damage.topic, damage.log, Some(log));
+        }
+        (_, Framed::State((key, value))) => applier.set(&key, value.as_deref())?,
+        (write, framed) => unreachable!("{write:?} has no {framed:?}"),
+    }
+    Ok(())
+}
+
+/// At least as many bytes as the frame of a write has.
+fn bytes_bound(write: &Write) -> usize {
+    /// Key, numbers and a log with all the spans that it may have.
+    const OTHERS: usize = 8 * 1024;
+    let payload = match write {
+        Write::Append { batch, .. } => HASH_BYTES + batch.bytes().len(),
+        Write::Descriptor(_, descriptor) => OTHERS + descriptor.bytes().len(),
+        Write::Subscription { subscription, .. } => {
+            OTHERS + subscription.as_ref().map_or(0, |kept| keys::encode(kept).len())
+        }
+        Write::Contact(contact) => OTHERS + keys::encode(contact).len(),
+        Write::Drop { .. } | Write::Quarantine { .. } | Write::Forget(_) => OTHERS,
+    };
+    HEAD_BYTES + payload
+}
+
+fn decode<T: for<'b> minicbor::Decode<'b, ()>>(value: &[u8]) -> Result<T, StoreError> {
+    minicbor::decode(value).map_err(|_malformed| malformed())
+}
+
+const _: () = {
+    assert!(SEGMENT_BYTES > 4 * antiphon::limits::BATCH_BYTES_MAX, "a batch fits any segment");
+    assert!(SEGMENT_BYTES < recovery::SEGMENT_BYTES_MAX, "a segment is read whole");
+};

@@ -1,0 +1,180 @@
+//! Changes of the index, and the bytes of each segment that are still of use.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon::{
+    engine::Log,
+    model::{LogId, TopicId},
+};
+
+use super::index::{Index, malformed};
+use crate::store::{
+    StoreError,
+    keys::{self, Entry, Place, Position, Table},
+};
+
+/// Changes that one application to the index takes: some 10 MB of memory. A removal of a log may
+/// need millions.
+const CHANGES_MAX: usize = 32 * 1024;
+
+/// Changes that are applied together. Of several changes of one key the last one counts.
+#[derive(Debug, Default)]
+pub(super) struct Changes(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Changes {
+    pub(super) fn set(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.0.insert(key, value);
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Option<Vec<u8>>> {
+        self.0.get(key)
+    }
+
+    pub(super) fn into_inner(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.0.into_iter()
+    }
+
+    /// Whether batches of a log are among them.
+    fn touches(&self, topic: TopicId, log: LogId) -> bool {
+        let start = Place::floor(topic, log, 0).to_index_key();
+        let end = Place::ceiling(topic, log, u64::MAX).to_index_key();
+        self.0.range(start..=end).next().is_some()
+    }
+}
+
+/// Bytes of each segment that the index points to.
+pub(super) type Usage = BTreeMap<u32, u64>;
+
+/// Brings the index in line with frames, one after the other.
+#[derive(Debug)]
+pub(super) struct Applier<'a> {
+    index: &'a Index,
+    usage: &'a mut Usage,
+    changes: Changes,
+    /// Logs that have changed. They are encoded once, however many batches were appended.
+    logs: BTreeMap<(TopicId, LogId), Option<Log>>,
+    touched: BTreeSet<u32>,
+}
+
+impl<'a> Applier<'a> {
+    pub(super) fn new(index: &'a Index, usage: &'a mut Usage) -> Self {
+        Self {
+            index,
+            usage,
+            changes: Changes::default(),
+            logs: BTreeMap::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// A batch lies here now, and no longer where it may have lain.
+    pub(super) fn insert(&mut self, place: &Place, entry: &Entry) -> Result<(), StoreError> {
+        let key = place.to_index_key();
+        self.forget(&key)?;
+        *self.usage.entry(entry.segment).or_default() += u64::from(entry.length);
+        self.touched.insert(entry.segment);
+        self.changes.set(key, Some(entry.encode()));
+        self.spill()
+    }
+
+    pub(super) fn remove(&mut self, place: &Place) -> Result<(), StoreError> {
+        let key = place.to_index_key();
+        if self.forget(&key)? {
+            self.changes.set(key, None);
+        }
+        self.spill()
+    }
+
+    /// Takes the bytes of a batch out of the account. Whether there is such a batch.
+    fn forget(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        let Some(entry) = self.entry(key)? else {
+            return Ok(false);
+        };
+        let live = self.usage.entry(entry.segment).or_default();
+        *live = live.saturating_sub(u64::from(entry.length));
+        self.touched.insert(entry.segment);
+        Ok(true)
+    }
+
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        let decode = |value: &Vec<u8>| Entry::decode(value).ok_or_else(malformed);
+        match self.changes.get(key) {
+            Some(value) => value.as_ref().map(decode).transpose(),
+            None => self.index.get(key)?.as_ref().map(decode).transpose(),
+        }
+    }
+
+    pub(super) fn log(&self, topic: TopicId, log: LogId) -> Result<Option<Log>, StoreError> {
+        if let Some(log) = self.logs.get(&(topic, log)) {
+            return Ok(log.clone());
+        }
+        let key = keys::log_key(topic, log);
+        let value = match self.changes.get(&key) {
+            Some(value) => value.clone(),
+            None => self.index.get(&key)?,
+        };
+        value.map(|value| minicbor::decode(&value).map_err(|_malformed| malformed())).transpose()
+    }
+
+    pub(super) fn set_log(&mut self, topic: TopicId, log_id: LogId, log: Option<&Log>) {
+        self.logs.insert((topic, log_id), log.cloned());
+    }
+
+    /// Sets a value of the small state.
+    pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        self.changes.set(key.to_vec(), value.map(<[u8]>::to_vec));
+        self.spill()
+    }
+
+    /// Removes the batches of a log that end at or before `to`.
+    pub(super) fn drop_to(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        to: u64,
+    ) -> Result<(), StoreError> {
+        // Batches that are not written yet would not be found.
+        if self.changes.touches(topic, log) {
+            self.write()?;
+        }
+        let batches =
+            self.index.batches(Place::floor(topic, log, 0)..=Place::floor(topic, log, to));
+        for batch in batches {
+            let (place, _) = batch?;
+            if place.next <= to {
+                self.remove(&place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments that are gone need no account.
+    pub(super) fn forget_segment(&mut self, segment: u32) {
+        self.usage.remove(&segment);
+        self.touched.insert(segment);
+    }
+
+    /// Applies a part where there is much. The position is not moved by that, so after a crash
+    /// the frames are applied again, which changes nothing that is right already.
+    fn spill(&mut self) -> Result<(), StoreError> {
+        if self.changes.0.len() < CHANGES_MAX { Ok(()) } else { self.write() }
+    }
+
+    /// Applies what has gathered.
+    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+        for ((topic, log_id), log) in std::mem::take(&mut self.logs) {
+            self.changes.set(keys::log_key(topic, log_id), log.as_ref().map(keys::encode));
+        }
+        for segment in std::mem::take(&mut self.touched) {
+            let live = self.usage.get(&segment).map(|live| live.to_be_bytes().to_vec());
+            self.changes.set(keys::index_key(Table::Usage, &segment.to_be_bytes()), live);
+        }
+        self.index.write(std::mem::take(&mut self.changes))
+    }
+
+    /// Applies the rest, and that all up to a position is known.
+    pub(super) fn finish(mut self, position: Position) -> Result<(), StoreError> {
+        self.changes.set(keys::POSITION_KEY.to_vec(), Some(position.encode()));
+        self.write()
+    }
+}

@@ -1,0 +1,179 @@
+//! Space comes back.
+//!
+//! A segment of which nothing is used any more is deleted. One of which little is used is
+//! compacted: what is used is copied to the end of the store, as new frames of the same bytes, and
+//! the index points there from then on. Then nothing of it is used any more.
+//!
+//! - Only segments before the older one of the two newest checkpoints go, see `checkpoint`.
+//! - The copies are flushed before the index points to them. After a crash in between there are
+//!   two copies, and the later one counts.
+//! - The index is flushed before a segment is deleted, so it never comes back to a state that
+//!   needs the frames of that segment.
+//! - Before copying each batch is checked. A damaged one is left where it is, and the segment with
+//!   it, until it is quarantined.
+
+use antiphon::model::Batch;
+use bytes::Bytes;
+
+use super::{
+    SegmentStore,
+    active::Writer,
+    changes::Applier,
+    frame::{Found, Kind, Scan},
+    group::COMMIT_BYTES,
+    index::Index,
+    record::{OPENING_BYTES, Record},
+    recovery::SEGMENT_BYTES_MAX,
+};
+use crate::store::{StoreError, keys::Place};
+
+/// A segment is compacted when less than this part of it is used: one half.
+const USED_PART: u64 = 2;
+
+/// Bytes of a segment that are gone through at a time: one or two flushes.
+const STEP_BYTES: usize = 1024 * 1024;
+
+/// A compaction that is under way. It has the segment in memory; there is one at a time.
+#[derive(Debug)]
+pub(super) struct Compaction {
+    segment: u32,
+    bytes: Bytes,
+    at: usize,
+    last: u64,
+}
+
+impl SegmentStore {
+    /// Deletes what is not used any more. Whether anything was.
+    pub(super) fn delete_unused(
+        &self,
+        writer: &mut Writer,
+        index: &Index,
+    ) -> Result<bool, StoreError> {
+        let oldest_needed = writer.checkpoints[1];
+        let unused = writer.usage.range(..oldest_needed).filter(|(_, live)| **live == 0);
+        let unused: Vec<_> = unused.map(|(segment, _)| *segment).collect();
+        if unused.is_empty() {
+            return Ok(false);
+        }
+        index.flush()?;
+        let position = writer.position(self.salt);
+        let mut applier = Applier::new(index, &mut writer.usage);
+        let mut is_any = false;
+        for segment in unused {
+            match self.files.remove(segment) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(segment, %error, "a segment that is not used cannot be deleted");
+                }
+                Ok(()) | Err(_) => {
+                    applier.forget_segment(segment);
+                    is_any = true;
+                }
+            }
+        }
+        applier.finish(position)?;
+        Ok(is_any)
+    }
+
+    /// Does a bounded part of a compaction. Whether there is more to do.
+    pub(super) fn compact(&self, writer: &mut Writer, index: &Index) -> Result<bool, StoreError> {
+        let Some(compaction) = writer.compaction.take().or_else(|| self.begin(writer)) else {
+            return Ok(false);
+        };
+        // Without room the rest waits, and is begun anew.
+        if let Some(rest) = self.step(writer, index, compaction)? {
+            writer.compaction = Some(rest);
+        }
+        Ok(true)
+    }
+
+    /// Chooses the segment of which least is used.
+    fn begin(&self, writer: &Writer) -> Option<Compaction> {
+        let size = self.options.segment_bytes as u64;
+        let sealed = writer.usage.range(..writer.checkpoints[1]);
+        let little = sealed.filter(|(segment, live)| {
+            **live > 0 && **live * USED_PART < size && writer.stuck.get(segment) != Some(live)
+        });
+        let (segment, _) = little.min_by_key(|(_, live)| **live)?;
+        let bytes = match self.files.read_all(*segment, SEGMENT_BYTES_MAX) {
+            Ok(bytes) => bytes.into(),
+            Err(error) => {
+                tracing::warn!(segment, %error, "a segment cannot be compacted");
+                Bytes::new()
+            }
+        };
+        Some(Compaction { segment: *segment, bytes, at: OPENING_BYTES, last: 0 })
+    }
+
+    fn step(
+        &self,
+        writer: &mut Writer,
+        index: &Index,
+        mut compaction: Compaction,
+    ) -> Result<Option<Compaction>, StoreError> {
+        let Compaction { segment, ref bytes, at, last } = compaction;
+        let mut used: Vec<(Place, Batch)> = Vec::new();
+        let mut frames_bytes = COMMIT_BYTES;
+        let mut is_through = true;
+        for found in Scan::new(bytes, self.salt, segment, at, last) {
+            let frame = match found {
+                Found::Damaged(range) => {
+                    compaction.at = range.end;
+                    continue;
+                }
+                Found::Frame(frame) => frame,
+            };
+            (compaction.at, compaction.last) = (frame.end(), frame.head.number);
+            if let Some(Record::Batch { hash, bytes: payload }) = Record::decode(&frame)
+                && let Ok(batch) = Batch::restore(bytes.slice_ref(payload), hash)
+                && let place = Place::of(&batch)
+                && let Some(entry) = index.entry(&place)?
+                && (entry.segment, entry.offset as usize) == (segment, frame.offset)
+            {
+                frames_bytes += frame.head.frame_bytes();
+                used.push((place, batch));
+            }
+            if compaction.at - at >= STEP_BYTES {
+                is_through = false;
+                break;
+            }
+        }
+        if !used.is_empty() {
+            self.make_room(writer, index, frames_bytes)?;
+            self.copy(writer, index, used)?;
+        }
+        if !is_through {
+            return Ok(Some(compaction));
+        }
+        let live = writer.usage.get(&segment).copied().unwrap_or_default();
+        if live > 0 {
+            tracing::warn!(path = %self.files.path(segment).display(), live, "a segment has batches that cannot be moved");
+            writer.stuck.insert(segment, live);
+        }
+        Ok(None)
+    }
+
+    fn copy(
+        &self,
+        writer: &mut Writer,
+        index: &Index,
+        used: Vec<(Place, Batch)>,
+    ) -> Result<(), StoreError> {
+        let mut group = self.group(writer);
+        let mut moved = Vec::with_capacity(used.len());
+        for (place, batch) in used {
+            let offset = group.push_shared(Kind::Batch, &batch.hash().0, batch.bytes());
+            moved.push((place, group.entry(offset, &batch)));
+        }
+        group.close(false);
+        self.latching(|| {
+            writer.write(&group)?;
+            writer.flush()
+        })?;
+        let position = writer.position(self.salt);
+        let mut applier = Applier::new(index, &mut writer.usage);
+        for (place, entry) in moved {
+            applier.insert(&place, &entry)?;
+        }
+        applier.finish(position)
+    }
+}

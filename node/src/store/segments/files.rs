@@ -1,0 +1,197 @@
+//! The files of the segments.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, IoSlice, Read as _},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::frame::HEAD_BYTES;
+use crate::store::StoreError;
+
+/// Files that are kept open for reading. Most of the process's descriptors are for sockets.
+const FILES_OPEN_MAX: usize = 32;
+
+/// Slices that the operating system takes in one call.
+const SLICES_MAX: usize = 1024;
+
+/// A part of what is written in one go.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// Bytes of the group's own buffer, up to here.
+    Own(usize),
+    /// Bytes of a batch, which are not copied.
+    Shared(Bytes),
+}
+
+/// The directory of the segments.
+#[derive(Debug)]
+pub(super) struct Files {
+    directory: PathBuf,
+    open: Mutex<BTreeMap<u32, Arc<File>>>,
+}
+
+impl Files {
+    /// Opens the directory, which is made if it is not there.
+    pub(super) fn open(directory: PathBuf) -> Result<Self, StoreError> {
+        let failed = |error| io_error("making the directory of the segments", &error);
+        if !directory.is_dir() {
+            fs::create_dir_all(&directory).map_err(failed)?;
+            let parents = directory.ancestors().skip(1).take(2);
+            parents.filter(|path| path.is_dir()).try_for_each(flush).map_err(failed)?;
+        }
+        Ok(Self { directory, open: Mutex::default() })
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn path(&self, segment: u32) -> PathBuf {
+        self.directory.join(format!("{segment:08}.seg"))
+    }
+
+    /// The segments that are there, in order.
+    pub(super) fn list(&self) -> Result<Vec<u32>, StoreError> {
+        let failed = |error| io_error("listing the segments", &error);
+        let mut segments = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
+            segments.extend(stem.filter(|segment| self.path(*segment) == path));
+        }
+        segments.sort_unstable();
+        Ok(segments)
+    }
+
+    /// Makes the file of a segment, of zero length. Whatever was there is gone.
+    pub(super) fn create(&self, segment: u32) -> io::Result<File> {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        options.open(self.path(segment))
+    }
+
+    pub(super) fn open_to_write(&self, segment: u32) -> Result<File, StoreError> {
+        let file = File::options().read(true).write(true).open(self.path(segment));
+        file.map_err(|error| io_error("opening a segment", &error))
+    }
+
+    /// Removes a segment. A power cut may bring it back.
+    pub(super) fn remove(&self, segment: u32) -> io::Result<()> {
+        self.opened().remove(&segment);
+        fs::remove_file(self.path(segment))
+    }
+
+    /// Makes what was created and removed last.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        flush(&self.directory)
+    }
+
+    /// Whether nothing was ever written to a segment, as far as the file system knows. A cheap
+    /// question: what is set aside is not read.
+    pub(super) fn is_untouched(&self, segment: u32) -> bool {
+        let data = File::open(self.path(segment))
+            .map(|file| rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(0)));
+        matches!(data, Ok(Err(rustix::io::Errno::NXIO)))
+    }
+
+    /// All of a segment, but no more than `bytes_max`.
+    pub(super) fn read_all(&self, segment: u32, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.path(segment));
+        file.and_then(|file| file.take(bytes_max as u64).read_to_end(&mut bytes))
+            .map_err(|error| io_error("reading a segment", &error))?;
+        Ok(bytes)
+    }
+
+    /// Bytes of a segment; an error of kind `UnexpectedEof` or `NotFound` where they are missing.
+    pub(super) fn read(&self, segment: u32, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let file = self.file(segment)?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    fn file(&self, segment: u32) -> io::Result<Arc<File>> {
+        let mut open = self.opened();
+        if let Some(file) = open.get(&segment) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(File::open(self.path(segment))?);
+        if open.len() >= FILES_OPEN_MAX {
+            open.clear();
+        }
+        open.insert(segment, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn opened(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<File>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn flush(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Writes all parts at an offset, one after the other.
+pub(super) fn write_parts(
+    file: &File,
+    own: &[u8],
+    parts: &[Part],
+    mut offset: u64,
+) -> io::Result<()> {
+    let mut from = 0;
+    let mut slices = Vec::with_capacity(parts.len());
+    for part in parts {
+        slices.push(match part {
+            Part::Own(to) => IoSlice::new(&own[std::mem::replace(&mut from, *to)..*to]),
+            Part::Shared(bytes) => IoSlice::new(bytes),
+        });
+    }
+    let mut rest = slices.as_mut_slice();
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let taken = &rest[..rest.len().min(SLICES_MAX)];
+        match rustix::io::pwritev(file, taken, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Overwrites what is not zero already from an offset on, in whole blocks, and flushes.
+pub(super) fn erase(file: &File, bytes: &[u8], from: usize) -> io::Result<()> {
+    let zeros = [0; 4096];
+    let mut at = from;
+    for block in bytes.get(from..).unwrap_or_default().chunks(zeros.len()) {
+        if block.iter().any(|byte| *byte != 0) {
+            file.write_all_at(&zeros[..block.len()], at as u64)?;
+        }
+        at += block.len();
+    }
+    file.sync_data()
+}
+
+/// Whether there was no space. Nothing is wrong with the disk then.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+pub(super) fn io_error(action: &'static str, error: &io::Error) -> StoreError {
+    StoreError::Io { action, reason: error.to_string() }
+}
+
+// A frame of any batch can be read in one piece.
+const _: () = assert!(HEAD_BYTES + 32 + antiphon::limits::BATCH_BYTES_MAX < 8 * 1024 * 1024);

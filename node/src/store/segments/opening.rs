@@ -1,0 +1,316 @@
+//! How a store is opened, and how its index is made anew.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use antiphon::model::TopicId;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    Options, SegmentStore,
+    active::{Active, Writer},
+    changes::{Changes, Usage},
+    files::{self, Files, io_error},
+    frame::{Found, HEAD_BYTES, Head, Kind, Scan},
+    group::{COMMIT_BYTES, Commit},
+    index::Index,
+    record::{FORMAT, OPENING_BYTES, read_opening},
+    recovery::{self, Outcome, SEGMENT_BYTES_MAX},
+};
+use crate::store::{
+    StoreError,
+    keys::{INDEX_FORMAT, Position, VERSION_KEY},
+};
+
+impl SegmentStore {
+    /// Opens the store in `directory`, which is made if it is not there. `catalogue` is the topic
+    /// whose batches are recovered.
+    ///
+    /// # Errors
+    /// When the disk fails, the data is of a newer format, or another process has the store open.
+    pub(crate) fn open(directory: &Path, catalogue: TopicId) -> Result<Self, StoreError> {
+        Self::open_with(directory, catalogue, Options::default())
+    }
+
+    pub(super) fn open_with(
+        directory: &Path,
+        catalogue: TopicId,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        let files = Files::open(directory.join("segments"))?;
+        let lock = lock(&directory.join("lock"))?;
+        let segments = files.list()?;
+        let path = directory.join("index");
+        let found = open_index(&path);
+        let salt = match read_salt(&files, &segments)?.or_else(|| read_kept_salt(directory)) {
+            Some(salt) => salt,
+            None => found.as_ref().map_or_else(new_salt, |(_, position)| position.salt),
+        };
+        keep_salt(directory, salt)?;
+        let found = found.filter(|(_, position)| is_trusted(&files, salt, position));
+        let known = match found {
+            Some((index, position)) => {
+                recovery::recover(&files, salt, &index, Some(position)).map(|found| (index, found))
+            }
+            None => make_index(&path, &files, salt),
+        };
+        let (index, outcome) = match known {
+            Err(StoreError::Index { action, reason }) => {
+                tracing::warn!(action, reason, "the index failed");
+                make_index(&path, &files, salt)?
+            }
+            known => known?,
+        };
+        let writer = begin(&files, &options, &outcome, salt)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            catalogue,
+            options,
+            files,
+            salt,
+            index: RwLock::new(Some(index)),
+            is_index_damaged: AtomicBool::new(false),
+            writer: Mutex::new(writer),
+            latched: AtomicBool::new(false),
+            found: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Throws the index away and makes it from the segments. Reads wait meanwhile.
+    pub(super) fn renew_index(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        // fjall has its files open until it is dropped.
+        *index = None;
+        let path = self.directory.join("index");
+        let mut made = make_index(&path, &self.files, self.salt);
+        if made.is_err()
+            && let Some((segment, _)) = writer.spares.pop_back()
+        {
+            tracing::warn!("giving up reserved space for the index");
+            // It is the last one, so the numbers stay in order.
+            writer.next_segment = segment;
+            let _ = self.files.remove(segment);
+            made = make_index(&path, &self.files, self.salt);
+        }
+        let (made, outcome) = made?;
+        *index = Some(made);
+        writer.usage = outcome.usage;
+        writer.checkpoints = outcome.checkpoints;
+        if let Some(active) = &writer.active {
+            writer.usage.entry(active.segment).or_default();
+        }
+        writer.compaction = None;
+        self.is_index_damaged.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(path);
+    let file = file.map_err(|error| io_error("locking the store", &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+        Err(TryLockError::Error(error)) => Err(io_error("locking the store", &error)),
+    }
+}
+
+fn new_salt() -> u64 {
+    let mut salt = [0; 8];
+    getrandom::fill(&mut salt).expect("the operating system has a random source");
+    u64::from_be_bytes(salt)
+}
+
+/// The salt, as the newest segment tells it that can.
+fn read_salt(files: &Files, segments: &[u32]) -> Result<Option<u64>, StoreError> {
+    for segment in segments.iter().rev() {
+        let bytes = files.read_all(*segment, OPENING_BYTES)?;
+        match read_opening(*segment, &bytes) {
+            Some((found, _)) if found > FORMAT => {
+                return Err(StoreError::NewerFormat { found, known: FORMAT });
+            }
+            Some((_, salt)) => return Ok(Some(salt)),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// A third place of the salt, without which no frame is known from other bytes: it, and its
+/// checksum.
+fn kept_salt(directory: &Path) -> PathBuf {
+    directory.join("salt")
+}
+
+fn read_kept_salt(directory: &Path) -> Option<u64> {
+    let bytes = fs::read(kept_salt(directory)).ok()?;
+    let (salt, checksum) = bytes.split_first_chunk()?;
+    let is_whole = checksum == xxh3_64(salt).to_be_bytes();
+    is_whole.then_some(u64::from_be_bytes(*salt))
+}
+
+fn keep_salt(directory: &Path, salt: u64) -> Result<(), StoreError> {
+    if read_kept_salt(directory) == Some(salt) {
+        return Ok(());
+    }
+    let salt = salt.to_be_bytes();
+    let write = || {
+        let file = File::create(kept_salt(directory))?;
+        file.write_all_at(&[salt, xxh3_64(&salt).to_be_bytes()].concat(), 0)?;
+        file.sync_all()
+    };
+    match write() {
+        // The segments have it too.
+        Err(error) if files::is_full(&error) => Ok(()),
+        outcome => outcome.map_err(|error| io_error("writing", &error)),
+    }
+}
+
+/// An index that opens, has this layout, and knows how far it goes.
+fn open_index(path: &Path) -> Option<(Index, Position)> {
+    if !path.is_dir() {
+        return None;
+    }
+    let opened = Index::open(path).and_then(|index| {
+        let version = index.get(&VERSION_KEY)?;
+        let position = index.position()?;
+        Ok((index, version, position))
+    });
+    match opened {
+        Ok((index, Some(version), Some(position))) if version == INDEX_FORMAT.to_be_bytes() => {
+            Some((index, position))
+        }
+        Ok((_, version, position)) => {
+            tracing::info!(?version, ?position, "the index is not complete");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the index cannot be opened");
+            None
+        }
+    }
+}
+
+/// Whether the last group that an index knows is there. If not, the segments have lost more than
+/// the index knows: a disk that lies, or an index of other data.
+fn is_trusted(files: &Files, salt: u64, position: &Position) -> bool {
+    let is_there = || {
+        let offset = position.offset.checked_sub(u32::try_from(COMMIT_BYTES).ok()?)?;
+        let bytes = files.read(position.segment, offset.into(), COMMIT_BYTES).ok()?;
+        let (head, payload) = (Head::decode(&bytes, salt)?, bytes.get(HEAD_BYTES..)?);
+        Commit::decode(payload)?;
+        let is_last = head.kind == Kind::Commit && head.number <= position.number;
+        Some(is_last && head.fits(payload, salt) && position.salt == salt)
+    };
+    let is_there = is_there().unwrap_or(false);
+    if !is_there {
+        tracing::warn!("the index does not fit the segments");
+    }
+    is_there
+}
+
+/// Makes an index from all segments.
+fn make_index(path: &Path, files: &Files, salt: u64) -> Result<(Index, Outcome), StoreError> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => tracing::warn!("the index is made anew from the segments"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io_error("removing the index", &error)),
+    }
+    let index = Index::open(path)?;
+    // Without a position it is not complete, whatever it has.
+    let mut version = Changes::default();
+    version.set(VERSION_KEY.to_vec(), Some(INDEX_FORMAT.to_be_bytes().to_vec()));
+    index.write(version)?;
+    let outcome = recovery::recover(files, salt, &index, None)?;
+    Ok((index, outcome))
+}
+
+/// Cuts off what was not finished, and finds where to go on.
+fn begin(
+    files: &Files,
+    options: &Options,
+    outcome: &Outcome,
+    salt: u64,
+) -> Result<Writer, StoreError> {
+    let mut writer = Writer {
+        active: None,
+        end: outcome.end.unwrap_or_default(),
+        spares: VecDeque::new(),
+        next_segment: outcome.end.map_or(1, |(segment, _)| segment + 1),
+        next_number: outcome.next_number,
+        usage: outcome.usage.clone(),
+        checkpoints: outcome.checkpoints,
+        checkpoint_bytes: 0,
+        since_checkpoint: 0,
+        compaction: None,
+        stuck: Usage::new(),
+    };
+    for segment in files.list()?.into_iter().rev() {
+        if outcome.end.is_none_or(|(last, _)| segment > last) {
+            remove_unused(files, segment, salt)?;
+        }
+    }
+    if let Some((segment, end)) = outcome.end
+        && files.path(segment).is_file()
+    {
+        writer.active = resume(files, options, segment, end)?;
+    }
+    for _ in 0..options.spares {
+        if writer.add_spare(files, options, options.segment_bytes).is_err() {
+            break;
+        }
+    }
+    Ok(writer)
+}
+
+/// Removes a segment behind the last whole group: a spare one, or one that was begun and has no
+/// whole group. What is neither is put aside, for nothing is deleted because it looks wrong.
+fn remove_unused(files: &Files, segment: u32, salt: u64) -> Result<(), StoreError> {
+    let failed = |error| io_error("removing a segment", &error);
+    if !files.is_untouched(segment) {
+        let bytes = files.read_all(segment, SEGMENT_BYTES_MAX)?;
+        let is_empty = bytes.iter().all(|byte| *byte == 0);
+        let is_begun = read_opening(segment, &bytes).is_some()
+            || Scan::new(&bytes, salt, segment, OPENING_BYTES, 0)
+                .any(|found| matches!(found, Found::Frame(_)));
+        if !is_empty && !is_begun {
+            let path = files.path(segment).with_extension("damaged");
+            tracing::warn!(path = %path.display(), "a segment without a readable frame is put aside");
+            return fs::rename(files.path(segment), path).map_err(failed);
+        }
+    }
+    files.remove(segment).map_err(failed)
+}
+
+/// Goes on with a segment behind its last group, unless its space is lost.
+fn resume(
+    files: &Files,
+    options: &Options,
+    segment: u32,
+    end: usize,
+) -> Result<Option<Active>, StoreError> {
+    let file = files.open_to_write(segment)?;
+    let bytes = files.read_all(segment, SEGMENT_BYTES_MAX)?;
+    let torn = bytes.get(end..).and_then(|rest| rest.iter().rposition(|byte| *byte != 0));
+    if let Some(torn) = torn {
+        tracing::warn!(path = %files.path(segment).display(), from = end, to = end + torn + 1, "cutting off a group that was never finished");
+        // What is written there next may lose pages in its turn, and old bytes must not be in
+        // their place.
+        files::erase(&file, &bytes, end).map_err(|error| io_error("writing", &error))?;
+    }
+    // A copy of a data directory may have lost what was set aside.
+    let is_allocated = options.space.allocate(&file, end as u64, bytes.len() as u64);
+    let is_usable = bytes.len() > end && is_allocated.is_ok();
+    Ok(is_usable.then_some(Active { segment, file, bytes: bytes.len(), at: end }))
+}

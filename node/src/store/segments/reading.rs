@@ -1,0 +1,212 @@
+//! What is read back: pages, checks, and the slow walk over all that is stored.
+//!
+//! Each batch is checked twice when it is read: its frame against the checksum, which covers the
+//! signature too, and header and body against the hashes that the writer signed.
+
+use std::io;
+
+use antiphon::{
+    engine::Damage,
+    model::{Batch, Hash, TopicId},
+    wire::LogRange,
+};
+use bytes::Bytes;
+
+use super::{
+    SegmentStore,
+    files::io_error,
+    frame::{HEAD_BYTES, Head, Kind},
+    index::{Batches, Index},
+    record::HASH_BYTES,
+};
+use crate::store::{
+    Checked, Reading, ScrubPosition, Scrubbed, StoreError,
+    keys::{Entry, Place},
+    merge::{Loaded, Walk, merge},
+};
+
+/// Bytes of the frame of the largest batch. An index that says more is not believed.
+const FRAME_BYTES_MAX: usize = HEAD_BYTES + HASH_BYTES + antiphon::limits::BATCH_BYTES_MAX;
+
+/// How often a batch is looked up anew that was moved meanwhile.
+const ATTEMPTS_MAX: usize = 4;
+
+impl SegmentStore {
+    pub(super) fn read_page(
+        &self,
+        index: &Index,
+        topic: TopicId,
+        ranges: &[LogRange],
+        bytes_max: usize,
+    ) -> Result<Reading, StoreError> {
+        let mut logs = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            logs.push((*range, self.walk(index, topic, range)?));
+        }
+        merge(logs, bytes_max)
+    }
+
+    fn walk<'a>(
+        &'a self,
+        index: &'a Index,
+        topic: TopicId,
+        range: &LogRange,
+    ) -> Result<SegmentWalk<'a>, StoreError> {
+        let start = index.last_batch_at(topic, range.log, range.from)?;
+        let first = start.map_or(range.from, |(place, _)| place.first);
+        let rest = index.batches_from(topic, range.log, first);
+        Ok(SegmentWalk { store: self, index, rest, last: None })
+    }
+
+    pub(super) fn check_range(
+        &self,
+        index: &Index,
+        topic: TopicId,
+        range: &LogRange,
+        bytes_max: usize,
+    ) -> Result<Checked, StoreError> {
+        let mut walk = self.walk(index, topic, range)?;
+        let mut digest = blake3::Hasher::new();
+        let (mut at, mut damages, mut bytes) = (range.from, Vec::new(), 0);
+        while let Some(place) = walk.next()? {
+            if place.first >= range.to {
+                break;
+            }
+            if place.next <= range.from {
+                continue;
+            }
+            if bytes >= bytes_max && bytes > 0 {
+                return Ok(Checked { digest: Hash(digest.finalize().into()), at, damages });
+            }
+            bytes += walk.length();
+            match walk.load(&place)? {
+                Loaded::Batch(batch) => {
+                    digest.update(&batch.hash().0);
+                }
+                Loaded::Gone => {}
+                Loaded::Damaged(damage) => damages.push(damage),
+            }
+            at = place.next;
+        }
+        Ok(Checked { digest: Hash(digest.finalize().into()), at: at.max(range.to), damages })
+    }
+
+    pub(super) fn scrub_on(
+        &self,
+        index: &Index,
+        after: Option<ScrubPosition>,
+        bytes_max: usize,
+    ) -> Result<Scrubbed, StoreError> {
+        let mut scrubbed = Scrubbed { next: None, bytes: 0, damages: Vec::new() };
+        for batch in index.batches_behind(after.as_ref().map(|position| &position.0)) {
+            let (place, entry) = batch?;
+            scrubbed.bytes += entry.length as usize;
+            if let Loaded::Damaged(damage) = self.load(index, &place, entry)? {
+                scrubbed.damages.push(damage);
+            }
+            if scrubbed.bytes >= bytes_max {
+                scrubbed.next = Some(ScrubPosition(place));
+                break;
+            }
+        }
+        Ok(scrubbed)
+    }
+
+    /// Reads a batch of which the index says that it is there.
+    pub(super) fn load(
+        &self,
+        index: &Index,
+        place: &Place,
+        mut entry: Entry,
+    ) -> Result<Loaded, StoreError> {
+        let mut reason = String::new();
+        for _ in 0..ATTEMPTS_MAX {
+            match self.load_at(place, &entry)? {
+                Ok(batch) => return Ok(Loaded::Batch(batch)),
+                Err(why) => reason = why,
+            }
+            // It may have been moved, or removed, and its segment deleted.
+            match index.entry(place)? {
+                None => return Ok(Loaded::Gone),
+                Some(now) if now == entry => break,
+                Some(now) => entry = now,
+            }
+        }
+        let path = self.files.path(entry.segment);
+        tracing::warn!(path = %path.display(), offset = entry.offset, log = ?place.log, at = place.first, reason, "a damaged batch is not served");
+        let previous = match place.first.checked_sub(1) {
+            Some(before) => index.last_batch_at(place.topic, place.log, before)?,
+            None => None,
+        };
+        let previous = previous.filter(|(previous, _)| previous.next == place.first);
+        Ok(Loaded::Damaged(Damage {
+            topic: place.topic,
+            log: place.log,
+            first: place.first,
+            next: place.next,
+            hash: entry.hash,
+            previous: previous.map(|(previous, entry)| (entry.hash, previous.stamp)),
+        }))
+    }
+
+    /// Reads a batch at its place, or says what is wrong with the bytes there.
+    fn load_at(&self, place: &Place, entry: &Entry) -> Result<Result<Batch, String>, StoreError> {
+        let length = entry.length as usize;
+        if !(HEAD_BYTES + HASH_BYTES..=FRAME_BYTES_MAX).contains(&length) {
+            return Ok(Err("the index gives it a length that no batch has".to_owned()));
+        }
+        let bytes = match self.files.read(entry.segment, entry.offset.into(), length) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) if is_missing(&error) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(io_error("reading a batch", &error)),
+        };
+        let payload = bytes.slice(HEAD_BYTES..);
+        let is_whole = Head::decode(&bytes, self.salt).is_some_and(|head| {
+            head.kind == Kind::Batch
+                && head.segment == entry.segment
+                && head.fits(&payload, self.salt)
+        });
+        if !is_whole {
+            return Ok(Err("its frame is damaged".to_owned()));
+        }
+        Ok(match Batch::restore(payload.slice(HASH_BYTES..), entry.hash) {
+            Ok(batch) if Place::of(&batch) == *place => Ok(batch),
+            Ok(_) => Err("another batch is in its place".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+}
+
+/// Whether bytes are gone, and not out of reach for now.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
+}
+
+/// Goes through one log by the index.
+struct SegmentWalk<'a> {
+    store: &'a SegmentStore,
+    index: &'a Index,
+    rest: Batches,
+    /// The batch that was told last.
+    last: Option<(Place, Entry)>,
+}
+
+impl SegmentWalk<'_> {
+    /// Bytes of the batch that was told last.
+    fn length(&self) -> usize {
+        self.last.map_or(0, |(_, entry)| entry.length as usize)
+    }
+}
+
+impl Walk for SegmentWalk<'_> {
+    fn next(&mut self) -> Result<Option<Place>, StoreError> {
+        self.last = self.rest.next().transpose()?;
+        Ok(self.last.map(|(place, _)| place))
+    }
+
+    fn load(&mut self, place: &Place) -> Result<Loaded, StoreError> {
+        let (told, entry) = self.last.expect("a batch is loaded after it was told");
+        debug_assert_eq!(told, *place);
+        self.store.load(self.index, place, entry)
+    }
+}
