@@ -164,8 +164,15 @@ pub const QUESTIONS_MAX: usize = 4_096;
 /// readers are served without a disk read.
 pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
 
-/// Repair fetches that a node has under way at one peer.
+/// Topics in which a node is being repaired from one peer at a time.
 pub const REPAIR_FETCHES_PER_PEER_MAX: usize = 2;
+
+/// Pages that a node fetches for repair at a time, over all peers. Each may be in memory twice.
+pub const REPAIR_FETCHES_MAX: usize = 4;
+
+/// Bytes of batches per second that a node fetches for repair. Fast enough to catch up with a
+/// gigabyte in seconds, and slow enough to leave a disk and a network to those who publish.
+pub const REPAIR_BYTES_PER_SECOND_MAX: u64 = 192 * 1024 * 1024;
 
 /// How often a read is planned anew when a node that should have answered did not.
 pub const READ_ATTEMPTS_MAX: u32 = 4;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use antiphon::{
-    model::{Network, SubscriberName, TopicName},
+    model::{Network, NodeId, SubscriberName, TopicName},
     wire::Acks,
 };
 use antiphon_node::Multiaddr;
@@ -117,6 +117,9 @@ pub(crate) enum Command {
     Topics(Topics),
     Info(Info),
     Peers(Peers),
+    Verify(Verify),
+    Leave(Leave),
+    Forget(Forget),
     Shell(Shell),
     Demo(Demo),
 }
@@ -328,6 +331,63 @@ Examples:
 On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
 peer, state, round-trip time in milliseconds, addresses.")]
 pub(crate) struct Peers {}
+
+/// Compare what the replicas of topics really have on their disks
+///
+/// Every replica reads all of it and checks every byte. What is found damaged is fetched again from
+/// another replica by itself. Fails unless all replicas hold the same, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon verify quakes
+  antiphon verify                               all topics
+  antiphon verify quakes --repair               wait for the repair, and compare again
+
+Columns: replica, role, records held, lacking, damaged, differing.")]
+pub(crate) struct Verify {
+    /// Name of the topic [default: all topics]
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: Option<TopicName>,
+
+    /// Where replicas differ, wait until they are repaired, and compare again
+    #[arg(long)]
+    pub(crate) repair: bool,
+
+    /// Longest time to wait for the repair of a topic
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "5m")]
+    pub(crate) within: Duration,
+}
+
+/// Let a node hand over all that it holds, and end
+///
+/// The node is the one that this command talks to: name it by `--node` where several run here. It
+/// ends when other nodes hold all that it held. Ctrl-C ends this command; the node goes on. Started
+/// again, it is a member like any other.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon leave
+  antiphon leave --node /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…")]
+pub(crate) struct Leave {
+    /// Longest time to wait for it
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "30m")]
+    pub(crate) within: Duration,
+}
+
+/// Say that a node will not come back
+///
+/// Its topics are copied to other nodes at once, not only after ten minutes, and readers no longer
+/// wait for what it may hold. A node that comes back all the same is a member like any other.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon peers                                shows who is away
+  antiphon forget 12D3KooW…")]
+pub(crate) struct Forget {
+    /// Peer id of the node
+    #[arg(value_name = "PEER")]
+    pub(crate) node: NodeId,
+}
 
 /// The same actions from a prompt, with a menu, history and completion
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

@@ -160,6 +160,7 @@ fn node(error: &NodeError) -> String {
         NodeError::Store(_) => {
             "check the disk and its space; acknowledged records are on the other replicas".into()
         }
+        NodeError::Left => "started again it is a member like any other".into(),
         NodeError::Broken(_) => "start it again; `-v` shows what it does".into(),
     }
 }

@@ -164,6 +164,18 @@ impl Printer {
         let _ = write_error(&mut self.other, self.json, text, hint);
     }
 
+    /// A line that shows what is going on, on a terminal and unless `-q`.
+    pub(crate) fn spinner(&self) -> ProgressBar {
+        if self.quiet || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{spinner} {msg}");
+        let style = style.expect("the template is well-formed");
+        let bar = ProgressBar::new_spinner().with_style(style);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+
     /// A line that shows how many records went, on a terminal and unless `-q`.
     pub(crate) fn progress(&self) -> ProgressBar {
         if self.quiet || !io::stderr().is_terminal() {

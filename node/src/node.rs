@@ -83,6 +83,9 @@ pub enum NodeError {
     /// can be read.
     #[error("the store failed: {0}")]
     Store(String),
+    /// It was asked to leave the network, and other nodes hold all that it held: no failure.
+    #[error("the node has left the network")]
+    Left,
     /// A part of the program ended unexpectedly.
     #[error("a part of the node ended unexpectedly: {0}")]
     Broken(String),
@@ -181,8 +184,8 @@ impl Node {
         Client::over(Arc::new(self.link.clone()))
     }
 
-    /// Waits until the node stops by itself, which it does only when something failed.
-    /// Cancel-safe; not to be awaited again when it has returned.
+    /// Waits until the node stops by itself, which it does only when something failed or when it
+    /// has [left](NodeError::Left). Cancel-safe; not to be awaited again when it has returned.
     pub async fn failed(&mut self) -> NodeError {
         match (&mut self.runtime).await {
             Ok(Ok(())) => NodeError::Broken("it stopped unasked".into()),

@@ -163,6 +163,9 @@ impl Engine {
         if !self.room {
             return self.refuse(question, Refusal::Full);
         }
+        if self.leaving.is_leaving() {
+            return self.refuse(question, Refusal::Stopping("it is leaving the network".into()));
+        }
         // Terms that can never hold are refused before anybody is asked.
         if let Err(error) = self.terms(create).sign(&self.config.key) {
             return self.refuse_invalid(question, error);

@@ -73,11 +73,12 @@ impl Engine {
         }
         self.handover.next_look = now + LOOK_INTERVAL;
         let mut due = Vec::new();
-        // Who holds the catalogue is no question.
         let catalogue = self.topics.catalogue();
-        for topic in self.topics.iter_mut().filter(|topic| topic.id != catalogue) {
+        for topic in self.topics.iter_mut() {
             let holds = topic.holds_batches();
-            if holds && self.handover.provided.insert(topic.id) {
+            if topic.id == catalogue {
+                // Who holds the catalogue is no question.
+            } else if holds && self.handover.provided.insert(topic.id) {
                 self.outputs.push_back(Output::Provide(topic.id));
             } else if !holds && self.handover.provided.remove(&topic.id) {
                 self.outputs.push_back(Output::Unprovide(topic.id));
@@ -130,12 +131,27 @@ impl Engine {
                 self.handover.topics.entry(topic).or_default().reading += 1;
             }
         }
-        self.hand_over_positions(found);
-        for (log, entry) in &mine.0 {
-            if let Some((to, head)) = proven_to(entry, log, found) {
-                self.remove_copies(topic, *log, to, head);
+        if self.are_homes_agreed(found) {
+            self.hand_over_positions(found);
+            for (log, entry) in &mine.0 {
+                if let Some((to, head)) = proven_to(entry, log, found) {
+                    self.remove_copies(topic, *log, to, head);
+                }
             }
         }
+    }
+
+    /// Whether it is certain who the home replicas are. Where there are fewer than the topic wants,
+    /// which is so only when this node is leaving, they must be all that anybody knows: one that is
+    /// away may come back, or is forgotten by its operator.
+    fn are_homes_agreed(&mut self, found: &Found) -> bool {
+        let wanted = self.topics.get(&found.topic).map_or(0, |known| usize::from(known.replicas()));
+        let members = self.members.digest();
+        let agrees = |home: &NodeId| found.held.get(home).is_some_and(|it| it.members == members);
+        let homes = &found.placement.home;
+        let stays = |(node, _): &(&NodeId, _)| !self.members.is_leaving(node);
+        let all = homes.len() == self.members.iter().filter(stays).count();
+        homes.len() >= wanted || all && homes.iter().all(agrees)
     }
 
     /// Brings the home replicas the positions that this node keeps, and forgets what all of them
@@ -211,6 +227,11 @@ impl Engine {
         if let Some(handover) = self.handover.topics.get_mut(&topic) {
             handover.next = handover.next.min(self.now.elapsed + Duration::from_millis(200));
         }
+    }
+
+    /// Looks at the next tick what does not belong here.
+    pub(super) fn hand_over_soon(&mut self) {
+        self.handover.next_look = self.now.elapsed;
     }
 
     fn remove_copies(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Hash) {

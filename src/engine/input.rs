@@ -12,7 +12,7 @@ use crate::{
         Batch, Hash, Incarnation, LogId, Network, NodeId, NodeKey, SignedDescriptor, Stamp,
         SubscriberName, Subscription, TopicId, WallClock,
     },
-    wire::{Address, Contact, Gossip, LogRange, MemberState, Page, Request, Response},
+    wire::{Address, Checked, Contact, Gossip, LogRange, MemberState, Page, Request, Response},
 };
 
 /// A moment, as the runtime read its clocks.
@@ -130,6 +130,8 @@ pub enum Input {
     Durable(WriteNumber),
     /// The outcome of an [`Output::Read`]; none when the store could not read.
     ReadDone(Ticket, Option<Page>),
+    /// The outcome of an [`Output::Check`]; none when the store could not read.
+    CheckDone(Ticket, Option<Checked>),
     /// A batch that was flushed can no longer be read: a read or the scrub has found that.
     Damaged(Damage),
     /// Whether the disk has room for more records. Without any they are refused; the few bytes
@@ -183,6 +185,23 @@ pub enum Output {
         /// The write that must be flushed first.
         after: Option<WriteNumber>,
     },
+    /// Read a range of a log from the disk, once every write up to `after` is flushed, and check
+    /// every byte. Exactly one [`Input::CheckDone`] follows; what is damaged is told as
+    /// [`Input::Damaged`], too.
+    Check {
+        /// Names it.
+        ticket: Ticket,
+        /// The topic.
+        topic: TopicId,
+        /// What to read.
+        range: LogRange,
+        /// About how many bytes of batches; at least one batch.
+        bytes_max: usize,
+        /// The write that must be flushed first.
+        after: Option<WriteNumber>,
+    },
+    /// All that this node held is with others: it leaves the network, and its process ends.
+    Left,
     /// Fan a sealed batch out on its topic's mesh. Best effort.
     Gossip(Batch),
     /// Join the gossip mesh of a topic.

@@ -24,6 +24,9 @@ use crate::{
 const DIAL_PAUSE_MIN: Duration = Duration::from_millis(500);
 /// Longest pause before a node is dialled again.
 const DIAL_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How long a node's word counts that it is leaving. It says so again and again, so that one which
+/// was restarted meanwhile soon counts as before.
+const LEAVING_LEASE: Duration = Duration::from_secs(5);
 /// How often a node that was never reached is tried before it is forgotten.
 const DIALS_OF_STRANGER_MAX: u32 = 20;
 
@@ -36,6 +39,10 @@ pub(super) struct Member {
     pub(super) connected: bool,
     /// Whether it stores what it is sent: its disk may be full, or hang, while it answers pings.
     able: bool,
+    /// Until when it is leaving, by what it said: nothing is placed there.
+    leaving_until: Option<Duration>,
+    /// Whether it has left: it holds nothing, and is forgotten when it goes.
+    left: bool,
     place: [u8; 32],
     heard: Duration,
     /// When its last connection closed; while it is connected, when that began.
@@ -92,6 +99,7 @@ impl Placement {
 pub(super) struct Members {
     me: NodeId,
     my_place: [u8; 32],
+    me_leaves: bool,
     known: BTreeMap<NodeId, Member>,
     /// Nodes that are said to exist and were never reached.
     strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
@@ -120,6 +128,7 @@ impl Members {
         let mut table = Self {
             me,
             my_place: me.place(),
+            me_leaves: false,
             known: BTreeMap::new(),
             strangers: BTreeMap::new(),
             gone_after,
@@ -239,7 +248,9 @@ impl Members {
         if !member.connected {
             member.connected = true;
             member.changed = now;
-            self.version += u64::from(!std::mem::replace(&mut member.able, true));
+            // What it said before it went away it must say again.
+            self.version += u64::from(!member.able || member.leaving_until.is_some());
+            (member.able, member.leaving_until, member.left) = (true, None, false);
         }
         member.dial = DialPlan::default();
         (news, self.heard(now, contact.node, None))
@@ -284,6 +295,34 @@ impl Members {
         }
     }
 
+    /// This node is leaving.
+    pub(super) fn leave(&mut self) {
+        self.me_leaves = true;
+        self.version += 1;
+    }
+
+    /// Another node says that it is leaving, or that it has left.
+    pub(super) fn set_leaving(&mut self, now: Duration, node: NodeId, left: bool) {
+        if let Some(member) = self.known.get_mut(&node) {
+            self.version += u64::from(member.leaving_until.is_none());
+            member.leaving_until = Some(now + LEAVING_LEASE);
+            member.left = left;
+        }
+    }
+
+    /// Whether nothing is to be placed at a node, for it is leaving.
+    pub(super) fn is_leaving(&self, node: &NodeId) -> bool {
+        if *node == self.me {
+            return self.me_leaves;
+        }
+        self.known.get(node).is_some_and(|member| member.leaving_until.is_some())
+    }
+
+    /// Whether a node has handed over all that it held, and is away.
+    pub(super) fn has_left(&self, node: &NodeId) -> bool {
+        self.known.get(node).is_some_and(|member| member.left && !member.connected)
+    }
+
     /// Takes so much of everybody's silence as not having been.
     pub(super) fn forgive(&mut self, silence: Duration) {
         for member in self.known.values_mut() {
@@ -297,6 +336,10 @@ impl Members {
         let mut changes = Vec::new();
         let mut due = Vec::new();
         for (node, member) in &mut self.known {
+            if member.leaving_until.is_some_and(|until| until <= now) {
+                member.leaving_until = None;
+                self.version += 1;
+            }
             let state = member.state_at(now, self.gone_after);
             if state > member.state {
                 due.push((*node, state));
@@ -345,9 +388,11 @@ impl Members {
         let mut nodes: Vec<_> = self
             .known
             .iter()
-            .filter(|(_, member)| member.state != MemberState::Gone)
+            .filter(|(_, member)| {
+                member.state != MemberState::Gone && member.leaving_until.is_none()
+            })
             .map(|(node, member)| (distance(&member.place), *node, member.state, member.able))
-            .chain([me])
+            .chain((!self.me_leaves).then_some(me))
             .collect();
         nodes.sort_unstable();
         let forgotten = planted(Bug::CopyForgotten)
@@ -381,6 +426,8 @@ impl Member {
             round_trip: None,
             connected: false,
             able: true,
+            leaving_until: None,
+            left: false,
             place: node.place(),
             heard: now,
             changed: now,

@@ -16,17 +16,22 @@
 //! - `start`: how a log begins after a start, and what is known of what was told to be pending
 //! - `replicate`: sending batches to replicas, and storing what others send
 //! - `survey`: asking the replicas of a topic what they hold
-//! - `read`: serving readers, of history and live
+//! - `read`, `follow`, `holes`: serving readers, of history and live, and past what is lost
 //! - `position`: where named subscriptions stand
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`: giving away what this node holds for others
+//! - `leave`: handing everything over, and going
+//! - `verify`: comparing what the disks of a topic's replicas really hold
 //! - `damage`: what this node's disk has lost
 
 mod asks;
 mod catalogue;
 mod damage;
+mod follow;
 mod handover;
+mod holes;
 mod input;
+mod leave;
 mod log;
 mod members;
 mod merge;
@@ -44,6 +49,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod verify;
 mod view;
 
 use std::{
@@ -104,6 +110,8 @@ pub struct Engine {
     positions: position::State,
     repair: repair::State,
     handover: handover::State,
+    leaving: leave::State,
+    verification: verify::State,
 }
 
 impl Engine {
@@ -154,6 +162,8 @@ impl Engine {
             positions: position::State::default(),
             repair: repair::State::default(),
             handover: handover::State::default(),
+            leaving: leave::State::default(),
+            verification: verify::State::default(),
             config,
         }
     }
@@ -173,6 +183,7 @@ impl Engine {
                 self.asks_lost(node);
                 let change = self.members.disconnected(now.elapsed, node);
                 self.changed(change);
+                self.gone_if_left(node);
             }
             Input::Heard(node, round_trip) => {
                 let change = self.members.heard(now.elapsed, node, round_trip);
@@ -181,6 +192,7 @@ impl Engine {
             Input::Discovered(contact) => self.members.discovered(contact),
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
+            Input::CheckDone(ticket, checked) => self.check_done(ticket, checked),
             Input::Damaged(damage) => self.damaged(damage),
             Input::Room(room) => self.set_room(room),
             Input::Located(topic, nodes) => self.located(topic, nodes),
@@ -223,6 +235,7 @@ impl Engine {
         self.tick_reads();
         self.tick_repair();
         self.tick_handover();
+        self.tick_leave();
         self.acquaint();
     }
 
@@ -249,6 +262,12 @@ impl Engine {
             Request::Topics(after) => self.list_topics(question, after),
             Request::Peers => self.list_peers(question),
             Request::Forget(node) => self.forget(question, from, node),
+            Request::Leave(node) => self.leave(question, from, node),
+            Request::Leaving(finished) => self.leaves(question, from, finished),
+            Request::Verify(name, after) => self.verify(question, &name, after),
+            Request::Check(topic, range, bytes_max) => {
+                self.check_for(question, topic, range, bytes_max);
+            }
             Request::Describe(name) => self.describe(question, &name),
             Request::Replicate(replicate) => self.replicate(question, replicate),
             Request::Compare(after, digest) => self.compare(question, from, after, digest),
@@ -298,6 +317,7 @@ impl Engine {
             Purpose::RepairPositions(topic) => self.repair_positions(node, topic, result),
             Purpose::RepairFrontier(topic) => self.repair_frontier(node, topic, result),
             Purpose::RepairFetch(pull) => self.repair_fetched(node, pull, result),
+            Purpose::Check(job) => self.checked(job, node, result),
             Purpose::Tell => {}
             Purpose::Acquaint => {
                 if let Ok(Response::Peers(peers)) = result {
@@ -314,6 +334,7 @@ impl Engine {
         let node = contact.node;
         self.moved(contact);
         self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
+        self.tell_leaving(node);
     }
 
     fn moved(&mut self, contact: Contact) {
@@ -471,6 +492,7 @@ impl Engine {
 
     fn abandoned(&mut self, question: QuestionId) {
         self.reads.abandon(question);
+        self.verification.abandon(question);
     }
 
     /// Takes note of a descriptor that came by another way than the catalogue, and keeps it.

@@ -153,13 +153,19 @@ impl Outgoing {
         {
             bytes -= oldest.bytes();
             let header = oldest.batch.header();
-            let behind = self.behind.get_or_insert(Behind {
+            let behind = self.behind.get_or_insert_with(|| Behind {
                 first: header.first,
                 next: header.next(),
                 survey_at: now + BEHIND_SURVEY_INTERVAL,
             });
             behind.next = header.next();
         }
+    }
+
+    /// Whether any publisher waits.
+    pub(super) fn is_waited_for(&self) -> bool {
+        let waits = |sealed: &Unacknowledged| !sealed.waiting.is_empty();
+        !self.queued.is_empty() || self.unacknowledged.iter().any(waits)
     }
 
     /// Whether nothing is under way.

@@ -86,6 +86,9 @@ impl Engine {
         if !self.room {
             return self.refuse(question, Refusal::Full);
         }
+        if self.leaving.is_leaving() {
+            return self.refuse(question, Refusal::Stopping("it is leaving the network".into()));
+        }
         if self.topics.get(&topic).is_some_and(|known| !known.admits(&self.me)) {
             return self.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
         }
@@ -402,6 +405,11 @@ impl Engine {
             }
         }
         self.seal_ready(topic);
+    }
+
+    /// Whether somebody waits for records of this topic.
+    pub(super) fn is_publishing(&self, topic: &TopicId) -> bool {
+        self.publishing.topics.get(topic).is_some_and(Outgoing::is_waited_for)
     }
 
     pub(super) fn tick_publishing(&mut self) {

@@ -23,11 +23,11 @@ use super::{
 };
 use crate::{
     limits::{
-        ASK_TIMEOUT, FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX,
-        QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
+        ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
+        READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, NodeId, Position, TopicId},
-    wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response},
+    model::{Batch, Cursor, NodeId, TopicId},
+    wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
 /// How long a read that is to end waits for the proof that nobody holds what it lacks.
@@ -50,7 +50,7 @@ pub(super) struct LaneId {
 
 /// What one source is asked for, and what it gave.
 #[derive(Debug)]
-struct Lane {
+pub(super) struct Lane {
     source: Source,
     ranges: Vec<LogRange>,
     page: Option<Page>,
@@ -58,30 +58,30 @@ struct Lane {
 
 /// A client's read.
 #[derive(Debug)]
-struct Job {
-    question: QuestionId,
-    topic: TopicId,
-    after: Cursor,
-    until: Option<Cursor>,
-    bytes_max: usize,
-    deadline: Duration,
+pub(super) struct Job {
+    pub(super) question: QuestionId,
+    pub(super) topic: TopicId,
+    pub(super) after: Cursor,
+    pub(super) until: Option<Cursor>,
+    pub(super) bytes_max: usize,
+    pub(super) deadline: Duration,
     /// Until when it waits for proof that nobody holds what it lacks; none where it need not.
-    patience: Option<Duration>,
-    attempt: u32,
-    surveyed: bool,
-    failed: BTreeSet<Source>,
-    lanes: Vec<Lane>,
+    pub(super) patience: Option<Duration>,
+    pub(super) attempt: u32,
+    pub(super) surveyed: bool,
+    pub(super) failed: BTreeSet<Source>,
+    pub(super) lanes: Vec<Lane>,
     /// Whether the lanes give all that was asked for.
-    whole: bool,
+    pub(super) whole: bool,
     /// What was passed over, for nobody holds it.
-    lost: Vec<LogRange>,
+    pub(super) lost: Vec<LogRange>,
 }
 
 /// The reads under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    jobs: Numbered<Job>,
-    views: BTreeMap<TopicId, View>,
+    pub(super) jobs: Numbered<Job>,
+    pub(super) views: BTreeMap<TopicId, View>,
     /// Reads of the store for lanes.
     tickets: BTreeMap<Ticket, (u64, LaneId)>,
     /// Reads of the store for other nodes.
@@ -244,59 +244,6 @@ impl Engine {
         self.start_lanes(number, lanes, whole);
     }
 
-    /// Takes out of ranges what nobody holds; what that is.
-    fn pass_holes(&self, topic: TopicId, ranges: &mut Vec<LogRange>) -> Vec<LogRange> {
-        let mut lost = Vec::new();
-        if let Some(view) = self.reads.views.get(&topic) {
-            for range in &mut *ranges {
-                if let Some(end) = view.hole_at(range.log, range.from) {
-                    lost.push(LogRange { to: end, ..*range });
-                    range.from = end;
-                }
-            }
-            ranges.retain(|range| range.from < range.to);
-        }
-        lost
-    }
-
-    /// Nobody is known to hold what comes next in a log: all are asked, now and then.
-    fn ask_about_holes(&mut self, topic: TopicId) {
-        let view = self.reads.views.get_mut(&topic);
-        if view.is_some_and(|view| view.holes_due(self.now.elapsed)) {
-            self.survey(topic, Then::Hole);
-        }
-    }
-
-    /// All nodes that can be asked have said what they hold.
-    pub(super) fn look_for_holes(&mut self, found: &Found) {
-        let topic = found.topic;
-        let mut end = self.known_end(topic);
-        end.join(&found.end());
-        // One that is away may hold it, and brings it when it is back, however long that takes.
-        let exhaustive = self.is_exhaustive(found) || planted(Bug::HolePassedUnproven);
-        let Some(view) = self.reads.views.get_mut(&topic) else {
-            return;
-        };
-        if !exhaustive {
-            return view.holes_unknown();
-        }
-        let mut missing = Vec::new();
-        for (log, position) in &end.logs {
-            let mut gaps = vec![(0, position.next)];
-            for held in found.held.values() {
-                if let Some(entry) = held.frontier.0.get(log) {
-                    gaps =
-                        gaps.into_iter().flat_map(|(from, to)| entry.missing(from, to)).collect();
-                }
-            }
-            // What nothing follows may be on its way.
-            gaps.retain(|(_, to)| *to < position.next);
-            missing.extend(gaps.into_iter().map(|(from, to)| LogRange { log: *log, from, to }));
-        }
-        view.holes_found(missing);
-        self.serve_waiting(topic);
-    }
-
     /// Where a range starts; a planted bug skips what is not held here.
     fn start_here(&self, topic: TopicId, range: LogRange) -> u64 {
         let log = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
@@ -360,7 +307,7 @@ impl Engine {
     }
 
     /// There is nothing after the cursor: the read waits, or that is the answer.
-    fn wait_or_end(&mut self, number: u64) {
+    pub(super) fn wait_or_end(&mut self, number: u64) {
         let Some(job) = self.reads.jobs.things.get(&number) else {
             return;
         };
@@ -404,7 +351,7 @@ impl Engine {
         self.give_up(number);
     }
 
-    fn give_up(&mut self, number: u64) {
+    pub(super) fn give_up(&mut self, number: u64) {
         if let Some(job) = self.reads.jobs.things.remove(&number) {
             self.refuse(job.question, Refusal::Unreachable);
         }
@@ -545,127 +492,9 @@ impl Engine {
         !waiting.is_empty()
     }
 
-    fn finish_read(&mut self, number: u64, page: Page) {
+    pub(super) fn finish_read(&mut self, number: u64, page: Page) {
         if let Some(job) = self.reads.jobs.things.remove(&number) {
             self.answer(job.question, Response::Page(page));
-        }
-    }
-
-    // --- live ------------------------------------------------------------------------------
-
-    pub(super) fn gossiped(&mut self, gossip: Gossip) {
-        let (topic, writer) = match &gossip {
-            Gossip::Batch(batch) => (batch.header().topic, batch.header().writer),
-            Gossip::Announcement(told) => (told.header.topic, told.header.writer),
-        };
-        if !self.topics.get(&topic).is_some_and(|known| known.is_known() && known.admits(&writer)) {
-            return;
-        }
-        match gossip {
-            Gossip::Batch(batch) => self.arrived(&batch),
-            Gossip::Announcement(told) => {
-                let Some(view) = self.reads.views.get_mut(&topic) else {
-                    return;
-                };
-                let position = Position { next: told.header.next(), head: told.hash };
-                view.announced(self.now.elapsed, told.header.log(), position);
-                // Somebody holds it; a survey says who.
-                self.refresh(topic);
-            }
-        }
-    }
-
-    /// A batch is here: from a writer, by gossip, or by repair. Who waits just for it is served
-    /// from memory.
-    pub(super) fn arrived(&mut self, batch: &Batch) {
-        let header = batch.header();
-        let topic = header.topic;
-        let now = self.now.elapsed;
-        let Some(view) = self.reads.views.get_mut(&topic).filter(|view| view.following) else {
-            return;
-        };
-        if !view.arrived(now, batch) {
-            return;
-        }
-        let mut served = Vec::new();
-        for number in std::mem::take(&mut view.waiting) {
-            let Some(job) = self.reads.jobs.things.get(&number) else {
-                continue;
-            };
-            let next = job.after.next(&header.log());
-            if next == header.first && !view.holds_back(now, &job.after, header) {
-                served.push(number);
-            } else {
-                view.waiting.insert(number);
-            }
-        }
-        for number in served {
-            let page = Page { batches: vec![batch.clone()], ..Page::default() };
-            self.finish_read(number, page);
-        }
-        if self.reads.views.get(&topic).is_some_and(|view| !view.waiting.is_empty()) {
-            self.serve_waiting(topic);
-        }
-    }
-
-    /// Looks again whether there is something for those who wait.
-    pub(super) fn serve_waiting(&mut self, topic: TopicId) {
-        let Some(view) = self.reads.views.get_mut(&topic) else {
-            return;
-        };
-        for number in std::mem::take(&mut view.waiting) {
-            self.plan_read(number);
-        }
-    }
-
-    fn refresh(&mut self, topic: TopicId) {
-        let Some(view) = self.reads.views.get_mut(&topic) else {
-            return;
-        };
-        if !view.surveying {
-            view.surveying = true;
-            self.survey(topic, Then::Refresh);
-        }
-    }
-
-    pub(super) fn tick_reads(&mut self) {
-        let now = self.now.elapsed;
-        let mut stale = Vec::new();
-        let mut over = Vec::new();
-        let mut unused = Vec::new();
-        for (topic, view) in &mut self.reads.views {
-            view.expire(now);
-            let overdue = |number: &&u64| {
-                self.reads.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
-            };
-            over.extend(view.waiting.iter().filter(overdue).map(|number| (*topic, *number)));
-            let old =
-                view.surveyed.is_none_or(|at| now.saturating_sub(at) >= FOLLOW_SURVEY_INTERVAL);
-            if !view.waiting.is_empty() && old {
-                stale.push(*topic);
-            }
-            if view.waiting.is_empty() && now.saturating_sub(view.used) > FOLLOW_LINGER {
-                unused.push(*topic);
-            }
-        }
-        for (topic, number) in over {
-            if let Some(view) = self.reads.views.get_mut(&topic) {
-                view.waiting.remove(&number);
-            }
-            if self.reads.jobs.things.get(&number).is_some_and(|job| job.until.is_some()) {
-                // It waits only where something is lacking.
-                self.give_up(number);
-            } else {
-                self.finish_read(number, Page { finished: true, ..Page::default() });
-            }
-        }
-        for topic in stale {
-            self.refresh(topic);
-        }
-        for topic in unused {
-            if self.reads.views.remove(&topic).is_some_and(|view| view.following) {
-                self.outputs.push_back(Output::Unfollow(topic));
-            }
         }
     }
 }

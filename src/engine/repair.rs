@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use super::{Added, Engine, Failure, Purpose, QuestionId, read::is_of};
+use super::{Added, Engine, Failure, Purpose, QuestionId, TICK, read::is_of};
 use crate::{
     limits::{
-        ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, REPAIR_FETCHES_PER_PEER_MAX,
-        REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
+        ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, REPAIR_BYTES_PER_SECOND_MAX,
+        REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX, REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
     },
     model::{NodeId, TopicId},
-    wire::{Compared, LogRange, Refusal, Request, Response, TopicDigest},
+    wire::{Compared, LogRange, Page, Refusal, Request, Response, TopicDigest},
 };
 
 /// What is to be fetched of a topic.
@@ -46,6 +46,26 @@ pub(super) struct State {
     peers: BTreeMap<NodeId, Peer>,
     /// Topics that are being pulled: from one peer at a time.
     pulling: BTreeSet<TopicId>,
+    /// Pulls that wait for their turn; at most one for each such topic.
+    waiting: VecDeque<(NodeId, Pull)>,
+    /// Pages under way.
+    fetching: usize,
+    /// When what was fetched is paid for, at the rate that is allowed.
+    paid_at: Duration,
+}
+
+impl State {
+    /// Whether one more page may be fetched now. What is due before the next tick counts as due.
+    fn may_fetch(&self, now: Duration) -> bool {
+        self.fetching < REPAIR_FETCHES_MAX && self.paid_at <= now + TICK
+    }
+
+    /// Takes note of a page that came.
+    fn pay(&mut self, now: Duration, page: &Page) {
+        let bytes: usize = page.batches.iter().map(|batch| batch.bytes().len()).sum();
+        let nanoseconds = bytes as u64 * 1_000_000_000 / REPAIR_BYTES_PER_SECOND_MAX;
+        self.paid_at = self.paid_at.max(now) + Duration::from_nanos(nanoseconds);
+    }
 }
 
 impl Engine {
@@ -63,6 +83,7 @@ impl Engine {
     }
 
     pub(super) fn tick_repair(&mut self) {
+        self.pull_waiting();
         for node in self.members.reachable() {
             let peer = self.repair.peers.entry(node).or_default();
             if peer.comparing || peer.compare_at > self.now.elapsed || peer.under_way > 0 {
@@ -226,9 +247,26 @@ impl Engine {
         if ranges.is_empty() {
             return self.pulled(node, pull.topic);
         }
+        if !self.repair.may_fetch(self.now.elapsed) {
+            self.repair.waiting.push_back((node, pull));
+            return;
+        }
+        self.repair.fetching += 1;
         let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
         let request = Request::Fetch(pull.topic, ranges, bytes_max);
         self.ask(node, request, ASK_TIMEOUT, Purpose::RepairFetch(pull));
+    }
+
+    /// Pulls what waited for its turn.
+    fn pull_waiting(&mut self) {
+        for _ in 0..self.repair.waiting.len() {
+            if !self.repair.may_fetch(self.now.elapsed) {
+                return;
+            }
+            if let Some((node, pull)) = self.repair.waiting.pop_front() {
+                self.pull(node, pull);
+            }
+        }
     }
 
     pub(super) fn repair_fetched(
@@ -237,10 +275,15 @@ impl Engine {
         pull: Pull,
         result: Result<Response, Failure>,
     ) {
+        self.repair.fetching = self.repair.fetching.saturating_sub(1);
         let page = match result {
             Ok(Response::Page(page)) if is_of(&page, pull.topic) => page,
-            Ok(_) | Err(_) => return self.pulled(node, pull.topic),
+            Ok(_) | Err(_) => {
+                self.pulled(node, pull.topic);
+                return self.pull_waiting();
+            }
         };
+        self.repair.pay(self.now.elapsed, &page);
         let stored = |batch| matches!(self.store(batch), Ok(Added::New));
         let progress = page.batches.iter().map(stored).fold(false, |any, new| any | new);
         if progress {
@@ -251,6 +294,7 @@ impl Engine {
         } else {
             self.pulled(node, pull.topic);
         }
+        self.pull_waiting();
     }
 
     /// One topic is done with, for this round.

@@ -31,6 +31,8 @@ pub(super) enum Then {
     Position(QuestionId, SubscriberName),
     /// Keep a subscription's position, as far as it exists.
     Commit(QuestionId, SubscriberName, Subscription),
+    /// Compare what the replicas' disks hold after a cursor.
+    Verify(QuestionId, Cursor),
     /// Go on with a read.
     Read(u64),
     /// Look for news for those who wait for it.
@@ -110,6 +112,7 @@ impl Engine {
         let subscriber = match &then {
             Then::Position(_, name) => Some(name.clone()),
             Then::Answer(_)
+            | Then::Verify(..)
             | Then::Commit(..)
             | Then::Read(_)
             | Then::Refresh
@@ -231,6 +234,7 @@ impl Engine {
             Then::Commit(question, name, subscription) => {
                 self.commit_found(question, &name, subscription, &found);
             }
+            Then::Verify(question, after) => self.verify_found(question, after, &found),
             Then::Read(read) => self.plan_read(read),
             Then::Refresh => self.serve_waiting(found.topic),
             Then::HandOver => self.hand_over(&found),

@@ -81,7 +81,8 @@ impl Topic {
 
     /// Whether a node should hold all of it.
     pub(super) fn belongs_to(&mut self, members: &Members, node: &NodeId) -> bool {
-        self.is_catalogue || (self.is_known() && self.placement(members).is_home(node))
+        let everywhere = self.is_catalogue && !members.is_leaving(node);
+        everywhere || (self.is_known() && self.placement(members).is_home(node))
     }
 
     /// Copies that an acknowledgement needs.

@@ -16,8 +16,9 @@ use bytes::Bytes;
 pub use gossip::Gossip;
 pub use request::{Acks, Create, LogRange, Publish, Read, Replicate, Request};
 pub use response::{
-    Compared, Held, MemberState, Outcome, Page, Peer, Published, Refusal, ReplicaState, Response,
-    Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
+    Checked, CheckedBatch, Compared, Held, MemberState, Outcome, Page, Peer, Published, Refusal,
+    Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
+    Verified, VerifiedReplica,
 };
 use thiserror::Error;
 
@@ -80,7 +81,7 @@ message!(Response);
 mod bounded {
     use minicbor::{Decode, Decoder, decode::Error};
 
-    use super::{Address, DescriptorBytes, LogRange, Outcome};
+    use super::{Address, CheckedBatch, DescriptorBytes, LogRange, Outcome};
     use crate::{
         limits::{ADDRESSES_MAX, FRONTIER_LOGS_MAX},
         model::Share,
@@ -113,6 +114,13 @@ mod bounded {
         decoder: &mut Decoder<'_>,
         context: &mut C,
     ) -> Result<Vec<DescriptorBytes>, Error> {
+        list(REPLICATED_MAX, decoder, context)
+    }
+
+    pub(super) fn checked<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<CheckedBatch>, Error> {
         list(REPLICATED_MAX, decoder, context)
     }
 

@@ -43,6 +43,14 @@ pub enum Request {
     /// waits for what it may hold. A client's is passed on to all nodes. Answer: `Forgotten`.
     #[n(8)]
     Forget(#[n(0)] NodeId),
+    /// The named node, which must be the asked one, is to hand over all that it holds, and to leave
+    /// the network. To be asked again and again: the answer is `Leaving`, with what is left to do.
+    #[n(9)]
+    Leave(#[n(0)] NodeId),
+    /// Compare what the replicas of a topic have on their disks, after a cursor and as far as one
+    /// request goes: every byte is read and checked. Answer: `Verified`.
+    #[n(10)]
+    Verify(#[n(0)] TopicName, #[n(1)] Cursor),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]
@@ -71,6 +79,13 @@ pub enum Request {
     /// of all that it says.
     #[n(23)]
     Positions(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
+    /// The asking node is leaving: nothing new is to be placed there. The flag says that it holds
+    /// nothing any more, and will not come back. Answer: `Noted`.
+    #[n(24)]
+    Leaving(#[n(0)] bool),
+    /// Read a range from the disk, and check every byte, up to about so many. Answer: `Checked`.
+    #[n(25)]
+    Check(#[n(0)] TopicId, #[n(1)] LogRange, #[n(2)] u32),
 }
 
 /// The terms of a new topic; what is left out gets its default.

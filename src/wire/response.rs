@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::{Address, DescriptorBytes, LogRange};
 use crate::model::{
-    Batch, Cursor, Frontier, NodeId, SubscriberName, Subscription, TopicId, TopicName,
+    Batch, Cursor, Frontier, Hash, NodeId, SubscriberName, Subscription, TopicId, TopicName,
 };
 
 /// The answer to a [`Request`](super::Request).
@@ -42,6 +42,12 @@ pub enum Response {
     /// Whether the node was known, and is forgotten. One that is connected never is.
     #[n(9)]
     Forgotten(#[n(0)] bool),
+    /// What a node that is leaving has still to hand over; nothing once it goes.
+    #[n(10)]
+    Leaving(#[n(0)] Remaining),
+    /// What the disks of the replicas hold of a part of a topic.
+    #[n(11)]
+    Verified(#[n(0)] Verified),
 
     /// A topic's descriptor, where it is known.
     #[n(16)]
@@ -64,6 +70,12 @@ pub enum Response {
     /// Subscriptions and where they stand, in order of their names; whether more follow.
     #[n(22)]
     Positions(#[n(0)] Vec<(SubscriberName, Subscription)>, #[n(1)] bool),
+    /// It is taken note of.
+    #[n(23)]
+    Noted,
+    /// What the asked node's disk holds of a range.
+    #[n(24)]
+    Checked(#[n(0)] Checked),
 }
 
 /// Why a request was not carried out. Nothing has changed.
@@ -339,4 +351,93 @@ pub struct TopicCount {
     /// Records.
     #[n(1)]
     pub records: u64,
+}
+
+/// What a node that is leaving has still to hand over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Remaining {
+    /// Topics of which it holds records or positions, or that it writes to.
+    #[n(0)]
+    pub topics: u64,
+    /// Records that it holds.
+    #[n(1)]
+    pub records: u64,
+}
+
+/// A batch that was read from a disk and found to be whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct CheckedBatch {
+    /// Sequence number of its first record.
+    #[n(0)]
+    pub first: u64,
+    /// Sequence number after its last record.
+    #[n(1)]
+    pub next: u64,
+    /// Its hash.
+    #[n(2)]
+    pub hash: Hash,
+}
+
+/// What a disk holds of a range of one log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Checked {
+    /// The batches that are whole, in order.
+    #[cbor(n(0), decode_with = "super::bounded::checked")]
+    pub batches: Vec<CheckedBatch>,
+    /// Batches that are damaged, as ranges.
+    #[cbor(n(1), decode_with = "super::bounded::ranges")]
+    pub damaged: Vec<LogRange>,
+    /// Up to where the range was looked at: its end, or where the bytes were enough.
+    #[n(2)]
+    pub to: u64,
+}
+
+/// What the disks of the replicas hold of a part of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Verified {
+    /// Up to where it was compared.
+    #[n(0)]
+    pub next: Cursor,
+    /// Whether that is all.
+    #[n(1)]
+    pub finished: bool,
+    /// Records of this part, by the union of what the replicas hold.
+    #[n(2)]
+    pub records: u64,
+    /// Records of this part that no replica holds.
+    #[n(3)]
+    pub lost: u64,
+    /// What each of them holds.
+    #[n(4)]
+    pub replicas: Vec<VerifiedReplica>,
+}
+
+/// What one replica's disk holds of a part of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct VerifiedReplica {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// Its part.
+    #[n(1)]
+    pub role: Role,
+    /// Whether it answered.
+    #[n(2)]
+    pub answered: bool,
+    /// Records that it holds, read and checked.
+    #[n(3)]
+    pub records: u64,
+    /// Records that others hold and it does not, the damaged ones not counted.
+    #[n(4)]
+    pub lacking: u64,
+    /// Records that are damaged on its disk.
+    #[n(5)]
+    pub damaged: u64,
+    /// Records of which it holds another content than another replica.
+    #[n(6)]
+    pub differing: u64,
 }

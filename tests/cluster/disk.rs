@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use antiphon::{
     engine::{Log, Recovered, Write},
     model::{Batch, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
-    wire::{Contact, LogRange, Page},
+    wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
 
 /// What a node has on its disk.
@@ -86,6 +86,18 @@ impl Disk {
         let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
         finished &= batches.len() == all;
         Page { batches, finished, ..Page::default() }
+    }
+
+    /// What is there of a range, as a check of the disk tells it.
+    pub(crate) fn check(&self, topic: TopicId, range: &LogRange) -> Checked {
+        let held = self.batches.range((topic, range.log, 0)..(topic, range.log, range.to));
+        let held = held.map(|(_, batch)| batch).filter(|batch| range.from < batch.header().next());
+        let batches = held.map(|batch| CheckedBatch {
+            first: batch.header().first,
+            next: batch.header().next(),
+            hash: batch.hash(),
+        });
+        Checked { batches: batches.collect(), damaged: Vec::new(), to: range.to }
     }
 
     pub(crate) fn recover(&self, catalogue: TopicId) -> Recovered {

@@ -9,6 +9,7 @@ mod world;
 mod damage;
 mod failure;
 mod growth;
+mod leave;
 mod lives;
 mod order;
 mod publish;

@@ -65,6 +65,8 @@ pub(crate) struct World {
     cut: BTreeSet<(usize, usize)>,
     pub(crate) reports: Vec<(usize, Report)>,
     pub(crate) asked: u64,
+    /// Nodes that have left.
+    pub(crate) left: BTreeSet<usize>,
     /// Records that the last fetch was told to be lost.
     pub(crate) lost: u64,
 }
@@ -83,6 +85,7 @@ impl World {
             cut: BTreeSet::new(),
             reports: Vec::new(),
             asked: 0,
+            left: BTreeSet::new(),
             lost: 0,
         };
         for _ in 0..nodes {
@@ -159,6 +162,14 @@ impl World {
     /// Puts another disk into a node that does not run.
     pub(crate) fn replace_disk(&mut self, index: usize, disk: Disk) {
         self.nodes[index].disk = disk;
+    }
+
+    /// Takes a batch of a topic off a disk without a word to anybody.
+    pub(crate) fn remove_stored(&mut self, index: usize, number: usize) {
+        let topic = Self::topic("t");
+        let batches = &mut self.nodes[index].disk.batches;
+        let place = batches.keys().filter(|(of, ..)| *of == topic).nth(number).copied();
+        batches.remove(&place.unwrap());
     }
 
     /// A node comes upon a damaged batch of its own disk.
@@ -320,7 +331,9 @@ impl World {
     fn carry_out(&mut self, index: usize, output: Output) {
         let durable = self.nodes[index].durable;
         match output {
-            Output::Answer { after: Some(after), .. } | Output::Read { after: Some(after), .. }
+            Output::Answer { after: Some(after), .. }
+            | Output::Read { after: Some(after), .. }
+            | Output::Check { after: Some(after), .. }
                 if after > durable =>
             {
                 self.nodes[index].held_back.push((after, output));
@@ -344,6 +357,13 @@ impl World {
             Output::Read { ticket, topic, ranges, bytes_max, .. } => {
                 let page = self.nodes[index].disk.read(topic, &ranges, bytes_max);
                 self.input(index, LATENCY, Input::ReadDone(ticket, Some(page)));
+            }
+            Output::Check { ticket, topic, range, .. } => {
+                let checked = self.nodes[index].disk.check(topic, &range);
+                self.input(index, LATENCY, Input::CheckDone(ticket, Some(checked)));
+            }
+            Output::Left => {
+                self.left.insert(index);
             }
             Output::Gossip(batch) => {
                 let topic = batch.header().topic;

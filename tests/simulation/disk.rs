@@ -8,7 +8,7 @@ use antiphon::{
         Batch, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription,
         TopicId,
     },
-    wire::{Contact, LogRange, Page},
+    wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
 
 use crate::planted::{Bug, planted};
@@ -173,6 +173,22 @@ impl Image {
         let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
         finished &= batches.len() == all;
         Page { batches, finished, ..Page::default() }
+    }
+
+    /// What is there of a range, as a check of the disk tells it.
+    pub(crate) fn check(&self, topic: TopicId, range: &LogRange) -> Checked {
+        let log = (topic, range.log, 0)..(topic, range.log, range.to);
+        let held = self.batches.range(log).filter(|(_, batch)| range.from < batch.header().next());
+        let mut checked = Checked { to: range.to, ..Checked::default() };
+        for (place, batch) in held {
+            let (first, next, hash) = (place.2, batch.header().next(), batch.hash());
+            if self.damaged.contains(place) {
+                checked.damaged.push(LogRange { log: range.log, from: first, to: next });
+            } else {
+                checked.batches.push(CheckedBatch { first, next, hash });
+            }
+        }
+        checked
     }
 
     /// What an engine is started with.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use antiphon::engine::Input;
+use antiphon::{
+    engine::{Input, QuestionId},
+    wire::Request,
+};
 
 use crate::{
     disk::Image,
@@ -38,6 +41,8 @@ pub(crate) enum Fault {
     FullDisk,
     /// A node is stopped cleanly, and comes back.
     Stop,
+    /// A node is to leave: it hands over what it holds, and goes.
+    Leave,
     /// A node joins.
     Join,
     /// A disk says that it has flushed, and loses it all in a power cut.
@@ -69,6 +74,7 @@ impl Fault {
         Self::FailedFlush,
         Self::FullDisk,
         Self::Stop,
+        Self::Leave,
         Self::Join,
         Self::LyingFlush,
         Self::BitFlip,
@@ -106,6 +112,7 @@ impl Fault {
             Self::FailedFlush => "failed flush",
             Self::FullDisk => "disk full, or no longer",
             Self::Stop => "clean stop",
+            Self::Leave => "node asked to leave",
             Self::Join => "node added",
             Self::LyingFlush => "lying flush",
             Self::BitFlip => "bit flip",
@@ -175,6 +182,14 @@ impl World {
                 self.stop_cleanly(index);
                 self.restart_later(index);
             }
+            Fault::Leave if runs && self.stays().len() > 2 => {
+                self.nodes[index].leaves = true;
+                self.fewest = self.fewest.min(self.stays().len());
+                let question = QuestionId(self.number());
+                self.nodes[index].abandoned.insert(question);
+                let request = Request::Leave(self.nodes[index].id);
+                self.handle(index, Input::Asked { question, from: None, request });
+            }
             Fault::FailedFlush if runs => self.nodes[index].disk.failing = true,
             Fault::Join if self.nodes.len() < self.options.nodes_max => {
                 self.add_node();
@@ -189,7 +204,7 @@ impl World {
                 self.stop(index, true);
                 self.replace_disk(index, Image::default());
             }
-            Fault::Destroy if self.nodes.iter().filter(|node| !node.gone).count() > 2 => {
+            Fault::Destroy if self.stays().len() > 2 => {
                 self.stop(index, false);
                 self.nodes[index].gone = true;
                 self.replace_disk(index, Image::default());
@@ -210,6 +225,12 @@ impl World {
             self.replace_disk(index, honest);
         }
         self.restart_later(index);
+    }
+
+    /// Nodes that are not gone for good, or about to be.
+    pub(crate) fn stays(&self) -> Vec<usize> {
+        let stays = |index: &usize| !self.nodes[*index].gone && !self.nodes[*index].leaves;
+        (0..self.nodes.len()).filter(stays).collect()
     }
 
     /// A disk is full from now on, or is no longer.

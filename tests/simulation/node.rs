@@ -55,8 +55,10 @@ pub(crate) struct Node {
     pub(crate) paused_until: Duration,
     /// What came while it was paused.
     pub(crate) backlog: VecDeque<Event>,
-    /// Whether it is destroyed for good.
+    /// Whether it is destroyed for good, or has left.
     pub(crate) gone: bool,
+    /// Whether it was asked to leave since it was started.
+    pub(crate) leaves: bool,
     /// The questions that it has not answered, and since when.
     pub(crate) open: BTreeMap<QuestionId, (Asker, Duration)>,
     /// The questions for whose answers nobody waits any more.
@@ -95,6 +97,7 @@ impl World {
             paused_until: Duration::ZERO,
             backlog: VecDeque::new(),
             gone: false,
+            leaves: false,
             open: BTreeMap::new(),
             abandoned: BTreeSet::new(),
             publishes: BTreeMap::new(),
@@ -115,6 +118,7 @@ impl World {
         let (now, gone_after) = (self.now, self.options.gone_after);
         let node = &mut self.nodes[index];
         node.life += 1;
+        node.leaves = false;
         if node.life == 1 || !planted(Bug::SequenceReused) {
             // Any order, as random numbers would have it; never the same.
             let number = (index as u64) << 32 | node.life;
@@ -124,7 +128,7 @@ impl World {
         let mut config = Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
         config.gone_after = gone_after;
         node.earlier = std::mem::take(&mut node.disk.image.stopped);
-        config.earlier = node.earlier.clone();
+        config.earlier.clone_from(&node.earlier);
         let thrown_away = node.disk.open();
         let recovered = node.disk.image.recover(Self::catalogue());
         node.engine = Some(Engine::new(config, recovered));
@@ -187,6 +191,15 @@ impl World {
         }
     }
 
+    /// A node has handed over all that it held, and is gone.
+    fn left(&mut self, index: usize) {
+        let result = removal::left(self, index);
+        self.check(removal::NAME, result);
+        *self.counts.faults.entry("node left").or_default() += 1;
+        self.kill(index, usize::MAX, false);
+        self.nodes[index].gone = true;
+    }
+
     /// Stops a node cleanly: all is flushed, and the directory is marked.
     pub(crate) fn stop_cleanly(&mut self, index: usize) {
         self.kill(index, usize::MAX, false);
@@ -224,7 +237,9 @@ impl World {
     fn carry_out(&mut self, index: usize, output: Output) {
         let durable = self.nodes[index].durable;
         match output {
-            Output::Answer { after: Some(after), .. } | Output::Read { after: Some(after), .. }
+            Output::Answer { after: Some(after), .. }
+            | Output::Read { after: Some(after), .. }
+            | Output::Check { after: Some(after), .. }
                 if after > durable =>
             {
                 self.nodes[index].held_back.push((after, output));
@@ -242,6 +257,16 @@ impl World {
                 let delay = self.choices.time(Duration::from_micros(50), self.options.flush * 2);
                 self.input(index, delay, Input::ReadDone(ticket, Some(page)));
             }
+            Output::Check { ticket, topic, range, .. } => {
+                let image = &self.nodes[index].disk.image;
+                let checked = image.check(topic, &range);
+                for damage in image.damaged_in(topic, &[range]) {
+                    self.input(index, Duration::from_micros(20), Input::Damaged(damage));
+                }
+                let delay = self.choices.time(Duration::from_micros(50), self.options.flush * 2);
+                self.input(index, delay, Input::CheckDone(ticket, Some(checked)));
+            }
+            Output::Left => self.left(index),
             Output::Gossip(batch) => self.gossip(index, &batch),
             Output::Follow(topic) => {
                 self.nodes[index].following.insert(topic);

@@ -102,8 +102,8 @@ impl Oracle {
 }
 
 impl Known {
-    /// Copies that were promised. More than the topic's replicas are not kept for ever.
-    pub(crate) fn promised(&self, replicas: usize) -> usize {
-        self.acknowledged.min(replicas)
+    /// Copies that were promised. More than `kept` of any batch are not kept for ever.
+    pub(crate) fn promised(&self, kept: usize) -> usize {
+        self.acknowledged.min(kept)
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct World {
     pub(crate) faulty: bool,
     /// Whether publishers go on.
     pub(crate) publishing: bool,
+    /// The fewest nodes that were not asked to leave.
+    pub(crate) fewest: usize,
     /// Messages that are part of repair, handover and replication.
     pub(crate) repairs: u64,
     events: BTreeMap<(Duration, u64), Event>,
@@ -129,6 +131,7 @@ impl World {
             current: 0,
             faulty: false,
             publishing: true,
+            fewest: usize::MAX,
             repairs: 0,
             events: BTreeMap::new(),
             sequence: 0,
@@ -153,6 +156,14 @@ impl World {
     /// The number of a topic of this run.
     pub(crate) fn topic_number(&self, id: &TopicId) -> Option<usize> {
         (0..self.options.topics.len()).find(|number| self.topic(*number) == *id)
+    }
+
+    /// How many copies of the batches of a topic are kept: as many as it wants, or as nodes were
+    /// left when most of them had been asked to leave.
+    pub(crate) fn kept_copies(&self, topic: usize) -> usize {
+        let some_leave = self.fewest < usize::MAX;
+        let fewest = if some_leave { self.fewest.min(self.stays().len()) } else { self.fewest };
+        usize::from(self.options.topics[topic].replicas).min(fewest)
     }
 
     /// How many copies of a batch faults have destroyed. A damaged one that was cloned with its

@@ -4,13 +4,16 @@
 mod create;
 mod demo;
 mod fetch;
+mod forget;
 mod info;
+mod leave;
 mod node;
 mod peers;
 mod publish;
 mod shell;
 mod subscribe;
 mod topics;
+mod verify;
 
 use antiphon::model::NodeId;
 
@@ -36,6 +39,9 @@ async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result
         Command::Topics(_) => topics::run(context).await,
         Command::Info(arguments) => info::run(context, arguments).await,
         Command::Peers(_) => peers::run(context).await,
+        Command::Verify(arguments) => verify::run(context, arguments).await,
+        Command::Leave(arguments) => leave::run(context, arguments).await,
+        Command::Forget(arguments) => forget::run(context, arguments).await,
         Command::Node(_) | Command::Shell(_) | Command::Demo(_) => Err(shell::not_here()),
     }
 }

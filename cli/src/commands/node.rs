@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use antiphon::model::Network;
-use antiphon_node::NodeConfig;
+use antiphon_node::{NodeConfig, NodeError};
 use serde_json::json;
 
 use crate::{
@@ -39,7 +39,15 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
     // A node serves others: it goes on when nobody reads its output any more.
     unless_closed(announce(&mut context.printer, &node))?;
     tokio::select! {
-        error = node.failed() => Err(error.into()),
+        error = node.failed() => match error {
+            NodeError::Left => {
+                let value = json!({ "event": "left", "peer": node.id().to_string() });
+                let text = "left: other nodes hold all that this one held";
+                unless_closed(context.printer.data(&value, text).and_then(|()| context.printer.flush()))?;
+                Ok(Status::Done)
+            }
+            error => Err(error.into()),
+        },
         () = signals.next() => {
             context.printer.detail("stopping; once more stops at once");
             tokio::select! {

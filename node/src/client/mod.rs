@@ -11,8 +11,10 @@ mod reader;
 use std::{fmt, sync::Arc, time::Duration};
 
 use antiphon::{
-    model::{SubscriberName, Subscription, TopicName},
-    wire::{Create, Peer, Read, Refusal, Request, Response, Surveyed, TopicSummary},
+    model::{Cursor, NodeId, SubscriberName, Subscription, TopicName},
+    wire::{
+        Create, Peer, Read, Refusal, Remaining, Request, Response, Surveyed, TopicSummary, Verified,
+    },
 };
 use futures::future::BoxFuture;
 pub use publisher::{
@@ -135,6 +137,45 @@ impl Client {
     pub async fn peers(&self) -> Result<Vec<Peer>, RequestError> {
         match self.ask(Request::Peers).await? {
             Response::Peers(peers) => Ok(peers),
+            _ => Err(RequestError::Mismatch),
+        }
+    }
+
+    /// Tells all nodes that one of them is gone for good: its places go to others at once, and no
+    /// reader waits for what it may hold. Whether the asked node knew it and is not connected to
+    /// it; only then it is forgotten.
+    ///
+    /// # Errors
+    /// When the node cannot be reached.
+    pub async fn forget(&self, node: NodeId) -> Result<bool, RequestError> {
+        match self.ask(Request::Forget(node)).await? {
+            Response::Forgotten(known) => Ok(known),
+            _ => Err(RequestError::Mismatch),
+        }
+    }
+
+    /// Asks the node that this client talks to, which the caller must name, to hand over all that
+    /// it holds and to leave the network; what is left to be done. To be called again until nothing
+    /// is: then the node ends. Cancel-safe: the node goes on by itself.
+    ///
+    /// # Errors
+    /// When there is no other node, or the node cannot be reached: it may have ended.
+    pub async fn leave(&self, node: NodeId) -> Result<Remaining, RequestError> {
+        match self.ask(Request::Leave(node)).await? {
+            Response::Leaving(remaining) => Ok(remaining),
+            _ => Err(RequestError::Mismatch),
+        }
+    }
+
+    /// Compares what the replicas of a topic have on their disks, after a cursor and for as much
+    /// as one request takes; every byte is read and checked. To be called again with the cursor in
+    /// the answer until that is finished.
+    ///
+    /// # Errors
+    /// When the topic does not exist or no replica can be reached.
+    pub async fn verify(&self, topic: &TopicName, after: Cursor) -> Result<Verified, RequestError> {
+        match self.ask(Request::Verify(topic.clone(), after)).await? {
+            Response::Verified(verified) => Ok(verified),
             _ => Err(RequestError::Mismatch),
         }
     }

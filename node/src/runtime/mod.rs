@@ -42,6 +42,8 @@ pub(crate) struct Runtime {
     /// Who waits within the process.
     waiting: BTreeMap<QuestionId, oneshot::Sender<Response>>,
     durable: WriteNumber,
+    /// Whether the node has handed over all that it held.
+    left: bool,
     /// Outputs that wait for a flush, by the write that must be flushed.
     held_back: BTreeMap<WriteNumber, Vec<Output>>,
 }
@@ -63,19 +65,24 @@ impl Runtime {
             next_question: 1,
             waiting: BTreeMap::new(),
             durable: WriteNumber::default(),
+            left: false,
             held_back: BTreeMap::new(),
         }
     }
 
-    /// Runs until it is told to stop, or until the store fails.
+    /// Runs until it is told to stop, has left the network, or the store fails.
     ///
     /// # Errors
-    /// When the store failed. Nothing that was not flushed has been acknowledged.
+    /// When it has left, or the store failed. Nothing that was not flushed has been acknowledged.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Result<(), NodeError> {
         let timer = tokio::time::sleep_until(self.clock.at(self.engine.next_timeout()));
         tokio::pin!(timer);
         self.handle(Input::Timeout);
         let stopped = loop {
+            if self.left {
+                tracing::info!("left the network: other nodes hold all that this one held");
+                break Err(NodeError::Left);
+            }
             let due = self.clock.at(self.engine.next_timeout());
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
@@ -84,6 +91,9 @@ impl Runtime {
                 _ = &mut stop => break Ok(()),
                 event = self.store.next() => match event {
                     StoreEvent::Durable(number) => self.flushed(number),
+                    StoreEvent::Checked(ticket, checked) => {
+                        self.handle(Input::CheckDone(ticket, checked));
+                    }
                     StoreEvent::Read(ticket, page) => self.handle(Input::ReadDone(ticket, page)),
                     StoreEvent::Damaged(damage) => self.handle(Input::Damaged(damage)),
                     StoreEvent::Room(room) => self.handle(Input::Room(room)),
@@ -100,7 +110,11 @@ impl Runtime {
         // The others see the connections close, and go on without this node.
         drop(self.network);
         let flushed = self.store.stop().await;
-        stopped.and_then(|()| flushed.map_err(|error| NodeError::Store(error.to_string())))
+        let flushed = flushed.map_err(|error| NodeError::Store(error.to_string()));
+        match stopped {
+            Err(NodeError::Left) => flushed.and(Err(NodeError::Left)),
+            stopped => stopped.and(flushed),
+        }
     }
 
     /// Takes in what came from elsewhere. What would have to be stored is refused while the disk
@@ -145,7 +159,9 @@ impl Runtime {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Answer { after: Some(after), .. } | Output::Read { after: Some(after), .. }
+            Output::Answer { after: Some(after), .. }
+            | Output::Read { after: Some(after), .. }
+            | Output::Check { after: Some(after), .. }
                 if after > self.durable =>
             {
                 self.held_back.entry(after).or_default().push(output);
@@ -162,6 +178,10 @@ impl Runtime {
             Output::Read { ticket, topic, ranges, bytes_max, .. } => {
                 self.store.read(ticket, topic, ranges, bytes_max);
             }
+            Output::Check { ticket, topic, range, bytes_max, .. } => {
+                self.store.check(ticket, topic, range, bytes_max);
+            }
+            Output::Left => self.left = true,
             Output::Gossip(batch) => self.network.gossip(&batch),
             Output::Follow(topic) => self.network.follow(topic),
             Output::Unfollow(topic) => self.network.unfollow(topic),

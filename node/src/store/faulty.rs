@@ -11,7 +11,7 @@ use antiphon::{
     wire::LogRange,
 };
 
-use super::{Checked, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep};
+use super::{Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep};
 
 /// Another store, of which the commit of a given number fails and all later ones too.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl<S: Store> Store for FaultyStore<S> {
         topic: TopicId,
         range: &LogRange,
         bytes_max: usize,
-    ) -> Result<Checked, StoreError> {
+    ) -> Result<Checking, StoreError> {
         self.inner.check(topic, range, bytes_max)
     }
 

@@ -7,12 +7,12 @@ use std::{
 
 use antiphon::{
     engine::{Log, Recovered, Write},
-    model::{Batch, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
-    wire::{Contact, LogRange},
+    model::{Batch, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    wire::{Checked, CheckedBatch, Contact, LogRange},
 };
 
 use super::{
-    Checked, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep,
+    Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep,
     keys::Place,
     merge::{Loaded, Walk, merge},
 };
@@ -134,24 +134,25 @@ impl Store for MemoryStore {
         topic: TopicId,
         range: &LogRange,
         bytes_max: usize,
-    ) -> Result<Checked, StoreError> {
+    ) -> Result<Checking, StoreError> {
         let content = self.content();
-        let (mut digest, mut at, mut bytes) = (blake3::Hasher::new(), range.from, 0);
+        let mut checked = Checked { to: range.from, ..Checked::default() };
+        let mut bytes = 0;
         let end = Place::floor(topic, range.log, range.to);
         for (place, batch) in content.batches.range(Place::floor(topic, range.log, 0)..end) {
             if place.next <= range.from {
                 continue;
             }
             if bytes >= bytes_max && bytes > 0 {
-                let digest = Hash(digest.finalize().into());
-                return Ok(Checked { digest, at, damages: Vec::new() });
+                return Ok(Checking { checked, damages: Vec::new() });
             }
-            digest.update(&batch.hash().0);
+            let (first, next, hash) = (place.first, place.next, batch.hash());
+            checked.batches.push(CheckedBatch { first, next, hash });
             bytes += batch.bytes().len();
-            at = place.next;
+            checked.to = place.next;
         }
-        let digest = Hash(digest.finalize().into());
-        Ok(Checked { digest, at: at.max(range.to), damages: Vec::new() })
+        checked.to = checked.to.max(range.to);
+        Ok(Checking { checked, damages: Vec::new() })
     }
 
     fn scrub(&self, _: Option<ScrubPosition>, _: usize) -> Result<Scrubbed, StoreError> {

@@ -45,8 +45,8 @@ use std::fmt;
 
 use antiphon::{
     engine::{Damage, Recovered, Write},
-    model::{Hash, TopicId},
-    wire::{LogRange, Page},
+    model::TopicId,
+    wire::{Checked, LogRange, Page},
 };
 pub(crate) use directory::{DataDirectory, DirectoryError};
 pub(crate) use identity::load_or_create_key;
@@ -96,13 +96,12 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Store::read`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the command that compares replicas"))]
     fn check(
         &self,
         topic: TopicId,
         range: &LogRange,
         bytes_max: usize,
-    ) -> Result<Checked, StoreError>;
+    ) -> Result<Checking, StoreError>;
 
     /// Reads stored batches of whatever log from the disk and verifies them: those behind a
     /// position, until `bytes_max` is reached.
@@ -144,11 +143,9 @@ pub(crate) struct Reading {
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Checked {
-    /// BLAKE3 of the header hashes of the readable batches, in order.
-    pub(crate) digest: Hash,
-    /// Where to go on; at or behind the end of the range when all of it was checked.
-    pub(crate) at: u64,
+pub(crate) struct Checking {
+    /// What is whole, what is damaged, and where to go on.
+    pub(crate) checked: Checked,
     /// The batches that could not be read.
     pub(crate) damages: Vec<Damage>,
 }

@@ -60,7 +60,7 @@ use self::{
     space::{FileSystem, Space},
 };
 use super::{
-    Checked, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep,
+    Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep,
     keys::{self, Entry, Place, Table},
     merge::Loaded,
     writer::{BACKLOG_BYTES_HIGH, GROUP_BYTES_MAX},
@@ -411,7 +411,7 @@ impl Store for SegmentStore {
         topic: TopicId,
         range: &LogRange,
         bytes_max: usize,
-    ) -> Result<Checked, StoreError> {
+    ) -> Result<Checking, StoreError> {
         self.ask(|index| self.check_range(index, topic, range, bytes_max))
     }
 

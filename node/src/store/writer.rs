@@ -25,7 +25,7 @@ use std::{
 use antiphon::{
     engine::{Damage, Ticket, Write, WriteNumber},
     model::TopicId,
-    wire::{LogRange, Page},
+    wire::{Checked, LogRange, Page},
 };
 use tokio::{
     sync::{mpsc, mpsc::error::TryRecvError, watch},
@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use super::{
-    Reading, Store, StoreError,
+    Checking, Reading, Store, StoreError,
     scrub::{Pace, Scrub},
 };
 
@@ -69,6 +69,8 @@ const READS_MAX: usize = 4;
 pub(crate) enum StoreEvent {
     /// Every write up to this one is flushed.
     Durable(WriteNumber),
+    /// The outcome of a check; none when the disk could not be read.
+    Checked(Ticket, Option<Checked>),
     /// The outcome of a read; none when the disk could not be read.
     Read(Ticket, Option<Page>),
     /// A stored batch can no longer be read. Told before the read that found it.
@@ -103,7 +105,7 @@ enum Happened {
     /// The queue has room, or the thread has ended.
     Room(bool),
     /// A read is done, or was dropped.
-    Read(Option<(Ticket, Option<Reading>)>),
+    Read(Option<(Ticket, Outcome)>),
     /// The scrub found something.
     Scrubbed(Vec<Damage>),
     /// It is time to look after the store.
@@ -114,8 +116,24 @@ enum Happened {
 struct Read {
     ticket: Ticket,
     topic: TopicId,
-    ranges: Vec<LogRange>,
+    wanted: Wanted,
     bytes_max: usize,
+}
+
+/// What is read.
+#[derive(Debug)]
+enum Wanted {
+    /// Batches of logs.
+    Page(Vec<LogRange>),
+    /// A range of one log, to check what is there of it.
+    Check(LogRange),
+}
+
+/// What came of a read; nothing when the disk could not be read.
+#[derive(Debug)]
+enum Outcome {
+    Page(Option<Reading>),
+    Check(Option<Checking>),
 }
 
 /// The runtime's hold on a store.
@@ -144,7 +162,7 @@ pub(crate) struct StoreHandle {
     scrub: Scrub,
     /// Reads that wait for their turn. Bounded by the questions that the engine works on.
     waiting: VecDeque<Read>,
-    reads: JoinSet<(Ticket, Option<Reading>)>,
+    reads: JoinSet<(Ticket, Outcome)>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -227,7 +245,22 @@ impl StoreHandle {
         ranges: Vec<LogRange>,
         bytes_max: usize,
     ) {
-        self.waiting.push_back(Read { ticket, topic, ranges, bytes_max });
+        let wanted = Wanted::Page(ranges);
+        self.waiting.push_back(Read { ticket, topic, wanted, bytes_max });
+        self.begin_reads();
+    }
+
+    /// Begins to check a range; [`StoreEvent::Checked`] follows exactly once. Otherwise as
+    /// [`Self::read`].
+    pub(crate) fn check(
+        &mut self,
+        ticket: Ticket,
+        topic: TopicId,
+        range: LogRange,
+        bytes_max: usize,
+    ) {
+        let wanted = Wanted::Check(range);
+        self.waiting.push_back(Read { ticket, topic, wanted, bytes_max });
         self.begin_reads();
     }
 
@@ -237,7 +270,7 @@ impl StoreHandle {
                 return;
             };
             let store = Arc::clone(&self.store);
-            self.reads.spawn_blocking(move || (read.ticket, read_page(&*store, &read)));
+            self.reads.spawn_blocking(move || (read.ticket, carry_out(&*store, &read)));
         }
     }
 
@@ -266,13 +299,8 @@ impl StoreHandle {
                 Happened::Read(read) => {
                     self.begin_reads();
                     // A read without an outcome is one of a runtime that is shutting down.
-                    if let Some((ticket, reading)) = read {
-                        let (page, damages) = match reading {
-                            Some(Reading { page, damages }) => (Some(page), damages),
-                            None => (None, Vec::new()),
-                        };
-                        self.told.extend(damages.into_iter().map(StoreEvent::Damaged));
-                        self.told.push_back(StoreEvent::Read(ticket, page));
+                    if let Some((ticket, outcome)) = read {
+                        self.tell_outcome(ticket, outcome);
                     }
                 }
                 Happened::Scrubbed(damages) => {
@@ -282,6 +310,22 @@ impl StoreHandle {
                 Happened::Upkeep => drop(self.queue.try_send(Job::Upkeep)),
             }
         }
+    }
+
+    /// Damage is told before what it was found for.
+    fn tell_outcome(&mut self, ticket: Ticket, outcome: Outcome) {
+        let (damages, event) = match outcome {
+            Outcome::Page(Some(Reading { page, damages })) => {
+                (damages, StoreEvent::Read(ticket, Some(page)))
+            }
+            Outcome::Page(None) => (Vec::new(), StoreEvent::Read(ticket, None)),
+            Outcome::Check(Some(Checking { checked, damages })) => {
+                (damages, StoreEvent::Checked(ticket, Some(checked)))
+            }
+            Outcome::Check(None) => (Vec::new(), StoreEvent::Checked(ticket, None)),
+        };
+        self.told.extend(damages.into_iter().map(StoreEvent::Damaged));
+        self.told.push_back(event);
     }
 
     /// The part of the progress that was not told yet.
@@ -454,18 +498,27 @@ impl WriterThread<'_> {
     }
 }
 
-/// A read that fails, or that panics over damaged data, gives no page.
-fn read_page(store: &dyn Store, read: &Read) -> Option<Reading> {
-    let reading =
-        catch_unwind(AssertUnwindSafe(|| store.read(read.topic, &read.ranges, read.bytes_max)));
-    match reading {
-        Ok(Ok(reading)) => Some(reading),
+/// A read that fails, or that panics over damaged data, gives nothing.
+fn carry_out(store: &dyn Store, read: &Read) -> Outcome {
+    match &read.wanted {
+        Wanted::Page(ranges) => {
+            Outcome::Page(attempt(read.topic, || store.read(read.topic, ranges, read.bytes_max)))
+        }
+        Wanted::Check(range) => {
+            Outcome::Check(attempt(read.topic, || store.check(read.topic, range, read.bytes_max)))
+        }
+    }
+}
+
+fn attempt<T>(topic: TopicId, read: impl FnOnce() -> Result<T, StoreError>) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(found)) => Some(found),
         Ok(Err(error)) => {
-            tracing::warn!(topic = ?read.topic, %error, "a read failed");
+            tracing::warn!(?topic, %error, "a read failed");
             None
         }
         Err(_) => {
-            tracing::error!(topic = ?read.topic, "a read panicked");
+            tracing::error!(?topic, "a read panicked");
             None
         }
     }

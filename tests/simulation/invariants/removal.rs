@@ -12,10 +12,10 @@ pub(crate) fn removed(world: &World, batch: &Batch) -> Result<(), String> {
         return Ok(());
     };
     let topic = world.topic_number(&batch.header().topic);
-    let replicas = topic.map_or(1, |topic| usize::from(world.options.topics[topic].replicas));
+    let kept = topic.map_or(1, |topic| world.kept_copies(topic));
     let left = known.holders.len();
     let lost = world.copies_lost(known);
-    let promised = known.promised(replicas).max(1);
+    let promised = known.promised(kept).max(1);
     if left + lost < promised {
         return Err(format!("{batch:?} is left at {left} nodes, and {promised} were promised"));
     }
@@ -37,4 +37,13 @@ pub(crate) fn decided(world: &World, index: usize, batch: &Batch) -> Result<(), 
         return Ok(());
     }
     Err(format!("node {index} gives {batch:?} up, and nobody else holds it"))
+}
+
+/// A node that leaves holds nothing any more.
+pub(crate) fn left(world: &World, index: usize) -> Result<(), String> {
+    let held = world.oracle.batches.values().filter(|known| known.holders.contains(&index));
+    match held.count() {
+        0 => Ok(()),
+        count => Err(format!("node {index} leaves with {count} batches")),
+    }
 }

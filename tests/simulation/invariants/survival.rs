@@ -14,8 +14,8 @@ pub(crate) fn at_end(world: &World) -> Result<u64, String> {
             continue;
         };
         let homes = world.homes(topic, false);
-        let replicas = usize::from(world.options.topics[topic].replicas);
-        let excused = world.copies_lost(known) >= known.promised(replicas);
+        let kept = world.kept_copies(topic);
+        let excused = world.copies_lost(known) >= known.promised(kept);
         let anywhere = world.running().into_iter().any(|node| known.holders.contains(&node));
         if !anywhere && excused {
             destroyed += u64::from(batch.header().count);

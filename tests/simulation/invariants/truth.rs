@@ -20,7 +20,7 @@ pub(crate) fn published(
 ) -> Result<(), String> {
     let copies = usize::from(published.copies);
     let options = &world.options.topics[topic];
-    let (replicas, floor) = (usize::from(options.replicas), options.min_copies);
+    let (replicas, floor) = (world.kept_copies(topic), options.min_copies);
     if published.acknowledged && published.copies < floor.max(published.wanted) {
         return Err(format!("acknowledged with {published:?}, and the floor is {floor}"));
     }
@@ -75,7 +75,11 @@ fn behind(
     let before = world.oracle.positions.range((topic, log, 0)..(topic, log, first));
     for hash in before.rev().take(LOOKED_AT).map(|(_, hash)| hash) {
         let known = &world.oracle.batches[hash];
-        if known.holders.len() + world.copies_lost(known) < copies {
+        let lost = world.copies_lost(known);
+        // What was pending and whose only copies faults destroyed is a hole, and nothing was
+        // promised for it.
+        let destroyed = known.holders.is_empty() && lost > 0;
+        if known.holders.len() + lost < copies && !destroyed {
             let (batch, holders) = (&known.batch, &known.holders);
             return Err(format!(
                 "{first} of {log:?} is acknowledged, and {batch:?} before it is at {holders:?} only"

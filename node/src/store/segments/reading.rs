@@ -7,8 +7,8 @@ use std::io;
 
 use antiphon::{
     engine::Damage,
-    model::{Batch, Hash, TopicId},
-    wire::LogRange,
+    model::{Batch, TopicId},
+    wire::{Checked, CheckedBatch, LogRange},
 };
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ use super::{
     record::HASH_BYTES,
 };
 use crate::store::{
-    Checked, Reading, ScrubPosition, Scrubbed, StoreError,
+    Checking, Reading, ScrubPosition, Scrubbed, StoreError,
     keys::{Entry, Place},
     merge::{Loaded, Walk, merge},
 };
@@ -64,10 +64,13 @@ impl SegmentStore {
         topic: TopicId,
         range: &LogRange,
         bytes_max: usize,
-    ) -> Result<Checked, StoreError> {
+    ) -> Result<Checking, StoreError> {
         let mut walk = self.walk(index, topic, range)?;
-        let mut digest = blake3::Hasher::new();
-        let (mut at, mut damages, mut bytes) = (range.from, Vec::new(), 0);
+        let mut checking = Checking {
+            checked: Checked { to: range.from, ..Checked::default() },
+            damages: Vec::new(),
+        };
+        let mut bytes = 0;
         while let Some(place) = walk.next()? {
             if place.first >= range.to {
                 break;
@@ -76,19 +79,27 @@ impl SegmentStore {
                 continue;
             }
             if bytes >= bytes_max && bytes > 0 {
-                return Ok(Checked { digest: Hash(digest.finalize().into()), at, damages });
+                return Ok(checking);
             }
             bytes += walk.length();
+            let checked = &mut checking.checked;
             match walk.load(&place)? {
-                Loaded::Batch(batch) => {
-                    digest.update(&batch.hash().0);
-                }
+                Loaded::Batch(batch) => checked.batches.push(CheckedBatch {
+                    first: place.first,
+                    next: place.next,
+                    hash: batch.hash(),
+                }),
                 Loaded::Gone => {}
-                Loaded::Damaged(damage) => damages.push(damage),
+                Loaded::Damaged(damage) => {
+                    let (log, from, to) = (damage.log, damage.first, damage.next);
+                    checked.damaged.push(LogRange { log, from, to });
+                    checking.damages.push(damage);
+                }
             }
-            at = place.next;
+            checking.checked.to = place.next;
         }
-        Ok(Checked { digest: Hash(digest.finalize().into()), at: at.max(range.to), damages })
+        checking.checked.to = checking.checked.to.max(range.to);
+        Ok(checking)
     }
 
     pub(super) fn scrub_on(

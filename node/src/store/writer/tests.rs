@@ -4,7 +4,7 @@ use antiphon::engine::Recovered;
 
 use super::*;
 use crate::store::{
-    Checked, ScrubPosition, Scrubbed, SegmentStore, Upkeep,
+    Checking, ScrubPosition, Scrubbed, SegmentStore, Upkeep,
     faulty::FaultyStore,
     memory::MemoryStore,
     samples::{Author, catalogue, topic},
@@ -96,7 +96,7 @@ impl Store for Panicking {
         panic!("planted")
     }
 
-    fn check(&self, _: TopicId, _: &LogRange, _: usize) -> Result<Checked, StoreError> {
+    fn check(&self, _: TopicId, _: &LogRange, _: usize) -> Result<Checking, StoreError> {
         panic!("planted")
     }
 

@@ -170,7 +170,7 @@ fn damage_is_told_quarantined_and_healed() {
     assert_eq!(read(&store, &author, 6, 12), (vec![6, 9], true), "what follows is there");
     assert_eq!(store.scrub(None, usize::MAX).unwrap().damages, [damage]);
     let checked = store.check(topic(), &author.range(0, 12), usize::MAX).unwrap();
-    assert_eq!((checked.damages, checked.at), (vec![damage], 12));
+    assert_eq!((checked.damages, checked.checked.to), (vec![damage], 12));
     // The engine's answer: it is no longer counted, and no longer found.
     store.commit(&[author.quarantine(&damage)]).unwrap();
     assert_eq!(held(&store, &author), [(0, 3), (6, 12)]);

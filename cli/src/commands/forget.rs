@@ -1,0 +1,29 @@
+//! `antiphon forget`
+
+use serde_json::json;
+
+use crate::{
+    arguments::Forget,
+    context::Context,
+    exit::{Failure, Status},
+};
+
+/// Says that a node will not come back.
+pub(super) async fn run(context: &mut Context, arguments: Forget) -> anyhow::Result<Status> {
+    let node = arguments.node;
+    let client = context.client().await?;
+    if client.forget(node).await? {
+        let value = json!({ "status": "forgotten", "peer": node.to_string() });
+        context.printer.status(&value, format_args!("forgotten: {node}"));
+        return Ok(Status::Done);
+    }
+    let peers = client.peers().await?;
+    let failure = if peers.iter().any(|peer| peer.node == node) {
+        Failure::failed(format!("node {node} is there"))
+            .with_hint("stop it first, or let it hand over what it holds: `antiphon leave`")
+    } else {
+        Failure::failed(format!("node {node} is not known"))
+            .with_hint("`antiphon peers` lists the nodes that are")
+    };
+    Err(failure.into())
+}

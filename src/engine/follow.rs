@@ -1,0 +1,126 @@
+//! Following: what is live reaches those who wait for it.
+
+use super::{Engine, Output, survey::Then};
+use crate::{
+    limits::{FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL},
+    model::{Batch, Position, TopicId},
+    wire::{Gossip, Page},
+};
+
+impl Engine {
+    pub(super) fn gossiped(&mut self, gossip: Gossip) {
+        let (topic, writer) = match &gossip {
+            Gossip::Batch(batch) => (batch.header().topic, batch.header().writer),
+            Gossip::Announcement(told) => (told.header.topic, told.header.writer),
+        };
+        if !self.topics.get(&topic).is_some_and(|known| known.is_known() && known.admits(&writer)) {
+            return;
+        }
+        match gossip {
+            Gossip::Batch(batch) => self.arrived(&batch),
+            Gossip::Announcement(told) => {
+                let Some(view) = self.reads.views.get_mut(&topic) else {
+                    return;
+                };
+                let position = Position { next: told.header.next(), head: told.hash };
+                view.announced(self.now.elapsed, told.header.log(), position);
+                // Somebody holds it; a survey says who.
+                self.refresh(topic);
+            }
+        }
+    }
+
+    /// A batch is here: from a writer, by gossip, or by repair. Who waits just for it is served
+    /// from memory.
+    pub(super) fn arrived(&mut self, batch: &Batch) {
+        let header = batch.header();
+        let topic = header.topic;
+        let now = self.now.elapsed;
+        let Some(view) = self.reads.views.get_mut(&topic).filter(|view| view.following) else {
+            return;
+        };
+        if !view.arrived(now, batch) {
+            return;
+        }
+        let mut served = Vec::new();
+        for number in std::mem::take(&mut view.waiting) {
+            let Some(job) = self.reads.jobs.things.get(&number) else {
+                continue;
+            };
+            let next = job.after.next(&header.log());
+            if next == header.first && !view.holds_back(now, &job.after, header) {
+                served.push(number);
+            } else {
+                view.waiting.insert(number);
+            }
+        }
+        for number in served {
+            let page = Page { batches: vec![batch.clone()], ..Page::default() };
+            self.finish_read(number, page);
+        }
+        if self.reads.views.get(&topic).is_some_and(|view| !view.waiting.is_empty()) {
+            self.serve_waiting(topic);
+        }
+    }
+
+    /// Looks again whether there is something for those who wait.
+    pub(super) fn serve_waiting(&mut self, topic: TopicId) {
+        let Some(view) = self.reads.views.get_mut(&topic) else {
+            return;
+        };
+        for number in std::mem::take(&mut view.waiting) {
+            self.plan_read(number);
+        }
+    }
+
+    fn refresh(&mut self, topic: TopicId) {
+        let Some(view) = self.reads.views.get_mut(&topic) else {
+            return;
+        };
+        if !view.surveying {
+            view.surveying = true;
+            self.survey(topic, Then::Refresh);
+        }
+    }
+
+    pub(super) fn tick_reads(&mut self) {
+        let now = self.now.elapsed;
+        let mut stale = Vec::new();
+        let mut over = Vec::new();
+        let mut unused = Vec::new();
+        for (topic, view) in &mut self.reads.views {
+            view.expire(now);
+            let overdue = |number: &&u64| {
+                self.reads.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
+            };
+            over.extend(view.waiting.iter().filter(overdue).map(|number| (*topic, *number)));
+            let old =
+                view.surveyed.is_none_or(|at| now.saturating_sub(at) >= FOLLOW_SURVEY_INTERVAL);
+            if !view.waiting.is_empty() && old {
+                stale.push(*topic);
+            }
+            if view.waiting.is_empty() && now.saturating_sub(view.used) > FOLLOW_LINGER {
+                unused.push(*topic);
+            }
+        }
+        for (topic, number) in over {
+            if let Some(view) = self.reads.views.get_mut(&topic) {
+                view.waiting.remove(&number);
+            }
+            if self.reads.jobs.things.get(&number).is_some_and(|job| job.until.is_some()) {
+                // It waits only where something is lacking.
+                self.give_up(number);
+            } else {
+                self.finish_read(number, Page { finished: true, ..Page::default() });
+            }
+        }
+        for topic in stale {
+            self.refresh(topic);
+        }
+        for topic in unused {
+            if self.reads.views.remove(&topic).is_some_and(|view| view.following) {
+                self.outputs.push_back(Output::Unfollow(topic));
+            }
+        }
+    }
+}
