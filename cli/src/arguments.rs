@@ -385,8 +385,7 @@ Examples:
   antiphon forget 12D3KooW…")]
 pub(crate) struct Forget {
     /// Peer id of the node
-    #[arg(value_name = "PEER")]
-    pub(crate) node: NodeId,
+    pub(crate) peer: NodeId,
 }
 
 /// The same actions from a prompt, with a menu, history and completion
@@ -441,6 +440,14 @@ mod tests {
         assert_eq!(before.global, after.global);
         assert!(after.global.json && after.global.verbose == 1);
         assert_eq!(after.global.timeout, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_node_that_is_forgotten_is_none_to_talk_to() {
+        let node = antiphon::model::NodeKey::from_secret(&[1; 32]).node();
+        let parsed = parse(&format!("antiphon forget {node}")).unwrap();
+        assert_eq!(parsed.command, Command::Forget(Forget { peer: node }));
+        assert!(parsed.global.nodes().is_empty());
     }
 
     #[test]

@@ -87,9 +87,10 @@ fn refused(refusal: &Refusal) -> String {
             format!("create it with `antiphon create {}`", quoted(name))
         }
         Refusal::TopicExists(_) => "`--if-not-exists` takes the topic that is there".into(),
-        Refusal::Invalid(_) => {
+        Refusal::Invalid(reason) if reason.contains("replicas") || reason.contains("copies") => {
             format!("a topic has 1 to {REPLICAS_MAX} replicas, and at most as many `--min-copies`")
         }
+        Refusal::Invalid(_) => "`antiphon COMMAND --help` shows what is allowed".into(),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
         Refusal::Busy => "try again in a moment, or through another `--node`".into(),
         Refusal::Stopping(_) => "name another node with `--node MULTIADDR`".into(),
@@ -97,6 +98,7 @@ fn refused(refusal: &Refusal) -> String {
             "`antiphon peers` shows which nodes are away; try again when they are back".into()
         }
         Refusal::Unsupported => OTHER_VERSION.into(),
+        Refusal::Alone => "start another node first, or stop this one: its data stays where it is".into(),
         Refusal::Full => {
             "free space on the node's disk, which heals it; or name another node with `--node MULTIADDR`"
                 .into()

@@ -1,5 +1,7 @@
 //! What the libraries have to say, on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::GlobalOptions;
@@ -16,7 +18,10 @@ pub(crate) fn start(options: &GlobalOptions) {
     let others = if options.verbose > 2 { "info" } else { "off" };
     let ours = format!("{others},antiphon={level},antiphon_node={level}");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let subscriber = subscriber.with_target(options.verbose > 1);
     // Starting twice is impossible but for the embedding tests, where the first one holds.
     let _ = if options.verbose == 0 {

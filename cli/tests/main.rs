@@ -5,6 +5,7 @@ mod cluster;
 mod clients;
 mod discovery;
 mod failures;
+mod members;
 mod multicast;
 mod nodes;
 mod publishing;

@@ -124,6 +124,10 @@ pub enum Refusal {
     #[n(8)]
     #[error("the disk of the node is full")]
     Full,
+    /// The node is to leave, and knows of no other one that runs.
+    #[n(9)]
+    #[error("there is no other node to hand anything over to")]
+    Alone,
 }
 
 /// A topic in brief.

@@ -18,6 +18,9 @@ use crate::{
 /// How often the node is asked how far it is. It waits a little longer than this before it ends.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Time for a node that has nothing left to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
 /// Lets the node hand over what it holds, and waits until it has.
 pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Result<Status> {
     let client = context.client().await?;
@@ -37,6 +40,13 @@ pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Resu
         }
         clock::sleep_until(clock::instant().checked_add(ASK_INTERVAL)).await;
         remaining = ask(&client, node, &bar).await?;
+    }
+    // It says so for a moment, and ends; after that nobody answers under its name.
+    let ended_by = clock::instant().checked_add(ENDS_WITHIN);
+    while client.leave(node).await.is_ok()
+        && ended_by.is_some_and(|ended_by| clock::instant() < ended_by)
+    {
+        clock::sleep_until(clock::instant().checked_add(ASK_INTERVAL)).await;
     }
     bar.finish_and_clear();
     let value = json!({ "status": "left", "peer": node.to_string() });

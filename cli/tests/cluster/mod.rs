@@ -122,6 +122,11 @@ impl Cluster {
         self.nodes[number].process.take().expect("the node runs").terminate()
     }
 
+    /// Waits until a node has ended by itself; its exit status.
+    pub(crate) fn wait(&mut self, number: usize) -> i32 {
+        self.nodes[number].process.take().expect("the node runs").wait()
+    }
+
     /// Starts a node again with its data, to join through another one.
     pub(crate) fn restart(&mut self, number: usize, through: usize) {
         self.nodes[number] = self.launch(number, through);
