@@ -287,6 +287,33 @@ impl Fleet {
         })
     }
 
+    /// What `antiphon verify` says of a topic at the end, where it repairs what it finds.
+    pub(crate) fn verify(&self, number: usize, topic: &TopicName) -> Result<String, String> {
+        let address = self.nodes[number].address().ok_or("the node has no address")?;
+        let words = ["verify", topic.as_str(), "--repair", "--within", "60s", "--json"];
+        let mut command = antiphon(&words);
+        command.args(["--network", &self.network, "--node", &address]);
+        let output = command.output().map_err(|error| error.to_string())?;
+        let (said, why) = (output.stdout, output.stderr);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&said)) } else { Err(text(&[said, why].concat())) }
+    }
+
+    /// Lets a node hand over what it holds, and waits until it has ended.
+    pub(crate) fn leave(&mut self, number: usize) -> Result<(), String> {
+        let address = self.nodes[number].address().ok_or("the node has no address")?;
+        let mut command = antiphon(&["leave", "--within", "60s"]);
+        command.args(["--network", &self.network, "--node", &address]);
+        let output = command.output().map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+        let process = self.nodes[number].process.as_mut().ok_or("the node does not run")?;
+        let status = process.wait();
+        self.nodes[number].process = None;
+        if status == 0 { Ok(()) } else { Err(format!("it ended with {status}")) }
+    }
+
     /// All that a node serves of a topic.
     pub(crate) fn fetch(&self, number: usize, topic: &TopicName) -> Result<Vec<Arrival>, String> {
         block_on(async {

@@ -151,7 +151,9 @@ make faults
 ```
 
 Each scenario runs real `antiphon node` processes under four publishers and two subscribers, brings
-a real fault in the middle, heals it, and reads every node at the end. *Acknowledged* are records
+a real fault in the middle, heals it, and reads every node at the end, and every home replica once more
+while it is the only node; `antiphon verify` must find the same, whole, on all their disks.
+*Acknowledged* are records
 whose publish succeeded; *unknown* those whose publisher got `pending` or an error. *Lost* is any
 acknowledged record that any reader did not get; *duplicates* are records that a reader got twice
 within one run. *Pause* is the longest time without an acknowledgement, at publishers of nodes that

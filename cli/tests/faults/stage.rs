@@ -132,6 +132,11 @@ impl Stage {
             readings.push((format!("subscriber {index}"), reading));
         }
         self.load.stop_following();
+        if let Some(node) = self.fleet.running().first()
+            && let Err(said) = self.fleet.verify(*node, &self.topic)
+        {
+            self.problems.push(format!("the replicas' disks do not agree: {said}"));
+        }
         for (reader, reading) in &readings {
             self.problems.extend(reading.problems(reader));
         }

@@ -17,3 +17,16 @@ pub(super) fn nodes_added_and_removed() -> Outcome {
     pace(4.0);
     Outcome::Ran(stage.finish("3 nodes joined 3, then 2 of the first went for good"))
 }
+
+pub(super) fn nodes_leave() -> Outcome {
+    let mut stage = Stage::begin(Fleet::start(5));
+    for _ in 0..2 {
+        let owner = stage.owner();
+        stage.faulted.insert(owner);
+        if let Err(reason) = stage.fleet.leave(owner) {
+            stage.problem(format!("node {owner} did not leave: {reason}"));
+        }
+        stage.wait_for_acknowledgements(200);
+    }
+    Outcome::Ran(stage.finish("the owner of 5 nodes handed everything over and left, twice"))
+}

@@ -36,6 +36,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("partition-partial", network::partition_partial),
     ("half-open", network::half_open),
     ("nodes-added-and-removed", members::nodes_added_and_removed),
+    ("nodes-leave", members::nodes_leave),
 ];
 
 /// What is known to fail, and runs only with `--ignored`.
