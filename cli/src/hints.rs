@@ -97,6 +97,9 @@ fn refused(refusal: &Refusal) -> String {
             "`antiphon peers` shows which nodes are away; try again when they are back".into()
         }
         Refusal::Unsupported => OTHER_VERSION.into(),
+        Refusal::Forked(_) => {
+            "the node goes on in a new log by itself; `antiphon info` shows the fork".into()
+        }
         Refusal::Full => {
             "free space on the node's disk, which heals it; or name another node with `--node MULTIADDR`"
                 .into()

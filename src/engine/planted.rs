@@ -41,6 +41,10 @@ pub enum Bug {
     DamageIgnored,
     /// A hole is passed over though a node that may hold it was not asked.
     HolePassedUnproven,
+    /// A batch for a position that is held is taken for the one that is held there.
+    ForkAnsweredAsHeld,
+    /// Of two branches of a log one is thrown away.
+    BranchThrownAway,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -78,6 +82,8 @@ mod selected {
             Self::AcknowledgedOutOfOrder,
             Self::DamageIgnored,
             Self::HolePassedUnproven,
+            Self::ForkAnsweredAsHeld,
+            Self::BranchThrownAway,
         ];
     }
 

@@ -14,6 +14,8 @@
 //! are back. It is still reckoned with: as long as memory allows with its receipts, and then by
 //! surveys that say who holds all of that part of the log.
 
+mod fork;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -32,8 +34,8 @@ use crate::{
         PRODUCERS_MAX, UNACKNOWLEDGED_BATCHES_MAX, UNACKNOWLEDGED_BYTES_MAX,
     },
     model::{
-        Batch, Compression, Hash, Header, LogId, NodeId, Previous, ProducerId, Run, TopicId,
-        validate_records,
+        Batch, Compression, Hash, Header, Incarnation, LogId, NodeId, Previous, ProducerId, Run,
+        TopicId, validate_records,
     },
     wire::{Acks, Publish, Published, Refusal, Response},
 };
@@ -64,7 +66,8 @@ pub(super) enum Waiter {
 /// Records that are not sealed yet.
 #[derive(Debug)]
 struct Queued {
-    run: Run,
+    /// Of one producer, but for what was sealed before and is sealed again.
+    runs: Vec<Run>,
     records: Bytes,
     waiting: Vec<Waiting>,
 }
@@ -96,8 +99,12 @@ struct Behind {
 }
 
 /// What this node writes to one topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outgoing {
+    /// The incarnation that it writes in: of this life, until its log forks.
+    incarnation: Incarnation,
+    /// The log forked: until when to wait for the end of the own branch to be known.
+    parted: Option<Parted>,
     previous: Option<Previous>,
     next: u64,
     queued: VecDeque<Queued>,
@@ -105,6 +112,13 @@ struct Outgoing {
     behind: Option<Behind>,
     unacknowledged: VecDeque<Unacknowledged>,
     recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
+}
+
+/// The end of the own chain in a log that has forked.
+#[derive(Debug, Clone, Copy)]
+struct Parted {
+    of: LogId,
+    until: Duration,
 }
 
 /// All that this node writes.
@@ -145,7 +159,8 @@ impl Engine {
         if self.topics.get(&topic).is_some_and(|known| !known.admits(&self.me)) {
             return self.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
         }
-        let log = LogId { writer: self.me, incarnation: self.config.incarnation };
+        let incarnation = self.publishing.incarnation(&topic, &self.config);
+        let log = LogId { writer: self.me, incarnation };
         if self.topics.get(&topic).is_some_and(|known| known.is_full(&log)) {
             return self.refuse_invalid(question, super::AddError::TooManyLogs);
         }
@@ -179,7 +194,7 @@ impl Engine {
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return false;
         };
-        if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.run == run) {
+        if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.runs == [run]) {
             queued.waiting.push(waiting.clone());
             return true;
         }
@@ -211,19 +226,21 @@ impl Engine {
         }
         self.publishing.bytes += records.len();
         self.publishing.active.insert(topic);
-        let previous = self.newest_own(topic);
-        let outgoing = self
-            .publishing
-            .topics
-            .entry(topic)
-            .or_insert_with(|| Outgoing { previous, ..Outgoing::default() });
+        if !self.publishing.topics.contains_key(&topic) {
+            let incarnation = self.unused_incarnation(topic);
+            let outgoing = Outgoing::new(incarnation, self.newest_own(topic));
+            self.publishing.topics.insert(topic, outgoing);
+        }
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
         if planted(Bug::SequenceReused)
             && let Some(end) = outgoing.previous
-            && end.incarnation == self.config.incarnation
+            && end.incarnation == outgoing.incarnation
         {
             outgoing.next = end.next;
         }
-        outgoing.queued.push_back(Queued { run, records, waiting: vec![waiting] });
+        outgoing.queued.push_back(Queued { runs: vec![run], records, waiting: vec![waiting] });
         self.seal_ready(topic);
     }
 
@@ -238,7 +255,11 @@ impl Engine {
     /// Seals what is queued, as far as batches may be under way.
     fn seal_ready(&mut self, topic: TopicId) {
         let now = self.now.elapsed;
+        self.find_own_branch(topic);
         while let Some(outgoing) = self.publishing.topics.get(&topic) {
+            if outgoing.parted.is_some() {
+                break;
+            }
             let young = |sealed: &&Unacknowledged| now.saturating_sub(sealed.sealed) < SLOT_AGE_MAX;
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             if outgoing.queued.is_empty() || under_way >= UNACKNOWLEDGED_BATCHES_MAX {
@@ -259,7 +280,7 @@ impl Engine {
             version: Header::VERSION,
             topic,
             writer: self.me,
-            incarnation: self.config.incarnation,
+            incarnation: outgoing.incarnation,
             first: outgoing.next,
             count,
             previous: outgoing.previous,
@@ -271,6 +292,9 @@ impl Engine {
             encryption_key: None,
         };
         let batch = Batch::seal(header, &body, &self.config.key);
+        if self.topics.entry(topic).is_full(&batch.log()) {
+            return self.refuse_all(waiting, &super::AddError::TooManyLogs);
+        }
         outgoing.sealed(&batch);
         outgoing.unacknowledged.push_back(Unacknowledged {
             batch: batch.clone(),
@@ -280,15 +304,24 @@ impl Engine {
         });
         let known = self.topics.entry(topic);
         known.add(&batch).expect("a writer continues its own log");
-        let log = known.logs[&batch.header().log()].clone();
+        let log = known.logs[&batch.log()].clone();
         let number = self.write(Write::Append { batch: batch.clone(), log });
         self.publishing.unflushed.push_back((number, topic, batch.hash()));
         self.outputs.push_back(Output::Gossip(batch.clone()));
         self.dispatch(topic, &batch, &BTreeSet::new());
         if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {
-            self.receipt(topic, batch.header().log(), batch.hash(), self.me);
+            self.receipt(topic, batch.log(), batch.hash(), self.me);
         }
         self.stored(&batch);
+    }
+
+    fn refuse_all(&mut self, waiting: Vec<Waiting>, error: &super::AddError) {
+        for Waiting {
+            waiter: Waiter::Publisher(question) | Waiter::Creator(question, _), ..
+        } in waiting
+        {
+            self.refuse_invalid(question, error);
+        }
     }
 
     /// Sends a batch to the replicas that have not given a receipt for it.
@@ -344,7 +377,8 @@ impl Engine {
                 break;
             }
             self.publishing.unflushed.pop_front();
-            let log = LogId { writer: self.me, incarnation: self.config.incarnation };
+            let incarnation = self.publishing.incarnation(&topic, &self.config);
+            let log = LogId { writer: self.me, incarnation };
             if self.is_acting(topic) {
                 self.receipt(topic, log, hash, self.me);
             }
@@ -457,7 +491,8 @@ impl Engine {
     /// The replicas have said what they hold: perhaps all that was told to be pending.
     pub(super) fn confirm(&mut self, found: &Found) {
         let topic = found.topic;
-        let log = LogId { writer: self.me, incarnation: self.config.incarnation };
+        let incarnation = self.publishing.incarnation(&topic, &self.config);
+        let log = LogId { writer: self.me, incarnation };
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -530,6 +565,19 @@ impl Engine {
 }
 
 impl Outgoing {
+    fn new(incarnation: Incarnation, previous: Option<Previous>) -> Self {
+        Self {
+            incarnation,
+            parted: None,
+            previous,
+            next: 0,
+            queued: VecDeque::new(),
+            behind: None,
+            unacknowledged: VecDeque::new(),
+            recent: BTreeMap::new(),
+        }
+    }
+
     /// Takes the next batch's worth off the queue.
     fn take_body(&mut self) -> (Vec<Run>, Bytes, Vec<Waiting>) {
         let mut runs: Vec<Run> = Vec::new();
@@ -537,9 +585,10 @@ impl Outgoing {
         let mut waiting = Vec::new();
         let (mut bytes, mut count) = (0, 0);
         while let Some(next) = self.queued.front() {
+            let more: u32 = next.runs.iter().map(|run| run.count).sum();
             let fits = bytes + next.records.len() <= BATCH_BODY_BYTES_TARGET
-                && count + next.run.count <= BATCH_RECORDS_MAX
-                && runs.len() < BATCH_RUNS_MAX;
+                && count + more <= BATCH_RECORDS_MAX
+                && runs.len() + next.runs.len() <= BATCH_RUNS_MAX;
             if !parts.is_empty() && !fits {
                 break;
             }
@@ -547,17 +596,19 @@ impl Outgoing {
                 break;
             };
             bytes += next.records.len();
-            count += next.run.count;
-            match runs.last_mut() {
-                Some(last)
-                    if last.producer == next.run.producer
-                        && last.first + u64::from(last.count) == next.run.first =>
-                {
-                    last.count += next.run.count;
+            count += more;
+            for run in next.runs {
+                match runs.last_mut() {
+                    Some(last)
+                        if last.producer == run.producer
+                            && last.first + u64::from(last.count) == run.first =>
+                    {
+                        last.count += run.count;
+                    }
+                    Some(_) | None => runs.push(run),
                 }
-                Some(_) | None => runs.push(next.run),
+                self.recent.entry(run.producer).or_default().push_back((run, NOT_SEALED));
             }
-            self.recent.entry(next.run.producer).or_default().push_back((next.run, NOT_SEALED));
             parts.push(next.records);
             waiting.extend(next.waiting);
         }

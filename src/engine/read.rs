@@ -26,7 +26,7 @@ use crate::{
         ASK_TIMEOUT, FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX,
         QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, NodeId, Position, TopicId},
+    model::{Batch, Cursor, LogId, NodeId, Position, TopicId},
     wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -205,7 +205,7 @@ impl Engine {
         let mut needed: Vec<LogRange> = target
             .logs
             .iter()
-            .map(|(log, end)| LogRange { log: *log, from: job.after.next(log), to: end.next })
+            .map(|(log, end)| self.readable(topic, *log, job.after.next(log), end.next))
             .map(|range| LogRange { from: self.start_here(topic, range), ..range })
             .filter(|range| range.from < range.to)
             .collect();
@@ -242,6 +242,15 @@ impl Engine {
         let lanes: Vec<_> =
             lanes.into_iter().map(|(source, ranges)| Lane { source, ranges, page: None }).collect();
         self.start_lanes(number, lanes, whole);
+    }
+
+    /// The part of a log that follows a reader's position: a branch begins where its log has
+    /// forked, and that log ends there.
+    fn readable(&self, topic: TopicId, log: LogId, after: u64, to: u64) -> LogRange {
+        let forks = self.topics.get(&topic).map(|known| &known.forks);
+        let start = forks.and_then(|forks| forks.root(&log)).map_or(0, |root| root.at);
+        let sealed = forks.and_then(|forks| forks.sealed_at(log));
+        LogRange { log, from: after.max(start), to: sealed.unwrap_or(to).min(to) }
     }
 
     /// Takes out of ranges what nobody holds; what that is.
@@ -516,9 +525,8 @@ impl Engine {
         let lost = self.reads.jobs.things.get_mut(&number).map(|job| std::mem::take(&mut job.lost));
         let mut lost = lost.unwrap_or_default();
         lost.retain(|range| {
-            let follows = |batch: &Batch| {
-                batch.header().log() == range.log && batch.header().first == range.to
-            };
+            let follows =
+                |batch: &Batch| batch.log() == range.log && batch.header().first == range.to;
             batches.iter().any(follows)
         });
         self.finish_read(number, Page { batches, finished, lost });
@@ -536,13 +544,12 @@ impl Engine {
         let mut at = job.after.clone();
         let mut waiting = BTreeSet::new();
         batches.retain(|batch| {
-            let header = batch.header();
             let waits =
-                waiting.contains(&header.log()) || view.holds_back(self.now.elapsed, &at, header);
+                waiting.contains(&batch.log()) || view.holds_back(self.now.elapsed, &at, batch);
             if waits {
-                waiting.insert(header.log());
+                waiting.insert(batch.log());
             } else {
-                at.advance(header, batch.hash());
+                at.advance(batch);
             }
             !waits
         });
@@ -565,7 +572,12 @@ impl Engine {
         if !self.topics.get(&topic).is_some_and(|known| known.is_known() && known.admits(&writer)) {
             return;
         }
+        let sealed = |log: &LogId| self.topics.get(&topic)?.forks.sealed_at(*log);
         match gossip {
+            Gossip::Batch(batch)
+                if sealed(&batch.log()).is_some_and(|at| batch.header().next() > at) => {}
+            Gossip::Announcement(told)
+                if sealed(&told.header.log()).is_some_and(|at| told.header.next() > at) => {}
             Gossip::Batch(batch) => self.arrived(&batch),
             Gossip::Announcement(told) => {
                 let Some(view) = self.reads.views.get_mut(&topic) else {
@@ -596,8 +608,10 @@ impl Engine {
             let Some(job) = self.reads.jobs.things.get(&number) else {
                 continue;
             };
-            let next = job.after.next(&header.log());
-            if next == header.first && !view.holds_back(now, &job.after, header) {
+            let next = job.after.next(&batch.log());
+            if (next == header.first || next == 0 && batch.is_root())
+                && !view.holds_back(now, &job.after, batch)
+            {
                 served.push(number);
             } else {
                 view.waiting.insert(number);

@@ -23,6 +23,16 @@ impl fmt::Debug for Hash {
 #[cbor(transparent)]
 pub struct Incarnation(#[n(0)] pub u64);
 
+impl Incarnation {
+    /// What the branch of a forked log is filed under: derived from the hash of its first batch,
+    /// so that every node files it under the same one, and nobody can have chosen it.
+    pub fn of_branch(root: Hash) -> Self {
+        let derived = blake3::derive_key("antiphon 2026-11 fork branch v1", &root.0);
+        let [a, b, c, d, e, f, g, h, ..] = derived;
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
 impl fmt::Debug for Incarnation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:08x}", self.0 >> 32)

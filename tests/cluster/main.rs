@@ -7,6 +7,7 @@ mod disk;
 mod world;
 
 mod failure;
+mod forks;
 mod growth;
 mod order;
 mod publish;

@@ -153,6 +153,11 @@ impl World {
         self.cut.clear();
     }
 
+    /// The key of a node: what a twin of it signs with.
+    pub(crate) fn key(&self, index: usize) -> NodeKey {
+        self.nodes[index].key.clone()
+    }
+
     pub(crate) fn id(&self, index: usize) -> NodeId {
         self.nodes[index].key.node()
     }
@@ -405,6 +410,22 @@ impl World {
         question
     }
 
+    /// Asks a node as another one does.
+    #[track_caller]
+    pub(crate) fn call_from(&mut self, from: NodeId, index: usize, request: Request) -> Response {
+        self.sequence += 1;
+        let question = QuestionId(CLIENT_QUESTIONS + self.sequence);
+        let what = format!("{request:?}");
+        self.input(index, LATENCY, Input::Asked { question, from: Some(from), request });
+        let end = self.now + Duration::from_secs(40);
+        loop {
+            if let Some(response) = self.answered(question) {
+                return response;
+            }
+            assert!(self.step(end), "no answer to {what}");
+        }
+    }
+
     /// The answer to a question, if it has come.
     pub(crate) fn answered(&mut self, question: QuestionId) -> Option<Response> {
         self.answers.remove(&question)
@@ -509,7 +530,7 @@ impl World {
             assert!(!page.batches.is_empty(), "a page before the end has batches");
             for batch in page.batches {
                 payloads.extend(payloads_of(&batch));
-                cursor.advance(batch.header(), batch.hash());
+                cursor.advance(&batch);
             }
         }
         payloads

@@ -168,7 +168,7 @@ fn requests() {
         Request::Topics(Some(name())),
         Request::Peers,
         Request::Describe(name()),
-        Request::Replicate(Replicate { descriptors: Vec::new(), batches: vec![batch()] }),
+        Request::Replicate(Replicate { batches: vec![batch()], ..Replicate::default() }),
         Request::Compare(None, [6; 32]),
         Request::Frontier(topic(), Some("alice".parse().unwrap())),
         Request::Fetch(topic(), vec![LogRange { log, from: 40, to: 42 }], 1 << 20),
@@ -208,7 +208,7 @@ fn responses() {
 #[test]
 fn no_bytes_make_decoding_panic() {
     use proptest::prelude::*;
-    let good = Request::Replicate(Replicate { descriptors: Vec::new(), batches: vec![batch()] });
+    let good = Request::Replicate(Replicate { batches: vec![batch()], ..Replicate::default() });
     let good = good.encode().to_vec();
     proptest!(|(at in 0..good.len(), value in any::<u8>(), cut in 0..good.len())| {
         let mut bytes = good.clone();

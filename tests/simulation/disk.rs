@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::{Damage, Log, Recovered, Write, WriteNumber},
-    model::{Batch, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    model::{
+        Batch, ForkProof, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription,
+        TopicId,
+    },
     wire::{Contact, LogRange, Page},
 };
 
@@ -23,6 +26,7 @@ pub(crate) struct Image {
     pub(crate) subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     pub(crate) descriptors: BTreeMap<TopicId, SignedDescriptor>,
     pub(crate) contacts: BTreeMap<NodeId, Contact>,
+    pub(crate) forks: Vec<ForkProof>,
 }
 
 /// The disk of a node.
@@ -68,10 +72,11 @@ impl Image {
                 self.damaged.remove(&place);
                 self.batches.insert(place, batch);
             }
-            Write::Drop { topic, log_id, to, log } => {
+            Write::Drop { topic, log_id, from, to, log } => {
                 let gone = |(place, batch): (&Place, &Batch)| {
-                    (place.0 == topic && place.1 == log_id && batch.header().next() <= to)
-                        .then_some(*place)
+                    let header = batch.header();
+                    let within = from <= header.first && header.next() <= to;
+                    ((place.0, place.1) == (topic, log_id) && within).then_some(*place)
                 };
                 let gone: Vec<_> = self.batches.iter().filter_map(gone).collect();
                 for place in gone {
@@ -102,6 +107,11 @@ impl Image {
             },
             Write::Descriptor(topic, descriptor) => {
                 self.descriptors.insert(topic, descriptor);
+            }
+            Write::Fork(proof) => {
+                if !self.forks.contains(&proof) {
+                    self.forks.push(proof);
+                }
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
@@ -154,9 +164,7 @@ impl Image {
             }
             finished &= at >= range.to;
         }
-        batches.sort_by_key(|batch| {
-            (batch.header().stamp, batch.header().log(), batch.header().first)
-        });
+        batches.sort_by_key(|batch| (batch.header().stamp, batch.log(), batch.header().first));
         let (all, mut bytes) = (batches.len(), 0);
         let fits = |batch: &Batch| {
             bytes += batch.bytes().len();
@@ -178,6 +186,7 @@ impl Image {
             descriptors: self.descriptors.values().cloned().collect(),
             subscriptions: self.subscriptions.clone(),
             contacts: self.contacts.values().cloned().collect(),
+            forks: self.forks.clone(),
         }
     }
 }
@@ -217,5 +226,5 @@ impl Image {
 
 /// Where a batch stands.
 pub(crate) fn place_of(batch: &Batch) -> Place {
-    (batch.header().topic, batch.header().log(), batch.header().first)
+    (batch.header().topic, batch.log(), batch.header().first)
 }

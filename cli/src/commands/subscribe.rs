@@ -12,7 +12,7 @@ use antiphon_node::client::{
 use futures::FutureExt;
 use serde_json::json;
 
-use super::fetch::{form, reader_options};
+use super::fetch::{form, reader_options, warn_of_loss};
 use crate::{
     arguments::Subscribe, clock, context::Context, exit::Status, json::RecordPrinter,
     printer::Printer, signals::Signals,

@@ -13,6 +13,7 @@ mod values;
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
@@ -20,7 +21,7 @@ use std::{
 use ::fjall::{Database, Iter, PersistMode};
 use antiphon::{
     engine::{Log, Recovered, Write},
-    model::{Batch, LogId, SignedDescriptor, Subscription, TopicId},
+    model::{Batch, ForkProof, LogId, SignedDescriptor, Subscription, TopicId},
     wire::{Contact, LogRange, Page},
 };
 
@@ -161,7 +162,7 @@ impl FjallStore {
                     group.put(Table::Batches, place.to_key(), stored(batch));
                     group.put(Table::Logs, keys::log_key(place.topic, place.log), encode(log));
                 }
-                Write::Drop { topic, log_id, to, log } => {
+                Write::Drop { topic, log_id, from, to, log } => {
                     // Batches that are not written yet would not be found.
                     if group.has_batches_of(*topic, *log_id) {
                         self.flush(std::mem::take(&mut group))?;
@@ -171,7 +172,7 @@ impl FjallStore {
                         keys::log_key(*topic, *log_id),
                         log.as_ref().map(encode),
                     );
-                    self.remove(&mut group, *topic, *log_id, *to)?;
+                    self.remove(&mut group, *topic, *log_id, *from..*to)?;
                 }
                 Write::Quarantine { damage, log } => {
                     let key = keys::log_key(damage.topic, damage.log);
@@ -188,6 +189,11 @@ impl FjallStore {
                     let value = descriptor.bytes().to_vec();
                     group.put(Table::Descriptors, topic.as_bytes().to_vec(), value);
                 }
+                Write::Fork(proof) => {
+                    // One key for one proof, however often it is told.
+                    let key = blake3::hash(proof.bytes()).as_bytes().to_vec();
+                    group.put(Table::Forks, key, proof.bytes().to_vec());
+                }
                 Write::Contact(contact) => {
                     group.put(Table::Contacts, contact.node.as_bytes().to_vec(), encode(contact));
                 }
@@ -197,7 +203,7 @@ impl FjallStore {
         self.flush(group)
     }
 
-    /// Removes the batches of a log that end at or before `to`.
+    /// Removes the batches of a log that lie within a range of records.
     ///
     /// The last part is left in the group. Where there are more parts, the first one carries the
     /// changed log and a note of the removal, so that a crash leaves no log that claims batches
@@ -207,13 +213,12 @@ impl FjallStore {
         group: &mut Group,
         topic: TopicId,
         log: LogId,
-        to: u64,
+        Range { mut start, end }: Range<u64>,
     ) -> Result<(), StoreError> {
         let note = keys::log_key(topic, log);
         let mut noted = false;
-        let mut from = 0;
         loop {
-            let places = self.tables.batches_before(topic, log, from..to, REMOVALS_MAX)?;
+            let places = self.tables.batches_before(topic, log, start..end, REMOVALS_MAX)?;
             let more = places.len() == REMOVALS_MAX;
             for place in &places {
                 group.remove(Table::Batches, place.to_key());
@@ -224,8 +229,9 @@ impl FjallStore {
                 }
                 return Ok(());
             };
-            from = last.next;
-            group.put(Table::Removals, note.clone(), to.to_be_bytes().to_vec());
+            start = last.next;
+            let rest = [end.to_be_bytes(), start.to_be_bytes()].concat();
+            group.put(Table::Removals, note.clone(), rest);
             noted = true;
             self.flush(std::mem::take(group))?;
         }
@@ -237,9 +243,13 @@ impl FjallStore {
         for (key, value) in self.tables.entries(Table::Removals, action)? {
             let (topic, log) =
                 keys::parse_log_key(&key).ok_or_else(|| damaged(action, "malformed key"))?;
-            let to = u64::from_be_bytes(array(&value, action)?);
+            // Of a removal from the start on only the end was noted once.
+            let (end, start) = value.split_at(value.len().min(size_of::<u64>()));
+            let end = u64::from_be_bytes(array(end, action)?);
+            let start =
+                if start.is_empty() { 0 } else { u64::from_be_bytes(array(start, action)?) };
             let mut group = Group::default();
-            self.remove(&mut group, topic, log, to)?;
+            self.remove(&mut group, topic, log, start..end)?;
             group.remove(Table::Removals, key.to_vec());
             self.latching(|| self.flush(group))?;
         }
@@ -315,12 +325,20 @@ impl Store for FjallStore {
             .iter()
             .map(|(_, value)| decode::<Contact>(value, action))
             .collect::<Result<_, _>>()?;
+        let action = "reading proofs of forks";
+        let forks = self.tables.entries(Table::Forks, action)?;
+        let forks = forks
+            .into_iter()
+            .map(|(_, value)| ForkProof::verify(value.to_vec().into()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| damaged(action, &error.to_string()))?;
         Ok(Recovered {
             logs: self.recover_logs()?,
             catalogue: self.recover_catalogue()?,
             descriptors,
             subscriptions,
             contacts,
+            forks,
         })
     }
 

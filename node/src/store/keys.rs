@@ -11,6 +11,7 @@
 //! | `removals` | as `logs` | record number 8 up to which a removal is under way |
 //! | `subscriptions` | topic 32, name (UTF-8) | position |
 //! | `contacts` | node 32 | contact |
+//! | `forks` | BLAKE3 of the value 32 | proof of a fork |
 //! | `facts` | name (UTF-8) | bytes; under `format` the number of this layout (4 bytes) |
 //!
 //! The key of a batch says where it ends and when it was sealed. Bodies lie apart from keys, so
@@ -50,7 +51,7 @@ impl Place {
         let header = batch.header();
         Self {
             topic: header.topic,
-            log: header.log(),
+            log: batch.log(),
             first: header.first,
             next: header.next(),
             stamp: header.stamp,

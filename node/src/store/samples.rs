@@ -92,6 +92,6 @@ impl Author {
         self.log.forget(to, last.hash());
         self.log.low = to;
         let log = Some(self.log.clone());
-        Write::Drop { topic: self.topic, log_id: self.log_id(), to, log }
+        Write::Drop { topic: self.topic, log_id: self.log_id(), from: 0, to, log }
     }
 }

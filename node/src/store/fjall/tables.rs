@@ -36,6 +36,7 @@ pub(super) enum Table {
     Subscriptions,
     Descriptors,
     Contacts,
+    Forks,
     Facts,
 }
 
@@ -46,6 +47,7 @@ pub(super) struct Tables {
     subscriptions: Keyspace,
     descriptors: Keyspace,
     contacts: Keyspace,
+    forks: Keyspace,
     facts: Keyspace,
 }
 
@@ -62,6 +64,7 @@ impl Tables {
             subscriptions: open("subscriptions", other_options)?,
             descriptors: open("descriptors", other_options)?,
             contacts: open("contacts", other_options)?,
+            forks: open("forks", other_options)?,
             facts: open("facts", other_options)?,
         })
     }
@@ -74,6 +77,7 @@ impl Tables {
             Table::Subscriptions => &self.subscriptions,
             Table::Descriptors => &self.descriptors,
             Table::Contacts => &self.contacts,
+            Table::Forks => &self.forks,
             Table::Facts => &self.facts,
         }
     }

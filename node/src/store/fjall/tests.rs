@@ -150,7 +150,7 @@ fn a_long_log_is_removed_in_parts() {
     }
     store.flush(group).unwrap();
     let to = batches - 1;
-    store.commit(&[Write::Drop { topic: topic(), log_id, to, log: None }]).unwrap();
+    store.commit(&[Write::Drop { topic: topic(), log_id, from: 0, to, log: None }]).unwrap();
     let left: Vec<_> = store.tables.batches_of(topic()).map(|place| place.unwrap().first).collect();
     assert_eq!(left, [to]);
     assert!(store.tables.get(Table::Removals).is_empty().unwrap());

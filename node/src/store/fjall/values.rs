@@ -22,6 +22,8 @@ pub(super) fn restore(mut value: Bytes, place: &Place) -> Result<Batch, StoreErr
     let bytes = value.split_off(HASH_BYTES);
     let batch =
         Batch::restore(bytes, Hash(hash)).map_err(|error| damaged(action, &error.to_string()))?;
+    // The key says where it is filed.
+    let batch = batch.filed(place.log.incarnation);
     if Place::of(&batch) == *place {
         Ok(batch)
     } else {
