@@ -60,6 +60,18 @@ impl Image {
         let place = place_of(batch);
         let held = self.batches.get(&place);
         held.is_some_and(|held| held == batch) && !self.damaged.contains(&place)
+            || !self.forks.is_empty() && self.is_filed(batch)
+    }
+
+    /// Whether a batch can be read under whatever log.
+    pub(crate) fn is_filed(&self, batch: &Batch) -> bool {
+        let mut held = self.batches.iter();
+        held.any(|(place, held)| held == batch && !self.damaged.contains(place))
+    }
+
+    /// Whether a batch is here and cannot be read.
+    pub(crate) fn is_damaged(&self, batch: &Batch) -> bool {
+        self.damaged.iter().any(|place| self.batches.get(place) == Some(batch))
     }
 
     /// Carries a write out; the batches that it removed.

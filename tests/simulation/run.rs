@@ -12,7 +12,7 @@ use crate::{
     choices::Choices,
     clients::{Client, Kind},
     creator::Creator,
-    invariants::{Violation, answers, convergence, cursors, no_gap, survival},
+    invariants::{Violation, answers, convergence, cursors, forks, no_gap, survival},
     publisher::Publisher,
     reader::Reader,
     surveyor::Surveyor,
@@ -187,6 +187,7 @@ impl World {
         self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
         self.check(convergence::NAME, convergence::converged(self));
         self.check(answers::NAME, answers::at_end(self));
+        self.check(forks::NAME, forks::at_end(self));
         self.survive();
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use antiphon::{
-    model::{Batch, Cursor, RecordId},
+    model::{Batch, Cursor, Incarnation, RecordId},
     wire::LogRange,
 };
 
@@ -21,16 +21,18 @@ pub(crate) fn continues(
     lost: &[LogRange],
 ) -> Result<(), String> {
     let header = batch.header();
-    let (topic, log, next) = (header.topic, header.log(), cursor.next(&header.log()));
-    if header.first <= next {
+    let (log, next) = (batch.log(), cursor.next(&batch.log()));
+    // A branch begins where it parts.
+    if header.first <= next || batch.is_root() {
         return Ok(());
     }
     if !lost.iter().any(|range| range.log == log && range.to == header.first) {
         return Err(format!("{batch:?} is shown after {next}"));
     }
-    let skipped = world.oracle.positions.range((topic, log, 0)..(topic, log, header.first));
-    for hash in skipped.map(|(_, hash)| hash) {
-        let known = &world.oracle.batches[hash];
+    let mut skipped = world.oracle.before(batch);
+    while let Some(known) = skipped {
+        let root = Incarnation::of_branch(known.batch.hash()) == log.incarnation;
+        skipped = world.oracle.before(&known.batch).filter(|_| !root);
         let held = known.holders.iter().find(|holder| !world.nodes[**holder].gone);
         if known.batch.header().next() > next
             && let Some(holder) = held
@@ -46,9 +48,9 @@ pub(crate) fn readable(world: &World, topic: usize) -> BTreeSet<RecordId> {
     let id = world.topic(topic);
     let homes = world.homes(topic, false);
     let positions = world.oracle.positions.iter();
-    let positions = positions.skip_while(|((topic, ..), _)| *topic != id);
+    let positions = positions.skip_while(|(topic, ..)| *topic != id);
     let mut readable = BTreeSet::new();
-    for (_, hash) in positions.take_while(|((topic, ..), _)| *topic == id) {
+    for (.., hash) in positions.take_while(|(topic, ..)| *topic == id) {
         let known = &world.oracle.batches[hash];
         if homes.iter().any(|home| known.holders.contains(home)) {
             readable.extend(known.batch.header().record_ids());

@@ -31,7 +31,11 @@ pub(crate) fn published(
     let own = batches.iter().filter_map(|hash| {
         let known = world.oracle.batches.get(hash)?;
         let held = known.holders.len() + world.copies_lost(known);
-        (known.batch.header().log() == log).then_some((held, hash))
+        let header = known.batch.header();
+        // After a fork of its log a writer goes on in an incarnation of its own choice.
+        let this_life = header.log() == log
+            || header.writer == log.writer && !world.oracle.lives.contains(&header.incarnation);
+        this_life.then_some((held, hash))
     });
     let own = own.max();
     let own = own.and_then(|(held, hash)| Some((held, world.oracle.batches.get_mut(hash)?)));
