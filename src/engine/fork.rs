@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{
-    AddError, Engine, Numbered, Output, QuestionId, Report, Ticket, Write, forks::Learned,
+    AddError, Added, Engine, Numbered, Output, QuestionId, Report, Ticket, Write, forks::Learned,
 };
 use crate::{
     limits::{PAGE_BYTES_MAX, QUESTIONS_MAX},
@@ -31,13 +31,28 @@ use crate::{
 
 /// A request to store batches that waits for what the store says of some of them.
 #[derive(Debug)]
-struct Check {
+pub(super) struct Check {
     question: QuestionId,
     from: Option<NodeId>,
     outcomes: Vec<Option<Outcome>>,
     /// The batches whose places are taken, by their number in the request.
     taken: BTreeMap<usize, Batch>,
+    /// What follows a batch of the request that is not stored, or not yet: its number, the number
+    /// of the one before, and itself.
+    followers: Vec<(usize, usize, Batch)>,
     reads: usize,
+}
+
+impl Check {
+    pub(super) fn new(
+        question: QuestionId,
+        from: Option<NodeId>,
+        outcomes: Vec<Option<Outcome>>,
+        taken: BTreeMap<usize, Batch>,
+        followers: Vec<(usize, usize, Batch)>,
+    ) -> Self {
+        Self { question, from, outcomes, taken, followers, reads: 0 }
+    }
 }
 
 /// The checks under way.
@@ -57,23 +72,17 @@ impl Engine {
     // --- whether a place is taken by another batch -----------------------------------------
 
     /// Answers a request to store batches once it is known of each whether it is held itself.
-    pub(super) fn check_taken(
-        &mut self,
-        question: QuestionId,
-        from: Option<NodeId>,
-        outcomes: Vec<Option<Outcome>>,
-        taken: BTreeMap<usize, Batch>,
-    ) {
-        if taken.is_empty() || self.forks.checks.things.len() >= QUESTIONS_MAX {
-            return self.answer_outcomes(question, outcomes);
+    pub(super) fn check_taken(&mut self, mut check: Check) {
+        if check.taken.is_empty() || self.forks.checks.things.len() >= QUESTIONS_MAX {
+            return self.finish_check(check);
         }
         let mut topics: BTreeMap<TopicId, Vec<LogRange>> = BTreeMap::new();
-        for batch in taken.values() {
+        for batch in check.taken.values() {
             let header = batch.header();
             let range = LogRange { log: batch.log(), from: header.first, to: header.next() };
             topics.entry(header.topic).or_default().push(range);
         }
-        let check = Check { question, from, outcomes, taken, reads: topics.len() };
+        check.reads = topics.len();
         let number = self.forks.checks.put(check);
         for (topic, ranges) in topics {
             let ticket = self.read_store(topic, ranges, PAGE_BYTES_MAX);
@@ -104,7 +113,7 @@ impl Engine {
             if check.reads == 0
                 && let Some(check) = self.forks.checks.things.remove(&number)
             {
-                self.answer_outcomes(check.question, check.outcomes);
+                self.finish_check(check);
             }
         }
     }
@@ -134,7 +143,23 @@ impl Engine {
         }
     }
 
-    fn answer_outcomes(&mut self, question: QuestionId, outcomes: Vec<Option<Outcome>>) {
+    fn finish_check(&mut self, check: Check) {
+        let Check { question, from, mut outcomes, followers, .. } = check;
+        for (at, before, batch) in followers {
+            let before = outcomes.get(before).cloned().flatten();
+            let outcome = match before {
+                Some(Outcome::Stored) => match self.store(&batch, from) {
+                    Ok(Added::New | Added::Held) => Outcome::Stored,
+                    Ok(Added::Taken) => Outcome::Refused(Refusal::Busy),
+                    Err(refusal) => Outcome::Refused(refusal),
+                },
+                Some(refused) => refused,
+                None => Outcome::Refused(Refusal::Busy),
+            };
+            if let Some(slot) = outcomes.get_mut(at) {
+                *slot = Some(outcome);
+            }
+        }
         // The proof goes with the first refusal only: there may be thousands.
         let mut told = false;
         let outcomes = outcomes.into_iter().map(|outcome| match outcome {

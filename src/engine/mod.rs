@@ -55,6 +55,7 @@ use std::{
 };
 
 use asks::{Asks, Purpose};
+use fork::Check;
 pub use input::{
     AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket,
     Write, WriteNumber,

@@ -281,8 +281,16 @@ impl Engine {
             Ok(Response::Page(page)) if is_of(&page, pull.topic) => page,
             Ok(_) | Err(_) => return self.pulled(node, pull.topic),
         };
-        let stored = |batch| matches!(self.store(batch, Some(node)), Ok(Added::New));
-        let progress = page.batches.iter().map(stored).fold(false, |any, new| any | new);
+        let mut progress = false;
+        for batch in &page.batches {
+            match self.store(batch, Some(node)) {
+                Ok(Added::New) => progress = true,
+                // Only what is missing was asked for: it reaches into what is held, as part of
+                // another chain, or has come by another way meanwhile.
+                Ok(Added::Taken) => self.search_fork(pull.topic, batch.log(), Some(node)),
+                Ok(Added::Held) | Err(_) => {}
+            }
+        }
         if progress {
             self.repair.peers.entry(node).or_default().progress = true;
         }

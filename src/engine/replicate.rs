@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    AddError, Added, Engine, Failure, Purpose, QuestionId, Write,
+    AddError, Added, Check, Engine, Failure, Purpose, QuestionId, Write,
     planted::{Bug, planted},
 };
 use crate::{
@@ -223,20 +223,36 @@ impl Engine {
             }
         }
         let mut taken = BTreeMap::new();
-        let store = |(at, batch): (usize, &Batch)| match self.store(batch, from) {
-            Ok(Added::New | Added::Held) => Some(Outcome::Stored),
-            Ok(Added::Taken) => {
-                taken.insert(at, batch.clone());
-                None
+        // What follows a batch of the request is stored only if that one is: otherwise it might be
+        // the end of a chain that nobody here has the start of.
+        let mut unsure: BTreeMap<Hash, usize> = BTreeMap::new();
+        let mut followers = Vec::new();
+        let store = |(at, batch): (usize, &Batch)| {
+            let previous = batch.header().previous;
+            if let Some(before) = previous.and_then(|previous| unsure.get(&previous.hash)) {
+                followers.push((at, *before, batch.clone()));
+                unsure.insert(batch.hash(), at);
+                return None;
             }
-            Err(refusal) => Some(Outcome::Refused(refusal)),
+            match self.store(batch, from) {
+                Ok(Added::New | Added::Held) => Some(Outcome::Stored),
+                Ok(Added::Taken) => {
+                    unsure.insert(batch.hash(), at);
+                    taken.insert(at, batch.clone());
+                    None
+                }
+                Err(refusal) => {
+                    unsure.insert(batch.hash(), at);
+                    Some(Outcome::Refused(refusal))
+                }
+            }
         };
         let outcomes: Vec<_> = replicate.batches.iter().enumerate().map(store).collect();
-        if planted(Bug::ReceiptBeforeFlush) && taken.is_empty() {
+        if planted(Bug::ReceiptBeforeFlush) && taken.is_empty() && followers.is_empty() {
             let outcomes = outcomes.into_iter().flatten().collect();
             return self.answer(question, Response::Replicated(outcomes));
         }
-        self.check_taken(question, from, outcomes, taken);
+        self.check_taken(Check::new(question, from, outcomes, taken, followers));
     }
 
     /// Stores a batch of another writer that a node has sent.

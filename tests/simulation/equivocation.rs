@@ -14,7 +14,7 @@ use antiphon::{
 
 use crate::{
     invariants::forks,
-    oracle,
+    oracle::{self, Known},
     world::{Event, World},
 };
 
@@ -32,6 +32,7 @@ impl World {
             .iter()
             .filter(|(topic, log, ..)| log.writer == writer && self.topic_number(topic).is_some())
             .map(|(.., hash)| *hash)
+            .filter(|hash| self.can_be_forked(*hash))
             .collect();
         if own.is_empty() {
             return false;
@@ -55,6 +56,16 @@ impl World {
             }
         }
         true
+    }
+
+    /// Whether a node signed it, on top of what somebody holds: a chain whose start nobody has
+    /// belongs to no branch, see "known" in `docs/simulation.md`.
+    fn can_be_forked(&self, hash: Hash) -> bool {
+        let batch = &self.oracle.batches[&hash].batch;
+        let held = |known: &Known| !known.holders.is_empty();
+        let starts = batch.header().first == 0;
+        (starts || self.oracle.before(batch).is_some_and(held))
+            && !self.oracle.twins.contains(&hash)
     }
 
     fn sign_as(&mut self, index: usize, template: &Header, previous: Option<Previous>) -> Batch {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon::model::{Frontier, TopicId};
+use antiphon::model::{Entry, Frontier, LogId, TopicId};
 
 use crate::world::World;
 
@@ -42,13 +42,25 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
         }
         let different: BTreeSet<_> = frontiers.values().map(Frontier::digest).collect();
         if different.len() > 1 {
-            return Err(format!("homes of {topic:?} differ: {frontiers:#?}"));
+            return Err(format!("homes of {topic:?} differ: {:?}", differing(&frontiers)));
         }
         if kept.windows(2).any(|two| two[0] != two[1]) {
             return Err(format!("positions in {topic:?} differ: {kept:#?}"));
         }
     }
     Ok(())
+}
+
+/// The logs of which not all hold the same, and what each holds.
+fn differing(frontiers: &BTreeMap<usize, Frontier>) -> BTreeMap<LogId, Vec<(usize, Entry)>> {
+    let logs: BTreeSet<LogId> =
+        frontiers.values().flat_map(|held| held.0.keys().copied()).collect();
+    let held = |log: &LogId| -> Vec<(usize, Entry)> {
+        let entry = |held: &Frontier| held.0.get(log).cloned().unwrap_or_default();
+        frontiers.iter().map(|(node, held)| (*node, entry(held))).collect()
+    };
+    let logs = logs.into_iter().map(|log| (log, held(&log)));
+    logs.filter(|(_, held)| held.windows(2).any(|two| two[0].1 != two[1].1)).collect()
 }
 
 fn subscriptions(world: &World, node: usize, topic: &TopicId) -> Vec<String> {

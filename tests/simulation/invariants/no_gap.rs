@@ -44,7 +44,8 @@ pub(crate) fn continues(
 }
 
 /// All that a topic holds now: every record that is readable at one of its homes.
-pub(crate) fn readable(world: &World, topic: usize) -> BTreeSet<RecordId> {
+fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
+    let topic = reader.topic;
     let id = world.topic(topic);
     let homes = world.homes(topic, false);
     let positions = world.oracle.positions.iter();
@@ -52,16 +53,31 @@ pub(crate) fn readable(world: &World, topic: usize) -> BTreeSet<RecordId> {
     let mut readable = BTreeSet::new();
     for (.., hash) in positions.take_while(|(topic, ..)| *topic == id) {
         let known = &world.oracle.batches[hash];
-        if homes.iter().any(|home| known.holders.contains(home)) {
+        if homes.iter().any(|home| known.holders.contains(home))
+            && !replaced(world, reader, &known.batch)
+        {
             readable.extend(known.batch.header().record_ids());
         }
     }
     readable
 }
 
+/// Whether a reader was shown another batch for this position, live, which was then lost without
+/// ever being proof of the fork: the log is another one than it read.
+fn replaced(world: &World, reader: &Reader, batch: &Batch) -> bool {
+    let (topic, log) = (batch.header().topic, batch.header().log());
+    let filed = |home: usize| {
+        let image = &world.nodes[home].disk.image;
+        image.batches.get(&(topic, log, batch.header().first)) == Some(batch)
+    };
+    world.oracle.forked.contains(&(topic, log))
+        && reader.cursor.next(&log) >= batch.header().next()
+        && world.homes(reader.topic, false).into_iter().any(filed)
+}
+
 /// Whether a reader has been given all that is there.
 pub(crate) fn caught_up(world: &World, reader: &Reader) -> Result<(), String> {
-    let readable = readable(world, reader.topic);
+    let readable = readable(world, reader);
     let missing: Vec<_> = readable.difference(&reader.delivered).collect();
     match missing.first() {
         None => Ok(()),
