@@ -27,7 +27,7 @@ const REMEMBERED_MAX: usize = 1_024;
 /// Pause before a log is searched again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Steps of one search: halving 2^48 records, twice over.
+/// Steps for one part: halving 2^48 records, twice over.
 const STEPS_MAX: u32 = 100;
 
 /// A search, or the memory of one.
@@ -47,10 +47,10 @@ enum Step {
     Compared(Halving),
 }
 
-/// What is known so far: up to `from` both hold the same, at `to` they do not.
+/// What is known so far of one part: up to `from` both hold the same, at `to` they do not.
 #[derive(Debug, Clone)]
 struct Halving {
-    /// What both hold, in order.
+    /// What both hold after this part, the last first.
     shared: Vec<(u64, u64)>,
     from: u64,
     to: u64,
@@ -86,26 +86,19 @@ impl Halving {
                 }
             }
         }
-        let from = shared.first().map_or(0, |part| part.0);
-        let to = shared.last().map_or(0, |part| part.1);
+        shared.reverse();
+        let (from, to) = shared.pop().unwrap_or_default();
         Self { shared, from, to, differ: None, at: 0, mine: None, theirs: None, steps: 0 }
     }
 
-    /// A position in the middle of what is left to compare.
-    fn middle(&self) -> Option<u64> {
-        let left = || {
-            let part = |(from, to): &(u64, u64)| ((*from).max(self.from), (*to).min(self.to));
-            self.shared.iter().map(part).filter(|(from, to)| from < to)
-        };
-        let records: u64 = left().map(|(from, to)| to - from).sum();
-        let mut skip = records / 2;
-        for (from, to) in left() {
-            if skip < to - from {
-                return Some(from + skip);
-            }
-            skip -= to - from;
+    /// A position in the middle of what is left to compare. Only within a part that both hold
+    /// without a gap does one batch speak for those before it.
+    fn middle(&mut self) -> Option<u64> {
+        while self.from >= self.to && self.differ.is_none() {
+            (self.from, self.to) = self.shared.pop()?;
+            self.steps = 0;
         }
-        None
+        (self.from < self.to).then(|| self.from + (self.to - self.from) / 2)
     }
 
     /// Takes in what both hold at the position; whether that says something.

@@ -26,7 +26,7 @@ use crate::{
         ASK_TIMEOUT, FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX,
         QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, LogId, NodeId, Position, TopicId},
+    model::{Batch, Cursor, Entry, ForkProof, LogId, NodeId, Position, TopicId},
     wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -287,6 +287,11 @@ impl Engine {
         let all = self.members.iter().all(|(node, _)| found.held.contains_key(node));
         let exhaustive = all && found.held.values().all(|held| held.members == members);
         let exhaustive = exhaustive || planted(Bug::HolePassedUnproven);
+        let parts: BTreeMap<_, _> = end
+            .logs
+            .keys()
+            .filter_map(|log| Some((*log, self.filed_alike(found, *log)?)))
+            .collect();
         let Some(view) = self.reads.views.get_mut(&topic) else {
             return;
         };
@@ -295,7 +300,10 @@ impl Engine {
         }
         let mut missing = Vec::new();
         for (log, position) in &end.logs {
-            let mut gaps = vec![(0, position.next)];
+            let Some((start, sealed)) = parts.get(log).copied() else {
+                continue;
+            };
+            let mut gaps = vec![(start, position.next.min(sealed))];
             for held in found.held.values() {
                 if let Some(entry) = held.frontier.0.get(log) {
                     gaps =
@@ -308,6 +316,33 @@ impl Engine {
         }
         view.holes_found(missing);
         self.serve_waiting(topic);
+    }
+
+    /// The part of a log in which a hole would be one: from where it branches off to where it is
+    /// sealed. None where not all nodes file alike what they hold of it, or some have not filed
+    /// all of it yet.
+    fn filed_alike(&self, found: &Found, log: LogId) -> Option<(u64, u64)> {
+        let Some(forks) = self.topics.get(&found.topic).map(|known| &known.forks) else {
+            return Some((0, u64::MAX));
+        };
+        let origin = forks.origin(log);
+        let Some(sealed) = forks.sealed_at(origin) else {
+            return Some((0, u64::MAX));
+        };
+        let mine: BTreeSet<_> = forks.family(origin).map(|(branch, _)| branch).collect();
+        let alike = found.held.iter().all(|(node, held)| {
+            let filed = held.frontier.0.get(&origin).and_then(Entry::end);
+            let filed = filed.is_none_or(|(next, _)| next <= sealed);
+            let branches = || -> BTreeSet<_> {
+                let proofs = held.forks.iter().flat_map(|proofs| proofs.iter());
+                let proofs = proofs.filter_map(|bytes| forks.proof(bytes));
+                let of_log = proofs.filter(|proof| proof.log() == origin);
+                of_log.flat_map(ForkProof::branches).collect()
+            };
+            filed && (*node == self.me || branches() == mine)
+        });
+        let start = forks.root(&log).map_or(0, |root| root.at);
+        alike.then_some((start, if log == origin { sealed } else { u64::MAX }))
     }
 
     /// Where a range starts; a planted bug skips what is not held here.
