@@ -196,7 +196,7 @@ impl Engine {
         if known.is_some_and(|known| known.forks.proofs().any(|proof| proof.bytes() == bytes)) {
             return;
         }
-        if let Ok(proof) = ForkProof::verify(bytes.clone())
+        if let Ok(proof) = ForkProof::verify(bytes)
             && proof.topic() == topic
         {
             self.learn_fork(&proof);

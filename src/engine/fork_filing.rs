@@ -24,8 +24,9 @@ use crate::{
     wire::{LogRange, Page, Request, Response},
 };
 
-/// Pause before what could not be filed is tried again.
+/// Pause before what could not be filed is tried again; twice as long each time, up to a bound.
 const PAUSE: Duration = Duration::from_secs(2);
+const DOUBLINGS_MAX: u32 = 7;
 
 /// What is to be filed of one log.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ struct Filing {
     /// The way to a part that nothing here connects.
     way: Option<Way>,
     again_at: Duration,
+    /// How often others were asked for it.
+    tries: u32,
 }
 
 /// The chain of a branch as others give it, up to a part that is held here.
@@ -206,12 +209,14 @@ impl Engine {
         };
         let (to, head) = (last.header().next(), last.hash());
         if let Some(known) = self.topics.get_mut(&topic)
-            && let Some(rest) = known.take_out(&log, from, to, head, before)
+            && known.take_out(&log, from, to, head, before)
         {
+            let rest = known.logs.get(&log).cloned();
             self.write(Write::Drop { topic, log_id: log, from, to, log: rest });
             if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
                 filing.narrow = false;
                 filing.way = None;
+                filing.tries = 0;
             }
             for batch in &moved {
                 self.arrived(batch);
@@ -369,7 +374,8 @@ impl Engine {
         let Some(mut way) = filing.way.take() else {
             return;
         };
-        filing.again_at = now + PAUSE;
+        filing.again_at = now + PAUSE * 2_u32.pow(filing.tries.min(DOUBLINGS_MAX));
+        filing.tries += 1;
         let Ok(Response::Page(page)) = result else {
             return;
         };

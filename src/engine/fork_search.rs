@@ -57,8 +57,9 @@ struct Halving {
     /// The earliest two batches that differ.
     differ: Option<(Batch, Batch)>,
     at: u64,
-    mine: Option<Option<Batch>>,
-    theirs: Option<Option<Batch>>,
+    /// What each side holds there: one batch or none.
+    mine: Option<Vec<Batch>>,
+    theirs: Option<Vec<Batch>>,
     steps: u32,
 }
 
@@ -103,7 +104,8 @@ impl Halving {
 
     /// Takes in what both hold at the position; whether that says something.
     fn compare(&mut self) -> bool {
-        let (Some(Some(mine)), Some(Some(theirs))) = (self.mine.take(), self.theirs.take()) else {
+        let one = |side: &mut Option<Vec<Batch>>| side.take().and_then(|mut held| held.pop());
+        let (Some(mine), Some(theirs)) = (one(&mut self.mine), one(&mut self.theirs)) else {
             return false;
         };
         if mine == theirs {
@@ -213,15 +215,15 @@ impl Engine {
             return;
         };
         let at = halving.at;
-        let batch = page.batches.into_iter().find(|batch| {
+        let batch = page.batches.into_iter().filter(|batch| {
             let header = batch.header();
             let there = header.first <= at && at < header.next();
             there && (header.topic, batch.log()) == (topic, log)
         });
         if mine {
-            halving.mine = Some(batch);
+            halving.mine = Some(batch.take(1).collect());
         } else {
-            halving.theirs = Some(batch);
+            halving.theirs = Some(batch.take(1).collect());
         }
         if halving.mine.is_none() || halving.theirs.is_none() {
             return;

@@ -5,7 +5,7 @@
 //! log may have forked, and then this copy may be the last one of its branch. So one batch of each
 //! is compared: the own batch where the home's part ends, or the home's where the own part ends.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
 use super::{
     Engine, Failure, Purpose,
@@ -13,7 +13,7 @@ use super::{
     survey::Found,
 };
 use crate::{
-    limits::{ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX},
+    limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{Entry, Frontier, Hash, LogId, NodeId, Span, TopicId},
     wire::{LogRange, Page, Request, Response},
 };
@@ -48,6 +48,7 @@ pub(super) struct Proving {
     /// Batches that homes have shown to hold.
     shown: BTreeMap<(NodeId, LogId), Vec<Seen>>,
     waiting: usize,
+    begun: Duration,
 }
 
 impl Proving {
@@ -75,7 +76,9 @@ impl Proving {
         }
         reads.dedup();
         reads.truncate(FRONTIER_LOGS_MAX);
-        asks.values_mut().for_each(|ranges| ranges.truncate(FRONTIER_LOGS_MAX));
+        for ranges in asks.values_mut() {
+            ranges.truncate(FRONTIER_LOGS_MAX);
+        }
         (asks, reads)
     }
 
@@ -155,7 +158,8 @@ impl Engine {
         self.handover.proofs += 1;
         let number = self.handover.proofs;
         let (own, shown) = (BTreeMap::new(), BTreeMap::new());
-        let mut proving = Proving { number, mine, homes, own, shown, waiting: 0 };
+        let mut proving =
+            Proving { number, mine, homes, own, shown, waiting: 0, begun: self.now.elapsed };
         let (asks, reads) = proving.questions();
         proving.waiting = asks.len() + usize::from(!reads.is_empty());
         if proving.waiting == 0 {
@@ -169,7 +173,7 @@ impl Engine {
         let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
         for (home, ranges) in asks {
             let request = Request::Fetch(topic, ranges, bytes_max);
-            self.ask(home, request, ASK_TIMEOUT, Purpose::HandOverProof(topic, number));
+            self.ask(home, request, SURVEY_TIMEOUT, Purpose::HandOverProof(topic, number));
         }
     }
 
@@ -200,8 +204,11 @@ impl Engine {
             }
         }
         proving.waiting -= 1;
+        // What was true then need not be now: this node may have been stopped meanwhile.
+        let fresh = self.now.elapsed.saturating_sub(proving.begun) <= SURVEY_TIMEOUT;
         if proving.waiting == 0
             && let Some(proving) = handover.proving.take()
+            && fresh
         {
             self.remove_proven(topic, &proving);
         }

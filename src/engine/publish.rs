@@ -659,7 +659,7 @@ impl Outgoing {
         {
             bytes -= oldest.bytes();
             let header = oldest.batch.header();
-            let behind = self.behind.get_or_insert(Behind {
+            let behind = self.behind.get_or_insert_with(|| Behind {
                 first: header.first,
                 next: header.next(),
                 survey_at: now + BEHIND_SURVEY_INTERVAL,

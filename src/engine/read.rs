@@ -27,7 +27,7 @@ use crate::{
         QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
     },
     model::{Batch, Cursor, Entry, ForkProof, LogId, NodeId, Position, TopicId},
-    wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response},
+    wire::{Gossip, LogRange, MemberState, Page, Proofs, Read, Refusal, Request, Response},
 };
 
 /// How long a read that is to end waits for the proof that nobody holds what it lacks.
@@ -334,7 +334,7 @@ impl Engine {
             let filed = held.frontier.0.get(&origin).and_then(Entry::end);
             let filed = filed.is_none_or(|(next, _)| next <= sealed);
             let branches = || -> BTreeSet<_> {
-                let proofs = held.forks.iter().flat_map(|proofs| proofs.iter());
+                let proofs = held.forks.iter().flat_map(Proofs::iter);
                 let proofs = proofs.filter_map(|bytes| forks.proof(bytes));
                 let of_log = proofs.filter(|proof| proof.log() == origin);
                 of_log.flat_map(ForkProof::branches).collect()

@@ -17,7 +17,7 @@ use crate::{
         REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
     },
     model::{ForkProof, NodeId, TopicId},
-    wire::{Compared, Held, LogRange, Refusal, Request, Response, TopicDigest},
+    wire::{Compared, Held, LogRange, Proofs, Refusal, Request, Response, TopicDigest},
 };
 
 /// What is to be fetched of a topic.
@@ -183,10 +183,10 @@ impl Engine {
     /// a log, it is found out where they part.
     fn ranges_of(&mut self, node: NodeId, topic: TopicId, held: &Held) -> Vec<LogRange> {
         let mut theirs = Forks::default();
-        for bytes in held.forks.iter().flat_map(|proofs| proofs.iter()) {
+        for bytes in held.forks.iter().flat_map(Proofs::iter) {
             // Of three branches there are several pairs, so what it tells may not be known as such.
             let known = self.topics.get(&topic).and_then(|known| known.forks.proof(bytes)).cloned();
-            if let Some(proof) = known.or_else(|| ForkProof::verify(bytes.clone()).ok()) {
+            if let Some(proof) = known.or_else(|| ForkProof::verify(bytes).ok()) {
                 theirs.add(&proof);
             }
         }

@@ -141,7 +141,7 @@ impl Topic {
         self.forks.add(proof)
     }
 
-    /// Takes a part out of a log that is held elsewhere from now on: what is left of the log.
+    /// Takes a part out of a log that is held elsewhere from now on; whether that was done.
     /// `before` is the hash and the stamp of the batch before the part. Nothing changes where the
     /// log would have too many gaps.
     pub(super) fn take_out(
@@ -151,17 +151,19 @@ impl Topic {
         to: u64,
         head: Hash,
         before: Option<(Hash, Stamp)>,
-    ) -> Option<Option<Log>> {
-        let log = self.logs.get_mut(id)?;
+    ) -> bool {
+        let Some(log) = self.logs.get_mut(id) else {
+            return false;
+        };
         if !log.lose(from, to, head, before) {
-            return None;
+            return false;
         }
         log.tip = None;
         if log.spans.is_empty() {
             self.logs.remove(id);
         }
         self.digest = None;
-        Some(self.logs.get(id).cloned())
+        true
     }
 
     /// Whether there is no room for this log beside the others.

@@ -77,15 +77,15 @@ impl ForkProof {
     ///
     /// # Errors
     /// When anything in it is wrong.
-    pub fn verify(bytes: Bytes) -> Result<Self, ForkError> {
+    pub fn verify(bytes: &Bytes) -> Result<Self, ForkError> {
         if bytes.len() > FORK_PROOF_BYTES_MAX {
             return Err(ForkError::TooLarge(bytes.len()));
         }
         let Envelope { one, other } =
-            decode_exact(&bytes).map_err(|_malformed| ForkError::Malformed)?;
+            decode_exact(bytes).map_err(|_malformed| ForkError::Malformed)?;
         let (one, other) = (Announcement::verify(&one)?, Announcement::verify(&other)?);
         // Of its own, so that it keeps no larger message in memory.
-        Self::check(&one, &other, Bytes::copy_from_slice(&bytes))
+        Self::check(&one, &other, Bytes::copy_from_slice(bytes))
     }
 
     fn check(one: &Announcement, other: &Announcement, bytes: Bytes) -> Result<Self, ForkError> {
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(ForkProof::of(&other, &one).unwrap(), proof);
         assert_eq!((proof.log(), proof.at()), (one.header().log(), 7));
         assert!(proof.roots().is_sorted());
-        assert_eq!(ForkProof::verify(proof.bytes().clone()).unwrap(), proof);
+        assert_eq!(ForkProof::verify(proof.bytes()).unwrap(), proof);
         assert!(proof.bytes().len() <= FORK_PROOF_BYTES_MAX);
     }
 
@@ -239,10 +239,10 @@ mod tests {
         for position in 0..proof.bytes().len() {
             let mut forged = proof.bytes().to_vec();
             forged[position] ^= 1;
-            assert!(ForkProof::verify(forged.into()).is_err(), "byte {position}");
+            assert!(ForkProof::verify(&forged.into()).is_err(), "byte {position}");
         }
         let Envelope { one, other } = decode_exact(proof.bytes()).unwrap();
         let turned = encode_to_bytes(&Envelope { one: other, other: one });
-        assert_eq!(ForkProof::verify(turned).err(), Some(ForkError::Order));
+        assert_eq!(ForkProof::verify(&turned).err(), Some(ForkError::Order));
     }
 }

@@ -28,8 +28,8 @@ impl Incarnation {
     /// so that every node files it under the same one, and nobody can have chosen it.
     pub fn of_branch(root: Hash) -> Self {
         let derived = blake3::derive_key("antiphon 2026-11 fork branch v1", &root.0);
-        let [a, b, c, d, e, f, g, h, ..] = derived;
-        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        let (start, _) = derived.split_first_chunk().expect("32 bytes are more than 8");
+        Self(u64::from_be_bytes(*start))
     }
 }
 

@@ -189,12 +189,12 @@ fn a_second_batch_for_a_position_is_found_at_once_and_is_no_receipt() {
     // Inside a span, where the numbers alone say that it is held.
     let twin = Twin::of(&world, 0, &batches, 1, 7).seal("twin 1");
     let from = world.id(0);
-    let answer = world.call_from(from, 1, replicate(&[twin.clone()]));
+    let answer = world.call_from(from, 1, replicate(std::slice::from_ref(&twin)));
     let Response::Replicated(outcomes) = answer else { panic!("{answer:?}") };
     let [Outcome::Refused(Refusal::Forked(Some(proof)))] = outcomes.as_slice() else {
         panic!("{outcomes:?}")
     };
-    let proof = ForkProof::verify(proof.0.clone()).unwrap();
+    let proof = ForkProof::verify(&proof.0).unwrap();
     assert_eq!((proof.log(), proof.at()), (log, 1));
     converge(&mut world, &[0, 1, 2], log, 1, 1);
     let reports: Vec<_> =
@@ -302,7 +302,7 @@ fn a_third_branch_is_taken_from_nobody_who_knows() {
     let log = log_of(&world, 0);
     let from = world.id(0);
     let second = Twin::of(&world, 0, &batches, 1, 7).seal("twin 1");
-    world.call_from(from, 1, replicate(&[second.clone()]));
+    world.call_from(from, 1, replicate(std::slice::from_ref(&second)));
     converge(&mut world, &[0, 1, 2], log, 1, 1);
     let third = Twin::of(&world, 0, &batches, 1, 8).seal("another 1");
     let later = Twin::of(&world, 0, &batches, 2, 8).seal("another 2");
@@ -370,11 +370,11 @@ fn a_forged_proof_changes_nothing() {
     let proof = ForkProof::of(&one, &two).unwrap();
     let mut bytes = proof.bytes().to_vec();
     *bytes.last_mut().unwrap() ^= 1;
-    assert!(ForkProof::verify(bytes.into()).is_err());
+    assert!(ForkProof::verify(&bytes.into()).is_err());
     let forged = one.clone().filed(antiphon::model::Incarnation::of_branch(one.hash()));
     let from = world.id(2);
     for node in 0..3 {
-        world.call_from(from, node, replicate(&[forged.clone()]));
+        world.call_from(from, node, replicate(std::slice::from_ref(&forged)));
     }
     world.run(Duration::from_secs(3));
     for node in 0..3 {
@@ -394,7 +394,7 @@ fn a_crash_while_branches_are_filed_loses_nothing() {
         let twin = Twin::of(&world, 0, &batches, 1, 7).seal("twin 1");
         let from = world.id(0);
         let before: BTreeSet<_> = held(&world, 1).iter().map(Batch::hash).collect();
-        world.ask(1, replicate(&[twin.clone()]));
+        world.ask(1, replicate(std::slice::from_ref(&twin)));
         world.run(Duration::from_micros(200) + Duration::from_micros(150) * delay);
         world.kill(1);
         let after: BTreeSet<_> = held(&world, 1).iter().map(Batch::hash).collect();

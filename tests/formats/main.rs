@@ -214,7 +214,7 @@ fn twin() -> Batch {
 #[test]
 fn forks() {
     let proof = ForkProof::of(&batch(), &twin()).unwrap();
-    assert_eq!(ForkProof::verify(proof.bytes().clone()).as_ref(), Ok(&proof));
+    assert_eq!(ForkProof::verify(proof.bytes()).as_ref(), Ok(&proof));
     let filed = batch().filed(Incarnation::of_branch(batch().hash()));
     let replicate = Request::Replicate(Replicate {
         batches: vec![filed],

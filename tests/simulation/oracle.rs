@@ -81,6 +81,22 @@ impl Oracle {
         self.batches.get(&previous.hash)
     }
 
+    /// Whether a batch of a forked log cannot be filed: something before it is lost, so nobody can
+    /// say which branch it belongs to.
+    pub(crate) fn is_adrift(&self, batch: &Batch) -> bool {
+        if !self.forked.contains(&(batch.header().topic, batch.header().log())) {
+            return false;
+        }
+        let mut at = self.before(batch);
+        while let Some(known) = at {
+            if known.holders.is_empty() {
+                return true;
+            }
+            at = self.before(&known.batch);
+        }
+        false
+    }
+
     /// The logs that a batch may be filed under.
     pub(crate) fn logs_of(&self, batch: &Batch) -> Vec<LogId> {
         let log = batch.header().log();

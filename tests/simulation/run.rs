@@ -184,7 +184,14 @@ impl World {
         self.run(Duration::from_secs(30));
         let before = self.repairs;
         self.run(Duration::from_secs(10));
-        self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
+        let adrift = self
+            .oracle
+            .batches
+            .values()
+            .any(|known| !known.holders.is_empty() && self.oracle.is_adrift(&known.batch));
+        if !adrift {
+            self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
+        }
         self.check(convergence::NAME, convergence::converged(self));
         self.check(answers::NAME, answers::at_end(self));
         self.check(forks::NAME, forks::at_end(self));

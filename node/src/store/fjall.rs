@@ -329,7 +329,7 @@ impl Store for FjallStore {
         let forks = self.tables.entries(Table::Forks, action)?;
         let forks = forks
             .into_iter()
-            .map(|(_, value)| ForkProof::verify(value.to_vec().into()))
+            .map(|(_, value)| ForkProof::verify(&value.to_vec().into()))
             .collect::<Result<_, _>>()
             .map_err(|error| damaged(action, &error.to_string()))?;
         Ok(Recovered {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon::model::{Entry, Frontier, LogId, TopicId};
+use antiphon::model::{Entry, Frontier, LogId, Span, TopicId};
 
 use crate::world::World;
 
@@ -14,6 +14,16 @@ pub(crate) const QUIET: &str = "quiet";
 fn frontier(world: &World, node: usize, topic: &TopicId) -> Frontier {
     let logs = world.nodes[node].disk.image.logs.get(topic);
     let held = logs.into_iter().flatten().map(|(id, log)| (*id, log.entry()));
+    // What cannot be filed stays where it is.
+    let batches = &world.nodes[node].disk.image.batches;
+    let adrift = |log: &LogId, span: &Span| {
+        let first = batches.get(&(*topic, *log, span.first));
+        first.is_some_and(|batch| world.oracle.is_adrift(batch))
+    };
+    let held = held.map(|(id, mut entry)| {
+        entry.spans.retain(|span| !adrift(&id, span));
+        (id, entry)
+    });
     Frontier(held.filter(|(_, entry)| !entry.spans.is_empty()).collect())
 }
 

@@ -55,6 +55,7 @@ fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
         let known = &world.oracle.batches[hash];
         if homes.iter().any(|home| known.holders.contains(home))
             && !replaced(world, reader, &known.batch)
+            && !world.oracle.is_adrift(&known.batch)
         {
             readable.extend(known.batch.header().record_ids());
         }

@@ -30,7 +30,9 @@ pub(crate) fn decided(world: &World, index: usize, batch: &Batch) -> Result<(), 
         return Ok(());
     };
     let others = known.holders.iter().any(|holder| *holder != index);
-    let just_lost = known.lost_at.is_some_and(|at| world.now.saturating_sub(at) <= SURVEY_TIMEOUT);
+    // A survey, and the proof after it.
+    let since = SURVEY_TIMEOUT * 2;
+    let just_lost = known.lost_at.is_some_and(|at| world.now.saturating_sub(at) <= since);
     let damaged = world.nodes.iter().any(|node| node.disk.image.is_damaged(batch));
     let disk = &world.nodes[index].disk;
     // It is filed under its branch, and stays.

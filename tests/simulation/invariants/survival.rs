@@ -21,6 +21,9 @@ pub(crate) fn at_end(world: &World) -> Result<u64, String> {
             destroyed += u64::from(batch.header().count);
             continue;
         }
+        if world.oracle.is_adrift(batch) {
+            continue;
+        }
         for home in homes {
             let image = &world.nodes[home].disk.image;
             if !image.holds(batch) {
