@@ -20,13 +20,15 @@
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`, `handover_proof`: giving away what this node holds for others
 //! - `damage`: what this node's disk has lost
-//! - `fork`, `forks`, `fork_search`, `fork_filing`: writers that signed two batches for one position
+//! - `fork`, `forks`, `fork_search`, `fork_filing`, `fork_reading`: writers that signed two
+//!   batches for one position
 
 mod asks;
 mod catalogue;
 mod damage;
 mod fork;
 mod fork_filing;
+mod fork_reading;
 mod fork_search;
 mod forks;
 mod handover;

@@ -26,8 +26,8 @@ use crate::{
         ASK_TIMEOUT, FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX,
         QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, Entry, ForkProof, LogId, NodeId, Position, TopicId},
-    wire::{Gossip, LogRange, MemberState, Page, Proofs, Read, Refusal, Request, Response},
+    model::{Batch, Cursor, LogId, NodeId, Position, TopicId},
+    wire::{Gossip, LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
 /// How long a read that is to end waits for the proof that nobody holds what it lacks.
@@ -244,15 +244,6 @@ impl Engine {
         self.start_lanes(number, lanes, whole);
     }
 
-    /// The part of a log that follows a reader's position: a branch begins where its log has
-    /// forked, and that log ends there.
-    fn readable(&self, topic: TopicId, log: LogId, after: u64, to: u64) -> LogRange {
-        let forks = self.topics.get(&topic).map(|known| &known.forks);
-        let start = forks.and_then(|forks| forks.root(&log)).map_or(0, |root| root.at);
-        let sealed = forks.and_then(|forks| forks.sealed_at(log));
-        LogRange { log, from: after.max(start), to: sealed.unwrap_or(to).min(to) }
-    }
-
     /// Takes out of ranges what nobody holds; what that is.
     fn pass_holes(&self, topic: TopicId, ranges: &mut Vec<LogRange>) -> Vec<LogRange> {
         let mut lost = Vec::new();
@@ -316,33 +307,6 @@ impl Engine {
         }
         view.holes_found(missing);
         self.serve_waiting(topic);
-    }
-
-    /// The part of a log in which a hole would be one: from where it branches off to where it is
-    /// sealed. None where not all nodes file alike what they hold of it, or some have not filed
-    /// all of it yet.
-    fn filed_alike(&self, found: &Found, log: LogId) -> Option<(u64, u64)> {
-        let Some(forks) = self.topics.get(&found.topic).map(|known| &known.forks) else {
-            return Some((0, u64::MAX));
-        };
-        let origin = forks.origin(log);
-        let Some(sealed) = forks.sealed_at(origin) else {
-            return Some((0, u64::MAX));
-        };
-        let mine: BTreeSet<_> = forks.family(origin).map(|(branch, _)| branch).collect();
-        let alike = found.held.iter().all(|(node, held)| {
-            let filed = held.frontier.0.get(&origin).and_then(Entry::end);
-            let filed = filed.is_none_or(|(next, _)| next <= sealed);
-            let branches = || -> BTreeSet<_> {
-                let proofs = held.forks.iter().flat_map(Proofs::iter);
-                let proofs = proofs.filter_map(|bytes| forks.proof(bytes));
-                let of_log = proofs.filter(|proof| proof.log() == origin);
-                of_log.flat_map(ForkProof::branches).collect()
-            };
-            filed && (*node == self.me || branches() == mine)
-        });
-        let start = forks.root(&log).map_or(0, |root| root.at);
-        alike.then_some((start, if log == origin { sealed } else { u64::MAX }))
     }
 
     /// Where a range starts; a planted bug skips what is not held here.
