@@ -48,8 +48,9 @@ pub const FORK_PROOF_BYTES_MAX: usize = 2 * (HEADER_BYTES_MAX + 64 + 32) + 32;
 pub const FORKS_MAX: usize = 64;
 
 /// Most branches of one log, over all its forks. Two are what a cloned writer makes; more than
-/// two are kept only where different nodes had stored them before they knew of each other.
-pub const BRANCHES_MAX: usize = 8;
+/// two are kept only where different nodes had stored them before they knew of each other. Nodes
+/// that have learnt as many of different ones do not agree any more, so it is ample.
+pub const BRANCHES_MAX: usize = 32;
 
 /// Most replicas that a topic may ask for. Each publish is sent to all of them by its writer.
 pub const REPLICAS_MAX: u16 = 32;

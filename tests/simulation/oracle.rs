@@ -81,20 +81,25 @@ impl Oracle {
         self.batches.get(&previous.hash)
     }
 
-    /// Whether a batch of a forked log cannot be filed: something before it is lost, so nobody can
-    /// say which branch it belongs to.
-    pub(crate) fn is_adrift(&self, batch: &Batch) -> bool {
-        if !self.forked.contains(&(batch.header().topic, batch.header().log())) {
-            return false;
-        }
-        let mut at = self.before(batch);
-        while let Some(known) = at {
-            if known.holders.is_empty() {
-                return true;
+    /// The forked logs of which part cannot be filed: something before it is lost, so nobody can
+    /// say which branch it belongs to, and it stands in the way of others.
+    pub(crate) fn adrift(&self) -> BTreeSet<(TopicId, LogId)> {
+        let of_forked = self.batches.values().filter(|known| {
+            let header = known.batch.header();
+            !known.holders.is_empty() && self.forked.contains(&(header.topic, header.log()))
+        });
+        let is_adrift = |known: &&Known| {
+            let mut at = self.before(&known.batch);
+            while let Some(before) = at {
+                if before.holders.is_empty() {
+                    return true;
+                }
+                at = self.before(&before.batch);
             }
-            at = self.before(&known.batch);
-        }
-        false
+            false
+        };
+        let log = |known: &Known| (known.batch.header().topic, known.batch.header().log());
+        of_forked.filter(is_adrift).map(log).collect()
     }
 
     /// The logs that a batch may be filed under.

@@ -184,12 +184,7 @@ impl World {
         self.run(Duration::from_secs(30));
         let before = self.repairs;
         self.run(Duration::from_secs(10));
-        let adrift = self
-            .oracle
-            .batches
-            .values()
-            .any(|known| !known.holders.is_empty() && self.oracle.is_adrift(&known.batch));
-        if !adrift {
+        if self.oracle.adrift().is_empty() {
             self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
         }
         self.check(convergence::NAME, convergence::converged(self));

@@ -4,26 +4,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon::model::{Entry, Frontier, LogId, Span, TopicId};
+use antiphon::model::{Entry, ForkProof, Frontier, LogId, TopicId};
 
 use crate::world::World;
 
 pub(crate) const NAME: &str = "convergence";
 pub(crate) const QUIET: &str = "quiet";
 
-fn frontier(world: &World, node: usize, topic: &TopicId) -> Frontier {
+fn frontier(
+    world: &World,
+    node: usize,
+    topic: &TopicId,
+    adrift: &BTreeSet<(TopicId, LogId)>,
+) -> Frontier {
     let logs = world.nodes[node].disk.image.logs.get(topic);
     let held = logs.into_iter().flatten().map(|(id, log)| (*id, log.entry()));
     // What cannot be filed stays where it is.
-    let batches = &world.nodes[node].disk.image.batches;
-    let adrift = |log: &LogId, span: &Span| {
-        let first = batches.get(&(*topic, *log, span.first));
-        first.is_some_and(|batch| world.oracle.is_adrift(batch))
+    let forks = &world.nodes[node].disk.image.forks;
+    let origin = |log: &LogId| {
+        let of = forks.iter().find(|proof| proof.branches().contains(log));
+        of.map_or(*log, ForkProof::log)
     };
-    let held = held.map(|(id, mut entry)| {
-        entry.spans.retain(|span| !adrift(&id, span));
-        (id, entry)
-    });
+    let held = held.filter(|(log, _)| !adrift.contains(&(*topic, origin(log))));
     Frontier(held.filter(|(_, entry)| !entry.spans.is_empty()).collect())
 }
 
@@ -32,6 +34,7 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
     let topics = 0..world.options.topics.len();
     let topics = topics.map(|number| (world.topic(number), world.homes(number, false)));
     let everywhere = (World::catalogue(), world.running().into_iter().collect());
+    let adrift = world.oracle.adrift();
     for (topic, homes) in topics.chain([everywhere]) {
         let mut frontiers: BTreeMap<usize, Frontier> = BTreeMap::new();
         let mut kept = Vec::new();
@@ -42,7 +45,7 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
             if !world.nodes[node].disk.image.damaged.is_empty() {
                 return Err(format!("node {node} has damage that nobody has come upon yet"));
             }
-            let held = frontier(world, node, &topic);
+            let held = frontier(world, node, &topic, &adrift);
             if homes.contains(&node) {
                 frontiers.insert(node, held);
                 kept.push(subscriptions(world, node, &topic));

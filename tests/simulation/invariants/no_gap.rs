@@ -50,12 +50,13 @@ fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
     let homes = world.homes(topic, false);
     let positions = world.oracle.positions.iter();
     let positions = positions.skip_while(|(topic, ..)| *topic != id);
+    let adrift = world.oracle.adrift();
     let mut readable = BTreeSet::new();
     for (.., hash) in positions.take_while(|(topic, ..)| *topic == id) {
         let known = &world.oracle.batches[hash];
         if homes.iter().any(|home| known.holders.contains(home))
             && !replaced(world, reader, &known.batch)
-            && !world.oracle.is_adrift(&known.batch)
+            && !adrift.contains(&(id, known.batch.header().log()))
         {
             readable.extend(known.batch.header().record_ids());
         }
