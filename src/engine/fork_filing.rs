@@ -291,7 +291,9 @@ impl Engine {
         if let Some(branch) = forks.branch_of(log.writer, batch.hash()) {
             return Some(branch);
         }
-        if forks.root(&log).is_some() {
+        let previous = batch.header().previous.map(|previous| previous.hash);
+        let parts = forks.ends_before(log, batch.header().first, previous);
+        if forks.root(&log).is_some() && !parts {
             return Some(log);
         }
         let (first, base) = (batch.header().first, batch.header().previous.map(|it| it.hash));
