@@ -40,6 +40,18 @@ pub const HEADER_BYTES_MAX: usize = 12 * 1024;
 /// Largest encoded batch: header, signature, body and the heads of three byte strings.
 pub const BATCH_BYTES_MAX: usize = HEADER_BYTES_MAX + 64 + BATCH_BODY_BYTES_MAX + 32;
 
+/// Largest proof of a fork, in bytes: two headers with their signatures.
+pub const FORK_PROOF_BYTES_MAX: usize = 2 * (HEADER_BYTES_MAX + 64 + 32) + 32;
+
+/// Most proofs of forks that a node keeps of one topic. All of them go into one answer; a log that
+/// forks beyond them is refused at the position, and its branches are not kept.
+pub const FORKS_MAX: usize = 64;
+
+/// Most branches of one log, over all its forks. Two are what a cloned writer makes; more than
+/// two are kept only where different nodes had stored them before they knew of each other. Nodes
+/// that have learnt as many of different ones do not agree any more, so it is ample.
+pub const BRANCHES_MAX: usize = 32;
+
 /// Most replicas that a topic may ask for. Each publish is sent to all of them by its writer.
 pub const REPLICAS_MAX: u16 = 32;
 
@@ -191,6 +203,7 @@ const _: () = {
     assert!(SEQUENCE_MAX as u128 * FRONTIER_LOGS_MAX as u128 * 2 < u64::MAX as u128);
     assert!(BATCH_BYTES_MAX <= PAGE_BYTES_MAX, "a page holds at least one batch of any size");
     assert!(PAGE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a message has room beside its page");
+    assert!(FORK_PROOF_BYTES_MAX * FORKS_MAX * 4 < MESSAGE_BYTES_MAX, "beside a frontier");
     assert!(BATCH_BODY_BYTES_TARGET < GOSSIP_BYTES_MAX, "ordinary batches are gossiped whole");
     assert!(SUSPECT_AFTER.as_millis() < DEAD_AFTER.as_millis());
     assert!(HEARTBEAT_INTERVAL.as_millis() * 2 < SUSPECT_AFTER.as_millis());

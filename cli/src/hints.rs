@@ -99,6 +99,9 @@ fn refused(refusal: &Refusal) -> String {
         }
         Refusal::Unsupported => OTHER_VERSION.into(),
         Refusal::Alone => "start another node first, or stop this one: its data stays where it is".into(),
+        Refusal::Forked(_) => {
+            "the node goes on in a new log by itself; `antiphon info` shows the fork".into()
+        }
         Refusal::Full => {
             "free space on the node's disk, which heals it; or name another node with `--node MULTIADDR`"
                 .into()

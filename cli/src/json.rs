@@ -3,7 +3,8 @@
 //! `{"topic","id","writer","seq","time","key","headers","payload"}`. Bytes that are not UTF-8
 //! stand as base64 under the name with `_base64` at its end, in place of the plain one. `time`
 //! is RFC 3339 in UTC with milliseconds. `headers` is an array of `{"name","value"}`, for names
-//! may repeat and their order counts.
+//! may repeat and their order counts. A record of a branch, whose writer signed another one for
+//! the same place, has `"forked":true` at its end.
 
 use antiphon::model::{NodeId, ProducerId, RecordId, TopicName, WallClock};
 use antiphon_node::client::Delivered;
@@ -88,7 +89,7 @@ struct Line<'a> {
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Delivered { id, number, record, .. } = self.delivered;
+        let Delivered { id, number, record, forked, .. } = self.delivered;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("topic", self.topic)?;
         map.serialize_entry("id", &Text(format_args!("{}{}", self.id_prefix, id.number)))?;
@@ -101,6 +102,9 @@ impl Serialize for Line<'_> {
         }
         map.serialize_entry("headers", &Headers(&record.headers))?;
         bytes_entry(&mut map, "payload", "payload_base64", &record.payload)?;
+        if *forked {
+            map.serialize_entry("forked", forked)?;
+        }
         map.end()
     }
 }
@@ -171,7 +175,7 @@ mod tests {
     fn value(record: Record) -> Value {
         let id = RecordId { producer: ProducerId([9; 16]), number: 41 };
         let writer = NodeId::from_bytes([1; 32]);
-        let delivered = Delivered { id, writer, number: 7, record };
+        let delivered = Delivered { id, writer, number: 7, record, forked: false };
         let topic = "quakes".parse().unwrap();
         serde_json::to_value(RecordPrinter::new(Form::Json, &topic).line(&delivered)).unwrap()
     }

@@ -5,7 +5,8 @@ use std::io::Write;
 use crate::cluster::{Cluster, SOON, eventually};
 
 fn publish(cluster: &Cluster, number: usize, lines: std::ops::Range<u32>) {
-    let text: String = lines.map(|line| format!("line {line}\n")).collect();
+    let lines: Vec<String> = lines.map(|line| format!("line {line}")).collect();
+    let text = lines.join("\n");
     cluster.run_with(number, &["publish", "t"], text.as_bytes()).ok();
 }
 
@@ -69,16 +70,16 @@ fn damage_on_a_disk_is_found_and_repaired() {
 
 /// Flips a bit of a record in the segments of a store.
 fn damage(segments: &std::path::Path, record: &[u8]) {
-    for entry in fs_err::read_dir(segments).unwrap() {
-        let path = entry.unwrap().path();
-        let mut content = fs_err::read(&path).unwrap();
+    for entry in fs_err::read_dir(segments).expect("it is readable") {
+        let path = entry.expect("it is readable").path();
+        let mut content = fs_err::read(&path).expect("it is readable");
         let Some(at) = content.windows(record.len()).position(|bytes| bytes == record) else {
             continue;
         };
         content[at] ^= 1;
         // In place: the node has the file open.
-        let mut file = fs_err::OpenOptions::new().write(true).open(&path).unwrap();
-        file.write_all(&content).unwrap();
+        let mut file = fs_err::OpenOptions::new().write(true).open(&path).expect("it is writable");
+        file.write_all(&content).expect("it is written");
         return;
     }
     panic!("no segment has the record");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{AskId, read::LaneId, repair::Pull, replicate::Sent};
-use crate::model::{NodeId, SubscriberName, TopicId, TopicName};
+use crate::model::{LogId, NodeId, SubscriberName, TopicId, TopicName};
 
 /// What an answer is for.
 #[derive(Debug)]
@@ -19,6 +19,14 @@ pub(super) enum Purpose {
     Counts(u64),
     /// To find a topic that is unknown here.
     Describe(TopicName),
+    /// To find where a log has forked: what the other holds of it.
+    ForkFrontier(TopicId, LogId),
+    /// The same: one batch.
+    ForkFetch(TopicId, LogId),
+    /// To learn which branch a part of a log belongs to.
+    ForkWay(TopicId, LogId),
+    /// To see whether the other holds the very batches that are to be given up here.
+    HandOverProof(TopicId, u64),
     /// To give a subscription's position to where it belongs.
     HandOverPosition(TopicId, SubscriberName, u64),
     /// To repair: the subscriptions of a topic.

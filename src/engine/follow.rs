@@ -3,7 +3,7 @@
 use super::{Engine, Output, survey::Then};
 use crate::{
     limits::{FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL},
-    model::{Batch, Position, TopicId},
+    model::{Batch, LogId, Position, TopicId},
     wire::{Gossip, Page},
 };
 
@@ -16,7 +16,12 @@ impl Engine {
         if !self.topics.get(&topic).is_some_and(|known| known.is_known() && known.admits(&writer)) {
             return;
         }
+        let sealed = |log: &LogId| self.topics.get(&topic)?.forks.sealed_at(*log);
         match gossip {
+            Gossip::Batch(batch)
+                if sealed(&batch.log()).is_some_and(|at| batch.header().next() > at) => {}
+            Gossip::Announcement(told)
+                if sealed(&told.header.log()).is_some_and(|at| told.header.next() > at) => {}
             Gossip::Batch(batch) => self.arrived(&batch),
             Gossip::Announcement(told) => {
                 let Some(view) = self.reads.views.get_mut(&topic) else {
@@ -47,8 +52,10 @@ impl Engine {
             let Some(job) = self.reads.jobs.things.get(&number) else {
                 continue;
             };
-            let next = job.after.next(&header.log());
-            if next == header.first && !view.holds_back(now, &job.after, header) {
+            let next = job.after.next(&batch.log());
+            if (next == header.first || next == 0 && batch.is_root())
+                && !view.holds_back(now, &job.after, batch)
+            {
                 served.push(number);
             } else {
                 view.waiting.insert(number);

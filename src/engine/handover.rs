@@ -12,12 +12,12 @@ use std::{
 
 use super::{
     Engine, Failure, Output, Purpose, Report, Ticket, Write,
-    planted::{Bug, planted},
+    handover_proof::Proving,
     survey::{Found, Then},
 };
 use crate::{
     limits::{ASK_TIMEOUT, HANDOVER_INTERVAL, PAGE_BYTES_MAX},
-    model::{Entry, Frontier, Hash, LogId, NodeId, SubscriberName, Subscription, TopicId},
+    model::{Frontier, Hash, LogId, NodeId, SubscriberName, Subscription, TopicId},
     wire::{LogRange, MemberState, Page, Request, Response},
 };
 
@@ -26,10 +26,11 @@ const SURVEYS_MAX: usize = 64;
 
 /// Where the handover of a topic stands.
 #[derive(Debug, Default)]
-struct Handover {
+pub(super) struct Handover {
     next: Duration,
     surveying: bool,
     reading: usize,
+    pub(super) proving: Option<Proving>,
 }
 
 /// How often all topics are looked through for what does not belong here.
@@ -53,8 +54,11 @@ pub(super) struct State {
     positions: BTreeMap<(TopicId, SubscriberName), Position>,
     attempts: u64,
     next_look: Duration,
-    topics: BTreeMap<TopicId, Handover>,
+    pub(super) topics: BTreeMap<TopicId, Handover>,
     tickets: BTreeMap<Ticket, (TopicId, NodeId)>,
+    /// How many proofs were looked for, and reads of the store for them.
+    pub(super) proofs: u64,
+    pub(super) proof_tickets: BTreeMap<Ticket, (TopicId, u64)>,
     /// Topics that this node has announced to hold.
     provided: BTreeSet<TopicId>,
 }
@@ -121,10 +125,15 @@ impl Engine {
         }
         let mine = known.frontier();
         for home in &found.placement.home {
+            let Some(known) = self.topics.get(&topic) else {
+                return;
+            };
             let Some(held) = found.held.get(home) else {
                 continue;
             };
-            let lacking = lacking(&mine, &held.frontier);
+            let mut lacking = lacking(&mine, &held.frontier);
+            // What is not filed yet is sent when it is.
+            known.forks.clip(&mut lacking);
             if !lacking.is_empty() && self.members.state(home) == MemberState::Alive {
                 let ticket = self.read_store(topic, lacking, PAGE_BYTES_MAX);
                 self.handover.tickets.insert(ticket, (topic, *home));
@@ -133,11 +142,7 @@ impl Engine {
         }
         if self.are_homes_agreed(found) {
             self.hand_over_positions(found);
-            for (log, entry) in &mine.0 {
-                if let Some((to, head)) = proven_to(entry, log, found) {
-                    self.remove_copies(topic, *log, to, head);
-                }
-            }
+            self.prove_handed_over(found, mine);
         }
     }
 
@@ -234,14 +239,15 @@ impl Engine {
         self.handover.next_look = self.now.elapsed;
     }
 
-    fn remove_copies(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Hash) {
+    pub(super) fn remove_copies(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Hash) {
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
         // A writer continues its own log, so it remembers the end.
-        let log = known.forget(&log_id, to, head, log_id.writer == self.me);
+        let continued = log_id.writer == self.me && known.forks.root(&log_id).is_none();
+        let log = known.forget(&log_id, to, head, continued);
         let rest = known.holds_batches();
-        self.write(Write::Drop { topic, log_id, to, log });
+        self.write(Write::Drop { topic, log_id, from: 0, to, log });
         if !rest {
             self.outputs.push_back(Output::Report(Report::HandedOver(topic)));
         }
@@ -259,29 +265,4 @@ pub(super) fn lacking(mine: &Frontier, theirs: &Frontier) -> Vec<LogRange> {
         }
     }
     lacking
-}
-
-/// Up to where every home replica holds what this node holds of a log's first span, and the
-/// batch that ends there. A home replica that did not answer proves nothing.
-fn proven_to(mine: &Entry, log: &LogId, found: &Found) -> Option<(u64, Hash)> {
-    let first = mine.spans.first()?;
-    let mut proven = (first.next, first.head);
-    for home in &found.placement.home {
-        if planted(Bug::HandedOverUnproven) && !found.held.contains_key(home) {
-            continue;
-        }
-        let theirs = found.held.get(home)?.frontier.0.get(log)?;
-        if planted(Bug::SentIsHeld) && !theirs.covers(first.first, first.next) {
-            continue;
-        }
-        let span = theirs
-            .spans
-            .iter()
-            .find(|span| span.first <= first.first && first.first < span.next)?;
-        if span.next == first.next && span.head != first.head {
-            return None;
-        }
-        proven = proven.min((span.next, span.head));
-    }
-    (!found.placement.home.is_empty()).then_some(proven)
 }

@@ -5,6 +5,8 @@
 //! that it does not hold it, twice. Then they are told what is lost. A node that does not come back
 //! is waited for until its operator says so (`forget`).
 
+use std::collections::BTreeMap;
+
 use super::{
     Engine,
     planted::{Bug, planted},
@@ -43,6 +45,11 @@ impl Engine {
         end.join(&found.end());
         // One that is away may hold it, and brings it when it is back, however long that takes.
         let exhaustive = self.is_exhaustive(found) || planted(Bug::HolePassedUnproven);
+        let parts: BTreeMap<_, _> = end
+            .logs
+            .keys()
+            .filter_map(|log| Some((*log, self.filed_alike(found, *log)?)))
+            .collect();
         let Some(view) = self.reads.views.get_mut(&topic) else {
             return;
         };
@@ -51,7 +58,10 @@ impl Engine {
         }
         let mut missing = Vec::new();
         for (log, position) in &end.logs {
-            let mut gaps = vec![(0, position.next)];
+            let Some((start, sealed)) = parts.get(log).copied() else {
+                continue;
+            };
+            let mut gaps = vec![(start, position.next.min(sealed))];
             for held in found.held.values() {
                 if let Some(entry) = held.frontier.0.get(log) {
                     gaps =

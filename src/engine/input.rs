@@ -9,8 +9,8 @@ use super::{AddError, Log};
 use crate::{
     limits,
     model::{
-        Batch, Hash, Incarnation, LogId, Network, NodeId, NodeKey, SignedDescriptor, Stamp,
-        SubscriberName, Subscription, TopicId, WallClock,
+        Batch, ForkProof, Hash, Incarnation, LogId, Network, NodeId, NodeKey, SignedDescriptor,
+        Stamp, SubscriberName, Subscription, TopicId, WallClock,
     },
     wire::{Address, Checked, Contact, Gossip, LogRange, MemberState, Page, Request, Response},
 };
@@ -64,6 +64,8 @@ pub struct Recovered {
     pub subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     /// The nodes known before.
     pub contacts: Vec<Contact>,
+    /// Proofs of forks.
+    pub forks: Vec<ForkProof>,
 }
 
 /// Names a request that this node was asked; its answer repeats it.
@@ -244,7 +246,7 @@ pub struct Damage {
 pub enum Report {
     /// Another node is in another state than before.
     Member(NodeId, MemberState),
-    /// A writer, or whoever has its key, signed two batches for one position.
+    /// A writer, or whoever has its key, signed two batches for one position. Told once.
     Fork(TopicId, LogId, AddError),
     /// A stored batch was damaged. It is counted as missing, and repair brings it again.
     Damaged(Damage),
@@ -263,12 +265,14 @@ pub enum Write {
         /// The log with it.
         log: Log,
     },
-    /// Remove the batches of a log that end at or before a sequence number.
+    /// Remove the batches of a log that lie between two sequence numbers.
     Drop {
         /// The topic.
         topic: TopicId,
         /// The log.
         log_id: LogId,
+        /// Sequence number of the first record that is removed; zero for all up to `to`.
+        from: u64,
         /// Sequence number after the last record that is removed.
         to: u64,
         /// The log without them; none when nothing of it is left.
@@ -294,6 +298,8 @@ pub enum Write {
     /// Keep the terms of a topic, which came by another way than the catalogue: what is held of a
     /// topic is of no use without them.
     Descriptor(TopicId, SignedDescriptor),
+    /// Keep the proof that a log has forked.
+    Fork(ForkProof),
     /// Keep where a node was last known.
     Contact(Contact),
     /// Forget a node.

@@ -50,8 +50,7 @@ impl Engine {
             return self.refuse_invalid(question, "another node was asked to leave");
         }
         if self.members.reachable().is_empty() && !self.leaving.leaving {
-            return self
-                .refuse_invalid(question, "there is no other node to hand anything over to");
+            return self.refuse(question, Refusal::Alone);
         }
         if !self.leaving.leaving {
             self.leaving.leaving = true;

@@ -9,7 +9,7 @@ use crate::{
 /// The order of batches: by stamp, then writer; within a log by number.
 pub(super) fn order(batch: &Batch) -> (Stamp, LogId, u64) {
     let header = batch.header();
-    (header.stamp, header.log(), header.first)
+    (header.stamp, batch.log(), header.first)
 }
 
 /// Whether a page is what was asked for: batches of these ranges, each log's without a hole.
@@ -18,7 +18,7 @@ pub(super) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
     page.batches.iter().all(|batch| {
         let header = batch.header();
         let next = |range: &&mut LogRange| {
-            range.log == header.log() && header.first <= range.from && range.from < header.next()
+            range.log == batch.log() && header.first <= range.from && range.from < header.next()
         };
         match ranges.iter_mut().find(next) {
             Some(range) => {

@@ -19,16 +19,24 @@
 //! - `read`, `follow`, `holes`: serving readers, of history and live, and past what is lost
 //! - `position`: where named subscriptions stand
 //! - `repair`: fetching what this node should hold and does not
-//! - `handover`: giving away what this node holds for others
+//! - `handover`, `handover_proof`: giving away what this node holds for others
 //! - `leave`: handing everything over, and going
 //! - `verify`: comparing what the disks of a topic's replicas really hold
 //! - `damage`: what this node's disk has lost
+//! - `fork`, `forks`, `fork_search`, `fork_filing`, `fork_reading`: writers that signed two
+//!   batches for one position
 
 mod asks;
 mod catalogue;
 mod damage;
 mod follow;
+mod fork;
+mod fork_filing;
+mod fork_reading;
+mod fork_search;
+mod forks;
 mod handover;
+mod handover_proof;
 mod holes;
 mod input;
 mod leave;
@@ -58,6 +66,7 @@ use std::{
 };
 
 use asks::{Asks, Purpose};
+use fork::Check;
 pub use input::{
     AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket,
     Write, WriteNumber,
@@ -112,6 +121,9 @@ pub struct Engine {
     handover: handover::State,
     leaving: leave::State,
     verification: verify::State,
+    forks: fork::State,
+    fork_searches: fork_search::State,
+    fork_filing: fork_filing::State,
 }
 
 impl Engine {
@@ -137,7 +149,12 @@ impl Engine {
                 topics.adopt(&descriptor);
             }
         }
-        Self {
+        for proof in &recovered.forks {
+            topics.entry(proof.topic()).add_fork(proof);
+        }
+        let forked: Vec<_> =
+            recovered.forks.iter().map(|proof| (proof.topic(), proof.log())).collect();
+        let mut engine = Self {
             me,
             addresses: Vec::new(),
             now: Now::default(),
@@ -164,8 +181,16 @@ impl Engine {
             handover: handover::State::default(),
             leaving: leave::State::default(),
             verification: verify::State::default(),
+            forks: fork::State::default(),
+            fork_searches: fork_search::State::default(),
+            fork_filing: fork_filing::State::default(),
             config,
+        };
+        // A crash may have interrupted it.
+        for (topic, log) in forked {
+            engine.file_branches(topic, log);
         }
+        engine
     }
 
     /// Takes an input. Time must not go back between calls.
@@ -236,6 +261,8 @@ impl Engine {
         self.tick_repair();
         self.tick_handover();
         self.tick_leave();
+        self.tick_fork_searches();
+        self.tick_fork_filing();
         self.acquaint();
     }
 
@@ -269,7 +296,7 @@ impl Engine {
                 self.check_for(question, topic, range, bytes_max);
             }
             Request::Describe(name) => self.describe(question, &name),
-            Request::Replicate(replicate) => self.replicate(question, replicate),
+            Request::Replicate(replicate) => self.replicate(question, from, replicate),
             Request::Compare(after, digest) => self.compare(question, from, after, digest),
             Request::Frontier(topic, subscriber) => {
                 let members = self.members.digest();
@@ -317,7 +344,13 @@ impl Engine {
             Purpose::RepairPositions(topic) => self.repair_positions(node, topic, result),
             Purpose::RepairFrontier(topic) => self.repair_frontier(node, topic, result),
             Purpose::RepairFetch(pull) => self.repair_fetched(node, pull, result),
-            Purpose::Check(job) => self.checked(job, node, result),
+            Purpose::Check(job) => self.check_told(job, node, result),
+            Purpose::ForkFrontier(topic, log) => self.fork_frontier(topic, log, result),
+            Purpose::ForkFetch(topic, log) => self.fork_fetched(topic, log, result),
+            Purpose::ForkWay(topic, log) => self.way_fetched(topic, log, result),
+            Purpose::HandOverProof(topic, number) => {
+                self.handed_over_shown(topic, number, Some(node), result);
+            }
             Purpose::Tell => {}
             Purpose::Acquaint => {
                 if let Ok(Response::Peers(peers)) = result {
@@ -485,6 +518,15 @@ impl Engine {
             self.answer(question, Response::Page(page.unwrap_or_default()));
         } else if let Some((topic, node)) = self.handover.take_ticket(ticket) {
             self.hand_over_page(topic, node, page);
+        } else if let Some((topic, number)) = self.handover.proof_tickets.remove(&ticket) {
+            let page = Response::Page(page.unwrap_or_default());
+            self.handed_over_shown(topic, number, None, Ok(page));
+        } else if let Some((check, topic)) = self.forks.take_ticket(ticket) {
+            self.checked(check, topic, page);
+        } else if let Some(search) = self.fork_searches.take_ticket(ticket) {
+            self.fork_read(search, page);
+        } else if let Some(filing) = self.fork_filing.take_ticket(ticket) {
+            self.filing_read(filing, page);
         } else {
             self.lane_read(ticket, page);
         }

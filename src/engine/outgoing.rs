@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::publish::Waiter;
 use crate::{
     limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, PRODUCERS_MAX},
-    model::{Batch, Hash, Incarnation, NodeId, Previous, ProducerId, Run},
+    model::{Batch, Hash, Incarnation, LogId, NodeId, Previous, ProducerId, Run},
     wire::Acks,
 };
 
@@ -28,7 +28,8 @@ const RECENT_RUNS_MAX: usize = 8;
 /// Records that are not sealed yet.
 #[derive(Debug)]
 pub(super) struct Queued {
-    pub(super) run: Run,
+    /// Of one producer, but for what was sealed before and is sealed again.
+    pub(super) runs: Vec<Run>,
     pub(super) records: Bytes,
     pub(super) waiting: Vec<Waiting>,
 }
@@ -62,7 +63,10 @@ pub(super) struct Behind {
 /// What this node writes to one topic.
 #[derive(Debug)]
 pub(super) struct Outgoing {
+    /// The incarnation that it writes in, until its log forks.
     pub(super) incarnation: Incarnation,
+    /// The log forked: until when to wait for the end of the own branch to be known.
+    pub(super) parted: Option<Parted>,
     /// The old incarnation of which the others are being asked whether it can be continued.
     pub(super) confirming: Option<Incarnation>,
     pub(super) previous: Option<Previous>,
@@ -74,6 +78,13 @@ pub(super) struct Outgoing {
     pub(super) recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
 }
 
+/// The end of the own chain in a log that has forked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parted {
+    pub(super) of: LogId,
+    pub(super) until: Duration,
+}
+
 impl Outgoing {
     /// Takes the next batch's worth off the queue.
     pub(super) fn take_body(&mut self) -> (Vec<Run>, Bytes, Vec<Waiting>) {
@@ -82,9 +93,10 @@ impl Outgoing {
         let mut waiting = Vec::new();
         let (mut bytes, mut count) = (0, 0);
         while let Some(next) = self.queued.front() {
+            let more: u32 = next.runs.iter().map(|run| run.count).sum();
             let fits = bytes + next.records.len() <= BATCH_BODY_BYTES_TARGET
-                && count + next.run.count <= BATCH_RECORDS_MAX
-                && runs.len() < BATCH_RUNS_MAX;
+                && count + more <= BATCH_RECORDS_MAX
+                && runs.len() + next.runs.len() <= BATCH_RUNS_MAX;
             if !parts.is_empty() && !fits {
                 break;
             }
@@ -92,17 +104,19 @@ impl Outgoing {
                 break;
             };
             bytes += next.records.len();
-            count += next.run.count;
-            match runs.last_mut() {
-                Some(last)
-                    if last.producer == next.run.producer
-                        && last.first + u64::from(last.count) == next.run.first =>
-                {
-                    last.count += next.run.count;
+            count += more;
+            for run in next.runs {
+                match runs.last_mut() {
+                    Some(last)
+                        if last.producer == run.producer
+                            && last.first + u64::from(last.count) == run.first =>
+                    {
+                        last.count += run.count;
+                    }
+                    Some(_) | None => runs.push(run),
                 }
-                Some(_) | None => runs.push(next.run),
+                self.recent.entry(run.producer).or_default().push_back((run, NOT_SEALED));
             }
-            self.recent.entry(next.run.producer).or_default().push_back((next.run, NOT_SEALED));
             parts.push(next.records);
             waiting.extend(next.waiting);
         }

@@ -43,6 +43,10 @@ pub enum Bug {
     ResumedUnasked,
     /// A hole is passed over though a node that may hold it was not asked.
     HolePassedUnproven,
+    /// A batch for a position that is held is taken for the one that is held there.
+    ForkAnsweredAsHeld,
+    /// Of two branches of a log one is thrown away.
+    BranchThrownAway,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -81,6 +85,8 @@ mod selected {
             Self::DamageIgnored,
             Self::HolePassedUnproven,
             Self::ResumedUnasked,
+            Self::ForkAnsweredAsHeld,
+            Self::BranchThrownAway,
         ];
     }
 

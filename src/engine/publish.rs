@@ -14,6 +14,8 @@
 //! are back. It is still reckoned with: as long as memory allows with its receipts, and then by
 //! surveys that say who holds all of that part of the log.
 
+mod fork;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -92,8 +94,7 @@ impl Engine {
         if self.topics.get(&topic).is_some_and(|known| !known.admits(&self.me)) {
             return self.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
         }
-        let incarnation = self.publishing.topics.get(&topic).map(|outgoing| outgoing.incarnation);
-        let incarnation = incarnation.unwrap_or(self.config.incarnation);
+        let incarnation = self.publishing.incarnation(&topic, &self.config);
         let log = LogId { writer: self.me, incarnation };
         if self.topics.get(&topic).is_some_and(|known| known.is_full(&log)) {
             return self.refuse_invalid(question, super::AddError::TooManyLogs);
@@ -151,7 +152,7 @@ impl Engine {
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return false;
         };
-        if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.run == run) {
+        if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.runs == [run]) {
             queued.waiting.push(waiting.clone());
             return true;
         }
@@ -191,18 +192,22 @@ impl Engine {
         };
         if planted(Bug::SequenceReused)
             && let Some(end) = outgoing.previous
-            && end.incarnation == self.config.incarnation
+            && end.incarnation == outgoing.incarnation
         {
             outgoing.next = end.next;
         }
-        outgoing.queued.push_back(Queued { run, records, waiting: vec![waiting] });
+        outgoing.queued.push_back(Queued { runs: vec![run], records, waiting: vec![waiting] });
         self.seal_ready(topic);
     }
 
     /// Seals what is queued, as far as batches may be under way.
     pub(super) fn seal_ready(&mut self, topic: TopicId) {
         let now = self.now.elapsed;
+        self.find_own_branch(topic);
         while let Some(outgoing) = self.publishing.topics.get(&topic) {
+            if outgoing.parted.is_some() {
+                break;
+            }
             let young = |sealed: &&Unacknowledged| now.saturating_sub(sealed.sealed) < SLOT_AGE_MAX;
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             let full = under_way >= UNACKNOWLEDGED_BATCHES_MAX;
@@ -236,6 +241,9 @@ impl Engine {
             encryption_key: None,
         };
         let batch = Batch::seal(header, &body, &self.config.key);
+        if self.topics.entry(topic).is_full(&batch.log()) {
+            return self.refuse_all(waiting, &super::AddError::TooManyLogs);
+        }
         outgoing.sealed(&batch);
         outgoing.unacknowledged.push_back(Unacknowledged {
             batch: batch.clone(),
@@ -245,16 +253,25 @@ impl Engine {
         });
         let known = self.topics.entry(topic);
         known.add(&batch).expect("a writer continues its own log");
-        let log = known.logs[&batch.header().log()].clone();
+        let log = known.logs[&batch.log()].clone();
         let number = self.write(Write::Append { batch: batch.clone(), log });
         let log = batch.header().log();
         self.publishing.unflushed.push_back((number, topic, log, batch.hash()));
         self.outputs.push_back(Output::Gossip(batch.clone()));
         self.dispatch(topic, &batch, &BTreeSet::new());
         if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {
-            self.receipt(topic, batch.header().log(), batch.hash(), self.me);
+            self.receipt(topic, batch.log(), batch.hash(), self.me);
         }
         self.stored(&batch);
+    }
+
+    fn refuse_all(&mut self, waiting: Vec<Waiting>, error: &super::AddError) {
+        for Waiting {
+            waiter: Waiter::Publisher(question) | Waiter::Creator(question, _), ..
+        } in waiting
+        {
+            self.refuse_invalid(question, error);
+        }
     }
 
     /// Sends a batch to the replicas that have not given a receipt for it.

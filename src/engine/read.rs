@@ -205,7 +205,7 @@ impl Engine {
         let mut needed: Vec<LogRange> = target
             .logs
             .iter()
-            .map(|(log, end)| LogRange { log: *log, from: job.after.next(log), to: end.next })
+            .map(|(log, end)| self.readable(topic, *log, job.after.next(log), end.next))
             .map(|range| LogRange { from: self.start_here(topic, range), ..range })
             .filter(|range| range.from < range.to)
             .collect();
@@ -459,9 +459,8 @@ impl Engine {
         let lost = self.reads.jobs.things.get_mut(&number).map(|job| std::mem::take(&mut job.lost));
         let mut lost = lost.unwrap_or_default();
         lost.retain(|range| {
-            let follows = |batch: &Batch| {
-                batch.header().log() == range.log && batch.header().first == range.to
-            };
+            let follows =
+                |batch: &Batch| batch.log() == range.log && batch.header().first == range.to;
             batches.iter().any(follows)
         });
         self.finish_read(number, Page { batches, finished, lost });
@@ -479,13 +478,12 @@ impl Engine {
         let mut at = job.after.clone();
         let mut waiting = BTreeSet::new();
         batches.retain(|batch| {
-            let header = batch.header();
             let waits =
-                waiting.contains(&header.log()) || view.holds_back(self.now.elapsed, &at, header);
+                waiting.contains(&batch.log()) || view.holds_back(self.now.elapsed, &at, batch);
             if waits {
-                waiting.insert(header.log());
+                waiting.insert(batch.log());
             } else {
-                at.advance(header, batch.hash());
+                at.advance(batch);
             }
             !waits
         });

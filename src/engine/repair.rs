@@ -10,14 +10,16 @@ use std::{
     time::Duration,
 };
 
-use super::{Added, Engine, Failure, Purpose, QuestionId, TICK, read::is_of};
+use super::{
+    Added, Engine, Failure, HeldSpan, Purpose, QuestionId, TICK, forks::Forks, read::is_of,
+};
 use crate::{
     limits::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, REPAIR_BYTES_PER_SECOND_MAX,
         REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX, REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
     },
-    model::{NodeId, TopicId},
-    wire::{Compared, LogRange, Page, Refusal, Request, Response, TopicDigest},
+    model::{ForkProof, NodeId, TopicId},
+    wire::{Compared, Held, LogRange, Page, Proofs, Refusal, Request, Response, TopicDigest},
 };
 
 /// What is to be fetched of a topic.
@@ -189,12 +191,8 @@ impl Engine {
         if !held.frontier.is_well_formed() {
             return self.pulled(node, topic);
         }
-        let mut ranges = Vec::new();
-        for (log, entry) in &held.frontier.0 {
-            for span in &entry.spans {
-                ranges.push(LogRange { log: *log, from: span.first, to: span.next });
-            }
-        }
+        self.learn_forks(topic, held.forks.as_ref());
+        let ranges = self.ranges_of(node, topic, &held);
         self.pull(node, Pull { topic, ranges });
         self.ask(
             node,
@@ -202,6 +200,50 @@ impl Engine {
             ASK_TIMEOUT,
             Purpose::RepairPositions(topic),
         );
+    }
+
+    /// What another node holds of a topic and may be fetched here. Where it holds another chain of
+    /// a log, it is found out where they part.
+    fn ranges_of(&mut self, node: NodeId, topic: TopicId, held: &Held) -> Vec<LogRange> {
+        let mut theirs = Forks::default();
+        for bytes in held.forks.iter().flat_map(Proofs::iter) {
+            // Of three branches there are several pairs, so what it tells may not be known as such.
+            let known = self.topics.get(&topic).and_then(|known| known.forks.proof(bytes)).cloned();
+            if let Some(proof) = known.or_else(|| ForkProof::verify(bytes).ok()) {
+                theirs.add(&proof);
+            }
+        }
+        let Some(known) = self.topics.get(&topic) else {
+            return Vec::new();
+        };
+        let mut ranges = Vec::new();
+        let mut differing = Vec::new();
+        for (log, entry) in &held.frontier.0 {
+            let mine = known.logs.get(log);
+            let sealed = known.forks.sealed_at(*log);
+            let agree = known.forks.agree(*log, &theirs);
+            if known.forks.root(log).is_some() && !agree {
+                // It files what it holds by fewer branches, and will know of all of them soon.
+                continue;
+            }
+            for span in &entry.spans {
+                let other = |held: &HeldSpan| held.next == span.next && held.head != span.head;
+                if agree
+                    && sealed.is_none_or(|at| span.next <= at)
+                    && mine.is_some_and(|log| log.spans.iter().any(other))
+                {
+                    differing.push(*log);
+                }
+                let to = sealed.unwrap_or(u64::MAX).min(span.next);
+                if span.first < to {
+                    ranges.push(LogRange { log: *log, from: span.first, to });
+                }
+            }
+        }
+        for log in differing {
+            self.search_fork(topic, log, Some(node));
+        }
+        ranges
     }
 
     /// Takes over positions of subscriptions, page by page.
@@ -284,8 +326,16 @@ impl Engine {
             }
         };
         self.repair.pay(self.now.elapsed, &page);
-        let stored = |batch| matches!(self.store(batch), Ok(Added::New));
-        let progress = page.batches.iter().map(stored).fold(false, |any, new| any | new);
+        let mut progress = false;
+        for batch in &page.batches {
+            match self.store(batch, Some(node)) {
+                Ok(Added::New) => progress = true,
+                // Only what is missing was asked for: it reaches into what is held, as part of
+                // another chain, or has come by another way meanwhile.
+                Ok(Added::Taken) => self.search_fork(pull.topic, batch.log(), Some(node)),
+                Ok(Added::Held) | Err(_) => {}
+            }
+        }
         if progress {
             self.repair.peers.entry(node).or_default().progress = true;
         }

@@ -9,14 +9,13 @@ use std::{
 };
 
 use super::{
-    AddError, Added, Engine, Failure, Purpose, QuestionId, Report, Write,
+    AddError, Added, Check, Engine, Failure, Purpose, QuestionId, Write,
     planted::{Bug, planted},
 };
 use crate::{
-    engine::Output,
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
     model::{Batch, Blob, Hash, LogId, NodeId, SignedDescriptor, TopicId},
-    wire::{Outcome, Refusal, Replicate, Request, Response},
+    wire::{Outcome, Proofs, Refusal, Replicate, Request, Response},
 };
 
 /// Pause before batches go again to a node that did not answer.
@@ -104,11 +103,12 @@ impl Engine {
                 let descriptor = known.and_then(|known| known.descriptor.as_ref());
                 replicate.descriptors.extend(descriptor.map(|signed| Blob(signed.bytes().clone())));
             }
-            sent.push(Sent { topic, log: batch.header().log(), hash: batch.hash() });
+            sent.push(Sent { topic, log: batch.log(), hash: batch.hash() });
             replicate.batches.push(batch);
         }
         peer.bytes -= bytes;
         peer.under_way = Some(self.now.elapsed);
+        replicate.forks = self.proofs_for(&replicate.batches);
         let request = Request::Replicate(replicate);
         self.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
     }
@@ -144,6 +144,9 @@ impl Engine {
                     self.handed_over(sent.topic);
                 }
                 Outcome::Refused(refusal) => {
+                    if let Refusal::Forked(Some(proof)) = &refusal {
+                        self.learn_fork_from(sent.topic, &proof.0);
+                    }
                     let Some(peer) = self.replication.peers.get_mut(&node) else {
                         continue;
                     };
@@ -203,31 +206,62 @@ impl Engine {
 
     // --- what others send ------------------------------------------------------------------
 
-    pub(super) fn replicate(&mut self, question: QuestionId, replicate: Replicate) {
+    pub(super) fn replicate(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        replicate: Replicate,
+    ) {
         for bytes in replicate.descriptors {
             if let Ok(descriptor) = SignedDescriptor::verify(bytes.0) {
                 self.adopt_kept(&descriptor);
             }
         }
-        let store = |batch: &Batch| match self.store(batch) {
-            Ok(_) => Outcome::Stored,
-            Err(refusal) => Outcome::Refused(refusal),
-        };
-        let outcomes = replicate.batches.iter().map(store).collect();
-        let response = Response::Replicated(outcomes);
-        if planted(Bug::ReceiptBeforeFlush) {
-            return self.answer(question, response);
+        for bytes in replicate.forks.iter().flat_map(Proofs::iter) {
+            if let Some(topic) = replicate.batches.iter().find(|batch| batch.is_of_branch()) {
+                self.learn_fork_from(topic.header().topic, bytes);
+            }
         }
-        self.answer_flushed(question, response);
+        let mut taken = BTreeMap::new();
+        // What follows a batch of the request is stored only if that one is: otherwise it might be
+        // the end of a chain that nobody here has the start of.
+        let mut unsure: BTreeMap<Hash, usize> = BTreeMap::new();
+        let mut followers = Vec::new();
+        let store = |(at, batch): (usize, &Batch)| {
+            let previous = batch.header().previous;
+            if let Some(before) = previous.and_then(|previous| unsure.get(&previous.hash)) {
+                followers.push((at, *before, batch.clone()));
+                unsure.insert(batch.hash(), at);
+                return None;
+            }
+            match self.store(batch, from) {
+                Ok(Added::New | Added::Held) => Some(Outcome::Stored),
+                Ok(Added::Taken) => {
+                    unsure.insert(batch.hash(), at);
+                    taken.insert(at, batch.clone());
+                    None
+                }
+                Err(refusal) => {
+                    unsure.insert(batch.hash(), at);
+                    Some(Outcome::Refused(refusal))
+                }
+            }
+        };
+        let outcomes: Vec<_> = replicate.batches.iter().enumerate().map(store).collect();
+        if planted(Bug::ReceiptBeforeFlush) && taken.is_empty() && followers.is_empty() {
+            let outcomes = outcomes.into_iter().flatten().collect();
+            return self.answer(question, Response::Replicated(outcomes));
+        }
+        self.check_taken(Check::new(question, from, outcomes, taken, followers));
     }
 
-    /// Stores a batch of another writer.
-    pub(super) fn store(&mut self, batch: &Batch) -> Result<Added, Refusal> {
+    /// Stores a batch of another writer that a node has sent.
+    pub(super) fn store(&mut self, batch: &Batch, from: Option<NodeId>) -> Result<Added, Refusal> {
         let header = batch.header();
         if !self.room {
             return Err(Refusal::Full);
         }
-        let own_log = self.writes_to(&header.log());
+        let own_log = self.writes_to(&header.topic, &header.log());
         let Some(topic) = self.topics.get_mut(&header.topic).filter(|topic| topic.is_known())
         else {
             let name = header.topic.to_string();
@@ -235,6 +269,10 @@ impl Engine {
         };
         if !topic.admits(&header.writer) {
             return Err(Refusal::NotAWriter(header.topic.to_string()));
+        }
+        let topic_id = header.topic;
+        if topic.is_misfiled(batch) {
+            return Err(self.refusal_of_fork(topic_id, batch.log()));
         }
         if own_log && !topic.belongs_to(&self.members, &self.me) {
             // This node wrote it, gave it away, and is no place for it.
@@ -247,9 +285,9 @@ impl Engine {
             }
         }
         match topic.add(batch) {
-            Ok(Added::Held) => Ok(Added::Held),
+            Ok(added @ (Added::Held | Added::Taken)) => Ok(added),
             Ok(Added::New) => {
-                let log = topic.logs[&header.log()].clone();
+                let log = topic.logs[&batch.log()].clone();
                 self.write(Write::Append { batch: batch.clone(), log });
                 if header.writer == self.me {
                     // What this node wrote before is older than what it writes from now on.
@@ -258,12 +296,12 @@ impl Engine {
                     self.clock.observe(self.now.wall, header.stamp);
                 }
                 self.stored(batch);
+                self.written_elsewhere(batch);
                 Ok(Added::New)
             }
             Err(error) => {
                 if matches!(error, AddError::Fork { .. }) {
-                    let report = Report::Fork(header.topic, header.log(), error);
-                    self.outputs.push_back(Output::Report(report));
+                    self.search_fork(topic_id, batch.log(), from);
                 }
                 Err(Refusal::Invalid(error.to_string()))
             }

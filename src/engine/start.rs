@@ -10,13 +10,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    Config, Engine,
+    Engine,
     outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing},
     planted::{Bug, planted},
     survey::{Found, Then},
 };
 use crate::{
-    model::{Entry, LogId, NodeId, Previous, TopicId},
+    model::{Entry, Incarnation, LogId, NodeId, Previous, TopicId},
     wire::Acks,
 };
 
@@ -26,9 +26,11 @@ impl Engine {
         let previous = self.newest_own(topic);
         let earlier = previous
             .map(|previous| previous.incarnation)
-            .filter(|incarnation| self.config.earlier.contains(incarnation));
+            .filter(|incarnation| self.config.earlier.contains(incarnation))
+            .filter(|incarnation| !self.is_sealed(topic, *incarnation));
         let outgoing = Outgoing {
-            incarnation: self.config.incarnation,
+            incarnation: self.unused_incarnation(topic),
+            parted: None,
             confirming: earlier,
             previous,
             next: 0,
@@ -61,10 +63,11 @@ impl Engine {
         };
         let others = found.held.values().filter_map(|held| held.frontier.0.get(&log));
         let agreed = known && others.into_iter().all(no_more) || planted(Bug::ResumedUnasked);
+        let sealed = self.is_sealed(topic, earlier);
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return;
         };
-        if let Some(end) = end.filter(|_| agreed) {
+        if let Some(end) = end.filter(|_| agreed && !sealed) {
             outgoing.incarnation = earlier;
             outgoing.next = end.next;
             outgoing.previous = Some(end);
@@ -76,10 +79,17 @@ impl Engine {
         self.seal_ready(topic);
     }
 
+    /// Whether a log of this node has forked, and takes nothing more.
+    fn is_sealed(&self, topic: TopicId, incarnation: Incarnation) -> bool {
+        let log = LogId { writer: self.me, incarnation };
+        let known = self.topics.get(&topic);
+        known.is_some_and(|known| known.forks.sealed_at(log).is_some())
+    }
+
     /// Whether a batch is of a log that this node may write to now.
-    pub(super) fn writes_to(&self, log: &LogId) -> bool {
-        let Config { incarnation, earlier, .. } = &self.config;
-        let current = log.incarnation == *incarnation || earlier.contains(&log.incarnation);
+    pub(super) fn writes_to(&self, topic: &TopicId, log: &LogId) -> bool {
+        let now = self.publishing.incarnation(topic, &self.config);
+        let current = log.incarnation == now || self.config.earlier.contains(&log.incarnation);
         log.writer == self.me && current
     }
 

@@ -198,7 +198,9 @@ impl Engine {
         if let Ok(Response::Held(held)) = result
             && held.frontier.is_well_formed()
         {
+            let (topic, forks) = (survey.topic, held.forks.clone());
             survey.held.insert(node, held);
+            self.learn_forks(topic, forks.as_ref());
         }
         self.finish_if_over(number);
     }
@@ -274,7 +276,9 @@ impl Engine {
             return;
         };
         summary.records = total;
-        let surveyed = Surveyed { summary, end, low, replicas, complete: found.complete };
+        let known = self.topics.get(&found.topic);
+        let forks = known.map(|known| known.forks.told().into_iter().collect()).unwrap_or_default();
+        let surveyed = Surveyed { summary, end, low, replicas, complete: found.complete, forks };
         // What this node itself holds and has not flushed is part of the answer.
         self.answer_flushed(question, Response::Surveyed(surveyed));
     }

@@ -19,7 +19,7 @@ pub(super) struct Tail {
 impl Tail {
     /// Takes a batch in, and lets the oldest ones go; whether it is new.
     pub(super) fn push(&mut self, batch: &Batch) -> bool {
-        let key = (batch.header().log(), batch.header().first);
+        let key = (batch.log(), batch.header().first);
         if self.index.contains_key(&key) {
             return false;
         }
@@ -31,7 +31,7 @@ impl Tail {
                 break;
             };
             self.bytes -= oldest.bytes().len();
-            self.index.remove(&(oldest.header().log(), oldest.header().first));
+            self.index.remove(&(oldest.log(), oldest.header().first));
         }
         true
     }

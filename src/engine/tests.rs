@@ -202,6 +202,7 @@ fn a_replica_gives_its_receipt_after_the_flush() {
     let replicate = crate::wire::Replicate {
         descriptors: vec![descriptor],
         batches: vec![batch.clone(), batch.clone()],
+        forks: None,
     };
     let config = Config::new(key(2), crate::model::Network::default(), Incarnation(8), 0);
     let mut replica =
@@ -228,8 +229,10 @@ fn a_batch_of_an_unknown_topic_is_refused_and_not_written() {
     let outputs = writer.ask(2, publish(0, "a", 1_000));
     let Some(Output::Gossip(batch)) = outputs.last() else { panic!("{outputs:?}") };
     let mut replica = Script::new();
-    let replicate =
-        crate::wire::Replicate { descriptors: Vec::new(), batches: vec![batch.clone()] };
+    let replicate = crate::wire::Replicate {
+        batches: vec![batch.clone()],
+        ..crate::wire::Replicate::default()
+    };
     let outputs = replica.ask(5, Request::Replicate(replicate));
     let refused = outputs.iter().any(|output| {
         matches!(output, Output::Answer { response: Response::Replicated(outcomes), .. }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use super::{
     AddError, Added, Damage, Log,
+    forks::{Forks, Learned},
     members::{Members, Placement},
     planted::{Bug, planted},
 };
 use crate::{
     limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
     model::{
-        Batch, Cursor, Frontier, Hash, LogId, Network, NodeId, SignedDescriptor, SubscriberName,
-        Subscription, TopicId, TopicName, Writers,
+        Batch, Cursor, ForkProof, Frontier, Hash, LogId, Network, NodeId, SignedDescriptor, Stamp,
+        SubscriberName, Subscription, TopicId, TopicName, Writers,
     },
-    wire::{Acks, Held},
+    wire::{Acks, Held, Proofs},
 };
 
 /// A topic as this node knows it.
@@ -24,6 +25,7 @@ pub(super) struct Topic {
     pub(super) descriptor: Option<SignedDescriptor>,
     pub(super) logs: BTreeMap<LogId, Log>,
     pub(super) subscriptions: BTreeMap<SubscriberName, Subscription>,
+    pub(super) forks: Forks,
     place: [u8; 32],
     is_catalogue: bool,
     digest: Option<[u8; 32]>,
@@ -37,6 +39,7 @@ impl Topic {
             descriptor: None,
             logs: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            forks: Forks::default(),
             place: id.place(),
             is_catalogue,
             digest: None,
@@ -98,15 +101,70 @@ impl Topic {
 
     /// Adds a batch to its log.
     pub(super) fn add(&mut self, batch: &Batch) -> Result<Added, AddError> {
-        let log = batch.header().log();
+        let log = batch.log();
         if self.is_full(&log) {
             return Err(AddError::TooManyLogs);
         }
-        let added = self.logs.entry(log).or_default().add(batch)?;
+        // A branch starts where it parts.
+        let low = self.forks.root(&log).map_or(0, |root| root.at);
+        let known = self.logs.entry(log).or_insert_with(|| Log { low, ..Log::default() });
+        let added = known.add(batch)?;
         if added == Added::New {
             self.digest = None;
         }
         Ok(added)
+    }
+
+    /// Whether a batch does not belong where it is filed: its log is sealed there, or it is no
+    /// part of that branch.
+    pub(super) fn is_misfiled(&self, batch: &Batch) -> bool {
+        if self.forks.is_empty() && !batch.is_of_branch() {
+            return false;
+        }
+        let (header, log) = (batch.header(), batch.log());
+        if !batch.is_of_branch() {
+            return self.forks.sealed_at(log).is_some_and(|at| header.next() > at);
+        }
+        let Some(root) = self.forks.root(&log).filter(|root| root.of == header.log()) else {
+            return true;
+        };
+        if header.first <= root.at {
+            return batch.hash() != root.hash;
+        }
+        // The root of another branch, or one more that would be: they are filed by themselves.
+        let previous = header.previous.map(|previous| previous.hash);
+        self.forks.ends_before(log, header.first, previous)
+    }
+
+    /// Takes note that a log has forked.
+    pub(super) fn add_fork(&mut self, proof: &ForkProof) -> Learned {
+        self.digest = None;
+        self.forks.add(proof)
+    }
+
+    /// Takes a part out of a log that is held elsewhere from now on; whether that was done.
+    /// `before` is the hash and the stamp of the batch before the part. Nothing changes where the
+    /// log would have too many gaps.
+    pub(super) fn take_out(
+        &mut self,
+        id: &LogId,
+        from: u64,
+        to: u64,
+        head: Hash,
+        before: Option<(Hash, Stamp)>,
+    ) -> bool {
+        let Some(log) = self.logs.get_mut(id) else {
+            return false;
+        };
+        if !log.lose(from, to, head, before) {
+            return false;
+        }
+        log.tip = None;
+        if log.spans.is_empty() {
+            self.logs.remove(id);
+        }
+        self.digest = None;
+        true
     }
 
     /// Whether there is no room for this log beside the others.
@@ -173,14 +231,17 @@ impl Topic {
 
     /// What is held.
     pub(super) fn frontier(&self) -> Frontier {
-        let held = self.logs.iter().filter(|(_, log)| !log.spans.is_empty() || log.low > 0);
+        let held = self.logs.iter().filter(|(id, log)| {
+            !log.spans.is_empty() || log.low > 0 && self.forks.root(id).is_none()
+        });
         Frontier(held.map(|(id, log)| (*id, log.entry())).collect())
     }
 
     /// What is held, and where one subscription stands.
     pub(super) fn held(&self, subscriber: Option<&SubscriberName>, members: u64) -> Held {
         let position = subscriber.and_then(|name| self.subscriptions.get(name)).cloned();
-        Held { frontier: self.frontier(), position, members }
+        let forks = Proofs::of(self.forks.proofs());
+        Held { frontier: self.frontier(), position, members, forks }
     }
 
     /// The end of what is held.
@@ -222,6 +283,7 @@ impl Topic {
         } else {
             hasher.update(&self.frontier().digest());
         }
+        self.forks.digest_into(&mut hasher);
         for kept in &self.subscriptions {
             hasher.update(&crate::model::encode_to_bytes(&kept));
         }

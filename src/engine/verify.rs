@@ -155,7 +155,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn checked(&mut self, number: u64, node: NodeId, result: Result<Response, Failure>) {
+    pub(super) fn check_told(
+        &mut self,
+        number: u64,
+        node: NodeId,
+        result: Result<Response, Failure>,
+    ) {
         let checked = match result {
             Ok(Response::Checked(checked)) => Some(checked),
             Ok(_) | Err(_) => None,

@@ -9,7 +9,7 @@ use std::{
 use super::tail::Tail;
 use crate::{
     limits::FRONTIER_LOGS_MAX,
-    model::{Batch, Cursor, Frontier, Header, LogId, NodeId, Position, TopicId},
+    model::{Batch, Cursor, Frontier, LogId, NodeId, Position, TopicId},
     wire::LogRange,
 };
 
@@ -137,8 +137,8 @@ impl View {
 
     /// A batch is here; whether it is new.
     pub(super) fn arrived(&mut self, now: Duration, batch: &Batch) -> bool {
-        self.link(now, batch.header());
-        self.end.advance(batch.header(), batch.hash());
+        self.link(now, batch);
+        self.end.advance(batch);
         self.tail.push(batch)
     }
 
@@ -153,8 +153,8 @@ impl View {
     }
 
     /// What came before the first batch of an incarnation exists, too.
-    fn link(&mut self, now: Duration, header: &Header) {
-        if let Some((log, position)) = predecessor(header) {
+    fn link(&mut self, now: Duration, batch: &Batch) {
+        if let Some((log, position)) = predecessor(batch) {
             self.announced(now, log, position);
         }
     }
@@ -174,24 +174,27 @@ impl View {
 
     /// Whether a batch must wait, for a reader at `at`, until what its writer wrote before its
     /// restart is here.
-    pub(super) fn holds_back(&mut self, now: Duration, at: &Cursor, header: &Header) -> bool {
-        let Some((before, position)) = predecessor(header) else {
+    pub(super) fn holds_back(&mut self, now: Duration, at: &Cursor, batch: &Batch) -> bool {
+        let Some((before, position)) = predecessor(batch) else {
             return false;
         };
         if at.next(&before) >= position.next {
-            self.held_back.remove(&header.log());
+            self.held_back.remove(&batch.log());
             return false;
         }
-        self.link(now, header);
-        let since = *self.held_back.entry(header.log()).or_insert(now);
+        self.link(now, batch);
+        let since = *self.held_back.entry(batch.log()).or_insert(now);
         now.saturating_sub(since) < HELD_BACK_MAX
     }
 }
 
-/// The end of the log that a writer continues with the first batch of a new incarnation.
-fn predecessor(header: &Header) -> Option<(LogId, Position)> {
+/// The end of the log that a writer continues with the first batch of a new incarnation, or that
+/// a branch continues.
+fn predecessor(batch: &Batch) -> Option<(LogId, Position)> {
+    let header = batch.header();
     let previous = header.previous?;
     let log = LogId { incarnation: previous.incarnation, ..header.log() };
     let position = Position { next: previous.next, head: previous.hash };
-    (previous.incarnation != header.incarnation).then_some((log, position))
+    let starts = previous.incarnation != header.incarnation || batch.is_root();
+    starts.then_some((log, position))
 }

@@ -184,8 +184,16 @@ pub enum BatchError {
 }
 
 /// A verified batch. Cloning it copies a pointer.
+///
+/// It is filed under the log that its header names, or, where that log has forked, under the log
+/// of its branch ([`Incarnation::of_branch`](super::Incarnation::of_branch)). The signed bytes are
+/// the same; where it is filed elsewhere its encoding says so beside them.
 #[derive(Clone)]
-pub struct Batch(Arc<Parts>);
+pub struct Batch {
+    parts: Arc<Parts>,
+    /// The incarnation that it is filed under.
+    filed: Incarnation,
+}
 
 struct Parts {
     header: Header,
@@ -247,6 +255,32 @@ fn signing_input(header: &[u8]) -> Vec<u8> {
 }
 
 impl Batch {
+    fn of(parts: Parts) -> Self {
+        Self { filed: parts.header.incarnation, parts: Arc::new(parts) }
+    }
+
+    /// The same batch, filed under this incarnation.
+    #[must_use]
+    pub fn filed(mut self, incarnation: Incarnation) -> Self {
+        self.filed = incarnation;
+        self
+    }
+
+    /// The log that it is filed under.
+    pub fn log(&self) -> LogId {
+        LogId { writer: self.header().writer, incarnation: self.filed }
+    }
+
+    /// Whether it is part of a branch: its log has forked, and it is filed under its branch's.
+    pub fn is_of_branch(&self) -> bool {
+        self.filed != self.header().incarnation
+    }
+
+    /// Whether it is the first batch of the branch that it is filed under.
+    pub fn is_root(&self) -> bool {
+        self.is_of_branch() && self.filed == Incarnation::of_branch(self.hash())
+    }
+
     /// Signs a body of records. The header's `body_hash` and `body_bytes` are set here.
     ///
     /// The caller, who is the writer, has kept the limits and the chain.
@@ -268,7 +302,7 @@ impl Batch {
         });
         // The body that is kept is the part of the batch, so that the records are in memory once.
         let body = bytes.slice(bytes.len() - body.len()..);
-        Self(Arc::new(Parts { header, hash, bytes, body }))
+        Self::of(Parts { header, hash, bytes, body })
     }
 
     /// Decodes a batch that came from elsewhere and checks all of it: bounds, signature, body
@@ -284,7 +318,7 @@ impl Batch {
             return Err(BatchError::Malformed("record count"));
         }
         let hash = Hash(blake3::hash(&envelope.header).into());
-        Ok(Self(Arc::new(Parts { header, hash, bytes, body: envelope.body.0 })))
+        Ok(Self::of(Parts { header, hash, bytes, body: envelope.body.0 }))
     }
 
     /// Decodes a batch that this node verified before it stored it under `hash`. The hashes of
@@ -298,27 +332,32 @@ impl Batch {
             return Err(BatchError::Header);
         }
         envelope.check_body(&header)?;
-        Ok(Self(Arc::new(Parts { header, hash, bytes, body: envelope.body.0 })))
+        Ok(Self::of(Parts { header, hash, bytes, body: envelope.body.0 }))
     }
 
     /// What was signed.
     pub fn header(&self) -> &Header {
-        &self.0.header
+        &self.parts.header
     }
 
     /// The batch's identity: the hash of its encoded header.
     pub fn hash(&self) -> Hash {
-        self.0.hash
+        self.parts.hash
     }
 
     /// The batch as its writer encoded it.
     pub fn bytes(&self) -> &Bytes {
-        &self.0.bytes
+        &self.parts.bytes
+    }
+
+    /// The records as they are stored.
+    pub fn body(&self) -> &Bytes {
+        &self.parts.body
     }
 
     /// The records.
     pub fn records(&self) -> Records {
-        Records::new(self.0.body.clone())
+        Records::new(self.parts.body.clone())
     }
 
     /// The records with their names and their sequence numbers.
@@ -335,7 +374,7 @@ impl Batch {
     /// The header and its signature without the body: what is gossiped of a large batch.
     pub fn announcement(&self) -> Bytes {
         let envelope: Envelope =
-            decode_exact(&self.0.bytes).expect("a verified batch is well-formed");
+            decode_exact(&self.parts.bytes).expect("a verified batch is well-formed");
         encode_to_bytes(&Envelope { body: Blob::default(), ..envelope })
     }
 }
@@ -346,8 +385,13 @@ impl<C: super::Share> Decode<'_, C> for Batch {
         decoder: &mut minicbor::Decoder<'_>,
         source: &mut C,
     ) -> Result<Self, minicbor::decode::Error> {
+        let filed = decoder.datatype()? == minicbor::data::Type::Array;
+        if filed && decoder.array()? != Some(2) {
+            return Err(minicbor::decode::Error::message("a batch and where it is filed"));
+        }
         let bytes = Blob::decode(decoder, source)?;
-        Self::verify(bytes.0).map_err(minicbor::decode::Error::custom)
+        let batch = Self::verify(bytes.0).map_err(minicbor::decode::Error::custom)?;
+        Ok(if filed { batch.filed(Incarnation::decode(decoder, source)?) } else { batch })
     }
 }
 
@@ -355,8 +399,12 @@ impl<C> Encode<C> for Batch {
     fn encode<W: minicbor::encode::Write>(
         &self,
         encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
+        context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        if self.is_of_branch() {
+            encoder.array(2)?.bytes(self.bytes())?;
+            return self.filed.encode(encoder, context);
+        }
         encoder.bytes(self.bytes())?.ok()
     }
 }
@@ -364,7 +412,7 @@ impl<C> Encode<C> for Batch {
 impl fmt::Debug for Batch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = self.header();
-        write!(formatter, "{:?}[{}..{}]", header.log(), header.first, header.next())
+        write!(formatter, "{:?}[{}..{}]", self.log(), header.first, header.next())
     }
 }
 
@@ -472,6 +520,20 @@ mod tests {
         for length in 0..batch.bytes().len() {
             assert!(Batch::verify(batch.bytes().slice(..length)).is_err());
         }
+    }
+
+    #[test]
+    fn a_batch_that_is_filed_elsewhere_says_so_beside_its_bytes() {
+        let batch = sealed(7, &["a"]);
+        let branch = Incarnation::of_branch(batch.hash());
+        let filed = batch.clone().filed(branch);
+        assert!(filed.is_root() && !batch.is_root());
+        assert_eq!(filed.log(), LogId { incarnation: branch, ..batch.log() });
+        let bytes = encode_to_bytes(&filed);
+        let back: Batch = decode_exact(&bytes).unwrap();
+        assert_eq!((back.log(), back.bytes()), (filed.log(), batch.bytes()));
+        let back: Batch = decode_exact(&encode_to_bytes(&batch)).unwrap();
+        assert_eq!(back.log(), batch.header().log());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Frontier, Hash, Header, LogId, TopicId};
+use super::{Batch, Frontier, Hash, LogId, TopicId};
 use crate::limits::{FRONTIER_LOGS_MAX, SEQUENCE_MAX};
 
 /// Where a reader stands in one log.
@@ -46,8 +46,9 @@ impl Cursor {
     }
 
     /// Moves to the end of a batch, never back.
-    pub fn advance(&mut self, header: &Header, hash: Hash) {
-        self.advance_to(header.log(), Position { next: header.next(), head: hash });
+    pub fn advance(&mut self, batch: &Batch) {
+        let position = Position { next: batch.header().next(), head: batch.hash() };
+        self.advance_to(batch.log(), position);
     }
 
     /// Moves to a position in a log, never back.

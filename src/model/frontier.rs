@@ -23,6 +23,16 @@ impl fmt::Debug for Hash {
 #[cbor(transparent)]
 pub struct Incarnation(#[n(0)] pub u64);
 
+impl Incarnation {
+    /// What the branch of a forked log is filed under: derived from the hash of its first batch,
+    /// so that every node files it under the same one, and nobody can have chosen it.
+    pub fn of_branch(root: Hash) -> Self {
+        let derived = blake3::derive_key("antiphon 2026-11 fork branch v1", &root.0);
+        let (start, _) = derived.split_first_chunk().expect("32 bytes are more than 8");
+        Self(u64::from_be_bytes(*start))
+    }
+}
+
 impl fmt::Debug for Incarnation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:08x}", self.0 >> 32)

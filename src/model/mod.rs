@@ -7,6 +7,7 @@ mod batch;
 mod clock;
 mod cursor;
 mod encoding;
+mod fork;
 mod frontier;
 mod member;
 mod record;
@@ -17,6 +18,7 @@ pub use batch::{Announcement, Batch, BatchError, Compression, Header, Previous, 
 pub use clock::{Clock, Stamp, WallClock};
 pub use cursor::{Cursor, CursorError, Position};
 pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
+pub use fork::{ForkError, ForkProof};
 pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};
 pub use member::{NodeId, NodeIdError, NodeKey, Signature};
 pub use record::{

@@ -16,15 +16,15 @@ use bytes::Bytes;
 pub use gossip::Gossip;
 pub use request::{Acks, Create, LogRange, Publish, Read, Replicate, Request};
 pub use response::{
-    Checked, CheckedBatch, Compared, Held, MemberState, Outcome, Page, Peer, Published, Refusal,
-    Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
-    Verified, VerifiedReplica,
+    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Outcome, Page, Peer, Published,
+    Refusal, Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest,
+    TopicSummary, Verified, VerifiedReplica,
 };
 use thiserror::Error;
 
 use crate::{
-    limits::MESSAGE_BYTES_MAX,
-    model::{Blob, NodeId},
+    limits::{FORKS_MAX, MESSAGE_BYTES_MAX},
+    model::{Blob, ForkProof, NodeId},
 };
 
 /// Why a message from another node is not understood. It changed nothing here.
@@ -81,10 +81,10 @@ message!(Response);
 mod bounded {
     use minicbor::{Decode, Decoder, decode::Error};
 
-    use super::{Address, CheckedBatch, DescriptorBytes, LogRange, Outcome};
+    use super::{Address, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome};
     use crate::{
-        limits::{ADDRESSES_MAX, FRONTIER_LOGS_MAX},
-        model::Share,
+        limits::{ADDRESSES_MAX, FORKS_MAX, FRONTIER_LOGS_MAX},
+        model::{Blob, Share},
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -131,11 +131,45 @@ mod bounded {
         list(FRONTIER_LOGS_MAX as u64, decoder, context)
     }
 
-    pub(super) fn outcomes<C>(
+    pub(super) fn forks<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Forked>, Error> {
+        list(FORKS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn proofs<C: Share>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Blob>, Error> {
+        list(FORKS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn outcomes<C: Share>(
         decoder: &mut Decoder<'_>,
         context: &mut C,
     ) -> Result<Vec<Outcome>, Error> {
         list(REPLICATED_MAX, decoder, context)
+    }
+}
+
+/// Proofs of forks of one topic, or of the topics of one request; verified where they are used,
+/// and only where they are news.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent, context_bound = "crate::model::Share")]
+pub struct Proofs(#[cbor(n(0), decode_with = "bounded::proofs")] Vec<Blob>);
+
+impl Proofs {
+    /// These proofs; none where there are none.
+    pub fn of<'a>(proofs: impl Iterator<Item = &'a ForkProof>) -> Option<Self> {
+        let proofs: Vec<_> =
+            proofs.take(FORKS_MAX).map(|proof| Blob(proof.bytes().clone())).collect();
+        (!proofs.is_empty()).then_some(Self(proofs))
+    }
+
+    /// Their bytes.
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.0.iter().map(|proof| &proof.0)
     }
 }
 

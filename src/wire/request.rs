@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::DescriptorBytes;
+use super::{DescriptorBytes, Proofs};
 use crate::model::{
     Batch, Blob, Cursor, LogId, NodeId, ProducerId, SubscriberName, Subscription, TopicId,
     TopicName,
@@ -194,4 +194,7 @@ pub struct Replicate {
     /// The batches.
     #[n(1)]
     pub batches: Vec<Batch>,
+    /// Where batches are filed under branches: proofs that their logs have forked.
+    #[n(2)]
+    pub forks: Option<Proofs>,
 }

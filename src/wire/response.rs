@@ -3,9 +3,10 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Address, DescriptorBytes, LogRange};
+use super::{Address, DescriptorBytes, LogRange, Proofs};
 use crate::model::{
-    Batch, Cursor, Frontier, Hash, NodeId, SubscriberName, Subscription, TopicId, TopicName,
+    Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, SubscriberName, Subscription,
+    TopicId, TopicName,
 };
 
 /// The answer to a [`Request`](super::Request).
@@ -80,6 +81,7 @@ pub enum Response {
 
 /// Why a request was not carried out. Nothing has changed.
 #[derive(Debug, Error, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "crate::model::Share")]
 pub enum Refusal {
     /// No node that was reached knows the topic. The asker's mistake, most often.
     #[n(0)]
@@ -124,8 +126,12 @@ pub enum Refusal {
     #[n(8)]
     #[error("the disk of the node is full")]
     Full,
-    /// The node is to leave, and knows of no other one that runs.
+    /// The log has forked, and takes nothing more. With the proof, but for repeated refusals.
     #[n(9)]
+    #[error("the writer's log has forked")]
+    Forked(#[n(0)] Option<Blob>),
+    /// The node is to leave, and knows of no other one that runs.
+    #[n(10)]
     #[error("there is no other node to hand anything over to")]
     Alone,
 }
@@ -195,6 +201,24 @@ pub struct Surveyed {
     /// Whether enough of them answered to know of every acknowledged record.
     #[n(4)]
     pub complete: bool,
+    /// The forks that the asked node knows of.
+    #[cbor(n(5), decode_with = "super::bounded::forks", default)]
+    pub forks: Vec<Forked>,
+}
+
+/// A fork: a writer, or whoever has its key, signed two batches for one position. The log keeps
+/// what came before, and takes nothing more; both branches are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Forked {
+    /// Whose log has forked.
+    #[n(0)]
+    pub writer: NodeId,
+    /// Which of its logs.
+    #[n(1)]
+    pub incarnation: Incarnation,
+    /// The sequence number from which on there are branches.
+    #[n(2)]
+    pub at: u64,
 }
 
 /// What part a replica plays.
@@ -299,6 +323,7 @@ pub struct Page {
 
 /// What became of a batch that was to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "crate::model::Share")]
 pub enum Outcome {
     /// A receipt: it is written and flushed.
     #[n(0)]
@@ -332,7 +357,7 @@ pub enum Compared {
 
 /// What a node holds of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(map)]
+#[cbor(map, context_bound = "crate::model::Share")]
 pub struct Held {
     /// The batches.
     #[n(0)]
@@ -344,6 +369,9 @@ pub struct Held {
     /// away. Where all agree on it and all have answered, nobody else can hold anything.
     #[n(2)]
     pub members: u64,
+    /// Proofs of the forks that the asked node knows of, by which its batches are filed.
+    #[n(3)]
+    pub forks: Option<Proofs>,
 }
 
 /// Number of records of a topic at a node.

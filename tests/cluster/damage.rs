@@ -98,7 +98,7 @@ fn what_nobody_holds_is_passed_over_once_all_have_said_so() {
     let mut after = start.clone();
     let request = World::read_request("t", &start, Some(&surveyed.end));
     let Response::Page(page) = world.call(holders[0], request) else { panic!("no page") };
-    page.batches.iter().for_each(|batch| after.advance(batch.header(), batch.hash()));
+    page.batches.iter().for_each(|batch| after.advance(batch));
     assert_eq!(after.records(), 2);
     let request = World::read_request("t", &after, Some(&surveyed.end));
     assert_eq!(world.call(holders[0], request), Response::Refused(Refusal::Unreachable));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use antiphon::{
     engine::{Log, Recovered, Write},
-    model::{Batch, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    model::{
+        Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+    },
     wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
 
@@ -16,6 +18,7 @@ pub(crate) struct Disk {
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
     contacts: BTreeMap<NodeId, Contact>,
+    pub(crate) forks: Vec<ForkProof>,
 }
 
 impl Disk {
@@ -23,13 +26,14 @@ impl Disk {
         match write {
             Write::Append { batch, log } => {
                 let header = batch.header();
-                let (topic, id, first) = (header.topic, header.log(), header.first);
+                let (topic, id, first) = (header.topic, batch.log(), header.first);
                 self.logs.entry(topic).or_default().insert(id, log);
                 self.batches.insert((topic, id, first), batch);
             }
-            Write::Drop { topic, log_id, to, log } => {
+            Write::Drop { topic, log_id, from, to, log } => {
                 self.batches.retain(|(other, id, _), batch| {
-                    (*other, *id) != (topic, log_id) || batch.header().next() > to
+                    let header = batch.header();
+                    (*other, *id) != (topic, log_id) || header.first < from || header.next() > to
                 });
                 let logs = self.logs.entry(topic).or_default();
                 match log {
@@ -49,6 +53,11 @@ impl Disk {
             }
             Write::Descriptor(topic, descriptor) => {
                 self.descriptors.insert(topic, descriptor);
+            }
+            Write::Fork(proof) => {
+                if !self.forks.contains(&proof) {
+                    self.forks.push(proof);
+                }
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
@@ -74,9 +83,7 @@ impl Disk {
             }
             finished &= at >= range.to;
         }
-        batches.sort_by_key(|batch| {
-            (batch.header().stamp, batch.header().log(), batch.header().first)
-        });
+        batches.sort_by_key(|batch| (batch.header().stamp, batch.log(), batch.header().first));
         let mut bytes = 0;
         let all = batches.len();
         let fits = |batch: &Batch| {
@@ -110,6 +117,7 @@ impl Disk {
             descriptors: self.descriptors.values().cloned().collect(),
             subscriptions: self.subscriptions.clone(),
             contacts: self.contacts.values().cloned().collect(),
+            forks: self.forks.clone(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod world;
 
 mod damage;
 mod failure;
+mod forks;
 mod growth;
 mod leave;
 mod lives;

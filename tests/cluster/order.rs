@@ -43,7 +43,7 @@ fn a_writer_stamps_later_than_what_it_forgot_and_got_back() {
     give(&mut engine, asked(1, Request::Create(create)));
     let tomorrow = Stamp::at(WALL.plus(Duration::from_hours(24)));
     let forgotten = sealed(&key, tomorrow);
-    let replicate = Replicate { descriptors: Vec::new(), batches: vec![forgotten] };
+    let replicate = Replicate { batches: vec![forgotten], ..Replicate::default() };
     give(&mut engine, asked(2, Request::Replicate(replicate)));
     let publish = World::publish_request("t", 1, 0, &["new".to_owned()]);
     give(&mut engine, asked(3, Request::Publish(publish)));

@@ -23,7 +23,7 @@ fn follow(world: &mut World, node: usize, cursor: &mut Cursor, count: usize) -> 
         };
         for batch in batches {
             payloads.extend(payloads_of(&batch));
-            cursor.advance(batch.header(), batch.hash());
+            cursor.advance(&batch);
         }
     }
     payloads
@@ -81,7 +81,7 @@ fn what_gossip_lost_is_found_by_the_survey() {
     world.run(Duration::from_secs(2));
     let Some(Response::Page(page)) = world.answered(waiting) else { panic!("nothing came") };
     assert_eq!(payloads_of(&page.batches[0]), payload(0));
-    cursor.advance(page.batches[0].header(), page.batches[0].hash());
+    cursor.advance(&page.batches[0]);
 }
 
 #[test]

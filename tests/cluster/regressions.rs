@@ -45,7 +45,7 @@ fn forged(key: &NodeKey, incarnation: u64, first: u64, stamp: u64, body: usize) 
 }
 
 fn replicate(batches: Vec<Batch>) -> Request {
-    Request::Replicate(Replicate { descriptors: vec![], batches })
+    Request::Replicate(Replicate { batches, ..Replicate::default() })
 }
 
 const WALL: u64 = 1_700_000_000_000;
@@ -224,7 +224,7 @@ fn the_order_of_a_writer_holds_over_its_restart_for_a_live_reader() {
         };
         for batch in page.batches {
             read.extend(payloads_of(&batch));
-            cursor.advance(batch.header(), batch.hash());
+            cursor.advance(&batch);
         }
     };
     world.publish(writer, World::publish_request("t", 1, 0, &lines(0, 1)));

@@ -12,9 +12,9 @@ use antiphon::{
     engine::Log,
     limits::ADDRESSES_MAX,
     model::{
-        Batch, Blob, Compression, Cursor, Descriptor, Hash, Header, Incarnation, NodeKey, Position,
-        Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Stamp, Subscription,
-        TopicId, WallClock, Writers, encode_record, encode_to_bytes,
+        Batch, Blob, Compression, Cursor, Descriptor, ForkProof, Hash, Header, Incarnation,
+        NodeKey, Position, Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Stamp,
+        Subscription, TopicId, WallClock, Writers, encode_record, encode_to_bytes,
     },
     wire,
     wire::{
@@ -168,7 +168,7 @@ fn requests() {
         Request::Topics(Some(name())),
         Request::Peers,
         Request::Describe(name()),
-        Request::Replicate(Replicate { descriptors: Vec::new(), batches: vec![batch()] }),
+        Request::Replicate(Replicate { batches: vec![batch()], ..Replicate::default() }),
         Request::Compare(None, [6; 32]),
         Request::Frontier(topic(), Some("alice".parse().unwrap())),
         Request::Fetch(topic(), vec![LogRange { log, from: 40, to: 42 }], 1 << 20),
@@ -205,10 +205,45 @@ fn responses() {
     frozen("responses.hex", &all);
 }
 
+/// A twin of the batch: another one for its place.
+fn twin() -> Batch {
+    let header = Header { stamp: batch().header().stamp.next(), ..batch().header().clone() };
+    Batch::seal(header, &records(), &key())
+}
+
+#[test]
+fn forks() {
+    let proof = ForkProof::of(&batch(), &twin()).unwrap();
+    assert_eq!(ForkProof::verify(proof.bytes()).as_ref(), Ok(&proof));
+    let filed = batch().filed(Incarnation::of_branch(batch().hash()));
+    let replicate = Request::Replicate(Replicate {
+        batches: vec![filed],
+        forks: wire::Proofs::of(std::iter::once(&proof)),
+        ..Replicate::default()
+    });
+    let back = Request::decode(&replicate.encode()).unwrap();
+    let Request::Replicate(told) = &back else { panic!("{back:?}") };
+    assert!(told.batches[0].is_root());
+    assert_eq!(back, replicate);
+    let held = Response::Held(wire::Held {
+        forks: wire::Proofs::of(std::iter::once(&proof)),
+        ..wire::Held::default()
+    });
+    let refused = Response::Refused(Refusal::Forked(Some(Blob(proof.bytes().clone()))));
+    let mut all = proof.bytes().to_vec();
+    all.extend_from_slice(&replicate.encode());
+    for response in [held, refused] {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        all.extend_from_slice(&bytes);
+    }
+    frozen("forks.hex", &all);
+}
+
 #[test]
 fn no_bytes_make_decoding_panic() {
     use proptest::prelude::*;
-    let good = Request::Replicate(Replicate { descriptors: Vec::new(), batches: vec![batch()] });
+    let good = Request::Replicate(Replicate { batches: vec![batch()], ..Replicate::default() });
     let good = good.encode().to_vec();
     proptest!(|(at in 0..good.len(), value in any::<u8>(), cut in 0..good.len())| {
         let mut bytes = good.clone();

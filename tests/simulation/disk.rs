@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use antiphon::{
     engine::{Damage, Log, Recovered, Write, WriteNumber},
     model::{
-        Batch, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription,
-        TopicId,
+        Batch, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SubscriberName,
+        Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
@@ -29,6 +29,7 @@ pub(crate) struct Image {
     /// The incarnations that a clean stop left to be continued. A copy of the directory is not
     /// the directory, so it goes with every copy.
     pub(crate) stopped: BTreeSet<Incarnation>,
+    pub(crate) forks: Vec<ForkProof>,
 }
 
 /// The disk of a node.
@@ -64,6 +65,18 @@ impl Image {
         let place = place_of(batch);
         let held = self.batches.get(&place);
         held.is_some_and(|held| held == batch) && !self.damaged.contains(&place)
+            || !self.forks.is_empty() && self.is_filed(batch)
+    }
+
+    /// Whether a batch can be read under whatever log.
+    pub(crate) fn is_filed(&self, batch: &Batch) -> bool {
+        let mut held = self.batches.iter();
+        held.any(|(place, held)| held == batch && !self.damaged.contains(place))
+    }
+
+    /// Whether a batch is here and cannot be read.
+    pub(crate) fn is_damaged(&self, batch: &Batch) -> bool {
+        self.damaged.iter().any(|place| self.batches.get(place) == Some(batch))
     }
 
     /// Carries a write out; the batches that it removed.
@@ -76,10 +89,11 @@ impl Image {
                 self.damaged.remove(&place);
                 self.batches.insert(place, batch);
             }
-            Write::Drop { topic, log_id, to, log } => {
+            Write::Drop { topic, log_id, from, to, log } => {
                 let gone = |(place, batch): (&Place, &Batch)| {
-                    (place.0 == topic && place.1 == log_id && batch.header().next() <= to)
-                        .then_some(*place)
+                    let header = batch.header();
+                    let within = from <= header.first && header.next() <= to;
+                    ((place.0, place.1) == (topic, log_id) && within).then_some(*place)
                 };
                 let gone: Vec<_> = self.batches.iter().filter_map(gone).collect();
                 for place in gone {
@@ -110,6 +124,11 @@ impl Image {
             },
             Write::Descriptor(topic, descriptor) => {
                 self.descriptors.insert(topic, descriptor);
+            }
+            Write::Fork(proof) => {
+                if !self.forks.contains(&proof) {
+                    self.forks.push(proof);
+                }
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
@@ -162,9 +181,7 @@ impl Image {
             }
             finished &= at >= range.to;
         }
-        batches.sort_by_key(|batch| {
-            (batch.header().stamp, batch.header().log(), batch.header().first)
-        });
+        batches.sort_by_key(|batch| (batch.header().stamp, batch.log(), batch.header().first));
         let (all, mut bytes) = (batches.len(), 0);
         let fits = |batch: &Batch| {
             bytes += batch.bytes().len();
@@ -202,6 +219,7 @@ impl Image {
             descriptors: self.descriptors.values().cloned().collect(),
             subscriptions: self.subscriptions.clone(),
             contacts: self.contacts.values().cloned().collect(),
+            forks: self.forks.clone(),
         }
     }
 }
@@ -241,5 +259,5 @@ impl Image {
 
 /// Where a batch stands.
 pub(crate) fn place_of(batch: &Batch) -> Place {
-    (batch.header().topic, batch.header().log(), batch.header().first)
+    (batch.header().topic, batch.log(), batch.header().first)
 }

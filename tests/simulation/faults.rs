@@ -57,6 +57,8 @@ pub(crate) enum Fault {
     Wipe,
     /// A node is destroyed and never comes back.
     Destroy,
+    /// Somebody who has a node's key signs another batch for a position.
+    Equivocate,
 }
 
 impl Fault {
@@ -82,6 +84,7 @@ impl Fault {
         Self::Clone,
         Self::Wipe,
         Self::Destroy,
+        Self::Equivocate,
     ];
 
     /// Whether it destroys what was flushed.
@@ -120,6 +123,7 @@ impl Fault {
             Self::Clone => "disk cloned",
             Self::Wipe => "disk wiped",
             Self::Destroy => "node gone for good",
+            Self::Equivocate => "second batch for a position",
         }
     }
 }
@@ -198,6 +202,7 @@ impl World {
                 self.nodes[index].disk.honest = Some(self.nodes[index].disk.image.clone());
             }
             Fault::BitFlip => return self.flip(index),
+            Fault::Equivocate => return self.equivocate(index),
             Fault::Restore => return self.restore(index),
             Fault::Clone => return self.clone_disk(index),
             Fault::Wipe => {

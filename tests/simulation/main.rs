@@ -13,6 +13,7 @@ mod choices;
 mod clients;
 mod creator;
 mod disk;
+mod equivocation;
 mod faults;
 mod invariants;
 #[cfg(feature = "planted-bugs")]

@@ -8,13 +8,13 @@ use std::{
 use antiphon::{
     engine::{AskId, Config, Engine, Input, Now, Output, QuestionId, Report, Write, WriteNumber},
     limits::HEARTBEAT_INTERVAL,
-    model::{Batch, Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
+    model::{Batch, Hash, Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
     wire::{Contact, Response},
 };
 
 use crate::{
     disk::Disk,
-    invariants::{answers, bounds, cursors, one_position, removal, truth},
+    invariants::{answers, bounds, cursors, forks, one_position, removal, truth},
     planted::{Bug, planted},
     world::{Event, What, World},
 };
@@ -61,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) leaves: bool,
     /// The questions that it has not answered, and since when.
     pub(crate) open: BTreeMap<QuestionId, (Asker, Duration)>,
+    /// Questions of twins, and what they sent.
+    pub(crate) twins: BTreeMap<QuestionId, Vec<Hash>>,
     /// The questions for whose answers nobody waits any more.
     pub(crate) abandoned: BTreeSet<QuestionId>,
     /// What the questions of publishers are about: the topic and the first record.
@@ -100,6 +102,7 @@ impl World {
             leaves: false,
             open: BTreeMap::new(),
             abandoned: BTreeSet::new(),
+            twins: BTreeMap::new(),
             publishes: BTreeMap::new(),
         });
         self.start(index);
@@ -124,6 +127,7 @@ impl World {
             let number = (index as u64) << 32 | node.life;
             node.incarnation = Incarnation(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }
+        self.oracle.lives.insert(node.incarnation);
         let seed = node.incarnation.0 ^ node.life;
         let mut config = Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
         config.gone_after = gone_after;
@@ -175,6 +179,7 @@ impl World {
         node.following.clear();
         node.open.clear();
         node.abandoned.clear();
+        node.twins.clear();
         node.publishes.clear();
         let connected = std::mem::take(&mut node.connected);
         for (_, write) in writes.into_iter().take(kept) {
@@ -286,8 +291,8 @@ impl World {
             }
             Output::Report(report) => {
                 self.trace.note(self.now, || format!("{index} -> {report:?}"));
-                if let Report::Fork(topic, log, error) = report {
-                    let forked = one_position::reported(topic, log, error);
+                if let Report::Fork(topic, log, _) = report {
+                    let forked = one_position::reported(&self.oracle, topic, log);
                     self.check(one_position::NAME, forked);
                 }
             }
@@ -321,13 +326,15 @@ impl World {
             self.trace.mix(&[number.0, u64::from(batch.hash().0[0])]);
             self.trace.note(self.now, || format!("{index} writes {batch:?} {:?}", batch.hash()));
             self.appeared(&batch);
+            let result = forks::appended(self, index, &batch);
+            self.check(forks::NAME, result);
         }
         if let Write::Subscription { topic, name, subscription: Some(subscription) } = &write {
             let result = cursors::kept(self, index, *topic, name, subscription);
             self.check(cursors::NAME, result);
         }
-        if let Write::Drop { topic, log_id, to, .. } = &write {
-            let log = (*topic, *log_id, 0)..(*topic, *log_id, *to);
+        if let Write::Drop { topic, log_id, from, to, .. } = &write {
+            let log = (*topic, *log_id, *from)..(*topic, *log_id, *to);
             let ends = |batch: &&Batch| batch.header().next() <= *to;
             let image = &self.nodes[index].disk.image;
             let batches: Vec<_> =
@@ -396,7 +403,11 @@ impl World {
             self.oracle.held(index, &batch);
         }
         for batch in removed {
-            self.given_up(index, &batch);
+            // What is filed under a branch from now on is still there.
+            let image = &self.nodes[index].disk.image;
+            if image.forks.is_empty() || !image.is_filed(&batch) {
+                self.given_up(index, &batch);
+            }
         }
     }
 
@@ -415,7 +426,7 @@ impl World {
         self.counts.copies_destroyed += lost as u64;
     }
 
-    fn appeared(&mut self, batch: &Batch) {
+    pub(crate) fn appeared(&mut self, batch: &Batch) {
         if self.oracle.appeared(batch) {
             let result = one_position::appeared(&mut self.oracle, batch);
             self.check(one_position::NAME, result);
@@ -432,6 +443,7 @@ impl World {
             self.check(truth::NAME, result);
             self.counts.pending += u64::from(!published.acknowledged);
         }
+        self.twin_told(index, question, &response);
         if self.nodes[index].abandoned.remove(&question) {
             return;
         }

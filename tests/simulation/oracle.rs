@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use antiphon::model::{Batch, Hash, LogId, RecordId, TopicId};
+use antiphon::model::{Batch, Hash, Incarnation, LogId, RecordId, TopicId};
 
 /// A batch that has appeared somewhere.
 #[derive(Debug)]
@@ -35,7 +35,14 @@ pub(crate) struct Published {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) batches: BTreeMap<Hash, Known>,
-    pub(crate) positions: BTreeMap<(TopicId, LogId, u64), Hash>,
+    /// By the logs that headers name: more than one at a position where a log has forked.
+    pub(crate) positions: BTreeSet<(TopicId, LogId, u64, Hash)>,
+    /// What was signed with a node's key, and not by the node.
+    pub(crate) twins: BTreeSet<Hash>,
+    /// Logs that have such batches.
+    pub(crate) forked: BTreeSet<(TopicId, LogId)>,
+    /// The incarnations that nodes were started with.
+    pub(crate) lives: BTreeSet<Incarnation>,
     pub(crate) ends: BTreeMap<(TopicId, LogId), u64>,
     pub(crate) published: BTreeMap<RecordId, Published>,
 }
@@ -43,10 +50,12 @@ pub(crate) struct Oracle {
 impl Oracle {
     /// Takes note of a batch; whether it is new.
     pub(crate) fn appeared(&mut self, batch: &Batch) -> bool {
+        let header = batch.header();
+        let end = self.ends.entry((header.topic, batch.log())).or_default();
+        *end = header.next().max(*end);
         if self.batches.contains_key(&batch.hash()) {
             return false;
         }
-        let header = batch.header();
         let end = self.ends.entry((header.topic, header.log())).or_default();
         *end = header.next().max(*end);
         for id in header.record_ids() {
@@ -63,6 +72,48 @@ impl Oracle {
         };
         self.batches.insert(batch.hash(), known);
         true
+    }
+
+    /// The batch before one, in the same incarnation.
+    pub(crate) fn before(&self, batch: &Batch) -> Option<&Known> {
+        let header = batch.header();
+        let previous = header.previous.filter(|it| it.incarnation == header.incarnation)?;
+        self.batches.get(&previous.hash)
+    }
+
+    /// The forked logs of which part cannot be filed: something before it is lost, so nobody can
+    /// say which branch it belongs to, and it stands in the way of others.
+    pub(crate) fn adrift(&self) -> BTreeSet<(TopicId, LogId)> {
+        let of_forked = self.batches.values().filter(|known| {
+            let header = known.batch.header();
+            !known.holders.is_empty() && self.forked.contains(&(header.topic, header.log()))
+        });
+        let is_adrift = |known: &&Known| {
+            let mut at = self.before(&known.batch);
+            while let Some(before) = at {
+                if before.holders.is_empty() {
+                    return true;
+                }
+                at = self.before(&before.batch);
+            }
+            false
+        };
+        let log = |known: &Known| (known.batch.header().topic, known.batch.header().log());
+        of_forked.filter(is_adrift).map(log).collect()
+    }
+
+    /// The logs that a batch may be filed under.
+    pub(crate) fn logs_of(&self, batch: &Batch) -> Vec<LogId> {
+        let log = batch.header().log();
+        let mut logs = vec![log];
+        if self.forked.contains(&(batch.header().topic, log)) {
+            let mut at = Some(batch);
+            while let Some(batch) = at {
+                logs.push(LogId { incarnation: Incarnation::of_branch(batch.hash()), ..log });
+                at = self.before(batch).map(|known| &known.batch);
+            }
+        }
+        logs
     }
 
     /// Takes note that a node has a batch flushed.

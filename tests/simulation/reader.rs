@@ -199,7 +199,7 @@ impl Reader {
             let result = writer_order::continues(world, &self.cursor, batch);
             world.check(writer_order::NAME, result);
             for (number, id, record) in batch.numbered_records() {
-                if number < self.cursor.next(&batch.header().log()) {
+                if number < self.cursor.next(&batch.log()) {
                     continue;
                 }
                 let result = no_phantom::read(&world.oracle, self.topic, id, record.as_ref().ok());
@@ -209,7 +209,7 @@ impl Reader {
                 }
                 self.delivered.insert(id);
             }
-            self.cursor.advance(batch.header(), batch.hash());
+            self.cursor.advance(batch);
         }
     }
 }

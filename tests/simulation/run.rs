@@ -12,7 +12,7 @@ use crate::{
     choices::Choices,
     clients::{Client, Kind},
     creator::Creator,
-    invariants::{Violation, answers, convergence, cursors, no_gap, survival},
+    invariants::{Violation, answers, convergence, cursors, forks, no_gap, survival},
     publisher::Publisher,
     reader::Reader,
     surveyor::Surveyor,
@@ -185,9 +185,12 @@ impl World {
         self.run(Duration::from_secs(30));
         let before = self.repairs;
         self.run(Duration::from_secs(10));
-        self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
+        if self.oracle.adrift().is_empty() {
+            self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
+        }
         self.check(convergence::NAME, convergence::converged(self));
         self.check(answers::NAME, answers::at_end(self));
+        self.check(forks::NAME, forks::at_end(self));
         self.survive();
     }
 

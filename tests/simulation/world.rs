@@ -12,7 +12,6 @@ use antiphon::{
 use crate::{
     choices::Choices,
     clients::Client,
-    disk::place_of,
     invariants::Violation,
     network::Links,
     node::Node,
@@ -36,6 +35,8 @@ pub(crate) enum Event {
     Resume(usize),
     /// A fault is due.
     Fault,
+    /// What a twin of the second node signed reaches the first.
+    Twin(usize, usize, Vec<antiphon::model::Batch>),
     /// A node that was down starts.
     Start(usize),
     /// A message arrives.
@@ -169,8 +170,8 @@ impl World {
     /// How many copies of a batch faults have destroyed. A damaged one that was cloned with its
     /// disk counts against both: see "known" in `docs/simulation.md`.
     pub(crate) fn copies_lost(&self, known: &Known) -> usize {
-        let place = place_of(&known.batch);
-        let damaged = self.nodes.iter().filter(|node| node.disk.image.damaged.contains(&place));
+        let damaged = |node: &&Node| node.disk.image.is_damaged(&known.batch);
+        let damaged = self.nodes.iter().filter(damaged);
         known.losses.max(damaged.count())
     }
 
@@ -278,6 +279,7 @@ impl World {
             }
             Event::Question(index, ..) => Some((*index, self.nodes[*index].life)),
             Event::Fault
+            | Event::Twin(..)
             | Event::Resume(_)
             | Event::Start(_)
             | Event::Answer(..)
@@ -317,6 +319,7 @@ impl World {
             Event::Scrub(index, _) => self.scrub_due(index),
             Event::Resume(index) => self.resume(index),
             Event::Fault => self.fault(),
+            Event::Twin(node, index, batches) => self.twin_sends(node, index, batches),
             Event::Start(index) => self.start(index),
             Event::Message(message) => self.arrived(message),
             Event::Question(index, client, serial, request) => {

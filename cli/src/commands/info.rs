@@ -1,6 +1,6 @@
 //! `antiphon info`
 
-use antiphon::wire::{ReplicaState, Role, Surveyed};
+use antiphon::wire::{Forked, ReplicaState, Role, Surveyed};
 use serde_json::{Value, json};
 
 use super::full_addresses;
@@ -30,6 +30,16 @@ pub(super) async fn run(context: &mut Context, arguments: Info) -> anyhow::Resul
     for line in table.lines(printer.is_terminal()) {
         printer.line(line)?;
     }
+    if !surveyed.forks.is_empty() {
+        let mut table = Table::new(&["FORKED WRITER", "INCARNATION", "AT"]);
+        for fork in &surveyed.forks {
+            table.push(vec![fork.writer.to_string(), incarnation(fork), fork.at.to_string()]);
+        }
+        printer.line("")?;
+        for line in table.lines(printer.is_terminal()) {
+            printer.line(line)?;
+        }
+    }
     Ok(Status::Done)
 }
 
@@ -51,6 +61,10 @@ fn role(role: Role) -> &'static str {
     }
 }
 
+fn incarnation(fork: &Forked) -> String {
+    format!("{:016x}", fork.incarnation.0)
+}
+
 fn object(surveyed: &Surveyed) -> Value {
     let owner = |replica: &ReplicaState| {
         json!({
@@ -62,6 +76,13 @@ fn object(surveyed: &Surveyed) -> Value {
             "addresses": full_addresses(replica.node, &replica.addresses),
         })
     };
+    let fork = |fork: &Forked| {
+        json!({
+            "writer": fork.writer.to_string(),
+            "incarnation": incarnation(fork),
+            "at": fork.at,
+        })
+    };
     json!({
         "topic": surveyed.summary.name.as_str(),
         "replicas": surveyed.summary.replicas,
@@ -69,13 +90,14 @@ fn object(surveyed: &Surveyed) -> Value {
         "owners": surveyed.replicas.iter().map(owner).collect::<Vec<_>>(),
         "records": surveyed.summary.records,
         "cursor": surveyed.end.to_string(),
+        "forks": surveyed.forks.iter().map(fork).collect::<Vec<_>>(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use antiphon::{
-        model::{Cursor, NodeId, TopicId},
+        model::{Cursor, Incarnation, NodeId, TopicId},
         wire::{MemberState, TopicSummary},
     };
 
@@ -105,6 +127,7 @@ mod tests {
                 complete: true,
             }],
             complete: true,
+            forks: vec![Forked { writer: node, incarnation: Incarnation(10), at: 7 }],
         };
         let expected = json!({
             "topic": "t", "replicas": 3, "min_copies": 2, "records": 5,
@@ -113,6 +136,9 @@ mod tests {
                 "complete": true, "addresses": [format!("/ip4/127.0.0.1/tcp/1/p2p/{node}")],
             }],
             "cursor": cursor.to_string(),
+            "forks": [{
+                "writer": node.to_string(), "incarnation": "000000000000000a", "at": 7,
+            }],
         });
         assert_eq!(object(&surveyed), expected);
     }

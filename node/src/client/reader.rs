@@ -52,6 +52,9 @@ pub struct Delivered {
     pub number: u64,
     /// The record.
     pub record: Record,
+    /// Whether it is in a branch: its writer, or whoever has the writer's key, signed something
+    /// else for the same place as well, and both are shown.
+    pub forked: bool,
 }
 
 /// Producers whose records a reader remembers, to drop second copies. The one that was silent
@@ -148,7 +151,7 @@ impl Reader {
     fn open_next_batch(&mut self) -> bool {
         let Some(batch) = self.ready.pop_front() else { return false };
         let header = batch.header();
-        let log = header.log();
+        let log = batch.log();
         let after = self.delivered.next(&log);
         let since = match self.options.start {
             Start::Since(time) => time,
@@ -159,12 +162,13 @@ impl Reader {
             let wanted = number >= after && record.time >= since && self.seen.is_new(id);
             if wanted {
                 let position = Position { next: number + 1, head: batch.hash() };
-                let delivered = Delivered { id, writer: header.writer, number, record };
+                let (writer, forked) = (header.writer, batch.is_of_branch());
+                let delivered = Delivered { id, writer, number, record, forked };
                 self.current.push_back((delivered, log, position));
             }
         }
         if self.current.is_empty() {
-            self.delivered.advance(header, batch.hash());
+            self.delivered.advance(&batch);
         } else if let Some((_, _, position)) = self.current.back_mut() {
             // What follows the last wanted record in this batch is passed over with it.
             position.next = header.next();
@@ -191,10 +195,16 @@ impl Reader {
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
         });
         let page = page.await?;
+        if page.batches.is_empty() && page.finished && !self.options.follow {
+            // The end that was told is no longer there: what followed a fork is in branches now.
+            self.ended = true;
+            return Ok(false);
+        }
         for batch in page.batches {
-            let (log, first) = (batch.header().log(), batch.header().first);
+            let (log, first) = (batch.log(), batch.header().first);
             let next = self.fetched.next(&log);
-            if first > next {
+            // A branch begins where it parts, and its first batch shows that it is the first.
+            if first > next && !batch.is_root() {
                 let lost = LogRange { log, from: next, to: first };
                 if !page.lost.iter().any(|told| told.log == log && told.to == first) {
                     // Whatever node skipped something: nothing is skipped here.
@@ -204,7 +214,7 @@ impl Reader {
                     self.lost.push(lost);
                 }
             }
-            self.fetched.advance(batch.header(), batch.hash());
+            self.fetched.advance(&batch);
             self.ready.push_back(batch);
         }
         Ok(true)

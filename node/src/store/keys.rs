@@ -9,6 +9,7 @@
 //! | `L` logs | topic 32, writer 32, incarnation 8 | what is held of the log, in CBOR |
 //! | `S` subscriptions | topic 32, name (UTF-8) | position, in CBOR |
 //! | `D` descriptors | topic 32 | topic descriptor |
+//! | `K` forks | BLAKE3 of the value 32 | proof of a fork |
 //! | `C` contacts | node 32 | contact, in CBOR |
 //! | `F` facts | name (UTF-8) | bytes |
 //! | `P` position | | number of the last group's last frame 8, its segment 4, offset behind it 4, the store's salt 8, segments of the two newest checkpoints 4 each |
@@ -39,6 +40,7 @@ pub(super) enum Table {
     Logs,
     Subscriptions,
     Descriptors,
+    Forks,
     Contacts,
     Facts,
     Usage,
@@ -46,8 +48,14 @@ pub(super) enum Table {
 
 impl Table {
     /// The tables of the small state.
-    pub(super) const STATE: [Self; 5] =
-        [Self::Logs, Self::Subscriptions, Self::Descriptors, Self::Contacts, Self::Facts];
+    pub(super) const STATE: [Self; 6] = [
+        Self::Logs,
+        Self::Subscriptions,
+        Self::Descriptors,
+        Self::Forks,
+        Self::Contacts,
+        Self::Facts,
+    ];
 
     pub(super) fn tag(self) -> u8 {
         match self {
@@ -55,6 +63,7 @@ impl Table {
             Self::Logs => b'L',
             Self::Subscriptions => b'S',
             Self::Descriptors => b'D',
+            Self::Forks => b'K',
             Self::Contacts => b'C',
             Self::Facts => b'F',
             Self::Usage => b'U',
@@ -162,7 +171,7 @@ impl Place {
         let header = batch.header();
         Self {
             topic: header.topic,
-            log: header.log(),
+            log: batch.log(),
             first: header.first,
             next: header.next(),
             stamp: header.stamp,

@@ -7,7 +7,9 @@ use std::{
 
 use antiphon::{
     engine::{Log, Recovered, Write},
-    model::{Batch, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    model::{
+        Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+    },
     wire::{Checked, CheckedBatch, Contact, LogRange},
 };
 
@@ -32,6 +34,7 @@ struct Content {
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
     contacts: BTreeMap<NodeId, Contact>,
+    forks: Vec<ForkProof>,
     facts: BTreeMap<String, Vec<u8>>,
 }
 
@@ -54,8 +57,8 @@ impl Content {
                 self.batches.insert(place, batch);
                 self.logs.entry(place.topic).or_default().insert(place.log, log);
             }
-            Write::Drop { topic, log_id, to, log } => {
-                let start = Place::floor(topic, log_id, 0)..Place::floor(topic, log_id, to);
+            Write::Drop { topic, log_id, from, to, log } => {
+                let start = Place::floor(topic, log_id, from)..Place::floor(topic, log_id, to);
                 let gone = |place: &Place| place.next <= to;
                 self.batches.extract_if(start, |place, _| gone(place)).for_each(drop);
                 let logs = self.logs.entry(topic).or_default();
@@ -80,6 +83,11 @@ impl Content {
             Write::Descriptor(topic, descriptor) => {
                 self.descriptors.insert(topic, descriptor);
             }
+            Write::Fork(proof) => {
+                if !self.forks.contains(&proof) {
+                    self.forks.push(proof);
+                }
+            }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
             }
@@ -102,6 +110,7 @@ impl Store for MemoryStore {
             descriptors: content.descriptors.values().cloned().collect(),
             subscriptions: content.subscriptions.clone(),
             contacts: content.contacts.values().cloned().collect(),
+            forks: content.forks.clone(),
         })
     }
 

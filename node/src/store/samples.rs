@@ -92,7 +92,7 @@ impl Author {
         self.log.forget(to, last.hash());
         self.log.low = to;
         let log = Some(self.log.clone());
-        Write::Drop { topic: self.topic, log_id: self.log_id(), to, log }
+        Write::Drop { topic: self.topic, log_id: self.log_id(), from: 0, to, log }
     }
 
     /// What a read says of a batch of this writer that is damaged.

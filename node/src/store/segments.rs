@@ -45,7 +45,7 @@ use std::{
 
 use antiphon::{
     engine::{Damage, Recovered, Write},
-    model::{Batch, SignedDescriptor, Subscription, TopicId},
+    model::{Batch, ForkProof, SignedDescriptor, Subscription, TopicId},
     wire::{Contact, LogRange},
 };
 
@@ -56,7 +56,7 @@ use self::{
     frame::{HEAD_BYTES, Kind},
     group::{COMMIT_BYTES, Group},
     index::{Index, malformed},
-    record::{HASH_BYTES, OPENING_BYTES, StateEntry},
+    record::{BATCH_START_BYTES, OPENING_BYTES, StateEntry},
     space::{FileSystem, Space},
 };
 use super::{
@@ -256,8 +256,16 @@ impl SegmentStore {
 
     fn frame(&self, index: &Index, group: &mut Group, write: &Write) -> Result<Framed, StoreError> {
         Ok(match write {
-            Write::Append { batch, .. } => {
-                let offset = group.push_shared(Kind::Batch, &batch.hash().0, batch.bytes());
+            Write::Append { batch, log } => {
+                let start = record::batch_start(batch);
+                let offset = group.push_shared(Kind::Batch, &start, batch.bytes());
+                if batch.is_of_branch() {
+                    // Where a branch begins its batches do not say.
+                    let state = (keys::log_key(batch.header().topic, batch.log()), Some(log));
+                    let state = (state.0, state.1.map(keys::encode));
+                    let (kind, payload) = record::encode_state(&state);
+                    group.push(kind, &[&payload]);
+                }
                 Framed::Batch(group.entry(offset, batch))
             }
             Write::Quarantine { damage, log } => {
@@ -276,6 +284,7 @@ impl SegmentStore {
             }
             Write::Subscription { .. }
             | Write::Descriptor(..)
+            | Write::Fork(_)
             | Write::Contact(_)
             | Write::Forget(_) => {
                 let state = record::state_entry(write);
@@ -336,6 +345,10 @@ impl SegmentStore {
         for entry in index.entries(Table::Descriptors) {
             let descriptor = SignedDescriptor::verify(entry?.1.into());
             recovered.descriptors.push(descriptor.map_err(|_malformed| malformed())?);
+        }
+        for entry in index.entries(Table::Forks) {
+            let proof = ForkProof::verify(&entry?.1.into());
+            recovered.forks.push(proof.map_err(|_malformed| malformed())?);
         }
         for entry in index.entries(Table::Contacts) {
             recovered.contacts.push(decode::<Contact>(&entry?.1)?);
@@ -487,9 +500,9 @@ fn apply(applier: &mut Applier<'_>, write: &Write, framed: Framed) -> Result<(),
             applier.insert(&place, &entry)?;
             applier.set_log(place.topic, place.log, Some(log));
         }
-        (Write::Drop { topic, log_id, to, log }, Framed::Drop) => {
+        (Write::Drop { topic, log_id, from, to, log }, Framed::Drop) => {
             applier.set_log(*topic, *log_id, log.as_ref());
-            applier.drop_to(*topic, *log_id, *to)?;
+            applier.drop_records(*topic, *log_id, *from..*to)?;
         }
         (Write::Quarantine { damage, log }, Framed::Quarantine(removed)) => {
             if let Some(place) = removed {
@@ -508,7 +521,11 @@ fn bytes_bound(write: &Write) -> usize {
     /// Key, numbers and a log with all the spans that it may have.
     const OTHERS: usize = 8 * 1024;
     let payload = match write {
-        Write::Append { batch, .. } => HASH_BYTES + batch.bytes().len(),
+        Write::Append { batch, .. } if batch.is_of_branch() => {
+            BATCH_START_BYTES + batch.bytes().len() + HEAD_BYTES + OTHERS
+        }
+        Write::Append { batch, .. } => BATCH_START_BYTES + batch.bytes().len(),
+        Write::Fork(proof) => OTHERS + proof.bytes().len(),
         Write::Descriptor(_, descriptor) => OTHERS + descriptor.bytes().len(),
         Write::Subscription { subscription, .. } => {
             OTHERS + subscription.as_ref().map_or(0, |kept| keys::encode(kept).len())

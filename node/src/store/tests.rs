@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use antiphon::{
-    engine::Write,
-    model::{Batch, Cursor, NodeId, Subscription},
+    engine::{Log, Write},
+    model::{Batch, Cursor, ForkProof, Incarnation, NodeId, Subscription},
     wire::{Contact, LogRange, Page},
 };
 
@@ -65,6 +65,7 @@ for_each_store!(
     a_drop_keeps_the_batch_that_goes_on,
     a_drop_sees_what_was_written_with_it,
     a_dropped_log_can_come_back,
+    a_branch_is_filed_apart,
     later_values_replace_earlier_ones,
     facts_are_kept,
     a_check_reads_a_range_in_parts,
@@ -149,7 +150,7 @@ fn logs_are_merged_by_stamp(rig: &dyn Rig) {
     let ranges: Vec<_> = authors.iter().map(|author| author.range(0, 6)).collect();
     let page = read_page(&*store, &ranges, usize::MAX);
     assert!(page.finished);
-    let order = |batch: &Batch| (batch.header().stamp, batch.header().log());
+    let order = |batch: &Batch| (batch.header().stamp, batch.log());
     assert_eq!(page.batches.len(), 6);
     assert!(page.batches.is_sorted_by_key(order));
     let reversed: Vec<_> = ranges.into_iter().rev().collect();
@@ -230,7 +231,7 @@ fn a_drop_keeps_the_batch_that_goes_on(rig: &dyn Rig) {
     store.commit(&writes).unwrap();
     let log = author.log.clone();
     let log_id = author.log_id();
-    let part = Write::Drop { topic: topic(), log_id, to: 5, log: Some(log) };
+    let part = Write::Drop { topic: topic(), log_id, from: 0, to: 5, log: Some(log) };
     store.commit(&[part]).unwrap();
     assert_eq!(read(&*store, &author, 3, 9), (vec![3, 6], true), "record 5 is still there");
     assert_eq!(read(&*store, &author, 0, 9), (vec![], false));
@@ -262,7 +263,8 @@ fn a_dropped_log_can_come_back(rig: &dyn Rig) {
     let appends = [author.append(1), author.append(2)];
     let store = rig.open();
     store.commit(&appends).unwrap();
-    let gone = Write::Drop { topic: topic(), log_id: author.log_id(), to: u64::MAX, log: None };
+    let gone =
+        Write::Drop { topic: topic(), log_id: author.log_id(), from: 0, to: u64::MAX, log: None };
     store.commit(std::slice::from_ref(&gone)).unwrap();
     assert!(store.recover().unwrap().logs.is_empty());
     assert_eq!(read(&*store, &author, 0, 6), (vec![], false));
@@ -270,6 +272,42 @@ fn a_dropped_log_can_come_back(rig: &dyn Rig) {
     store.commit(&[appends[0].clone(), gone, appends[0].clone(), appends[1].clone()]).unwrap();
     assert_eq!(read(&*store, &author, 0, 6), (vec![0, 3], true));
     assert_eq!(store.recover().unwrap().logs[&topic()][&author.log_id()], author.log);
+}
+
+/// What the engine does where a log has forked: the same bytes under another log, and the middle
+/// or the end of the log taken out.
+fn a_branch_is_filed_apart(rig: &dyn Rig) {
+    let mut author = Author::new(1, topic());
+    let appends = [author.append(1), author.append(2), author.append(3)];
+    let mut twin = Author::new(1, topic());
+    twin.append(9);
+    let store = rig.open();
+    store.commit(&appends).unwrap();
+    let proof = ForkProof::of(&author.batches[0], &twin.batches[0]).unwrap();
+    let root = author.batches[1].clone();
+    let root = root.clone().filed(Incarnation::of_branch(root.hash()));
+    let (log, mut branch) = (author.log.clone(), Log { low: 3, ..Log::default() });
+    branch.add(&root).unwrap();
+    let log_id = author.log_id();
+    store
+        .commit(&[
+            Write::Fork(proof.clone()),
+            Write::Fork(proof.clone()),
+            Write::Append { batch: root.clone(), log: branch.clone() },
+            Write::Drop { topic: topic(), log_id, from: 3, to: 6, log: Some(log) },
+        ])
+        .unwrap();
+    drop(store);
+    let store = rig.open();
+    let recovered = store.recover().unwrap();
+    assert_eq!(recovered.forks, [proof]);
+    assert_eq!(recovered.logs[&topic()][&root.log()], branch);
+    assert_eq!(read(&*store, &author, 0, 9), (vec![0], false));
+    assert_eq!(read(&*store, &author, 6, 9), (vec![6], true));
+    let range = LogRange { log: root.log(), from: 3, to: 6 };
+    let page = read_page(&*store, &[range], 1 << 20);
+    assert_eq!(page.batches[0].log(), root.log());
+    assert_eq!(page.batches[0].bytes(), root.bytes());
 }
 
 fn later_values_replace_earlier_ones(rig: &dyn Rig) {

@@ -528,6 +528,7 @@ fn size_bytes(write: &Write) -> usize {
     let batch = match write {
         Write::Append { batch, .. } => batch.bytes().len(),
         Write::Descriptor(_, descriptor) => descriptor.bytes().len(),
+        Write::Fork(proof) => proof.bytes().len(),
         Write::Drop { .. }
         | Write::Quarantine { .. }
         | Write::Subscription { .. }

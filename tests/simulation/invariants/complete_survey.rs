@@ -45,7 +45,8 @@ pub(crate) fn told(world: &World, expected: &Expected, told: &Surveyed) -> Resul
     }
     for hash in &expected.batches {
         let header = world.oracle.batches[hash].batch.header();
-        if told.end.next(&header.log()) < header.next() {
+        let mut logs = world.oracle.logs_of(&world.oracle.batches[hash].batch).into_iter();
+        if logs.all(|log| told.end.next(&log) < header.next()) {
             let batch = &world.oracle.batches[hash].batch;
             return Err(format!("{batch:?} is at a quorum, and the survey ends before it"));
         }

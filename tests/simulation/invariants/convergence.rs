@@ -4,16 +4,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon::model::{Frontier, TopicId};
+use antiphon::model::{Entry, ForkProof, Frontier, LogId, TopicId};
 
 use crate::world::World;
 
 pub(crate) const NAME: &str = "convergence";
 pub(crate) const QUIET: &str = "quiet";
 
-fn frontier(world: &World, node: usize, topic: &TopicId) -> Frontier {
+fn frontier(
+    world: &World,
+    node: usize,
+    topic: &TopicId,
+    adrift: &BTreeSet<(TopicId, LogId)>,
+) -> Frontier {
     let logs = world.nodes[node].disk.image.logs.get(topic);
     let held = logs.into_iter().flatten().map(|(id, log)| (*id, log.entry()));
+    // What cannot be filed stays where it is.
+    let forks = &world.nodes[node].disk.image.forks;
+    let origin = |log: &LogId| {
+        let of = forks.iter().find(|proof| proof.branches().contains(log));
+        of.map_or(*log, ForkProof::log)
+    };
+    let held = held.filter(|(log, _)| !adrift.contains(&(*topic, origin(log))));
     Frontier(held.filter(|(_, entry)| !entry.spans.is_empty()).collect())
 }
 
@@ -22,6 +34,7 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
     let topics = 0..world.options.topics.len();
     let topics = topics.map(|number| (world.topic(number), world.homes(number, false)));
     let everywhere = (World::catalogue(), world.running().into_iter().collect());
+    let adrift = world.oracle.adrift();
     for (topic, homes) in topics.chain([everywhere]) {
         let mut frontiers: BTreeMap<usize, Frontier> = BTreeMap::new();
         let mut kept = Vec::new();
@@ -32,7 +45,7 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
             if !world.nodes[node].disk.image.damaged.is_empty() {
                 return Err(format!("node {node} has damage that nobody has come upon yet"));
             }
-            let held = frontier(world, node, &topic);
+            let held = frontier(world, node, &topic, &adrift);
             if homes.contains(&node) {
                 frontiers.insert(node, held);
                 kept.push(subscriptions(world, node, &topic));
@@ -42,13 +55,25 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
         }
         let different: BTreeSet<_> = frontiers.values().map(Frontier::digest).collect();
         if different.len() > 1 {
-            return Err(format!("homes of {topic:?} differ: {frontiers:#?}"));
+            return Err(format!("homes of {topic:?} differ: {:?}", differing(&frontiers)));
         }
         if kept.windows(2).any(|two| two[0] != two[1]) {
             return Err(format!("positions in {topic:?} differ: {kept:#?}"));
         }
     }
     Ok(())
+}
+
+/// The logs of which not all hold the same, and what each holds.
+fn differing(frontiers: &BTreeMap<usize, Frontier>) -> BTreeMap<LogId, Vec<(usize, Entry)>> {
+    let logs: BTreeSet<LogId> =
+        frontiers.values().flat_map(|held| held.0.keys().copied()).collect();
+    let held = |log: &LogId| -> Vec<(usize, Entry)> {
+        let entry = |held: &Frontier| held.0.get(log).cloned().unwrap_or_default();
+        frontiers.iter().map(|(node, held)| (*node, entry(held))).collect()
+    };
+    let logs = logs.into_iter().map(|log| (log, held(&log)));
+    logs.filter(|(_, held)| held.windows(2).any(|two| two[0].1 != two[1].1)).collect()
 }
 
 fn subscriptions(world: &World, node: usize, topic: &TopicId) -> Vec<String> {

@@ -5,6 +5,7 @@ pub(crate) mod bounds;
 pub(crate) mod complete_survey;
 pub(crate) mod convergence;
 pub(crate) mod cursors;
+pub(crate) mod forks;
 pub(crate) mod no_gap;
 pub(crate) mod no_phantom;
 pub(crate) mod one_position;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use antiphon::{
-    model::{Batch, Cursor, RecordId},
+    model::{Batch, Cursor, Incarnation, RecordId},
     wire::LogRange,
 };
 
@@ -21,16 +21,18 @@ pub(crate) fn continues(
     lost: &[LogRange],
 ) -> Result<(), String> {
     let header = batch.header();
-    let (topic, log, next) = (header.topic, header.log(), cursor.next(&header.log()));
-    if header.first <= next {
+    let (log, next) = (batch.log(), cursor.next(&batch.log()));
+    // A branch begins where it parts.
+    if header.first <= next || batch.is_root() {
         return Ok(());
     }
     if !lost.iter().any(|range| range.log == log && range.to == header.first) {
         return Err(format!("{batch:?} is shown after {next}"));
     }
-    let skipped = world.oracle.positions.range((topic, log, 0)..(topic, log, header.first));
-    for hash in skipped.map(|(_, hash)| hash) {
-        let known = &world.oracle.batches[hash];
+    let mut skipped = world.oracle.before(batch);
+    while let Some(known) = skipped {
+        let root = Incarnation::of_branch(known.batch.hash()) == log.incarnation;
+        skipped = world.oracle.before(&known.batch).filter(|_| !root);
         let held = known.holders.iter().find(|holder| !world.nodes[**holder].gone);
         if known.batch.header().next() > next
             && let Some(holder) = held
@@ -42,24 +44,42 @@ pub(crate) fn continues(
 }
 
 /// All that a topic holds now: every record that is readable at one of its homes.
-pub(crate) fn readable(world: &World, topic: usize) -> BTreeSet<RecordId> {
+fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
+    let topic = reader.topic;
     let id = world.topic(topic);
     let homes = world.homes(topic, false);
     let positions = world.oracle.positions.iter();
-    let positions = positions.skip_while(|((topic, ..), _)| *topic != id);
+    let positions = positions.skip_while(|(topic, ..)| *topic != id);
+    let adrift = world.oracle.adrift();
     let mut readable = BTreeSet::new();
-    for (_, hash) in positions.take_while(|((topic, ..), _)| *topic == id) {
+    for (.., hash) in positions.take_while(|(topic, ..)| *topic == id) {
         let known = &world.oracle.batches[hash];
-        if homes.iter().any(|home| known.holders.contains(home)) {
+        if homes.iter().any(|home| known.holders.contains(home))
+            && !replaced(world, reader, &known.batch)
+            && !adrift.contains(&(id, known.batch.header().log()))
+        {
             readable.extend(known.batch.header().record_ids());
         }
     }
     readable
 }
 
+/// Whether a reader was shown another batch for this position, live, which was then lost without
+/// ever being proof of the fork: the log is another one than it read.
+fn replaced(world: &World, reader: &Reader, batch: &Batch) -> bool {
+    let (topic, log) = (batch.header().topic, batch.header().log());
+    let filed = |home: usize| {
+        let image = &world.nodes[home].disk.image;
+        image.batches.get(&(topic, log, batch.header().first)) == Some(batch)
+    };
+    world.oracle.forked.contains(&(topic, log))
+        && reader.cursor.next(&log) >= batch.header().next()
+        && world.homes(reader.topic, false).into_iter().any(filed)
+}
+
 /// Whether a reader has been given all that is there.
 pub(crate) fn caught_up(world: &World, reader: &Reader) -> Result<(), String> {
-    let readable = readable(world, reader.topic);
+    let readable = readable(world, reader);
     let missing: Vec<_> = readable.difference(&reader.delivered).collect();
     match missing.first() {
         None => Ok(()),

@@ -1,10 +1,7 @@
 //! A node never signs two batches for one position of one incarnation, whatever happens to its
-//! disk (S6), and no node reports that one did (S7).
+//! disk (S6), and a fork is reported only where somebody else did, with its key (S7).
 
-use antiphon::{
-    engine::AddError,
-    model::{Batch, LogId, TopicId},
-};
+use antiphon::model::{Batch, Hash, LogId, TopicId};
 
 use crate::oracle::Oracle;
 
@@ -14,21 +11,25 @@ pub(crate) const NAME: &str = "one position, one content";
 pub(crate) fn appeared(oracle: &mut Oracle, batch: &Batch) -> Result<(), String> {
     let header = batch.header();
     let (topic, log) = (header.topic, header.log());
-    let other = oracle.positions.range((topic, log, 0)..(topic, log, header.next())).next_back();
-    let other = other.and_then(|(_, hash)| oracle.batches.get(hash)).map(|known| &known.batch);
-    let clash = other.filter(|other| other.header().next() > header.first);
+    let (from, to) = (Hash([0; 32]), Hash([0; 32]));
+    let others = oracle.positions.range((topic, log, 0, from)..(topic, log, header.next(), to));
+    let mut honest = others.rev().filter(|(.., hash)| !oracle.twins.contains(hash));
+    let other = honest.next().and_then(|(.., hash)| oracle.batches.get(hash));
+    let clash = other.map(|known| &known.batch).filter(|other| {
+        other.header().next() > header.first && !oracle.twins.contains(&batch.hash())
+    });
     let result = match clash {
         Some(other) => Err(format!("{batch:?} and {other:?} in one log")),
         None => Ok(()),
     };
-    oracle.positions.insert((topic, log, header.first), batch.hash());
+    oracle.positions.insert((topic, log, header.first, batch.hash()));
     result
 }
 
 /// A node says that it has found a fork.
-pub(crate) fn reported(topic: TopicId, log: LogId, error: AddError) -> Result<(), String> {
-    match error {
-        AddError::Fork { at } => Err(format!("{log:?} of {topic:?} is said to fork at {at}")),
-        _ => Ok(()),
+pub(crate) fn reported(oracle: &Oracle, topic: TopicId, log: LogId) -> Result<(), String> {
+    if oracle.forked.contains(&(topic, log)) {
+        return Ok(());
     }
+    Err(format!("{log:?} of {topic:?} is said to have forked"))
 }

@@ -1,8 +1,8 @@
 //! A copy is given up only while as many are left as were promised, and never the last one (S9).
 
-use antiphon::{limits::SURVEY_TIMEOUT, model::Batch};
+use antiphon::{engine::Write, limits::SURVEY_TIMEOUT, model::Batch};
 
-use crate::{disk::place_of, world::World};
+use crate::world::World;
 
 pub(crate) const NAME: &str = "copies are given up on proof only";
 
@@ -30,9 +30,21 @@ pub(crate) fn decided(world: &World, index: usize, batch: &Batch) -> Result<(), 
         return Ok(());
     };
     let others = known.holders.iter().any(|holder| *holder != index);
-    let just_lost = known.lost_at.is_some_and(|at| world.now.saturating_sub(at) <= SURVEY_TIMEOUT);
-    let place = place_of(batch);
-    let damaged = world.nodes.iter().any(|node| node.disk.image.damaged.contains(&place));
+    // A survey, and the proof after it.
+    let since = SURVEY_TIMEOUT * 2;
+    let just_lost = known.lost_at.is_some_and(|at| world.now.saturating_sub(at) <= since);
+    let damaged = world.nodes.iter().any(|node| node.disk.image.is_damaged(batch));
+    let disk = &world.nodes[index].disk;
+    // It is filed under its branch, and stays.
+    let moved = disk.pending.iter().any(|(_, write)| match write {
+        Write::Append { batch: filed, .. } => filed == batch && filed.log() != batch.header().log(),
+        _ => false,
+    });
+    let filed = |other: &Batch| other == batch && other.is_of_branch();
+    let moved = moved || !disk.image.forks.is_empty() && disk.image.batches.values().any(filed);
+    if moved {
+        return Ok(());
+    }
     if others || just_lost || damaged || !known.holders.contains(&index) {
         return Ok(());
     }

@@ -8,6 +8,7 @@ pub(crate) const NAME: &str = "acknowledged records survive";
 /// Checks all that was acknowledged; how many records faults have destroyed altogether.
 pub(crate) fn at_end(world: &World) -> Result<u64, String> {
     let mut destroyed = 0;
+    let adrift = world.oracle.adrift();
     for known in world.oracle.batches.values().filter(|known| known.acknowledged > 0) {
         let batch = &known.batch;
         let Some(topic) = world.topic_number(&batch.header().topic) else {
@@ -19,6 +20,9 @@ pub(crate) fn at_end(world: &World) -> Result<u64, String> {
         let anywhere = world.running().into_iter().any(|node| known.holders.contains(&node));
         if !anywhere && excused {
             destroyed += u64::from(batch.header().count);
+            continue;
+        }
+        if adrift.contains(&(batch.header().topic, batch.header().log())) {
             continue;
         }
         for home in homes {

@@ -2,7 +2,7 @@
 //! in what would be there after the worst crash, and never fewer than the topic's floor (S2, S8).
 
 use antiphon::{
-    model::{LogId, RecordId, TopicId},
+    model::{Hash, LogId, RecordId, TopicId},
     wire::Published,
 };
 
@@ -36,7 +36,11 @@ pub(crate) fn published(
     let own = batches.iter().filter_map(|hash| {
         let known = world.oracle.batches.get(hash)?;
         let held = known.holders.len() + world.copies_lost(known);
-        is_own(&known.batch.header().log()).then_some((held, hash))
+        let header = known.batch.header();
+        // After a fork of its log a writer goes on in an incarnation of its own choice.
+        let this_life = is_own(&header.log())
+            || header.writer == node.id && !world.oracle.lives.contains(&header.incarnation);
+        this_life.then_some((held, hash))
     });
     let own = own.max();
     let own = own.and_then(|(held, hash)| Some((held, world.oracle.batches.get_mut(hash)?)));
@@ -72,8 +76,13 @@ fn behind(
     first: u64,
     copies: usize,
 ) -> Result<(), String> {
-    let before = world.oracle.positions.range((topic, log, 0)..(topic, log, first));
-    for hash in before.rev().take(LOOKED_AT).map(|(_, hash)| hash) {
+    // Of a log that has forked what comes before may be in another branch.
+    if world.oracle.forked.contains(&(topic, log)) {
+        return Ok(());
+    }
+    let at = |number| (topic, log, number, Hash([0; 32]));
+    let before = world.oracle.positions.range(at(0)..at(first));
+    for (.., hash) in before.rev().take(LOOKED_AT) {
         let known = &world.oracle.batches[hash];
         let lost = world.copies_lost(known);
         // What was pending and whose only copies faults destroyed is a hole, and nothing was

@@ -18,7 +18,7 @@ pub(crate) fn continues(world: &World, cursor: &Cursor, batch: &Batch) -> Result
         return Ok(());
     };
     let log = LogId { writer: header.writer, incarnation: previous.incarnation };
-    if header.first == 0 && cursor.next(&header.log()) == 0 && cursor.next(&log) < previous.next {
+    if header.first == 0 && cursor.next(&batch.log()) == 0 && cursor.next(&log) < previous.next {
         let shown = cursor.next(&log);
         // It held all of it when it was asked, and has lost none of it since.
         let held = world.held_when_asked.get(&world.current).is_some_and(|(node, after, logs)| {

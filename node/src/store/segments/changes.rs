@@ -1,6 +1,9 @@
 //! Changes of the index, and the bytes of each segment that are still of use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use antiphon::{
     engine::Log,
@@ -122,26 +125,32 @@ impl<'a> Applier<'a> {
 
     /// Sets a value of the small state.
     pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        if let Some((topic, log)) = key.split_first().and_then(|(tag, key)| {
+            (*tag == Table::Logs.tag()).then(|| keys::parse_log_key(key)).flatten()
+        }) {
+            // What was gathered of it before does not count any more.
+            self.logs.remove(&(topic, log));
+        }
         self.changes.set(key.to_vec(), value.map(<[u8]>::to_vec));
         self.spill()
     }
 
-    /// Removes the batches of a log that end at or before `to`.
-    pub(super) fn drop_to(
+    /// Removes the batches of a log that lie within a range of records.
+    pub(super) fn drop_records(
         &mut self,
         topic: TopicId,
         log: LogId,
-        to: u64,
+        records: Range<u64>,
     ) -> Result<(), StoreError> {
         // Batches that are not written yet would not be found.
         if self.changes.touches(topic, log) {
             self.write()?;
         }
-        let batches =
-            self.index.batches(Place::floor(topic, log, 0)..=Place::floor(topic, log, to));
+        let from = Place::floor(topic, log, records.start);
+        let batches = self.index.batches(from..=Place::floor(topic, log, records.end));
         for batch in batches {
             let (place, _) = batch?;
-            if place.next <= to {
+            if place.next <= records.end {
                 self.remove(&place)?;
             }
         }

@@ -22,7 +22,7 @@ use super::{
     frame::{Found, Kind, Scan},
     group::COMMIT_BYTES,
     index::Index,
-    record::{OPENING_BYTES, Record},
+    record::{OPENING_BYTES, Record, batch_start},
     recovery::SEGMENT_BYTES_MAX,
 };
 use crate::store::{StoreError, keys::Place};
@@ -123,8 +123,9 @@ impl SegmentStore {
                 Found::Frame(frame) => frame,
             };
             (compaction.at, compaction.last) = (frame.end(), frame.head.number);
-            if let Some(Record::Batch { hash, bytes: payload }) = Record::decode(&frame)
+            if let Some(Record::Batch { hash, filed, bytes: payload }) = Record::decode(&frame)
                 && let Ok(batch) = Batch::restore(bytes.slice_ref(payload), hash)
+                && let batch = batch.filed(filed)
                 && let place = Place::of(&batch)
                 && let Some(entry) = index.entry(&place)?
                 && (entry.segment, entry.offset as usize) == (segment, frame.offset)
@@ -161,7 +162,7 @@ impl SegmentStore {
         let mut group = self.group(writer);
         let mut moved = Vec::with_capacity(used.len());
         for (place, batch) in used {
-            let offset = group.push_shared(Kind::Batch, &batch.hash().0, batch.bytes());
+            let offset = group.push_shared(Kind::Batch, &batch_start(&batch), batch.bytes());
             moved.push((place, group.entry(offset, &batch)));
         }
         group.close(false);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{
     files::Part,
     frame::{HEAD_BYTES, Head, Kind, take},
-    record::HASH_BYTES,
+    record::BATCH_START_BYTES,
 };
 use crate::store::keys::Entry;
 
@@ -115,7 +115,7 @@ impl Group {
 
     /// The entry of a batch whose frame is at an offset.
     pub(super) fn entry(&self, offset: usize, batch: &Batch) -> Entry {
-        let length = HEAD_BYTES + HASH_BYTES + batch.bytes().len();
+        let length = HEAD_BYTES + BATCH_START_BYTES + batch.bytes().len();
         Entry {
             hash: batch.hash(),
             segment: self.segment,

@@ -17,7 +17,7 @@ use super::{
     files::io_error,
     frame::{HEAD_BYTES, Head, Kind},
     index::{Batches, Index},
-    record::HASH_BYTES,
+    record::BATCH_START_BYTES,
 };
 use crate::store::{
     Checking, Reading, ScrubPosition, Scrubbed, StoreError,
@@ -26,7 +26,7 @@ use crate::store::{
 };
 
 /// Bytes of the frame of the largest batch. An index that says more is not believed.
-const FRAME_BYTES_MAX: usize = HEAD_BYTES + HASH_BYTES + antiphon::limits::BATCH_BYTES_MAX;
+const FRAME_BYTES_MAX: usize = HEAD_BYTES + BATCH_START_BYTES + antiphon::limits::BATCH_BYTES_MAX;
 
 /// How often a batch is looked up anew that was moved meanwhile.
 const ATTEMPTS_MAX: usize = 4;
@@ -163,7 +163,7 @@ impl SegmentStore {
     /// Reads a batch at its place, or says what is wrong with the bytes there.
     fn load_at(&self, place: &Place, entry: &Entry) -> Result<Result<Batch, String>, StoreError> {
         let length = entry.length as usize;
-        if !(HEAD_BYTES + HASH_BYTES..=FRAME_BYTES_MAX).contains(&length) {
+        if !(HEAD_BYTES + BATCH_START_BYTES..=FRAME_BYTES_MAX).contains(&length) {
             return Ok(Err("the index gives it a length that no batch has".to_owned()));
         }
         let bytes = match self.files.read(entry.segment, entry.offset.into(), length) {
@@ -180,9 +180,12 @@ impl SegmentStore {
         if !is_whole {
             return Ok(Err("its frame is damaged".to_owned()));
         }
-        Ok(match Batch::restore(payload.slice(HASH_BYTES..), entry.hash) {
-            Ok(batch) if Place::of(&batch) == *place => Ok(batch),
-            Ok(_) => Err("another batch is in its place".to_owned()),
+        Ok(match Batch::restore(payload.slice(BATCH_START_BYTES..), entry.hash) {
+            // The place says where it is filed.
+            Ok(batch) => match batch.filed(place.log.incarnation) {
+                batch if Place::of(&batch) == *place => Ok(batch),
+                _ => Err("another batch is in its place".to_owned()),
+            },
             Err(error) => Err(error.to_string()),
         })
     }

@@ -3,18 +3,20 @@
 //! | kind | payload |
 //! |---|---|
 //! | opening | format 4, salt 8; checksums with salt 0; twice at the beginning of each segment |
-//! | batch | hash of the header 32, batch as it was signed |
+//! | batch | hash of the header 32, incarnation that it is filed under 8, batch as it was signed |
 //! | put | a key of the index, which is of the small state: length 2, key, value |
 //! | remove | key |
-//! | drop | topic 32, writer 32, incarnation 8, record number 8, log in CBOR or nothing |
+//! | drop | topic 32, writer 32, incarnation 8, record numbers from 8, to 8, log in CBOR or nothing |
 //! | quarantine | 1 if the batch was removed and else 0, place of the batch 96, log in CBOR |
 //! | state | any number of: length of key 2, length of value 4, key, value |
 
-#![warn(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use std::ops::Range;
 
 use antiphon::{
     engine::{Log, Write},
-    model::{Hash, Incarnation, LogId, NodeId, TopicId},
+    model::{Batch, Hash, Incarnation, LogId, NodeId, TopicId},
 };
 
 use super::frame::{Frame, HEAD_BYTES, Head, Kind, take};
@@ -23,8 +25,9 @@ use crate::store::keys::{self, PLACE_BYTES, Place, Table};
 /// The number of the format of segments that is written here. Format 1 had none.
 pub(super) const FORMAT: u32 = 2;
 
-/// Bytes of the hash before each stored batch.
-pub(super) const HASH_BYTES: usize = 32;
+/// Bytes before each stored batch: its hash, and where it is filed, which its bytes do not say of
+/// the branch of a log that has forked.
+pub(super) const BATCH_START_BYTES: usize = 40;
 
 /// Bytes of one opening frame.
 const OPENING_FRAME_BYTES: usize = HEAD_BYTES + 12;
@@ -40,13 +43,14 @@ pub(super) type StateEntry = (Vec<u8>, Option<Vec<u8>>);
 pub(super) enum Record<'a> {
     Batch {
         hash: Hash,
+        filed: Incarnation,
         bytes: &'a [u8],
     },
     State(Vec<StateEntry>),
     Drop {
         topic: TopicId,
         log_id: LogId,
-        to: u64,
+        records: Range<u64>,
         log: Option<Log>,
     },
     Quarantine {
@@ -65,7 +69,11 @@ impl<'a> Record<'a> {
         let mut rest = frame.payload;
         Some(match frame.head.kind {
             Kind::Opening | Kind::Commit => Self::Mark,
-            Kind::Batch => Self::Batch { hash: Hash(take(&mut rest)?), bytes: rest },
+            Kind::Batch => {
+                let hash = Hash(take(&mut rest)?);
+                let filed = Incarnation(u64::from_be_bytes(take(&mut rest)?));
+                Self::Batch { hash, filed, bytes: rest }
+            }
             Kind::Put => {
                 let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
                 let (key, value) = rest.split_at_checked(length)?;
@@ -76,9 +84,9 @@ impl<'a> Record<'a> {
                 let topic = TopicId::from_bytes(take(&mut rest)?);
                 let writer = NodeId::from_bytes(take(&mut rest)?);
                 let incarnation = Incarnation(u64::from_be_bytes(take(&mut rest)?));
-                let to = u64::from_be_bytes(take(&mut rest)?);
+                let [from, to] = [take(&mut rest)?, take(&mut rest)?].map(u64::from_be_bytes);
                 let log = if rest.is_empty() { None } else { Some(minicbor::decode(rest).ok()?) };
-                Self::Drop { topic, log_id: LogId { writer, incarnation }, to, log }
+                Self::Drop { topic, log_id: LogId { writer, incarnation }, records: from..to, log }
             }
             Kind::Quarantine => {
                 let [is_removed] = take(&mut rest)?;
@@ -105,14 +113,16 @@ pub(super) fn encode_write(write: &Write) -> (Kind, Vec<u8>) {
         Write::Append { .. } | Write::Quarantine { .. } => {
             unreachable!("what they say depends on where batches lie")
         }
-        Write::Drop { topic, log_id, to, log } => {
+        Write::Drop { topic, log_id, from, to, log } => {
             let mut payload = keys::log_key(*topic, *log_id).split_off(1);
+            payload.extend_from_slice(&from.to_be_bytes());
             payload.extend_from_slice(&to.to_be_bytes());
             payload.extend(log.iter().flat_map(keys::encode));
             (Kind::Drop, payload)
         }
         Write::Subscription { .. }
         | Write::Descriptor(..)
+        | Write::Fork(_)
         | Write::Contact(_)
         | Write::Forget(_) => encode_state(&state_entry(write)),
     }
@@ -128,6 +138,11 @@ pub(super) fn state_entry(write: &Write) -> StateEntry {
             keys::index_key(Table::Descriptors, topic.as_bytes()),
             Some(descriptor.bytes().to_vec()),
         ),
+        Write::Fork(proof) => {
+            // One key for one proof, however often it is told.
+            let key = blake3::hash(proof.bytes());
+            (keys::index_key(Table::Forks, key.as_bytes()), Some(proof.bytes().to_vec()))
+        }
         Write::Contact(contact) => {
             (keys::index_key(Table::Contacts, contact.node.as_bytes()), Some(keys::encode(contact)))
         }
@@ -169,6 +184,14 @@ fn decode_state(mut rest: &[u8]) -> Option<Vec<StateEntry>> {
         rest = behind;
     }
     Some(entries)
+}
+
+/// What stands before a batch.
+pub(super) fn batch_start(batch: &Batch) -> [u8; BATCH_START_BYTES] {
+    let mut start = [0; BATCH_START_BYTES];
+    start[..32].copy_from_slice(&batch.hash().0);
+    start[32..].copy_from_slice(&batch.log().incarnation.0.to_be_bytes());
+    start
 }
 
 /// The payload of a quarantine.

@@ -251,12 +251,14 @@ impl Replay<'_> {
             .checkpoint
             .is_some_and(|checkpoint| (checkpoint.first..checkpoint.last).contains(&number));
         match record {
-            Record::Batch { hash, bytes } => match Batch::restore(segment.slice_ref(bytes), hash) {
-                Ok(batch) => return self.insert(&batch, frame),
-                Err(error) => {
-                    tracing::warn!(segment = frame.head.segment, offset = frame.offset, %error, "a batch cannot be used");
+            Record::Batch { hash, filed, bytes } => {
+                match Batch::restore(segment.slice_ref(bytes), hash) {
+                    Ok(batch) => return self.insert(&batch.filed(filed), frame),
+                    Err(error) => {
+                        tracing::warn!(segment = frame.head.segment, offset = frame.offset, %error, "a batch cannot be used");
+                    }
                 }
-            },
+            }
             Record::Checkpoint(entries) if is_in_checkpoint => {
                 for (key, value) in &entries {
                     self.applier.set(key, value.as_deref())?;
@@ -269,9 +271,9 @@ impl Replay<'_> {
                     self.applier.set(key, value.as_deref())?;
                 }
             }
-            Record::Drop { topic, log_id, to, log } => {
+            Record::Drop { topic, log_id, records, log } => {
                 self.applier.set_log(topic, log_id, log.as_ref());
-                self.applier.drop_to(topic, log_id, to)?;
+                self.applier.drop_records(topic, log_id, records)?;
             }
             Record::Quarantine { place, is_removed, log } => {
                 if is_removed {
@@ -362,7 +364,7 @@ impl Replay<'_> {
                 Err(AddError::TooManyGaps | AddError::TooManyLogs) => {
                     tracing::warn!(log = ?place.log, at = place.first, "too many gaps to count a batch as held");
                 }
-                Ok(Added::Held) | Err(AddError::Fork { .. }) => {
+                Ok(Added::Held | Added::Taken) | Err(AddError::Fork { .. }) => {
                     tracing::warn!(log = ?place.log, at = place.first, "a batch does not fit its log");
                     self.applier.remove(&place)?;
                 }

@@ -194,7 +194,7 @@ fn a_scrub_goes_through_all_in_parts() {
     let mut author = Author::new(1, topic());
     let (mut bytes, frames) = small_store(directory.path(), &mut author);
     for (_, range) in frames.iter().filter(|(kind, _)| *kind == Kind::Batch) {
-        bytes[range.start + HEAD_BYTES + HASH_BYTES + 70] ^= 1;
+        bytes[range.start + HEAD_BYTES + BATCH_START_BYTES + 70] ^= 1;
     }
     fs::write(segment_path(directory.path(), 1), &bytes).unwrap();
     let store = open(directory.path());

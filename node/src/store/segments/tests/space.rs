@@ -72,11 +72,13 @@ fn the_frame_of_a_drop_may_go_before_the_batches_it_dropped() {
     let (kept, mut gone) = (two, Author::new(3, topic()));
     fill_up_to(&store, &mut gone, 3);
     let last = one.batches[2].clone();
-    let over = Write::Drop { topic: topic(), log_id: handed.log_id(), to: u64::MAX, log: None };
+    let over =
+        Write::Drop { topic: topic(), log_id: handed.log_id(), from: 0, to: u64::MAX, log: None };
     store.commit(&[one.drop_to(&last), over]).unwrap();
     let drop_segment = store.writer().end.0;
     fill_up_to(&store, &mut gone, 7);
-    let all = Write::Drop { topic: topic(), log_id: gone.log_id(), to: u64::MAX, log: None };
+    let all =
+        Write::Drop { topic: topic(), log_id: gone.log_id(), from: 0, to: u64::MAX, log: None };
     store.commit(&[all]).unwrap();
     settle(&store);
     assert!(segment_path(directory.path(), 1).exists());

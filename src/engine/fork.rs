@@ -1,0 +1,243 @@
+//! Forks: a writer, or whoever has its key, has signed two batches for one position.
+//!
+//! A cloned or rolled-back data directory does that, and a writer that means harm. It cannot be
+//! prevented; so it is found, proven, and told, and all replicas come to the same: the log keeps
+//! what came before, it takes nothing more, and the branches are kept as logs of their own
+//! ([`Incarnation::of_branch`](crate::model::Incarnation::of_branch)), so that repair, handover,
+//! surveys and readers treat them as they treat any log.
+//!
+//! - **Found** where a batch comes for a place that is taken: the batch that is held there is read
+//!   from the store before anything is answered, so that a receipt never stands for another batch.
+//!   Where two chains differ and the place is not at hand, `fork_search` looks for it.
+//! - **Told** with every answer about what is held, with batches of branches, and with the refusal
+//!   to a writer that goes on; and it is part of the topic's digest, so repair finds out who does
+//!   not know. A proof is verified, never believed.
+//! - **Filed** by `fork_filing`: what this node held of the log after the fork goes into branches.
+//!
+//! A writer that learns that its own log has forked goes on in a new incarnation, see `publish`.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{
+    AddError, Added, Engine, Numbered, Output, QuestionId, Report, Ticket, Write, forks::Learned,
+};
+use crate::{
+    limits::{PAGE_BYTES_MAX, QUESTIONS_MAX},
+    model::{Batch, Blob, ForkProof, LogId, NodeId, TopicId},
+    wire::{LogRange, Outcome, Page, Proofs, Refusal, Response},
+};
+
+/// A request to store batches that waits for what the store says of some of them.
+#[derive(Debug)]
+pub(super) struct Check {
+    question: QuestionId,
+    from: Option<NodeId>,
+    outcomes: Vec<Option<Outcome>>,
+    /// The batches whose places are taken, by their number in the request.
+    taken: BTreeMap<usize, Batch>,
+    /// What follows a batch of the request that is not stored, or not yet: its number, the number
+    /// of the one before, and itself.
+    followers: Vec<(usize, usize, Batch)>,
+    reads: usize,
+}
+
+impl Check {
+    pub(super) fn new(
+        question: QuestionId,
+        from: Option<NodeId>,
+        outcomes: Vec<Option<Outcome>>,
+        taken: BTreeMap<usize, Batch>,
+        followers: Vec<(usize, usize, Batch)>,
+    ) -> Self {
+        Self { question, from, outcomes, taken, followers, reads: 0 }
+    }
+}
+
+/// The checks under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    checks: Numbered<Check>,
+    tickets: BTreeMap<Ticket, (u64, TopicId)>,
+}
+
+impl State {
+    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(u64, TopicId)> {
+        self.tickets.remove(&ticket)
+    }
+}
+
+impl Engine {
+    // --- whether a place is taken by another batch -----------------------------------------
+
+    /// Answers a request to store batches once it is known of each whether it is held itself.
+    pub(super) fn check_taken(&mut self, mut check: Check) {
+        if check.taken.is_empty() || self.forks.checks.things.len() >= QUESTIONS_MAX {
+            return self.finish_check(check);
+        }
+        let mut topics: BTreeMap<TopicId, Vec<LogRange>> = BTreeMap::new();
+        for batch in check.taken.values() {
+            let header = batch.header();
+            let range = LogRange { log: batch.log(), from: header.first, to: header.next() };
+            topics.entry(header.topic).or_default().push(range);
+        }
+        check.reads = topics.len();
+        let number = self.forks.checks.put(check);
+        for (topic, ranges) in topics {
+            let ticket = self.read_store(topic, ranges, PAGE_BYTES_MAX);
+            self.forks.tickets.insert(ticket, (number, topic));
+        }
+    }
+
+    /// The store gives the batches of a topic whose places were asked for.
+    pub(super) fn checked(&mut self, number: u64, topic: TopicId, page: Option<Page>) {
+        let Some(check) = self.forks.checks.things.get(&number) else {
+            return;
+        };
+        let from = check.from;
+        let of_topic = |(_, batch): &(&usize, &Batch)| batch.header().topic == topic;
+        let taken: Vec<_> =
+            check.taken.iter().filter(of_topic).map(|(at, batch)| (*at, batch.clone())).collect();
+        let held = page.unwrap_or_default().batches;
+        for (at, batch) in taken {
+            let outcome = self.compare_held(&held, &batch, from);
+            if let Some(check) = self.forks.checks.things.get_mut(&number)
+                && let Some(slot) = check.outcomes.get_mut(at)
+            {
+                *slot = Some(outcome);
+            }
+        }
+        if let Some(check) = self.forks.checks.things.get_mut(&number) {
+            check.reads -= 1;
+            if check.reads == 0
+                && let Some(check) = self.forks.checks.things.remove(&number)
+            {
+                self.finish_check(check);
+            }
+        }
+    }
+
+    fn compare_held(&mut self, held: &[Batch], batch: &Batch, from: Option<NodeId>) -> Outcome {
+        let (topic, first) = (batch.header().topic, batch.header().first);
+        let there = held.iter().find(|held| {
+            let header = held.header();
+            held.log() == batch.log() && header.first <= first && first < header.next()
+        });
+        let Some(there) = there else {
+            // It could not be read, or was too much at once.
+            return Outcome::Refused(Refusal::Busy);
+        };
+        if there == batch {
+            return Outcome::Stored;
+        }
+        match ForkProof::of(there, batch) {
+            Ok(proof) => {
+                self.learn_fork(&proof);
+                Outcome::Refused(self.refusal_of_fork(topic, batch.log()))
+            }
+            Err(_elsewhere) => {
+                self.search_fork(topic, batch.log(), from);
+                Outcome::Refused(Refusal::Invalid(AddError::Fork { at: first }.to_string()))
+            }
+        }
+    }
+
+    fn finish_check(&mut self, check: Check) {
+        let Check { question, from, mut outcomes, followers, .. } = check;
+        for (at, before, batch) in followers {
+            let before = outcomes.get(before).cloned().flatten();
+            let outcome = match before {
+                Some(Outcome::Stored) => match self.store(&batch, from) {
+                    Ok(Added::New | Added::Held) => Outcome::Stored,
+                    Ok(Added::Taken) => Outcome::Refused(Refusal::Busy),
+                    Err(refusal) => Outcome::Refused(refusal),
+                },
+                Some(refused) => refused,
+                None => Outcome::Refused(Refusal::Busy),
+            };
+            if let Some(slot) = outcomes.get_mut(at) {
+                *slot = Some(outcome);
+            }
+        }
+        // The proof goes with the first refusal only: there may be thousands.
+        let mut told = false;
+        let outcomes = outcomes.into_iter().map(|outcome| match outcome {
+            Some(Outcome::Refused(Refusal::Forked(proof))) => {
+                let proof = proof.filter(|_| !std::mem::replace(&mut told, true));
+                Outcome::Refused(Refusal::Forked(proof))
+            }
+            Some(outcome) => outcome,
+            None => Outcome::Refused(Refusal::Busy),
+        });
+        let outcomes = outcomes.collect();
+        self.answer_flushed(question, Response::Replicated(outcomes));
+    }
+
+    // --- knowing of forks ------------------------------------------------------------------
+
+    /// Why a log that has forked takes nothing more.
+    pub(super) fn refusal_of_fork(&self, topic: TopicId, log: LogId) -> Refusal {
+        let known = self.topics.get(&topic);
+        let proof = known.and_then(|known| known.forks.proofs_of(log).min_by_key(|p| p.at()));
+        Refusal::Forked(proof.map(|proof| Blob(proof.bytes().clone())))
+    }
+
+    /// Takes note of proofs that another node tells of, as far as they are proofs and are news.
+    pub(super) fn learn_forks(&mut self, topic: TopicId, proofs: Option<&Proofs>) {
+        for bytes in proofs.iter().flat_map(|proofs| proofs.iter()) {
+            self.learn_fork_from(topic, bytes);
+        }
+    }
+
+    /// Takes note of one such proof.
+    pub(super) fn learn_fork_from(&mut self, topic: TopicId, bytes: &Bytes) {
+        let known = self.topics.get(&topic);
+        if known.is_some_and(|known| known.forks.proofs().any(|proof| proof.bytes() == bytes)) {
+            return;
+        }
+        if let Ok(proof) = ForkProof::verify(bytes)
+            && proof.topic() == topic
+        {
+            self.learn_fork(&proof);
+        }
+    }
+
+    /// Takes note of a fork.
+    pub(super) fn learn_fork(&mut self, proof: &ForkProof) {
+        let (topic, log) = (proof.topic(), proof.log());
+        let known = self.topics.get_mut(&topic);
+        let Some(known) = known.filter(|known| known.is_known() && known.admits(&log.writer))
+        else {
+            return;
+        };
+        match known.add_fork(proof) {
+            Learned::Nothing => return,
+            Learned::Branch => {}
+            Learned::Fork => {
+                let report = Report::Fork(topic, log, AddError::Fork { at: proof.at() });
+                self.outputs.push_back(Output::Report(report));
+            }
+        }
+        self.write(Write::Fork(proof.clone()));
+        self.file_branches(topic, log);
+        self.go_on_after_fork(topic, log);
+        // Those who do not know are found by comparing.
+        self.repair_soon();
+        self.serve_waiting(topic);
+    }
+
+    /// The proofs that go with batches, so that who is sent them can file them.
+    pub(super) fn proofs_for(&self, batches: &[Batch]) -> Option<Proofs> {
+        let mut proofs: Vec<&ForkProof> = Vec::new();
+        for batch in batches.iter().filter(|batch| batch.is_of_branch()) {
+            let known = self.topics.get(&batch.header().topic);
+            for proof in known.into_iter().flat_map(|known| known.forks.proofs_of(batch.log())) {
+                if !proofs.contains(&proof) {
+                    proofs.push(proof);
+                }
+            }
+        }
+        Proofs::of(proofs.into_iter())
+    }
+}

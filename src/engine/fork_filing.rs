@@ -1,0 +1,427 @@
+//! Filing: what this node held of a forked log after the fork becomes part of branches.
+//!
+//! Page by page, from the fork on: a batch is stored under its branch, and then taken out of the
+//! log. A crash between the two leaves it twice, and the next start goes on from there; at no
+//! point is it nowhere. One write for all of it would have to be as large as the log.
+//!
+//! Which branch a batch belongs to follows from the chain: it is the branch's root, or it follows
+//! a batch of the branch. A node that stood in may hold a later part without what connects it; then
+//! the way there is fetched from others and checked batch by batch. Until it is found the part
+//! stays where it is: held, and not lost.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    Added, Engine, Failure, Purpose, Ticket, Write,
+    planted::{Bug, planted},
+};
+use crate::{
+    limits::{ASK_TIMEOUT, PAGE_BYTES_MAX},
+    model::{Batch, Hash, LogId, TopicId},
+    wire::{LogRange, Page, Request, Response},
+};
+
+/// Pause before what could not be filed is tried again; twice as long each time, up to a bound.
+const PAUSE: Duration = Duration::from_secs(2);
+const DOUBLINGS_MAX: u32 = 7;
+
+/// What is to be filed of one log.
+#[derive(Debug, Default)]
+struct Filing {
+    /// Where branches part within a branch: not looked at yet.
+    points: BTreeSet<u64>,
+    /// From where on a read is under way.
+    reading: Option<(u64, u64)>,
+    /// Whether only the next batch is read, for a page did not hold what was needed.
+    narrow: bool,
+    /// The way to a part that nothing here connects.
+    way: Option<Way>,
+    again_at: Duration,
+    /// How often others were asked for it.
+    tries: u32,
+}
+
+/// The chain of a branch as others give it, up to a part that is held here.
+#[derive(Debug, Clone)]
+struct Way {
+    /// The first record of the part, and the batch that it follows.
+    to: u64,
+    base: Hash,
+    /// Branches that were not tried yet.
+    left: Vec<LogId>,
+    branch: LogId,
+    next: u64,
+    head: Option<Hash>,
+    found: bool,
+}
+
+/// All that is being filed.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    filings: BTreeMap<(TopicId, LogId), Filing>,
+    tickets: BTreeMap<Ticket, (TopicId, LogId)>,
+}
+
+impl State {
+    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, LogId)> {
+        self.tickets.remove(&ticket)
+    }
+
+    /// Whether what a node held of a log is still being filed.
+    pub(super) fn is_filing(&self, topic: TopicId, log: LogId) -> bool {
+        self.filings.contains_key(&(topic, log))
+    }
+}
+
+impl Engine {
+    /// A fork of this log has become known.
+    pub(super) fn file_branches(&mut self, topic: TopicId, of: LogId) {
+        let Some(known) = self.topics.get(&topic) else {
+            return;
+        };
+        let points: BTreeSet<_> = known.forks.family(of).map(|(_, root)| root.at).collect();
+        let branches = known.forks.family(of).map(|(branch, _)| branch);
+        let logs: Vec<_> =
+            branches.chain([of]).filter(|log| known.logs.contains_key(log)).collect();
+        for log in logs {
+            let filing = self.fork_filing.filings.entry((topic, log)).or_default();
+            filing.points.clone_from(&points);
+            if filing.reading.is_none() {
+                self.file_next(topic, log);
+            }
+        }
+    }
+
+    /// All that a crash interrupted, and all that could not be filed.
+    pub(super) fn tick_fork_filing(&mut self) {
+        let now = self.now.elapsed;
+        let due = |(key, filing): (&(TopicId, LogId), &Filing)| {
+            let idle = filing.reading.is_none() && filing.again_at <= now;
+            idle.then_some(*key)
+        };
+        let due: Vec<_> = self.fork_filing.filings.iter().filter_map(due).collect();
+        for (topic, log) in due {
+            self.file_next(topic, log);
+        }
+    }
+
+    /// The next part of a log that belongs elsewhere or may do so.
+    fn next_to_file(
+        &self,
+        topic: TopicId,
+        log: LogId,
+        points: &BTreeSet<u64>,
+    ) -> Option<(u64, u64)> {
+        let known = self.topics.get(&topic)?;
+        let spans = &known.logs.get(&log)?.spans;
+        let start = known.forks.root(&log).map(|root| root.at);
+        let from = match start {
+            None => known.forks.sealed_at(log)?,
+            Some(start) => points.iter().copied().find(|at| *at > start && holds(spans, *at))?,
+        };
+        let span = spans.iter().find(|span| span.next > from)?;
+        Some((span.first.max(from), span.next))
+    }
+
+    fn file_next(&mut self, topic: TopicId, log: LogId) {
+        let key = (topic, log);
+        if !self.room {
+            // What moves is in both places for a moment.
+            if let Some(filing) = self.fork_filing.filings.get_mut(&key) {
+                filing.again_at = self.now.elapsed + PAUSE;
+            }
+            return;
+        }
+        let Some(filing) = self.fork_filing.filings.get(&key) else {
+            return;
+        };
+        let Some((from, to)) = self.next_to_file(topic, log, &filing.points) else {
+            self.fork_filing.filings.remove(&key);
+            return;
+        };
+        let to = if filing.narrow { from + 1 } else { to };
+        let Some(known) = self.topics.get(&topic) else {
+            return;
+        };
+        // What branches hold there already, and the batch before.
+        let branches = known.forks.family(known.forks.origin(log)).map(|(branch, _)| branch);
+        let read = branches.chain([log]).collect::<BTreeSet<_>>();
+        let read = read.into_iter().flat_map(|log| {
+            let entry = known.logs.get(&log).map(super::Log::entry).unwrap_or_default();
+            let start = from.saturating_sub(1);
+            let part = move |first: u64, next: u64| {
+                let (from, to) = (first.max(start), next.min(to));
+                (from < to).then_some(LogRange { log, from, to })
+            };
+            entry.spans.into_iter().filter_map(move |span| part(span.first, span.next))
+        });
+        let ranges: Vec<_> = read.collect();
+        let ticket = self.read_store(topic, ranges, PAGE_BYTES_MAX);
+        self.fork_filing.tickets.insert(ticket, key);
+        if let Some(filing) = self.fork_filing.filings.get_mut(&key) {
+            filing.reading = Some((from, to));
+        }
+    }
+
+    pub(super) fn filing_read(&mut self, (topic, log): (TopicId, LogId), page: Option<Page>) {
+        let now = self.now.elapsed;
+        let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
+            return;
+        };
+        let Some((from, _)) = filing.reading.take() else {
+            return;
+        };
+        filing.again_at = now + PAUSE;
+        if !self.room {
+            return;
+        }
+        let page = page.unwrap_or_default().batches;
+        let mut own = Vec::new();
+        let mut next = from;
+        for batch in page.iter().filter(|batch| batch.log() == log) {
+            if batch.header().first == next {
+                next = batch.header().next();
+                own.push(batch.clone());
+            }
+        }
+        let Some(first) = own.first() else {
+            filing.narrow = !filing.narrow;
+            if filing.narrow {
+                self.file_next(topic, log);
+            }
+            return;
+        };
+        let Some(branch) = self.branch_for(topic, log, first, &page) else {
+            return self.look_for_way(topic, log, first);
+        };
+        if branch == log {
+            // Nothing parts here.
+            if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
+                filing.points.remove(&from);
+            }
+            return self.file_next(topic, log);
+        }
+        let before = page.iter().find(|batch| batch.log() == log && batch.header().next() == from);
+        let before = before.map(|batch| (batch.hash(), batch.header().stamp));
+        let moved = self.file(topic, branch, &own, &page);
+        let Some(last) = moved.last() else {
+            let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
+                return;
+            };
+            filing.narrow = !filing.narrow;
+            if filing.narrow {
+                self.file_next(topic, log);
+            }
+            return;
+        };
+        let (to, head) = (last.header().next(), last.hash());
+        if let Some(known) = self.topics.get_mut(&topic)
+            && known.take_out(&log, from, to, head, before)
+        {
+            let rest = known.logs.get(&log).cloned();
+            self.write(Write::Drop { topic, log_id: log, from, to, log: rest });
+            if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
+                filing.narrow = false;
+                filing.way = None;
+                filing.tries = 0;
+            }
+            for batch in &moved {
+                self.arrived(batch);
+            }
+            self.file_next(topic, log);
+        }
+    }
+
+    /// Stores batches of one chain under their branches, as far as that is possible; these.
+    fn file(
+        &mut self,
+        topic: TopicId,
+        mut branch: LogId,
+        own: &[Batch],
+        page: &[Batch],
+    ) -> Vec<Batch> {
+        let mut moved = Vec::new();
+        for batch in own {
+            let Some(known) = self.topics.get_mut(&topic) else {
+                break;
+            };
+            if let Some(root) = known.forks.branch_of(branch.writer, batch.hash()) {
+                branch = root;
+            }
+            let filed = batch.clone().filed(branch.incarnation);
+            if planted(Bug::BranchThrownAway) {
+                let first = known.forks.family(known.forks.origin(branch)).next();
+                if first.is_some_and(|(first, _)| first != branch) {
+                    moved.push(filed);
+                    continue;
+                }
+            }
+            match known.add(&filed) {
+                Ok(Added::New) => {
+                    let log = known.logs[&branch].clone();
+                    self.write(Write::Append { batch: filed.clone(), log });
+                }
+                Ok(Added::Held) => {}
+                Ok(Added::Taken) => {
+                    let same = |held: &&Batch| held.log() == branch && *held == batch;
+                    if !page.iter().any(|held| same(&held)) {
+                        let at = |held: &&Batch| {
+                            held.log() == branch && held.header().first == batch.header().first
+                        };
+                        let other = page.iter().find(at);
+                        let proof =
+                            other.and_then(|held| crate::model::ForkProof::of(held, batch).ok());
+                        if let Some(proof) = proof {
+                            self.learn_fork(&proof);
+                        }
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+            moved.push(filed);
+        }
+        moved
+    }
+
+    /// The branch that a batch of this log belongs to; the log itself where it is no root of
+    /// another one.
+    fn branch_for(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        batch: &Batch,
+        page: &[Batch],
+    ) -> Option<LogId> {
+        let known = self.topics.get(&topic)?;
+        let forks = &known.forks;
+        if let Some(branch) = forks.branch_of(log.writer, batch.hash()) {
+            return Some(branch);
+        }
+        let previous = batch.header().previous.map(|previous| previous.hash);
+        let parts = forks.ends_before(log, batch.header().first, previous);
+        if forks.root(&log).is_some() && !parts {
+            return Some(log);
+        }
+        let (first, base) = (batch.header().first, batch.header().previous.map(|it| it.hash));
+        let joins = |(branch, _): &(LogId, &super::forks::Root)| {
+            let ends = known.logs.get(branch).is_some_and(|log| {
+                log.spans.iter().any(|span| span.next == first && Some(span.head) == base)
+            });
+            let passes = |held: &Batch| {
+                held.log() == *branch && held.header().next() == first && Some(held.hash()) == base
+            };
+            ends || page.iter().any(passes)
+        };
+        if let Some((branch, _)) = forks.family(log).find(joins) {
+            return Some(branch);
+        }
+        let way =
+            self.fork_filing.filings.get(&(topic, log)).and_then(|filing| filing.way.as_ref());
+        if let Some(way) = way.filter(|way| way.found && (way.to, Some(way.base)) == (first, base))
+        {
+            return Some(way.branch);
+        }
+        // One more branch of the same fork.
+        let proof = forks.proofs_of(log).find_map(|proof| proof.with(batch).ok())?;
+        self.learn_fork(&proof);
+        self.topics.get(&topic)?.forks.branch_of(log.writer, batch.hash())
+    }
+
+    // --- the way to a part that nothing connects -------------------------------------------
+
+    /// Asks others for a branch, to see whether a part that is held here belongs to it.
+    fn look_for_way(&mut self, topic: TopicId, log: LogId, first: &Batch) {
+        let Some(base) = first.header().previous.map(|previous| previous.hash) else {
+            return;
+        };
+        let to = first.header().first;
+        let Some(known) = self.topics.get(&topic) else {
+            return;
+        };
+        let below = known.forks.family(log).filter(|(_, root)| root.at < to);
+        let mut left: Vec<_> = below.map(|(branch, root)| (branch, root.at)).collect();
+        let Some((branch, next)) = left.pop() else {
+            return;
+        };
+        let left = left.into_iter().map(|(branch, _)| branch).collect();
+        let way = Way { to, base, left, branch, next, head: None, found: false };
+        self.ask_way(topic, log, way);
+    }
+
+    fn ask_way(&mut self, topic: TopicId, log: LogId, way: Way) {
+        let range = LogRange { log: way.branch, from: way.next, to: way.to };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        let replicas = known.placement(&self.members).all();
+        let replicas: Vec<_> =
+            replicas.filter(|node| *node != self.me && self.members.is_connected(node)).collect();
+        let Some(node) = self.random.choice(replicas) else {
+            return;
+        };
+        if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
+            filing.way = Some(way);
+            filing.again_at = self.now.elapsed + ASK_TIMEOUT + PAUSE;
+            let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
+            let request = Request::Fetch(topic, vec![range], bytes_max);
+            self.ask(node, request, ASK_TIMEOUT, Purpose::ForkWay(topic, log));
+        }
+    }
+
+    /// Another node gives part of a branch: it is followed batch by batch.
+    pub(super) fn way_fetched(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        result: Result<Response, Failure>,
+    ) {
+        let now = self.now.elapsed;
+        let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
+            return;
+        };
+        let Some(mut way) = filing.way.take() else {
+            return;
+        };
+        filing.again_at = now + PAUSE * 2_u32.pow(filing.tries.min(DOUBLINGS_MAX));
+        filing.tries += 1;
+        let Ok(Response::Page(page)) = result else {
+            return;
+        };
+        let start = way.next;
+        for batch in &page.batches {
+            let header = batch.header();
+            let chained = match way.head {
+                None => batch.is_root(),
+                Some(head) => header.previous.map(|previous| previous.hash) == Some(head),
+            };
+            let here = (header.topic, batch.log(), header.first) == (topic, way.branch, way.next);
+            if !here || !chained || header.next() > way.to {
+                break;
+            }
+            way.next = header.next();
+            way.head = Some(batch.hash());
+        }
+        if way.next == way.to && way.head == Some(way.base) {
+            way.found = true;
+            filing.way = Some(way);
+            self.file_next(topic, log);
+        } else if way.next > start && way.next < way.to {
+            self.ask_way(topic, log, way);
+        } else if let Some(branch) = way.left.pop() {
+            let known = self.topics.get(&topic);
+            let root = known.and_then(|known| known.forks.root(&branch));
+            let Some(next) = root.map(|root| root.at) else {
+                return;
+            };
+            self.ask_way(topic, log, Way { branch, next, head: None, ..way });
+        }
+    }
+}
+
+fn holds(spans: &[super::HeldSpan], at: u64) -> bool {
+    spans.iter().any(|span| span.first <= at && at < span.next)
+}

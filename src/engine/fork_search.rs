@@ -1,0 +1,252 @@
+//! Where two chains part: a search between this node and one that holds the other chain.
+//!
+//! Two nodes hold different chains of one log when heads differ, or a batch does not follow what
+//! is held. A batch names the one before it by its hash, so if both hold the same batch at a
+//! position, all before it is the same too. The first difference is found by halving, one batch
+//! of each side a step: a log of any length takes a few dozen steps. The two batches found there
+//! are the proof, or nothing is: what the other node says beside it counts for nothing.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    time::Duration,
+};
+
+use super::{Engine, Failure, Purpose, Ticket};
+use crate::{
+    limits::ASK_TIMEOUT,
+    model::{Batch, Entry, ForkProof, LogId, NodeId, TopicId},
+    wire::{LogRange, Page, Request, Response},
+};
+
+/// Searches under way at a time. Others wait for the next sign of their fork.
+const SEARCHES_MAX: usize = 32;
+
+/// Searches that are remembered, so that none is repeated at once.
+const REMEMBERED_MAX: usize = 1_024;
+
+/// Pause before a log is searched again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Steps for one part: halving 2^48 records, twice over.
+const STEPS_MAX: u32 = 100;
+
+/// A search, or the memory of one.
+#[derive(Debug)]
+struct Search {
+    node: NodeId,
+    /// None when it is over; then it may begin again after a while.
+    step: Option<Step>,
+    again_at: Duration,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The other node is asked what it holds.
+    Asked,
+    /// One batch of each side is compared.
+    Compared(Halving),
+}
+
+/// What is known so far of one part: up to `from` both hold the same, at `to` they do not.
+#[derive(Debug, Clone)]
+struct Halving {
+    /// What both hold after this part, the last first.
+    shared: Vec<(u64, u64)>,
+    from: u64,
+    to: u64,
+    /// The earliest two batches that differ.
+    differ: Option<(Batch, Batch)>,
+    at: u64,
+    /// What each side holds there: one batch or none.
+    mine: Option<Vec<Batch>>,
+    theirs: Option<Vec<Batch>>,
+    steps: u32,
+}
+
+/// The searches under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    searches: BTreeMap<(TopicId, LogId), Search>,
+    tickets: BTreeMap<Ticket, (TopicId, LogId)>,
+}
+
+impl State {
+    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, LogId)> {
+        self.tickets.remove(&ticket)
+    }
+}
+
+impl Halving {
+    fn between(mine: &Entry, theirs: &Entry) -> Self {
+        let mut shared = Vec::new();
+        for one in &mine.spans {
+            for other in &theirs.spans {
+                let (from, to) = (one.first.max(other.first), one.next.min(other.next));
+                if from < to {
+                    shared.push((from, to));
+                }
+            }
+        }
+        shared.reverse();
+        let (from, to) = shared.pop().unwrap_or_default();
+        Self { shared, from, to, differ: None, at: 0, mine: None, theirs: None, steps: 0 }
+    }
+
+    /// A position in the middle of what is left to compare. Only within a part that both hold
+    /// without a gap does one batch speak for those before it.
+    fn middle(&mut self) -> Option<u64> {
+        while self.from >= self.to && self.differ.is_none() {
+            (self.from, self.to) = self.shared.pop()?;
+            self.steps = 0;
+        }
+        (self.from < self.to).then(|| self.from + (self.to - self.from) / 2)
+    }
+
+    /// Takes in what both hold at the position; whether that says something.
+    fn compare(&mut self) -> bool {
+        let one = |side: &mut Option<Vec<Batch>>| side.take().and_then(|mut held| held.pop());
+        let (Some(mine), Some(theirs)) = (one(&mut self.mine), one(&mut self.theirs)) else {
+            return false;
+        };
+        if mine == theirs {
+            self.from = mine.header().next();
+        } else {
+            // What starts later may differ from what is held before it on the other side.
+            self.to = mine.header().first.max(theirs.header().first);
+            self.differ = Some((mine, theirs));
+        }
+        self.steps += 1;
+        self.steps < STEPS_MAX
+    }
+}
+
+impl Engine {
+    /// Looks for the place where this node's log and that of another one part.
+    pub(super) fn search_fork(&mut self, topic: TopicId, log: LogId, node: Option<NodeId>) {
+        let Some(node) = node.filter(|node| self.members.is_connected(node)) else {
+            return;
+        };
+        let now = self.now.elapsed;
+        let searches = &mut self.fork_searches.searches;
+        let under_way = searches.values().filter(|search| search.step.is_some()).count();
+        let room = searches.len() < REMEMBERED_MAX || searches.contains_key(&(topic, log));
+        if under_way >= SEARCHES_MAX || !room {
+            return;
+        }
+        match searches.entry((topic, log)) {
+            btree_map::Entry::Occupied(known)
+                if known.get().step.is_some() || known.get().again_at > now =>
+            {
+                return;
+            }
+            entry => {
+                let search = Search { node, step: Some(Step::Asked), again_at: now };
+                entry.insert_entry(search);
+            }
+        }
+        let request = Request::Frontier(topic, None);
+        self.ask(node, request, ASK_TIMEOUT, Purpose::ForkFrontier(topic, log));
+    }
+
+    pub(super) fn fork_frontier(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        result: Result<Response, Failure>,
+    ) {
+        let Ok(Response::Held(held)) = result else {
+            return self.end_fork_search(topic, log);
+        };
+        // It may know already.
+        self.learn_forks(topic, held.forks.as_ref());
+        let mine = self.topics.get(&topic).and_then(|known| known.logs.get(&log));
+        let theirs = held.frontier.0.get(&log).filter(|_| held.frontier.is_well_formed());
+        let (Some(mine), Some(theirs)) = (mine, theirs) else {
+            return self.end_fork_search(topic, log);
+        };
+        let halving = Halving::between(&mine.entry(), theirs);
+        self.step_fork_search(topic, log, halving);
+    }
+
+    fn step_fork_search(&mut self, topic: TopicId, log: LogId, mut halving: Halving) {
+        let Some(at) = halving.middle() else {
+            self.end_fork_search(topic, log);
+            if let Some((mine, theirs)) = halving.differ
+                && let Ok(proof) = ForkProof::of(&mine, &theirs)
+            {
+                self.learn_fork(&proof);
+            }
+            return;
+        };
+        halving.at = at;
+        let Some(search) = self.fork_searches.searches.get_mut(&(topic, log)) else {
+            return;
+        };
+        let node = search.node;
+        search.step = Some(Step::Compared(halving));
+        let range = LogRange { log, from: at, to: at + 1 };
+        let ticket = self.read_store(topic, vec![range], 1);
+        self.fork_searches.tickets.insert(ticket, (topic, log));
+        let request = Request::Fetch(topic, vec![range], 1);
+        self.ask(node, request, ASK_TIMEOUT, Purpose::ForkFetch(topic, log));
+    }
+
+    pub(super) fn fork_fetched(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        result: Result<Response, Failure>,
+    ) {
+        let page = match result {
+            Ok(Response::Page(page)) => page,
+            Ok(_) | Err(_) => Page::default(),
+        };
+        self.fork_compared(topic, log, page, false);
+    }
+
+    pub(super) fn fork_read(&mut self, (topic, log): (TopicId, LogId), page: Option<Page>) {
+        self.fork_compared(topic, log, page.unwrap_or_default(), true);
+    }
+
+    /// One side has given what it holds at the position.
+    fn fork_compared(&mut self, topic: TopicId, log: LogId, page: Page, mine: bool) {
+        let search = self.fork_searches.searches.get_mut(&(topic, log));
+        let Some(Step::Compared(halving)) = search.and_then(|search| search.step.as_mut()) else {
+            return;
+        };
+        let at = halving.at;
+        let batch = page.batches.into_iter().filter(|batch| {
+            let header = batch.header();
+            let there = header.first <= at && at < header.next();
+            there && (header.topic, batch.log()) == (topic, log)
+        });
+        if mine {
+            halving.mine = Some(batch.take(1).collect());
+        } else {
+            halving.theirs = Some(batch.take(1).collect());
+        }
+        if halving.mine.is_none() || halving.theirs.is_none() {
+            return;
+        }
+        let goes_on = halving.compare();
+        let halving = halving.clone();
+        if goes_on {
+            self.step_fork_search(topic, log, halving);
+        } else {
+            self.end_fork_search(topic, log);
+        }
+    }
+
+    fn end_fork_search(&mut self, topic: TopicId, log: LogId) {
+        if let Some(search) = self.fork_searches.searches.get_mut(&(topic, log)) {
+            search.step = None;
+            search.again_at = self.now.elapsed + PAUSE;
+        }
+    }
+
+    pub(super) fn tick_fork_searches(&mut self) {
+        let now = self.now.elapsed;
+        let searches = &mut self.fork_searches.searches;
+        searches.retain(|_, search| search.step.is_some() || search.again_at > now);
+    }
+}

@@ -1,0 +1,245 @@
+//! Proof that the home replicas hold what this node is about to give up.
+//!
+//! What a home says it holds is a range of numbers and the hash of its last batch. Where that ends
+//! elsewhere than what is held here, the numbers alone do not say that it is the same chain: the
+//! log may have forked, and then this copy may be the last one of its branch. So one batch of each
+//! is compared: the own batch where the home's part ends, or the home's where the own part ends.
+
+use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
+
+use super::{
+    Engine, Failure, Purpose,
+    planted::{Bug, planted},
+    survey::Found,
+};
+use crate::{
+    limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
+    model::{Entry, Frontier, Hash, LogId, NodeId, Span, TopicId},
+    wire::{LogRange, Page, Request, Response},
+};
+
+/// A batch: where it starts and ends, and its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    first: u64,
+    next: u64,
+    hash: Hash,
+}
+
+impl Seen {
+    fn is(&self, next: u64, hash: Hash) -> bool {
+        (self.next, self.hash) == (next, hash)
+    }
+
+    /// Whether it is where a batch of this hash would end, and is not that one.
+    fn excludes(&self, next: u64, hash: Hash) -> bool {
+        self.first < next && next <= self.next && !self.is(next, hash)
+    }
+}
+
+/// A proof that is being looked for.
+#[derive(Debug)]
+pub(super) struct Proving {
+    number: u64,
+    mine: Frontier,
+    homes: BTreeMap<NodeId, Option<Frontier>>,
+    /// Own batches.
+    own: BTreeMap<LogId, Vec<Seen>>,
+    /// Batches that homes have shown to hold.
+    shown: BTreeMap<(NodeId, LogId), Vec<Seen>>,
+    waiting: usize,
+    begun: Duration,
+}
+
+impl Proving {
+    /// What the homes are to show, and what is to be read here.
+    fn questions(&self) -> (BTreeMap<NodeId, Vec<LogRange>>, Vec<LogRange>) {
+        let (mut asks, mut reads) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
+        let ending_at = |log: &LogId, next: u64| LogRange { log: *log, from: next - 1, to: next };
+        for (log, entry) in &self.mine.0 {
+            let Some(first) = entry.spans.first() else {
+                continue;
+            };
+            let spans: Option<Vec<_>> = self
+                .homes
+                .iter()
+                .map(|(home, held)| Some((*home, covering(held.as_ref()?, log, first)?)))
+                .collect();
+            // If one lacks it altogether, the others need prove nothing.
+            for (home, span) in spans.into_iter().flatten() {
+                if span.next > first.next {
+                    asks.entry(home).or_default().push(ending_at(log, first.next));
+                } else if span.next < first.next {
+                    reads.push(ending_at(log, span.next));
+                }
+            }
+        }
+        reads.dedup();
+        reads.truncate(FRONTIER_LOGS_MAX);
+        for ranges in asks.values_mut() {
+            ranges.truncate(FRONTIER_LOGS_MAX);
+        }
+        (asks, reads)
+    }
+
+    /// Up to where every home holds the chain that this node holds of a log's first span, and the
+    /// batch that ends there. A home replica that did not answer proves nothing.
+    fn proven_to(&self, log: &LogId, mine: &Entry) -> Option<(u64, Hash)> {
+        let first = mine.spans.first()?;
+        let mut proven = (first.next, first.head);
+        for (home, held) in &self.homes {
+            if planted(Bug::HandedOverUnproven) && held.is_none() {
+                continue;
+            }
+            let held = held.as_ref()?;
+            let covers = |entry: &Entry| entry.covers(first.first, first.next);
+            if planted(Bug::SentIsHeld) && !held.0.get(log).is_some_and(covers) {
+                continue;
+            }
+            let span = covering(held, log, first)?;
+            let end = if span.next < first.next {
+                self.is_own(log, span.next, span.head).then_some((span.next, span.head))?
+            } else {
+                let same = span.next == first.next && span.head == first.head
+                    || self.is_shown(home, log, first.next, first.head);
+                same.then_some((first.next, first.head))?
+            };
+            proven = proven.min(end);
+        }
+        (!self.homes.is_empty()).then_some(proven)
+    }
+}
+
+impl Proving {
+    fn is_own(&self, log: &LogId, next: u64, hash: Hash) -> bool {
+        self.own.get(log).is_some_and(|seen| seen.iter().any(|seen| seen.is(next, hash)))
+    }
+
+    fn is_shown(&self, home: &NodeId, log: &LogId, next: u64, hash: Hash) -> bool {
+        let shown = self.shown.get(&(*home, *log));
+        shown.is_some_and(|seen| seen.iter().any(|seen| seen.is(next, hash)))
+    }
+
+    /// The homes that hold another chain of a log where this node holds this one.
+    fn differing(&self, log: &LogId, mine: &Entry) -> Vec<NodeId> {
+        let Some(first) = mine.spans.first() else {
+            return Vec::new();
+        };
+        let differs = |(home, held): (&NodeId, &Option<Frontier>)| {
+            let span = covering(held.as_ref()?, log, first)?;
+            let excluded = |seen: Option<&Vec<Seen>>, next: u64, hash: Hash| {
+                seen.into_iter().flatten().any(|seen| seen.excludes(next, hash))
+            };
+            let differs = match span.next.cmp(&first.next) {
+                Ordering::Equal => span.head != first.head,
+                Ordering::Greater => {
+                    excluded(self.shown.get(&(*home, *log)), first.next, first.head)
+                }
+                Ordering::Less => excluded(self.own.get(log), span.next, span.head),
+            };
+            differs.then_some(*home)
+        };
+        self.homes.iter().filter_map(differs).collect()
+    }
+}
+
+/// The part of a log that holds the start of this span.
+fn covering(held: &Frontier, log: &LogId, first: &Span) -> Option<Span> {
+    let spans = &held.0.get(log)?.spans;
+    spans.iter().find(|span| span.first <= first.first && first.first < span.next).copied()
+}
+
+impl Engine {
+    /// Removes the copies that every home holds, once that is proven.
+    pub(super) fn prove_handed_over(&mut self, found: &Found, mine: Frontier) {
+        let topic = found.topic;
+        let held = |home: &NodeId| found.held.get(home).map(|held| held.frontier.clone());
+        let homes = found.placement.home.iter().map(|home| (*home, held(home))).collect();
+        self.handover.proofs += 1;
+        let number = self.handover.proofs;
+        let (own, shown) = (BTreeMap::new(), BTreeMap::new());
+        let mut proving =
+            Proving { number, mine, homes, own, shown, waiting: 0, begun: self.now.elapsed };
+        let (asks, reads) = proving.questions();
+        proving.waiting = asks.len() + usize::from(!reads.is_empty());
+        if proving.waiting == 0 {
+            return self.remove_proven(topic, &proving);
+        }
+        self.handover.topics.entry(topic).or_default().proving = Some(proving);
+        if !reads.is_empty() {
+            let ticket = self.read_store(topic, reads, PAGE_BYTES_MAX);
+            self.handover.proof_tickets.insert(ticket, (topic, number));
+        }
+        let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
+        for (home, ranges) in asks {
+            let request = Request::Fetch(topic, ranges, bytes_max);
+            self.ask(home, request, SURVEY_TIMEOUT, Purpose::HandOverProof(topic, number));
+        }
+    }
+
+    /// A home has shown what it holds, or the store what is held here.
+    pub(super) fn handed_over_shown(
+        &mut self,
+        topic: TopicId,
+        number: u64,
+        node: Option<NodeId>,
+        result: Result<Response, Failure>,
+    ) {
+        let Some(handover) = self.handover.topics.get_mut(&topic) else {
+            return;
+        };
+        let Some(proving) = handover.proving.as_mut().filter(|it| it.number == number) else {
+            return;
+        };
+        let page = match result {
+            Ok(Response::Page(page)) => page,
+            Ok(_) | Err(_) => Page::default(),
+        };
+        for batch in page.batches.iter().filter(|batch| batch.header().topic == topic) {
+            let (first, next) = (batch.header().first, batch.header().next());
+            let (log, seen) = (batch.log(), Seen { first, next, hash: batch.hash() });
+            match node {
+                Some(node) => proving.shown.entry((node, log)).or_default().push(seen),
+                None => proving.own.entry(log).or_default().push(seen),
+            }
+        }
+        proving.waiting -= 1;
+        // What was true then need not be now: this node may have been stopped meanwhile.
+        let fresh = self.now.elapsed.saturating_sub(proving.begun) <= SURVEY_TIMEOUT;
+        if proving.waiting == 0
+            && let Some(proving) = handover.proving.take()
+            && fresh
+        {
+            self.remove_proven(topic, &proving);
+        }
+    }
+
+    fn remove_proven(&mut self, topic: TopicId, proving: &Proving) {
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        // It may have become a home meanwhile, or others may have.
+        if known.belongs_to(&self.members, &self.me)
+            || !known
+                .placement(&self.members)
+                .home
+                .iter()
+                .all(|home| proving.homes.contains_key(home))
+        {
+            return;
+        }
+        for (log, entry) in &proving.mine.0 {
+            let now = self.topics.get(&topic).and_then(|known| known.logs.get(log));
+            let same = now.is_some_and(|log| {
+                let now = log.spans.first().map(|span| span.first);
+                now == entry.spans.first().map(|span| span.first)
+            });
+            for home in proving.differing(log, entry) {
+                self.search_fork(topic, *log, Some(home));
+            }
+            if same && let Some((to, head)) = proving.proven_to(log, entry) {
+                self.remove_copies(topic, *log, to, head);
+            }
+        }
+    }
+}

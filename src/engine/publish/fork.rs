@@ -1,0 +1,117 @@
+//! A writer whose own log has forked goes on in a new incarnation.
+//!
+//! Its disk was cloned or brought back from a copy while it ran, or somebody has its key. What
+//! nobody has acknowledged yet is sealed again, under the same names, so a record that is in the
+//! branch as well is recognised; whoever waits for it is answered from there.
+
+use std::time::Duration;
+
+use super::State;
+use crate::{
+    engine::{
+        Config, Engine,
+        outgoing::{Parted, Queued, Unacknowledged},
+    },
+    model::{Batch, Incarnation, LogId, Previous, TopicId},
+};
+
+/// How long a writer waits until it is known which branch is its own. Then it goes on from the
+/// last batch that both have.
+const OWN_BRANCH_WITHIN: Duration = Duration::from_secs(2);
+
+impl State {
+    /// The incarnation that this node writes a topic in.
+    pub(in crate::engine) fn incarnation(&self, topic: &TopicId, config: &Config) -> Incarnation {
+        self.topics.get(topic).map_or(config.incarnation, |outgoing| outgoing.incarnation)
+    }
+}
+
+impl Engine {
+    /// A log has forked: if this node writes it, it does so no longer.
+    pub(in crate::engine) fn go_on_after_fork(&mut self, topic: TopicId, log: LogId) {
+        let sealed = self.topics.get(&topic).and_then(|known| known.forks.sealed_at(log));
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
+        let Some(at) = sealed.filter(|_| log.writer == self.me) else {
+            return;
+        };
+        if outgoing.incarnation != log.incarnation {
+            return;
+        }
+        outgoing.incarnation = Incarnation(self.random.u64(..));
+        outgoing.next = 0;
+        outgoing.parted = Some(Parted { of: log, until: self.now.elapsed + OWN_BRANCH_WITHIN });
+        // What was told to be pending and is part of the branch goes with it.
+        outgoing.behind = outgoing.behind.filter(|behind| behind.next <= at);
+        let before = |sealed: &Unacknowledged| sealed.batch.header().next() <= at;
+        let kept = outgoing.unacknowledged.iter().take_while(|sealed| before(sealed)).count();
+        for sealed in outgoing.unacknowledged.drain(kept..).rev() {
+            let runs = sealed.batch.header().runs.clone();
+            let (records, waiting) = (sealed.batch.body().clone(), sealed.waiting);
+            outgoing.queued.push_front(Queued { runs, records, waiting });
+        }
+        self.publishing.active.insert(topic);
+        self.seal_ready(topic);
+    }
+
+    /// A batch has come that continues what this node writes, and this node has not written it: its
+    /// directory was cloned, or somebody has its key. It leaves the log to whoever that is.
+    pub(in crate::engine) fn written_elsewhere(&mut self, batch: &Batch) {
+        let topic = batch.header().topic;
+        if let Some(outgoing) = self.publishing.topics.get_mut(&topic)
+            && batch.header().writer == self.me
+            && batch.log().incarnation == outgoing.incarnation
+            && batch.header().first >= outgoing.next
+        {
+            outgoing.incarnation = Incarnation(self.random.u64(..));
+            outgoing.next = 0;
+        }
+    }
+
+    /// An incarnation in which nothing of a topic is held.
+    pub(in crate::engine) fn unused_incarnation(&mut self, topic: TopicId) -> Incarnation {
+        let log = LogId { writer: self.me, incarnation: self.config.incarnation };
+        let known = self.topics.get(&topic);
+        if known.is_some_and(|known| known.logs.contains_key(&log)) {
+            return Incarnation(self.random.u64(..));
+        }
+        log.incarnation
+    }
+
+    /// Finds out which batch the first one of the new incarnation comes after.
+    pub(super) fn find_own_branch(&mut self, topic: TopicId) {
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
+        let (Some(parted), Some(known)) = (outgoing.parted, self.topics.get(&topic)) else {
+            return;
+        };
+        let (forks, of) = (&known.forks, parted.of);
+        let sealed = forks.sealed_at(of).unwrap_or_default();
+        if let Some(end) = outgoing.previous.filter(|end| end.next > sealed) {
+            let is_end = |branch: &LogId| {
+                known.logs.get(branch).is_some_and(|log| {
+                    log.spans.iter().any(|span| (span.next, span.head) == (end.next, end.hash))
+                })
+            };
+            let own = forks.family(of).map(|(branch, _)| branch).find(is_end);
+            if own.is_none()
+                && self.now.elapsed < parted.until
+                && self.fork_filing.is_filing(topic, of)
+            {
+                return;
+            }
+            let shared = || {
+                let root = forks.family(of).map(|(_, root)| root).min_by_key(|root| root.at)?;
+                let incarnation = of.incarnation;
+                Some(Previous { incarnation, next: root.at, hash: root.previous? })
+            };
+            outgoing.previous = match own {
+                Some(branch) => Some(Previous { incarnation: branch.incarnation, ..end }),
+                None => shared(),
+            };
+        }
+        outgoing.parted = None;
+    }
+}
