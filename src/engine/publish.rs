@@ -211,7 +211,8 @@ impl Engine {
             let young = |sealed: &&Unacknowledged| now.saturating_sub(sealed.sealed) < SLOT_AGE_MAX;
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             let full = under_way >= UNACKNOWLEDGED_BATCHES_MAX;
-            if outgoing.queued.is_empty() || full || outgoing.confirming.is_some() {
+            let waits = full || outgoing.confirming.is_some() || !self.room;
+            if outgoing.queued.is_empty() || waits {
                 break;
             }
             self.seal_one(topic);
@@ -433,12 +434,41 @@ impl Engine {
         for topic in self.publishing.active.clone() {
             self.seal_ready(topic);
             self.settle(topic);
+            self.expire_queued(topic);
             let outgoing = self.publishing.topics.get_mut(&topic);
+            // Only where somebody waits for what comes after it.
+            let outgoing = outgoing.filter(|outgoing| outgoing.is_waited_for());
             let behind = outgoing.and_then(|outgoing| outgoing.behind.as_mut());
             if let Some(behind) = behind.filter(|behind| behind.survey_at <= self.now.elapsed) {
                 behind.survey_at = self.now.elapsed + BEHIND_SURVEY_INTERVAL;
                 self.survey(topic, Then::Confirm);
             }
+        }
+    }
+
+    /// Tells publishers whose time is over while their records wait to be sealed again, after a
+    /// fork and with no room on the disk. They stay in the queue.
+    fn expire_queued(&mut self, topic: TopicId) {
+        let now = self.now.elapsed;
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic).filter(|_| !self.room) else {
+            return;
+        };
+        let mut over = Vec::new();
+        for queued in &mut outgoing.queued {
+            over.extend(queued.waiting.extract_if(.., |waiting| waiting.deadline <= now));
+        }
+        let Some(known) = self.topics.get_mut(&topic).filter(|_| !over.is_empty()) else {
+            return;
+        };
+        let replicas = known.replicas();
+        for Waiting { waiter, acks, .. } in over {
+            let wanted = small(known.wanted(&self.members, acks));
+            let published =
+                Published { acknowledged: false, copies: 0, stand_ins: 0, replicas, wanted };
+            let (Waiter::Publisher(question) | Waiter::Creator(question, _)) = waiter;
+            let answer =
+                Output::Answer { question, response: Response::Published(published), after: None };
+            self.outputs.push_back(answer);
         }
     }
 

@@ -281,7 +281,16 @@ impl Topic {
         if planted(Bug::DigestByNumbers) {
             hasher.update(&crate::model::encode_to_bytes(&self.newest_numbers()));
         } else {
-            hasher.update(&self.frontier().digest());
+            // Beyond a fork a log has what nobody can file any more, for what came before is lost:
+            // nobody else takes it, so there is nothing to compare.
+            let mut frontier = self.frontier();
+            for (log, entry) in &mut frontier.0 {
+                if let Some(at) = self.forks.sealed_at(*log) {
+                    entry.spans.retain(|span| span.first < at);
+                }
+            }
+            frontier.0.retain(|_, entry| !entry.spans.is_empty() || entry.low > 0);
+            hasher.update(&frontier.digest());
         }
         self.forks.digest_into(&mut hasher);
         for kept in &self.subscriptions {

@@ -69,6 +69,9 @@ pub(crate) struct Node {
     pub(crate) publishes: BTreeMap<QuestionId, (usize, RecordId)>,
 }
 
+/// When the operator says of a node that has left that it will not come back.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
+
 /// How often the scrub comes by. Quicker than in life, so that a run sees it at work.
 const SCRUB_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -203,6 +206,8 @@ impl World {
         *self.counts.faults.entry("node left").or_default() += 1;
         self.kill(index, usize::MAX, false);
         self.nodes[index].gone = true;
+        // Who was away when it said so waits for it, until the operator says that it is gone.
+        self.event(FORGOTTEN_AFTER, Event::Forget);
     }
 
     /// Stops a node cleanly: all is flushed, and the directory is marked.
@@ -337,8 +342,20 @@ impl World {
             let log = (*topic, *log_id, *from)..(*topic, *log_id, *to);
             let ends = |batch: &&Batch| batch.header().next() <= *to;
             let image = &self.nodes[index].disk.image;
-            let batches: Vec<_> =
-                image.batches.range(log).map(|(_, batch)| batch).filter(ends).cloned().collect();
+            // What was decided before may not be flushed yet.
+            let decided = |batch: &&Batch| {
+                self.nodes[index].disk.pending.iter().any(|(_, write)| match write {
+                    Write::Drop { topic: of, log_id: log, from, to, .. } => {
+                        let header = batch.header();
+                        (of, log) == (topic, log_id)
+                            && *from <= header.first
+                            && header.next() <= *to
+                    }
+                    _ => false,
+                })
+            };
+            let batches = image.batches.range(log).map(|(_, batch)| batch).filter(ends);
+            let batches: Vec<_> = batches.filter(|batch| !decided(batch)).cloned().collect();
             for batch in batches {
                 let result = removal::decided(self, index, &batch);
                 self.check(removal::NAME, result);

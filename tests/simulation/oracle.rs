@@ -41,6 +41,9 @@ pub(crate) struct Oracle {
     pub(crate) twins: BTreeSet<Hash>,
     /// Logs that have such batches.
     pub(crate) forked: BTreeSet<(TopicId, LogId)>,
+    /// Forked logs of which some node has a part that it has not filed when time is over: it asks
+    /// less and less often for what would connect it to its branch.
+    pub(crate) unfiled: BTreeSet<(TopicId, LogId)>,
     /// The incarnations that nodes were started with.
     pub(crate) lives: BTreeSet<Incarnation>,
     pub(crate) ends: BTreeMap<(TopicId, LogId), u64>,
@@ -99,7 +102,7 @@ impl Oracle {
             false
         };
         let log = |known: &Known| (known.batch.header().topic, known.batch.header().log());
-        of_forked.filter(is_adrift).map(log).collect()
+        of_forked.filter(is_adrift).map(log).chain(self.unfiled.iter().copied()).collect()
     }
 
     /// The logs that a batch may be filed under.

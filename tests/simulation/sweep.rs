@@ -81,6 +81,7 @@ impl Counts {
         self.commits += other.commits;
         self.copies_destroyed += other.copies_destroyed;
         self.records_destroyed += other.records_destroyed;
+        self.unfiled += other.unfiled;
         for (name, count) in &other.faults {
             *self.faults.entry(name).or_default() += count;
         }
@@ -105,6 +106,7 @@ fn tell(total: &Total) {
         "acknowledged records that are nowhere, after faults took as many copies as were counted: {}",
         counts.records_destroyed
     );
+    eprintln!("forked logs not filed yet when time was over: {}", counts.unfiled);
     for (name, count) in &counts.faults {
         eprintln!("  {name:<31}{count}");
     }

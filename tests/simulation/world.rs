@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Resume(usize),
     /// A fault is due.
     Fault,
+    /// The operator says who is gone.
+    Forget,
     /// What a twin of the second node signed reaches the first.
     Twin(usize, usize, Vec<antiphon::model::Batch>),
     /// A node that was down starts.
@@ -84,6 +86,8 @@ pub(crate) struct Counts {
     pub(crate) commits: u64,
     pub(crate) copies_destroyed: u64,
     pub(crate) records_destroyed: u64,
+    /// Forked logs of which a node had not filed a part when time was over.
+    pub(crate) unfiled: u64,
 }
 
 /// Engines, and the world around them.
@@ -279,6 +283,7 @@ impl World {
             }
             Event::Question(index, ..) => Some((*index, self.nodes[*index].life)),
             Event::Fault
+            | Event::Forget
             | Event::Twin(..)
             | Event::Resume(_)
             | Event::Start(_)
@@ -319,6 +324,7 @@ impl World {
             Event::Scrub(index, _) => self.scrub_due(index),
             Event::Resume(index) => self.resume(index),
             Event::Fault => self.fault(),
+            Event::Forget => self.forget_the_gone(),
             Event::Twin(node, index, batches) => self.twin_sends(node, index, batches),
             Event::Start(index) => self.start(index),
             Event::Message(message) => self.arrived(message),

@@ -18,6 +18,10 @@ pub(crate) fn continues(world: &World, cursor: &Cursor, batch: &Batch) -> Result
         return Ok(());
     };
     let log = LogId { writer: header.writer, incarnation: previous.incarnation };
+    if world.oracle.forked.contains(&(header.topic, log)) {
+        // What came before may be filed under a branch by now, and stand elsewhere in the cursor.
+        return Ok(());
+    }
     if header.first == 0 && cursor.next(&batch.log()) == 0 && cursor.next(&log) < previous.next {
         let shown = cursor.next(&log);
         // It held all of it when it was asked, and has lost none of it since.
