@@ -19,6 +19,9 @@ use crate::{
 /// their replicas are sent them at once when they are back.
 const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How long they are kept there.
+const PENDING_AGE_MAX: Duration = Duration::from_secs(30);
+
 /// How often the replicas are asked whether they hold by now what was told to be pending.
 pub(super) const BEHIND_SURVEY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -158,13 +161,14 @@ impl Outgoing {
         }
     }
 
-    /// Lets go of the oldest batches for which nobody waits, where they are too much to keep.
+    /// Lets go of the oldest batches for which nobody waits, where they are too much to keep, or
+    /// for so long that repair and handover are to bring them where they belong.
     pub(super) fn leave_behind(&mut self, now: Duration) {
         let mut bytes: usize = self.unacknowledged.iter().map(Unacknowledged::bytes).sum();
-        while bytes > PENDING_BYTES_MAX
-            && let Some(oldest) =
-                self.unacknowledged.pop_front_if(|oldest| oldest.waiting.is_empty())
-        {
+        while let Some(oldest) = self.unacknowledged.pop_front_if(|oldest| {
+            let old = now.saturating_sub(oldest.sealed) > PENDING_AGE_MAX;
+            oldest.waiting.is_empty() && (old || bytes > PENDING_BYTES_MAX)
+        }) {
             bytes -= oldest.bytes();
             let header = oldest.batch.header();
             let behind = self.behind.get_or_insert_with(|| Behind {

@@ -36,17 +36,24 @@ impl Engine {
         let Some(at) = sealed.filter(|_| log.writer == self.me) else {
             return;
         };
-        if outgoing.incarnation != log.incarnation {
+        // Also of a log that it has left before: a proof may come that says it forked earlier.
+        let beyond = |sealed: &mut Unacknowledged| {
+            sealed.batch.header().log() == log && sealed.batch.header().next() > at
+        };
+        let mut again = Vec::new();
+        while let Some(index) = outgoing.unacknowledged.iter_mut().position(beyond) {
+            again.extend(outgoing.unacknowledged.remove(index));
+        }
+        if outgoing.incarnation == log.incarnation {
+            outgoing.incarnation = Incarnation(self.random.u64(..));
+            outgoing.next = 0;
+            outgoing.parted = Some(Parted { of: log, until: self.now.elapsed + OWN_BRANCH_WITHIN });
+            // What was told to be pending and is part of the branch goes with it.
+            outgoing.behind = outgoing.behind.filter(|behind| behind.next <= at);
+        } else if again.is_empty() {
             return;
         }
-        outgoing.incarnation = Incarnation(self.random.u64(..));
-        outgoing.next = 0;
-        outgoing.parted = Some(Parted { of: log, until: self.now.elapsed + OWN_BRANCH_WITHIN });
-        // What was told to be pending and is part of the branch goes with it.
-        outgoing.behind = outgoing.behind.filter(|behind| behind.next <= at);
-        let before = |sealed: &Unacknowledged| sealed.batch.header().next() <= at;
-        let kept = outgoing.unacknowledged.iter().take_while(|sealed| before(sealed)).count();
-        for sealed in outgoing.unacknowledged.drain(kept..).rev() {
+        for sealed in again.into_iter().rev() {
             let runs = sealed.batch.header().runs.clone();
             let (records, waiting) = (sealed.batch.body().clone(), sealed.waiting);
             outgoing.queued.push_front(Queued { runs, records, waiting });
