@@ -95,6 +95,24 @@ impl Engine {
         }
     }
 
+    /// A part of a branch has come in. If it does not follow what is held of the branch, the branch
+    /// may end in between, and the part belongs to a branch of that one.
+    pub(super) fn file_if_apart(&mut self, batch: &Batch) {
+        let (topic, log, first) = (batch.header().topic, batch.log(), batch.header().first);
+        let Some(known) = self.topics.get(&topic) else {
+            return;
+        };
+        let (Some(root), Some(held)) = (known.forks.root(&log), known.logs.get(&log)) else {
+            return;
+        };
+        let origin = known.forks.origin(log);
+        let apart = first > root.at && held.spans.iter().any(|span| span.first == first);
+        let between = |at: u64| root.at < at && at <= first;
+        if apart && known.forks.family(origin).any(|(_, other)| between(other.at)) {
+            self.file_branches(topic, origin);
+        }
+    }
+
     /// All that a crash interrupted, and all that could not be filed.
     pub(super) fn tick_fork_filing(&mut self) {
         let now = self.now.elapsed;
@@ -120,7 +138,11 @@ impl Engine {
         let start = known.forks.root(&log).map(|root| root.at);
         let from = match start {
             None => known.forks.sealed_at(log)?,
-            Some(start) => points.iter().copied().find(|at| *at > start && holds(spans, *at))?,
+            // Also what is held after it: a part that came in before the fork there was known.
+            Some(start) => {
+                let held = |at: u64| spans.iter().any(|span| span.next > at);
+                points.iter().copied().find(|at| *at > start && held(*at))?
+            }
         };
         let span = spans.iter().find(|span| span.next > from)?;
         Some((span.first.max(from), span.next))
@@ -198,9 +220,9 @@ impl Engine {
             return self.look_for_way(topic, log, first);
         };
         if branch == log {
-            // Nothing parts here.
+            // Nothing parts here, nor in what is missing before it.
             if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
-                filing.points.remove(&from);
+                filing.points.retain(|at| *at > from);
             }
             return self.file_next(topic, log);
         }
@@ -303,7 +325,11 @@ impl Engine {
         }
         let previous = batch.header().previous.map(|previous| previous.hash);
         let parts = forks.ends_before(log, batch.header().first, previous);
-        if forks.root(&log).is_some() && !parts {
+        let follows = known.logs.get(&log).is_some_and(|log| {
+            let first = batch.header().first;
+            log.spans.iter().any(|span| span.first < first && first <= span.next)
+        });
+        if forks.root(&log).is_some() && !parts && follows {
             return Some(log);
         }
         let (first, base) = (batch.header().first, batch.header().previous.map(|it| it.hash));
@@ -316,7 +342,7 @@ impl Engine {
             };
             ends || page.iter().any(passes)
         };
-        if let Some((branch, _)) = forks.family(log).find(joins) {
+        if let Some((branch, _)) = forks.family(forks.origin(log)).find(joins) {
             return Some(branch);
         }
         let way =
@@ -342,7 +368,8 @@ impl Engine {
         let Some(known) = self.topics.get(&topic) else {
             return;
         };
-        let below = known.forks.family(log).filter(|(_, root)| root.at < to);
+        let family = known.forks.family(known.forks.origin(log));
+        let below = family.filter(|(_, root)| root.at < to);
         let mut left: Vec<_> = below.map(|(branch, root)| (branch, root.at)).collect();
         let Some((branch, next)) = left.pop() else {
             return;
@@ -420,8 +447,4 @@ impl Engine {
             self.ask_way(topic, log, Way { branch, next, head: None, ..way });
         }
     }
-}
-
-fn holds(spans: &[super::HeldSpan], at: u64) -> bool {
-    spans.iter().any(|span| span.first <= at && at < span.next)
 }

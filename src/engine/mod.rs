@@ -119,6 +119,7 @@ pub struct Engine {
     positions: position::State,
     repair: repair::State,
     handover: handover::State,
+    damage: damage::State,
     leaving: leave::State,
     verification: verify::State,
     forks: fork::State,
@@ -179,6 +180,7 @@ impl Engine {
             positions: position::State::default(),
             repair: repair::State::default(),
             handover: handover::State::default(),
+            damage: damage::State::default(),
             leaving: leave::State::default(),
             verification: verify::State::default(),
             forks: fork::State::default(),
@@ -510,6 +512,7 @@ impl Engine {
     fn flushed(&mut self, number: WriteNumber) {
         debug_assert!(number <= self.written, "only what was written is flushed");
         self.durable = self.durable.max(number);
+        self.damage_flushed();
         self.publishing_flushed();
     }
 

@@ -288,7 +288,9 @@ impl Engine {
             Ok(added @ (Added::Held | Added::Taken)) => Ok(added),
             Ok(Added::New) => {
                 let log = topic.logs[&batch.log()].clone();
-                self.write(Write::Append { batch: batch.clone(), log });
+                let number = self.write(Write::Append { batch: batch.clone(), log });
+                self.stored_again(batch, number);
+                self.file_if_apart(batch);
                 if header.writer == self.me {
                     // What this node wrote before is older than what it writes from now on.
                     self.clock.adopt(header.stamp);

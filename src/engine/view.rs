@@ -178,7 +178,11 @@ impl View {
         let Some((before, position)) = predecessor(batch) else {
             return false;
         };
-        if at.next(&before) >= position.next {
+        // What a branch of a branch continues is filed under that one.
+        let stands_there = |(log, stands): (&LogId, &Position)| {
+            batch.is_root() && log.writer == before.writer && *stands == position
+        };
+        if at.next(&before) >= position.next || at.logs.iter().any(stands_there) {
             self.held_back.remove(&batch.log());
             return false;
         }

@@ -75,6 +75,32 @@ fn a_damaged_batch_is_fetched_again() {
 }
 
 #[test]
+fn a_late_report_does_not_lose_a_batch_that_was_stored_again() {
+    let mut world = World::new(3);
+    world.join();
+    world.create(0, "t", 3);
+    publish(&mut world, 0, 0, 3);
+    world.run(Duration::from_secs(1));
+    let held = batches(&world, 1);
+    world.damage(1, damage(&held, 1));
+    let replica = |world: &mut World| {
+        let id = world.id(1);
+        let surveyed = world.survey(0, "t");
+        surveyed.replicas.into_iter().find(|replica| replica.node == id).unwrap()
+    };
+    world.run_until("it is complete again", SOON, |world| replica(world).complete);
+    // What the disk says of its old bytes comes after what was written over them.
+    world.damage(1, damage(&held, 1));
+    world.run(Duration::from_millis(1));
+    assert!(replica(&mut world).complete);
+    // And what it says later is news.
+    world.run(Duration::from_secs(11));
+    world.damage(1, damage(&held, 1));
+    world.run(Duration::from_millis(1));
+    assert!(!replica(&mut world).complete);
+}
+
+#[test]
 fn what_nobody_holds_is_passed_over_once_all_have_said_so() {
     let mut world = World::new(4);
     world.join();

@@ -455,3 +455,45 @@ fn a_branch_at_a_stand_in_is_handed_over_and_not_given_up_by_numbers() {
     let (all, _) = read(&mut world, owners[1]);
     assert!(branches.iter().all(|line| all.iter().any(|it| it == line)), "{all:?}");
 }
+
+#[test]
+fn a_part_that_comes_after_a_branch_has_forked_is_filed_where_it_belongs() {
+    let mut world = three();
+    publish_each(&mut world, 0, 0, 3);
+    let batches = held(&world, 0);
+    let log = log_of(&world, 0);
+    let from = world.id(0);
+    let mut twin = Twin::of(&world, 0, &batches, 1, 7);
+    let start = [twin.seal("twin 1"), twin.seal("twin 2")];
+    let mut other = Twin::of(&world, 0, &start, 3, 8);
+    let parted = other.seal("other 3");
+    let rest = [twin.seal("twin 3"), twin.seal("twin 4")];
+    let branch = antiphon::model::Incarnation::of_branch(start[0].hash());
+    let filed = |batch: &Batch| batch.clone().filed(branch);
+    world.call_from(from, 1, replicate(&start[..1]));
+    world.run_until("the fork is known", SOON, |world| !world.disk(1).forks.is_empty());
+    world.run(Duration::from_secs(5));
+    let branch_goes_on = [&start[0], &start[1], &rest[0]].map(filed);
+    let answer = world.call_from(from, 1, replicate(&branch_goes_on));
+    assert_eq!(answer, Response::Replicated(vec![Outcome::Stored; 3]));
+    // The branch forks in its turn.
+    world.call_from(from, 1, replicate(&[filed(&parted)]));
+    let forks = |world: &World| world.disk(1).forks.len();
+    world.run_until("that is known, too", SOON, |world| forks(world) == 2);
+    world.run(Duration::from_secs(5));
+    // Somebody who did not know of it had filed the end under the first branch, and hands it over.
+    let answer = world.call_from(from, 1, replicate(&[filed(&rest[1])]));
+    assert_eq!(answer, Response::Replicated(vec![Outcome::Stored]));
+    let inner =
+        LogId { incarnation: antiphon::model::Incarnation::of_branch(rest[0].hash()), ..log };
+    world.run_until("all have filed it", SOON, |world| {
+        (0..3).all(|node| {
+            let held = held(world, node);
+            let ends: Vec<_> = held.iter().filter(|batch| **batch == rest[1]).collect();
+            ends.len() == 1 && ends[0].log() == inner
+        })
+    });
+    // At once: what it follows has been read under the branch that it parted from.
+    let (all, _) = read(&mut world, 2);
+    assert_eq!(all[3..], ["twin 1", "twin 2", "twin 3", "twin 4"], "{all:?}");
+}

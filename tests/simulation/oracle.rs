@@ -14,6 +14,8 @@ pub(crate) struct Known {
     pub(crate) batch: Batch,
     /// The nodes whose flushed disk holds it, readable.
     pub(crate) holders: BTreeSet<usize>,
+    /// The nodes that have given their copy up by themselves since.
+    pub(crate) given_up: BTreeSet<usize>,
     /// How many flushed copies faults have destroyed.
     pub(crate) losses: usize,
     /// When the last of them was.
@@ -69,6 +71,7 @@ impl Oracle {
         let known = Known {
             batch: batch.clone(),
             holders: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             losses: 0,
             lost_at: None,
             acknowledged: 0,
@@ -124,6 +127,7 @@ impl Oracle {
         self.appeared(batch);
         if let Some(known) = self.batches.get_mut(&batch.hash()) {
             known.holders.insert(node);
+            known.given_up.remove(&node);
         }
     }
 
@@ -131,6 +135,7 @@ impl Oracle {
     pub(crate) fn given_up(&mut self, node: usize, batch: &Batch) {
         if let Some(known) = self.batches.get_mut(&batch.hash()) {
             known.holders.remove(&node);
+            known.given_up.insert(node);
         }
     }
 

@@ -33,8 +33,14 @@ fn frontier(
 pub(crate) fn converged(world: &World) -> Result<(), String> {
     let topics = 0..world.options.topics.len();
     let topics = topics.map(|number| (world.topic(number), world.homes(number, false)));
-    let everywhere = (World::catalogue(), world.running().into_iter().collect());
     let adrift = world.oracle.adrift();
+    // One that cannot leave yet, for it holds what cannot be filed, has handed the catalogue over.
+    let catalogue = World::catalogue();
+    let handed_over = |node: &usize| {
+        world.nodes[*node].leaves && frontier(world, *node, &catalogue, &adrift).0.is_empty()
+    };
+    let stay = world.running().into_iter().filter(|node| !handed_over(node)).collect();
+    let everywhere = (catalogue, stay);
     for (topic, homes) in topics.chain([everywhere]) {
         let mut frontiers: BTreeMap<usize, Frontier> = BTreeMap::new();
         let mut kept = Vec::new();
