@@ -18,7 +18,8 @@ use antiphon::{
     },
     wire,
     wire::{
-        Acks, Create, LogRange, Outcome, Page, Publish, Read, Refusal, Replicate, Request, Response,
+        Acks, Checked, CheckedBatch, Create, LogRange, Outcome, Page, Publish, Read, Refusal,
+        Remaining, Replicate, Request, Response, Role, Verified, VerifiedReplica,
     },
 };
 use bytes::Bytes;
@@ -182,6 +183,56 @@ fn requests() {
         all.extend_from_slice(&bytes);
     }
     frozen("requests.hex", &all);
+}
+
+#[test]
+fn leaving_and_verifying() {
+    let (node, log) = (key().node(), batch().header().log());
+    let range = LogRange { log, from: 40, to: 42 };
+    let requests = [
+        Request::Forget(node),
+        Request::Leave(node),
+        Request::Verify("earthquakes".parse().unwrap(), cursor()),
+        Request::Leaving(true),
+        Request::Check(topic(), range, 1 << 20),
+    ];
+    let held = CheckedBatch { first: 40, next: 42, hash: Hash([5; 32]) };
+    let replica = VerifiedReplica {
+        node,
+        role: Role::StandIn,
+        answered: true,
+        records: 41,
+        lacking: 1,
+        damaged: 2,
+        differing: 3,
+    };
+    let responses = [
+        Response::Refused(Refusal::Full),
+        Response::Refused(Refusal::Alone),
+        Response::Forgotten(true),
+        Response::Leaving(Remaining { topics: 2, records: 300 }),
+        Response::Noted,
+        Response::Checked(Checked { batches: vec![held], damaged: vec![range], to: 42 }),
+        Response::Verified(Verified {
+            next: cursor(),
+            finished: true,
+            records: 42,
+            lost: 1,
+            replicas: vec![replica],
+        }),
+    ];
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    for response in responses {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        all.extend_from_slice(&bytes);
+    }
+    frozen("members.hex", &all);
 }
 
 #[test]
