@@ -39,8 +39,6 @@ pub enum Bug {
     AcknowledgedOutOfOrder,
     /// A damaged batch is still claimed, as if it could be read.
     DamageIgnored,
-    /// A log is continued after a clean stop though others know more of it.
-    ResumedUnasked,
     /// A hole is passed over though a node that may hold it was not asked.
     HolePassedUnproven,
     /// A batch for a position that is held is taken for the one that is held there.
@@ -84,7 +82,6 @@ mod selected {
             Self::AcknowledgedOutOfOrder,
             Self::DamageIgnored,
             Self::HolePassedUnproven,
-            Self::ResumedUnasked,
             Self::ForkAnsweredAsHeld,
             Self::BranchThrownAway,
         ];

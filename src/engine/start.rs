@@ -5,14 +5,12 @@
 //! stopped cleanly, and every node that is known says that it knows no more of the old log than
 //! this node does, is that log continued. Records wait for that answer, not for longer than a
 //! survey takes.
-//!
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     Engine,
     outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing},
-    planted::{Bug, planted},
     survey::{Found, Then},
 };
 use crate::{
@@ -62,7 +60,7 @@ impl Engine {
             })
         };
         let others = found.held.values().filter_map(|held| held.frontier.0.get(&log));
-        let agreed = known && others.into_iter().all(no_more) || planted(Bug::ResumedUnasked);
+        let agreed = known && others.into_iter().all(no_more);
         let sealed = self.is_sealed(topic, earlier);
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return;
