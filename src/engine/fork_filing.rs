@@ -140,12 +140,11 @@ impl Engine {
             None => known.forks.sealed_at(log)?,
             // Also what is held after it: a part that came in before the fork there was known.
             Some(start) => {
-                let held = |at: u64| spans.iter().any(|span| span.next > at);
+                let held = |at: u64| first_held(spans, at).is_some();
                 points.iter().copied().find(|at| *at > start && held(*at))?
             }
         };
-        let span = spans.iter().find(|span| span.next > from)?;
-        Some((span.first.max(from), span.next))
+        first_held(spans, from)
     }
 
     fn file_next(&mut self, topic: TopicId, log: LogId) {
@@ -220,9 +219,14 @@ impl Engine {
             return self.look_for_way(topic, log, first);
         };
         if branch == log {
-            // Nothing parts here, nor in what is missing before it.
+            // Nothing parts here, nor in what is missing before it. A point that has become known
+            // while this was read is still to be looked at.
+            let known = self.topics.get(&topic).and_then(|known| known.logs.get(&log));
+            let spans = known.map_or_else(Vec::new, |log| log.spans.clone());
+            let looked_at =
+                |at: u64| first_held(&spans, at).is_some_and(|(first, _)| first == from);
             if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
-                filing.points.retain(|at| *at > from);
+                filing.points.retain(|at| !looked_at(*at));
             }
             return self.file_next(topic, log);
         }
@@ -342,14 +346,16 @@ impl Engine {
             };
             ends || page.iter().any(passes)
         };
-        if let Some((branch, _)) = forks.family(forks.origin(log)).find(joins) {
-            return Some(branch);
-        }
-        let way =
-            self.fork_filing.filings.get(&(topic, log)).and_then(|filing| filing.way.as_ref());
-        if let Some(way) = way.filter(|way| way.found && (way.to, Some(way.base)) == (first, base))
-        {
-            return Some(way.branch);
+        // Where a chain ends, what follows belongs to no branch that is known.
+        if !parts {
+            if let Some((branch, _)) = forks.family(forks.origin(log)).find(joins) {
+                return Some(branch);
+            }
+            let filing = self.fork_filing.filings.get(&(topic, log));
+            let way = filing.and_then(|filing| filing.way.as_ref()).filter(|way| way.found);
+            if let Some(way) = way.filter(|way| (way.to, Some(way.base)) == (first, base)) {
+                return Some(way.branch);
+            }
         }
         // One more branch of the same fork.
         let proof = forks.proofs_of(log).find_map(|proof| proof.with(batch).ok())?;
@@ -447,4 +453,10 @@ impl Engine {
             self.ask_way(topic, log, Way { branch, next, head: None, ..way });
         }
     }
+}
+
+/// What is held from a point on, without a hole, or of what comes after it.
+fn first_held(spans: &[super::HeldSpan], at: u64) -> Option<(u64, u64)> {
+    let span = spans.iter().find(|span| span.next > at)?;
+    Some((span.first.max(at), span.next))
 }
