@@ -37,7 +37,7 @@ pub(crate) struct Client {
 pub(crate) enum Kind {
     Creator(Creator),
     Publisher(Publisher),
-    Reader(Reader),
+    Reader(Box<Reader>),
     Surveyor(Surveyor),
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use antiphon::{
-    model::{Cursor, RecordId, SubscriberName, Subscription},
+    model::{Cursor, Hash, LogId, RecordId, SubscriberName, Subscription},
     wire::{Page, Read, Request, Response},
 };
 
@@ -38,6 +38,9 @@ pub(crate) struct Reader {
     run: BTreeSet<RecordId>,
     /// What was delivered in any run.
     pub(crate) delivered: BTreeSet<RecordId>,
+    /// The batches that it was shown, by the log that they were filed under: first record, the one
+    /// after the last, hash.
+    pub(crate) shown: BTreeMap<LogId, BTreeSet<(u64, u64, Hash)>>,
     generation: u64,
     /// The furthest that was committed, by generation.
     pub(crate) committed: BTreeMap<u64, Cursor>,
@@ -57,6 +60,7 @@ impl Reader {
             cursor: start,
             run: BTreeSet::new(),
             delivered: BTreeSet::new(),
+            shown: BTreeMap::new(),
             generation: 0,
             committed: BTreeMap::new(),
             kept: None,
@@ -210,6 +214,9 @@ impl Reader {
                 self.delivered.insert(id);
             }
             self.cursor.advance(batch);
+            let header = batch.header();
+            let shown = self.shown.entry(batch.log()).or_default();
+            shown.insert((header.first, header.next(), batch.hash()));
         }
     }
 }

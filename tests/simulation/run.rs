@@ -86,7 +86,7 @@ impl World {
             let named = number >= self.options.readers;
             let name = named.then(|| format!("s{number}").parse().unwrap());
             let start = Cursor::start(self.topic(topic));
-            self.add_client(Kind::Reader(Reader::new(topic, start, name)));
+            self.add_client(Kind::Reader(Box::new(Reader::new(topic, start, name))));
         }
         self.add_client(Kind::Surveyor(Surveyor::default()));
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use antiphon::{
-    model::{Batch, Cursor, Incarnation, RecordId},
+    model::{Batch, Cursor, Incarnation, LogId, RecordId},
     wire::LogRange,
 };
 
@@ -64,17 +64,24 @@ fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
     readable
 }
 
-/// Whether a reader was shown another batch for this position, live, which was then lost without
-/// ever being proof of the fork: the log is another one than it read.
+/// Whether a reader was shown another batch in this place, live, which was then lost without ever
+/// being proof of a fork: the log, or the branch, is another one than it read.
 fn replaced(world: &World, reader: &Reader, batch: &Batch) -> bool {
-    let (topic, log) = (batch.header().topic, batch.header().log());
-    let filed = |home: usize| {
-        let image = &world.nodes[home].disk.image;
-        image.batches.get(&(topic, log, batch.header().first)) == Some(batch)
+    let header = batch.header();
+    let topic = header.topic;
+    if !world.oracle.forked.contains(&(topic, header.log())) {
+        return false;
+    }
+    let another = |log: &LogId| {
+        let shown = reader.shown.get(log).into_iter().flatten();
+        let mut overlapping =
+            shown.filter(|(first, next, _)| *first < header.next() && header.first < *next);
+        overlapping.any(|(_, _, hash)| *hash != batch.hash())
     };
-    world.oracle.forked.contains(&(topic, log))
-        && reader.cursor.next(&log) >= batch.header().next()
-        && world.homes(reader.topic, false).into_iter().any(filed)
+    world.homes(reader.topic, false).into_iter().any(|home| {
+        let mut held = world.nodes[home].disk.image.batches.iter();
+        held.any(|((of, log, _), held)| *of == topic && held == batch && another(log))
+    })
 }
 
 /// Whether a reader has been given all that is there.
