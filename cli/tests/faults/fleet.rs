@@ -299,6 +299,17 @@ impl Fleet {
         if output.status.success() { Ok(text(&said)) } else { Err(text(&[said, why].concat())) }
     }
 
+    /// Tells a node that another one, which does not run, will not come back.
+    pub(crate) fn forget(&self, number: usize, gone: usize) -> Result<(), String> {
+        let address = self.nodes[number].address().ok_or("the node has no address")?;
+        let peer = self.nodes[gone].peer.as_deref().ok_or("the node never ran")?;
+        let mut command = antiphon(&["forget", peer]);
+        command.args(["--network", &self.network, "--node", &address]);
+        let output = command.output().map_err(|error| error.to_string())?;
+        let said = || Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        if output.status.success() { Ok(()) } else { said() }
+    }
+
     /// Lets a node hand over what it holds, and waits until it has ended.
     pub(crate) fn leave(&mut self, number: usize) -> Result<(), String> {
         let address = self.nodes[number].address().ok_or("the node has no address")?;
