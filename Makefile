@@ -12,7 +12,7 @@ verify:
 	cargo test --locked --workspace
 
 fix:
-	cargo fmt --all -- --config unstable_features=true,imports_granularity=Crate,group_imports=StdExternalCrate
+	$(FMT)
 
 demo:
 	cargo run --locked --release -- demo --exit

@@ -103,7 +103,8 @@ fn make(path: &Path) -> io::Result<()> {
     path.canonicalize()?.ancestors().skip(1).take(1).try_for_each(flush_directory)
 }
 
-fn flush_directory(path: &Path) -> io::Result<()> {
+/// Flushes the names in a directory, so that what was created and removed stays so.
+pub(super) fn flush_directory(path: &Path) -> io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }
 

@@ -265,7 +265,8 @@ fn take_log(rest: &mut &[u8]) -> Option<(TopicId, LogId)> {
     Some((topic, LogId { writer, incarnation }))
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+/// Takes the first bytes of a slice.
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk()?;
     *rest = tail;
     Some(*head)

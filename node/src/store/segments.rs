@@ -10,7 +10,7 @@
 //! - `group`, `active`, `files`, `space`: how they are written, and room for them
 //! - `index`, `changes`: the index, and how it follows
 //! - `checkpoint`, `compaction`: how space comes back, and dropped batches do not
-//! - `recovery`: what a start makes of it
+//! - `opening`, `recovery`: what a start makes of it
 //! - `reading`: reads, checks, scrub
 //!
 //! **What fails how.** A write or flush that fails latches the store. A full disk shows where space
@@ -127,6 +127,15 @@ impl SegmentStore {
             return Err(StoreError::Latched);
         }
         write().inspect_err(|_| self.latched.store(true, Ordering::Release))
+    }
+
+    /// Closes a group, and makes it durable.
+    fn write_flushed(&self, writer: &mut Writer, mut group: Group) -> Result<(), StoreError> {
+        group.close(false);
+        self.latching(|| {
+            writer.write(&group)?;
+            writer.flush()
+        })
     }
 
     /// Asks the index something. Where it is damaged it will be made anew.
@@ -246,11 +255,7 @@ impl SegmentStore {
             frames.push(self.frame(index, &mut group, write)?);
         }
         assert!(!frames.is_empty(), "there was room for the first one");
-        group.close(false);
-        self.latching(|| {
-            writer.write(&group)?;
-            writer.flush()
-        })?;
+        self.write_flushed(writer, group)?;
         Ok((frames.len(), frames))
     }
 
@@ -261,8 +266,8 @@ impl SegmentStore {
                 let offset = group.push_shared(Kind::Batch, &start, batch.bytes());
                 if batch.is_of_branch() {
                     // Where a branch begins its batches do not say.
-                    let state = (keys::log_key(batch.header().topic, batch.log()), Some(log));
-                    let state = (state.0, state.1.map(keys::encode));
+                    let key = keys::log_key(batch.header().topic, batch.log());
+                    let state = (key, Some(keys::encode(log)));
                     let (kind, payload) = record::encode_state(&state);
                     group.push(kind, &[&payload]);
                 }
@@ -277,9 +282,9 @@ impl SegmentStore {
                 group.push(Kind::Quarantine, &[&payload]);
                 Framed::Quarantine(found)
             }
-            Write::Drop { .. } => {
-                let (kind, payload) = record::encode_write(write);
-                group.push(kind, &[&payload]);
+            Write::Drop { topic, log_id, from, to, log } => {
+                let payload = record::encode_drop(*topic, *log_id, *from..*to, log.as_ref());
+                group.push(Kind::Drop, &[&payload]);
                 Framed::Drop
             }
             Write::Subscription { .. }
@@ -328,6 +333,21 @@ impl SegmentStore {
         // What was flushed already is found in the segments, and written once more after that.
         self.renew_index(writer)?;
         self.ask(|index| write(writer, index))
+    }
+
+    /// Asks the index what a start needs; of a new index where it fails.
+    fn ask_for_start<T>(
+        &self,
+        question: impl Fn(&Index) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match self.ask(&question) {
+            Err(StoreError::Index { action, reason }) => {
+                tracing::warn!(action, reason, "the index failed");
+                self.renew_index(&mut self.writer())?;
+                self.ask(&question)
+            }
+            outcome => outcome,
+        }
     }
 
     fn recover_from(&self, index: &Index) -> Result<Recovered, StoreError> {
@@ -395,14 +415,7 @@ impl SegmentStore {
 
 impl Store for SegmentStore {
     fn recover(&self) -> Result<Recovered, StoreError> {
-        match self.ask(|index| self.recover_from(index)) {
-            Err(StoreError::Index { action, reason }) => {
-                tracing::warn!(action, reason, "the index failed");
-                self.renew_index(&mut self.writer())?;
-                self.ask(|index| self.recover_from(index))
-            }
-            outcome => outcome,
-        }
+        self.ask_for_start(|index| self.recover_from(index))
     }
 
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -459,7 +472,7 @@ impl Store for SegmentStore {
     }
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.ask(|index| index.get(&keys::index_key(Table::Facts, name.as_bytes())))
+        self.ask_for_start(|index| index.get(&keys::index_key(Table::Facts, name.as_bytes())))
     }
 
     fn put_fact(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -471,11 +484,7 @@ impl Store for SegmentStore {
             self.make_room(writer, index, HEAD_BYTES + payload.len() + COMMIT_BYTES)?;
             let mut group = self.group(writer);
             group.push(kind, &[&payload]);
-            group.close(false);
-            self.latching(|| {
-                writer.write(&group)?;
-                writer.flush()
-            })?;
+            self.write_flushed(writer, group)?;
             let position = writer.position(self.salt);
             let mut applier = Applier::new(index, &mut writer.usage);
             applier.set(&state.0, state.1.as_deref())?;

@@ -37,7 +37,7 @@ pub(super) fn write(
             let (key, value) = entry?;
             put_state(&mut payload, &[&[table.tag()], &key[..]].concat(), &value);
             if payload.len() >= PART_BYTES {
-                group.push(Kind::State, &[&payload]);
+                group.push(Kind::Checkpoint, &[&payload]);
                 payload.clear();
             }
             if group.end() + payload.len() > bytes_max {
@@ -46,7 +46,7 @@ pub(super) fn write(
         }
     }
     // One frame at least, so that the checkpoint of an empty store is one.
-    group.push(Kind::State, &[&payload]);
+    group.push(Kind::Checkpoint, &[&payload]);
     group.close(true);
     Ok(Some(()))
 }

@@ -165,11 +165,7 @@ impl SegmentStore {
             let offset = group.push_shared(Kind::Batch, &batch_start(&batch), batch.bytes());
             moved.push((place, group.entry(offset, &batch)));
         }
-        group.close(false);
-        self.latching(|| {
-            writer.write(&group)?;
-            writer.flush()
-        })?;
+        self.write_flushed(writer, group)?;
         let position = writer.position(self.salt);
         let mut applier = Applier::new(index, &mut writer.usage);
         for (place, entry) in moved {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use super::frame::HEAD_BYTES;
-use crate::store::StoreError;
+use crate::store::{StoreError, directory::flush_directory};
 
 /// Files that are kept open for reading. Most of the process's descriptors are for sockets.
 const FILES_OPEN_MAX: usize = 32;
@@ -43,7 +43,7 @@ impl Files {
         if !directory.is_dir() {
             fs::create_dir_all(&directory).map_err(failed)?;
             let parents = directory.ancestors().skip(1).take(2);
-            parents.filter(|path| path.is_dir()).try_for_each(flush).map_err(failed)?;
+            parents.filter(|path| path.is_dir()).try_for_each(flush_directory).map_err(failed)?;
         }
         Ok(Self { directory, open: Mutex::default() })
     }
@@ -83,13 +83,15 @@ impl Files {
 
     /// Removes a segment. A power cut may bring it back.
     pub(super) fn remove(&self, segment: u32) -> io::Result<()> {
+        let outcome = fs::remove_file(self.path(segment));
+        // After that, or a read could open it once more, and it would keep its space.
         self.opened().remove(&segment);
-        fs::remove_file(self.path(segment))
+        outcome
     }
 
-    /// Makes what was created and removed last.
+    /// Flushes the names of the segments, so that what was created and removed stays so.
     pub(super) fn flush(&self) -> io::Result<()> {
-        flush(&self.directory)
+        flush_directory(&self.directory)
     }
 
     /// Whether nothing was ever written to a segment, as far as the file system knows. A cheap
@@ -133,10 +135,6 @@ impl Files {
     fn opened(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<File>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn flush(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 /// Writes all parts at an offset, one after the other.

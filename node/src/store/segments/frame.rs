@@ -25,6 +25,8 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
+use crate::store::keys::take;
+
 const MAGIC: [u8; 4] = [0xa7, b'A', b'f', 0x1e];
 
 /// Bytes before the payload of each frame.
@@ -39,11 +41,11 @@ const ZEROS: [u8; 512] = [0; 512];
 /// What a payload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// What the segment is, see `opening`.
+    /// What the segment is, see `record`.
     Opening = 1,
     /// The hash of a batch's header, then the batch as it was signed.
     Batch = 2,
-    /// A key and its value, see `state`.
+    /// A key and its value, see `record`.
     Put = 3,
     /// A key whose value is gone.
     Remove = 4,
@@ -52,7 +54,7 @@ pub(super) enum Kind {
     /// A damaged batch is no longer counted.
     Quarantine = 6,
     /// A part of a checkpoint.
-    State = 7,
+    Checkpoint = 7,
     /// The end of a group.
     Commit = 8,
 }
@@ -66,7 +68,7 @@ impl Kind {
             Self::Remove,
             Self::Drop,
             Self::Quarantine,
-            Self::State,
+            Self::Checkpoint,
             Self::Commit,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
@@ -93,14 +95,13 @@ impl Head {
 
     pub(super) fn encode(&self, salt: u64) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
-        let fields: [&[u8]; 7] = [
+        let fields: [&[u8]; 6] = [
             &MAGIC,
             &[self.kind as u8, 0, 0, 0],
             &self.segment.to_be_bytes(),
             &self.length.to_be_bytes(),
             &self.number.to_be_bytes(),
             &self.checksum.to_be_bytes(),
-            &[],
         ];
         let mut rest = bytes.as_mut_slice();
         for field in fields {
@@ -152,13 +153,6 @@ fn checksum(salt: u64, parts: &[&[u8]]) -> u64 {
         hasher.update(part);
     }
     hasher.digest()
-}
-
-/// Takes the first bytes of a slice.
-pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, tail) = rest.split_first_chunk()?;
-    *rest = tail;
-    Some(*head)
 }
 
 /// What was found in a segment, in its order.

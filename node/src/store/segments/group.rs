@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::{
     files::Part,
-    frame::{HEAD_BYTES, Head, Kind, take},
+    frame::{HEAD_BYTES, Head, Kind},
     record::BATCH_START_BYTES,
 };
-use crate::store::keys::Entry;
+use crate::store::keys::{Entry, take};
 
 /// Batches up to this many bytes are copied: a slice of its own costs more.
 const COPIED_BYTES_MAX: usize = 2 * 1024;

@@ -12,7 +12,9 @@ use std::{
     path::Path,
 };
 
-use ::fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
+use ::fjall::{
+    Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, UserKey, UserValue,
+};
 use antiphon::model::{LogId, TopicId};
 
 use super::changes::Changes;
@@ -66,8 +68,7 @@ impl Index {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.keyspace.get(key);
-        let value = value.map_err(|error| failed("reading the index", &error))?;
+        let value = shielded(READING, || self.keyspace.get(key))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -95,8 +96,9 @@ impl Index {
         &self,
         table: Table,
     ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + use<> {
-        self.keyspace.prefix([table.tag()]).map(|entry| {
-            let (key, value) = entry.into_inner().map_err(|error| failed(READING, &error))?;
+        let mut entries = self.keyspace.prefix([table.tag()]);
+        std::iter::from_fn(move || read(|| entries.next())).map(|entry| {
+            let (key, value) = entry?;
             Ok((key.get(1..).unwrap_or_default().to_vec(), value.to_vec()))
         })
     }
@@ -173,20 +175,28 @@ impl Iterator for Batches {
     type Item = Result<(Place, Entry), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().map(batch)
+        read(|| self.0.next()).map(batch)
     }
 }
 
 impl DoubleEndedIterator for Batches {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(batch)
+        read(|| self.0.next_back()).map(batch)
     }
 }
 
 const READING: &str = "reading the index";
 
-fn batch(entry: Guard) -> Result<(Place, Entry), StoreError> {
-    let (key, value) = entry.into_inner().map_err(|error| failed(READING, &error))?;
+/// A key and its value.
+type KeyValue = (UserKey, UserValue);
+
+/// Takes a step through the index.
+fn read(step: impl FnOnce() -> Option<Guard>) -> Option<Result<KeyValue, StoreError>> {
+    shielded(READING, || step().map(Guard::into_inner).transpose()).transpose()
+}
+
+fn batch(entry: Result<KeyValue, StoreError>) -> Result<(Place, Entry), StoreError> {
+    let (key, value) = entry?;
     let place = Place::from_index_key(&key).ok_or_else(malformed)?;
     Ok((place, Entry::decode(&value).ok_or_else(malformed)?))
 }

@@ -191,9 +191,11 @@ impl SegmentStore {
     }
 }
 
-/// Whether bytes are gone, and not out of reach for now.
+/// Whether bytes are gone, and not out of reach for now. A bad sector, or one that fails the file
+/// system's own checksum, shows as an I/O error of the device.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Goes through one log by the index.

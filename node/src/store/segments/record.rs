@@ -8,7 +8,7 @@
 //! | remove | key |
 //! | drop | topic 32, writer 32, incarnation 8, record numbers from 8, to 8, log in CBOR or nothing |
 //! | quarantine | 1 if the batch was removed and else 0, place of the batch 96, log in CBOR |
-//! | state | any number of: length of key 2, length of value 4, key, value |
+//! | checkpoint | any number of: length of key 2, length of value 4, key, value |
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -19,8 +19,8 @@ use antiphon::{
     model::{Batch, Hash, Incarnation, LogId, NodeId, TopicId},
 };
 
-use super::frame::{Frame, HEAD_BYTES, Head, Kind, take};
-use crate::store::keys::{self, PLACE_BYTES, Place, Table};
+use super::frame::{Frame, HEAD_BYTES, Head, Kind};
+use crate::store::keys::{self, PLACE_BYTES, Place, Table, take};
 
 /// The number of the format of segments that is written here. Format 1 had none.
 pub(super) const FORMAT: u32 = 2;
@@ -98,7 +98,7 @@ impl<'a> Record<'a> {
                     log,
                 }
             }
-            Kind::State => Self::Checkpoint(decode_state(rest)?),
+            Kind::Checkpoint => Self::Checkpoint(decode_state(rest)?),
         })
     }
 }
@@ -107,25 +107,18 @@ fn state_key(key: &[u8]) -> Option<Vec<u8>> {
     Table::is_state(key).then(|| key.to_vec())
 }
 
-/// The payload of a write that carries no batch.
-pub(super) fn encode_write(write: &Write) -> (Kind, Vec<u8>) {
-    match write {
-        Write::Append { .. } | Write::Quarantine { .. } => {
-            unreachable!("what they say depends on where batches lie")
-        }
-        Write::Drop { topic, log_id, from, to, log } => {
-            let mut payload = keys::log_key(*topic, *log_id).split_off(1);
-            payload.extend_from_slice(&from.to_be_bytes());
-            payload.extend_from_slice(&to.to_be_bytes());
-            payload.extend(log.iter().flat_map(keys::encode));
-            (Kind::Drop, payload)
-        }
-        Write::Subscription { .. }
-        | Write::Descriptor(..)
-        | Write::Fork(_)
-        | Write::Contact(_)
-        | Write::Forget(_) => encode_state(&state_entry(write)),
-    }
+/// The payload of a removal of batches, and what their log is afterwards.
+pub(super) fn encode_drop(
+    topic: TopicId,
+    log_id: LogId,
+    range: Range<u64>,
+    log: Option<&Log>,
+) -> Vec<u8> {
+    let mut payload = keys::log_key(topic, log_id).split_off(1);
+    payload.extend_from_slice(&range.start.to_be_bytes());
+    payload.extend_from_slice(&range.end.to_be_bytes());
+    payload.extend(log.into_iter().flat_map(keys::encode));
+    payload
 }
 
 /// What a write of the small state sets.
