@@ -16,7 +16,7 @@
 //!
 //! A writer that learns that its own log has forked goes on in a new incarnation, see `publish`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -192,12 +192,17 @@ impl Engine {
 
     /// Takes note of one such proof.
     pub(super) fn learn_fork_from(&mut self, topic: TopicId, bytes: &Bytes) {
-        let known = self.topics.get(&topic);
-        if known.is_some_and(|known| known.forks.proofs().any(|proof| proof.bytes() == bytes)) {
+        self.learn_fork_in(&[topic].into(), bytes);
+    }
+
+    /// Takes note of a proof that concerns one of these topics.
+    pub(super) fn learn_fork_in(&mut self, topics: &BTreeSet<TopicId>, bytes: &Bytes) {
+        let mut known = topics.iter().filter_map(|topic| self.topics.get(topic));
+        if known.any(|known| known.forks.proof(bytes).is_some()) {
             return;
         }
         if let Ok(proof) = ForkProof::verify(bytes)
-            && proof.topic() == topic
+            && topics.contains(&proof.topic())
         {
             self.learn_fork(&proof);
         }

@@ -34,14 +34,21 @@ struct Filing {
     /// Where branches part within a branch: not looked at yet.
     points: BTreeSet<u64>,
     /// From where on a read is under way.
-    reading: Option<(u64, u64)>,
+    reading: Option<u64>,
     /// Whether only the next batch is read, for a page did not hold what was needed.
     narrow: bool,
     /// The way to a part that nothing here connects.
     way: Option<Way>,
     again_at: Duration,
-    /// How often others were asked for it.
+    /// How often it could not be filed since anything was.
     tries: u32,
+}
+
+impl Filing {
+    /// How long it is left alone after it could not be filed.
+    fn pause(&self) -> Duration {
+        PAUSE * 2_u32.pow(self.tries.min(DOUBLINGS_MAX))
+    }
 }
 
 /// The chain of a branch as others give it, up to a part that is held here.
@@ -105,10 +112,10 @@ impl Engine {
         let (Some(root), Some(held)) = (known.forks.root(&log), known.logs.get(&log)) else {
             return;
         };
-        let origin = known.forks.origin(log);
         let apart = first > root.at && held.spans.iter().any(|span| span.first == first);
         let between = |at: u64| root.at < at && at <= first;
-        if apart && known.forks.family(origin).any(|(_, other)| between(other.at)) {
+        if apart && known.forks.family(log).any(|(_, other)| between(other.at)) {
+            let origin = known.forks.origin(log);
             self.file_branches(topic, origin);
         }
     }
@@ -168,7 +175,7 @@ impl Engine {
             return;
         };
         // What branches hold there already, and the batch before.
-        let branches = known.forks.family(known.forks.origin(log)).map(|(branch, _)| branch);
+        let branches = known.forks.family(log).map(|(branch, _)| branch);
         let read = branches.chain([log]).collect::<BTreeSet<_>>();
         let read = read.into_iter().flat_map(|log| {
             let entry = known.logs.get(&log).map(super::Log::entry).unwrap_or_default();
@@ -183,7 +190,7 @@ impl Engine {
         let ticket = self.read_store(topic, ranges, PAGE_BYTES_MAX);
         self.fork_filing.tickets.insert(ticket, key);
         if let Some(filing) = self.fork_filing.filings.get_mut(&key) {
-            filing.reading = Some((from, to));
+            filing.reading = Some(from);
         }
     }
 
@@ -192,10 +199,10 @@ impl Engine {
         let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
             return;
         };
-        let Some((from, _)) = filing.reading.take() else {
+        let Some(from) = filing.reading.take() else {
             return;
         };
-        filing.again_at = now + PAUSE;
+        filing.again_at = now + filing.pause();
         if !self.room {
             return;
         }
@@ -216,6 +223,9 @@ impl Engine {
             return;
         };
         let Some(branch) = self.branch_for(topic, log, first, &page) else {
+            if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
+                filing.tries += 1;
+            }
             return self.look_for_way(topic, log, first);
         };
         if branch == log {
@@ -279,7 +289,7 @@ impl Engine {
             }
             let filed = batch.clone().filed(branch.incarnation);
             if planted(Bug::BranchThrownAway) {
-                let first = known.forks.family(known.forks.origin(branch)).next();
+                let first = known.forks.family(branch).next();
                 if first.is_some_and(|(first, _)| first != branch) {
                     moved.push(filed);
                     continue;
@@ -327,16 +337,14 @@ impl Engine {
         if let Some(branch) = forks.branch_of(log.writer, batch.hash()) {
             return Some(branch);
         }
-        let previous = batch.header().previous.map(|previous| previous.hash);
-        let parts = forks.ends_before(log, batch.header().first, previous);
+        let (first, base) = (batch.header().first, batch.header().previous.map(|it| it.hash));
+        let parts = forks.ends_before(log, first, base);
         let follows = known.logs.get(&log).is_some_and(|log| {
-            let first = batch.header().first;
             log.spans.iter().any(|span| span.first < first && first <= span.next)
         });
         if forks.root(&log).is_some() && !parts && follows {
             return Some(log);
         }
-        let (first, base) = (batch.header().first, batch.header().previous.map(|it| it.hash));
         let joins = |(branch, _): &(LogId, &super::forks::Root)| {
             let ends = known.logs.get(branch).is_some_and(|log| {
                 log.spans.iter().any(|span| span.next == first && Some(span.head) == base)
@@ -348,7 +356,7 @@ impl Engine {
         };
         // Where a chain ends, what follows belongs to no branch that is known.
         if !parts {
-            if let Some((branch, _)) = forks.family(forks.origin(log)).find(joins) {
+            if let Some((branch, _)) = forks.family(log).find(joins) {
                 return Some(branch);
             }
             let filing = self.fork_filing.filings.get(&(topic, log));
@@ -374,8 +382,7 @@ impl Engine {
         let Some(known) = self.topics.get(&topic) else {
             return;
         };
-        let family = known.forks.family(known.forks.origin(log));
-        let below = family.filter(|(_, root)| root.at < to);
+        let below = known.forks.family(log).filter(|(_, root)| root.at < to);
         let mut left: Vec<_> = below.map(|(branch, root)| (branch, root.at)).collect();
         let Some((branch, next)) = left.pop() else {
             return;
@@ -419,8 +426,7 @@ impl Engine {
         let Some(mut way) = filing.way.take() else {
             return;
         };
-        filing.again_at = now + PAUSE * 2_u32.pow(filing.tries.min(DOUBLINGS_MAX));
-        filing.tries += 1;
+        filing.again_at = now + filing.pause();
         let Ok(Response::Page(page)) = result else {
             return;
         };

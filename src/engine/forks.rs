@@ -107,13 +107,17 @@ impl Forks {
         self.roots.get(&log).map_or(log, |root| root.of)
     }
 
-    /// The branches of a log.
-    pub(super) fn family(&self, of: LogId) -> impl Iterator<Item = (LogId, &Root)> {
+    /// The branches of a log, or of the one that it branched off, itself among them.
+    pub(super) fn family(&self, log: LogId) -> impl Iterator<Item = (LogId, &Root)> {
+        let of = self.origin(log);
         self.roots.iter().filter(move |(_, root)| root.of == of).map(|(log, root)| (*log, root))
     }
 
-    /// From where on a log is sealed.
+    /// From where on a log is sealed. A branch never is: what parts from it is told by its roots.
     pub(super) fn sealed_at(&self, log: LogId) -> Option<u64> {
+        if self.roots.contains_key(&log) {
+            return None;
+        }
         self.family(log).map(|(_, root)| root.at).min()
     }
 
@@ -127,7 +131,7 @@ impl Forks {
 
     /// Whether a chain ends with the batch before: what continues it is a branch of its own.
     pub(super) fn ends_before(&self, log: LogId, at: u64, previous: Option<Hash>) -> bool {
-        self.family(self.origin(log)).any(|(_, root)| (root.at, root.previous) == (at, previous))
+        self.family(log).any(|(_, root)| (root.at, root.previous) == (at, previous))
     }
 
     /// Whether another node, which tells of these proofs, files the batches of a log and of its

@@ -100,8 +100,6 @@ pub(super) struct Members {
     me: NodeId,
     my_place: [u8; 32],
     me_leaves: bool,
-    /// Of the planted bug that does not give the place of a forgotten node to another one.
-    planted_forgotten: bool,
     known: BTreeMap<NodeId, Member>,
     /// Nodes that are said to exist and were never reached.
     strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
@@ -131,7 +129,6 @@ impl Members {
             me,
             my_place: me.place(),
             me_leaves: false,
-            planted_forgotten: false,
             known: BTreeMap::new(),
             strangers: BTreeMap::new(),
             gone_after,
@@ -199,12 +196,9 @@ impl Members {
     pub(super) fn forget(&mut self, node: &NodeId) -> bool {
         self.strangers.remove(node);
         let away = self.known.get(node).is_some_and(|member| !member.connected);
-        if away {
+        if away && !planted(Bug::CopyForgotten) {
             self.known.remove(node);
             self.version += 1;
-            if planted(Bug::CopyForgotten) {
-                self.planted_forgotten = true;
-            }
         }
         away
     }
@@ -401,8 +395,8 @@ impl Members {
             .chain((!self.me_leaves).then_some(me))
             .collect();
         nodes.sort_unstable();
-        let gone = self.known.values().any(|member| member.state == MemberState::Gone);
-        let forgotten = planted(Bug::CopyForgotten) && (gone || self.planted_forgotten);
+        let forgotten = planted(Bug::CopyForgotten)
+            && self.known.values().any(|member| member.state == MemberState::Gone);
         let home = nodes
             .iter()
             .take(replicas - usize::from(forgotten))

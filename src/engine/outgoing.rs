@@ -57,6 +57,7 @@ pub(super) struct Unacknowledged {
 /// Records that were told to be pending and are no longer kept in memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Behind {
+    pub(super) log: LogId,
     pub(super) first: u64,
     pub(super) next: u64,
     /// When the replicas are asked next whether they hold them.
@@ -136,6 +137,12 @@ impl Outgoing {
         (runs, body, waiting)
     }
 
+    /// Goes on in another incarnation, which begins with the next batch.
+    pub(super) fn begin_anew(&mut self, random: &mut fastrand::Rng) {
+        self.incarnation = Incarnation(random.u64(..));
+        self.next = 0;
+    }
+
     /// Takes note of a batch that was made of what [`Self::take_body`] took.
     pub(super) fn sealed(&mut self, batch: &Batch) {
         let header = batch.header();
@@ -167,11 +174,15 @@ impl Outgoing {
         let mut bytes: usize = self.unacknowledged.iter().map(Unacknowledged::bytes).sum();
         while let Some(oldest) = self.unacknowledged.pop_front_if(|oldest| {
             let old = now.saturating_sub(oldest.sealed) > PENDING_AGE_MAX;
-            oldest.waiting.is_empty() && (old || bytes > PENDING_BYTES_MAX)
+            // What is behind of one log is confirmed before that of the next.
+            let log = oldest.batch.header().log();
+            let follows = self.behind.is_none_or(|behind| behind.log == log);
+            follows && oldest.waiting.is_empty() && (old || bytes > PENDING_BYTES_MAX)
         }) {
             bytes -= oldest.bytes();
             let header = oldest.batch.header();
             let behind = self.behind.get_or_insert_with(|| Behind {
+                log: header.log(),
                 first: header.first,
                 next: header.next(),
                 survey_at: now + BEHIND_SURVEY_INTERVAL,

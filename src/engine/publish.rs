@@ -245,6 +245,15 @@ impl Engine {
         if self.topics.entry(topic).is_full(&batch.log()) {
             return self.refuse_all(waiting, &super::AddError::TooManyLogs);
         }
+        let known = self.topics.entry(topic);
+        if !matches!(known.add(&batch), Ok(super::Added::New)) {
+            // What is held of the log has changed since: damage has left too many holes in it, or
+            // a batch of somebody else, with the same key, stands there.
+            let runs = batch.header().runs.clone();
+            outgoing.queued.push_front(Queued { runs, records: body, waiting });
+            return outgoing.begin_anew(&mut self.random);
+        }
+        let log = known.logs[&batch.log()].clone();
         outgoing.sealed(&batch);
         outgoing.unacknowledged.push_back(Unacknowledged {
             batch: batch.clone(),
@@ -252,9 +261,6 @@ impl Engine {
             receipts: BTreeSet::new(),
             waiting,
         });
-        let known = self.topics.entry(topic);
-        known.add(&batch).expect("a writer continues its own log");
-        let log = known.logs[&batch.log()].clone();
         let number = self.write(Write::Append { batch: batch.clone(), log });
         let log = batch.header().log();
         self.publishing.unflushed.push_back((number, topic, log, batch.hash()));
@@ -414,6 +420,11 @@ impl Engine {
         if outgoing.is_idle() {
             self.publishing.active.remove(&topic);
         }
+        self.answer_waiters(answers);
+        self.seal_ready(topic);
+    }
+
+    fn answer_waiters(&mut self, answers: Vec<(Waiter, Published)>) {
         for (waiter, published) in answers {
             match waiter {
                 Waiter::Publisher(question) => {
@@ -422,7 +433,6 @@ impl Engine {
                 Waiter::Creator(question, created) => self.created(question, created),
             }
         }
-        self.seal_ready(topic);
     }
 
     /// Whether somebody waits for records of this topic.
@@ -461,15 +471,14 @@ impl Engine {
             return;
         };
         let replicas = known.replicas();
-        for Waiting { waiter, acks, .. } in over {
+        let pending = |Waiting { waiter, acks, .. }| {
             let wanted = small(known.wanted(&self.members, acks));
             let published =
                 Published { acknowledged: false, copies: 0, stand_ins: 0, replicas, wanted };
-            let (Waiter::Publisher(question) | Waiter::Creator(question, _)) = waiter;
-            let answer =
-                Output::Answer { question, response: Response::Published(published), after: None };
-            self.outputs.push_back(answer);
-        }
+            (waiter, published)
+        };
+        let answers = over.into_iter().map(pending).collect();
+        self.answer_waiters(answers);
     }
 
     /// What a node had flushed it may have no longer.

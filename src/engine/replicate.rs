@@ -15,7 +15,7 @@ use super::{
 use crate::{
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
     model::{Batch, Blob, Hash, LogId, NodeId, SignedDescriptor, TopicId},
-    wire::{Outcome, Proofs, Refusal, Replicate, Request, Response},
+    wire::{Outcome, Refusal, Replicate, Request, Response},
 };
 
 /// Pause before batches go again to a node that did not answer.
@@ -217,9 +217,11 @@ impl Engine {
                 self.adopt_kept(&descriptor);
             }
         }
-        for bytes in replicate.forks.iter().flat_map(Proofs::iter) {
-            if let Some(topic) = replicate.batches.iter().find(|batch| batch.is_of_branch()) {
-                self.learn_fork_from(topic.header().topic, bytes);
+        if let Some(proofs) = &replicate.forks {
+            let branches = replicate.batches.iter().filter(|batch| batch.is_of_branch());
+            let topics: BTreeSet<_> = branches.map(|batch| batch.header().topic).collect();
+            for bytes in proofs.iter() {
+                self.learn_fork_in(&topics, bytes);
             }
         }
         let mut taken = BTreeMap::new();

@@ -71,7 +71,7 @@ impl Engine {
             outgoing.previous = Some(end);
             // Its end may have been told to be pending before the stop.
             let survey_at = self.now.elapsed + BEHIND_SURVEY_INTERVAL;
-            outgoing.behind = Some(Behind { first: 0, next: end.next, survey_at });
+            outgoing.behind = Some(Behind { log, first: 0, next: end.next, survey_at });
             self.confirm(found);
         }
         self.seal_ready(topic);
@@ -114,7 +114,7 @@ impl Engine {
         let Some(behind) = outgoing.behind else {
             return;
         };
-        let log = LogId { writer: self.me, incarnation: outgoing.incarnation };
+        let log = behind.log;
         // What any of them holds of it: of an older part, faults may have destroyed some.
         let entries = || found.held.values().filter_map(|held| held.frontier.0.get(&log));
         let parts: Vec<_> = entries()

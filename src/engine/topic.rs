@@ -138,8 +138,11 @@ impl Topic {
 
     /// Takes note that a log has forked.
     pub(super) fn add_fork(&mut self, proof: &ForkProof) -> Learned {
-        self.digest = None;
-        self.forks.add(proof)
+        let learned = self.forks.add(proof);
+        if learned != Learned::Nothing {
+            self.digest = None;
+        }
+        learned
     }
 
     /// Takes a part out of a log that is held elsewhere from now on; whether that was done.

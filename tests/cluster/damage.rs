@@ -5,7 +5,7 @@ use std::time::Duration;
 use antiphon::{
     engine::Damage,
     model::Batch,
-    wire::{Refusal, Request, Response},
+    wire::{Create, Refusal, Request, Response},
 };
 
 use crate::world::World;
@@ -101,6 +101,42 @@ fn a_late_report_does_not_lose_a_batch_that_was_stored_again() {
 }
 
 #[test]
+fn a_writer_goes_on_whatever_its_disk_has_lost() {
+    let mut world = World::new(3);
+    world.join();
+    world.create(0, "t", 3);
+    publish(&mut world, 0, 0, 40);
+    world.run(Duration::from_secs(1));
+    let held = batches(&world, 0);
+    // As many holes as a log may have and its end, while nobody can help.
+    world.cut(0, 1);
+    world.cut(0, 2);
+    for number in (1..=39).step_by(2) {
+        world.damage(0, damage(&held, number));
+    }
+    let offer = |world: &mut World, number: usize| {
+        let line = lines(number, number + 1);
+        world.ask(0, Request::Publish(World::publish_request("t", 1, number as u64, &line)));
+        world.run(Duration::from_millis(10));
+    };
+    offer(&mut world, 40);
+    offer(&mut world, 41);
+    let held = batches(&world, 0);
+    let last = held.iter().position(|batch| batch.header().first == 41);
+    world.damage(0, damage(&held, last.unwrap()));
+    offer(&mut world, 42);
+    world.heal();
+    let complete = |world: &mut World| {
+        let surveyed = world.survey(0, "t");
+        surveyed.end.records() == 43 && surveyed.replicas.iter().all(|replica| replica.complete)
+    };
+    world.run_until("all is repaired", SOON, complete);
+    for node in 0..3 {
+        assert_eq!(world.fetch(node, "t"), lines(0, 43));
+    }
+}
+
+#[test]
 fn what_nobody_holds_is_passed_over_once_all_have_said_so() {
     let mut world = World::new(4);
     world.join();
@@ -133,6 +169,31 @@ fn what_nobody_holds_is_passed_over_once_all_have_said_so() {
     let expected = [lines(0, 2), lines(3, 6)].concat();
     assert_eq!(world.fetch(holders[1], "t"), expected);
     assert_eq!(world.lost, 1, "the reader is told");
+}
+
+#[test]
+fn who_creates_a_topic_while_the_disk_fills_is_told_that_it_is_created() {
+    let mut world = World::new(3);
+    world.join();
+    world.create(0, "t", 3);
+    // What it wrote in an earlier life is confirmed first, with replicas that do not answer.
+    let earlier = world.stop(0);
+    world.start_after(0, [earlier].into());
+    world.join();
+    world.cut(0, 1);
+    world.cut(0, 2);
+    let create = Create {
+        name: "u".parse().unwrap(),
+        replicas: Some(3),
+        min_copies: None,
+        if_not_exists: false,
+    };
+    let question = world.ask(0, Request::Create(create));
+    world.run(Duration::from_millis(1));
+    world.room(0, false);
+    world.run(Duration::from_secs(40));
+    let answer = world.answered(question);
+    assert!(matches!(answer, Some(Response::Created(..))), "{answer:?}");
 }
 
 #[test]

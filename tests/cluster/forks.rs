@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
-    engine::Report,
+    engine::{Damage, Report},
     model::{
         Batch, Compression, ForkProof, Header, LogId, NodeKey, Previous, ProducerId, Record, Run,
         Stamp, WallClock, encode_record,
@@ -53,7 +53,7 @@ impl Twin {
             first,
             count: 1,
             previous: self.previous,
-            stamp: Stamp::at(WallClock(1_700_000_000_000 + first)),
+            stamp: Stamp::at(WallClock(1_700_000_060_000 + first)),
             runs: vec![run],
             body_hash: [0; 32],
             body_bytes: 0,
@@ -429,6 +429,37 @@ fn a_writer_far_from_home_learns_of_its_fork_when_it_goes_on() {
     });
     let all = ["line 0", "line 1", "line 2", "line 3", "line 4", "line 5"];
     assert_read(&mut world, &[0, 1, 2, 3, 4, 5], &all, &["line 2", "line 3"]);
+}
+
+#[test]
+fn a_writer_goes_on_where_its_twin_took_the_place_of_what_its_disk_lost() {
+    let mut world = three();
+    publish_each(&mut world, 0, 0, 3);
+    let batches = held(&world, 0);
+    let lost = &batches[2];
+    let twin = Twin::of(&world, 0, &batches, 2, 7).seal("twin 2");
+    let from = world.id(0);
+    world.damage(
+        0,
+        Damage {
+            topic: World::topic("t"),
+            log: lost.header().log(),
+            first: 2,
+            next: 3,
+            hash: lost.hash(),
+            previous: Some((batches[1].hash(), batches[1].header().stamp)),
+        },
+    );
+    world.call_from(from, 0, replicate(&[twin]));
+    publish_each(&mut world, 0, 3, 6);
+    let all = ["line 0", "line 1", "line 2", "line 3", "line 4", "line 5", "twin 2"];
+    world.run_until("everything is at every node", SOON, |world| {
+        (0..3).all(|node| {
+            let (mut read, _) = read(world, node);
+            read.sort_unstable();
+            read == all
+        })
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! nobody has acknowledged yet is sealed again, under the same names, so a record that is in the
 //! branch as well is recognised; whoever waits for it is answered from there.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use super::State;
 use crate::{
@@ -37,19 +37,17 @@ impl Engine {
             return;
         };
         // Also of a log that it has left before: a proof may come that says it forked earlier.
-        let beyond = |sealed: &mut Unacknowledged| {
+        let beyond = |sealed: &Unacknowledged| {
             sealed.batch.header().log() == log && sealed.batch.header().next() > at
         };
-        let mut again = Vec::new();
-        while let Some(index) = outgoing.unacknowledged.iter_mut().position(beyond) {
-            again.extend(outgoing.unacknowledged.remove(index));
-        }
+        let again: VecDeque<_>;
+        (again, outgoing.unacknowledged) =
+            std::mem::take(&mut outgoing.unacknowledged).into_iter().partition(beyond);
+        // What was told to be pending and is part of the branch goes with it.
+        outgoing.behind = outgoing.behind.filter(|it| it.log != log || it.next <= at);
         if outgoing.incarnation == log.incarnation {
-            outgoing.incarnation = Incarnation(self.random.u64(..));
-            outgoing.next = 0;
+            outgoing.begin_anew(&mut self.random);
             outgoing.parted = Some(Parted { of: log, until: self.now.elapsed + OWN_BRANCH_WITHIN });
-            // What was told to be pending and is part of the branch goes with it.
-            outgoing.behind = outgoing.behind.filter(|behind| behind.next <= at);
         } else if again.is_empty() {
             return;
         }
@@ -69,10 +67,10 @@ impl Engine {
         if let Some(outgoing) = self.publishing.topics.get_mut(&topic)
             && batch.header().writer == self.me
             && batch.log().incarnation == outgoing.incarnation
-            && batch.header().first >= outgoing.next
+            && batch.header().next() >= outgoing.next
+            && outgoing.previous.is_none_or(|end| end.hash != batch.hash())
         {
-            outgoing.incarnation = Incarnation(self.random.u64(..));
-            outgoing.next = 0;
+            outgoing.begin_anew(&mut self.random);
         }
     }
 
