@@ -1,6 +1,6 @@
 //! Following: what is live reaches those who wait for it.
 
-use super::{Engine, Output, survey::Then};
+use super::{Engine, Output, survey::Then, view::not_shown};
 use crate::{
     limits::{FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL},
     model::{Batch, LogId, Position, TopicId},
@@ -54,7 +54,7 @@ impl Engine {
             };
             let next = job.after.next(&batch.log());
             if (next == header.first || next == 0 && batch.is_root())
-                && !view.holds_back(now, &job.after, batch)
+                && not_shown(&job.after, batch).is_none()
             {
                 served.push(number);
             } else {

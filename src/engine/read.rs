@@ -19,14 +19,14 @@ use super::{
     merge::{answers, merge},
     planted::{Bug, planted},
     survey::{Found, Then},
-    view::View,
+    view::{View, not_shown},
 };
 use crate::{
     limits::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
         READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, NodeId, TopicId},
+    model::{Batch, Cursor, LogId, NodeId, TopicId},
     wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -474,14 +474,25 @@ impl Engine {
         let Some(job) = self.reads.jobs.things.get(&number) else {
             return false;
         };
+        let lacking = batches.iter().filter_map(|batch| not_shown(&job.after, batch));
+        let comes: BTreeSet<LogId> = lacking
+            .filter(|(log, position)| self.comes(job, *log, position.next))
+            .map(|(log, _)| log)
+            .collect();
+        let mut at = job.after.clone();
         let Some(view) = self.reads.views.get_mut(&job.topic) else {
             return false;
         };
-        let mut at = job.after.clone();
         let mut waiting = BTreeSet::new();
         batches.retain(|batch| {
-            let waits =
-                waiting.contains(&batch.log()) || view.holds_back(self.now.elapsed, &at, batch);
+            let held_back = if let Some((before, _)) = not_shown(&at, batch) {
+                let comes = comes.contains(&before);
+                view.holds_back(self.now.elapsed, batch, before, comes)
+            } else {
+                view.lets_through(batch);
+                false
+            };
+            let waits = held_back || waiting.contains(&batch.log());
             if waits {
                 waiting.insert(batch.log());
             } else {
@@ -490,6 +501,17 @@ impl Engine {
             !waits
         });
         !waiting.is_empty()
+    }
+
+    /// Whether a read gives more of a log, now or when it is asked again.
+    fn comes(&self, job: &Job, log: LogId, to: u64) -> bool {
+        let to = job.until.as_ref().map_or(to, |until| until.next(&log).min(to));
+        let mut ranges = vec![self.readable(job.topic, log, job.after.next(&log), to)];
+        self.pass_holes(job.topic, &mut ranges);
+        let gives = |range: &LogRange| {
+            self.source_for(job.topic, *range, &job.failed, &BTreeMap::new()).is_some()
+        };
+        ranges.iter().any(|range| range.from < range.to && gives(range))
     }
 
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {

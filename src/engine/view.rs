@@ -33,6 +33,13 @@ struct Hole {
     times: u32,
 }
 
+/// A log whose start waits for the end of the one before.
+#[derive(Debug)]
+struct HeldBack {
+    since: Duration,
+    before: LogId,
+}
+
 /// What is known of a topic that is being read.
 #[derive(Debug)]
 pub(super) struct View {
@@ -55,7 +62,7 @@ pub(super) struct View {
     /// Batches that exist by what others say, and since when that is known.
     announced: BTreeMap<LogId, (Position, Duration)>,
     /// Logs whose start waits for the end of the log before.
-    held_back: BTreeMap<LogId, Duration>,
+    held_back: BTreeMap<LogId, HeldBack>,
     holes: Vec<Hole>,
     /// When all nodes were last asked about holes, and whether they are being asked.
     holes_surveyed: Option<Duration>,
@@ -172,24 +179,49 @@ impl View {
         self.announced.retain(|_, (_, since)| now.saturating_sub(*since) < ANNOUNCED_AGE_MAX);
     }
 
-    /// Whether a batch must wait, for a reader at `at`, until what its writer wrote before its
-    /// restart is here.
-    pub(super) fn holds_back(&mut self, now: Duration, at: &Cursor, batch: &Batch) -> bool {
-        let Some((before, position)) = predecessor(batch) else {
-            return false;
-        };
-        // What a branch of a branch continues is filed under that one.
-        let stands_there = |(log, stands): (&LogId, &Position)| {
-            batch.is_root() && log.writer == before.writer && *stands == position
-        };
-        if at.next(&before) >= position.next || at.logs.iter().any(stands_there) {
-            self.held_back.remove(&batch.log());
-            return false;
-        }
+    /// Whether a batch must wait for a reader that was not shown what its writer wrote before its
+    /// restart. As long as that `comes` from somewhere, it waits; otherwise it is late at most.
+    pub(super) fn holds_back(
+        &mut self,
+        now: Duration,
+        batch: &Batch,
+        before: LogId,
+        comes: bool,
+    ) -> bool {
         self.link(now, batch);
-        let since = *self.held_back.entry(batch.log()).or_insert(now);
-        now.saturating_sub(since) < HELD_BACK_MAX
+        let held = self.held_back.entry(batch.log());
+        let since = held.or_insert(HeldBack { since: now, before }).since;
+        comes && !self.is_circular(before) || now.saturating_sub(since) < HELD_BACK_MAX
     }
+
+    /// Whether logs name each other as the one before, which a writer may claim: then nothing of
+    /// them would ever be shown.
+    fn is_circular(&self, mut log: LogId) -> bool {
+        for _ in 0..=self.held_back.len() {
+            match self.held_back.get(&log) {
+                Some(held) => log = held.before,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// A batch need not wait.
+    pub(super) fn lets_through(&mut self, batch: &Batch) {
+        if predecessor(batch).is_some() {
+            self.held_back.remove(&batch.log());
+        }
+    }
+}
+
+/// Where a log ends that a batch continues and a reader at `at` was not shown.
+pub(super) fn not_shown(at: &Cursor, batch: &Batch) -> Option<(LogId, Position)> {
+    let (before, position) = predecessor(batch)?;
+    // It may have been filed under a branch since.
+    let stands_there =
+        |(log, stands): (&LogId, &Position)| log.writer == before.writer && *stands == position;
+    let shown = at.next(&before) >= position.next || at.logs.iter().any(stands_there);
+    (!shown).then_some((before, position))
 }
 
 /// The end of the log that a writer continues with the first batch of a new incarnation, or that
@@ -201,4 +233,73 @@ fn predecessor(batch: &Batch) -> Option<(LogId, Position)> {
     let position = Position { next: previous.next, head: previous.hash };
     let starts = previous.incarnation != header.incarnation || batch.is_root();
     starts.then_some((log, position))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId, Record,
+        Run, Stamp, WallClock, encode_record,
+    };
+
+    fn topic() -> TopicId {
+        TopicId::derive(&Network::default(), &"t".parse().unwrap())
+    }
+
+    /// The first batch of an incarnation that continues another one.
+    fn first_of(incarnation: u64, previous: Option<(u64, u64)>) -> Batch {
+        let key = NodeKey::from_secret(&[1; 32]);
+        let previous = previous.map(|(incarnation, next)| Previous {
+            incarnation: Incarnation(incarnation),
+            next,
+            hash: Hash([7; 32]),
+        });
+        let mut body = Vec::new();
+        encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
+        let header = Header {
+            version: Header::VERSION,
+            topic: topic(),
+            writer: key.node(),
+            incarnation: Incarnation(incarnation),
+            first: 0,
+            count: 1,
+            previous,
+            stamp: Stamp::default(),
+            runs: vec![Run { producer: ProducerId([1; 16]), first: 0, count: 1 }],
+            body_hash: [0; 32],
+            body_bytes: 0,
+            compression: Compression::None,
+            encryption_key: None,
+        };
+        Batch::seal(header, &body.into(), &key)
+    }
+
+    #[test]
+    fn what_comes_before_is_waited_for_whoever_waited_before() {
+        let topic = topic();
+        let mut view = View::new(topic);
+        let (batch, at) = (first_of(2, Some((1, 3))), Cursor::start(topic));
+        let (before, position) = not_shown(&at, &batch).unwrap();
+        assert_eq!((before.incarnation, position.next), (Incarnation(1), 3));
+        let later = HELD_BACK_MAX * 2;
+        assert!(view.holds_back(Duration::ZERO, &batch, before, false));
+        // A reader gave up waiting; the next one is given what has come since.
+        assert!(!view.holds_back(later, &batch, before, false));
+        assert!(view.holds_back(later, &batch, before, true));
+        let mut at = at;
+        at.advance_to(before, position);
+        assert_eq!(not_shown(&at, &batch), None);
+    }
+
+    #[test]
+    fn logs_that_name_each_other_hide_nothing() {
+        let mut view = View::new(topic());
+        let (one, two) = (first_of(1, Some((2, 1))), first_of(2, Some((1, 1))));
+        for now in [Duration::ZERO, HELD_BACK_MAX] {
+            for (batch, before) in [(&one, two.log()), (&two, one.log())] {
+                assert_eq!(view.holds_back(now, batch, before, true), now < HELD_BACK_MAX);
+            }
+        }
+    }
 }
