@@ -26,7 +26,7 @@ use crate::{
 
 /// Pause before what could not be filed is tried again; twice as long each time, up to a bound.
 const PAUSE: Duration = Duration::from_secs(2);
-const DOUBLINGS_MAX: u32 = 7;
+const DOUBLINGS_MAX: u32 = 3;
 
 /// What is to be filed of one log.
 #[derive(Debug, Default)]
@@ -349,8 +349,14 @@ impl Engine {
             let ends = known.logs.get(branch).is_some_and(|log| {
                 log.spans.iter().any(|span| span.next == first && Some(span.head) == base)
             });
+            // Still: it may have been filed elsewhere since this was read.
+            let holds = |from: u64| {
+                known.logs.get(branch).is_some_and(|log| log.entry().covers(from, first))
+            };
             let passes = |held: &Batch| {
-                held.log() == *branch && held.header().next() == first && Some(held.hash()) == base
+                let header = held.header();
+                (held.log(), header.next(), Some(held.hash())) == (*branch, first, base)
+                    && holds(header.first)
             };
             ends || page.iter().any(passes)
         };
@@ -430,16 +436,26 @@ impl Engine {
         let Ok(Response::Page(page)) = result else {
             return;
         };
-        let start = way.next;
+        let (start, asked) = (way.next, way.branch);
+        let Some(forks) = self.topics.get(&topic).map(|known| &known.forks) else {
+            return;
+        };
         for batch in &page.batches {
             let header = batch.header();
+            let base = header.previous.map(|previous| previous.hash);
             let chained = match way.head {
                 None => batch.is_root(),
-                Some(head) => header.previous.map(|previous| previous.hash) == Some(head),
+                Some(head) => base == Some(head),
             };
-            let here = (header.topic, batch.log(), header.first) == (topic, way.branch, way.next);
+            let here = (header.topic, batch.log(), header.first) == (topic, asked, way.next);
             if !here || !chained || header.next() > way.to {
                 break;
+            }
+            // The other node may not know yet that branches part here.
+            match forks.branch_of(log.writer, batch.hash()) {
+                Some(branch) => way.branch = branch,
+                None if forks.ends_before(log, header.first, base) => break,
+                None => {}
             }
             way.next = header.next();
             way.head = Some(batch.hash());

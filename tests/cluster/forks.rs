@@ -488,6 +488,35 @@ fn a_branch_at_a_stand_in_is_handed_over_and_not_given_up_by_numbers() {
 }
 
 #[test]
+fn parts_that_came_before_their_branch_forked_are_filed_under_its_branches() {
+    let mut world = three();
+    publish_each(&mut world, 0, 0, 1);
+    world.run(Duration::from_secs(1));
+    for node in [0, 1] {
+        world.cut(node, 2);
+    }
+    publish_each(&mut world, 0, 1, 3);
+    let batches = held(&world, 0);
+    let log = log_of(&world, 0);
+    let mut twin = Twin::of(&world, 0, &batches, 1, 7);
+    let chain: Vec<_> = (1..8).map(|number| twin.seal(&format!("twin {number}"))).collect();
+    // Another chain parts from the twin's, after its first batch.
+    let mut other = Twin::of(&world, 0, &chain, 2, 8);
+    let others: Vec<_> = (2..4).map(|number| other.seal(&format!("other {number}"))).collect();
+    let from = world.id(0);
+    // Of both it has parts that nothing connects; then the start of the twin's, as a branch.
+    world.call_from(from, 2, replicate(&[others.clone(), chain[4..].to_vec()].concat()));
+    let branch = antiphon::model::Incarnation::of_branch(chain[0].hash());
+    let filed: Vec<_> = chain.iter().map(|batch| batch.clone().filed(branch)).collect();
+    let proof = ForkProof::of(&batches[1], &chain[0]).unwrap();
+    let forks = antiphon::wire::Proofs::of([&proof].into_iter());
+    let request = Replicate { batches: filed, forks, ..Replicate::default() };
+    world.call_from(from, 2, Request::Replicate(request));
+    world.heal();
+    converge(&mut world, &[0, 1, 2], log, 1, 4);
+}
+
+#[test]
 fn a_part_that_comes_after_a_branch_has_forked_is_filed_where_it_belongs() {
     let mut world = three();
     publish_each(&mut world, 0, 0, 3);
