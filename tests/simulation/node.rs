@@ -9,7 +9,7 @@ use antiphon::{
     engine::{AskId, Config, Engine, Input, Now, Output, QuestionId, Report, Write, WriteNumber},
     limits::HEARTBEAT_INTERVAL,
     model::{Batch, Hash, Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
-    wire::{Contact, Response},
+    wire::{Contact, Request, Response},
 };
 
 use crate::{
@@ -59,6 +59,8 @@ pub(crate) struct Node {
     pub(crate) gone: bool,
     /// Whether it was asked to leave since it was started.
     pub(crate) leaves: bool,
+    /// Whether it has told others that it leaves, in this life.
+    pub(crate) tells_leaving: bool,
     /// The questions that it has not answered, and since when.
     pub(crate) open: BTreeMap<QuestionId, (Asker, Duration)>,
     /// Questions of twins, and what they sent.
@@ -103,6 +105,7 @@ impl World {
             backlog: VecDeque::new(),
             gone: false,
             leaves: false,
+            tells_leaving: false,
             open: BTreeMap::new(),
             abandoned: BTreeSet::new(),
             twins: BTreeMap::new(),
@@ -125,6 +128,7 @@ impl World {
         let node = &mut self.nodes[index];
         node.life += 1;
         node.leaves = false;
+        node.tells_leaving = false;
         if node.life == 1 || !planted(Bug::SequenceReused) {
             // Any order, as random numbers would have it; never the same.
             let number = (index as u64) << 32 | node.life;
@@ -255,7 +259,10 @@ impl World {
                 self.nodes[index].held_back.push((after, output));
             }
             Output::Answer { question, response, .. } => self.answer(index, question, response),
-            Output::Ask { ask, to, request } => self.ask(index, ask, &to, request),
+            Output::Ask { ask, to, request } => {
+                self.nodes[index].tells_leaving |= matches!(request, Request::Leaving(_));
+                self.ask(index, ask, &to, request);
+            }
             Output::Write(number, write) => self.write(index, number, write),
             Output::Read { ticket, topic, ranges, bytes_max, .. } => {
                 let image = &self.nodes[index].disk.image;

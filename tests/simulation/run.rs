@@ -56,10 +56,13 @@ impl World {
     /// it is asked who was.
     pub(crate) fn homes(&self, topic: usize, destroyed: bool) -> BTreeSet<usize> {
         let place = self.topic(topic).place();
-        let nodes = self.nodes.iter().enumerate().filter(|(_, node)| destroyed || !node.gone);
-        let mut nodes: Vec<_> = nodes
-            .map(|(index, node)| {
-                let own = node.id.place();
+        let counts = |index: &usize| {
+            destroyed || !self.nodes[*index].gone && !convergence::has_handed_over(self, *index)
+        };
+        let mut nodes: Vec<_> = (0..self.nodes.len())
+            .filter(counts)
+            .map(|index| {
+                let own = self.nodes[index].id.place();
                 let distance: [u8; 32] = std::array::from_fn(|at| place[at] ^ own[at]);
                 (distance, index)
             })

@@ -29,17 +29,20 @@ fn frontier(
     Frontier(held.filter(|(_, entry)| !entry.spans.is_empty()).collect())
 }
 
+/// Whether a node that leaves has handed over the catalogue, and is no home any more: it is still
+/// there only because it holds what cannot be filed.
+pub(crate) fn has_handed_over(world: &World, node: usize) -> bool {
+    let held = || frontier(world, node, &World::catalogue(), &world.oracle.adrift());
+    world.nodes[node].tells_leaving && held().0.is_empty()
+}
+
 /// Why the nodes have not converged.
 pub(crate) fn converged(world: &World) -> Result<(), String> {
     let topics = 0..world.options.topics.len();
     let topics = topics.map(|number| (world.topic(number), world.homes(number, false)));
     let adrift = world.oracle.adrift();
-    // One that cannot leave yet, for it holds what cannot be filed, has handed the catalogue over.
     let catalogue = World::catalogue();
-    let handed_over = |node: &usize| {
-        world.nodes[*node].leaves && frontier(world, *node, &catalogue, &adrift).0.is_empty()
-    };
-    let stay = world.running().into_iter().filter(|node| !handed_over(node)).collect();
+    let stay = world.running().into_iter().filter(|node| !has_handed_over(world, *node)).collect();
     let everywhere = (catalogue, stay);
     for (topic, homes) in topics.chain([everywhere]) {
         let mut frontiers: BTreeMap<usize, Frontier> = BTreeMap::new();
@@ -56,7 +59,9 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
                 frontiers.insert(node, held);
                 kept.push(subscriptions(world, node, &topic));
             } else if !held.0.is_empty() {
-                return Err(format!("node {node} is no home of {topic:?} and holds {held:?}"));
+                return Err(format!(
+                    "node {node} is no home of {topic:?}, as {homes:?} are, and holds {held:?}"
+                ));
             }
         }
         let different: BTreeSet<_> = frontiers.values().map(Frontier::digest).collect();
