@@ -505,7 +505,7 @@ fn parts_that_came_before_their_branch_forked_are_filed_under_its_branches() {
     let others: Vec<_> = (2..4).map(|number| other.seal(&format!("other {number}"))).collect();
     let from = world.id(0);
     // Of both it has parts that nothing connects; then the start of the twin's, as a branch.
-    world.call_from(from, 2, replicate(&[others.clone(), chain[4..].to_vec()].concat()));
+    world.call_from(from, 2, replicate(&[others, chain[4..].to_vec()].concat()));
     let branch = antiphon::model::Incarnation::of_branch(chain[0].hash());
     let filed: Vec<_> = chain.iter().map(|batch| batch.clone().filed(branch)).collect();
     let proof = ForkProof::of(&batches[1], &chain[0]).unwrap();
