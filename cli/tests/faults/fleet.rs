@@ -3,7 +3,7 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::Duration,
 };
 
@@ -287,13 +287,18 @@ impl Fleet {
         })
     }
 
+    /// Runs the command against a node.
+    fn say(&self, number: usize, words: &[&str]) -> Result<Output, String> {
+        let address = self.nodes[number].address().ok_or("the node has no address")?;
+        let mut command = antiphon(words);
+        command.args(["--network", &self.network, "--node", &address]);
+        command.output().map_err(|error| error.to_string())
+    }
+
     /// What `antiphon verify` says of a topic at the end, where it repairs what it finds.
     pub(crate) fn verify(&self, number: usize, topic: &TopicName) -> Result<String, String> {
-        let address = self.nodes[number].address().ok_or("the node has no address")?;
         let words = ["verify", topic.as_str(), "--repair", "--within", "60s", "--json"];
-        let mut command = antiphon(&words);
-        command.args(["--network", &self.network, "--node", &address]);
-        let output = command.output().map_err(|error| error.to_string())?;
+        let output = self.say(number, &words)?;
         let (said, why) = (output.stdout, output.stderr);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(text(&said)) } else { Err(text(&[said, why].concat())) }
@@ -301,23 +306,16 @@ impl Fleet {
 
     /// Tells a node that another one, which does not run, will not come back.
     pub(crate) fn forget(&self, number: usize, gone: usize) -> Result<(), String> {
-        let address = self.nodes[number].address().ok_or("the node has no address")?;
         let peer = self.nodes[gone].peer.as_deref().ok_or("the node never ran")?;
-        let mut command = antiphon(&["forget", peer]);
-        command.args(["--network", &self.network, "--node", &address]);
-        let output = command.output().map_err(|error| error.to_string())?;
-        let said = || Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-        if output.status.success() { Ok(()) } else { said() }
+        let output = self.say(number, &["forget", peer])?;
+        if output.status.success() { Ok(()) } else { Err(complaint(&output)) }
     }
 
     /// Lets a node hand over what it holds, and waits until it has ended.
     pub(crate) fn leave(&mut self, number: usize) -> Result<(), String> {
-        let address = self.nodes[number].address().ok_or("the node has no address")?;
-        let mut command = antiphon(&["leave", "--within", "60s"]);
-        command.args(["--network", &self.network, "--node", &address]);
-        let output = command.output().map_err(|error| error.to_string())?;
+        let output = self.say(number, &["leave", "--within", "60s"])?;
         if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+            return Err(complaint(&output));
         }
         let process = self.nodes[number].process.as_mut().ok_or("the node does not run")?;
         let status = process.wait();
@@ -373,4 +371,9 @@ pub(crate) fn tool(program: &str, words: &[&str]) -> Result<String, String> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(format!("{program} {}: {said}", words.join(" ")))
+}
+
+/// What a command complained of.
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }
