@@ -6,6 +6,7 @@
 
 mod arguments;
 mod clock;
+mod cluster;
 mod commands;
 mod context;
 mod exit;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 /// network, so that a blocked pipe or a prompt does not silence it.
 fn run(context: &mut Context, command: arguments::Command) -> anyhow::Result<Status> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if !matches!(command, arguments::Command::Node(_)) {
+    if !matches!(command, arguments::Command::Node(_) | arguments::Command::Bench(_)) {
         builder.worker_threads(1);
     }
     let runtime = builder.enable_all().build()?;

@@ -176,6 +176,18 @@ impl Printer {
         bar
     }
 
+    /// A bar that shows how much of a known amount is done, on a terminal and unless `-q`.
+    pub(crate) fn progress_of(&self, name: &'static str, total: u64) -> ProgressBar {
+        if self.quiet || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let template = "{prefix:16} {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left";
+        let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+        let bar = ProgressBar::new(total).with_style(style).with_prefix(name);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+
     /// A line that shows how many records went, on a terminal and unless `-q`.
     pub(crate) fn progress(&self) -> ProgressBar {
         if self.quiet || !io::stderr().is_terminal() {

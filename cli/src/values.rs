@@ -22,6 +22,26 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {
     Ok(duration)
 }
 
+/// The size of a record's payload: `128`, `1KiB`, `1MB`.
+pub(crate) fn payload_bytes(text: &str) -> Result<u32, Failure> {
+    let hint = "a size reads like `128` or `64KiB`; a record has at most 1 MiB";
+    let size = text.parse::<bytesize::ByteSize>().map(|size| size.as_u64());
+    match size.map(u32::try_from) {
+        Ok(Ok(size)) if (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&size) => Ok(size),
+        Ok(_) => {
+            let message = format!("a payload has {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX} bytes");
+            Err(Failure::usage(message).with_hint(hint))
+        }
+        Err(error) => Err(Failure::usage(error).with_hint(hint)),
+    }
+}
+
+/// A measured record carries the time at which it was due.
+const PAYLOAD_BYTES_MIN: u32 = 8;
+
+/// With room for what else belongs to a record.
+const PAYLOAD_BYTES_MAX: u32 = 1024 * 1024 - 1024;
+
 /// Addresses of nodes, each with its peer id, separated by commas or white space as in
 /// `ANTIPHON_NODE`.
 #[derive(Debug, Clone, PartialEq, Eq)]

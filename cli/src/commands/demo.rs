@@ -3,19 +3,18 @@
 //! A cluster of real processes on this machine that loses the owner of a topic in the middle of
 //! publishing. Every record is checked.
 
-mod cluster;
 mod records;
 mod story;
 
 use std::path::Path;
 
-use antiphon::model::Network;
 use serde_json::{Value, json};
 
-use self::{cluster::Cluster, story::Outcome};
+use self::story::Outcome;
 use crate::{
     arguments::Demo,
     clock,
+    cluster::Cluster,
     context::Context,
     exit::{Failure, Status},
     printer::{OutputError, Printer},
@@ -33,7 +32,7 @@ pub(super) async fn run(context: &mut Context, arguments: Demo) -> anyhow::Resul
     };
     // From here on a signal ends the demo in order: no node is left behind.
     let mut signals = Signals::listen()?;
-    let mut cluster = Cluster::new(network()?)?;
+    let mut cluster = Cluster::new("demo")?;
     let printer = &mut context.printer;
     let result = tokio::select! {
         result = story::tell(&mut cluster, printer, arguments.nodes.into(), &records) => result,
@@ -118,11 +117,6 @@ fn say_what_to_try(cluster: &Cluster, printer: &mut Printer) -> Result<(), Outpu
     );
     printer.data(&value, text)?;
     printer.flush()
-}
-
-/// A network of this demo alone, so that it neither meets other nodes nor another demo.
-fn network() -> anyhow::Result<Network> {
-    Ok(format!("demo-{}-{:x}", std::process::id(), clock::now().0).parse()?)
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<bytes::Bytes>> {

@@ -1,6 +1,7 @@
 //! One file per command. A command takes the context and its arguments, and returns how it
 //! ended; nothing here writes but through the context's printer.
 
+mod bench;
 mod create;
 mod demo;
 mod fetch;
@@ -24,6 +25,7 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> anyhow::Resu
     match command {
         Command::Node(arguments) => Box::pin(node::run(context, arguments)).await,
         Command::Shell(_) => Box::pin(shell::run(context)).await,
+        Command::Bench(arguments) => Box::pin(bench::run(context, arguments)).await,
         Command::Demo(arguments) => Box::pin(demo::run(context, arguments)).await,
         other => run_in_shell(context, other).await,
     }
@@ -42,7 +44,9 @@ async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result
         Command::Verify(arguments) => verify::run(context, arguments).await,
         Command::Leave(arguments) => leave::run(context, arguments).await,
         Command::Forget(arguments) => forget::run(context, arguments).await,
-        Command::Node(_) | Command::Shell(_) | Command::Demo(_) => Err(shell::not_here()),
+        Command::Node(_) | Command::Shell(_) | Command::Demo(_) | Command::Bench(_) => {
+            Err(shell::not_here())
+        }
     }
 }
 

@@ -6,15 +6,17 @@ use antiphon::{
     model::{Record, TopicName},
     wire::{Create, MemberState, Surveyed},
 };
-use antiphon_node::{
-    Client,
-    client::{Delivery, PublishOptions, Reader, ReaderOptions},
-};
+use antiphon_node::client::{Delivery, PublishOptions, Reader, ReaderOptions};
 use anyhow::Context as _;
 use bytes::Bytes;
 
-use super::{cluster::Cluster, records::check};
-use crate::{clock, exit::Failure, printer::Printer};
+use super::records::check;
+use crate::{
+    clock,
+    cluster::{Cluster, within},
+    exit::Failure,
+    printer::Printer,
+};
 
 /// The topic.
 pub(super) const TOPIC: &str = "earthquakes";
@@ -25,14 +27,8 @@ const REPLICAS: u16 = 3;
 /// the acknowledgements.
 const IN_FLIGHT: usize = 32;
 
-/// Time for the cluster to come to a state that it comes to by itself.
-const STATE_WITHIN: Duration = Duration::from_mins(1);
-
 /// Time for a reader to get the next record.
 const RECORD_WITHIN: Duration = Duration::from_secs(30);
-
-/// How often a state that is waited for is asked for.
-const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// What came of it.
 #[derive(Debug)]
@@ -67,7 +63,7 @@ pub(super) async fn tell(
     steps.say(format_args!("starting {nodes} nodes on this machine"));
     cluster.start(nodes).await?;
     steps.say("waiting until every node is known");
-    all_alive(&cluster.client(1).await?, nodes).await?;
+    cluster.all_alive().await?;
 
     let topic: TopicName = TOPIC.parse()?;
     steps.say(format_args!("creating topic `{topic}` with {REPLICAS} replicas"));
@@ -126,14 +122,6 @@ impl Steps<'_> {
     fn detail(&mut self, text: impl Display) {
         self.printer.note(format_args!("   {text}"));
     }
-}
-
-async fn all_alive(client: &Client, nodes: usize) -> anyhow::Result<()> {
-    within(format!("all {nodes} nodes are alive"), async || {
-        let peers = client.peers().await?;
-        Ok(peers.iter().filter(|peer| peer.state == MemberState::Alive).count() >= nodes)
-    })
-    .await
 }
 
 /// Creates the topic and gives every part to a node of its own. Publisher, subscriber and
@@ -257,20 +245,4 @@ async fn complete_again(cluster: &Cluster, cast: &Cast, topic: &TopicName) -> an
         }))
     })
     .await
-}
-
-/// Asks again and again until a state is reached.
-async fn within(
-    state: String,
-    reached: impl AsyncFn() -> anyhow::Result<bool>,
-) -> anyhow::Result<()> {
-    let asking = async {
-        while !reached().await? {
-            tokio::time::sleep(ASK_EVERY).await;
-        }
-        Ok(())
-    };
-    tokio::time::timeout(STATE_WITHIN, asking)
-        .await
-        .with_context(|| format!("it did not happen within {STATE_WITHIN:?} that {state}"))?
 }

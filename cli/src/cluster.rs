@@ -1,5 +1,5 @@
-//! The demo's nodes: child processes of this very program, each with its own data, all in one
-//! temporary directory. None outlives the demo.
+//! Nodes on this machine for `demo` and `bench`: child processes of this very program, each with
+//! its own data, all in one temporary directory. None outlives the command.
 
 use std::{
     fmt::Write as _,
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use antiphon::model::Network;
+use antiphon::{model::Network, wire::MemberState};
 use antiphon_node::{Client, ClientConfig, Multiaddr};
 use anyhow::Context as _;
 use serde_json::Value;
@@ -18,17 +18,23 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::exit::Failure;
+use crate::{clock, exit::Failure};
 
 /// Time for a node to say that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Lines of each node's log that are shown when the demo fails.
+/// Time for the cluster to come to a state that it comes to by itself.
+const STATE_WITHIN: Duration = Duration::from_mins(1);
+
+/// How often a state that is waited for is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// Lines of each node's log that are shown when the command fails.
 const TAIL_LINES: usize = 5;
 
 /// Nodes on this machine, numbered from 1.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     network: Network,
     /// Before the directory, so that the nodes are gone before their data is.
     nodes: Vec<Process>,
@@ -46,14 +52,17 @@ struct Process {
 }
 
 impl Cluster {
-    /// No nodes yet.
-    pub(super) fn new(network: Network) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("antiphon-demo-").tempdir()?;
+    /// No nodes yet. They get a network of their own, so that they meet neither other nodes nor
+    /// those of another command; `purpose` is part of its name.
+    pub(crate) fn new(purpose: &str) -> anyhow::Result<Self> {
+        let network = format!("{purpose}-{}-{:x}", std::process::id(), clock::now().0).parse()?;
+        let prefix = format!("antiphon-{purpose}-");
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir()?;
         Ok(Self { network, nodes: Vec::new(), directory })
     }
 
     /// Starts the first node, and then the others, who join through it.
-    pub(super) async fn start(&mut self, count: usize) -> anyhow::Result<()> {
+    pub(crate) async fn start(&mut self, count: usize) -> anyhow::Result<()> {
         let first = self.launch(1, None).await?;
         let bootstrap = first.address.clone();
         self.nodes.push(first);
@@ -63,20 +72,51 @@ impl Cluster {
         Ok(())
     }
 
+    /// Waits until node 1 finds all nodes alive.
+    pub(crate) async fn all_alive(&self) -> anyhow::Result<()> {
+        let (client, count) = (self.client(1).await?, self.nodes.len());
+        within(format!("all {count} nodes are alive"), async || {
+            let peers = client.peers().await?;
+            Ok(peers.iter().filter(|peer| peer.state == MemberState::Alive).count() >= count)
+        })
+        .await
+    }
+
     /// Kills a node as a power cut would: with SIGKILL.
-    pub(super) async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
+    pub(crate) async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
         Ok(self.node_mut(number).child.kill().await?)
     }
 
+    /// Asks a node to end, as an operator would, and waits until it has.
+    pub(crate) async fn terminate(&mut self, number: usize) -> anyhow::Result<()> {
+        let process = self.process(number).and_then(|process| i32::try_from(process).ok());
+        let process = process.and_then(rustix::process::Pid::from_raw);
+        let process = process.with_context(|| format!("node {number} has ended"))?;
+        rustix::process::kill_process(process, rustix::process::Signal::TERM)?;
+        let status = self.node_mut(number).child.wait().await?;
+        anyhow::ensure!(status.success(), "node {number} ended with {status}");
+        Ok(())
+    }
+
+    /// How many nodes were started.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The process id of a node; none when it has ended.
+    pub(crate) fn process(&self, number: usize) -> Option<u32> {
+        self.nodes[number - 1].child.id()
+    }
+
     /// Starts a killed node with the data that it left, to join through another one.
-    pub(super) async fn restart(&mut self, number: usize, through: usize) -> anyhow::Result<()> {
+    pub(crate) async fn restart(&mut self, number: usize, through: usize) -> anyhow::Result<()> {
         let bootstrap = self.address(through).clone();
         *self.node_mut(number) = self.launch(number, Some(&bootstrap)).await?;
         Ok(())
     }
 
     /// Ends all nodes and waits until they are gone.
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         for node in &mut self.nodes {
             // One that is gone already cannot be killed, which is as well.
             let _ = node.child.kill().await;
@@ -84,28 +124,28 @@ impl Cluster {
         self.nodes.clear();
     }
 
-    /// The demo's network.
-    pub(super) fn network(&self) -> &Network {
+    /// The network of these nodes alone.
+    pub(crate) fn network(&self) -> &Network {
         &self.network
     }
 
     /// Where a node listens, with its peer id.
-    pub(super) fn address(&self, number: usize) -> &Multiaddr {
+    pub(crate) fn address(&self, number: usize) -> &Multiaddr {
         &self.nodes[number - 1].address
     }
 
     /// A node's name.
-    pub(super) fn peer(&self, number: usize) -> &str {
+    pub(crate) fn peer(&self, number: usize) -> &str {
         &self.nodes[number - 1].peer
     }
 
     /// The number of the node with this name.
-    pub(super) fn number(&self, peer: &str) -> Option<usize> {
+    pub(crate) fn number(&self, peer: &str) -> Option<usize> {
         self.nodes.iter().position(|node| node.peer == peer).map(|index| index + 1)
     }
 
     /// A connection to one node and no other.
-    pub(super) async fn client(&self, number: usize) -> anyhow::Result<Client> {
+    pub(crate) async fn client(&self, number: usize) -> anyhow::Result<Client> {
         let config = ClientConfig {
             network: self.network.clone(),
             nodes: vec![self.address(number).clone()],
@@ -116,7 +156,7 @@ impl Cluster {
     }
 
     /// The ends of the nodes' logs.
-    pub(super) fn tails(&self) -> String {
+    pub(crate) fn tails(&self) -> String {
         let mut text = String::from("what the nodes said last:");
         for number in 1..=self.nodes.len() {
             let log = fs_err::read_to_string(self.log(number)).unwrap_or_default();
@@ -169,7 +209,7 @@ fn node_command(network: &Network, data: &Path) -> anyhow::Result<Command> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
-        // Ctrl-C at the terminal is for the demo, which then ends its nodes.
+        // Ctrl-C at the terminal is for the command, which then ends its nodes.
         .process_group(0);
     Ok(command)
 }
@@ -193,4 +233,20 @@ async fn ready(output: &mut Lines<BufReader<ChildStdout>>) -> Result<(String, Mu
         }
     }
     Err(Failure::failed("it ended before it was ready"))
+}
+
+/// Asks again and again until a state is reached.
+pub(crate) async fn within(
+    state: String,
+    reached: impl AsyncFn() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let asking = async {
+        while !reached().await? {
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(STATE_WITHIN, asking)
+        .await
+        .with_context(|| format!("it did not happen within {STATE_WITHIN:?} that {state}"))?
 }

@@ -1,0 +1,236 @@
+//! `antiphon bench`
+//!
+//! Measures what users would ask about, by the same ways that they use: processes, clients, disks.
+//! Every case has nodes of its own, each a process on this machine, unless `--node` names a
+//! running one. No promise is weakened for a figure: what was acknowledged is read back and
+//! counted.
+
+mod bed;
+mod cases;
+mod load;
+mod measured;
+mod plots;
+mod reading;
+mod usage;
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use self::{
+    bed::Bed,
+    cases::Run,
+    measured::{COLUMNS, Outcome},
+    plots::Plots,
+};
+use crate::{
+    arguments::{Bench, BenchCase},
+    context::Context,
+    exit::{Failure, Status},
+    signals::Signals,
+    table::Table,
+};
+
+/// What is measured where the command line names nothing.
+const CASES_DEFAULT: [BenchCase; 4] =
+    [BenchCase::Publish, BenchCase::Latency, BenchCase::Fetch, BenchCase::Fanout];
+
+/// Nodes and replicas that are tried for the plots.
+const NODES_TRIED: std::ops::RangeInclusive<u16> = 1..=8;
+const REPLICAS_TRIED: std::ops::RangeInclusive<u16> = 1..=5;
+
+/// Measures, and prints what came of it.
+pub(super) async fn run(context: &mut Context, arguments: Bench) -> anyhow::Result<Status> {
+    // From here on a signal ends the nodes that were started, too.
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        result = measure(context, &arguments) => result.map(|()| Status::Done),
+        () = signals.next() => Err(Failure::failed("interrupted").into()),
+    }
+}
+
+async fn measure(context: &mut Context, arguments: &Bench) -> anyhow::Result<()> {
+    let is_running = !context.options.nodes().is_empty();
+    if is_running && arguments.nodes.is_some() {
+        let failure = Failure::usage("`--nodes` starts nodes, `--node` names one that runs");
+        return Err(failure.with_hint("leave one of them away").into());
+    }
+    let plots = arguments.plot.as_deref().map(Plots::into_directory).transpose()?;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for case in chosen(arguments, is_running)? {
+        let median = rounds(context, arguments, case, is_running).await?;
+        for outcome in &median {
+            if context.printer.is_json() {
+                context.printer.object(&outcome.to_json())?;
+                context.printer.flush()?;
+            }
+            if let Some(plots) = &plots {
+                plots.outcome(outcome)?;
+            }
+        }
+        outcomes.extend(median);
+        if let (BenchCase::Publish, Some(plots)) = (case, &plots) {
+            outcomes.extend(Box::pin(vary(context, arguments, plots, is_running)).await?);
+        }
+    }
+    if !context.printer.is_json() {
+        let mut table = Table::new(&COLUMNS);
+        for outcome in &outcomes {
+            table.push(outcome.to_row());
+        }
+        let is_terminal = context.printer.is_terminal();
+        table.lines(is_terminal).iter().try_for_each(|line| context.printer.line(line))?;
+    }
+    if let Some(path) = &arguments.csv {
+        fs_err::write(path, csv(&outcomes))?;
+    }
+    Ok(())
+}
+
+/// The cases in the order in which they are measured, each once.
+fn chosen(arguments: &Bench, is_running: bool) -> anyhow::Result<Vec<BenchCase>> {
+    let named: BTreeSet<_> = arguments.cases.iter().copied().collect();
+    let wanted = |case: &BenchCase| {
+        if named.is_empty() {
+            CASES_DEFAULT.contains(case)
+        } else {
+            named.contains(case) || named.contains(&BenchCase::All)
+        }
+    };
+    let mut chosen: Vec<_> = BenchCase::EACH.into_iter().filter(wanted).collect();
+    if is_running {
+        if let Some(case) = chosen.iter().find(|case| case.is_disruptive() && named.contains(case))
+        {
+            let name = clap::ValueEnum::to_possible_value(case);
+            let name = name.map_or(String::new(), |name| name.get_name().to_owned());
+            let message = format!("`{name}` stops and starts nodes, so it needs its own");
+            return Err(Failure::usage(message).with_hint("run it without `--node`").into());
+        }
+        chosen.retain(|case| !case.is_disruptive());
+    }
+    Ok(chosen)
+}
+
+/// Measures a case as often as is wanted; the median of each of its figures.
+async fn rounds(
+    context: &mut Context,
+    arguments: &Bench,
+    case: BenchCase,
+    is_running: bool,
+) -> anyhow::Result<Vec<Outcome>> {
+    let nodes = arguments.nodes.unwrap_or_else(|| case.nodes_default(arguments.short));
+    let mut figures: Vec<Vec<Outcome>> = Vec::new();
+    for _ in 0..arguments.rounds {
+        let mut bed = bed(context, nodes, is_running).await?;
+        let mut run = Run { bed: &mut bed, arguments, printer: &context.printer };
+        let measured = case.measure(&mut run).await;
+        bed.stop().await;
+        let measured = measured?;
+        figures.resize_with(measured.len(), Vec::new);
+        for (figure, outcome) in figures.iter_mut().zip(measured) {
+            figure.push(outcome);
+        }
+    }
+    Ok(figures.into_iter().map(Outcome::median).collect())
+}
+
+fn nodes_for_publish(arguments: &Bench) -> u16 {
+    arguments.nodes.unwrap_or_else(|| BenchCase::Publish.nodes_default(arguments.short))
+}
+
+async fn bed(context: &mut Context, nodes: u16, is_running: bool) -> anyhow::Result<Bed> {
+    if is_running { Bed::running(context).await } else { Bed::start(nodes.into()).await }
+}
+
+/// Varies the publishing load, and draws what comes of it.
+async fn vary(
+    context: &mut Context,
+    arguments: &Bench,
+    plots: &Plots,
+    is_running: bool,
+) -> anyhow::Result<Vec<Outcome>> {
+    let nodes = nodes_for_publish(arguments);
+    let mut bed = bed(context, nodes, is_running).await?;
+    let run = Run { bed: &mut bed, arguments, printer: &context.printer };
+    let by_size = run.by_size().await?;
+    plots.by_size(&by_size)?;
+    let by_in_flight = run.by_in_flight().await?;
+    plots.by_in_flight(&by_in_flight)?;
+    bed.stop().await;
+    let mut all = [by_size, by_in_flight].concat();
+    if is_running {
+        return Ok(all);
+    }
+    let mut by_nodes = Vec::new();
+    for nodes in NODES_TRIED {
+        let mut bed = Bed::start(nodes.into()).await?;
+        let run = Run { bed: &mut bed, arguments, printer: &context.printer };
+        by_nodes.push(run.with_replicas(arguments.replicas).await?);
+        bed.stop().await;
+    }
+    plots.by_nodes(&by_nodes)?;
+    let mut by_replicas = Vec::new();
+    let mut bed = Bed::start((*REPLICAS_TRIED.end()).into()).await?;
+    for replicas in REPLICAS_TRIED {
+        let run = Run { bed: &mut bed, arguments, printer: &context.printer };
+        by_replicas.push(run.with_replicas(replicas).await?);
+    }
+    bed.stop().await;
+    plots.by_replicas(&by_replicas)?;
+    all.extend(by_nodes);
+    all.extend(by_replicas);
+    Ok(all)
+}
+
+/// The figures with a header; what has no value is empty.
+fn csv(outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let object = outcome.to_json();
+        // What only some cases tell has no column.
+        let cells = object.as_object().into_iter().flatten().filter(|(name, _)| *name != "also");
+        if text.is_empty() {
+            let names: Vec<_> = cells.clone().map(|(name, _)| name.as_str()).collect();
+            let _ = writeln!(text, "{}", names.join(","));
+        }
+        let values: Vec<_> = cells
+            .map(|(_, value)| match value {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            })
+            .collect();
+        let _ = writeln!(text, "{}", values.join(","));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    fn arguments(line: &str) -> Bench {
+        match Arguments::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Bench(arguments) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn cases_are_measured_once_and_in_their_order() {
+        let chosen = |line, is_running| chosen(&arguments(line), is_running).unwrap();
+        assert_eq!(chosen("antiphon bench", false), CASES_DEFAULT);
+        assert_eq!(chosen("antiphon bench all publish", false), BenchCase::EACH);
+        let two = [BenchCase::Publish, BenchCase::Failover];
+        assert_eq!(chosen("antiphon bench failover publish failover", false), two);
+        let all = chosen("antiphon bench all", true);
+        assert!(!all.is_empty() && !all.iter().any(|case| case.is_disruptive()));
+    }
+
+    #[test]
+    fn nodes_of_others_are_not_stopped() {
+        let refused = chosen(&arguments("antiphon bench catch-up"), true).unwrap_err();
+        assert!(refused.to_string().contains("`catch-up` stops and starts nodes"), "{refused}");
+    }
+}

@@ -1,0 +1,86 @@
+//! A replica that was away gets what it missed, while publishing goes on.
+
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use tokio::sync::watch;
+
+use super::{
+    super::{
+        load::{self, Load},
+        measured::{Measured, Outcome, Setting},
+        reading,
+    },
+    Run,
+};
+use crate::{clock, exit::Failure};
+
+/// What the replica misses.
+const BYTES: u64 = 1_000_000_000;
+
+/// Payload where the command line names no size.
+const SIZE: u32 = 1_024;
+
+/// Records with which the usual rate of publishing is found.
+const BASELINE_RECORDS: u64 = 300_000;
+
+/// Time to catch up before it is given up.
+const WITHIN: Duration = Duration::from_mins(10);
+
+/// How often it is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
+    let size = run.arguments.size.unwrap_or(SIZE);
+    let setting = Setting { size, ..run.setting(run.in_flight()) };
+    let missed = run.messages(BYTES / u64::from(size));
+    let topic = run.bed.topic("catch-up", setting.replicas).await?;
+    let owners = run.bed.client(1).await?.survey(&topic).await?.summary.owners;
+    let progress = run.progress("catch-up", missed);
+    let baseline_records = run.scaled(BASELINE_RECORDS);
+    let cluster = run.bed.own("catch-up")?;
+    let away = owners.last().and_then(|node| cluster.number(&node.to_string()));
+    let away = away.ok_or_else(|| Failure::failed("the topic has no replica"))?;
+    let through = away % cluster.len() + 1;
+    let client = cluster.client(through).await?;
+    let clients = [client.clone()];
+    let load = Load::unpaced(size, setting.in_flight, baseline_records);
+    let hidden = ProgressBar::hidden();
+    let baseline = load::publish(&clients, &topic, &load, clock::instant(), &hidden).await?;
+
+    cluster.kill(away).await?;
+    let load = Load { messages: missed, ..load };
+    let whole = load::publish(&clients, &topic, &load, clock::instant(), &progress).await?;
+
+    let node = cluster.peer(away).to_owned();
+    cluster.restart(away, through).await?;
+    let (stop, stopped) = watch::channel(false);
+    let load = Load { messages: u64::MAX, stop: Some(stopped), ..load };
+    let mut caught_up = Measured::begin();
+    let target = baseline.messages + whole.messages;
+    let catching_up = async {
+        let held = async || {
+            let replicas = client.survey(&topic).await?.replicas;
+            let replica = replicas.into_iter().find(|replica| replica.node.to_string() == node);
+            anyhow::Ok(replica.and_then(|replica| replica.records).unwrap_or(0))
+        };
+        let until = clock::instant() + WITHIN;
+        while held().await? < target {
+            if clock::instant() > until {
+                return Err(Failure::failed("the replica does not catch up").into());
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        caught_up.counted(clock::instant(), missed);
+        stop.send_replace(true);
+        Ok(())
+    };
+    let publishing = load::publish(&clients, &topic, &load, clock::instant(), &hidden);
+    let (meanwhile, ()) = tokio::try_join!(publishing, catching_up)?;
+    reading::check(&client, &topic, target + meanwhile.messages).await?;
+    Ok(vec![
+        Outcome::new("catch-up", setting, caught_up)
+            .with("published_before_per_s", baseline.per_second().round())
+            .with("published_meanwhile_per_s", meanwhile.per_second().round()),
+    ])
+}

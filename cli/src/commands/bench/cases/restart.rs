@@ -1,0 +1,50 @@
+//! The start of a node that has data: after a clean stop, and after a kill.
+
+use super::{
+    super::{
+        load::{self, Load},
+        measured::{Measured, Outcome, Setting},
+        reading,
+    },
+    Run,
+};
+use crate::clock;
+
+/// What the node has on its disk.
+const BYTES: u64 = 1_000_000_000;
+
+/// Payload where the command line names no size.
+const SIZE: u32 = 1_024;
+
+pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
+    let size = run.arguments.size.unwrap_or(SIZE);
+    let setting = Setting { size, ..run.setting(run.in_flight()) };
+    let records = run.messages(BYTES / u64::from(size));
+    let topic = run.bed.topic("restart", setting.replicas).await?;
+    let clients = [run.bed.client(1).await?];
+    let load = Load::unpaced(size, setting.in_flight, records);
+    let progress = run.progress("restart", records);
+    load::publish(&clients, &topic, &load, clock::instant(), &progress).await?;
+    reading::check(&clients[0], &topic, records).await?;
+    let cluster = run.bed.own("restart")?;
+    let last = cluster.len();
+    let mut outcomes = Vec::new();
+    for case in ["restart-clean", "restart-killed"] {
+        if case == "restart-clean" {
+            cluster.terminate(last).await?;
+        } else {
+            cluster.kill(last).await?;
+        }
+        let mut started = Measured::begin();
+        cluster.restart(last, 1).await?;
+        let now = clock::instant();
+        started.done(now, now.duration_since(started.started()));
+        cluster.all_alive().await?;
+        outcomes.push(
+            Outcome::new(case, setting, started)
+                .of_latency()
+                .with("stored_records", f64::from(u32::try_from(records).unwrap_or(u32::MAX))),
+        );
+    }
+    Ok(outcomes)
+}

@@ -1,0 +1,332 @@
+//! What was measured, and how several rounds of it become one.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use crate::clock;
+
+/// Length of one step of the throughput over time.
+pub(super) const STEP: Duration = Duration::from_millis(100);
+
+/// Steps that are kept: an hour. What comes later is counted into the last one.
+const STEPS_MAX: usize = 36_000;
+
+/// Latencies above this are told as this.
+const LATENCY_MAX: Duration = Duration::from_mins(10);
+
+/// The quantiles that are told, by name.
+pub(super) const QUANTILES: [(&str, f64); 4] =
+    [("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99), ("p999_us", 0.999)];
+
+/// Times in microseconds, to three digits.
+#[derive(Debug, Clone)]
+pub(super) struct Latencies(Histogram<u64>);
+
+impl Latencies {
+    pub(super) fn new() -> Self {
+        let most = u64::try_from(LATENCY_MAX.as_micros()).expect("minutes fit");
+        Self(Histogram::new_with_max(most, 3).expect("the bounds are well-formed"))
+    }
+
+    pub(super) fn record(&mut self, latency: Duration) {
+        // The shortest time that can be told is a microsecond.
+        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all have the same bounds");
+    }
+
+    pub(super) fn at(&self, quantile: f64) -> u64 {
+        self.0.value_at_quantile(quantile)
+    }
+
+    pub(super) fn max(&self) -> u64 {
+        self.0.max()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Counts and times of one measurement.
+#[derive(Debug, Clone)]
+pub(super) struct Measured {
+    pub(super) messages: u64,
+    pub(super) elapsed: Duration,
+    pub(super) latencies: Latencies,
+    /// What was done in each [`STEP`].
+    pub(super) steps: Vec<u64>,
+    started: Instant,
+}
+
+impl Measured {
+    /// Begins now.
+    pub(super) fn begin() -> Self {
+        Self::begin_at(clock::instant())
+    }
+
+    /// Began then; several that began at the same time can be added up.
+    pub(super) fn begin_at(started: Instant) -> Self {
+        let (latencies, steps) = (Latencies::new(), Vec::new());
+        Self { messages: 0, elapsed: Duration::ZERO, latencies, steps, started }
+    }
+
+    /// When it began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// One more is done, which took so long.
+    pub(super) fn done(&mut self, now: Instant, latency: Duration) {
+        self.latencies.record(latency);
+        self.counted(now, 1);
+    }
+
+    /// So many more are done, of which no times are taken.
+    pub(super) fn counted(&mut self, now: Instant, count: u64) {
+        self.messages += count;
+        self.elapsed = now.duration_since(self.started);
+        let step = usize::try_from(self.elapsed.as_nanos() / STEP.as_nanos()).unwrap_or(STEPS_MAX);
+        let step = step.min(STEPS_MAX - 1);
+        if self.steps.len() <= step {
+            self.steps.resize(step + 1, 0);
+        }
+        self.steps[step] += count;
+    }
+
+    /// Adds what somebody else did at the same time.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.latencies.add(&other.latencies);
+        self.steps.resize(self.steps.len().max(other.steps.len()), 0);
+        for (sum, step) in self.steps.iter_mut().zip(&other.steps) {
+            *sum += step;
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(super) fn per_second(&self) -> f64 {
+        self.messages as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+}
+
+/// What a case was measured with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) nodes: usize,
+    pub(super) replicas: u16,
+    pub(super) size: u32,
+    pub(super) in_flight: u32,
+}
+
+/// A case, measured once or, as the median, several times.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    pub(super) case: &'static str,
+    pub(super) setting: Setting,
+    pub(super) measured: Measured,
+    /// What else is to be told: names with their units, and values.
+    pub(super) also: Vec<(&'static str, f64)>,
+    spread: Option<Spread>,
+    is_of_latency: bool,
+}
+
+/// The least and the most of several rounds.
+#[derive(Debug, Clone, Copy)]
+struct Spread {
+    rounds: usize,
+    per_second: (f64, f64),
+    p50: (u64, u64),
+    p99: (u64, u64),
+}
+
+impl Outcome {
+    pub(super) fn new(case: &'static str, setting: Setting, measured: Measured) -> Self {
+        Self { case, setting, measured, also: Vec::new(), spread: None, is_of_latency: false }
+    }
+
+    /// The latency is the point of it: its throughput was given, or is that of one at a time.
+    pub(super) fn of_latency(self) -> Self {
+        Self { is_of_latency: true, ..self }
+    }
+
+    /// With one more figure.
+    pub(super) fn with(mut self, name: &'static str, value: f64) -> Self {
+        self.also.push((name, value));
+        self
+    }
+
+    /// The median of rounds: by throughput, or by the median latency where that is the point.
+    pub(super) fn median(mut rounds: Vec<Self>) -> Self {
+        let range = |of: &dyn Fn(&Self) -> u64| {
+            let values = rounds.iter().map(of);
+            (values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
+        };
+        let rates = rounds.iter().map(|round| round.measured.per_second());
+        let spread = Spread {
+            rounds: rounds.len(),
+            per_second: (
+                rates.clone().fold(f64::INFINITY, f64::min),
+                rates.fold(0.0_f64, f64::max),
+            ),
+            p50: range(&|round| round.measured.latencies.at(0.5)),
+            p99: range(&|round| round.measured.latencies.at(0.99)),
+        };
+        if rounds.first().is_some_and(|round| round.is_of_latency) {
+            rounds.sort_by_key(|round| round.measured.latencies.at(0.5));
+        } else {
+            rounds.sort_by(|one, other| {
+                one.measured.per_second().total_cmp(&other.measured.per_second())
+            });
+        }
+        let middle = rounds.len() / 2;
+        let mut median = rounds.swap_remove(middle);
+        median.spread = Some(spread);
+        median
+    }
+
+    fn megabytes_per_second(&self) -> f64 {
+        self.measured.per_second() * f64::from(self.setting.size) / 1e6
+    }
+
+    /// The object of `--json`: the same names in every case, null where there is nothing to tell.
+    pub(super) fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
+        put("case", self.case.into());
+        put("nodes", self.setting.nodes.into());
+        put("replicas", self.setting.replicas.into());
+        put("size", self.setting.size.into());
+        put("in_flight", self.setting.in_flight.into());
+        put("messages", self.measured.messages.into());
+        put("msgs_per_s", rounded(self.measured.per_second(), 1.0));
+        put("mb_per_s", rounded(self.megabytes_per_second(), 1_000.0));
+        let latencies = &self.measured.latencies;
+        let told = |value: u64| if latencies.is_empty() { Value::Null } else { value.into() };
+        for (name, quantile) in QUANTILES {
+            put(name, told(latencies.at(quantile)));
+        }
+        put("max_us", told(latencies.max()));
+        let spread = self.spread;
+        put("rounds", spread.map_or(1, |spread| spread.rounds).into());
+        let rate = |rate: Option<f64>| rate.map_or(Value::Null, |rate| rounded(rate, 1.0));
+        put("msgs_per_s_min", rate(spread.map(|spread| spread.per_second.0)));
+        put("msgs_per_s_max", rate(spread.map(|spread| spread.per_second.1)));
+        let time = |time: Option<u64>| time.map_or(Value::Null, told);
+        put("p50_us_min", time(spread.map(|spread| spread.p50.0)));
+        put("p50_us_max", time(spread.map(|spread| spread.p50.1)));
+        put("p99_us_min", time(spread.map(|spread| spread.p99.0)));
+        put("p99_us_max", time(spread.map(|spread| spread.p99.1)));
+        let also = self.also.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
+        put("also", also.collect::<Map<_, _>>().into());
+        object.into()
+    }
+
+    /// The row of the table: times in milliseconds.
+    pub(super) fn to_row(&self) -> Vec<String> {
+        let latencies = &self.measured.latencies;
+        let time = |value: u64| match (latencies.is_empty(), u32::try_from(value)) {
+            (true, _) => "-".to_owned(),
+            (false, Ok(value)) => format!("{:.2}", f64::from(value) / 1e3),
+            (false, Err(_)) => "much".to_owned(),
+        };
+        let mut row = vec![
+            self.case.to_owned(),
+            self.measured.messages.to_string(),
+            format!("{:.0}", self.measured.per_second()),
+            format!("{:.1}", self.megabytes_per_second()),
+        ];
+        row.extend(QUANTILES.map(|(_, quantile)| time(latencies.at(quantile))));
+        row.push(time(latencies.max()));
+        let range =
+            |spread: Spread| format!("{:.0}-{:.0}", spread.per_second.0, spread.per_second.1);
+        row.push(
+            self.spread.filter(|spread| spread.rounds > 1).map_or_else(|| "-".to_owned(), range),
+        );
+        let also: Vec<_> =
+            self.also.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        row.push(if also.is_empty() { "-".to_owned() } else { also.join(", ") });
+        row
+    }
+}
+
+/// The columns of [`Outcome::to_row`].
+pub(super) const COLUMNS: [&str; 11] = [
+    "CASE", "RECORDS", "PER S", "MB/S", "P50 MS", "P90 MS", "P99 MS", "P99.9 MS", "MAX MS",
+    "RANGE", "ALSO",
+];
+
+fn rounded(value: f64, precision: f64) -> Value {
+    json!((value * precision).round() / precision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTING: Setting = Setting { nodes: 3, replicas: 3, size: 100, in_flight: 1 };
+
+    fn measured(count: u64, latency: Duration) -> Measured {
+        let mut measured = Measured::begin();
+        let end = measured.started() + Duration::from_secs(1);
+        (0..count).for_each(|_| measured.done(end, latency));
+        measured
+    }
+
+    #[test]
+    fn the_object_has_the_contracts_keys_in_every_case() {
+        let with = Outcome::new("publish", SETTING, measured(1_000, Duration::from_millis(2)));
+        let without = Outcome::new("fetch", SETTING, Measured::begin());
+        let keys = |outcome: &Outcome| -> Vec<String> {
+            outcome.to_json().as_object().unwrap().keys().cloned().collect()
+        };
+        let first = [
+            "case",
+            "nodes",
+            "replicas",
+            "size",
+            "in_flight",
+            "messages",
+            "msgs_per_s",
+            "mb_per_s",
+            "p50_us",
+            "p90_us",
+            "p99_us",
+            "p999_us",
+            "max_us",
+        ];
+        assert_eq!(keys(&with)[..first.len()], first);
+        assert_eq!(keys(&with), keys(&without));
+        let object = with.to_json();
+        assert_eq!(object["msgs_per_s"], 1_000.0);
+        assert_eq!(object["mb_per_s"], 0.1);
+        let p50 = object["p50_us"].as_u64().unwrap();
+        assert!((2_000..=2_002).contains(&p50), "three digits: {p50}");
+        assert_eq!(without.to_json()["p50_us"], Value::Null);
+    }
+
+    #[test]
+    fn the_median_round_is_told_with_its_spread() {
+        let round = |count| Outcome::new("p", SETTING, measured(count, Duration::from_millis(1)));
+        let median = Outcome::median(vec![round(30), round(10), round(20)]).to_json();
+        assert_eq!(median["msgs_per_s"], 20.0);
+        assert_eq!(
+            (&median["msgs_per_s_min"], &median["msgs_per_s_max"]),
+            (&json!(10.0), &json!(30.0))
+        );
+        assert_eq!(median["rounds"], 3);
+    }
+
+    #[test]
+    fn what_was_done_at_the_same_time_is_added_up() {
+        let mut sum = measured(10, Duration::from_millis(1));
+        sum.add(&measured(20, Duration::from_millis(3)));
+        assert_eq!((sum.messages, sum.steps[10]), (30, 30));
+        assert!(sum.latencies.max() >= 3_000);
+    }
+}

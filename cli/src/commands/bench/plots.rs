@@ -1,0 +1,254 @@
+//! Figures as pictures: each as SVG and as PNG.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Once,
+};
+
+use anyhow::anyhow;
+use plotters::{
+    coord::{Shift, combinators::IntoLogRange, ranged1d::ValueFormatter},
+    prelude::*,
+    style::{FontStyle, register_font},
+};
+
+use super::measured::{Outcome, STEP};
+
+const WIDTH: u32 = 900;
+const HEIGHT: u32 = 480;
+
+/// The name by which the font is known to the drawing library.
+const FONT: &str = "sans-serif";
+
+/// Where the pictures go.
+#[derive(Debug)]
+pub(super) struct Plots(PathBuf);
+
+/// A picture of one line with its points.
+struct Chart<'a> {
+    file: String,
+    title: String,
+    x: &'a str,
+    y: &'a str,
+    points: Vec<(f64, f64)>,
+    /// Whether equal factors are equally far apart on the x axis.
+    is_logarithmic: bool,
+}
+
+impl Plots {
+    /// Makes the directory.
+    pub(super) fn into_directory(path: &Path) -> anyhow::Result<Self> {
+        static FONTS: Once = Once::new();
+        // The machine need not have a font of its own.
+        FONTS.call_once(|| {
+            let font = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
+            assert!(font.is_ok(), "the font is well-formed");
+        });
+        fs_err::create_dir_all(path)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Latency distribution and throughput over time.
+    pub(super) fn outcome(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        let (case, latencies) = (outcome.case, &outcome.measured.latencies);
+        if !latencies.is_empty() {
+            self.draw(&Chart {
+                file: format!("{case}-latency"),
+                title: format!("{}: latency up to a share of records", described(outcome)),
+                x: "share, as one of so many is slower",
+                y: "milliseconds",
+                points: (0..=60)
+                    .map(|step| 10_f64.powf(f64::from(step) / 15.0))
+                    .map(|one_of| (one_of, milliseconds(latencies.at(1.0 - 1.0 / one_of))))
+                    .collect(),
+                is_logarithmic: true,
+            })?;
+        }
+        let seconds = STEP.as_secs_f64();
+        let steps = outcome.measured.steps.iter().zip(0_u32..);
+        let points =
+            steps.map(|(count, step)| (f64::from(step) * seconds, number(*count) / seconds));
+        self.draw(&Chart {
+            file: format!("{case}-throughput"),
+            title: format!("{}: throughput over time", described(outcome)),
+            x: "seconds",
+            y: "per second",
+            points: points.collect(),
+            is_logarithmic: false,
+        })
+    }
+
+    /// Throughput against record size: records, and bytes.
+    pub(super) fn by_size(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
+        let size = |outcome: &Outcome| f64::from(outcome.setting.size);
+        let chart = varied("size", "record size", "bytes", outcomes, size);
+        self.draw(&Chart { is_logarithmic: true, ..chart })?;
+        let bytes = |outcome: &Outcome| outcome.measured.per_second() * size(outcome) / 1e6;
+        self.draw(&Chart {
+            file: "publish-by-size-bytes".to_owned(),
+            title: "publish: megabytes per second against record size".to_owned(),
+            x: "bytes",
+            y: "MB/s",
+            points: outcomes.iter().map(|outcome| (size(outcome), bytes(outcome))).collect(),
+            is_logarithmic: true,
+        })
+    }
+
+    /// Throughput against records in flight.
+    pub(super) fn by_in_flight(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
+        let in_flight = |outcome: &Outcome| f64::from(outcome.setting.in_flight);
+        let chart = varied("in-flight", "records in flight", "records", outcomes, in_flight);
+        self.draw(&Chart { is_logarithmic: true, ..chart })
+    }
+
+    /// Throughput against the number of nodes.
+    pub(super) fn by_nodes(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
+        let nodes = |outcome: &Outcome| number(outcome.setting.nodes as u64);
+        self.draw(&varied("nodes", "nodes on this machine", "nodes", outcomes, nodes))
+    }
+
+    /// Throughput against the number of replicas.
+    pub(super) fn by_replicas(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
+        let replicas = |outcome: &Outcome| f64::from(outcome.setting.replicas);
+        self.draw(&varied("replicas", "replicas", "replicas", outcomes, replicas))
+    }
+
+    fn draw(&self, chart: &Chart<'_>) -> anyhow::Result<()> {
+        if chart.points.is_empty() {
+            return Ok(());
+        }
+        let path = self.0.join(format!("{}.svg", chart.file));
+        chart.draw_on(&SVGBackend::new(&path, (WIDTH, HEIGHT)).into_drawing_area())?;
+        let path = self.0.join(format!("{}.png", chart.file));
+        chart.draw_on(&BitMapBackend::new(&path, (WIDTH, HEIGHT)).into_drawing_area())
+    }
+}
+
+fn varied<'a>(
+    by: &str,
+    what: &str,
+    unit: &'a str,
+    outcomes: &[Outcome],
+    at: impl Fn(&Outcome) -> f64,
+) -> Chart<'a> {
+    let points = outcomes.iter().map(|outcome| (at(outcome), outcome.measured.per_second()));
+    Chart {
+        file: format!("publish-by-{by}"),
+        title: format!("publish: throughput against {what}"),
+        x: unit,
+        y: "records per second",
+        points: points.collect(),
+        is_logarithmic: false,
+    }
+}
+
+impl Chart<'_> {
+    fn draw_on<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> anyhow::Result<()> {
+        let result = if self.is_logarithmic {
+            let (least, most) = self.range(|(x, _)| *x);
+            // An axis of one point would have no length.
+            self.draw_with(area, (least..most.max(least * 2.0)).log_scale())
+        } else {
+            let (least, most) = self.range(|(x, _)| *x);
+            self.draw_with(area, least..most.max(least + 1.0))
+        };
+        result.map_err(|error| anyhow!("{} cannot be drawn: {error}", self.file))
+    }
+
+    fn range(&self, of: impl Fn(&(f64, f64)) -> f64 + Copy) -> (f64, f64) {
+        let values = self.points.iter().map(of);
+        (values.clone().fold(f64::INFINITY, f64::min), values.fold(0.0, f64::max))
+    }
+
+    fn draw_with<B: DrawingBackend, X>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        x: X,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>>
+    where
+        X: plotters::coord::ranged1d::AsRangedCoord<Value = f64>,
+        X::CoordDescType: ValueFormatter<f64>,
+    {
+        area.fill(&WHITE)?;
+        let (_, most) = self.range(|(_, y)| *y);
+        let mut chart = ChartBuilder::on(area)
+            .caption(&self.title, (FONT, 20))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(84)
+            .build_cartesian_2d(x, 0.0..most.max(1e-3) * 1.1)?;
+        chart
+            .configure_mesh()
+            .x_desc(self.x)
+            .y_desc(self.y)
+            .label_style((FONT, 14))
+            .x_label_formatter(&|value| readable(*value))
+            .y_label_formatter(&|value| readable(*value))
+            .light_line_style(WHITE)
+            .draw()?;
+        chart.draw_series(LineSeries::new(self.points.iter().copied(), BLUE.stroke_width(2)))?;
+        // Points of a long line would hide it.
+        if self.points.len() <= 16 {
+            let points = self.points.iter();
+            chart.draw_series(points.map(|point| Circle::new(*point, 4, BLUE.filled())))?;
+        }
+        area.present()
+    }
+}
+
+/// What was measured, in a few words.
+fn described(outcome: &Outcome) -> String {
+    let setting = outcome.setting;
+    format!(
+        "{} ({} nodes, {} replicas, {} bytes, {} in flight)",
+        outcome.case, setting.nodes, setting.replicas, setting.size, setting.in_flight
+    )
+}
+
+fn milliseconds(microseconds: u64) -> f64 {
+    number(microseconds) / 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "pixels are coarser")]
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+/// A number at an axis: 250k, 1.5M.
+fn readable(value: f64) -> String {
+    let (value, unit) = match value.abs() {
+        large if large >= 1e6 => (value / 1e6, "M"),
+        large if large >= 1e3 => (value / 1e3, "k"),
+        _ => (value, ""),
+    };
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{text}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_at_an_axis_are_short() {
+        let texts = [0.0, 0.25, 10.0, 250_000.0, 1_500_000.0].map(readable);
+        assert_eq!(texts, ["0", "0.25", "10", "250k", "1.5M"]);
+    }
+
+    #[test]
+    fn a_picture_is_drawn_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let plots = Plots::into_directory(&directory.path().join("plots")).unwrap();
+        for is_logarithmic in [false, true] {
+            let name = if is_logarithmic { "log" } else { "linear" };
+            let points = vec![(1.0, 5.0), (8.0, 2.0)];
+            let (file, title, x, y) = (name.to_owned(), "t".to_owned(), "x", "y");
+            plots.draw(&Chart { file, title, x, y, points, is_logarithmic }).unwrap();
+            for kind in ["svg", "png"] {
+                let path = directory.path().join(format!("plots/{name}.{kind}"));
+                assert!(fs_err::metadata(path).unwrap().len() > 500);
+            }
+        }
+    }
+}
