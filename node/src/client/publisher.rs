@@ -37,6 +37,9 @@ pub const IN_FLIGHT_DEFAULT: usize = 8_192;
 /// How often a request is sent when all nodes refuse it for the moment, with growing pauses.
 const ATTEMPTS_MAX: u32 = 6;
 
+/// Time for the next request to become as large as the one before it.
+const FILL_TIME: Duration = Duration::from_micros(200);
+
 impl Default for PublishOptions {
     fn default() -> Self {
         Self {
@@ -168,7 +171,9 @@ struct Worker {
 impl Worker {
     async fn run(mut self) {
         let mut held: Option<Queued> = None;
+        let mut before = 0;
         loop {
+            self.let_fill(before).await;
             let first = match held.take() {
                 Some(queued) => queued,
                 None => match self.queued.recv().await {
@@ -187,7 +192,17 @@ impl Worker {
                 bytes += next.bytes.len();
                 waiting.push(next);
             }
+            before = waiting.len();
             self.send(waiting).await;
+        }
+    }
+
+    /// Those who wait for the records that were just answered publish their next ones now. They
+    /// are let go first, so that the next request takes these with it.
+    async fn let_fill(&self, before: usize) {
+        let clock = Clock::start();
+        while self.queued.len() + 1 < before && clock.now().elapsed < FILL_TIME {
+            tokio::task::yield_now().await;
         }
     }
 
