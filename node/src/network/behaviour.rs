@@ -16,17 +16,13 @@ use libp2p::{
     kad,
     kad::store::{MemoryStore, MemoryStoreConfig},
     mdns, ping,
-    request_response::{self, ProtocolSupport},
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
 use super::{
-    codec::Codec,
     protocols::{Protocols, agent},
+    rpc,
 };
-
-/// Requests and responses.
-pub(super) type Rpc = request_response::Behaviour<Codec>;
 
 /// Live fan-out.
 pub(super) type Mesh = gossipsub::Behaviour<gossipsub::IdentityTransform, TopicsFilter>;
@@ -41,7 +37,7 @@ pub(super) struct Behaviour {
     pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
-    pub(super) rpc: Rpc,
+    pub(super) rpc: rpc::Behaviour,
     pub(super) gossip: Mesh,
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
@@ -55,7 +51,7 @@ impl Behaviour {
             blocked: allow_block_list::Behaviour::default(),
             identify: identify(key, protocols),
             ping: ping(),
-            rpc: rpc(&protocols.rpc, ProtocolSupport::Full),
+            rpc: rpc::Behaviour::new(protocols.rpc.clone(), true),
             gossip: gossip(),
             kad: kad(local, &protocols.kad),
             mdns: mdns(lan, local),
@@ -100,27 +96,13 @@ pub(super) fn ping() -> ping::Behaviour {
 /// A pong that comes later than this tells nothing that silence does not.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) fn rpc(protocol: &StreamProtocol, support: ProtocolSupport) -> Rpc {
-    let config = request_response::Config::default()
-        .with_request_timeout(EXCHANGE_TIMEOUT)
-        .with_max_concurrent_streams(EXCHANGES_PER_CONNECTION_MAX);
-    // One protocol only: with two, agreeing on one would cost each request a round trip.
-    Rpc::new([(protocol.clone(), support)], config)
-}
-
 /// Time for one exchange: the longest long poll, and time to move the largest message. Askers
 /// have shorter limits of their own; this one only frees what they left behind.
 pub(super) const EXCHANGE_TIMEOUT: Duration = READ_WAIT_MAX.saturating_add(Duration::from_secs(15));
 
-/// Exchanges of one connection, in both directions together: what either side may have under
-/// way ([`ASKS_PER_PEER_MAX`]), twice, with room for some that are ending. Far below the 512
-/// streams beyond which Yamux gives up the whole connection.
-const EXCHANGES_PER_CONNECTION_MAX: usize = 320;
-
-/// Requests that this node, or a client, has under way at one peer. Every one is a substream.
+/// Requests that this node, or a client, has under way at one peer. An answered page of each may
+/// wait in memory there.
 pub(super) const ASKS_PER_PEER_MAX: usize = 128;
-
-const _: () = assert!(2 * ASKS_PER_PEER_MAX < EXCHANGES_PER_CONNECTION_MAX);
 
 fn gossip() -> Mesh {
     let config = gossipsub::ConfigBuilder::default()

@@ -7,19 +7,16 @@ use antiphon::{
     wire::{Contact, Refusal, Response},
 };
 use libp2p::{
-    Multiaddr, PeerId, gossipsub,
-    gossipsub::MessageAcceptance,
-    identify, mdns, ping,
-    request_response::{self, Message, OutboundFailure, OutboundRequestId},
+    Multiaddr, PeerId, gossipsub, gossipsub::MessageAcceptance, identify, mdns, ping,
     swarm::SwarmEvent,
 };
 
 use super::{
     BEAT, Network,
     behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT},
-    codec::Received,
     exchanges::Settled,
     peers::News,
+    rpc::{self, AskError, Received, ReplyTo, RequestId},
     runtime_directory::Found,
     translate::{dial_causes, node_of, wire_addresses},
     verification::Verdict,
@@ -31,9 +28,8 @@ const FOREIGN_BEATS: u64 = beats(Duration::from_mins(5));
 /// Peers of other networks that are remembered.
 const FOREIGN_MAX: usize = 1_024;
 
-/// After twice its time an exchange is given up, should its connection hang so that not even
-/// its own timeout is reported.
-const EXCHANGE_BEATS: u64 = 2 * beats(EXCHANGE_TIMEOUT);
+/// After so long an exchange is given up.
+const EXCHANGE_BEATS: u64 = beats(EXCHANGE_TIMEOUT);
 
 /// A peer that is no node and leaves so many pings unanswered is disconnected. For nodes the
 /// engine decides.
@@ -95,59 +91,47 @@ impl Network {
         }
     }
 
-    fn handle_rpc(&mut self, event: request_response::Event<Received, Response>) {
+    fn handle_rpc(&mut self, event: rpc::Event) {
         match event {
-            request_response::Event::Message { peer, message, .. } => {
+            rpc::Event::Asked(reply_to, request) => {
+                self.heard(&reply_to.peer());
+                self.handle_request(reply_to, request);
+            }
+            rpc::Event::Abandoned(reply_to) => {
+                self.ready.extend(self.questions.abandoned(reply_to).map(Input::Abandoned));
+            }
+            rpc::Event::Answered(peer, id, response) => {
                 self.heard(&peer);
-                match message {
-                    Message::Request { request_id, request, channel } => {
-                        self.handle_request(peer, request_id, request, channel);
-                    }
-                    Message::Response { request_id, response } => {
-                        self.settle(request_id, Ok(response));
-                    }
-                }
+                self.settle(id, Ok(response));
             }
-            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+            rpc::Event::Failed(peer, id, error) => {
                 tracing::debug!(%peer, %error, "a request got no answer");
-                self.settle(request_id, Err(failure(&error)));
+                self.settle(id, Err(failure(&error)));
             }
-            request_response::Event::InboundFailure { peer, request_id, error, .. } => {
-                tracing::debug!(%peer, %error, "a question was not answered");
-                self.ready.extend(self.questions.failed(request_id).map(Input::Abandoned));
-            }
-            request_response::Event::ResponseSent { .. } => {}
         }
     }
 
-    fn handle_request(
-        &mut self,
-        peer: PeerId,
-        id: request_response::InboundRequestId,
-        request: Received,
-        channel: request_response::ResponseChannel<Response>,
-    ) {
-        let (channel, refusal) = match request {
-            Ok(request) => match self.questions.open(peer, id, channel) {
-                Ok(question) => {
+    fn handle_request(&mut self, reply_to: ReplyTo, request: Received) {
+        let peer = reply_to.peer();
+        let refusal = match request {
+            Ok(request) => match self.questions.open(reply_to) {
+                Some(question) => {
                     let from = self.peers.node(&peer);
                     self.ready.push_back(Input::Asked { question, from, request });
                     return;
                 }
-                Err(channel) => (channel, Refusal::Busy),
+                None => Refusal::Busy,
             },
             Err(error) => {
                 tracing::debug!(%peer, %error, "a request is not understood");
-                (channel, Refusal::Invalid(error.to_string()))
+                Refusal::Invalid(error.to_string())
             }
         };
-        // It fails if the asker went a moment ago.
-        let rpc = &mut self.swarm.behaviour_mut().rpc;
-        let _ = rpc.send_response(channel, Response::Refused(refusal));
+        self.swarm.behaviour_mut().rpc.answer(reply_to, Response::Refused(refusal));
     }
 
     /// An exchange that this node began has ended.
-    fn settle(&mut self, request: OutboundRequestId, result: Result<Response, Failure>) {
+    fn settle(&mut self, request: RequestId, result: Result<Response, Failure>) {
         let Some(Settled { ask, to, next }) = self.asks.settled(request) else {
             return;
         };
@@ -313,6 +297,7 @@ impl Network {
             self.dial_peer(peer, addresses);
         }
         for request in self.asks.begun_before(self.beat.saturating_sub(EXCHANGE_BEATS)) {
+            self.swarm.behaviour_mut().rpc.give_up(request);
             self.settle(request, Err(Failure::TimedOut));
         }
         let forgiven = self.foreign.extract_if(.., |_, until| *until <= self.beat);
@@ -343,18 +328,12 @@ impl Network {
 
 /// Why there was no answer, in the engine's words. A peer that drops the stream is as good as
 /// one that cannot be reached.
-fn failure(error: &OutboundFailure) -> Failure {
+fn failure(error: &AskError) -> Failure {
     match error {
-        OutboundFailure::Timeout => Failure::TimedOut,
-        OutboundFailure::Io(error) if is_malformed(error) => Failure::Malformed,
-        OutboundFailure::Io(_)
-        | OutboundFailure::DialFailure
-        | OutboundFailure::ConnectionClosed
-        | OutboundFailure::UnsupportedProtocols => Failure::Unreachable,
+        AskError::Malformed(_) | AskError::TooLarge(_) => Failure::Malformed,
+        AskError::Broken(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Failure::Malformed
+        }
+        AskError::Broken(_) | AskError::Closed | AskError::Unsupported => Failure::Unreachable,
     }
-}
-
-fn is_malformed(error: &std::io::Error) -> bool {
-    let kind = error.kind();
-    kind == std::io::ErrorKind::InvalidData || kind == super::codec::OVERSIZE_REQUEST
 }

@@ -6,66 +6,54 @@ use antiphon::{
     engine::{AskId, QuestionId},
     limits::QUESTIONS_MAX,
     model::NodeId,
-    wire::{Request, Response},
+    wire::Request,
 };
-use libp2p::{
-    PeerId,
-    request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
-};
+use libp2p::PeerId;
 
-use super::behaviour::ASKS_PER_PEER_MAX;
+use super::{
+    behaviour::ASKS_PER_PEER_MAX,
+    rpc::{ReplyTo, RequestId},
+};
 
 /// What others ask of this node.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     next: u64,
-    open: BTreeMap<QuestionId, Question>,
-    by_request: BTreeMap<InboundRequestId, QuestionId>,
-}
-
-#[derive(Debug)]
-struct Question {
-    peer: PeerId,
-    request: InboundRequestId,
-    channel: ResponseChannel<Response>,
+    open: BTreeMap<QuestionId, ReplyTo>,
+    by_reply: BTreeMap<ReplyTo, QuestionId>,
 }
 
 impl Questions {
-    /// Notes a question and gives it its name; gives the channel back if there are too many.
-    pub(super) fn open(
-        &mut self,
-        peer: PeerId,
-        request: InboundRequestId,
-        channel: ResponseChannel<Response>,
-    ) -> Result<QuestionId, ResponseChannel<Response>> {
+    /// Notes a question and gives it its name; none if there are too many.
+    pub(super) fn open(&mut self, reply_to: ReplyTo) -> Option<QuestionId> {
         if self.open.len() >= QUESTIONS_MAX {
-            return Err(channel);
+            return None;
         }
         // Questions from within the process have the odd numbers.
         let question = QuestionId(self.next);
         self.next += 2;
-        self.open.insert(question, Question { peer, request, channel });
-        self.by_request.insert(request, question);
-        Ok(question)
+        self.open.insert(question, reply_to);
+        self.by_reply.insert(reply_to, question);
+        Some(question)
     }
 
     /// Where the answer goes; none if the asker is gone.
-    pub(super) fn answered(&mut self, question: QuestionId) -> Option<ResponseChannel<Response>> {
-        let open = self.open.remove(&question)?;
-        self.by_request.remove(&open.request);
-        Some(open.channel)
+    pub(super) fn answered(&mut self, question: QuestionId) -> Option<ReplyTo> {
+        let reply_to = self.open.remove(&question)?;
+        self.by_reply.remove(&reply_to);
+        Some(reply_to)
     }
 
-    /// The exchange failed: the question that is abandoned by it, if it is still open.
-    pub(super) fn failed(&mut self, request: InboundRequestId) -> Option<QuestionId> {
-        let question = self.by_request.remove(&request)?;
+    /// Nobody waits for the answer any more: the question that is abandoned, if it is still open.
+    pub(super) fn abandoned(&mut self, reply_to: ReplyTo) -> Option<QuestionId> {
+        let question = self.by_reply.remove(&reply_to)?;
         self.open.remove(&question);
         Some(question)
     }
 
     /// A peer is gone: the questions that are abandoned by it.
     pub(super) fn abandoned_by(&mut self, peer: &PeerId) -> Vec<QuestionId> {
-        let open = self.open.iter().filter(|(_, question)| question.peer == *peer);
+        let open = self.open.iter().filter(|(_, reply_to)| reply_to.peer() == *peer);
         let abandoned: Vec<_> = open.map(|(question, _)| *question).collect();
         for question in &abandoned {
             self.answered(*question);
@@ -80,7 +68,7 @@ impl Questions {
 /// wait here for their turn.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
-    sent: BTreeMap<OutboundRequestId, Sent>,
+    sent: BTreeMap<RequestId, Sent>,
     nodes: BTreeMap<NodeId, Load>,
 }
 
@@ -124,14 +112,14 @@ impl Asks {
         }
     }
 
-    pub(super) fn sent(&mut self, request: OutboundRequestId, ask: AskId, to: NodeId, beat: u64) {
+    pub(super) fn sent(&mut self, request: RequestId, ask: AskId, to: NodeId, beat: u64) {
         self.sent.insert(request, Sent { ask, to, beat });
         self.nodes.entry(to).or_default().sent += 1;
     }
 
     /// An exchange has ended: whose it was, and what is to be sent to that node next. None if it
     /// was given up before.
-    pub(super) fn settled(&mut self, request: OutboundRequestId) -> Option<Settled> {
+    pub(super) fn settled(&mut self, request: RequestId) -> Option<Settled> {
         let Sent { ask, to, .. } = self.sent.remove(&request)?;
         let load = self.nodes.get_mut(&to)?;
         load.sent -= 1;
@@ -160,7 +148,7 @@ impl Asks {
     }
 
     /// The exchanges that began before this beat. They are in the order of their beginning.
-    pub(super) fn begun_before(&self, beat: u64) -> Vec<OutboundRequestId> {
+    pub(super) fn begun_before(&self, beat: u64) -> Vec<RequestId> {
         let old = self.sent.iter().take_while(|(_, sent)| sent.beat < beat);
         old.map(|(request, _)| *request).collect()
     }

@@ -14,13 +14,13 @@
 mod behaviour;
 mod bootstrap;
 mod client_link;
-mod codec;
 mod discovery;
 mod events;
 mod exchanges;
 mod listening;
 mod peers;
 mod protocols;
+mod rpc;
 mod runtime_directory;
 mod table;
 #[cfg(test)]
@@ -197,9 +197,8 @@ impl Network {
 
     /// Answers a question. If the asker is gone, nothing happens.
     pub(crate) fn answer(&mut self, question: QuestionId, response: Response) {
-        if let Some(channel) = self.questions.answered(question) {
-            // It fails if the asker went a moment ago.
-            let _ = self.swarm.behaviour_mut().rpc.send_response(channel, response);
+        if let Some(reply_to) = self.questions.answered(question) {
+            self.swarm.behaviour_mut().rpc.answer(reply_to, response);
         }
     }
 
@@ -289,7 +288,7 @@ impl Network {
 
     fn send(&mut self, ask: AskId, to: NodeId, request: Request) {
         let rpc = &mut self.swarm.behaviour_mut().rpc;
-        let id = rpc.send_request(&translate::peer_of(to), Ok(request));
+        let id = rpc.ask(translate::peer_of(to), request);
         self.asks.sent(id, ask, to, self.beat);
     }
 

@@ -3,10 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use antiphon::wire::{Published, Refusal, Request, Response};
-use libp2p::{PeerId, request_response::OutboundRequestId};
+use libp2p::PeerId;
 
 use super::{Command, patience::TIME_LEFT_MIN};
-use crate::client::LinkError;
+use crate::{
+    client::LinkError,
+    network::{behaviour::EXCHANGE_TIMEOUT, rpc::RequestId},
+};
 
 /// The requests that have no outcome yet, and the exchanges under way for them.
 #[derive(Debug, Default)]
@@ -15,7 +18,7 @@ pub(super) struct Asks {
     pub(super) open: BTreeMap<u64, Ask>,
     /// Exchanges under way. One may outlive its request: a late answer still tells how long the
     /// node took.
-    exchanges: BTreeMap<OutboundRequestId, Exchange>,
+    exchanges: BTreeMap<RequestId, Exchange>,
 }
 
 /// A request that has no outcome yet.
@@ -86,7 +89,7 @@ impl Asks {
     }
 
     /// A request was sent to a node.
-    pub(super) fn sent(&mut self, id: OutboundRequestId, ask: u64, node: PeerId, began: Duration) {
+    pub(super) fn sent(&mut self, id: RequestId, ask: u64, node: PeerId, began: Duration) {
         self.exchanges.insert(id, Exchange { ask, node, began });
         if let Some(ask) = self.open.get_mut(&ask) {
             ask.at.push(node);
@@ -95,7 +98,7 @@ impl Asks {
     }
 
     /// An exchange has ended: which it was. The request is not under way there any more.
-    pub(super) fn ended(&mut self, id: OutboundRequestId) -> Option<Exchange> {
+    pub(super) fn ended(&mut self, id: RequestId) -> Option<Exchange> {
         let exchange = self.exchanges.remove(&id)?;
         if let Some(ask) = self.open.get_mut(&exchange.ask) {
             ask.at.retain(|node| *node != exchange.node);
@@ -103,8 +106,15 @@ impl Asks {
         Some(exchange)
     }
 
+    /// The exchanges that have had their time. They are in the order of their beginning.
+    pub(super) fn overdue(&self, now: Duration) -> Vec<RequestId> {
+        let had_its_time = |exchange: &Exchange| exchange.began + EXCHANGE_TIMEOUT <= now;
+        let overdue = self.exchanges.iter().take_while(|(_, exchange)| had_its_time(exchange));
+        overdue.map(|(id, _)| *id).collect()
+    }
+
     /// A node is lost, and with it the exchanges that were under way there.
-    pub(super) fn lost(&mut self, node: &PeerId) -> Vec<OutboundRequestId> {
+    pub(super) fn lost(&mut self, node: &PeerId) -> Vec<RequestId> {
         let there = self.exchanges.iter().filter(|(_, exchange)| exchange.node == *node);
         there.map(|(id, _)| *id).collect()
     }

@@ -11,7 +11,6 @@ use libp2p::{
     PeerId, Swarm, identify,
     identity::Keypair,
     mdns, ping,
-    request_response::ProtocolSupport,
     swarm::{
         ConnectionId, NetworkBehaviour, SwarmEvent,
         behaviour::toggle::Toggle,
@@ -26,8 +25,9 @@ use super::{
 use crate::{
     client::ConnectError,
     network::{
-        behaviour::{self, Rpc},
+        behaviour,
         protocols::Protocols,
+        rpc,
         translate::{dial_causes, split_peer},
         transport,
     },
@@ -39,7 +39,7 @@ use crate::{
 pub(super) struct Light {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
-    pub(super) rpc: Rpc,
+    pub(super) rpc: rpc::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -326,7 +326,7 @@ fn light_swarm(protocols: &Protocols, lan: bool) -> Result<Swarm<Light>, Connect
     let light = Light {
         identify: behaviour::identify(&key.public(), protocols),
         ping: ping::Behaviour::new(pings),
-        rpc: behaviour::rpc(&protocols.rpc, ProtocolSupport::Outbound),
+        rpc: rpc::Behaviour::new(protocols.rpc.clone(), false),
         mdns: behaviour::mdns(lan, key.public().to_peer_id()),
     };
     transport::swarm(&key, light)

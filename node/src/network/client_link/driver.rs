@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use antiphon::wire::Request;
 use futures::StreamExt;
-use libp2p::{PeerId, request_response::OutboundRequestId, swarm::ConnectionId};
+use libp2p::{PeerId, swarm::ConnectionId};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -20,7 +20,13 @@ use super::{
         SPARE_REDIAL_PAUSE,
     },
 };
-use crate::{client::LinkError, network::behaviour::ASKS_PER_PEER_MAX};
+use crate::{
+    client::LinkError,
+    network::{
+        behaviour::{ASKS_PER_PEER_MAX, EXCHANGE_TIMEOUT},
+        rpc::RequestId,
+    },
+};
 
 /// The state of a link.
 pub(super) struct Driver {
@@ -29,7 +35,7 @@ pub(super) struct Driver {
     asks: Asks,
     patience: Patience,
     /// The question for other nodes that is under way, and when the next one is due.
-    acquainting: Option<OutboundRequestId>,
+    acquainting: Option<RequestId>,
     acquaint_at: Duration,
     /// When it may look again which nodes run on this machine.
     refresh_at: Duration,
@@ -98,6 +104,13 @@ impl Driver {
     /// Does what is due, and says when to look again.
     fn attend(&mut self, now: Duration) -> Duration {
         self.asks.forget_abandoned();
+        for id in self.asks.overdue(now) {
+            self.connector.swarm.behaviour_mut().rpc.give_up(id);
+            if let Some(exchange) = self.asks.ended(id) {
+                self.nodes.answered(&exchange.node);
+                self.asks.fail(exchange.ask, LinkError::TimedOut(EXCHANGE_TIMEOUT));
+            }
+        }
         let dials_due = self.connector.tend_dials(now);
         let wants_other = self.distribute(now);
         let connect_due = self.connect_more(wants_other, now);
@@ -163,7 +176,7 @@ impl Driver {
     fn send(&mut self, name: u64, node: PeerId, now: Duration) {
         let Some(ask) = self.asks.open.get(&name) else { return };
         let request = ask.to_request(now);
-        let id = self.connector.swarm.behaviour_mut().rpc.send_request(&node, Ok(request));
+        let id = self.connector.swarm.behaviour_mut().rpc.ask(node, request);
         self.asks.sent(id, name, node, now);
         self.nodes.asked(&node, now);
     }
@@ -210,7 +223,7 @@ impl Driver {
         self.acquaint_at = now + ACQUAINT_INTERVAL;
         if let Some(node) = self.nodes.speaking_main(now) {
             let rpc = &mut self.connector.swarm.behaviour_mut().rpc;
-            self.acquainting = Some(rpc.send_request(&node, Ok(Request::Peers)));
+            self.acquainting = Some(rpc.ask(node, Request::Peers));
         }
         self.wants_spare = true;
     }

@@ -1,14 +1,7 @@
 //! What libp2p reports to a client's link.
 
-use std::io;
-
 use antiphon::wire::{Refusal, Response};
-use libp2p::{
-    core::upgrade::NegotiationError,
-    identify, ping,
-    request_response::{self, Message, OutboundFailure, OutboundRequestId},
-    swarm::SwarmEvent,
-};
+use libp2p::{identify, ping, swarm::SwarmEvent};
 
 use super::{
     super::{
@@ -19,10 +12,7 @@ use super::{
 };
 use crate::{
     client::LinkError,
-    network::{
-        behaviour::EXCHANGE_TIMEOUT,
-        codec::{OVERSIZE_REQUEST, Received},
-    },
+    network::rpc::{self, AskError, RequestId},
 };
 
 impl Driver {
@@ -64,32 +54,26 @@ impl Driver {
         }
     }
 
-    fn handle_rpc(&mut self, event: request_response::Event<Received, Response>) {
+    fn handle_rpc(&mut self, event: rpc::Event) {
         match event {
-            request_response::Event::Message {
-                peer,
-                message: Message::Response { request_id, response },
-                ..
-            } => {
+            rpc::Event::Answered(peer, id, response) => {
                 self.nodes.heard(&peer, self.connector.now());
-                if self.acquainting == Some(request_id) {
+                if self.acquainting == Some(id) {
                     self.acquainting = None;
                     if let Response::Peers(peers) = response {
                         self.connector.candidates.learn(peers, self.turn);
                     }
                 } else {
-                    self.handle_response(request_id, response);
+                    self.handle_response(id, response);
                 }
             }
-            request_response::Event::OutboundFailure { request_id, error, .. } => {
-                self.handle_failure(request_id, &error);
-            }
+            rpc::Event::Failed(_, id, error) => self.handle_failure(id, &error),
             // Nobody asks a client: it does not speak that side of the protocol.
-            _ => {}
+            rpc::Event::Asked(..) | rpc::Event::Abandoned(_) => {}
         }
     }
 
-    fn handle_response(&mut self, id: OutboundRequestId, response: Response) {
+    fn handle_response(&mut self, id: RequestId, response: Response) {
         let Some(exchange) = self.asks.ended(id) else { return };
         self.nodes.answered(&exchange.node);
         if let Response::Published(published) = &response
@@ -119,41 +103,27 @@ impl Driver {
         }
     }
 
-    fn handle_failure(&mut self, id: OutboundRequestId, failure: &OutboundFailure) {
+    fn handle_failure(&mut self, id: RequestId, failure: &AskError) {
         let Some(exchange) = self.asks.ended(id) else { return };
         self.nodes.answered(&exchange.node);
         let node = exchange.node;
         match failure {
-            OutboundFailure::Timeout => {
-                self.asks.fail(exchange.ask, LinkError::TimedOut(EXCHANGE_TIMEOUT));
-            }
-            OutboundFailure::Io(error) if error.kind() == OVERSIZE_REQUEST => {
+            AskError::TooLarge(error) => {
                 let refusal = Refusal::Invalid(error.to_string());
                 self.asks.settle(exchange.ask, Response::Refused(refusal));
             }
-            OutboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            AskError::Malformed(error) => {
                 self.asks.fail(exchange.ask, LinkError::Malformed(error.to_string()));
             }
-            OutboundFailure::UnsupportedProtocols => {
-                self.asks.broke(exchange, &foreign(&node));
-                self.shun(node);
-            }
-            OutboundFailure::Io(error) if is_unsupported(error) => {
+            AskError::Unsupported => {
                 self.asks.broke(exchange, &foreign(&node));
                 self.shun(node);
             }
             // Either the connection broke, which is reported for itself, or the node gave up
             // this one stream.
-            OutboundFailure::DialFailure
-            | OutboundFailure::ConnectionClosed
-            | OutboundFailure::Io(_) => self.asks.broke(exchange, &format!("{node}: {failure}")),
+            AskError::Closed | AskError::Broken(_) => {
+                self.asks.broke(exchange, &format!("{node}: {failure}"));
+            }
         }
     }
-}
-
-/// Whether the error says that the peer does not speak our protocol. The protocol's name is
-/// sent together with the request, so this comes as an error of the first read.
-fn is_unsupported(error: &io::Error) -> bool {
-    let negotiation = error.get_ref().and_then(|cause| cause.downcast_ref::<NegotiationError>());
-    matches!(negotiation, Some(NegotiationError::Failed))
 }

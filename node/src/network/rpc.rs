@@ -1,0 +1,295 @@
+//! Requests and responses, over streams that are kept open.
+//!
+//! A substream for each exchange, as libp2p-request-response has it, costs more than all else that
+//! an exchange of a few hundred bytes does: its opening and closing are frames of their own, each
+//! encrypted, written and woken up for. Here an asker opens two streams on a connection, when it
+//! first needs them, and sends one request after the other; the answers come back on the same
+//! stream, in any order. Two, so that pages of a megabyte do not stand in the way of receipts.
+//!
+//! Requests of one [`Lane`] to one node arrive in the order in which they were sent, as long as
+//! the connection holds.
+//!
+//! Encoding, decoding, and so the verification of every batch, run on the task of the connection,
+//! not on the loop of the swarm. A behaviour has no clock: whoever asks gives up what takes too
+//! long ([`Behaviour::give_up`]).
+
+mod answering;
+mod asking;
+mod frame;
+mod handler;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    task::{Context, Poll},
+};
+
+use antiphon::wire::{Request, Response, WireError};
+use handler::{Handler, Said, Told};
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol,
+    core::{Endpoint, transport::PortUse},
+    swarm::{
+        ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour,
+        NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    },
+};
+use thiserror::Error;
+
+/// Names a request of this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RequestId(u64);
+
+/// Where the answer to a request of the other side goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ReplyTo {
+    connection: ConnectionId,
+    peer: PeerId,
+    /// The stream, of those that the other side opened on the connection.
+    stream: u64,
+    /// The number that the other side gave the request.
+    number: u64,
+}
+
+impl ReplyTo {
+    pub(super) fn peer(&self) -> PeerId {
+        self.peer
+    }
+}
+
+/// A request as it came in. What is not understood is handed up as such, so that it can be
+/// refused in words instead of by a broken stream.
+pub(super) type Received = Result<Request, WireError>;
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The other side asks.
+    Asked(ReplyTo, Received),
+    /// The other side no longer waits for the answer.
+    Abandoned(ReplyTo),
+    /// The other side answers.
+    Answered(PeerId, RequestId, Response),
+    /// There will be no answer.
+    Failed(PeerId, RequestId, AskError),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(super) enum AskError {
+    /// There is no connection to the peer, or there is none any more.
+    #[error("the connection is closed")]
+    Closed,
+    /// The peer does not speak this protocol.
+    #[error("the peer does not speak the protocol of this network")]
+    Unsupported,
+    /// The stream broke.
+    #[error(transparent)]
+    Broken(#[from] io::Error),
+    /// The request is too large; it was not sent.
+    #[error("the request is too large: {0}")]
+    TooLarge(WireError),
+    /// The answer is not understood.
+    #[error("the answer is not understood: {0}")]
+    Malformed(WireError),
+}
+
+/// Which of the two streams a request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// What is answered in a few bytes, or at once.
+    Brief,
+    /// What is answered in pages.
+    Bulk,
+}
+
+impl Lane {
+    const ALL: [Self; 2] = [Self::Brief, Self::Bulk];
+
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::Read(_) | Request::Fetch(..) | Request::Verify(..) => Self::Bulk,
+            _ => Self::Brief,
+        }
+    }
+}
+
+/// Requests and responses with all connected peers.
+pub(super) struct Behaviour {
+    protocol: StreamProtocol,
+    /// Whether it answers; a client only asks.
+    answers: bool,
+    next: u64,
+    /// The connections of each peer, the oldest first, which is the one that is used.
+    connections: BTreeMap<PeerId, Vec<ConnectionId>>,
+    /// The requests of this side that are under way.
+    asked: BTreeMap<RequestId, (PeerId, ConnectionId)>,
+    /// The requests of the other sides that are not answered yet. Bounded for each connection by
+    /// [`answering::QUESTIONS_PER_STREAM_MAX`].
+    questions: BTreeMap<ConnectionId, BTreeSet<ReplyTo>>,
+    ready: VecDeque<ToSwarm<Event, Told>>,
+}
+
+impl Behaviour {
+    pub(super) fn new(protocol: StreamProtocol, answers: bool) -> Self {
+        Self {
+            protocol,
+            answers,
+            next: 0,
+            connections: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Sends a request to a connected peer. [`Event::Answered`] or [`Event::Failed`] follows,
+    /// unless it is given up before. How many are under way is the caller's care.
+    pub(super) fn ask(&mut self, peer: PeerId, request: Request) -> RequestId {
+        let id = RequestId(self.next);
+        self.next += 1;
+        match self.connections.get(&peer).and_then(|connections| connections.first()) {
+            Some(connection) => {
+                self.asked.insert(id, (peer, *connection));
+                self.notify(peer, *connection, Told::Ask(id, request));
+            }
+            None => self.tell(Event::Failed(peer, id, AskError::Closed)),
+        }
+        id
+    }
+
+    /// Waits no longer for an answer. One that comes all the same is dropped.
+    pub(super) fn give_up(&mut self, id: RequestId) {
+        self.asked.remove(&id);
+    }
+
+    /// Answers a request. If the asker is gone, nothing happens.
+    pub(super) fn answer(&mut self, to: ReplyTo, response: Response) {
+        let open = self.questions.get_mut(&to.connection);
+        if open.is_some_and(|open| open.remove(&to)) {
+            let (stream, number) = (to.stream, to.number);
+            self.notify(to.peer, to.connection, Told::Answer { stream, number, response });
+        }
+    }
+
+    fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: Told) {
+        let handler = NotifyHandler::One(connection);
+        self.ready.push_back(ToSwarm::NotifyHandler { peer_id, handler, event });
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.ready.push_back(ToSwarm::GenerateEvent(event));
+    }
+
+    fn handler(&mut self, connection: ConnectionId, peer: PeerId) -> Handler {
+        self.connections.entry(peer).or_default().push(connection);
+        Handler::new(self.protocol.clone(), self.answers)
+    }
+
+    fn closed(&mut self, connection: ConnectionId, peer: PeerId) {
+        if let Some(connections) = self.connections.get_mut(&peer) {
+            connections.retain(|other| *other != connection);
+            if connections.is_empty() {
+                self.connections.remove(&peer);
+            }
+        }
+        let lost = self.asked.extract_if(.., |_, (_, at)| *at == connection);
+        for (id, (peer, _)) in lost.collect::<Vec<_>>() {
+            self.tell(Event::Failed(peer, id, AskError::Closed));
+        }
+        for question in self.questions.remove(&connection).into_iter().flatten() {
+            self.tell(Event::Abandoned(question));
+        }
+    }
+
+    fn abandoned(&mut self, connection: ConnectionId, stream: u64) {
+        let Some(open) = self.questions.get_mut(&connection) else { return };
+        let abandoned = open.extract_if(.., |question| question.stream == stream);
+        for question in abandoned.collect::<Vec<_>>() {
+            self.tell(Event::Abandoned(question));
+        }
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.handler(connection, peer))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.handler(connection, peer))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
+                self.closed(connection_id, peer_id);
+            }
+            // Another behaviour denied a connection that this one had a handler for.
+            FromSwarm::DialFailure(failure) => {
+                if let Some(peer) = failure.peer_id {
+                    self.closed(failure.connection_id, peer);
+                }
+            }
+            FromSwarm::ListenFailure(failure) => {
+                if let Some(peer) = failure.peer_id {
+                    self.closed(failure.connection_id, peer);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {
+            Said::Asked { stream, number, request } => {
+                let question = ReplyTo { connection, peer, stream, number };
+                // A number that is used twice at a time would have two answers; the asker is to
+                // blame, and gets one.
+                if self.questions.entry(connection).or_default().insert(question) {
+                    self.tell(Event::Asked(question, request));
+                }
+            }
+            Said::Abandoned { stream } => self.abandoned(connection, stream),
+            Said::Answered(id, response) => {
+                if self.asked.remove(&id).is_some() {
+                    self.tell(Event::Answered(peer, id, response));
+                }
+            }
+            Said::Failed(id, error) => {
+                if self.asked.remove(&id).is_some() {
+                    self.tell(Event::Failed(peer, id, error));
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
+        // The swarm polls again after everything that could fill this queue.
+        self.ready.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+}

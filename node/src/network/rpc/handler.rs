@@ -1,0 +1,190 @@
+//! The streams of one connection.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+use antiphon::wire::{Request, Response};
+use either::Either;
+use libp2p::{
+    StreamProtocol,
+    core::upgrade::{DeniedUpgrade, ReadyUpgrade},
+    swarm::{
+        ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+        handler::{
+            ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+        },
+    },
+};
+
+use super::{AskError, Lane, Received, RequestId, answering::Answering, asking::Asking};
+
+/// What the behaviour tells a connection.
+#[derive(Debug)]
+pub(in super::super) enum Told {
+    /// Send this request.
+    Ask(RequestId, Request),
+    /// Send this answer.
+    Answer { stream: u64, number: u64, response: Response },
+}
+
+/// What a connection tells the behaviour.
+#[derive(Debug)]
+pub(in super::super) enum Said {
+    /// The other side asks.
+    Asked { stream: u64, number: u64, request: Received },
+    /// The other side has closed this stream, and waits for no answer of it.
+    Abandoned { stream: u64 },
+    /// The other side answers.
+    Answered(RequestId, Response),
+    /// There will be no answer.
+    Failed(RequestId, AskError),
+}
+
+/// Streams that the other side may have open: one for each lane, and those that are ending.
+const STREAMS_MAX: usize = 4;
+
+/// The streams of one connection.
+pub(in super::super) struct Handler {
+    protocol: StreamProtocol,
+    answers: bool,
+    /// What this side asks, by lane.
+    asking: [Asking; 2],
+    /// What the other side asks, by the number of its stream.
+    answering: Vec<(u64, Answering)>,
+    next_stream: u64,
+    said: VecDeque<Said>,
+}
+
+type Protocol = Either<ReadyUpgrade<StreamProtocol>, DeniedUpgrade>;
+
+impl Handler {
+    pub(super) fn new(protocol: StreamProtocol, answers: bool) -> Self {
+        let asking = Lane::ALL.map(|_| Asking::default());
+        let (answering, said) = (Vec::new(), VecDeque::new());
+        Self { protocol, answers, asking, answering, next_stream: 0, said }
+    }
+
+    fn asking_mut(&mut self, lane: Lane) -> &mut Asking {
+        &mut self.asking[lane as usize]
+    }
+
+    /// Goes on with what the other side asks.
+    fn poll_answering(&mut self, context: &mut Context<'_>) -> Option<Said> {
+        for at in 0..self.answering.len() {
+            let (stream, answering) = &mut self.answering[at];
+            let stream = *stream;
+            match answering.poll(context) {
+                Poll::Pending => {}
+                Poll::Ready(Some((number, request))) => {
+                    return Some(Said::Asked { stream, number, request });
+                }
+                Poll::Ready(None) => {
+                    self.answering.remove(at);
+                    // Streams that were not polled yet are polled when this is called again.
+                    return Some(Said::Abandoned { stream });
+                }
+            }
+        }
+        None
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Told;
+    type ToBehaviour = Said;
+    type InboundProtocol = Protocol;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Lane;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Protocol> {
+        let protocol = if self.answers {
+            Either::Left(ReadyUpgrade::new(self.protocol.clone()))
+        } else {
+            Either::Right(DeniedUpgrade)
+        };
+        SubstreamProtocol::new(protocol, ())
+    }
+
+    fn on_behaviour_event(&mut self, told: Told) {
+        match told {
+            Told::Ask(id, request) => {
+                if let Err(error) = self.asking_mut(Lane::of(&request)).ask(id, &request) {
+                    self.said.push_back(Said::Failed(id, error));
+                }
+            }
+            Told::Answer { stream, number, response } => {
+                let open = self.answering.iter_mut().find(|(other, _)| *other == stream);
+                if let Some((_, answering)) = open {
+                    answering.answer(number, &response);
+                }
+            }
+        }
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Protocol, ReadyUpgrade<StreamProtocol>, (), Lane>,
+    ) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: stream,
+                ..
+            }) => {
+                // Who only asks denies every stream.
+                let futures::future::Either::Left(stream) = stream;
+                if self.answering.len() >= STREAMS_MAX {
+                    tracing::debug!("a peer opens too many streams; one is dropped");
+                    return;
+                }
+                self.answering.push((self.next_stream, Answering::new(stream)));
+                self.next_stream += 1;
+            }
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: stream,
+                info: lane,
+            }) => self.asking_mut(lane).opened(stream),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: lane, error }) => {
+                let is_unsupported = matches!(error, StreamUpgradeError::NegotiationFailed);
+                let cause = error.to_string();
+                let failed = self.asking_mut(lane).broke();
+                self.said.extend(failed.into_iter().map(|id| {
+                    let broken = || AskError::Broken(std::io::Error::other(cause.clone()));
+                    let error = if is_unsupported { AskError::Unsupported } else { broken() };
+                    Said::Failed(id, error)
+                }));
+            }
+            _ => {}
+        }
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Lane, Said>> {
+        loop {
+            if let Some(said) = self.said.pop_front() {
+                return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(said));
+            }
+            for lane in Lane::ALL {
+                let asking = &mut self.asking[lane as usize];
+                if asking.wants_stream() {
+                    let upgrade = ReadyUpgrade::new(self.protocol.clone());
+                    let protocol = SubstreamProtocol::new(upgrade, lane);
+                    return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
+                        protocol,
+                    });
+                }
+                asking.poll(context, &mut self.said);
+            }
+            if let Some(said) = self.poll_answering(context) {
+                self.said.push_back(said);
+            }
+            if self.said.is_empty() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
