@@ -205,7 +205,13 @@ pub enum Output {
     /// All that this node held is with others: it leaves the network, and its process ends.
     Left,
     /// Fan a sealed batch out on its topic's mesh. Best effort.
-    Gossip(Batch),
+    Gossip {
+        /// The batch.
+        batch: Batch,
+        /// The replicas that have it soon all the same: where nobody else follows the topic, the
+        /// mesh is not needed.
+        sent_to: Vec<NodeId>,
+    },
     /// Join the gossip mesh of a topic.
     Follow(TopicId),
     /// Leave it.

@@ -264,8 +264,8 @@ impl Engine {
         let number = self.write(Write::Append { batch: batch.clone(), log });
         let log = batch.header().log();
         self.publishing.unflushed.push_back((number, topic, log, batch.hash()));
-        self.outputs.push_back(Output::Gossip(batch.clone()));
-        self.dispatch(topic, &batch, &BTreeSet::new());
+        let sent_to = self.dispatch(topic, &batch, &BTreeSet::new());
+        self.outputs.push_back(Output::Gossip { batch: batch.clone(), sent_to });
         if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {
             self.receipt(topic, batch.log(), batch.hash(), self.me);
         }
@@ -281,17 +281,21 @@ impl Engine {
         }
     }
 
-    /// Sends a batch to the replicas that have not given a receipt for it.
-    fn dispatch(&mut self, topic: TopicId, batch: &Batch, receipts: &BTreeSet<NodeId>) {
+    /// Sends a batch to the replicas that have not given a receipt for it; those that have it soon.
+    fn dispatch(
+        &mut self,
+        topic: TopicId,
+        batch: &Batch,
+        receipts: &BTreeSet<NodeId>,
+    ) -> Vec<NodeId> {
         let Some(known) = self.topics.get_mut(&topic) else {
-            return;
+            return Vec::new();
         };
-        let acting = known.placement(&self.members).acting.clone();
-        for node in acting {
-            if node != self.me && !receipts.contains(&node) {
-                self.send_batch(node, topic, batch);
-            }
-        }
+        let mut acting = known.placement(&self.members).acting.clone();
+        acting.retain(|node| {
+            *node != self.me && !receipts.contains(node) && self.send_batch(*node, topic, batch)
+        });
+        acting
     }
 
     /// Sends what is unacknowledged to the replicas of now.

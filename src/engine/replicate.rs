@@ -24,6 +24,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// The same where it answered that it has no room.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
+/// Batches of so many bytes are not sent to a replica by gossip as well, even where it gets them
+/// after a flush only: encrypting and verifying them once more takes as long.
+const TWICE_BYTES_MAX: usize = 16 * 1024;
+
 /// A replica that takes longer than this to store something is no longer relied upon alone.
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 
@@ -59,23 +63,27 @@ pub(super) struct State {
 }
 
 impl Engine {
-    /// Queues a batch for a peer.
-    pub(super) fn send_batch(&mut self, node: NodeId, topic: TopicId, batch: &Batch) {
+    /// Queues a batch for a peer. Whether the peer has it soon, so that it need not be told of it
+    /// in another way: it is sent at once, or it is so large that sending it twice would cost more
+    /// time than the wait.
+    pub(super) fn send_batch(&mut self, node: NodeId, topic: TopicId, batch: &Batch) -> bool {
         if !self.members.is_connected(&node) {
-            return;
+            return false;
         }
         let peer = self.replication.peers.entry(node).or_default();
         if peer.bytes + batch.bytes().len() > PEER_QUEUE_BYTES_MAX {
             // It is sent when there is room, or found missing by repair.
             peer.missed = true;
-            return;
+            return false;
         }
         if !peer.queued.insert(batch.hash()) {
-            return;
+            return false;
         }
+        let is_soon = peer.under_way.is_none() || batch.bytes().len() >= TWICE_BYTES_MAX;
         peer.bytes += batch.bytes().len();
         peer.queue.push_back((topic, batch.clone()));
         self.send_queued(node);
+        is_soon
     }
 
     fn send_queued(&mut self, node: NodeId) {

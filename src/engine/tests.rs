@@ -1,6 +1,6 @@
 //! Exact scripts: inputs in, outputs out.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::{
@@ -66,6 +66,34 @@ impl Script {
         script.give(Input::Durable(WriteNumber(1)));
         script
     }
+
+    /// A topic with three replicas, here and at two connected nodes.
+    fn with_replicas() -> Self {
+        let mut script = Self::new();
+        for other in [2, 3] {
+            script.give(Input::Connected(contact(other)));
+        }
+        let create = Create {
+            name: "t".parse().unwrap(),
+            replicas: Some(3),
+            min_copies: Some(2),
+            if_not_exists: false,
+        };
+        let outputs = script.ask(1, Request::Create(create));
+        // Nobody knows the name: the catalogue takes it.
+        let unknown: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();
+        assert_eq!(unknown.len(), 2);
+        let mut outputs = Vec::new();
+        for ask in unknown {
+            outputs = script.give(Input::Told { ask, result: Ok(Response::Described(None)) });
+        }
+        let replicated: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();
+        for ask in replicated {
+            let stored = Response::Replicated(vec![Outcome::Stored]);
+            script.give(Input::Told { ask, result: Ok(stored) });
+        }
+        script
+    }
 }
 
 fn publish(first: u64, payload: &str, timeout_ms: u32) -> Request {
@@ -103,8 +131,10 @@ fn asks(outputs: &[Output]) -> Vec<(AskId, NodeId)> {
 fn a_publish_is_written_and_gossiped_at_once_and_answered_after_the_flush() {
     let mut script = Script::with_topic("t", 1);
     let outputs = script.ask(2, publish(0, "a", 1_000));
-    let [Output::Write(number, Write::Append { batch, log }), Output::Gossip(gossiped)] =
-        outputs.as_slice()
+    let [
+        Output::Write(number, Write::Append { batch, log }),
+        Output::Gossip { batch: gossiped, .. },
+    ] = outputs.as_slice()
     else {
         panic!("{outputs:?}")
     };
@@ -157,29 +187,7 @@ fn batches_fill_while_others_are_under_way() {
 
 #[test]
 fn a_receipt_counts_once_for_each_disk() {
-    let mut script = Script::new();
-    for other in [2, 3] {
-        script.give(Input::Connected(contact(other)));
-    }
-    let create = Create {
-        name: "t".parse().unwrap(),
-        replicas: Some(3),
-        min_copies: Some(2),
-        if_not_exists: false,
-    };
-    let outputs = script.ask(1, Request::Create(create));
-    // Nobody knows the name: the catalogue takes it.
-    let unknown: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();
-    assert_eq!(unknown.len(), 2);
-    let mut outputs = Vec::new();
-    for ask in unknown {
-        outputs = script.give(Input::Told { ask, result: Ok(Response::Described(None)) });
-    }
-    let replicated: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();
-    for ask in replicated {
-        let stored = Response::Replicated(vec![Outcome::Stored]);
-        script.give(Input::Told { ask, result: Ok(stored) });
-    }
+    let mut script = Script::with_replicas();
     let outputs = script.ask(2, publish(0, "a", 5_000));
     let sent = asks(&outputs);
     assert_eq!(sent.len(), 2, "to both other replicas at once");
@@ -193,10 +201,28 @@ fn a_receipt_counts_once_for_each_disk() {
 }
 
 #[test]
+fn who_is_sent_a_batch_soon_is_told_to_the_mesh() {
+    let mut script = Script::with_replicas();
+    let both = BTreeSet::from([key(2).node(), key(3).node()]);
+    let mut told = |question, payload: &str| -> BTreeSet<NodeId> {
+        let outputs = script.ask(question, publish(question, payload, 5_000));
+        let told = outputs.iter().find_map(|output| match output {
+            Output::Gossip { sent_to, .. } => Some(sent_to.clone()),
+            _ => None,
+        });
+        let Some(told) = told else { panic!("{outputs:?}") };
+        told.into_iter().collect()
+    };
+    assert_eq!(told(2, "a"), both, "at once");
+    assert_eq!(told(3, "b"), BTreeSet::new(), "it waits for the one before");
+    assert_eq!(told(4, &"c".repeat(64 * 1024)), both, "it waits, and is too large to go twice");
+}
+
+#[test]
 fn a_replica_gives_its_receipt_after_the_flush() {
     let mut writer = Script::with_topic("t", 1);
     let outputs = writer.ask(2, publish(0, "a", 1_000));
-    let Some(Output::Gossip(batch)) = outputs.last() else { panic!("{outputs:?}") };
+    let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let descriptor = writer.engine.topics.get(&batch.header().topic).unwrap();
     let descriptor = Blob(descriptor.descriptor.as_ref().unwrap().bytes().clone());
     let replicate = crate::wire::Replicate {
@@ -227,7 +253,7 @@ fn a_replica_gives_its_receipt_after_the_flush() {
 fn a_batch_of_an_unknown_topic_is_refused_and_not_written() {
     let mut writer = Script::with_topic("t", 1);
     let outputs = writer.ask(2, publish(0, "a", 1_000));
-    let Some(Output::Gossip(batch)) = outputs.last() else { panic!("{outputs:?}") };
+    let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let mut replica = Script::new();
     let replicate = crate::wire::Replicate {
         batches: vec![batch.clone()],
@@ -270,7 +296,7 @@ fn a_closed_connection_fails_what_was_asked_and_an_answer_after_it_is_ignored() 
 fn a_restarted_writer_continues_in_a_new_incarnation_that_names_the_old_head() {
     let mut script = Script::with_topic("t", 1);
     let outputs = script.ask(2, publish(0, "a", 1_000));
-    let Some(Output::Gossip(before)) = outputs.last() else { panic!("{outputs:?}") };
+    let Some(Output::Gossip { batch: before, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let topic = before.header().topic;
     let logs = |topic| (topic, script.engine.topics.get(&topic).unwrap().logs.clone());
     let catalogue = script.engine.topics.catalogue();
@@ -281,7 +307,7 @@ fn a_restarted_writer_continues_in_a_new_incarnation_that_names_the_old_head() {
     engine.topics.adopt(script.engine.topics.get(&topic).unwrap().descriptor.as_ref().unwrap());
     let mut restarted = Script { engine, now: Now::default() };
     let outputs = restarted.ask(3, publish(1, "b", 1_000));
-    let Some(Output::Gossip(after)) = outputs.last() else { panic!("{outputs:?}") };
+    let Some(Output::Gossip { batch: after, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let previous = after.header().previous.unwrap();
     assert_eq!(after.header().incarnation, Incarnation(99));
     assert_eq!(after.header().first, 0);

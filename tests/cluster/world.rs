@@ -332,6 +332,22 @@ impl World {
         }
     }
 
+    /// As the node does it: the mesh is not used where all who follow are sent the batch anyway.
+    fn gossip(&mut self, index: usize, batch: &Batch, sent_to: &[NodeId]) {
+        let topic = batch.header().topic;
+        let connected = self.nodes[index].connected.clone();
+        let follows = |other: &usize| self.nodes[*other].following.contains(&topic);
+        let followers: Vec<usize> = connected.into_iter().filter(follows).collect();
+        if followers.iter().all(|other| sent_to.contains(&self.nodes[*other].key.node())) {
+            return;
+        }
+        for other in followers {
+            if !self.cut.contains(&(index, other)) {
+                self.input(other, LATENCY, Input::Gossiped(Gossip::Batch(batch.clone())));
+            }
+        }
+    }
+
     fn carry_out(&mut self, index: usize, output: Output) {
         let durable = self.nodes[index].durable;
         match output {
@@ -369,16 +385,7 @@ impl World {
             Output::Left => {
                 self.left.insert(index);
             }
-            Output::Gossip(batch) => {
-                let topic = batch.header().topic;
-                for other in self.nodes[index].connected.clone() {
-                    let follows = self.nodes[other].following.contains(&topic);
-                    if follows && !self.cut.contains(&(index, other)) {
-                        let gossip = Gossip::Batch(batch.clone());
-                        self.input(other, LATENCY, Input::Gossiped(gossip));
-                    }
-                }
-            }
+            Output::Gossip { batch, sent_to } => self.gossip(index, &batch, &sent_to),
             Output::Follow(topic) => {
                 self.nodes[index].following.insert(topic);
             }

@@ -100,11 +100,15 @@ impl World {
         }
     }
 
-    pub(crate) fn gossip(&mut self, index: usize, batch: &Batch) {
+    /// As the node does it: the mesh is not used where all who follow are sent the batch anyway.
+    pub(crate) fn gossip(&mut self, index: usize, batch: &Batch, sent_to: &[NodeId]) {
         let topic = batch.header().topic;
         let from = (index, self.nodes[index].life);
-        for (other, connection) in self.nodes[index].connected.clone() {
-            if self.nodes[other].following.contains(&topic) {
+        let followers = self.nodes[index].connected.clone().into_iter();
+        let followers: Vec<_> =
+            followers.filter(|(other, _)| self.nodes[*other].following.contains(&topic)).collect();
+        if followers.iter().any(|(other, _)| !sent_to.contains(&self.nodes[*other].id)) {
+            for (other, connection) in followers {
                 self.send(from, (other, connection.life), What::Gossip(batch.clone()));
             }
         }

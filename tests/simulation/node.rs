@@ -284,7 +284,7 @@ impl World {
                 self.input(index, delay, Input::CheckDone(ticket, Some(checked)));
             }
             Output::Left => self.left(index),
-            Output::Gossip(batch) => self.gossip(index, &batch),
+            Output::Gossip { batch, sent_to } => self.gossip(index, &batch, &sent_to),
             Output::Follow(topic) => {
                 self.nodes[index].following.insert(topic);
             }

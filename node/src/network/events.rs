@@ -154,9 +154,13 @@ impl Network {
             gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
                 tracing::debug!(peer = %peer_id, ?failed_messages, "gossip was dropped");
             }
-            gossipsub::Event::Subscribed { .. }
-            | gossipsub::Event::Unsubscribed { .. }
-            | gossipsub::Event::GossipsubNotSupported { .. } => {}
+            gossipsub::Event::Subscribed { peer_id, topic } => {
+                self.followers.joined(topic, peer_id);
+            }
+            gossipsub::Event::Unsubscribed { peer_id, topic } => {
+                self.followers.left(&topic, &peer_id);
+            }
+            gossipsub::Event::GossipsubNotSupported { .. } => {}
         }
     }
 
@@ -310,6 +314,7 @@ impl Network {
     pub(super) fn part_with(&mut self, peer: PeerId) {
         let abandoned = self.questions.abandoned_by(&peer);
         self.ready.extend(abandoned.into_iter().map(Input::Abandoned));
+        self.followers.gone(&peer);
         if let Some(node) = self.peers.remove(&peer) {
             for ask in self.asks.lost(node) {
                 self.tell(ask, Err(Failure::Unreachable));

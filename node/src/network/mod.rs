@@ -17,6 +17,7 @@ mod client_link;
 mod discovery;
 mod events;
 mod exchanges;
+mod followers;
 mod listening;
 mod peers;
 mod protocols;
@@ -45,6 +46,7 @@ use bootstrap::Bootstrap;
 pub(crate) use client_link::RemoteLink;
 use discovery::Nearby;
 use exchanges::{Admission, Asks, Questions};
+use followers::Followers;
 use futures::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
@@ -110,7 +112,8 @@ pub(crate) struct Network {
     nearby: Option<Nearby>,
     /// Peers of other networks, and the beat until which they are shunned.
     foreign: BTreeMap<PeerId, u64>,
-    /// Topics that are followed.
+    followers: Followers,
+    /// Topics that are followed here.
     followed: BTreeSet<TopicId>,
     /// Topics that this node holds.
     provided: BTreeSet<TopicId>,
@@ -162,6 +165,7 @@ impl Network {
             bootstrap,
             nearby: None,
             foreign: BTreeMap::new(),
+            followers: Followers::default(),
             followed: BTreeSet::new(),
             provided: BTreeSet::new(),
             unannounced: BTreeSet::new(),
@@ -218,9 +222,14 @@ impl Network {
         }
     }
 
-    /// Fans a batch out to those who follow its topic. Best effort.
-    pub(crate) fn gossip(&mut self, batch: &Batch) {
+    /// Fans a batch out to those who follow its topic, unless all of them are among those that it
+    /// is sent to anyway. Best effort.
+    pub(crate) fn gossip(&mut self, batch: &Batch, sent_to: &[NodeId]) {
         let mesh = self.protocols.mesh(batch.header().topic);
+        let sent_to: Vec<_> = sent_to.iter().copied().map(translate::peer_of).collect();
+        if !self.followers.is_followed_beyond(&mesh.hash(), &sent_to) {
+            return;
+        }
         let gossip = &mut self.swarm.behaviour_mut().gossip;
         match gossip.publish(mesh, Gossip::encode(batch)) {
             // Nobody follows, or everybody has it: both are fine.

@@ -324,7 +324,7 @@ async fn gossip_reaches_a_follower() {
         let sending = async {
             loop {
                 let batch = sent.clone();
-                first.run(move |network| network.gossip(&batch)).await;
+                first.run(move |network| network.gossip(&batch, &[])).await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

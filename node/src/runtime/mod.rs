@@ -182,7 +182,7 @@ impl Runtime {
                 self.store.check(ticket, topic, range, bytes_max);
             }
             Output::Left => self.left = true,
-            Output::Gossip(batch) => self.network.gossip(&batch),
+            Output::Gossip { batch, sent_to } => self.network.gossip(&batch, &sent_to),
             Output::Follow(topic) => self.network.follow(topic),
             Output::Unfollow(topic) => self.network.unfollow(topic),
             Output::Provide(topic) => self.network.provide(topic),

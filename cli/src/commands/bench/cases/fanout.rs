@@ -3,7 +3,7 @@
 use std::{path::Path, time::Instant};
 
 use antiphon::model::{Network, TopicName};
-use antiphon_node::{Client, Multiaddr, Node, NodeConfig};
+use antiphon_node::{Client, Multiaddr, Node, NodeConfig, client::Reader};
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
@@ -22,6 +22,9 @@ use crate::{clock, cluster::within, exit::Failure};
 const RATE: u32 = 1_000;
 
 const SECONDS: u32 = 10;
+
+/// Records before the load that are not measured.
+const WARM_UP_RECORDS: u64 = 100;
 
 /// Records where it goes as fast as it can.
 const RECORDS: u64 = 1_000_000;
@@ -118,6 +121,26 @@ async fn clients(run: &Run<'_>) -> anyhow::Result<(Client, Vec<Client>)> {
     Ok((publisher, subscribers))
 }
 
+/// Has a few records received by all, so that the nodes know of each other who follows.
+async fn warm_up(
+    publisher: &Client,
+    topic: &TopicName,
+    readers: &mut [Reader],
+    size: u32,
+) -> anyhow::Result<()> {
+    let load = Load::unpaced(size, 1, WARM_UP_RECORDS);
+    let (clients, hidden) = ([publisher.clone()], ProgressBar::hidden());
+    let publishing = load::publish(&clients, topic, &load, clock::instant(), &hidden);
+    let receiving = readers.iter_mut().map(|reader| async move {
+        for _ in 0..WARM_UP_RECORDS {
+            reader.next().await?.context("the subscription ended")?;
+        }
+        anyhow::Ok(())
+    });
+    tokio::try_join!(publishing, futures::future::try_join_all(receiving))?;
+    Ok(())
+}
+
 /// Publishes while all subscribers receive; every one gets every record. The receipts of all of
 /// them, and the records of one.
 async fn deliver(
@@ -132,6 +155,7 @@ async fn deliver(
     for client in subscribers {
         readers.push(follow(client, topic).await?);
     }
+    warm_up(publisher, topic, &mut readers, load.size).await?;
     let started: Instant = clock::instant();
     let mut receiving = tokio::task::JoinSet::new();
     for reader in readers {
