@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::planted::{Bug, planted};
+use super::{
+    nearest::Places,
+    planted::{Bug, planted},
+};
 use crate::{
     limits::{
         ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, FORGET_AFTER, MEMBERS_MAX, RECONNECT_WITHIN,
@@ -43,7 +46,6 @@ pub(super) struct Member {
     leaving_until: Option<Duration>,
     /// Whether it has left: it holds nothing, and is forgotten when it goes.
     left: bool,
-    place: [u8; 32],
     heard: Duration,
     /// When its last connection closed; while it is connected, when that began.
     changed: Duration,
@@ -98,9 +100,10 @@ impl Placement {
 #[derive(Debug)]
 pub(super) struct Members {
     me: NodeId,
-    my_place: [u8; 32],
     me_leaves: bool,
     known: BTreeMap<NodeId, Member>,
+    /// The places of this node and of all that are known.
+    places: Places,
     /// Nodes that are said to exist and were never reached.
     strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
     gone_after: Duration,
@@ -127,18 +130,20 @@ impl Members {
     pub(super) fn new(me: NodeId, gone_after: Duration, contacts: Vec<Contact>) -> Self {
         let mut table = Self {
             me,
-            my_place: me.place(),
             me_leaves: false,
             known: BTreeMap::new(),
+            places: Places::default(),
             strangers: BTreeMap::new(),
             gone_after,
             version: 1,
             digest: (0, 0),
         };
+        table.places.insert(me);
         for contact in contacts.into_iter().filter(|contact| contact.node != me) {
-            let mut member = Member::new(contact.node, Duration::ZERO, MemberState::Dead);
+            let mut member = Member::new(Duration::ZERO, MemberState::Dead);
             member.addresses = bounded(contact.addresses);
             table.known.insert(contact.node, member);
+            table.places.insert(contact.node);
         }
         table
     }
@@ -198,6 +203,7 @@ impl Members {
         let away = self.known.get(node).is_some_and(|member| !member.connected);
         if away && !planted(Bug::CopyForgotten) {
             self.known.remove(node);
+            self.places.remove(node);
             self.version += 1;
         }
         away
@@ -236,10 +242,11 @@ impl Members {
             return (false, None);
         }
         self.strangers.remove(&contact.node);
-        let version = &mut self.version;
+        let (version, places) = (&mut self.version, &mut self.places);
         let member = self.known.entry(contact.node).or_insert_with(|| {
             *version += 1;
-            Member::new(contact.node, now, MemberState::Gone)
+            places.insert(contact.node);
+            Member::new(now, MemberState::Gone)
         });
         let news = member.addresses != contact.addresses && !contact.addresses.is_empty();
         if news {
@@ -359,6 +366,7 @@ impl Members {
         for change in &changes {
             if let Change::Forgotten(node) = change {
                 self.known.remove(node);
+                self.places.remove(node);
                 self.version += 1;
             }
         }
@@ -381,45 +389,40 @@ impl Members {
 
     /// The replicas of a topic that stands at `place` and wants `replicas` of them.
     pub(super) fn placement(&self, place: &[u8; 32], replicas: usize) -> Placement {
-        let distance = |other: &[u8; 32]| -> [u8; 32] {
-            std::array::from_fn(|index| place[index] ^ other[index])
-        };
-        let me = (distance(&self.my_place), self.me, MemberState::Alive, true);
-        let mut nodes: Vec<_> = self
-            .known
-            .iter()
-            .filter(|(_, member)| {
-                member.state != MemberState::Gone && member.leaving_until.is_none()
-            })
-            .map(|(node, member)| (distance(&member.place), *node, member.state, member.able))
-            .chain((!self.me_leaves).then_some(me))
-            .collect();
-        nodes.sort_unstable();
         let forgotten = planted(Bug::CopyForgotten)
             && self.known.values().any(|member| member.state == MemberState::Gone);
-        let home = nodes
-            .iter()
-            .take(replicas - usize::from(forgotten))
-            .map(|(_, node, ..)| *node)
-            .collect();
-        let mut acting = Vec::new();
-        let mut alive = 0;
-        for (_, node, state, able) in nodes {
-            if alive == replicas {
-                break;
+        let homes = replicas - usize::from(forgotten);
+        let (mut home, mut acting, mut alive) = (Vec::new(), Vec::new(), 0);
+        for node in self.places.nearest_first(*place) {
+            let Some((state, is_able)) = self.as_replica(&node) else { continue };
+            if home.len() < homes {
+                home.push(node);
             }
-            if state <= MemberState::Suspect {
-                alive += usize::from(state == MemberState::Alive && able);
+            if alive < replicas && state <= MemberState::Suspect {
+                alive += usize::from(state == MemberState::Alive && is_able);
                 acting.push(node);
+            }
+            if home.len() >= homes && alive >= replicas {
+                break;
             }
         }
         let size = acting.len().min(replicas);
         Placement { home, acting, size }
     }
+
+    /// The state of a node that may hold topics, and whether its disk is; none for one that may not.
+    fn as_replica(&self, node: &NodeId) -> Option<(MemberState, bool)> {
+        if *node == self.me {
+            return (!self.me_leaves).then_some((MemberState::Alive, true));
+        }
+        let member = self.known.get(node)?;
+        let may = member.state != MemberState::Gone && member.leaving_until.is_none();
+        may.then_some((member.state, member.able))
+    }
 }
 
 impl Member {
-    fn new(node: NodeId, now: Duration, state: MemberState) -> Self {
+    fn new(now: Duration, state: MemberState) -> Self {
         Self {
             state,
             addresses: Vec::new(),
@@ -428,7 +431,6 @@ impl Member {
             able: true,
             leaving_until: None,
             left: false,
-            place: node.place(),
             heard: now,
             changed: now,
             dial: DialPlan::default(),

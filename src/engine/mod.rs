@@ -43,6 +43,7 @@ mod leave;
 mod log;
 mod members;
 mod merge;
+mod nearest;
 mod outgoing;
 #[doc(hidden)]
 pub mod planted;
