@@ -2,7 +2,7 @@
 
 FMT = cargo fmt --all -- --config unstable_features=true,imports_granularity=Crate,group_imports=StdExternalCrate
 
-.PHONY: verify fix demo bench sim mutations faults
+.PHONY: verify fix demo bench bench-short sim mutations faults
 
 verify:
 	$(FMT) --check
@@ -21,8 +21,15 @@ demo:
 faults:
 	ANTIPHON_FAULTS=1 ANTIPHON_FAULTS_REPORT=docs/faults.md cargo test --locked -p antiphon-cli --test faults
 
+# The figures of docs/performance.md; some minutes on a quiet machine.
 bench:
-	cargo bench --locked -p antiphon-cli --bench publish
+	cargo run --locked --release -- bench all --rounds 5
+
+# Every case with a hundredth of the work, and the comparison with others: that they work, not how fast.
+bench-short:
+	cargo run --locked --release -- bench all --short --json
+	cargo run --locked --release -- bench publish --short --json --plot target/plots --csv target/figures.csv
+	benches/compare/run --short --json
 
 # Seeds of the simulation, beyond the few that every `cargo test` runs; see docs/simulation.md.
 SEEDS ?= 1000

@@ -184,7 +184,7 @@ pub const REPAIR_FETCHES_MAX: usize = 4;
 
 /// Bytes of batches per second that a node fetches for repair. Fast enough to catch up with a
 /// gigabyte in seconds, and slow enough to leave a disk and a network to those who publish.
-pub const REPAIR_BYTES_PER_SECOND_MAX: u64 = 112 * 1024 * 1024;
+pub const REPAIR_BYTES_PER_SECOND_MAX: u64 = 100 * 1024 * 1024;
 
 /// How often a read is planned anew when a node that should have answered did not.
 pub const READ_ATTEMPTS_MAX: u32 = 4;

@@ -463,7 +463,7 @@ pub(crate) struct Bench {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) subscribers: u16,
 
-    /// Records per second of a paced load: fanout and failover [default: 1000]
+    /// Records per second: fanout and failover [default: 1000], publish [default: all it can]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: Option<u32>,
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 
+mod benchmark;
 mod clients;
 mod discovery;
 mod failures;

@@ -32,6 +32,7 @@ fn every_command_has_help_with_examples() {
         "peers",
         "shell",
         "demo",
+        "bench",
     ];
     for command in all {
         let help = run(&[command, "--help"]).ok();
@@ -54,6 +55,18 @@ fn commands_and_options_that_are_not_there() {
     wrong(&["topics", "--al"], &["--al"]);
     wrong(&["create"], &["<TOPIC>"]);
     wrong(&["publish", "t", "a", "--file", "b"], &["--file"]);
+}
+
+#[test]
+fn a_benchmark_is_of_its_own_nodes_or_of_running_ones() {
+    let node = format!(
+        "/ip4/127.0.0.1/tcp/1/p2p/{}",
+        antiphon::model::NodeKey::from_secret(&[1; 32]).node()
+    );
+    wrong(&["bench", "--node", &node, "--nodes", "3"], &["`--nodes` starts nodes"]);
+    wrong(&["bench", "failover", "--node", &node], &["`failover` stops and starts nodes"]);
+    wrong(&["bench", "--size", "2MiB"], &["a payload has 8 to"]);
+    wrong(&["bench", "everything"], &["everything", "fanout"]);
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! The key space: where nodes stand, and which of them are nearest to a place.
 //!
-//! The engine sorts its whole member table for each topic, which is right for a table of
-//! thousands and hopeless for a million topics on a million nodes. A sorted array is a binary
-//! trie that is not written down: all places with one prefix lie side by side, so the nearest by
-//! XOR are found by halving.
+//! A sorted array is a binary trie that is not written down: all places with one prefix lie side
+//! by side, so the nearest by XOR are found by halving. The engine does the same, one node after
+//! the other, for it does not know beforehand how many it passes over; here they are gathered.
 
 use std::ops::Range;
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use process::{Finished, Process, antiphon};
+pub(crate) use process::{Finished, Process, antiphon, finish};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -151,7 +151,7 @@ impl Cluster {
         let at = words.iter().position(|word| *word == "--").unwrap_or(words.len());
         let mut command = self.command(number, &words[..at]);
         command.args(&words[at..]);
-        process::finish(command, input)
+        finish(command, input)
     }
 
     /// Waits until every running node knows so many that are alive.

@@ -109,6 +109,24 @@ impl Measured {
         }
     }
 
+    /// The throughput within a part of the work, from one share of it to another: whether it
+    /// changes as the work grows. None where that took less than a few steps.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(super) fn rate_within(&self, from: f64, to: f64) -> Option<f64> {
+        let (from, to) = (self.messages as f64 * from, self.messages as f64 * to);
+        let (mut before, mut counted, mut steps) = (0.0, 0.0, 0_u32);
+        for count in &self.steps {
+            let count = *count as f64;
+            // A step that is partly within counts as within: they are many.
+            if before + count > from && before < to {
+                counted += count;
+                steps += 1;
+            }
+            before += count;
+        }
+        (steps >= 5).then(|| counted / (f64::from(steps) * STEP.as_secs_f64()))
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub(super) fn per_second(&self) -> f64 {
         self.messages as f64 / self.elapsed.as_secs_f64().max(1e-9)
@@ -320,6 +338,19 @@ mod tests {
             (&json!(10.0), &json!(30.0))
         );
         assert_eq!(median["rounds"], 3);
+    }
+
+    #[test]
+    fn the_throughput_of_a_part_of_the_work_is_told() {
+        let mut measured = Measured::begin();
+        let started = measured.started();
+        // Ten a step at first, and then five.
+        for (step, count) in (0..10).map(|step| (step, 10)).chain((10..30).map(|step| (step, 5))) {
+            measured.counted(started + STEP * step, count);
+        }
+        assert_eq!(measured.rate_within(0.0, 0.5), Some(100.0));
+        assert_eq!(measured.rate_within(0.5, 1.0), Some(50.0));
+        assert_eq!(measured.rate_within(0.0, 0.1), None, "two steps say nothing");
     }
 
     #[test]
