@@ -435,13 +435,15 @@ Examples:
   antiphon bench all --plot plots --csv figures.csv
 
 Times are in milliseconds. Where the load has a given pace they count from when a record was due,
-not from when it was sent, so that a pause is felt by all that was due in it.")]
+not from when it was sent, so that a pause is felt by all that was due in it. On a terminal the
+columns are aligned under a header; elsewhere they are separated by tabs: case, records, records per
+second, MB/s, p50, p90, p99, p99.9, longest, range of the rounds, what else there is to tell.")]
 pub(crate) struct Bench {
     /// What to measure [default: publish, latency, fetch and fanout]
     #[arg(value_enum, value_name = "CASE")]
     pub(crate) cases: Vec<BenchCase>,
 
-    /// Bytes of a record's payload [default: 128; failover 128, catch-up 1KiB]
+    /// Bytes of a record's payload [default: 128; catch-up and restart 1KiB]
     #[arg(long, value_name = "BYTES", value_parser = values::payload_bytes)]
     pub(crate) size: Option<u32>,
 

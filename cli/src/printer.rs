@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -184,6 +184,7 @@ impl Printer {
         let template = "{prefix:16} {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left";
         let style = ProgressStyle::with_template(template).expect("the template is well-formed");
         let bar = ProgressBar::new(total).with_style(style).with_prefix(name);
+        let bar = bar.with_finish(ProgressFinish::AndClear);
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
     }
