@@ -41,7 +41,7 @@ pub(super) struct Member {
     pub(super) round_trip: Option<Duration>,
     pub(super) connected: bool,
     /// Whether it stores what it is sent: its disk may be full, or hang, while it answers pings.
-    able: bool,
+    pub(super) able: bool,
     /// Until when it is leaving, by what it said: nothing is placed there.
     leaving_until: Option<Duration>,
     /// Whether it has left: it holds nothing, and is forgotten when it goes.

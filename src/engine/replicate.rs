@@ -28,6 +28,9 @@ const FULL_PAUSE: Duration = Duration::from_secs(2);
 /// after a flush only: encrypting and verifying them once more takes as long.
 const TWICE_BYTES_MAX: usize = 16 * 1024;
 
+/// A request that is under way for longer than this waits for more than an ordinary flush.
+const FLUSH_TIME: Duration = Duration::from_millis(50);
+
 /// A replica that takes longer than this to store something is no longer relied upon alone.
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 
@@ -70,6 +73,7 @@ impl Engine {
         if !self.members.is_connected(&node) {
             return false;
         }
+        let is_able = self.members.get(&node).is_some_and(|member| member.able);
         let peer = self.replication.peers.entry(node).or_default();
         if peer.bytes + batch.bytes().len() > PEER_QUEUE_BYTES_MAX {
             // It is sent when there is room, or found missing by repair.
@@ -79,7 +83,12 @@ impl Engine {
         if !peer.queued.insert(batch.hash()) {
             return false;
         }
-        let is_soon = peer.under_way.is_none() || batch.bytes().len() >= TWICE_BYTES_MAX;
+        let is_short = |since: Duration| self.now.elapsed.saturating_sub(since) < FLUSH_TIME;
+        let is_soon = peer.retry_at.is_none()
+            && is_able
+            && peer
+                .under_way
+                .is_none_or(|since| batch.bytes().len() >= TWICE_BYTES_MAX && is_short(since));
         peer.bytes += batch.bytes().len();
         peer.queue.push_back((topic, batch.clone()));
         self.send_queued(node);

@@ -201,7 +201,10 @@ impl Worker {
     /// are let go first, so that the next request takes these with it.
     async fn let_fill(&self, before: usize) {
         let clock = Clock::start();
-        while self.queued.len() + 1 < before && clock.now().elapsed < FILL_TIME {
+        while self.queued.len() + 1 < before
+            && !self.queued.is_closed()
+            && clock.now().elapsed < FILL_TIME
+        {
             tokio::task::yield_now().await;
         }
     }

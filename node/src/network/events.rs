@@ -51,8 +51,14 @@ impl Network {
                     self.swarm.close_connection(connection_id);
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id, connection_id, cause, num_established, ..
+            } => {
                 tracing::debug!(peer = %peer_id, ?cause, "connection closed");
+                // Just as long as gossipsub itself remembers what the peer follows.
+                if num_established == 0 {
+                    self.followers.gone(&peer_id);
+                }
                 if self.peers.closed(&peer_id, connection_id) {
                     self.part_with(peer_id);
                 }
@@ -314,7 +320,7 @@ impl Network {
     pub(super) fn part_with(&mut self, peer: PeerId) {
         let abandoned = self.questions.abandoned_by(&peer);
         self.ready.extend(abandoned.into_iter().map(Input::Abandoned));
-        self.followers.gone(&peer);
+        self.swarm.behaviour_mut().rpc.part_with(peer);
         if let Some(node) = self.peers.remove(&peer) {
             for ask in self.asks.lost(node) {
                 self.tell(ask, Err(Failure::Unreachable));

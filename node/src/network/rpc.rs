@@ -161,9 +161,21 @@ impl Behaviour {
         id
     }
 
-    /// Waits no longer for an answer. One that comes all the same is dropped.
+    /// Waits no longer for an answer. What else is under way on the same stream fails, for the
+    /// stream is given up with it: the other side learns so that nobody waits there any more, and
+    /// what stands in a queue to a peer that is stuck does not stay there.
     pub(super) fn give_up(&mut self, id: RequestId) {
-        self.asked.remove(&id);
+        if let Some((peer, connection)) = self.asked.remove(&id) {
+            self.notify(peer, connection, Told::GiveUp(id));
+        }
+    }
+
+    /// A peer is gone for its asker, or is to be, though its connections may take minutes to
+    /// close: nothing is sent over them any more. One that is made from now on is used.
+    pub(super) fn part_with(&mut self, peer: PeerId) {
+        for connection in self.connections.remove(&peer).into_iter().flatten() {
+            self.closed(connection, peer);
+        }
     }
 
     /// Answers a request. If the asker is gone, nothing happens.

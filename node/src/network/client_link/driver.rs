@@ -223,6 +223,9 @@ impl Driver {
         self.acquaint_at = now + ACQUAINT_INTERVAL;
         if let Some(node) = self.nodes.speaking_main(now) {
             let rpc = &mut self.connector.swarm.behaviour_mut().rpc;
+            if let Some(unanswered) = self.acquainting.take() {
+                rpc.give_up(unanswered);
+            }
             self.acquainting = Some(rpc.ask(node, Request::Peers));
         }
         self.wants_spare = true;
@@ -240,6 +243,7 @@ impl Driver {
     fn lose(&mut self, node: PeerId, cause: String) {
         let Some(since) = self.nodes.remove(&node) else { return };
         tracing::debug!(%node, cause, "a node is lost");
+        self.connector.swarm.behaviour_mut().rpc.part_with(node);
         // It fails if the connection is closed already.
         let _ = self.connector.swarm.disconnect_peer_id(node);
         for id in self.asks.lost(&node) {

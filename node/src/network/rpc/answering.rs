@@ -17,18 +17,25 @@ use crate::network::behaviour::ASKS_PER_PEER_MAX;
 /// the stream is not read, so that the other side waits.
 pub(super) const QUESTIONS_PER_STREAM_MAX: usize = ASKS_PER_PEER_MAX;
 
+/// Bytes of answers that wait for the other side to read them. One that lets more come is not
+/// reading, and its stream is dropped.
+const ANSWERS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A stream of the other side.
 pub(super) struct Answering {
     requests: BoxStream<'static, io::Result<(u64, Bytes)>>,
     writer: Writer,
     /// Requests that are not answered.
     open: usize,
+    /// A request that came while there were too many: the stream is read so far ahead that its
+    /// end is seen.
+    ahead: Option<(u64, Bytes)>,
 }
 
 impl Answering {
     pub(super) fn new(stream: Stream) -> Self {
         let (reader, writer) = stream.split();
-        Self { requests: frames(reader), writer: Writer::new(writer), open: 0 }
+        Self { requests: frames(reader), writer: Writer::new(writer), open: 0, ahead: None }
     }
 
     /// Takes an answer. One that is too large becomes a refusal.
@@ -48,21 +55,29 @@ impl Answering {
             tracing::debug!(%error, "answers cannot be sent");
             return Poll::Ready(None);
         }
-        if self.open + self.writer.len() >= QUESTIONS_PER_STREAM_MAX {
-            // An answer, or room for one, wakes this up.
-            return Poll::Pending;
+        if self.writer.bytes() > ANSWERS_BYTES_MAX {
+            tracing::debug!("a peer does not read its answers");
+            return Poll::Ready(None);
         }
-        match self.requests.poll_next_unpin(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok((number, message)))) => {
+        if self.ahead.is_none() {
+            match self.requests.poll_next_unpin(context) {
+                Poll::Pending => {}
+                Poll::Ready(Some(Ok(frame))) => self.ahead = Some(frame),
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "a peer's requests cannot be read");
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+            }
+        }
+        // An answer, or room for one, wakes this up where there are too many.
+        let has_room = self.open + self.writer.len() < QUESTIONS_PER_STREAM_MAX;
+        match self.ahead.take_if(|_| has_room) {
+            Some((number, message)) => {
                 self.open += 1;
                 Poll::Ready(Some((number, Request::decode(&message))))
             }
-            Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(%error, "a peer's requests cannot be read");
-                Poll::Ready(None)
-            }
-            Poll::Ready(None) => Poll::Ready(None),
+            None => Poll::Pending,
         }
     }
 }

@@ -49,6 +49,10 @@ impl Asking {
         Ok(())
     }
 
+    pub(super) fn is_under_way(&self, id: RequestId) -> bool {
+        self.under_way.contains(&id)
+    }
+
     /// Whether a stream is to be opened; it is being opened from now on.
     pub(super) fn wants_stream(&mut self) -> bool {
         let wants = matches!(self.stream, State::Closed) && !self.waiting.is_empty();
@@ -65,7 +69,7 @@ impl Asking {
         self.stream = State::Open { answers: frames(reader), writer };
     }
 
-    /// The stream could not be opened, or broke: the requests that get no answer.
+    /// The stream could not be opened, broke, or is given up: the requests that get no answer.
     pub(super) fn broke(&mut self) -> BTreeSet<RequestId> {
         self.stream = State::Closed;
         self.waiting.clear();

@@ -25,6 +25,8 @@ use super::{AskError, Lane, Received, RequestId, answering::Answering, asking::A
 pub(in super::super) enum Told {
     /// Send this request.
     Ask(RequestId, Request),
+    /// Nobody waits for the answer to this request any more.
+    GiveUp(RequestId),
     /// Send this answer.
     Answer { stream: u64, number: u64, response: Response },
 }
@@ -115,6 +117,15 @@ impl ConnectionHandler for Handler {
                     self.said.push_back(Said::Failed(id, error));
                 }
             }
+            Told::GiveUp(id) => {
+                for asking in &mut self.asking {
+                    if asking.is_under_way(id) {
+                        let error = || AskError::Broken(std::io::ErrorKind::TimedOut.into());
+                        let failed = asking.broke().into_iter().filter(|other| *other != id);
+                        self.said.extend(failed.map(|other| Said::Failed(other, error())));
+                    }
+                }
+            }
             Told::Answer { stream, number, response } => {
                 let open = self.answering.iter_mut().find(|(other, _)| *other == stream);
                 if let Some((_, answering)) = open {
@@ -136,8 +147,9 @@ impl ConnectionHandler for Handler {
                 // Who only asks denies every stream.
                 let futures::future::Either::Left(stream) = stream;
                 if self.answering.len() >= STREAMS_MAX {
-                    tracing::debug!("a peer opens too many streams; one is dropped");
-                    return;
+                    // The oldest may be one that the peer has given up.
+                    let (stream, _) = self.answering.remove(0);
+                    self.said.push_back(Said::Abandoned { stream });
                 }
                 self.answering.push((self.next_stream, Answering::new(stream)));
                 self.next_stream += 1;

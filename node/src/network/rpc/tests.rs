@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
     limits::MESSAGE_BYTES_MAX,
@@ -6,7 +6,14 @@ use antiphon::{
     wire::{Acks, MemberState, Peer, Publish, Refusal, Request, Response},
 };
 use futures::{FutureExt, StreamExt};
-use libp2p::{Swarm, identity::Keypair, swarm::SwarmEvent};
+use libp2p::{
+    Swarm,
+    identity::Keypair,
+    swarm::{
+        SwarmEvent,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
 
 use super::{
     AskError, Behaviour, Event, Received, ReplyTo, RequestId, answering::QUESTIONS_PER_STREAM_MAX,
@@ -240,19 +247,74 @@ async fn a_connection_that_closes_ends_what_is_under_way() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_given_up_is_dropped() {
+async fn what_is_given_up_frees_both_sides() {
     let mut pair = Pair::connected().await;
     let given_up = pair.ask(publish(0, 1));
-    let (reply_to, _) = pair.asked().await;
+    let other = pair.ask(publish(1, 1));
+    let (first, _) = pair.asked().await;
+    let (second, _) = pair.asked().await;
     pair.asker.behaviour_mut().give_up(given_up);
-    pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(1));
-    let id = pair.ask(publish(1, 1));
+    let (mut failed, mut abandoned) = (Vec::new(), BTreeSet::new());
+    while failed.is_empty() || abandoned.len() < 2 {
+        match pair.event().await {
+            Event::Failed(_, id, AskError::Broken(_)) => failed.push(id),
+            Event::Abandoned(reply_to) => assert!(abandoned.insert(reply_to)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(failed, [other], "what was under way on the same stream");
+    assert_eq!(abandoned, BTreeSet::from([first, second]));
+    // The next one takes a new stream, and an answer to the old ones goes nowhere.
+    pair.answerer.behaviour_mut().answer(first, Response::Committed(1));
+    let id = pair.ask(publish(2, 1));
     let (reply_to, _) = pair.asked().await;
     pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(2));
     match pair.event().await {
         Event::Answered(_, of, response) => {
             assert_eq!((of, response), (id, Response::Committed(2)));
         }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_full_of_questions_still_sees_its_end() {
+    let mut pair = Pair::connected().await;
+    let asked: Vec<_> =
+        (0..QUESTIONS_PER_STREAM_MAX as u64).map(|first| pair.ask(publish(first, 1))).collect();
+    for _ in &asked {
+        let _ = pair.asked().await;
+    }
+    pair.asker.behaviour_mut().give_up(asked[0]);
+    let events = pair.settle().await;
+    let abandoned = events.iter().filter(|event| matches!(event, Event::Abandoned(_))).count();
+    assert_eq!(abandoned, QUESTIONS_PER_STREAM_MAX);
+}
+
+#[tokio::test]
+async fn a_connection_that_still_closes_is_not_used_for_what_is_asked_after_it() {
+    let mut pair = Pair::connected().await;
+    let peer = *pair.answerer.local_peer_id();
+    let lost = pair.ask(publish(0, 1));
+    let _ = pair.asked().await;
+    // As if its end were not reported for minutes.
+    pair.asker.behaviour_mut().part_with(peer);
+    match pair.event().await {
+        Event::Failed(_, of, AskError::Closed) => assert_eq!(of, lost),
+        other => panic!("{other:?}"),
+    }
+    let address = pair.answerer.listeners().next().unwrap().clone();
+    let dial = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]);
+    pair.asker.dial(dial.build()).unwrap();
+    while pair.asker.network_info().connection_counters().num_established() < 2 {
+        assert!(pair.step().await.is_none());
+    }
+    let id = pair.ask(publish(1, 1));
+    let (reply_to, request) = pair.asked().await;
+    assert_eq!(number(&request), 1);
+    pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(2));
+    match pair.event().await {
+        Event::Answered(_, of, _) => assert_eq!(of, id),
         other => panic!("{other:?}"),
     }
 }

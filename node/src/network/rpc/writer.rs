@@ -38,6 +38,11 @@ impl Writer {
         self.waiting.len() + usize::from(matches!(self.state, State::Writing(_)))
     }
 
+    /// Bytes of the frames that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.iter().map(Vec::len).sum()
+    }
+
     /// Writes on.
     ///
     /// # Errors
