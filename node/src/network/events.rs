@@ -201,6 +201,8 @@ impl Network {
         match event.result {
             Ok(round_trip) => {
                 peer.unanswered = 0;
+                let rpc = &mut self.swarm.behaviour_mut().rpc;
+                rpc.heard(&event.peer, event.connection, self.beat);
                 if let Some(node) = self.peers.node(&event.peer) {
                     self.ready.push_back(Input::Heard(node, Some(round_trip)));
                 }

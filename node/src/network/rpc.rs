@@ -117,14 +117,27 @@ impl Lane {
     }
 }
 
+/// A connection, and the beat at which it last showed that the other end is there.
+#[derive(Debug, Clone, Copy)]
+struct Connection {
+    id: ConnectionId,
+    heard: u64,
+}
+
+/// Beats by which a connection may be silent for longer than another one of the same peer and
+/// still be used. It would have answered two pings meanwhile.
+const SILENT_BEATS: u64 = 5;
+
 /// Requests and responses with all connected peers.
 pub(super) struct Behaviour {
     protocol: StreamProtocol,
     /// Whether it answers; a client only asks.
     answers: bool,
     next: u64,
-    /// The connections of each peer, the oldest first, which is the one that is used.
-    connections: BTreeMap<PeerId, Vec<ConnectionId>>,
+    /// The connections of each peer, the oldest first.
+    connections: BTreeMap<PeerId, Vec<Connection>>,
+    /// The latest beat that was told.
+    beat: u64,
     /// The requests of this side that are under way.
     asked: BTreeMap<RequestId, (PeerId, ConnectionId)>,
     /// The requests of the other sides that are not answered yet. Bounded for each connection by
@@ -140,6 +153,7 @@ impl Behaviour {
             answers,
             next: 0,
             connections: BTreeMap::new(),
+            beat: 0,
             asked: BTreeMap::new(),
             questions: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -151,14 +165,32 @@ impl Behaviour {
     pub(super) fn ask(&mut self, peer: PeerId, request: Request) -> RequestId {
         let id = RequestId(self.next);
         self.next += 1;
-        match self.connections.get(&peer).and_then(|connections| connections.first()) {
+        match self.connection_to(&peer) {
             Some(connection) => {
-                self.asked.insert(id, (peer, *connection));
-                self.notify(peer, *connection, Told::Ask(id, request));
+                self.asked.insert(id, (peer, connection));
+                self.notify(peer, connection, Told::Ask(id, request));
             }
             None => self.tell(Event::Failed(peer, id, AskError::Closed)),
         }
         id
+    }
+
+    /// The oldest connection to a peer that is not silent while another one is not: always the
+    /// same as long as it lives, so that requests stay in their order.
+    fn connection_to(&self, peer: &PeerId) -> Option<ConnectionId> {
+        let connections = self.connections.get(peer)?;
+        let latest = connections.iter().map(|connection| connection.heard).max()?;
+        let mut live = connections.iter().filter(|one| one.heard + SILENT_BEATS >= latest);
+        live.next().map(|connection| connection.id)
+    }
+
+    /// The other end of a connection has shown at this beat that it is there.
+    pub(super) fn heard(&mut self, peer: &PeerId, connection: ConnectionId, beat: u64) {
+        self.beat = beat;
+        let connections = self.connections.get_mut(peer).into_iter().flatten();
+        for one in connections.filter(|one| one.id == connection) {
+            one.heard = beat;
+        }
     }
 
     /// Waits no longer for an answer. What else is under way on the same stream fails, for the
@@ -174,7 +206,7 @@ impl Behaviour {
     /// close: nothing is sent over them any more. One that is made from now on is used.
     pub(super) fn part_with(&mut self, peer: PeerId) {
         for connection in self.connections.remove(&peer).into_iter().flatten() {
-            self.closed(connection, peer);
+            self.closed(connection.id, peer);
         }
     }
 
@@ -197,13 +229,14 @@ impl Behaviour {
     }
 
     fn handler(&mut self, connection: ConnectionId, peer: PeerId) -> Handler {
-        self.connections.entry(peer).or_default().push(connection);
+        let fresh = Connection { id: connection, heard: self.beat };
+        self.connections.entry(peer).or_default().push(fresh);
         Handler::new(self.protocol.clone(), self.answers)
     }
 
     fn closed(&mut self, connection: ConnectionId, peer: PeerId) {
         if let Some(connections) = self.connections.get_mut(&peer) {
-            connections.retain(|other| *other != connection);
+            connections.retain(|other| other.id != connection);
             if connections.is_empty() {
                 self.connections.remove(&peer);
             }

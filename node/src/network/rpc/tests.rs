@@ -16,7 +16,8 @@ use libp2p::{
 };
 
 use super::{
-    AskError, Behaviour, Event, Received, ReplyTo, RequestId, answering::QUESTIONS_PER_STREAM_MAX,
+    AskError, Behaviour, Event, Received, ReplyTo, RequestId, SILENT_BEATS,
+    answering::QUESTIONS_PER_STREAM_MAX,
 };
 use crate::network::transport;
 
@@ -317,6 +318,26 @@ async fn a_connection_that_still_closes_is_not_used_for_what_is_asked_after_it()
         Event::Answered(_, of, _) => assert_eq!(of, id),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_silent_while_another_is_not_is_not_used() {
+    let mut pair = Pair::connected().await;
+    let peer = *pair.answerer.local_peer_id();
+    let address = pair.answerer.listeners().next().unwrap().clone();
+    let dial = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]);
+    pair.asker.dial(dial.build()).unwrap();
+    while pair.asker.network_info().connection_counters().num_established() < 2 {
+        assert!(pair.step().await.is_none());
+    }
+    let behaviour = pair.asker.behaviour_mut();
+    let [old, new] = *behaviour.connections[&peer].as_slice() else { panic!("two connections") };
+    behaviour.heard(&peer, new.id, SILENT_BEATS);
+    assert_eq!(behaviour.connection_to(&peer), Some(old.id), "it may answer yet");
+    behaviour.heard(&peer, new.id, SILENT_BEATS + 1);
+    assert_eq!(behaviour.connection_to(&peer), Some(new.id));
+    behaviour.heard(&peer, old.id, SILENT_BEATS + 1);
+    assert_eq!(behaviour.connection_to(&peer), Some(old.id));
 }
 
 #[tokio::test]
