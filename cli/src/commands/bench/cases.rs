@@ -29,6 +29,12 @@ const IN_FLIGHT_DEFAULT: u32 = 512;
 /// Payload where the command line names no size.
 const SIZE_DEFAULT: u32 = 128;
 
+/// The same where it is about much data.
+const LARGE_SIZE_DEFAULT: u32 = 1_024;
+
+/// How much that is.
+const LARGE_BYTES: u64 = 1_000_000_000;
+
 /// How much less is done with `--short`.
 const SHORT: u64 = 100;
 
@@ -66,6 +72,13 @@ impl Run<'_> {
             size: self.arguments.size.unwrap_or(SIZE_DEFAULT),
             in_flight,
         }
+    }
+
+    /// The setting of a case about much data, and as many records as that takes.
+    fn large(&self) -> (Setting, u64) {
+        let size = self.arguments.size.unwrap_or(LARGE_SIZE_DEFAULT);
+        let setting = Setting { size, ..self.setting(self.in_flight()) };
+        (setting, self.messages(LARGE_BYTES / u64::from(size)))
     }
 
     fn progress(&self, case: &'static str, total: u64) -> ProgressBar {

@@ -8,18 +8,12 @@ use tokio::sync::watch;
 use super::{
     super::{
         load::{self, Load},
-        measured::{Measured, Outcome, Setting},
+        measured::{Measured, Outcome},
         reading,
     },
     Run,
 };
 use crate::{clock, exit::Failure};
-
-/// What the replica misses.
-const BYTES: u64 = 1_000_000_000;
-
-/// Payload where the command line names no size.
-const SIZE: u32 = 1_024;
 
 /// Records with which the usual rate of publishing is found.
 const BASELINE_RECORDS: u64 = 300_000;
@@ -34,9 +28,7 @@ const LACKS_MAX: u64 = 10_000;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
-    let size = run.arguments.size.unwrap_or(SIZE);
-    let setting = Setting { size, ..run.setting(run.in_flight()) };
-    let missed = run.messages(BYTES / u64::from(size));
+    let (setting, missed) = run.large();
     let topic = run.bed.topic("catch-up", setting.replicas).await?;
     let owners = run.bed.client(1).await?.survey(&topic).await?.summary.owners;
     let progress = run.progress("catch-up", missed);
@@ -47,7 +39,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let through = away % cluster.len() + 1;
     let client = cluster.client(through).await?;
     let clients = [client.clone()];
-    let load = Load::unpaced(size, setting.in_flight, baseline_records);
+    let load = Load::unpaced(setting.size, setting.in_flight, baseline_records);
     let hidden = ProgressBar::hidden();
     let baseline = load::publish(&clients, &topic, &load, clock::instant(), &hidden).await?;
 

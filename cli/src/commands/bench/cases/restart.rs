@@ -3,26 +3,18 @@
 use super::{
     super::{
         load::{self, Load},
-        measured::{Measured, Outcome, Setting},
+        measured::{Measured, Outcome},
         reading,
     },
     Run,
 };
 use crate::clock;
 
-/// What the node has on its disk.
-const BYTES: u64 = 1_000_000_000;
-
-/// Payload where the command line names no size.
-const SIZE: u32 = 1_024;
-
 pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
-    let size = run.arguments.size.unwrap_or(SIZE);
-    let setting = Setting { size, ..run.setting(run.in_flight()) };
-    let records = run.messages(BYTES / u64::from(size));
+    let (setting, records) = run.large();
     let topic = run.bed.topic("restart", setting.replicas).await?;
     let clients = [run.bed.client(1).await?];
-    let load = Load::unpaced(size, setting.in_flight, records);
+    let load = Load::unpaced(setting.size, setting.in_flight, records);
     let progress = run.progress("restart", records);
     load::publish(&clients, &topic, &load, clock::instant(), &progress).await?;
     reading::check(&clients[0], &topic, records).await?;
