@@ -219,6 +219,30 @@ fn who_is_sent_a_batch_soon_is_told_to_the_mesh() {
 }
 
 #[test]
+fn a_replica_that_did_not_store_gets_live_batches_by_the_mesh_again() {
+    let mut script = Script::with_replicas();
+    let sent = asks(&script.ask(2, publish(2, "a", 5_000)));
+    let (ask, fails) = sent[0];
+    let (other, stores) = sent[1];
+    script.give(Input::Told { ask, result: Err(Failure::TimedOut) });
+    let mut under_way = vec![other];
+    while let Some(ask) = under_way.pop() {
+        let stored = Response::Replicated(vec![Outcome::Stored]);
+        let outputs = script.give(Input::Told { ask, result: Ok(stored) });
+        // As one replica fails, what is under way is sent to the other one again.
+        under_way.extend(asks(&outputs).iter().filter(|ask| ask.1 == stores).map(|ask| ask.0));
+    }
+    // Large enough that a replica which does store is not told of it twice.
+    let outputs = script.ask(3, publish(3, &"b".repeat(64 * 1024), 5_000));
+    let told = outputs.iter().find_map(|output| match output {
+        Output::Gossip { sent_to, .. } => Some(sent_to),
+        _ => None,
+    });
+    let told = told.unwrap_or_else(|| panic!("{outputs:?}"));
+    assert!(told.contains(&stores) && !told.contains(&fails), "{told:?}");
+}
+
+#[test]
 fn a_replica_gives_its_receipt_after_the_flush() {
     let mut writer = Script::with_topic("t", 1);
     let outputs = writer.ask(2, publish(0, "a", 1_000));
