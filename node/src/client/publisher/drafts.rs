@@ -1,0 +1,165 @@
+//! What a publisher was given and has not sent yet: requests that still fill.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use antiphon::{limits, wire::Published};
+use futures::{FutureExt, future::Shared};
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+use super::PublishError;
+
+/// What became of the records of one request. Each of them waits for it.
+pub(super) type Outcome = Shared<oneshot::Receiver<Result<Published, PublishError>>>;
+
+/// A request that still fills: consecutive records of one producer.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The number of its first record.
+    pub(super) first: u64,
+    pub(super) count: u32,
+    /// The records, as they go out.
+    pub(super) records: Vec<u8>,
+    /// Says what became of them.
+    pub(super) done: oneshot::Sender<Result<Published, PublishError>>,
+    place: Place,
+}
+
+/// Where a record is: what tells its fate, and how to say that somebody waits for it.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) outcome: Outcome,
+    /// Somebody waits for a record of this request: it is not to fill any longer.
+    pub(super) wanted: Arc<Notify>,
+}
+
+/// The requests that fill, in order. At most as many records are in them, and under way, as there
+/// was room for at the start.
+#[derive(Debug)]
+pub(super) struct Drafts {
+    state: Mutex<State>,
+    /// There is a request where there was none, or none will come any more.
+    news: Notify,
+    room: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    drafts: VecDeque<Draft>,
+    ended: bool,
+    /// Bytes of the last request that was taken: the next one is likely as large.
+    bytes: usize,
+}
+
+impl Drafts {
+    /// With room for so many records.
+    pub(super) fn new(room: usize) -> Self {
+        let room = Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS));
+        Self { state: Mutex::default(), news: Notify::new(), room }
+    }
+
+    /// Waits until there is room for one more record, and takes it. Cancel-safe: it is taken when
+    /// this returns.
+    ///
+    /// # Errors
+    /// When nobody sends any more.
+    pub(super) async fn take_room(&self) -> Result<(), PublishError> {
+        if self.room.try_acquire().map(tokio::sync::SemaphorePermit::forget).is_ok() {
+            return Ok(());
+        }
+        // What there is will not become more before some of it is answered.
+        if let Some(last) = self.lock().drafts.back() {
+            last.place.wanted.notify_one();
+        }
+        let room = self.room.acquire().await;
+        room.map(tokio::sync::SemaphorePermit::forget).map_err(|_closed| PublishError::Stopped)
+    }
+
+    /// Gives room back for so many records.
+    pub(super) fn give_room(&self, count: u32) {
+        self.room.add_permits(count as usize);
+    }
+
+    /// Adds a record with this number, for which room was taken.
+    ///
+    /// # Errors
+    /// When nobody sends any more.
+    pub(super) fn add(&self, number: u64, record: &[u8]) -> Result<Place, PublishError> {
+        let mut state = self.lock();
+        if state.ended {
+            return Err(PublishError::Stopped);
+        }
+        let fits = |draft: &&mut Draft| {
+            draft.count < limits::BATCH_RECORDS_MAX
+                && draft.records.len() + record.len() <= limits::BATCH_BODY_BYTES_TARGET
+        };
+        if let Some(last) = state.drafts.back_mut().filter(fits) {
+            last.records.extend_from_slice(record);
+            last.count += 1;
+            return Ok(last.place.clone());
+        }
+        if let Some(full) = state.drafts.back() {
+            full.place.wanted.notify_one();
+        }
+        let mut records = Vec::with_capacity(record.len().max(state.bytes));
+        records.extend_from_slice(record);
+        let (done, outcome) = oneshot::channel();
+        let place = Place { outcome: outcome.shared(), wanted: Arc::default() };
+        let draft = Draft { first: number, count: 1, records, done, place: place.clone() };
+        state.drafts.push_back(draft);
+        drop(state);
+        self.news.notify_one();
+        Ok(place)
+    }
+
+    /// Waits for a request, which goes on to fill; resolves when somebody waits for one of its
+    /// records. None when there will be no more.
+    pub(super) async fn next(&self) -> Option<Arc<Notify>> {
+        loop {
+            let news = self.news.notified();
+            {
+                let state = self.lock();
+                if let Some(first) = state.drafts.front() {
+                    return Some(Arc::clone(&first.place.wanted));
+                }
+                if state.ended {
+                    return None;
+                }
+            }
+            news.await;
+        }
+    }
+
+    /// Takes the oldest request: it fills no more.
+    pub(super) fn take(&self) -> Option<Draft> {
+        let mut state = self.lock();
+        let draft = state.drafts.pop_front()?;
+        state.bytes = draft.records.len();
+        Some(draft)
+    }
+
+    /// There will be no more records; what there is is to be sent.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        if let Some(last) = state.drafts.back() {
+            last.place.wanted.notify_one();
+        }
+        drop(state);
+        self.news.notify_one();
+    }
+
+    /// Nobody sends any more: who waits is told.
+    pub(super) fn stop(&self) {
+        self.room.close();
+        let mut state = self.lock();
+        state.ended = true;
+        state.drafts.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while they hold it")
+    }
+}

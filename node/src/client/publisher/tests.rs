@@ -1,0 +1,205 @@
+//! Publishing over a link that answers as it is told.
+
+use std::sync::{Arc, Mutex};
+
+use antiphon::{
+    model::WallClock,
+    wire::{Request, Response},
+};
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::client::Link;
+
+/// Answers as it was told, and notes how long it was given each time.
+#[derive(Debug)]
+struct Scripted {
+    answers: Mutex<Vec<Result<Response, LinkError>>>,
+    given: Mutex<Vec<Duration>>,
+}
+
+impl Link for Scripted {
+    fn ask(&self, _: Request, timeout: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
+        self.given.lock().unwrap().push(timeout);
+        let mut answers = self.answers.lock().unwrap();
+        let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+        async move { answer }.boxed()
+    }
+}
+
+const EACH: Duration = Duration::from_millis(100);
+
+/// Publishes one record; what became of it, and the times that the link was given.
+async fn publish(
+    answers: Vec<Result<Response, LinkError>>,
+) -> (Result<Receipt, PublishError>, Vec<Duration>) {
+    let link = Arc::new(Scripted { answers: Mutex::new(answers), given: Mutex::default() });
+    let client = Client::over(Arc::clone(&link) as Arc<dyn Link>).with_timeout(EACH);
+    let options = PublishOptions { timeout: EACH, ..PublishOptions::default() };
+    let mut publisher = client.publisher("t".parse().unwrap(), options);
+    let record = Record::new(WallClock(1), b"m".to_vec());
+    let outcome = publisher.publish(&record).await.unwrap().await;
+    let given = link.given.lock().unwrap().clone();
+    (outcome, given)
+}
+
+fn published() -> Published {
+    Published { acknowledged: true, copies: 2, stand_ins: 0, replicas: 3, wanted: 2 }
+}
+
+#[tokio::test]
+async fn all_attempts_together_have_the_time_of_one() {
+    let unreachable = LinkError::Unreachable("nobody".into());
+    let (outcome, given) = publish(vec![Err(unreachable.clone())]).await;
+    assert_eq!(outcome, Err(PublishError::Unknown(unreachable)));
+    assert!(given.len() > 1, "it is tried again: {given:?}");
+    assert!(given[0] <= 2 * EACH, "{given:?}");
+    assert!(given.is_sorted_by(|one, next| one > next), "{given:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_a_busy_node_asked_again() {
+    let refused = |refusal| Ok(Response::Refused(refusal));
+    let (outcome, given) = publish(vec![refused(Refusal::Full)]).await;
+    assert_eq!(outcome, Err(PublishError::Refused(Refusal::Full)));
+    assert_eq!(given.len(), 1);
+    let then = Ok(Response::Published(published()));
+    let (outcome, given) = publish(vec![refused(Refusal::Busy), then]).await;
+    assert_eq!(outcome.map(|receipt| receipt.published), Ok(published()));
+    assert_eq!(given.len(), 2);
+    let (outcome, _) = publish(vec![refused(Refusal::Busy)]).await;
+    assert_eq!(outcome, Err(PublishError::Refused(Refusal::Busy)));
+}
+
+/// Answers each publish when it is let, and notes the records of each request.
+#[derive(Debug)]
+struct Noting {
+    requests: Mutex<Vec<(u64, usize)>>,
+    answers: Semaphore,
+}
+
+impl Link for Noting {
+    fn ask(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
+        let Request::Publish(publish) = request else { panic!("not a publish: {request:?}") };
+        let count = antiphon::model::validate_records(&publish.records).unwrap();
+        self.requests.lock().unwrap().push((publish.first, count as usize));
+        async {
+            self.answers.acquire().await.unwrap().forget();
+            Ok(Response::Published(published()))
+        }
+        .boxed()
+    }
+}
+
+fn noting(in_flight: usize, answers: usize) -> (Arc<Noting>, Publisher) {
+    let link = Arc::new(Noting { requests: Mutex::default(), answers: Semaphore::new(answers) });
+    let client = Client::over(Arc::clone(&link) as Arc<dyn Link>);
+    let options = PublishOptions { in_flight, ..PublishOptions::default() };
+    (link, client.publisher("t".parse().unwrap(), options))
+}
+
+impl Noting {
+    fn requests(&self) -> Vec<(u64, usize)> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+async fn publish_many(publisher: &mut Publisher, count: usize) -> Vec<Delivery> {
+    let record = Record::new(WallClock(1), b"m".to_vec());
+    let mut deliveries = Vec::new();
+    for _ in 0..count {
+        deliveries.push(publisher.publish(&record).await.unwrap());
+    }
+    deliveries
+}
+
+#[tokio::test]
+async fn what_is_published_before_the_caller_waits_goes_out_in_one_request() {
+    let (link, mut publisher) = noting(100, 100);
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        for delivery in publish_many(&mut publisher, 10).await {
+            numbers.push(delivery.await.unwrap().id.number);
+        }
+        // It is nobody's turn between two records.
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(link.requests(), [(0, 10), (10, 10), (20, 10)]);
+    assert!(numbers.into_iter().eq(0..30));
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_goes_out_all_the_same() {
+    let (link, mut publisher) = noting(100, 100);
+    for first in [0, 10, 20] {
+        drop(publish_many(&mut publisher, 10).await);
+        while link.requests().last() != Some(&(first, 10)) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_most_in_flight_a_publish_waits_and_what_there_is_goes_out() {
+    let (link, mut publisher) = noting(10, 0);
+    let deliveries = publish_many(&mut publisher, 10).await;
+    let mut one_more = Box::pin(publish_many(&mut publisher, 1));
+    tokio::select! {
+        _ = &mut one_more => panic!("there is no room for it"),
+        () = async { while link.requests().is_empty() { tokio::task::yield_now().await } } => {}
+    }
+    assert_eq!(link.requests(), [(0, 10)]);
+    link.answers.add_permits(1);
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    assert_eq!(one_more.await[0].id().number, 10);
+}
+
+#[tokio::test]
+async fn a_publish_given_up_while_it_waits_for_room_takes_none() {
+    let (link, mut publisher) = noting(1, 0);
+    let first = publish_many(&mut publisher, 1).await.remove(0);
+    assert!(publish_many(&mut publisher, 1).now_or_never().is_none(), "there is no room");
+    link.answers.add_permits(2);
+    assert_eq!(first.await.unwrap().id.number, 0);
+    let second = publish_many(&mut publisher, 1).await.remove(0);
+    assert_eq!(second.await.unwrap().id.number, 1);
+}
+
+#[tokio::test]
+async fn a_request_is_closed_when_it_is_large_enough() {
+    let (link, mut publisher) = noting(100, 100);
+    let record = Record::new(WallClock(1), vec![0; limits::BATCH_BODY_BYTES_TARGET / 2]);
+    let mut deliveries = Vec::new();
+    for _ in 0..3 {
+        deliveries.push(publisher.publish(&record).await.unwrap());
+    }
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    assert_eq!(link.requests(), [(0, 1), (1, 1), (2, 1)]);
+}
+
+#[tokio::test]
+async fn what_was_published_before_the_publisher_is_dropped_goes_out() {
+    let (_link, mut publisher) = noting(100, 100);
+    let deliveries = publish_many(&mut publisher, 10).await;
+    drop(publisher);
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+}
+
+#[test]
+fn where_nobody_sends_any_more_all_are_told() {
+    let drafts = Drafts::new(10);
+    drafts.take_room().now_or_never().unwrap().unwrap();
+    let place = drafts.add(0, b"m").unwrap();
+    drafts.stop();
+    assert!(place.outcome.now_or_never().unwrap().is_err());
+    assert_eq!(drafts.take_room().now_or_never(), Some(Err(PublishError::Stopped)));
+    assert_eq!(drafts.add(1, b"m").err(), Some(PublishError::Stopped));
+    assert!(drafts.next().now_or_never().unwrap().is_none());
+}

@@ -1,0 +1,106 @@
+//! Sends what a publisher was given.
+
+use std::{sync::Arc, time::Duration};
+
+use antiphon::{
+    model::{Blob, ProducerId, TopicName},
+    wire::{Publish, Published, Refusal, Request, Response},
+};
+
+use super::{
+    PublishError, PublishOptions,
+    drafts::{Draft, Drafts},
+};
+use crate::{
+    client::{Client, LinkError, RequestError},
+    runtime::clock::Clock,
+};
+
+/// How often a request is sent when all nodes refuse it for the moment, with growing pauses.
+const ATTEMPTS_MAX: u32 = 6;
+
+/// Time for a request to fill where nobody waits for its records, and more are likely to come.
+const FILL_TIME: Duration = Duration::from_millis(1);
+
+/// Sends one request at a time, so that the order holds and the next one fills while this one is
+/// under way.
+pub(super) struct Worker {
+    pub(super) client: Client,
+    pub(super) topic: TopicName,
+    pub(super) options: PublishOptions,
+    pub(super) producer: ProducerId,
+    pub(super) drafts: Arc<Drafts>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.drafts.stop();
+    }
+}
+
+impl Worker {
+    pub(super) async fn run(self) {
+        let mut before = 0;
+        while let Some(wanted) = self.drafts.next().await {
+            // Who waited for the records that were just answered publishes the next ones now, and
+            // waits for them when there are no more to come for the moment.
+            if before > 1 {
+                let _ = tokio::time::timeout(FILL_TIME, wanted.notified()).await;
+            }
+            let Some(draft) = self.drafts.take() else { continue };
+            before = draft.count;
+            self.send(draft).await;
+        }
+    }
+
+    async fn send(&self, draft: Draft) {
+        let publish = Publish {
+            topic: self.topic.clone(),
+            producer: self.producer,
+            first: draft.first,
+            records: Blob(draft.records.into()),
+            acks: self.options.acks,
+            timeout_ms: u32::try_from(self.options.timeout.as_millis()).unwrap_or(u32::MAX),
+        };
+        let outcome = self.ask(publish).await;
+        self.drafts.give_room(draft.count);
+        // Whoever dropped the deliveries does not want to know.
+        let _ = draft.done.send(outcome);
+    }
+
+    /// Sends a request until it is answered, within the time for one. Sending it again is safe:
+    /// the records keep their names. The link has been to other nodes before it says that there
+    /// is none, or that one refuses.
+    async fn ask(&self, publish: Publish) -> Result<Published, PublishError> {
+        let clock = Clock::start();
+        let whole = self.options.timeout + self.client.timeout;
+        let mut pause = Duration::from_millis(50);
+        let mut attempt = 1;
+        loop {
+            let request = Request::Publish(publish.clone());
+            let left = whole.saturating_sub(clock.now().elapsed);
+            let error = match self.client.ask_within(request, left).await {
+                Ok(Response::Published(published)) => return Ok(published),
+                Ok(_) => {
+                    return Err(PublishError::Unknown(LinkError::Malformed(
+                        "not the answer to a publish".into(),
+                    )));
+                }
+                Err(RequestError::Refused(refusal @ (Refusal::Busy | Refusal::Stopping(_)))) => {
+                    PublishError::Refused(refusal)
+                }
+                Err(RequestError::Refused(refusal)) => return Err(refusal.into()),
+                Err(RequestError::Link(error)) => PublishError::Unknown(error),
+                Err(RequestError::Mismatch) => {
+                    PublishError::Unknown(LinkError::Malformed("not an answer".into()))
+                }
+            };
+            if attempt >= ATTEMPTS_MAX || clock.now().elapsed + pause >= whole {
+                return Err(error);
+            }
+            attempt += 1;
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+}
