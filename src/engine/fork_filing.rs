@@ -284,8 +284,15 @@ impl Engine {
             let Some(known) = self.topics.get_mut(&topic) else {
                 break;
             };
+            let (first, previous) = (batch.header().first, batch.header().previous);
             if let Some(root) = known.forks.branch_of(branch.writer, batch.hash()) {
                 branch = root;
+            } else if !moved.is_empty()
+                && known.forks.ends_before(branch, first, previous.map(|it| it.hash))
+            {
+                // The branch ends with the batch before, by a fork that became known while this
+                // was read. What follows is looked at by itself.
+                break;
             }
             let filed = batch.clone().filed(branch.incarnation);
             if planted(Bug::BranchThrownAway) {

@@ -517,6 +517,45 @@ fn parts_that_came_before_their_branch_forked_are_filed_under_its_branches() {
 }
 
 #[test]
+fn forks_that_are_told_together_part_what_is_filed_by_the_first_of_them() {
+    let mut world = three();
+    publish_each(&mut world, 0, 0, 1);
+    world.run(Duration::from_secs(1));
+    for node in [0, 1] {
+        world.cut(node, 2);
+    }
+    publish_each(&mut world, 0, 1, 3);
+    let batches = held(&world, 0);
+    let log = log_of(&world, 0);
+    let mut twin = Twin::of(&world, 0, &batches, 1, 7);
+    let start = [twin.seal("twin 1")];
+    let mut third = Twin::of(&world, 0, &start, 2, 8);
+    let mut other = Twin::of(&world, 0, &start, 2, 9);
+    let from = world.id(0);
+    let chain = [start[0].clone(), third.seal("third 2"), third.seal("third 3")];
+    let answer = world.call_from(from, 2, replicate(&chain));
+    assert_eq!(answer, Response::Replicated(vec![Outcome::Stored; 3]));
+    // Of the second fork neither branch is what this node holds.
+    let proofs = [
+        ForkProof::of(&batches[1], &start[0]).unwrap(),
+        ForkProof::of(&twin.seal("twin 2"), &other.seal("other 2")).unwrap(),
+    ];
+    let forks = antiphon::wire::Proofs::of(proofs.iter());
+    let own = antiphon::model::Incarnation::of_branch(batches[1].hash());
+    let batches = vec![batches[1].clone().filed(own)];
+    let request = Replicate { batches, forks, ..Replicate::default() };
+    world.call_from(from, 2, Request::Replicate(request));
+    world.heal();
+    converge(&mut world, &[0, 1, 2], log, 1, 3);
+    let branch = antiphon::model::Incarnation::of_branch(chain[1].hash());
+    let ends: Vec<_> = held(&world, 0).into_iter().filter(|batch| *batch == chain[2]).collect();
+    assert_eq!(
+        ends.iter().map(Batch::log).collect::<Vec<_>>(),
+        [LogId { incarnation: branch, ..log }]
+    );
+}
+
+#[test]
 fn a_part_that_comes_after_a_branch_has_forked_is_filed_where_it_belongs() {
     let mut world = three();
     publish_each(&mut world, 0, 0, 3);

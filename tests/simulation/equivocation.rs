@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use antiphon::{
     engine::{Input, QuestionId},
+    limits::FORKS_MAX,
     model::{
         Batch, Compression, Hash, Header, Previous, ProducerId, Record, RecordId, Run, Stamp,
         WallClock, encode_record,
@@ -20,6 +21,10 @@ use crate::{
 
 /// Batches that a twin signs at a time.
 const BATCHES_MAX: usize = 4;
+
+/// Batches of twins in one topic, beyond which there are no more. Each may be in two proofs and
+/// more, and a topic with more than [`FORKS_MAX`] of them need not converge.
+const TWINS_MAX: usize = FORKS_MAX / 3;
 
 impl World {
     /// Signs a second batch for a position of a node's log, and sends it to some nodes as that
@@ -62,6 +67,11 @@ impl World {
     /// belongs to no branch, see "known" in `docs/simulation.md`.
     fn can_be_forked(&self, hash: Hash) -> bool {
         let batch = &self.oracle.batches[&hash].batch;
+        let topic = batch.header().topic;
+        let of_topic = |twin: &&Hash| self.oracle.batches[*twin].batch.header().topic == topic;
+        if self.oracle.twins.iter().filter(of_topic).count() > TWINS_MAX {
+            return false;
+        }
         let held = |known: &Known| !known.holders.is_empty();
         let starts = batch.header().first == 0;
         (starts || self.oracle.before(batch).is_some_and(held))
