@@ -447,6 +447,10 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "BYTES", value_parser = values::payload_bytes)]
     pub(crate) size: Option<u32>,
 
+    /// Fill the records with what this file holds, in place of noise that no compression makes smaller
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload_from: Option<PathBuf>,
+
     /// Records, or topics for `create` and `topics` [default: what takes some seconds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) messages: Option<u64>,

@@ -49,6 +49,8 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct Unacknowledged {
     pub(super) batch: Batch,
+    /// Of its records as they were queued: what it counts for where memory is bounded.
+    pub(super) bytes: usize,
     pub(super) sealed: Duration,
     pub(super) receipts: BTreeSet<NodeId>,
     pub(super) waiting: Vec<Waiting>,
@@ -171,7 +173,7 @@ impl Outgoing {
     /// Lets go of the oldest batches for which nobody waits, where they are too much to keep, or
     /// for so long that repair and handover are to bring them where they belong.
     pub(super) fn leave_behind(&mut self, now: Duration) {
-        let mut bytes: usize = self.unacknowledged.iter().map(Unacknowledged::bytes).sum();
+        let mut bytes: usize = self.unacknowledged.iter().map(|sealed| sealed.bytes).sum();
         while let Some(oldest) = self.unacknowledged.pop_front_if(|oldest| {
             let old = now.saturating_sub(oldest.sealed) > PENDING_AGE_MAX;
             // What is behind of one log is confirmed before that of the next.
@@ -179,7 +181,7 @@ impl Outgoing {
             let follows = self.behind.is_none_or(|behind| behind.log == log);
             follows && oldest.waiting.is_empty() && (old || bytes > PENDING_BYTES_MAX)
         }) {
-            bytes -= oldest.bytes();
+            bytes -= oldest.bytes;
             let header = oldest.batch.header();
             let behind = self.behind.get_or_insert_with(|| Behind {
                 log: header.log(),
@@ -205,13 +207,7 @@ impl Outgoing {
     /// Bytes that this topic has queued and unacknowledged.
     pub(super) fn bytes(&self) -> usize {
         let queued: usize = self.queued.iter().map(|queued| queued.records.len()).sum();
-        queued + self.unacknowledged.iter().map(Unacknowledged::bytes).sum::<usize>()
-    }
-}
-
-impl Unacknowledged {
-    pub(super) fn bytes(&self) -> usize {
-        self.batch.header().body_bytes as usize
+        queued + self.unacknowledged.iter().map(|sealed| sealed.bytes).sum::<usize>()
     }
 }
 

@@ -243,6 +243,7 @@ impl Engine {
         };
         let batch = Batch::seal(header, &body, &self.config.key);
         if self.topics.entry(topic).is_full(&batch.log()) {
+            self.publishing.bytes -= body.len();
             return self.refuse_all(waiting, &super::AddError::TooManyLogs);
         }
         let known = self.topics.entry(topic);
@@ -257,6 +258,7 @@ impl Engine {
         outgoing.sealed(&batch);
         outgoing.unacknowledged.push_back(Unacknowledged {
             batch: batch.clone(),
+            bytes: body.len(),
             sealed: self.now.elapsed,
             receipts: BTreeSet::new(),
             waiting,

@@ -15,23 +15,13 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{
-    Blob, Hash, Incarnation, LogId, NodeId, NodeKey, ProducerId, RecordError, RecordId, Records,
-    Signature, Stamp, TopicId, decode_exact, encode_to_bytes, validate_records,
+    Blob, Compression, Hash, Incarnation, LogId, NodeId, NodeKey, ProducerId, RecordError,
+    RecordId, Records, Signature, Stamp, TopicId, decode_exact, encode_to_bytes, validate_records,
 };
 use crate::limits::{
     BATCH_BODY_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, HEADER_BYTES_MAX,
     SEQUENCE_MAX,
 };
-
-/// How a body is compressed. Other numbers are reserved: 1 for LZ4, 2 for Zstandard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(index_only)]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    #[n(0)]
-    None,
-}
 
 /// The batch before this one: what makes a chain of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -175,6 +165,9 @@ pub enum BatchError {
     /// The body is not the one that was signed.
     #[error("the body of the batch is damaged")]
     Body,
+    /// The body was signed and does not expand to what fits in a batch.
+    #[error("the body of the batch is not compressed as it says")]
+    Compression,
     /// The header is not the one that was stored.
     #[error("the header of the batch is damaged")]
     Header,
@@ -281,15 +274,18 @@ impl Batch {
         self.is_of_branch() && self.filed == Incarnation::of_branch(self.hash())
     }
 
-    /// Signs a body of records. The header's `body_hash` and `body_bytes` are set here.
+    /// Signs records. What the header says of the body (`body_hash`, `body_bytes`, `compression`)
+    /// is set here.
     ///
     /// The caller, who is the writer, has kept the limits and the chain.
-    pub fn seal(mut header: Header, body: &Bytes, key: &NodeKey) -> Self {
+    pub fn seal(mut header: Header, records: &Bytes, key: &NodeKey) -> Self {
         assert_eq!(header.writer, key.node(), "a batch is signed by its writer");
-        assert!(body.len() <= BATCH_BODY_BYTES_MAX, "a batch is within its limit");
-        header.body_hash = blake3::hash(body).into();
+        assert!(records.len() <= BATCH_BODY_BYTES_MAX, "a batch is within its limit");
+        debug_assert_eq!(validate_records(records), Ok(header.count), "they are as announced");
+        let (compression, body) = Compression::compress(records);
+        header.compression = compression;
+        header.body_hash = blake3::hash(&body).into();
         header.body_bytes = u32::try_from(body.len()).expect("a body is below 4 GiB");
-        debug_assert_eq!(validate_records(body), Ok(header.count), "the body is as announced");
         header.check().expect("a writer makes well-formed headers");
         let encoded = encode_to_bytes(&header);
         assert!(encoded.len() <= HEADER_BYTES_MAX, "a header is within its limit");
@@ -300,7 +296,7 @@ impl Batch {
             signature,
             body: Blob(body.clone()),
         });
-        // The body that is kept is the part of the batch, so that the records are in memory once.
+        // The body that is kept is the part of the batch, so that it is in memory once.
         let body = bytes.slice(bytes.len() - body.len()..);
         Self::of(Parts { header, hash, bytes, body })
     }
@@ -314,7 +310,8 @@ impl Batch {
         let (envelope, header) = Envelope::decode(&bytes)?;
         envelope.check_body(&header)?;
         envelope.check_signature(header.writer)?;
-        if validate_records(&envelope.body)? != header.count {
+        let records = header.compression.expand(&envelope.body).ok_or(BatchError::Compression)?;
+        if validate_records(&records)? != header.count {
             return Err(BatchError::Malformed("record count"));
         }
         let hash = Hash(blake3::hash(&envelope.header).into());
@@ -350,14 +347,16 @@ impl Batch {
         &self.parts.bytes
     }
 
-    /// The records as they are stored.
-    pub fn body(&self) -> &Bytes {
-        &self.parts.body
+    /// The records as they were published, one after the other. Where they are compressed they are
+    /// expanded at each call: what is kept in memory is as small as what is stored.
+    pub fn records_bytes(&self) -> Bytes {
+        let expanded = self.header().compression.expand(&self.parts.body);
+        expanded.expect("a verified body is what its writer made")
     }
 
     /// The records.
     pub fn records(&self) -> Records {
-        Records::new(self.parts.body.clone())
+        Records::new(self.records_bytes())
     }
 
     /// The records with their names and their sequence numbers.
@@ -519,6 +518,36 @@ mod tests {
         }
         for length in 0..batch.bytes().len() {
             assert!(Batch::verify(batch.bytes().slice(..length)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_compressed_batch_is_what_it_was() {
+        let payloads = vec!["much the same as the others"; 100];
+        let batch = sealed(0, &payloads);
+        assert_eq!(batch.header().compression, Compression::Lz4);
+        assert!(batch.bytes().len() < payloads.len() * payloads[0].len() / 4);
+        let back = Batch::verify(batch.bytes().clone()).unwrap();
+        assert!(back.records().map(|record| record.unwrap().payload).eq(payloads));
+        let restored = Batch::restore(batch.bytes().clone(), batch.hash()).unwrap();
+        assert_eq!(restored.records_bytes(), batch.records_bytes());
+    }
+
+    #[test]
+    fn a_signed_body_that_does_not_expand_is_refused() {
+        let header = Header { compression: Compression::Lz4, ..sealed(0, &["a"]).header().clone() };
+        for body in [&b""[..], b"abc", &[0xff; 100]] {
+            let header = Header {
+                body_hash: blake3::hash(body).into(),
+                body_bytes: u32::try_from(body.len()).unwrap(),
+                ..header.clone()
+            };
+            let encoded = encode_to_bytes(&header);
+            let signature = key().sign(&signing_input(&encoded));
+            let body = Blob(Bytes::copy_from_slice(body));
+            let envelope = Envelope { header: Blob(encoded), signature, body };
+            let refused = Batch::verify(encode_to_bytes(&envelope)).unwrap_err();
+            assert_eq!(refused, BatchError::Compression);
         }
     }
 

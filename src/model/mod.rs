@@ -5,6 +5,7 @@
 
 mod batch;
 mod clock;
+mod compression;
 mod cursor;
 mod encoding;
 mod fork;
@@ -14,8 +15,9 @@ mod record;
 mod subscription;
 mod topic;
 
-pub use batch::{Announcement, Batch, BatchError, Compression, Header, Previous, Run};
+pub use batch::{Announcement, Batch, BatchError, Header, Previous, Run};
 pub use clock::{Clock, Stamp, WallClock};
+pub use compression::Compression;
 pub use cursor::{Cursor, CursorError, Position};
 pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
 pub use fork::{ForkError, ForkProof};

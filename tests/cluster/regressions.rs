@@ -20,9 +20,15 @@ fn lines(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|number| format!("line {number}")).collect()
 }
 
+/// Text that compression makes no smaller.
+fn noise(bytes: usize) -> String {
+    let mut random = fastrand::Rng::with_seed(1);
+    (0..bytes).map(|_| random.alphanumeric()).collect()
+}
+
 fn forged(key: &NodeKey, incarnation: u64, first: u64, stamp: u64, body: usize) -> Batch {
     let mut bytes = Vec::new();
-    encode_record(&Record::new(WallClock(1), vec![b'x'; body]), &mut bytes).unwrap();
+    encode_record(&Record::new(WallClock(1), noise(body).into_bytes()), &mut bytes).unwrap();
     let incarnation = Incarnation(incarnation);
     let previous =
         (first > 0).then_some(Previous { incarnation, next: first, hash: Hash([7; 32]) });
@@ -103,7 +109,7 @@ fn a_burst_over_many_topics_is_acknowledged() {
         world.create(0, &format!("t{topic}"), 2);
     }
     world.run(Duration::from_secs(5));
-    let payload = vec!["x".repeat(250 * 1024)];
+    let payload = vec![noise(250 * 1024)];
     let mut questions = Vec::new();
     for batch in 0..4 {
         for topic in 0..20 {
@@ -437,7 +443,7 @@ fn readers_of_what_nobody_can_give_do_not_flood() {
     let reader = (0..4).find(|node| *node != owner).unwrap();
     // More than the tail holds, so that it is read from the owner.
     for number in 0..30 {
-        let payload = ["x".repeat(100 * 1024)];
+        let payload = [noise(100 * 1024)];
         world.publish(owner, World::publish_request("t", 1, number, &payload));
     }
     let start = Cursor::start(World::topic("t"));

@@ -70,7 +70,13 @@ impl Publisher {
             let producer = self.producer.0[0];
             let mut payload = format!("{producer}/{number}").into_bytes();
             let more = world.choices.index(world.options.payload);
-            payload.resize(payload.len() + more, b'.');
+            // Most records are noise: others are compressed, and few batches would be large.
+            if world.choices.chance(700) {
+                let mut noise = fastrand::Rng::with_seed(number);
+                payload.extend((0..more).map(|_| noise.u8(..)));
+            } else {
+                payload.resize(payload.len() + more, b'.');
+            }
             let record = Record::new(WallClock(number), payload.clone());
             encode_record(&record, &mut records).unwrap();
             let id = RecordId { producer: self.producer, number };

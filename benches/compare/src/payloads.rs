@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-/// Different starts in the noise, so that one record is not like the next.
-const STARTS: usize = 4096;
+/// More than compression looks back, and than a batch has.
+const NOISE_BYTES: usize = 1024 * 1024;
 
 /// Payloads of noise, so that nothing is gained by compression, as `antiphon bench` has them.
 #[derive(Debug)]
@@ -15,12 +15,13 @@ pub(crate) struct Payloads {
 impl Payloads {
     pub(crate) fn new(size: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(1);
-        Self { noise: (0..size + STARTS).map(|_| random.u8(..)).collect(), size }
+        // So that the last start has enough behind it.
+        Self { noise: (0..NOISE_BYTES + size).map(|_| random.u8(..)).collect(), size }
     }
 
     /// The payload of this record; no byte is copied.
     pub(crate) fn make(&self, number: usize) -> Bytes {
-        let start = number % STARTS;
+        let start = number * self.size % NOISE_BYTES;
         self.noise.slice(start..start + self.size)
     }
 }

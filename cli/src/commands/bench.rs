@@ -9,6 +9,7 @@ mod bed;
 mod cases;
 mod load;
 mod measured;
+mod payloads;
 mod plots;
 mod reading;
 mod usage;
@@ -19,6 +20,7 @@ use self::{
     bed::Bed,
     cases::Run,
     measured::{COLUMNS, Outcome},
+    payloads::Payloads,
     plots::Plots,
 };
 use crate::{
@@ -53,10 +55,14 @@ async fn measure(context: &mut Context, arguments: &Bench) -> anyhow::Result<()>
         let failure = Failure::usage("`--nodes` starts nodes, `--node` names one that runs");
         return Err(failure.with_hint("leave one of them away").into());
     }
+    let payloads = match &arguments.payload_from {
+        Some(path) => Payloads::from_file(path)?,
+        None => Payloads::noise(),
+    };
     let plots = arguments.plot.as_deref().map(Plots::into_directory).transpose()?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for case in chosen(arguments, is_running)? {
-        let median = rounds(context, arguments, case, is_running).await?;
+        let median = rounds(context, arguments, &payloads, case, is_running).await?;
         for outcome in &median {
             if context.printer.is_json() {
                 context.printer.object(&outcome.to_json())?;
@@ -68,7 +74,8 @@ async fn measure(context: &mut Context, arguments: &Bench) -> anyhow::Result<()>
         }
         outcomes.extend(median);
         if let (BenchCase::Publish, Some(plots)) = (case, &plots) {
-            outcomes.extend(Box::pin(vary(context, arguments, plots, is_running)).await?);
+            outcomes
+                .extend(Box::pin(vary(context, arguments, &payloads, plots, is_running)).await?);
         }
     }
     if !context.printer.is_json() {
@@ -113,6 +120,7 @@ fn chosen(arguments: &Bench, is_running: bool) -> anyhow::Result<Vec<BenchCase>>
 async fn rounds(
     context: &mut Context,
     arguments: &Bench,
+    payloads: &Payloads,
     case: BenchCase,
     is_running: bool,
 ) -> anyhow::Result<Vec<Outcome>> {
@@ -120,7 +128,7 @@ async fn rounds(
     let mut figures: Vec<Vec<Outcome>> = Vec::new();
     for _ in 0..arguments.rounds {
         let mut bed = bed(context, nodes, is_running).await?;
-        let mut run = Run { bed: &mut bed, arguments, printer: &context.printer };
+        let mut run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
         let measured = case.measure(&mut run).await;
         bed.stop().await;
         let measured = measured?;
@@ -144,12 +152,13 @@ async fn bed(context: &mut Context, nodes: u16, is_running: bool) -> anyhow::Res
 async fn vary(
     context: &mut Context,
     arguments: &Bench,
+    payloads: &Payloads,
     plots: &Plots,
     is_running: bool,
 ) -> anyhow::Result<Vec<Outcome>> {
     let nodes = nodes_for_publish(arguments);
     let mut bed = bed(context, nodes, is_running).await?;
-    let run = Run { bed: &mut bed, arguments, printer: &context.printer };
+    let run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
     let by_size = run.by_size().await?;
     plots.by_size(&by_size)?;
     let by_in_flight = run.by_in_flight().await?;
@@ -162,7 +171,7 @@ async fn vary(
     let mut by_nodes = Vec::new();
     for nodes in NODES_TRIED {
         let mut bed = Bed::start(nodes.into()).await?;
-        let run = Run { bed: &mut bed, arguments, printer: &context.printer };
+        let run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
         by_nodes.push(run.with_replicas(arguments.replicas).await?);
         bed.stop().await;
     }
@@ -170,7 +179,7 @@ async fn vary(
     let mut by_replicas = Vec::new();
     let mut bed = Bed::start((*REPLICAS_TRIED.end()).into()).await?;
     for replicas in REPLICAS_TRIED {
-        let run = Run { bed: &mut bed, arguments, printer: &context.printer };
+        let run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
         by_replicas.push(run.with_replicas(replicas).await?);
     }
     bed.stop().await;

@@ -129,8 +129,11 @@ async fn pair() -> (Running, Running) {
 
 fn batch(topic: TopicId, size: usize) -> Batch {
     let key = NodeKey::from_secret(&[9; 32]);
+    // Noise, which compression makes no smaller.
+    let mut random = fastrand::Rng::with_seed(1);
+    let payload: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
     let mut body = Vec::new();
-    encode_record(&Record::new(WallClock(1), vec![7; size]), &mut body).unwrap();
+    encode_record(&Record::new(WallClock(1), payload), &mut body).unwrap();
     let header = Header {
         version: Header::VERSION,
         topic,

@@ -43,10 +43,11 @@ impl Author {
     /// Seals the next batch: `count` records of `bytes` bytes, at a wall time.
     pub(in crate::store) fn seal(&mut self, time: u64, count: u32, bytes: usize) -> Batch {
         let mut body = Vec::new();
-        // Other bytes in each batch, so that nothing may be shared or compressed away.
-        let byte = u8::try_from(self.batches.len() % 251).unwrap();
+        // Noise, so that nothing may be shared or compressed away.
+        let mut random = fastrand::Rng::with_seed(self.batches.len() as u64);
         for _ in 0..count {
-            encode_record(&Record::new(WallClock(time), vec![byte; bytes]), &mut body).unwrap();
+            let payload: Vec<u8> = (0..bytes).map(|_| random.u8(..)).collect();
+            encode_record(&Record::new(WallClock(time), payload), &mut body).unwrap();
         }
         let previous = self.batches.last().map(|batch| antiphon::model::Previous {
             incarnation: self.incarnation,

@@ -53,7 +53,7 @@ impl Engine {
         }
         for sealed in again.into_iter().rev() {
             let runs = sealed.batch.header().runs.clone();
-            let (records, waiting) = (sealed.batch.body().clone(), sealed.waiting);
+            let (records, waiting) = (sealed.batch.records_bytes(), sealed.waiting);
             outgoing.queued.push_front(Queued { runs, records, waiting });
         }
         self.publishing.active.insert(topic);

@@ -16,7 +16,9 @@ use indicatif::ProgressBar;
 
 use super::{
     bed::Bed,
+    load::Load,
     measured::{Outcome, Setting},
+    payloads::Payloads,
 };
 use crate::{
     arguments::{Bench, BenchCase},
@@ -43,6 +45,7 @@ pub(super) struct Run<'a> {
     pub(super) bed: &'a mut Bed,
     pub(super) arguments: &'a Bench,
     pub(super) printer: &'a Printer,
+    pub(super) payloads: &'a Payloads,
 }
 
 impl Run<'_> {
@@ -79,6 +82,12 @@ impl Run<'_> {
         let size = self.arguments.size.unwrap_or(LARGE_SIZE_DEFAULT);
         let setting = Setting { size, ..self.setting(self.in_flight()) };
         (setting, self.messages(LARGE_BYTES / u64::from(size)))
+    }
+
+    /// As fast as it goes.
+    fn load(&self, size: u32, in_flight: u32, messages: u64) -> Load {
+        let payloads = self.payloads.clone();
+        Load { payloads, size, in_flight, messages, rate: None, stop: None }
     }
 
     fn progress(&self, case: &'static str, total: u64) -> ProgressBar {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,11 +11,10 @@ use antiphon_node::{
     client::{Delivery, PublishOptions},
 };
 use anyhow::Context as _;
-use bytes::Bytes;
 use indicatif::ProgressBar;
 use tokio::sync::{mpsc, watch};
 
-use super::measured::Measured;
+use super::{measured::Measured, payloads::Payloads};
 use crate::{clock, exit::Failure};
 
 /// Records by which a progress bar moves on.
@@ -25,6 +23,7 @@ const PROGRESS_RECORDS: u64 = 256;
 /// What one publisher does.
 #[derive(Debug, Clone)]
 pub(super) struct Load {
+    pub(super) payloads: Payloads,
     pub(super) size: u32,
     pub(super) in_flight: u32,
     pub(super) messages: u64,
@@ -32,43 +31,6 @@ pub(super) struct Load {
     pub(super) rate: Option<u32>,
     /// When this says so, it stops early.
     pub(super) stop: Option<watch::Receiver<bool>>,
-}
-
-impl Load {
-    /// As fast as it goes.
-    pub(super) fn unpaced(size: u32, in_flight: u32, messages: u64) -> Self {
-        Self { size, in_flight, messages, rate: None, stop: None }
-    }
-}
-
-/// Makes payloads: when the record was due, in nanoseconds after the start, and then noise, so
-/// that nothing is gained by compression.
-#[derive(Debug, Clone)]
-struct Payloads {
-    noise: Arc<[u8]>,
-    size: usize,
-}
-
-impl Payloads {
-    fn new(size: u32) -> Self {
-        let size = size as usize;
-        let mut random = fastrand::Rng::with_seed(1);
-        Self { noise: (0..size + 4_096).map(|_| random.u8(..)).collect(), size }
-    }
-
-    fn make(&self, number: u64, due: Duration) -> Bytes {
-        let mut payload = Vec::with_capacity(self.size);
-        let due = u64::try_from(due.as_nanos()).unwrap_or(u64::MAX);
-        payload.extend_from_slice(&due.to_be_bytes());
-        let at = usize::try_from(number % 4_096).expect("it is small");
-        payload.extend_from_slice(&self.noise[at..at + self.size - payload.len()]);
-        payload.into()
-    }
-}
-
-/// When the record with this payload was due, after the start.
-pub(super) fn due(payload: &[u8]) -> Option<Duration> {
-    payload.first_chunk().map(|bytes| Duration::from_nanos(u64::from_be_bytes(*bytes)))
 }
 
 /// Publishes through each of the clients at the same time; every record is acknowledged.
@@ -102,7 +64,6 @@ async fn publish_one(
     let options =
         PublishOptions { in_flight: load.in_flight as usize, ..PublishOptions::default() };
     let mut publisher = client.publisher(topic, options);
-    let payloads = Payloads::new(load.size);
     let mut acknowledged = Acknowledged {
         measured: Measured::begin_at(started),
         under_way: VecDeque::new(),
@@ -122,7 +83,7 @@ async fn publish_one(
         }
         // Without a pace it is due when there is room for it.
         let due = due.unwrap_or_else(clock::instant);
-        let payload = payloads.make(number, due.duration_since(started));
+        let payload = load.payloads.make(number, load.size, due.duration_since(started));
         let delivery = publisher.publish(&Record::new(clock::now(), payload)).await?;
         acknowledged.under_way.push_back((due, delivery));
     }
@@ -221,19 +182,5 @@ impl Pace {
     /// When the next record was due; waits until then. Cancel-safe.
     async fn next(&mut self) -> anyhow::Result<Instant> {
         self.ticks.recv().await.context("the pace ended early")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_payload_says_when_it_was_due() {
-        let payloads = Payloads::new(64);
-        let payload = payloads.make(5_000, Duration::from_micros(7));
-        assert_eq!(payload.len(), 64);
-        assert_eq!(due(&payload), Some(Duration::from_micros(7)));
-        assert_ne!(payload[8..], payloads.make(5_001, Duration::ZERO)[8..]);
     }
 }

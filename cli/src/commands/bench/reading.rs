@@ -10,7 +10,7 @@ use antiphon_node::{
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::{load::due, measured::Measured};
+use super::{measured::Measured, payloads::due};
 use crate::{clock, exit::Failure};
 
 /// Records between two looks at the clock, where no record's own time is wanted.

@@ -33,13 +33,13 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let owners = run.bed.client(1).await?.survey(&topic).await?.summary.owners;
     let progress = run.progress("catch-up", missed);
     let baseline_records = run.scaled(BASELINE_RECORDS);
+    let load = run.load(setting.size, setting.in_flight, baseline_records);
     let cluster = run.bed.own("catch-up")?;
     let away = owners.last().and_then(|node| cluster.number(&node.to_string()));
     let away = away.ok_or_else(|| Failure::failed("the topic has no replica"))?;
     let through = away % cluster.len() + 1;
     let client = cluster.client(through).await?;
     let clients = [client.clone()];
-    let load = Load::unpaced(setting.size, setting.in_flight, baseline_records);
     let hidden = ProgressBar::hidden();
     let baseline = load::publish(&clients, &topic, &load, clock::instant(), &hidden).await?;
 

@@ -23,16 +23,14 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let setting = run.setting(run.in_flight());
     let topic = run.bed.topic("failover", setting.replicas).await?;
     let owners = run.bed.client(1).await?.survey(&topic).await?.summary.owners;
-    let progress = run.progress("failover", u64::from(rate) * u64::from(seconds));
+    let records = u64::from(rate) * u64::from(seconds);
+    let load = Load { rate: Some(rate), ..run.load(setting.size, setting.in_flight, records) };
+    let progress = run.progress("failover", records);
     let cluster = run.bed.own("failover")?;
     let owner = owners.first().and_then(|owner| cluster.number(&owner.to_string()));
     let owner = owner.ok_or_else(|| Failure::failed("the topic has no owner"))?;
     let through = owner % cluster.len() + 1;
     let client = cluster.client(through).await?;
-    let load = Load {
-        rate: Some(rate),
-        ..Load::unpaced(setting.size, setting.in_flight, u64::from(rate) * u64::from(seconds))
-    };
     let clients = [client.clone()];
     let kill = async {
         tokio::time::sleep(Duration::from_secs(1) * seconds / 3).await;

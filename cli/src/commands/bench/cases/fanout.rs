@@ -43,7 +43,7 @@ fn paced_load(run: &Run<'_>) -> Load {
     let rate = run.arguments.rate.unwrap_or(RATE);
     let messages = u64::from(rate) * u64::from(run.seconds(SECONDS));
     let setting = run.setting(run.in_flight());
-    Load { rate: Some(rate), ..Load::unpaced(setting.size, setting.in_flight, messages) }
+    Load { rate: Some(rate), ..run.load(setting.size, setting.in_flight, messages) }
 }
 
 /// At a pace, from a client of one node to clients of the others.
@@ -65,7 +65,7 @@ async fn most(run: &Run<'_>) -> anyhow::Result<Outcome> {
     let (publisher, subscribers) = clients(run).await?;
     let topic = run.bed.topic("fanout", setting.replicas).await?;
     let count = run.messages(RECORDS / u64::from(run.arguments.subscribers));
-    let load = Load::unpaced(setting.size, in_flight, count);
+    let load = run.load(setting.size, in_flight, count);
     let progress = run.progress("fanout-most", count);
     let received = deliver(&publisher, &subscribers, &topic, &load, false, &progress).await?;
     Ok(Outcome::new("fanout-most", setting, received)
@@ -132,7 +132,7 @@ async fn warm_up(
     load: &Load,
 ) -> anyhow::Result<()> {
     let count = WARM_UP_RECORDS.min(load.messages);
-    let load = Load::unpaced(load.size, 1, count);
+    let load = Load { rate: None, in_flight: 1, messages: count, ..load.clone() };
     let (clients, hidden) = ([publisher.clone()], ProgressBar::hidden());
     let publishing = load::publish(&clients, topic, &load, clock::instant(), &hidden);
     let receiving = readers.iter_mut().map(|reader| async move {

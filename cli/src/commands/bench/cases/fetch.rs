@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 
 use super::{
     super::{
-        load::{self, Load},
+        load,
         measured::{Measured, Outcome},
         reading,
     },
@@ -27,7 +27,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let records = run.messages(RECORDS);
     let topic = run.bed.topic("fetch", setting.replicas).await?;
     let client = run.bed.client(1).await?;
-    let load = Load::unpaced(setting.size, super::IN_FLIGHT_DEFAULT * 16, records);
+    let load = run.load(setting.size, super::IN_FLIGHT_DEFAULT * 16, records);
     let hidden = ProgressBar::hidden();
     load::publish(&[client], &topic, &load, clock::instant(), &hidden).await?;
 

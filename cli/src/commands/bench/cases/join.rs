@@ -7,7 +7,7 @@ use antiphon::wire::MemberState;
 use super::{
     super::{
         bed::Bed,
-        load::{self, Load},
+        load,
         measured::{Measured, Outcome},
         reading,
     },
@@ -49,7 +49,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     for number in 1..=count {
         clients.push(run.bed.client(number).await?);
     }
-    let load = Load::unpaced(setting.size, setting.in_flight, run.messages(RECORDS_EACH));
+    let load = run.load(setting.size, setting.in_flight, run.messages(RECORDS_EACH));
     let hidden = indicatif::ProgressBar::hidden();
     let published = load::publish(&clients, &topic, &load, clock::instant(), &hidden).await?;
     reading::check(&clients[count - 1], &topic, published.messages).await?;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     super::{
-        load::{self, Load},
+        load,
         measured::{Measured, Outcome},
         reading,
     },
@@ -24,7 +24,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let records = run.messages(RECORDS);
     let topic = run.bed.topic("latency", setting.replicas).await?;
     let client = run.bed.client(1).await?;
-    let load = Load::unpaced(setting.size, 1, records);
+    let load = run.load(setting.size, 1, records);
     let progress = run.progress("latency", records);
     let clients = [client.clone()];
     let published = load::publish(&clients, &topic, &load, clock::instant(), &progress).await?;

@@ -44,7 +44,7 @@ pub(super) async fn publish(
     let clients = clients(run.bed, run.arguments.publishers).await?;
     let each = records.div_ceil(clients.len() as u64);
     let rate = run.arguments.rate.map(|rate| (rate / u32::from(run.arguments.publishers)).max(1));
-    let load = Load { rate, ..Load::unpaced(setting.size, setting.in_flight, each) };
+    let load = Load { rate, ..run.load(setting.size, setting.in_flight, each) };
     let progress = run.progress("publish", each * clients.len() as u64);
     let mut most_memory: Option<f64> = None;
     let published = tokio::select! {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        load::{self, Load},
+        load,
         measured::{Measured, Outcome},
         reading,
     },
@@ -14,7 +14,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let (setting, records) = run.large();
     let topic = run.bed.topic("restart", setting.replicas).await?;
     let clients = [run.bed.client(1).await?];
-    let load = Load::unpaced(setting.size, setting.in_flight, records);
+    let load = run.load(setting.size, setting.in_flight, records);
     let progress = run.progress("restart", records);
     load::publish(&clients, &topic, &load, clock::instant(), &progress).await?;
     reading::check(&clients[0], &topic, records).await?;
