@@ -20,13 +20,17 @@ pub const HEADERS_MAX: usize = 64;
 /// head for each byte string and each header.
 pub const RECORD_OVERHEAD_BYTES_MAX: usize = 64 + HEADERS_MAX * 16;
 
-/// A batch is closed when its body reaches this many bytes. Large enough that one signature and
+/// A batch is closed when its records reach this many bytes, before they are compressed. Large enough that one signature and
 /// one flush are spread over thousands of small records, small enough to stay pipelined.
 pub const BATCH_BODY_BYTES_TARGET: usize = 256 * 1024;
 
-/// Largest body of a batch, in bytes: one record below the target and one of the largest size.
+/// Largest body of a batch, in bytes, as it is stored and when it is expanded: one record below the target and one of the largest size.
 pub const BATCH_BODY_BYTES_MAX: usize =
     BATCH_BODY_BYTES_TARGET + RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES_MAX;
+
+/// How many times as large as its stored body the records of a batch may be. Compression reaches
+/// 255; with this bound a message costs its receiver the work for 512 MiB of records at most.
+pub const EXPANSION_MAX: usize = 64;
 
 /// Most records in a batch: 16 Ki records of 16 bytes fill [`BATCH_BODY_BYTES_TARGET`].
 pub const BATCH_RECORDS_MAX: u32 = 16 * 1024;
@@ -182,7 +186,7 @@ pub const REPAIR_FETCHES_PER_PEER_MAX: usize = 2;
 /// Pages that a node fetches for repair at a time, over all peers. Each may be in memory twice.
 pub const REPAIR_FETCHES_MAX: usize = 4;
 
-/// Bytes of batches per second that a node fetches for repair. Fast enough to catch up with a
+/// Bytes of batches, as they are stored, per second that a node fetches for repair. Fast enough to catch up with a
 /// gigabyte in seconds, and slow enough to leave a disk and a network to those who publish.
 pub const REPAIR_BYTES_PER_SECOND_MAX: u64 = 100 * 1024 * 1024;
 

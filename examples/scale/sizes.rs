@@ -34,11 +34,13 @@ pub(crate) fn bytes_of(message: &[u8]) -> u64 {
     message.len() as u64
 }
 
-/// The records of one publish, as a client encodes them.
+/// The records of one publish, as a client encodes them: noise, which compression makes no smaller.
 fn records(count: u32, payload_bytes: usize) -> Vec<u8> {
+    let mut noise = fastrand::Rng::with_seed(1);
     let mut bytes = Vec::new();
     for _ in 0..count {
-        let record = Record::new(WALL, vec![b'x'; payload_bytes]);
+        let payload: Vec<u8> = (0..payload_bytes).map(|_| noise.u8(..)).collect();
+        let record = Record::new(WALL, payload);
         encode_record(&record, &mut bytes).expect("a record below the limits");
     }
     bytes

@@ -13,6 +13,8 @@ mod clients;
 mod creator;
 #[path = "../../tests/simulation/disk.rs"]
 mod disk;
+#[path = "../../tests/simulation/equivocation.rs"]
+mod equivocation;
 #[path = "../../tests/simulation/faults.rs"]
 mod faults;
 #[path = "../../tests/simulation/invariants/mod.rs"]

@@ -96,6 +96,8 @@ impl Engine {
         for log in logs {
             let filing = self.fork_filing.filings.entry((topic, log)).or_default();
             filing.points.clone_from(&points);
+            // A way that was found may lead past a fork that was not known then.
+            filing.way = None;
             if filing.reading.is_none() {
                 self.file_next(topic, log);
             }
@@ -287,9 +289,7 @@ impl Engine {
             let (first, previous) = (batch.header().first, batch.header().previous);
             if let Some(root) = known.forks.branch_of(branch.writer, batch.hash()) {
                 branch = root;
-            } else if !moved.is_empty()
-                && known.forks.ends_before(branch, first, previous.map(|it| it.hash))
-            {
+            } else if known.forks.ends_before(branch, first, previous.map(|it| it.hash)) {
                 // The branch ends with the batch before, by a fork that became known while this
                 // was read. What follows is looked at by itself.
                 break;

@@ -15,7 +15,7 @@ use crate::{
     wire::Acks,
 };
 
-/// Bytes of batches of one topic that were told to be pending and are kept in memory, so that
+/// Bytes of records of one topic that were told to be pending and whose batches are kept in memory, so that
 /// their replicas are sent them at once when they are back.
 const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -139,6 +139,13 @@ impl Outgoing {
         (runs, body, waiting)
     }
 
+    /// Forgets the runs that [`Self::take_body`] took, for no batch was made of them.
+    pub(super) fn refused(&mut self) {
+        for recent in self.recent.values_mut() {
+            recent.retain(|(_, hash)| *hash != NOT_SEALED);
+        }
+    }
+
     /// Goes on in another incarnation, which begins with the next batch.
     pub(super) fn begin_anew(&mut self, random: &mut fastrand::Rng) {
         self.incarnation = Incarnation(random.u64(..));
@@ -213,3 +220,36 @@ impl Outgoing {
 
 /// Stands for the hash of a batch that is about to be sealed.
 const NOT_SEALED: Hash = Hash([0; 32]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_not_taken_for_the_next_batch() {
+        let producer = ProducerId([1; 16]);
+        let run = |first| Run { producer, first, count: 1 };
+        let queued = |first| Queued {
+            runs: vec![run(first)],
+            records: Bytes::from_static(b"m"),
+            waiting: Vec::new(),
+        };
+        let mut outgoing = Outgoing {
+            incarnation: Incarnation(1),
+            parted: None,
+            confirming: None,
+            previous: None,
+            next: 0,
+            queued: VecDeque::from([queued(0)]),
+            behind: None,
+            unacknowledged: VecDeque::new(),
+            recent: BTreeMap::new(),
+        };
+        outgoing.take_body();
+        outgoing.refused();
+        outgoing.queued.push_back(queued(1));
+        outgoing.take_body();
+        let recent: Vec<_> = outgoing.recent[&producer].iter().map(|(run, _)| *run).collect();
+        assert_eq!(recent, [run(1)]);
+    }
+}

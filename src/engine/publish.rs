@@ -225,6 +225,12 @@ impl Engine {
             return;
         };
         let (runs, body, waiting) = outgoing.take_body();
+        let log = LogId { writer: self.me, incarnation: outgoing.incarnation };
+        if self.topics.entry(topic).is_full(&log) {
+            outgoing.refused();
+            self.publishing.bytes -= body.len();
+            return self.refuse_all(waiting, &super::AddError::TooManyLogs);
+        }
         let count = runs.iter().map(|run| run.count).sum();
         let header = Header {
             version: Header::VERSION,
@@ -242,10 +248,6 @@ impl Engine {
             encryption_key: None,
         };
         let batch = Batch::seal(header, &body, &self.config.key);
-        if self.topics.entry(topic).is_full(&batch.log()) {
-            self.publishing.bytes -= body.len();
-            return self.refuse_all(waiting, &super::AddError::TooManyLogs);
-        }
         let known = self.topics.entry(topic);
         if !matches!(known.add(&batch), Ok(super::Added::New)) {
             // What is held of the log has changed since: damage has left too many holes in it, or

@@ -63,26 +63,30 @@ fn records() -> Bytes {
 }
 
 fn batch() -> Batch {
+    sealed(2, &records())
+}
+
+fn sealed(count: u32, records: &Bytes) -> Batch {
     let header = Header {
         version: Header::VERSION,
         topic: topic(),
         writer: key().node(),
         incarnation: Incarnation(0x0102_0304_0506_0708),
         first: 40,
-        count: 2,
+        count,
         previous: Some(Previous {
             incarnation: Incarnation(0x0102_0304_0506_0708),
             next: 40,
             hash: Hash([3; 32]),
         }),
         stamp: Stamp::at(WallClock(1_517_363_399_700)),
-        runs: vec![Run { producer: ProducerId([4; 16]), first: 7, count: 2 }],
+        runs: vec![Run { producer: ProducerId([4; 16]), first: 7, count }],
         body_hash: [0; 32],
         body_bytes: 0,
         compression: Compression::None,
         encryption_key: None,
     };
-    Batch::seal(header, &records(), &key())
+    Batch::seal(header, records, &key())
 }
 
 fn cursor() -> Cursor {
@@ -121,6 +125,26 @@ fn descriptor() {
     let signed = descriptor.sign(&key()).unwrap();
     frozen("descriptor.hex", signed.bytes());
     assert!(SignedDescriptor::verify(signed.bytes().clone()).is_ok());
+}
+
+/// What a compressor makes of records may change; that it is understood may not.
+#[test]
+fn compressed_batches() {
+    let payloads: Vec<_> = (0..40).map(|number| format!("temperature {number} degrees")).collect();
+    let mut records = Vec::new();
+    for payload in &payloads {
+        encode_record(&Record::new(WallClock(1), payload.clone()), &mut records).unwrap();
+    }
+    let today = sealed(40, &records.into());
+    assert_eq!(today.header().compression, Compression::Lz4);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/formats/batch_lz4.hex");
+    let text = std::fs::read_to_string(&path).unwrap_or_default().replace('\n', "");
+    let frozen = data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+    let batch = Batch::verify(frozen.into());
+    let batch = batch.unwrap_or_else(|error| {
+        panic!("{error} in {}; today it is\n{}", path.display(), hexadecimal(today.bytes()))
+    });
+    assert!(batch.records().map(|record| record.unwrap().payload).eq(payloads));
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl World {
         let batch = &self.oracle.batches[&hash].batch;
         let topic = batch.header().topic;
         let of_topic = |twin: &&Hash| self.oracle.batches[*twin].batch.header().topic == topic;
-        if self.oracle.twins.iter().filter(of_topic).count() > TWINS_MAX {
+        if self.oracle.twins.iter().filter(of_topic).count() + BATCHES_MAX > TWINS_MAX {
             return false;
         }
         let held = |known: &Known| !known.holders.is_empty();

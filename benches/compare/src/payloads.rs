@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// More than compression looks back, and than a batch has.
+/// More than compression looks back, and than an ordinary batch has.
 const NOISE_BYTES: usize = 1024 * 1024;
 
 /// Payloads of noise, so that nothing is gained by compression, as `antiphon bench` has them.

@@ -48,8 +48,8 @@ fn config() -> swarm::Config {
         .with_notify_handler_buffer_size(CONNECTION_COMMANDS_MAX)
 }
 
-/// Bytes that are taken from a socket at a time: of a large message Noise would take 8 KiB. Of an
-/// idle connection's buffer little is ever touched, so it takes no memory.
+/// Bytes that are taken from a socket at a time: of a large message Noise would take 8 KiB. A
+/// connection over which much has come keeps as much memory.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Time for one connection to be set up and secured. On a LAN it takes milliseconds; a machine

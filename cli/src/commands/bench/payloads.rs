@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::exit::Failure;
 
-/// Bytes of noise: more than compression looks back, and than a batch has.
+/// Bytes of noise: more than compression looks back, and than an ordinary batch has.
 const NOISE_BYTES: usize = 1024 * 1024;
 
 /// Bytes of a file that are used.
@@ -34,6 +34,14 @@ impl Payloads {
             return Err(failure.with_hint("name a file with what your records hold").into());
         }
         Ok(Self { filling: filling.into() })
+    }
+
+    /// Text, for the command line: as well to be compressed as the rest or as badly.
+    pub(super) fn text(&self, size: u32) -> String {
+        let bytes = self.make(1, size, Duration::ZERO);
+        let printable =
+            |byte: &u8| char::from(if byte.is_ascii_graphic() { *byte } else { b'a' + byte % 26 });
+        bytes.iter().map(printable).collect()
     }
 
     pub(super) fn make(&self, number: u64, size: u32, due: Duration) -> Bytes {

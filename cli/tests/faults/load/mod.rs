@@ -48,15 +48,21 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// The payload: its name again and again, so that damage shows.
+    /// The payload: its name, and noise of its own, so that damage shows and compression does not
+    /// make little of it.
     pub(crate) fn to_payload(self, bytes: usize) -> Vec<u8> {
-        let word = format!("p{}-{:06} ", self.publisher, self.number);
-        word.bytes().cycle().take(bytes).collect()
+        let mut payload = format!("p{}-{:06} ", self.publisher, self.number).into_bytes();
+        let mut noise =
+            fastrand::Rng::with_seed(self.publisher as u64 * 1_000_000 + u64::from(self.number));
+        payload.resize_with(bytes.max(payload.len()), || noise.u8(..));
+        payload.truncate(bytes);
+        payload
     }
 
     pub(crate) fn of_payload(payload: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(payload).ok()?;
-        let (publisher, number) = text.split(' ').next()?.strip_prefix('p')?.split_once('-')?;
+        let name = payload.split(|byte| *byte == b' ').next()?;
+        let text = std::str::from_utf8(name).ok()?;
+        let (publisher, number) = text.strip_prefix('p')?.split_once('-')?;
         let name = Self { publisher: publisher.parse().ok()?, number: number.parse().ok()? };
         (name.to_payload(payload.len()) == payload).then_some(name)
     }

@@ -132,11 +132,18 @@ impl Drafts {
         }
     }
 
+    /// Whether the oldest request has fewer records than this, and may get more.
+    pub(super) fn is_below(&self, count: u32) -> bool {
+        let state = self.lock();
+        let is_below = |first: &Draft| first.count < count;
+        !state.ended && state.drafts.len() == 1 && state.drafts.front().is_some_and(is_below)
+    }
+
     /// Takes the oldest request: it fills no more.
     pub(super) fn take(&self) -> Option<Draft> {
         let mut state = self.lock();
         let draft = state.drafts.pop_front()?;
-        state.bytes = draft.records.len();
+        state.bytes = draft.records.len().min(limits::BATCH_BODY_BYTES_TARGET);
         Some(draft)
     }
 
@@ -156,7 +163,10 @@ impl Drafts {
         self.room.close();
         let mut state = self.lock();
         state.ended = true;
-        state.drafts.clear();
+        let drafts = std::mem::take(&mut state.drafts);
+        drop(state);
+        // Who waits for them is woken here, and may come back.
+        drop(drafts);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -9,8 +9,8 @@ use antiphon::{
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use super::*;
-use crate::client::Link;
+use super::{worker::FILL_TIME, *};
+use crate::{client::Link, runtime::clock::Clock};
 
 /// Answers as it was told, and notes how long it was given each time.
 #[derive(Debug)]
@@ -85,6 +85,8 @@ impl Link for Noting {
         let count = antiphon::model::validate_records(&publish.records).unwrap();
         self.requests.lock().unwrap().push((publish.first, count as usize));
         async {
+            // As over a network: others go on meanwhile.
+            yield_often().await;
             self.answers.acquire().await.unwrap().forget();
             Ok(Response::Published(published()))
         }
@@ -129,15 +131,99 @@ async fn what_is_published_before_the_caller_waits_goes_out_in_one_request() {
     assert!(numbers.into_iter().eq(0..30));
 }
 
-#[tokio::test]
-async fn what_nobody_waits_for_goes_out_all_the_same() {
-    let (link, mut publisher) = noting(100, 100);
-    for first in [0, 10, 20] {
-        drop(publish_many(&mut publisher, 10).await);
-        while link.requests().last() != Some(&(first, 10)) {
-            tokio::task::yield_now().await;
-        }
+/// A publisher whose last request had ten records, so that the next one is let fill.
+async fn after_ten(in_flight: usize) -> (Arc<Noting>, Publisher) {
+    let (link, mut publisher) = noting(in_flight, 100);
+    for delivery in publish_many(&mut publisher, 10).await {
+        delivery.await.unwrap();
     }
+    (link, publisher)
+}
+
+/// Lets all others go as far as they can, while no time passes.
+async fn yield_often() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_fills_until_the_caller_waits() {
+    let (link, mut publisher) = after_ten(100).await;
+    let mut deliveries = publish_many(&mut publisher, 5).await;
+    yield_often().await;
+    deliveries.extend(publish_many(&mut publisher, 5).await);
+    let clock = Clock::start();
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    assert_eq!(link.requests(), [(0, 10), (10, 10)]);
+    assert_eq!(clock.now().elapsed, Duration::ZERO, "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_fills_until_there_is_no_more_room() {
+    let (link, mut publisher) = after_ten(10).await;
+    let deliveries = publish_many(&mut publisher, 10).await;
+    yield_often().await;
+    assert_eq!(link.requests().len(), 1, "more may come");
+    let clock = Clock::start();
+    let one_more = publish_many(&mut publisher, 1).await;
+    assert_eq!(link.requests(), [(0, 10), (10, 10)]);
+    assert_eq!(clock.now().elapsed, Duration::ZERO, "at once");
+    drop((deliveries, one_more));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_large_enough_waits_for_nobody() {
+    let (link, mut publisher) = after_ten(100).await;
+    let record = Record::new(WallClock(1), vec![0; limits::BATCH_BODY_BYTES_TARGET / 2]);
+    for _ in 0..2 {
+        drop(publisher.publish(&record).await.unwrap());
+    }
+    let clock = Clock::start();
+    while link.requests().len() < 3 {
+        yield_often().await;
+    }
+    assert_eq!(link.requests(), [(0, 10), (10, 1), (11, 1)]);
+    assert_eq!(clock.now().elapsed, Duration::ZERO, "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_goes_out_all_the_same() {
+    let (link, mut publisher) = after_ten(100).await;
+    drop(publish_many(&mut publisher, 10).await);
+    yield_often().await;
+    assert_eq!(link.requests().len(), 1, "more may come");
+    tokio::time::sleep(FILL_TIME * 2).await;
+    assert_eq!(link.requests(), [(0, 10), (10, 10)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_each_for_their_own_do_not_fall_into_two_requests_that_take_turns() {
+    let (link, publisher) = noting(100, 0);
+    let publisher = Arc::new(tokio::sync::Mutex::new(publisher));
+    let publish_for_ever = || {
+        let publisher = Arc::clone(&publisher);
+        tasks::spawn_detached("publishes one at a time", async move {
+            loop {
+                let one = publish_many(&mut *publisher.lock().await, 1).await.remove(0);
+                one.await.unwrap();
+            }
+        });
+    };
+    // One is under way by itself when the others come.
+    publish_for_ever();
+    yield_often().await;
+    assert_eq!(link.requests(), [(0, 1)]);
+    (1..20).for_each(|_| publish_for_ever());
+    yield_often().await;
+    link.answers.add_permits(1_000);
+    while link.requests().len() < 20 {
+        tokio::task::yield_now().await;
+    }
+    let counts: Vec<_> = link.requests().iter().map(|(_, count)| *count).collect();
+    assert!(counts[3..].iter().all(|count| *count >= 19), "{counts:?}");
 }
 
 #[tokio::test]

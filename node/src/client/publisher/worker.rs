@@ -6,6 +6,7 @@ use antiphon::{
     model::{Blob, ProducerId, TopicName},
     wire::{Publish, Published, Refusal, Request, Response},
 };
+use tokio::sync::Notify;
 
 use super::{
     PublishError, PublishOptions,
@@ -20,7 +21,11 @@ use crate::{
 const ATTEMPTS_MAX: u32 = 6;
 
 /// Time for a request to fill where nobody waits for its records, and more are likely to come.
-const FILL_TIME: Duration = Duration::from_millis(1);
+pub(super) const FILL_TIME: Duration = Duration::from_millis(1);
+
+/// Time for those who were just answered, each for itself, to publish again before others who wait
+/// already have their request sent without them.
+const REGATHER_TIME: Duration = Duration::from_micros(200);
 
 /// Sends one request at a time, so that the order holds and the next one fills while this one is
 /// under way.
@@ -42,14 +47,22 @@ impl Worker {
     pub(super) async fn run(self) {
         let mut before = 0;
         while let Some(wanted) = self.drafts.next().await {
-            // Who waited for the records that were just answered publishes the next ones now, and
-            // waits for them when there are no more to come for the moment.
             if before > 1 {
-                let _ = tokio::time::timeout(FILL_TIME, wanted.notified()).await;
+                self.let_fill(before, &wanted).await;
             }
             let Some(draft) = self.drafts.take() else { continue };
             before = draft.count;
             self.send(draft).await;
+        }
+    }
+
+    /// Who waited for the records that were just answered publishes the next ones now, and waits for
+    /// them when there are no more to come for the moment.
+    async fn let_fill(&self, before: u32, wanted: &Notify) {
+        let is_wanted = tokio::time::timeout(FILL_TIME, wanted.notified()).await.is_ok();
+        let clock = Clock::start();
+        while is_wanted && self.drafts.is_below(before) && clock.now().elapsed < REGATHER_TIME {
+            tokio::task::yield_now().await;
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let commands = run.scaled(COMMANDS).max(3);
     let progress = run.progress("publish-command", commands);
     let mut by_command = Measured::begin();
-    let payload = "x".repeat(setting.size as usize);
+    let payload = run.payloads.text(setting.size);
     for _ in 0..commands {
         let mut command = tokio::process::Command::new(std::env::current_exe()?);
         command
