@@ -12,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     place::Place,
+    template::Template,
     values::{self, NodeAddresses},
 };
 
@@ -248,13 +249,32 @@ pub(crate) struct Reading {
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub(crate) from: Option<Place>,
 
+    /// Where to stop: end, -N (before the last N), @-1h, @TIME or a cursor
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    pub(crate) to: Option<Place>,
+
     /// Stop after this many records
     #[arg(short = 'n', value_name = "N")]
     pub(crate) count: Option<u64>,
 
+    /// Only records with this key
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+
+    /// Only records that this node has signed
+    #[arg(long, value_name = "PEER")]
+    pub(crate) writer: Option<NodeId>,
+
     /// Write the payloads alone, with nothing between them
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
+
+    /// Write records so: %t topic, %k key, %v payload, %h{NAME} header, %d time, %w writer, …
+    ///
+    /// Also %T milliseconds since 1970, %s sequence number, %i id, %% and \n \t \r \0 \\ \xHH. What a
+    /// record has not is written as nothing; no newline is added.
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "raw"])]
+    pub(crate) format: Option<Template>,
 }
 
 /// Print the stored records of a topic, then exit
@@ -264,6 +284,8 @@ Examples:
   antiphon fetch quakes
   antiphon fetch quakes --from -10
   antiphon fetch quakes --from @-1h --json | jq .payload
+  antiphon fetch quakes --from @2026-11-22T10:00 --to @2026-11-22T11:00
+  antiphon fetch quakes --key us --format '%d %k %h{source} %v\\n'
   antiphon fetch images -n 1 --raw > map.png")]
 pub(crate) struct Fetch {
     /// Name of the topic
@@ -281,6 +303,7 @@ Examples:
   antiphon subscribe quakes
   antiphon subscribe quakes --from end
   antiphon subscribe quakes --as alice          goes on where alice stopped, at any node
+  antiphon subscribe quakes --as alice --to end  what alice has not seen yet, and no more
   antiphon subscribe quakes -n 100 --idle 30s")]
 pub(crate) struct Subscribe {
     /// Name of the topic

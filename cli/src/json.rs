@@ -6,16 +6,21 @@
 //! may repeat and their order counts. A record of a branch, whose writer signed another one for
 //! the same place, has `"forked":true` at its end.
 
+use std::fmt::{self, Display};
+
 use antiphon::model::{NodeId, ProducerId, RecordId, TopicName, WallClock};
 use antiphon_node::client::Delivered;
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::printer::{OutputError, Printer};
+use crate::{
+    printer::{OutputError, Printer},
+    template::Template,
+};
 
 /// How records are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
     /// One JSON object a line.
     Json,
@@ -23,13 +28,17 @@ pub(crate) enum Form {
     Text,
     /// The payload alone.
     Raw,
+    /// As `--format` says.
+    Template(Template),
 }
 
 /// Writes the records of one topic. Names that repeat from record to record are made once.
 #[derive(Debug)]
 pub(crate) struct RecordPrinter {
     form: Form,
-    topic: String,
+    topic: TopicName,
+    /// A record as a template writes it; kept for the next one's sake.
+    written: Vec<u8>,
     writer: Option<(NodeId, String)>,
     producer: Option<(ProducerId, String)>,
 }
@@ -37,7 +46,7 @@ pub(crate) struct RecordPrinter {
 impl RecordPrinter {
     /// For the records of `topic`.
     pub(crate) fn new(form: Form, topic: &TopicName) -> Self {
-        Self { form, topic: topic.to_string(), writer: None, producer: None }
+        Self { form, topic: topic.clone(), written: Vec::new(), writer: None, producer: None }
     }
 
     /// Writes a record.
@@ -46,13 +55,18 @@ impl RecordPrinter {
         printer: &mut Printer,
         delivered: &Delivered,
     ) -> Result<(), OutputError> {
-        match self.form {
+        match &self.form {
             Form::Json => printer.object(&self.line(delivered)),
             Form::Text => {
                 printer.bytes(&delivered.record.payload)?;
                 printer.bytes(b"\n")
             }
             Form::Raw => printer.bytes(&delivered.record.payload),
+            Form::Template(template) => {
+                self.written.clear();
+                template.write(&self.topic, delivered, &mut self.written);
+                printer.bytes(&self.written)
+            }
         }
     }
 
@@ -65,7 +79,7 @@ impl RecordPrinter {
         }
         let text = |named: Option<&'a str>| named.expect("the name was made above");
         Line {
-            topic: &self.topic,
+            topic: self.topic.as_str(),
             writer: text(self.writer.as_ref().map(|(_, text)| text.as_str())),
             id_prefix: text(self.producer.as_ref().map(|(_, text)| text.as_str())),
             delivered,
@@ -122,7 +136,7 @@ fn bytes_entry<M: SerializeMap>(
 }
 
 /// A text that is formatted straight into the output.
-struct Text<'a>(std::fmt::Arguments<'a>);
+struct Text<'a>(fmt::Arguments<'a>);
 
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -130,17 +144,24 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// A time; null where it is after the year 9999, which no honest clock shows.
+/// A time; null where it is after the year 9999.
 struct Time(WallClock);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let milliseconds = i64::try_from(self.0.0).unwrap_or(i64::MAX);
-        match Timestamp::from_millisecond(milliseconds) {
-            Ok(time) => serializer.collect_str(&format_args!("{time:.3}")),
-            Err(_) => serializer.serialize_none(),
+        match rfc3339(self.0) {
+            Some(time) => serializer.collect_str(&time),
+            None => serializer.serialize_none(),
         }
     }
+}
+
+/// A time in RFC 3339, in UTC with milliseconds; none after the year 9999, which no honest clock
+/// shows.
+pub(crate) fn rfc3339(time: WallClock) -> Option<impl Display> {
+    let milliseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
+    let time = Timestamp::from_millisecond(milliseconds).ok()?;
+    Some(fmt::from_fn(move |formatter| write!(formatter, "{time:.3}")))
 }
 
 struct Headers<'a>(&'a [(String, bytes::Bytes)]);

@@ -18,6 +18,7 @@ mod place;
 mod printer;
 mod signals;
 mod table;
+mod template;
 mod values;
 
 use std::process::ExitCode;

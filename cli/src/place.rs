@@ -1,32 +1,32 @@
-//! `--from`: where reading starts.
+//! `--from` and `--to`: where reading starts and ends.
 
 use std::{str::FromStr, time::Duration};
 
 use antiphon::model::{Cursor, CursorError, Network, TopicId, TopicName, WallClock};
-use antiphon_node::client::Start;
+use antiphon_node::client::{End, Start};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use crate::exit::Failure;
 
-/// What `--from` may say.
+/// What `--from` and `--to` may say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Place {
-    /// `start`: at the oldest record.
+    /// `start`: before the oldest record.
     #[default]
     Start,
     /// `end`: after the newest record.
     End,
-    /// `-N`: at the last N records.
+    /// `-N`: before the last N records.
     Last(u64),
-    /// `@-1h`: at the first record of this much time ago.
+    /// `@-1h`: before the first record of this much time ago.
     Ago(Duration),
-    /// `@TIME`: at the first record of this time.
+    /// `@TIME`: before the first record of this time.
     At(WallClock),
     /// A cursor: where a reader stood before.
     Cursor(Cursor),
 }
 
-const HINT: &str = "`--from` takes `start`, `end`, `-10` (the last ten), `@-1h`, \
+const HINT: &str = "a place is `start`, `end`, `-10` (the last ten), `@-1h`, \
     `@2026-11-22T10:00`, `@2026-11-22T10:00:00Z` or a cursor from `antiphon info`";
 
 impl FromStr for Place {
@@ -55,7 +55,7 @@ impl FromStr for Place {
         match text.parse() {
             Ok(cursor) => Ok(Self::Cursor(cursor)),
             Err(CursorError::Damaged) => Err(usage(CursorError::Damaged.to_string())),
-            Err(CursorError::Prefix) => Err(usage(format!("`{text}` is no place to start"))),
+            Err(CursorError::Prefix) => Err(usage(format!("`{text}` is no place"))),
         }
     }
 }
@@ -75,38 +75,72 @@ fn instant(text: &str) -> Result<WallClock, String> {
 }
 
 impl Place {
-    /// The start for a reader of `topic` at the time `now`.
+    /// Where a reader of `topic` starts at the time `now`.
     ///
     /// # Errors
     /// When the time is to come, or the cursor is of another topic.
-    pub(crate) fn resolve(
+    pub(crate) fn start(
         &self,
         now: WallClock,
         network: &Network,
         topic: &TopicName,
     ) -> Result<Start, Failure> {
+        self.check(now, network, topic)?;
         Ok(match self {
             Self::Start => Start::Beginning,
             Self::End => Start::End,
             Self::Last(count) => Start::Last(*count),
-            Self::Ago(ago) => {
-                let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-                Start::Since(WallClock(now.0.saturating_sub(ago)))
-            }
-            Self::At(time) if *time > now => {
-                let hint = "`--from end` waits for what comes; times without an offset are local";
-                return Err(Failure::usage("the time is in the future").with_hint(hint));
-            }
+            Self::Ago(ago) => Start::Since(before(now, *ago)),
             Self::At(time) => Start::Since(*time),
+            Self::Cursor(cursor) => Start::At(cursor.clone()),
+        })
+    }
+
+    /// Where it ends.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when nothing can be before it.
+    pub(crate) fn end(
+        &self,
+        now: WallClock,
+        network: &Network,
+        topic: &TopicName,
+    ) -> Result<End, Failure> {
+        self.check(now, network, topic)?;
+        Ok(match self {
+            Self::Start => {
+                let hint = "`--to end` stops at what is stored";
+                return Err(Failure::usage("nothing is before the start").with_hint(hint));
+            }
+            Self::End => End::Stored,
+            Self::Last(count) => End::BeforeLast(*count),
+            Self::Ago(ago) => End::Before(before(now, *ago)),
+            Self::At(time) => End::Before(*time),
+            Self::Cursor(cursor) => End::At(cursor.clone()),
+        })
+    }
+
+    fn check(&self, now: WallClock, network: &Network, topic: &TopicName) -> Result<(), Failure> {
+        match self {
+            Self::At(time) if *time > now => {
+                let hint = "`subscribe TOPIC --from end` waits for what comes; times without an \
+                    offset are local";
+                Err(Failure::usage("the time is in the future").with_hint(hint))
+            }
             Self::Cursor(cursor) if cursor.topic != TopicId::derive(network, topic) => {
                 let message = format!("the cursor is not one of topic `{topic}`");
                 let hint = "a cursor holds for its own topic and network; \
                     `antiphon info TOPIC` shows the topic's";
-                return Err(Failure::usage(message).with_hint(hint));
+                Err(Failure::usage(message).with_hint(hint))
             }
-            Self::Cursor(cursor) => Start::At(cursor.clone()),
-        })
+            _ => Ok(()),
+        }
     }
+}
+
+fn before(now: WallClock, ago: Duration) -> WallClock {
+    let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+    WallClock(now.0.saturating_sub(ago))
 }
 
 #[cfg(test)]
@@ -117,7 +151,7 @@ mod tests {
 
     fn resolve(text: &str) -> Result<Start, Failure> {
         let topic = "quakes".parse().unwrap();
-        text.parse::<Place>()?.resolve(NOW, &Network::default(), &topic)
+        text.parse::<Place>()?.start(NOW, &Network::default(), &topic)
     }
 
     #[test]
@@ -129,6 +163,20 @@ mod tests {
         let time = Start::Since(WallClock(1_517_363_399_650));
         assert_eq!(resolve("@2018-01-31T01:49:59.650Z"), Ok(time.clone()));
         assert_eq!(resolve("@2018-01-31T02:49:59.65+01:00"), Ok(time));
+    }
+
+    #[test]
+    fn ends() {
+        let end = |text: &str| {
+            let topic = "quakes".parse().unwrap();
+            text.parse::<Place>()?.end(NOW, &Network::default(), &topic)
+        };
+        assert_eq!(end("end"), Ok(End::Stored));
+        assert_eq!(end("-10"), Ok(End::BeforeLast(10)));
+        assert_eq!(end("@-1h"), Ok(End::Before(WallClock(NOW.0 - 3_600_000))));
+        for wrong in ["start", "@2999-01-01T00:00Z"] {
+            assert!(end(wrong).unwrap_err().hint().is_some(), "{wrong}");
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn publish_and_follow_through(fault: impl FnOnce(&mut Cluster)) -> Cluster {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let client = Client::connect(config).await.expect("the node answers");
-        let options = ReaderOptions { follow: true, ..ReaderOptions::default() };
+        let options = ReaderOptions::follow();
         let reader = client.reader(topic.clone(), options).await.expect("the topic is there");
         let options = PublishOptions { in_flight: IN_FLIGHT, ..PublishOptions::default() };
         let publisher = client.publisher(topic, options);

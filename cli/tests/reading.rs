@@ -79,6 +79,60 @@ fn reading_starts_where_it_is_told_to() {
 }
 
 #[test]
+fn reading_ends_where_it_is_told_to() {
+    let cluster = Cluster::start(1);
+    cluster.run(0, &["create", "t"]).ok();
+    cluster.run_with(0, &["publish", "t"], &numbered(0..10)).ok();
+    let fetch = |words: &[&str]| cluster.run(0, &[&["fetch", "t"], words].concat()).ok();
+    assert_eq!(fetch(&["--to", "-3"]).stdout, numbered(0..7));
+    assert_eq!(fetch(&["--from", "-5", "--to", "-3"]).stdout, numbered(2..7));
+    assert_eq!(fetch(&["--to", "-20"]).stdout, b"");
+    assert_eq!(fetch(&["--to", "@-1h"]).stdout, b"");
+    let part = fetch(&["-n", "4", "--json"]).stderr;
+    let said: serde_json::Value = serde_json::from_str(part.lines().last().unwrap()).unwrap();
+    let cursor = said["cursor"].as_str().unwrap();
+    assert_eq!(fetch(&["--to", cursor]).stdout, numbered(0..4), "in the middle of a batch");
+    assert_eq!(fetch(&["--from", "-2", "--to", cursor]).stdout, numbered(2..4), "before that");
+    // A named subscription ends there, and goes on there.
+    let subscribe =
+        |words: &[&str]| cluster.run(0, &[&["subscribe", "t", "--as", "a"], words].concat());
+    assert_eq!(subscribe(&["--to", cursor]).ok().stdout, numbered(0..4));
+    assert_eq!(subscribe(&["--to", "end"]).ok().stdout, numbered(4..10));
+    assert_eq!(subscribe(&["--to", "end"]).ok().stdout, b"");
+    subscribe(&["--to", "-3"]).with_status(2).saying(&["would pass over", "hint:"]);
+    cluster.run(0, &["fetch", "t", "--to", "start"]).with_status(2).saying(&["nothing is before"]);
+}
+
+#[test]
+fn records_are_chosen_by_key_and_writer_and_written_as_wanted() {
+    let cluster = Cluster::start(2);
+    cluster.run(0, &["create", "t"]).ok();
+    for (node, key, payload) in [(0, "a", "1"), (1, "b", "2"), (0, "b", "3"), (1, "a", "4")] {
+        let words = ["publish", "t", payload, "--key", key, "--header", "source=x"];
+        cluster.run(node, &words).ok();
+    }
+    let lines = |words: &[&str]| {
+        let fetched = cluster.run(0, &[&["fetch", "t"], words].concat()).ok();
+        let text = String::from_utf8(fetched.stdout).unwrap();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(&["--key", "a"]), ["1", "4"]);
+    assert_eq!(lines(&["--key", "a", "--from", "-1"]).len(), 1, "the last of those");
+    assert_eq!(lines(&["--key", "c"]), [""; 0]);
+    let peer = cluster.node(1).peer.as_str();
+    assert_eq!(lines(&["--writer", peer]), ["2", "4"]);
+    let written = lines(&["--writer", peer, "--format", r"%t %k %h{source} %v %w%%\n"]);
+    assert_eq!(written, [format!("t a x 4 {peer}%"), format!("t b x 2 {peer}%")]);
+    cluster
+        .run(0, &["fetch", "t", "--format", "%q"])
+        .with_status(2)
+        .saying(&["`%q`", "%v payload"]);
+    cluster.run(0, &["fetch", "t", "--format", "%v", "--json"]).with_status(2);
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_error() {
     let cluster = Cluster::start(1);
     cluster.run(0, &["create", "t"]).ok();

@@ -1,7 +1,8 @@
 //! `antiphon fetch`
 
 use antiphon::model::TopicName;
-use antiphon_node::client::{Reader, ReaderOptions};
+use antiphon_node::client::{End, Reader, ReaderOptions};
+use bytes::Bytes;
 use serde_json::json;
 
 use super::counted;
@@ -16,7 +17,7 @@ use crate::{
 
 /// Prints what is stored of a topic.
 pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Result<Status> {
-    let options = reader_options(context, &arguments.topic, &arguments.reading, false)?;
+    let options = reader_options(context, &arguments.topic, &arguments.reading, End::Stored)?;
     let mut records = RecordPrinter::new(form(context, &arguments.reading), &arguments.topic);
     let client = context.client().await?;
     let mut reader = client.reader(arguments.topic, options).await?;
@@ -68,21 +69,27 @@ fn say_where(printer: &mut Printer, reader: &Reader, count: u64) {
 
 /// How records are written.
 pub(super) fn form(context: &Context, reading: &Reading) -> Form {
-    match (context.printer.is_json(), reading.raw) {
-        (true, _) => Form::Json,
-        (false, true) => Form::Raw,
-        (false, false) => Form::Text,
+    match &reading.format {
+        _ if context.printer.is_json() => Form::Json,
+        Some(template) => Form::Template(template.clone()),
+        None if reading.raw => Form::Raw,
+        None => Form::Text,
     }
 }
 
-/// Where and how to read.
+/// What to read, from where to where.
 pub(super) fn reader_options(
     context: &Context,
     topic: &TopicName,
     reading: &Reading,
-    follow: bool,
+    end: End,
 ) -> Result<ReaderOptions, Failure> {
-    let place = reading.from.clone().unwrap_or_default();
-    let start = place.resolve(clock::now(), &context.options.network, topic)?;
-    Ok(ReaderOptions { start, follow })
+    let (now, network) = (clock::now(), &context.options.network);
+    let start = reading.from.clone().unwrap_or_default().start(now, network, topic)?;
+    let end = match &reading.to {
+        Some(to) => to.end(now, network, topic)?,
+        None => end,
+    };
+    let key = reading.key.as_ref().map(|key| Bytes::copy_from_slice(key.as_bytes()));
+    Ok(ReaderOptions { start, end, key, writer: reading.writer })
 }

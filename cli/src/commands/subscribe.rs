@@ -7,15 +7,20 @@ use std::{
 
 use antiphon::{model::TopicName, wire::Refusal};
 use antiphon_node::client::{
-    Client, Delivered, Reader, ReaderOptions, RequestError, Start, Subscriber,
+    Client, Delivered, End, Reader, ReaderOptions, RequestError, Start, Subscriber,
 };
 use futures::FutureExt;
 use serde_json::json;
 
 use super::fetch::{form, reader_options, warn_of_loss};
 use crate::{
-    arguments::Subscribe, clock, context::Context, exit::Status, json::RecordPrinter,
-    printer::Printer, signals::Signals,
+    arguments::Subscribe,
+    clock,
+    context::Context,
+    exit::{Failure, Status},
+    json::RecordPrinter,
+    printer::Printer,
+    signals::Signals,
 };
 
 /// Longest time that a written record waits until a named subscription's position is kept.
@@ -28,7 +33,12 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 /// Prints what is stored of a topic, and then what comes.
 pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::Result<Status> {
     let mut signals = Signals::listen()?;
-    let options = reader_options(context, &arguments.topic, &arguments.reading, true)?;
+    let options = reader_options(context, &arguments.topic, &arguments.reading, End::Never)?;
+    if arguments.name.is_some() && matches!(options.end, End::Before(_) | End::BeforeLast(_)) {
+        let message = "a named subscription would pass over what is left out";
+        let hint = "with `--as`, `--to` takes `end` or a cursor";
+        return Err(Failure::usage(message).with_hint(hint).into());
+    }
     let records = RecordPrinter::new(form(context, &arguments.reading), &arguments.topic);
     let client = context.client().await?;
     let source = tokio::select! {

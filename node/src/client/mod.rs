@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 pub use publisher::{
     Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,
 };
-pub use reader::{Delivered, Reader, ReaderOptions, Start, Subscriber};
+pub use reader::{Delivered, End, Reader, ReaderOptions, Start, Subscriber};
 use thiserror::Error;
 
 /// How requests reach a node: over the network, or within this process.

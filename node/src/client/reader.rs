@@ -1,45 +1,22 @@
 //! Reading: history and then live records in one stream, each record once.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+mod options;
+mod seen;
+
+use std::{collections::VecDeque, time::Duration};
 
 use antiphon::{
     limits,
     model::{
-        Batch, Cursor, LogId, NodeId, Position, ProducerId, Record, RecordId, SubscriberName,
-        Subscription, TopicName, WallClock,
+        Batch, Cursor, LogId, NodeId, Position, Record, RecordId, SubscriberName, Subscription,
+        TopicName,
     },
     wire::{LogRange, Read, Surveyed},
 };
 
+pub use self::options::{End, ReaderOptions, Start};
+use self::seen::Seen;
 use super::{Client, RequestError};
-
-/// Where a reader starts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Start {
-    /// At the oldest record that is still there.
-    #[default]
-    Beginning,
-    /// After the newest record.
-    End,
-    /// At the last so many records.
-    Last(u64),
-    /// At the first record that was published at this time or later.
-    Since(WallClock),
-    /// At a position.
-    At(Cursor),
-}
-
-/// How a topic is read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReaderOptions {
-    /// Where to start.
-    pub start: Start,
-    /// Whether to go on with live records after the stored ones.
-    pub follow: bool,
-}
 
 /// A record as a reader gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +34,6 @@ pub struct Delivered {
     pub forked: bool,
 }
 
-/// Producers whose records a reader remembers, to drop second copies. The one that was silent
-/// for longest is forgotten first.
-const REMEMBERED_PRODUCERS_MAX: usize = 4_096;
-
 /// Reads one topic.
 ///
 /// Memory is bounded by one page of batches: what is not asked for is not fetched.
@@ -76,6 +49,8 @@ pub struct Reader {
     delivered: Cursor,
     ready: VecDeque<Batch>,
     current: VecDeque<(Delivered, LogId, Position)>,
+    /// The last records so far, where it is not known yet whether they are wanted.
+    held_back: VecDeque<(Delivered, LogId, Position)>,
     seen: Seen,
     lost: Vec<LogRange>,
     ended: bool,
@@ -89,9 +64,11 @@ impl Reader {
     ) -> Result<Self, RequestError> {
         let surveyed = client.survey(&topic).await?;
         let start = match &options.start {
-            Start::Beginning | Start::Since(_) => Cursor::start(surveyed.end.topic),
             Start::End => surveyed.end.clone(),
-            Start::Last(count) => last(&surveyed, *count),
+            Start::Last(count) if options.is_whole() => last(&surveyed, *count),
+            Start::Beginning | Start::Since(_) | Start::Last(_) => {
+                Cursor::start(surveyed.end.topic)
+            }
             Start::At(cursor) => cursor.clone(),
         };
         let mut reader = Self {
@@ -102,6 +79,7 @@ impl Reader {
             delivered: start,
             ready: VecDeque::new(),
             current: VecDeque::new(),
+            held_back: VecDeque::new(),
             seen: Seen::default(),
             lost: Vec::new(),
             ended: false,
@@ -136,8 +114,16 @@ impl Reader {
     /// When no node that holds the records can be reached; the reader stays where it is and
     /// can be asked again.
     pub async fn next(&mut self) -> Result<Option<Delivered>, RequestError> {
+        let held_back = self.left_out();
         loop {
-            if let Some((record, log, position)) = self.current.pop_front() {
+            while self.held_back.len() <= held_back
+                && let Some(next) = self.current.pop_front()
+            {
+                self.held_back.push_back(next);
+            }
+            if self.held_back.len() > held_back
+                && let Some((record, log, position)) = self.held_back.pop_front()
+            {
                 self.delivered.advance_to(log, position);
                 return Ok(Some(record));
             }
@@ -147,19 +133,29 @@ impl Reader {
         }
     }
 
+    /// How many of the last records are not handed out.
+    fn left_out(&self) -> usize {
+        match self.options.end {
+            End::BeforeLast(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            _ => 0,
+        }
+    }
+
     /// Takes the records out of the next fetched batch; whether there was one.
     fn open_next_batch(&mut self) -> bool {
         let Some(batch) = self.ready.pop_front() else { return false };
         let header = batch.header();
         let log = batch.log();
         let after = self.delivered.next(&log);
-        let since = match self.options.start {
-            Start::Since(time) => time,
-            _ => WallClock::default(),
+        let end = match &self.options.end {
+            End::At(cursor) => cursor.next(&log).min(header.next()),
+            _ => header.next(),
         };
-        for (number, id, record) in batch.numbered_records() {
+        let is_of_writer = self.options.writer.is_none_or(|writer| writer == header.writer);
+        let all = is_of_writer.then(|| batch.numbered_records()).into_iter().flatten();
+        for (number, id, record) in all.take_while(|(number, ..)| *number < end) {
             let Ok(record) = record else { break };
-            let wanted = number >= after && record.time >= since && self.seen.is_new(id);
+            let wanted = number >= after && self.options.wants(&record) && self.seen.is_new(id);
             if wanted {
                 let position = Position { next: number + 1, head: batch.hash() };
                 let (writer, forked) = (header.writer, batch.is_of_branch());
@@ -167,13 +163,22 @@ impl Reader {
                 self.current.push_back((delivered, log, position));
             }
         }
-        if self.current.is_empty() {
-            self.delivered.advance(&batch);
-        } else if let Some((_, _, position)) = self.current.back_mut() {
-            // What follows the last wanted record in this batch is passed over with it.
-            position.next = header.next();
+        // What follows the last wanted record in this batch is passed over with it.
+        if let Some((_, _, position)) = self.current.back_mut() {
+            position.next = end;
+        } else if end > after {
+            self.pass_over(log, Position { next: end, head: batch.hash() });
         }
         true
+    }
+
+    /// Moves on in a log of which nothing is wanted up to here: at once, or with the last record of
+    /// it that is held back.
+    fn pass_over(&mut self, log: LogId, to: Position) {
+        match self.held_back.iter_mut().rev().find(|(_, of, _)| *of == log) {
+            Some((.., position)) => *position = to,
+            None => self.delivered.advance_to(log, to),
+        }
     }
 
     /// Fetches the next page; whether there may be more.
@@ -181,12 +186,17 @@ impl Reader {
         if self.ended {
             return Ok(false);
         }
-        let until = (!self.options.follow).then(|| self.surveyed.end.clone());
+        let until = match &self.options.end {
+            End::Never => None,
+            End::At(cursor) => Some(cursor.clone()),
+            End::Stored | End::Before(_) | End::BeforeLast(_) => Some(self.surveyed.end.clone()),
+        };
+        let follows = until.is_none();
         if until.as_ref().is_some_and(|until| self.fetched.reaches(until)) {
             self.ended = true;
             return Ok(false);
         }
-        let wait = if self.options.follow { LIVE_WAIT } else { Duration::ZERO };
+        let wait = if follows { LIVE_WAIT } else { Duration::ZERO };
         let page = self.client.read_page(Read {
             topic: self.topic.clone(),
             after: self.fetched.clone(),
@@ -195,7 +205,7 @@ impl Reader {
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
         });
         let page = page.await?;
-        if page.batches.is_empty() && page.finished && !self.options.follow {
+        if page.batches.is_empty() && page.finished && !follows {
             // The end that was told is no longer there: what followed a fork is in branches now.
             self.ended = true;
             return Ok(false);
@@ -223,14 +233,16 @@ impl Reader {
     /// Reads to the end and keeps the last records, for a place in the merged order is known
     /// only from the end.
     async fn skip_to_last(&mut self, count: u64) -> Result<(), RequestError> {
-        let follow = std::mem::replace(&mut self.options.follow, false);
-        let keep = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut kept = VecDeque::new();
+        let follows = self.options.end == End::Never;
+        if follows {
+            self.options.end = End::Stored;
+        }
+        let keep = usize::try_from(count).unwrap_or(usize::MAX).saturating_add(self.left_out());
         loop {
             while !self.current.is_empty() || self.open_next_batch() {
-                kept.extend(self.current.drain(..));
-                while kept.len() > keep {
-                    if let Some((_, log, position)) = kept.pop_front() {
+                self.held_back.extend(self.current.drain(..));
+                while self.held_back.len() > keep {
+                    if let Some((_, log, position)) = self.held_back.pop_front() {
                         self.delivered.advance_to(log, position);
                     }
                 }
@@ -239,9 +251,11 @@ impl Reader {
                 break;
             }
         }
-        self.current = kept;
-        self.options.follow = follow;
-        self.ended = false;
+        self.current = std::mem::take(&mut self.held_back);
+        if follows {
+            self.options.end = End::Never;
+            self.ended = false;
+        }
         Ok(())
     }
 }
@@ -256,53 +270,6 @@ fn last(surveyed: &Surveyed, count: u64) -> Cursor {
         position.next = position.next.saturating_sub(count);
     }
     cursor
-}
-
-/// Which records were seen, per producer: the numbers below a bound and those above it.
-#[derive(Debug, Default)]
-struct Seen {
-    producers: BTreeMap<ProducerId, Numbers>,
-    turn: u64,
-}
-
-#[derive(Debug, Default)]
-struct Numbers {
-    /// Runs of seen numbers, `from` to `to`, exclusive, by `from`. A producer's records come in
-    /// order but for second copies, so there are few.
-    runs: BTreeMap<u64, u64>,
-    used: u64,
-}
-
-impl Seen {
-    /// Whether the record was not seen before; it is from now on.
-    fn is_new(&mut self, id: RecordId) -> bool {
-        self.turn += 1;
-        if self.producers.len() >= REMEMBERED_PRODUCERS_MAX
-            && !self.producers.contains_key(&id.producer)
-        {
-            let oldest = self.producers.iter().min_by_key(|(_, numbers)| numbers.used);
-            if let Some(oldest) = oldest.map(|(producer, _)| *producer) {
-                self.producers.remove(&oldest);
-            }
-        }
-        let numbers = self.producers.entry(id.producer).or_default();
-        numbers.used = self.turn;
-        numbers.insert(id.number)
-    }
-}
-
-impl Numbers {
-    fn insert(&mut self, number: u64) -> bool {
-        let before = self.runs.range(..=number).next_back().map(|(from, to)| (*from, *to));
-        let from = match before {
-            Some((_, to)) if number < to => return false,
-            Some((from, to)) if number == to => from,
-            Some(_) | None => number,
-        };
-        let to = self.runs.remove(&(number + 1)).unwrap_or(number + 1);
-        self.runs.insert(from, to);
-        true
-    }
 }
 
 /// A named subscription: a reader whose position is kept on the topic's replicas.
@@ -360,20 +327,5 @@ impl Subscriber {
         self.reader.client.commit(&self.reader.topic, &self.name, subscription).await?;
         self.committed = cursor;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn second_copies_are_seen_in_any_order() {
-        let mut numbers = Numbers::default();
-        assert!([3, 1, 2, 0, 7].into_iter().all(|number| numbers.insert(number)));
-        assert!([0, 1, 2, 3, 7].into_iter().all(|number| !numbers.insert(number)));
-        assert_eq!(numbers.runs, BTreeMap::from([(0, 4), (7, 8)]));
-        assert!(numbers.insert(4) && numbers.insert(6) && numbers.insert(5));
-        assert_eq!(numbers.runs, BTreeMap::from([(0, 8)]));
     }
 }

@@ -73,7 +73,7 @@ pub(super) async fn tell(
 
     steps.say(format_args!("subscribing at node {subscriber}, from the start"));
     let reader = cluster.client(subscriber).await?;
-    let options = ReaderOptions { follow: true, ..ReaderOptions::default() };
+    let options = ReaderOptions::follow();
     let reader = reader.reader(topic.clone(), options).await?;
     let (longest_pause, received) = tokio::try_join!(
         publish(cluster, &mut steps, &cast, &topic, records),

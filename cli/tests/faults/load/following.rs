@@ -22,7 +22,7 @@ enum Follower {
 
 impl Follower {
     async fn start(client: Client, topic: TopicName, index: usize) -> Option<Self> {
-        let options = ReaderOptions { follow: true, ..ReaderOptions::default() };
+        let options = ReaderOptions::follow();
         if index.is_multiple_of(2) {
             return client.reader(topic, options).await.ok().map(Self::Plain);
         }
