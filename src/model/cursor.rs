@@ -13,7 +13,7 @@ use super::{Batch, Frontier, Hash, LogId, TopicId};
 use crate::limits::{FRONTIER_LOGS_MAX, SEQUENCE_MAX};
 
 /// Where a reader stands in one log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Position {
     /// Sequence number of the record that comes next.
     #[n(0)]
@@ -59,10 +59,12 @@ impl Cursor {
         }
     }
 
-    /// Moves to the later of both positions in every log.
+    /// Moves to the later of both positions in every log. Of two chains that parted, so that the
+    /// batches before a position differ, it is the same one whoever joins whom.
     pub fn join(&mut self, other: &Self) {
         for (log, position) in &other.logs {
-            self.advance_to(*log, *position);
+            let entry = self.logs.entry(*log).or_insert(*position);
+            *entry = (*position).max(*entry);
         }
     }
 
@@ -180,5 +182,20 @@ mod tests {
         let start = Cursor::start(one.topic);
         assert!(one.reaches(&start) && !start.reaches(&one));
         assert_eq!(one.records(), 10);
+    }
+
+    #[test]
+    fn joining_comes_to_the_same_in_any_order() {
+        let with_head = |byte: u8| {
+            let mut one = cursor();
+            one.logs.values_mut().for_each(|position| position.head = Hash([byte; 32]));
+            one
+        };
+        let join = |mut one: Cursor, other: &Cursor| {
+            one.join(other);
+            one
+        };
+        let (one, other) = (with_head(1), with_head(2));
+        assert_eq!(join(one.clone(), &other), join(other, &one));
     }
 }

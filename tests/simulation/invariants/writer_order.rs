@@ -18,8 +18,12 @@ pub(crate) fn continues(world: &World, cursor: &Cursor, batch: &Batch) -> Result
         return Ok(());
     };
     let log = LogId { writer: header.writer, incarnation: previous.incarnation };
-    if world.oracle.forked.contains(&(header.topic, log)) {
-        // What came before may be filed under a branch by now, and stand elsewhere in the cursor.
+    let named = world.oracle.batches.get(&previous.hash);
+    let signed_in = named.map(|known| known.batch.header().log());
+    let has_forked = |log: LogId| world.oracle.forked.contains(&(header.topic, log));
+    if has_forked(log) || signed_in.is_some_and(has_forked) {
+        // What came before may be filed under a branch by now, or under another one, and stand
+        // elsewhere in the cursor.
         return Ok(());
     }
     if header.first == 0 && cursor.next(&batch.log()) == 0 && cursor.next(&log) < previous.next {
