@@ -28,6 +28,59 @@ fn a_named_subscription_goes_on_at_another_node() {
 }
 
 #[test]
+fn subscriptions_are_listed_reset_and_deleted_at_any_node() {
+    let cluster = Cluster::start(3);
+    cluster.run(0, &["create", "t"]).ok();
+    cluster.run(0, &["subscriptions", "t"]).ok().saying(&["no subscriptions"]);
+    cluster.run_with(0, &["publish", "t"], &numbered(0..10)).ok();
+    let read = |node: usize, name: &str, count: &str| {
+        cluster.run(node, &["subscribe", "t", "--as", name, "-n", count]).ok().stdout
+    };
+    assert_eq!(read(0, "alice", "4"), numbered(0..4));
+    assert_eq!(read(1, "bob", "10"), numbered(0..10));
+    let behind = |node: usize| {
+        let listed = cluster.run(node, &["subscriptions", "t", "--json"]).ok().objects();
+        let of = |it: &serde_json::Value| {
+            (it["subscription"].as_str().unwrap().to_owned(), it["records_behind"].as_u64())
+        };
+        listed.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(behind(2), [("alice".to_owned(), Some(6)), ("bob".to_owned(), Some(0))]);
+    cluster.run(2, &["subscription", "reset", "t", "bob", "--to", "-3"]).ok();
+    assert_eq!(read(0, "bob", "3"), numbered(7..10));
+    cluster.run(1, &["subscription", "reset", "t", "bob", "--to", "@-1h"]).ok();
+    assert_eq!(read(2, "bob", "2"), numbered(0..2));
+    cluster.run(0, &["subscription", "delete", "t", "bob"]).ok();
+    assert_eq!(behind(1), [("alice".to_owned(), Some(6))]);
+    assert_eq!(read(1, "bob", "1"), numbered(0..1), "it is new");
+    for action in [&["delete"][..], &["reset", "--to", "end"]] {
+        let words = [&["subscription"], action, &["t", "carol"]].concat();
+        cluster.run(0, &words).with_status(1).saying(&["no subscription `carol`", "hint:"]);
+    }
+}
+
+#[test]
+fn who_reads_under_a_name_is_told_when_it_is_reset() {
+    let cluster = Cluster::start(1);
+    cluster.run(0, &["create", "t"]).ok();
+    cluster.run(0, &["publish", "t", "0"]).ok();
+    let logs = tempfile::tempdir().unwrap();
+    let command = cluster.command(0, &["subscribe", "t", "--as", "bob"]);
+    let mut subscriber = Process::start(command, &logs.path().join("log"));
+    assert_eq!(subscriber.line().as_deref(), Some("0"));
+    eventually("its position is kept", SOON, || {
+        let listed = cluster.run(0, &["subscriptions", "t", "--json"]).ok().objects();
+        (listed.first()?["records_behind"] == 0).then_some(())
+    });
+    cluster.run(0, &["subscription", "reset", "t", "bob", "--to", "start"]).ok();
+    cluster.run(0, &["publish", "t", "1"]).ok();
+    assert_eq!(subscriber.line().as_deref(), Some("1"));
+    assert_eq!(subscriber.wait(), 1);
+    let again = cluster.run(0, &["subscribe", "t", "--as", "bob", "-n", "2"]).ok();
+    assert_eq!(again.stdout, b"0\n1\n");
+}
+
+#[test]
 fn a_named_subscription_keeps_its_position_when_it_is_stopped() {
     let cluster = Cluster::start(1);
     cluster.run(0, &["create", "t"]).ok();

@@ -31,6 +31,8 @@ pub(super) enum Purpose {
     HandOverPosition(TopicId, SubscriberName, u64),
     /// To repair: the subscriptions of a topic.
     RepairPositions(TopicId),
+    /// To list subscriptions: which listing.
+    Positions(u64),
     /// To keep a subscription's position: which commit.
     Keep(u64),
     /// To serve a reader.

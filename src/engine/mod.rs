@@ -289,6 +289,9 @@ impl Engine {
             Request::Commit(name, subscriber, subscription) => {
                 self.commit(question, &name, &subscriber, &subscription);
             }
+            Request::Subscriptions(name, after) => {
+                self.list_subscriptions(question, &name, after.as_ref());
+            }
             Request::Topics(after) => self.list_topics(question, after),
             Request::Peers => self.list_peers(question),
             Request::Forget(node) => self.forget(question, from, node),
@@ -315,7 +318,9 @@ impl Engine {
             Request::Keep(topic, name, subscription) => {
                 self.keep(question, from, topic, &name, &subscription);
             }
-            Request::Positions(topic, after) => self.list_positions(question, topic, after),
+            Request::Positions(topic, after) => {
+                self.list_positions(question, topic, after.as_ref());
+            }
             Request::Counts => self.count_records(question),
         }
     }
@@ -339,6 +344,7 @@ impl Engine {
             Purpose::ReadLane(read, lane) => self.lane_told(read, lane, result),
             Purpose::Describe(name) => self.described(node, &name, result),
             Purpose::Counts(listing) => self.counted(node, listing, result),
+            Purpose::Positions(listing) => self.positions_told(listing, node, result),
             Purpose::Keep(commit) => self.kept(commit, &result),
             Purpose::Compare => self.compared(node, result),
             Purpose::HandOverPosition(topic, name, attempt) => {

@@ -1,12 +1,15 @@
 //! Where named subscriptions stand: kept on the topic's replicas, merged without coordination.
 
+mod listing;
+
+use self::listing::Listing;
 use super::{
     Engine, Failure, Numbered, Purpose, QuestionId, Write,
     planted::{Bug, planted},
     survey::{Found, Then},
 };
 use crate::{
-    limits::{ASK_TIMEOUT, POSITIONS_BYTES_MAX},
+    limits::ASK_TIMEOUT,
     model::{NodeId, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Acks, Refusal, Request, Response},
 };
@@ -20,10 +23,11 @@ struct Commit {
     wanted: usize,
 }
 
-/// The commits under way.
+/// The commits and listings under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
     commits: Numbered<Commit>,
+    listings: Numbered<Listing>,
 }
 
 impl Engine {
@@ -67,7 +71,7 @@ impl Engine {
         let Some(topic) = self.find(question, name, request) else {
             return;
         };
-        if subscription.cursor.topic != topic || !subscription.cursor.is_well_formed() {
+        if !subscription.is_well_formed(topic) {
             return self.refuse_invalid(question, "the cursor is one of another topic");
         }
         let then = Then::Commit(question, subscriber.clone(), subscription.clone());
@@ -84,10 +88,16 @@ impl Engine {
         found: &Found,
     ) {
         let topic = found.topic;
+        let kept = found.held.values().filter_map(|held| held.position.as_ref());
+        if kept.map(|kept| kept.generation).max() > Some(subscription.generation) {
+            return self.refuse(question, Refusal::Superseded);
+        }
         let mut end = self.known_end(topic);
         end.join(&found.end());
-        if !planted(Bug::PositionPastLog) {
-            subscription.cursor.limit(&end);
+        if let Some(cursor) =
+            subscription.cursor.as_mut().filter(|_| !planted(Bug::PositionPastLog))
+        {
+            cursor.limit(&end);
         }
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
@@ -149,8 +159,7 @@ impl Engine {
             // Only a node has made sure that the position exists.
             return self.refuse(question, Refusal::Unsupported);
         }
-        let fits = subscription.cursor.topic == topic && subscription.cursor.is_well_formed();
-        if !fits || self.topics.get(&topic).is_none() {
+        if !subscription.is_well_formed(topic) || self.topics.get(&topic).is_none() {
             let name = topic.to_string();
             return self.refuse(question, Refusal::UnknownTopic { name, nearest: None });
         }
@@ -179,29 +188,5 @@ impl Engine {
             self.write(Write::Subscription { topic, name: name.clone(), subscription });
         }
         true
-    }
-
-    pub(super) fn list_positions(
-        &mut self,
-        question: QuestionId,
-        topic: TopicId,
-        after: Option<SubscriberName>,
-    ) {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let mut positions = Vec::new();
-        let mut more = false;
-        if let Some(known) = self.topics.get(&topic) {
-            let start = after.map_or(Unbounded, Excluded);
-            let mut bytes = 0;
-            for (name, kept) in known.subscriptions.range((start, Unbounded)) {
-                bytes += crate::model::encode_to_bytes(kept).len() + name.as_str().len();
-                more = bytes > POSITIONS_BYTES_MAX && !positions.is_empty();
-                if more {
-                    break;
-                }
-                positions.push((name.clone(), kept.clone()));
-            }
-        }
-        self.answer_flushed(question, Response::Positions(positions, more));
     }
 }

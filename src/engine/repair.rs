@@ -257,7 +257,7 @@ impl Engine {
             return;
         };
         for (name, subscription) in &positions {
-            if subscription.cursor.topic == topic && subscription.cursor.is_well_formed() {
+            if subscription.is_well_formed(topic) {
                 self.keep_here(topic, name, subscription);
             }
         }

@@ -110,10 +110,9 @@ impl Engine {
         };
         let me = self.me;
         let subscriber = match &then {
-            Then::Position(_, name) => Some(name.clone()),
+            Then::Position(_, name) | Then::Commit(_, name, _) => Some(name.clone()),
             Then::Answer(_)
             | Then::Verify(..)
-            | Then::Commit(..)
             | Then::Read(_)
             | Then::Refresh
             | Then::HandOver

@@ -1,8 +1,10 @@
 //! Named subscriptions: a cursor with a name, kept on a topic's home replicas.
 
+use std::cmp::Ordering;
+
 use minicbor::{Decode, Encode};
 
-use super::{Cursor, TopicNameError, check_name};
+use super::{Cursor, TopicId, TopicNameError, check_name};
 
 /// The name of a subscription: 1 to 255 bytes of UTF-8 without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -33,29 +35,36 @@ impl std::str::FromStr for SubscriberName {
 /// Where a named subscription stands.
 ///
 /// Copies at different replicas merge without coordination: within a generation a position only
-/// moves forward; setting it back on purpose opens a new generation, which outranks the old.
+/// moves forward; setting it on purpose, or deleting it, opens a new generation, which outranks the
+/// old. So a node that was away brings back neither.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Subscription {
     /// Counts how often the position was set on purpose.
     #[n(0)]
     pub generation: u64,
-    /// The position.
+    /// The position; none where the subscription was deleted in this generation.
     #[n(1)]
-    pub cursor: Cursor,
+    pub cursor: Option<Cursor>,
 }
 
 impl Subscription {
     /// Takes over what `other` knows; whether that changed anything.
     pub fn merge(&mut self, other: &Self) -> bool {
-        if other.generation < self.generation {
-            return false;
-        }
         let before = self.clone();
-        if other.generation > self.generation {
-            *self = other.clone();
-        } else {
-            self.cursor.join(&other.cursor);
+        match other.generation.cmp(&self.generation) {
+            Ordering::Less => return false,
+            Ordering::Greater => *self = other.clone(),
+            Ordering::Equal => match (&mut self.cursor, &other.cursor) {
+                (Some(mine), Some(theirs)) => mine.join(theirs),
+                _ => self.cursor = None,
+            },
         }
         *self != before
+    }
+
+    /// Whether one that came from elsewhere is one of this topic, and within bounds.
+    pub fn is_well_formed(&self, topic: TopicId) -> bool {
+        let fits = |cursor: &Cursor| cursor.topic == topic && cursor.is_well_formed();
+        self.cursor.as_ref().is_none_or(fits)
     }
 }

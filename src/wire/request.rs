@@ -51,6 +51,10 @@ pub enum Request {
     /// request goes: every byte is read and checked. Answer: `Verified`.
     #[n(10)]
     Verify(#[n(0)] TopicName, #[n(1)] Cursor),
+    /// The named subscriptions of a topic after a name, in order, those that were deleted too.
+    /// Answer: `Subscriptions`.
+    #[n(11)]
+    Subscriptions(#[n(0)] TopicName, #[n(1)] Option<SubscriberName>),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]

@@ -49,6 +49,9 @@ pub enum Response {
     /// What the disks of the replicas hold of a part of a topic.
     #[n(11)]
     Verified(#[n(0)] Verified),
+    /// Subscriptions and where they stand, in order of their names; whether more follow.
+    #[n(12)]
+    Subscriptions(#[n(0)] Vec<(SubscriberName, Subscription)>, #[n(1)] bool),
 
     /// A topic's descriptor, where it is known.
     #[n(16)]
@@ -134,6 +137,10 @@ pub enum Refusal {
     #[n(10)]
     #[error("there is no other node to hand anything over to")]
     Alone,
+    /// The subscription was reset or deleted since the asker was told its position.
+    #[n(11)]
+    #[error("the subscription was reset or deleted meanwhile")]
+    Superseded,
 }
 
 /// A topic in brief.

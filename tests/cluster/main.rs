@@ -16,3 +16,4 @@ mod order;
 mod publish;
 mod read;
 mod regressions;
+mod subscriptions;

@@ -158,7 +158,7 @@ fn log_on_disk() {
 fn cursors() {
     frozen("cursor.hex", &encode_to_bytes(&cursor()));
     frozen("cursor_text.hex", cursor().to_string().as_bytes());
-    let subscription = Subscription { generation: 3, cursor: cursor() };
+    let subscription = Subscription { generation: 3, cursor: Some(cursor()) };
     frozen("subscription.hex", &encode_to_bytes(&subscription));
 }
 

@@ -42,8 +42,8 @@ pub(crate) struct Reader {
     /// after the last, hash.
     pub(crate) shown: BTreeMap<LogId, BTreeSet<(u64, u64, Hash)>>,
     generation: u64,
-    /// The furthest that was committed, by generation.
-    pub(crate) committed: BTreeMap<u64, Cursor>,
+    /// The furthest that was committed, by generation; none where that was the deletion.
+    pub(crate) committed: BTreeMap<u64, Option<Cursor>>,
     /// The furthest that was said to be kept.
     pub(crate) kept: Option<Subscription>,
     asked: Asked,
@@ -130,13 +130,17 @@ impl Reader {
         if world.choices.chance(200) {
             if world.faulty && world.choices.chance(50) {
                 self.rewind(world);
+            } else if world.faulty && world.choices.chance(30) {
+                return Asked::Commit(self.delete());
             }
             let cursor = self.cursor.clone();
-            let topic = cursor.topic;
-            let furthest =
-                self.committed.entry(self.generation).or_insert_with(|| Cursor::start(topic));
-            furthest.join(&cursor);
-            return Asked::Commit(Subscription { generation: self.generation, cursor });
+            let start = Cursor::start(cursor.topic);
+            let furthest = self.committed.entry(self.generation).or_insert(Some(start));
+            furthest.as_mut().expect("a deletion has its own generation").join(&cursor);
+            return Asked::Commit(Subscription {
+                generation: self.generation,
+                cursor: Some(cursor),
+            });
         }
         if world.choices.chance(30) {
             return Asked::Greed(self.ahead());
@@ -148,7 +152,17 @@ impl Reader {
     fn ahead(&self) -> Subscription {
         let mut cursor = self.cursor.clone();
         cursor.logs.values_mut().for_each(|position| position.next += 1_000_000);
-        Subscription { generation: 0, cursor }
+        Subscription { generation: 0, cursor: Some(cursor) }
+    }
+
+    /// Deletes the subscription; what is committed after that begins anew.
+    fn delete(&mut self) -> Subscription {
+        let deleted = Subscription { generation: self.generation + 1, cursor: None };
+        self.committed.insert(deleted.generation, None);
+        self.generation += 2;
+        self.run.clear();
+        self.cursor = Cursor::start(self.cursor.topic);
+        deleted
     }
 
     /// Sets the position back on purpose.
@@ -188,10 +202,12 @@ impl Reader {
         self.resuming = false;
         self.run.clear();
         // Its generation counts on from the highest that it ever gave.
-        self.cursor = position.map_or(start, |position| {
-            self.generation = self.generation.max(position.generation);
-            position.cursor
-        });
+        self.cursor = start;
+        if let Some(Subscription { generation, cursor }) = position {
+            let is_deleted = cursor.is_none();
+            self.generation = self.generation.max(generation + u64::from(is_deleted));
+            self.cursor = cursor.unwrap_or_else(|| Cursor::start(self.cursor.topic));
+        }
         let topic = self.cursor.topic;
         world.trace.note(world.now, || format!("a subscriber resumes in {topic:?}"));
     }

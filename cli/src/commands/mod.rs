@@ -13,6 +13,8 @@ mod peers;
 mod publish;
 mod shell;
 mod subscribe;
+mod subscription;
+mod subscriptions;
 mod topics;
 mod verify;
 
@@ -38,6 +40,8 @@ async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result
         Command::Publish(arguments) => Box::pin(publish::run(context, arguments)).await,
         Command::Fetch(arguments) => Box::pin(fetch::run(context, arguments)).await,
         Command::Subscribe(arguments) => Box::pin(subscribe::run(context, arguments)).await,
+        Command::Subscriptions(arguments) => Box::pin(subscriptions::run(context, arguments)).await,
+        Command::Subscription(arguments) => Box::pin(subscription::run(context, arguments)).await,
         Command::Topics(_) => topics::run(context).await,
         Command::Info(arguments) => info::run(context, arguments).await,
         Command::Peers(_) => peers::run(context).await,

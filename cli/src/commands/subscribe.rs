@@ -233,6 +233,7 @@ impl Subscription<'_> {
                     | Refusal::TopicExists(_)
                     | Refusal::Invalid(_)
                     | Refusal::NotAWriter(_)
+                    | Refusal::Superseded
                     | Refusal::Unsupported
             )
         );

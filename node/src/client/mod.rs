@@ -7,11 +7,12 @@
 
 mod publisher;
 mod reader;
+mod subscription;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use antiphon::{
-    model::{Cursor, NodeId, SubscriberName, Subscription, TopicName},
+    model::{Cursor, NodeId, SubscriberName, TopicName},
     wire::{
         Create, Peer, Read, Refusal, Remaining, Request, Response, Surveyed, TopicSummary, Verified,
     },
@@ -20,7 +21,8 @@ use futures::future::BoxFuture;
 pub use publisher::{
     Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,
 };
-pub use reader::{Delivered, End, Reader, ReaderOptions, Start, Subscriber};
+pub use reader::{Delivered, End, Reader, ReaderOptions, Start};
+pub use subscription::Subscriber;
 use thiserror::Error;
 
 /// How requests reach a node: over the network, or within this process.
@@ -176,38 +178,6 @@ impl Client {
     pub async fn verify(&self, topic: &TopicName, after: Cursor) -> Result<Verified, RequestError> {
         match self.ask(Request::Verify(topic.clone(), after)).await? {
             Response::Verified(verified) => Ok(verified),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
-    /// Where a named subscription stands; none when the name is new.
-    ///
-    /// # Errors
-    /// When the topic does not exist or no replica can be reached.
-    pub async fn position(
-        &self,
-        topic: &TopicName,
-        name: &SubscriberName,
-    ) -> Result<Option<Subscription>, RequestError> {
-        match self.ask(Request::Position(topic.clone(), name.clone())).await? {
-            Response::Position(position) => Ok(position),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
-    /// Moves a named subscription; how many replicas keep the new position.
-    ///
-    /// # Errors
-    /// When the topic does not exist or no replica can be reached.
-    pub async fn commit(
-        &self,
-        topic: &TopicName,
-        name: &SubscriberName,
-        subscription: Subscription,
-    ) -> Result<u16, RequestError> {
-        let request = Request::Commit(topic.clone(), name.clone(), subscription);
-        match self.ask(request).await? {
-            Response::Committed(copies) => Ok(copies),
             _ => Err(RequestError::Mismatch),
         }
     }

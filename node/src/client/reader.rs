@@ -3,14 +3,14 @@
 mod options;
 mod seen;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use antiphon::{
     limits,
-    model::{
-        Batch, Cursor, LogId, NodeId, Position, Record, RecordId, SubscriberName, Subscription,
-        TopicName,
-    },
+    model::{Batch, Cursor, LogId, NodeId, Position, Record, RecordId, TopicName, WallClock},
     wire::{LogRange, Read, Surveyed},
 };
 
@@ -105,6 +105,31 @@ impl Reader {
     /// does not hold it: the disks that did are lost.
     pub fn take_lost(&mut self) -> Vec<LogRange> {
         std::mem::take(&mut self.lost)
+    }
+
+    /// Reads to the end, to see where in each log the first record of this time or later is; from
+    /// there on all such records follow.
+    pub(super) async fn seek(mut self, time: WallClock) -> Result<Cursor, RequestError> {
+        let mut found = BTreeSet::new();
+        loop {
+            while let Some(batch) = self.ready.pop_front() {
+                let log = batch.log();
+                if found.contains(&log) {
+                    continue;
+                }
+                let earlier = batch.records().map_while(Result::ok).take_while(|it| it.time < time);
+                let next = batch.header().first + earlier.count() as u64;
+                if next < batch.header().next() {
+                    found.insert(log);
+                }
+                if next > batch.header().first {
+                    self.delivered.advance_to(log, Position { next, head: batch.hash() });
+                }
+            }
+            if !self.fetch().await? {
+                return Ok(self.delivered);
+            }
+        }
     }
 
     /// The next record; none at the end of what was stored when a reader that does not follow
@@ -270,62 +295,4 @@ fn last(surveyed: &Surveyed, count: u64) -> Cursor {
         position.next = position.next.saturating_sub(count);
     }
     cursor
-}
-
-/// A named subscription: a reader whose position is kept on the topic's replicas.
-#[derive(Debug)]
-pub struct Subscriber {
-    reader: Reader,
-    name: SubscriberName,
-    generation: u64,
-    committed: Cursor,
-    is_new: bool,
-}
-
-impl Subscriber {
-    pub(super) async fn start(
-        client: Client,
-        topic: TopicName,
-        name: SubscriberName,
-        mut options: ReaderOptions,
-    ) -> Result<Self, RequestError> {
-        let kept = client.position(&topic, &name).await?;
-        let generation = kept.as_ref().map_or(0, |subscription| subscription.generation);
-        let is_new = kept.is_none();
-        if let Some(subscription) = kept {
-            options.start = Start::At(subscription.cursor);
-        }
-        let reader = Reader::start(client, topic, options).await?;
-        let committed = Cursor::start(reader.delivered.topic);
-        let mut subscriber = Self { reader, name, generation, committed, is_new };
-        // A name that starts at the end would otherwise skip what comes before its first commit.
-        subscriber.commit().await?;
-        Ok(subscriber)
-    }
-
-    /// Whether the name was new when this was started.
-    pub fn is_new(&self) -> bool {
-        self.is_new
-    }
-
-    /// The reader; records are taken from it.
-    pub fn reader(&mut self) -> &mut Reader {
-        &mut self.reader
-    }
-
-    /// Keeps the position after the last record that was handed out. A crash before this
-    /// repeats records, and loses none.
-    ///
-    /// # Errors
-    /// When no replica can be reached; the position of before holds.
-    pub async fn commit(&mut self) -> Result<(), RequestError> {
-        let cursor = self.reader.delivered.clone();
-        if cursor == self.committed {
-            return Ok(());
-        }
-        let subscription = Subscription { generation: self.generation, cursor: cursor.clone() };
-        self.reader.client.commit(&self.reader.topic, &self.name, subscription).await?;
-        self.committed = cursor;
-        Ok(())
-    }
 }

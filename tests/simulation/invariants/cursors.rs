@@ -1,5 +1,5 @@
-//! A subscription's position is never ahead of what exists or of what was committed, and never
-//! goes back but on purpose (S11).
+//! A subscription's position is never ahead of what exists or of what was committed, never goes back
+//! but on purpose, and what was deleted stays so (S11).
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,10 @@ use crate::world::World;
 
 pub(crate) const NAME: &str = "positions never run ahead and never go back";
 
-fn exists(world: &World, cursor: &Cursor) -> Result<(), String> {
+fn exists(world: &World, subscription: &Subscription) -> Result<(), String> {
+    let Some(cursor) = &subscription.cursor else {
+        return Ok(());
+    };
     for (log, position) in &cursor.logs {
         let end = world.oracle.ends.get(&(cursor.topic, *log)).copied().unwrap_or(0);
         if position.next > end {
@@ -30,7 +33,7 @@ pub(crate) fn kept(
     name: &SubscriberName,
     subscription: &Subscription,
 ) -> Result<(), String> {
-    exists(world, &subscription.cursor)
+    exists(world, subscription)
         .map_err(|ahead| format!("node {index} keeps `{name}` at {ahead}"))?;
     let disk = &world.nodes[index].disk;
     let written = disk.pending.iter().rev().find_map(|(_, write)| match write {
@@ -46,23 +49,32 @@ pub(crate) fn kept(
         return Ok(());
     };
     let back = subscription.generation < before.generation
-        || subscription.generation == before.generation
-            && !subscription.cursor.reaches(&before.cursor);
+        || subscription.generation == before.generation && !reaches(subscription, before);
     if back {
         return Err(format!("`{name}` goes back at node {index}"));
     }
     Ok(())
 }
 
+/// Within a generation: whether a position is at or after another one, or deleted.
+fn reaches(subscription: &Subscription, before: &Subscription) -> bool {
+    match (&subscription.cursor, &before.cursor) {
+        (Some(cursor), Some(before)) => cursor.reaches(before),
+        (None, _) => true,
+        (Some(_), None) => false,
+    }
+}
+
 /// A subscriber goes on from a position that it was told.
 pub(crate) fn resumed(
     world: &World,
-    committed: &BTreeMap<u64, Cursor>,
+    committed: &BTreeMap<u64, Option<Cursor>>,
     position: &Subscription,
 ) -> Result<(), String> {
-    exists(world, &position.cursor).map_err(|ahead| format!("resumes at {ahead}"))?;
-    match committed.get(&position.generation) {
-        Some(furthest) if furthest.reaches(&position.cursor) => Ok(()),
+    exists(world, position).map_err(|ahead| format!("resumes at {ahead}"))?;
+    match (committed.get(&position.generation), &position.cursor) {
+        (Some(Some(furthest)), Some(cursor)) if furthest.reaches(cursor) => Ok(()),
+        (Some(None), None) => Ok(()),
         _ => Err(format!("resumes at {position:?}, which was never committed")),
     }
 }
@@ -82,12 +94,16 @@ pub(crate) fn at_end(
             return Err(format!("`{name}` is not kept at node {home}"));
         };
         let logs = image.logs.get(&id);
-        let reached = position.generation > kept.generation
-            || kept.cursor.logs.iter().all(|(log, wanted)| {
+        let reached = match (&position.cursor, &kept.cursor) {
+            _ if position.generation > kept.generation => true,
+            (None, None) => true,
+            (Some(cursor), Some(kept)) => kept.logs.iter().all(|(log, wanted)| {
                 let held = logs.and_then(|logs| logs.get(log)?.entry().end());
                 let end = held.map_or(0, |(end, _)| end);
-                position.cursor.next(log) >= wanted.next.min(end)
-            });
+                cursor.next(log) >= wanted.next.min(end)
+            }),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
         if !reached || position.generation < kept.generation {
             return Err(format!("`{name}` stands at {position:?} at {home}, behind {kept:?}"));
         }

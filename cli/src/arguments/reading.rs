@@ -1,0 +1,150 @@
+//! Fetching, subscribing, and what becomes of subscriptions.
+
+use std::time::Duration;
+
+use antiphon::model::{NodeId, SubscriberName, TopicName};
+use clap::{Args, Subcommand};
+
+use crate::{place::Place, template::Template, values};
+
+/// How `fetch` and `subscribe` choose and write records.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Reading {
+    /// Where to start: start, end, -N, @-1h, @TIME or a cursor [default: start]
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    pub(crate) from: Option<Place>,
+
+    /// Where to stop: end, -N (before the last N), @-1h, @TIME or a cursor
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    pub(crate) to: Option<Place>,
+
+    /// Stop after this many records
+    #[arg(short = 'n', value_name = "N")]
+    pub(crate) count: Option<u64>,
+
+    /// Only records with this key
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+
+    /// Only records that this node has signed
+    #[arg(long, value_name = "PEER")]
+    pub(crate) writer: Option<NodeId>,
+
+    /// Write the payloads alone, with nothing between them
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+
+    /// Write records so: %t topic, %k key, %v payload, %h{NAME} header, %d time, %w writer, …
+    ///
+    /// Also %T milliseconds since 1970, %s sequence number, %i id, %% and \n \t \r \0 \\ \xHH. What a
+    /// record has not is written as nothing; no newline is added.
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "raw"])]
+    pub(crate) format: Option<Template>,
+}
+
+/// Print the stored records of a topic, then exit
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon fetch quakes
+  antiphon fetch quakes --from -10
+  antiphon fetch quakes --from @-1h --json | jq .payload
+  antiphon fetch quakes --from @2026-11-22T10:00 --to @2026-11-22T11:00
+  antiphon fetch quakes --key us --format '%d %k %h{source} %v\\n'
+  antiphon fetch images -n 1 --raw > map.png")]
+pub(crate) struct Fetch {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// Print the stored records of a topic, and then those to come
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon subscribe quakes
+  antiphon subscribe quakes --from end
+  antiphon subscribe quakes --as alice          goes on where alice stopped, at any node
+  antiphon subscribe quakes --as alice --to end  what alice has not seen yet, and no more
+  antiphon subscribe quakes -n 100 --idle 30s")]
+pub(crate) struct Subscribe {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    /// Keep the position under this name; `--from` counts only while the name is new
+    #[arg(long = "as", value_name = "NAME", value_parser = values::subscriber)]
+    pub(crate) name: Option<SubscriberName>,
+
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+
+    /// Stop when no record came for this long
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) idle: Option<Duration>,
+}
+
+/// List the named subscriptions of a topic, and how far each is behind
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon subscriptions quakes
+  antiphon subscriptions quakes --json | jq 'select(.records_behind > 1000)'
+
+On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
+subscription, records behind, time since the first of them was published.")]
+pub(crate) struct Subscriptions {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+}
+
+/// Set a named subscription to another place, or delete it
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Subscription {
+    #[command(subcommand)]
+    pub(crate) action: SubscriptionAction,
+}
+
+/// What becomes of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum SubscriptionAction {
+    Reset(ResetSubscription),
+    /// Forget where a subscription stands; who subscribes under the name begins anew
+    #[command(after_help = "\
+Examples:
+  antiphon subscription delete quakes alice")]
+    Delete(NamedSubscription),
+}
+
+/// Set a subscription to a place, also back
+///
+/// Who reads under the name now is told so, and goes on at the new place when started again.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon subscription reset quakes alice --to start
+  antiphon subscription reset quakes alice --to @-1h")]
+pub(crate) struct ResetSubscription {
+    #[command(flatten)]
+    pub(crate) named: NamedSubscription,
+
+    /// Where it is to go on: start, end, -N, @-1h, @TIME or a cursor
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    pub(crate) to: Place,
+}
+
+/// A subscription of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct NamedSubscription {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    /// Name of the subscription
+    #[arg(value_name = "NAME", value_parser = values::subscriber)]
+    pub(crate) name: SubscriberName,
+}

@@ -1,0 +1,146 @@
+//! `antiphon subscriptions`
+
+use std::time::Duration;
+
+use antiphon::{
+    model::{Cursor, SubscriberName, TopicName, WallClock},
+    wire::Surveyed,
+};
+use antiphon_node::client::{Client, ReaderOptions, RequestError, Start};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::Subscriptions, clock, context::Context, exit::Status, json::rfc3339, table::Table,
+};
+
+/// A named subscription, and how far it is behind.
+struct Behind {
+    name: SubscriberName,
+    cursor: Cursor,
+    records: u64,
+    /// When the first record was published that it has not seen.
+    since: Option<WallClock>,
+}
+
+/// Lists the named subscriptions of a topic with their lag.
+pub(super) async fn run(context: &mut Context, arguments: Subscriptions) -> anyhow::Result<Status> {
+    let topic = arguments.topic;
+    let client = context.client().await?;
+    let surveyed = client.survey(&topic).await?;
+    let mut all = Vec::new();
+    for (name, cursor) in client.subscriptions(&topic).await? {
+        all.push(behind(&client, &topic, &surveyed, name, cursor).await?);
+    }
+    let printer = &mut context.printer;
+    if printer.is_json() {
+        for subscription in &all {
+            printer.object(&object(&topic, subscription))?;
+        }
+        return Ok(Status::Done);
+    }
+    if all.is_empty() {
+        printer.note("no subscriptions; `antiphon subscribe TOPIC --as NAME` begins one");
+        return Ok(Status::Done);
+    }
+    let mut table = Table::new(&["SUBSCRIPTION", "RECORDS BEHIND", "TIME BEHIND"]);
+    let now = clock::now();
+    for subscription in &all {
+        let time = subscription.since.map_or_else(|| "-".to_owned(), |since| age(now, since));
+        table.push(vec![subscription.name.to_string(), subscription.records.to_string(), time]);
+    }
+    for line in table.lines(printer.is_terminal()) {
+        printer.line(line)?;
+    }
+    Ok(Status::Done)
+}
+
+async fn behind(
+    client: &Client,
+    topic: &TopicName,
+    surveyed: &Surveyed,
+    name: SubscriberName,
+    cursor: Cursor,
+) -> Result<Behind, RequestError> {
+    let records = records_between(&cursor, surveyed);
+    let mut since = None;
+    if records > 0 {
+        let options =
+            ReaderOptions { start: Start::At(cursor.clone()), ..ReaderOptions::default() };
+        let next = client.reader(topic.clone(), options).await?.next().await?;
+        since = next.map(|delivered| delivered.record.time);
+    }
+    Ok(Behind { name, cursor, records, since })
+}
+
+/// Records that are stored after a position.
+fn records_between(cursor: &Cursor, surveyed: &Surveyed) -> u64 {
+    let of_log = |(log, end): (&_, &antiphon::model::Position)| {
+        let from = cursor.next(log).max(surveyed.low.next(log));
+        end.next.saturating_sub(from)
+    };
+    surveyed.end.logs.iter().map(of_log).sum()
+}
+
+/// For how long, in whole seconds.
+fn age(now: WallClock, since: WallClock) -> String {
+    let age = Duration::from_millis(now.0.saturating_sub(since.0));
+    humantime::format_duration(Duration::from_secs(age.as_secs())).to_string()
+}
+
+fn object(topic: &TopicName, subscription: &Behind) -> Value {
+    json!({
+        "topic": topic.as_str(),
+        "subscription": subscription.name.as_str(),
+        "records_behind": subscription.records,
+        "since": subscription.since.and_then(rfc3339).map(|time| time.to_string()),
+        "cursor": subscription.cursor.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon::{
+        model::{Hash, Incarnation, LogId, NodeId, Position, TopicId},
+        wire::TopicSummary,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_is_trimmed_is_not_behind() {
+        let topic = TopicId::from_bytes([2; 32]);
+        let log =
+            |id: u64| LogId { writer: NodeId::from_bytes([1; 32]), incarnation: Incarnation(id) };
+        let cursor = |ends: &[(u64, u64)]| {
+            let mut cursor = Cursor::start(topic);
+            for (id, next) in ends {
+                cursor.advance_to(log(*id), Position { next: *next, head: Hash([0; 32]) });
+            }
+            cursor
+        };
+        let surveyed = Surveyed {
+            summary: TopicSummary {
+                name: "t".parse().unwrap(),
+                replicas: 1,
+                min_copies: 1,
+                owners: Vec::new(),
+                records: 0,
+                nodes_alive: 1,
+            },
+            end: cursor(&[(1, 100), (2, 50), (3, 10)]),
+            low: cursor(&[(1, 40), (2, 0), (3, 0)]),
+            replicas: Vec::new(),
+            complete: true,
+            forks: Vec::new(),
+        };
+        assert_eq!(records_between(&cursor(&[(1, 10), (2, 20)]), &surveyed), 60 + 30 + 10);
+        assert_eq!(records_between(&surveyed.end, &surveyed), 0);
+        assert_eq!(records_between(&cursor(&[(1, 1_000)]), &surveyed), 60, "of others only");
+    }
+
+    #[test]
+    fn ages_are_whole_seconds() {
+        assert_eq!(age(WallClock(90_500), WallClock(0)), "1m 30s");
+        assert_eq!(age(WallClock(0), WallClock(5)), "0s", "clocks differ");
+    }
+}

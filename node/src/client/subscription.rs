@@ -1,0 +1,184 @@
+//! Named subscriptions: positions that are kept on a topic's replicas.
+
+use antiphon::{
+    model::{Cursor, SubscriberName, Subscription, TopicName},
+    wire::{Request, Response},
+};
+
+use super::{Client, Reader, ReaderOptions, RequestError, Start};
+
+impl Client {
+    /// The named subscriptions of a topic and where they stand, in order of their names.
+    ///
+    /// # Errors
+    /// When the topic does not exist or no replica can be reached.
+    pub async fn subscriptions(
+        &self,
+        topic: &TopicName,
+    ) -> Result<Vec<(SubscriberName, Cursor)>, RequestError> {
+        let mut subscriptions = Vec::new();
+        let mut after = None;
+        loop {
+            let request = Request::Subscriptions(topic.clone(), after.take());
+            let Response::Subscriptions(page, more) = self.ask(request).await? else {
+                return Err(RequestError::Mismatch);
+            };
+            after = page.last().map(|(name, _)| name.clone()).filter(|_| more);
+            let kept = page.into_iter().filter_map(|(name, kept)| Some((name, kept.cursor?)));
+            subscriptions.extend(kept);
+            if after.is_none() {
+                return Ok(subscriptions);
+            }
+        }
+    }
+
+    /// Where a named subscription stands; none when the name is new, or was deleted.
+    ///
+    /// # Errors
+    /// When the topic does not exist or no replica can be reached.
+    pub async fn position(
+        &self,
+        topic: &TopicName,
+        name: &SubscriberName,
+    ) -> Result<Option<Cursor>, RequestError> {
+        Ok(self.kept(topic, name).await?.and_then(|kept| kept.cursor))
+    }
+
+    /// Sets a named subscription to a place, also back; where that is. A subscriber that goes on
+    /// under the name is refused its next commit, and finds the new position when it starts again.
+    ///
+    /// A place that is a time is looked for by reading the topic.
+    ///
+    /// # Errors
+    /// When the topic does not exist or no replica can be reached.
+    pub async fn reset_subscription(
+        &self,
+        topic: &TopicName,
+        name: &SubscriberName,
+        start: Start,
+    ) -> Result<Cursor, RequestError> {
+        let generation = self.kept(topic, name).await?.map_or(0, |kept| kept.generation + 1);
+        let cursor = self.place(topic, start).await?;
+        let subscription = Subscription { generation, cursor: Some(cursor.clone()) };
+        self.commit(topic, name, subscription).await?;
+        Ok(cursor)
+    }
+
+    /// Deletes a named subscription; whether there was one. Under the same name a new one may begin.
+    ///
+    /// # Errors
+    /// When the topic does not exist or no replica can be reached.
+    pub async fn delete_subscription(
+        &self,
+        topic: &TopicName,
+        name: &SubscriberName,
+    ) -> Result<bool, RequestError> {
+        let Some(kept) = self.kept(topic, name).await?.filter(|kept| kept.cursor.is_some()) else {
+            return Ok(false);
+        };
+        let deleted = Subscription { generation: kept.generation + 1, cursor: None };
+        self.commit(topic, name, deleted).await?;
+        Ok(true)
+    }
+
+    /// The position of a place in a topic.
+    async fn place(&self, topic: &TopicName, start: Start) -> Result<Cursor, RequestError> {
+        if let Start::Since(time) = start {
+            return self.reader(topic.clone(), ReaderOptions::default()).await?.seek(time).await;
+        }
+        let options = ReaderOptions { start, ..ReaderOptions::default() };
+        Ok(self.reader(topic.clone(), options).await?.cursor().clone())
+    }
+
+    /// What is kept under a name, also where that was deleted.
+    async fn kept(
+        &self,
+        topic: &TopicName,
+        name: &SubscriberName,
+    ) -> Result<Option<Subscription>, RequestError> {
+        match self.ask(Request::Position(topic.clone(), name.clone())).await? {
+            Response::Position(kept) => Ok(kept),
+            _ => Err(RequestError::Mismatch),
+        }
+    }
+
+    /// Keeps a position; on how many replicas.
+    async fn commit(
+        &self,
+        topic: &TopicName,
+        name: &SubscriberName,
+        subscription: Subscription,
+    ) -> Result<u16, RequestError> {
+        let request = Request::Commit(topic.clone(), name.clone(), subscription);
+        match self.ask(request).await? {
+            Response::Committed(copies) => Ok(copies),
+            _ => Err(RequestError::Mismatch),
+        }
+    }
+}
+
+/// A named subscription: a reader whose position is kept on the topic's replicas.
+#[derive(Debug)]
+pub struct Subscriber {
+    client: Client,
+    topic: TopicName,
+    reader: Reader,
+    name: SubscriberName,
+    generation: u64,
+    committed: Cursor,
+    is_new: bool,
+}
+
+impl Subscriber {
+    pub(super) async fn start(
+        client: Client,
+        topic: TopicName,
+        name: SubscriberName,
+        mut options: ReaderOptions,
+    ) -> Result<Self, RequestError> {
+        let (generation, position) = match client.kept(&topic, &name).await? {
+            None => (0, None),
+            Some(Subscription { generation, cursor: None }) => (generation + 1, None),
+            Some(Subscription { generation, cursor }) => (generation, cursor),
+        };
+        let is_new = position.is_none();
+        if let Some(position) = position {
+            options.start = Start::At(position);
+        }
+        let reader = Reader::start(client.clone(), topic.clone(), options).await?;
+        let committed = Cursor::start(reader.cursor().topic);
+        let mut subscriber = Self { client, topic, reader, name, generation, committed, is_new };
+        // A name that starts at the end would otherwise skip what comes before its first commit.
+        subscriber.commit().await?;
+        Ok(subscriber)
+    }
+
+    /// Whether the name was new when this was started.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The reader; records are taken from it.
+    pub fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
+    /// Keeps the position after the last record that was handed out. A crash before this
+    /// repeats records, and loses none.
+    ///
+    /// # Errors
+    /// When no replica can be reached, and then the position of before holds; with
+    /// [`Refusal::Superseded`](antiphon::wire::Refusal::Superseded) when the subscription was reset
+    /// or deleted meanwhile.
+    pub async fn commit(&mut self) -> Result<(), RequestError> {
+        let cursor = self.reader.cursor().clone();
+        if cursor == self.committed {
+            return Ok(());
+        }
+        let subscription =
+            Subscription { generation: self.generation, cursor: Some(cursor.clone()) };
+        self.client.commit(&self.topic, &self.name, subscription).await?;
+        self.committed = cursor;
+        Ok(())
+    }
+}

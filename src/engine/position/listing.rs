@@ -1,0 +1,161 @@
+//! Listing the named subscriptions of a topic: what this node keeps, and what all replicas keep.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
+};
+
+use crate::{
+    engine::{Engine, Failure, Purpose, QuestionId},
+    limits::{ASK_TIMEOUT, POSITIONS_BYTES_MAX},
+    model::{NodeId, SubscriberName, Subscription, TopicId, TopicName},
+    wire::{Refusal, Request, Response},
+};
+
+/// A listing that waits for the replicas.
+#[derive(Debug)]
+pub(super) struct Listing {
+    question: QuestionId,
+    topic: TopicId,
+    waiting: BTreeSet<NodeId>,
+    /// Whether any replica has told what it keeps.
+    answered: bool,
+    merged: BTreeMap<SubscriberName, Subscription>,
+    /// Up to which name all have told what they keep; none where it is all.
+    until: Option<SubscriberName>,
+}
+
+impl Engine {
+    pub(in crate::engine) fn list_positions(
+        &mut self,
+        question: QuestionId,
+        topic: TopicId,
+        after: Option<&SubscriberName>,
+    ) {
+        let (positions, more) = self.positions_after(topic, after);
+        self.answer_flushed(question, Response::Positions(positions, more));
+    }
+
+    /// The subscriptions of a topic that are kept here, after a name; whether more follow.
+    fn positions_after(
+        &self,
+        topic: TopicId,
+        after: Option<&SubscriberName>,
+    ) -> (Vec<(SubscriberName, Subscription)>, bool) {
+        let Some(known) = self.topics.get(&topic) else {
+            return (Vec::new(), false);
+        };
+        let start = after.map_or(Unbounded, Excluded);
+        page_of(known.subscriptions.range((start, Unbounded)))
+    }
+
+    /// The subscriptions of a topic that any of its replicas keeps.
+    pub(in crate::engine) fn list_subscriptions(
+        &mut self,
+        question: QuestionId,
+        name: &TopicName,
+        after: Option<&SubscriberName>,
+    ) {
+        let request = Request::Subscriptions(name.clone(), after.cloned());
+        let Some(topic) = self.find(question, name, request) else {
+            return;
+        };
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        let replicas: Vec<_> = known.placement(&self.members).all().collect();
+        let is_replica = replicas.contains(&self.me);
+        let asked: BTreeSet<_> = replicas
+            .into_iter()
+            .filter(|node| *node != self.me && self.members.is_connected(node))
+            .collect();
+        let listing = Listing {
+            question,
+            topic,
+            waiting: asked.clone(),
+            answered: is_replica,
+            merged: BTreeMap::new(),
+            until: None,
+        };
+        let number = self.positions.listings.put(listing);
+        let (own, more) = self.positions_after(topic, after);
+        self.take_positions(number, own, more);
+        for node in asked {
+            let request = Request::Positions(topic, after.cloned());
+            self.ask(node, request, ASK_TIMEOUT, Purpose::Positions(number));
+        }
+        self.settle_listing(number);
+    }
+
+    pub(in crate::engine) fn positions_told(
+        &mut self,
+        number: u64,
+        node: NodeId,
+        result: Result<Response, Failure>,
+    ) {
+        if let Some(listing) = self.positions.listings.things.get_mut(&number) {
+            listing.waiting.remove(&node);
+            listing.answered |= matches!(result, Ok(Response::Positions(..)));
+        }
+        if let Ok(Response::Positions(positions, more)) = result {
+            self.take_positions(number, positions, more);
+        }
+        self.settle_listing(number);
+    }
+
+    fn take_positions(
+        &mut self,
+        number: u64,
+        positions: Vec<(SubscriberName, Subscription)>,
+        more: bool,
+    ) {
+        let Some(listing) = self.positions.listings.things.get_mut(&number) else {
+            return;
+        };
+        if let Some((last, _)) = positions.last().filter(|_| more) {
+            // Of what comes after it this node has told nothing yet.
+            let told = listing.until.get_or_insert_with(|| last.clone());
+            *told = last.clone().min(told.clone());
+        }
+        let topic = listing.topic;
+        for (name, kept) in positions.into_iter().filter(|(_, kept)| kept.is_well_formed(topic)) {
+            match listing.merged.get_mut(&name) {
+                Some(merged) => drop(merged.merge(&kept)),
+                None => drop(listing.merged.insert(name, kept)),
+            }
+        }
+    }
+
+    fn settle_listing(&mut self, number: u64) {
+        let waits = |listing: &Listing| !listing.waiting.is_empty();
+        if self.positions.listings.things.get(&number).is_some_and(waits) {
+            return;
+        }
+        let Some(listing) = self.positions.listings.things.remove(&number) else {
+            return;
+        };
+        let Listing { question, answered, mut merged, until, .. } = listing;
+        if !answered {
+            return self.refuse(question, Refusal::Unreachable);
+        }
+        merged.retain(|name, _| until.as_ref().is_none_or(|until| name <= until));
+        let (page, cut) = page_of(merged.iter());
+        self.answer_flushed(question, Response::Subscriptions(page, cut || until.is_some()));
+    }
+}
+
+/// As many subscriptions as fit in an answer; whether more follow.
+fn page_of<'a>(
+    all: impl Iterator<Item = (&'a SubscriberName, &'a Subscription)>,
+) -> (Vec<(SubscriberName, Subscription)>, bool) {
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for (name, kept) in all {
+        bytes += crate::model::encode_to_bytes(kept).len() + name.as_str().len();
+        if bytes > POSITIONS_BYTES_MAX && !page.is_empty() {
+            return (page, true);
+        }
+        page.push((name.clone(), kept.clone()));
+    }
+    (page, false)
+}

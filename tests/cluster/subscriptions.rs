@@ -1,0 +1,117 @@
+//! Named subscriptions: listed, set to another place, deleted.
+
+use std::time::Duration;
+
+use antiphon::{
+    model::{Cursor, SubscriberName, Subscription},
+    wire::{Refusal, Request, Response},
+};
+
+use crate::world::World;
+
+fn name(number: usize) -> SubscriberName {
+    format!("reader {number:04}").parse().unwrap()
+}
+
+fn commit(world: &mut World, node: usize, number: usize, kept: &Subscription) -> Response {
+    let topic = "t".parse().unwrap();
+    world.call(node, Request::Commit(topic, name(number), kept.clone()))
+}
+
+fn position(world: &mut World, node: usize, number: usize) -> Option<Subscription> {
+    let answer = world.call(node, Request::Position("t".parse().unwrap(), name(number)));
+    let Response::Position(position) = answer else { panic!("{answer:?}") };
+    position
+}
+
+/// All subscriptions, page by page, and how many pages there were.
+fn list(world: &mut World, node: usize) -> (Vec<(SubscriberName, Subscription)>, usize) {
+    let (mut all, mut pages) = (Vec::new(), 0);
+    loop {
+        let after = all.last().map(|(name, _): &(SubscriberName, _)| name.clone());
+        let answer = world.call(node, Request::Subscriptions("t".parse().unwrap(), after));
+        let Response::Subscriptions(page, more) = answer else { panic!("{answer:?}") };
+        all.extend(page);
+        pages += 1;
+        if !more {
+            return (all, pages);
+        }
+    }
+}
+
+fn with_topic(nodes: usize) -> (World, Cursor) {
+    let mut world = World::new(nodes);
+    world.join();
+    world.create(0, "t", 3);
+    let lines: Vec<_> = (0..5).map(|number| format!("line {number}")).collect();
+    assert!(world.publish(0, World::publish_request("t", 1, 0, &lines)).acknowledged);
+    let end = world.survey(0, "t").end;
+    (world, end)
+}
+
+#[test]
+fn what_a_replica_that_was_away_kept_comes_back_neither_after_a_reset_nor_a_deletion() {
+    let (mut world, end) = with_topic(3);
+    let start = Cursor::start(end.topic);
+    for number in [1, 2] {
+        let kept = Subscription { generation: 0, cursor: Some(end.clone()) };
+        assert!(matches!(commit(&mut world, 0, number, &kept), Response::Committed(_)));
+    }
+    world.run(Duration::from_secs(5));
+    world.kill(2);
+    world.run(Duration::from_secs(5));
+    let reset = Subscription { generation: 1, cursor: Some(start) };
+    let deleted = Subscription { generation: 1, cursor: None };
+    for (number, kept) in [(1, &reset), (2, &deleted)] {
+        assert!(matches!(commit(&mut world, 0, number, kept), Response::Committed(_)));
+    }
+    world.start(2);
+    world.run(Duration::from_secs(30));
+    for node in [0, 1] {
+        world.kill(node);
+    }
+    world.run(Duration::from_secs(5));
+    assert_eq!(position(&mut world, 2, 1), Some(reset.clone()));
+    assert_eq!(position(&mut world, 2, 2), Some(deleted.clone()));
+    assert_eq!(list(&mut world, 2).0, [(name(1), reset), (name(2), deleted)]);
+}
+
+#[test]
+fn a_commit_of_a_generation_that_is_over_is_refused() {
+    let (mut world, end) = with_topic(3);
+    let newer = Subscription { generation: 1, cursor: Some(Cursor::start(end.topic)) };
+    commit(&mut world, 0, 1, &newer);
+    let older = Subscription { generation: 0, cursor: Some(end) };
+    for node in 0..3 {
+        let answer = commit(&mut world, node, 1, &older);
+        assert_eq!(answer, Response::Refused(Refusal::Superseded), "at node {node}");
+    }
+    assert_eq!(position(&mut world, 1, 1), Some(newer));
+}
+
+#[test]
+fn many_subscriptions_are_listed_page_by_page_from_all_replicas() {
+    let (mut world, end) = with_topic(4);
+    // So long that a page does not hold them all.
+    let mut cursor = end;
+    for (node, producer) in [(1, 1), (2, 2), (3, 3)] {
+        let line = ["x".to_owned()];
+        world.publish(node, World::publish_request("t", producer, 100, &line));
+        cursor = world.survey(0, "t").end;
+    }
+    let long = Subscription { generation: 7, cursor: Some(cursor) };
+    let bytes = antiphon::model::encode_to_bytes(&long).len();
+    let count = antiphon::limits::POSITIONS_BYTES_MAX / bytes + 10;
+    assert!(count < antiphon::limits::SUBSCRIPTIONS_MAX, "{bytes} bytes each");
+    for number in 0..count {
+        commit(&mut world, number % 4, number, &long);
+    }
+    world.run(Duration::from_secs(10));
+    for node in 0..4 {
+        let (all, pages) = list(&mut world, node);
+        assert!(pages > 1);
+        assert!(
+            all.iter().map(|(name, _)| name).eq((0..count).map(name).collect::<Vec<_>>().iter())
+        );
+    }
+}
