@@ -98,7 +98,7 @@ fn refused(refusal: &Refusal) -> String {
             "`antiphon peers` shows which nodes are away; try again when they are back".into()
         }
         Refusal::Unsupported => OTHER_VERSION.into(),
-        Refusal::Superseded => "start it again: it goes on at the new position".into(),
+        Refusal::Superseded => "start it again: it goes on at the new position, or begins anew".into(),
         Refusal::Alone => "start another node first, or stop this one: its data stays where it is".into(),
         Refusal::Forked(_) => {
             "the node goes on in a new log by itself; `antiphon info` shows the fork".into()

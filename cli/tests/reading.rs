@@ -60,6 +60,16 @@ fn subscriptions_are_listed_reset_and_deleted_at_any_node() {
 }
 
 #[test]
+fn a_name_that_began_at_the_end_of_an_empty_topic_misses_nothing() {
+    let cluster = Cluster::start(1);
+    cluster.run(0, &["create", "t"]).ok();
+    let words = ["subscribe", "t", "--as", "bob", "--from", "end", "--to", "end"];
+    assert_eq!(cluster.run(0, &words).ok().stdout, b"");
+    cluster.run_with(0, &["publish", "t"], &numbered(0..3)).ok();
+    assert_eq!(cluster.run(0, &words).ok().stdout, numbered(0..3));
+}
+
+#[test]
 fn who_reads_under_a_name_is_told_when_it_is_reset() {
     let cluster = Cluster::start(1);
     cluster.run(0, &["create", "t"]).ok();

@@ -21,6 +21,9 @@ struct Commit {
     waiting: usize,
     copies: usize,
     wanted: usize,
+    /// Copies without which it is refused: a position that nobody is told of is only a later one,
+    /// but a new generation must be met by whoever opens the next one.
+    enough: usize,
 }
 
 /// The commits and listings under way.
@@ -53,7 +56,8 @@ impl Engine {
                 }
             }
         }
-        if position.is_none() && !found.complete {
+        let is_new = position.as_ref().is_none_or(|kept| kept.cursor.is_none());
+        if is_new && !found.complete {
             // A reader that is told that its name is new may skip what it has not read.
             return self.refuse(question, Refusal::Unreachable);
         }
@@ -89,8 +93,15 @@ impl Engine {
     ) {
         let topic = found.topic;
         let kept = found.held.values().filter_map(|held| held.position.as_ref());
-        if kept.map(|kept| kept.generation).max() > Some(subscription.generation) {
+        let newest = kept.map(|kept| kept.generation).max();
+        if newest > Some(subscription.generation) {
             return self.refuse(question, Refusal::Superseded);
+        }
+        // The first is opened by nobody on purpose, and joins whatever else there is of it.
+        let opens = subscription.generation > 0 && newest < Some(subscription.generation);
+        if opens && !found.complete {
+            // Somebody else may have opened the same generation, for another position.
+            return self.refuse(question, Refusal::Unreachable);
         }
         let mut end = self.known_end(topic);
         end.join(&found.end());
@@ -113,7 +124,8 @@ impl Engine {
                 asked.push(node);
             }
         }
-        let commit = Commit { question, waiting: asked.len(), copies, wanted };
+        let enough = if opens { wanted } else { 1 };
+        let commit = Commit { question, waiting: asked.len(), copies, wanted, enough };
         let number = self.positions.commits.put(commit);
         for node in asked {
             let request = Request::Keep(topic, subscriber.clone(), subscription.clone());
@@ -138,9 +150,9 @@ impl Engine {
         if commit.copies < commit.wanted && commit.waiting > 0 {
             return;
         }
-        let (question, copies) = (commit.question, commit.copies);
+        let (question, copies, enough) = (commit.question, commit.copies, commit.enough);
         self.positions.commits.things.remove(&number);
-        if copies == 0 {
+        if copies < enough {
             return self.refuse(question, Refusal::Unreachable);
         }
         let copies = u16::try_from(copies).unwrap_or(u16::MAX);

@@ -72,7 +72,6 @@ fn what_a_replica_that_was_away_kept_comes_back_neither_after_a_reset_nor_a_dele
     }
     world.run(Duration::from_secs(5));
     assert_eq!(position(&mut world, 2, 1), Some(reset.clone()));
-    assert_eq!(position(&mut world, 2, 2), Some(deleted.clone()));
     assert_eq!(list(&mut world, 2).0, [(name(1), reset), (name(2), deleted)]);
 }
 
@@ -87,6 +86,44 @@ fn a_commit_of_a_generation_that_is_over_is_refused() {
         assert_eq!(answer, Response::Refused(Refusal::Superseded), "at node {node}");
     }
     assert_eq!(position(&mut world, 1, 1), Some(newer));
+}
+
+#[test]
+fn a_generation_is_opened_only_where_enough_replicas_say_that_it_is_new() {
+    let (mut world, end) = with_topic(3);
+    let at =
+        |generation, cursor: Option<&Cursor>| Subscription { generation, cursor: cursor.cloned() };
+    for number in [1, 2] {
+        commit(&mut world, 0, number, &at(0, Some(&end)));
+    }
+    commit(&mut world, 0, 2, &at(1, None));
+    world.run(Duration::from_secs(5));
+    world.kill(2);
+    world.run(Duration::from_secs(5));
+    // The one is reset, the other begins anew.
+    let start = Cursor::start(end.topic);
+    assert!(matches!(commit(&mut world, 0, 1, &at(1, Some(&start))), Response::Committed(_)));
+    assert!(matches!(commit(&mut world, 0, 2, &at(2, Some(&start))), Response::Committed(_)));
+    for node in [0, 1] {
+        world.kill(node);
+    }
+    world.start(2);
+    world.run(Duration::from_secs(5));
+    // It knows of neither, and takes nobody's word for what comes next.
+    let unreachable = Response::Refused(Refusal::Unreachable);
+    assert_eq!(commit(&mut world, 2, 1, &at(1, Some(&end))), unreachable);
+    let asked = Request::Position("t".parse().unwrap(), name(2));
+    assert_eq!(world.call(2, asked), unreachable);
+    // A position of the generation that it knows may move on.
+    assert!(matches!(commit(&mut world, 2, 1, &at(0, Some(&end))), Response::Committed(1)));
+    for node in [0, 1] {
+        world.start(node);
+    }
+    world.run(Duration::from_secs(30));
+    for node in 0..3 {
+        assert_eq!(position(&mut world, node, 1), Some(at(1, Some(&start))));
+        assert_eq!(position(&mut world, node, 2), Some(at(2, Some(&start))));
+    }
 }
 
 #[test]

@@ -217,7 +217,8 @@ impl Subscription<'_> {
     /// Keeps the position for good.
     async fn finish(mut self) -> anyhow::Result<()> {
         self.printer.flush()?;
-        if self.uncommitted_since.is_some() {
+        // Also where nothing was written: records that are not wanted are passed over.
+        if matches!(self.source, Source::Named(_)) {
             let kept = self.source.commit().await.map_err(anyhow::Error::from);
             kept.map_err(|error| error.context("the position was not kept"))?;
         }

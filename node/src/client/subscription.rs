@@ -19,11 +19,16 @@ impl Client {
         let mut subscriptions = Vec::new();
         let mut after = None;
         loop {
-            let request = Request::Subscriptions(topic.clone(), after.take());
+            let before = after.take();
+            let request = Request::Subscriptions(topic.clone(), before.clone());
             let Response::Subscriptions(page, more) = self.ask(request).await? else {
                 return Err(RequestError::Mismatch);
             };
-            after = page.last().map(|(name, _)| name.clone()).filter(|_| more);
+            let last = page.last().map(|(name, _)| name.clone());
+            if more && (last.is_none() || last <= before) {
+                return Err(RequestError::Mismatch);
+            }
+            after = last.filter(|_| more);
             let kept = page.into_iter().filter_map(|(name, kept)| Some((name, kept.cursor?)));
             subscriptions.extend(kept);
             if after.is_none() {
@@ -125,7 +130,8 @@ pub struct Subscriber {
     reader: Reader,
     name: SubscriberName,
     generation: u64,
-    committed: Cursor,
+    /// The position that is kept.
+    committed: Option<Cursor>,
     is_new: bool,
 }
 
@@ -142,13 +148,13 @@ impl Subscriber {
             Some(Subscription { generation, cursor }) => (generation, cursor),
         };
         let is_new = position.is_none();
+        let committed = position.clone();
         if let Some(position) = position {
             options.start = Start::At(position);
         }
         let reader = Reader::start(client.clone(), topic.clone(), options).await?;
-        let committed = Cursor::start(reader.cursor().topic);
         let mut subscriber = Self { client, topic, reader, name, generation, committed, is_new };
-        // A name that starts at the end would otherwise skip what comes before its first commit.
+        // A name that starts at the end would otherwise skip what comes before its first record.
         subscriber.commit().await?;
         Ok(subscriber)
     }
@@ -171,12 +177,11 @@ impl Subscriber {
     /// [`Refusal::Superseded`](antiphon::wire::Refusal::Superseded) when the subscription was reset
     /// or deleted meanwhile.
     pub async fn commit(&mut self) -> Result<(), RequestError> {
-        let cursor = self.reader.cursor().clone();
+        let cursor = Some(self.reader.cursor().clone());
         if cursor == self.committed {
             return Ok(());
         }
-        let subscription =
-            Subscription { generation: self.generation, cursor: Some(cursor.clone()) };
+        let subscription = Subscription { generation: self.generation, cursor: cursor.clone() };
         self.client.commit(&self.topic, &self.name, subscription).await?;
         self.committed = cursor;
         Ok(())

@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct Listing {
     question: QuestionId,
     topic: TopicId,
+    after: Option<SubscriberName>,
     waiting: BTreeSet<NodeId>,
     /// Whether any replica has told what it keeps.
     answered: bool,
@@ -72,6 +73,7 @@ impl Engine {
         let listing = Listing {
             question,
             topic,
+            after: after.cloned(),
             waiting: asked.clone(),
             answered: is_replica,
             merged: BTreeMap::new(),
@@ -106,19 +108,20 @@ impl Engine {
     fn take_positions(
         &mut self,
         number: u64,
-        positions: Vec<(SubscriberName, Subscription)>,
+        mut positions: Vec<(SubscriberName, Subscription)>,
         more: bool,
     ) {
         let Some(listing) = self.positions.listings.things.get_mut(&number) else {
             return;
         };
+        let (topic, after) = (listing.topic, &listing.after);
+        positions.retain(|(name, kept)| kept.is_well_formed(topic) && Some(name) > after.as_ref());
         if let Some((last, _)) = positions.last().filter(|_| more) {
             // Of what comes after it this node has told nothing yet.
             let told = listing.until.get_or_insert_with(|| last.clone());
             *told = last.clone().min(told.clone());
         }
-        let topic = listing.topic;
-        for (name, kept) in positions.into_iter().filter(|(_, kept)| kept.is_well_formed(topic)) {
+        for (name, kept) in positions {
             match listing.merged.get_mut(&name) {
                 Some(merged) => drop(merged.merge(&kept)),
                 None => drop(listing.merged.insert(name, kept)),
