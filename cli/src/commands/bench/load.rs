@@ -8,7 +8,7 @@ use std::{
 use antiphon::model::{Record, TopicName};
 use antiphon_node::{
     Client,
-    client::{Delivery, PublishOptions},
+    client::{Delivery, PublishOptions, Receipt},
 };
 use anyhow::Context as _;
 use indicatif::ProgressBar;
@@ -109,10 +109,14 @@ impl Acknowledged {
         Ok(())
     }
 
-    fn took(&mut self, receipt: antiphon_node::client::Receipt) -> anyhow::Result<()> {
+    fn took(&mut self, receipt: Receipt) -> anyhow::Result<()> {
         let Some((due, _)) = self.under_way.pop_front() else { return Ok(()) };
         if !receipt.published.acknowledged {
-            let text = format!("record {} was not acknowledged in time", receipt.id);
+            let Receipt { id, published } = receipt;
+            let text = format!(
+                "record {id} was not acknowledged in time: {} of {} copies",
+                published.copies, published.wanted
+            );
             return Err(Failure::failed(text).into());
         }
         let now = clock::instant();
