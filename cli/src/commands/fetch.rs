@@ -1,6 +1,6 @@
 //! `antiphon fetch`
 
-use antiphon::model::TopicName;
+use antiphon::{model::TopicName, wire::Surveyed};
 use antiphon_node::client::{End, Reader, ReaderOptions};
 use bytes::Bytes;
 use serde_json::json;
@@ -33,12 +33,7 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
     }
     printer.flush()?;
     warn_of_loss(printer, &mut reader);
-    if !reader.surveyed().complete {
-        printer.warning(
-            "not all replicas answered; acknowledged records may be missing",
-            "`antiphon info TOPIC` shows which are away; fetch again when they are back",
-        );
-    }
+    warn_if_incomplete(printer, reader.surveyed());
     if arguments.reading.count.is_some() {
         say_where(printer, &reader, count);
     }
@@ -56,6 +51,16 @@ pub(super) fn warn_of_loss(printer: &mut Printer, reader: &mut Reader) {
                 lost.log.writer
             ),
             "more `--replicas` and `--min-copies` survive the loss of more disks",
+        );
+    }
+}
+
+/// Says that there may be more than was told of.
+pub(super) fn warn_if_incomplete(printer: &mut Printer, surveyed: &Surveyed) {
+    if !surveyed.complete {
+        printer.warning(
+            "not all replicas answered; acknowledged records may be missing",
+            "`antiphon info TOPIC` shows which are away; fetch again when they are back",
         );
     }
 }

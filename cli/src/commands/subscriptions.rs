@@ -9,6 +9,7 @@ use antiphon::{
 use antiphon_node::client::{Client, ReaderOptions, RequestError, Start};
 use serde_json::{Value, json};
 
+use super::fetch::warn_if_incomplete;
 use crate::{
     arguments::Subscriptions, clock, context::Context, exit::Status, json::rfc3339, table::Table,
 };
@@ -32,6 +33,7 @@ pub(super) async fn run(context: &mut Context, arguments: Subscriptions) -> anyh
         all.push(behind(&client, &topic, &surveyed, name, cursor).await?);
     }
     let printer = &mut context.printer;
+    warn_if_incomplete(printer, &surveyed);
     if printer.is_json() {
         for subscription in &all {
             printer.object(&object(&topic, subscription))?;
