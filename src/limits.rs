@@ -199,6 +199,9 @@ pub const POSITIONS_BYTES_MAX: usize = 1024 * 1024;
 /// Recent producers that a writer remembers per topic, to recognise a retried publish.
 pub const PRODUCERS_MAX: usize = 1_024;
 
+/// Parts that a store tells of when it is asked what it holds of a topic, and one for each log more.
+pub const MEASURED_PARTS_MAX: usize = 1_024;
+
 /// Named subscriptions of one topic.
 pub const SUBSCRIPTIONS_MAX: usize = 4_096;
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod reading;
+mod terms;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,6 +20,7 @@ pub(crate) use self::{
         Fetch, NamedSubscription, Reading, Subscribe, Subscription, SubscriptionAction,
         Subscriptions,
     },
+    terms::{Alter, Delete, Retain},
 };
 use crate::values::{self, NodeAddresses};
 
@@ -118,6 +120,8 @@ impl GlobalOptions {
 pub(crate) enum Command {
     Node(Node),
     Create(Create),
+    Alter(Alter),
+    Delete(Delete),
     Publish(Publish),
     Fetch(Fetch),
     Subscribe(Subscribe),
@@ -167,7 +171,11 @@ pub(crate) struct Node {
 Examples:
   antiphon create quakes
   antiphon create quakes --replicas 5 --min-copies 3
-  antiphon create quakes --if-not-exists --json")]
+  antiphon create quakes --retain-age 7d --retain-bytes 1GB
+  antiphon create quakes --if-not-exists --json
+
+Retention: each replica lets whole batches go, the oldest first, and keeps up to a thirty-second part
+more than it was told to.")]
 pub(crate) struct Create {
     /// Name of the topic: up to 255 bytes in any script
     #[arg(value_parser = values::topic)]
@@ -182,6 +190,9 @@ pub(crate) struct Create {
     /// Copies below which nothing is acknowledged [default: 2 with three or more nodes, else 1]
     #[arg(long, value_name = "M", value_parser = values::replicas)]
     pub(crate) min_copies: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) retain: Retain,
 
     /// Take the topic that is there already
     #[arg(long)]

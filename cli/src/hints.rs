@@ -40,7 +40,10 @@ pub(crate) fn status(error: &anyhow::Error) -> Status {
     let found = error.chain().find_map(|cause| {
         let misused = matches!(cause.downcast_ref(), Some(ConnectError::WithoutPeer(_)))
             || matches!(cause.downcast_ref(), Some(StartError::BootstrapWithoutPeer(_)))
-            || matches!(cause.downcast_ref(), Some(RequestError::Refused(Refusal::Invalid(_))));
+            || matches!(
+                cause.downcast_ref(),
+                Some(RequestError::Refused(Refusal::Invalid(_) | Refusal::ForeignCursor))
+            );
         let failure = cause.downcast_ref().map(Failure::status);
         failure.or_else(|| misused.then_some(Status::Usage))
     });
@@ -92,6 +95,11 @@ fn refused(refusal: &Refusal) -> String {
         }
         Refusal::Invalid(_) => "`antiphon COMMAND --help` shows what is allowed".into(),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
+        Refusal::MayNotAlter(_) => "alter it through a node that the topic lists".into(),
+        Refusal::ForeignCursor => {
+            "a cursor holds for its own topic and network; `antiphon info TOPIC` shows the topic's"
+                .into()
+        }
         Refusal::Busy => "try again in a moment, or through another `--node`".into(),
         Refusal::Stopping(_) => "name another node with `--node MULTIADDR`".into(),
         Refusal::Unreachable => {

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use antiphon::model::{Cursor, CursorError, Network, TopicId, TopicName, WallClock};
+use antiphon::model::{Cursor, CursorError, WallClock};
 use antiphon_node::client::{End, Start};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
@@ -75,17 +75,12 @@ fn instant(text: &str) -> Result<WallClock, String> {
 }
 
 impl Place {
-    /// Where a reader of `topic` starts at the time `now`.
+    /// Where a reader starts at the time `now`.
     ///
     /// # Errors
-    /// When the time is to come, or the cursor is of another topic.
-    pub(crate) fn start(
-        &self,
-        now: WallClock,
-        network: &Network,
-        topic: &TopicName,
-    ) -> Result<Start, Failure> {
-        self.check(now, network, topic)?;
+    /// When the time is to come.
+    pub(crate) fn start(&self, now: WallClock) -> Result<Start, Failure> {
+        self.check(now)?;
         Ok(match self {
             Self::Start => Start::Beginning,
             Self::End => Start::End,
@@ -100,13 +95,8 @@ impl Place {
     ///
     /// # Errors
     /// As [`Self::start`], and when nothing can be before it.
-    pub(crate) fn end(
-        &self,
-        now: WallClock,
-        network: &Network,
-        topic: &TopicName,
-    ) -> Result<End, Failure> {
-        self.check(now, network, topic)?;
+    pub(crate) fn end(&self, now: WallClock) -> Result<End, Failure> {
+        self.check(now)?;
         Ok(match self {
             Self::Start => {
                 let hint = "`--to end` stops at what is stored";
@@ -120,18 +110,12 @@ impl Place {
         })
     }
 
-    fn check(&self, now: WallClock, network: &Network, topic: &TopicName) -> Result<(), Failure> {
+    fn check(&self, now: WallClock) -> Result<(), Failure> {
         match self {
             Self::At(time) if *time > now => {
                 let hint = "`subscribe TOPIC --from end` waits for what comes; times without an \
                     offset are local";
                 Err(Failure::usage("the time is in the future").with_hint(hint))
-            }
-            Self::Cursor(cursor) if cursor.topic != TopicId::derive(network, topic) => {
-                let message = format!("the cursor is not one of topic `{topic}`");
-                let hint = "a cursor holds for its own topic and network; \
-                    `antiphon info TOPIC` shows the topic's";
-                Err(Failure::usage(message).with_hint(hint))
             }
             _ => Ok(()),
         }
@@ -150,8 +134,7 @@ mod tests {
     const NOW: WallClock = WallClock(1_800_000_000_000);
 
     fn resolve(text: &str) -> Result<Start, Failure> {
-        let topic = "quakes".parse().unwrap();
-        text.parse::<Place>()?.start(NOW, &Network::default(), &topic)
+        text.parse::<Place>()?.start(NOW)
     }
 
     #[test]
@@ -167,10 +150,7 @@ mod tests {
 
     #[test]
     fn ends() {
-        let end = |text: &str| {
-            let topic = "quakes".parse().unwrap();
-            text.parse::<Place>()?.end(NOW, &Network::default(), &topic)
-        };
+        let end = |text: &str| text.parse::<Place>()?.end(NOW);
         assert_eq!(end("end"), Ok(End::Stored));
         assert_eq!(end("-10"), Ok(End::BeforeLast(10)));
         assert_eq!(end("@-1h"), Ok(End::Before(WallClock(NOW.0 - 3_600_000))));
@@ -185,17 +165,6 @@ mod tests {
         let time = TimeZone::system().to_timestamp(local).unwrap();
         let expected = WallClock(u64::try_from(time.as_millisecond()).unwrap());
         assert_eq!(resolve("@2018-01-31T10:00"), Ok(Start::Since(expected)));
-    }
-
-    #[test]
-    fn cursors_hold_for_their_topic() {
-        let topic = |name: &str| TopicId::derive(&Network::default(), &name.parse().unwrap());
-        let own = Cursor::start(topic("quakes"));
-        assert_eq!(resolve(&own.to_string()), Ok(Start::At(own)));
-        let other = Cursor::start(topic("other")).to_string();
-        let error = resolve(&other).unwrap_err();
-        assert!(error.to_string().contains("not one of topic `quakes`"), "{error}");
-        assert!(error.hint().unwrap().contains("antiphon info"));
     }
 
     #[test]

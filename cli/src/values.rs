@@ -42,6 +42,50 @@ const PAYLOAD_BYTES_MIN: u32 = 8;
 /// With room for what else belongs to a record.
 const PAYLOAD_BYTES_MAX: u32 = 1024 * 1024 - 1024;
 
+/// A limit of retention; nothing where there is to be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<u64>);
+
+/// What takes a limit away.
+const NO_LIMIT: &str = "none";
+
+fn limit(
+    text: &str,
+    hint: &str,
+    parse: impl FnOnce(&str) -> Result<u64, String>,
+) -> Result<Limit, Failure> {
+    if text == NO_LIMIT {
+        return Ok(Limit(None));
+    }
+    match parse(text) {
+        Ok(0) => Err(Failure::usage("a topic that keeps nothing is of no use").with_hint(hint)),
+        Ok(limit) => Ok(Limit(Some(limit))),
+        Err(error) => Err(Failure::usage(error).with_hint(hint)),
+    }
+}
+
+/// An age in milliseconds: `7d`, `none`.
+pub(crate) fn retain_age(text: &str) -> Result<Limit, Failure> {
+    limit(text, "an age reads like `12h` or `7d`; `none` takes the limit away", |text| {
+        let age = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+        u64::try_from(age.as_millis()).map_err(|error| error.to_string())
+    })
+}
+
+/// A number of bytes: `50MB`, `none`.
+pub(crate) fn retain_bytes(text: &str) -> Result<Limit, Failure> {
+    limit(text, "a size reads like `50MB` or `1GiB`; `none` takes the limit away", |text| {
+        text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
+    })
+}
+
+/// A number of records: `10000`, `none`.
+pub(crate) fn retain_records(text: &str) -> Result<Limit, Failure> {
+    limit(text, "a number reads like `10000`; `none` takes the limit away", |text| {
+        text.parse().map_err(|error| format!("`{text}` is not a number: {error}"))
+    })
+}
+
 /// Addresses of nodes, each with its peer id, separated by commas or white space as in
 /// `ANTIPHON_NODE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +222,25 @@ mod tests {
         assert_eq!((replicas("1"), replicas("32")), (Ok(1), Ok(32)));
         for wrong in ["0", "33", "-1", "many", "70000"] {
             assert!(replicas(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn limits_of_retention() {
+        assert_eq!(retain_age("7d"), Ok(Limit(Some(7 * 24 * 3_600_000))));
+        assert_eq!(retain_bytes("50MB"), Ok(Limit(Some(50_000_000))));
+        assert_eq!(retain_records("10"), Ok(Limit(Some(10))));
+        assert_eq!(retain_records("none"), Ok(Limit(None)));
+        let wrong = [
+            retain_age("0s"),
+            retain_age("soon"),
+            retain_bytes("0"),
+            retain_bytes("x"),
+            retain_records("0"),
+            retain_records("-1"),
+        ];
+        for outcome in wrong {
+            assert!(outcome.clone().unwrap_err().hint().unwrap().contains("none"), "{outcome:?}");
         }
     }
 

@@ -11,4 +11,5 @@ mod multicast;
 mod nodes;
 mod publishing;
 mod reading;
+mod terms;
 mod usage;

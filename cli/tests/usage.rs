@@ -110,10 +110,9 @@ fn durations_headers_and_places_that_are_none() {
 }
 
 #[test]
-fn a_cursor_of_another_topic() {
+fn a_cursor_that_is_cut_short() {
     let other = TopicId::derive(&Network::default(), &"other".parse().unwrap());
     let cursor = Cursor::start(other).to_string();
-    wrong(&["fetch", "t", "--from", &cursor], &["not one of topic `t`", "antiphon info"]);
     wrong(&["fetch", "t", "--from", &cursor[..cursor.len() - 2]], &["cut short"]);
 }
 

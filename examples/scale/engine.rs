@@ -247,12 +247,7 @@ mod tests {
     impl Played {
         /// Who the engine says holds a topic, the owner first.
         fn owners(&mut self, number: usize) -> Vec<NodeId> {
-            let create = Create {
-                name: name_of(number),
-                replicas: None,
-                min_copies: None,
-                if_not_exists: true,
-            };
+            let create = Create { if_not_exists: true, ..Create::new(name_of(number)) };
             self.ask(None, Request::Create(create));
             loop {
                 match self.engine.poll_output() {

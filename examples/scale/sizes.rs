@@ -82,6 +82,9 @@ pub(crate) fn descriptor(number: usize) -> SignedDescriptor {
         creator: key.node(),
         created: Stamp::at(WALL),
         revision: 0,
+        generation: 0,
+        deleted: false,
+        origin: None,
     };
     terms.sign(&key).expect("terms within the limits")
 }

@@ -6,15 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Engine, Failure, Numbered, Purpose, QuestionId, publish::Waiter};
+use super::{Engine, Failure, Numbered, Purpose, QuestionId, publish::Change};
 use crate::{
-    limits::{
-        PUBLISH_TIMEOUT_DEFAULT, QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT,
-        TOPICS_PER_MESSAGE_MAX,
-    },
+    limits::{QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
     model::{
-        Batch, Blob, Descriptor, NodeId, Record, Retention, SignedDescriptor, TopicId, TopicName,
-        Writers, encode_record,
+        Batch, Blob, Descriptor, NodeId, Retention, SignedDescriptor, TopicId, TopicName, Writers,
     },
     wire::{Create, Refusal, Request, Response, TopicCount},
 };
@@ -55,6 +51,11 @@ pub(super) struct State {
 pub(super) fn descriptors_in(batch: &Batch) -> impl Iterator<Item = SignedDescriptor> {
     let records = batch.records().filter_map(Result::ok);
     records.filter_map(|record| SignedDescriptor::verify(record.payload).ok())
+}
+
+/// Which topic of its name one would be that is created now.
+fn next_generation(newest: &Descriptor) -> u64 {
+    newest.generation.saturating_add(u64::from(newest.deleted))
 }
 
 impl Engine {
@@ -191,12 +192,19 @@ impl Engine {
             name: create.name.clone(),
             replicas,
             min_copies: create.min_copies.unwrap_or(floor),
-            retention: Retention::default(),
+            retention: Retention {
+                age_ms: create.retention.age_ms,
+                bytes: create.retention.bytes,
+                records: create.retention.records,
+            },
             writers: Writers::Anyone,
             encryption_key: None,
             creator: self.me,
             created: self.clock.tick(self.now.wall),
             revision: 0,
+            generation: self.topics.newest(&create.name).map_or(0, next_generation),
+            deleted: false,
+            origin: None,
         }
     }
 
@@ -209,24 +217,7 @@ impl Engine {
             Ok(descriptor) => descriptor,
             Err(error) => return self.refuse_invalid(question, error),
         };
-        let mut bytes = Vec::new();
-        let record = Record::new(self.now.wall, descriptor.bytes().clone());
-        if let Err(error) = encode_record(&record, &mut bytes) {
-            return self.refuse_invalid(question, error);
-        }
-        // From now on the name is taken here.
-        self.topics.adopt(&descriptor);
-        let topic = self.topics.id_of(&create.name);
-        let waiter = Waiter::Creator(question, topic);
-        let catalogue = self.topics.catalogue();
-        self.publish_own(catalogue, bytes.into(), waiter, PUBLISH_TIMEOUT_DEFAULT);
-    }
-
-    /// A topic's descriptor is in the catalogue, here and, but for a time-out, at a majority.
-    pub(super) fn created(&mut self, question: QuestionId, topic: TopicId) {
-        if let Some(summary) = self.summary(topic) {
-            self.answer_flushed(question, Response::Created(summary, false));
-        }
+        self.publish_terms(question, &descriptor, Change::Created);
     }
 
     // --- listing ---------------------------------------------------------------------------

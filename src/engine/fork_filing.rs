@@ -306,6 +306,7 @@ impl Engine {
                 Ok(Added::New) => {
                     let log = known.logs[&branch].clone();
                     self.write(Write::Append { batch: filed.clone(), log });
+                    self.note_received(&filed);
                 }
                 Ok(Added::Held) => {}
                 Ok(Added::Taken) => {

@@ -63,6 +63,7 @@ impl Proving {
             let spans: Option<Vec<_>> = self
                 .homes
                 .iter()
+                .filter(|(_, held)| !held.as_ref().is_some_and(|held| is_cut(held, log, first)))
                 .map(|(home, held)| Some((*home, covering(held.as_ref()?, log, first)?)))
                 .collect();
             // If one lacks it altogether, the others need prove nothing.
@@ -92,6 +93,9 @@ impl Proving {
                 continue;
             }
             let held = held.as_ref()?;
+            if is_cut(held, log, first) {
+                continue;
+            }
             let covers = |entry: &Entry| entry.covers(first.first, first.next);
             if planted(Bug::SentIsHeld) && !held.0.get(log).is_some_and(covers) {
                 continue;
@@ -143,10 +147,16 @@ impl Proving {
     }
 }
 
-/// The part of a log that holds the start of this span.
+/// The part of a log that holds the start of this span, or where that was cut off what follows.
 fn covering(held: &Frontier, log: &LogId, first: &Span) -> Option<Span> {
-    let spans = &held.0.get(log)?.spans;
-    spans.iter().find(|span| span.first <= first.first && first.first < span.next).copied()
+    let entry = held.0.get(log)?;
+    let start = first.first.max(entry.low);
+    entry.spans.iter().find(|span| span.first <= start && start < span.next).copied()
+}
+
+/// Whether all of this span was cut off a log.
+fn is_cut(held: &Frontier, log: &LogId, first: &Span) -> bool {
+    held.0.get(log).is_some_and(|entry| first.next <= entry.low)
 }
 
 impl Engine {

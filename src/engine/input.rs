@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{AddError, Log};
+use super::{AddError, Log, Part, Step};
 use crate::{
     limits,
     model::{
@@ -62,6 +62,8 @@ pub struct Recovered {
     pub descriptors: Vec<SignedDescriptor>,
     /// Positions of named subscriptions.
     pub subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
+    /// What was received when, of topics that do not keep their records for ever.
+    pub steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
     /// The nodes known before.
     pub contacts: Vec<Contact>,
     /// Proofs of forks.
@@ -134,6 +136,8 @@ pub enum Input {
     ReadDone(Ticket, Option<Page>),
     /// The outcome of an [`Output::Check`]; none when the store could not read.
     CheckDone(Ticket, Option<Checked>),
+    /// The outcome of an [`Output::Measure`]; none when the store could not read.
+    MeasureDone(Ticket, Option<Vec<Part>>),
     /// A batch that was flushed can no longer be read: a read or the scrub has found that.
     Damaged(Damage),
     /// Whether the disk has room for more records. Without any they are refused; the few bytes
@@ -199,6 +203,19 @@ pub enum Output {
         range: LogRange,
         /// About how many bytes of batches; at least one batch.
         bytes_max: usize,
+        /// The write that must be flushed first.
+        after: Option<WriteNumber>,
+    },
+    /// Find out how much is stored of parts of logs, once every write up to `after` is flushed.
+    /// Exactly one [`Input::MeasureDone`] follows, with [`limits::MEASURED_PARTS_MAX`] parts at
+    /// most.
+    Measure {
+        /// Names it.
+        ticket: Ticket,
+        /// The topic.
+        topic: TopicId,
+        /// The parts.
+        ranges: Vec<LogRange>,
         /// The write that must be flushed first.
         after: Option<WriteNumber>,
     },
@@ -304,6 +321,15 @@ pub enum Write {
     /// Keep the terms of a topic, which came by another way than the catalogue: what is held of a
     /// topic is of no use without them.
     Descriptor(TopicId, SignedDescriptor),
+    /// Keep what was received in one go, or forget it.
+    Step {
+        /// The topic.
+        topic: TopicId,
+        /// Which step of the topic.
+        number: u64,
+        /// What was received; none when that is of no use any more.
+        step: Option<Step>,
+    },
     /// Keep the proof that a log has forked.
     Fork(ForkProof),
     /// Keep where a node was last known.

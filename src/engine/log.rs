@@ -180,6 +180,17 @@ impl Log {
         debug_assert!(self.is_well_formed());
     }
 
+    /// Cuts off what ends at or before `to`, where the batch `head` ends, for good: it is not taken
+    /// in again. Whether that changed anything.
+    pub fn cut(&mut self, to: u64, head: Hash) -> bool {
+        if to <= self.low {
+            return false;
+        }
+        self.forget(to, head);
+        self.low = to;
+        true
+    }
+
     /// Takes out a batch that can no longer be read; whether it was counted as held. `previous` is
     /// the hash and the stamp of the batch before it, needed where that is part of the same span.
     ///

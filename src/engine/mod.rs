@@ -11,7 +11,7 @@
 //! One file for each thing that a node does:
 //!
 //! - `members`: who is alive, and who is near to a topic
-//! - `catalogue`: creating, describing and listing topics
+//! - `catalogue`, `alter`: creating, describing and listing topics; changing and deleting them
 //! - `publish`: sealing batches, counting receipts, answering publishers
 //! - `start`: how a log begins after a start, and what is known of what was told to be pending
 //! - `replicate`: sending batches to replicas, and storing what others send
@@ -20,12 +20,14 @@
 //! - `position`: where named subscriptions stand
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`, `handover_proof`: giving away what this node holds for others
+//! - `retention`, `ledger`: letting go what a topic is not to keep any more
 //! - `leave`: handing everything over, and going
 //! - `verify`: comparing what the disks of a topic's replicas really hold
 //! - `damage`: what this node's disk has lost
 //! - `fork`, `forks`, `fork_search`, `fork_filing`, `fork_reading`: writers that signed two
 //!   batches for one position
 
+mod alter;
 mod asks;
 mod catalogue;
 mod damage;
@@ -40,6 +42,7 @@ mod handover_proof;
 mod holes;
 mod input;
 mod leave;
+mod ledger;
 mod log;
 mod members;
 mod merge;
@@ -52,6 +55,7 @@ mod publish;
 mod read;
 mod repair;
 mod replicate;
+mod retention;
 mod start;
 mod survey;
 mod tail;
@@ -72,6 +76,8 @@ pub use input::{
     AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket,
     Write, WriteNumber,
 };
+use ledger::Ledger;
+pub use ledger::{Part, Parts, Step};
 pub use log::{AddError, Added, HeldSpan, Log, Tip};
 use members::{Change, Members};
 use topic::Topics;
@@ -121,6 +127,7 @@ pub struct Engine {
     repair: repair::State,
     handover: handover::State,
     damage: damage::State,
+    retention: retention::State,
     leaving: leave::State,
     verification: verify::State,
     forks: fork::State,
@@ -142,6 +149,9 @@ impl Engine {
         }
         for ((topic, name), subscription) in recovered.subscriptions {
             topics.entry(topic).merge_subscription(&name, &subscription);
+        }
+        for (topic, steps) in recovered.steps {
+            topics.entry(topic).ledger = Some(Ledger::recovered(steps));
         }
         for descriptor in &recovered.descriptors {
             topics.adopt(descriptor);
@@ -182,6 +192,7 @@ impl Engine {
             repair: repair::State::default(),
             handover: handover::State::default(),
             damage: damage::State::default(),
+            retention: retention::State::default(),
             leaving: leave::State::default(),
             verification: verify::State::default(),
             forks: fork::State::default(),
@@ -189,6 +200,7 @@ impl Engine {
             fork_filing: fork_filing::State::default(),
             config,
         };
+        engine.clear_deleted();
         // A crash may have interrupted it.
         for (topic, log) in forked {
             engine.file_branches(topic, log);
@@ -221,6 +233,7 @@ impl Engine {
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
             Input::CheckDone(ticket, checked) => self.check_done(ticket, checked),
+            Input::MeasureDone(ticket, parts) => self.measured(ticket, parts),
             Input::Damaged(damage) => self.damaged(damage),
             Input::Room(room) => self.set_room(room),
             Input::Located(topic, nodes) => self.located(topic, nodes),
@@ -263,6 +276,7 @@ impl Engine {
         self.tick_reads();
         self.tick_repair();
         self.tick_handover();
+        self.tick_retention();
         self.tick_leave();
         self.tick_fork_searches();
         self.tick_fork_filing();
@@ -282,6 +296,8 @@ impl Engine {
     fn asked(&mut self, question: QuestionId, from: Option<NodeId>, request: Request) {
         match request {
             Request::Create(create) => self.create(question, &create),
+            Request::Alter(alter) => self.alter(question, &alter),
+            Request::Delete(name) => self.delete(question, &name),
             Request::Publish(publish) => self.publish(question, publish),
             Request::Survey(name) => self.survey_for_client(question, &name),
             Request::Read(read) => self.read(question, read),
@@ -549,7 +565,7 @@ impl Engine {
 
     /// Takes note of a descriptor that came by another way than the catalogue, and keeps it.
     fn adopt_kept(&mut self, descriptor: &SignedDescriptor) {
-        let topic = self.topics.id_of(&descriptor.descriptor().name);
+        let topic = self.topics.id_of(descriptor.descriptor());
         if self.adopt(descriptor) {
             self.write(Write::Descriptor(topic, descriptor.clone()));
         }
@@ -559,6 +575,7 @@ impl Engine {
     fn adopt(&mut self, descriptor: &SignedDescriptor) -> bool {
         let news = self.topics.adopt(descriptor);
         if news {
+            self.clear_deleted();
             self.repair_soon();
             self.topic_known(&descriptor.descriptor().name);
         }

@@ -76,7 +76,7 @@ impl Engine {
             return;
         };
         if !subscription.is_well_formed(topic) {
-            return self.refuse_invalid(question, "the cursor is one of another topic");
+            return self.refuse(question, Refusal::ForeignCursor);
         }
         let then = Then::Commit(question, subscriber.clone(), subscription.clone());
         self.survey(topic, then);
@@ -189,7 +189,7 @@ impl Engine {
         name: &SubscriberName,
         subscription: &Subscription,
     ) -> bool {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.topics.get_mut(&topic).filter(|known| !known.is_deleted()) else {
             return false;
         };
         if known.is_full_of_subscriptions(name) {

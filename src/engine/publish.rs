@@ -49,8 +49,24 @@ const SLOT_AGE_MAX: Duration = Duration::from_millis(500);
 pub(super) enum Waiter {
     /// A publisher.
     Publisher(QuestionId),
-    /// Whoever creates this topic; the record is its descriptor.
-    Creator(QuestionId, TopicId),
+    /// Whoever creates, alters or deletes this topic; the record is its descriptor.
+    Changer(QuestionId, TopicId, Change),
+}
+
+impl Waiter {
+    pub(super) fn question(&self) -> QuestionId {
+        match self {
+            Self::Publisher(question) | Self::Changer(question, ..) => *question,
+        }
+    }
+}
+
+/// What is done to a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Created,
+    Altered,
+    Deleted,
 }
 
 /// All that this node writes.
@@ -139,11 +155,8 @@ impl Engine {
                 }
             }
         }
-        for Waiting {
-            waiter: Waiter::Publisher(question) | Waiter::Creator(question, _), ..
-        } in refused
-        {
-            self.refuse(question, Refusal::Full);
+        for Waiting { waiter, .. } in refused {
+            self.refuse(waiter.question(), Refusal::Full);
         }
     }
 
@@ -176,11 +189,7 @@ impl Engine {
 
     fn enqueue(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Waiting) {
         if self.publishing.bytes + records.len() > UNACKNOWLEDGED_BYTES_MAX {
-            return match waiting.waiter {
-                Waiter::Publisher(question) | Waiter::Creator(question, _) => {
-                    self.refuse(question, Refusal::Busy);
-                }
-            };
+            return self.refuse(waiting.waiter.question(), Refusal::Busy);
         }
         self.publishing.bytes += records.len();
         self.publishing.active.insert(topic);
@@ -268,6 +277,7 @@ impl Engine {
         let number = self.write(Write::Append { batch: batch.clone(), log });
         let log = batch.header().log();
         self.publishing.unflushed.push_back((number, topic, log, batch.hash()));
+        self.note_received(&batch);
         let sent_to = self.dispatch(topic, &batch, &BTreeSet::new());
         self.outputs.push_back(Output::Gossip { batch: batch.clone(), sent_to });
         if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {
@@ -277,11 +287,8 @@ impl Engine {
     }
 
     fn refuse_all(&mut self, waiting: Vec<Waiting>, error: &super::AddError) {
-        for Waiting {
-            waiter: Waiter::Publisher(question) | Waiter::Creator(question, _), ..
-        } in waiting
-        {
-            self.refuse_invalid(question, error);
+        for Waiting { waiter, .. } in waiting {
+            self.refuse_invalid(waiter.question(), error);
         }
     }
 
@@ -438,9 +445,24 @@ impl Engine {
                 Waiter::Publisher(question) => {
                     self.answer(question, Response::Published(published));
                 }
-                Waiter::Creator(question, created) => self.created(question, created),
+                Waiter::Changer(question, topic, change) => {
+                    self.change_told(question, topic, change);
+                }
             }
         }
+    }
+
+    /// Drops all that is under way in a topic; those who wait for it.
+    pub(super) fn stop_publishing(&mut self, topic: TopicId) -> Vec<Waiting> {
+        self.publishing.active.remove(&topic);
+        self.publishing.unflushed.retain(|(_, of, ..)| *of != topic);
+        let Some(outgoing) = self.publishing.topics.remove(&topic) else {
+            return Vec::new();
+        };
+        self.publishing.bytes -= outgoing.bytes();
+        let queued = outgoing.queued.into_iter().flat_map(|queued| queued.waiting);
+        let sealed = outgoing.unacknowledged.into_iter().flat_map(|sealed| sealed.waiting);
+        queued.chain(sealed).collect()
     }
 
     /// Whether somebody waits for records of this topic.

@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{
     limits::{
-        ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
-        READ_WAIT_MAX,
+        ASK_TIMEOUT, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX,
+        READ_ATTEMPTS_MAX, READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, LogId, NodeId, TopicId},
+    model::{Batch, Cursor, LogId, NodeId, Position, TopicId},
     wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -73,8 +73,10 @@ pub(super) struct Job {
     pub(super) lanes: Vec<Lane>,
     /// Whether the lanes give all that was asked for.
     pub(super) whole: bool,
-    /// What was passed over, for nobody holds it.
+    /// What is passed over, for nobody holds it.
     pub(super) lost: Vec<LogRange>,
+    /// What is passed over, for retention let it go.
+    pub(super) trimmed: Vec<LogRange>,
 }
 
 /// The reads under way.
@@ -91,6 +93,12 @@ pub(super) struct State {
 impl State {
     pub(super) fn take_fetch(&mut self, ticket: Ticket) -> Option<QuestionId> {
         self.fetches.remove(&ticket)
+    }
+
+    /// Drops the reads of a topic; who asked for them.
+    pub(super) fn stop(&mut self, topic: TopicId) -> Vec<QuestionId> {
+        let jobs = self.jobs.things.extract_if(.., |_, job| job.topic == topic);
+        jobs.map(|(_, job)| job.question).collect()
     }
 
     pub(super) fn abandon(&mut self, question: QuestionId) {
@@ -135,7 +143,7 @@ impl Engine {
         };
         let well_formed = |cursor: &Cursor| cursor.topic == topic && cursor.is_well_formed();
         if !well_formed(&read.after) || read.until.as_ref().is_some_and(|end| !well_formed(end)) {
-            return self.refuse_invalid(question, "the cursor is one of another topic");
+            return self.refuse(question, Refusal::ForeignCursor);
         }
         if self.reads.jobs.things.len() >= QUESTIONS_MAX {
             return self.refuse(question, Refusal::Busy);
@@ -163,6 +171,7 @@ impl Engine {
             lanes: Vec::new(),
             whole: false,
             lost: Vec::new(),
+            trimmed: Vec::new(),
         });
         self.plan_read(job);
     }
@@ -214,13 +223,22 @@ impl Engine {
             return self.wait_or_end(number);
         }
         let failed = job.failed.clone();
-        if let Some(job) = self.reads.jobs.things.get_mut(&number) {
-            job.lost = lost;
-        }
         let mut lanes: BTreeMap<Source, Vec<LogRange>> = BTreeMap::new();
         let (mut whole, mut sourceless) = (true, false);
-        for range in needed {
-            match self.source_for(topic, range, &failed, &lanes) {
+        let mut trimmed = Vec::new();
+        for mut range in needed {
+            let mut source = self.source_for(topic, range, &failed, &lanes);
+            if source.is_none()
+                && let Some(to) = self.trimmed_to(topic, range, &failed)
+            {
+                trimmed.push(LogRange { to, ..range });
+                range.from = to;
+                if range.from == range.to {
+                    continue;
+                }
+                source = self.source_for(topic, range, &failed, &lanes);
+            }
+            match source {
                 Some((source, end)) => {
                     whole &= end >= range.to;
                     let to = end.min(range.to);
@@ -232,16 +250,50 @@ impl Engine {
         if sourceless {
             self.ask_about_holes(topic);
         }
-        if sourceless && !surveyed && job_ends {
+        let unsure = sourceless || !trimmed.is_empty() && !self.is_surveyed(topic);
+        if unsure && !surveyed && job_ends {
             return self.survey_for_read(number);
         }
+        if let Some(job) = self.reads.jobs.things.get_mut(&number) {
+            (job.lost, job.trimmed) = (lost, trimmed);
+        }
         if lanes.is_empty() {
-            return self.try_again(number);
+            // Of what retention let go there is nothing to wait for.
+            return if sourceless { self.try_again(number) } else { self.wait_or_end(number) };
         }
         whole &= !sourceless;
         let lanes: Vec<_> =
             lanes.into_iter().map(|(source, ranges)| Lane { source, ranges, page: None }).collect();
         self.start_lanes(number, lanes, whole);
+    }
+
+    /// Whether the replicas have said lately what they hold of a topic.
+    fn is_surveyed(&self, topic: TopicId) -> bool {
+        let surveyed = self.reads.views.get(&topic).and_then(|view| view.surveyed);
+        surveyed.is_some_and(|at| self.now.elapsed.saturating_sub(at) < FOLLOW_SURVEY_INTERVAL)
+    }
+
+    /// The end of what retention let go at the start of a range that nobody can give: where
+    /// somebody holds something, or at the highest low watermark.
+    fn trimmed_to(
+        &self,
+        topic: TopicId,
+        range: LogRange,
+        failed: &BTreeSet<Source>,
+    ) -> Option<u64> {
+        let low = self.known_low(topic, &range.log).min(range.to);
+        let own = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+        let own = own.filter(|_| !failed.contains(&Source::Store)).map(super::Log::entry);
+        let view = self.reads.views.get(&topic);
+        let usable = |node: &NodeId| {
+            self.members.is_connected(node) && !failed.contains(&Source::Node(*node))
+        };
+        let others = view.into_iter().flat_map(|view| &view.frontiers);
+        let others = others.filter(|(node, _)| usable(node));
+        let others = others.filter_map(|(_, held)| held.0.get(&range.log));
+        let spans = own.iter().chain(others).flat_map(|entry| &entry.spans);
+        let held = spans.map(|span| span.first).filter(|first| *first > range.from).min();
+        (low > range.from).then(|| held.map_or(low, |first| first.min(low)))
     }
 
     /// Where a range starts; a planted bug skips what is not held here.
@@ -458,14 +510,17 @@ impl Engine {
         }
         let finished = finished && whole && !held_back;
         // Only what is followed by something: a reader's cursor stands at the end of a batch.
-        let lost = self.reads.jobs.things.get_mut(&number).map(|job| std::mem::take(&mut job.lost));
-        let mut lost = lost.unwrap_or_default();
-        lost.retain(|range| {
+        let is_followed = |range: &LogRange| {
             let follows =
                 |batch: &Batch| batch.log() == range.log && batch.header().first == range.to;
             batches.iter().any(follows)
-        });
-        self.finish_read(number, Page { batches, finished, lost });
+        };
+        let (mut lost, mut trimmed) = (Vec::new(), Vec::new());
+        if let Some(job) = self.reads.jobs.things.get_mut(&number) {
+            lost.extend(job.lost.drain(..).filter(is_followed));
+            trimmed.extend(job.trimmed.drain(..).filter(is_followed));
+        }
+        self.finish_read(number, Page { batches, finished, lost, trimmed });
     }
 
     /// Takes out what must wait for what its writer wrote before its restart; whether anything
@@ -474,8 +529,11 @@ impl Engine {
         let Some(job) = self.reads.jobs.things.get(&number) else {
             return false;
         };
-        let lacking = batches.iter().filter_map(|batch| not_shown(&job.after, batch));
-        let comes: BTreeSet<LogId> = lacking
+        let lacking = || batches.iter().filter_map(|batch| not_shown(&job.after, batch));
+        let gone =
+            |(log, position): &(LogId, Position)| self.known_low(job.topic, log) >= position.next;
+        let gone: BTreeSet<LogId> = lacking().filter(gone).map(|(log, _)| log).collect();
+        let comes: BTreeSet<LogId> = lacking()
             .filter(|(log, position)| self.comes(job, *log, position.next))
             .map(|(log, _)| log)
             .collect();
@@ -485,7 +543,8 @@ impl Engine {
         };
         let mut waiting = BTreeSet::new();
         batches.retain(|batch| {
-            let held_back = if let Some((before, _)) = not_shown(&at, batch) {
+            let before = not_shown(&at, batch).filter(|(before, _)| !gone.contains(before));
+            let held_back = if let Some((before, _)) = before {
                 let comes = comes.contains(&before);
                 view.holds_back(self.now.elapsed, batch, before, comes)
             } else {

@@ -265,7 +265,8 @@ impl Engine {
         let mut low = Cursor::start(found.topic);
         for (log, position) in &end.logs {
             let entries = found.held.values().filter_map(|held| held.frontier.0.get(log));
-            let lowest = entries.map(|entry| entry.low).min().unwrap_or(0);
+            let cut = entries.clone().map(|entry| entry.low).max().unwrap_or(0);
+            let lowest = entries.map(|entry| entry.first().min(cut)).min().unwrap_or(0);
             low.logs.insert(*log, Position { next: lowest, ..*position });
         }
         let total = end.records().saturating_sub(low.records());
@@ -317,7 +318,7 @@ impl Engine {
         let nodes_alive = u32::try_from(self.members.alive_count()).unwrap_or(u32::MAX);
         let known = self.topics.get_mut(&topic)?;
         let owners = known.placement(&self.members).acting.clone();
-        let descriptor = known.descriptor.as_ref()?.descriptor();
+        let descriptor = known.descriptor.as_ref().filter(|_| known.is_known())?.descriptor();
         Some(TopicSummary {
             name: descriptor.name.clone(),
             replicas: descriptor.replicas,
@@ -325,6 +326,7 @@ impl Engine {
             owners,
             records: known.records(),
             nodes_alive,
+            retention: descriptor.retention,
         })
     }
 }

@@ -56,12 +56,7 @@ impl Script {
     /// A topic with one replica, here, flushed.
     fn with_topic(name: &str, replicas: u16) -> Self {
         let mut script = Self::new();
-        let create = Create {
-            name: name.parse().unwrap(),
-            replicas: Some(replicas),
-            min_copies: None,
-            if_not_exists: false,
-        };
+        let create = Create { replicas: Some(replicas), ..Create::new(name.parse().unwrap()) };
         script.ask(1, Request::Create(create));
         script.give(Input::Durable(WriteNumber(1)));
         script
@@ -73,12 +68,8 @@ impl Script {
         for other in [2, 3] {
             script.give(Input::Connected(contact(other)));
         }
-        let create = Create {
-            name: "t".parse().unwrap(),
-            replicas: Some(3),
-            min_copies: Some(2),
-            if_not_exists: false,
-        };
+        let create =
+            Create { replicas: Some(3), min_copies: Some(2), ..Create::new("t".parse().unwrap()) };
         let outputs = script.ask(1, Request::Create(create));
         // Nobody knows the name: the catalogue takes it.
         let unknown: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();

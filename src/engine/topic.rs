@@ -1,18 +1,20 @@
 //! The topics that this node knows, and what it holds of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     AddError, Added, Damage, Log,
     forks::{Forks, Learned},
+    ledger::Ledger,
     members::{Members, Placement},
     planted::{Bug, planted},
 };
 use crate::{
     limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
     model::{
-        Batch, Cursor, ForkProof, Frontier, Hash, LogId, Network, NodeId, SignedDescriptor, Stamp,
-        SubscriberName, Subscription, TopicId, TopicName, Writers,
+        Batch, Cursor, Descriptor, Entry, ForkProof, Frontier, Hash, LogId, Network, NodeId,
+        Position, Retention, SignedDescriptor, Stamp, SubscriberName, Subscription, TopicId,
+        TopicName,
     },
     wire::{Acks, Held, Proofs},
 };
@@ -26,8 +28,12 @@ pub(super) struct Topic {
     pub(super) logs: BTreeMap<LogId, Log>,
     pub(super) subscriptions: BTreeMap<SubscriberName, Subscription>,
     pub(super) forks: Forks,
+    /// What was received when, where the topic does not keep its records for ever.
+    pub(super) ledger: Option<Ledger>,
     place: [u8; 32],
     is_catalogue: bool,
+    /// Whether a later topic has its name.
+    is_outlived: bool,
     digest: Option<[u8; 32]>,
     placement: (u64, Placement),
 }
@@ -40,16 +46,30 @@ impl Topic {
             logs: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             forks: Forks::default(),
+            ledger: None,
             place: id.place(),
             is_catalogue,
+            is_outlived: false,
             digest: None,
             placement: (0, Placement::default()),
         }
     }
 
-    /// Whether its terms are known.
+    /// Whether its terms are known, and it is not deleted.
     pub(super) fn is_known(&self) -> bool {
-        self.is_catalogue || self.descriptor.is_some()
+        self.is_catalogue || self.descriptor.is_some() && !self.is_deleted()
+    }
+
+    /// Whether it was deleted, or its name is that of a later topic, which says so as well.
+    pub(super) fn is_deleted(&self) -> bool {
+        let deleted = |signed: &SignedDescriptor| signed.descriptor().deleted;
+        self.is_outlived || self.descriptor.as_ref().is_some_and(deleted)
+    }
+
+    /// How long it keeps its records, where that is not for ever.
+    pub(super) fn retention(&self) -> Option<Retention> {
+        let terms = self.descriptor.as_ref()?.descriptor();
+        Some(terms.retention).filter(|retention| !retention.is_unlimited())
     }
 
     /// Replicas wanted.
@@ -67,10 +87,8 @@ impl Topic {
 
     /// Whether a node may write to it.
     pub(super) fn admits(&self, writer: &NodeId) -> bool {
-        match self.descriptor.as_ref().map(|signed| &signed.descriptor().writers) {
-            Some(Writers::Listed(keys)) => keys.contains(writer),
-            Some(Writers::Anyone) | None => true,
-        }
+        let admits = |signed: &SignedDescriptor| signed.descriptor().writers.admit(writer);
+        self.descriptor.as_ref().is_none_or(admits)
     }
 
     /// Its replicas, as the member table has them now.
@@ -198,6 +216,14 @@ impl Topic {
         changed
     }
 
+    /// Forgets all that is held, which is given back.
+    pub(super) fn clear(
+        &mut self,
+    ) -> (BTreeMap<LogId, Log>, BTreeMap<SubscriberName, Subscription>) {
+        self.digest = None;
+        (std::mem::take(&mut self.logs), std::mem::take(&mut self.subscriptions))
+    }
+
     /// Forgets the position of a subscription.
     pub(super) fn forget_subscription(&mut self, name: &SubscriberName) {
         self.digest = None;
@@ -222,6 +248,22 @@ impl Topic {
         self.logs.get(id).cloned()
     }
 
+    /// Cuts a log off where a batch ends: the log, if that changed it. A log that is not known is
+    /// taken note of, and one that has forked ends where it has.
+    pub(super) fn cut(&mut self, id: &LogId, end: Position) -> Option<Log> {
+        if self.is_full(id) {
+            return None;
+        }
+        let to = self.forks.sealed_at(*id).map_or(end.next, |at| at.min(end.next));
+        let low = self.forks.root(id).map_or(0, |root| root.at);
+        let log = self.logs.entry(*id).or_insert_with(|| Log { low, ..Log::default() });
+        if !log.cut(to, end.head) {
+            return None;
+        }
+        self.digest = None;
+        Some(log.clone())
+    }
+
     /// Takes out a batch that can no longer be read: the log without it, if it was held.
     pub(super) fn lose(&mut self, damage: &Damage) -> Option<Log> {
         let log = self.logs.get_mut(&damage.log)?;
@@ -235,7 +277,7 @@ impl Topic {
     /// What is held.
     pub(super) fn frontier(&self) -> Frontier {
         let held = self.logs.iter().filter(|(id, log)| {
-            !log.spans.is_empty() || log.low > 0 && self.forks.root(id).is_none()
+            !log.spans.is_empty() || log.low > self.forks.root(id).map_or(0, |root| root.at)
         });
         Frontier(held.map(|(id, log)| (*id, log.entry())).collect())
     }
@@ -292,6 +334,10 @@ impl Topic {
                     entry.spans.retain(|span| span.first < at);
                 }
             }
+            if self.retention().is_some() {
+                // Each node cuts at its own time, which is no difference worth looking into.
+                frontier.0.values_mut().for_each(Entry::overlook_cut);
+            }
             frontier.0.retain(|_, entry| !entry.spans.is_empty() || entry.low > 0);
             hasher.update(&frontier.digest());
         }
@@ -311,14 +357,17 @@ pub(super) struct Topics {
     network: Network,
     catalogue: TopicId,
     known: BTreeMap<TopicId, Topic>,
+    /// The newest topic of each name, those included that are deleted.
     names: BTreeMap<TopicName, TopicId>,
+    /// Topics that were found to be deleted, of which something may be held.
+    deleted: BTreeSet<TopicId>,
 }
 
 impl Topics {
     pub(super) fn new(network: Network) -> Self {
         let catalogue = TopicId::derive(&network, &TopicName::catalogue());
         let known = [(catalogue, Topic::new(catalogue, true))].into();
-        Self { network, catalogue, known, names: BTreeMap::new() }
+        Self { network, catalogue, known, names: BTreeMap::new(), deleted: BTreeSet::new() }
     }
 
     /// The id of the catalogue.
@@ -326,9 +375,15 @@ impl Topics {
         self.catalogue
     }
 
-    /// The id of the topic of this name, whether it is known or not.
-    pub(super) fn id_of(&self, name: &TopicName) -> TopicId {
-        TopicId::derive(&self.network, name)
+    /// The id of the topic that a descriptor describes.
+    pub(super) fn id_of(&self, descriptor: &Descriptor) -> TopicId {
+        descriptor.id(&self.network)
+    }
+
+    /// The newest descriptor of a name, be it that of a topic or of the deletion of one.
+    pub(super) fn newest(&self, name: &TopicName) -> Option<&Descriptor> {
+        let topic = self.known.get(self.names.get(name)?)?;
+        topic.descriptor.as_ref().map(SignedDescriptor::descriptor)
     }
 
     /// The topic with this id.
@@ -348,7 +403,11 @@ impl Topics {
 
     /// The created topic of this name.
     pub(super) fn named(&self, name: &TopicName) -> Option<TopicId> {
-        self.names.get(name).copied()
+        self.names.get(name).copied().filter(|id| self.is_there(id))
+    }
+
+    fn is_there(&self, id: &TopicId) -> bool {
+        self.known.get(id).is_some_and(Topic::is_known)
     }
 
     /// The names of created topics after one, in order.
@@ -358,7 +417,8 @@ impl Topics {
     ) -> impl Iterator<Item = (&TopicName, TopicId)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let start = after.map_or(Unbounded, Excluded);
-        self.names.range::<TopicName, _>((start, Unbounded)).map(|(name, id)| (name, *id))
+        let names = self.names.range::<TopicName, _>((start, Unbounded));
+        names.map(|(name, id)| (name, *id)).filter(|(_, id)| self.is_there(id))
     }
 
     /// All topics, in order of their ids.
@@ -373,28 +433,50 @@ impl Topics {
 
     /// Takes note of a descriptor; whether it is news.
     pub(super) fn adopt(&mut self, signed: &SignedDescriptor) -> bool {
-        let name = &signed.descriptor().name;
-        if name.is_reserved() {
+        let terms = signed.descriptor();
+        if terms.name.is_reserved() {
             return false;
         }
-        let id = self.id_of(name);
+        let id = self.id_of(terms);
         let topic = self.entry(id);
-        let current = topic.descriptor.as_ref().map(SignedDescriptor::descriptor);
-        if current.is_some_and(|current| !signed.descriptor().supersedes(current)) {
+        if let Some(current) = topic.descriptor.as_ref().map(SignedDescriptor::descriptor)
+            // An imported topic brings its id along: it must not be that of another one.
+            && (current.name != terms.name
+                || !terms.supersedes(current)
+                || terms.generation == current.generation && !current.may_alter(&terms.creator))
+        {
             return false;
         }
         topic.descriptor = Some(signed.clone());
+        topic.digest = None;
         // The number of replicas may be another one.
         topic.placement.0 = 0;
-        self.names.insert(name.clone(), id);
+        let newest = self.names.get(&terms.name).and_then(|id| self.known.get(id));
+        let newest = newest.and_then(|topic| topic.descriptor.as_ref());
+        let is_newest = newest.is_none_or(|other| !other.descriptor().supersedes(terms));
+        let outlived = if is_newest { self.names.insert(terms.name.clone(), id) } else { Some(id) };
+        if let Some(outlived) = outlived.filter(|outlived| !is_newest || *outlived != id) {
+            self.entry(outlived).is_outlived = true;
+            self.deleted.insert(outlived);
+        }
+        let topic = self.entry(id);
+        topic.is_outlived = !is_newest;
+        if topic.is_deleted() {
+            self.deleted.insert(id);
+        }
         true
+    }
+
+    /// The topics that were found to be deleted since this was asked last.
+    pub(super) fn take_deleted(&mut self) -> BTreeSet<TopicId> {
+        std::mem::take(&mut self.deleted)
     }
 
     /// The created name that is most like `name`, if one is like it at all.
     pub(super) fn nearest_name(&self, name: &TopicName) -> Option<String> {
         let likeness = |other: &TopicName| strsim::jaro_winkler(other.as_str(), name.as_str());
-        self.names
-            .keys()
+        self.names_after(None)
+            .map(|(other, _)| other)
             .map(|other| (likeness(other), other))
             .filter(|(likeness, _)| *likeness > 0.75)
             .max_by(|one, two| one.0.total_cmp(&two.0))

@@ -56,7 +56,7 @@ impl Engine {
             return;
         };
         if after.topic != topic || !after.is_well_formed() {
-            return self.refuse_invalid(question, "the cursor is one of another topic");
+            return self.refuse(question, Refusal::ForeignCursor);
         }
         if self.verification.comparisons.things.len() >= QUESTIONS_MAX {
             return self.refuse(question, Refusal::Busy);

@@ -71,8 +71,13 @@ impl Cursor {
     /// Moves to the end of all that a node holds.
     pub fn join_frontier(&mut self, frontier: &Frontier) {
         for (log, entry) in &frontier.0 {
-            if let Some((next, head)) = entry.end() {
-                self.advance_to(*log, Position { next, head });
+            match entry.end() {
+                Some((next, head)) => self.advance_to(*log, Position { next, head }),
+                // Nothing is left of it, and there was as much.
+                None if entry.low > 0 => {
+                    self.advance_to(*log, Position { next: entry.low, head: Hash([0; 32]) });
+                }
+                None => {}
             }
         }
     }

@@ -90,9 +90,23 @@ impl Entry {
         }
     }
 
+    /// The sequence number of the first record held, or at which one would be.
+    pub fn first(&self) -> u64 {
+        self.spans.first().map_or(self.low, |span| span.first)
+    }
+
     /// The end of the last span and its head; nothing when nothing is held.
     pub fn end(&self) -> Option<(u64, Hash)> {
         self.spans.last().map(|span| (span.next, span.head))
+    }
+
+    /// Makes it the same as one that is held to the same end and was cut elsewhere, as long as
+    /// nothing is missing above the low watermark.
+    pub fn overlook_cut(&mut self) {
+        if let Some(span) = self.spans.first_mut().filter(|span| span.first <= self.low) {
+            span.first = 0;
+            self.low = 0;
+        }
     }
 
     /// Number of records held.

@@ -24,7 +24,7 @@ const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 impl NodeId {
     /// The node with this public key.
-    pub fn from_bytes(key: [u8; 32]) -> Self {
+    pub const fn from_bytes(key: [u8; 32]) -> Self {
         Self(key)
     }
 

@@ -7,6 +7,7 @@ mod batch;
 mod clock;
 mod compression;
 mod cursor;
+mod descriptor;
 mod encoding;
 mod fork;
 mod frontier;
@@ -19,6 +20,7 @@ pub use batch::{Announcement, Batch, BatchError, Header, Previous, Run};
 pub use clock::{Clock, Stamp, WallClock};
 pub use compression::Compression;
 pub use cursor::{Cursor, CursorError, Position};
+pub use descriptor::{Descriptor, DescriptorError, Retention, SignedDescriptor, Writers};
 pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
 pub use fork::{ForkError, ForkProof};
 pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};
@@ -29,7 +31,4 @@ pub use record::{
 };
 pub use subscription::{SubscriberName, Subscription};
 use topic::check_name;
-pub use topic::{
-    Descriptor, DescriptorError, Network, NetworkNameError, Retention, SignedDescriptor, TopicId,
-    TopicName, TopicNameError, Writers,
-};
+pub use topic::{Network, NetworkNameError, TopicId, TopicName, TopicNameError};

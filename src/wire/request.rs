@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 
 use super::{DescriptorBytes, Proofs};
 use crate::model::{
-    Batch, Blob, Cursor, LogId, NodeId, ProducerId, SubscriberName, Subscription, TopicId,
-    TopicName,
+    Batch, Blob, Cursor, LogId, NodeId, ProducerId, Retention, SubscriberName, Subscription,
+    TopicId, TopicName,
 };
 
 /// A question to a node.
@@ -55,6 +55,12 @@ pub enum Request {
     /// Answer: `Subscriptions`.
     #[n(11)]
     Subscriptions(#[n(0)] TopicName, #[n(1)] Option<SubscriberName>),
+    /// Change the terms of a topic. Answer: `Altered`.
+    #[n(13)]
+    Alter(#[n(0)] Alter),
+    /// Delete a topic. Answer: `Deleted`.
+    #[n(14)]
+    Delete(#[n(0)] TopicName),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]
@@ -108,6 +114,35 @@ pub struct Create {
     /// Whether it is fine that the topic is there already.
     #[n(3)]
     pub if_not_exists: bool,
+    /// How long records are kept.
+    #[cbor(n(4), skip_if = "Retention::is_unlimited")]
+    pub retention: Retention,
+}
+
+impl Create {
+    /// A topic of this name with all defaults, that is not there yet.
+    pub fn new(name: TopicName) -> Self {
+        let (replicas, min_copies, if_not_exists) = (None, None, false);
+        Self { name, replicas, min_copies, if_not_exists, retention: Retention::default() }
+    }
+}
+
+/// What is to be changed of a topic; what is left out stays.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Alter {
+    /// The topic's name.
+    #[n(0)]
+    pub name: TopicName,
+    /// Replicas wanted.
+    #[n(1)]
+    pub replicas: Option<u16>,
+    /// Floor of copies.
+    #[n(2)]
+    pub min_copies: Option<u16>,
+    /// How long records are kept. Zero takes a limit away.
+    #[n(3)]
+    pub retention: Retention,
 }
 
 /// How many copies a publish waits for. Never fewer than the topic's floor.

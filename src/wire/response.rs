@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use super::{Address, DescriptorBytes, LogRange, Proofs};
 use crate::model::{
-    Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, SubscriberName, Subscription,
-    TopicId, TopicName,
+    Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
+    Subscription, TopicId, TopicName,
 };
 
 /// The answer to a [`Request`](super::Request).
@@ -52,6 +52,12 @@ pub enum Response {
     /// Subscriptions and where they stand, in order of their names; whether more follow.
     #[n(12)]
     Subscriptions(#[n(0)] Vec<(SubscriberName, Subscription)>, #[n(1)] bool),
+    /// The topic has these terms now.
+    #[n(14)]
+    Altered(#[n(0)] TopicSummary),
+    /// The topic is deleted.
+    #[n(15)]
+    Deleted,
 
     /// A topic's descriptor, where it is known.
     #[n(16)]
@@ -141,6 +147,14 @@ pub enum Refusal {
     #[n(11)]
     #[error("the subscription was reset or deleted meanwhile")]
     Superseded,
+    /// The topic's descriptor does not let this node change it.
+    #[n(12)]
+    #[error("this node may not change topic `{0}`")]
+    MayNotAlter(#[n(0)] String),
+    /// The cursor is one of another topic. The asker's mistake.
+    #[n(13)]
+    #[error("the cursor is one of another topic")]
+    ForeignCursor,
 }
 
 /// A topic in brief.
@@ -165,6 +179,9 @@ pub struct TopicSummary {
     /// How many nodes of the network are alive.
     #[n(5)]
     pub nodes_alive: u32,
+    /// How long records are kept.
+    #[cbor(n(6), skip_if = "Retention::is_unlimited")]
+    pub retention: Retention,
 }
 
 /// Where published records are.
@@ -326,6 +343,10 @@ pub struct Page {
     /// ranges is in the page.
     #[cbor(n(2), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub lost: Vec<LogRange>,
+    /// Records that the topic's retention let go. The batch that follows each of these ranges is
+    /// in the page.
+    #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
+    pub trimmed: Vec<LogRange>,
 }
 
 /// What became of a batch that was to be stored.

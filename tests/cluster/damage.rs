@@ -182,12 +182,7 @@ fn who_creates_a_topic_while_the_disk_fills_is_told_that_it_is_created() {
     world.join();
     world.cut(0, 1);
     world.cut(0, 2);
-    let create = Create {
-        name: "u".parse().unwrap(),
-        replicas: Some(3),
-        min_copies: None,
-        if_not_exists: false,
-    };
+    let create = Create { replicas: Some(3), ..Create::new("u".parse().unwrap()) };
     let question = world.ask(0, Request::Create(create));
     world.run(Duration::from_millis(1));
     world.room(0, false);

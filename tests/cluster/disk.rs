@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use antiphon::{
-    engine::{Log, Recovered, Write},
+    engine::{Log, Part, Parts, Recovered, Step, Write},
     model::{
         Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
     },
@@ -19,6 +19,7 @@ pub(crate) struct Disk {
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
     contacts: BTreeMap<NodeId, Contact>,
     pub(crate) forks: Vec<ForkProof>,
+    steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
 }
 
 impl Disk {
@@ -58,6 +59,13 @@ impl Disk {
                 if !self.forks.contains(&proof) {
                     self.forks.push(proof);
                 }
+            }
+            Write::Step { topic, number, step } => {
+                let steps = self.steps.entry(topic).or_default();
+                match step {
+                    Some(step) => steps.insert(number, step),
+                    None => steps.remove(&number),
+                };
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
@@ -107,6 +115,25 @@ impl Disk {
         Checked { batches: batches.collect(), damaged: Vec::new(), to: range.to }
     }
 
+    /// Takes over what another disk holds of a topic.
+    pub(crate) fn take_topic(&mut self, topic: TopicId, other: &Self) {
+        self.batches.retain(|(of, ..), _| *of != topic);
+        let theirs = other.batches.iter().filter(|((of, ..), _)| *of == topic);
+        self.batches.extend(theirs.map(|(place, batch)| (*place, batch.clone())));
+        self.logs.remove(&topic);
+        self.logs.extend(other.logs.get(&topic).map(|logs| (topic, logs.clone())));
+    }
+
+    /// How much there is of parts of logs.
+    pub(crate) fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Vec<Part> {
+        let mut parts = Parts::default();
+        for range in ranges {
+            let places = (topic, range.log, range.from)..(topic, range.log, range.to);
+            self.batches.range(places).for_each(|(_, batch)| parts.push(Part::of(batch)));
+        }
+        parts.into_vec()
+    }
+
     pub(crate) fn recover(&self, catalogue: TopicId) -> Recovered {
         let of_catalogue = |((topic, _, _), batch): (&(TopicId, LogId, u64), &Batch)| {
             (*topic == catalogue).then(|| batch.clone())
@@ -118,6 +145,7 @@ impl Disk {
             subscriptions: self.subscriptions.clone(),
             contacts: self.contacts.values().cloned().collect(),
             forks: self.forks.clone(),
+            steps: self.steps.clone(),
         }
     }
 }

@@ -327,10 +327,9 @@ fn three_branches_that_nodes_stored_before_they_knew_are_all_kept() {
     let mut world = World::new(3);
     world.join();
     let create = antiphon::wire::Create {
-        name: "t".parse().unwrap(),
         replicas: Some(3),
         min_copies: Some(1),
-        if_not_exists: false,
+        ..antiphon::wire::Create::new("t".parse().unwrap())
     };
     world.call(0, Request::Create(create));
     publish_each(&mut world, 0, 0, 1);

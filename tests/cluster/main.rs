@@ -7,6 +7,7 @@ mod disk;
 mod world;
 
 mod damage;
+mod deletion;
 mod failure;
 mod forks;
 mod growth;
@@ -16,4 +17,5 @@ mod order;
 mod publish;
 mod read;
 mod regressions;
+mod retention;
 mod subscriptions;

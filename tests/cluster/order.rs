@@ -33,10 +33,9 @@ fn a_writer_stamps_later_than_what_it_forgot_and_got_back() {
         }
     };
     let create = Create {
-        name: "t".parse::<TopicName>().unwrap(),
         replicas: Some(1),
         min_copies: Some(1),
-        if_not_exists: false,
+        ..Create::new("t".parse::<TopicName>().unwrap())
     };
     let asked =
         |number, request| Input::Asked { question: QuestionId(number), from: None, request };

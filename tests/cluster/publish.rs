@@ -53,7 +53,7 @@ fn a_name_is_created_once_and_missing_names_are_told_with_the_nearest() {
     world.create(0, "orders", 3);
     let create = |if_not_exists| {
         let name: TopicName = "orders".parse().unwrap();
-        Request::Create(Create { name, replicas: None, min_copies: None, if_not_exists })
+        Request::Create(Create { if_not_exists, ..Create::new(name) })
     };
     let refused = Response::Refused(Refusal::TopicExists("orders".into()));
     assert_eq!(world.call(1, create(false)), refused);
@@ -69,18 +69,13 @@ fn terms_that_cannot_hold_are_refused() {
     let mut world = World::new(1);
     let create = |replicas, min_copies| {
         let name = "t".parse().unwrap();
-        Request::Create(Create { name, replicas, min_copies, if_not_exists: false })
+        Request::Create(Create { replicas, min_copies, ..Create::new(name) })
     };
     for request in [create(Some(0), None), create(Some(33), None), create(Some(2), Some(3))] {
         let answer = world.call(0, request);
         assert!(matches!(answer, Response::Refused(Refusal::Invalid(_))), "{answer:?}");
     }
-    let reserved = Create {
-        name: TopicName::catalogue(),
-        replicas: None,
-        min_copies: None,
-        if_not_exists: false,
-    };
+    let reserved = Create::new(TopicName::catalogue());
     let answer = world.call(0, Request::Create(reserved));
     assert!(matches!(answer, Response::Refused(Refusal::Invalid(_))), "{answer:?}");
 }

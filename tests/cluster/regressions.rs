@@ -255,12 +255,7 @@ fn a_name_is_created_once_at_one_node() {
     let mut world = World::new(3);
     world.join();
     let create = |replicas| {
-        Request::Create(Create {
-            name: "t".parse().unwrap(),
-            replicas: Some(replicas),
-            min_copies: None,
-            if_not_exists: false,
-        })
+        Request::Create(Create { replicas: Some(replicas), ..Create::new("t".parse().unwrap()) })
     };
     let one = world.ask(0, create(1));
     let two = world.ask(0, create(3));
@@ -383,12 +378,8 @@ fn every_question_is_answered() {
 fn receipts_of_a_wiped_disk_do_not_count() {
     let mut world = World::new(3);
     world.join();
-    let create = Create {
-        name: "t".parse().unwrap(),
-        replicas: Some(3),
-        min_copies: Some(3),
-        if_not_exists: false,
-    };
+    let create =
+        Create { replicas: Some(3), min_copies: Some(3), ..Create::new("t".parse().unwrap()) };
     world.call(0, Request::Create(create));
     world.run(Duration::from_secs(3));
     world.kill(2);
@@ -511,6 +502,9 @@ fn repair_reaches_every_topic() {
                 creator: key.node(),
                 created: Stamp::at(WallClock(WALL)),
                 revision: 0,
+                generation: 0,
+                deleted: false,
+                origin: None,
             }
             .sign(&key)
             .unwrap();

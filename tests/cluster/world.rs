@@ -124,7 +124,7 @@ impl World {
 
     /// Starts a node that continues earlier lives.
     pub(crate) fn start_after(&mut self, index: usize, earlier: BTreeSet<Incarnation>) {
-        let catalogue = TopicId::derive(&Network::default(), &TopicName::catalogue());
+        let catalogue = Self::catalogue();
         let node = &mut self.nodes[index];
         node.life += 1;
         let incarnation = Incarnation((index as u64) << 32 | node.life);
@@ -354,6 +354,7 @@ impl World {
             Output::Answer { after: Some(after), .. }
             | Output::Read { after: Some(after), .. }
             | Output::Check { after: Some(after), .. }
+            | Output::Measure { after: Some(after), .. }
                 if after > durable =>
             {
                 self.nodes[index].held_back.push((after, output));
@@ -381,6 +382,10 @@ impl World {
             Output::Check { ticket, topic, range, .. } => {
                 let checked = self.nodes[index].disk.check(topic, &range);
                 self.input(index, LATENCY, Input::CheckDone(ticket, Some(checked)));
+            }
+            Output::Measure { ticket, topic, ranges, .. } => {
+                let parts = self.nodes[index].disk.measure(topic, &ranges);
+                self.input(index, LATENCY, Input::MeasureDone(ticket, Some(parts)));
             }
             Output::Left => {
                 self.left.insert(index);
@@ -448,6 +453,10 @@ pub(crate) fn payloads_of(batch: &Batch) -> Vec<String> {
 }
 
 impl World {
+    pub(crate) fn catalogue() -> TopicId {
+        TopicId::derive(&Network::default(), &TopicName::catalogue())
+    }
+
     pub(crate) fn topic(name: &str) -> TopicId {
         TopicId::derive(&Network::default(), &name.parse().unwrap())
     }

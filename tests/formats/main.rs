@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use antiphon::{
-    engine::Log,
+    engine::{Log, Step},
     limits::ADDRESSES_MAX,
     model::{
         Batch, Blob, Compression, Cursor, Descriptor, ForkProof, Hash, Header, Incarnation,
@@ -18,8 +18,9 @@ use antiphon::{
     },
     wire,
     wire::{
-        Acks, Checked, CheckedBatch, Create, LogRange, Outcome, Page, Publish, Read, Refusal,
-        Remaining, Replicate, Request, Response, Role, Verified, VerifiedReplica,
+        Acks, Alter, Checked, CheckedBatch, Create, LogRange, Outcome, Page, Publish, Read,
+        Refusal, Remaining, Replicate, Request, Response, Role, TopicSummary, Verified,
+        VerifiedReplica,
     },
 };
 use bytes::Bytes;
@@ -108,9 +109,8 @@ fn batches() {
     assert!(Batch::verify(batch().bytes().clone()).is_ok());
 }
 
-#[test]
-fn descriptor() {
-    let descriptor = Descriptor {
+fn terms() -> Descriptor {
+    Descriptor {
         version: Descriptor::VERSION,
         name: "earthquakes".parse().unwrap(),
         replicas: 3,
@@ -121,8 +121,15 @@ fn descriptor() {
         creator: key().node(),
         created: Stamp::at(WallClock(1_517_363_399_700)),
         revision: 1,
-    };
-    let signed = descriptor.sign(&key()).unwrap();
+        generation: 0,
+        deleted: false,
+        origin: None,
+    }
+}
+
+#[test]
+fn descriptor() {
+    let signed = terms().sign(&key()).unwrap();
     frozen("descriptor.hex", signed.bytes());
     assert!(SignedDescriptor::verify(signed.bytes().clone()).is_ok());
 }
@@ -167,12 +174,7 @@ fn requests() {
     let name = || "earthquakes".parse().unwrap();
     let log = batch().header().log();
     let requests = [
-        Request::Create(Create {
-            name: name(),
-            replicas: Some(3),
-            min_copies: None,
-            if_not_exists: true,
-        }),
+        Request::Create(Create { replicas: Some(3), if_not_exists: true, ..Create::new(name()) }),
         Request::Publish(Publish {
             topic: name(),
             producer: ProducerId([4; 16]),
@@ -207,6 +209,61 @@ fn requests() {
         all.extend_from_slice(&bytes);
     }
     frozen("requests.hex", &all);
+}
+
+#[test]
+fn terms_of_topics() {
+    let name = || "earthquakes".parse().unwrap();
+    let retention = Retention { age_ms: Some(604_800_000), bytes: None, records: Some(1_000) };
+    let range = LogRange { log: batch().header().log(), from: 0, to: 40 };
+    let requests = [
+        Request::Create(Create { retention, ..Create::new(name()) }),
+        Request::Alter(Alter {
+            name: name(),
+            replicas: Some(5),
+            min_copies: None,
+            retention: Retention { bytes: Some(0), ..retention },
+        }),
+        Request::Delete(name()),
+    ];
+    let summary = TopicSummary {
+        name: name(),
+        replicas: 5,
+        min_copies: 2,
+        owners: vec![key().node()],
+        records: 42,
+        nodes_alive: 5,
+        retention,
+    };
+    let responses = [
+        Response::Altered(summary),
+        Response::Deleted,
+        Response::Refused(Refusal::MayNotAlter("earthquakes".into())),
+        Response::Refused(Refusal::ForeignCursor),
+        Response::Page(Page { batches: vec![batch()], trimmed: vec![range], ..Page::default() }),
+    ];
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    for response in responses {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        all.extend_from_slice(&bytes);
+    }
+    let step = Step {
+        received: WallClock(1_517_363_399_650),
+        bytes: 1_000,
+        records: 10,
+        ends: [(range.log, Position { next: 40, head: Hash([5; 32]) })].into(),
+    };
+    let deleted =
+        Descriptor { revision: 3, generation: 1, deleted: true, origin: Some(topic()), ..terms() };
+    all.extend_from_slice(&encode_to_bytes(&step));
+    all.extend_from_slice(deleted.sign(&key()).unwrap().bytes());
+    frozen("terms.hex", &all);
 }
 
 #[test]

@@ -19,10 +19,10 @@ impl Creator {
         }
         let options = &world.options.topics[self.topic];
         let create = Create {
-            name: options.name.parse().unwrap(),
             replicas: Some(options.replicas),
             min_copies: Some(options.min_copies),
             if_not_exists: true,
+            ..Create::new(options.name.parse().unwrap())
         };
         let node = world.some_node();
         Next::Ask(node, Request::Create(create), Duration::from_secs(10))

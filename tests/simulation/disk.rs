@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
-    engine::{Damage, Log, Recovered, Write, WriteNumber},
+    engine::{Damage, Log, Part, Parts, Recovered, Step, Write, WriteNumber},
     model::{
         Batch, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SubscriberName,
         Subscription, TopicId,
@@ -30,6 +30,7 @@ pub(crate) struct Image {
     /// the directory, so it goes with every copy.
     pub(crate) stopped: BTreeSet<Incarnation>,
     pub(crate) forks: Vec<ForkProof>,
+    pub(crate) steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
 }
 
 /// The disk of a node.
@@ -130,6 +131,13 @@ impl Image {
                     self.forks.push(proof);
                 }
             }
+            Write::Step { topic, number, step } => {
+                let steps = self.steps.entry(topic).or_default();
+                match step {
+                    Some(step) => steps.insert(number, step),
+                    None => steps.remove(&number),
+                };
+            }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
             }
@@ -208,6 +216,17 @@ impl Image {
         checked
     }
 
+    /// How much there is of parts of logs.
+    pub(crate) fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Vec<Part> {
+        let mut parts = Parts::default();
+        for range in ranges {
+            let held =
+                self.batches.range((topic, range.log, range.from)..(topic, range.log, range.to));
+            held.for_each(|(_, batch)| parts.push(Part::of(batch)));
+        }
+        parts.into_vec()
+    }
+
     /// What an engine is started with.
     pub(crate) fn recover(&self, catalogue: TopicId) -> Recovered {
         let of_catalogue = |(place, batch): (&Place, &Batch)| {
@@ -220,6 +239,7 @@ impl Image {
             subscriptions: self.subscriptions.clone(),
             contacts: self.contacts.values().cloned().collect(),
             forks: self.forks.clone(),
+            steps: self.steps.clone(),
         }
     }
 }

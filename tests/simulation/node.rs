@@ -254,6 +254,7 @@ impl World {
             Output::Answer { after: Some(after), .. }
             | Output::Read { after: Some(after), .. }
             | Output::Check { after: Some(after), .. }
+            | Output::Measure { after: Some(after), .. }
                 if after > durable =>
             {
                 self.nodes[index].held_back.push((after, output));
@@ -282,6 +283,11 @@ impl World {
                 }
                 let delay = self.choices.time(Duration::from_micros(50), self.options.flush * 2);
                 self.input(index, delay, Input::CheckDone(ticket, Some(checked)));
+            }
+            Output::Measure { ticket, topic, ranges, .. } => {
+                let parts = self.nodes[index].disk.image.measure(topic, &ranges);
+                let delay = self.choices.time(Duration::from_micros(50), self.options.flush * 2);
+                self.input(index, delay, Input::MeasureDone(ticket, Some(parts)));
             }
             Output::Left => self.left(index),
             Output::Gossip { batch, sent_to } => self.gossip(index, &batch, &sent_to),

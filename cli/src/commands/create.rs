@@ -1,6 +1,15 @@
 //! `antiphon create`
 
-use antiphon::{limits::REPLICAS_DEFAULT, model::NodeId, wire, wire::TopicSummary};
+use std::time::Duration;
+
+use antiphon::{
+    limits::REPLICAS_DEFAULT,
+    model::{NodeId, Retention},
+    wire,
+    wire::TopicSummary,
+};
+use bytesize::ByteSize;
+use humantime::format_duration;
 use serde_json::{Value, json};
 
 use super::counted;
@@ -25,6 +34,7 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
         replicas: arguments.replicas,
         min_copies: arguments.min_copies,
         if_not_exists: arguments.if_not_exists,
+        retention: arguments.retain.limits(),
     };
     let (summary, existed) = client.create(create).await?;
     context.printer.data(&object(&summary, existed), text(&summary, existed))?;
@@ -38,6 +48,19 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
     Ok(Status::Done)
 }
 
+/// How long records are kept, in words.
+pub(super) fn retention_text(retention: &Retention) -> String {
+    let age = retention.age_ms.map(|age| format_duration(Duration::from_millis(age)).to_string());
+    let bytes = retention.bytes.map(|bytes| ByteSize::b(bytes).to_string());
+    let records = retention.records.map(|records| counted(records, "record"));
+    let limits: Vec<_> = [age, bytes, records].into_iter().flatten().collect();
+    if limits.is_empty() {
+        "kept for ever".to_owned()
+    } else {
+        format!("kept for {}", limits.join(" or "))
+    }
+}
+
 fn object(summary: &TopicSummary, existed: bool) -> Value {
     json!({
         "status": if existed { "topic_exists" } else { "topic_created" },
@@ -45,12 +68,15 @@ fn object(summary: &TopicSummary, existed: bool) -> Value {
         "replicas": summary.replicas,
         "min_copies": summary.min_copies,
         "owners": summary.owners.iter().map(NodeId::to_string).collect::<Vec<_>>(),
+        "retain_age_ms": summary.retention.age_ms,
+        "retain_bytes": summary.retention.bytes,
+        "retain_records": summary.retention.records,
     })
 }
 
 fn text(summary: &TopicSummary, existed: bool) -> String {
     format!(
-        "topic `{}` {}: {}, acknowledged from {} on, {} now",
+        "topic `{}` {}: {}, acknowledged from {} on, {} now, {}",
         summary.name,
         if existed { "exists" } else { "created" },
         counted(summary.replicas.into(), "replica"),
@@ -60,6 +86,7 @@ fn text(summary: &TopicSummary, existed: bool) -> String {
             format!("{} copies", summary.min_copies)
         },
         counted(summary.owners.len() as u64, "holder"),
+        retention_text(&summary.retention),
     )
 }
 
@@ -77,10 +104,12 @@ mod tests {
             owners: vec![owner],
             records: 0,
             nodes_alive: 1,
+            retention: Retention { bytes: Some(1_000), ..Retention::default() },
         };
         let expected = json!({
             "status": "topic_created", "topic": "t", "replicas": 3, "min_copies": 2,
             "owners": [owner.to_string()],
+            "retain_age_ms": null, "retain_bytes": 1_000, "retain_records": null,
         });
         assert_eq!(object(&summary, false), expected);
         assert_eq!(object(&summary, true)["status"], "topic_exists");

@@ -1,6 +1,6 @@
 //! `antiphon fetch`
 
-use antiphon::{model::TopicName, wire::Surveyed};
+use antiphon::wire::{LogRange, Surveyed};
 use antiphon_node::client::{End, Reader, ReaderOptions};
 use bytes::Bytes;
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::{
 
 /// Prints what is stored of a topic.
 pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Result<Status> {
-    let options = reader_options(context, &arguments.topic, &arguments.reading, End::Stored)?;
+    let options = reader_options(&arguments.reading, End::Stored)?;
     let mut records = RecordPrinter::new(form(context, &arguments.reading), &arguments.topic);
     let client = context.client().await?;
     let mut reader = client.reader(arguments.topic, options).await?;
@@ -32,7 +32,7 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
         count += 1;
     }
     printer.flush()?;
-    warn_of_loss(printer, &mut reader);
+    tell_passed_over(printer, &mut reader);
     warn_if_incomplete(printer, reader.surveyed());
     if arguments.reading.count.is_some() {
         say_where(printer, &reader, count);
@@ -40,8 +40,23 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
     Ok(Status::Done)
 }
 
-/// Says what a reader passed over, for nobody has it any more.
-pub(super) fn warn_of_loss(printer: &mut Printer, reader: &mut Reader) {
+/// Says what a reader passed over, for retention let it go or nobody has it any more.
+pub(super) fn tell_passed_over(printer: &mut Printer, reader: &mut Reader) {
+    let trimmed = reader.take_trimmed();
+    if !trimmed.is_empty() {
+        let value = |range: &LogRange| {
+            json!({
+                "writer": range.log.writer.to_string(),
+                "from": range.from,
+                "to": range.to,
+            })
+        };
+        let records = trimmed.iter().map(|range| range.to - range.from).sum();
+        let ranges: Vec<_> = trimmed.iter().map(value).collect();
+        let text =
+            format!("trimmed: {} passed over, which retention let go", counted(records, "record"));
+        printer.status(&json!({ "status": "trimmed", "records": records, "ranges": ranges }), text);
+    }
     for lost in reader.take_lost() {
         printer.warning(
             format_args!(
@@ -83,16 +98,11 @@ pub(super) fn form(context: &Context, reading: &Reading) -> Form {
 }
 
 /// What to read, from where to where.
-pub(super) fn reader_options(
-    context: &Context,
-    topic: &TopicName,
-    reading: &Reading,
-    end: End,
-) -> Result<ReaderOptions, Failure> {
-    let (now, network) = (clock::now(), &context.options.network);
-    let start = reading.from.clone().unwrap_or_default().start(now, network, topic)?;
+pub(super) fn reader_options(reading: &Reading, end: End) -> Result<ReaderOptions, Failure> {
+    let now = clock::now();
+    let start = reading.from.clone().unwrap_or_default().start(now)?;
     let end = match &reading.to {
-        Some(to) => to.end(now, network, topic)?,
+        Some(to) => to.end(now)?,
         None => end,
     };
     let key = reading.key.as_ref().map(|key| Bytes::copy_from_slice(key.as_bytes()));

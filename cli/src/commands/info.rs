@@ -3,7 +3,7 @@
 use antiphon::wire::{Forked, ReplicaState, Role, Surveyed};
 use serde_json::{Value, json};
 
-use super::full_addresses;
+use super::{create::retention_text, full_addresses};
 use crate::{arguments::Info, context::Context, exit::Status, table::Table};
 
 /// Shows how far a topic goes and who holds it.
@@ -20,6 +20,7 @@ pub(super) async fn run(context: &mut Context, arguments: Info) -> anyhow::Resul
         "replicas   {} wanted, acknowledged from {} on",
         summary.replicas, summary.min_copies
     ))?;
+    printer.line(format_args!("retention  {}", retention_text(&summary.retention)))?;
     printer.line(format_args!("records    {}", summary.records))?;
     printer.line(format_args!("cursor     {}", surveyed.end))?;
     let mut table = Table::new(&["REPLICA", "STATE", "ROLE", "RECORDS", "COMPLETE", "ADDRESSES"]);
@@ -88,7 +89,11 @@ fn object(surveyed: &Surveyed) -> Value {
         "replicas": surveyed.summary.replicas,
         "min_copies": surveyed.summary.min_copies,
         "owners": surveyed.replicas.iter().map(owner).collect::<Vec<_>>(),
+        "retain_age_ms": surveyed.summary.retention.age_ms,
+        "retain_bytes": surveyed.summary.retention.bytes,
+        "retain_records": surveyed.summary.retention.records,
         "records": surveyed.summary.records,
+        "low": surveyed.low.to_string(),
         "cursor": surveyed.end.to_string(),
         "forks": surveyed.forks.iter().map(fork).collect::<Vec<_>>(),
     })
@@ -97,7 +102,7 @@ fn object(surveyed: &Surveyed) -> Value {
 #[cfg(test)]
 mod tests {
     use antiphon::{
-        model::{Cursor, Incarnation, NodeId, TopicId},
+        model::{Cursor, Incarnation, NodeId, Retention, TopicId},
         wire::{MemberState, TopicSummary},
     };
 
@@ -115,6 +120,7 @@ mod tests {
                 owners: vec![node],
                 records: 5,
                 nodes_alive: 3,
+                retention: Retention::default(),
             },
             end: cursor.clone(),
             low: cursor.clone(),
@@ -135,7 +141,8 @@ mod tests {
                 "peer": node.to_string(), "state": "alive", "role": "home", "records": 5,
                 "complete": true, "addresses": [format!("/ip4/127.0.0.1/tcp/1/p2p/{node}")],
             }],
-            "cursor": cursor.to_string(),
+            "retain_age_ms": null, "retain_bytes": null, "retain_records": null,
+            "cursor": cursor.to_string(), "low": cursor.to_string(),
             "forks": [{
                 "writer": node.to_string(), "incarnation": "000000000000000a", "at": 7,
             }],

@@ -1,8 +1,10 @@
 //! One file per command. A command takes the context and its arguments, and returns how it
 //! ended; nothing here writes but through the context's printer.
 
+mod alter;
 mod bench;
 mod create;
+mod delete;
 mod demo;
 mod fetch;
 mod forget;
@@ -37,6 +39,8 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> anyhow::Resu
 async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result<Status> {
     match command {
         Command::Create(arguments) => create::run(context, arguments).await,
+        Command::Alter(arguments) => alter::run(context, arguments).await,
+        Command::Delete(arguments) => delete::run(context, arguments).await,
         Command::Publish(arguments) => Box::pin(publish::run(context, arguments)).await,
         Command::Fetch(arguments) => Box::pin(fetch::run(context, arguments)).await,
         Command::Subscribe(arguments) => Box::pin(subscribe::run(context, arguments)).await,

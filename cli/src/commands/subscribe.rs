@@ -12,7 +12,7 @@ use antiphon_node::client::{
 use futures::FutureExt;
 use serde_json::json;
 
-use super::fetch::{form, reader_options, warn_of_loss};
+use super::fetch::{form, reader_options, tell_passed_over};
 use crate::{
     arguments::Subscribe,
     clock,
@@ -33,7 +33,7 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 /// Prints what is stored of a topic, and then what comes.
 pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::Result<Status> {
     let mut signals = Signals::listen()?;
-    let options = reader_options(context, &arguments.topic, &arguments.reading, End::Never)?;
+    let options = reader_options(&arguments.reading, End::Never)?;
     if arguments.name.is_some() && matches!(options.end, End::Before(_) | End::BeforeLast(_)) {
         let message = "a named subscription would pass over what is left out";
         let hint = "with `--as`, `--to` takes `end` or a cursor";
@@ -180,7 +180,7 @@ impl Subscription<'_> {
         if self.pause.take().is_some() {
             self.printer.note("connected again");
         }
-        warn_of_loss(self.printer, self.source.reader());
+        tell_passed_over(self.printer, self.source.reader());
         self.records.print(self.printer, delivered)?;
         self.remaining -= 1;
         self.heard = clock::instant();
@@ -235,6 +235,7 @@ impl Subscription<'_> {
                     | Refusal::Invalid(_)
                     | Refusal::NotAWriter(_)
                     | Refusal::Superseded
+                    | Refusal::ForeignCursor
                     | Refusal::Unsupported
             )
         );

@@ -102,7 +102,7 @@ fn object(topic: &TopicName, subscription: &Behind) -> Value {
 #[cfg(test)]
 mod tests {
     use antiphon::{
-        model::{Hash, Incarnation, LogId, NodeId, Position, TopicId},
+        model::{Hash, Incarnation, LogId, NodeId, Position, Retention, TopicId},
         wire::TopicSummary,
     };
 
@@ -128,6 +128,7 @@ mod tests {
                 owners: Vec::new(),
                 records: 0,
                 nodes_alive: 1,
+                retention: Retention::default(),
             },
             end: cursor(&[(1, 100), (2, 50), (3, 10)]),
             low: cursor(&[(1, 40), (2, 0), (3, 0)]),

@@ -252,10 +252,9 @@ impl Fleet {
 
     pub(crate) fn create(&self, topic: &TopicName, replicas: u16, min_copies: u16) -> TopicSummary {
         let create = Create {
-            name: topic.clone(),
             replicas: Some(replicas),
             min_copies: Some(min_copies),
-            if_not_exists: false,
+            ..Create::new(topic.clone())
         };
         let created = block_on(async {
             let client = self.client(0).await?;

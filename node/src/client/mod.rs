@@ -14,7 +14,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use antiphon::{
     model::{Cursor, NodeId, SubscriberName, TopicName},
     wire::{
-        Create, Peer, Read, Refusal, Remaining, Request, Response, Surveyed, TopicSummary, Verified,
+        Alter, Create, Peer, Read, Refusal, Remaining, Request, Response, Surveyed, TopicSummary,
+        Verified,
     },
 };
 use futures::future::BoxFuture;
@@ -96,6 +97,30 @@ impl Client {
     pub async fn create(&self, create: Create) -> Result<(TopicSummary, bool), RequestError> {
         match self.ask(Request::Create(create)).await? {
             Response::Created(summary, existed) => Ok((summary, existed)),
+            _ => Err(RequestError::Mismatch),
+        }
+    }
+
+    /// Changes the terms of a topic. What records go by a new limit goes within seconds.
+    ///
+    /// # Errors
+    /// When the topic does not exist, the node may not change it, it refuses the terms, or it
+    /// cannot be reached.
+    pub async fn alter(&self, alter: Alter) -> Result<TopicSummary, RequestError> {
+        match self.ask(Request::Alter(alter)).await? {
+            Response::Altered(summary) => Ok(summary),
+            _ => Err(RequestError::Mismatch),
+        }
+    }
+
+    /// Deletes a topic with its records and subscriptions. Nodes that are away do so when they are
+    /// back. The name can be used again, for another topic.
+    ///
+    /// # Errors
+    /// When the topic does not exist, the node may not change it, or it cannot be reached.
+    pub async fn delete(&self, topic: &TopicName) -> Result<(), RequestError> {
+        match self.ask(Request::Delete(topic.clone())).await? {
+            Response::Deleted => Ok(()),
             _ => Err(RequestError::Mismatch),
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use antiphon::{
     limits,
     model::{Batch, Cursor, LogId, NodeId, Position, Record, RecordId, TopicName, WallClock},
-    wire::{LogRange, Read, Surveyed},
+    wire::{LogRange, Read, Refusal, Surveyed},
 };
 
 pub use self::options::{End, ReaderOptions, Start};
@@ -53,6 +53,7 @@ pub struct Reader {
     held_back: VecDeque<(Delivered, LogId, Position)>,
     seen: Seen,
     lost: Vec<LogRange>,
+    trimmed: Vec<LogRange>,
     ended: bool,
 }
 
@@ -63,6 +64,12 @@ impl Reader {
         options: ReaderOptions,
     ) -> Result<Self, RequestError> {
         let surveyed = client.survey(&topic).await?;
+        let is_foreign = |cursor: &Cursor| cursor.topic != surveyed.end.topic;
+        if matches!(&options.start, Start::At(cursor) if is_foreign(cursor))
+            || matches!(&options.end, End::At(cursor) if is_foreign(cursor))
+        {
+            return Err(Refusal::ForeignCursor.into());
+        }
         let start = match &options.start {
             Start::End => surveyed.end.clone(),
             Start::Last(count) if options.is_whole() => last(&surveyed, *count),
@@ -82,6 +89,7 @@ impl Reader {
             held_back: VecDeque::new(),
             seen: Seen::default(),
             lost: Vec::new(),
+            trimmed: Vec::new(),
             ended: false,
             options,
         };
@@ -105,6 +113,11 @@ impl Reader {
     /// does not hold it: the disks that did are lost.
     pub fn take_lost(&mut self) -> Vec<LogRange> {
         std::mem::take(&mut self.lost)
+    }
+
+    /// What was passed over since this was last asked, for the topic's retention let it go.
+    pub fn take_trimmed(&mut self) -> Vec<LogRange> {
+        std::mem::take(&mut self.trimmed)
     }
 
     /// Reads to the end, to see where in each log the first record of this time or later is; from
@@ -240,13 +253,18 @@ impl Reader {
             let next = self.fetched.next(&log);
             // A branch begins where it parts, and its first batch shows that it is the first.
             if first > next && !batch.is_root() {
-                let lost = LogRange { log, from: next, to: first };
-                if !page.lost.iter().any(|told| told.log == log && told.to == first) {
+                let passed = LogRange { log, from: next, to: first };
+                let told = |told: &LogRange| told.log == log && told.to == first;
+                let told_of = if page.trimmed.iter().any(told) {
+                    &mut self.trimmed
+                } else if page.lost.iter().any(told) {
+                    &mut self.lost
+                } else {
                     // Whatever node skipped something: nothing is skipped here.
                     return Err(RequestError::Mismatch);
-                }
-                if self.lost.len() < limits::FRONTIER_LOGS_MAX {
-                    self.lost.push(lost);
+                };
+                if told_of.len() < limits::FRONTIER_LOGS_MAX {
+                    told_of.push(passed);
                 }
             }
             self.fetched.advance(&batch);

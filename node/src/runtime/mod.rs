@@ -94,6 +94,9 @@ impl Runtime {
                     StoreEvent::Checked(ticket, checked) => {
                         self.handle(Input::CheckDone(ticket, checked));
                     }
+                    StoreEvent::Measured(ticket, parts) => {
+                        self.handle(Input::MeasureDone(ticket, parts));
+                    }
                     StoreEvent::Read(ticket, page) => self.handle(Input::ReadDone(ticket, page)),
                     StoreEvent::Damaged(damage) => self.handle(Input::Damaged(damage)),
                     StoreEvent::Room(room) => self.handle(Input::Room(room)),
@@ -162,6 +165,7 @@ impl Runtime {
             Output::Answer { after: Some(after), .. }
             | Output::Read { after: Some(after), .. }
             | Output::Check { after: Some(after), .. }
+            | Output::Measure { after: Some(after), .. }
                 if after > self.durable =>
             {
                 self.held_back.entry(after).or_default().push(output);
@@ -180,6 +184,9 @@ impl Runtime {
             }
             Output::Check { ticket, topic, range, bytes_max, .. } => {
                 self.store.check(ticket, topic, range, bytes_max);
+            }
+            Output::Measure { ticket, topic, ranges, .. } => {
+                self.store.measure(ticket, topic, ranges);
             }
             Output::Left => self.left = true,
             Output::Gossip { batch, sent_to } => self.network.gossip(&batch, &sent_to),

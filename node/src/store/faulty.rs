@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use antiphon::{
-    engine::{Damage, Recovered, Write},
+    engine::{Damage, Part, Recovered, Write},
     model::TopicId,
     wire::LogRange,
 };
@@ -94,6 +94,10 @@ impl<S: Store> Store for FaultyStore<S> {
         bytes_max: usize,
     ) -> Result<Checking, StoreError> {
         self.inner.check(topic, range, bytes_max)
+    }
+
+    fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Result<Vec<Part>, StoreError> {
+        self.inner.measure(topic, ranges)
     }
 
     fn scrub(

@@ -11,6 +11,7 @@
 //! | `D` descriptors | topic 32 | topic descriptor |
 //! | `K` forks | BLAKE3 of the value 32 | proof of a fork |
 //! | `C` contacts | node 32 | contact, in CBOR |
+//! | `R` receipts | topic 32, number 8 | what was received in one go, in CBOR |
 //! | `F` facts | name (UTF-8) | bytes |
 //! | `P` position | | number of the last group's last frame 8, its segment 4, offset behind it 4, the store's salt 8, segments of the two newest checkpoints 4 each |
 //! | `U` usage | segment 4 | bytes of the segment that entries of `B` point to 8 |
@@ -42,18 +43,20 @@ pub(super) enum Table {
     Descriptors,
     Forks,
     Contacts,
+    Steps,
     Facts,
     Usage,
 }
 
 impl Table {
     /// The tables of the small state.
-    pub(super) const STATE: [Self; 6] = [
+    pub(super) const STATE: [Self; 7] = [
         Self::Logs,
         Self::Subscriptions,
         Self::Descriptors,
         Self::Forks,
         Self::Contacts,
+        Self::Steps,
         Self::Facts,
     ];
 
@@ -65,6 +68,7 @@ impl Table {
             Self::Descriptors => b'D',
             Self::Forks => b'K',
             Self::Contacts => b'C',
+            Self::Steps => b'R',
             Self::Facts => b'F',
             Self::Usage => b'U',
         }
@@ -248,6 +252,19 @@ pub(super) fn parse_log_key(key: &[u8]) -> Option<(TopicId, LogId)> {
 pub(super) fn subscription_key(topic: TopicId, name: &SubscriberName) -> Vec<u8> {
     let table = [Table::Subscriptions.tag()];
     [table.as_slice(), topic.as_bytes(), name.as_str().as_bytes()].concat()
+}
+
+/// The key of a step of what was received of a topic.
+pub(super) fn step_key(topic: TopicId, number: u64) -> Vec<u8> {
+    let table = [Table::Steps.tag()];
+    [table.as_slice(), topic.as_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// The step that a key without its table names.
+pub(super) fn parse_step_key(key: &[u8]) -> Option<(TopicId, u64)> {
+    let mut rest = key;
+    let (topic, number) = (TopicId::from_bytes(take(&mut rest)?), take(&mut rest)?);
+    rest.is_empty().then(|| (topic, u64::from_be_bytes(number)))
 }
 
 /// The subscription that a key without its table names.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Log, Recovered, Write},
+    engine::{Log, Part, Parts, Recovered, Step, Write},
     model::{
         Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
     },
@@ -35,6 +35,7 @@ struct Content {
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
     contacts: BTreeMap<NodeId, Contact>,
     forks: Vec<ForkProof>,
+    steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
     facts: BTreeMap<String, Vec<u8>>,
 }
 
@@ -88,6 +89,16 @@ impl Content {
                     self.forks.push(proof);
                 }
             }
+            Write::Step { topic, number, step } => {
+                let steps = self.steps.entry(topic).or_default();
+                match step {
+                    Some(step) => steps.insert(number, step),
+                    None => steps.remove(&number),
+                };
+                if steps.is_empty() {
+                    self.steps.remove(&topic);
+                }
+            }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
             }
@@ -111,6 +122,7 @@ impl Store for MemoryStore {
             subscriptions: content.subscriptions.clone(),
             contacts: content.contacts.values().cloned().collect(),
             forks: content.forks.clone(),
+            steps: content.steps.clone(),
         })
     }
 
@@ -162,6 +174,17 @@ impl Store for MemoryStore {
         }
         checked.to = checked.to.max(range.to);
         Ok(Checking { checked, damages: Vec::new() })
+    }
+
+    fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Result<Vec<Part>, StoreError> {
+        let content = self.content();
+        let mut parts = Parts::default();
+        for range in ranges {
+            let places = Place::floor(topic, range.log, range.from)
+                ..Place::floor(topic, range.log, range.to);
+            content.batches.range(places).for_each(|(_, batch)| parts.push(Part::of(batch)));
+        }
+        Ok(parts.into_vec())
     }
 
     fn scrub(&self, _: Option<ScrubPosition>, _: usize) -> Result<Scrubbed, StoreError> {

@@ -44,7 +44,7 @@ mod tests;
 use std::fmt;
 
 use antiphon::{
-    engine::{Damage, Recovered, Write},
+    engine::{Damage, Part, Recovered, Write},
     model::TopicId,
     wire::{Checked, LogRange, Page},
 };
@@ -102,6 +102,12 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
         range: &LogRange,
         bytes_max: usize,
     ) -> Result<Checking, StoreError>;
+
+    /// How much is stored of parts of logs: of the batches that start in them.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Result<Vec<Part>, StoreError>;
 
     /// Reads stored batches of whatever log from the disk and verifies them: those behind a
     /// position, until `bytes_max` is reached.

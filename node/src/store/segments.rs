@@ -44,7 +44,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Damage, Recovered, Write},
+    engine::{Damage, Part, Recovered, Write},
     model::{Batch, ForkProof, SignedDescriptor, Subscription, TopicId},
     wire::{Contact, LogRange},
 };
@@ -56,6 +56,7 @@ use self::{
     frame::{HEAD_BYTES, Kind},
     group::{COMMIT_BYTES, Group},
     index::{Index, malformed},
+    reading::measure_on,
     record::{BATCH_START_BYTES, OPENING_BYTES, StateEntry},
     space::{FileSystem, Space},
 };
@@ -288,6 +289,7 @@ impl SegmentStore {
                 Framed::Drop
             }
             Write::Subscription { .. }
+            | Write::Step { .. }
             | Write::Descriptor(..)
             | Write::Fork(_)
             | Write::Contact(_)
@@ -361,6 +363,11 @@ impl SegmentStore {
             let (key, value) = entry?;
             let name = keys::parse_subscription_key(&key).ok_or_else(malformed)?;
             recovered.subscriptions.insert(name, decode::<Subscription>(&value)?);
+        }
+        for entry in index.entries(Table::Steps) {
+            let (key, value) = entry?;
+            let (topic, number) = keys::parse_step_key(&key).ok_or_else(malformed)?;
+            recovered.steps.entry(topic).or_default().insert(number, decode(&value)?);
         }
         for entry in index.entries(Table::Descriptors) {
             let descriptor = SignedDescriptor::verify(entry?.1.into());
@@ -439,6 +446,10 @@ impl Store for SegmentStore {
         bytes_max: usize,
     ) -> Result<Checking, StoreError> {
         self.ask(|index| self.check_range(index, topic, range, bytes_max))
+    }
+
+    fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Result<Vec<Part>, StoreError> {
+        self.ask(|index| measure_on(index, topic, ranges))
     }
 
     fn scrub(
@@ -538,6 +549,9 @@ fn bytes_bound(write: &Write) -> usize {
         Write::Descriptor(_, descriptor) => OTHERS + descriptor.bytes().len(),
         Write::Subscription { subscription, .. } => {
             OTHERS + subscription.as_ref().map_or(0, |kept| keys::encode(kept).len())
+        }
+        Write::Step { step, .. } => {
+            OTHERS + step.as_ref().map_or(0, |step| keys::encode(step).len())
         }
         Write::Contact(contact) => OTHERS + keys::encode(contact).len(),
         Write::Drop { .. } | Write::Quarantine { .. } | Write::Forget(_) => OTHERS,

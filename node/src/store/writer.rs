@@ -23,7 +23,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Damage, Ticket, Write, WriteNumber},
+    engine::{Damage, Part, Ticket, Write, WriteNumber},
     model::TopicId,
     wire::{Checked, LogRange, Page},
 };
@@ -73,6 +73,8 @@ pub(crate) enum StoreEvent {
     Checked(Ticket, Option<Checked>),
     /// The outcome of a read; none when the disk could not be read.
     Read(Ticket, Option<Page>),
+    /// The outcome of a measurement; none when the disk could not be read.
+    Measured(Ticket, Option<Vec<Part>>),
     /// A stored batch can no longer be read. Told before the read that found it.
     Damaged(Damage),
     /// Whether there is room for more records. Told when it changes; at first there is.
@@ -127,6 +129,8 @@ enum Wanted {
     Page(Vec<LogRange>),
     /// A range of one log, to check what is there of it.
     Check(LogRange),
+    /// How much there is of logs.
+    Measure(Vec<LogRange>),
 }
 
 /// What came of a read; nothing when the disk could not be read.
@@ -134,6 +138,7 @@ enum Wanted {
 enum Outcome {
     Page(Option<Reading>),
     Check(Option<Checking>),
+    Measure(Option<Vec<Part>>),
 }
 
 /// The runtime's hold on a store.
@@ -264,6 +269,14 @@ impl StoreHandle {
         self.begin_reads();
     }
 
+    /// Begins to find out how much is stored; [`StoreEvent::Measured`] follows exactly once.
+    /// Otherwise as [`Self::read`].
+    pub(crate) fn measure(&mut self, ticket: Ticket, topic: TopicId, ranges: Vec<LogRange>) {
+        let wanted = Wanted::Measure(ranges);
+        self.waiting.push_back(Read { ticket, topic, wanted, bytes_max: 0 });
+        self.begin_reads();
+    }
+
     fn begin_reads(&mut self) {
         while self.reads.len() < READS_MAX {
             let Some(read) = self.waiting.pop_front() else {
@@ -323,6 +336,7 @@ impl StoreHandle {
                 (damages, StoreEvent::Checked(ticket, Some(checked)))
             }
             Outcome::Check(None) => (Vec::new(), StoreEvent::Checked(ticket, None)),
+            Outcome::Measure(parts) => (Vec::new(), StoreEvent::Measured(ticket, parts)),
         };
         self.told.extend(damages.into_iter().map(StoreEvent::Damaged));
         self.told.push_back(event);
@@ -507,6 +521,9 @@ fn carry_out(store: &dyn Store, read: &Read) -> Outcome {
         Wanted::Check(range) => {
             Outcome::Check(attempt(read.topic, || store.check(read.topic, range, read.bytes_max)))
         }
+        Wanted::Measure(ranges) => {
+            Outcome::Measure(attempt(read.topic, || store.measure(read.topic, ranges)))
+        }
     }
 }
 
@@ -532,6 +549,7 @@ fn size_bytes(write: &Write) -> usize {
         Write::Drop { .. }
         | Write::Quarantine { .. }
         | Write::Subscription { .. }
+        | Write::Step { .. }
         | Write::Contact(_)
         | Write::Forget(_) => 0,
     };

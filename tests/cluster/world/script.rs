@@ -90,12 +90,7 @@ impl World {
 
     #[track_caller]
     pub(crate) fn create(&mut self, index: usize, name: &str, replicas: u16) -> Vec<usize> {
-        let create = Create {
-            name: name.parse().unwrap(),
-            replicas: Some(replicas),
-            min_copies: None,
-            if_not_exists: false,
-        };
+        let create = Create { replicas: Some(replicas), ..Create::new(name.parse().unwrap()) };
         match self.call(index, Request::Create(create)) {
             Response::Created(summary, false) => {
                 summary.owners.iter().map(|node| self.index(node)).collect()

@@ -160,5 +160,5 @@ pub(super) fn topic_name(purpose: &str) -> anyhow::Result<TopicName> {
 
 /// A topic of which one copy fewer than all is enough, as with the default of three.
 pub(super) fn create(name: TopicName, replicas: u16) -> Create {
-    Create { name, replicas: Some(replicas), min_copies: None, if_not_exists: false }
+    Create { replicas: Some(replicas), ..Create::new(name) }
 }

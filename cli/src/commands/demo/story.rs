@@ -127,12 +127,7 @@ impl Steps<'_> {
 /// Creates the topic and gives every part to a node of its own. Publisher, subscriber and
 /// fetcher are nodes that hold no copy, where there are so many.
 async fn create(cluster: &Cluster, topic: &TopicName, nodes: usize) -> anyhow::Result<Cast> {
-    let create = Create {
-        name: topic.clone(),
-        replicas: Some(REPLICAS),
-        min_copies: None,
-        if_not_exists: false,
-    };
+    let create = Create { replicas: Some(REPLICAS), ..Create::new(topic.clone()) };
     let client = cluster.client(1).await?;
     let (summary, _) = client.create(create).await?;
     let holders: Vec<usize> =

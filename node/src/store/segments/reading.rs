@@ -6,8 +6,8 @@
 use std::io;
 
 use antiphon::{
-    engine::Damage,
-    model::{Batch, TopicId},
+    engine::{Damage, Part, Parts},
+    model::{Batch, Position, TopicId},
     wire::{Checked, CheckedBatch, LogRange},
 };
 use bytes::Bytes;
@@ -225,4 +225,28 @@ impl Walk for SegmentWalk<'_> {
         debug_assert_eq!(told, *place);
         self.store.load(self.index, place, entry)
     }
+}
+
+/// How much is stored of parts of logs, by the index alone.
+pub(super) fn measure_on(
+    index: &Index,
+    topic: TopicId,
+    ranges: &[LogRange],
+) -> Result<Vec<Part>, StoreError> {
+    let mut parts = Parts::default();
+    for range in ranges {
+        let places =
+            Place::floor(topic, range.log, range.from)..=Place::floor(topic, range.log, range.to);
+        for batch in index.batches(places) {
+            let (place, entry) = batch?;
+            parts.push(Part {
+                log: range.log,
+                end: Position { next: place.next, head: entry.hash },
+                bytes: u64::from(entry.length),
+                records: place.next.saturating_sub(place.first),
+                stamp: place.stamp,
+            });
+        }
+    }
+    Ok(parts.into_vec())
 }

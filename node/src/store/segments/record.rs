@@ -127,6 +127,9 @@ pub(super) fn state_entry(write: &Write) -> StateEntry {
         Write::Subscription { topic, name, subscription } => {
             (keys::subscription_key(*topic, name), subscription.as_ref().map(keys::encode))
         }
+        Write::Step { topic, number, step } => {
+            (keys::step_key(*topic, *number), step.as_ref().map(keys::encode))
+        }
         Write::Descriptor(topic, descriptor) => (
             keys::index_key(Table::Descriptors, topic.as_bytes()),
             Some(descriptor.bytes().to_vec()),

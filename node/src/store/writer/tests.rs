@@ -100,6 +100,10 @@ impl Store for Panicking {
         panic!("planted")
     }
 
+    fn measure(&self, _: TopicId, _: &[LogRange]) -> Result<Vec<Part>, StoreError> {
+        panic!("planted")
+    }
+
     fn scrub(&self, _: Option<ScrubPosition>, _: usize) -> Result<Scrubbed, StoreError> {
         panic!("planted")
     }

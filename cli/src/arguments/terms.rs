@@ -1,0 +1,92 @@
+//! The terms of topics: how long records are kept, changing that, and deletion.
+
+use antiphon::model::{Retention, TopicName};
+use clap::Args;
+
+use crate::values::{self, Limit};
+
+/// How long a topic keeps its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub(crate) struct Retain {
+    /// Let records go that are older than this: `7d`, `none` [default: none]
+    #[arg(long = "retain-age", value_name = "DURATION")]
+    #[arg(value_parser = values::retain_age)]
+    pub(crate) age: Option<Limit>,
+
+    /// Let the oldest go when there are more bytes than this on a replica: `1GB`, `none`
+    #[arg(long = "retain-bytes", value_name = "SIZE")]
+    #[arg(value_parser = values::retain_bytes)]
+    pub(crate) bytes: Option<Limit>,
+
+    /// Let the oldest go when there are more records than this: `N`, `none`
+    #[arg(long = "retain-records", value_name = "N")]
+    #[arg(value_parser = values::retain_records)]
+    pub(crate) records: Option<Limit>,
+}
+
+impl Retain {
+    /// The limits of a new topic.
+    pub(crate) fn limits(&self) -> Retention {
+        let limit = |asked: Option<Limit>| asked.and_then(|limit| limit.0);
+        Retention {
+            age_ms: limit(self.age),
+            bytes: limit(self.bytes),
+            records: limit(self.records),
+        }
+    }
+
+    /// The limits that are to be changed, where zero stands for none.
+    pub(crate) fn changes(&self) -> Retention {
+        let change = |asked: Option<Limit>| asked.map(|limit| limit.0.unwrap_or(0));
+        Retention {
+            age_ms: change(self.age),
+            bytes: change(self.bytes),
+            records: change(self.records),
+        }
+    }
+}
+
+/// Change how long a topic keeps its records, and on how many nodes
+///
+/// What is not named stays as it is. Records that are gone do not come back with higher limits.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon alter quakes --retain-age 30d
+  antiphon alter quakes --retain-bytes 1GB --retain-age none
+  antiphon alter quakes --replicas 5 --min-copies 3")]
+pub(crate) struct Alter {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    /// Nodes that keep the topic
+    #[arg(long, value_name = "N", value_parser = values::replicas)]
+    pub(crate) replicas: Option<u16>,
+
+    /// Copies below which nothing is acknowledged
+    #[arg(long, value_name = "M", value_parser = values::replicas)]
+    pub(crate) min_copies: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) retain: Retain,
+}
+
+/// Delete a topic with all its records and subscriptions, for good
+///
+/// A node that is away removes its copies when it comes back. The name can be used again: for
+/// another topic, which has nothing of this one.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon delete quakes
+  antiphon delete quakes --yes                  without being asked, for scripts")]
+pub(crate) struct Delete {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}

@@ -1,0 +1,42 @@
+//! `antiphon alter`
+
+use antiphon::{model::Retention, wire};
+use serde_json::json;
+
+use super::create::retention_text;
+use crate::{
+    arguments::Alter,
+    context::Context,
+    exit::{Failure, Status},
+};
+
+/// Changes the terms of a topic.
+pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Result<Status> {
+    let Alter { topic, replicas, min_copies, retain } = arguments;
+    let retention = retain.changes();
+    if (replicas, min_copies, retention) == (None, None, Retention::default()) {
+        let hint = "`antiphon alter TOPIC --retain-age 7d`; `--help` shows what else";
+        return Err(Failure::usage("nothing to change is given").with_hint(hint).into());
+    }
+    let client = context.client().await?;
+    let alter = wire::Alter { name: topic, replicas, min_copies, retention };
+    let summary = client.alter(alter).await?;
+    let value = json!({
+        "status": "topic_altered",
+        "topic": summary.name.as_str(),
+        "replicas": summary.replicas,
+        "min_copies": summary.min_copies,
+        "retain_age_ms": summary.retention.age_ms,
+        "retain_bytes": summary.retention.bytes,
+        "retain_records": summary.retention.records,
+    });
+    let text = format!(
+        "topic `{}` altered: {} replicas, acknowledged from {} on, {}",
+        summary.name,
+        summary.replicas,
+        summary.min_copies,
+        retention_text(&summary.retention)
+    );
+    context.printer.data(&value, text)?;
+    Ok(Status::Done)
+}

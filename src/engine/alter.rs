@@ -1,0 +1,164 @@
+//! Changing the terms of a topic, and deleting it.
+//!
+//! Both are descriptors like the one that created it, of a higher revision, and travel in the
+//! catalogue. A deleted topic never comes back: its descriptor stays in the catalogue, a node that
+//! was away removes what it holds as soon as it learns of it, and until then nobody takes anything
+//! of the topic from it. A topic that gets the name later has another id.
+
+use super::{
+    Engine, Output, QuestionId, Write,
+    outgoing::Waiting,
+    publish::{Change, Waiter},
+};
+use crate::{
+    limits::PUBLISH_TIMEOUT_DEFAULT,
+    model::{
+        Descriptor, Record, Retention, SignedDescriptor, SubscriberName, TopicId, TopicName,
+        encode_record,
+    },
+    wire::{Alter, Refusal, Request, Response},
+};
+
+/// The limit that a change asks for, where zero stands for none at all.
+fn changed(now: Option<u64>, asked: Option<u64>) -> Option<u64> {
+    match asked {
+        None => now,
+        Some(limit) => Some(limit).filter(|limit| *limit > 0),
+    }
+}
+
+impl Engine {
+    pub(super) fn alter(&mut self, question: QuestionId, alter: &Alter) {
+        let request = Request::Alter(alter.clone());
+        let Some(terms) = self.alterable(question, &alter.name, request) else {
+            return;
+        };
+        let retention = Retention {
+            age_ms: changed(terms.retention.age_ms, alter.retention.age_ms),
+            bytes: changed(terms.retention.bytes, alter.retention.bytes),
+            records: changed(terms.retention.records, alter.retention.records),
+        };
+        let altered = Descriptor {
+            replicas: alter.replicas.unwrap_or(terms.replicas),
+            min_copies: alter.min_copies.unwrap_or(terms.min_copies),
+            retention,
+            ..terms.clone()
+        };
+        if altered == terms {
+            let topic = self.topics.id_of(&terms);
+            return self.change_told(question, topic, Change::Altered);
+        }
+        self.announce(question, altered, Change::Altered);
+    }
+
+    pub(super) fn delete(&mut self, question: QuestionId, name: &TopicName) {
+        let request = Request::Delete(name.clone());
+        if let Some(terms) = self.alterable(question, name, request) {
+            self.announce(question, Descriptor { deleted: true, ..terms }, Change::Deleted);
+        }
+    }
+
+    /// The terms of a topic that this node may change.
+    fn alterable(
+        &mut self,
+        question: QuestionId,
+        name: &TopicName,
+        request: Request,
+    ) -> Option<Descriptor> {
+        let refusal = if !self.room {
+            Refusal::Full
+        } else if self.leaving.is_leaving() {
+            Refusal::Stopping("it is leaving the network".into())
+        } else {
+            let topic = self.find(question, name, request)?;
+            let known = self.topics.get(&topic)?;
+            let terms = known.descriptor.as_ref()?.descriptor();
+            if terms.may_alter(&self.me) {
+                return Some(terms.clone());
+            }
+            Refusal::MayNotAlter(name.to_string())
+        };
+        self.refuse(question, refusal);
+        None
+    }
+
+    /// Signs terms, takes them over, and publishes them in the catalogue.
+    fn announce(&mut self, question: QuestionId, terms: Descriptor, change: Change) {
+        let created = self.clock.tick(self.now.wall);
+        let revision = terms.revision.saturating_add(1);
+        let terms = Descriptor { creator: self.me, created, revision, ..terms };
+        match terms.sign(&self.config.key) {
+            Ok(descriptor) => self.publish_terms(question, &descriptor, change),
+            Err(error) => self.refuse_invalid(question, error),
+        }
+    }
+
+    /// Takes over terms that this node signed, and publishes them in the catalogue.
+    pub(super) fn publish_terms(
+        &mut self,
+        question: QuestionId,
+        descriptor: &SignedDescriptor,
+        change: Change,
+    ) {
+        let mut bytes = Vec::new();
+        let record = Record::new(self.now.wall, descriptor.bytes().clone());
+        if let Err(error) = encode_record(&record, &mut bytes) {
+            return self.refuse_invalid(question, error);
+        }
+        let topic = self.topics.id_of(descriptor.descriptor());
+        // From now on they hold here. The catalogue brings them back after a crash.
+        self.topics.adopt(descriptor);
+        self.clear_deleted();
+        let waiter = Waiter::Changer(question, topic, change);
+        let catalogue = self.topics.catalogue();
+        self.publish_own(catalogue, bytes.into(), waiter, PUBLISH_TIMEOUT_DEFAULT);
+    }
+
+    /// The terms of a topic are in the catalogue, here and, but for a time-out, at a majority.
+    pub(super) fn change_told(&mut self, question: QuestionId, topic: TopicId, change: Change) {
+        let response = match (change, self.summary(topic)) {
+            (Change::Created, Some(summary)) => Response::Created(summary, false),
+            (Change::Altered, Some(summary)) => Response::Altered(summary),
+            (Change::Deleted, _) => Response::Deleted,
+            // It was deleted meanwhile.
+            (Change::Created | Change::Altered, None) => {
+                let name = topic.to_string();
+                Response::Refused(Refusal::UnknownTopic { name, nearest: None })
+            }
+        };
+        self.answer_flushed(question, response);
+    }
+
+    /// Removes all that is held of topics that were deleted, and tells those who wait there.
+    pub(super) fn clear_deleted(&mut self) {
+        for topic in self.topics.take_deleted() {
+            let Some(known) = self.topics.get_mut(&topic) else {
+                continue;
+            };
+            let (logs, subscriptions) = known.clear();
+            let descriptor = known.descriptor.as_ref().map(SignedDescriptor::descriptor);
+            let name = descriptor.map_or_else(|| topic.to_string(), |terms| terms.name.to_string());
+            for (log_id, _) in logs {
+                self.write(Write::Drop { topic, log_id, from: 0, to: u64::MAX, log: None });
+            }
+            for name in subscriptions.into_keys() {
+                self.forget_kept(topic, name);
+            }
+            self.drop_ledger(topic);
+            let unknown = Refusal::UnknownTopic { name, nearest: None };
+            for Waiting { waiter, .. } in self.stop_publishing(topic) {
+                self.refuse(waiter.question(), unknown.clone());
+            }
+            for question in self.reads.stop(topic) {
+                self.refuse(question, unknown.clone());
+            }
+            if self.reads.views.remove(&topic).is_some_and(|view| view.following) {
+                self.outputs.push_back(Output::Unfollow(topic));
+            }
+        }
+    }
+
+    fn forget_kept(&mut self, topic: TopicId, name: SubscriberName) {
+        self.write(Write::Subscription { topic, name, subscription: None });
+    }
+}

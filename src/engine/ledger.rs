@@ -1,0 +1,430 @@
+//! What a node has received of a topic and when, so that it knows what retention lets go.
+//!
+//! Batches are reckoned with in *steps*, each a part of what is kept: a step goes as a whole, when
+//! what came after it is all that the topic is to keep. So a few bytes tell the age of any number
+//! of batches, and where each log may be cut.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    limits::MEASURED_PARTS_MAX,
+    model::{Batch, LogId, Position, Retention, Stamp, WallClock},
+};
+
+/// Steps that make up what is kept. One of them more is kept at most.
+const STEPS: u64 = 32;
+
+/// Most steps of one topic: those of three limits, and some that wait to be merged. With more the
+/// two oldest become one.
+const STEPS_MAX: usize = 128;
+
+/// Most logs that one step speaks of, so that a step is small enough for one write.
+const STEP_LOGS_MAX: usize = 4_096;
+
+/// Most ends of logs in all steps of one topic: some 5 MB of memory. With more the two oldest
+/// steps become one.
+const ENDS_MAX: usize = 64 * 1024;
+
+/// What was received in one go.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Step {
+    /// When the last of it was received, by this node's clock.
+    #[n(0)]
+    pub received: WallClock,
+    /// Bytes of the batches.
+    #[n(1)]
+    pub bytes: u64,
+    /// Number of records.
+    #[n(2)]
+    pub records: u64,
+    /// Up to where each log had come, where it had.
+    #[n(3)]
+    pub ends: BTreeMap<LogId, Position>,
+}
+
+/// A part of a log that is stored, where it was not seen when it was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The log.
+    pub log: LogId,
+    /// Its last batch.
+    pub end: Position,
+    /// Bytes of its batches.
+    pub bytes: u64,
+    /// Number of records.
+    pub records: u64,
+    /// The stamp of the last batch.
+    pub stamp: Stamp,
+}
+
+impl Part {
+    /// One batch.
+    pub fn of(batch: &Batch) -> Self {
+        let header = batch.header();
+        Self {
+            log: batch.log(),
+            end: Position { next: header.next(), head: batch.hash() },
+            bytes: batch.bytes().len() as u64,
+            records: u64::from(header.count),
+            stamp: header.stamp,
+        }
+    }
+}
+
+/// The answer to a question for what is stored: bounded, however much that is.
+#[derive(Debug, Default)]
+pub struct Parts(Vec<Part>);
+
+impl Parts {
+    /// Adds what follows the last part. Parts of one log come one after the other.
+    pub fn push(&mut self, part: Part) {
+        self.0.push(part);
+        let last_two = self.0.last_chunk::<2>().map(|[one, two]| one.log == two.log);
+        if self.0.len() > MEASURED_PARTS_MAX && last_two == Some(true) {
+            self.halve();
+        }
+    }
+
+    /// The parts.
+    pub fn into_vec(self) -> Vec<Part> {
+        self.0
+    }
+
+    /// Makes one part of each two that follow each other.
+    fn halve(&mut self) {
+        let mut halved: Vec<Part> = Vec::with_capacity(self.0.len());
+        let mut is_pair = false;
+        for part in self.0.drain(..) {
+            match halved.last_mut() {
+                Some(last) if !is_pair && last.log == part.log => {
+                    let bytes = last.bytes.saturating_add(part.bytes);
+                    let records = last.records.saturating_add(part.records);
+                    *last = Part { bytes, records, ..part };
+                    is_pair = true;
+                }
+                Some(_) | None => {
+                    halved.push(part);
+                    is_pair = false;
+                }
+            }
+        }
+        self.0 = halved;
+    }
+}
+
+impl Step {
+    fn add(&mut self, log: LogId, end: Position, bytes: u64, records: u64) {
+        let known = self.ends.entry(log).or_insert(end);
+        *known = (*known).max(end);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.records = self.records.saturating_add(records);
+    }
+
+    fn join(&mut self, other: Self) {
+        self.received = self.received.max(other.received);
+        for (log, end) in other.ends {
+            self.add(log, end, 0, 0);
+        }
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.records = self.records.saturating_add(other.records);
+    }
+
+    /// Whether as much has come as one step is to have.
+    fn is_full(&self, terms: &Retention) -> bool {
+        let reaches =
+            |has: u64, limit: Option<u64>| limit.is_some_and(|limit| has >= (limit / STEPS).max(1));
+        reaches(self.bytes, terms.bytes)
+            || reaches(self.records, terms.records)
+            || self.ends.len() >= STEP_LOGS_MAX
+    }
+}
+
+/// The steps of one topic.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ledger {
+    /// By their number, the oldest first. They are stored.
+    closed: BTreeMap<u64, Step>,
+    /// What comes goes in here. It is not stored: after a crash the store is asked.
+    open: Step,
+    /// When the first of it was received.
+    opened: WallClock,
+    /// Whether all that is stored is reckoned with.
+    is_measured: bool,
+    /// What has changed of the closed steps and is not stored.
+    changes: BTreeMap<u64, Option<Step>>,
+}
+
+impl Ledger {
+    /// A ledger with the steps that were stored.
+    pub(super) fn recovered(closed: BTreeMap<u64, Step>) -> Self {
+        Self { closed, ..Self::default() }
+    }
+
+    /// Whether all that is stored is reckoned with.
+    pub(super) fn is_measured(&self) -> bool {
+        self.is_measured
+    }
+
+    /// Up to where a log is reckoned with.
+    pub(super) fn end(&self, log: &LogId) -> u64 {
+        let steps = self.closed.values().filter_map(|step| step.ends.get(log));
+        steps.map(|end| end.next).max().unwrap_or(0)
+    }
+
+    /// What has changed since this was asked last, to be stored.
+    pub(super) fn take_changes(&mut self) -> BTreeMap<u64, Option<Step>> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether anything is to be stored.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Forgets everything; the numbers of the steps that were stored.
+    pub(super) fn into_numbers(self) -> impl Iterator<Item = u64> {
+        self.closed.into_keys()
+    }
+
+    /// A batch was received.
+    pub(super) fn receive(&mut self, terms: &Retention, now: WallClock, part: &Part) {
+        let Part { log, end, bytes, records, .. } = *part;
+        let covers = |step: &Step| step.ends.get(&log).is_some_and(|at| at.next >= end.next);
+        if self.is_measured
+            && let Some(step) = self.closed.values_mut().find(|step| covers(step))
+        {
+            // Repair brings what is older than what was here: it goes together with that.
+            return step.add(log, end, bytes, records);
+        }
+        if self.open.ends.is_empty() {
+            self.opened = now;
+        }
+        self.open.add(log, end, bytes, records);
+        self.open.received = self.open.received.max(now);
+        if self.is_measured && self.open.is_full(terms) {
+            self.close();
+        }
+    }
+
+    /// The store has said what it holds beyond the steps. Of what this node did not see when it
+    /// was received the writers' stamps tell the age.
+    pub(super) fn measured(&mut self, terms: &Retention, now: WallClock, mut parts: Vec<Part>) {
+        parts.sort_by_key(|part| (part.stamp, part.log, part.end));
+        let since = std::mem::take(&mut self.open);
+        let mut at = self.closed.values().next_back().map_or(WallClock(0), |step| step.received);
+        self.is_measured = true;
+        for part in parts {
+            at = at.max(part.stamp.time()).min(now);
+            self.receive(terms, at, &part);
+        }
+        if self.open.ends.is_empty() {
+            self.opened = now;
+        }
+        self.open.join(since);
+    }
+
+    fn close(&mut self) {
+        let number = self.closed.keys().next_back().map_or(0, |last| last.saturating_add(1));
+        let step = std::mem::take(&mut self.open);
+        self.changes.insert(number, Some(step.clone()));
+        self.closed.insert(number, step);
+        while self.closed.len() > STEPS_MAX || self.closed.len() > 1 && self.ends() > ENDS_MAX {
+            self.merge_oldest();
+        }
+    }
+
+    fn ends(&self) -> usize {
+        self.closed.values().map(|step| step.ends.len()).sum()
+    }
+
+    fn merge_oldest(&mut self) {
+        if let Some((number, oldest)) = self.closed.pop_first()
+            && let Some((next, step)) = self.closed.iter_mut().next()
+        {
+            step.join(oldest);
+            self.changes.insert(number, None);
+            self.changes.insert(*next, Some(step.clone()));
+        }
+    }
+
+    /// Takes out what the topic is not to keep any more: up to where logs may be cut.
+    pub(super) fn expire(
+        &mut self,
+        terms: &Retention,
+        now: WallClock,
+    ) -> BTreeMap<LogId, Position> {
+        if !self.is_measured {
+            return BTreeMap::new();
+        }
+        let is_old = |since: WallClock, age: u64| now.0.saturating_sub(since.0) >= age;
+        let due = |age: u64| is_old(self.opened, (age / STEPS).max(1));
+        if !self.open.ends.is_empty() && terms.age_ms.is_some_and(due) {
+            self.close();
+        }
+        let all = self.closed.values().chain([&self.open]);
+        let (mut bytes, mut records) = all.fold((0_u64, 0_u64), |(bytes, records), step| {
+            (bytes.saturating_add(step.bytes), records.saturating_add(step.records))
+        });
+        let mut cut = Step::default();
+        while let Some(oldest) = self.closed.first_entry() {
+            bytes = bytes.saturating_sub(oldest.get().bytes);
+            records = records.saturating_sub(oldest.get().records);
+            let goes = terms.age_ms.is_some_and(|age| is_old(oldest.get().received, age))
+                || terms.bytes.is_some_and(|limit| bytes >= limit)
+                || terms.records.is_some_and(|limit| records >= limit);
+            if !goes {
+                break;
+            }
+            let (number, step) = oldest.remove_entry();
+            self.changes.insert(number, None);
+            cut.join(step);
+        }
+        cut.ends
+    }
+
+    /// This node's wall clock was set, from `before` to `now`, while hardly any time went by: ages
+    /// stay what they are.
+    pub(super) fn clock_set(&mut self, before: WallClock, now: WallClock) {
+        let moved = |time: &mut WallClock| {
+            // What lies in the future was received before the clock went wrong.
+            if *time <= before {
+                time.0 = now.0.saturating_sub(before.0.saturating_sub(time.0));
+            }
+        };
+        for (number, step) in &mut self.closed {
+            moved(&mut step.received);
+            self.changes.insert(*number, Some(step.clone()));
+        }
+        moved(&mut self.open.received);
+        moved(&mut self.opened);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Hash, Incarnation, NodeId};
+
+    const LOG: LogId = LogId { writer: NodeId::from_bytes([1; 32]), incarnation: Incarnation(1) };
+
+    fn position(next: u64) -> Position {
+        Position { next, head: Hash([0; 32]) }
+    }
+
+    fn part(next: u64, bytes: u64, records: u64) -> Part {
+        let stamp = Stamp::default();
+        Part { log: LOG, end: position(next), bytes, records, stamp }
+    }
+
+    fn ledger(terms: &Retention) -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.measured(terms, WallClock(0), Vec::new());
+        ledger
+    }
+
+    fn cut(ledger: &mut Ledger, terms: &Retention, now: u64) -> Option<u64> {
+        ledger.expire(terms, WallClock(now)).get(&LOG).map(|end| end.next)
+    }
+
+    #[test]
+    fn as_many_records_are_kept_as_are_asked_for_and_a_step_more() {
+        let terms = Retention { records: Some(64), ..Retention::default() };
+        let mut ledger = ledger(&terms);
+        let mut low = 0;
+        for next in 1..=1_000 {
+            ledger.receive(&terms, WallClock(next), &part(next, 10, 1));
+            low = cut(&mut ledger, &terms, next).unwrap_or(low);
+            assert!(next - low >= 64.min(next) && next - low <= 64 + 2, "{low} to {next}");
+        }
+    }
+
+    #[test]
+    fn bytes_and_age() {
+        let terms = Retention { bytes: Some(3_200), ..Retention::default() };
+        let mut by_bytes = ledger(&terms);
+        for next in 1..=40 {
+            by_bytes.receive(&terms, WallClock(0), &part(next, 100, 1));
+        }
+        assert_eq!(cut(&mut by_bytes, &terms, 0), Some(8), "3,200 bytes are 32 records");
+        let terms = Retention { age_ms: Some(3_200), ..Retention::default() };
+        let mut by_age = ledger(&terms);
+        by_age.receive(&terms, WallClock(1_000), &part(1, 100, 1));
+        by_age.receive(&terms, WallClock(1_050), &part(2, 100, 1));
+        assert_eq!(cut(&mut by_age, &terms, 1_200), None);
+        by_age.receive(&terms, WallClock(1_300), &part(3, 100, 1));
+        assert_eq!(cut(&mut by_age, &terms, 4_249), None);
+        assert_eq!(cut(&mut by_age, &terms, 4_250), Some(2));
+        assert_eq!(cut(&mut by_age, &terms, 9_000), Some(3), "nothing came after it");
+    }
+
+    #[test]
+    fn what_repair_brings_goes_with_what_is_as_old() {
+        let terms = Retention { records: Some(32), ..Retention::default() };
+        let mut ledger = ledger(&terms);
+        for next in 101..=116 {
+            ledger.receive(&terms, WallClock(0), &part(next, 10, 1));
+        }
+        // A hundred older ones: they are as many as are kept, and go before the sixteen.
+        ledger.receive(&terms, WallClock(1), &part(100, 1_000, 100));
+        assert_eq!(cut(&mut ledger, &terms, 1), None, "sixteen are fewer than are kept");
+        for next in 117..=133 {
+            ledger.receive(&terms, WallClock(2), &part(next, 10, 1));
+        }
+        assert_eq!(cut(&mut ledger, &terms, 2), Some(101));
+    }
+
+    #[test]
+    fn what_is_stored_is_reckoned_with_before_what_came_meanwhile() {
+        let terms = Retention { records: Some(32), ..Retention::default() };
+        let mut ledger = Ledger::default();
+        ledger.receive(&terms, WallClock(9), &part(101, 10, 1));
+        assert_eq!(cut(&mut ledger, &terms, 9), None, "it is not known yet what else there is");
+        let stored = |end, stamp| Part { stamp: Stamp::at(WallClock(stamp)), ..part(end, 10, 50) };
+        ledger.measured(&terms, WallClock(9), vec![stored(100, 5), stored(50, 1)]);
+        assert_eq!(cut(&mut ledger, &terms, 9), Some(50));
+        assert_eq!(ledger.end(&LOG), 100);
+        let stored: Vec<_> = ledger.take_changes().into_iter().collect();
+        assert!(matches!(stored.as_slice(), [(0, None), (1, Some(step))] if step.records == 50));
+    }
+
+    #[test]
+    fn many_parts_become_fewer() {
+        let mut parts = Parts::default();
+        for next in 1..=100_000 {
+            let stamp = Stamp::at(WallClock(next));
+            parts.push(Part { log: LOG, end: position(next), bytes: 10, records: 1, stamp });
+        }
+        let parts = parts.into_vec();
+        assert!(parts.len() <= MEASURED_PARTS_MAX && parts.is_sorted_by_key(|part| part.end));
+        assert_eq!(parts.iter().map(|part| part.records).sum::<u64>(), 100_000);
+        assert_eq!(parts.last().map(|part| part.end.next), Some(100_000));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_changes_no_age() {
+        let terms = Retention { age_ms: Some(1_000), ..Retention::default() };
+        let mut ledger = ledger(&terms);
+        ledger.receive(&terms, WallClock(5_000), &part(1, 10, 1));
+        assert_eq!(cut(&mut ledger, &terms, 5_100), None);
+        ledger.clock_set(WallClock(5_100), WallClock(900_000));
+        assert_eq!(cut(&mut ledger, &terms, 900_000), None);
+        ledger.clock_set(WallClock(900_000), WallClock(100));
+        assert_eq!(cut(&mut ledger, &terms, 999), None);
+        assert_eq!(cut(&mut ledger, &terms, 1_000), Some(1));
+    }
+
+    #[test]
+    fn the_number_of_steps_is_bounded() {
+        let terms = Retention { bytes: Some(u64::MAX), ..Retention::default() };
+        let mut ledger = ledger(&terms);
+        let fine = Retention { records: Some(1), ..terms };
+        for next in 1..=1_000 {
+            ledger.receive(&fine, WallClock(next), &part(next, 10, 1));
+        }
+        assert!(ledger.closed.len() <= STEPS_MAX);
+        assert_eq!(ledger.closed.values().map(|step| step.records).sum::<u64>(), 1_000);
+    }
+}
