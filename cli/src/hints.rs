@@ -95,6 +95,7 @@ fn refused(refusal: &Refusal) -> String {
         }
         Refusal::Invalid(_) => "`antiphon COMMAND --help` shows what is allowed".into(),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
+        Refusal::Deleted(_) => "`antiphon topics` lists the topics that there are".into(),
         Refusal::MayNotAlter(_) => "alter it through a node that the topic lists".into(),
         Refusal::ForeignCursor => {
             "a cursor holds for its own topic and network; `antiphon info TOPIC` shows the topic's"

@@ -4,11 +4,11 @@ use crate::cluster::{Cluster, Finished, SOON, earthquakes, eventually};
 
 fn records(cluster: &Cluster, node: usize, topic: &str) -> u64 {
     let info = cluster.run(node, &["info", topic, "--json"]).ok().object();
-    info["records"].as_u64().unwrap()
+    info["records"].as_u64().expect("a number of records")
 }
 
 fn status(finished: &Finished) -> Vec<serde_json::Value> {
-    finished.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    finished.stderr.lines().map(|line| serde_json::from_str(line).expect("an object")).collect()
 }
 
 #[test]

@@ -109,10 +109,16 @@ fn held(logs: u64) -> Response {
     let entry = |number: u64| {
         let log = LogId { writer: peer(number).node, incarnation: Incarnation(u64::MAX - number) };
         let span = Span { first: 0, next: 1_000_000, head: Hash([3; 32]) };
-        (log, Entry { low: 0, spans: vec![span] })
+        (log, Entry { spans: vec![span], ..Entry::default() })
     };
     let frontier = Frontier((0..logs).map(entry).collect::<BTreeMap<_, _>>());
-    Response::Held(Held { frontier, position: None, members: u64::MAX / 3, forks: None })
+    Response::Held(Held {
+        frontier,
+        position: None,
+        members: u64::MAX / 3,
+        forks: None,
+        keeps: true,
+    })
 }
 
 /// The sizes that the other models need, in bytes.

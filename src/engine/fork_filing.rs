@@ -306,7 +306,7 @@ impl Engine {
                 Ok(Added::New) => {
                     let log = known.logs[&branch].clone();
                     self.write(Write::Append { batch: filed.clone(), log });
-                    self.note_received(&filed);
+                    self.note_filed(&filed);
                 }
                 Ok(Added::Held) => {}
                 Ok(Added::Taken) => {

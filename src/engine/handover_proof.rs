@@ -163,7 +163,9 @@ impl Engine {
     /// Removes the copies that every home holds, once that is proven.
     pub(super) fn prove_handed_over(&mut self, found: &Found, mine: Frontier) {
         let topic = found.topic;
-        let held = |home: &NodeId| found.held.get(home).map(|held| held.frontier.clone());
+        // One that takes another node for the home would give its copy up as well.
+        let keeps = |home: &NodeId| found.held.get(home).filter(|held| held.keeps);
+        let held = |home: &NodeId| keeps(home).map(|held| held.frontier.clone());
         let homes = found.placement.home.iter().map(|home| (*home, held(home))).collect();
         self.handover.proofs += 1;
         let number = self.handover.proofs;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    limits::MEASURED_PARTS_MAX,
+    limits::{MEASURED_PARTS_MAX, SPANS_MAX},
     model::{Batch, LogId, Position, Retention, Stamp, WallClock},
 };
 
@@ -26,6 +26,9 @@ const STEP_LOGS_MAX: usize = 4_096;
 /// Most ends of logs in all steps of one topic: some 5 MB of memory. With more the two oldest
 /// steps become one.
 const ENDS_MAX: usize = 64 * 1024;
+
+/// Most ranges of one log that are reckoned with: more than there are spans of a log.
+const RANGES_MAX: usize = 2 * SPANS_MAX;
 
 /// What was received in one go.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -142,6 +145,17 @@ impl Step {
     }
 }
 
+/// Whether all that is stored is reckoned with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Measured {
+    /// What comes will be stored before it is asked.
+    #[default]
+    No,
+    /// The store is being asked. What comes now is not in its answer.
+    Asked,
+    Yes,
+}
+
 /// The steps of one topic.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
@@ -151,21 +165,64 @@ pub(super) struct Ledger {
     open: Step,
     /// When the first of it was received.
     opened: WallClock,
-    /// Whether all that is stored is reckoned with.
-    is_measured: bool,
+    measured: Measured,
     /// What has changed of the closed steps and is not stored.
     changes: BTreeMap<u64, Option<Step>>,
+    /// What is reckoned with, so that nothing is twice: copies come and go.
+    counted: BTreeMap<LogId, Ranges>,
+}
+
+/// Ranges of record numbers, in order, that neither overlap nor touch.
+#[derive(Debug, Clone, Default)]
+struct Ranges(Vec<(u64, u64)>);
+
+impl Ranges {
+    /// Adds a range; whether any of it is new. With too many the two that are nearest to each other
+    /// become one, so what is missing between them is never reckoned with, and more is kept.
+    fn add(&mut self, first: u64, next: u64) -> bool {
+        if self.0.iter().any(|(from, to)| *from <= first && next <= *to) {
+            return false;
+        }
+        let start = self.0.partition_point(|(_, to)| *to < first);
+        let end = self.0.partition_point(|(from, _)| *from <= next);
+        let joined = self.0.get(start..end).unwrap_or_default();
+        let from = joined.first().map_or(first, |(from, _)| first.min(*from));
+        let to = joined.last().map_or(next, |(_, to)| next.max(*to));
+        self.0.splice(start..end, [(from, to)]);
+        if self.0.len() > RANGES_MAX {
+            let gap = |at: &usize| match self.0.get(*at..*at + 2) {
+                Some([one, two]) => two.0 - one.1,
+                _ => u64::MAX,
+            };
+            if let Some(at) = (0..self.0.len()).min_by_key(gap) {
+                let (_, to) = self.0.remove(at + 1);
+                self.0[at].1 = to;
+            }
+        }
+        true
+    }
 }
 
 impl Ledger {
     /// A ledger with the steps that were stored.
     pub(super) fn recovered(closed: BTreeMap<u64, Step>) -> Self {
-        Self { closed, ..Self::default() }
+        let mut ledger = Self { closed, ..Self::default() };
+        let ends: Vec<_> = ledger.closed.values().flat_map(|step| &step.ends).collect();
+        for (log, end) in ends {
+            // Whether all of it was received is not known: what comes again may only be too much.
+            ledger.counted.entry(*log).or_default().add(0, end.next);
+        }
+        ledger
     }
 
     /// Whether all that is stored is reckoned with.
     pub(super) fn is_measured(&self) -> bool {
-        self.is_measured
+        self.measured == Measured::Yes
+    }
+
+    /// The store is being asked what it holds.
+    pub(super) fn is_asked(&mut self) {
+        self.measured = Measured::Asked;
     }
 
     /// Up to where a log is reckoned with.
@@ -189,22 +246,51 @@ impl Ledger {
         self.closed.into_keys()
     }
 
+    /// What is stored of a log, and will be told when it is measured.
+    pub(super) fn is_stored(&mut self, log: LogId, first: u64, next: u64) {
+        self.counted.entry(log).or_default().add(first, next);
+    }
+
     /// A batch was received.
     pub(super) fn receive(&mut self, terms: &Retention, now: WallClock, part: &Part) {
+        if self.measured == Measured::No {
+            return;
+        }
+        let first = part.end.next.saturating_sub(part.records);
+        if self.counted.entry(part.log).or_default().add(first, part.end.next) {
+            self.count(terms, now, part);
+        }
+    }
+
+    /// A batch that was received is part of another log from now on.
+    pub(super) fn file(&mut self, terms: &Retention, now: WallClock, part: &Part) {
+        let first = part.end.next.saturating_sub(part.records);
+        if self.counted.entry(part.log).or_default().add(first, part.end.next) {
+            self.count(terms, now, &Part { bytes: 0, records: 0, ..*part });
+        }
+    }
+
+    fn count(&mut self, terms: &Retention, now: WallClock, part: &Part) {
         let Part { log, end, bytes, records, .. } = *part;
         let covers = |step: &Step| step.ends.get(&log).is_some_and(|at| at.next >= end.next);
-        if self.is_measured
+        if self.is_measured()
             && let Some(step) = self.closed.values_mut().find(|step| covers(step))
         {
             // Repair brings what is older than what was here: it goes together with that.
             return step.add(log, end, bytes, records);
+        }
+        if self.is_measured() && self.closed.is_empty() && self.open.ends.is_empty() {
+            // So that after a crash it is known that what comes now is no older.
+            let step = Step { received: now, ..Step::default() };
+            self.changes.insert(0, Some(step.clone()));
+            self.closed.insert(0, step);
         }
         if self.open.ends.is_empty() {
             self.opened = now;
         }
         self.open.add(log, end, bytes, records);
         self.open.received = self.open.received.max(now);
-        if self.is_measured && self.open.is_full(terms) {
+        if self.is_measured() && self.open.is_full(terms) {
             self.close();
         }
     }
@@ -215,10 +301,10 @@ impl Ledger {
         parts.sort_by_key(|part| (part.stamp, part.log, part.end));
         let since = std::mem::take(&mut self.open);
         let mut at = self.closed.values().next_back().map_or(WallClock(0), |step| step.received);
-        self.is_measured = true;
+        self.measured = Measured::Yes;
         for part in parts {
             at = at.max(part.stamp.time()).min(now);
-            self.receive(terms, at, &part);
+            self.count(terms, at, &part);
         }
         if self.open.ends.is_empty() {
             self.opened = now;
@@ -256,7 +342,7 @@ impl Ledger {
         terms: &Retention,
         now: WallClock,
     ) -> BTreeMap<LogId, Position> {
-        if !self.is_measured {
+        if !self.is_measured() {
             return BTreeMap::new();
         }
         let is_old = |since: WallClock, age: u64| now.0.saturating_sub(since.0) >= age;
@@ -377,9 +463,32 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_again_is_not_reckoned_with_again() {
+        let terms = Retention { records: Some(32), ..Retention::default() };
+        let mut ledger = ledger(&terms);
+        for _ in 0..10 {
+            for next in 1..=20 {
+                ledger.receive(&terms, WallClock(0), &part(next, 10, 1));
+            }
+        }
+        assert_eq!(cut(&mut ledger, &terms, 0), None, "there are twenty");
+        let mut ranges = Ranges::default();
+        assert!(ranges.add(10, 20) && ranges.add(30, 40) && ranges.add(20, 30));
+        assert!(!ranges.add(10, 40) && ranges.add(5, 11) && !ranges.add(5, 40));
+        assert_eq!(ranges.0, [(5, 40)]);
+        for at in 5..100 {
+            assert!(ranges.add(at * 10, at * 10 + 3));
+            assert!(ranges.0.len() <= RANGES_MAX && ranges.0.is_sorted());
+        }
+    }
+
+    #[test]
     fn what_is_stored_is_reckoned_with_before_what_came_meanwhile() {
         let terms = Retention { records: Some(32), ..Retention::default() };
         let mut ledger = Ledger::default();
+        ledger.receive(&terms, WallClock(9), &part(100, 10, 50));
+        ledger.is_asked();
+        ledger.is_stored(LOG, 0, 100);
         ledger.receive(&terms, WallClock(9), &part(101, 10, 1));
         assert_eq!(cut(&mut ledger, &terms, 9), None, "it is not known yet what else there is");
         let stored = |end, stamp| Part { stamp: Stamp::at(WallClock(stamp)), ..part(end, 10, 50) };
@@ -387,7 +496,7 @@ mod tests {
         assert_eq!(cut(&mut ledger, &terms, 9), Some(50));
         assert_eq!(ledger.end(&LOG), 100);
         let stored: Vec<_> = ledger.take_changes().into_iter().collect();
-        assert!(matches!(stored.as_slice(), [(0, None), (1, Some(step))] if step.records == 50));
+        assert!(stored.iter().all(|(_, step)| step.as_ref().is_none_or(|step| step.records == 50)));
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub struct Log {
     /// continues its chain from here when it holds nothing newer.
     #[n(2)]
     pub tip: Option<Tip>,
+    /// The batch that ends at the low watermark, where that is known.
+    #[n(3)]
+    pub base: Option<Hash>,
 }
 
 /// The end of what a writer once held of its own log.
@@ -181,13 +184,13 @@ impl Log {
     }
 
     /// Cuts off what ends at or before `to`, where the batch `head` ends, for good: it is not taken
-    /// in again. Whether that changed anything.
-    pub fn cut(&mut self, to: u64, head: Hash) -> bool {
+    /// in again. Whether that changed anything. The batch must be known where part of a span goes.
+    pub fn cut(&mut self, to: u64, head: Option<Hash>) -> bool {
         if to <= self.low {
             return false;
         }
-        self.forget(to, head);
-        self.low = to;
+        self.forget(to, head.unwrap_or(Hash([0; 32])));
+        (self.low, self.base) = (to, head);
         true
     }
 
@@ -236,7 +239,7 @@ impl Log {
     /// What other nodes are told of it.
     pub fn entry(&self) -> Entry {
         let span = |held: &HeldSpan| Span { first: held.first, next: held.next, head: held.head };
-        Entry { low: self.low, spans: self.spans.iter().map(span).collect() }
+        Entry { low: self.low, spans: self.spans.iter().map(span).collect(), base: self.base }
     }
 
     /// The newest batch, as the one before the next.

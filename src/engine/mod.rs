@@ -321,10 +321,10 @@ impl Engine {
             Request::Replicate(replicate) => self.replicate(question, from, replicate),
             Request::Compare(after, digest) => self.compare(question, from, after, digest),
             Request::Frontier(topic, subscriber) => {
-                let members = self.members.digest();
-                let held = match self.topics.get(&topic) {
-                    Some(known) => known.held(subscriber.as_ref(), members),
-                    None => Held { members, ..Held::default() },
+                let members = &mut self.members;
+                let held = match self.topics.get_mut(&topic) {
+                    Some(known) => known.held(subscriber.as_ref(), members, &self.me),
+                    None => Held { members: members.digest(), ..Held::default() },
                 };
                 self.answer_flushed(question, Response::Held(held));
             }

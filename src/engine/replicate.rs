@@ -164,6 +164,11 @@ impl Engine {
                     if let Refusal::Forked(Some(proof)) = &refusal {
                         self.learn_fork_from(sent.topic, &proof.0);
                     }
+                    if let Refusal::Deleted(bytes) = &refusal
+                        && let Ok(deletion) = SignedDescriptor::verify(bytes.0.clone())
+                    {
+                        self.adopt_kept(&deletion);
+                    }
                     let Some(peer) = self.replication.peers.get_mut(&node) else {
                         continue;
                     };
@@ -281,6 +286,9 @@ impl Engine {
             return Err(Refusal::Full);
         }
         let own_log = self.writes_to(&header.topic, &header.log());
+        if let Some(deletion) = self.topics.deletion_of(&header.topic) {
+            return Err(Refusal::Deleted(Blob(deletion.bytes().clone())));
+        }
         let Some(topic) = self.topics.get_mut(&header.topic).filter(|topic| topic.is_known())
         else {
             let name = header.topic.to_string();

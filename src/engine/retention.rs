@@ -14,13 +14,15 @@ use super::{
     ledger::{Ledger, Part},
 };
 use crate::{
-    limits::CLOCK_DRIFT_MAX,
     model::{Batch, Entry, Hash, LogId, NodeId, Position, TopicId, WallClock},
     wire::LogRange,
 };
 
 /// How often is looked for what may go.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A wall clock that is off by more than this from one look to the next was set.
+const CLOCK_SET_MIN: Duration = Duration::from_secs(2);
 
 /// What the engine remembers for retention beside the ledgers.
 #[derive(Debug, Default)]
@@ -35,13 +37,31 @@ pub(super) struct State {
 impl Engine {
     /// A batch was stored.
     pub(super) fn note_received(&mut self, batch: &Batch) {
+        self.watch_clock();
+        let Some(known) = self.topics.get_mut(&batch.header().topic) else {
+            return;
+        };
+        let Some(terms) = known.retention() else {
+            return;
+        };
+        let is_first = known.records() == u64::from(batch.header().count);
+        let ledger = known.ledger.get_or_insert_default();
+        if is_first && !ledger.is_measured() {
+            ledger.measured(&terms, self.now.wall, Vec::new());
+        }
+        ledger.receive(&terms, self.now.wall, &Part::of(batch));
+    }
+
+    /// A batch that was stored is filed under a branch from now on: it is reckoned with already, and
+    /// goes with what is as old.
+    pub(super) fn note_filed(&mut self, batch: &Batch) {
         let Some(known) = self.topics.get_mut(&batch.header().topic) else {
             return;
         };
         if let Some(terms) = known.retention()
             && let Some(ledger) = &mut known.ledger
         {
-            ledger.receive(&terms, self.now.wall, &Part::of(batch));
+            ledger.file(&terms, self.now.wall, &Part::of(batch));
         }
     }
 
@@ -51,7 +71,7 @@ impl Engine {
             return;
         }
         self.retention.next_look = now.elapsed + LOOK_INTERVAL;
-        let set_from = self.clock_set_from();
+        self.watch_clock();
         let mut cuts = Vec::new();
         let mut unmeasured = Vec::new();
         let mut without = Vec::new();
@@ -66,9 +86,6 @@ impl Engine {
             if !ledger.is_measured() {
                 unmeasured.push(topic.id);
                 continue;
-            }
-            if let Some(before) = set_from {
-                ledger.clock_set(before, now.wall);
             }
             let ends = ledger.expire(&terms, now.wall);
             if !ends.is_empty() || ledger.has_changes() {
@@ -88,14 +105,20 @@ impl Engine {
         }
     }
 
-    /// What the wall clock would say had it not been set since it was last looked at; none where
-    /// it was not set.
-    fn clock_set_from(&mut self) -> Option<WallClock> {
+    /// Looks whether the wall clock was set, and if so keeps all ages as they are.
+    fn watch_clock(&mut self) {
         let now = self.now;
-        let (wall, elapsed) = self.retention.clock.replace((now.wall, now.elapsed))?;
+        let last = self.retention.clock.replace((now.wall, now.elapsed));
+        let Some((wall, elapsed)) = last else {
+            return;
+        };
         let expected = wall.plus(now.elapsed.saturating_sub(elapsed));
         let off = Duration::from_millis(now.wall.0.abs_diff(expected.0));
-        (off > CLOCK_DRIFT_MAX).then_some(expected)
+        if off > CLOCK_SET_MIN {
+            for ledger in self.topics.iter_mut().filter_map(|topic| topic.ledger.as_mut()) {
+                ledger.clock_set(expected, now.wall);
+            }
+        }
     }
 
     fn write_steps(&mut self, topic: TopicId) {
@@ -125,6 +148,10 @@ impl Engine {
         let Some(ledger) = &mut known.ledger else {
             return;
         };
+        ledger.is_asked();
+        for (id, log) in &known.logs {
+            log.spans.iter().for_each(|span| ledger.is_stored(*id, span.first, span.next));
+        }
         let unknown = known.logs.iter().filter_map(|(id, log)| {
             let to = log.spans.last()?.next;
             let from = ledger.end(id).max(log.low);
@@ -165,39 +192,44 @@ impl Engine {
     /// Cuts logs.
     fn cut(&mut self, topic: TopicId, ends: BTreeMap<LogId, Position>) {
         for (log_id, end) in ends {
-            let known = self.topics.get_mut(&topic);
-            if let Some(log) = known.and_then(|known| known.cut(&log_id, end)) {
-                let to = log.low;
-                self.write(Write::Drop { topic, log_id, from: 0, to, log: Some(log) });
-            }
+            self.cut_log(topic, log_id, end.next, Some(end.head));
         }
     }
 
-    /// Takes over the low watermarks of a home replica where nothing is held below them.
+    fn cut_log(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Option<Hash>) {
+        let known = self.topics.get_mut(&topic);
+        if let Some(log) = known.and_then(|known| known.cut(&log_id, to, head)) {
+            let to = log.low;
+            self.write(Write::Drop { topic, log_id, from: 0, to, log: Some(log) });
+        }
+    }
+
+    /// Takes over the low watermarks of a home replica where nothing is held below them. Elsewhere
+    /// they are taken note of.
     pub(super) fn adopt_lows(
         &mut self,
         topic: TopicId,
         from: NodeId,
         entries: &BTreeMap<LogId, Entry>,
     ) {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(mut known) = self.topics.get_mut(&topic) else {
             return;
         };
         let is_home = known.placement(&self.members).is_home(&from);
         if known.retention().is_none() || !is_home {
             return;
         }
-        let higher = |(log, entry): (&LogId, &Entry)| {
-            let mine = known.logs.get(log);
-            let held = mine.and_then(|log| log.spans.first());
+        for (log, entry) in entries.iter().filter(|(_, entry)| entry.low > 0) {
+            let held = known.logs.get(log).and_then(|log| log.spans.first());
             let nothing_below = held.is_none_or(|span| span.first >= entry.low);
-            let low = mine.map_or(0, |log| log.low);
-            (nothing_below && entry.low > low).then_some((*log, entry.low))
-        };
-        let lows: BTreeMap<_, _> = entries.iter().filter_map(higher).collect();
-        for (log, next) in lows {
-            // Nothing is cut in two, so nobody asks for the batch that ends there.
-            self.cut(topic, [(log, Position { next, head: Hash([0; 32]) })].into());
+            if nothing_below {
+                self.cut_log(topic, *log, entry.low, entry.base);
+            }
+            let Some(found) = self.topics.get_mut(&topic) else {
+                return;
+            };
+            known = found;
+            known.low_told(*log, entry.low, entry.base);
         }
     }
 

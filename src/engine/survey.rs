@@ -19,7 +19,7 @@ use crate::{
     model::{
         Cursor, Entry, Frontier, NodeId, Position, SubscriberName, Subscription, TopicId, TopicName,
     },
-    wire::{Held, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
+    wire::{Held, Refusal, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
 };
 
 /// What to do with the outcome of a survey.
@@ -104,7 +104,6 @@ impl Engine {
     /// Asks the replicas of a topic what they hold. For a client also those who are none and hold
     /// copies all the same: a stand-in holds what was acknowledged until it is handed over.
     pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
-        let members = self.members.digest();
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -120,7 +119,7 @@ impl Engine {
             | Then::Hole
             | Then::Resume => None,
         };
-        let held = [(me, known.held(subscriber.as_ref(), members))].into();
+        let held = [(me, known.held(subscriber.as_ref(), &mut self.members, &me))].into();
         let placement = known.placement(&self.members).clone();
         let mut asked: BTreeSet<_> =
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
@@ -273,7 +272,9 @@ impl Engine {
         let replicas = found.placement.all().map(|node| self.replica_state(node, found, &end));
         let replicas = replicas.collect();
         let Some(mut summary) = self.summary(found.topic) else {
-            return;
+            // It was deleted meanwhile.
+            let name = found.topic.to_string();
+            return self.refuse(question, Refusal::UnknownTopic { name, nearest: None });
         };
         summary.records = total;
         let known = self.topics.get(&found.topic);

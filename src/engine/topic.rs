@@ -12,9 +12,8 @@ use super::{
 use crate::{
     limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
     model::{
-        Batch, Cursor, Descriptor, Entry, ForkProof, Frontier, Hash, LogId, Network, NodeId,
-        Position, Retention, SignedDescriptor, Stamp, SubscriberName, Subscription, TopicId,
-        TopicName,
+        Batch, Cursor, Descriptor, ForkProof, Frontier, Hash, LogId, Network, NodeId, Retention,
+        SignedDescriptor, Stamp, SubscriberName, Subscription, TopicId, TopicName,
     },
     wire::{Acks, Held, Proofs},
 };
@@ -30,6 +29,8 @@ pub(super) struct Topic {
     pub(super) forks: Forks,
     /// What was received when, where the topic does not keep its records for ever.
     pub(super) ledger: Option<Ledger>,
+    /// Where other home replicas have cut logs: what is missing below need not be looked for.
+    told_lows: BTreeMap<LogId, (u64, Option<Hash>)>,
     place: [u8; 32],
     is_catalogue: bool,
     /// Whether a later topic has its name.
@@ -47,6 +48,7 @@ impl Topic {
             subscriptions: BTreeMap::new(),
             forks: Forks::default(),
             ledger: None,
+            told_lows: BTreeMap::new(),
             place: id.place(),
             is_catalogue,
             is_outlived: false,
@@ -163,6 +165,12 @@ impl Topic {
         learned
     }
 
+    /// Whether the beginning of a log was let go: that is remembered, whatever else is not.
+    fn is_cut(&self, id: &LogId) -> bool {
+        let begins = self.forks.root(id).map_or(0, |root| root.at);
+        self.logs.get(id).is_some_and(|log| log.low > begins)
+    }
+
     /// Takes a part out of a log that is held elsewhere from now on; whether that was done.
     /// `before` is the hash and the stamp of the batch before the part. Nothing changes where the
     /// log would have too many gaps.
@@ -181,7 +189,7 @@ impl Topic {
             return false;
         }
         log.tip = None;
-        if log.spans.is_empty() {
+        if log.spans.is_empty() && !self.is_cut(id) {
             self.logs.remove(id);
         }
         self.digest = None;
@@ -248,16 +256,26 @@ impl Topic {
         self.logs.get(id).cloned()
     }
 
+    /// Takes note of where another home replica has cut a log.
+    pub(super) fn low_told(&mut self, log: LogId, low: u64, base: Option<Hash>) {
+        let is_known = self.logs.contains_key(&log);
+        let told = self.told_lows.entry(log).or_default();
+        if *told < (low, base) && is_known {
+            *told = (low, base);
+            self.digest = None;
+        }
+    }
+
     /// Cuts a log off where a batch ends: the log, if that changed it. A log that is not known is
     /// taken note of, and one that has forked ends where it has.
-    pub(super) fn cut(&mut self, id: &LogId, end: Position) -> Option<Log> {
+    pub(super) fn cut(&mut self, id: &LogId, to: u64, head: Option<Hash>) -> Option<Log> {
         if self.is_full(id) {
             return None;
         }
-        let to = self.forks.sealed_at(*id).map_or(end.next, |at| at.min(end.next));
+        let to = self.forks.sealed_at(*id).map_or(to, |at| at.min(to));
         let low = self.forks.root(id).map_or(0, |root| root.at);
         let log = self.logs.entry(*id).or_insert_with(|| Log { low, ..Log::default() });
-        if !log.cut(to, end.head) {
+        if !log.cut(to, head) {
             return None;
         }
         self.digest = None;
@@ -276,17 +294,21 @@ impl Topic {
 
     /// What is held.
     pub(super) fn frontier(&self) -> Frontier {
-        let held = self.logs.iter().filter(|(id, log)| {
-            !log.spans.is_empty() || log.low > self.forks.root(id).map_or(0, |root| root.at)
-        });
+        let held = self.logs.iter().filter(|(id, log)| !log.spans.is_empty() || self.is_cut(id));
         Frontier(held.map(|(id, log)| (*id, log.entry())).collect())
     }
 
     /// What is held, and where one subscription stands.
-    pub(super) fn held(&self, subscriber: Option<&SubscriberName>, members: u64) -> Held {
+    pub(super) fn held(
+        &mut self,
+        subscriber: Option<&SubscriberName>,
+        members: &mut Members,
+        me: &NodeId,
+    ) -> Held {
+        let keeps = self.belongs_to(members, me);
         let position = subscriber.and_then(|name| self.subscriptions.get(name)).cloned();
         let forks = Proofs::of(self.forks.proofs());
-        Held { frontier: self.frontier(), position, members, forks }
+        Held { frontier: self.frontier(), position, members: members.digest(), forks, keeps }
     }
 
     /// The end of what is held.
@@ -336,7 +358,13 @@ impl Topic {
             }
             if self.retention().is_some() {
                 // Each node cuts at its own time, which is no difference worth looking into.
-                frontier.0.values_mut().for_each(Entry::overlook_cut);
+                frontier.0.retain(|log, entry| {
+                    let (told, base) = self.told_lows.get(log).copied().unwrap_or_default();
+                    let low = told.max(entry.low);
+                    entry.overlook_cut(told, base);
+                    // One that has forked may have been cut before that was known.
+                    self.forks.sealed_at(*log).is_none_or(|at| low < at)
+                });
             }
             frontier.0.retain(|_, entry| !entry.spans.is_empty() || entry.low > 0);
             hasher.update(&frontier.digest());
@@ -465,6 +493,14 @@ impl Topics {
             self.deleted.insert(id);
         }
         true
+    }
+
+    /// What says that a topic was deleted: its descriptor, or that of a later one of its name.
+    pub(super) fn deletion_of(&self, id: &TopicId) -> Option<&SignedDescriptor> {
+        let topic = self.known.get(id).filter(|topic| topic.is_deleted())?;
+        let own = topic.descriptor.as_ref()?;
+        let newest = self.names.get(&own.descriptor().name).and_then(|id| self.known.get(id));
+        newest.and_then(|newest| newest.descriptor.as_ref()).or(Some(own))
     }
 
     /// The topics that were found to be deleted since this was asked last.

@@ -75,7 +75,8 @@ impl Cursor {
                 Some((next, head)) => self.advance_to(*log, Position { next, head }),
                 // Nothing is left of it, and there was as much.
                 None if entry.low > 0 => {
-                    self.advance_to(*log, Position { next: entry.low, head: Hash([0; 32]) });
+                    let head = entry.base.unwrap_or(Hash([0; 32]));
+                    self.advance_to(*log, Position { next: entry.low, head });
                 }
                 None => {}
             }

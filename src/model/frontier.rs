@@ -79,6 +79,9 @@ pub struct Entry {
     /// What is held, in order; more than one span only while a gap is being repaired.
     #[n(1)]
     pub spans: Vec<Span>,
+    /// The batch that ends at the low watermark, where that is known.
+    #[n(2)]
+    pub base: Option<Hash>,
 }
 
 impl Entry {
@@ -101,12 +104,18 @@ impl Entry {
     }
 
     /// Makes it the same as one that is held to the same end and was cut elsewhere, as long as
-    /// nothing is missing above the low watermark.
-    pub fn overlook_cut(&mut self) {
-        if let Some(span) = self.spans.first_mut().filter(|span| span.first <= self.low) {
-            span.first = 0;
-            self.low = 0;
+    /// nothing is missing above the low watermark, or above that of another node where that is
+    /// higher. With each goes the batch that ends there, where it is known; of two the same one is
+    /// taken by both nodes.
+    pub fn overlook_cut(&mut self, other: u64, other_base: Option<Hash>) {
+        let (low, base) = (self.low, self.base).max((other, other_base));
+        self.spans.retain(|span| span.next >= low);
+        match (self.spans.first_mut(), base) {
+            (Some(span), _) if span.first <= low => span.first = 0,
+            (None, Some(head)) => self.spans.push(Span { first: 0, next: low, head }),
+            _ => return,
         }
+        (self.low, self.base) = (0, None);
     }
 
     /// Number of records held.
@@ -188,7 +197,7 @@ mod tests {
 
     fn entry(low: u64, spans: &[(u64, u64)]) -> Entry {
         let span = |&(first, next)| Span { first, next, head: Hash([0; 32]) };
-        Entry { low, spans: spans.iter().map(span).collect() }
+        Entry { low, spans: spans.iter().map(span).collect(), base: None }
     }
 
     #[test]
@@ -214,12 +223,33 @@ mod tests {
     }
 
     #[test]
+    fn where_a_log_was_cut_is_overlooked() {
+        let overlooked = |mut held: Entry, low| {
+            held.overlook_cut(low, Some(Hash([0; 32])));
+            held
+        };
+        let whole = overlooked(entry(0, &[(0, 10)]), 0);
+        assert_eq!(overlooked(entry(7, &[(7, 10)]), 0), whole);
+        assert_eq!(overlooked(entry(5, &[(5, 10)]), 7), whole);
+        let gone = Entry { base: Some(Hash([0; 32])), ..entry(10, &[]) };
+        assert_eq!(overlooked(gone, 0), whole);
+        assert_eq!(overlooked(entry(0, &[(0, 3)]), 10), whole, "what was missing is gone as well");
+        // A part is missing, unless somebody let it go.
+        let gap = entry(0, &[(0, 3), (6, 10)]);
+        assert_ne!(overlooked(gap.clone(), 0), whole);
+        assert_eq!(overlooked(gap, 6), whole);
+        assert_eq!(overlooked(entry(0, &[(6, 10)]), 10), whole, "all of it was let go elsewhere");
+        assert_ne!(overlooked(entry(0, &[(0, 9)]), 0), whole);
+        assert_ne!(overlooked(entry(10, &[]), 0), whole, "of what the batch was is not known");
+    }
+
+    #[test]
     fn the_digest_sees_content_not_only_length() {
         let node = NodeId::from_bytes([1; 32]);
         let log = LogId { writer: node, incarnation: Incarnation(1) };
         let with_head = |head| {
             let spans = vec![Span { first: 0, next: 5, head: Hash([head; 32]) }];
-            Frontier([(log, Entry { low: 0, spans })].into()).digest()
+            Frontier([(log, Entry { spans, ..Entry::default() })].into()).digest()
         };
         assert_ne!(with_head(1), with_head(2));
         assert_eq!(with_head(1), with_head(1));

@@ -155,6 +155,10 @@ pub enum Refusal {
     #[n(13)]
     #[error("the cursor is one of another topic")]
     ForeignCursor,
+    /// The topic was deleted. With the descriptor that says so.
+    #[n(14)]
+    #[error("the topic was deleted")]
+    Deleted(#[n(0)] DescriptorBytes),
 }
 
 /// A topic in brief.
@@ -400,6 +404,9 @@ pub struct Held {
     /// Proofs of the forks that the asked node knows of, by which its batches are filed.
     #[n(3)]
     pub forks: Option<Proofs>,
+    /// Whether the asked node is to keep all of it: it takes itself for one of the topic's homes.
+    #[cbor(n(4), skip_if = "std::ops::Not::not")]
+    pub keeps: bool,
 }
 
 /// Number of records of a topic at a node.

@@ -116,6 +116,28 @@ fn who_publishes_where_the_deletion_is_not_known_yet_is_overruled() {
 }
 
 #[test]
+fn a_node_that_leaves_learns_of_a_deletion_from_those_it_hands_over_to() {
+    let mut world = World::new(4);
+    world.join();
+    let owners = world.create(0, "t", 3);
+    publish(&mut world, owners[0], 0);
+    // It leaves while it can reach nobody who knows of the deletion.
+    let leaver = owners[0];
+    for other in (0..4).filter(|other| *other != leaver) {
+        world.cut(leaver, other);
+    }
+    world.run(Duration::from_secs(8));
+    assert_eq!(delete(&mut world, owners[1]), Response::Deleted);
+    let leave = Request::Leave(world.id(leaver));
+    world.ask(leaver, leave);
+    world.run(Duration::from_secs(1));
+    world.heal();
+    world.run_until("nothing is left", Duration::from_mins(1), |world| {
+        (0..4).all(|node| stored(world, node) == 0)
+    });
+}
+
+#[test]
 fn a_crash_in_the_middle_of_a_deletion_leaves_nothing_behind() {
     let mut world = World::new(1);
     world.create(0, "t", 1);

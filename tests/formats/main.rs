@@ -240,6 +240,7 @@ fn terms_of_topics() {
         Response::Deleted,
         Response::Refused(Refusal::MayNotAlter("earthquakes".into())),
         Response::Refused(Refusal::ForeignCursor),
+        Response::Refused(Refusal::Deleted(Blob(terms().sign(&key()).unwrap().bytes().clone()))),
         Response::Page(Page { batches: vec![batch()], trimmed: vec![range], ..Page::default() }),
     ];
     let mut all = Vec::new();

@@ -10,7 +10,7 @@ use antiphon::{
 };
 
 use crate::{
-    creator::Creator,
+    creator::{Creator, Deleter},
     node::Asker,
     publisher::Publisher,
     reader::Reader,
@@ -36,6 +36,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) enum Kind {
     Creator(Creator),
+    Deleter(Deleter),
     Publisher(Publisher),
     Reader(Box<Reader>),
     Surveyor(Surveyor),
@@ -137,6 +138,7 @@ impl World {
         let asked = std::mem::take(&mut client.asking);
         let next = match &mut client.kind {
             Kind::Creator(creator) => creator.go_on(self, response.as_ref()),
+            Kind::Deleter(deleter) => deleter.go_on(self, response.as_ref()),
             Kind::Publisher(publisher) => publisher.go_on(self, response.as_ref(), asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),
             Kind::Surveyor(surveyor) => surveyor.go_on(self, response, asked),

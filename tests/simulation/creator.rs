@@ -1,10 +1,42 @@
-//! A client that creates a topic, and does not give up.
+//! Clients that create a topic, or delete one, and do not give up.
 
 use std::time::Duration;
 
-use antiphon::wire::{Create, Request, Response};
+use antiphon::wire::{Create, Refusal, Request, Response};
 
 use crate::{clients::Next, world::World};
+
+/// Deletes the last topic, some time after the start.
+#[derive(Debug, Default)]
+pub(crate) struct Deleter {
+    waited: bool,
+    asked: bool,
+}
+
+impl Deleter {
+    pub(crate) fn go_on(&mut self, world: &mut World, response: Option<&Response>) -> Next {
+        if !std::mem::replace(&mut self.waited, true) {
+            let pause = world.choices.time(Duration::from_secs(1), world.options.faults_for);
+            return Next::Pause(pause);
+        }
+        let topic = world.options.topics.len() - 1;
+        match response {
+            Some(Response::Deleted) => {
+                world.deletion_told = true;
+                return Next::Stop;
+            }
+            // It was carried out without an answer to tell of it, or this node knows nothing.
+            Some(Response::Refused(Refusal::UnknownTopic { .. })) => return Next::Stop,
+            Some(_) | None if std::mem::take(&mut self.asked) => {
+                return Next::Pause(Duration::from_millis(200));
+            }
+            Some(_) | None => self.asked = true,
+        }
+        world.deleted = Some(topic);
+        let name = world.options.topics[topic].name.parse().unwrap();
+        Next::Ask(world.some_node(), Request::Delete(name), Duration::from_secs(10))
+    }
+}
 
 /// Creates a topic.
 #[derive(Debug)]
@@ -21,6 +53,7 @@ impl Creator {
         let create = Create {
             replicas: Some(options.replicas),
             min_copies: Some(options.min_copies),
+            retention: options.retention,
             if_not_exists: true,
             ..Create::new(options.name.parse().unwrap())
         };

@@ -14,7 +14,7 @@ use antiphon::{
 
 use crate::{
     disk::Disk,
-    invariants::{answers, bounds, cursors, forks, one_position, removal, truth},
+    invariants::{answers, bounds, cursors, forks, one_position, removal, retention, truth},
     planted::{Bug, planted},
     world::{Event, What, World},
 };
@@ -79,6 +79,14 @@ const SCRUB_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Time of the simulated world's start, in milliseconds since 1970.
 const EPOCH: i64 = 1_700_000_000_000;
+
+impl Node {
+    /// What its wall clock says.
+    pub(crate) fn wall(&self, now: Duration) -> WallClock {
+        let milliseconds = i64::try_from(now.as_millis()).expect("a short run");
+        WallClock(u64::try_from(EPOCH + milliseconds + self.wall_offset).unwrap_or(0))
+    }
+}
 
 impl World {
     /// Adds a node and starts it; it learns of one that is there.
@@ -226,9 +234,7 @@ impl World {
     pub(crate) fn handle(&mut self, index: usize, input: Input) {
         let node = &mut self.nodes[index];
         let elapsed = self.now.saturating_sub(node.started);
-        let milliseconds = i64::try_from(self.now.as_millis()).expect("a short run");
-        let wall = EPOCH + milliseconds + node.wall_offset;
-        let wall = WallClock(u64::try_from(wall).unwrap_or(0));
+        let wall = node.wall(self.now);
         let Some(engine) = &mut node.engine else {
             return;
         };
@@ -344,6 +350,9 @@ impl World {
             self.trace.mix(&[number.0, u64::from(batch.hash().0[0])]);
             self.trace.note(self.now, || format!("{index} writes {batch:?} {:?}", batch.hash()));
             self.appeared(&batch);
+            retention::received(self, index, &batch);
+            let result = retention::stays_gone(self, index, &batch);
+            self.check(retention::NAME, result);
             let result = forks::appended(self, index, &batch);
             self.check(forks::NAME, result);
         }
@@ -351,8 +360,8 @@ impl World {
             let result = cursors::kept(self, index, *topic, name, subscription);
             self.check(cursors::NAME, result);
         }
-        if let Write::Drop { topic, log_id, from, to, .. } = &write {
-            let log = (*topic, *log_id, *from)..(*topic, *log_id, *to);
+        if let Write::Drop { topic, log_id, from, to, log } = &write {
+            let range = (*topic, *log_id, *from)..(*topic, *log_id, *to);
             let ends = |batch: &&Batch| batch.header().next() <= *to;
             let image = &self.nodes[index].disk.image;
             // What was decided before may not be flushed yet.
@@ -367,9 +376,16 @@ impl World {
                     _ => false,
                 })
             };
-            let batches = image.batches.range(log).map(|(_, batch)| batch).filter(ends);
+            let batches = image.batches.range(range).map(|(_, batch)| batch).filter(ends);
             let batches: Vec<_> = batches.filter(|batch| !decided(batch)).cloned().collect();
-            for batch in batches {
+            let is_deleted = self.deleted.is_some_and(|deleted| self.topic(deleted) == *topic);
+            let low = log.as_ref().map_or(0, |log| log.low);
+            retention::cut(self, *topic, *log_id, low);
+            let (let_go, handed_over): (Vec<_>, Vec<_>) =
+                batches.into_iter().partition(|batch| batch.header().next() <= low || is_deleted);
+            let result = retention::let_go(self, index, *topic, (*log_id, low), &let_go);
+            self.check(retention::NAME, result);
+            for batch in handed_over {
                 let result = removal::decided(self, index, &batch);
                 self.check(removal::NAME, result);
             }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use antiphon::model::Retention;
+
 use crate::{choices::Choices, faults::Fault};
 
 /// A topic of a run.
@@ -10,6 +12,7 @@ pub(crate) struct TopicOptions {
     pub(crate) name: String,
     pub(crate) replicas: u16,
     pub(crate) min_copies: u16,
+    pub(crate) retention: Retention,
 }
 
 /// What a run is like.
@@ -45,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) read_pause: Duration,
     /// Whether a disk may lose what it has flushed in this run.
     pub(crate) destructive: bool,
+    /// Whether somebody deletes the last topic.
+    pub(crate) deletes: bool,
 }
 
 impl Options {
@@ -61,6 +66,7 @@ impl Options {
                 faults.extend(std::iter::repeat_n(*fault, 1 + choices.index(3)));
             }
         }
+        let deletes = choices.chance(150);
         let milliseconds = Duration::from_millis;
         Self {
             nodes,
@@ -84,6 +90,7 @@ impl Options {
             publish_pause: milliseconds(choices.pick(&[50, 10, 300, 1_500])),
             read_pause: milliseconds(choices.pick(&[10, 100, 3_000])),
             destructive,
+            deletes,
         }
     }
 }
@@ -95,5 +102,11 @@ fn draw_topic(choices: &mut Choices, number: usize) -> TopicOptions {
         2 => 1,
         _ => replicas.min(3),
     };
-    TopicOptions { name: format!("t{number}"), replicas, min_copies }
+    let retention = match choices.index(8) {
+        0 => Retention { records: Some(choices.pick(&[40, 10, 200])), ..Retention::default() },
+        1 => Retention { bytes: Some(choices.pick(&[20_000, 4_000])), ..Retention::default() },
+        2 => Retention { age_ms: Some(choices.pick(&[10_000, 3_000])), ..Retention::default() },
+        _ => Retention::default(),
+    };
+    TopicOptions { name: format!("t{number}"), replicas, min_copies, retention }
 }

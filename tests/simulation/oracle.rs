@@ -50,6 +50,10 @@ pub(crate) struct Oracle {
     pub(crate) lives: BTreeSet<Incarnation>,
     pub(crate) ends: BTreeMap<(TopicId, LogId), u64>,
     pub(crate) published: BTreeMap<RecordId, Published>,
+    /// The highest low watermark that any node gave a log.
+    pub(crate) lows: BTreeMap<(TopicId, LogId), u64>,
+    /// What each node was given of topics that do not keep their records for ever, and when first.
+    pub(crate) received: BTreeMap<(usize, TopicId), BTreeMap<Hash, Duration>>,
 }
 
 impl Oracle {
@@ -78,6 +82,15 @@ impl Oracle {
         };
         self.batches.insert(batch.hash(), known);
         true
+    }
+
+    /// Whether some node has let a batch go by the retention of its topic.
+    pub(crate) fn is_cut(&self, batch: &Batch) -> bool {
+        let (topic, next) = (batch.header().topic, batch.header().next());
+        !self.lows.is_empty() && {
+            let mut logs = self.logs_of(batch).into_iter().chain([batch.log()]);
+            logs.any(|log| self.lows.get(&(topic, log)).is_some_and(|low| next <= *low))
+        }
     }
 
     /// The batch before one, in the same incarnation.

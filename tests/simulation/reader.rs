@@ -214,7 +214,7 @@ impl Reader {
 
     fn read(&mut self, world: &mut World, page: &Page) {
         for batch in &page.batches {
-            let result = no_gap::continues(world, &self.cursor, batch, &page.lost);
+            let result = no_gap::continues(world, &self.cursor, batch, page);
             world.check(no_gap::NAME, result);
             let result = writer_order::continues(world, &self.cursor, batch);
             world.check(writer_order::NAME, result);

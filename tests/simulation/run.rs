@@ -11,7 +11,7 @@ use antiphon::{
 use crate::{
     choices::Choices,
     clients::{Client, Kind},
-    creator::Creator,
+    creator::{Creator, Deleter},
     invariants::{Violation, answers, convergence, cursors, forks, no_gap, survival},
     publisher::Publisher,
     reader::Reader,
@@ -96,6 +96,9 @@ impl World {
 
     fn suffer(&mut self) {
         self.faulty = true;
+        if self.options.deletes {
+            self.add_client(Kind::Deleter(Deleter::default()));
+        }
         self.event(Duration::ZERO, Event::Fault);
         self.run(self.options.faults_for);
         self.faulty = false;
@@ -221,6 +224,7 @@ impl World {
             self.excuse_unfiled();
         }
         self.check(convergence::NAME, convergence::converged(self));
+        self.check(convergence::DELETED, convergence::deleted(self));
         self.check(answers::NAME, answers::at_end(self));
         self.check(forks::NAME, forks::at_end(self));
         self.survive();

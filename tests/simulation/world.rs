@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use antiphon::{
     engine::{Engine, Failure, Input, Log},
-    model::{Cursor, LogId, Network, NodeId, TopicId, TopicName},
+    model::{Batch, Cursor, LogId, Network, NodeId, TopicId, TopicName},
     wire::{Request, Response},
 };
 
@@ -38,7 +38,7 @@ pub(crate) enum Event {
     /// The operator says who is gone.
     Forget,
     /// What a twin of the second node signed reaches the first.
-    Twin(usize, usize, Vec<antiphon::model::Batch>),
+    Twin(usize, usize, Vec<Batch>),
     /// A node that was down starts.
     Start(usize),
     /// A message arrives.
@@ -64,7 +64,7 @@ pub(crate) struct Message {
 pub(crate) enum What {
     Request(antiphon::engine::AskId, Request),
     Response(antiphon::engine::AskId, Result<Response, Failure>),
-    Gossip(antiphon::model::Batch),
+    Gossip(Batch),
     Ping(Duration),
     Pong(Duration),
     Dial,
@@ -106,6 +106,9 @@ pub(crate) struct World {
     /// client that goes on now.
     pub(crate) held_when_asked: BTreeMap<usize, (usize, Cursor, BTreeMap<LogId, Log>)>,
     pub(crate) current: usize,
+    /// The topic that somebody has asked to delete, and whether that was told to be done.
+    pub(crate) deleted: Option<usize>,
+    pub(crate) deletion_told: bool,
     /// Whether faults occur.
     pub(crate) faulty: bool,
     /// Whether publishers go on.
@@ -134,6 +137,8 @@ impl World {
             violation: None,
             held_when_asked: BTreeMap::new(),
             current: 0,
+            deleted: None,
+            deletion_told: false,
             faulty: false,
             publishing: true,
             fewest: usize::MAX,
@@ -161,6 +166,13 @@ impl World {
     /// The number of a topic of this run.
     pub(crate) fn topic_number(&self, id: &TopicId) -> Option<usize> {
         (0..self.options.topics.len()).find(|number| self.topic(*number) == *id)
+    }
+
+    /// Whether retention, or the deletion of its topic, has let a batch go somewhere.
+    pub(crate) fn is_let_go(&self, batch: &Batch) -> bool {
+        let topic = batch.header().topic;
+        self.deleted.is_some_and(|deleted| self.topic(deleted) == topic)
+            || self.oracle.is_cut(batch)
     }
 
     /// How many copies of the batches of a topic are kept: as many as it wants, or as nodes were

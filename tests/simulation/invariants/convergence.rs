@@ -9,6 +9,7 @@ use antiphon::model::{Entry, ForkProof, Frontier, LogId, TopicId};
 use crate::world::World;
 
 pub(crate) const NAME: &str = "convergence";
+pub(crate) const DELETED: &str = "what is deleted does not come back";
 pub(crate) const QUIET: &str = "quiet";
 
 fn frontier(
@@ -26,19 +27,21 @@ fn frontier(
         of.map_or(*log, ForkProof::log)
     };
     let held = held.filter(|(log, _)| !adrift.contains(&(*topic, origin(log))));
-    Frontier(held.filter(|(_, entry)| !entry.spans.is_empty()).collect())
+    Frontier(held.filter(|(_, entry)| !entry.spans.is_empty() || entry.low > 0).collect())
 }
 
 /// Whether a node that leaves has handed over the catalogue, and is no home any more: it is still
 /// there only because it holds what cannot be filed.
 pub(crate) fn has_handed_over(world: &World, node: usize) -> bool {
     let held = || frontier(world, node, &World::catalogue(), &world.oracle.adrift());
-    world.nodes[node].tells_leaving && held().0.is_empty()
+    let holds_any = |held: Frontier| held.0.values().any(|entry| !entry.spans.is_empty());
+    world.nodes[node].tells_leaving && !holds_any(held())
 }
 
 /// Why the nodes have not converged.
 pub(crate) fn converged(world: &World) -> Result<(), String> {
     let topics = 0..world.options.topics.len();
+    let topics = topics.filter(|number| world.deleted != Some(*number));
     let topics = topics.map(|number| (world.topic(number), world.homes(number, false)));
     let adrift = world.oracle.adrift();
     let catalogue = World::catalogue();
@@ -58,18 +61,60 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
             if homes.contains(&node) {
                 frontiers.insert(node, held);
                 kept.push(subscriptions(world, node, &topic));
-            } else if !held.0.is_empty() {
+            } else if held.0.values().any(|entry| !entry.spans.is_empty()) {
                 return Err(format!(
                     "node {node} is no home of {topic:?}, as {homes:?} are, and holds {held:?}"
                 ));
             }
         }
+        overlook_cuts(&mut frontiers);
         let different: BTreeSet<_> = frontiers.values().map(Frontier::digest).collect();
         if different.len() > 1 {
             return Err(format!("homes of {topic:?} differ: {:?}", differing(&frontiers)));
         }
         if kept.windows(2).any(|two| two[0] != two[1]) {
             return Err(format!("positions in {topic:?} differ: {kept:#?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Each node cuts at its own time: what counts is what is above the highest cut.
+fn overlook_cuts(frontiers: &mut BTreeMap<usize, Frontier>) {
+    let mut lows: BTreeMap<LogId, u64> = BTreeMap::new();
+    for (log, entry) in frontiers.values().flat_map(|held| &held.0) {
+        let low = lows.entry(*log).or_default();
+        *low = entry.low.max(*low);
+    }
+    for held in frontiers.values_mut() {
+        for (log, entry) in &mut held.0 {
+            let low = lows[log];
+            entry.spans.retain(|span| span.next > low);
+            for span in entry.spans.iter_mut().filter(|_| low > 0) {
+                span.first = span.first.max(low);
+            }
+            (entry.low, entry.base) = (low, None);
+        }
+        held.0.retain(|_, entry| !entry.spans.is_empty());
+    }
+}
+
+/// Nothing is left of a topic whose deletion was told to be done, unless faults destroyed what
+/// says so.
+pub(crate) fn deleted(world: &World) -> Result<(), String> {
+    let Some(topic) = world.deleted.filter(|_| world.deletion_told && !world.options.destructive)
+    else {
+        return Ok(());
+    };
+    let id = world.topic(topic);
+    for node in world.running() {
+        let image = &world.nodes[node].disk.image;
+        let batches = image.batches.keys().filter(|place| place.0 == id).count();
+        let kept = subscriptions(world, node, &id);
+        if batches > 0 || !kept.is_empty() {
+            return Err(format!(
+                "node {node} holds {batches} batches and {kept:?} of deleted t{topic}"
+            ));
         }
     }
     Ok(())

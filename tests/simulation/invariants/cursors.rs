@@ -87,6 +87,9 @@ pub(crate) fn at_end(
     name: &SubscriberName,
     kept: &Subscription,
 ) -> Result<(), String> {
+    if world.deleted == Some(topic) {
+        return Ok(());
+    }
     let id = world.topic(topic);
     for home in world.homes(topic, false) {
         let image = &world.nodes[home].disk.image;

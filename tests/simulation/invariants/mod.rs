@@ -10,6 +10,7 @@ pub(crate) mod no_gap;
 pub(crate) mod no_phantom;
 pub(crate) mod one_position;
 pub(crate) mod removal;
+pub(crate) mod retention;
 pub(crate) mod survival;
 pub(crate) mod truth;
 pub(crate) mod writer_order;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use antiphon::{
     model::{Batch, Cursor, Incarnation, LogId, RecordId},
-    wire::LogRange,
+    wire::{LogRange, Page},
 };
 
 use crate::{reader::Reader, world::World};
@@ -13,12 +13,12 @@ use crate::{reader::Reader, world::World};
 pub(crate) const NAME: &str = "no gap";
 
 /// A batch follows the cursor without a hole, or what is between them is told to be lost and is
-/// on no disk of a node that is not gone.
+/// on no disk of a node that is not gone, or to be trimmed and some node has let it go.
 pub(crate) fn continues(
     world: &World,
     cursor: &Cursor,
     batch: &Batch,
-    lost: &[LogRange],
+    page: &Page,
 ) -> Result<(), String> {
     let header = batch.header();
     let (log, next) = (batch.log(), cursor.next(&batch.log()));
@@ -26,13 +26,21 @@ pub(crate) fn continues(
     if header.first <= next || batch.is_root() {
         return Ok(());
     }
-    if !lost.iter().any(|range| range.log == log && range.to == header.first) {
+    let told = |range: &LogRange| range.log == log && range.to == header.first;
+    let is_trimmed = page.trimmed.iter().any(told);
+    if !is_trimmed && !page.lost.iter().any(told) {
         return Err(format!("{batch:?} is shown after {next}"));
     }
     let mut skipped = world.oracle.before(batch);
     while let Some(known) = skipped {
         let root = Incarnation::of_branch(known.batch.hash()) == log.incarnation;
         skipped = world.oracle.before(&known.batch).filter(|_| !root);
+        if is_trimmed && known.batch.header().next() > next && !world.is_let_go(&known.batch) {
+            return Err(format!("{:?} is called trimmed, and nobody let it go", known.batch));
+        }
+        if is_trimmed {
+            continue;
+        }
         let held = known.holders.iter().find(|holder| !world.nodes[**holder].gone);
         if known.batch.header().next() > next
             && let Some(holder) = held
@@ -55,6 +63,7 @@ fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
     for (.., hash) in positions.take_while(|(topic, ..)| *topic == id) {
         let known = &world.oracle.batches[hash];
         if homes.iter().any(|home| known.holders.contains(home))
+            && !world.is_let_go(&known.batch)
             && !replaced(world, reader, &known.batch)
             && !adrift.contains(&(id, known.batch.header().log()))
         {

@@ -11,6 +11,9 @@ pub(crate) fn removed(world: &World, batch: &Batch) -> Result<(), String> {
     let Some(known) = world.oracle.batches.get(&batch.hash()) else {
         return Ok(());
     };
+    if world.is_let_go(batch) {
+        return Ok(());
+    }
     let topic = world.topic_number(&batch.header().topic);
     let kept = topic.map_or(1, |topic| world.kept_copies(topic));
     let left = known.holders.len();
@@ -42,7 +45,7 @@ pub(crate) fn decided(world: &World, index: usize, batch: &Batch) -> Result<(), 
     });
     let filed = |other: &Batch| other == batch && other.is_of_branch();
     let moved = moved || !disk.image.forks.is_empty() && disk.image.batches.values().any(filed);
-    if moved {
+    if moved || world.is_let_go(batch) {
         return Ok(());
     }
     if others || just_lost || damaged || !known.holders.contains(&index) {

@@ -18,8 +18,11 @@ pub(crate) fn at_end(world: &World) -> Result<u64, String> {
         let kept = world.kept_copies(topic);
         let excused = world.copies_lost(known) >= known.promised(kept);
         let anywhere = world.running().into_iter().any(|node| known.holders.contains(&node));
-        if !anywhere && excused {
+        if !anywhere && excused && !world.is_let_go(batch) {
             destroyed += u64::from(batch.header().count);
+            continue;
+        }
+        if world.is_let_go(batch) {
             continue;
         }
         if adrift.contains(&(batch.header().topic, batch.header().log())) {

@@ -43,6 +43,11 @@ pub(crate) fn published(
         this_life.then_some((held, hash))
     });
     let own = own.max();
+    let let_go: Vec<_> = batches
+        .iter()
+        .filter(|hash| world.oracle.batches.get(hash).is_some_and(|it| world.is_let_go(&it.batch)))
+        .copied()
+        .collect();
     let own = own.and_then(|(held, hash)| Some((held, world.oracle.batches.get_mut(hash)?)));
     let Some((held, known)) = own else {
         return if published.acknowledged {
@@ -52,7 +57,7 @@ pub(crate) fn published(
         };
     };
     // Stand-ins that gave their copies to the homes meanwhile are no longer among the holders.
-    if held < copies.min(replicas) {
+    if held < copies.min(replicas) && !let_go.contains(&known.batch.hash()) {
         let (batch, holders) = (&known.batch, &known.holders);
         return Err(format!("{copies} copies of {batch:?} are claimed, and {holders:?} hold it"));
     }
@@ -88,7 +93,7 @@ fn behind(
         // What was pending and whose only copies faults destroyed is a hole, and nothing was
         // promised for it.
         let destroyed = known.holders.is_empty() && lost > 0;
-        if known.holders.len() + lost < copies && !destroyed {
+        if known.holders.len() + lost < copies && !destroyed && !world.is_let_go(&known.batch) {
             let (batch, holders) = (&known.batch, &known.holders);
             return Err(format!(
                 "{first} of {log:?} is acknowledged, and {batch:?} before it is at {holders:?} only"

@@ -19,6 +19,9 @@ pub(crate) fn continues(world: &World, cursor: &Cursor, batch: &Batch) -> Result
     };
     let log = LogId { writer: header.writer, incarnation: previous.incarnation };
     let named = world.oracle.batches.get(&previous.hash);
+    if world.oracle.lows.get(&(header.topic, log)).is_some_and(|low| previous.next <= *low) {
+        return Ok(());
+    }
     let signed_in = named.map(|known| known.batch.header().log());
     let has_forked = |log: LogId| world.oracle.forked.contains(&(header.topic, log));
     if has_forked(log) || signed_in.is_some_and(has_forked) {

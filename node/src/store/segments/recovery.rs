@@ -346,7 +346,7 @@ impl Replay<'_> {
         let claimed = self.logs()?;
         let mut held: BTreeMap<(TopicId, LogId), Log> = claimed
             .iter()
-            .map(|(id, log)| (*id, Log { low: log.low, spans: Vec::new(), tip: log.tip }))
+            .map(|(id, log)| (*id, Log { spans: Vec::new(), ..log.clone() }))
             .collect();
         for batch in self.index.all_batches() {
             let (place, entry) = batch?;
