@@ -8,6 +8,7 @@
 //! [`Batch`]: crate::model::Batch
 //! [`Batch::verify`]: crate::model::Batch::verify
 
+pub mod archive;
 mod gossip;
 mod request;
 mod response;

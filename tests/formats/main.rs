@@ -21,6 +21,7 @@ use antiphon::{
         Acks, Alter, Checked, CheckedBatch, Create, LogRange, Outcome, Page, Publish, Read,
         Refusal, Remaining, Replicate, Request, Response, Role, TopicSummary, Verified,
         VerifiedReplica,
+        archive::{Encoder, Opening, Passed, Section},
     },
 };
 use bytes::Bytes;
@@ -370,6 +371,28 @@ fn forks() {
         all.extend_from_slice(&bytes);
     }
     frozen("forks.hex", &all);
+}
+
+#[test]
+fn archives() {
+    let descriptor = Descriptor { origin: Some(topic()), ..terms() }.sign(&key()).unwrap();
+    let range = LogRange { log: batch().log(), from: 0, to: 40 };
+    let proof = ForkProof::of(&batch(), &twin()).unwrap();
+    let branch = |batch: Batch| batch.clone().filed(Incarnation::of_branch(batch.hash()));
+    let sections = [
+        Section::Opening(Opening { network: "lab".parse().unwrap(), descriptor }),
+        Section::Passed(Passed { range, trimmed: true }),
+        Section::Fork(proof),
+        Section::Batch(branch(batch())),
+        Section::Batch(branch(twin())),
+    ];
+    let mut encoder = Encoder::default();
+    let mut all = Vec::new();
+    for section in &sections {
+        all.extend_from_slice(&encoder.encode(section).unwrap());
+    }
+    all.extend_from_slice(&encoder.finish().unwrap());
+    frozen("archive.hex", &all);
 }
 
 #[test]
