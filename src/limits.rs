@@ -183,6 +183,14 @@ pub const UNACKNOWLEDGED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// peer what it missed.
 pub const PEER_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Pages that a node is importing at a time, over all clients. Each may be in memory once for
+/// each replica that is slow.
+pub const IMPORTS_MAX: usize = 16;
+
+/// Pages of imports that one node has been sent and has not answered. A slower one is left to
+/// repair while others do.
+pub const IMPORTS_PER_NODE_MAX: usize = 4;
+
 /// Requests from others that a node works on at the same time.
 pub const QUESTIONS_MAX: usize = 4_096;
 

@@ -163,7 +163,7 @@ impl Engine {
     }
 
     /// Cuts logs.
-    fn cut(&mut self, topic: TopicId, ends: BTreeMap<LogId, Position>) {
+    pub(super) fn cut(&mut self, topic: TopicId, ends: BTreeMap<LogId, Position>) {
         for (log_id, end) in ends {
             let known = self.topics.get_mut(&topic);
             if let Some(log) = known.and_then(|known| known.cut(&log_id, end)) {
@@ -184,7 +184,8 @@ impl Engine {
             return;
         };
         let is_home = known.placement(&self.members).is_home(&from);
-        if known.retention().is_none() || !is_home {
+        let may_be_cut = known.retention().is_some() || known.is_imported();
+        if !may_be_cut || !is_home {
             return;
         }
         let higher = |(log, entry): (&LogId, &Entry)| {

@@ -72,6 +72,12 @@ impl Topic {
         Some(terms.retention).filter(|retention| !retention.is_unlimited())
     }
 
+    /// Whether its records were imported, and are signed for an id that is not its name's.
+    pub(super) fn is_imported(&self) -> bool {
+        let descriptor = self.descriptor.as_ref();
+        descriptor.is_some_and(|signed| signed.descriptor().origin.is_some())
+    }
+
     /// Replicas wanted.
     pub(super) fn replicas(&self) -> u16 {
         if self.is_catalogue {
@@ -386,6 +392,12 @@ impl Topics {
         topic.descriptor.as_ref().map(SignedDescriptor::descriptor)
     }
 
+    /// The name of the topic with this id, be it deleted.
+    pub(super) fn name_of(&self, id: &TopicId) -> Option<&TopicName> {
+        let descriptor = self.known.get(id)?.descriptor.as_ref();
+        descriptor.map(|signed| &signed.descriptor().name)
+    }
+
     /// The topic with this id.
     pub(super) fn get(&self, id: &TopicId) -> Option<&Topic> {
         self.known.get(id)
@@ -463,6 +475,9 @@ impl Topics {
         topic.is_outlived = !is_newest;
         if topic.is_deleted() {
             self.deleted.insert(id);
+        } else {
+            // It may have been, and is restored.
+            self.deleted.remove(&id);
         }
         true
     }

@@ -18,7 +18,7 @@ use antiphon::{
     },
     wire,
     wire::{
-        Acks, Alter, Checked, CheckedBatch, Create, LogRange, Outcome, Page, Publish, Read,
+        Acks, Alter, Checked, CheckedBatch, Create, Import, LogRange, Outcome, Page, Publish, Read,
         Refusal, Remaining, Replicate, Request, Response, Role, TopicSummary, Verified,
         VerifiedReplica,
         archive::{Encoder, Opening, Passed, Section},
@@ -371,6 +371,27 @@ fn forks() {
         all.extend_from_slice(&bytes);
     }
     frozen("forks.hex", &all);
+}
+
+#[test]
+fn imports() {
+    let range = LogRange { log: batch().log(), from: 0, to: 40 };
+    let replicate = Replicate { batches: vec![batch()], ..Replicate::default() };
+    let name = || "earthquakes".parse().unwrap();
+    let requests = [
+        Request::Create(Create { origin: Some(topic()), ..Create::new(name()) }),
+        Request::Import(Import { topic: name(), replicate, trimmed: vec![range] }),
+    ];
+    let response = Response::Replicated(vec![Outcome::Present, Outcome::Trimmed]);
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    all.extend_from_slice(&response.encode());
+    assert_eq!(Response::decode(&response.encode()), Ok(response));
+    frozen("imports.hex", &all);
 }
 
 #[test]
