@@ -323,7 +323,7 @@ impl Engine {
                 self.check_for(question, topic, range, bytes_max);
             }
             Request::Describe(name) => self.describe(question, &name),
-            Request::Replicate(replicate) => self.replicate(question, from, replicate),
+            Request::Replicate(replicate) => self.replicate(question, from, &replicate),
             Request::Compare(after, digest) => self.compare(question, from, after, digest),
             Request::Frontier(topic, subscriber) => {
                 let members = self.members.digest();

@@ -245,9 +245,9 @@ impl Engine {
         &mut self,
         question: QuestionId,
         from: Option<NodeId>,
-        replicate: Replicate,
+        replicate: &Replicate,
     ) {
-        self.learn_with(&replicate);
+        self.learn_with(replicate);
         self.store_all(Reply::Replicated(question), from, &replicate.batches);
     }
 

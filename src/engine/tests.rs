@@ -418,6 +418,8 @@ fn an_import_is_answered_when_a_quorum_has_given_receipts() {
     let stored =
         Input::Told { ask: asked[0].0, result: Ok(Response::Replicated(vec![Outcome::Stored])) };
     assert_eq!(imported(&script.give(stored)), [] as [Vec<Outcome>; 0], "one copy of two");
+    let earlier = script.give(Input::Durable(WriteNumber(1)));
+    assert_eq!(imported(&earlier), [] as [Vec<Outcome>; 0], "that is the topic's creation");
     let outputs = script.give(Input::Durable(last_write(&outputs)));
     assert_eq!(imported(&outputs), [vec![Outcome::Stored]]);
 }
@@ -444,4 +446,47 @@ fn a_slow_replica_is_sent_no_more_pages_than_it_may_have() {
         sent += asks(&outputs).len();
     }
     assert_eq!(sent, 2 * limits::IMPORTS_PER_NODE_MAX);
+}
+
+/// Lets the other nodes answer all they are asked, as if they stored everything and knew no topic;
+/// how many batches they were sent, and how many topics' terms beside them.
+fn settle(script: &mut Script, outputs: Vec<Output>) -> (usize, usize) {
+    let (mut batches, mut descriptors) = (0, 0);
+    let mut outputs = VecDeque::from(outputs);
+    while let Some(output) = outputs.pop_front() {
+        let (ask, response) = match output {
+            Output::Ask { ask, request: Request::Replicate(replicate), .. } => {
+                batches += replicate.batches.len();
+                descriptors += replicate.descriptors.len();
+                let stored = vec![Outcome::Stored; replicate.batches.len()];
+                (ask, Response::Replicated(stored))
+            }
+            Output::Ask { ask, request: Request::Describe(_), .. } => {
+                (ask, Response::Described(None))
+            }
+            _ => continue,
+        };
+        outputs.extend(script.give(Input::Told { ask, result: Ok(response) }));
+    }
+    (batches, descriptors)
+}
+
+#[test]
+fn whoever_is_sent_records_of_a_restored_topic_is_told_its_terms_again() {
+    let mut script = Script::with_replicas();
+    for (number, terms) in [(0, 2), (1, 0)] {
+        let outputs = script.ask(10 + number, publish(number, "a", 1_000));
+        assert_eq!(settle(&mut script, outputs), (2, terms), "the first time with terms");
+    }
+    let topic = TopicId::derive(&crate::model::Network::default(), &"t".parse().unwrap());
+    let origin = Create { origin: Some(topic), ..Create::new("t".parse().unwrap()) };
+    for (question, request) in
+        [(20, Request::Delete("t".parse().unwrap())), (21, Request::Create(origin))]
+    {
+        let outputs = script.ask(question, request);
+        settle(&mut script, outputs);
+    }
+    // A node that missed both would take the records, and drop them when it learns of the deletion.
+    let outputs = script.ask(22, publish(2, "a", 1_000));
+    assert_eq!(settle(&mut script, outputs), (2, 2));
 }

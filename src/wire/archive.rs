@@ -91,7 +91,7 @@ pub struct End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Section {
     /// The first one.
-    Opening(Opening),
+    Opening(Box<Opening>),
     /// Records, as they were signed.
     Batch(Batch),
     /// A log has forked; before the branches of it.
@@ -192,9 +192,9 @@ impl Section {
 
     fn payload(&self) -> Bytes {
         match self {
-            Self::Opening(Opening { network, descriptor }) => encode_to_bytes(&OpeningFields {
-                network: network.to_string(),
-                descriptor: Blob(descriptor.bytes().clone()),
+            Self::Opening(opening) => encode_to_bytes(&OpeningFields {
+                network: opening.network.to_string(),
+                descriptor: Blob(opening.descriptor.bytes().clone()),
             }),
             Self::Batch(batch) => encode_to_bytes(batch),
             Self::Fork(proof) => proof.bytes().clone(),
@@ -213,7 +213,7 @@ impl Section {
                     ArchiveError::Malformed(error.to_string())
                 })?;
                 let descriptor = SignedDescriptor::verify(fields.descriptor.0)?;
-                Ok(Self::Opening(Opening { network, descriptor }))
+                Ok(Self::Opening(Box::new(Opening { network, descriptor })))
             }
             2 => decode_exact(payload).map(Self::Batch).map_err(malformed),
             3 => Ok(Self::Fork(ForkProof::verify(payload)?)),

@@ -275,7 +275,7 @@ fn what_retention_had_let_go_is_not_looked_for() {
     let replicate = Replicate { batches: batches[6..].to_vec(), ..Replicate::default() };
     let topic = "u".parse().unwrap();
     let request = Request::Import(Import { topic, replicate, trimmed });
-    assert_eq!(imported(&mut world, 0, request.clone()), vec![Outcome::Stored; 4]);
+    assert_eq!(imported(&mut world, 0, request), vec![Outcome::Stored; 4]);
     let page = world.call(2, World::read_request("u", &Cursor::start(World::topic("t")), None));
     let Response::Page(page) = page else { panic!("{page:?}") };
     assert_eq!((page.batches, page.lost), (batches[6..].to_vec(), Vec::new()));

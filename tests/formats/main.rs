@@ -401,7 +401,7 @@ fn archives() {
     let proof = ForkProof::of(&batch(), &twin()).unwrap();
     let branch = |batch: Batch| batch.clone().filed(Incarnation::of_branch(batch.hash()));
     let sections = [
-        Section::Opening(Opening { network: "lab".parse().unwrap(), descriptor }),
+        Section::Opening(Box::new(Opening { network: "lab".parse().unwrap(), descriptor })),
         Section::Passed(Passed { range, trimmed: true }),
         Section::Fork(proof),
         Section::Batch(branch(batch())),

@@ -84,7 +84,7 @@ impl Contents {
             (Section::Opening(opening), begun @ None) => {
                 let topic = opening.topic();
                 let cursor = Cursor::start(topic);
-                *begun = Some(Begun { opening: opening.clone(), topic, cursor });
+                *begun = Some(Begun { opening: Opening::clone(opening), topic, cursor });
                 Ok(())
             }
             (Section::Opening(_), Some(_)) | (_, None) => Err(ArchiveError::Misplaced),

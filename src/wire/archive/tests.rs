@@ -72,7 +72,7 @@ fn sections() -> Vec<Section> {
     let log = root(&twin).log();
     let range = LogRange { log, from: 3, to: 9 };
     vec![
-        Section::Opening(opening()),
+        Section::Opening(Box::new(opening())),
         Section::Batch(batches[0].clone()),
         Section::Batch(batches[1].clone()),
         Section::Fork(ForkProof::of(&batches[2], &twin).unwrap()),
@@ -210,7 +210,7 @@ fn what_is_no_export_of_a_topic_is_not_written() {
         assert!(others.iter().all(Result::is_ok), "{others:?}");
         last.clone().unwrap_err()
     };
-    let opened = Section::Opening(opening());
+    let opened = Section::Opening(Box::new(opening()));
     assert_eq!(refused(&[section(&batches[0])]), ArchiveError::Misplaced);
     assert_eq!(refused(&[opened.clone(), opened.clone()]), ArchiveError::Misplaced);
     assert_eq!(refused(&[opened.clone(), section(&batches[1])]), ArchiveError::Order);
