@@ -263,6 +263,23 @@ fn what_retention_let_go_is_told_at_both_ends() {
 }
 
 #[test]
+fn large_records_are_imported_in_several_requests() {
+    let (files, home, other) = (Files::new(), Cluster::start(1), Cluster::start(2));
+    let (record, file) = (files.path("record"), files.text("t.antiphon"));
+    home.run(0, &["create", "t"]).ok();
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..4 {
+        let content: Vec<u8> = (0..700_000).map(|_| random.u8(..)).collect();
+        fs_err::write(&record, content).unwrap();
+        home.run(0, &["publish", "t", "--file", record.to_str().unwrap()]).ok();
+    }
+    home.run(0, &["export", "t", &file]).ok();
+    has(&object(&other, 0, &["import", &file]), &[("imported", 4)]);
+    has(&object(&other, 1, &["import", &file]), &[("present", 4)]);
+    assert!(fetched(&other, 1, "t") == fetched(&home, 0, "t"));
+}
+
+#[test]
 fn an_import_that_reaches_too_few_replicas_says_so_and_goes_on() {
     let (files, home, mut other) = (Files::new(), Cluster::start(1), Cluster::start(3));
     let (few, more) = (files.text("few"), files.text("more"));
@@ -279,7 +296,12 @@ fn an_import_that_reaches_too_few_replicas_says_so_and_goes_on() {
     other.kill(2);
     let short = ["import", &more, "--timeout", "2s"];
     let pending = other.run(0, &short).with_status(3).without_data();
-    pending.saying(&["too few replicas", "goes on when it is run again", "hint: "]);
+    pending.saying(&[
+        "too few replicas",
+        "stopped with 0 records",
+        "goes on when it is run again",
+        "hint: ",
+    ]);
     other.restart(1, 0);
     other.restart(2, 0);
     other.wait_until_alive(3);

@@ -357,6 +357,14 @@ impl Topic {
     }
 }
 
+/// Which of two topics of one id and two names it is. An imported topic brings its id along, which
+/// must not be that of another one; where two nodes import the same records under two names at the
+/// same time, all settle on one.
+fn has_better_claim(terms: &Descriptor, current: &Descriptor) -> bool {
+    let rank = |terms: &Descriptor| (terms.origin.is_some(), terms.name.clone());
+    rank(terms) < rank(current)
+}
+
 /// All topics that this node knows.
 #[derive(Debug)]
 pub(super) struct Topics {
@@ -450,15 +458,22 @@ impl Topics {
             return false;
         }
         let id = self.id_of(terms);
-        let topic = self.entry(id);
-        if let Some(current) = topic.descriptor.as_ref().map(SignedDescriptor::descriptor)
-            // An imported topic brings its id along: it must not be that of another one.
-            && (current.name != terms.name
-                || !terms.supersedes(current)
-                || terms.generation == current.generation && !current.may_alter(&terms.creator))
-        {
-            return false;
+        self.entry(id);
+        let known = self.known.get(&id).and_then(|topic| topic.descriptor.as_ref());
+        if let Some(current) = known.map(SignedDescriptor::descriptor) {
+            let renames = current.name != terms.name;
+            if renames && !has_better_claim(terms, current)
+                || !renames && !terms.supersedes(current)
+                || terms.generation == current.generation && !current.may_alter(&terms.creator)
+            {
+                return false;
+            }
+            if renames && self.names.get(&current.name) == Some(&id) {
+                let name = current.name.clone();
+                self.names.remove(&name);
+            }
         }
+        let topic = self.entry(id);
         topic.descriptor = Some(signed.clone());
         topic.digest = None;
         // The number of replicas may be another one.

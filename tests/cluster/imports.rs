@@ -195,6 +195,37 @@ fn no_two_topics_have_one_id_or_one_name() {
 }
 
 #[test]
+fn records_that_are_imported_under_two_names_at_once_are_one_topic() {
+    let mut old = World::new(1);
+    old.create(0, "t", 1);
+    publish(&mut old, 0, "t", 0, 6);
+    let batches = exported(&mut old, 0, "t");
+    let mut world = World::new(4);
+    world.join();
+    for (one, other) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+        world.cut(one, other);
+    }
+    world.run(Duration::from_secs(8));
+    for (node, name, part) in [(0, "v", &batches[..4]), (2, "u", &batches[2..])] {
+        assert!(created(&mut world, node, create(name, World::topic("t"))));
+        assert_eq!(imported(&mut world, node, import(name, part)), vec![Outcome::Stored; 4]);
+    }
+    world.heal();
+    world.join();
+    world.run(Duration::from_secs(10));
+    for node in 0..4 {
+        let Response::Topics(topics, _) = world.call(node, Request::Topics(None)) else { panic!() };
+        let names: Vec<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        assert_eq!(names, ["u"]);
+        assert_eq!(world.fetch(node, "u"), lines(0, 6), "what either side was told to be stored");
+    }
+    // The name of the records' own is no copy's to take.
+    world.create(1, "t", 3);
+    assert_eq!(world.fetch(3, "t"), [] as [String; 0]);
+    assert_eq!(world.fetch(3, "u"), lines(0, 6));
+}
+
+#[test]
 fn a_deleted_topic_is_restored_at_every_node_also_at_one_that_was_away() {
     let mut world = World::new(4);
     world.join();

@@ -67,9 +67,10 @@ pub(super) async fn run(context: &mut Context, arguments: Import) -> anyhow::Res
     let name = arguments.name.as_ref().unwrap_or(had).clone();
     let client = context.client().await?;
     let existed = create(&client, opening, &name, &arguments).await?;
+    let before = client.survey(&name).await?;
 
     file.seek(SeekFrom::Start(0))?;
-    let mut pages = Pages::new(ArchiveReader::new(file), &contents, name.clone());
+    let mut pages = Pages::new(ArchiveReader::new(file), &contents, name.clone(), before);
     let bar = context.printer.progress_of("imported", contents.records());
     let mut tally = Tally::default();
     let sender = Sender { client, timeout: context.options.timeout };

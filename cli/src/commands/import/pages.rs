@@ -3,21 +3,26 @@
 use std::{collections::BTreeMap, io::Read};
 
 use antiphon::{
-    limits::PAGE_BYTES_MAX,
     model::{Batch, LogId, TopicName},
     wire::{
-        self, LogRange, Outcome, Proofs, Refusal, Replicate,
+        self, LogRange, Outcome, Proofs, Refusal, Replicate, Surveyed,
         archive::{Contents, Section},
     },
 };
 
 use crate::archive::{ArchiveReader, ReadError};
 
+/// Bytes of batches in one request, but for a larger batch. A page as large as nodes take would be
+/// no faster on a LAN, and takes a slow link more time than a request has.
+const REQUEST_BYTES: usize = 1024 * 1024;
+
 /// Reads an archive that was verified, page by page.
 pub(super) struct Pages<R> {
     reader: ArchiveReader<R>,
     topic: TopicName,
     forks: Option<Proofs>,
+    /// The topic before the import.
+    before: Surveyed,
     /// The batch that did not fit into the last page.
     next: Option<Batch>,
     /// What retention had let go before the next batch of each log.
@@ -34,9 +39,14 @@ pub(super) struct Page {
 
 impl<R: Read> Pages<R> {
     /// The pages of an archive that has these contents, for a topic.
-    pub(super) fn new(reader: ArchiveReader<R>, contents: &Contents, topic: TopicName) -> Self {
+    pub(super) fn new(
+        reader: ArchiveReader<R>,
+        contents: &Contents,
+        topic: TopicName,
+        before: Surveyed,
+    ) -> Self {
         let forks = Proofs::of(contents.forks().iter());
-        Self { reader, topic, forks, next: None, trimmed: BTreeMap::new() }
+        Self { reader, topic, forks, before, next: None, trimmed: BTreeMap::new() }
     }
 
     /// The next page; none at the end.
@@ -50,7 +60,7 @@ impl<R: Read> Pages<R> {
         let mut bytes = 0;
         while let Some(batch) = self.next_batch()? {
             bytes += batch.bytes().len();
-            if bytes > PAGE_BYTES_MAX && !page.batches.is_empty() {
+            if bytes > REQUEST_BYTES && !page.batches.is_empty() {
                 self.next = Some(batch);
                 break;
             }
@@ -63,6 +73,12 @@ impl<R: Read> Pages<R> {
         Ok(Some(page).filter(|page| !page.batches.is_empty()))
     }
 
+    /// Whether the topic had nothing of these records either: else they are not to be given up.
+    fn lacks(&self, range: &LogRange) -> bool {
+        let (low, end) = (self.before.low.next(&range.log), self.before.end.next(&range.log));
+        end == 0 || low >= range.to
+    }
+
     fn next_batch(&mut self) -> Result<Option<Batch>, ReadError> {
         if let Some(batch) = self.next.take() {
             return Ok(Some(batch));
@@ -70,7 +86,7 @@ impl<R: Read> Pages<R> {
         while let Some(section) = self.reader.next()? {
             match section {
                 Section::Batch(batch) => return Ok(Some(batch)),
-                Section::Passed(passed) if passed.trimmed => {
+                Section::Passed(passed) if passed.trimmed && self.lacks(&passed.range) => {
                     self.trimmed.insert(passed.range.log, passed.range);
                 }
                 Section::Passed(_) | Section::Opening(_) | Section::Fork(_) | Section::End(_) => {}
