@@ -194,18 +194,48 @@ fn no_two_topics_have_one_id_or_one_name() {
     assert_eq!(world.call(1, copy), exists("t"), "deleted topics have their ids as well");
 }
 
-#[test]
-fn records_that_are_imported_under_two_names_at_once_are_one_topic() {
-    let mut old = World::new(1);
-    old.create(0, "t", 1);
-    publish(&mut old, 0, "t", 0, 6);
-    let batches = exported(&mut old, 0, "t");
+/// Four nodes, of which two and two see each other only.
+fn parted() -> World {
     let mut world = World::new(4);
     world.join();
     for (one, other) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
         world.cut(one, other);
     }
     world.run(Duration::from_secs(8));
+    world
+}
+
+fn names(world: &mut World, node: usize) -> Vec<String> {
+    let Response::Topics(topics, _) = world.call(node, Request::Topics(None)) else { panic!() };
+    topics.iter().map(|topic| topic.name.to_string()).collect()
+}
+
+#[test]
+fn a_copy_gives_way_to_the_topic_whose_name_its_id_is() {
+    let mut old = World::new(1);
+    old.create(0, "t", 1);
+    publish(&mut old, 0, "t", 0, 3);
+    let batches = exported(&mut old, 0, "t");
+    let mut world = parted();
+    world.create(0, "t", 3);
+    assert!(created(&mut world, 2, create("a", World::topic("t"))));
+    imported(&mut world, 2, import("a", &batches));
+    world.heal();
+    world.join();
+    world.run(Duration::from_secs(10));
+    for node in 0..4 {
+        assert_eq!(names(&mut world, node), ["t"]);
+        assert_eq!(world.fetch(node, "t"), lines(0, 3));
+    }
+}
+
+#[test]
+fn records_that_are_imported_under_two_names_at_once_are_one_topic() {
+    let mut old = World::new(1);
+    old.create(0, "t", 1);
+    publish(&mut old, 0, "t", 0, 6);
+    let batches = exported(&mut old, 0, "t");
+    let mut world = parted();
     for (node, name, part) in [(0, "v", &batches[..4]), (2, "u", &batches[2..])] {
         assert!(created(&mut world, node, create(name, World::topic("t"))));
         assert_eq!(imported(&mut world, node, import(name, part)), vec![Outcome::Stored; 4]);
@@ -214,9 +244,7 @@ fn records_that_are_imported_under_two_names_at_once_are_one_topic() {
     world.join();
     world.run(Duration::from_secs(10));
     for node in 0..4 {
-        let Response::Topics(topics, _) = world.call(node, Request::Topics(None)) else { panic!() };
-        let names: Vec<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
-        assert_eq!(names, ["u"]);
+        assert_eq!(names(&mut world, node), ["u"]);
         assert_eq!(world.fetch(node, "u"), lines(0, 6), "what either side was told to be stored");
     }
     // The name of the records' own is no copy's to take.

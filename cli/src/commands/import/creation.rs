@@ -6,7 +6,7 @@ use antiphon::{
 };
 use antiphon_node::client::{Client, RequestError};
 
-use crate::{arguments::Import, commands::counted, exit::Failure};
+use crate::{arguments::Import, exit::Failure};
 
 /// Creates the topic with the terms that it had; whether it was there.
 pub(super) async fn create(
@@ -76,8 +76,8 @@ async fn check_terms(
     let peers = client.peers().await?;
     let alive = peers.iter().filter(|peer| peer.state == MemberState::Alive).count() as u64;
     if alive < u64::from(min_copies) {
-        let here = counted(alive, "node");
-        let message = format!("the topic asks for {min_copies} copies, and {here} is here");
+        let here = if alive == 1 { "1 node is".to_owned() } else { format!("{alive} nodes are") };
+        let message = format!("the topic asks for {min_copies} copies, and {here} here");
         let hint = format!("start more nodes, or import it with `--min-copies {alive}`");
         return Err(Failure::failed(message).with_hint(hint).into());
     }
