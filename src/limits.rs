@@ -73,6 +73,16 @@ pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// is room for its other fields.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Largest opening of an archive, in bytes: a topic's descriptor and the name of a network.
+pub const ARCHIVE_OPENING_BYTES_MAX: usize = DESCRIPTOR_BYTES_MAX + 128;
+
+/// Largest note in an archive of records that are not in it, in bytes: a log and two numbers.
+pub const ARCHIVE_PASSED_BYTES_MAX: usize = 128;
+
+/// Largest end mark of an archive, in bytes: a cursor of [`FRONTIER_LOGS_MAX`] logs of some 100
+/// bytes each.
+pub const ARCHIVE_END_BYTES_MAX: usize = FRONTIER_LOGS_MAX * 128 + 128;
+
 /// Sequence numbers end here: 280 million million records in one log. Sums of them over
 /// [`FRONTIER_LOGS_MAX`] logs stay far from overflow.
 pub const SEQUENCE_MAX: u64 = 1 << 48;
@@ -172,6 +182,14 @@ pub const UNACKNOWLEDGED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of batches queued for one peer. Beyond it the queue is dropped, and repair brings the
 /// peer what it missed.
 pub const PEER_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Pages that a node is importing at a time, over all clients. Each may be in memory once for
+/// each replica that is slow.
+pub const IMPORTS_MAX: usize = 16;
+
+/// Pages of imports that one node has been sent and has not answered. A slower one is left to
+/// repair while others do.
+pub const IMPORTS_PER_NODE_MAX: usize = 4;
 
 /// Requests from others that a node works on at the same time.
 pub const QUESTIONS_MAX: usize = 4_096;

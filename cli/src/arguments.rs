@@ -1,5 +1,6 @@
 //! The command line as types.
 
+mod archives;
 mod bench;
 mod reading;
 mod terms;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    archives::{Export, ExportFormat, Import},
     bench::{Bench, BenchCase},
     reading::{
         Fetch, NamedSubscription, Reading, Subscribe, Subscription, SubscriptionAction,
@@ -131,6 +133,8 @@ pub(crate) enum Command {
     Info(Info),
     Peers(Peers),
     Verify(Verify),
+    Export(Export),
+    Import(Import),
     Leave(Leave),
     Forget(Forget),
     Shell(Shell),

@@ -50,6 +50,11 @@ impl Failure {
         Self { status: Status::Failed, message: message.into(), hint: None }
     }
 
+    /// It did not reach enough copies in time: exit status 3.
+    pub(crate) fn pending(message: impl Into<String>) -> Self {
+        Self { status: Status::Pending, message: message.into(), hint: None }
+    }
+
     /// The next step.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }

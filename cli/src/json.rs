@@ -6,7 +6,10 @@
 //! may repeat and their order counts. A record of a branch, whose writer signed another one for
 //! the same place, has `"forked":true` at its end.
 
-use std::fmt::{self, Display};
+use std::{
+    fmt::{self, Display},
+    io::{self, Write},
+};
 
 use antiphon::model::{NodeId, ProducerId, RecordId, TopicName, WallClock};
 use antiphon_node::client::Delivered;
@@ -68,6 +71,16 @@ impl RecordPrinter {
                 printer.bytes(&self.written)
             }
         }
+    }
+
+    /// Writes a record as JSON to somewhere else, whatever its form.
+    pub(crate) fn write_json(
+        &mut self,
+        output: &mut impl Write,
+        delivered: &Delivered,
+    ) -> io::Result<()> {
+        serde_json::to_writer(&mut *output, &self.line(delivered))?;
+        output.write_all(b"\n")
     }
 
     fn line<'a>(&'a mut self, delivered: &'a Delivered) -> Line<'a> {

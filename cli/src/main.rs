@@ -4,6 +4,7 @@
 //! standard error. Exit status: 0 done, 1 failed, 2 wrong usage, 3 published but not
 //! acknowledged in time.
 
+mod archive;
 mod arguments;
 mod clock;
 mod cluster;

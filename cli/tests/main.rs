@@ -2,6 +2,7 @@
 
 mod cluster;
 
+mod archives;
 mod benchmark;
 mod clients;
 mod discovery;

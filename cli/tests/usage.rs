@@ -30,6 +30,8 @@ fn every_command_has_help_with_examples() {
         "topics",
         "info",
         "peers",
+        "export",
+        "import",
         "shell",
         "demo",
         "bench",

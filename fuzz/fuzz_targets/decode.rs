@@ -3,9 +3,9 @@
 
 use antiphon::{
     model::{Announcement, Batch, Cursor, SignedDescriptor},
-    wire::{Gossip, Request, Response},
+    wire::{Gossip, Request, Response, archive},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -16,6 +16,8 @@ fuzz_target!(|input: &[u8]| {
     let _ = Batch::verify(bytes.clone());
     let _ = Announcement::verify(&bytes);
     let _ = SignedDescriptor::verify(bytes);
+    let (mut decoder, mut rest) = (archive::Decoder::default(), BytesMut::from(input));
+    while let Ok(Some(_)) = decoder.next(&mut rest) {}
     if let Ok(text) = std::str::from_utf8(input) {
         let _ = text.parse::<Cursor>();
     }

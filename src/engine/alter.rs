@@ -108,6 +108,7 @@ impl Engine {
         let topic = self.topics.id_of(descriptor.descriptor());
         // From now on they hold here. The catalogue brings them back after a crash.
         self.topics.adopt(descriptor);
+        self.replication_terms(&topic);
         self.clear_deleted();
         let waiter = Waiter::Changer(question, topic, change);
         let catalogue = self.topics.catalogue();

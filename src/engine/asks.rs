@@ -45,6 +45,8 @@ pub(super) enum Purpose {
     RepairFrontier(TopicId),
     /// To survey a topic: which survey.
     Survey(u64),
+    /// To import batches: which import.
+    Import(u64),
     /// To compare disks: which comparison.
     Check(u64),
     /// To tell something, whatever the answer.

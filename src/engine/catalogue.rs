@@ -175,7 +175,8 @@ impl Engine {
         let Some(topic) = self.find(question, &create.name, request) else {
             return;
         };
-        if !create.if_not_exists {
+        let is_another = create.origin.is_some_and(|origin| origin != topic);
+        if !create.if_not_exists || is_another {
             return self.refuse(question, Refusal::TopicExists(create.name.to_string()));
         }
         if let Some(summary) = self.summary(topic) {
@@ -183,7 +184,20 @@ impl Engine {
         }
     }
 
+    /// The terms of a topic that would be created now.
     fn terms(&mut self, create: &Create) -> Descriptor {
+        let mut terms = self.terms_but_id(create);
+        let id = self.topics.id_of(&terms);
+        if create.origin.is_some_and(|origin| origin != id) {
+            terms.origin = create.origin;
+        } else if self.topics.name_of(&id).is_some_and(|name| *name != create.name) {
+            // A topic of another name was imported with the id that this name would have.
+            terms.generation = terms.generation.saturating_add(1);
+        }
+        terms
+    }
+
+    fn terms_but_id(&mut self, create: &Create) -> Descriptor {
         let replicas = create.replicas.unwrap_or(REPLICAS_DEFAULT);
         let several = self.members.alive_count() >= NODES_FOR_TWO_COPIES;
         let floor = if several { 2.min(replicas) } else { 1 };
@@ -212,6 +226,12 @@ impl Engine {
         if self.topics.named(&create.name).is_some() {
             // Somebody else asked for it at the same time.
             return self.create(question, create);
+        }
+        if let Some(other) = create.origin.and_then(|origin| self.topics.name_of(&origin))
+            && *other != create.name
+        {
+            // Two topics cannot have one id.
+            return self.refuse(question, Refusal::TopicExists(other.to_string()));
         }
         let descriptor = match self.terms(create).sign(&self.config.key) {
             Ok(descriptor) => descriptor,

@@ -21,18 +21,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::{
-    AddError, Added, Engine, Numbered, Output, QuestionId, Report, Ticket, Write, forks::Learned,
+    AddError, Added, Engine, Numbered, Output, Report, Ticket, Write, forks::Learned,
+    replicate::Reply,
 };
 use crate::{
     limits::{PAGE_BYTES_MAX, QUESTIONS_MAX},
     model::{Batch, Blob, ForkProof, LogId, NodeId, TopicId},
-    wire::{LogRange, Outcome, Page, Proofs, Refusal, Response},
+    wire::{LogRange, Outcome, Page, Proofs, Refusal},
 };
 
 /// A request to store batches that waits for what the store says of some of them.
 #[derive(Debug)]
 pub(super) struct Check {
-    question: QuestionId,
+    reply: Reply,
     from: Option<NodeId>,
     outcomes: Vec<Option<Outcome>>,
     /// The batches whose places are taken, by their number in the request.
@@ -45,13 +46,13 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn new(
-        question: QuestionId,
+        reply: Reply,
         from: Option<NodeId>,
         outcomes: Vec<Option<Outcome>>,
         taken: BTreeMap<usize, Batch>,
         followers: Vec<(usize, usize, Batch)>,
     ) -> Self {
-        Self { question, from, outcomes, taken, followers, reads: 0 }
+        Self { reply, from, outcomes, taken, followers, reads: 0 }
     }
 }
 
@@ -129,7 +130,7 @@ impl Engine {
             return Outcome::Refused(Refusal::Busy);
         };
         if there == batch {
-            return Outcome::Stored;
+            return Outcome::Present;
         }
         match ForkProof::of(there, batch) {
             Ok(proof) => {
@@ -144,15 +145,18 @@ impl Engine {
     }
 
     fn finish_check(&mut self, check: Check) {
-        let Check { question, from, mut outcomes, followers, .. } = check;
+        let Check { reply, from, mut outcomes, followers, .. } = check;
         for (at, before, batch) in followers {
             let before = outcomes.get(before).cloned().flatten();
             let outcome = match before {
-                Some(Outcome::Stored) => match self.store(&batch, from) {
-                    Ok(Added::New | Added::Held) => Outcome::Stored,
-                    Ok(Added::Taken) => Outcome::Refused(Refusal::Busy),
-                    Err(refusal) => Outcome::Refused(refusal),
-                },
+                Some(Outcome::Stored | Outcome::Present | Outcome::Trimmed) => {
+                    match self.store(&batch, from) {
+                        Ok(Added::New) => Outcome::Stored,
+                        Ok(Added::Held) => self.outcome_of_held(&batch),
+                        Ok(Added::Taken) => Outcome::Refused(Refusal::Busy),
+                        Err(refusal) => Outcome::Refused(refusal),
+                    }
+                }
                 Some(refused) => refused,
                 None => Outcome::Refused(Refusal::Busy),
             };
@@ -171,7 +175,7 @@ impl Engine {
             None => Outcome::Refused(Refusal::Busy),
         });
         let outcomes = outcomes.collect();
-        self.answer_flushed(question, Response::Replicated(outcomes));
+        self.reply(reply, outcomes);
     }
 
     // --- knowing of forks ------------------------------------------------------------------

@@ -15,6 +15,7 @@
 //! - `publish`: sealing batches, counting receipts, answering publishers
 //! - `start`: how a log begins after a start, and what is known of what was told to be pending
 //! - `replicate`: sending batches to replicas, and storing what others send
+//! - `import`: storing what was exported
 //! - `survey`: asking the replicas of a topic what they hold
 //! - `read`, `follow`, `holes`: serving readers, of history and live, and past what is lost
 //! - `position`: where named subscriptions stand
@@ -40,6 +41,7 @@ mod forks;
 mod handover;
 mod handover_proof;
 mod holes;
+mod import;
 mod input;
 mod leave;
 mod ledger;
@@ -121,6 +123,7 @@ pub struct Engine {
     catalogue: catalogue::State,
     publishing: publish::State,
     replication: replicate::State,
+    importing: import::State,
     surveys: survey::State,
     reads: read::State,
     positions: position::State,
@@ -186,6 +189,7 @@ impl Engine {
             catalogue: catalogue::State::default(),
             publishing: publish::State::default(),
             replication: replicate::State::default(),
+            importing: import::State::default(),
             surveys: survey::State::default(),
             reads: read::State::default(),
             positions: position::State::default(),
@@ -299,6 +303,7 @@ impl Engine {
             Request::Alter(alter) => self.alter(question, &alter),
             Request::Delete(name) => self.delete(question, &name),
             Request::Publish(publish) => self.publish(question, publish),
+            Request::Import(import) => self.import(question, from, import),
             Request::Survey(name) => self.survey_for_client(question, &name),
             Request::Read(read) => self.read(question, read),
             Request::Position(name, subscriber) => self.position(question, &name, subscriber),
@@ -318,7 +323,7 @@ impl Engine {
                 self.check_for(question, topic, range, bytes_max);
             }
             Request::Describe(name) => self.describe(question, &name),
-            Request::Replicate(replicate) => self.replicate(question, from, replicate),
+            Request::Replicate(replicate) => self.replicate(question, from, &replicate),
             Request::Compare(after, digest) => self.compare(question, from, after, digest),
             Request::Frontier(topic, subscriber) => {
                 let members = &mut self.members;
@@ -356,6 +361,7 @@ impl Engine {
     fn told_for(&mut self, node: NodeId, purpose: Purpose, result: Result<Response, Failure>) {
         match purpose {
             Purpose::Replicate(sent) => self.replicated(node, sent, result),
+            Purpose::Import(import) => self.imported(import, node, result),
             Purpose::Survey(survey) => self.survey_told(node, survey, result),
             Purpose::ReadLane(read, lane) => self.lane_told(read, lane, result),
             Purpose::Describe(name) => self.described(node, &name, result),
@@ -537,6 +543,7 @@ impl Engine {
         self.durable = self.durable.max(number);
         self.damage_flushed();
         self.publishing_flushed();
+        self.imports_flushed();
     }
 
     fn read_done(&mut self, ticket: Ticket, page: Option<Page>) {
@@ -575,6 +582,8 @@ impl Engine {
     fn adopt(&mut self, descriptor: &SignedDescriptor) -> bool {
         let news = self.topics.adopt(descriptor);
         if news {
+            let topic = self.topics.id_of(descriptor.descriptor());
+            self.replication_terms(&topic);
             self.clear_deleted();
             self.repair_soon();
             self.topic_known(&descriptor.descriptor().name);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    AddError, Added, Check, Engine, Failure, Purpose, QuestionId, Write,
+    AddError, Added, Check, Engine, Failure, HeldSpan, Purpose, QuestionId, Write,
     planted::{Bug, planted},
 };
 use crate::{
@@ -43,6 +43,17 @@ pub(super) struct Sent {
     topic: TopicId,
     log: LogId,
     hash: Hash,
+}
+
+/// Whom it is said what became of batches that were to be stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reply {
+    /// Whoever replicates them.
+    Replicated(QuestionId),
+    /// A node that imports them.
+    Imported(QuestionId),
+    /// An import of this node: which one.
+    Own(u64),
 }
 
 #[derive(Debug, Default)]
@@ -150,7 +161,7 @@ impl Engine {
         self.members.set_able(node, !outcomes.contains(&Outcome::Refused(Refusal::Full)));
         for (sent, outcome) in sent.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Stored => {
+                Outcome::Stored | Outcome::Present | Outcome::Trimmed => {
                     if let Some(peer) = self.replication.peers.get_mut(&node) {
                         if peer.knows.len() >= KNOWN_TOPICS_MAX {
                             peer.knows.clear();
@@ -197,6 +208,13 @@ impl Engine {
         self.redispatch_to(node);
     }
 
+    /// The terms of a topic are others than the peers were told.
+    pub(super) fn replication_terms(&mut self, topic: &TopicId) {
+        for peer in self.replication.peers.values_mut() {
+            peer.knows.remove(topic);
+        }
+    }
+
     pub(super) fn replication_forget(&mut self, node: &NodeId) {
         self.replication.peers.remove(node);
     }
@@ -232,10 +250,16 @@ impl Engine {
         &mut self,
         question: QuestionId,
         from: Option<NodeId>,
-        replicate: Replicate,
+        replicate: &Replicate,
     ) {
-        for bytes in replicate.descriptors {
-            if let Ok(descriptor) = SignedDescriptor::verify(bytes.0) {
+        self.learn_with(replicate);
+        self.store_all(Reply::Replicated(question), from, &replicate.batches);
+    }
+
+    /// Takes note of what goes with batches: their topics' terms, and where their logs have forked.
+    pub(super) fn learn_with(&mut self, replicate: &Replicate) {
+        for bytes in &replicate.descriptors {
+            if let Ok(descriptor) = SignedDescriptor::verify(bytes.0.clone()) {
                 self.adopt_kept(&descriptor);
             }
         }
@@ -246,6 +270,10 @@ impl Engine {
                 self.learn_fork_in(&topics, bytes);
             }
         }
+    }
+
+    /// Stores batches that a node has sent, and says what became of each.
+    pub(super) fn store_all(&mut self, reply: Reply, from: Option<NodeId>, batches: &[Batch]) {
         let mut taken = BTreeMap::new();
         // What follows a batch of the request is stored only if that one is: otherwise it might be
         // the end of a chain that nobody here has the start of.
@@ -253,13 +281,22 @@ impl Engine {
         let mut followers = Vec::new();
         let store = |(at, batch): (usize, &Batch)| {
             let previous = batch.header().previous;
-            if let Some(before) = previous.and_then(|previous| unsure.get(&previous.hash)) {
+            let before = previous.and_then(|previous| unsure.get(&previous.hash));
+            // Of an import a whole page may be there: all of it is looked at together.
+            let is_taken = || !matches!(reply, Reply::Replicated(_)) && self.is_place_taken(batch);
+            if before.is_some() && is_taken() {
+                unsure.insert(batch.hash(), at);
+                taken.insert(at, batch.clone());
+                return None;
+            }
+            if let Some(before) = before {
                 followers.push((at, *before, batch.clone()));
                 unsure.insert(batch.hash(), at);
                 return None;
             }
             match self.store(batch, from) {
-                Ok(Added::New | Added::Held) => Some(Outcome::Stored),
+                Ok(Added::New) => Some(Outcome::Stored),
+                Ok(Added::Held) => Some(self.outcome_of_held(batch)),
                 Ok(Added::Taken) => {
                     unsure.insert(batch.hash(), at);
                     taken.insert(at, batch.clone());
@@ -271,12 +308,43 @@ impl Engine {
                 }
             }
         };
-        let outcomes: Vec<_> = replicate.batches.iter().enumerate().map(store).collect();
-        if planted(Bug::ReceiptBeforeFlush) && taken.is_empty() && followers.is_empty() {
-            let outcomes = outcomes.into_iter().flatten().collect();
+        let outcomes: Vec<_> = batches.iter().enumerate().map(store).collect();
+        if planted(Bug::ReceiptBeforeFlush)
+            && taken.is_empty()
+            && followers.is_empty()
+            && let Reply::Replicated(question) = reply
+        {
+            let outcomes = outcomes.into_iter().flatten().map(as_stored).collect();
             return self.answer(question, Response::Replicated(outcomes));
         }
-        self.check_taken(Check::new(question, from, outcomes, taken, followers));
+        self.check_taken(Check::new(reply, from, outcomes, taken, followers));
+    }
+
+    /// Whether the place of a batch is held, by itself or by another one.
+    fn is_place_taken(&self, batch: &Batch) -> bool {
+        let (header, known) = (batch.header(), self.topics.get(&batch.header().topic));
+        let spans = known.and_then(|known| known.logs.get(&batch.log())).map(|log| &log.spans);
+        let taken = |span: &HeldSpan| span.first < header.next() && header.first < span.next;
+        spans.is_some_and(|spans| spans.iter().any(taken))
+    }
+
+    /// What became of a batch that was not stored for it is held, or is not to be held again.
+    pub(super) fn outcome_of_held(&self, batch: &Batch) -> Outcome {
+        if self.is_place_taken(batch) { Outcome::Present } else { Outcome::Trimmed }
+    }
+
+    /// Says what became of batches, once what was written for it is flushed.
+    pub(super) fn reply(&mut self, reply: Reply, outcomes: Vec<Outcome>) {
+        match reply {
+            Reply::Replicated(question) => {
+                let outcomes = outcomes.into_iter().map(as_stored).collect();
+                self.answer_flushed(question, Response::Replicated(outcomes));
+            }
+            Reply::Imported(question) => {
+                self.answer_flushed(question, Response::Replicated(outcomes));
+            }
+            Reply::Own(import) => self.imported_here(import, outcomes),
+        }
     }
 
     /// Stores a batch of another writer that a node has sent.
@@ -346,5 +414,13 @@ impl Engine {
             }
         }
         self.arrived(batch);
+    }
+}
+
+/// Whoever replicates a batch is told that it is flushed, and no more.
+fn as_stored(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Present | Outcome::Trimmed => Outcome::Stored,
+        outcome => outcome,
     }
 }

@@ -190,7 +190,7 @@ impl Engine {
     }
 
     /// Cuts logs.
-    fn cut(&mut self, topic: TopicId, ends: BTreeMap<LogId, Position>) {
+    pub(super) fn cut(&mut self, topic: TopicId, ends: BTreeMap<LogId, Position>) {
         for (log_id, end) in ends {
             self.cut_log(topic, log_id, end.next, Some(end.head));
         }
@@ -216,7 +216,8 @@ impl Engine {
             return;
         };
         let is_home = known.placement(&self.members).is_home(&from);
-        if known.retention().is_none() || !is_home {
+        let may_be_cut = known.retention().is_some() || known.is_imported();
+        if !may_be_cut || !is_home {
             return;
         }
         for (log, entry) in entries.iter().filter(|(_, entry)| entry.low > 0) {

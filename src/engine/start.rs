@@ -12,6 +12,7 @@ use super::{
     Engine,
     outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing},
     survey::{Found, Then},
+    topic::Topic,
 };
 use crate::{
     model::{Entry, Incarnation, LogId, NodeId, Previous, TopicId},
@@ -25,7 +26,9 @@ impl Engine {
         let earlier = previous
             .map(|previous| previous.incarnation)
             .filter(|incarnation| self.config.earlier.contains(incarnation))
-            .filter(|incarnation| !self.is_sealed(topic, *incarnation));
+            .filter(|incarnation| !self.is_sealed(topic, *incarnation))
+            // What was written before the export, and after it, may be known elsewhere.
+            .filter(|_| !self.is_imported(topic));
         let outgoing = Outgoing {
             incarnation: self.unused_incarnation(topic),
             parted: None,
@@ -75,6 +78,11 @@ impl Engine {
             self.confirm(found);
         }
         self.seal_ready(topic);
+    }
+
+    /// Whether a topic was imported: of what this node wrote to it before, it cannot tell the end.
+    pub(super) fn is_imported(&self, topic: TopicId) -> bool {
+        self.topics.get(&topic).is_some_and(Topic::is_imported)
     }
 
     /// Whether a log of this node has forked, and takes nothing more.

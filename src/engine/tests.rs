@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::*;
 use crate::{
     model::{Blob, Cursor, Incarnation, NodeKey, ProducerId, Record, WallClock, encode_record},
-    wire::{Acks, Contact, Create, Held, Outcome, Publish, Published},
+    wire::{Acks, Contact, Create, Held, Import, Outcome, Publish, Published, Replicate},
 };
 
 /// An engine and its clock.
@@ -246,7 +246,7 @@ fn a_replica_gives_its_receipt_after_the_flush() {
     let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let descriptor = writer.engine.topics.get(&batch.header().topic).unwrap();
     let descriptor = Blob(descriptor.descriptor.as_ref().unwrap().bytes().clone());
-    let replicate = crate::wire::Replicate {
+    let replicate = Replicate {
         descriptors: vec![descriptor],
         batches: vec![batch.clone(), batch.clone()],
         forks: None,
@@ -276,10 +276,7 @@ fn a_batch_of_an_unknown_topic_is_refused_and_not_written() {
     let outputs = writer.ask(2, publish(0, "a", 1_000));
     let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let mut replica = Script::new();
-    let replicate = crate::wire::Replicate {
-        batches: vec![batch.clone()],
-        ..crate::wire::Replicate::default()
-    };
+    let replicate = Replicate { batches: vec![batch.clone()], ..Replicate::default() };
     let outputs = replica.ask(5, Request::Replicate(replicate));
     let refused = outputs.iter().any(|output| {
         matches!(output, Output::Answer { response: Response::Replicated(outcomes), .. }
@@ -373,4 +370,123 @@ fn a_reader_is_served_from_memory_when_the_record_arrives() {
         _ => None,
     });
     assert_eq!(page.expect("the reader is answered").batches.len(), 1);
+}
+
+/// A request to import a batch of a writer that is not here.
+fn import() -> Request {
+    let mut other = Script::with_topic("t", 1);
+    let outputs = other.ask(2, publish(0, "a", 1_000));
+    let written = outputs.into_iter().find_map(|output| match output {
+        Output::Write(_, Write::Append { batch, .. }) => Some(batch),
+        _ => None,
+    });
+    let header = crate::model::Header {
+        writer: key(9).node(),
+        ..written.as_ref().unwrap().header().clone()
+    };
+    let batch = crate::model::Batch::seal(header, &written.unwrap().records_bytes(), &key(9));
+    let replicate = Replicate { batches: vec![batch], ..Replicate::default() };
+    Request::Import(Import { topic: "t".parse().unwrap(), replicate, trimmed: Vec::new() })
+}
+
+fn imported(outputs: &[Output]) -> Vec<Vec<Outcome>> {
+    let answer = |output: &Output| match output {
+        Output::Answer {
+            question: QuestionId(50),
+            response: Response::Replicated(outcomes),
+            after: None,
+        } => Some(outcomes.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(answer).collect()
+}
+
+fn last_write(outputs: &[Output]) -> WriteNumber {
+    let number = |output: &Output| match output {
+        Output::Write(number, _) => Some(*number),
+        _ => None,
+    };
+    outputs.iter().filter_map(number).max().unwrap()
+}
+
+#[test]
+fn an_import_is_answered_when_a_quorum_has_given_receipts() {
+    let mut script = Script::with_replicas();
+    let outputs = script.ask(50, import());
+    let asked = asks(&outputs);
+    assert_eq!((asked.len(), imported(&outputs).len()), (2, 0));
+    let stored =
+        Input::Told { ask: asked[0].0, result: Ok(Response::Replicated(vec![Outcome::Stored])) };
+    assert_eq!(imported(&script.give(stored)), [] as [Vec<Outcome>; 0], "one copy of two");
+    let earlier = script.give(Input::Durable(WriteNumber(1)));
+    assert_eq!(imported(&earlier), [] as [Vec<Outcome>; 0], "that is the topic's creation");
+    let outputs = script.give(Input::Durable(last_write(&outputs)));
+    assert_eq!(imported(&outputs), [vec![Outcome::Stored]]);
+}
+
+#[test]
+fn an_import_without_a_quorum_fails_when_all_were_heard() {
+    let mut script = Script::with_replicas();
+    let outputs = script.ask(50, import());
+    let full = vec![Outcome::Refused(Refusal::Full)];
+    let results = [Ok(Response::Replicated(full.clone())), Err(Failure::TimedOut)];
+    for ((ask, _), result) in asks(&outputs).into_iter().zip(results) {
+        assert_eq!(imported(&script.give(Input::Told { ask, result })), [] as [Vec<Outcome>; 0]);
+    }
+    let outputs = script.give(Input::Durable(last_write(&outputs)));
+    assert_eq!(imported(&outputs), [full]);
+}
+
+#[test]
+fn a_slow_replica_is_sent_no_more_pages_than_it_may_have() {
+    let mut script = Script::with_replicas();
+    let mut sent = 0;
+    for _ in 0..limits::IMPORTS_PER_NODE_MAX + 2 {
+        let outputs = script.ask(50, import());
+        sent += asks(&outputs).len();
+    }
+    assert_eq!(sent, 2 * limits::IMPORTS_PER_NODE_MAX);
+}
+
+/// Lets the other nodes answer all they are asked, as if they stored everything and knew no topic;
+/// how many batches they were sent, and how many topics' terms beside them.
+fn settle(script: &mut Script, outputs: Vec<Output>) -> (usize, usize) {
+    let (mut batches, mut descriptors) = (0, 0);
+    let mut outputs = VecDeque::from(outputs);
+    while let Some(output) = outputs.pop_front() {
+        let (ask, response) = match output {
+            Output::Ask { ask, request: Request::Replicate(replicate), .. } => {
+                batches += replicate.batches.len();
+                descriptors += replicate.descriptors.len();
+                let stored = vec![Outcome::Stored; replicate.batches.len()];
+                (ask, Response::Replicated(stored))
+            }
+            Output::Ask { ask, request: Request::Describe(_), .. } => {
+                (ask, Response::Described(None))
+            }
+            _ => continue,
+        };
+        outputs.extend(script.give(Input::Told { ask, result: Ok(response) }));
+    }
+    (batches, descriptors)
+}
+
+#[test]
+fn whoever_is_sent_records_of_a_restored_topic_is_told_its_terms_again() {
+    let mut script = Script::with_replicas();
+    for (number, terms) in [(0, 2), (1, 0)] {
+        let outputs = script.ask(10 + number, publish(number, "a", 1_000));
+        assert_eq!(settle(&mut script, outputs), (2, terms), "the first time with terms");
+    }
+    let topic = TopicId::derive(&crate::model::Network::default(), &"t".parse().unwrap());
+    let origin = Create { origin: Some(topic), ..Create::new("t".parse().unwrap()) };
+    for (question, request) in
+        [(20, Request::Delete("t".parse().unwrap())), (21, Request::Create(origin))]
+    {
+        let outputs = script.ask(question, request);
+        settle(&mut script, outputs);
+    }
+    // A node that missed both would take the records, and drop them when it learns of the deletion.
+    let outputs = script.ask(22, publish(2, "a", 1_000));
+    assert_eq!(settle(&mut script, outputs), (2, 2));
 }

@@ -74,6 +74,12 @@ impl Topic {
         Some(terms.retention).filter(|retention| !retention.is_unlimited())
     }
 
+    /// Whether its records were imported, and are signed for an id that is not its name's.
+    pub(super) fn is_imported(&self) -> bool {
+        let descriptor = self.descriptor.as_ref();
+        descriptor.is_some_and(|signed| signed.descriptor().origin.is_some())
+    }
+
     /// Replicas wanted.
     pub(super) fn replicas(&self) -> u16 {
         if self.is_catalogue {
@@ -379,6 +385,14 @@ impl Topic {
     }
 }
 
+/// Which of two topics of one id and two names it is. An imported topic brings its id along, which
+/// must not be that of another one; where two nodes import the same records under two names at the
+/// same time, all settle on one.
+fn has_better_claim(terms: &Descriptor, current: &Descriptor) -> bool {
+    let rank = |terms: &Descriptor| (terms.origin.is_some(), terms.name.clone());
+    rank(terms) < rank(current)
+}
+
 /// All topics that this node knows.
 #[derive(Debug)]
 pub(super) struct Topics {
@@ -412,6 +426,12 @@ impl Topics {
     pub(super) fn newest(&self, name: &TopicName) -> Option<&Descriptor> {
         let topic = self.known.get(self.names.get(name)?)?;
         topic.descriptor.as_ref().map(SignedDescriptor::descriptor)
+    }
+
+    /// The name of the topic with this id, be it deleted.
+    pub(super) fn name_of(&self, id: &TopicId) -> Option<&TopicName> {
+        let descriptor = self.known.get(id)?.descriptor.as_ref();
+        descriptor.map(|signed| &signed.descriptor().name)
     }
 
     /// The topic with this id.
@@ -466,15 +486,22 @@ impl Topics {
             return false;
         }
         let id = self.id_of(terms);
-        let topic = self.entry(id);
-        if let Some(current) = topic.descriptor.as_ref().map(SignedDescriptor::descriptor)
-            // An imported topic brings its id along: it must not be that of another one.
-            && (current.name != terms.name
-                || !terms.supersedes(current)
-                || terms.generation == current.generation && !current.may_alter(&terms.creator))
-        {
-            return false;
+        self.entry(id);
+        let known = self.known.get(&id).and_then(|topic| topic.descriptor.as_ref());
+        if let Some(current) = known.map(SignedDescriptor::descriptor) {
+            let renames = current.name != terms.name;
+            if renames && !has_better_claim(terms, current)
+                || !renames && !terms.supersedes(current)
+                || terms.generation == current.generation && !current.may_alter(&terms.creator)
+            {
+                return false;
+            }
+            if renames && self.names.get(&current.name) == Some(&id) {
+                let name = current.name.clone();
+                self.names.remove(&name);
+            }
         }
+        let topic = self.entry(id);
         topic.descriptor = Some(signed.clone());
         topic.digest = None;
         // The number of replicas may be another one.
@@ -491,6 +518,9 @@ impl Topics {
         topic.is_outlived = !is_newest;
         if topic.is_deleted() {
             self.deleted.insert(id);
+        } else {
+            // It may have been, and is restored.
+            self.deleted.remove(&id);
         }
         true
     }

@@ -8,13 +8,14 @@
 //! [`Batch`]: crate::model::Batch
 //! [`Batch::verify`]: crate::model::Batch::verify
 
+pub mod archive;
 mod gossip;
 mod request;
 mod response;
 
 use bytes::Bytes;
 pub use gossip::Gossip;
-pub use request::{Acks, Alter, Create, LogRange, Publish, Read, Replicate, Request};
+pub use request::{Acks, Alter, Create, Import, LogRange, Publish, Read, Replicate, Request};
 pub use response::{
     Checked, CheckedBatch, Compared, Forked, Held, MemberState, Outcome, Page, Peer, Published,
     Refusal, Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest,

@@ -61,6 +61,10 @@ pub enum Request {
     /// Delete a topic. Answer: `Deleted`.
     #[n(14)]
     Delete(#[n(0)] TopicName),
+    /// Store batches that were exported, on the topic's replicas; asked by a node, here. Answer:
+    /// `Replicated`, after the flush.
+    #[n(15)]
+    Import(#[n(0)] Import),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]
@@ -117,13 +121,22 @@ pub struct Create {
     /// How long records are kept.
     #[cbor(n(4), skip_if = "Retention::is_unlimited")]
     pub retention: Retention,
+    /// The id for which the records are signed that are to be imported: the topic is to have it.
+    #[n(5)]
+    pub origin: Option<TopicId>,
 }
 
 impl Create {
     /// A topic of this name with all defaults, that is not there yet.
     pub fn new(name: TopicName) -> Self {
-        let (replicas, min_copies, if_not_exists) = (None, None, false);
-        Self { name, replicas, min_copies, if_not_exists, retention: Retention::default() }
+        Self {
+            name,
+            replicas: None,
+            min_copies: None,
+            if_not_exists: false,
+            retention: Retention::default(),
+            origin: None,
+        }
     }
 }
 
@@ -236,4 +249,20 @@ pub struct Replicate {
     /// Where batches are filed under branches: proofs that their logs have forked.
     #[n(2)]
     pub forks: Option<Proofs>,
+}
+
+/// Batches that were exported, to be stored again. At most a page of them.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map, context_bound = "crate::model::Share")]
+pub struct Import {
+    /// The topic, which must have the id that the batches are signed for.
+    #[n(0)]
+    pub topic: TopicName,
+    /// The batches, each log's in order, and what goes with them.
+    #[n(1)]
+    pub replicate: Replicate,
+    /// What retention had let go before they were exported. Where nothing is held of it or before
+    /// it, nobody is to look for it.
+    #[cbor(n(2), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
+    pub trimmed: Vec<LogRange>,
 }

@@ -363,6 +363,12 @@ pub enum Outcome {
     /// It was refused.
     #[n(1)]
     Refused(#[n(0)] Refusal),
+    /// It was there before, flushed. Said of imports only.
+    #[n(2)]
+    Present,
+    /// The topic's retention let it go, so it is not taken in again. Said of imports only.
+    #[n(3)]
+    Trimmed,
 }
 
 /// The digest of what a node holds of a topic.

@@ -11,6 +11,7 @@ mod deletion;
 mod failure;
 mod forks;
 mod growth;
+mod imports;
 mod leave;
 mod lives;
 mod order;

@@ -18,9 +18,10 @@ use antiphon::{
     },
     wire,
     wire::{
-        Acks, Alter, Checked, CheckedBatch, Create, LogRange, Outcome, Page, Publish, Read,
+        Acks, Alter, Checked, CheckedBatch, Create, Import, LogRange, Outcome, Page, Publish, Read,
         Refusal, Remaining, Replicate, Request, Response, Role, TopicSummary, Verified,
         VerifiedReplica,
+        archive::{Encoder, Opening, Passed, Section},
     },
 };
 use bytes::Bytes;
@@ -371,6 +372,49 @@ fn forks() {
         all.extend_from_slice(&bytes);
     }
     frozen("forks.hex", &all);
+}
+
+#[test]
+fn imports() {
+    let range = LogRange { log: batch().log(), from: 0, to: 40 };
+    let replicate = Replicate { batches: vec![batch()], ..Replicate::default() };
+    let name = || "earthquakes".parse().unwrap();
+    let requests = [
+        Request::Create(Create { origin: Some(topic()), ..Create::new(name()) }),
+        Request::Import(Import { topic: name(), replicate, trimmed: vec![range] }),
+    ];
+    let response = Response::Replicated(vec![Outcome::Present, Outcome::Trimmed]);
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    all.extend_from_slice(&response.encode());
+    assert_eq!(Response::decode(&response.encode()), Ok(response));
+    frozen("imports.hex", &all);
+}
+
+#[test]
+fn archives() {
+    let descriptor = Descriptor { origin: Some(topic()), ..terms() }.sign(&key()).unwrap();
+    let range = LogRange { log: batch().log(), from: 0, to: 40 };
+    let proof = ForkProof::of(&batch(), &twin()).unwrap();
+    let branch = |batch: Batch| batch.clone().filed(Incarnation::of_branch(batch.hash()));
+    let sections = [
+        Section::Opening(Box::new(Opening { network: "lab".parse().unwrap(), descriptor })),
+        Section::Passed(Passed { range, trimmed: true }),
+        Section::Fork(proof),
+        Section::Batch(branch(batch())),
+        Section::Batch(branch(twin())),
+    ];
+    let mut encoder = Encoder::default();
+    let mut all = Vec::new();
+    for section in &sections {
+        all.extend_from_slice(&encoder.encode(section).unwrap());
+    }
+    all.extend_from_slice(&encoder.finish().unwrap());
+    frozen("archive.hex", &all);
 }
 
 #[test]

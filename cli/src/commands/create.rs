@@ -30,11 +30,11 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
     }
     let client = context.client().await?;
     let create = wire::Create {
-        name: arguments.topic,
         replicas: arguments.replicas,
         min_copies: arguments.min_copies,
         if_not_exists: arguments.if_not_exists,
         retention: arguments.retain.limits(),
+        ..wire::Create::new(arguments.topic)
     };
     let (summary, existed) = client.create(create).await?;
     context.printer.data(&object(&summary, existed), text(&summary, existed))?;

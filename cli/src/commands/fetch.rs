@@ -42,7 +42,12 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
 
 /// Says what a reader passed over, for retention let it go or nobody has it any more.
 pub(super) fn tell_passed_over(printer: &mut Printer, reader: &mut Reader) {
-    let trimmed = reader.take_trimmed();
+    let (trimmed, lost) = (reader.take_trimmed(), reader.take_lost());
+    tell_ranges(printer, &trimmed, &lost);
+}
+
+/// The same of what was read in another way.
+pub(super) fn tell_ranges(printer: &mut Printer, trimmed: &[LogRange], lost: &[LogRange]) {
     if !trimmed.is_empty() {
         let value = |range: &LogRange| {
             json!({
@@ -57,7 +62,7 @@ pub(super) fn tell_passed_over(printer: &mut Printer, reader: &mut Reader) {
             format!("trimmed: {} passed over, which retention let go", counted(records, "record"));
         printer.status(&json!({ "status": "trimmed", "records": records, "ranges": ranges }), text);
     }
-    for lost in reader.take_lost() {
+    for lost in lost {
         printer.warning(
             format_args!(
                 "records {} to {} of {} are lost: no node of the network holds them",

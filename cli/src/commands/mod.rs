@@ -6,8 +6,10 @@ mod bench;
 mod create;
 mod delete;
 mod demo;
+mod export;
 mod fetch;
 mod forget;
+mod import;
 mod info;
 mod leave;
 mod node;
@@ -50,6 +52,8 @@ async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result
         Command::Info(arguments) => info::run(context, arguments).await,
         Command::Peers(_) => peers::run(context).await,
         Command::Verify(arguments) => verify::run(context, arguments).await,
+        Command::Export(arguments) => Box::pin(export::run(context, arguments)).await,
+        Command::Import(arguments) => Box::pin(import::run(context, arguments)).await,
         Command::Leave(arguments) => leave::run(context, arguments).await,
         Command::Forget(arguments) => forget::run(context, arguments).await,
         Command::Node(_) | Command::Shell(_) | Command::Demo(_) | Command::Bench(_) => {

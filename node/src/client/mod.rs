@@ -5,6 +5,7 @@
 //! was given, or that its node told of. Records keep their names over such a retry, so that a
 //! second copy of one is recognised for what it is.
 
+mod copying;
 mod publisher;
 mod reader;
 mod subscription;
@@ -22,7 +23,7 @@ use futures::future::BoxFuture;
 pub use publisher::{
     Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,
 };
-pub use reader::{Delivered, End, Reader, ReaderOptions, Start};
+pub use reader::{BatchPage, BatchReader, Delivered, End, Reader, ReaderOptions, Start};
 pub use subscription::Subscriber;
 use thiserror::Error;
 

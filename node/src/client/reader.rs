@@ -1,5 +1,6 @@
 //! Reading: history and then live records in one stream, each record once.
 
+mod batches;
 mod options;
 mod seen;
 
@@ -14,8 +15,11 @@ use antiphon::{
     wire::{LogRange, Read, Refusal, Surveyed},
 };
 
-pub use self::options::{End, ReaderOptions, Start};
 use self::seen::Seen;
+pub use self::{
+    batches::{BatchPage, BatchReader},
+    options::{End, ReaderOptions, Start},
+};
 use super::{Client, RequestError};
 
 /// A record as a reader gets it.

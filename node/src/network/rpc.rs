@@ -102,7 +102,7 @@ pub(super) enum AskError {
 pub(super) enum Lane {
     /// What is answered in a few bytes, or at once.
     Brief,
-    /// What is answered in pages.
+    /// What is answered in pages, or brings pages that may wait.
     Bulk,
 }
 
@@ -111,7 +111,9 @@ impl Lane {
 
     fn of(request: &Request) -> Self {
         match request {
-            Request::Read(_) | Request::Fetch(..) | Request::Verify(..) => Self::Bulk,
+            Request::Read(_) | Request::Fetch(..) | Request::Verify(..) | Request::Import(_) => {
+                Self::Bulk
+            }
             _ => Self::Brief,
         }
     }

@@ -125,7 +125,9 @@ impl Runtime {
     fn take_in(&mut self, input: Input) {
         match input {
             Input::Asked {
-                question, request: Request::Publish(_) | Request::Replicate(_), ..
+                question,
+                request: Request::Publish(_) | Request::Replicate(_) | Request::Import(_),
+                ..
             } if self.store.is_congested() => {
                 self.network.answer(question, Response::Refused(Refusal::Busy));
             }

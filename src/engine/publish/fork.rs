@@ -78,7 +78,7 @@ impl Engine {
     pub(in crate::engine) fn unused_incarnation(&mut self, topic: TopicId) -> Incarnation {
         let log = LogId { writer: self.me, incarnation: self.config.incarnation };
         let known = self.topics.get(&topic);
-        if known.is_some_and(|known| known.logs.contains_key(&log)) {
+        if known.is_some_and(|known| known.is_imported() || known.logs.contains_key(&log)) {
             return Incarnation(self.random.u64(..));
         }
         log.incarnation

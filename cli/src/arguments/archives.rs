@@ -1,0 +1,79 @@
+//! From topics to files, and from files to topics.
+
+use std::path::PathBuf;
+
+use antiphon::model::TopicName;
+use clap::{Args, ValueEnum};
+
+use crate::values;
+
+/// Write a topic to a file: all its records, as they were signed
+///
+/// Ends with what was stored when it was started. It writes to FILE.part until all is there; run
+/// again after an interruption it goes on with that.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon export quakes quakes.antiphon
+  antiphon export quakes - | ssh elsewhere 'cat > quakes.antiphon'
+  antiphon export quakes quakes.ndjson --format ndjson
+  antiphon import quakes.antiphon               here or in another network
+
+With --format ndjson each line is a record as `fetch --json` prints it, for people and other programs;
+that cannot be imported. Named subscriptions are not exported.")]
+pub(crate) struct Export {
+    /// Name of the topic
+    #[arg(value_parser = values::topic)]
+    pub(crate) topic: TopicName,
+
+    /// File to write; `-` for standard output, which cannot be gone on with
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// What to write
+    #[arg(long, value_enum, default_value = "archive")]
+    pub(crate) format: ExportFormat,
+
+    /// Replace FILE, and go on with no earlier export
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// What an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// Batches as they were signed, which can be imported
+    Archive,
+    /// One JSON object a line, which cannot
+    Ndjson,
+}
+
+/// Store the records of an exported topic, with their signatures
+///
+/// First all of the file is verified; nothing is stored of one that is damaged. The topic is created
+/// with the terms that it had, unless it is there. Records that are there are recognised, so an import
+/// that was interrupted is simply run again. What is imported is on as many disks as what is published.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon import quakes.antiphon
+  antiphon import quakes.antiphon --network lab
+  antiphon import quakes.antiphon --as quakes-2026
+  antiphon import quakes.antiphon --min-copies 1   into a network of one node")]
+pub(crate) struct Import {
+    /// File that `antiphon export` wrote
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Name of the topic [default: the name that it had]
+    #[arg(long = "as", value_name = "NAME", value_parser = values::topic)]
+    pub(crate) name: Option<TopicName>,
+
+    /// Nodes that keep the topic, where it is created [default: as it had]
+    #[arg(long, value_name = "N", value_parser = values::replicas)]
+    pub(crate) replicas: Option<u16>,
+
+    /// Copies below which nothing is acknowledged, where it is created [default: as it had]
+    #[arg(long, value_name = "M", value_parser = values::replicas)]
+    pub(crate) min_copies: Option<u16>,
+}

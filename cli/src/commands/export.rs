@@ -1,0 +1,235 @@
+//! `antiphon export`
+
+mod destination;
+
+use std::path::Path;
+
+use antiphon::{
+    model::{Batch, TopicName},
+    wire::{
+        LogRange, Refusal,
+        archive::{ArchiveError, Encoder, Opening, Passed, Section},
+    },
+};
+use antiphon_node::client::{BatchPage, BatchReader, Client, ReaderOptions, RequestError};
+use anyhow::Context as _;
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use self::destination::Destination;
+use super::{counted, fetch};
+use crate::{
+    arguments::{Export, ExportFormat},
+    context::Context,
+    exit::{Failure, Status},
+    json::{Form, RecordPrinter},
+    printer::Printer,
+};
+
+/// Writes a topic to a file.
+pub(super) async fn run(context: &mut Context, arguments: Export) -> anyhow::Result<Status> {
+    match arguments.format {
+        ExportFormat::Archive => export(context, arguments).await,
+        ExportFormat::Ndjson => export_lines(context, arguments).await,
+    }
+}
+
+async fn export(context: &mut Context, arguments: Export) -> anyhow::Result<Status> {
+    let Export { topic, file, force, .. } = arguments;
+    let (mut destination, encoder) = Destination::open(&file, force)?;
+    let before = encoder.contents().records();
+    let mut archive = Archive { client: context.client().await?, encoder, topic };
+    let written = archive.write(context, &mut destination, &file).await;
+    let (batches, passed) = match written {
+        Ok(written) => written,
+        Err(error) => {
+            destination.abandon(true);
+            return Err(error);
+        }
+    };
+    let bytes = destination.finish(&mut context.printer)?;
+    fetch::tell_ranges(&mut context.printer, &passed.trimmed, &passed.lost);
+    fetch::warn_if_incomplete(&mut context.printer, batches.surveyed());
+    let contents = archive.encoder.contents();
+    let value = json!({
+        "status": "exported",
+        "topic": archive.topic.as_str(),
+        "file": file.display().to_string(),
+        "batches": contents.batches(),
+        "records": contents.records(),
+        "bytes": bytes,
+        "records_before": before,
+        "cursor": contents.cursor().map(ToString::to_string),
+    });
+    say_done(context, &file, &value, contents.records(), bytes)
+}
+
+/// What was passed over.
+#[derive(Default)]
+struct PassedOver {
+    trimmed: Vec<LogRange>,
+    lost: Vec<LogRange>,
+}
+
+/// An archive that is being written.
+struct Archive {
+    client: Client,
+    encoder: Encoder,
+    topic: TopicName,
+}
+
+impl Archive {
+    /// Writes what the archive does not have yet.
+    async fn write(
+        &mut self,
+        context: &mut Context,
+        destination: &mut Destination,
+        file: &Path,
+    ) -> anyhow::Result<(BatchReader, PassedOver)> {
+        let cursor = self.encoder.contents().cursor().cloned();
+        let mut batches = match self.client.batches(self.topic.clone(), cursor).await {
+            Err(RequestError::Refused(Refusal::ForeignCursor)) => {
+                return Err(of_another_topic(file).into());
+            }
+            batches => batches?,
+        };
+        if self.encoder.contents().opening().is_none() {
+            let descriptor = self.client.describe(&self.topic).await?;
+            let network = context.options.network.clone();
+            let opening = Section::Opening(Box::new(Opening { network, descriptor }));
+            destination.write(&mut context.printer, &self.encoder.encode(&opening)?)?;
+        } else {
+            let records = counted(self.encoder.contents().records(), "record");
+            context.printer.note(format_args!("going on with an export that has {records}"));
+        }
+        let surveyed = batches.surveyed();
+        let total = surveyed.end.records().saturating_sub(surveyed.low.records());
+        let bar = context.printer.progress_of("exported", total);
+        let mut passed = PassedOver::default();
+        while let Some(page) = batches.next().await.with_context(|| interrupted(file))? {
+            for part in self.sections(&page).await? {
+                destination.write(&mut context.printer, &part)?;
+            }
+            passed.trimmed.extend(page.trimmed);
+            passed.lost.extend(page.lost);
+            bar.set_position(self.encoder.contents().records());
+        }
+        destination.write(&mut context.printer, &self.encoder.finish()?)?;
+        bar.finish_and_clear();
+        Ok((batches, passed))
+    }
+
+    /// What a page of batches adds to the archive.
+    async fn sections(&mut self, page: &BatchPage) -> anyhow::Result<Vec<bytes::Bytes>> {
+        let mut parts = Vec::with_capacity(page.batches.len());
+        for batch in &page.batches {
+            if self.encoder.contents().lacks_proof_of(batch) {
+                let proofs = self.client.fork_proofs(batch.header().topic).await?;
+                for proof in proofs {
+                    if !self.encoder.contents().forks().contains(&proof) {
+                        parts.push(self.encode(&Section::Fork(proof))?);
+                    }
+                }
+            }
+            let passed = |range: &&LogRange| range.log == batch.log() && is_before(range, batch);
+            for (ranges, trimmed) in [(&page.trimmed, true), (&page.lost, false)] {
+                if let Some(range) = ranges.iter().find(passed) {
+                    let passed = Passed { range: *range, trimmed };
+                    parts.push(self.encode(&Section::Passed(passed))?);
+                }
+            }
+            parts.push(self.encode(&Section::Batch(batch.clone()))?);
+        }
+        Ok(parts)
+    }
+
+    fn encode(&mut self, section: &Section) -> Result<bytes::Bytes, Failure> {
+        self.encoder.encode(section).map_err(|error| {
+            let hint = "`--force` exports it anew";
+            match error {
+                ArchiveError::BeyondFork | ArchiveError::Order | ArchiveError::Unproven => {
+                    Failure::failed("a log of the topic has forked since the export was begun")
+                        .with_hint(hint)
+                }
+                error => Failure::failed(error.to_string()).with_hint(hint),
+            }
+        })
+    }
+}
+
+fn is_before(range: &LogRange, batch: &Batch) -> bool {
+    range.to == batch.header().first
+}
+
+/// Writes records for people and other programs.
+async fn export_lines(context: &mut Context, arguments: Export) -> anyhow::Result<Status> {
+    let Export { topic, file, force, .. } = arguments;
+    let client = context.client().await?;
+    let mut reader = client.reader(topic.clone(), ReaderOptions::default()).await?;
+    let mut destination = Destination::anew(&file, force)?;
+    let surveyed = reader.surveyed();
+    let total = surveyed.end.records() - surveyed.low.records();
+    let bar = context.printer.progress_of("exported", total);
+    let mut records = RecordPrinter::new(Form::Json, &topic);
+    let (mut count, mut line) = (0, Vec::new());
+    loop {
+        let delivered = match reader.next().await {
+            Ok(Some(delivered)) => delivered,
+            Ok(None) => break,
+            Err(error) => {
+                destination.abandon(false);
+                return Err(error.into());
+            }
+        };
+        line.clear();
+        records.write_json(&mut line, &delivered)?;
+        destination.write(&mut context.printer, &line)?;
+        count += 1;
+        bar.set_position(count);
+    }
+    let bytes = destination.finish(&mut context.printer)?;
+    bar.finish_and_clear();
+    fetch::tell_passed_over(&mut context.printer, &mut reader);
+    fetch::warn_if_incomplete(&mut context.printer, reader.surveyed());
+    let value = json!({
+        "status": "exported",
+        "topic": topic.as_str(),
+        "file": file.display().to_string(),
+        "records": count,
+        "bytes": bytes,
+        "cursor": reader.cursor().to_string(),
+    });
+    say_done(context, &file, &value, count, bytes)
+}
+
+/// Says what was written: as data, unless the export itself is that.
+fn say_done(
+    context: &mut Context,
+    file: &Path,
+    value: &Value,
+    records: u64,
+    bytes: u64,
+) -> anyhow::Result<Status> {
+    let printer: &mut Printer = &mut context.printer;
+    let text = format!("{} exported, {}", counted(records, "record"), ByteSize::b(bytes));
+    if destination::is_output(file) {
+        printer.status(value, text);
+    } else {
+        printer.data(value, format_args!("{text}: {}", file.display()))?;
+    }
+    Ok(Status::Done)
+}
+
+fn interrupted(file: &Path) -> String {
+    if destination::is_output(file) {
+        "the export is not whole".to_owned()
+    } else {
+        "the export was interrupted, and goes on when it is run again".to_owned()
+    }
+}
+
+fn of_another_topic(file: &Path) -> Failure {
+    let part = destination::part_of(file);
+    Failure::failed(format!("{} is the beginning of another topic's export", part.display()))
+        .with_hint("name another file, or let `--force` replace it")
+}

@@ -1,0 +1,208 @@
+//! Imports: storing batches that were exported, on the topic's replicas.
+//!
+//! The asked node passes a page of batches on to the acting replicas, itself among them where it is
+//! one. Each stores them as it stores what is replicated, and answers after the flush. A batch is
+//! imported when as many replicas hold it, flushed, as an acknowledgement needs; it is answered when
+//! that is so of the whole page, or when everybody was heard. Batches may be sent again and again:
+//! what is held already is recognised.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Engine, Failure, Numbered, Purpose, QuestionId, WriteNumber, replicate::Reply};
+use crate::{
+    limits::{ASK_TIMEOUT, IMPORTS_MAX, IMPORTS_PER_NODE_MAX, PAGE_BYTES_MAX},
+    model::{Blob, Hash, NodeId, Position, TopicId},
+    wire::{Acks, Import, LogRange, Outcome, Refusal, Request, Response},
+};
+
+/// A page of batches that is being imported for a client.
+#[derive(Debug)]
+struct Page {
+    question: QuestionId,
+    topic: TopicId,
+    batches: usize,
+    waiting: BTreeSet<NodeId>,
+    outcomes: BTreeMap<NodeId, Vec<Outcome>>,
+}
+
+/// The imports under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pages: Numbered<Page>,
+    /// Pages that were sent to each node and not answered, those included that are done with.
+    sent: BTreeMap<NodeId, usize>,
+    /// What became of pages here, which counts once it is flushed.
+    unflushed: VecDeque<(WriteNumber, u64, Vec<Outcome>)>,
+}
+
+impl Engine {
+    pub(super) fn import(&mut self, question: QuestionId, from: Option<NodeId>, import: Import) {
+        if from.is_some() {
+            self.store_imported(Reply::Imported(question), from, &import);
+        } else {
+            self.import_for_client(question, import);
+        }
+    }
+
+    fn import_for_client(&mut self, question: QuestionId, mut import: Import) {
+        let request = Request::Import(import.clone());
+        let Some(topic) = self.find(question, &import.topic, request) else {
+            return;
+        };
+        let batches = &import.replicate.batches;
+        if batches.iter().any(|batch| batch.header().topic != topic) {
+            return self.refuse_invalid(question, "the batches are signed for another topic");
+        }
+        let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
+        if bytes > PAGE_BYTES_MAX {
+            return self.refuse_invalid(question, "too many bytes in one request");
+        }
+        if self.importing.pages.things.len() >= IMPORTS_MAX {
+            return self.refuse(question, Refusal::Busy);
+        }
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        let acting = known.placement(&self.members).acting.clone();
+        let descriptor = known.descriptor.iter().map(|signed| Blob(signed.bytes().clone()));
+        import.replicate.descriptors = descriptor.collect();
+        let (me, sent) = (self.me, &self.importing.sent);
+        let takes = |node: &NodeId| {
+            let under_way = sent.get(node).copied().unwrap_or(0);
+            *node == me || self.members.is_connected(node) && under_way < IMPORTS_PER_NODE_MAX
+        };
+        let waiting: BTreeSet<_> = acting.into_iter().filter(takes).collect();
+        let number = self.importing.pages.put(Page {
+            question,
+            topic,
+            batches: import.replicate.batches.len(),
+            waiting: waiting.clone(),
+            outcomes: BTreeMap::new(),
+        });
+        for node in waiting.iter().copied().filter(|node| *node != me) {
+            *self.importing.sent.entry(node).or_default() += 1;
+            let request = Request::Import(import.clone());
+            self.ask(node, request, ASK_TIMEOUT, Purpose::Import(number));
+        }
+        if waiting.contains(&me) {
+            self.store_imported(Reply::Own(number), None, &import);
+        }
+        self.settle_import(number);
+    }
+
+    /// Stores a page here.
+    fn store_imported(&mut self, reply: Reply, from: Option<NodeId>, import: &Import) {
+        self.learn_with(&import.replicate);
+        self.take_over_lows(&import.replicate, &import.trimmed);
+        self.store_all(reply, from, &import.replicate.batches);
+    }
+
+    /// Takes note of what retention had let go before the export: where nothing is held of it, and
+    /// nothing before it, it need not be looked for.
+    fn take_over_lows(&mut self, page: &crate::wire::Replicate, trimmed: &[LogRange]) {
+        let topics: BTreeSet<_> = page.batches.iter().map(|batch| batch.header().topic).collect();
+        for (topic, range) in
+            topics.iter().flat_map(|topic| trimmed.iter().map(move |it| (*topic, *it)))
+        {
+            let Some(known) = self.topics.get(&topic).filter(|known| known.is_known()) else {
+                continue;
+            };
+            let of_page = |log| page.batches.iter().any(|batch| batch.log() == log);
+            let held = known.logs.get(&range.log).and_then(|log| log.spans.first());
+            if of_page(range.log) && held.is_none_or(|span| span.first >= range.to) {
+                // Nothing is cut in two, so nobody asks for the batch that ends there.
+                let end = Position { next: range.to, head: Hash([0; 32]) };
+                self.cut(topic, [(range.log, end)].into());
+            }
+        }
+    }
+
+    /// This node has stored a page of its own import.
+    pub(super) fn imported_here(&mut self, number: u64, outcomes: Vec<Outcome>) {
+        match self.unflushed() {
+            Some(write) => self.importing.unflushed.push_back((write, number, outcomes)),
+            None => self.imported_at(number, self.me, outcomes),
+        }
+    }
+
+    pub(super) fn imports_flushed(&mut self) {
+        while let Some((_, number, outcomes)) =
+            self.importing.unflushed.pop_front_if(|(write, ..)| *write <= self.durable)
+        {
+            self.imported_at(number, self.me, outcomes);
+        }
+    }
+
+    /// A replica has answered.
+    pub(super) fn imported(
+        &mut self,
+        number: u64,
+        node: NodeId,
+        result: Result<Response, Failure>,
+    ) {
+        if let Some(sent) = self.importing.sent.get_mut(&node) {
+            *sent = sent.saturating_sub(1);
+            if *sent == 0 {
+                self.importing.sent.remove(&node);
+            }
+        }
+        let outcomes = match result {
+            Ok(Response::Replicated(outcomes)) => outcomes,
+            Ok(_) | Err(_) => Vec::new(),
+        };
+        self.imported_at(number, node, outcomes);
+    }
+
+    fn imported_at(&mut self, number: u64, node: NodeId, outcomes: Vec<Outcome>) {
+        if let Some(page) = self.importing.pages.things.get_mut(&number) {
+            page.waiting.remove(&node);
+            if outcomes.len() == page.batches {
+                page.outcomes.insert(node, outcomes);
+            }
+            self.settle_import(number);
+        }
+    }
+
+    /// Answers where enough replicas of now hold the whole page, or nobody is left to be heard.
+    fn settle_import(&mut self, number: u64) {
+        let Some(page) = self.importing.pages.things.get(&number) else {
+            return;
+        };
+        let Some(known) = self.topics.get_mut(&page.topic) else {
+            return;
+        };
+        let wanted = known.wanted(&self.members, Acks::Quorum);
+        let acting = &known.placement(&self.members).acting;
+        let told: Vec<_> = acting.iter().filter_map(|node| page.outcomes.get(node)).collect();
+        let outcome = |at| outcome(told.iter().filter_map(|outcomes| outcomes.get(at)), wanted);
+        let outcomes: Vec<_> = (0..page.batches).map(outcome).collect();
+        let lacks = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
+        if page.waiting.is_empty() || !outcomes.iter().any(lacks) {
+            let question = page.question;
+            self.importing.pages.things.remove(&number);
+            self.answer(question, Response::Replicated(outcomes));
+        }
+    }
+}
+
+/// What became of a batch, by what each replica says.
+fn outcome<'a>(told: impl Iterator<Item = &'a Outcome>, wanted: usize) -> Outcome {
+    let (mut copies, mut best, mut refused) = (0, Outcome::Trimmed, None);
+    for outcome in told {
+        match outcome {
+            Outcome::Refused(refusal) => {
+                refused.get_or_insert(refusal);
+                continue;
+            }
+            // What anybody had before is not new.
+            Outcome::Present => best = Outcome::Present,
+            Outcome::Stored if best == Outcome::Trimmed => best = Outcome::Stored,
+            Outcome::Stored | Outcome::Trimmed => {}
+        }
+        copies += 1;
+    }
+    if copies >= wanted {
+        return best;
+    }
+    Outcome::Refused(refused.cloned().unwrap_or(Refusal::Unreachable))
+}
