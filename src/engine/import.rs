@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Engine, Failure, Numbered, Purpose, QuestionId, WriteNumber, replicate::Reply};
 use crate::{
     limits::{ASK_TIMEOUT, IMPORTS_MAX, IMPORTS_PER_NODE_MAX, PAGE_BYTES_MAX},
-    model::{Blob, Hash, NodeId, Position, TopicId},
+    model::{Blob, NodeId, TopicId},
     wire::{Acks, Import, LogRange, Outcome, Refusal, Request, Response},
 };
 
@@ -111,8 +111,7 @@ impl Engine {
             let held = known.logs.get(&range.log).and_then(|log| log.spans.first());
             if of_page(range.log) && held.is_none_or(|span| span.first >= range.to) {
                 // Nothing is cut in two, so nobody asks for the batch that ends there.
-                let end = Position { next: range.to, head: Hash([0; 32]) };
-                self.cut(topic, [(range.log, end)].into());
+                self.cut_log(topic, range.log, range.to, None);
             }
         }
     }

@@ -190,13 +190,13 @@ impl Engine {
     }
 
     /// Cuts logs.
-    pub(super) fn cut(&mut self, topic: TopicId, ends: BTreeMap<LogId, Position>) {
+    fn cut(&mut self, topic: TopicId, ends: BTreeMap<LogId, Position>) {
         for (log_id, end) in ends {
             self.cut_log(topic, log_id, end.next, Some(end.head));
         }
     }
 
-    fn cut_log(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Option<Hash>) {
+    pub(super) fn cut_log(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Option<Hash>) {
         let known = self.topics.get_mut(&topic);
         if let Some(log) = known.and_then(|known| known.cut(&log_id, to, head)) {
             let to = log.low;
