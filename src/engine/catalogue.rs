@@ -216,6 +216,7 @@ impl Engine {
         }
         // From now on the name is taken here.
         self.topics.adopt(&descriptor);
+        self.name_changed(&create.name);
         let topic = self.topics.id_of(&create.name);
         let waiter = Waiter::Creator(question, topic);
         let catalogue = self.topics.catalogue();

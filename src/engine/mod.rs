@@ -17,6 +17,7 @@
 //! - `replicate`: sending batches to replicas, and storing what others send
 //! - `survey`: asking the replicas of a topic what they hold
 //! - `read`, `follow`, `holes`: serving readers, of history and live, and past what is lost
+//! - `read_many`, `names`: serving readers of many topics, and telling them of new ones
 //! - `position`: where named subscriptions stand
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`, `handover_proof`: giving away what this node holds for others
@@ -43,6 +44,7 @@ mod leave;
 mod log;
 mod members;
 mod merge;
+mod names;
 mod nearest;
 mod outgoing;
 #[doc(hidden)]
@@ -50,6 +52,7 @@ pub mod planted;
 mod position;
 mod publish;
 mod read;
+mod read_many;
 mod repair;
 mod replicate;
 mod start;
@@ -117,6 +120,7 @@ pub struct Engine {
     replication: replicate::State,
     surveys: survey::State,
     reads: read::State,
+    names: names::State,
     positions: position::State,
     repair: repair::State,
     handover: handover::State,
@@ -178,6 +182,7 @@ impl Engine {
             replication: replicate::State::default(),
             surveys: survey::State::default(),
             reads: read::State::default(),
+            names: names::State::default(),
             positions: position::State::default(),
             repair: repair::State::default(),
             handover: handover::State::default(),
@@ -261,6 +266,7 @@ impl Engine {
         self.tick_replication();
         self.tick_surveys();
         self.tick_reads();
+        self.tick_names();
         self.tick_repair();
         self.tick_handover();
         self.tick_leave();
@@ -285,6 +291,8 @@ impl Engine {
             Request::Publish(publish) => self.publish(question, publish),
             Request::Survey(name) => self.survey_for_client(question, &name),
             Request::Read(read) => self.read(question, read),
+            Request::ReadMany(read) => self.read_many(question, read),
+            Request::Names(wanted) => self.names(question, wanted),
             Request::Position(name, subscriber) => self.position(question, &name, subscriber),
             Request::Commit(name, subscriber, subscription) => {
                 self.commit(question, &name, &subscriber, &subscription);
@@ -544,6 +552,7 @@ impl Engine {
 
     fn abandoned(&mut self, question: QuestionId) {
         self.reads.abandon(question);
+        self.names.abandon(question);
         self.verification.abandon(question);
     }
 
@@ -560,6 +569,7 @@ impl Engine {
         let news = self.topics.adopt(descriptor);
         if news {
             self.repair_soon();
+            self.name_changed(&descriptor.descriptor().name);
             self.topic_known(&descriptor.descriptor().name);
         }
         news

@@ -18,6 +18,7 @@ use super::{
     Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
     merge::{answers, merge},
     planted::{Bug, planted},
+    read_many::Many,
     survey::{Found, Then},
     view::{View, not_shown},
 };
@@ -51,7 +52,7 @@ pub(super) struct LaneId {
 /// What one source is asked for, and what it gave.
 #[derive(Debug)]
 pub(super) struct Lane {
-    source: Source,
+    pub(super) source: Source,
     ranges: Vec<LogRange>,
     page: Option<Page>,
 }
@@ -60,6 +61,8 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) question: QuestionId,
+    /// The question for many topics that it is part of.
+    pub(super) of: Option<u64>,
     pub(super) topic: TopicId,
     pub(super) after: Cursor,
     pub(super) until: Option<Cursor>,
@@ -77,10 +80,33 @@ pub(super) struct Job {
     pub(super) lost: Vec<LogRange>,
 }
 
+impl Job {
+    /// All of a topic after a cursor, with nothing planned yet.
+    pub(super) fn new(topic: TopicId, after: Cursor) -> Self {
+        Self {
+            question: QuestionId(0),
+            of: None,
+            topic,
+            after,
+            until: None,
+            bytes_max: PAGE_BYTES_MAX,
+            deadline: Duration::ZERO,
+            patience: None,
+            attempt: 0,
+            surveyed: false,
+            failed: BTreeSet::new(),
+            lanes: Vec::new(),
+            whole: false,
+            lost: Vec::new(),
+        }
+    }
+}
+
 /// The reads under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) jobs: Numbered<Job>,
+    pub(super) many: Numbered<Many>,
     pub(super) views: BTreeMap<TopicId, View>,
     /// Reads of the store for lanes.
     tickets: BTreeMap<Ticket, (u64, LaneId)>,
@@ -94,6 +120,9 @@ impl State {
     }
 
     pub(super) fn abandon(&mut self, question: QuestionId) {
+        if self.abandon_many(question) {
+            return;
+        }
         let job = self.jobs.things.iter().find(|(_, job)| job.question == question);
         if let Some((number, topic)) = job.map(|(number, job)| (*number, job.topic)) {
             self.jobs.things.remove(&number);
@@ -137,34 +166,30 @@ impl Engine {
         if !well_formed(&read.after) || read.until.as_ref().is_some_and(|end| !well_formed(end)) {
             return self.refuse_invalid(question, "the cursor is one of another topic");
         }
-        if self.reads.jobs.things.len() >= QUESTIONS_MAX {
+        if self.reads.single() >= QUESTIONS_MAX {
             return self.refuse(question, Refusal::Busy);
         }
         let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
-        let follows = read.until.is_none();
+        self.look_at(topic, read.until.is_none());
+        let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
+        let job = self.reads.jobs.put(Job {
+            question,
+            until: read.until,
+            bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX),
+            deadline: self.now.elapsed + wait,
+            ..Job::new(topic, read.after)
+        });
+        self.plan_read(job);
+    }
+
+    /// Somebody reads a topic here, and perhaps follows it.
+    pub(super) fn look_at(&mut self, topic: TopicId, follows: bool) {
         let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
         view.used = self.now.elapsed;
         if follows && !view.following {
             view.following = true;
             self.outputs.push_back(Output::Follow(topic));
         }
-        let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
-        let job = self.reads.jobs.put(Job {
-            question,
-            topic,
-            after: read.after,
-            until: read.until,
-            bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX),
-            deadline: self.now.elapsed + wait,
-            patience: None,
-            attempt: 0,
-            surveyed: false,
-            failed: BTreeSet::new(),
-            lanes: Vec::new(),
-            whole: false,
-            lost: Vec::new(),
-        });
-        self.plan_read(job);
     }
 
     /// Takes note of what the replicas said they hold, where somebody reads the topic.
@@ -241,6 +266,9 @@ impl Engine {
         whole &= !sourceless;
         let lanes: Vec<_> =
             lanes.into_iter().map(|(source, ranges)| Lane { source, ranges, page: None }).collect();
+        if !self.may_start(number, &lanes) {
+            return self.wait_or_end(number);
+        }
         self.start_lanes(number, lanes, whole);
     }
 
@@ -315,6 +343,7 @@ impl Engine {
             let topic = job.topic;
             let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
             view.waiting.insert(number);
+            self.not_under_way(number);
         } else {
             self.finish_read(number, Page { finished: true, ..Page::default() });
         }
@@ -352,8 +381,24 @@ impl Engine {
     }
 
     pub(super) fn give_up(&mut self, number: u64) {
-        if let Some(job) = self.reads.jobs.things.remove(&number) {
-            self.refuse(job.question, Refusal::Unreachable);
+        self.refuse_read(number, Refusal::Unreachable);
+    }
+
+    /// Ends a read that gives nothing.
+    pub(super) fn refuse_read(&mut self, number: u64, refusal: Refusal) {
+        let Some(job) = self.reads.jobs.things.remove(&number) else {
+            return;
+        };
+        if let Some(view) = self.reads.views.get_mut(&job.topic) {
+            view.waiting.remove(&number);
+        }
+        match job.of {
+            // Other topics of the question may be read all the same.
+            Some(of) if refusal == Refusal::Unreachable => {
+                self.part_read(of, number, Page::default());
+            }
+            Some(of) => self.refuse_many(of, refusal),
+            None => self.refuse(job.question, refusal),
         }
     }
 
@@ -515,8 +560,10 @@ impl Engine {
     }
 
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {
-        if let Some(job) = self.reads.jobs.things.remove(&number) {
-            self.answer(job.question, Response::Page(page));
+        match self.reads.jobs.things.remove(&number) {
+            Some(Job { of: Some(of), .. }) => self.part_read(of, number, page),
+            Some(job) => self.answer(job.question, Response::Page(page)),
+            None => {}
         }
     }
 }

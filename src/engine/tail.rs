@@ -36,6 +36,16 @@ impl Tail {
         true
     }
 
+    /// Lets the oldest batches go, as far as it takes.
+    pub(super) fn keep(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max
+            && let Some(oldest) = self.batches.pop_front()
+        {
+            self.bytes -= oldest.bytes().len();
+            self.index.remove(&(oldest.log(), oldest.header().first));
+        }
+    }
+
     /// The batches from the one that holds record `from`, up to `to` and without a hole.
     pub(super) fn run(&self, log: LogId, from: u64, to: u64) -> Vec<Batch> {
         let mut run = Vec::new();

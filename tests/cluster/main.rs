@@ -12,6 +12,7 @@ mod forks;
 mod growth;
 mod leave;
 mod lives;
+mod many;
 mod order;
 mod publish;
 mod read;

@@ -111,7 +111,9 @@ impl Lane {
 
     fn of(request: &Request) -> Self {
         match request {
-            Request::Read(_) | Request::Fetch(..) | Request::Verify(..) => Self::Bulk,
+            Request::Read(_) | Request::ReadMany(_) | Request::Fetch(..) | Request::Verify(..) => {
+                Self::Bulk
+            }
             _ => Self::Brief,
         }
     }
