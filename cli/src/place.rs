@@ -75,15 +75,15 @@ fn instant(text: &str) -> Result<WallClock, String> {
 }
 
 impl Place {
-    /// Where a reader of `topic` starts at the time `now`.
+    /// Where a reader of `topic`, or of several where none is named, starts at the time `now`.
     ///
     /// # Errors
-    /// When the time is to come, or the cursor is of another topic.
+    /// When the time is to come, or the cursor is not of the topic.
     pub(crate) fn start(
         &self,
         now: WallClock,
         network: &Network,
-        topic: &TopicName,
+        topic: Option<&TopicName>,
     ) -> Result<Start, Failure> {
         self.check(now, network, topic)?;
         Ok(match self {
@@ -104,7 +104,7 @@ impl Place {
         &self,
         now: WallClock,
         network: &Network,
-        topic: &TopicName,
+        topic: Option<&TopicName>,
     ) -> Result<End, Failure> {
         self.check(now, network, topic)?;
         Ok(match self {
@@ -120,14 +120,27 @@ impl Place {
         })
     }
 
-    fn check(&self, now: WallClock, network: &Network, topic: &TopicName) -> Result<(), Failure> {
+    fn check(
+        &self,
+        now: WallClock,
+        network: &Network,
+        topic: Option<&TopicName>,
+    ) -> Result<(), Failure> {
         match self {
             Self::At(time) if *time > now => {
                 let hint = "`subscribe TOPIC --from end` waits for what comes; times without an \
                     offset are local";
                 Err(Failure::usage("the time is in the future").with_hint(hint))
             }
-            Self::Cursor(cursor) if cursor.topic != TopicId::derive(network, topic) => {
+            Self::Cursor(_) if topic.is_none() => {
+                let hint = "with a pattern a place is `start`, `end`, `-N`, `@-1h` or `@TIME`";
+                let message = "a cursor is a place in one topic, and a pattern stands for several";
+                Err(Failure::usage(message).with_hint(hint))
+            }
+            Self::Cursor(cursor)
+                if topic.is_some_and(|topic| cursor.topic != TopicId::derive(network, topic)) =>
+            {
+                let topic = topic.map_or("", TopicName::as_str);
                 let message = format!("the cursor is not one of topic `{topic}`");
                 let hint = "a cursor holds for its own topic and network; \
                     `antiphon info TOPIC` shows the topic's";
@@ -151,7 +164,7 @@ mod tests {
 
     fn resolve(text: &str) -> Result<Start, Failure> {
         let topic = "quakes".parse().unwrap();
-        text.parse::<Place>()?.start(NOW, &Network::default(), &topic)
+        text.parse::<Place>()?.start(NOW, &Network::default(), Some(&topic))
     }
 
     #[test]
@@ -169,7 +182,7 @@ mod tests {
     fn ends() {
         let end = |text: &str| {
             let topic = "quakes".parse().unwrap();
-            text.parse::<Place>()?.end(NOW, &Network::default(), &topic)
+            text.parse::<Place>()?.end(NOW, &Network::default(), Some(&topic))
         };
         assert_eq!(end("end"), Ok(End::Stored));
         assert_eq!(end("-10"), Ok(End::BeforeLast(10)));
@@ -196,6 +209,8 @@ mod tests {
         let error = resolve(&other).unwrap_err();
         assert!(error.to_string().contains("not one of topic `quakes`"), "{error}");
         assert!(error.hint().unwrap().contains("antiphon info"));
+        let of_several = other.parse::<Place>().unwrap().start(NOW, &Network::default(), None);
+        assert!(of_several.unwrap_err().hint().unwrap().contains("with a pattern"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! `antiphon fetch`
 
-use antiphon::{model::TopicName, wire::Surveyed};
+use antiphon::{
+    model::TopicName,
+    wire::{LogRange, Surveyed},
+};
 use antiphon_node::client::{End, Reader, ReaderOptions};
 use bytes::Bytes;
 use serde_json::json;
@@ -17,10 +20,11 @@ use crate::{
 
 /// Prints what is stored of a topic.
 pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Result<Status> {
-    let options = reader_options(context, &arguments.topic, &arguments.reading, End::Stored)?;
-    let mut records = RecordPrinter::new(form(context, &arguments.reading), &arguments.topic);
+    let options = reader_options(context, Some(&arguments.topic), &arguments.reading, End::Stored)?;
+    let mut records = RecordPrinter::new(form(context, &arguments.reading));
     let client = context.client().await?;
-    let mut reader = client.reader(arguments.topic, options).await?;
+    let topic = arguments.topic;
+    let mut reader = client.reader(topic.clone(), options).await?;
     let printer = &mut context.printer;
     let limit = arguments.reading.count.unwrap_or(u64::MAX);
     let mut count = 0;
@@ -28,11 +32,11 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
         let Some(delivered) = reader.next().await? else {
             break;
         };
-        records.print(printer, &delivered)?;
+        records.print(printer, &topic, &delivered)?;
         count += 1;
     }
     printer.flush()?;
-    warn_of_loss(printer, &mut reader);
+    warn_of_loss(printer, reader.take_lost());
     warn_if_incomplete(printer, reader.surveyed());
     if arguments.reading.count.is_some() {
         say_where(printer, &reader, count);
@@ -41,8 +45,8 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
 }
 
 /// Says what a reader passed over, for nobody has it any more.
-pub(super) fn warn_of_loss(printer: &mut Printer, reader: &mut Reader) {
-    for lost in reader.take_lost() {
+pub(super) fn warn_of_loss(printer: &mut Printer, lost: Vec<LogRange>) {
+    for lost in lost {
         printer.warning(
             format_args!(
                 "records {} to {} of {} are lost: no node of the network holds them",
@@ -82,10 +86,10 @@ pub(super) fn form(context: &Context, reading: &Reading) -> Form {
     }
 }
 
-/// What to read, from where to where.
+/// What to read, from where to where, of a topic or of several.
 pub(super) fn reader_options(
     context: &Context,
-    topic: &TopicName,
+    topic: Option<&TopicName>,
     reading: &Reading,
     end: End,
 ) -> Result<ReaderOptions, Failure> {

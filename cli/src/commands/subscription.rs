@@ -15,7 +15,7 @@ pub(super) async fn run(context: &mut Context, arguments: Subscription) -> anyho
     match arguments.action {
         SubscriptionAction::Reset(reset) => {
             let NamedSubscription { topic, name } = &reset.named;
-            let start = reset.to.start(clock::now(), &context.options.network, topic)?;
+            let start = reset.to.start(clock::now(), &context.options.network, Some(topic))?;
             let client = context.client().await?;
             if client.position(topic, name).await?.is_none() {
                 return Err(unknown(&reset.named).into());

@@ -11,11 +11,11 @@ use std::{
 use antiphon::{
     limits,
     model::{Batch, Cursor, LogId, NodeId, Position, Record, RecordId, TopicName, WallClock},
-    wire::{LogRange, Read, Surveyed},
+    wire::{LogRange, Page, Read, Surveyed},
 };
 
 pub use self::options::{End, ReaderOptions, Start};
-use self::seen::Seen;
+pub(super) use self::seen::Seen;
 use super::{Client, RequestError};
 
 /// A record as a reader gets it.
@@ -80,7 +80,7 @@ impl Reader {
             ready: VecDeque::new(),
             current: VecDeque::new(),
             held_back: VecDeque::new(),
-            seen: Seen::default(),
+            seen: Seen::of_at_most(PRODUCERS_MAX),
             lost: Vec::new(),
             ended: false,
             options,
@@ -180,7 +180,9 @@ impl Reader {
         let all = is_of_writer.then(|| batch.numbered_records()).into_iter().flatten();
         for (number, id, record) in all.take_while(|(number, ..)| *number < end) {
             let Ok(record) = record else { break };
-            let wanted = number >= after && self.options.wants(&record) && self.seen.is_new(id);
+            let wanted = number >= after
+                && self.options.wants(&record)
+                && self.seen.is_new(id.producer, id.number);
             if wanted {
                 let position = Position { next: number + 1, head: batch.hash() };
                 let (writer, forked) = (header.writer, batch.is_of_branch());
@@ -235,23 +237,8 @@ impl Reader {
             self.ended = true;
             return Ok(false);
         }
-        for batch in page.batches {
-            let (log, first) = (batch.log(), batch.header().first);
-            let next = self.fetched.next(&log);
-            // A branch begins where it parts, and its first batch shows that it is the first.
-            if first > next && !batch.is_root() {
-                let lost = LogRange { log, from: next, to: first };
-                if !page.lost.iter().any(|told| told.log == log && told.to == first) {
-                    // Whatever node skipped something: nothing is skipped here.
-                    return Err(RequestError::Mismatch);
-                }
-                if self.lost.len() < limits::FRONTIER_LOGS_MAX {
-                    self.lost.push(lost);
-                }
-            }
-            self.fetched.advance(&batch);
-            self.ready.push_back(batch);
-        }
+        advance_over(&mut self.fetched, &page, &mut self.lost)?;
+        self.ready.extend(page.batches);
         Ok(true)
     }
 
@@ -285,8 +272,38 @@ impl Reader {
     }
 }
 
+/// Moves a cursor to the end of a page, and takes note of what is lost before that. Nothing else is
+/// skipped: a page that would is an error, and the cursor stays where it is.
+pub(super) fn advance_over(
+    cursor: &mut Cursor,
+    page: &Page,
+    lost: &mut Vec<LogRange>,
+) -> Result<(), RequestError> {
+    let mut at = cursor.clone();
+    for batch in &page.batches {
+        let (log, first) = (batch.log(), batch.header().first);
+        let next = at.next(&log);
+        // A branch begins where it parts, and its first batch shows that it is the first.
+        if first > next && !batch.is_root() {
+            if !page.lost.iter().any(|told| told.log == log && told.to == first) {
+                // Whatever node skipped something: nothing is skipped here.
+                return Err(RequestError::Mismatch);
+            }
+            if lost.len() < limits::FRONTIER_LOGS_MAX {
+                lost.push(LogRange { log, from: next, to: first });
+            }
+        }
+        at.advance(batch);
+    }
+    *cursor = at;
+    Ok(())
+}
+
+/// Producers whose records a reader of one topic remembers, to drop second copies.
+const PRODUCERS_MAX: usize = 4_096;
+
 /// How long a follower lets its node hold a question open.
-const LIVE_WAIT: Duration = Duration::from_secs(10);
+pub(super) const LIVE_WAIT: Duration = Duration::from_secs(10);
 
 /// A position from which at least the last `count` records follow.
 fn last(surveyed: &Surveyed, count: u64) -> Cursor {
