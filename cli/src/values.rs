@@ -125,9 +125,8 @@ pub(crate) fn pattern(text: &str) -> Result<TopicPattern, Failure> {
 
 /// The name of a subscription.
 pub(crate) fn subscriber(text: &str) -> Result<SubscriberName, Failure> {
-    text.parse().map_err(|error: TopicNameError| {
-        Failure::usage(error.to_string()).with_hint(name_hint())
-    })
+    text.parse()
+        .map_err(|error: TopicNameError| Failure::usage(error.to_string()).with_hint(name_hint()))
 }
 
 /// A number of replicas or of copies.

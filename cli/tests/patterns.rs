@@ -80,7 +80,9 @@ fn a_pattern_is_followed_at_another_node_when_its_node_is_killed() {
         publish(&cluster, 0, name, 0..20);
     }
     let log = tempfile::tempdir().unwrap();
-    let mut subscriber = subscriber(&cluster, 2, &["a.*", "-n", "100"], &log);
+    let first = cluster.node(2).address.as_str();
+    let words = ["a.*", "-n", "100", "--node", first];
+    let mut subscriber = subscriber(&cluster, 1, &words, &log);
     // With the last of these it has all that there was.
     let mut read: Vec<_> = (0..40).map(|_| subscriber.line().unwrap()).collect();
     cluster.kill(2);

@@ -2,6 +2,8 @@
 
 mod following;
 mod questions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
