@@ -8,8 +8,8 @@ fn lines(name: &str, range: std::ops::Range<u32>) -> Vec<String> {
 }
 
 fn publish(cluster: &Cluster, node: usize, name: &str, range: std::ops::Range<u32>) {
-    let input: String = range.map(|number| format!("{number}\n")).collect();
-    cluster.run_with(node, &["publish", name], input.as_bytes()).ok();
+    let input: Vec<u8> = range.flat_map(|number| format!("{number}\n").into_bytes()).collect();
+    cluster.run_with(node, &["publish", name], &input).ok();
 }
 
 /// A subscriber that writes `NAME PAYLOAD` a line, and ends after so many.

@@ -109,7 +109,7 @@ impl Engine {
             over.extend(view.waiting.iter().filter(overdue).map(|number| (*topic, *number)));
             let old =
                 view.surveyed.is_none_or(|at| now.saturating_sub(at) >= FOLLOW_SURVEY_INTERVAL);
-            if !view.waiting.is_empty() && old {
+            if !view.waiting.is_empty() && old && !view.surveying {
                 stale.push((view.surveyed, *topic));
             }
             if view.waiting.is_empty() && now.saturating_sub(view.used) > FOLLOW_LINGER {

@@ -205,6 +205,35 @@ fn reads_of_many_topics_are_bounded_and_leave_room_for_others() {
 }
 
 #[test]
+fn topics_are_surveyed_a_few_at_a_time() {
+    let mut script = Script::new();
+    let names: Vec<String> =
+        (0..limits::FOLLOW_SURVEYS_MAX + 10).map(|it| format!("t.{it}")).collect();
+    for name in &names {
+        let create = Create {
+            name: name.parse().unwrap(),
+            replicas: Some(3),
+            min_copies: None,
+            if_not_exists: false,
+        };
+        script.ask(1, Request::Create(create));
+    }
+    script.give(Input::Connected(contact(2)));
+    let topics: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
+    script.ask(2, read_many(&topics));
+    let surveyed = |outputs: &[Output]| -> BTreeSet<TopicId> {
+        let topic = |output: &Output| match output {
+            Output::Ask { request: Request::Frontier(topic, _), .. } => Some(*topic),
+            _ => None,
+        };
+        outputs.iter().filter_map(topic).collect()
+    };
+    let (first, second) = (surveyed(&script.pass(TICK)), surveyed(&script.pass(TICK)));
+    assert_eq!((first.len(), second.len()), (limits::FOLLOW_SURVEYS_MAX, 10));
+    assert!(first.is_disjoint(&second), "each once");
+}
+
+#[test]
 fn a_topic_that_is_not_there_and_a_cursor_of_another_are_named() {
     let (mut script, batches) = with_topics();
     let refused = |outputs: Vec<Output>| match outputs.into_iter().next() {

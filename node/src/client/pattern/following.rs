@@ -62,7 +62,9 @@ impl Following {
         starts: Vec<(TopicName, Option<Cursor>)>,
     ) -> Self {
         let mut questions = Questions::default();
-        starts.iter().for_each(|(name, _)| questions.push(name.clone()));
+        for (name, _) in &starts {
+            questions.push(name.clone());
+        }
         let followed =
             |(name, after)| (name, Followed { after, existed: true, ..Followed::default() });
         Self {
@@ -184,7 +186,9 @@ impl Following {
             }
             given.push(name);
         }
-        given.into_iter().for_each(|name| self.questions.push(name));
+        for name in given {
+            self.questions.push(name);
+        }
         if pages.is_empty() { Ok(()) } else { Err(RequestError::Mismatch) }
     }
 

@@ -242,7 +242,9 @@ mod tests {
             };
             assert_eq!(pages, Ok(Vec::new()));
             let count = names.len();
-            names.into_iter().for_each(|name| self.questions.push(name));
+            for name in names {
+                self.questions.push(name);
+            }
             Some(count)
         }
 
