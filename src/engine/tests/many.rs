@@ -180,6 +180,21 @@ fn nothing_comes_and_the_wait_ends() {
 }
 
 #[test]
+fn what_nobody_gives_is_nothing_when_the_wait_ends() {
+    let (mut script, batches) = with_topics();
+    let mut under_way =
+        reads(&script.ask(3, read_many(&[("a", None), ("b", Some(after(&batches[1])))])));
+    script.pass(Duration::from_secs(10));
+    let mut outputs = Vec::new();
+    while let Some(ticket) = under_way.pop() {
+        outputs = script.give(Input::ReadDone(ticket, None));
+        under_way.extend(reads(&outputs));
+    }
+    assert_eq!(pages(&outputs, 3), [[]], "it is no refusal: {outputs:?}");
+    assert!(is_idle(&script), "{:?}", script.engine.reads);
+}
+
+#[test]
 fn reads_of_many_topics_are_bounded_and_leave_room_for_others() {
     let (mut script, batches) = with_topics();
     let full = vec![("b", Some(after(&batches[1]))); limits::READ_MANY_TOPICS_MAX];
@@ -280,6 +295,7 @@ fn names_are_told_when_they_change_and_not_before() {
         script.pass(TICK)
     };
     assert_eq!(names(&create(&mut script, "y.a")), None, "another name");
+    assert_eq!(names(&script.ask(4, wanted("x.*", none.digest))), None, "nor is it news later");
     let told = names(&create(&mut script, "x.a")).unwrap();
     assert_eq!(told.page, ["x.a".parse().unwrap()]);
     assert_ne!(told.digest, none.digest);
