@@ -1,6 +1,10 @@
 //! Following: what is live reaches those who wait for it.
 
-use super::{Engine, Output, survey::Then, view::not_shown};
+use super::{
+    Engine, Output,
+    survey::Then,
+    view::{View, not_shown},
+};
 use crate::{
     limits::{
         FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FOLLOW_SURVEYS_MAX, TAIL_BYTES_MAX, TAILS_BYTES_MAX,
@@ -10,6 +14,16 @@ use crate::{
 };
 
 impl Engine {
+    /// Somebody reads a topic here, and perhaps follows it.
+    pub(super) fn look_at(&mut self, topic: TopicId, follows: bool) {
+        let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
+        view.used = self.now.elapsed;
+        if follows && !view.following {
+            view.following = true;
+            self.outputs.push_back(Output::Follow(topic));
+        }
+    }
+
     pub(super) fn gossiped(&mut self, gossip: Gossip) {
         let (topic, writer) = match &gossip {
             Gossip::Batch(batch) => (batch.header().topic, batch.header().writer),

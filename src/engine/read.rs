@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
+    Engine, Failure, Numbered, Purpose, QuestionId, Ticket,
     merge::{answers, merge},
     planted::{Bug, planted},
     read_many::Many,
@@ -180,16 +180,6 @@ impl Engine {
             ..Job::new(topic, read.after)
         });
         self.plan_read(job);
-    }
-
-    /// Somebody reads a topic here, and perhaps follows it.
-    pub(super) fn look_at(&mut self, topic: TopicId, follows: bool) {
-        let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
-        view.used = self.now.elapsed;
-        if follows && !view.following {
-            view.following = true;
-            self.outputs.push_back(Output::Follow(topic));
-        }
     }
 
     /// Takes note of what the replicas said they hold, where somebody reads the topic.
@@ -382,24 +372,6 @@ impl Engine {
 
     pub(super) fn give_up(&mut self, number: u64) {
         self.refuse_read(number, Refusal::Unreachable);
-    }
-
-    /// Ends a read that gives nothing.
-    pub(super) fn refuse_read(&mut self, number: u64, refusal: Refusal) {
-        let Some(job) = self.reads.jobs.things.remove(&number) else {
-            return;
-        };
-        if let Some(view) = self.reads.views.get_mut(&job.topic) {
-            view.waiting.remove(&number);
-        }
-        match job.of {
-            // Other topics of the question may be read all the same.
-            Some(of) if refusal == Refusal::Unreachable => {
-                self.part_read(of, number, Page::default());
-            }
-            Some(of) => self.refuse_many(of, refusal),
-            None => self.refuse(job.question, refusal),
-        }
     }
 
     fn start_lanes(&mut self, number: u64, lanes: Vec<Lane>, whole: bool) {

@@ -178,8 +178,26 @@ impl Engine {
         self.answer_many(of);
     }
 
+    /// Ends a read that gives nothing.
+    pub(super) fn refuse_read(&mut self, number: u64, refusal: Refusal) {
+        let Some(job) = self.reads.jobs.things.remove(&number) else {
+            return;
+        };
+        if let Some(view) = self.reads.views.get_mut(&job.topic) {
+            view.waiting.remove(&number);
+        }
+        match job.of {
+            // Other topics of the question may be read all the same.
+            Some(of) if refusal == Refusal::Unreachable => {
+                self.part_read(of, number, Page::default());
+            }
+            Some(of) => self.refuse_many(of, refusal),
+            None => self.refuse(job.question, refusal),
+        }
+    }
+
     /// A topic of a question cannot be read: all of it is refused, and says why.
-    pub(super) fn refuse_many(&mut self, of: u64, refusal: Refusal) {
+    fn refuse_many(&mut self, of: u64, refusal: Refusal) {
         if let Some(many) = self.reads.end_many(of) {
             self.refuse(many.question, refusal);
         }
