@@ -108,6 +108,10 @@ pub const ADDRESSES_MAX: usize = 16;
 /// Longest address, in bytes of text.
 pub const ADDRESS_BYTES_MAX: usize = 256;
 
+/// Most topics that one request reads. A request is sent anew with each answer, so it is to be
+/// small: with a few writers a topic's cursor has some hundred bytes.
+pub const READ_MANY_TOPICS_MAX: usize = 256;
+
 // --- time ----------------------------------------------------------------------------------
 
 /// Replicas of a topic that asks for none.
@@ -159,6 +163,16 @@ pub const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 /// lost is noticed within this time.
 pub const FOLLOW_SURVEY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Topics that are asked about at one tick for that reason, of those that were not for longest. Ten
+/// ticks a second: with more than 500 topics that readers wait for it takes longer, and a node
+/// that follows 10,000 is not busy with that alone.
+pub const FOLLOW_SURVEYS_MAX: usize = 50;
+
+/// Longest time that batches of some topics wait for those of another one that are being fetched,
+/// to go into one answer. Long enough for a page from a node on another continent; a node that
+/// hangs delays no other topic for longer.
+pub const GATHER_WAIT_MAX: Duration = Duration::from_millis(500);
+
 /// Time that a node goes on following a topic after its last reader asked.
 pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
 
@@ -197,6 +211,18 @@ pub const QUESTIONS_MAX: usize = 4_096;
 /// Bytes of recent batches that a node keeps of a topic that is being followed, so that live
 /// readers are served without a disk read.
 pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of recent batches over all topics that are being followed. Up to 64 topics have
+/// [`TAIL_BYTES_MAX`] each; with more, each has its share.
+pub const TAILS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Reads of single topics that wait at one node as parts of requests for many: two readers of all
+/// topics of a large network, each half a kilobyte and its cursor.
+pub const READS_MAX: usize = 32 * 1024;
+
+/// Requests that wait for names of topics to change, at one node. The names are compared for each
+/// of them when one is created.
+pub const NAMES_WAITING_MAX: usize = 1_024;
 
 /// Topics in which a node is being repaired from one peer at a time.
 pub const REPAIR_FETCHES_PER_PEER_MAX: usize = 2;

@@ -8,7 +8,7 @@ mod terms;
 use std::{path::PathBuf, time::Duration};
 
 use antiphon::{
-    model::{Network, NodeId, TopicName},
+    model::{Network, NodeId, TopicName, TopicPattern},
     wire::Acks,
 };
 use antiphon_node::Multiaddr;
@@ -265,16 +265,23 @@ impl From<AcksWanted> for Acks {
     }
 }
 
-/// List all topics of the network
+/// List the topics of the network, or those that match a pattern
+///
+/// In a pattern the part `*` of a name stands for any one part, and `>` at the end for one or more.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
   antiphon topics
-  antiphon topics --json | jq -r .topic
+  antiphon topics 'sensors.*.temp'
+  antiphon topics 'sensors.>' --json | jq -r .topic
 
 On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
 topic, replicas, nodes that hold it, records.")]
-pub(crate) struct Topics {}
+pub(crate) struct Topics {
+    /// Only topics whose names match [default: all topics]
+    #[arg(value_parser = values::pattern)]
+    pub(crate) pattern: Option<TopicPattern>,
+}
 
 /// Show the replicas of a topic, what they hold, and the cursor at its end
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

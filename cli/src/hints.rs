@@ -93,6 +93,9 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::Invalid(reason) if reason.contains("replicas") || reason.contains("copies") => {
             format!("a topic has 1 to {REPLICAS_MAX} replicas, and at most as many `--min-copies`")
         }
+        Refusal::Invalid(reason) if reason.contains("match the pattern") => {
+            "name fewer of them by a longer pattern, or follow them with several commands".into()
+        }
         Refusal::Invalid(_) => "`antiphon COMMAND --help` shows what is allowed".into(),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
         Refusal::Deleted(_) => "`antiphon topics` lists the topics that there are".into(),

@@ -35,11 +35,10 @@ pub(crate) enum Form {
     Template(Template),
 }
 
-/// Writes the records of one topic. Names that repeat from record to record are made once.
+/// Writes records. Names that repeat from record to record are made once.
 #[derive(Debug)]
 pub(crate) struct RecordPrinter {
     form: Form,
-    topic: TopicName,
     /// A record as a template writes it; kept for the next one's sake.
     written: Vec<u8>,
     writer: Option<(NodeId, String)>,
@@ -47,19 +46,20 @@ pub(crate) struct RecordPrinter {
 }
 
 impl RecordPrinter {
-    /// For the records of `topic`.
-    pub(crate) fn new(form: Form, topic: &TopicName) -> Self {
-        Self { form, topic: topic.clone(), written: Vec::new(), writer: None, producer: None }
+    /// For records that are written in this form.
+    pub(crate) fn new(form: Form) -> Self {
+        Self { form, written: Vec::new(), writer: None, producer: None }
     }
 
-    /// Writes a record.
+    /// Writes a record of a topic.
     pub(crate) fn print(
         &mut self,
         printer: &mut Printer,
+        topic: &TopicName,
         delivered: &Delivered,
     ) -> Result<(), OutputError> {
         match &self.form {
-            Form::Json => printer.object(&self.line(delivered)),
+            Form::Json => printer.object(&self.line(topic, delivered)),
             Form::Text => {
                 printer.bytes(&delivered.record.payload)?;
                 printer.bytes(b"\n")
@@ -67,7 +67,7 @@ impl RecordPrinter {
             Form::Raw => printer.bytes(&delivered.record.payload),
             Form::Template(template) => {
                 self.written.clear();
-                template.write(&self.topic, delivered, &mut self.written);
+                template.write(topic, delivered, &mut self.written);
                 printer.bytes(&self.written)
             }
         }
@@ -77,13 +77,14 @@ impl RecordPrinter {
     pub(crate) fn write_json(
         &mut self,
         output: &mut impl Write,
+        topic: &TopicName,
         delivered: &Delivered,
     ) -> io::Result<()> {
-        serde_json::to_writer(&mut *output, &self.line(delivered))?;
+        serde_json::to_writer(&mut *output, &self.line(topic, delivered))?;
         output.write_all(b"\n")
     }
 
-    fn line<'a>(&'a mut self, delivered: &'a Delivered) -> Line<'a> {
+    fn line<'a>(&'a mut self, topic: &'a TopicName, delivered: &'a Delivered) -> Line<'a> {
         if self.writer.as_ref().is_none_or(|(writer, _)| *writer != delivered.writer) {
             self.writer = Some((delivered.writer, delivered.writer.to_string()));
         }
@@ -92,7 +93,7 @@ impl RecordPrinter {
         }
         let text = |named: Option<&'a str>| named.expect("the name was made above");
         Line {
-            topic: self.topic.as_str(),
+            topic: topic.as_str(),
             writer: text(self.writer.as_ref().map(|(_, text)| text.as_str())),
             id_prefix: text(self.producer.as_ref().map(|(_, text)| text.as_str())),
             delivered,
@@ -211,7 +212,7 @@ mod tests {
         let writer = NodeId::from_bytes([1; 32]);
         let delivered = Delivered { id, writer, number: 7, record, forked: false };
         let topic = "quakes".parse().unwrap();
-        serde_json::to_value(RecordPrinter::new(Form::Json, &topic).line(&delivered)).unwrap()
+        serde_json::to_value(RecordPrinter::new(Form::Json).line(&topic, &delivered)).unwrap()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use antiphon::{
     limits::{NAME_BYTES_MAX, REPLICAS_MAX},
-    model::{Network, SubscriberName, TopicName},
+    model::{Network, SubscriberName, TopicName, TopicNameError, TopicPattern, TopicPatternError},
 };
 use antiphon_node::Multiaddr;
 use bytes::Bytes;
@@ -139,16 +139,38 @@ fn name_hint() -> String {
 
 /// The name of a topic.
 pub(crate) fn topic(text: &str) -> Result<TopicName, Failure> {
-    text.parse().map_err(|error: antiphon::model::TopicNameError| {
-        Failure::usage(error.to_string()).with_hint(name_hint())
+    text.parse().map_err(|error| {
+        let hint = match error {
+            TopicNameError::Wildcard => {
+                "here it takes the name of one topic; `antiphon topics PATTERN` lists those that \
+                 match, and `antiphon subscribe PATTERN` reads them"
+                    .into()
+            }
+            _ => name_hint(),
+        };
+        Failure::usage(error.to_string()).with_hint(hint)
+    })
+}
+
+/// The name of a topic, or a pattern of names.
+pub(crate) fn pattern(text: &str) -> Result<TopicPattern, Failure> {
+    text.parse().map_err(|error| {
+        let hint = match error {
+            TopicPatternError::Name(_) => name_hint(),
+            TopicPatternError::AfterRest => {
+                "a pattern reads like `sensors.*.temp`, where `*` is any one part, or `sensors.>`, \
+                 where `>` is all that follows"
+                    .into()
+            }
+        };
+        Failure::usage(error.to_string()).with_hint(hint)
     })
 }
 
 /// The name of a subscription.
 pub(crate) fn subscriber(text: &str) -> Result<SubscriberName, Failure> {
-    text.parse().map_err(|error: antiphon::model::TopicNameError| {
-        Failure::usage(error.to_string()).with_hint(name_hint())
-    })
+    text.parse()
+        .map_err(|error: TopicNameError| Failure::usage(error.to_string()).with_hint(name_hint()))
 }
 
 /// A number of replicas or of copies.
@@ -205,6 +227,20 @@ mod tests {
         assert!(node_address("localhost:4001").unwrap_err().to_string().contains("multiaddr"));
         assert!(node_address(PEER).is_err());
         assert!(listen_address("").is_err());
+    }
+
+    #[test]
+    fn patterns() {
+        for name in ["a.*", "*", "a.>"] {
+            let failure = topic(name).unwrap_err();
+            assert!(failure.hint().unwrap().contains("antiphon topics PATTERN"), "{failure}");
+            assert!(pattern(name).is_ok_and(|pattern| !pattern.is_literal()));
+        }
+        assert!(pattern("quakes").is_ok_and(|pattern| pattern.is_literal()));
+        let failure = pattern("a.>.b").unwrap_err();
+        assert!(failure.to_string().contains("nothing follows"), "{failure}");
+        assert!(failure.hint().unwrap().contains("sensors.>"));
+        assert!(pattern("").unwrap_err().hint().unwrap().contains("255"));
     }
 
     #[test]

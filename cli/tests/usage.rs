@@ -91,6 +91,21 @@ fn names_that_are_none() {
 }
 
 #[test]
+fn patterns_that_are_none_and_those_where_a_name_is_needed() {
+    for words in [&["create", "a.*"][..], &["publish", "a.>", "m"], &["fetch", "a.*"]] {
+        wrong(words, &["a part `*` or `>`", "antiphon topics PATTERN", "antiphon subscribe"]);
+    }
+    for command in ["subscribe", "topics"] {
+        wrong(&[command, "a.>.b"], &["nothing follows it", "sensors.>"]);
+        wrong(&[command, ""], &["empty", "255"]);
+    }
+    wrong(&["subscribe", "a.*", "--as", "alice"], &["one topic", "`--as`"]);
+    let cursor = Cursor::start(TopicId::from_bytes([1; 32])).to_string();
+    wrong(&["subscribe", "a.*", "--from", &cursor], &["one topic", "with a pattern"]);
+    wrong(&["subscribe", "a.*", "--to", &cursor], &["one topic", "with a pattern"]);
+}
+
+#[test]
 fn addresses_that_are_none() {
     wrong(&["topics", "--node", "localhost:4001"], &["not a multiaddr", "/p2p/"]);
     wrong(&["topics", "--node", "/ip4/127.0.0.1/tcp/4001"], &["lacks the peer id", "/p2p/"]);

@@ -108,6 +108,7 @@ impl Engine {
         let topic = self.topics.id_of(descriptor.descriptor());
         // From now on they hold here. The catalogue brings them back after a crash.
         self.topics.adopt(descriptor);
+        self.name_changed(&descriptor.descriptor().name);
         self.replication_terms(&topic);
         self.clear_deleted();
         let waiter = Waiter::Changer(question, topic, change);
@@ -150,8 +151,8 @@ impl Engine {
             for Waiting { waiter, .. } in self.stop_publishing(topic) {
                 self.refuse(waiter.question(), unknown.clone());
             }
-            for question in self.reads.stop(topic) {
-                self.refuse(question, unknown.clone());
+            for read in self.reads.of_topic(topic) {
+                self.refuse_read(read, unknown.clone());
             }
             if self.reads.views.remove(&topic).is_some_and(|view| view.following) {
                 self.outputs.push_back(Output::Unfollow(topic));

@@ -1,13 +1,29 @@
 //! Following: what is live reaches those who wait for it.
 
-use super::{Engine, Output, survey::Then, view::not_shown};
+use super::{
+    Engine, Output,
+    survey::Then,
+    view::{View, not_shown},
+};
 use crate::{
-    limits::{FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL},
+    limits::{
+        FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FOLLOW_SURVEYS_MAX, TAIL_BYTES_MAX, TAILS_BYTES_MAX,
+    },
     model::{Batch, LogId, Position, TopicId},
     wire::{Gossip, Page},
 };
 
 impl Engine {
+    /// Somebody reads a topic here, and perhaps follows it.
+    pub(super) fn look_at(&mut self, topic: TopicId, follows: bool) {
+        let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
+        view.used = self.now.elapsed;
+        if follows && !view.following {
+            view.following = true;
+            self.outputs.push_back(Output::Follow(topic));
+        }
+    }
+
     pub(super) fn gossiped(&mut self, gossip: Gossip) {
         let (topic, writer) = match &gossip {
             Gossip::Batch(batch) => (batch.header().topic, batch.header().writer),
@@ -95,16 +111,20 @@ impl Engine {
         let mut stale = Vec::new();
         let mut over = Vec::new();
         let mut unused = Vec::new();
+        let tail_bytes = (TAILS_BYTES_MAX / self.reads.views.len().max(1)).min(TAIL_BYTES_MAX);
         for (topic, view) in &mut self.reads.views {
             view.expire(now);
+            if tail_bytes < TAIL_BYTES_MAX {
+                view.tail.keep(tail_bytes);
+            }
             let overdue = |number: &&u64| {
                 self.reads.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
             };
             over.extend(view.waiting.iter().filter(overdue).map(|number| (*topic, *number)));
             let old =
                 view.surveyed.is_none_or(|at| now.saturating_sub(at) >= FOLLOW_SURVEY_INTERVAL);
-            if !view.waiting.is_empty() && old {
-                stale.push(*topic);
+            if !view.waiting.is_empty() && old && !view.surveying {
+                stale.push((view.surveyed, *topic));
             }
             if view.waiting.is_empty() && now.saturating_sub(view.used) > FOLLOW_LINGER {
                 unused.push(*topic);
@@ -121,7 +141,9 @@ impl Engine {
                 self.finish_read(number, Page { finished: true, ..Page::default() });
             }
         }
-        for topic in stale {
+        // Those first that were not looked for yet, or not for longest.
+        stale.sort_unstable();
+        for (_, topic) in stale.into_iter().take(FOLLOW_SURVEYS_MAX) {
             self.refresh(topic);
         }
         for topic in unused {
@@ -129,5 +151,6 @@ impl Engine {
                 self.outputs.push_back(Output::Unfollow(topic));
             }
         }
+        self.tick_read_many();
     }
 }

@@ -18,6 +18,7 @@
 //! - `import`: storing what was exported
 //! - `survey`: asking the replicas of a topic what they hold
 //! - `read`, `follow`, `holes`: serving readers, of history and live, and past what is lost
+//! - `read_many`, `names`: serving readers of many topics, and telling them of new ones
 //! - `position`: where named subscriptions stand
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`, `handover_proof`: giving away what this node holds for others
@@ -40,6 +41,7 @@ mod fork_search;
 mod forks;
 mod handover;
 mod handover_proof;
+mod hold_back;
 mod holes;
 mod import;
 mod input;
@@ -48,13 +50,17 @@ mod ledger;
 mod log;
 mod members;
 mod merge;
+mod names;
 mod nearest;
+mod numbered;
 mod outgoing;
+mod peers;
 #[doc(hidden)]
 pub mod planted;
 mod position;
 mod publish;
 mod read;
+mod read_many;
 mod repair;
 mod replicate;
 mod retention;
@@ -67,10 +73,7 @@ mod topic;
 mod verify;
 mod view;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use asks::{Asks, Purpose};
 use fork::Check;
@@ -82,12 +85,13 @@ use ledger::Ledger;
 pub use ledger::{Part, Parts, Step};
 pub use log::{AddError, Added, HeldSpan, Log, Tip};
 use members::{Change, Members};
+use numbered::Numbered;
 use topic::Topics;
 
 use crate::{
     limits,
     model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId},
-    wire::{Address, Contact, Held, LogRange, MemberState, Page, Peer, Refusal, Request, Response},
+    wire::{Address, Contact, Held, LogRange, MemberState, Page, Refusal, Request, Response},
 };
 
 /// How often the engine looks at what is due: timeouts, silent nodes, repair.
@@ -126,6 +130,7 @@ pub struct Engine {
     importing: import::State,
     surveys: survey::State,
     reads: read::State,
+    names: names::State,
     positions: position::State,
     repair: repair::State,
     handover: handover::State,
@@ -192,6 +197,7 @@ impl Engine {
             importing: import::State::default(),
             surveys: survey::State::default(),
             reads: read::State::default(),
+            names: names::State::default(),
             positions: position::State::default(),
             repair: repair::State::default(),
             handover: handover::State::default(),
@@ -278,6 +284,7 @@ impl Engine {
         self.tick_replication();
         self.tick_surveys();
         self.tick_reads();
+        self.tick_names();
         self.tick_repair();
         self.tick_handover();
         self.tick_retention();
@@ -306,6 +313,8 @@ impl Engine {
             Request::Import(import) => self.import(question, from, import),
             Request::Survey(name) => self.survey_for_client(question, &name),
             Request::Read(read) => self.read(question, read),
+            Request::ReadMany(read) => self.read_many(question, read),
+            Request::Names(wanted) => self.names(question, wanted),
             Request::Position(name, subscriber) => self.position(question, &name, subscriber),
             Request::Commit(name, subscriber, subscription) => {
                 self.commit(question, &name, &subscriber, &subscription);
@@ -449,51 +458,6 @@ impl Engine {
         }
     }
 
-    fn acquaint(&mut self) {
-        if self.now.elapsed < self.next_acquaint {
-            return;
-        }
-        self.next_acquaint = self.now.elapsed + ACQUAINT_INTERVAL;
-        let reachable = self.members.reachable();
-        if let Some(node) = self.random.choice(reachable) {
-            self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
-        }
-    }
-
-    /// An operator says that a node is gone for good.
-    fn forget(&mut self, question: QuestionId, from: Option<NodeId>, node: NodeId) {
-        let known = self.members.forget(&node);
-        if known {
-            self.changed(Some(Change::Forgotten(node)));
-            self.asks_lost(node);
-        }
-        if from.is_none() {
-            for other in self.members.reachable() {
-                self.ask(other, Request::Forget(node), limits::ASK_TIMEOUT, Purpose::Tell);
-            }
-        }
-        self.answer(question, Response::Forgotten(known));
-    }
-
-    fn list_peers(&mut self, question: QuestionId) {
-        let me = Peer {
-            node: self.me,
-            state: MemberState::Alive,
-            round_trip_us: None,
-            addresses: self.addresses.clone(),
-        };
-        let others = self.members.iter().map(|(node, member)| Peer {
-            node: *node,
-            state: member.state,
-            round_trip_us: member
-                .round_trip
-                .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
-            addresses: member.addresses.clone(),
-        });
-        let peers = std::iter::once(me).chain(others).collect();
-        self.answer(question, Response::Peers(peers));
-    }
-
     // --- outputs ---------------------------------------------------------------------------
 
     fn answer(&mut self, question: QuestionId, response: Response) {
@@ -567,6 +531,7 @@ impl Engine {
 
     fn abandoned(&mut self, question: QuestionId) {
         self.reads.abandon(question);
+        self.names.abandon(question);
         self.verification.abandon(question);
     }
 
@@ -586,29 +551,9 @@ impl Engine {
             self.replication_terms(&topic);
             self.clear_deleted();
             self.repair_soon();
+            self.name_changed(&descriptor.descriptor().name);
             self.topic_known(&descriptor.descriptor().name);
         }
         news
-    }
-}
-
-/// A table of small numbered things.
-#[derive(Debug)]
-struct Numbered<T> {
-    next: u64,
-    things: BTreeMap<u64, T>,
-}
-
-impl<T> Default for Numbered<T> {
-    fn default() -> Self {
-        Self { next: 0, things: BTreeMap::new() }
-    }
-}
-
-impl<T> Numbered<T> {
-    fn put(&mut self, thing: T) -> u64 {
-        self.next += 1;
-        self.things.insert(self.next, thing);
-        self.next
     }
 }

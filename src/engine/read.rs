@@ -15,18 +15,19 @@ use std::{
 };
 
 use super::{
-    Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
+    Engine, Failure, Numbered, Purpose, QuestionId, Ticket,
     merge::{answers, merge},
     planted::{Bug, planted},
+    read_many::Many,
     survey::{Found, Then},
-    view::{View, not_shown},
+    view::View,
 };
 use crate::{
     limits::{
-        ASK_TIMEOUT, FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX,
-        READ_ATTEMPTS_MAX, READ_WAIT_MAX,
+        ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
+        READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, LogId, NodeId, Position, TopicId},
+    model::{Batch, Cursor, NodeId, TopicId},
     wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -51,7 +52,7 @@ pub(super) struct LaneId {
 /// What one source is asked for, and what it gave.
 #[derive(Debug)]
 pub(super) struct Lane {
-    source: Source,
+    pub(super) source: Source,
     ranges: Vec<LogRange>,
     page: Option<Page>,
 }
@@ -60,6 +61,8 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) question: QuestionId,
+    /// The question for many topics that it is part of.
+    pub(super) of: Option<u64>,
     pub(super) topic: TopicId,
     pub(super) after: Cursor,
     pub(super) until: Option<Cursor>,
@@ -79,10 +82,34 @@ pub(super) struct Job {
     pub(super) trimmed: Vec<LogRange>,
 }
 
+impl Job {
+    /// All of a topic after a cursor, with nothing planned yet.
+    pub(super) fn new(topic: TopicId, after: Cursor) -> Self {
+        Self {
+            question: QuestionId(0),
+            of: None,
+            topic,
+            after,
+            until: None,
+            bytes_max: PAGE_BYTES_MAX,
+            deadline: Duration::ZERO,
+            patience: None,
+            attempt: 0,
+            surveyed: false,
+            failed: BTreeSet::new(),
+            lanes: Vec::new(),
+            whole: false,
+            lost: Vec::new(),
+            trimmed: Vec::new(),
+        }
+    }
+}
+
 /// The reads under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) jobs: Numbered<Job>,
+    pub(super) many: Numbered<Many>,
     pub(super) views: BTreeMap<TopicId, View>,
     /// Reads of the store for lanes.
     tickets: BTreeMap<Ticket, (u64, LaneId)>,
@@ -95,13 +122,16 @@ impl State {
         self.fetches.remove(&ticket)
     }
 
-    /// Drops the reads of a topic; who asked for them.
-    pub(super) fn stop(&mut self, topic: TopicId) -> Vec<QuestionId> {
-        let jobs = self.jobs.things.extract_if(.., |_, job| job.topic == topic);
-        jobs.map(|(_, job)| job.question).collect()
+    /// The reads of a topic.
+    pub(super) fn of_topic(&self, topic: TopicId) -> Vec<u64> {
+        let jobs = self.jobs.things.iter().filter(|(_, job)| job.topic == topic);
+        jobs.map(|(number, _)| *number).collect()
     }
 
     pub(super) fn abandon(&mut self, question: QuestionId) {
+        if self.abandon_many(question) {
+            return;
+        }
         let job = self.jobs.things.iter().find(|(_, job)| job.question == question);
         if let Some((number, topic)) = job.map(|(number, job)| (*number, job.topic)) {
             self.jobs.things.remove(&number);
@@ -145,33 +175,18 @@ impl Engine {
         if !well_formed(&read.after) || read.until.as_ref().is_some_and(|end| !well_formed(end)) {
             return self.refuse(question, Refusal::ForeignCursor);
         }
-        if self.reads.jobs.things.len() >= QUESTIONS_MAX {
+        if self.reads.single() >= QUESTIONS_MAX {
             return self.refuse(question, Refusal::Busy);
         }
         let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
-        let follows = read.until.is_none();
-        let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
-        view.used = self.now.elapsed;
-        if follows && !view.following {
-            view.following = true;
-            self.outputs.push_back(Output::Follow(topic));
-        }
+        self.look_at(topic, read.until.is_none());
         let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
         let job = self.reads.jobs.put(Job {
             question,
-            topic,
-            after: read.after,
             until: read.until,
             bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX),
             deadline: self.now.elapsed + wait,
-            patience: None,
-            attempt: 0,
-            surveyed: false,
-            failed: BTreeSet::new(),
-            lanes: Vec::new(),
-            whole: false,
-            lost: Vec::new(),
-            trimmed: Vec::new(),
+            ..Job::new(topic, read.after)
         });
         self.plan_read(job);
     }
@@ -264,36 +279,10 @@ impl Engine {
         whole &= !sourceless;
         let lanes: Vec<_> =
             lanes.into_iter().map(|(source, ranges)| Lane { source, ranges, page: None }).collect();
+        if !self.may_start(number, &lanes) {
+            return self.wait_or_end(number);
+        }
         self.start_lanes(number, lanes, whole);
-    }
-
-    /// Whether the replicas have said lately what they hold of a topic.
-    fn is_surveyed(&self, topic: TopicId) -> bool {
-        let surveyed = self.reads.views.get(&topic).and_then(|view| view.surveyed);
-        surveyed.is_some_and(|at| self.now.elapsed.saturating_sub(at) < FOLLOW_SURVEY_INTERVAL)
-    }
-
-    /// The end of what retention let go at the start of a range that nobody can give: where
-    /// somebody holds something, or at the highest low watermark.
-    fn trimmed_to(
-        &self,
-        topic: TopicId,
-        range: LogRange,
-        failed: &BTreeSet<Source>,
-    ) -> Option<u64> {
-        let low = self.known_low(topic, &range.log).min(range.to);
-        let own = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
-        let own = own.filter(|_| !failed.contains(&Source::Store)).map(super::Log::entry);
-        let view = self.reads.views.get(&topic);
-        let usable = |node: &NodeId| {
-            self.members.is_connected(node) && !failed.contains(&Source::Node(*node))
-        };
-        let others = view.into_iter().flat_map(|view| &view.frontiers);
-        let others = others.filter(|(node, _)| usable(node));
-        let others = others.filter_map(|(_, held)| held.0.get(&range.log));
-        let spans = own.iter().chain(others).flat_map(|entry| &entry.spans);
-        let held = spans.map(|span| span.first).filter(|first| *first > range.from).min();
-        (low > range.from).then(|| held.map_or(low, |first| first.min(low)))
     }
 
     /// Where a range starts; a planted bug skips what is not held here.
@@ -309,7 +298,7 @@ impl Engine {
     }
 
     /// Who can give a range, or its start, and up to where.
-    fn source_for(
+    pub(super) fn source_for(
         &self,
         topic: TopicId,
         range: LogRange,
@@ -367,6 +356,7 @@ impl Engine {
             let topic = job.topic;
             let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
             view.waiting.insert(number);
+            self.not_under_way(number);
         } else {
             self.finish_read(number, Page { finished: true, ..Page::default() });
         }
@@ -404,9 +394,7 @@ impl Engine {
     }
 
     pub(super) fn give_up(&mut self, number: u64) {
-        if let Some(job) = self.reads.jobs.things.remove(&number) {
-            self.refuse(job.question, Refusal::Unreachable);
-        }
+        self.refuse_read(number, Refusal::Unreachable);
     }
 
     fn start_lanes(&mut self, number: u64, lanes: Vec<Lane>, whole: bool) {
@@ -523,59 +511,11 @@ impl Engine {
         self.finish_read(number, Page { batches, finished, lost, trimmed });
     }
 
-    /// Takes out what must wait for what its writer wrote before its restart; whether anything
-    /// was.
-    fn hold_back(&mut self, number: u64, batches: &mut Vec<Batch>) -> bool {
-        let Some(job) = self.reads.jobs.things.get(&number) else {
-            return false;
-        };
-        let lacking = || batches.iter().filter_map(|batch| not_shown(&job.after, batch));
-        let gone =
-            |(log, position): &(LogId, Position)| self.known_low(job.topic, log) >= position.next;
-        let gone: BTreeSet<LogId> = lacking().filter(gone).map(|(log, _)| log).collect();
-        let comes: BTreeSet<LogId> = lacking()
-            .filter(|(log, position)| self.comes(job, *log, position.next))
-            .map(|(log, _)| log)
-            .collect();
-        let mut at = job.after.clone();
-        let Some(view) = self.reads.views.get_mut(&job.topic) else {
-            return false;
-        };
-        let mut waiting = BTreeSet::new();
-        batches.retain(|batch| {
-            let before = not_shown(&at, batch).filter(|(before, _)| !gone.contains(before));
-            let held_back = if let Some((before, _)) = before {
-                let comes = comes.contains(&before);
-                view.holds_back(self.now.elapsed, batch, before, comes)
-            } else {
-                view.lets_through(batch);
-                false
-            };
-            let waits = held_back || waiting.contains(&batch.log());
-            if waits {
-                waiting.insert(batch.log());
-            } else {
-                at.advance(batch);
-            }
-            !waits
-        });
-        !waiting.is_empty()
-    }
-
-    /// Whether a read gives more of a log, now or when it is asked again.
-    fn comes(&self, job: &Job, log: LogId, to: u64) -> bool {
-        let to = job.until.as_ref().map_or(to, |until| until.next(&log).min(to));
-        let mut ranges = vec![self.readable(job.topic, log, job.after.next(&log), to)];
-        self.pass_holes(job.topic, &mut ranges);
-        let gives = |range: &LogRange| {
-            self.source_for(job.topic, *range, &job.failed, &BTreeMap::new()).is_some()
-        };
-        ranges.iter().any(|range| range.from < range.to && gives(range))
-    }
-
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {
-        if let Some(job) = self.reads.jobs.things.remove(&number) {
-            self.answer(job.question, Response::Page(page));
+        match self.reads.jobs.things.remove(&number) {
+            Some(Job { of: Some(of), .. }) => self.part_read(of, number, page),
+            Some(job) => self.answer(job.question, Response::Page(page)),
+            None => {}
         }
     }
 }

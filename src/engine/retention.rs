@@ -7,13 +7,18 @@
 //! A node that never had the beginning of a log, and learns from a home replica that it was cut
 //! there, takes over that low watermark: what nobody is to keep need not be looked for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Engine, Output, Ticket, Write,
     ledger::{Ledger, Part},
+    read::Source,
 };
 use crate::{
+    limits::FOLLOW_SURVEY_INTERVAL,
     model::{Batch, Entry, Hash, LogId, NodeId, Position, TopicId, WallClock},
     wire::LogRange,
 };
@@ -241,5 +246,34 @@ impl Engine {
         let told = view.into_iter().flat_map(|view| view.frontiers.values());
         let told = told.filter_map(|frontier| frontier.0.get(log)).map(|entry| entry.low);
         told.chain(own.map(|log| log.low)).max().unwrap_or(0)
+    }
+
+    /// Whether the replicas have said lately what they hold of a topic.
+    pub(super) fn is_surveyed(&self, topic: TopicId) -> bool {
+        let surveyed = self.reads.views.get(&topic).and_then(|view| view.surveyed);
+        surveyed.is_some_and(|at| self.now.elapsed.saturating_sub(at) < FOLLOW_SURVEY_INTERVAL)
+    }
+
+    /// The end of what retention let go at the start of a range that nobody can give: where
+    /// somebody holds something, or at the highest low watermark.
+    pub(super) fn trimmed_to(
+        &self,
+        topic: TopicId,
+        range: LogRange,
+        failed: &BTreeSet<Source>,
+    ) -> Option<u64> {
+        let low = self.known_low(topic, &range.log).min(range.to);
+        let own = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+        let own = own.filter(|_| !failed.contains(&Source::Store)).map(super::Log::entry);
+        let view = self.reads.views.get(&topic);
+        let usable = |node: &NodeId| {
+            self.members.is_connected(node) && !failed.contains(&Source::Node(*node))
+        };
+        let others = view.into_iter().flat_map(|view| &view.frontiers);
+        let others = others.filter(|(node, _)| usable(node));
+        let others = others.filter_map(|(_, held)| held.0.get(&range.log));
+        let spans = own.iter().chain(others).flat_map(|entry| &entry.spans);
+        let held = spans.map(|span| span.first).filter(|first| *first > range.from).min();
+        (low > range.from).then(|| held.map_or(low, |first| first.min(low)))
     }
 }

@@ -36,6 +36,16 @@ impl Tail {
         true
     }
 
+    /// Lets the oldest batches go, as far as it takes.
+    pub(super) fn keep(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max
+            && let Some(oldest) = self.batches.pop_front()
+        {
+            self.bytes -= oldest.bytes().len();
+            self.index.remove(&(oldest.log(), oldest.header().first));
+        }
+    }
+
     /// The batches from the one that holds record `from`, up to `to` and without a hole.
     pub(super) fn run(&self, log: LogId, from: u64, to: u64) -> Vec<Batch> {
         let mut run = Vec::new();
@@ -52,5 +62,55 @@ impl Tail {
             run.push(batch.clone());
         }
         run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId, Record,
+        Run, Stamp, TopicId, WallClock, encode_record,
+    };
+
+    fn batch(number: u64) -> Batch {
+        let key = NodeKey::from_secret(&[1; 32]);
+        let mut body = Vec::new();
+        encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
+        let incarnation = Incarnation(1);
+        let previous = Previous { incarnation, next: number, hash: Hash([7; 32]) };
+        let header = Header {
+            version: Header::VERSION,
+            topic: TopicId::derive(&Network::default(), &"t".parse().unwrap()),
+            writer: key.node(),
+            incarnation,
+            first: number,
+            count: 1,
+            previous: (number > 0).then_some(previous),
+            stamp: Stamp::default(),
+            runs: vec![Run { producer: ProducerId([1; 16]), first: number, count: 1 }],
+            body_hash: [0; 32],
+            body_bytes: 0,
+            compression: Compression::None,
+            encryption_key: None,
+        };
+        Batch::seal(header, &body.into(), &key)
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_what_is_left_is_found() {
+        let mut tail = Tail::default();
+        let batches = [0, 1, 2].map(batch);
+        assert!(batches.iter().all(|batch| tail.push(batch)));
+        assert!(!tail.push(&batches[1]), "it is known");
+        let log = batches[0].log();
+        let newer = batches[1].bytes().len() + batches[2].bytes().len();
+        tail.keep(newer);
+        assert_eq!(tail.run(log, 0, 3), []);
+        assert_eq!(tail.run(log, 1, 3), batches[1..]);
+        tail.keep(newer - 1);
+        assert_eq!(tail.run(log, 2, 3), batches[2..]);
+        tail.keep(0);
+        assert_eq!((tail.run(log, 2, 3), tail.bytes), (Vec::new(), 0));
     }
 }

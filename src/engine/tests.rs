@@ -1,5 +1,7 @@
 //! Exact scripts: inputs in, outputs out.
 
+mod many;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;

@@ -12,6 +12,7 @@ mod encoding;
 mod fork;
 mod frontier;
 mod member;
+mod pattern;
 mod record;
 mod subscription;
 mod topic;
@@ -25,6 +26,7 @@ pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
 pub use fork::{ForkError, ForkProof};
 pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};
 pub use member::{NodeId, NodeIdError, NodeKey, Signature};
+pub use pattern::{TopicPattern, TopicPatternError};
 pub use record::{
     ProducerId, Record, RecordError, RecordId, RecordIdError, Records, encode_record,
     validate_records,

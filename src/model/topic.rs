@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::pattern::has_open_part;
 use crate::limits::NAME_BYTES_MAX;
 
 /// The name of a network. Nodes of different networks never join.
@@ -55,10 +56,23 @@ impl FromStr for Network {
     }
 }
 
-/// The name of a topic: 1 to 255 bytes of UTF-8 in any script, without control characters.
+/// The name of a topic: 1 to 255 bytes of UTF-8 in any script, without control characters. Dots
+/// divide it into parts, none of which is `*` or `>`: those make a
+/// [`TopicPattern`](super::TopicPattern).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
-pub struct TopicName(#[cbor(decode_with = "decode_name")] String);
+pub struct TopicName(#[cbor(decode_with = "decode_topic_name")] String);
+
+fn decode_topic_name<C>(
+    decoder: &mut minicbor::Decoder<'_>,
+    context: &mut C,
+) -> Result<String, minicbor::decode::Error> {
+    let name = decode_name(decoder, context)?;
+    if has_open_part(&name) {
+        return Err(minicbor::decode::Error::message("a pattern in place of a topic name"));
+    }
+    Ok(name)
+}
 
 pub(super) fn decode_name<C>(
     decoder: &mut minicbor::Decoder<'_>,
@@ -70,7 +84,7 @@ pub(super) fn decode_name<C>(
 }
 
 /// Names that start so are Antiphon's own.
-const RESERVED_PREFIX: &str = "_antiphon.";
+pub(super) const RESERVED_PREFIX: &str = "_antiphon.";
 
 impl TopicName {
     /// The catalogue: the system topic that lists all topics.
@@ -116,6 +130,9 @@ pub enum TopicNameError {
     /// It is reserved.
     #[error("names that start with `{RESERVED_PREFIX}` are reserved")]
     Reserved,
+    /// It stands for several names.
+    #[error("a part `*` or `>` makes a pattern and not the name of a topic")]
+    Wildcard,
 }
 
 /// What any name, of a topic or a subscription, must satisfy.
@@ -133,6 +150,9 @@ impl FromStr for TopicName {
 
     fn from_str(name: &str) -> Result<Self, TopicNameError> {
         check_name(name)?;
+        if has_open_part(name) {
+            return Err(TopicNameError::Wildcard);
+        }
         let name = Self(name.to_owned());
         if name.is_reserved() { Err(TopicNameError::Reserved) } else { Ok(name) }
     }

@@ -15,11 +15,14 @@ mod response;
 
 use bytes::Bytes;
 pub use gossip::Gossip;
-pub use request::{Acks, Alter, Create, Import, LogRange, Publish, Read, Replicate, Request};
+pub use request::{
+    Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
+    Request, TopicRead,
+};
 pub use response::{
-    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Outcome, Page, Peer, Published,
-    Refusal, Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest,
-    TopicSummary, Verified, VerifiedReplica,
+    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Names, Outcome, Page, Peer,
+    Published, Refusal, Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest,
+    TopicPage, TopicSummary, Verified, VerifiedReplica,
 };
 use thiserror::Error;
 
@@ -82,10 +85,15 @@ message!(Response);
 mod bounded {
     use minicbor::{Decode, Decoder, decode::Error};
 
-    use super::{Address, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome};
+    use super::{
+        Address, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome, TopicPage, TopicRead,
+    };
     use crate::{
-        limits::{ADDRESSES_MAX, FORKS_MAX, FRONTIER_LOGS_MAX},
-        model::{Blob, Share},
+        limits::{
+            ADDRESSES_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, READ_MANY_TOPICS_MAX,
+            TOPICS_PER_MESSAGE_MAX,
+        },
+        model::{Blob, Share, TopicName},
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -144,6 +152,27 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<Blob>, Error> {
         list(FORKS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn topic_reads<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<TopicRead>, Error> {
+        list(READ_MANY_TOPICS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn topic_pages<C: Share>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<TopicPage>, Error> {
+        list(READ_MANY_TOPICS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn names<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<TopicName>, Error> {
+        list(TOPICS_PER_MESSAGE_MAX as u64, decoder, context)
     }
 
     pub(super) fn outcomes<C: Share>(

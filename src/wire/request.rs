@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use super::{DescriptorBytes, Proofs};
 use crate::model::{
     Batch, Blob, Cursor, LogId, NodeId, ProducerId, Retention, SubscriberName, Subscription,
-    TopicId, TopicName,
+    TopicId, TopicName, TopicPattern,
 };
 
 /// A question to a node.
@@ -55,6 +55,9 @@ pub enum Request {
     /// Answer: `Subscriptions`.
     #[n(11)]
     Subscriptions(#[n(0)] TopicName, #[n(1)] Option<SubscriberName>),
+    /// Records of several topics, each after a cursor, as soon as there are any. Answer: `Pages`.
+    #[n(12)]
+    ReadMany(#[n(0)] ReadMany),
     /// Change the terms of a topic. Answer: `Altered`.
     #[n(13)]
     Alter(#[n(0)] Alter),
@@ -65,6 +68,10 @@ pub enum Request {
     /// `Replicated`, after the flush.
     #[n(15)]
     Import(#[n(0)] Import),
+    /// The names of topics that match a pattern, as soon as they are others than the asker knows.
+    /// Answer: `Names`.
+    #[n(32)]
+    Names(#[n(0)] NamesWanted),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]
@@ -219,6 +226,52 @@ pub struct Read {
     pub bytes_max: u32,
     /// How many milliseconds to wait when there is nothing yet (long poll).
     #[n(4)]
+    pub wait_ms: u32,
+}
+
+/// Several topics to read, from now on and without an end.
+///
+/// What the asked node does not know to exist when it is asked is found while it waits.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ReadMany {
+    /// The topics. Those that come first are looked at first.
+    #[cbor(n(0), decode_with = "super::bounded::topic_reads")]
+    pub topics: Vec<TopicRead>,
+    /// About how many bytes of batches in the answer; at least one batch comes, whatever its size.
+    #[n(1)]
+    pub bytes_max: u32,
+    /// How many milliseconds to wait when there is nothing yet (long poll).
+    #[n(2)]
+    pub wait_ms: u32,
+}
+
+/// A topic, and where to start.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TopicRead {
+    /// The topic.
+    #[n(0)]
+    pub topic: TopicName,
+    /// Where to start; at the beginning where nothing is said.
+    #[n(1)]
+    pub after: Option<Cursor>,
+}
+
+/// Which names are wanted, and what the asker knows.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct NamesWanted {
+    /// What the names match.
+    #[n(0)]
+    pub pattern: TopicPattern,
+    /// The digest of the names that the asker knows, as the last answer had it; zeros for none.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub known: [u8; 32],
+    /// Names after this one only, at once.
+    #[n(2)]
+    pub after: Option<TopicName>,
+    /// How many milliseconds to wait while the names are those that are known (long poll).
+    #[n(3)]
     pub wait_ms: u32,
 }
 

@@ -52,12 +52,18 @@ pub enum Response {
     /// Subscriptions and where they stand, in order of their names; whether more follow.
     #[n(12)]
     Subscriptions(#[n(0)] Vec<(SubscriberName, Subscription)>, #[n(1)] bool),
+    /// Batches of several topics, of those that have any; nothing when none has.
+    #[n(13)]
+    Pages(#[cbor(n(0), decode_with = "super::bounded::topic_pages")] Vec<TopicPage>),
     /// The topic has these terms now.
     #[n(14)]
     Altered(#[n(0)] TopicSummary),
     /// The topic is deleted.
     #[n(15)]
     Deleted,
+    /// Names of topics.
+    #[n(32)]
+    Names(#[n(0)] Names),
 
     /// A topic's descriptor, where it is known.
     #[n(16)]
@@ -351,6 +357,33 @@ pub struct Page {
     /// in the page.
     #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
+}
+
+/// Batches of one of several topics that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "crate::model::Share")]
+pub struct TopicPage {
+    /// Which of the topics in the request, counted from zero.
+    #[n(0)]
+    pub which: u32,
+    /// Its batches.
+    #[n(1)]
+    pub page: Page,
+}
+
+/// Names of topics that match a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Names {
+    /// A digest of all that match, those that are not in this answer included.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub digest: [u8; 32],
+    /// The names, in order; none where the digest is the known one.
+    #[cbor(n(1), decode_with = "super::bounded::names")]
+    pub page: Vec<TopicName>,
+    /// Whether more follow.
+    #[n(2)]
+    pub more: bool,
 }
 
 /// What became of a batch that was to be stored.

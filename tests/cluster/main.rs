@@ -14,6 +14,7 @@ mod growth;
 mod imports;
 mod leave;
 mod lives;
+mod many;
 mod order;
 mod publish;
 mod read;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use antiphon::{
     engine::{Log, Step},
-    limits::ADDRESSES_MAX,
+    limits::{ADDRESSES_MAX, READ_MANY_TOPICS_MAX},
     model::{
         Batch, Blob, Compression, Cursor, Descriptor, ForkProof, Hash, Header, Incarnation,
         NodeKey, Position, Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Stamp,
@@ -18,9 +18,9 @@ use antiphon::{
     },
     wire,
     wire::{
-        Acks, Alter, Checked, CheckedBatch, Create, Import, LogRange, Outcome, Page, Publish, Read,
-        Refusal, Remaining, Replicate, Request, Response, Role, TopicSummary, Verified,
-        VerifiedReplica,
+        Acks, Alter, Checked, CheckedBatch, Create, Import, LogRange, Names, NamesWanted, Outcome,
+        Page, Publish, Read, ReadMany, Refusal, Remaining, Replicate, Request, Response, Role,
+        TopicPage, TopicRead, TopicSummary, Verified, VerifiedReplica,
         archive::{Encoder, Opening, Passed, Section},
     },
 };
@@ -337,6 +337,58 @@ fn responses() {
         all.extend_from_slice(&bytes);
     }
     frozen("responses.hex", &all);
+}
+
+#[test]
+fn many_topics() {
+    let name = || "earthquakes".parse().unwrap();
+    let requests = [
+        Request::ReadMany(ReadMany {
+            topics: vec![
+                TopicRead { topic: name(), after: Some(cursor()) },
+                TopicRead { topic: "sensors.7.temp".parse().unwrap(), after: None },
+            ],
+            bytes_max: 1 << 20,
+            wait_ms: 500,
+        }),
+        Request::Names(NamesWanted {
+            pattern: "sensors.*.>".parse().unwrap(),
+            known: [6; 32],
+            after: Some(name()),
+            wait_ms: 500,
+        }),
+    ];
+    let page = Page { batches: vec![batch()], finished: true, ..Page::default() };
+    let responses = [
+        Response::Pages(vec![TopicPage { which: 1, page }]),
+        Response::Names(Names { digest: [6; 32], page: vec![name()], more: true }),
+    ];
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    for response in responses {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        all.extend_from_slice(&bytes);
+    }
+    frozen("many.hex", &all);
+}
+
+#[test]
+fn one_request_reads_so_many_topics_and_no_more() {
+    let request = |count| {
+        let topics = (0..count).map(|number| TopicRead {
+            topic: format!("sensors.{number}").parse().unwrap(),
+            after: None,
+        });
+        let topics = topics.collect();
+        Request::ReadMany(ReadMany { topics, bytes_max: 1 << 20, wait_ms: 0 })
+    };
+    assert!(Request::decode(&request(READ_MANY_TOPICS_MAX).encode()).is_ok());
+    assert!(Request::decode(&request(READ_MANY_TOPICS_MAX + 1).encode()).is_err());
 }
 
 /// A twin of the batch: another one for its place.

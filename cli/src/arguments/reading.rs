@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon::model::{NodeId, SubscriberName, TopicName};
+use antiphon::model::{NodeId, SubscriberName, TopicName, TopicPattern};
 use clap::{Args, Subcommand};
 
 use crate::{place::Place, template::Template, values};
@@ -61,7 +61,11 @@ pub(crate) struct Fetch {
     pub(crate) reading: Reading,
 }
 
-/// Print the stored records of a topic, and then those to come
+/// Print the stored records of topics, and then those to come
+///
+/// In a pattern the part `*` of a name stands for any one part, and `>` at the end for one or more.
+/// Topics that are created later are followed, too, from their beginning; `--from` and `--to` hold
+/// for each of those that exist.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -69,11 +73,13 @@ Examples:
   antiphon subscribe quakes --from end
   antiphon subscribe quakes --as alice          goes on where alice stopped, at any node
   antiphon subscribe quakes --as alice --to end  what alice has not seen yet, and no more
-  antiphon subscribe quakes -n 100 --idle 30s")]
+  antiphon subscribe quakes -n 100 --idle 30s
+  antiphon subscribe 'sensors.*.temp'           all topics that match, also new ones
+  antiphon subscribe 'sensors.>' --format '%t %v\\n'")]
 pub(crate) struct Subscribe {
-    /// Name of the topic
-    #[arg(value_parser = values::topic)]
-    pub(crate) topic: TopicName,
+    /// Name of the topic, or a pattern of names
+    #[arg(value_parser = values::pattern)]
+    pub(crate) topic: TopicPattern,
 
     /// Keep the position under this name; `--from` counts only while the name is new
     #[arg(long = "as", value_name = "NAME", value_parser = values::subscriber)]

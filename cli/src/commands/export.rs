@@ -11,7 +11,9 @@ use antiphon::{
         archive::{ArchiveError, Encoder, Opening, Passed, Section},
     },
 };
-use antiphon_node::client::{BatchPage, BatchReader, Client, ReaderOptions, RequestError};
+use antiphon_node::client::{
+    BatchPage, BatchReader, Client, PassedOver, ReaderOptions, RequestError,
+};
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
@@ -48,7 +50,7 @@ async fn export(context: &mut Context, arguments: Export) -> anyhow::Result<Stat
         }
     };
     let bytes = destination.finish(&mut context.printer)?;
-    fetch::tell_ranges(&mut context.printer, &passed.trimmed, &passed.lost);
+    fetch::tell_passed_over(&mut context.printer, &passed);
     fetch::warn_if_incomplete(&mut context.printer, batches.surveyed());
     let contents = archive.encoder.contents();
     let value = json!({
@@ -62,13 +64,6 @@ async fn export(context: &mut Context, arguments: Export) -> anyhow::Result<Stat
         "cursor": contents.cursor().map(ToString::to_string),
     });
     say_done(context, &file, &value, contents.records(), bytes)
-}
-
-/// What was passed over.
-#[derive(Default)]
-struct PassedOver {
-    trimmed: Vec<LogRange>,
-    lost: Vec<LogRange>,
 }
 
 /// An archive that is being written.
@@ -170,7 +165,7 @@ async fn export_lines(context: &mut Context, arguments: Export) -> anyhow::Resul
     let surveyed = reader.surveyed();
     let total = surveyed.end.records() - surveyed.low.records();
     let bar = context.printer.progress_of("exported", total);
-    let mut records = RecordPrinter::new(Form::Json, &topic);
+    let mut records = RecordPrinter::new(Form::Json);
     let (mut count, mut line) = (0, Vec::new());
     loop {
         let delivered = match reader.next().await {
@@ -182,14 +177,14 @@ async fn export_lines(context: &mut Context, arguments: Export) -> anyhow::Resul
             }
         };
         line.clear();
-        records.write_json(&mut line, &delivered)?;
+        records.write_json(&mut line, &topic, &delivered)?;
         destination.write(&mut context.printer, &line)?;
         count += 1;
         bar.set_position(count);
     }
     let bytes = destination.finish(&mut context.printer)?;
     bar.finish_and_clear();
-    fetch::tell_passed_over(&mut context.printer, &mut reader);
+    fetch::tell_passed_over(&mut context.printer, &reader.take_passed_over());
     fetch::warn_if_incomplete(&mut context.printer, reader.surveyed());
     let value = json!({
         "status": "exported",

@@ -1,7 +1,7 @@
 //! `antiphon fetch`
 
 use antiphon::wire::{LogRange, Surveyed};
-use antiphon_node::client::{End, Reader, ReaderOptions};
+use antiphon_node::client::{End, PassedOver, Reader, ReaderOptions};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -12,15 +12,17 @@ use crate::{
     context::Context,
     exit::{Failure, Status},
     json::{Form, RecordPrinter},
+    place::Place,
     printer::Printer,
 };
 
 /// Prints what is stored of a topic.
 pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Result<Status> {
-    let options = reader_options(&arguments.reading, End::Stored)?;
-    let mut records = RecordPrinter::new(form(context, &arguments.reading), &arguments.topic);
+    let options = reader_options(true, &arguments.reading, End::Stored)?;
+    let mut records = RecordPrinter::new(form(context, &arguments.reading));
     let client = context.client().await?;
-    let mut reader = client.reader(arguments.topic, options).await?;
+    let topic = arguments.topic;
+    let mut reader = client.reader(topic.clone(), options).await?;
     let printer = &mut context.printer;
     let limit = arguments.reading.count.unwrap_or(u64::MAX);
     let mut count = 0;
@@ -28,11 +30,11 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
         let Some(delivered) = reader.next().await? else {
             break;
         };
-        records.print(printer, &delivered)?;
+        records.print(printer, &topic, &delivered)?;
         count += 1;
     }
     printer.flush()?;
-    tell_passed_over(printer, &mut reader);
+    tell_passed_over(printer, &reader.take_passed_over());
     warn_if_incomplete(printer, reader.surveyed());
     if arguments.reading.count.is_some() {
         say_where(printer, &reader, count);
@@ -41,13 +43,8 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
 }
 
 /// Says what a reader passed over, for retention let it go or nobody has it any more.
-pub(super) fn tell_passed_over(printer: &mut Printer, reader: &mut Reader) {
-    let (trimmed, lost) = (reader.take_trimmed(), reader.take_lost());
-    tell_ranges(printer, &trimmed, &lost);
-}
-
-/// The same of what was read in another way.
-pub(super) fn tell_ranges(printer: &mut Printer, trimmed: &[LogRange], lost: &[LogRange]) {
+pub(super) fn tell_passed_over(printer: &mut Printer, passed_over: &PassedOver) {
+    let PassedOver { trimmed, lost } = passed_over;
     if !trimmed.is_empty() {
         let value = |range: &LogRange| {
             json!({
@@ -102,8 +99,18 @@ pub(super) fn form(context: &Context, reading: &Reading) -> Form {
     }
 }
 
-/// What to read, from where to where.
-pub(super) fn reader_options(reading: &Reading, end: End) -> Result<ReaderOptions, Failure> {
+/// What to read, from where to where, of one topic or of several.
+pub(super) fn reader_options(
+    is_of_one: bool,
+    reading: &Reading,
+    end: End,
+) -> Result<ReaderOptions, Failure> {
+    let places = [reading.from.as_ref(), reading.to.as_ref()];
+    if !is_of_one && places.into_iter().flatten().any(|place| matches!(place, Place::Cursor(_))) {
+        let hint = "with a pattern a place is `start`, `end`, `-N`, `@-1h` or `@TIME`";
+        let message = "a cursor is a place in one topic, and a pattern stands for several";
+        return Err(Failure::usage(message).with_hint(hint));
+    }
     let now = clock::now();
     let start = reading.from.clone().unwrap_or_default().start(now)?;
     let end = match &reading.to {

@@ -48,7 +48,7 @@ async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result
         Command::Subscribe(arguments) => Box::pin(subscribe::run(context, arguments)).await,
         Command::Subscriptions(arguments) => Box::pin(subscriptions::run(context, arguments)).await,
         Command::Subscription(arguments) => Box::pin(subscription::run(context, arguments)).await,
-        Command::Topics(_) => topics::run(context).await,
+        Command::Topics(arguments) => topics::run(context, arguments).await,
         Command::Info(arguments) => info::run(context, arguments).await,
         Command::Peers(_) => peers::run(context).await,
         Command::Verify(arguments) => verify::run(context, arguments).await,

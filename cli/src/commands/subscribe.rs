@@ -7,12 +7,16 @@ use std::{
 
 use antiphon::{model::TopicName, wire::Refusal};
 use antiphon_node::client::{
-    Client, Delivered, End, Reader, ReaderOptions, RequestError, Start, Subscriber,
+    Client, Delivered, End, PassedOver, PatternReader, Reader, ReaderOptions, RequestError, Start,
+    Subscriber,
 };
 use futures::FutureExt;
 use serde_json::json;
 
-use super::fetch::{form, reader_options, tell_passed_over};
+use super::{
+    counted,
+    fetch::{form, reader_options, tell_passed_over},
+};
 use crate::{
     arguments::Subscribe,
     clock,
@@ -30,22 +34,29 @@ const COMMIT_WITHIN: Duration = Duration::from_millis(500);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 
-/// Prints what is stored of a topic, and then what comes.
+/// Prints what is stored of a topic, or of all that match, and then what comes.
 pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::Result<Status> {
     let mut signals = Signals::listen()?;
-    let options = reader_options(&arguments.reading, End::Never)?;
+    let topic = arguments.topic.to_name();
+    if topic.is_none() && arguments.name.is_some() {
+        let message = "a named subscription is of one topic, and a pattern stands for several";
+        let hint =
+            "leave out `--as`, or name one of the topics that `antiphon topics PATTERN` lists";
+        return Err(Failure::usage(message).with_hint(hint).into());
+    }
+    let options = reader_options(topic.is_some(), &arguments.reading, End::Never)?;
     if arguments.name.is_some() && matches!(options.end, End::Before(_) | End::BeforeLast(_)) {
         let message = "a named subscription would pass over what is left out";
         let hint = "with `--as`, `--to` takes `end` or a cursor";
         return Err(Failure::usage(message).with_hint(hint).into());
     }
-    let records = RecordPrinter::new(form(context, &arguments.reading), &arguments.topic);
+    let records = RecordPrinter::new(form(context, &arguments.reading));
     let client = context.client().await?;
     let source = tokio::select! {
-        source = open(&mut context.printer, &client, &arguments, options) => source?,
+        source = open(&mut context.printer, &client, topic, &arguments, options) => source?,
         () = signals.next() => return Ok(Status::Done),
     };
-    say_subscribed(&mut context.printer, &arguments);
+    say_subscribed(&mut context.printer, &arguments, &source);
     let mut subscription = Subscription {
         source,
         records,
@@ -64,21 +75,38 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
 async fn open(
     printer: &mut Printer,
     client: &Client,
+    topic: Option<TopicName>,
     arguments: &Subscribe,
     options: ReaderOptions,
 ) -> Result<Source, RequestError> {
-    let topic = arguments.topic.clone();
+    let Some(topic) = topic else {
+        let reader = client.pattern_reader(arguments.topic.clone(), options).await?;
+        return Ok(Source::Pattern(reader));
+    };
     let Some(name) = arguments.name.clone() else {
-        return Ok(Source::Plain(client.reader(topic, options).await?));
+        let reader = client.reader(topic.clone(), options).await?;
+        return Ok(Source::Plain(topic, reader));
     };
     if options.start != Start::Beginning && client.position(&topic, &name).await?.is_some() {
         printer.note(format_args!("`{name}` goes on where it stopped; --from counts once"));
     }
-    Ok(Source::Named(client.subscriber(topic, name, options).await?))
+    let subscriber = client.subscriber(topic.clone(), name, options).await?;
+    Ok(Source::Named(topic, subscriber))
 }
 
-fn say_subscribed(printer: &mut Printer, arguments: &Subscribe) {
-    let topic: &TopicName = &arguments.topic;
+fn say_subscribed(printer: &mut Printer, arguments: &Subscribe, source: &Source) {
+    let topic = &arguments.topic;
+    if let Source::Pattern(reader) = source {
+        let count = reader.topics();
+        let text = match count {
+            0 => format!("subscribed to `{topic}`, which no topic matches yet; Ctrl-C ends"),
+            _ => {
+                format!("subscribed to `{topic}`, {}; Ctrl-C ends", counted(count as u64, "topic"))
+            }
+        };
+        let value = json!({ "status": "subscribed", "pattern": topic.as_str(), "topics": count });
+        return printer.status(&value, text);
+    }
     let name = arguments.name.as_ref().map(ToString::to_string);
     let text = match &name {
         Some(name) => format!("subscribed to `{topic}` as `{name}`; Ctrl-C ends"),
@@ -90,30 +118,43 @@ fn say_subscribed(printer: &mut Printer, arguments: &Subscribe) {
 
 /// Where records come from.
 enum Source {
-    Plain(Reader),
-    Named(Subscriber),
+    Plain(TopicName, Reader),
+    Named(TopicName, Subscriber),
+    Pattern(PatternReader),
 }
 
 impl Source {
-    fn reader(&mut self) -> &mut Reader {
+    /// The next record, and its topic.
+    async fn next(&mut self) -> Result<Option<(TopicName, Delivered)>, RequestError> {
+        let (topic, next) = match self {
+            Self::Plain(topic, reader) => (topic, reader.next().await),
+            Self::Named(topic, subscriber) => (topic, subscriber.reader().next().await),
+            Self::Pattern(reader) => return reader.next().await,
+        };
+        next.map(|next| next.map(|delivered| (topic.clone(), delivered)))
+    }
+
+    /// What was passed over since this was last asked.
+    fn take_passed_over(&mut self) -> PassedOver {
         match self {
-            Self::Plain(reader) => reader,
-            Self::Named(subscriber) => subscriber.reader(),
+            Self::Plain(_, reader) => reader.take_passed_over(),
+            Self::Named(_, subscriber) => subscriber.reader().take_passed_over(),
+            Self::Pattern(reader) => reader.take_passed_over(),
         }
     }
 
     /// Keeps the position, where it has a name.
     async fn commit(&mut self) -> Result<(), RequestError> {
         match self {
-            Self::Plain(_) => Ok(()),
-            Self::Named(subscriber) => subscriber.commit().await,
+            Self::Plain(..) | Self::Pattern(_) => Ok(()),
+            Self::Named(_, subscriber) => subscriber.commit().await,
         }
     }
 }
 
 /// What a subscription waited for.
 enum Event {
-    Next(Result<Option<Delivered>, RequestError>),
+    Next(Result<Option<(TopicName, Delivered)>, RequestError>),
     Stop,
     Timer,
 }
@@ -142,7 +183,7 @@ impl Subscription<'_> {
                 self.commit().await?;
             }
             match self.wait(signals).await? {
-                Event::Next(Ok(Some(delivered))) => self.write(&delivered)?,
+                Event::Next(Ok(Some((topic, delivered)))) => self.write(&topic, &delivered)?,
                 Event::Next(Ok(None)) | Event::Stop => break,
                 Event::Next(Err(error)) => {
                     self.note_loss(error)?;
@@ -163,7 +204,7 @@ impl Subscription<'_> {
     /// record is there at once.
     async fn wait(&mut self, signals: &mut Signals) -> anyhow::Result<Event> {
         let deadline = self.commit_due().into_iter().chain(self.idle_end()).min();
-        let mut next = pin!(self.source.reader().next());
+        let mut next = pin!(self.source.next());
         if let Some(result) = next.as_mut().now_or_never() {
             return Ok(Event::Next(result));
         }
@@ -176,15 +217,15 @@ impl Subscription<'_> {
         })
     }
 
-    fn write(&mut self, delivered: &Delivered) -> anyhow::Result<()> {
+    fn write(&mut self, topic: &TopicName, delivered: &Delivered) -> anyhow::Result<()> {
         if self.pause.take().is_some() {
             self.printer.note("connected again");
         }
-        tell_passed_over(self.printer, self.source.reader());
-        self.records.print(self.printer, delivered)?;
+        tell_passed_over(self.printer, &self.source.take_passed_over());
+        self.records.print(self.printer, topic, delivered)?;
         self.remaining -= 1;
         self.heard = clock::instant();
-        if matches!(self.source, Source::Named(_)) {
+        if matches!(self.source, Source::Named(..)) {
             self.uncommitted_since.get_or_insert(self.heard);
         }
         Ok(())
@@ -218,7 +259,7 @@ impl Subscription<'_> {
     async fn finish(mut self) -> anyhow::Result<()> {
         self.printer.flush()?;
         // Also where nothing was written: records that are not wanted are passed over.
-        if matches!(self.source, Source::Named(_)) {
+        if matches!(self.source, Source::Named(..)) {
             let kept = self.source.commit().await.map_err(anyhow::Error::from);
             kept.map_err(|error| error.context("the position was not kept"))?;
         }

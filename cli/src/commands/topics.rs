@@ -3,11 +3,14 @@
 use antiphon::{model::NodeId, wire::TopicSummary};
 use serde_json::{Value, json};
 
-use crate::{context::Context, exit::Status, table::Table};
+use crate::{arguments::Topics, context::Context, exit::Status, table::Table};
 
 /// Lists the topics of the network in the order of their names.
-pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
-    let topics = context.client().await?.topics().await?;
+pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Result<Status> {
+    let mut topics = context.client().await?.topics().await?;
+    if let Some(pattern) = &arguments.pattern {
+        topics.retain(|topic| pattern.matches(&topic.name));
+    }
     let printer = &mut context.printer;
     if printer.is_json() {
         for topic in &topics {
@@ -16,7 +19,10 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
         return Ok(Status::Done);
     }
     if topics.is_empty() {
-        printer.note("no topics yet; `antiphon create TOPIC` makes one");
+        match &arguments.pattern {
+            Some(pattern) => printer.note(format_args!("no topic matches `{pattern}`")),
+            None => printer.note("no topics yet; `antiphon create TOPIC` makes one"),
+        }
         return Ok(Status::Done);
     }
     let mut table = Table::new(&["TOPIC", "REPLICAS", "HOLDERS", "RECORDS"]);

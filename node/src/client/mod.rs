@@ -6,6 +6,7 @@
 //! second copy of one is recognised for what it is.
 
 mod copying;
+mod pattern;
 mod publisher;
 mod reader;
 mod subscription;
@@ -13,17 +14,20 @@ mod subscription;
 use std::{fmt, sync::Arc, time::Duration};
 
 use antiphon::{
-    model::{Cursor, NodeId, SubscriberName, TopicName},
+    model::{Cursor, NodeId, SubscriberName, TopicName, TopicPattern},
     wire::{
         Alter, Create, Peer, Read, Refusal, Remaining, Request, Response, Surveyed, TopicSummary,
         Verified,
     },
 };
 use futures::future::BoxFuture;
+pub use pattern::PatternReader;
 pub use publisher::{
     Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,
 };
-pub use reader::{BatchPage, BatchReader, Delivered, End, Reader, ReaderOptions, Start};
+pub use reader::{
+    BatchPage, BatchReader, Delivered, End, PassedOver, Reader, ReaderOptions, Start,
+};
 pub use subscription::Subscriber;
 use thiserror::Error;
 
@@ -223,6 +227,19 @@ impl Client {
         options: ReaderOptions,
     ) -> Result<Reader, RequestError> {
         Reader::start(self.clone(), topic, options).await
+    }
+
+    /// Starts reading all topics whose names match a pattern; where it has no end, those that are
+    /// created later as well.
+    ///
+    /// # Errors
+    /// When too many topics match, a place is a cursor, or the node cannot be reached.
+    pub async fn pattern_reader(
+        &self,
+        pattern: TopicPattern,
+        options: ReaderOptions,
+    ) -> Result<PatternReader, RequestError> {
+        PatternReader::start(self.clone(), pattern, options).await
     }
 
     /// Starts, or goes on with, a named subscription.

@@ -12,10 +12,10 @@ use std::{
 use antiphon::{
     limits,
     model::{Batch, Cursor, LogId, NodeId, Position, Record, RecordId, TopicName, WallClock},
-    wire::{LogRange, Read, Refusal, Surveyed},
+    wire::{LogRange, Page, Read, Refusal, Surveyed},
 };
 
-use self::seen::Seen;
+pub(super) use self::seen::Seen;
 pub use self::{
     batches::{BatchPage, BatchReader},
     options::{End, ReaderOptions, Start},
@@ -38,6 +38,25 @@ pub struct Delivered {
     pub forked: bool,
 }
 
+/// What a reader passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PassedOver {
+    /// What the topic's retention let go.
+    pub trimmed: Vec<LogRange>,
+    /// What every node of the network said that it does not hold: the disks that did are lost.
+    pub lost: Vec<LogRange>,
+}
+
+impl PassedOver {
+    /// Adds what another reader passed over, as far as so much is kept.
+    pub(super) fn join(&mut self, other: Self) {
+        for (mine, others) in [(&mut self.trimmed, other.trimmed), (&mut self.lost, other.lost)] {
+            mine.extend(others);
+            mine.truncate(limits::FRONTIER_LOGS_MAX);
+        }
+    }
+}
+
 /// Reads one topic.
 ///
 /// Memory is bounded by one page of batches: what is not asked for is not fetched.
@@ -56,8 +75,7 @@ pub struct Reader {
     /// The last records so far, where it is not known yet whether they are wanted.
     held_back: VecDeque<(Delivered, LogId, Position)>,
     seen: Seen,
-    lost: Vec<LogRange>,
-    trimmed: Vec<LogRange>,
+    passed_over: PassedOver,
     ended: bool,
 }
 
@@ -91,9 +109,8 @@ impl Reader {
             ready: VecDeque::new(),
             current: VecDeque::new(),
             held_back: VecDeque::new(),
-            seen: Seen::default(),
-            lost: Vec::new(),
-            trimmed: Vec::new(),
+            seen: Seen::of_at_most(PRODUCERS_MAX),
+            passed_over: PassedOver::default(),
             ended: false,
             options,
         };
@@ -113,15 +130,9 @@ impl Reader {
         &self.delivered
     }
 
-    /// What was passed over since this was last asked, for every node of the network said that it
-    /// does not hold it: the disks that did are lost.
-    pub fn take_lost(&mut self) -> Vec<LogRange> {
-        std::mem::take(&mut self.lost)
-    }
-
-    /// What was passed over since this was last asked, for the topic's retention let it go.
-    pub fn take_trimmed(&mut self) -> Vec<LogRange> {
-        std::mem::take(&mut self.trimmed)
+    /// What was passed over since this was last asked.
+    pub fn take_passed_over(&mut self) -> PassedOver {
+        std::mem::take(&mut self.passed_over)
     }
 
     /// Reads to the end, to see where in each log the first record of this time or later is; from
@@ -197,7 +208,9 @@ impl Reader {
         let all = is_of_writer.then(|| batch.numbered_records()).into_iter().flatten();
         for (number, id, record) in all.take_while(|(number, ..)| *number < end) {
             let Ok(record) = record else { break };
-            let wanted = number >= after && self.options.wants(&record) && self.seen.is_new(id);
+            let wanted = number >= after
+                && self.options.wants(&record)
+                && self.seen.is_new(id.producer, id.number);
             if wanted {
                 let position = Position { next: number + 1, head: batch.hash() };
                 let (writer, forked) = (header.writer, batch.is_of_branch());
@@ -252,28 +265,8 @@ impl Reader {
             self.ended = true;
             return Ok(false);
         }
-        for batch in page.batches {
-            let (log, first) = (batch.log(), batch.header().first);
-            let next = self.fetched.next(&log);
-            // A branch begins where it parts, and its first batch shows that it is the first.
-            if first > next && !batch.is_root() {
-                let passed = LogRange { log, from: next, to: first };
-                let told = |told: &LogRange| told.log == log && told.to == first;
-                let told_of = if page.trimmed.iter().any(told) {
-                    &mut self.trimmed
-                } else if page.lost.iter().any(told) {
-                    &mut self.lost
-                } else {
-                    // Whatever node skipped something: nothing is skipped here.
-                    return Err(RequestError::Mismatch);
-                };
-                if told_of.len() < limits::FRONTIER_LOGS_MAX {
-                    told_of.push(passed);
-                }
-            }
-            self.fetched.advance(&batch);
-            self.ready.push_back(batch);
-        }
+        advance_over(&mut self.fetched, &page, &mut self.passed_over)?;
+        self.ready.extend(page.batches);
         Ok(true)
     }
 
@@ -307,8 +300,43 @@ impl Reader {
     }
 }
 
+/// Moves a cursor to the end of a page, and takes note of what is passed over before that. Nothing
+/// else is skipped: a page that would is an error, and the cursor stays where it is.
+pub(super) fn advance_over(
+    cursor: &mut Cursor,
+    page: &Page,
+    passed_over: &mut PassedOver,
+) -> Result<(), RequestError> {
+    let mut at = cursor.clone();
+    for batch in &page.batches {
+        let (log, first) = (batch.log(), batch.header().first);
+        let next = at.next(&log);
+        // A branch begins where it parts, and its first batch shows that it is the first.
+        if first > next && !batch.is_root() {
+            let told = |told: &LogRange| told.log == log && told.to == first;
+            let ranges = if page.trimmed.iter().any(told) {
+                &mut passed_over.trimmed
+            } else if page.lost.iter().any(told) {
+                &mut passed_over.lost
+            } else {
+                // Whatever node skipped something: nothing is skipped here.
+                return Err(RequestError::Mismatch);
+            };
+            if ranges.len() < limits::FRONTIER_LOGS_MAX {
+                ranges.push(LogRange { log, from: next, to: first });
+            }
+        }
+        at.advance(batch);
+    }
+    *cursor = at;
+    Ok(())
+}
+
+/// Producers whose records a reader of one topic remembers, to drop second copies.
+const PRODUCERS_MAX: usize = 4_096;
+
 /// How long a follower lets its node hold a question open.
-const LIVE_WAIT: Duration = Duration::from_secs(10);
+pub(super) const LIVE_WAIT: Duration = Duration::from_secs(10);
 
 /// A position from which at least the last `count` records follow.
 fn last(surveyed: &Surveyed, count: u64) -> Cursor {

@@ -111,9 +111,11 @@ impl Lane {
 
     fn of(request: &Request) -> Self {
         match request {
-            Request::Read(_) | Request::Fetch(..) | Request::Verify(..) | Request::Import(_) => {
-                Self::Bulk
-            }
+            Request::Read(_)
+            | Request::ReadMany(_)
+            | Request::Fetch(..)
+            | Request::Verify(..)
+            | Request::Import(_) => Self::Bulk,
             _ => Self::Brief,
         }
     }

@@ -43,6 +43,11 @@ impl World {
         question
     }
 
+    /// Gives up waiting for an answer.
+    pub(crate) fn abandon(&mut self, index: usize, question: QuestionId) {
+        self.input(index, LATENCY, Input::Abandoned(question));
+    }
+
     /// Asks a node as another one does.
     #[track_caller]
     pub(crate) fn call_from(&mut self, from: NodeId, index: usize, request: Request) -> Response {

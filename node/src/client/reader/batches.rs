@@ -5,7 +5,7 @@ use antiphon::{
     wire::{LogRange, Surveyed},
 };
 
-use super::{End, Reader, ReaderOptions, Start};
+use super::{End, PassedOver, Reader, ReaderOptions, Start};
 use crate::client::{Client, RequestError};
 
 /// Some batches of a topic, in the order in which readers are shown them.
@@ -53,7 +53,7 @@ impl BatchReader {
         loop {
             if !self.reader.ready.is_empty() {
                 let batches = self.reader.ready.drain(..).collect();
-                let (lost, trimmed) = (self.reader.take_lost(), self.reader.take_trimmed());
+                let PassedOver { trimmed, lost } = self.reader.take_passed_over();
                 return Ok(Some(BatchPage { batches, lost, trimmed }));
             }
             if !self.reader.fetch().await? {

@@ -62,7 +62,7 @@ impl ReaderOptions {
         ends && self.key.is_none() && self.writer.is_none()
     }
 
-    pub(super) fn wants(&self, record: &Record) -> bool {
+    pub(in crate::client) fn wants(&self, record: &Record) -> bool {
         let since = match self.start {
             Start::Since(time) => time,
             _ => WallClock::default(),

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use antiphon::model::{ProducerId, RecordId};
+use antiphon::model::ProducerId;
 
-/// Producers whose records a reader remembers, to drop second copies. The one that was silent
-/// for longest is forgotten first.
-const REMEMBERED_PRODUCERS_MAX: usize = 4_096;
-
-/// Which records were seen, per producer: the numbers below a bound and those above it.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    producers: BTreeMap<ProducerId, Numbers>,
+/// Which records were seen, per producer: the numbers below a bound and those above it. Of too many
+/// producers the one that was silent for longest is forgotten first.
+#[derive(Debug)]
+pub(in crate::client) struct Seen<Producer = ProducerId> {
+    producers: BTreeMap<Producer, Numbers>,
+    producers_max: usize,
     turn: u64,
 }
 
@@ -23,21 +21,23 @@ struct Numbers {
     used: u64,
 }
 
-impl Seen {
+impl<Producer: Copy + Ord> Seen<Producer> {
+    pub(in crate::client) fn of_at_most(producers_max: usize) -> Self {
+        Self { producers: BTreeMap::new(), producers_max, turn: 0 }
+    }
+
     /// Whether the record was not seen before; it is from now on.
-    pub(super) fn is_new(&mut self, id: RecordId) -> bool {
+    pub(in crate::client) fn is_new(&mut self, producer: Producer, number: u64) -> bool {
         self.turn += 1;
-        if self.producers.len() >= REMEMBERED_PRODUCERS_MAX
-            && !self.producers.contains_key(&id.producer)
-        {
+        if self.producers.len() >= self.producers_max && !self.producers.contains_key(&producer) {
             let oldest = self.producers.iter().min_by_key(|(_, numbers)| numbers.used);
             if let Some(oldest) = oldest.map(|(producer, _)| *producer) {
                 self.producers.remove(&oldest);
             }
         }
-        let numbers = self.producers.entry(id.producer).or_default();
+        let numbers = self.producers.entry(producer).or_default();
         numbers.used = self.turn;
-        numbers.insert(id.number)
+        numbers.insert(number)
     }
 }
 

@@ -1,0 +1,175 @@
+//! Reading all topics whose names match a pattern, those created later included.
+
+mod following;
+mod questions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use antiphon::{
+    limits,
+    model::{Cursor, TopicName, TopicPattern},
+    wire::Refusal,
+};
+use futures::{StreamExt, stream};
+
+use self::following::Following;
+use super::{
+    Client, RequestError,
+    reader::{Delivered, End, PassedOver, Reader, ReaderOptions, Start},
+};
+
+/// Most topics that one reader reads: as many as its share of one connection's questions asks
+/// for. Each has its name and its cursor in memory.
+const TOPICS_MAX: usize = questions::QUESTIONS_MAX * limits::READ_MANY_TOPICS_MAX;
+
+/// Topics whose start is looked for at the same time. Where the last records are wanted, each of
+/// them has so many in memory.
+const STARTS_AT_ONCE: usize = 8;
+
+/// Reads all topics that match.
+///
+/// Memory is bounded: a page for each question under way, and the cursors of the topics. What is
+/// not asked for is not fetched.
+#[derive(Debug)]
+pub struct PatternReader {
+    source: Source,
+    passed_over: PassedOver,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// What is stored, one topic after the other.
+    Stored(Box<Stored>),
+    /// All that comes.
+    Following(Box<Following>),
+}
+
+impl PatternReader {
+    pub(super) async fn start(
+        client: Client,
+        pattern: TopicPattern,
+        options: ReaderOptions,
+    ) -> Result<Self, RequestError> {
+        if matches!(options.start, Start::At(_)) || matches!(options.end, End::At(_)) {
+            let why = "a cursor is a place in one topic, and a pattern stands for several";
+            return Err(Refusal::Invalid(why.to_owned()).into());
+        }
+        let (digest, names) = client.names(&pattern, questions::NOTHING_KNOWN, false).await?;
+        let source = if options.end == End::Never {
+            let starts = starts(&client, names, &options).await?;
+            Source::Following(Box::new(Following::new(client, pattern, options, digest, starts)))
+        } else {
+            Source::Stored(Box::new(Stored { client, options, names: names.into(), reader: None }))
+        };
+        Ok(Self { source, passed_over: PassedOver::default() })
+    }
+
+    /// How many topics are read now.
+    pub fn topics(&self) -> usize {
+        match &self.source {
+            Source::Stored(stored) => stored.names.len(),
+            Source::Following(following) => following.topics(),
+        }
+    }
+
+    /// What was passed over since this was last asked.
+    pub fn take_passed_over(&mut self) -> PassedOver {
+        std::mem::take(&mut self.passed_over)
+    }
+
+    /// The next record and its topic; none at the end of what was stored when a reader that does
+    /// not follow was started. Records of one writer in one topic come in their order.
+    /// Cancel-safe: a record is handed out when this returns, and not before.
+    ///
+    /// # Errors
+    /// When no node that holds the records can be reached, or too many topics match; the reader
+    /// stays where it is and can be asked again.
+    pub async fn next(&mut self) -> Result<Option<(TopicName, Delivered)>, RequestError> {
+        match &mut self.source {
+            Source::Stored(stored) => stored.next(&mut self.passed_over).await,
+            Source::Following(following) => following.next(&mut self.passed_over).await.map(Some),
+        }
+    }
+}
+
+/// Where each of the topics starts that exist already; at its beginning where nothing is said.
+async fn starts(
+    client: &Client,
+    names: Vec<TopicName>,
+    options: &ReaderOptions,
+) -> Result<Vec<(TopicName, Option<Cursor>)>, RequestError> {
+    if let Start::Beginning | Start::Since(_) | Start::At(_) = options.start {
+        return Ok(names.into_iter().map(|name| (name, None)).collect());
+    }
+    let found = stream::iter(names).map(|name| async move {
+        let start = match options.start {
+            Start::Last(_) => {
+                let reader = client.reader(name.clone(), options.clone()).await;
+                reader.map(|reader| reader.cursor().clone())
+            }
+            _ => client.survey(&name).await.map(|surveyed| surveyed.end),
+        };
+        (name, start)
+    });
+    let mut found = found.buffer_unordered(STARTS_AT_ONCE);
+    let mut starts = Vec::new();
+    while let Some((name, start)) = found.next().await {
+        match start {
+            Ok(start) => starts.push((name, Some(start))),
+            Err(error) if is_unknown(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(starts)
+}
+
+/// Whether a topic is not there any more.
+fn is_unknown(error: &RequestError) -> bool {
+    matches!(error, RequestError::Refused(Refusal::UnknownTopic { .. }))
+}
+
+/// Reads what is stored, one topic after the other.
+#[derive(Debug)]
+struct Stored {
+    client: Client,
+    options: ReaderOptions,
+    /// The topics that are not read to their ends, the one that is being read first.
+    names: VecDeque<TopicName>,
+    reader: Option<Reader>,
+}
+
+impl Stored {
+    async fn next(
+        &mut self,
+        passed_over: &mut PassedOver,
+    ) -> Result<Option<(TopicName, Delivered)>, RequestError> {
+        while let Some(name) = self.names.front().cloned() {
+            if self.reader.is_none() {
+                let reader = self.client.reader(name.clone(), self.options.clone()).await;
+                self.reader = match reader {
+                    Err(error) if is_unknown(&error) => None,
+                    reader => Some(reader?),
+                };
+            }
+            let next = match &mut self.reader {
+                Some(reader) => {
+                    let next = reader.next().await;
+                    passed_over.join(reader.take_passed_over());
+                    next
+                }
+                None => Ok(None),
+            };
+            match next {
+                Ok(Some(delivered)) => return Ok(Some((name, delivered))),
+                Err(error) if !is_unknown(&error) => return Err(error),
+                Ok(None) | Err(_) => {
+                    self.names.pop_front();
+                    self.reader = None;
+                }
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,102 @@
+//! Names of topics that match a pattern, and being told when there are others.
+//!
+//! A digest stands for the names, so an asker is told of a change by whatever node it asks, also
+//! where it has asked another one before.
+
+use std::time::Duration;
+
+use super::{Engine, Numbered, QuestionId};
+use crate::{
+    limits::{NAMES_WAITING_MAX, READ_WAIT_MAX, TOPICS_PER_MESSAGE_MAX},
+    model::{TopicName, TopicPattern},
+    wire::{Names, NamesWanted, Refusal, Response},
+};
+
+/// A question that waits until the names are others.
+#[derive(Debug)]
+struct Waiting {
+    question: QuestionId,
+    wanted: NamesWanted,
+    deadline: Duration,
+    /// Whether a name that matches came or went.
+    changed: bool,
+}
+
+/// The questions that wait.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    waiting: Numbered<Waiting>,
+}
+
+impl State {
+    pub(super) fn abandon(&mut self, question: QuestionId) {
+        self.waiting.things.retain(|_, waiting| waiting.question != question);
+    }
+}
+
+impl Engine {
+    pub(super) fn names(&mut self, question: QuestionId, wanted: NamesWanted) {
+        let names = self.names_now(&wanted);
+        let wait = Duration::from_millis(u64::from(wanted.wait_ms)).min(READ_WAIT_MAX);
+        if wanted.after.is_some() || names.digest != wanted.known || wait.is_zero() {
+            return self.answer(question, Response::Names(names));
+        }
+        if self.names.waiting.things.len() >= NAMES_WAITING_MAX {
+            return self.refuse(question, Refusal::Busy);
+        }
+        let deadline = self.now.elapsed + wait;
+        self.names.waiting.put(Waiting { question, wanted, deadline, changed: false });
+    }
+
+    /// A topic has become known, or is no more. Who waits is told at the next tick, once for all
+    /// names of that time.
+    pub(super) fn name_changed(&mut self, name: &TopicName) {
+        for waiting in self.names.waiting.things.values_mut() {
+            waiting.changed |= waiting.wanted.pattern.matches(name);
+        }
+    }
+
+    pub(super) fn tick_names(&mut self) {
+        let now = self.now.elapsed;
+        let due = |waiting: &Waiting| waiting.changed || waiting.deadline <= now;
+        let waiting = &self.names.waiting.things;
+        let due = waiting.iter().filter(|(_, waiting)| due(waiting)).map(|(number, _)| *number);
+        for number in due.collect::<Vec<_>>() {
+            let Some(waiting) = self.names.waiting.things.get(&number) else {
+                continue;
+            };
+            let names = self.names_now(&waiting.wanted);
+            if names.digest == waiting.wanted.known && now < waiting.deadline {
+                if let Some(waiting) = self.names.waiting.things.get_mut(&number) {
+                    waiting.changed = false;
+                }
+            } else if let Some(waiting) = self.names.waiting.things.remove(&number) {
+                self.answer(waiting.question, Response::Names(names));
+            }
+        }
+    }
+
+    fn names_now(&self, wanted: &NamesWanted) -> Names {
+        let digest = self.digest_of_names(&wanted.pattern);
+        if wanted.after.is_none() && digest == wanted.known {
+            return Names { digest, page: Vec::new(), more: false };
+        }
+        let names = self.topics.names_after(wanted.after.as_ref()).map(|(name, _)| name);
+        let matching = names.filter(|name| wanted.pattern.matches(name)).cloned();
+        let mut page: Vec<_> = matching.take(TOPICS_PER_MESSAGE_MAX + 1).collect();
+        let more = page.len() > TOPICS_PER_MESSAGE_MAX;
+        page.truncate(TOPICS_PER_MESSAGE_MAX);
+        Names { digest, page, more }
+    }
+
+    /// A digest of all names that match.
+    fn digest_of_names(&self, pattern: &TopicPattern) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let names = self.topics.names_after(None).map(|(name, _)| name);
+        for name in names.filter(|name| pattern.matches(name)) {
+            // No name has a NUL.
+            hasher.update(name.as_str().as_bytes()).update(&[0]);
+        }
+        hasher.finalize().into()
+    }
+}

@@ -1,0 +1,221 @@
+//! Reading many topics with one question.
+//!
+//! Each topic is a read like any other ([`Job`]); what the first of them find answers the
+//! question, and the others are dropped. What is in memory goes into one answer. Only one read at
+//! a time looks elsewhere, for most of what several would fetch would be fetched in vain: the
+//! asker asks again, from where it stands then.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Engine, QuestionId,
+    read::{Job, Lane, Source, State},
+};
+use crate::{
+    limits::{GATHER_WAIT_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_WAIT_MAX, READS_MAX},
+    model::{Cursor, TopicId},
+    wire::{Page, ReadMany, Refusal, Request, Response, TopicPage},
+};
+
+/// A question for many topics.
+#[derive(Debug)]
+pub(super) struct Many {
+    question: QuestionId,
+    /// The reads that have not ended, and which topic of the question each is for.
+    reads: BTreeMap<u64, u32>,
+    /// The read that looks elsewhere than in memory.
+    under_way: Option<u64>,
+    found: Vec<TopicPage>,
+    /// Bytes of batches that were found, and that are wanted.
+    bytes: usize,
+    bytes_max: usize,
+    /// When what was found is told at the latest.
+    due: Option<Duration>,
+    /// Whether reads are still being begun.
+    beginning: bool,
+}
+
+impl Many {
+    /// The read that looks elsewhere than in memory.
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> Option<u64> {
+        self.under_way
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max
+    }
+
+    fn is_answered(&self, now: Duration) -> bool {
+        let is_due = self.due.is_some_and(|due| due <= now);
+        let enough = self.under_way.is_none() || self.is_full() || is_due;
+        !self.beginning && (self.reads.is_empty() || !self.found.is_empty() && enough)
+    }
+}
+
+impl State {
+    /// Reads that are questions of their own.
+    pub(super) fn single(&self) -> usize {
+        let parts: usize = self.many.things.values().map(|many| many.reads.len()).sum();
+        self.jobs.things.len().saturating_sub(parts)
+    }
+
+    /// Gives up a question for many topics, if it is one; whether it is.
+    pub(super) fn abandon_many(&mut self, question: QuestionId) -> bool {
+        let found = self.many.things.iter().find(|(_, many)| many.question == question);
+        let Some(number) = found.map(|(number, _)| *number) else {
+            return false;
+        };
+        self.end_many(number);
+        true
+    }
+
+    /// Takes a question out, and drops its reads.
+    fn end_many(&mut self, number: u64) -> Option<Many> {
+        let many = self.many.things.remove(&number)?;
+        for read in many.reads.keys() {
+            let job = self.jobs.things.remove(read);
+            if let Some(view) = job.and_then(|job| self.views.get_mut(&job.topic)) {
+                view.waiting.remove(read);
+            }
+        }
+        Some(many)
+    }
+}
+
+impl Engine {
+    pub(super) fn read_many(&mut self, question: QuestionId, read: ReadMany) {
+        let mut topics: Vec<(TopicId, Cursor)> = Vec::with_capacity(read.topics.len());
+        for of in &read.topics {
+            let Some(topic) = self.topics.named(&of.topic) else {
+                let name = of.topic.clone();
+                // If it becomes known, the question is looked at again as a whole.
+                self.find(question, &name, Request::ReadMany(read));
+                return;
+            };
+            let after = of.after.clone().unwrap_or_else(|| Cursor::start(topic));
+            if after.topic != topic || !after.is_well_formed() {
+                let what = format!("the cursor for topic `{}` is one of another topic", of.topic);
+                return self.refuse_invalid(question, what);
+            }
+            topics.push((topic, after));
+        }
+        let is_busy = self.reads.many.things.len() >= QUESTIONS_MAX
+            || self.reads.jobs.things.len() + topics.len() > READS_MAX;
+        if is_busy {
+            return self.refuse(question, Refusal::Busy);
+        }
+        let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
+        let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
+        let number = self.reads.many.put(Many {
+            question,
+            reads: BTreeMap::new(),
+            under_way: None,
+            found: Vec::new(),
+            bytes: 0,
+            // What is in memory and what is fetched may both be as much.
+            bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX / 2),
+            due: None,
+            beginning: true,
+        });
+        let deadline = self.now.elapsed + wait;
+        for (which, (topic, after)) in (0..).zip(topics) {
+            let Some(many) = self.reads.many.things.get_mut(&number) else {
+                return;
+            };
+            if many.is_full() {
+                break;
+            }
+            let bytes_max = many.bytes_max - many.bytes;
+            let job = Job { question, bytes_max, of: Some(number), ..Job::new(topic, after) };
+            // Topics that were not surveyed yet are, one after the other, while this one waits.
+            let job = self.reads.jobs.put(Job { deadline, surveyed: true, ..job });
+            many.reads.insert(job, which);
+            self.look_at(topic, true);
+            self.plan_read(job);
+        }
+        if let Some(many) = self.reads.many.things.get_mut(&number) {
+            many.beginning = false;
+        }
+        self.answer_many(number);
+    }
+
+    /// Whether a read may ask its sources now: one of a question for many topics waits while
+    /// another one does.
+    pub(super) fn may_start(&mut self, number: u64, lanes: &[Lane]) -> bool {
+        let of = self.reads.jobs.things.get(&number).and_then(|job| job.of);
+        let Some(many) = of.and_then(|of| self.reads.many.things.get_mut(&of)) else {
+            return true;
+        };
+        if lanes.iter().all(|lane| lane.source == Source::Tail) {
+            return true;
+        }
+        *many.under_way.get_or_insert(number) == number
+    }
+
+    /// A read of a question for many topics waits, though it was under way: another one may be.
+    pub(super) fn not_under_way(&mut self, number: u64) {
+        let of = self.reads.jobs.things.get(&number).and_then(|job| job.of);
+        let many = of.and_then(|of| Some((of, self.reads.many.things.get_mut(&of)?)));
+        if let Some((of, many)) = many.filter(|(_, many)| many.under_way == Some(number)) {
+            many.under_way = None;
+            self.answer_many(of);
+        }
+    }
+
+    /// A read has ended that is part of a question for many topics.
+    pub(super) fn part_read(&mut self, of: u64, number: u64, page: Page) {
+        let Some(many) = self.reads.many.things.get_mut(&of) else {
+            return;
+        };
+        let which = many.reads.remove(&number);
+        many.under_way.take_if(|under_way| *under_way == number);
+        if let Some(which) = which.filter(|_| !page.batches.is_empty()) {
+            many.bytes += page.batches.iter().map(|batch| batch.bytes().len()).sum::<usize>();
+            many.found.push(TopicPage { which, page });
+            many.due.get_or_insert(self.now.elapsed + GATHER_WAIT_MAX);
+        }
+        self.answer_many(of);
+    }
+
+    /// Ends a read that gives nothing.
+    pub(super) fn refuse_read(&mut self, number: u64, refusal: Refusal) {
+        let Some(job) = self.reads.jobs.things.remove(&number) else {
+            return;
+        };
+        if let Some(view) = self.reads.views.get_mut(&job.topic) {
+            view.waiting.remove(&number);
+        }
+        match job.of {
+            // Other topics of the question may be read all the same.
+            Some(of) if refusal == Refusal::Unreachable => {
+                self.part_read(of, number, Page::default());
+            }
+            Some(of) => self.refuse_many(of, refusal),
+            None => self.refuse(job.question, refusal),
+        }
+    }
+
+    /// A topic of a question cannot be read: all of it is refused, and says why.
+    fn refuse_many(&mut self, of: u64, refusal: Refusal) {
+        if let Some(many) = self.reads.end_many(of) {
+            self.refuse(many.question, refusal);
+        }
+    }
+
+    fn answer_many(&mut self, number: u64) {
+        let now = self.now.elapsed;
+        let is_answered = self.reads.many.things.get(&number).is_some_and(|it| it.is_answered(now));
+        if is_answered && let Some(many) = self.reads.end_many(number) {
+            self.answer(many.question, Response::Pages(many.found));
+        }
+    }
+
+    /// Tells what has waited for long enough.
+    pub(super) fn tick_read_many(&mut self) {
+        let numbers: Vec<u64> = self.reads.many.things.keys().copied().collect();
+        for number in numbers {
+            self.answer_many(number);
+        }
+    }
+}
