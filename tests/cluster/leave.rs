@@ -135,3 +135,23 @@ fn disks_are_compared() {
     };
     assert_eq!(parts.iter().map(lacking).sum::<u64>(), 3);
 }
+
+#[test]
+fn only_a_node_that_takes_itself_for_a_home_says_that_it_keeps_what_it_holds() {
+    let mut world = World::new(4);
+    world.join();
+    let owners = world.create(0, "t", 3);
+    let other = (0..4).find(|node| !owners.contains(node)).unwrap();
+    let asker = world.id(owners[0]);
+    let keeps = |world: &mut World, node| {
+        let request = Request::Frontier(World::topic("t"), None);
+        match world.call_from(asker, node, request) {
+            Response::Held(held) => held.keeps,
+            answer => panic!("{answer:?}"),
+        }
+    };
+    assert!(keeps(&mut world, owners[1]) && !keeps(&mut world, other));
+    // One that leaves is to hand its copies over, and is no proof for others who do.
+    world.call(owners[1], Request::Leave(world.id(owners[1])));
+    assert!(!keeps(&mut world, owners[1]) && keeps(&mut world, owners[2]));
+}

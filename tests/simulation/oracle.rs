@@ -107,15 +107,24 @@ impl Oracle {
             let header = known.batch.header();
             !known.holders.is_empty() && self.forked.contains(&(header.topic, header.log()))
         });
+        // What is known of each, so that no chain is walked along twice.
+        let mut adrift: BTreeMap<Hash, bool> = BTreeMap::new();
         let is_adrift = |known: &&Known| {
+            let mut path = vec![known.batch.hash()];
             let mut at = self.before(&known.batch);
-            while let Some(before) = at {
+            let found = loop {
+                let Some(before) = at else { break false };
                 if before.holders.is_empty() {
-                    return true;
+                    break true;
                 }
+                if let Some(found) = adrift.get(&before.batch.hash()) {
+                    break *found;
+                }
+                path.push(before.batch.hash());
                 at = self.before(&before.batch);
-            }
-            false
+            };
+            adrift.extend(path.into_iter().map(|hash| (hash, found)));
+            found
         };
         let log = |known: &Known| (known.batch.header().topic, known.batch.header().log());
         of_forked.filter(is_adrift).map(log).chain(self.unfiled.iter().copied()).collect()
