@@ -51,13 +51,13 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
 /// How long records are kept, in words.
 pub(super) fn retention_text(retention: &Retention) -> String {
     let age = retention.age_ms.map(|age| format_duration(Duration::from_millis(age)).to_string());
-    let bytes = retention.bytes.map(|bytes| ByteSize::b(bytes).to_string());
+    let bytes = retention.bytes.map(|bytes| ByteSize::b(bytes).display().si().to_string());
     let records = retention.records.map(|records| counted(records, "record"));
     let limits: Vec<_> = [age, bytes, records].into_iter().flatten().collect();
     if limits.is_empty() {
         "kept for ever".to_owned()
     } else {
-        format!("kept for {}", limits.join(" or "))
+        format!("keeps {}", limits.join(" or "))
     }
 }
 
