@@ -167,6 +167,13 @@ pub(crate) struct Node {
     /// Find no nodes by mDNS or through this machine's runtime directory
     #[arg(long)]
     pub(crate) no_discovery: bool,
+
+    /// Most bytes that topics may take on the disk: `10GB` [default: as much as there is]
+    ///
+    /// Before they are used up new records are refused; the node goes on serving what it has, and
+    /// takes records again when some were let go.
+    #[arg(long, value_name = "SIZE", value_parser = values::max_disk)]
+    pub(crate) max_disk: Option<u64>,
 }
 
 /// Create a topic

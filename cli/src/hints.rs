@@ -116,7 +116,7 @@ fn refused(refusal: &Refusal) -> String {
             "the node goes on in a new log by itself; `antiphon info` shows the fork".into()
         }
         Refusal::Full => {
-            "free space on the node's disk, which heals it; or name another node with `--node MULTIADDR`"
+            "free space on the node's disk, let topics keep less (`antiphon alter`), or name another `--node`"
                 .into()
         }
     }

@@ -6,7 +6,7 @@ use antiphon::{
     limits::{NAME_BYTES_MAX, REPLICAS_MAX},
     model::{Network, SubscriberName, TopicName, TopicNameError, TopicPattern, TopicPatternError},
 };
-use antiphon_node::Multiaddr;
+use antiphon_node::{Multiaddr, NodeConfig};
 use bytes::Bytes;
 
 use crate::{exit::Failure, hints};
@@ -77,6 +77,17 @@ pub(crate) fn retain_bytes(text: &str) -> Result<Limit, Failure> {
     limit(text, "a size reads like `50MB` or `1GiB`; `none` takes the limit away", |text| {
         text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
     })
+}
+
+/// The quota of a node: `10GB`.
+pub(crate) fn max_disk(text: &str) -> Result<u64, Failure> {
+    let least = NodeConfig::DISK_BYTES_MIN;
+    let hint = "a size reads like `10GB`, and is at least `128MiB`";
+    match text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()) {
+        Ok(size) if size >= least => Ok(size),
+        Ok(_) => Err(Failure::usage("that is too little for a node").with_hint(hint)),
+        Err(error) => Err(Failure::usage(error).with_hint(hint)),
+    }
 }
 
 /// A number of records: `10000`, `none`.
@@ -258,6 +269,14 @@ mod tests {
         assert_eq!((replicas("1"), replicas("32")), (Ok(1), Ok(32)));
         for wrong in ["0", "33", "-1", "many", "70000"] {
             assert!(replicas(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn quotas() {
+        assert_eq!(max_disk("10GB"), Ok(10_000_000_000));
+        for wrong in ["1MB", "much"] {
+            assert!(max_disk(wrong).unwrap_err().hint().unwrap().contains("128MiB"), "{wrong}");
         }
     }
 

@@ -39,6 +39,15 @@ pub struct NodeConfig {
     /// Whether nodes nearby are found by themselves: by mDNS on the LAN, and on this machine
     /// through a runtime directory.
     pub discovery: bool,
+    /// Most bytes that its topics may take on the disk; none for as much as there is. Before they
+    /// are used up new records are refused, and it goes on serving what it has. At least
+    /// [`NodeConfig::DISK_BYTES_MIN`].
+    pub disk_bytes_max: Option<u64>,
+}
+
+impl NodeConfig {
+    /// The least quota that leaves room for records beside what is set aside.
+    pub const DISK_BYTES_MIN: u64 = 128 * 1024 * 1024;
 }
 
 /// Why a node did not start.
@@ -142,8 +151,8 @@ impl Node {
             return Err(StartError::BootstrapWithoutPeer(address.clone()));
         }
         let catalogue = TopicId::derive(&config.network, &TopicName::catalogue());
-        let data = config.data.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&data, catalogue));
+        let settings = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&settings, catalogue));
         let opened = opened.await.map_err(|error| data_error(&config.data, &error))??;
         let key = NodeKey::from_secret(&opened.secret);
         let id = key.node();
@@ -226,14 +235,16 @@ fn data_error(path: &Path, error: &dyn std::fmt::Display) -> StartError {
 }
 
 /// Opens the data directory, the key and the store. Blocks.
-fn open(data: &Path, catalogue: TopicId) -> Result<Opened, StartError> {
+fn open(config: &NodeConfig, catalogue: TopicId) -> Result<Opened, StartError> {
+    let data = config.data.as_path();
     let directory = DataDirectory::open(data)?;
     let secret = load_or_create_key(&directory)?;
     let in_store = |error: StoreError| match error {
         StoreError::Locked => StartError::DataInUse(data.to_owned()),
         other => data_error(data, &other),
     };
-    let store = SegmentStore::open(&directory.store(), catalogue).map_err(in_store)?;
+    let store = SegmentStore::open(&directory.store(), catalogue, config.disk_bytes_max)
+        .map_err(in_store)?;
     let recovered = store.recover().map_err(in_store)?;
     let port = store.fact(PORT_FACT).map_err(in_store)?;
     let port = port.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes);

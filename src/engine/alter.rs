@@ -65,9 +65,7 @@ impl Engine {
         name: &TopicName,
         request: Request,
     ) -> Option<Descriptor> {
-        let refusal = if !self.room {
-            Refusal::Full
-        } else if self.leaving.is_leaving() {
+        let refusal = if self.leaving.is_leaving() {
             Refusal::Stopping("it is leaving the network".into())
         } else {
             let topic = self.find(question, name, request)?;

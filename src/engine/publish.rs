@@ -147,7 +147,8 @@ impl Engine {
             return;
         }
         let mut refused = Vec::new();
-        for topic in &self.publishing.active {
+        let catalogue = self.topics.catalogue();
+        for topic in self.publishing.active.iter().filter(|topic| **topic != catalogue) {
             if let Some(outgoing) = self.publishing.topics.get_mut(topic) {
                 for queued in outgoing.queued.drain(..) {
                     self.publishing.bytes -= queued.records.len();
@@ -220,7 +221,8 @@ impl Engine {
             let young = |sealed: &&Unacknowledged| now.saturating_sub(sealed.sealed) < SLOT_AGE_MAX;
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             let full = under_way >= UNACKNOWLEDGED_BATCHES_MAX;
-            let waits = full || outgoing.confirming.is_some() || !self.room;
+            let has_room = self.room || topic == self.topics.catalogue();
+            let waits = full || outgoing.confirming.is_some() || !has_room;
             if outgoing.queued.is_empty() || waits {
                 break;
             }

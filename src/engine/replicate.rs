@@ -350,7 +350,8 @@ impl Engine {
     /// Stores a batch of another writer that a node has sent.
     pub(super) fn store(&mut self, batch: &Batch, from: Option<NodeId>) -> Result<Added, Refusal> {
         let header = batch.header();
-        if !self.room {
+        // What makes room again, an altered topic or a deleted one, finds its place in the reserve.
+        if !self.room && header.topic != self.topics.catalogue() {
             return Err(Refusal::Full);
         }
         let own_log = self.writes_to(&header.topic, &header.log());

@@ -137,9 +137,9 @@ pub enum Refusal {
     #[n(7)]
     #[error("the node does not know this request")]
     Unsupported,
-    /// The disk of the node has no room for more records. Others may have.
+    /// The disk of the node, or its quota, has no room for more records. Others may have.
     #[n(8)]
-    #[error("the disk of the node is full")]
+    #[error("the disk of the node is full, or its quota is used up")]
     Full,
     /// The log has forked, and takes nothing more. With the proof, but for repeated refusals.
     #[n(9)]

@@ -240,3 +240,24 @@ fn a_position_in_what_is_gone_stays_where_it_is() {
     let Response::Position(Some(position)) = world.call(1, request) else { panic!("no position") };
     assert_eq!(position.cursor, Some(end));
 }
+
+#[test]
+fn full_nodes_take_what_makes_room_again() {
+    let mut world = World::new(3);
+    world.join();
+    world.create(0, "t", 3);
+    publish(&mut world, 0, 0..100);
+    for node in 0..3 {
+        world.room(node, false);
+    }
+    let refused = Response::Refused(antiphon::wire::Refusal::Full);
+    let request = World::publish_request("t", 1, 100, &["line 100".to_owned()]);
+    assert_eq!(world.call(0, Request::Publish(request)), refused);
+    assert_eq!(world.call(0, Request::Create(Create::new("u".parse().unwrap()))), refused);
+    let (name, replicas, min_copies) = ("t".parse().unwrap(), None, None);
+    let alter = Alter { name, replicas, min_copies, retention: records(32) };
+    assert!(matches!(world.call(1, Request::Alter(alter)), Response::Altered(_)));
+    world.run_until("all let go", SOON, |world| (0..3).all(|node| stored(world, node) <= 34));
+    assert_eq!(read(&mut world, 2).0.last().unwrap(), "line 99", "it is served");
+    assert_eq!(world.call(2, Request::Delete("t".parse().unwrap())), Response::Deleted);
+}

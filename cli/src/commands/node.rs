@@ -31,6 +31,7 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
         bootstrap: arguments.bootstrap,
         network,
         discovery: !arguments.no_discovery,
+        disk_bytes_max: arguments.max_disk,
     });
     let mut node = tokio::select! {
         node = starting => node?,

@@ -23,7 +23,7 @@ fn commits() {
     let parent = std::env::var_os("SPEED_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     for (bytes, group, groups) in SHAPES {
         let directory = tempfile::tempdir_in(&parent).unwrap();
-        let store = SegmentStore::open(directory.path(), catalogue()).unwrap();
+        let store = SegmentStore::open(directory.path(), catalogue(), None).unwrap();
         let mut author = Author::new(1, topic());
         let mut spent = Vec::new();
         for time in 0..groups {

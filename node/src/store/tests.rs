@@ -31,7 +31,7 @@ struct Segments(tempfile::TempDir);
 
 impl Rig for Segments {
     fn open(&self) -> Arc<dyn Store> {
-        Arc::new(SegmentStore::open(self.0.path(), catalogue()).unwrap())
+        Arc::new(SegmentStore::open(self.0.path(), catalogue(), None).unwrap())
     }
 }
 

@@ -503,7 +503,7 @@ impl WriterThread<'_> {
         self.told.send_if_modified(|progress| {
             let was = std::mem::replace(&mut progress.room, room);
             if was && !room {
-                tracing::warn!("the disk is full: records are refused until there is space");
+                tracing::warn!("the disk is full, or the quota used up: records are refused until there is space");
             } else if room && !was {
                 tracing::info!("there is space on the disk again");
             }

@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -25,6 +25,7 @@ use super::{
     index::Index,
     record::{FORMAT, OPENING_BYTES, read_opening},
     recovery::{self, Outcome, SEGMENT_BYTES_MAX},
+    space::{FileSystem, Quota, Space},
 };
 use crate::store::{
     StoreError,
@@ -33,12 +34,20 @@ use crate::store::{
 
 impl SegmentStore {
     /// Opens the store in `directory`, which is made if it is not there. `catalogue` is the topic
-    /// whose batches are recovered.
+    /// whose batches are recovered; `bytes_max` is most that it may take on the disk.
     ///
     /// # Errors
     /// When the disk fails, the data is of a newer format, or another process has the store open.
-    pub(crate) fn open(directory: &Path, catalogue: TopicId) -> Result<Self, StoreError> {
-        Self::open_with(directory, catalogue, Options::default())
+    pub(crate) fn open(
+        directory: &Path,
+        catalogue: TopicId,
+        bytes_max: Option<u64>,
+    ) -> Result<Self, StoreError> {
+        let space: Arc<dyn Space> = match bytes_max {
+            Some(bytes_max) => Arc::new(Quota { bytes_max }),
+            None => Arc::new(FileSystem),
+        };
+        Self::open_with(directory, catalogue, Options { space, ..Options::default() })
     }
 
     pub(super) fn open_with(

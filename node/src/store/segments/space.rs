@@ -39,6 +39,37 @@ impl Space for FileSystem {
     }
 }
 
+/// The file system's, up to a limit for all that a store has.
+#[derive(Debug)]
+pub(super) struct Quota {
+    /// Bytes of the store's directory, what is set aside and the index included.
+    pub(super) bytes_max: u64,
+}
+
+impl Space for Quota {
+    fn allocate(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        FileSystem.allocate(file, from, to)
+    }
+
+    fn free(&self, directory: &Path) -> io::Result<u64> {
+        let store = directory.parent().unwrap_or(directory);
+        let left = self.bytes_max.saturating_sub(bytes_in(store)?);
+        Ok(FileSystem.free(directory)?.min(left))
+    }
+}
+
+/// Bytes of all files below a directory. One that goes meanwhile counts for nothing.
+fn bytes_in(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0_u64;
+    for entry in fs_err::read_dir(directory)? {
+        let entry = entry?;
+        let Ok(metadata) = entry.metadata() else { continue };
+        let more = if metadata.is_dir() { bytes_in(&entry.path())? } else { metadata.len() };
+        bytes = bytes.saturating_add(more);
+    }
+    Ok(bytes)
+}
+
 fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
     let zeros = [0; 16 * 1024];
     let mut at = from;
@@ -53,6 +84,17 @@ fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quota_counts_all_that_a_store_has() {
+        let store = tempfile::tempdir().unwrap();
+        let segments = store.path().join("segments");
+        fs_err::create_dir_all(&segments).unwrap();
+        fs_err::write(segments.join("1"), [0; 600]).unwrap();
+        fs_err::write(store.path().join("index"), [0; 300]).unwrap();
+        let free = |bytes_max| Quota { bytes_max }.free(&segments).unwrap();
+        assert_eq!((free(1_000), free(900), free(1)), (100, 0, 0));
+    }
 
     #[test]
     fn allocated_space_has_its_length_and_reads_as_zeros() {

@@ -172,7 +172,7 @@ fn content(store: &SegmentStore) -> BTreeMap<Vec<u8>, Vec<u8>> {
 fn one_process_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let error = SegmentStore::open(directory.path(), catalogue()).unwrap_err();
+    let error = SegmentStore::open(directory.path(), catalogue(), None).unwrap_err();
     assert_eq!(error, StoreError::Locked);
     drop(store);
     open(directory.path());
@@ -188,7 +188,7 @@ fn a_newer_format_is_refused_and_nothing_is_changed() {
     let head = frame::Head::new(Kind::Opening, 1, 0, 0, &[&payload]).encode(0);
     bytes[..head.len() + payload.len()].copy_from_slice(&[&head[..], &payload].concat());
     fs::write(&path, &bytes).unwrap();
-    let error = SegmentStore::open(directory.path(), catalogue()).unwrap_err();
+    let error = SegmentStore::open(directory.path(), catalogue(), None).unwrap_err();
     assert_eq!(error, StoreError::NewerFormat { found: record::FORMAT + 1, known: record::FORMAT });
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }

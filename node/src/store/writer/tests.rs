@@ -24,7 +24,7 @@ async fn durable(handle: &mut StoreHandle, number: WriteNumber) {
 #[tokio::test]
 async fn many_writes_are_flushed_together() {
     let directory = tempfile::tempdir().unwrap();
-    let inner = SegmentStore::open(directory.path(), catalogue()).unwrap();
+    let inner = SegmentStore::open(directory.path(), catalogue(), None).unwrap();
     let store = Arc::new(FaultyStore::new(inner, 0));
     let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
     let mut author = Author::new(1, topic());
@@ -46,7 +46,7 @@ async fn many_writes_are_flushed_together() {
 #[tokio::test]
 async fn a_stop_flushes_what_was_taken() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || SegmentStore::open(directory.path(), catalogue()).unwrap();
+    let open = || SegmentStore::open(directory.path(), catalogue(), None).unwrap();
     let mut handle = StoreHandle::start(Arc::new(open())).unwrap();
     let mut author = Author::new(1, topic());
     for number in 1..=3_000 {

@@ -107,6 +107,7 @@ async fn embed(data: &Path, network: &Network, bootstrap: &Multiaddr) -> anyhow:
         bootstrap: vec![bootstrap.clone()],
         network: network.clone(),
         discovery: false,
+        disk_bytes_max: None,
     };
     Ok(Node::start(config).await?)
 }
