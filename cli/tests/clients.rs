@@ -115,3 +115,44 @@ fn read_everything(cluster: &Cluster, number: usize) {
     let expected: Vec<String> = (0..RECORDS).map(|number| format!("{number:03}")).collect();
     assert_eq!(lines, expected, "node {number}");
 }
+
+#[test]
+fn what_is_not_acknowledged_by_hand_comes_again_at_another_node() {
+    let cluster = Cluster::start(3);
+    cluster.run(0, &["create", "jobs"]).ok();
+    let lines: Vec<u8> =
+        (0..10).flat_map(|number| format!("job {number}\n").into_bytes()).collect();
+    cluster.run_with(0, &["publish", "jobs"], &lines).ok();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let take = |node: usize, count: usize, done: &'static [usize]| {
+        let config = ClientConfig {
+            network: cluster.network().parse().expect("a name"),
+            nodes: vec![cluster.node(node).address.parse().expect("an address")],
+            timeout: None,
+        };
+        runtime.block_on(async move {
+            let client = Client::connect(config).await.expect("a node");
+            let (topic, name) = ("jobs".parse().expect("a name"), "w".parse().expect("a name"));
+            let subscriber = client.subscriber(topic, name, ReaderOptions::default()).await;
+            let mut subscriber = subscriber.expect("a subscription");
+            let mut taken = Vec::new();
+            for number in 0..count {
+                let (job, acknowledgement) =
+                    subscriber.next().await.expect("a node").expect("more");
+                taken.push(String::from_utf8(job.record.payload.to_vec()).expect("text"));
+                if done.contains(&number) {
+                    subscriber.acknowledge(acknowledgement);
+                }
+            }
+            subscriber.commit().await.expect("it is kept");
+            taken
+        })
+    };
+    let jobs = |range: std::ops::Range<u32>| -> Vec<_> {
+        range.map(|number| format!("job {number}")).collect()
+    };
+    assert_eq!(take(0, 6, &[0, 1, 3, 4]), jobs(0..6));
+    assert_eq!(take(1, 8, &[0, 1, 2, 3, 4, 5, 6, 7]), jobs(2..10), "the third was not done");
+    let behind = cluster.run(2, &["subscriptions", "jobs", "--json"]).ok().object();
+    assert_eq!(behind["records_behind"], 0);
+}

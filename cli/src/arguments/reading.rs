@@ -59,6 +59,10 @@ pub(crate) struct Fetch {
 
     #[command(flatten)]
     pub(crate) reading: Reading,
+
+    /// Stop when no record came for this long, though there are more
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) idle: Option<Duration>,
 }
 
 /// Print the stored records of topics, and then those to come

@@ -27,7 +27,17 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
     let limit = arguments.reading.count.unwrap_or(u64::MAX);
     let mut count = 0;
     while count < limit {
-        let Some(delivered) = reader.next().await? else {
+        let next = reader.next();
+        let next = match arguments.idle {
+            Some(idle) => tokio::time::timeout(idle, next).await.ok(),
+            None => Some(next.await),
+        };
+        let Some(next) = next else {
+            let hint = "`antiphon info TOPIC` shows which replicas are away";
+            printer.warning("no record came for that long, and there may be more", hint);
+            break;
+        };
+        let Some(delivered) = next? else {
             break;
         };
         records.print(printer, &topic, &delivered)?;

@@ -10,6 +10,7 @@ mod pattern;
 mod publisher;
 mod reader;
 mod subscription;
+mod unacknowledged;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -28,8 +29,9 @@ pub use publisher::{
 pub use reader::{
     BatchPage, BatchReader, Delivered, End, PassedOver, Reader, ReaderOptions, Start,
 };
-pub use subscription::Subscriber;
+pub use subscription::{NextError, Subscriber};
 use thiserror::Error;
+pub use unacknowledged::Acknowledgement;
 
 /// How requests reach a node: over the network, or within this process.
 pub(crate) trait Link: Send + Sync + fmt::Debug {

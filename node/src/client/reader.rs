@@ -167,6 +167,14 @@ impl Reader {
     /// When no node that holds the records can be reached; the reader stays where it is and
     /// can be asked again.
     pub async fn next(&mut self) -> Result<Option<Delivered>, RequestError> {
+        Ok(self.next_of_log().await?.map(|(record, ..)| record))
+    }
+
+    /// The next record, its log, and where the reader stood in it before; otherwise as
+    /// [`Self::next`].
+    pub(super) async fn next_of_log(
+        &mut self,
+    ) -> Result<Option<(Delivered, LogId, Option<Position>)>, RequestError> {
         let held_back = self.left_out();
         loop {
             while self.held_back.len() <= held_back
@@ -177,8 +185,9 @@ impl Reader {
             if self.held_back.len() > held_back
                 && let Some((record, log, position)) = self.held_back.pop_front()
             {
+                let before = self.delivered.logs.get(&log).copied();
                 self.delivered.advance_to(log, position);
-                return Ok(Some(record));
+                return Ok(Some((record, log, before)));
             }
             if !self.open_next_batch() && !self.fetch().await? {
                 return Ok(None);

@@ -4,8 +4,12 @@ use antiphon::{
     model::{Cursor, SubscriberName, Subscription, TopicName},
     wire::{Request, Response},
 };
+use thiserror::Error;
 
-use super::{Client, Reader, ReaderOptions, RequestError, Start};
+use super::{
+    Client, Delivered, Reader, ReaderOptions, RequestError, Start,
+    unacknowledged::{Acknowledgement, UNACKNOWLEDGED_MAX, Unacknowledged},
+};
 
 impl Client {
     /// The named subscriptions of a topic and where they stand, in order of their names.
@@ -122,6 +126,17 @@ impl Client {
     }
 }
 
+/// Why no record was handed out. The subscriber stays where it is.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum NextError {
+    /// The caller has as many records as it may have that it did not acknowledge.
+    #[error("{0} records are not acknowledged; no more are handed out")]
+    Unacknowledged(usize),
+    /// No node that holds the records can be reached. It can be asked again.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
 /// A named subscription: a reader whose position is kept on the topic's replicas.
 #[derive(Debug)]
 pub struct Subscriber {
@@ -133,6 +148,7 @@ pub struct Subscriber {
     /// The position that is kept.
     committed: Option<Cursor>,
     is_new: bool,
+    unacknowledged: Unacknowledged,
 }
 
 impl Subscriber {
@@ -153,7 +169,9 @@ impl Subscriber {
             options.start = Start::At(position);
         }
         let reader = Reader::start(client.clone(), topic.clone(), options).await?;
-        let mut subscriber = Self { client, topic, reader, name, generation, committed, is_new };
+        let unacknowledged = Unacknowledged::default();
+        let mut subscriber =
+            Self { client, topic, reader, name, generation, committed, is_new, unacknowledged };
         // A name that starts at the end would otherwise skip what comes before its first record.
         subscriber.commit().await?;
         Ok(subscriber)
@@ -169,15 +187,53 @@ impl Subscriber {
         &mut self.reader
     }
 
-    /// Keeps the position after the last record that was handed out. A crash before this
-    /// repeats records, and loses none.
+    /// The next record, to be acknowledged by hand: the position that [`Self::commit`] keeps
+    /// stands before the first record of each log that is not. What is taken from
+    /// [`Self::reader`] counts as acknowledged. Otherwise as [`Reader::next`]; cancel-safe as well.
+    ///
+    /// ```no_run
+    /// # use antiphon_node::client::{NextError, Subscriber};
+    /// # async fn work(subscriber: &mut Subscriber) -> Result<(), NextError> {
+    /// while let Some((delivered, acknowledgement)) = subscriber.next().await? {
+    ///     println!("{} bytes", delivered.record.payload.len());
+    ///     subscriber.acknowledge(acknowledgement);
+    ///     subscriber.commit().await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Reader::next`], and when 65,536 records wait to be acknowledged.
+    pub async fn next(&mut self) -> Result<Option<(Delivered, Acknowledgement)>, NextError> {
+        if self.unacknowledged.is_full() {
+            return Err(NextError::Unacknowledged(UNACKNOWLEDGED_MAX));
+        }
+        let next = self.reader.next_of_log().await?;
+        Ok(next.map(|(record, log, before)| {
+            let acknowledgement = self.unacknowledged.hand_out(log, before);
+            (record, acknowledgement)
+        }))
+    }
+
+    /// A record is done with. It counts for good once [`Self::commit`] has kept the position; in
+    /// whatever order records are acknowledged, none is passed over.
+    #[expect(clippy::needless_pass_by_value, reason = "what is acknowledged is done with")]
+    pub fn acknowledge(&mut self, acknowledgement: Acknowledgement) {
+        self.unacknowledged.acknowledge(&acknowledgement);
+    }
+
+    /// Keeps the position after the last record that was handed out, or before the first that is
+    /// to be acknowledged and is not. A crash before this repeats records, and loses none.
     ///
     /// # Errors
     /// When no replica can be reached, and then the position of before holds; with
     /// [`Refusal::Superseded`](antiphon::wire::Refusal::Superseded) when the subscription was reset
     /// or deleted meanwhile.
     pub async fn commit(&mut self) -> Result<(), RequestError> {
-        let cursor = Some(self.reader.cursor().clone());
+        let mut cursor = self.reader.cursor().clone();
+        self.unacknowledged.limit(&mut cursor);
+        let cursor = Some(cursor);
         if cursor == self.committed {
             return Ok(());
         }
