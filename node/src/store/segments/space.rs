@@ -3,7 +3,13 @@
 //! A segment's space is set aside before anything is written to it, so that a full disk shows
 //! here, where nothing is lost by it, and never in a flush.
 
-use std::{fmt, fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
+};
 
 use rustix::{
     fs::{FallocateFlags, fallocate, statvfs},
@@ -18,6 +24,9 @@ pub(super) trait Space: fmt::Debug + Send + Sync + 'static {
     /// Bytes that are free for others, such as the index.
     fn free(&self, directory: &Path) -> io::Result<u64>;
 }
+
+/// What `stat` counts in, whatever the file system's own blocks are.
+const BLOCK_BYTES: u64 = 512;
 
 /// The file system's own.
 #[derive(Debug)]
@@ -58,13 +67,18 @@ impl Space for Quota {
     }
 }
 
-/// Bytes of all files below a directory. One that goes meanwhile counts for nothing.
+/// Bytes that all files below a directory take on the disk: parts that were never written take
+/// none. One that goes meanwhile counts for nothing.
 fn bytes_in(directory: &Path) -> io::Result<u64> {
     let mut bytes = 0_u64;
     for entry in fs_err::read_dir(directory)? {
         let entry = entry?;
         let Ok(metadata) = entry.metadata() else { continue };
-        let more = if metadata.is_dir() { bytes_in(&entry.path())? } else { metadata.len() };
+        let more = if metadata.is_dir() {
+            bytes_in(&entry.path())?
+        } else {
+            metadata.blocks().saturating_mul(BLOCK_BYTES)
+        };
         bytes = bytes.saturating_add(more);
     }
     Ok(bytes)
@@ -90,10 +104,16 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let segments = store.path().join("segments");
         fs_err::create_dir_all(&segments).unwrap();
-        fs_err::write(segments.join("1"), [0; 600]).unwrap();
-        fs_err::write(store.path().join("index"), [0; 300]).unwrap();
         let free = |bytes_max| Quota { bytes_max }.free(&segments).unwrap();
-        assert_eq!((free(1_000), free(900), free(1)), (100, 0, 0));
+        assert_eq!(free(1_000_000), 1_000_000);
+        fs_err::write(segments.join("1"), vec![1; 60_000]).unwrap();
+        fs_err::write(store.path().join("index"), vec![1; 30_000]).unwrap();
+        File::create(store.path().join("sparse")).unwrap().set_len(1 << 30).unwrap();
+        File::options().write(true).open(segments.join("1")).unwrap().sync_all().unwrap();
+        File::options().write(true).open(store.path().join("index")).unwrap().sync_all().unwrap();
+        let left = free(1_000_000);
+        assert!((800_000..=910_000).contains(&left), "{left}");
+        assert_eq!(free(50_000), 0);
     }
 
     #[test]
