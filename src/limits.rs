@@ -59,6 +59,10 @@ pub const BRANCHES_MAX: usize = 32;
 /// Most replicas that a topic may ask for. Each publish is sent to all of them by its writer.
 pub const REPLICAS_MAX: u16 = 32;
 
+/// Most changes of a topic, and most topics of one name one after the other: nobody gets there by
+/// making them, and who claims it leaves no room for others.
+pub const CHANGES_MAX: u64 = 1 << 32;
+
 /// Most writers (keys) that a topic's descriptor may list.
 pub const WRITERS_MAX: usize = 256;
 

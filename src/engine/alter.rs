@@ -103,8 +103,15 @@ impl Engine {
         if let Err(error) = encode_record(&record, &mut bytes) {
             return self.refuse_invalid(question, error);
         }
+        if self.is_busy_with(bytes.len()) {
+            return self.refuse(question, Refusal::Busy);
+        }
         let topic = self.topics.id_of(descriptor.descriptor());
-        // From now on they hold here. The catalogue brings them back after a crash.
+        // From now on they hold here. What they have this node remove is gone for good, so they are
+        // kept before that, whatever becomes of the catalogue's record.
+        if change != Change::Created {
+            self.write(Write::Descriptor(topic, descriptor.clone()));
+        }
         self.topics.adopt(descriptor);
         self.name_changed(&descriptor.descriptor().name);
         self.replication_terms(&topic);
@@ -145,6 +152,8 @@ impl Engine {
                 self.forget_kept(topic, name);
             }
             self.drop_ledger(topic);
+            self.fork_filing.stop(topic);
+            self.fork_searches.stop(topic);
             let unknown = Refusal::UnknownTopic { name, nearest: None };
             for Waiting { waiter, .. } in self.stop_publishing(topic) {
                 self.refuse(waiter.question(), unknown.clone());

@@ -149,8 +149,8 @@ impl Engine {
     }
 
     pub(super) fn describe(&mut self, question: QuestionId, name: &TopicName) {
-        let known = self.topics.named(name).and_then(|topic| self.topics.get(&topic));
-        let descriptor = known.and_then(|known| known.descriptor.as_ref());
+        // A deletion, too: a topic that gets the name is another one.
+        let descriptor = self.topics.newest_signed(name);
         let bytes = descriptor.map(|signed| Blob(signed.bytes().clone()));
         self.answer(question, Response::Described(bytes));
     }

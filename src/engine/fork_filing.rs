@@ -77,6 +77,11 @@ impl State {
         self.tickets.remove(&ticket)
     }
 
+    /// Forgets what is being filed of a topic.
+    pub(super) fn stop(&mut self, topic: TopicId) {
+        self.filings.retain(|(of, _), _| *of != topic);
+    }
+
     /// Whether what a node held of a log is still being filed.
     pub(super) fn is_filing(&self, topic: TopicId, log: LogId) -> bool {
         self.filings.contains_key(&(topic, log))

@@ -74,6 +74,11 @@ impl State {
     pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, LogId)> {
         self.tickets.remove(&ticket)
     }
+
+    /// Forgets what is being looked for in a topic.
+    pub(super) fn stop(&mut self, topic: TopicId) {
+        self.searches.retain(|(of, _), _| *of != topic);
+    }
 }
 
 impl Halving {

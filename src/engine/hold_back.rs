@@ -16,13 +16,25 @@ impl Engine {
         let Some(job) = self.reads.jobs.things.get(&number) else {
             return false;
         };
-        let lacking = || batches.iter().filter_map(|batch| not_shown(&job.after, batch));
-        let gone =
-            |(log, position): &(LogId, Position)| self.known_low(job.topic, log) >= position.next;
-        let gone: BTreeSet<LogId> = lacking().filter(gone).map(|(log, _)| log).collect();
-        let comes: BTreeSet<LogId> = lacking()
+        let topic = job.topic;
+        let lacking = batches.iter().filter_map(|batch| not_shown(&job.after, batch));
+        let mut lacking: Vec<(LogId, Position)> = lacking.collect();
+        // What retention let go comes no more.
+        let mut gone = BTreeSet::new();
+        lacking.retain(|(log, position)| {
+            let is_gone = self.known_low(topic, log) >= position.next;
+            if is_gone {
+                gone.insert(*log);
+            }
+            !is_gone
+        });
+        let Some(job) = self.reads.jobs.things.get(&number) else {
+            return false;
+        };
+        let comes: BTreeSet<LogId> = lacking
+            .iter()
             .filter(|(log, position)| self.comes(job, *log, position.next))
-            .map(|(log, _)| log)
+            .map(|(log, _)| *log)
             .collect();
         let mut at = job.after.clone();
         let Some(view) = self.reads.views.get_mut(&job.topic) else {

@@ -223,6 +223,8 @@ impl Ledger {
     /// The store is being asked what it holds.
     pub(super) fn is_asked(&mut self) {
         self.measured = Measured::Asked;
+        // All of it is stored, and will be told.
+        self.open = Step::default();
     }
 
     /// Up to where a log is reckoned with.
@@ -490,6 +492,11 @@ mod tests {
         ledger.is_asked();
         ledger.is_stored(LOG, 0, 100);
         ledger.receive(&terms, WallClock(9), &part(101, 10, 1));
+        // The store could not answer, and is asked again.
+        ledger.is_asked();
+        assert!(ledger.open.ends.is_empty(), "what came is stored by now");
+        ledger.is_stored(LOG, 0, 101);
+        ledger.receive(&terms, WallClock(9), &part(102, 10, 1));
         assert_eq!(cut(&mut ledger, &terms, 9), None, "it is not known yet what else there is");
         let stored = |end, stamp| Part { stamp: Stamp::at(WallClock(stamp)), ..part(end, 10, 50) };
         ledger.measured(&terms, WallClock(9), vec![stored(100, 5), stored(50, 1)]);

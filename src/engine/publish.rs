@@ -188,8 +188,13 @@ impl Engine {
         false
     }
 
+    /// Whether so many bytes are more than may be under way.
+    pub(super) fn is_busy_with(&self, bytes: usize) -> bool {
+        self.publishing.bytes + bytes > UNACKNOWLEDGED_BYTES_MAX
+    }
+
     fn enqueue(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Waiting) {
-        if self.publishing.bytes + records.len() > UNACKNOWLEDGED_BYTES_MAX {
+        if self.is_busy_with(records.len()) {
             return self.refuse(waiting.waiter.question(), Refusal::Busy);
         }
         self.publishing.bytes += records.len();

@@ -244,7 +244,7 @@ impl Engine {
         for mut range in needed {
             let mut source = self.source_for(topic, range, &failed, &lanes);
             if source.is_none()
-                && let Some(to) = self.trimmed_to(topic, range, &failed)
+                && let Some(to) = self.trimmed_to(topic, range)
             {
                 trimmed.push(LogRange { to, ..range });
                 range.from = to;

@@ -192,7 +192,7 @@ impl Engine {
             return self.pulled(node, topic);
         }
         self.learn_forks(topic, held.forks.as_ref());
-        self.adopt_lows(topic, node, &held.frontier.0);
+        self.lows_told(topic, node, &held.frontier.0);
         let ranges = self.ranges_of(node, topic, &held);
         self.pull(node, Pull { topic, ranges });
         self.ask(

@@ -4,22 +4,19 @@
 //! so by the low watermark of each log. What is below it is never taken in again, from whomever it
 //! comes. Readers who stand below it are led on and told so, as long as nobody else holds the rest.
 //!
-//! A node that never had the beginning of a log, and learns from a home replica that it was cut
-//! there, takes over that low watermark: what nobody is to keep need not be looked for.
+//! A node that never had the beginning of a log takes over the low watermark that all other home
+//! replicas agree on: what nobody is to keep need not be looked for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Engine, Output, Ticket, Write,
     ledger::{Ledger, Part},
-    read::Source,
+    survey::{Found, Then},
 };
 use crate::{
-    limits::FOLLOW_SURVEY_INTERVAL,
-    model::{Batch, Entry, Hash, LogId, NodeId, Position, TopicId, WallClock},
+    limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},
+    model::{Batch, Entry, Hash, LogId, NodeId, Position, Span, TopicId, WallClock},
     wire::LogRange,
 };
 
@@ -157,10 +154,13 @@ impl Engine {
         for (id, log) in &known.logs {
             log.spans.iter().for_each(|span| ledger.is_stored(*id, span.first, span.next));
         }
-        let unknown = known.logs.iter().filter_map(|(id, log)| {
-            let to = log.spans.last()?.next;
-            let from = ledger.end(id).max(log.low);
-            (from < to).then_some(LogRange { log: *id, from, to })
+        let unknown = known.logs.iter().flat_map(|(id, log)| {
+            let start = ledger.end(id).max(log.low);
+            let range = move |span: &super::HeldSpan| {
+                let range = LogRange { log: *id, from: span.first.max(start), to: span.next };
+                (range.from < range.to).then_some(range)
+            };
+            log.spans.iter().filter_map(range)
         });
         let ranges: Vec<_> = unknown.collect();
         if ranges.is_empty() {
@@ -209,43 +209,86 @@ impl Engine {
         }
     }
 
-    /// Takes over the low watermarks of a home replica where nothing is held below them. Elsewhere
-    /// they are taken note of.
-    pub(super) fn adopt_lows(
+    /// A home replica tells that it has cut logs: where that is news, all of them are asked.
+    pub(super) fn lows_told(
         &mut self,
         topic: TopicId,
         from: NodeId,
         entries: &BTreeMap<LogId, Entry>,
     ) {
-        let Some(mut known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
-        let is_home = known.placement(&self.members).is_home(&from);
-        let may_be_cut = known.retention().is_some() || known.is_imported();
-        if !may_be_cut || !is_home {
-            return;
-        }
-        for (log, entry) in entries.iter().filter(|(_, entry)| entry.low > 0) {
-            let held = known.logs.get(log).and_then(|log| log.spans.first());
-            let nothing_below = held.is_none_or(|span| span.first >= entry.low);
-            if nothing_below {
-                self.cut_log(topic, *log, entry.low, entry.base);
-            }
-            let Some(found) = self.topics.get_mut(&topic) else {
-                return;
-            };
-            known = found;
-            known.low_told(*log, entry.low, entry.base);
+        let is_news = |(log, entry): (&LogId, &Entry)| {
+            let own = known.logs.get(log).map(|log| (log.low, log.base)).unwrap_or_default();
+            (entry.low, entry.base) > own.max(known.told_low(log))
+        };
+        if entries.iter().any(is_news) && known.placement(&self.members).is_home(&from) {
+            self.survey(topic, Then::Lows);
         }
     }
 
-    /// The highest low watermark of a log that is known here: what is below it, somebody let go.
-    pub(super) fn known_low(&self, topic: TopicId, log: &LogId) -> u64 {
-        let own = self.topics.get(&topic).and_then(|known| known.logs.get(log));
+    /// All home replicas have said where they have cut logs. Where none of them holds what is
+    /// missing here below such a cut, it is not looked for any more; the word of one alone hides
+    /// nothing that another one holds. Where this node holds what comes after the cut and nothing
+    /// before it, the log is cut here, too.
+    pub(super) fn lows_found(&mut self, found: &Found) {
+        let others = found.placement.home.iter().filter(|home| **home != self.me);
+        let held: Option<Vec<_>> = others.map(|home| found.held.get(home)).collect();
+        let known = self.topics.get(&found.topic);
+        let (Some(held), Some(known)) = (held, known) else {
+            return;
+        };
+        let mut lows: BTreeMap<LogId, (u64, Option<Hash>)> = BTreeMap::new();
+        let mut cuts = Vec::new();
+        for log in held.iter().flat_map(|held| held.frontier.0.keys()) {
+            if lows.contains_key(log) || lows.len() >= FRONTIER_LOGS_MAX {
+                continue;
+            }
+            let own = known.logs.get(log).map(super::Log::entry).unwrap_or_default();
+            let entries: Vec<_> = held.iter().filter_map(|held| held.frontier.0.get(log)).collect();
+            let is_nowhere = |low: u64| {
+                let missing = own.missing(0, low);
+                let mut spans = entries.iter().flat_map(|entry| &entry.spans);
+                !spans.any(|span| {
+                    missing.iter().any(|(from, to)| span.first < *to && *from < span.next)
+                })
+            };
+            let told = entries.iter().map(|entry| (entry.low, entry.base));
+            let told = told.filter(|(low, base)| {
+                (*low, *base) > (own.low, own.base) && *low > 0 && is_nowhere(*low)
+            });
+            let Some((low, base)) = told.max() else {
+                continue;
+            };
+            lows.insert(*log, (low, base));
+            let follows = own.spans.first().is_some_and(|span| span.first >= low);
+            if follows && found.placement.is_home(&self.me) {
+                // Nothing is cut in two, so nobody asks for the batch that ends there.
+                cuts.push((*log, low, base));
+            }
+        }
+        for (log, low, base) in cuts {
+            self.cut_log(found.topic, log, low, base);
+        }
+        if let Some(known) = self.topics.get_mut(&found.topic) {
+            known.set_told_lows(lows);
+        }
+    }
+
+    /// The highest low watermark of a log that this node or a home replica has: what is below it,
+    /// somebody let go.
+    pub(super) fn known_low(&mut self, topic: TopicId, log: &LogId) -> u64 {
+        let Some(known) = self.topics.get_mut(&topic) else {
+            return 0;
+        };
+        let own = known.logs.get(log).map_or(0, |log| log.low);
+        let placement = known.placement(&self.members);
         let view = self.reads.views.get(&topic);
-        let told = view.into_iter().flat_map(|view| view.frontiers.values());
-        let told = told.filter_map(|frontier| frontier.0.get(log)).map(|entry| entry.low);
-        told.chain(own.map(|log| log.low)).max().unwrap_or(0)
+        let told = view.into_iter().flat_map(|view| &view.frontiers);
+        let told = told.filter(|(node, _)| placement.is_home(node));
+        let told = told.filter_map(|(_, frontier)| frontier.0.get(log)).map(|entry| entry.low);
+        told.max().unwrap_or(0).max(own)
     }
 
     /// Whether the replicas have said lately what they hold of a topic.
@@ -255,25 +298,21 @@ impl Engine {
     }
 
     /// The end of what retention let go at the start of a range that nobody can give: where
-    /// somebody holds something, or at the highest low watermark.
-    pub(super) fn trimmed_to(
-        &self,
-        topic: TopicId,
-        range: LogRange,
-        failed: &BTreeSet<Source>,
-    ) -> Option<u64> {
+    /// somebody holds something, or at the highest low watermark. Nothing is let go that somebody
+    /// said to hold, be it away or without an answer.
+    pub(super) fn trimmed_to(&mut self, topic: TopicId, range: LogRange) -> Option<u64> {
         let low = self.known_low(topic, &range.log).min(range.to);
         let own = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
-        let own = own.filter(|_| !failed.contains(&Source::Store)).map(super::Log::entry);
+        let own = own.map(super::Log::entry);
         let view = self.reads.views.get(&topic);
-        let usable = |node: &NodeId| {
-            self.members.is_connected(node) && !failed.contains(&Source::Node(*node))
-        };
-        let others = view.into_iter().flat_map(|view| &view.frontiers);
-        let others = others.filter(|(node, _)| usable(node));
-        let others = others.filter_map(|(_, held)| held.0.get(&range.log));
-        let spans = own.iter().chain(others).flat_map(|entry| &entry.spans);
-        let held = spans.map(|span| span.first).filter(|first| *first > range.from).min();
-        (low > range.from).then(|| held.map_or(low, |first| first.min(low)))
+        let others = view.into_iter().flat_map(|view| view.frontiers.values());
+        let others = others.filter_map(|held| held.0.get(&range.log));
+        let mut spans = own.iter().chain(others).flat_map(|entry| &entry.spans);
+        let holds = |span: &Span| span.first <= range.from && range.from < span.next;
+        if low <= range.from || spans.clone().any(holds) {
+            return None;
+        }
+        let later = spans.by_ref().map(|span| span.first).filter(|first| *first > range.from).min();
+        Some(later.map_or(low, |first| first.min(low)))
     }
 }

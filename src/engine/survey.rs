@@ -43,6 +43,8 @@ pub(super) enum Then {
     Confirm,
     /// See whether anybody holds what readers lack.
     Hole,
+    /// See where the home replicas have cut logs.
+    Lows,
     /// See whether anybody knows more of this node's own log than itself.
     Resume,
 }
@@ -117,13 +119,15 @@ impl Engine {
             | Then::HandOver
             | Then::Confirm
             | Then::Hole
+            | Then::Lows
             | Then::Resume => None,
         };
         let held = [(me, known.held(subscriber.as_ref(), &mut self.members, &me))].into();
         let placement = known.placement(&self.members).clone();
         let mut asked: BTreeSet<_> =
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
-        let of_replicas = matches!(then, Then::Refresh | Then::HandOver | Then::Confirm);
+        let of_replicas =
+            matches!(then, Then::Refresh | Then::HandOver | Then::Confirm | Then::Lows);
         let of_all = matches!(then, Then::Hole | Then::Resume);
         let reachable = self.members.reachable();
         let locating = !of_replicas && !of_all && reachable.len() >= ASK_ALL_MAX;
@@ -240,6 +244,7 @@ impl Engine {
             Then::HandOver => self.hand_over(&found),
             Then::Confirm => self.confirm(&found),
             Then::Hole => self.look_for_holes(&found),
+            Then::Lows => self.lows_found(&found),
             Then::Resume => self.resume(&found),
         }
     }

@@ -136,6 +136,7 @@ impl Topic {
         let known = self.logs.entry(log).or_insert_with(|| Log { low, ..Log::default() });
         let added = known.add(batch)?;
         if added == Added::New {
+            self.told_lows.remove(&log);
             self.digest = None;
         }
         Ok(added)
@@ -198,6 +199,7 @@ impl Topic {
         if log.spans.is_empty() && !self.is_cut(id) {
             self.logs.remove(id);
         }
+        self.told_lows.remove(id);
         self.digest = None;
         true
     }
@@ -256,20 +258,24 @@ impl Topic {
         self.digest = None;
         let log = self.logs.get_mut(id)?;
         log.forget(to, head);
-        if log.spans.is_empty() && !continued {
+        if log.spans.is_empty() && !continued && !self.is_cut(id) {
             self.logs.remove(id);
         }
         self.logs.get(id).cloned()
     }
 
-    /// Takes note of where another home replica has cut a log.
-    pub(super) fn low_told(&mut self, log: LogId, low: u64, base: Option<Hash>) {
-        let is_known = self.logs.contains_key(&log);
-        let told = self.told_lows.entry(log).or_default();
-        if *told < (low, base) && is_known {
-            *told = (low, base);
+    /// Takes note of where other home replicas have cut logs, and nobody holds what is missing here
+    /// below that. It holds as long as the log stays as it is.
+    pub(super) fn set_told_lows(&mut self, lows: BTreeMap<LogId, (u64, Option<Hash>)>) {
+        if self.told_lows != lows {
+            self.told_lows = lows;
             self.digest = None;
         }
+    }
+
+    /// Where other home replicas have cut a log, and nobody holds what is missing here below it.
+    pub(super) fn told_low(&self, log: &LogId) -> (u64, Option<Hash>) {
+        self.told_lows.get(log).copied().unwrap_or_default()
     }
 
     /// Cuts a log off where a batch ends: the log, if that changed it. A log that is not known is
@@ -290,6 +296,7 @@ impl Topic {
 
     /// Takes out a batch that can no longer be read: the log without it, if it was held.
     pub(super) fn lose(&mut self, damage: &Damage) -> Option<Log> {
+        self.told_lows.remove(&damage.log);
         let log = self.logs.get_mut(&damage.log)?;
         if !log.lose(damage.first, damage.next, damage.hash, damage.previous) {
             return None;
@@ -362,16 +369,17 @@ impl Topic {
                     entry.spans.retain(|span| span.first < at);
                 }
             }
-            if self.retention().is_some() {
-                // Each node cuts at its own time, which is no difference worth looking into.
-                frontier.0.retain(|log, entry| {
-                    let (told, base) = self.told_lows.get(log).copied().unwrap_or_default();
-                    let low = told.max(entry.low);
-                    entry.overlook_cut(told, base);
-                    // One that has forked may have been cut before that was known.
-                    self.forks.sealed_at(*log).is_none_or(|at| low < at)
-                });
+            for log in self.told_lows.keys() {
+                frontier.0.entry(*log).or_default();
             }
+            // Each node cuts at its own time, which is no difference worth looking into.
+            frontier.0.retain(|log, entry| {
+                let (told, base) = self.told_low(log);
+                let low = told.max(entry.low);
+                entry.overlook_cut(told, base);
+                // One that has forked may have been cut before that was known.
+                low == 0 || self.forks.sealed_at(*log).is_none_or(|at| low < at)
+            });
             frontier.0.retain(|_, entry| !entry.spans.is_empty() || entry.low > 0);
             hasher.update(&frontier.digest());
         }
@@ -424,8 +432,12 @@ impl Topics {
 
     /// The newest descriptor of a name, be it that of a topic or of the deletion of one.
     pub(super) fn newest(&self, name: &TopicName) -> Option<&Descriptor> {
-        let topic = self.known.get(self.names.get(name)?)?;
-        topic.descriptor.as_ref().map(SignedDescriptor::descriptor)
+        self.newest_signed(name).map(SignedDescriptor::descriptor)
+    }
+
+    /// The same with its signature.
+    pub(super) fn newest_signed(&self, name: &TopicName) -> Option<&SignedDescriptor> {
+        self.known.get(self.names.get(name)?)?.descriptor.as_ref()
     }
 
     /// The name of the topic with this id, be it deleted.
@@ -492,7 +504,7 @@ impl Topics {
             let renames = current.name != terms.name;
             if renames && !has_better_claim(terms, current)
                 || !renames && !terms.supersedes(current)
-                || terms.generation == current.generation && !current.may_alter(&terms.creator)
+                || !current.may_alter(&terms.creator)
             {
                 return false;
             }
@@ -500,6 +512,10 @@ impl Topics {
                 let name = current.name.clone();
                 self.names.remove(&name);
             }
+        }
+        let named = self.newest(&terms.name).filter(|named| named.generation < terms.generation);
+        if named.is_some_and(|named| !named.deleted && !named.may_alter(&terms.creator)) {
+            return false;
         }
         let topic = self.entry(id);
         topic.descriptor = Some(signed.clone());
@@ -509,13 +525,17 @@ impl Topics {
         let newest = self.names.get(&terms.name).and_then(|id| self.known.get(id));
         let newest = newest.and_then(|topic| topic.descriptor.as_ref());
         let is_newest = newest.is_none_or(|other| !other.descriptor().supersedes(terms));
+        // Of two that were made at the same time nobody deleted one: what it has is kept.
+        let is_later =
+            newest.is_some_and(|other| other.descriptor().generation != terms.generation);
         let outlived = if is_newest { self.names.insert(terms.name.clone(), id) } else { Some(id) };
-        if let Some(outlived) = outlived.filter(|outlived| !is_newest || *outlived != id) {
+        let outlived = outlived.filter(|outlived| is_later && (!is_newest || *outlived != id));
+        if let Some(outlived) = outlived {
             self.entry(outlived).is_outlived = true;
             self.deleted.insert(outlived);
         }
         let topic = self.entry(id);
-        topic.is_outlived = !is_newest;
+        topic.is_outlived = is_later && !is_newest;
         if topic.is_deleted() {
             self.deleted.insert(id);
         } else {

@@ -102,7 +102,7 @@ impl Cursor {
 
     /// Number of records before the cursor.
     pub fn records(&self) -> u64 {
-        self.logs.values().map(|position| position.next).sum()
+        self.logs.values().fold(0, |sum, position| sum.saturating_add(position.next))
     }
 
     /// Whether a cursor that came from elsewhere is within bounds.

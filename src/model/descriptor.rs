@@ -8,7 +8,7 @@ use super::{
     Blob, Network, NodeId, NodeKey, Signature, Stamp, TopicId, TopicName, decode_exact,
     encode_to_bytes,
 };
-use crate::limits::{DESCRIPTOR_BYTES_MAX, REPLICAS_MAX, WRITERS_MAX};
+use crate::limits::{CHANGES_MAX, DESCRIPTOR_BYTES_MAX, REPLICAS_MAX, WRITERS_MAX};
 
 /// How long a topic keeps its records. `None` in each field means: for ever. Records go when any
 /// of the limits says so, whole batches at a time; up to a thirty-second part more is kept.
@@ -146,8 +146,8 @@ impl Descriptor {
         {
             return Err(DescriptorError::Retention);
         }
-        if self.revision == u64::MAX || self.generation == u64::MAX {
-            return Err(DescriptorError::Malformed("counted to the end"));
+        if self.revision.max(self.generation) > CHANGES_MAX {
+            return Err(DescriptorError::Malformed("counted too far"));
         }
         match &self.writers {
             Writers::Listed(keys) if keys.len() > WRITERS_MAX => {
@@ -298,6 +298,15 @@ mod tests {
         let altered = Descriptor { revision: 1, ..late.clone() };
         assert!(early.supersedes(&late) && !late.supersedes(&early));
         assert!(altered.supersedes(&early) && !early.supersedes(&early));
+    }
+
+    #[test]
+    fn nobody_counts_so_far_that_others_cannot_count_on() {
+        let key = NodeKey::from_secret(&[1; 32]);
+        for (generation, revision) in [(u64::MAX, 0), (0, CHANGES_MAX + 1)] {
+            let far = Descriptor { revision, generation, ..descriptor(&key) };
+            assert!(far.sign(&key).is_err());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::{Cursor, Retention},
+    model::{Cursor, Retention, SignedDescriptor},
     wire::{Alter, Create, Refusal, Request, Response},
 };
 
@@ -45,6 +45,12 @@ fn a_deleted_topic_is_gone_everywhere_and_its_name_is_free() {
     assert!(is_unknown(&world.answered(waiting).unwrap()), "whoever waits is told");
     assert!(is_unknown(&publish(&mut world, 0, 10)));
     assert!(is_unknown(&delete(&mut world, 1)));
+    // A node that knows nothing of it yet is told of the deletion before it creates one anew.
+    let Response::Described(Some(bytes)) = world.call(2, Request::Describe("t".parse().unwrap()))
+    else {
+        panic!("not described")
+    };
+    assert!(SignedDescriptor::verify(bytes.0).unwrap().descriptor().deleted);
     let Response::Topics(topics, _) = world.call(2, Request::Topics(None)) else { panic!() };
     assert_eq!(topics, []);
 
