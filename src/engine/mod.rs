@@ -10,14 +10,15 @@
 //!
 //! One file for each thing that a node does:
 //!
-//! - `members`: who is alive, and who is near to a topic
+//! - `members`, `peers`: who is alive, and who is near to a topic; telling others of it
 //! - `catalogue`, `alter`: creating, describing and listing topics; changing and deleting them
 //! - `publish`: sealing batches, counting receipts, answering publishers
 //! - `start`: how a log begins after a start, and what is known of what was told to be pending
 //! - `replicate`: sending batches to replicas, and storing what others send
 //! - `import`: storing what was exported
 //! - `survey`: asking the replicas of a topic what they hold
-//! - `read`, `follow`, `holes`: serving readers, of history and live, and past what is lost
+//! - `read`, `follow`, `holes`, `hold_back`: serving readers, of history and live, past what is lost,
+//!   and in the order of each writer
 //! - `read_many`, `names`: serving readers of many topics, and telling them of new ones
 //! - `position`: where named subscriptions stand
 //! - `repair`: fetching what this node should hold and does not

@@ -4,8 +4,8 @@
 //! so by the low watermark of each log. What is below it is never taken in again, from whomever it
 //! comes. Readers who stand below it are led on and told so, as long as nobody else holds the rest.
 //!
-//! A node that never had the beginning of a log takes over the low watermark that all other home
-//! replicas agree on: what nobody is to keep need not be looked for.
+//! What a node never had, and no other home replica has because one of them let it go, is not looked
+//! for; where the node holds what follows, it takes over that low watermark.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},
     model::{Batch, Entry, Hash, LogId, NodeId, Position, Span, TopicId, WallClock},
-    wire::LogRange,
+    wire::{LogRange, MemberState},
 };
 
 /// How often is looked for what may go.
@@ -298,15 +298,16 @@ impl Engine {
     }
 
     /// The end of what retention let go at the start of a range that nobody can give: where
-    /// somebody holds something, or at the highest low watermark. Nothing is let go that somebody
-    /// said to hold, be it away or without an answer.
+    /// somebody holds something, or at the highest low watermark. Nothing is let go that a node said
+    /// to hold that does not answer just now; a dead one nobody waits for, where others let it go.
     pub(super) fn trimmed_to(&mut self, topic: TopicId, range: LogRange) -> Option<u64> {
         let low = self.known_low(topic, &range.log).min(range.to);
         let own = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
         let own = own.map(super::Log::entry);
         let view = self.reads.views.get(&topic);
-        let others = view.into_iter().flat_map(|view| view.frontiers.values());
-        let others = others.filter_map(|held| held.0.get(&range.log));
+        let others = view.into_iter().flat_map(|view| &view.frontiers);
+        let others = others.filter(|(node, _)| self.members.state(node) <= MemberState::Suspect);
+        let others = others.filter_map(|(_, held)| held.0.get(&range.log));
         let mut spans = own.iter().chain(others).flat_map(|entry| &entry.spans);
         let holds = |span: &Span| span.first <= range.from && range.from < span.next;
         if low <= range.from || spans.clone().any(holds) {

@@ -103,6 +103,11 @@ impl Topic {
     pub(super) fn placement(&mut self, members: &Members) -> &Placement {
         if self.placement.0 != members.version() {
             let placement = members.placement(&self.place, usize::from(self.replicas()));
+            if placement.home != self.placement.1.home && !self.told_lows.is_empty() {
+                // They were told by other homes.
+                self.told_lows.clear();
+                self.digest = None;
+            }
             self.placement = (members.version(), placement);
         }
         &self.placement.1
