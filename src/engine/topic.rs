@@ -527,12 +527,10 @@ impl Topics {
         topic.digest = None;
         // The number of replicas may be another one.
         topic.placement.0 = 0;
-        let newest = self.names.get(&terms.name).and_then(|id| self.known.get(id));
-        let newest = newest.and_then(|topic| topic.descriptor.as_ref());
-        let is_newest = newest.is_none_or(|other| !other.descriptor().supersedes(terms));
+        let newest = self.newest(&terms.name);
+        let is_newest = newest.is_none_or(|other| !other.supersedes(terms));
         // Of two that were made at the same time nobody deleted one: what it has is kept.
-        let is_later =
-            newest.is_some_and(|other| other.descriptor().generation != terms.generation);
+        let is_later = newest.is_some_and(|other| other.generation != terms.generation);
         let outlived = if is_newest { self.names.insert(terms.name.clone(), id) } else { Some(id) };
         let outlived = outlived.filter(|outlived| is_later && (!is_newest || *outlived != id));
         if let Some(outlived) = outlived {
@@ -554,8 +552,7 @@ impl Topics {
     pub(super) fn deletion_of(&self, id: &TopicId) -> Option<&SignedDescriptor> {
         let topic = self.known.get(id).filter(|topic| topic.is_deleted())?;
         let own = topic.descriptor.as_ref()?;
-        let newest = self.names.get(&own.descriptor().name).and_then(|id| self.known.get(id));
-        newest.and_then(|newest| newest.descriptor.as_ref()).or(Some(own))
+        self.newest_signed(&own.descriptor().name).or(Some(own))
     }
 
     /// The topics that were found to be deleted since this was asked last.
