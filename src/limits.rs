@@ -253,6 +253,41 @@ pub const MEASURED_PARTS_MAX: usize = 1_024;
 /// Named subscriptions of one topic.
 pub const SUBSCRIPTIONS_MAX: usize = 4_096;
 
+/// Records of one group that its coordinator has read and that are not acknowledged, about: some
+/// 150 bytes of memory each. It reads no further until members are done with some.
+pub const GROUP_RECORDS_MAX: usize = 8 * 1024;
+
+/// Runs of acknowledged records after a group's position, and records that were given out more than
+/// once: as many as two coordinators leave that did not know of each other, each with
+/// [`GROUP_RECORDS_MAX`] gaps.
+pub const GROUP_RUNS_MAX: usize = 2 * GROUP_RECORDS_MAX;
+
+/// Groups that one node coordinates, half a megabyte each while they are behind.
+pub const GROUPS_MAX: usize = 1_024;
+
+/// Members of one group.
+pub const GROUP_MEMBERS_MAX: usize = 1_024;
+
+/// Parts of logs in one message between a member and its group.
+pub const GROUP_RANGES_MAX: usize = GROUP_RECORDS_MAX;
+
+/// Time for a member of a group to be done with a record: no less, as messages take their time.
+pub const VISIBILITY_MIN: Duration = Duration::from_millis(100);
+
+/// And no more: a record that is with a member that has died waits for as long.
+pub const VISIBILITY_MAX: Duration = Duration::from_hours(12);
+
+/// How long a node that takes a group over waits for members to say what they have: as long as a
+/// client takes to find another node when its own has failed.
+pub const GROUP_GRACE: Duration = Duration::from_secs(3);
+
+/// After how long without a word from it a member of a group, or from any member a group, is
+/// forgotten by the coordinator. What is acknowledged is kept on the replicas.
+pub const GROUP_IDLE: Duration = Duration::from_mins(1);
+
+/// Bytes of the reason why a member did not want a record.
+pub const REASON_BYTES_MAX: usize = 512;
+
 // How the limits relate.
 const _: () = {
     assert!(SEQUENCE_MAX as u128 * FRONTIER_LOGS_MAX as u128 * 2 < u64::MAX as u128);

@@ -42,7 +42,12 @@ pub(crate) fn status(error: &anyhow::Error) -> Status {
             || matches!(cause.downcast_ref(), Some(StartError::BootstrapWithoutPeer(_)))
             || matches!(
                 cause.downcast_ref(),
-                Some(RequestError::Refused(Refusal::Invalid(_) | Refusal::ForeignCursor))
+                Some(RequestError::Refused(
+                    Refusal::Invalid(_)
+                        | Refusal::ForeignCursor
+                        | Refusal::NotAGroup(_)
+                        | Refusal::Group(_)
+                ))
             );
         let failure = cause.downcast_ref().map(Failure::status);
         failure.or_else(|| misused.then_some(Status::Usage))
@@ -110,6 +115,12 @@ fn refused(refusal: &Refusal) -> String {
             "`antiphon peers` shows which nodes are away; try again when they are back".into()
         }
         Refusal::Unsupported => OTHER_VERSION.into(),
+        Refusal::NotAGroup(_) => {
+            "give the group another name; `antiphon subscriptions TOPIC` lists those in use".into()
+        }
+        Refusal::Group(_) => {
+            "`--group NAME` joins it; with `--as` give the subscription another name".into()
+        }
         Refusal::Superseded => "start it again: it goes on at the new position, or begins anew".into(),
         Refusal::Alone => "start another node first, or stop this one: its data stays where it is".into(),
         Refusal::Forked(_) => {

@@ -4,7 +4,8 @@
 //! stand as base64 under the name with `_base64` at its end, in place of the plain one. `time`
 //! is RFC 3339 in UTC with milliseconds. `headers` is an array of `{"name","value"}`, for names
 //! may repeat and their order counts. A record of a branch, whose writer signed another one for
-//! the same place, has `"forked":true` at its end.
+//! the same place, has `"forked":true` at its end, and one that a group gets `"deliveries"`: the
+//! how-manieth delivery it is.
 
 use std::{
     fmt::{self, Display},
@@ -57,9 +58,10 @@ impl RecordPrinter {
         printer: &mut Printer,
         topic: &TopicName,
         delivered: &Delivered,
+        deliveries: Option<u32>,
     ) -> Result<(), OutputError> {
         match &self.form {
-            Form::Json => printer.object(&self.line(topic, delivered)),
+            Form::Json => printer.object(&Line { deliveries, ..self.line(topic, delivered) }),
             Form::Text => {
                 printer.bytes(&delivered.record.payload)?;
                 printer.bytes(b"\n")
@@ -67,7 +69,7 @@ impl RecordPrinter {
             Form::Raw => printer.bytes(&delivered.record.payload),
             Form::Template(template) => {
                 self.written.clear();
-                template.write(topic, delivered, &mut self.written);
+                template.write(topic, delivered, deliveries, &mut self.written);
                 printer.bytes(&self.written)
             }
         }
@@ -97,6 +99,7 @@ impl RecordPrinter {
             writer: text(self.writer.as_ref().map(|(_, text)| text.as_str())),
             id_prefix: text(self.producer.as_ref().map(|(_, text)| text.as_str())),
             delivered,
+            deliveries: None,
         }
     }
 }
@@ -113,6 +116,7 @@ struct Line<'a> {
     writer: &'a str,
     id_prefix: &'a str,
     delivered: &'a Delivered,
+    deliveries: Option<u32>,
 }
 
 impl Serialize for Line<'_> {
@@ -132,6 +136,9 @@ impl Serialize for Line<'_> {
         bytes_entry(&mut map, "payload", "payload_base64", &record.payload)?;
         if *forked {
             map.serialize_entry("forked", forked)?;
+        }
+        if let Some(deliveries) = self.deliveries {
+            map.serialize_entry("deliveries", &deliveries)?;
         }
         map.end()
     }

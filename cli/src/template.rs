@@ -9,6 +9,7 @@
 //! | `%h{NAME}` | value of the first header of this name |
 //! | `%d` `%T` | time: RFC 3339 in UTC, milliseconds since 1970 |
 //! | `%w` `%s` `%i` | writer, sequence number in its log, id |
+//! | `%n` | the how-manieth delivery it is, in a group |
 //! | `%%` | a percent sign |
 //! | `\n` `\t` `\r` `\0` `\\` `\xHH` | newline, tab, return, zero, backslash, a byte |
 //!
@@ -37,10 +38,11 @@ enum Part {
     Writer,
     Sequence,
     Id,
+    Deliveries,
 }
 
 const HINT: &str = "`--format '%d %k %h{source} %v\\n'`: %t topic, %k key, %v payload, %h{NAME} \
-    header, %d time, %T milliseconds since 1970, %w writer, %s sequence number, %i id, %% percent; \
+    header, %d time, %T milliseconds since 1970, %w writer, %s sequence number, %i id, %n delivery, %% percent; \
     \\n \\t \\r \\0 \\\\ \\xHH";
 
 impl FromStr for Template {
@@ -98,6 +100,7 @@ fn directive(text: &str) -> Option<(Part, &str)> {
         'w' => Part::Writer,
         's' => Part::Sequence,
         'i' => Part::Id,
+        'n' => Part::Deliveries,
         '%' => Part::Text(vec![b'%']),
         _ => return None,
     };
@@ -125,7 +128,13 @@ fn escape(text: &str) -> Option<(u8, &str)> {
 
 impl Template {
     /// Appends a record to `out`.
-    pub(crate) fn write(&self, topic: &TopicName, delivered: &Delivered, out: &mut Vec<u8>) {
+    pub(crate) fn write(
+        &self,
+        topic: &TopicName,
+        delivered: &Delivered,
+        deliveries: Option<u32>,
+        out: &mut Vec<u8>,
+    ) {
         let record = &delivered.record;
         for part in &self.0 {
             match part {
@@ -145,6 +154,10 @@ impl Template {
                 Part::Writer => out.extend_from_slice(delivered.writer.to_string().as_bytes()),
                 Part::Sequence => out.extend_from_slice(delivered.number.to_string().as_bytes()),
                 Part::Id => out.extend_from_slice(delivered.id.to_string().as_bytes()),
+                Part::Deliveries => {
+                    let count = deliveries.map(|count| count.to_string()).unwrap_or_default();
+                    out.extend_from_slice(count.as_bytes());
+                }
             }
         }
     }
@@ -162,7 +175,7 @@ mod tests {
         let delivered = Delivered { id, writer, number: 7, record, forked: false };
         let mut out = Vec::new();
         let template: Template = template.parse().unwrap();
-        template.write(&"quakes".parse().unwrap(), &delivered, &mut out);
+        template.write(&"quakes".parse().unwrap(), &delivered, Some(3), &mut out);
         out
     }
 
@@ -173,8 +186,8 @@ mod tests {
             headers: vec![("a".into(), "1".into()), ("a".into(), "2".into())],
             ..Record::new(WallClock(1_517_363_399_650), vec![0xff, b'v'])
         };
-        let line = written(r"%t|%k|%h{a}|%h{b}|%d|%T|%s|100%%\n", record());
-        let expected = "quakes|k|1||2018-01-31T01:49:59.650Z|1517363399650|7|100%\n";
+        let line = written(r"%t|%k|%h{a}|%h{b}|%d|%T|%s|%n|100%%\n", record());
+        let expected = "quakes|k|1||2018-01-31T01:49:59.650Z|1517363399650|7|3|100%\n";
         assert_eq!(line, expected.as_bytes());
         assert_eq!(written("%v", record()), [0xff, b'v'], "as it is");
         let id = RecordId { producer: ProducerId([9; 16]), number: 41 };

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use antiphon::{
-    limits::{NAME_BYTES_MAX, REPLICAS_MAX},
+    limits::{NAME_BYTES_MAX, REPLICAS_MAX, VISIBILITY_MAX, VISIBILITY_MIN},
     model::{Network, SubscriberName, TopicName, TopicNameError, TopicPattern, TopicPatternError},
 };
 use antiphon_node::{Multiaddr, NodeConfig};
@@ -20,6 +20,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {
         return Err(Failure::usage("the duration is zero").with_hint(hint));
     }
     Ok(duration)
+}
+
+/// Time for a member of a group to be done with a record.
+pub(crate) fn visibility(text: &str) -> Result<Duration, Failure> {
+    let duration = duration(text)?;
+    if (VISIBILITY_MIN..=VISIBILITY_MAX).contains(&duration) {
+        return Ok(duration);
+    }
+    let message = format!("{text} is not a time from 100ms to 12h");
+    Err(Failure::usage(message).with_hint("for example `--visibility 5m`"))
 }
 
 /// The size of a record's payload: `128`, `1KiB`, `1MB`.

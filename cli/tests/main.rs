@@ -7,6 +7,7 @@ mod benchmark;
 mod clients;
 mod discovery;
 mod failures;
+mod groups;
 mod members;
 mod multicast;
 mod nodes;

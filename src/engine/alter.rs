@@ -158,6 +158,7 @@ impl Engine {
             for Waiting { waiter, .. } in self.stop_publishing(topic) {
                 self.refuse(waiter.question(), unknown.clone());
             }
+            self.groups_deleted(topic, &unknown);
             for read in self.reads.of_topic(topic) {
                 self.refuse_read(read, unknown.clone());
             }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{AskId, read::LaneId, repair::Pull, replicate::Sent};
+use super::{AskId, QuestionId, read::LaneId, repair::Pull, replicate::Sent};
 use crate::model::{LogId, NodeId, SubscriberName, TopicId, TopicName};
 
 /// What an answer is for.
@@ -33,6 +33,8 @@ pub(super) enum Purpose {
     RepairPositions(TopicId),
     /// To list subscriptions: which listing.
     Positions(u64),
+    /// To ask who coordinates a group, for this question.
+    Group(QuestionId),
     /// To keep a subscription's position: which commit.
     Keep(u64),
     /// To serve a reader.

@@ -21,6 +21,7 @@
 //!   and in the order of each writer
 //! - `read_many`, `names`: serving readers of many topics, and telling them of new ones
 //! - `position`: where named subscriptions stand
+//! - `group`: dividing the records of a subscription among members
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`, `handover_proof`: giving away what this node holds for others
 //! - `retention`, `ledger`: letting go what a topic is not to keep any more
@@ -40,6 +41,7 @@ mod fork_filing;
 mod fork_reading;
 mod fork_search;
 mod forks;
+mod group;
 mod handover;
 mod handover_proof;
 mod hold_back;
@@ -133,6 +135,7 @@ pub struct Engine {
     reads: read::State,
     names: names::State,
     positions: position::State,
+    groups: group::State,
     repair: repair::State,
     handover: handover::State,
     damage: damage::State,
@@ -200,6 +203,7 @@ impl Engine {
             reads: read::State::default(),
             names: names::State::default(),
             positions: position::State::default(),
+            groups: group::State::default(),
             repair: repair::State::default(),
             handover: handover::State::default(),
             damage: damage::State::default(),
@@ -286,6 +290,7 @@ impl Engine {
         self.tick_surveys();
         self.tick_reads();
         self.tick_names();
+        self.tick_groups();
         self.tick_repair();
         self.tick_handover();
         self.tick_retention();
@@ -316,6 +321,8 @@ impl Engine {
             Request::Read(read) => self.read(question, read),
             Request::ReadMany(read) => self.read_many(question, read),
             Request::Names(wanted) => self.names(question, wanted),
+            Request::Take(take) => self.take_for_member(question, take),
+            Request::Settle(settle) => self.settle_for_member(question, settle),
             Request::Position(name, subscriber) => self.position(question, &name, subscriber),
             Request::Commit(name, subscriber, subscription) => {
                 self.commit(question, &name, &subscriber, &subscription);
@@ -377,6 +384,7 @@ impl Engine {
             Purpose::Describe(name) => self.described(node, &name, result),
             Purpose::Counts(listing) => self.counted(node, listing, result),
             Purpose::Positions(listing) => self.positions_told(listing, node, result),
+            Purpose::Group(question) => self.group_told(node, question, result),
             Purpose::Keep(commit) => self.kept(commit, &result),
             Purpose::Compare => self.compared(node, result),
             Purpose::HandOverPosition(topic, name, attempt) => {
@@ -533,6 +541,7 @@ impl Engine {
     fn abandoned(&mut self, question: QuestionId) {
         self.reads.abandon(question);
         self.names.abandon(question);
+        self.group_abandoned(question);
         self.verification.abandon(question);
     }
 

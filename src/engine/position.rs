@@ -17,13 +17,22 @@ use crate::{
 /// A commit that waits for the replicas.
 #[derive(Debug)]
 struct Commit {
-    question: QuestionId,
+    keeper: Keeper,
     waiting: usize,
     copies: usize,
     wanted: usize,
     /// Copies without which it is refused: a position that nobody is told of is only a later one,
     /// but a new generation must be met by whoever opens the next one.
     enough: usize,
+}
+
+/// Who has a position kept.
+#[derive(Debug, Clone)]
+pub(super) enum Keeper {
+    /// A client that commits it, or opens a generation.
+    Client { question: QuestionId, opens: bool },
+    /// This node, which coordinates the group.
+    Group((TopicId, SubscriberName)),
 }
 
 /// The commits and listings under way.
@@ -103,13 +112,29 @@ impl Engine {
             // Somebody else may have opened the same generation, for another position.
             return self.refuse(question, Refusal::Unreachable);
         }
+        let same = |kept: &&&Subscription| kept.generation == subscription.generation;
+        let is_group = found.held.values().filter_map(|held| held.position.as_ref());
+        let is_group = is_group.filter(|kept| same(&kept)).any(|kept| kept.group.is_some());
+        if is_group && subscription.group.is_none() && subscription.cursor.is_some() {
+            return self.refuse(question, Refusal::Group(subscriber.to_string()));
+        }
         let mut end = self.known_end(topic);
         end.join(&found.end());
-        if let Some(cursor) =
-            subscription.cursor.as_mut().filter(|_| !planted(Bug::PositionPastLog))
-        {
-            cursor.limit(&end);
+        if !planted(Bug::PositionPastLog) {
+            subscription.limit(&end);
         }
+        let keeper = Keeper::Client { question, opens };
+        self.keep_on_replicas(topic, subscriber, &subscription, keeper);
+    }
+
+    /// Keeps a position here and on the other replicas, and tells whoever has it kept.
+    pub(super) fn keep_on_replicas(
+        &mut self,
+        topic: TopicId,
+        subscriber: &SubscriberName,
+        subscription: &Subscription,
+        keeper: Keeper,
+    ) {
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -119,13 +144,17 @@ impl Engine {
         let mut asked = Vec::new();
         for node in acting {
             if node == self.me {
-                copies += usize::from(self.keep_here(topic, subscriber, &subscription));
+                copies += usize::from(match keeper {
+                    Keeper::Client { .. } => self.keep_told(topic, subscriber, subscription),
+                    Keeper::Group(_) => self.keep_here(topic, subscriber, subscription),
+                });
             } else if self.members.is_connected(&node) {
                 asked.push(node);
             }
         }
+        let opens = matches!(keeper, Keeper::Client { opens: true, .. });
         let enough = if opens { wanted } else { 1 };
-        let commit = Commit { question, waiting: asked.len(), copies, wanted, enough };
+        let commit = Commit { keeper, waiting: asked.len(), copies, wanted, enough };
         let number = self.positions.commits.put(commit);
         for node in asked {
             let request = Request::Keep(topic, subscriber.clone(), subscription.clone());
@@ -150,13 +179,19 @@ impl Engine {
         if commit.copies < commit.wanted && commit.waiting > 0 {
             return;
         }
-        let (question, copies, enough) = (commit.question, commit.copies, commit.enough);
-        self.positions.commits.things.remove(&number);
-        if copies < enough {
-            return self.refuse(question, Refusal::Unreachable);
+        let Some(commit) = self.positions.commits.things.remove(&number) else {
+            return;
+        };
+        match commit.keeper {
+            Keeper::Group(key) => self.group_kept(&key, commit.copies),
+            Keeper::Client { question, .. } if commit.copies < commit.enough => {
+                self.refuse(question, Refusal::Unreachable);
+            }
+            Keeper::Client { question, .. } => {
+                let copies = u16::try_from(commit.copies).unwrap_or(u16::MAX);
+                self.answer_flushed(question, Response::Committed(copies));
+            }
         }
-        let copies = u16::try_from(copies).unwrap_or(u16::MAX);
-        self.answer_flushed(question, Response::Committed(copies));
     }
 
     pub(super) fn keep(
@@ -175,11 +210,23 @@ impl Engine {
             let name = topic.to_string();
             return self.refuse(question, Refusal::UnknownTopic { name, nearest: None });
         }
-        if self.keep_here(topic, name, subscription) {
+        if self.keep_told(topic, name, subscription) {
             self.answer_flushed(question, Response::Kept);
         } else {
             self.refuse_invalid(question, "the topic has too many subscriptions");
         }
+    }
+
+    /// Keeps what a client or another node tells of a position; whether it is kept.
+    pub(super) fn keep_told(
+        &mut self,
+        topic: TopicId,
+        name: &SubscriberName,
+        subscription: &Subscription,
+    ) -> bool {
+        let kept = self.keep_here(topic, name, subscription);
+        self.position_told(&(topic, name.clone()));
+        kept
     }
 
     /// Keeps a position; whether it is kept.

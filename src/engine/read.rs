@@ -27,7 +27,7 @@ use crate::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
         READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, NodeId, TopicId},
+    model::{Batch, Cursor, NodeId, SubscriberName, TopicId},
     wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -63,6 +63,8 @@ pub(super) struct Job {
     pub(super) question: QuestionId,
     /// The question for many topics that it is part of.
     pub(super) of: Option<u64>,
+    /// The group of the topic that it is for.
+    pub(super) group: Option<SubscriberName>,
     pub(super) topic: TopicId,
     pub(super) after: Cursor,
     pub(super) until: Option<Cursor>,
@@ -88,6 +90,7 @@ impl Job {
         Self {
             question: QuestionId(0),
             of: None,
+            group: None,
             topic,
             after,
             until: None,
@@ -514,6 +517,9 @@ impl Engine {
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {
         match self.reads.jobs.things.remove(&number) {
             Some(Job { of: Some(of), .. }) => self.part_read(of, number, page),
+            Some(Job { group: Some(name), topic, .. }) => {
+                self.group_read(topic, name, number, Some(page));
+            }
             Some(job) => self.answer(job.question, Response::Page(page)),
             None => {}
         }

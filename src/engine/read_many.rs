@@ -186,6 +186,9 @@ impl Engine {
         if let Some(view) = self.reads.views.get_mut(&job.topic) {
             view.waiting.remove(&number);
         }
+        if let Some(name) = job.group {
+            return self.group_read(job.topic, name, number, None);
+        }
         match job.of {
             // Other topics of the question may be read all the same.
             Some(of) if refusal == Refusal::Unreachable => {

@@ -259,7 +259,7 @@ impl Engine {
         };
         for (name, subscription) in &positions {
             if subscription.is_well_formed(topic) {
-                self.keep_here(topic, name, subscription);
+                self.keep_told(topic, name, subscription);
             }
         }
         if more && let Some((last, _)) = positions.into_iter().next_back() {

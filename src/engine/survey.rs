@@ -29,6 +29,8 @@ pub(super) enum Then {
     Answer(QuestionId),
     /// Tell a client where a subscription stands.
     Position(QuestionId, SubscriberName),
+    /// Go on with a group.
+    Group(SubscriberName),
     /// Keep a subscription's position, as far as it exists.
     Commit(QuestionId, SubscriberName, Subscription),
     /// Compare what the replicas' disks hold after a cursor.
@@ -111,7 +113,9 @@ impl Engine {
         };
         let me = self.me;
         let subscriber = match &then {
-            Then::Position(_, name) | Then::Commit(_, name, _) => Some(name.clone()),
+            Then::Position(_, name) | Then::Commit(_, name, _) | Then::Group(name) => {
+                Some(name.clone())
+            }
             Then::Answer(_)
             | Then::Verify(..)
             | Then::Read(_)
@@ -235,6 +239,7 @@ impl Engine {
         match survey.then {
             Then::Answer(question) => self.answer_survey(question, &found),
             Then::Position(question, _) => self.answer_position(question, &found),
+            Then::Group(name) => self.group_found(&name, &found),
             Then::Commit(question, name, subscription) => {
                 self.commit_found(question, &name, subscription, &found);
             }

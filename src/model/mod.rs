@@ -11,9 +11,11 @@ mod descriptor;
 mod encoding;
 mod fork;
 mod frontier;
+mod group;
 mod member;
 mod pattern;
 mod record;
+mod runs;
 mod subscription;
 mod topic;
 
@@ -25,12 +27,14 @@ pub use descriptor::{Descriptor, DescriptorError, Retention, SignedDescriptor, W
 pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
 pub use fork::{ForkError, ForkProof};
 pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};
+pub use group::{Deliveries, MemberId, Progress};
 pub use member::{NodeId, NodeIdError, NodeKey, Signature};
 pub use pattern::{TopicPattern, TopicPatternError};
 pub use record::{
     ProducerId, Record, RecordError, RecordId, RecordIdError, Records, encode_record,
     validate_records,
 };
+pub use runs::Runs;
 pub use subscription::{SubscriberName, Subscription};
 use topic::check_name;
 pub use topic::{Network, NetworkNameError, TopicId, TopicName, TopicNameError};

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use minicbor::{Decode, Encode};
 
-use super::{Cursor, TopicId, TopicNameError, check_name};
+use super::{Cursor, Progress, TopicId, TopicNameError, check_name};
 
 /// The name of a subscription: 1 to 255 bytes of UTF-8 without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -45,26 +45,58 @@ pub struct Subscription {
     /// The position; none where the subscription was deleted in this generation.
     #[n(1)]
     pub cursor: Option<Cursor>,
+    /// Where it is shared by a group: what the members have done after the position.
+    #[n(2)]
+    pub group: Option<Box<Progress>>,
 }
 
 impl Subscription {
+    /// One that is not shared.
+    pub fn new(generation: u64, cursor: Option<Cursor>) -> Self {
+        Self { generation, cursor, group: None }
+    }
+
     /// Takes over what `other` knows; whether that changed anything.
     pub fn merge(&mut self, other: &Self) -> bool {
         let before = self.clone();
         match other.generation.cmp(&self.generation) {
             Ordering::Less => return false,
             Ordering::Greater => *self = other.clone(),
-            Ordering::Equal => match (&mut self.cursor, &other.cursor) {
-                (Some(mine), Some(theirs)) => mine.join(theirs),
-                _ => self.cursor = None,
-            },
+            Ordering::Equal => self.join(other),
         }
         *self != before
+    }
+
+    fn join(&mut self, other: &Self) {
+        let (Some(mine), Some(theirs)) = (&mut self.cursor, &other.cursor) else {
+            (self.cursor, self.group) = (None, None);
+            return;
+        };
+        mine.join(theirs);
+        match (&mut self.group, &other.group) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (None, Some(theirs)) => self.group = Some(theirs.clone()),
+            (_, None) => {}
+        }
+        if let Some(group) = &mut self.group {
+            group.settle(mine);
+        }
+    }
+
+    /// Moves back to `end` wherever it stands after it, for what is there is yet to come.
+    pub fn limit(&mut self, end: &Cursor) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.limit(end);
+        }
+        if let Some(group) = &mut self.group {
+            group.limit(end);
+        }
     }
 
     /// Whether one that came from elsewhere is one of this topic, and within bounds.
     pub fn is_well_formed(&self, topic: TopicId) -> bool {
         let fits = |cursor: &Cursor| cursor.topic == topic && cursor.is_well_formed();
         self.cursor.as_ref().is_none_or(fits)
+            && self.group.as_ref().is_none_or(|group| group.is_well_formed())
     }
 }

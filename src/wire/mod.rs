@@ -10,11 +10,13 @@
 
 pub mod archive;
 mod gossip;
+mod group;
 mod request;
 mod response;
 
 use bytes::Bytes;
 pub use gossip::Gossip;
+pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Taken};
 pub use request::{
     Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
     Request, TopicRead,
@@ -86,11 +88,12 @@ mod bounded {
     use minicbor::{Decode, Decoder, decode::Error};
 
     use super::{
-        Address, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome, TopicPage, TopicRead,
+        Address, Assignment, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome, Rejection,
+        TopicPage, TopicRead,
     };
     use crate::{
         limits::{
-            ADDRESSES_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, READ_MANY_TOPICS_MAX,
+            ADDRESSES_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, GROUP_RANGES_MAX, READ_MANY_TOPICS_MAX,
             TOPICS_PER_MESSAGE_MAX,
         },
         model::{Blob, Share, TopicName},
@@ -138,6 +141,27 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<LogRange>, Error> {
         list(FRONTIER_LOGS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn group_ranges<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<LogRange>, Error> {
+        list(GROUP_RANGES_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn rejections<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Rejection>, Error> {
+        list(GROUP_RANGES_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn assignments<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Assignment>, Error> {
+        list(GROUP_RANGES_MAX as u64, decoder, context)
     }
 
     pub(super) fn forks<C>(

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{DescriptorBytes, Proofs};
+use super::{DescriptorBytes, Proofs, Settle, Take};
 use crate::model::{
     Batch, Blob, Cursor, LogId, NodeId, ProducerId, Retention, SubscriberName, Subscription,
     TopicId, TopicName, TopicPattern,
@@ -72,6 +72,13 @@ pub enum Request {
     /// Answer: `Names`.
     #[n(32)]
     Names(#[n(0)] NamesWanted),
+    /// Records of a group for one of its members, as soon as there are any; passed on to the node
+    /// that coordinates the group. Answer: `Taken`.
+    #[n(33)]
+    Take(#[n(0)] Box<Take>),
+    /// What a member of a group has done, to be kept; passed on likewise. Answer: `Settled`.
+    #[n(34)]
+    Settle(#[n(0)] Box<Settle>),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]

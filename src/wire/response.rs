@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Address, DescriptorBytes, LogRange, Proofs};
+use super::{Address, DescriptorBytes, LogRange, Proofs, Taken};
 use crate::model::{
     Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
     Subscription, TopicId, TopicName,
@@ -64,6 +64,12 @@ pub enum Response {
     /// Names of topics.
     #[n(32)]
     Names(#[n(0)] Names),
+    /// Records for a member of a group.
+    #[n(33)]
+    Taken(#[n(0)] Taken),
+    /// What a member has done is kept, on so many replicas.
+    #[n(34)]
+    Settled(#[n(0)] u16),
 
     /// A topic's descriptor, where it is known.
     #[n(16)]
@@ -165,6 +171,16 @@ pub enum Refusal {
     #[n(14)]
     #[error("the topic was deleted")]
     Deleted(#[n(0)] DescriptorBytes),
+    /// A member's group is a subscription that is there already and is not shared. The asker's
+    /// mistake.
+    #[n(15)]
+    #[error("subscription `{0}` is there already, and no group's")]
+    NotAGroup(#[n(0)] String),
+    /// The subscription is a group's, and has no position that one reader may move. The asker's
+    /// mistake.
+    #[n(17)]
+    #[error("subscription `{0}` is a group's")]
+    Group(#[n(0)] String),
 }
 
 /// A topic in brief.

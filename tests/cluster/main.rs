@@ -10,6 +10,7 @@ mod damage;
 mod deletion;
 mod failure;
 mod forks;
+mod groups;
 mod growth;
 mod imports;
 mod leave;

@@ -158,7 +158,7 @@ fn a_position_that_nobody_can_tell_is_not_told_to_be_new() {
     world.run(Duration::from_secs(5));
     let end = world.survey(owners[0], "t").end;
     let alice = || "alice".parse().unwrap();
-    let kept = Subscription { generation: 0, cursor: Some(end) };
+    let kept = Subscription::new(0, Some(end));
     world.call(owners[0], Request::Commit("t".parse().unwrap(), alice(), kept.clone()));
     let reader = (0..5).find(|node| !owners.contains(node)).unwrap();
     world.kill(reader);
@@ -177,7 +177,7 @@ fn a_position_that_is_told_to_be_kept_is_kept() {
     world.create(0, "t", 1);
     world.publish(0, World::publish_request("t", 1, 0, &lines(0, 5)));
     let cursor = world.survey(0, "t").end;
-    let kept = Subscription { generation: 0, cursor: Some(cursor) };
+    let kept = Subscription::new(0, Some(cursor));
     for number in 0..=antiphon::limits::SUBSCRIPTIONS_MAX {
         let name = || format!("s{number}").parse().unwrap();
         match world.call(0, Request::Commit("t".parse().unwrap(), name(), kept.clone())) {
@@ -199,7 +199,7 @@ fn a_position_kept_by_stand_ins_is_kept() {
     world.publish(owners[0], World::publish_request("t", 1, 0, &lines(0, 5)));
     world.run(Duration::from_secs(5));
     let cursor = world.survey(client, "t").end;
-    let kept = Subscription { generation: 0, cursor: Some(cursor) };
+    let kept = Subscription::new(0, Some(cursor));
     world.kill(owners[1]);
     world.kill(owners[2]);
     world.run(Duration::from_secs(3));
@@ -416,7 +416,7 @@ fn what_a_replica_holds_fits_in_a_message() {
         world.call(0, replicate(vec![forged(&key, part, 0, WALL, 1)]));
     }
     let cursor = world.survey(0, "t").end;
-    let kept = Subscription { generation: 0, cursor: Some(cursor) };
+    let kept = Subscription::new(0, Some(cursor));
     for number in 0..150 {
         let name = format!("s{number}").parse().unwrap();
         world.call(0, Request::Commit("t".parse().unwrap(), name, kept.clone()));
@@ -464,7 +464,7 @@ fn a_position_that_stand_ins_took_comes_home() {
     let client = (0..8).find(|node| !owners.contains(node)).unwrap();
     assert!(world.publish(client, World::publish_request("t", 1, 0, &lines(0, 5))).acknowledged);
     world.run(Duration::from_secs(1));
-    let kept = Subscription { generation: 0, cursor: Some(world.survey(client, "t").end) };
+    let kept = Subscription::new(0, Some(world.survey(client, "t").end));
     let alice = || "alice".parse().unwrap();
     let committed =
         world.call(client, Request::Commit("t".parse().unwrap(), alice(), kept.clone()));

@@ -227,8 +227,7 @@ fn a_position_in_what_is_gone_stays_where_it_is() {
     publish(&mut world, 0, 0..5);
     let end = world.survey(0, "t").end;
     let commit = |world: &mut World| {
-        let subscription =
-            antiphon::model::Subscription { generation: 0, cursor: Some(end.clone()) };
+        let subscription = antiphon::model::Subscription::new(0, Some(end.clone()));
         let (topic, name) = ("t".parse().unwrap(), "alice".parse().unwrap());
         world.call(0, Request::Commit(topic, name, subscription))
     };

@@ -54,14 +54,14 @@ fn what_a_replica_that_was_away_kept_comes_back_neither_after_a_reset_nor_a_dele
     let (mut world, end) = with_topic(3);
     let start = Cursor::start(end.topic);
     for number in [1, 2] {
-        let kept = Subscription { generation: 0, cursor: Some(end.clone()) };
+        let kept = Subscription::new(0, Some(end.clone()));
         assert!(matches!(commit(&mut world, 0, number, &kept), Response::Committed(_)));
     }
     world.run(Duration::from_secs(5));
     world.kill(2);
     world.run(Duration::from_secs(5));
-    let reset = Subscription { generation: 1, cursor: Some(start) };
-    let deleted = Subscription { generation: 1, cursor: None };
+    let reset = Subscription::new(1, Some(start));
+    let deleted = Subscription::new(1, None);
     for (number, kept) in [(1, &reset), (2, &deleted)] {
         assert!(matches!(commit(&mut world, 0, number, kept), Response::Committed(_)));
     }
@@ -78,9 +78,9 @@ fn what_a_replica_that_was_away_kept_comes_back_neither_after_a_reset_nor_a_dele
 #[test]
 fn a_commit_of_a_generation_that_is_over_is_refused() {
     let (mut world, end) = with_topic(3);
-    let newer = Subscription { generation: 1, cursor: Some(Cursor::start(end.topic)) };
+    let newer = Subscription::new(1, Some(Cursor::start(end.topic)));
     commit(&mut world, 0, 1, &newer);
-    let older = Subscription { generation: 0, cursor: Some(end) };
+    let older = Subscription::new(0, Some(end));
     for node in 0..3 {
         let answer = commit(&mut world, node, 1, &older);
         assert_eq!(answer, Response::Refused(Refusal::Superseded), "at node {node}");
@@ -91,8 +91,7 @@ fn a_commit_of_a_generation_that_is_over_is_refused() {
 #[test]
 fn a_generation_is_opened_only_where_enough_replicas_say_that_it_is_new() {
     let (mut world, end) = with_topic(3);
-    let at =
-        |generation, cursor: Option<&Cursor>| Subscription { generation, cursor: cursor.cloned() };
+    let at = |generation, cursor: Option<&Cursor>| Subscription::new(generation, cursor.cloned());
     for number in [1, 2] {
         commit(&mut world, 0, number, &at(0, Some(&end)));
     }
@@ -136,7 +135,7 @@ fn many_subscriptions_are_listed_page_by_page_from_all_replicas() {
         world.publish(node, World::publish_request("t", producer, 100, &line));
         cursor = world.survey(0, "t").end;
     }
-    let long = Subscription { generation: 7, cursor: Some(cursor) };
+    let long = Subscription::new(7, Some(cursor));
     let bytes = antiphon::model::encode_to_bytes(&long).len();
     let count = antiphon::limits::POSITIONS_BYTES_MAX / bytes + 10;
     assert!(count < antiphon::limits::SUBSCRIPTIONS_MAX, "{bytes} bytes each");

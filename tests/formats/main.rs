@@ -12,15 +12,17 @@ use antiphon::{
     engine::{Log, Step},
     limits::{ADDRESSES_MAX, READ_MANY_TOPICS_MAX},
     model::{
-        Batch, Blob, Compression, Cursor, Descriptor, ForkProof, Hash, Header, Incarnation,
-        NodeKey, Position, Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Stamp,
-        Subscription, TopicId, WallClock, Writers, encode_record, encode_to_bytes,
+        Batch, Blob, Compression, Cursor, Deliveries, Descriptor, ForkProof, Hash, Header,
+        Incarnation, MemberId, NodeKey, Position, Previous, ProducerId, Progress, Record,
+        Retention, Run, Runs, SignedDescriptor, Stamp, Subscription, TopicId, WallClock, Writers,
+        encode_record, encode_to_bytes,
     },
     wire,
     wire::{
-        Acks, Alter, Checked, CheckedBatch, Create, Import, LogRange, Names, NamesWanted, Outcome,
-        Page, Publish, Read, ReadMany, Refusal, Remaining, Replicate, Request, Response, Role,
-        TopicPage, TopicRead, TopicSummary, Verified, VerifiedReplica,
+        Acks, Alter, Assignment, Checked, CheckedBatch, Create, Import, LogRange, Membership,
+        Names, NamesWanted, Outcome, Page, Publish, Read, ReadMany, Refusal, Rejection, Remaining,
+        Replicate, Request, Response, Role, Settle, Settlement, Take, Taken, TopicPage, TopicRead,
+        TopicSummary, Verified, VerifiedReplica,
         archive::{Encoder, Opening, Passed, Section},
     },
 };
@@ -48,6 +50,26 @@ fn frozen(name: &str, bytes: &[u8]) {
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     let actual = hexadecimal(bytes);
     assert_eq!(actual, expected, "{} holds another value; now it is\n{actual}", path.display());
+}
+
+/// The bytes of messages, each of which is understood as what it was.
+#[track_caller]
+fn round_trip(
+    requests: impl IntoIterator<Item = Request>,
+    responses: impl IntoIterator<Item = Response>,
+) -> Vec<u8> {
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    for response in responses {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        all.extend_from_slice(&bytes);
+    }
+    all
 }
 
 fn records() -> Bytes {
@@ -166,7 +188,7 @@ fn log_on_disk() {
 fn cursors() {
     frozen("cursor.hex", &encode_to_bytes(&cursor()));
     frozen("cursor_text.hex", cursor().to_string().as_bytes());
-    let subscription = Subscription { generation: 3, cursor: Some(cursor()) };
+    let subscription = Subscription::new(3, Some(cursor()));
     frozen("subscription.hex", &encode_to_bytes(&subscription));
 }
 
@@ -203,12 +225,7 @@ fn requests() {
         Request::Counts,
         Request::Positions(topic(), None),
     ];
-    let mut all = Vec::new();
-    for request in requests {
-        let bytes = request.encode();
-        assert_eq!(Request::decode(&bytes), Ok(request));
-        all.extend_from_slice(&bytes);
-    }
+    let all = round_trip(requests, []);
     frozen("requests.hex", &all);
 }
 
@@ -244,17 +261,7 @@ fn terms_of_topics() {
         Response::Refused(Refusal::Deleted(Blob(terms().sign(&key()).unwrap().bytes().clone()))),
         Response::Page(Page { batches: vec![batch()], trimmed: vec![range], ..Page::default() }),
     ];
-    let mut all = Vec::new();
-    for request in requests {
-        let bytes = request.encode();
-        assert_eq!(Request::decode(&bytes), Ok(request));
-        all.extend_from_slice(&bytes);
-    }
-    for response in responses {
-        let bytes = response.encode();
-        assert_eq!(Response::decode(&bytes), Ok(response));
-        all.extend_from_slice(&bytes);
-    }
+    let mut all = round_trip(requests, responses);
     let step = Step {
         received: WallClock(1_517_363_399_650),
         bytes: 1_000,
@@ -266,6 +273,62 @@ fn terms_of_topics() {
     all.extend_from_slice(&encode_to_bytes(&step));
     all.extend_from_slice(deleted.sign(&key()).unwrap().bytes());
     frozen("terms.hex", &all);
+}
+
+#[test]
+fn groups() {
+    let log = batch().header().log();
+    let range = |from, to| LogRange { log, from, to };
+    let membership = Membership {
+        topic: "earthquakes".parse().unwrap(),
+        group: "alarms".parse().unwrap(),
+        member: MemberId([8; 16]),
+        generation: 1,
+        hops: 1,
+    };
+    let rejection = Rejection { range: range(42, 43), reason: "no disk".into(), delay_ms: 500 };
+    let settlement = Settlement {
+        acknowledged: vec![range(40, 41)],
+        returned: vec![range(41, 42)],
+        rejected: vec![rejection],
+        extended: vec![range(43, 44)],
+    };
+    let requests = [
+        Request::Take(Box::new(Take {
+            membership: membership.clone(),
+            turn: 3,
+            holding: vec![range(44, 46)],
+            settlement: Settlement::default(),
+            records_max: 64,
+            bytes_max: 1 << 20,
+            wait_ms: 10_000,
+            visibility_ms: 30_000,
+            deliveries_max: 5,
+        })),
+        Request::Settle(Box::new(Settle { membership, settlement, visibility_ms: 30_000 })),
+    ];
+    let assignments = vec![
+        Assignment { range: range(40, 42), deliveries: 1, bury: None },
+        Assignment { range: range(42, 43), deliveries: 6, bury: Some("no disk".into()) },
+    ];
+    let responses = [
+        Response::Taken(Taken { generation: 1, assignments }),
+        Response::Settled(2),
+        Response::Refused(Refusal::NotAGroup("alice".into())),
+        Response::Refused(Refusal::Group("alarms".into())),
+    ];
+    let mut all = round_trip(requests, responses);
+    let mut done = Runs::default();
+    done.insert(44, 46);
+    let group = Progress {
+        done: [(log, done)].into(),
+        given: [(log, 47)].into(),
+        deliveries: [(log, Deliveries([(43, 2)].into()))].into(),
+    };
+    let subscription =
+        Subscription { generation: 1, cursor: Some(cursor()), group: Some(Box::new(group)) };
+    all.extend_from_slice(&encode_to_bytes(&subscription));
+    frozen("group.hex", &all);
 }
 
 #[test]
@@ -304,17 +367,7 @@ fn leaving_and_verifying() {
             replicas: vec![replica],
         }),
     ];
-    let mut all = Vec::new();
-    for request in requests {
-        let bytes = request.encode();
-        assert_eq!(Request::decode(&bytes), Ok(request));
-        all.extend_from_slice(&bytes);
-    }
-    for response in responses {
-        let bytes = response.encode();
-        assert_eq!(Response::decode(&bytes), Ok(response));
-        all.extend_from_slice(&bytes);
-    }
+    let all = round_trip(requests, responses);
     frozen("members.hex", &all);
 }
 
@@ -330,12 +383,7 @@ fn responses() {
         Response::Replicated(vec![Outcome::Stored, Outcome::Refused(Refusal::Busy)]),
         Response::Kept,
     ];
-    let mut all = Vec::new();
-    for response in responses {
-        let bytes = response.encode();
-        assert_eq!(Response::decode(&bytes), Ok(response));
-        all.extend_from_slice(&bytes);
-    }
+    let all = round_trip([], responses);
     frozen("responses.hex", &all);
 }
 
@@ -363,17 +411,7 @@ fn many_topics() {
         Response::Pages(vec![TopicPage { which: 1, page }]),
         Response::Names(Names { digest: [6; 32], page: vec![name()], more: true }),
     ];
-    let mut all = Vec::new();
-    for request in requests {
-        let bytes = request.encode();
-        assert_eq!(Request::decode(&bytes), Ok(request));
-        all.extend_from_slice(&bytes);
-    }
-    for response in responses {
-        let bytes = response.encode();
-        assert_eq!(Response::decode(&bytes), Ok(response));
-        all.extend_from_slice(&bytes);
-    }
+    let all = round_trip(requests, responses);
     frozen("many.hex", &all);
 }
 
@@ -436,12 +474,7 @@ fn imports() {
         Request::Import(Import { topic: name(), replicate, trimmed: vec![range] }),
     ];
     let response = Response::Replicated(vec![Outcome::Present, Outcome::Trimmed]);
-    let mut all = Vec::new();
-    for request in requests {
-        let bytes = request.encode();
-        assert_eq!(Request::decode(&bytes), Ok(request));
-        all.extend_from_slice(&bytes);
-    }
+    let mut all = round_trip(requests, []);
     all.extend_from_slice(&response.encode());
     assert_eq!(Response::decode(&response.encode()), Ok(response));
     frozen("imports.hex", &all);

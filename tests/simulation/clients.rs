@@ -11,6 +11,7 @@ use antiphon::{
 
 use crate::{
     creator::{Creator, Deleter},
+    member::Member,
     node::Asker,
     publisher::Publisher,
     reader::Reader,
@@ -39,6 +40,7 @@ pub(crate) enum Kind {
     Deleter(Deleter),
     Publisher(Publisher),
     Reader(Box<Reader>),
+    Member(Box<Member>),
     Surveyor(Surveyor),
 }
 
@@ -141,6 +143,7 @@ impl World {
             Kind::Deleter(deleter) => deleter.go_on(self, response.as_ref()),
             Kind::Publisher(publisher) => publisher.go_on(self, response.as_ref(), asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),
+            Kind::Member(member) => member.go_on(self, response, asked),
             Kind::Surveyor(surveyor) => surveyor.go_on(self, response, asked),
         };
         let serial = client.serial;

@@ -16,6 +16,7 @@ mod disk;
 mod equivocation;
 mod faults;
 mod invariants;
+mod member;
 #[cfg(feature = "planted-bugs")]
 mod mutations;
 mod network;

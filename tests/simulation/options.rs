@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) publishers: usize,
     pub(crate) readers: usize,
     pub(crate) subscribers: usize,
+    /// Members of the one group.
+    pub(crate) members: usize,
     /// How long the faults last.
     pub(crate) faults_for: Duration,
     /// The longest time between two faults.
@@ -75,6 +77,7 @@ impl Options {
             publishers: 1 + choices.index(5),
             readers: 1 + choices.index(3),
             subscribers: choices.index(3),
+            members: choices.pick(&[0, 0, 1, 2, 4]),
             faults_for: Duration::from_secs(choices.pick(&[10, 20, 30, 45])),
             fault_pause: milliseconds(choices.pick(&[1_000, 300, 3_000, 6_000])),
             faults,

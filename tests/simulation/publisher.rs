@@ -10,6 +10,11 @@ use antiphon::{
 
 use crate::{clients::Next, oracle, world::World};
 
+/// The key of a record: of every fourth none.
+pub(crate) fn key_of(number: u64) -> Option<u8> {
+    u8::try_from(number % 4).ok().filter(|key| *key > 0)
+}
+
 /// Publishes records, each one unlike all others.
 #[derive(Debug)]
 pub(crate) struct Publisher {
@@ -77,7 +82,8 @@ impl Publisher {
             } else {
                 payload.resize(payload.len() + more, b'.');
             }
-            let record = Record::new(WallClock(number), payload.clone());
+            let key = key_of(number).map(|key| vec![key].into());
+            let record = Record { key, ..Record::new(WallClock(number), payload.clone()) };
             encode_record(&record, &mut records).unwrap();
             let id = RecordId { producer: self.producer, number };
             let published = oracle::Published { topic: self.topic, payload, batches: Vec::new() };

@@ -28,6 +28,10 @@ enum Asked {
     Greed(Subscription),
 }
 
+/// The batches that a reader was shown, by the log that they were filed under: first record, the one
+/// after the last, hash.
+pub(crate) type Shown = BTreeMap<LogId, BTreeSet<(u64, u64, Hash)>>;
+
 /// Reads a topic.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -40,7 +44,7 @@ pub(crate) struct Reader {
     pub(crate) delivered: BTreeSet<RecordId>,
     /// The batches that it was shown, by the log that they were filed under: first record, the one
     /// after the last, hash.
-    pub(crate) shown: BTreeMap<LogId, BTreeSet<(u64, u64, Hash)>>,
+    pub(crate) shown: Shown,
     generation: u64,
     /// The furthest that was committed, by generation; none where that was the deletion.
     pub(crate) committed: BTreeMap<u64, Option<Cursor>>,
@@ -137,10 +141,7 @@ impl Reader {
             let start = Cursor::start(cursor.topic);
             let furthest = self.committed.entry(self.generation).or_insert(Some(start));
             furthest.as_mut().expect("a deletion has its own generation").join(&cursor);
-            return Asked::Commit(Subscription {
-                generation: self.generation,
-                cursor: Some(cursor),
-            });
+            return Asked::Commit(Subscription::new(self.generation, Some(cursor)));
         }
         if world.choices.chance(30) {
             return Asked::Greed(self.ahead());
@@ -152,12 +153,12 @@ impl Reader {
     fn ahead(&self) -> Subscription {
         let mut cursor = self.cursor.clone();
         cursor.logs.values_mut().for_each(|position| position.next += 1_000_000);
-        Subscription { generation: 0, cursor: Some(cursor) }
+        Subscription::new(0, Some(cursor))
     }
 
     /// Deletes the subscription; what is committed after that begins anew.
     fn delete(&mut self) -> Subscription {
-        let deleted = Subscription { generation: self.generation + 1, cursor: None };
+        let deleted = Subscription::new(self.generation + 1, None);
         self.committed.insert(deleted.generation, None);
         self.generation += 2;
         self.run.clear();
@@ -203,7 +204,7 @@ impl Reader {
         self.run.clear();
         // Its generation counts on from the highest that it ever gave.
         self.cursor = start;
-        if let Some(Subscription { generation, cursor }) = position {
+        if let Some(Subscription { generation, cursor, .. }) = position {
             let is_deleted = cursor.is_none();
             self.generation = self.generation.max(generation + u64::from(is_deleted));
             self.cursor = cursor.unwrap_or_else(|| Cursor::start(self.cursor.topic));

@@ -12,7 +12,8 @@ use crate::{
     choices::Choices,
     clients::{Client, Kind},
     creator::{Creator, Deleter},
-    invariants::{Violation, answers, convergence, cursors, forks, no_gap, survival},
+    invariants::{Violation, answers, convergence, cursors, forks, groups, no_gap, survival},
+    member::Member,
     publisher::Publisher,
     reader::Reader,
     surveyor::Surveyor,
@@ -91,6 +92,11 @@ impl World {
             let start = Cursor::start(self.topic(topic));
             self.add_client(Kind::Reader(Box::new(Reader::new(topic, start, name))));
         }
+        let shared = self.choices.index(self.options.topics.len());
+        for _ in 0..self.options.members {
+            let member = Member::new(shared, "group".parse().unwrap());
+            self.add_client(Kind::Member(Box::new(member)));
+        }
         self.add_client(Kind::Surveyor(Surveyor::default()));
     }
 
@@ -139,6 +145,11 @@ impl World {
         if !caught_up {
             let result = self.all_readers(no_gap::caught_up);
             return self.check(no_gap::NAME, result);
+        }
+        let worked_off = self.run_until(CONVERGE_WITHIN, |world| groups::caught_up(world).is_ok());
+        if !worked_off {
+            let result = groups::caught_up(self);
+            return self.check(groups::NAME, result);
         }
         if !self.options.destructive {
             // What is committed now is kept as it is; earlier it was cut to what the asked node

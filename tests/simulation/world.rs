@@ -1,11 +1,14 @@
 //! The world: nodes, what will happen to them and when. One thread; time moves from one event to
 //! the next.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use antiphon::{
     engine::{Engine, Failure, Input, Log},
-    model::{Batch, Cursor, LogId, Network, NodeId, TopicId, TopicName},
+    model::{Batch, Cursor, LogId, Network, NodeId, RecordId, SubscriberName, TopicId, TopicName},
     wire::{Request, Response},
 };
 
@@ -84,6 +87,8 @@ pub(crate) struct Counts {
     pub(crate) records_read: u64,
     pub(crate) pending: u64,
     pub(crate) commits: u64,
+    pub(crate) records_given: u64,
+    pub(crate) records_given_again: u64,
     pub(crate) copies_destroyed: u64,
     pub(crate) records_destroyed: u64,
     /// Forked logs of which a node had not filed a part when time was over.
@@ -109,6 +114,8 @@ pub(crate) struct World {
     /// The topic that somebody has asked to delete, and whether that was told to be done.
     pub(crate) deleted: Option<usize>,
     pub(crate) deletion_told: bool,
+    /// What members of groups have acknowledged.
+    pub(crate) acknowledged: BTreeMap<(usize, SubscriberName), BTreeSet<RecordId>>,
     /// Whether faults occur.
     pub(crate) faulty: bool,
     /// Whether publishers go on.
@@ -139,6 +146,7 @@ impl World {
             current: 0,
             deleted: None,
             deletion_told: false,
+            acknowledged: BTreeMap::new(),
             faulty: false,
             publishing: true,
             fewest: usize::MAX,
@@ -151,6 +159,15 @@ impl World {
             world.add_node();
         }
         world
+    }
+
+    /// What members of a group have acknowledged.
+    pub(crate) fn acknowledged_of(
+        &mut self,
+        topic: usize,
+        group: &SubscriberName,
+    ) -> &mut BTreeSet<RecordId> {
+        self.acknowledged.entry((topic, group.clone())).or_default()
     }
 
     pub(crate) fn catalogue() -> TopicId {

@@ -36,8 +36,9 @@ pub(crate) struct Reading {
 
     /// Write records so: %t topic, %k key, %v payload, %h{NAME} header, %d time, %w writer, …
     ///
-    /// Also %T milliseconds since 1970, %s sequence number, %i id, %% and \n \t \r \0 \\ \xHH. What a
-    /// record has not is written as nothing; no newline is added.
+    /// Also %T milliseconds since 1970, %s sequence number, %i id, %n the how-manieth delivery in a
+    /// group, %% and \n \t \r \0 \\ \xHH. What a record has not is written as nothing; no newline is
+    /// added.
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "raw"])]
     pub(crate) format: Option<Template>,
 }
@@ -77,6 +78,7 @@ Examples:
   antiphon subscribe quakes --from end
   antiphon subscribe quakes --as alice          goes on where alice stopped, at any node
   antiphon subscribe quakes --as alice --to end  what alice has not seen yet, and no more
+  antiphon subscribe quakes --group alarms      shares them with others of the group
   antiphon subscribe quakes -n 100 --idle 30s
   antiphon subscribe 'sensors.*.temp'           all topics that match, also new ones
   antiphon subscribe 'sensors.>' --format '%t %v\\n'")]
@@ -88,6 +90,23 @@ pub(crate) struct Subscribe {
     /// Keep the position under this name; `--from` counts only while the name is new
     #[arg(long = "as", value_name = "NAME", value_parser = values::subscriber)]
     pub(crate) name: Option<SubscriberName>,
+
+    /// Share the records with all who subscribe with this group, each record with one of them
+    ///
+    /// A key is with one member at a time, and in order. What a member does not write out in time
+    /// is delivered to another one.
+    #[arg(long, value_name = "NAME", value_parser = values::subscriber)]
+    pub(crate) group: Option<SubscriberName>,
+
+    /// Time for this member of the group to be done with a record; then another one gets it
+    #[arg(long, value_name = "DURATION", value_parser = values::visibility,
+        default_value = "30s", requires = "group")]
+    pub(crate) visibility: Duration,
+
+    /// Deliveries of a record of the group; then it goes to the topic TOPIC.dead
+    #[arg(long = "max-deliveries", value_name = "N", default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000), requires = "group")]
+    pub(crate) deliveries_max: u32,
 
     #[command(flatten)]
     pub(crate) reading: Reading,
@@ -105,7 +124,7 @@ Examples:
   antiphon subscriptions quakes --json | jq 'select(.records_behind > 1000)'
 
 On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
-subscription, records behind, time since the first of them was published.")]
+subscription, records behind, time since the first of them was published, `reader` or `group`.")]
 pub(crate) struct Subscriptions {
     /// Name of the topic
     #[arg(value_parser = values::topic)]

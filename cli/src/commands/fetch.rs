@@ -40,7 +40,7 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
         let Some(delivered) = next? else {
             break;
         };
-        records.print(printer, &topic, &delivered)?;
+        records.print(printer, &topic, &delivered, None)?;
         count += 1;
     }
     printer.flush()?;

@@ -1,18 +1,22 @@
 //! `antiphon subscribe`
 
+mod source;
+
 use std::{
+    fmt::Write,
     pin::pin,
     time::{Duration, Instant},
 };
 
-use antiphon::{model::TopicName, wire::Refusal};
-use antiphon_node::client::{
-    Client, Delivered, End, PassedOver, PatternReader, Reader, ReaderOptions, RequestError, Start,
-    Subscriber,
+use antiphon::{
+    model::{SubscriberName, TopicName},
+    wire::Refusal,
 };
+use antiphon_node::client::{Counts, End, NextError, RequestError};
 use futures::FutureExt;
 use serde_json::json;
 
+use self::source::{Next, Source};
 use super::{
     counted,
     fetch::{form, reader_options, tell_passed_over},
@@ -38,12 +42,7 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::Result<Status> {
     let mut signals = Signals::listen()?;
     let topic = arguments.topic.to_name();
-    if topic.is_none() && arguments.name.is_some() {
-        let message = "a named subscription is of one topic, and a pattern stands for several";
-        let hint =
-            "leave out `--as`, or name one of the topics that `antiphon topics PATTERN` lists";
-        return Err(Failure::usage(message).with_hint(hint).into());
-    }
+    check(topic.as_ref(), &arguments)?;
     let options = reader_options(topic.is_some(), &arguments.reading, End::Never)?;
     if arguments.name.is_some() && matches!(options.end, End::Before(_) | End::BeforeLast(_)) {
         let message = "a named subscription would pass over what is left out";
@@ -53,7 +52,7 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
     let records = RecordPrinter::new(form(context, &arguments.reading));
     let client = context.client().await?;
     let source = tokio::select! {
-        source = open(&mut context.printer, &client, topic, &arguments, options) => source?,
+        source = Source::open(&mut context.printer, &client, topic, &arguments, options) => source?,
         () = signals.next() => return Ok(Status::Done),
     };
     say_subscribed(&mut context.printer, &arguments, &source);
@@ -68,30 +67,59 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
         pause: None,
     };
     subscription.follow(&mut signals).await?;
-    subscription.finish().await?;
+    if let Some(counts) = subscription.finish().await? {
+        say_left(&mut context.printer, &arguments, counts);
+    }
     Ok(Status::Done)
 }
 
-async fn open(
-    printer: &mut Printer,
-    client: &Client,
-    topic: Option<TopicName>,
-    arguments: &Subscribe,
-    options: ReaderOptions,
-) -> Result<Source, RequestError> {
-    let Some(topic) = topic else {
-        let reader = client.pattern_reader(arguments.topic.clone(), options).await?;
-        return Ok(Source::Pattern(reader));
+/// Refuses what cannot be meant together.
+fn check(topic: Option<&TopicName>, arguments: &Subscribe) -> Result<(), Failure> {
+    let reading = &arguments.reading;
+    let several = "leave it out, or name one of the topics that `antiphon topics PATTERN` lists";
+    let (message, hint) = if topic.is_none() && arguments.name.is_some() {
+        ("a named subscription is of one topic, and a pattern stands for several", several)
+    } else if topic.is_none() && arguments.group.is_some() {
+        ("a group is of one topic, and a pattern stands for several", several)
+    } else if arguments.name.is_some() && arguments.group.is_some() {
+        (
+            "a subscription has one reader, or is shared by a group: not both",
+            "`--as NAME` for all records, `--group NAME` for a share of them",
+        )
+    } else if arguments.group.is_some()
+        && (reading.key.is_some() || reading.writer.is_some() || reading.to.is_some())
+    {
+        (
+            "the members of a group get all records, each some of them, and without an end",
+            "leave out `--key`, `--writer` and `--to`; `-n` and `--idle` end a member",
+        )
+    } else {
+        return Ok(());
     };
-    let Some(name) = arguments.name.clone() else {
-        let reader = client.reader(topic.clone(), options).await?;
-        return Ok(Source::Plain(topic, reader));
-    };
-    if options.start != Start::Beginning && client.position(&topic, &name).await?.is_some() {
-        printer.note(format_args!("`{name}` goes on where it stopped; --from counts once"));
+    Err(Failure::usage(message).with_hint(hint))
+}
+
+/// What a member of a group did.
+fn say_left(printer: &mut Printer, arguments: &Subscribe, counts: Counts) {
+    let Counts { records, redelivered, buried } = counts;
+    let topic = &arguments.topic;
+    let group = arguments.group.as_ref().map(SubscriberName::as_str);
+    let mut text = counted(records, "record");
+    if redelivered > 0 {
+        let _ = write!(text, ", {redelivered} of them delivered before");
     }
-    let subscriber = client.subscriber(topic.clone(), name, options).await?;
-    Ok(Source::Named(topic, subscriber))
+    if buried > 0 {
+        let _ = write!(text, "; {} moved to `{topic}.dead`", counted(buried, "record"));
+    }
+    let value = json!({
+        "status": "left",
+        "topic": topic.as_str(),
+        "group": group,
+        "records": records,
+        "redelivered": redelivered,
+        "buried": buried,
+    });
+    printer.status(&value, text);
 }
 
 fn say_subscribed(printer: &mut Printer, arguments: &Subscribe, source: &Source) {
@@ -107,54 +135,25 @@ fn say_subscribed(printer: &mut Printer, arguments: &Subscribe, source: &Source)
         let value = json!({ "status": "subscribed", "pattern": topic.as_str(), "topics": count });
         return printer.status(&value, text);
     }
-    let name = arguments.name.as_ref().map(ToString::to_string);
-    let text = match &name {
-        Some(name) => format!("subscribed to `{topic}` as `{name}`; Ctrl-C ends"),
-        None => format!("subscribed to `{topic}`; Ctrl-C ends"),
+    let name = arguments.name.as_ref().map(SubscriberName::as_str);
+    let group = arguments.group.as_ref().map(SubscriberName::as_str);
+    let text = match (name, group) {
+        (Some(name), _) => format!("subscribed to `{topic}` as `{name}`; Ctrl-C ends"),
+        (None, Some(group)) => {
+            format!("subscribed to `{topic}` in group `{group}`; Ctrl-C ends")
+        }
+        (None, None) => format!("subscribed to `{topic}`; Ctrl-C ends"),
     };
-    let value = json!({ "status": "subscribed", "topic": topic.as_str(), "subscriber": name });
+    let mut value = json!({ "status": "subscribed", "topic": topic.as_str(), "subscriber": name });
+    if let Some(group) = group {
+        value["group"] = group.into();
+    }
     printer.status(&value, text);
-}
-
-/// Where records come from.
-enum Source {
-    Plain(TopicName, Reader),
-    Named(TopicName, Subscriber),
-    Pattern(PatternReader),
-}
-
-impl Source {
-    /// The next record, and its topic.
-    async fn next(&mut self) -> Result<Option<(TopicName, Delivered)>, RequestError> {
-        let (topic, next) = match self {
-            Self::Plain(topic, reader) => (topic, reader.next().await),
-            Self::Named(topic, subscriber) => (topic, subscriber.reader().next().await),
-            Self::Pattern(reader) => return reader.next().await,
-        };
-        next.map(|next| next.map(|delivered| (topic.clone(), delivered)))
-    }
-
-    /// What was passed over since this was last asked.
-    fn take_passed_over(&mut self) -> PassedOver {
-        match self {
-            Self::Plain(_, reader) => reader.take_passed_over(),
-            Self::Named(_, subscriber) => subscriber.reader().take_passed_over(),
-            Self::Pattern(reader) => reader.take_passed_over(),
-        }
-    }
-
-    /// Keeps the position, where it has a name.
-    async fn commit(&mut self) -> Result<(), RequestError> {
-        match self {
-            Self::Plain(..) | Self::Pattern(_) => Ok(()),
-            Self::Named(_, subscriber) => subscriber.commit().await,
-        }
-    }
 }
 
 /// What a subscription waited for.
 enum Event {
-    Next(Result<Option<(TopicName, Delivered)>, RequestError>),
+    Next(Result<Option<Next>, NextError>),
     Stop,
     Timer,
 }
@@ -183,9 +182,10 @@ impl Subscription<'_> {
                 self.commit().await?;
             }
             match self.wait(signals).await? {
-                Event::Next(Ok(Some((topic, delivered)))) => self.write(&topic, &delivered)?,
+                Event::Next(Ok(Some(next))) => self.write(&next)?,
                 Event::Next(Ok(None)) | Event::Stop => break,
-                Event::Next(Err(error)) => {
+                Event::Next(Err(error @ NextError::Unacknowledged(_))) => return Err(error.into()),
+                Event::Next(Err(NextError::Request(error))) => {
                     self.note_loss(error)?;
                     if !self.rest(signals).await {
                         break;
@@ -203,6 +203,9 @@ impl Subscription<'_> {
     /// Waits for the next record, a signal or a deadline. What was written is flushed unless a
     /// record is there at once.
     async fn wait(&mut self, signals: &mut Signals) -> anyhow::Result<Event> {
+        if self.source.is_drained() {
+            self.write_out()?;
+        }
         let deadline = self.commit_due().into_iter().chain(self.idle_end()).min();
         let mut next = pin!(self.source.next());
         if let Some(result) = next.as_mut().now_or_never() {
@@ -217,15 +220,22 @@ impl Subscription<'_> {
         })
     }
 
-    fn write(&mut self, topic: &TopicName, delivered: &Delivered) -> anyhow::Result<()> {
+    /// Only what was written out counts as consumed.
+    fn write_out(&mut self) -> anyhow::Result<()> {
+        self.printer.flush()?;
+        self.source.written_out();
+        Ok(())
+    }
+
+    fn write(&mut self, next: &Next) -> anyhow::Result<()> {
         if self.pause.take().is_some() {
             self.printer.note("connected again");
         }
         tell_passed_over(self.printer, &self.source.take_passed_over());
-        self.records.print(self.printer, topic, delivered)?;
+        self.records.print(self.printer, &next.topic, &next.delivered, next.deliveries)?;
         self.remaining -= 1;
         self.heard = clock::instant();
-        if matches!(self.source, Source::Named(..)) {
+        if self.source.is_durable() {
             self.uncommitted_since.get_or_insert(self.heard);
         }
         Ok(())
@@ -244,7 +254,7 @@ impl Subscription<'_> {
     /// Keeps the position after the last record, which is written out first: a record may come
     /// twice after a crash, and never not at all.
     async fn commit(&mut self) -> anyhow::Result<()> {
-        self.printer.flush()?;
+        self.write_out()?;
         match self.source.commit().await {
             Ok(()) => self.uncommitted_since = None,
             Err(error) => {
@@ -255,15 +265,11 @@ impl Subscription<'_> {
         Ok(())
     }
 
-    /// Keeps the position for good.
-    async fn finish(mut self) -> anyhow::Result<()> {
-        self.printer.flush()?;
-        // Also where nothing was written: records that are not wanted are passed over.
-        if matches!(self.source, Source::Named(..)) {
-            let kept = self.source.commit().await.map_err(anyhow::Error::from);
-            kept.map_err(|error| error.context("the position was not kept"))?;
-        }
-        Ok(())
+    /// Keeps the position for good. What a member of a group was given.
+    async fn finish(mut self) -> anyhow::Result<Option<Counts>> {
+        self.write_out()?;
+        let kept = self.source.finish().await.map_err(anyhow::Error::from);
+        kept.map_err(|error| error.context("the position was not kept"))
     }
 
     /// Says that the connection is lost, once; an error if trying again is of no use.
@@ -276,6 +282,8 @@ impl Subscription<'_> {
                     | Refusal::Invalid(_)
                     | Refusal::NotAWriter(_)
                     | Refusal::Superseded
+                    | Refusal::NotAGroup(_)
+                    | Refusal::Group(_)
                     | Refusal::ForeignCursor
                     | Refusal::Unsupported
             )

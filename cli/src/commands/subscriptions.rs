@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::{Cursor, SubscriberName, TopicName, WallClock},
+    model::{Cursor, Progress, SubscriberName, Subscription, TopicName, WallClock},
     wire::Surveyed,
 };
 use antiphon_node::client::{Client, ReaderOptions, RequestError, Start};
@@ -18,9 +18,16 @@ use crate::{
 struct Behind {
     name: SubscriberName,
     cursor: Cursor,
+    is_group: bool,
     records: u64,
     /// When the first record was published that it has not seen.
     since: Option<WallClock>,
+}
+
+impl Behind {
+    fn kind(&self) -> &'static str {
+        if self.is_group { "group" } else { "reader" }
+    }
 }
 
 /// Lists the named subscriptions of a topic with their lag.
@@ -29,8 +36,8 @@ pub(super) async fn run(context: &mut Context, arguments: Subscriptions) -> anyh
     let client = context.client().await?;
     let surveyed = client.survey(&topic).await?;
     let mut all = Vec::new();
-    for (name, cursor) in client.subscriptions(&topic).await? {
-        all.push(behind(&client, &topic, &surveyed, name, cursor).await?);
+    for (name, kept) in client.subscriptions(&topic).await? {
+        all.extend(behind(&client, &topic, &surveyed, name, kept).await?);
     }
     let printer = &mut context.printer;
     warn_if_incomplete(printer, &surveyed);
@@ -44,11 +51,12 @@ pub(super) async fn run(context: &mut Context, arguments: Subscriptions) -> anyh
         printer.note("no subscriptions; `antiphon subscribe TOPIC --as NAME` begins one");
         return Ok(Status::Done);
     }
-    let mut table = Table::new(&["SUBSCRIPTION", "RECORDS BEHIND", "TIME BEHIND"]);
+    let mut table = Table::new(&["SUBSCRIPTION", "RECORDS BEHIND", "TIME BEHIND", "KIND"]);
     let now = clock::now();
     for subscription in &all {
         let time = subscription.since.map_or_else(|| "-".to_owned(), |since| age(now, since));
-        table.push(vec![subscription.name.to_string(), subscription.records.to_string(), time]);
+        let (name, records) = (subscription.name.to_string(), subscription.records.to_string());
+        table.push(vec![name, records, time, subscription.kind().to_owned()]);
     }
     for line in table.lines(printer.is_terminal()) {
         printer.line(line)?;
@@ -61,9 +69,13 @@ async fn behind(
     topic: &TopicName,
     surveyed: &Surveyed,
     name: SubscriberName,
-    cursor: Cursor,
-) -> Result<Behind, RequestError> {
-    let records = records_between(&cursor, surveyed);
+    kept: Subscription,
+) -> Result<Option<Behind>, RequestError> {
+    let Some(cursor) = kept.cursor else { return Ok(None) };
+    // Of a group, members may have done any of those.
+    let done = kept.group.as_deref().map_or(0, Progress::records_done);
+    let records = records_between(&cursor, surveyed).saturating_sub(done);
+    let is_group = kept.group.is_some();
     let mut since = None;
     if records > 0 {
         let options =
@@ -71,7 +83,7 @@ async fn behind(
         let next = client.reader(topic.clone(), options).await?.next().await?;
         since = next.map(|delivered| delivered.record.time);
     }
-    Ok(Behind { name, cursor, records, since })
+    Ok(Some(Behind { name, cursor, is_group, records, since }))
 }
 
 /// Records that are stored after a position.
@@ -93,6 +105,7 @@ fn object(topic: &TopicName, subscription: &Behind) -> Value {
     json!({
         "topic": topic.as_str(),
         "subscription": subscription.name.as_str(),
+        "kind": subscription.kind(),
         "records_behind": subscription.records,
         "since": subscription.since.and_then(rfc3339).map(|time| time.to_string()),
         "cursor": subscription.cursor.to_string(),

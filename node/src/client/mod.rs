@@ -6,6 +6,7 @@
 //! second copy of one is recognised for what it is.
 
 mod copying;
+mod group;
 mod pattern;
 mod publisher;
 mod reader;
@@ -22,6 +23,7 @@ use antiphon::{
     },
 };
 use futures::future::BoxFuture;
+pub use group::{Counts, GroupOptions, Member, Work};
 pub use pattern::PatternReader;
 pub use publisher::{
     Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,

@@ -2,7 +2,7 @@
 
 use antiphon::{
     model::{Cursor, SubscriberName, Subscription, TopicName},
-    wire::{Request, Response},
+    wire::{Refusal, Request, Response},
 };
 use thiserror::Error;
 
@@ -12,14 +12,15 @@ use super::{
 };
 
 impl Client {
-    /// The named subscriptions of a topic and where they stand, in order of their names.
+    /// The named subscriptions of a topic and where they stand, groups included, in order of their
+    /// names.
     ///
     /// # Errors
     /// When the topic does not exist or no replica can be reached.
     pub async fn subscriptions(
         &self,
         topic: &TopicName,
-    ) -> Result<Vec<(SubscriberName, Cursor)>, RequestError> {
+    ) -> Result<Vec<(SubscriberName, Subscription)>, RequestError> {
         let mut subscriptions = Vec::new();
         let mut after = None;
         loop {
@@ -33,8 +34,7 @@ impl Client {
                 return Err(RequestError::Mismatch);
             }
             after = last.filter(|_| more);
-            let kept = page.into_iter().filter_map(|(name, kept)| Some((name, kept.cursor?)));
-            subscriptions.extend(kept);
+            subscriptions.extend(page.into_iter().filter(|(_, kept)| kept.cursor.is_some()));
             if after.is_none() {
                 return Ok(subscriptions);
             }
@@ -66,9 +66,12 @@ impl Client {
         name: &SubscriberName,
         start: Start,
     ) -> Result<Cursor, RequestError> {
-        let generation = self.kept(topic, name).await?.map_or(0, |kept| kept.generation + 1);
+        let kept = self.kept(topic, name).await?;
+        let generation = kept.as_ref().map_or(0, |kept| kept.generation + 1);
+        // A group stays one, and has done nothing there yet.
+        let group = kept.and_then(|kept| kept.group).map(|_| Box::default());
         let cursor = self.place(topic, start).await?;
-        let subscription = Subscription { generation, cursor: Some(cursor.clone()) };
+        let subscription = Subscription { generation, cursor: Some(cursor.clone()), group };
         self.commit(topic, name, subscription).await?;
         Ok(cursor)
     }
@@ -85,13 +88,17 @@ impl Client {
         let Some(kept) = self.kept(topic, name).await?.filter(|kept| kept.cursor.is_some()) else {
             return Ok(false);
         };
-        let deleted = Subscription { generation: kept.generation + 1, cursor: None };
+        let deleted = Subscription::new(kept.generation + 1, None);
         self.commit(topic, name, deleted).await?;
         Ok(true)
     }
 
     /// The position of a place in a topic.
-    async fn place(&self, topic: &TopicName, start: Start) -> Result<Cursor, RequestError> {
+    pub(super) async fn place(
+        &self,
+        topic: &TopicName,
+        start: Start,
+    ) -> Result<Cursor, RequestError> {
         if let Start::Since(time) = start {
             return self.reader(topic.clone(), ReaderOptions::default()).await?.seek(time).await;
         }
@@ -100,7 +107,7 @@ impl Client {
     }
 
     /// What is kept under a name, also where that was deleted.
-    async fn kept(
+    pub(super) async fn kept(
         &self,
         topic: &TopicName,
         name: &SubscriberName,
@@ -112,7 +119,7 @@ impl Client {
     }
 
     /// Keeps a position; on how many replicas.
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         topic: &TopicName,
         name: &SubscriberName,
@@ -160,8 +167,11 @@ impl Subscriber {
     ) -> Result<Self, RequestError> {
         let (generation, position) = match client.kept(&topic, &name).await? {
             None => (0, None),
-            Some(Subscription { generation, cursor: None }) => (generation + 1, None),
-            Some(Subscription { generation, cursor }) => (generation, cursor),
+            Some(Subscription { generation, cursor: None, .. }) => (generation + 1, None),
+            Some(Subscription { group: Some(_), .. }) => {
+                return Err(Refusal::Group(name.to_string()).into());
+            }
+            Some(Subscription { generation, cursor, .. }) => (generation, cursor),
         };
         let is_new = position.is_none();
         let committed = position.clone();
@@ -237,7 +247,7 @@ impl Subscriber {
         if cursor == self.committed {
             return Ok(());
         }
-        let subscription = Subscription { generation: self.generation, cursor: cursor.clone() };
+        let subscription = Subscription::new(self.generation, cursor.clone());
         self.client.commit(&self.topic, &self.name, subscription).await?;
         self.committed = cursor;
         Ok(())

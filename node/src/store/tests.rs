@@ -106,7 +106,7 @@ fn an_empty_store_is_empty(rig: &dyn Rig) {
 fn what_was_written_is_recovered(rig: &dyn Rig) {
     let mut one = Author::new(1, topic());
     let mut two = Author::new(2, topic());
-    let subscription = Subscription { generation: 3, cursor: Some(Cursor::start(topic())) };
+    let subscription = Subscription::new(3, Some(Cursor::start(topic())));
     let name = "billing".parse().unwrap();
     let writes = [
         one.append(1),
@@ -315,7 +315,7 @@ fn later_values_replace_earlier_ones(rig: &dyn Rig) {
     let subscribe = |generation| Write::Subscription {
         topic: topic(),
         name: "a".parse().unwrap(),
-        subscription: Some(Subscription { generation, cursor: Some(Cursor::start(topic())) }),
+        subscription: Some(Subscription::new(generation, Some(Cursor::start(topic())))),
     };
     store.commit(&[subscribe(1), Write::Contact(contact(1, "/old")), subscribe(2)]).unwrap();
     store.commit(&[Write::Contact(contact(1, "/new")), Write::Contact(contact(2, "/x"))]).unwrap();

@@ -22,6 +22,12 @@ fn exists(world: &World, subscription: &Subscription) -> Result<(), String> {
             return Err(format!("{} in {log:?}, which ends at {end}", position.next));
         }
     }
+    for (log, runs) in subscription.group.iter().flat_map(|group| &group.done) {
+        let end = world.oracle.ends.get(&(cursor.topic, *log)).copied().unwrap_or(0);
+        if let Some((_, to)) = runs.iter().find(|(_, to)| *to > end) {
+            return Err(format!("{to} is done in {log:?}, which ends at {end}"));
+        }
+    }
     Ok(())
 }
 

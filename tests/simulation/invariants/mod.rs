@@ -6,6 +6,7 @@ pub(crate) mod complete_survey;
 pub(crate) mod convergence;
 pub(crate) mod cursors;
 pub(crate) mod forks;
+pub(crate) mod groups;
 pub(crate) mod no_gap;
 pub(crate) mod no_phantom;
 pub(crate) mod one_position;

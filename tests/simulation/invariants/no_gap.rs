@@ -8,7 +8,10 @@ use antiphon::{
     wire::{LogRange, Page},
 };
 
-use crate::{reader::Reader, world::World};
+use crate::{
+    reader::{Reader, Shown},
+    world::World,
+};
 
 pub(crate) const NAME: &str = "no gap";
 
@@ -52,8 +55,7 @@ pub(crate) fn continues(
 }
 
 /// All that a topic holds now: every record that is readable at one of its homes.
-fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
-    let topic = reader.topic;
+pub(super) fn readable(world: &World, topic: usize, shown: &Shown) -> BTreeSet<RecordId> {
     let id = world.topic(topic);
     let homes = world.homes(topic, false);
     let positions = world.oracle.positions.iter();
@@ -64,7 +66,7 @@ fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
         let known = &world.oracle.batches[hash];
         if homes.iter().any(|home| known.holders.contains(home))
             && !world.is_let_go(&known.batch)
-            && !replaced(world, reader, &known.batch)
+            && !replaced(world, topic, shown, &known.batch)
             && !adrift.contains(&(id, known.batch.header().log()))
         {
             readable.extend(known.batch.header().record_ids());
@@ -75,19 +77,19 @@ fn readable(world: &World, reader: &Reader) -> BTreeSet<RecordId> {
 
 /// Whether a reader was shown another batch in this place, live, which was then lost without ever
 /// being proof of a fork: the log, or the branch, is another one than it read.
-fn replaced(world: &World, reader: &Reader, batch: &Batch) -> bool {
+fn replaced(world: &World, number: usize, shown: &Shown, batch: &Batch) -> bool {
     let header = batch.header();
     let topic = header.topic;
     if !world.oracle.forked.contains(&(topic, header.log())) {
         return false;
     }
     let another = |log: &LogId| {
-        let shown = reader.shown.get(log).into_iter().flatten();
+        let shown = shown.get(log).into_iter().flatten();
         let mut overlapping =
             shown.filter(|(first, next, _)| *first < header.next() && header.first < *next);
         overlapping.any(|(_, _, hash)| *hash != batch.hash())
     };
-    world.homes(reader.topic, false).into_iter().any(|home| {
+    world.homes(number, false).into_iter().any(|home| {
         let mut held = world.nodes[home].disk.image.batches.iter();
         held.any(|((of, log, _), held)| *of == topic && held == batch && another(log))
     })
@@ -95,7 +97,7 @@ fn replaced(world: &World, reader: &Reader, batch: &Batch) -> bool {
 
 /// Whether a reader has been given all that is there.
 pub(crate) fn caught_up(world: &World, reader: &Reader) -> Result<(), String> {
-    let readable = readable(world, reader);
+    let readable = readable(world, reader.topic, &reader.shown);
     let missing: Vec<_> = readable.difference(&reader.delivered).collect();
     match missing.first() {
         None => Ok(()),

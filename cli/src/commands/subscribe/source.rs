@@ -1,0 +1,157 @@
+//! Where a subscription's records come from.
+
+use antiphon::model::{SubscriberName, TopicName};
+use antiphon_node::client::{
+    Client, Counts, Delivered, GroupOptions, Member, NextError, PassedOver, PatternReader, Reader,
+    ReaderOptions, RequestError, Start, Subscriber, Work,
+};
+
+use crate::{arguments::Subscribe, printer::Printer};
+
+/// Records that a member of a group takes at a time, where more are wanted.
+const PREFETCH: usize = 256;
+
+/// Where records come from.
+pub(super) enum Source {
+    Plain(TopicName, Reader),
+    Named(TopicName, Subscriber),
+    Pattern(PatternReader),
+    Group(Box<Shared>),
+}
+
+/// A member of a group.
+pub(super) struct Shared {
+    pub(super) topic: TopicName,
+    member: Member,
+    /// Records that are printed, and perhaps not written out yet.
+    printed: Vec<Work>,
+}
+
+/// A record, and the how-manieth delivery of it that is, in a group.
+pub(super) struct Next {
+    pub(super) topic: TopicName,
+    pub(super) delivered: Delivered,
+    pub(super) deliveries: Option<u32>,
+}
+
+impl Source {
+    pub(super) async fn open(
+        printer: &mut Printer,
+        client: &Client,
+        topic: Option<TopicName>,
+        arguments: &Subscribe,
+        options: ReaderOptions,
+    ) -> Result<Self, RequestError> {
+        let Some(topic) = topic else {
+            let reader = client.pattern_reader(arguments.topic.clone(), options).await?;
+            return Ok(Self::Pattern(reader));
+        };
+        if let Some(group) = arguments.group.clone() {
+            return Self::join(printer, client, topic, group, arguments, options.start).await;
+        }
+        let Some(name) = arguments.name.clone() else {
+            let reader = client.reader(topic.clone(), options).await?;
+            return Ok(Self::Plain(topic, reader));
+        };
+        if options.start != Start::Beginning && client.position(&topic, &name).await?.is_some() {
+            printer.note(format_args!("`{name}` goes on where it stopped; --from counts once"));
+        }
+        let subscriber = client.subscriber(topic.clone(), name, options).await?;
+        Ok(Self::Named(topic, subscriber))
+    }
+
+    async fn join(
+        printer: &mut Printer,
+        client: &Client,
+        topic: TopicName,
+        group: SubscriberName,
+        arguments: &Subscribe,
+        start: Start,
+    ) -> Result<Self, RequestError> {
+        let count = arguments.reading.count.unwrap_or(u64::MAX);
+        let starts = start != Start::Beginning;
+        let options = GroupOptions {
+            start,
+            visibility: arguments.visibility,
+            deliveries_max: arguments.deliveries_max,
+            prefetch: usize::try_from(count).unwrap_or(usize::MAX).min(PREFETCH),
+        };
+        let member = client.member(topic.clone(), group.clone(), options).await?;
+        if starts && !member.is_new() {
+            printer.note(format_args!("group `{group}` goes on where it is; --from counts once"));
+        }
+        Ok(Self::Group(Box::new(Shared { topic, member, printed: Vec::new() })))
+    }
+
+    /// The next record.
+    pub(super) async fn next(&mut self) -> Result<Option<Next>, NextError> {
+        let (topic, next) = match self {
+            Self::Plain(topic, reader) => (&*topic, reader.next().await?),
+            Self::Named(topic, subscriber) => (&*topic, subscriber.reader().next().await?),
+            Self::Pattern(reader) => {
+                let next = reader.next().await?;
+                return Ok(next.map(|(topic, delivered)| Next {
+                    topic,
+                    delivered,
+                    deliveries: None,
+                }));
+            }
+            Self::Group(shared) => {
+                let work = shared.member.next().await?;
+                let delivered = work.record.clone();
+                let deliveries = Some(work.deliveries);
+                shared.printed.push(work);
+                return Ok(Some(Next { topic: shared.topic.clone(), delivered, deliveries }));
+            }
+        };
+        Ok(next.map(|delivered| Next { topic: topic.clone(), delivered, deliveries: None }))
+    }
+
+    /// What was passed over since this was last asked.
+    pub(super) fn take_passed_over(&mut self) -> PassedOver {
+        match self {
+            Self::Plain(_, reader) => reader.take_passed_over(),
+            Self::Named(_, subscriber) => subscriber.reader().take_passed_over(),
+            Self::Pattern(reader) => reader.take_passed_over(),
+            Self::Group(shared) => shared.member.take_passed_over(),
+        }
+    }
+
+    /// Whether what was consumed is kept under a name.
+    pub(super) fn is_durable(&self) -> bool {
+        matches!(self, Self::Named(..) | Self::Group(_))
+    }
+
+    /// Whether the group must be asked for the next record: it is told then what was written out.
+    pub(super) fn is_drained(&self) -> bool {
+        matches!(self, Self::Group(shared) if shared.member.is_drained())
+    }
+
+    /// All that was printed is written out.
+    pub(super) fn written_out(&mut self) {
+        if let Self::Group(shared) = self {
+            for work in shared.printed.drain(..) {
+                shared.member.acknowledge(work);
+            }
+        }
+    }
+
+    /// Keeps what was consumed, where that has a name.
+    pub(super) async fn commit(&mut self) -> Result<(), RequestError> {
+        match self {
+            Self::Plain(..) | Self::Pattern(_) => Ok(()),
+            Self::Named(_, subscriber) => subscriber.commit().await,
+            Self::Group(shared) => shared.member.commit().await,
+        }
+    }
+
+    /// Ends: keeps for good what was consumed. What a member of a group was given in all.
+    pub(super) async fn finish(self) -> Result<Option<Counts>, RequestError> {
+        match self {
+            Self::Plain(..) | Self::Pattern(_) => Ok(None),
+            // Also where nothing was written: records that are not wanted are passed over.
+            Self::Named(_, mut subscriber) => subscriber.commit().await.map(|()| None),
+            Self::Group(shared) => shared.member.leave().await.map(Some),
+        }
+    }
+}

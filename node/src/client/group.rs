@@ -1,0 +1,415 @@
+//! Members of groups: who share the records of a topic among them.
+
+mod buried;
+mod settlement;
+mod work;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use antiphon::{
+    limits::{GROUP_RANGES_MAX, VISIBILITY_MAX, VISIBILITY_MIN},
+    model::{Cursor, LogId, MemberId, SubscriberName, Subscription, TopicName},
+    wire::{Assignment, LogRange, Membership, Refusal, Request, Response, Settle, Take},
+};
+
+use self::{
+    buried::Cemetery,
+    settlement::Unsettled,
+    work::{Assigned, Fetched},
+};
+pub use self::{settlement::Counts, work::Work};
+use super::{
+    Client, NextError, PassedOver, RequestError, Start, reader::LIVE_WAIT,
+    unacknowledged::UNACKNOWLEDGED_MAX,
+};
+use crate::runtime::{clock::Clock, random_bytes};
+
+/// Bytes of records that a member takes at a time.
+const TAKEN_BYTES: u32 = 4 * 1024 * 1024;
+
+/// How long a record that is done with waits for others before the group is told.
+const SETTLE_WITHIN: Duration = Duration::from_millis(500);
+
+/// So many do not wait.
+const SETTLE_AT: usize = 512;
+
+/// How a member takes part in a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOptions {
+    /// Where the group starts, if there is none of that name yet.
+    pub start: Start,
+    /// Time for this member to acknowledge a record; then it goes to others. A tenth of a second
+    /// to twelve hours.
+    pub visibility: Duration,
+    /// How often a record is delivered at most. Who would be the next one moves it to the topic
+    /// `TOPIC.dead` instead.
+    pub deliveries_max: u32,
+    /// Most records that the member takes at a time, and keeps for itself until it gets to them:
+    /// 1 to 8,192. They are not lost when it dies, but wait for `visibility`.
+    pub prefetch: usize,
+}
+
+impl Default for GroupOptions {
+    fn default() -> Self {
+        Self {
+            start: Start::Beginning,
+            visibility: Duration::from_secs(30),
+            deliveries_max: 5,
+            prefetch: 64,
+        }
+    }
+}
+
+/// A member of a group: gets some of a topic's records, of which no other member gets the same ones
+/// at the same time.
+///
+/// Records of one key are with one member at a time, and in order; those without a key are divided
+/// by what comes. What is not acknowledged in time goes to others and is delivered again, as is what
+/// is [rejected](Self::reject); so a record may be worked on twice, and none is passed over. During
+/// a partition of the network both sides may work on the same record.
+///
+/// There is no task behind it: what nobody asks for is not taken, and what is done with is told when
+/// the next record is asked for, or by [`Self::commit`]. Dropped without [`Self::leave`], what it
+/// has goes to others after `visibility`.
+///
+/// ```no_run
+/// # use antiphon_node::client::{Client, GroupOptions, NextError};
+/// # async fn work(client: Client) -> Result<(), NextError> {
+/// let (topic, group) = ("jobs".parse().unwrap(), "resizers".parse().unwrap());
+/// let mut member = client.member(topic, group, GroupOptions::default()).await?;
+/// loop {
+///     let work = member.next().await?;
+///     println!("{} bytes, delivery {}", work.record.record.payload.len(), work.deliveries);
+///     member.acknowledge(work);
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Member {
+    client: Client,
+    topic: TopicName,
+    group: SubscriberName,
+    id: MemberId,
+    options: GroupOptions,
+    generation: u64,
+    is_new: bool,
+    turn: u64,
+    clock: Clock,
+    /// What was given to this member and is not fetched yet.
+    assigned: VecDeque<Assigned>,
+    /// What is fetched, in order.
+    ready: VecDeque<Work>,
+    fetched: Fetched,
+    /// What the caller has.
+    handed_out: BTreeSet<(LogId, u64)>,
+    unsettled: Unsettled,
+    cemetery: Cemetery,
+    passed_over: PassedOver,
+    counts: Counts,
+}
+
+impl Client {
+    /// Becomes a member of a group, which begins with its first member.
+    ///
+    /// # Errors
+    /// When the topic does not exist, the name is one of a subscription that is not shared, or no
+    /// replica can be reached.
+    pub async fn member(
+        &self,
+        topic: TopicName,
+        group: SubscriberName,
+        options: GroupOptions,
+    ) -> Result<Member, RequestError> {
+        Member::start(self.clone(), topic, group, options).await
+    }
+}
+
+impl Member {
+    async fn start(
+        client: Client,
+        topic: TopicName,
+        group: SubscriberName,
+        mut options: GroupOptions,
+    ) -> Result<Self, RequestError> {
+        let cemetery = Cemetery::of(&topic, &group)?;
+        options.visibility = options.visibility.clamp(VISIBILITY_MIN, VISIBILITY_MAX);
+        options.prefetch = options.prefetch.clamp(1, GROUP_RANGES_MAX);
+        options.deliveries_max = options.deliveries_max.max(1);
+        let kept = client.kept(&topic, &group).await?;
+        let generation = match &kept {
+            None => 0,
+            Some(Subscription { generation, cursor: None, .. }) => generation + 1,
+            Some(Subscription { group: None, .. }) => {
+                return Err(Refusal::NotAGroup(group.to_string()).into());
+            }
+            Some(kept) => kept.generation,
+        };
+        let is_new = kept.is_none_or(|kept| kept.cursor.is_none());
+        if is_new {
+            let cursor = Some(client.place(&topic, options.start.clone()).await?);
+            let shared = Some(Box::default());
+            let subscription = Subscription { generation, cursor, group: shared };
+            client.commit(&topic, &group, subscription).await?;
+        }
+        Ok(Self {
+            client,
+            topic,
+            group,
+            id: MemberId(random_bytes()),
+            options,
+            generation,
+            is_new,
+            turn: 1,
+            clock: Clock::start(),
+            assigned: VecDeque::new(),
+            ready: VecDeque::new(),
+            fetched: Fetched::default(),
+            handed_out: BTreeSet::new(),
+            unsettled: Unsettled::default(),
+            cemetery,
+            passed_over: PassedOver::default(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Whether the group began with this member.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// What this member was given so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether the next record must be asked for: none is at hand.
+    pub fn is_drained(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// What could not be delivered since this was last asked, for it is not there any more.
+    pub fn take_passed_over(&mut self) -> PassedOver {
+        std::mem::take(&mut self.passed_over)
+    }
+
+    /// The next record for this member; waits until there is one. Tells the group what was done
+    /// meanwhile.
+    ///
+    /// Cancel-safe: a record is handed out when this returns, and not before.
+    ///
+    /// # Errors
+    /// When 65,536 records wait to be acknowledged, no replica can be reached (it can be asked
+    /// again), or the group was deleted.
+    pub async fn next(&mut self) -> Result<Work, NextError> {
+        loop {
+            if self.unsettled.len() >= SETTLE_AT || self.is_settling_due() {
+                self.commit().await?;
+            }
+            self.drop_overdue();
+            let Some(next) = self.ready.front() else {
+                if self.assigned.is_empty() {
+                    self.take().await?;
+                }
+                self.fetch().await?;
+                continue;
+            };
+            if let Some(reason) = &next.bury {
+                self.cemetery.bury(&self.client, next, reason).await?;
+                self.counts.buried += 1;
+                if let Some(buried) = self.ready.pop_front() {
+                    self.unsettled.acknowledge(buried.place());
+                }
+                continue;
+            }
+            if self.handed_out.len() >= UNACKNOWLEDGED_MAX {
+                return Err(NextError::Unacknowledged(UNACKNOWLEDGED_MAX));
+            }
+            if let Some(work) = self.ready.pop_front() {
+                self.handed_out.insert(work.place());
+                self.counts.records += 1;
+                self.counts.redelivered += u64::from(work.deliveries > 1);
+                return Ok(work);
+            }
+        }
+    }
+
+    /// A record is done with. It counts for good once [`Self::commit`] has kept that.
+    #[expect(clippy::needless_pass_by_value, reason = "what is acknowledged is done with")]
+    pub fn acknowledge(&mut self, work: Work) {
+        self.handed_out.remove(&work.place());
+        if work.generation == self.generation {
+            self.note_unsettled();
+            self.unsettled.acknowledge(work.place());
+        }
+    }
+
+    /// This member failed with a record: it is delivered again after `delay`, to whoever is there,
+    /// and what follows of its key after it. The reason, of 512 bytes at most, goes with it when it
+    /// is buried.
+    #[expect(clippy::needless_pass_by_value, reason = "what is rejected is done with here")]
+    pub fn reject(&mut self, work: Work, reason: &str, delay: Duration) {
+        self.handed_out.remove(&work.place());
+        if work.generation != self.generation {
+            return;
+        }
+        self.note_unsettled();
+        // What follows of the key would come before it.
+        let key = &work.record.record.key;
+        let unsettled = &mut self.unsettled;
+        self.ready.retain(|next| {
+            let follows = key.is_some() && next.record.record.key == *key;
+            if follows {
+                unsettled.give_back(next.place());
+            }
+            !follows
+        });
+        self.unsettled.reject(work.place(), reason, delay);
+    }
+
+    /// Asks for the whole of `visibility` once more, for a record that takes its time.
+    ///
+    /// # Errors
+    /// When no replica can be reached; the record may go to others then.
+    pub async fn extend(&mut self, work: &Work) -> Result<(), RequestError> {
+        self.unsettled.extend(work.place());
+        self.commit().await
+    }
+
+    /// Tells the group what was done, and waits until replicas have kept it. Cancel-safe.
+    ///
+    /// # Errors
+    /// When no replica can be reached; it is told again with the next call.
+    pub async fn commit(&mut self) -> Result<(), RequestError> {
+        // What is at hand is not to go to others while this member is there.
+        for work in &self.ready {
+            self.unsettled.extend(work.place());
+        }
+        let settle = Settle {
+            membership: self.membership(),
+            settlement: self.unsettled.settlement(),
+            visibility_ms: milliseconds(self.options.visibility),
+        };
+        let told_at = self.clock.now().elapsed;
+        match self.client.ask(Request::Settle(Box::new(settle))).await? {
+            Response::Settled(_) => {
+                self.unsettled = Unsettled::default();
+                let until = told_at + self.options.visibility;
+                self.ready.iter_mut().for_each(|work| work.until = until);
+                Ok(())
+            }
+            _ => Err(RequestError::Mismatch),
+        }
+    }
+
+    /// Gives back what this member has and is not done with, and tells what it did.
+    ///
+    /// # Errors
+    /// When no replica can be reached: others get what it has when its time is over.
+    pub async fn leave(mut self) -> Result<Counts, RequestError> {
+        let ready = std::mem::take(&mut self.ready);
+        let assigned = std::mem::take(&mut self.assigned);
+        let handed_out = std::mem::take(&mut self.handed_out);
+        for place in handed_out.into_iter().chain(ready.iter().map(Work::place)) {
+            self.unsettled.give_back(place);
+        }
+        for range in assigned.iter().map(|assigned| assigned.assignment.range) {
+            for number in range.from..range.to {
+                self.unsettled.give_back((range.log, number));
+            }
+        }
+        self.commit().await?;
+        Ok(self.counts)
+    }
+
+    // --- taking ----------------------------------------------------------------------------
+
+    async fn take(&mut self) -> Result<(), RequestError> {
+        let take = Take {
+            membership: self.membership(),
+            turn: self.turn,
+            holding: work::ranges(self.handed_out.iter().copied()),
+            settlement: self.unsettled.settlement(),
+            records_max: u32::try_from(self.options.prefetch).unwrap_or(u32::MAX),
+            bytes_max: TAKEN_BYTES,
+            wait_ms: milliseconds(LIVE_WAIT),
+            visibility_ms: milliseconds(self.options.visibility),
+            deliveries_max: self.options.deliveries_max,
+        };
+        let timeout = self.client.timeout + LIVE_WAIT;
+        let Response::Taken(taken) =
+            self.client.ask_within(Request::Take(Box::new(take)), timeout).await?
+        else {
+            return Err(RequestError::Mismatch);
+        };
+        self.turn += 1;
+        self.unsettled = Unsettled::default();
+        if taken.generation != self.generation {
+            // It was reset: what is still at work here is of no interest any more.
+            self.generation = taken.generation;
+            self.handed_out.clear();
+        }
+        let until = self.clock.now().elapsed + self.options.visibility;
+        let generation = self.generation;
+        let assigned = |assignment: Assignment| Assigned { assignment, until, generation };
+        self.assigned = taken.assignments.into_iter().map(assigned).collect();
+        Ok(())
+    }
+
+    /// Reads the records that were given to this member.
+    async fn fetch(&mut self) -> Result<(), RequestError> {
+        let wanted: Vec<LogRange> = self.assigned.iter().map(|it| it.assignment.range).collect();
+        let passed_over = &mut self.passed_over;
+        self.fetched.fetch(&self.client, &self.topic, &wanted, passed_over).await?;
+        for assigned in std::mem::take(&mut self.assigned) {
+            let range = assigned.assignment.range;
+            let found = self.fetched.take(&assigned);
+            let missing = (range.from..range.to).filter(|number| !found.contains_key(number));
+            for number in missing {
+                // No node has it any more, or retention let it go.
+                self.unsettled.acknowledge((range.log, number));
+            }
+            self.ready.extend(found.into_values());
+        }
+        Ok(())
+    }
+
+    /// Drops what was taken back by now: somebody else has it.
+    fn drop_overdue(&mut self) {
+        let now = self.clock.now().elapsed;
+        self.ready.retain(|work| now < work.until);
+    }
+
+    fn note_unsettled(&mut self) {
+        let now = self.clock.now().elapsed;
+        self.unsettled.since.get_or_insert(now);
+    }
+
+    fn is_settling_due(&self) -> bool {
+        let within = SETTLE_WITHIN.min(self.options.visibility / 4);
+        let due = |since: Duration| self.clock.now().elapsed.saturating_sub(since) >= within;
+        self.unsettled.since.is_some_and(due)
+    }
+
+    fn membership(&self) -> Membership {
+        Membership {
+            topic: self.topic.clone(),
+            group: self.group.clone(),
+            member: self.id,
+            generation: self.generation,
+            hops: 0,
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// A position in one log only, whatever batch is before it.
+fn at(cursor: &mut Cursor, log: LogId, next: u64) {
+    let head = antiphon::model::Hash([0; 32]);
+    cursor.logs.insert(log, antiphon::model::Position { next, head });
+}

@@ -1,0 +1,67 @@
+//! What a group's coordinator reads of the topic.
+
+use std::collections::VecDeque;
+
+use super::Key;
+use crate::{
+    engine::{Engine, read::Job},
+    limits::{GROUP_RECORDS_MAX, READ_WAIT_MAX},
+    model::{SubscriberName, TopicId},
+    wire::Page,
+};
+
+/// Bytes of batches that are read at a time: some thousand small records.
+const PAGE_BYTES: usize = 512 * 1024;
+
+impl Engine {
+    /// Looks into what was read, as far as there is room, and reads on.
+    pub(super) fn feed_group(&mut self, key: &Key) {
+        let now = self.now.elapsed;
+        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(dispatch) = &mut group.dispatch else { return };
+        while dispatch.len() < GROUP_RECORDS_MAX
+            && let Some(batch) = group.read.pop_front()
+        {
+            dispatch.push(now, &batch);
+        }
+        let is_full = dispatch.len() >= GROUP_RECORDS_MAX || !group.read.is_empty();
+        if is_full || group.reading.is_some() {
+            return;
+        }
+        let after = dispatch.read().clone();
+        let (topic, name) = key.clone();
+        self.look_at(topic, true);
+        let job = self.reads.jobs.put(Job {
+            group: Some(name),
+            bytes_max: PAGE_BYTES,
+            deadline: now + READ_WAIT_MAX,
+            ..Job::new(topic, after)
+        });
+        if let Some(group) = self.groups.groups.get_mut(key) {
+            group.reading = Some(job);
+        }
+        self.plan_read(job);
+    }
+
+    /// A read for a group has ended. Of one that failed the next tick begins another.
+    pub(in crate::engine) fn group_read(
+        &mut self,
+        topic: TopicId,
+        name: SubscriberName,
+        number: u64,
+        page: Option<Page>,
+    ) {
+        let key = (topic, name);
+        let Some(group) = self.groups.groups.get_mut(&key) else { return };
+        // Of a read from before the group was begun anew, other records follow.
+        if group.reading != Some(number) {
+            return;
+        }
+        group.reading = None;
+        let found = page.map(|page| VecDeque::from(page.batches)).unwrap_or_default();
+        if !found.is_empty() {
+            group.read.extend(found);
+            self.serve_members(&key);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a group's coordinator keeps on the topic's replicas: one write at a time, in which all goes
+//! that came while the one before it was under way.
+
+use super::{Dispatch, Key};
+use crate::{
+    engine::{Engine, QuestionId, position::Keeper},
+    wire::{Refusal, Response},
+};
+
+/// What is to be kept, and who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Whether something has changed since the last write was begun.
+    dirty: bool,
+    under_way: bool,
+    /// Who waits for the write that is under way, and for the next one.
+    now: Vec<QuestionId>,
+    next: Vec<QuestionId>,
+    /// On how many replicas the last one is.
+    copies: u16,
+}
+
+impl State {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way || self.dirty
+    }
+
+    pub(super) fn into_waiting(self) -> impl Iterator<Item = QuestionId> {
+        self.now.into_iter().chain(self.next)
+    }
+}
+
+impl Engine {
+    /// Answers a question once all is kept that came before it.
+    pub(super) fn answer_when_kept(&mut self, key: &Key, question: QuestionId) {
+        let Some(group) = self.groups.groups.get_mut(key) else {
+            return self.refuse(question, Refusal::Unreachable);
+        };
+        let keeping = &mut group.keeping;
+        if keeping.dirty {
+            keeping.next.push(question);
+        } else if keeping.under_way {
+            keeping.now.push(question);
+        } else {
+            let copies = keeping.copies;
+            self.answer_flushed(question, Response::Settled(copies));
+        }
+    }
+
+    /// Something has changed that is to be kept.
+    pub(super) fn keep_group(&mut self, key: &Key) {
+        if let Some(group) = self.groups.groups.get_mut(key) {
+            group.keeping.dirty = true;
+        }
+        self.keep_if_dirty(key);
+    }
+
+    fn keep_if_dirty(&mut self, key: &Key) {
+        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(dispatch) = &group.dispatch else { return };
+        let keeping = &mut group.keeping;
+        if keeping.under_way || !keeping.dirty {
+            return;
+        }
+        (keeping.under_way, keeping.dirty) = (true, false);
+        keeping.now.append(&mut keeping.next);
+        let subscription = dispatch.snapshot();
+        let (topic, name) = key;
+        self.keep_on_replicas(*topic, name, &subscription, Keeper::Group(key.clone()));
+    }
+
+    /// What was to be kept of a group is, on so many replicas.
+    pub(in crate::engine) fn group_kept(&mut self, key: &Key, copies: usize) {
+        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let keeping = &mut group.keeping;
+        keeping.under_way = false;
+        keeping.copies = u16::try_from(copies).unwrap_or(u16::MAX);
+        let copies = keeping.copies;
+        for question in std::mem::take(&mut keeping.now) {
+            if copies > 0 {
+                self.answer_flushed(question, Response::Settled(copies));
+            } else {
+                self.refuse(question, Refusal::Unreachable);
+            }
+        }
+        self.keep_if_dirty(key);
+    }
+
+    /// Another node has told what is kept of a subscription.
+    pub(in crate::engine) fn position_told(&mut self, key: &Key) {
+        let (topic, name) = key;
+        let generation = |dispatch: &Dispatch| dispatch.generation();
+        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(dispatch) = &mut group.dispatch else { return };
+        let known = self.topics.get(topic).and_then(|known| known.subscriptions.get(name));
+        let Some(kept) = known else { return };
+        if kept.generation > generation(dispatch) {
+            self.reload_group(key);
+        } else if kept.generation == generation(dispatch) {
+            dispatch.absorb(kept);
+            self.serve_members(key);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Who coordinates a group, and how members' questions get there.
+
+use super::{Key, ranges};
+use crate::{
+    engine::{Engine, Failure, Purpose, QuestionId},
+    limits::{ASK_TIMEOUT, QUESTIONS_MAX, READ_WAIT_MAX},
+    model::NodeId,
+    wire::{MemberState, Membership, Refusal, Request, Response, Settle, Settlement},
+};
+
+/// By how many nodes a question is passed on. The last one takes it, whatever it knows of others.
+const HOPS_MAX: u8 = 2;
+
+/// A question that was passed on.
+#[derive(Debug)]
+pub(super) struct Passed {
+    membership: Membership,
+    /// Whether whoever asked is gone.
+    is_abandoned: bool,
+}
+
+impl Engine {
+    /// The group that a question is about, where this node coordinates it; otherwise the question is
+    /// passed on, or refused.
+    pub(super) fn coordinated(
+        &mut self,
+        question: QuestionId,
+        membership: &Membership,
+        request: &Request,
+    ) -> Option<Key> {
+        let topic = self.find(question, &membership.topic, request.clone())?;
+        let key = (topic, membership.group.clone());
+        match self.coordinator(&key).filter(|_| membership.hops < HOPS_MAX) {
+            Some(node) if node != self.me => {
+                self.pass_on(question, node, membership.clone(), request.clone());
+                None
+            }
+            Some(_) | None => Some(key),
+        }
+    }
+
+    /// The node that coordinates a group: of the topic's replicas that are alive one that follows
+    /// from the group's name, so that the groups of a topic are at different nodes.
+    pub(super) fn coordinator(&mut self, (topic, group): &Key) -> Option<NodeId> {
+        let known = self.topics.get_mut(topic)?;
+        let acting = known.placement(&self.members).acting.clone();
+        let is_there = |node: &NodeId| {
+            let alive = self.members.state(node) == MemberState::Alive;
+            *node == self.me || alive && self.members.is_connected(node)
+        };
+        let rank = |node: &NodeId| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(node.as_bytes()).update(topic.as_bytes());
+            *hasher.update(group.as_str().as_bytes()).finalize().as_bytes()
+        };
+        acting.into_iter().filter(is_there).max_by_key(rank)
+    }
+
+    fn pass_on(
+        &mut self,
+        question: QuestionId,
+        node: NodeId,
+        membership: Membership,
+        request: Request,
+    ) {
+        if self.groups.passed.len() >= QUESTIONS_MAX {
+            return self.refuse(question, Refusal::Busy);
+        }
+        self.groups.passed.insert(question, Passed { membership, is_abandoned: false });
+        let request = further(request);
+        let timeout = match &request {
+            Request::Take(_) => READ_WAIT_MAX + ASK_TIMEOUT,
+            _ => ASK_TIMEOUT,
+        };
+        self.ask(node, request, timeout, Purpose::Group(question));
+    }
+
+    /// The coordinator has answered, or cannot.
+    pub(in crate::engine) fn group_told(
+        &mut self,
+        node: NodeId,
+        question: QuestionId,
+        result: Result<Response, Failure>,
+    ) {
+        let Some(passed) = self.groups.passed.remove(&question) else { return };
+        match result {
+            Ok(Response::Taken(taken)) if passed.is_abandoned => {
+                // Nobody is there to work on them.
+                let settlement = Settlement { returned: ranges(&taken), ..Settlement::default() };
+                let membership = Membership { generation: taken.generation, ..passed.membership };
+                let settle = Settle { membership, settlement, visibility_ms: 0 };
+                let request = further(Request::Settle(Box::new(settle)));
+                self.ask(node, request, ASK_TIMEOUT, Purpose::Tell);
+            }
+            Ok(response @ (Response::Taken(_) | Response::Settled(_) | Response::Refused(_))) => {
+                self.answer(question, response);
+            }
+            Ok(_) | Err(_) => self.refuse(question, Refusal::Unreachable),
+        }
+    }
+
+    pub(super) fn passed_abandoned(&mut self, question: QuestionId) {
+        if let Some(passed) = self.groups.passed.get_mut(&question) {
+            passed.is_abandoned = true;
+        }
+    }
+}
+
+/// A question as it is passed on.
+fn further(mut request: Request) -> Request {
+    if let Some(membership) = membership_mut(&mut request) {
+        membership.hops = membership.hops.saturating_add(1);
+    }
+    request
+}
+
+fn membership_mut(request: &mut Request) -> Option<&mut Membership> {
+    match request {
+        Request::Take(take) => Some(&mut take.membership),
+        Request::Settle(settle) => Some(&mut settle.membership),
+        _ => None,
+    }
+}
+
+fn membership(request: &Request) -> Option<&Membership> {
+    match request {
+        Request::Take(take) => Some(&take.membership),
+        Request::Settle(settle) => Some(&settle.membership),
+        _ => None,
+    }
+}
+
+/// Which generation of the group a question is about.
+pub(super) fn generation(request: &Request) -> u64 {
+    membership(request).map_or(0, |membership| membership.generation)
+}
+
+/// Whether nodes did not agree on who is to be asked.
+pub(super) fn is_disputed(request: &Request) -> bool {
+    membership(request).is_some_and(|membership| membership.hops >= HOPS_MAX)
+}

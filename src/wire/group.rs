@@ -1,0 +1,135 @@
+//! What members of a group and its coordinator tell each other.
+
+use minicbor::{Decode, Encode};
+
+use super::LogRange;
+use crate::model::{MemberId, SubscriberName, TopicName};
+
+/// Which member of which group it is, and by how many nodes this was passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Membership {
+    /// The topic.
+    #[n(0)]
+    pub topic: TopicName,
+    /// The group: a subscription's name.
+    #[n(1)]
+    pub group: SubscriberName,
+    /// The member.
+    #[n(2)]
+    pub member: MemberId,
+    /// The generation of the subscription that what it says is about.
+    #[n(3)]
+    pub generation: u64,
+    /// Nodes that have passed this on. They may not agree on who coordinates the group.
+    #[n(4)]
+    pub hops: u8,
+}
+
+/// What a member has done since it last said so.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Settlement {
+    /// It is done with these records.
+    #[cbor(n(0), decode_with = "super::bounded::group_ranges", skip_if = "Vec::is_empty", default)]
+    pub acknowledged: Vec<LogRange>,
+    /// It has not looked at these, and does not want them: they go to others at once, and that
+    /// they were here does not count.
+    #[cbor(n(1), decode_with = "super::bounded::group_ranges", skip_if = "Vec::is_empty", default)]
+    pub returned: Vec<LogRange>,
+    /// It failed with these.
+    #[cbor(n(2), decode_with = "super::bounded::rejections", skip_if = "Vec::is_empty", default)]
+    pub rejected: Vec<Rejection>,
+    /// It needs the time for these once more.
+    #[cbor(n(3), decode_with = "super::bounded::group_ranges", skip_if = "Vec::is_empty", default)]
+    pub extended: Vec<LogRange>,
+}
+
+/// Records that a member failed with.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Rejection {
+    /// Which.
+    #[n(0)]
+    pub range: LogRange,
+    /// Why; cut off after [`REASON_BYTES_MAX`](crate::limits::REASON_BYTES_MAX) bytes.
+    #[n(1)]
+    pub reason: String,
+    /// After how many milliseconds they are to be tried again.
+    #[n(2)]
+    pub delay_ms: u32,
+}
+
+/// A member asks for records.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Take {
+    /// Who asks.
+    #[n(0)]
+    pub membership: Membership,
+    /// Counts its questions that were answered: the same one again gets the same records.
+    #[n(1)]
+    pub turn: u64,
+    /// What it has and is not done with. A coordinator that is new learns of it so.
+    #[cbor(n(2), decode_with = "super::bounded::group_ranges", skip_if = "Vec::is_empty", default)]
+    pub holding: Vec<LogRange>,
+    /// What it has done.
+    #[n(3)]
+    pub settlement: Settlement,
+    /// Most records that it takes.
+    #[n(4)]
+    pub records_max: u32,
+    /// About how many bytes of records it takes; at least one comes, whatever its size.
+    #[n(5)]
+    pub bytes_max: u32,
+    /// How many milliseconds to wait when there is nothing yet (long poll).
+    #[n(6)]
+    pub wait_ms: u32,
+    /// After how many milliseconds the records go to others if it has not acknowledged them.
+    #[n(7)]
+    pub visibility_ms: u32,
+    /// After how many deliveries a record is given out to be buried, and not to be worked on.
+    #[n(8)]
+    pub deliveries_max: u32,
+}
+
+/// A member tells what it has done.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Settle {
+    /// Who tells.
+    #[n(0)]
+    pub membership: Membership,
+    /// What it has done.
+    #[n(1)]
+    pub settlement: Settlement,
+    /// Of what it needs more time for: how many milliseconds from now on.
+    #[n(2)]
+    pub visibility_ms: u32,
+}
+
+/// Records for a member, in the order in which it is to work on them.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Taken {
+    /// The generation of the subscription. Of another one than the member named, it has nothing
+    /// any more.
+    #[n(0)]
+    pub generation: u64,
+    /// The records: where they are. The member reads them like any others.
+    #[cbor(n(1), decode_with = "super::bounded::assignments")]
+    pub assignments: Vec<Assignment>,
+}
+
+/// Records of one log that a member is to work on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Assignment {
+    /// Which.
+    #[n(0)]
+    pub range: LogRange,
+    /// The how-manieth delivery of each of them this is, from 1.
+    #[n(1)]
+    pub deliveries: u32,
+    /// Where they were delivered too often: why the last one failed. They are to be buried.
+    #[n(2)]
+    pub bury: Option<String>,
+}
