@@ -45,6 +45,10 @@ pub enum Bug {
     ForkAnsweredAsHeld,
     /// Of two branches of a log one is thrown away.
     BranchThrownAway,
+    /// What was given to a member of a group counts as done.
+    GivenIsDone,
+    /// A record of a key is given to a member though another one has an earlier one.
+    KeyDivided,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -84,6 +88,8 @@ mod selected {
             Self::HolePassedUnproven,
             Self::ForkAnsweredAsHeld,
             Self::BranchThrownAway,
+            Self::GivenIsDone,
+            Self::KeyDivided,
         ];
     }
 

@@ -327,7 +327,7 @@ fn two_sides_of_a_parted_network_go_on_and_agree_afterwards() {
         }
     }
     world.heal();
-    world.run(Duration::from_secs(60));
+    world.run(Duration::from_mins(1));
     publish(&mut world, 3, 10, 4);
     for node in 0..4 {
         assert_eq!(kept(&mut world, node).cursor.unwrap().records(), 10, "at {node}");

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use antiphon::{
     model::{Cursor, LogId, MemberId, RecordId, SubscriberName, Subscription, TopicName},
     wire::{
-        Assignment, LogRange, Membership, Rejection, Request, Response, Settle, Settlement, Take,
+        Assignment, LogRange, Membership, Refusal, Rejection, Request, Response, Settle,
+        Settlement, Take,
     },
 };
 
@@ -153,6 +154,8 @@ impl Member {
             settlement.acknowledged.push(one(&place));
             done.push(holding.id);
         }
+        // Whether that is heard or not: it has worked on them.
+        world.acknowledged_of(self.topic, &self.group).extend(done.iter().copied());
         self.asked = Asked::Settle(done);
         let visibility_ms = u32::try_from(self.visibility.as_millis()).expect("seconds");
         let membership = self.membership(topic);
@@ -187,9 +190,12 @@ impl Member {
                 }
             }
             (Asked::Settle(done), Some(Response::Settled(_))) => {
-                let acknowledged = world.acknowledged_of(self.topic, &self.group);
-                acknowledged.extend(done.iter().copied());
                 self.has.retain(|_, holding| !done.contains(&holding.id));
+            }
+            (_, Some(Response::Refused(Refusal::Superseded))) => {
+                // All disks that knew of the group are lost: it begins anew.
+                self.generation = None;
+                self.has.clear();
             }
             _ => return false,
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::Key;
 use crate::{
     engine::{Engine, read::Job},
-    limits::{GROUP_RECORDS_MAX, READ_WAIT_MAX},
+    limits::GROUP_RECORDS_MAX,
     model::{SubscriberName, TopicId},
     wire::Page,
 };
@@ -25,16 +25,18 @@ impl Engine {
             dispatch.push(now, &batch);
         }
         let is_full = dispatch.len() >= GROUP_RECORDS_MAX || !group.read.is_empty();
-        if is_full || group.reading.is_some() {
+        // Nobody looks ahead for members that are not there.
+        let until = group.waiting.iter().map(|waiting| waiting.deadline).max();
+        let Some(deadline) = until.filter(|_| !is_full && group.reading.is_none()) else {
             return;
-        }
+        };
         let after = dispatch.read().clone();
         let (topic, name) = key.clone();
         self.look_at(topic, true);
         let job = self.reads.jobs.put(Job {
             group: Some(name),
             bytes_max: PAGE_BYTES,
-            deadline: now + READ_WAIT_MAX,
+            deadline,
             ..Job::new(topic, after)
         });
         if let Some(group) = self.groups.groups.get_mut(key) {

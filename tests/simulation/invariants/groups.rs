@@ -1,5 +1,7 @@
 //! Groups: no record is passed over, and a key is with one member at a time, in order.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use antiphon::{
     model::{LogId, RecordId},
     wire::LogRange,
@@ -90,10 +92,10 @@ pub(crate) fn caught_up(world: &World) -> Result<(), String> {
             // What was given out may be filed elsewhere by now.
             continue;
         }
-        let nothing = Default::default();
+        let nothing = BTreeSet::default();
         let done = world.acknowledged.get(&(member.topic, member.group.clone()));
         let done = done.unwrap_or(&nothing);
-        let all = readable(world, member.topic, &Default::default());
+        let all = readable(world, member.topic, &BTreeMap::default());
         if let Some(first) = all.difference(done).next() {
             let count = all.difference(done).count();
             let group = &member.group;
