@@ -20,4 +20,5 @@ mod publish;
 mod read;
 mod regressions;
 mod retention;
+mod retried;
 mod subscriptions;

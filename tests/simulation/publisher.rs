@@ -92,6 +92,7 @@ impl Publisher {
             records: Blob(records.into()),
             acks: world.choices.pick(&[Acks::Quorum, Acks::Quorum, Acks::One, Acks::All]),
             timeout_ms: world.choices.pick(&[2_000, 500, 5_000, 100]),
+            retried: false,
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::{
 
 /// Publishes the arguments, a file, or the lines of standard input.
 pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Result<Status> {
+    check_id(&arguments)?;
     let file = match &arguments.file {
         Some(path) => Some(input::file(path)?),
         None => None,
@@ -45,7 +46,8 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
             ..Record::default()
         },
         pending: VecDeque::new(),
-        tally: Tally::new(&arguments.topic),
+        tally: Tally::new(&arguments.topic, arguments.id.clone()),
+        id: arguments.id,
         receipts: !from_lines || arguments.receipts,
         progress: if from_lines { context.printer.progress() } else { ProgressBar::hidden() },
         printer: &mut context.printer,
@@ -64,6 +66,21 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
     }
     conclude(&mut context.printer, &tally, receipts && from_lines, from_lines)?;
     Ok(status)
+}
+
+/// An id is one record's.
+fn check_id(arguments: &Publish) -> anyhow::Result<()> {
+    let records = arguments.messages.len() + usize::from(arguments.file.is_some());
+    if arguments.id.is_none() || records == 1 {
+        return Ok(());
+    }
+    let message = match records {
+        0 => "`--id` is for one record, and each line of standard input is one".to_owned(),
+        more => format!("`--id` is for one record, and these are {more}"),
+    };
+    let hint =
+        "publish each record by a command of its own: `antiphon publish TOPIC MESSAGE --id ID`";
+    Err(Failure::usage(message).with_hint(hint).into())
 }
 
 fn conclude(
@@ -88,6 +105,8 @@ struct Publishing<'a> {
     publisher: Publisher,
     /// Key and headers, which all records share.
     template: Record,
+    /// What the record is published under, where it is one.
+    id: Option<String>,
     /// Records under way, in order.
     pending: VecDeque<Delivery>,
     tally: Tally,
@@ -146,7 +165,11 @@ impl Publishing<'_> {
 
     async fn publish(&mut self, payload: Bytes) -> Result<(), PublishError> {
         let record = Record { time: clock::now(), payload, ..self.template.clone() };
-        self.pending.push_back(self.publisher.publish(&record).await?);
+        let delivery = match &self.id {
+            Some(id) => self.publisher.publish_with_id(&record, id).await?,
+            None => self.publisher.publish(&record).await?,
+        };
+        self.pending.push_back(delivery);
         Ok(())
     }
 

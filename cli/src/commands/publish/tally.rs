@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Tally {
     topic: TopicName,
+    /// The id that the record was given.
+    given: Option<String>,
     acknowledged: u64,
     pending: u64,
     failed: u64,
@@ -24,9 +26,17 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(topic: &TopicName) -> Self {
-        let topic = topic.clone();
-        Self { topic, acknowledged: 0, pending: 0, failed: 0, copies: None, wanted: 0, replicas: 0 }
+    pub(super) fn new(topic: &TopicName, given: Option<String>) -> Self {
+        Self {
+            topic: topic.clone(),
+            given,
+            acknowledged: 0,
+            pending: 0,
+            failed: 0,
+            copies: None,
+            wanted: 0,
+            replicas: 0,
+        }
     }
 
     /// Takes note of a receipt.
@@ -72,16 +82,25 @@ impl Tally {
             "copies": published.copies,
             "replicas": published.replicas,
         });
+        // Without a given id it says only that the client had sent it twice.
+        let duplicate = if let Some(given) = &self.given {
+            value["given_id"] = given.as_str().into();
+            value["duplicate"] = published.duplicate.into();
+            published.duplicate
+        } else {
+            false
+        };
         let replicas = published.replicas;
         if published.acknowledged {
-            let text =
-                format!("published {}: {} of {replicas} copies", receipt.id, published.copies);
+            let what = if duplicate { "duplicate of" } else { "published" };
+            let text = format!("{what} {}: {} of {replicas} copies", receipt.id, published.copies);
             return (value, text);
         }
         value["status"] = "pending".into();
         value["wanted"] = published.wanted.into();
         let (copies, wanted) = (published.copies, published.wanted);
-        (value, format!("pending {}: {copies} of {wanted} copies in time", receipt.id))
+        let what = if duplicate { "pending duplicate of" } else { "pending" };
+        (value, format!("{what} {}: {copies} of {wanted} copies in time", receipt.id))
     }
 
     /// All records together.
@@ -116,6 +135,12 @@ impl Tally {
 
     /// What to do about records that are pending.
     pub(super) fn pending_hint(&self) -> Option<String> {
+        if self.pending > 0 && self.given.is_some() {
+            let again = "the record is in the node's outbox and is delivered when nodes return; \
+                         with the same `--id` it is safe to publish it again; `antiphon peers` shows \
+                         which nodes are away";
+            return Some(again.to_owned());
+        }
         (self.pending > 0).then(|| {
             "the records are in the node's outbox and are delivered when nodes return; \
              do not publish them again; `antiphon peers` shows which nodes are away"
@@ -159,12 +184,19 @@ mod tests {
     fn receipt(number: u64, acknowledged: bool, copies: u16) -> Receipt {
         Receipt {
             id: RecordId { producer: ProducerId([1; 16]), number },
-            published: Published { acknowledged, copies, stand_ins: 0, replicas: 3, wanted: 2 },
+            published: Published {
+                acknowledged,
+                copies,
+                stand_ins: 0,
+                replicas: 3,
+                wanted: 2,
+                duplicate: false,
+            },
         }
     }
 
     fn tally(receipts: &[Receipt]) -> Tally {
-        let mut tally = Tally::new(&"t".parse().unwrap());
+        let mut tally = Tally::new(&"t".parse().unwrap(), None);
         for receipt in receipts {
             tally.add(*receipt);
         }
@@ -179,6 +211,21 @@ mod tests {
             "copies": 2, "replicas": 3,
         });
         assert_eq!(tally(&[]).receipt(receipt).0, expected);
+    }
+
+    #[test]
+    fn a_duplicate_is_told_where_an_id_was_given() {
+        let mut again = receipt(0, true, 2);
+        again.published.duplicate = true;
+        assert_eq!(tally(&[]).receipt(again).0.get("duplicate"), None);
+        let given = Tally::new(&"t".parse().unwrap(), Some("7".into()));
+        let (value, text) = given.receipt(again);
+        assert_eq!((&value["duplicate"], &value["given_id"]), (&json!(true), &json!("7")));
+        assert_eq!((&value["status"], &value["copies"]), (&json!("message_published"), &json!(2)));
+        assert!(text.starts_with("duplicate of "), "{text}");
+        assert_eq!(given.receipt(receipt(0, true, 2)).0["duplicate"], json!(false));
+        again.published.acknowledged = false;
+        assert!(given.receipt(again).1.starts_with("pending duplicate of "));
     }
 
     #[test]
