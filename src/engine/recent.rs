@@ -3,7 +3,7 @@
 //! Each batch that is stored tells its producers' runs, so to know them costs one entry of a bounded
 //! table. What was stored before the start is read back when a topic is asked about for the first
 //! time: the newest part of its logs, and nothing is answered before. What is found is told only as
-//! far as it is held now, and with how much of its log before it.
+//! far as it is held now, and whether all of its log before it is as well.
 
 mod window;
 
@@ -154,8 +154,7 @@ impl Engine {
         let known = self.topics.get(&topic);
         let span = span_of(known, &place, u64::from(run.count))?;
         let low = known?.logs.get(&place.log)?.low;
-        let from = if span.first <= low { 0 } else { span.first };
-        Some(Whereabouts { log: place.log, first: place.number, from })
+        Some(Whereabouts { log: place.log, first: place.number, whole: span.first <= low })
     }
 
     // --- after a start ---------------------------------------------------------------------

@@ -13,8 +13,7 @@ pub struct Whereabouts {
     /// Sequence number of the first of the records there.
     #[n(1)]
     pub first: u64,
-    /// The node holds the log from this sequence number up to the records without a gap; zero where
-    /// it holds all that the topic keeps of it up to there.
+    /// Whether the node holds all of the log before them that the topic keeps.
     #[n(2)]
-    pub from: u64,
+    pub whole: bool,
 }

@@ -34,7 +34,7 @@ fn publishes_that_are_sent_again() {
             wanted: 2,
             duplicate: true,
         }),
-        Response::Whereabouts(vec![Some(Whereabouts { log, first: 41, from: 0 }), None]),
+        Response::Whereabouts(vec![Some(Whereabouts { log, first: 41, whole: true }), None]),
     ];
     let mut all = Vec::new();
     for request in requests {

@@ -10,6 +10,7 @@ use antiphon::{
 };
 
 use crate::{
+    again::Again,
     creator::{Creator, Deleter},
     node::Asker,
     publisher::Publisher,
@@ -40,6 +41,7 @@ pub(crate) enum Kind {
     Publisher(Publisher),
     Reader(Box<Reader>),
     Surveyor(Surveyor),
+    Again(Again),
 }
 
 /// What a client does next.
@@ -142,6 +144,7 @@ impl World {
             Kind::Publisher(publisher) => publisher.go_on(self, response.as_ref(), asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),
             Kind::Surveyor(surveyor) => surveyor.go_on(self, response, asked),
+            Kind::Again(again) => again.go_on(self, response.as_ref(), asked),
         };
         let serial = client.serial;
         match next {

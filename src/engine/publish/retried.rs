@@ -1,8 +1,8 @@
 //! Publishes that may be there already: the replicas are asked before anything is sealed.
 //!
 //! Each replica that holds the records says where, flushed, so it is a copy like one that gave a
-//! receipt. Copies of one place are counted, and only where what comes before it in the log is held
-//! as far as anybody told of it: an acknowledgement covers that, too. Where there are enough copies
+//! receipt. Copies of one place are counted, and only those that have all of the log before it as well:
+//! an acknowledgement covers that, too. Where there are enough copies
 //! the publish is a duplicate. Where enough home replicas answered and none holds it, or not enough of
 //! them can be reached, it is taken for new: readers drop the second copy that may come of that.
 //!
@@ -62,31 +62,31 @@ pub(super) struct State {
     unflushed: VecDeque<(WriteNumber, u64, u32)>,
 }
 
-/// Copies of a record, and how many of them are at stand-ins.
+/// Copies of the records at one place.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Copies {
+    /// Those that have all of the log before them as well.
+    whole: usize,
     all: usize,
+    /// How many of all are at stand-ins.
     stand_ins: usize,
 }
 
 /// The most copies that any one place has.
 fn count(told: &BTreeMap<NodeId, Option<Whereabouts>>, placement: &Placement) -> Copies {
-    let mut places: BTreeMap<(LogId, u64), Vec<(NodeId, u64)>> = BTreeMap::new();
+    let mut places: BTreeMap<(LogId, u64), Copies> = BTreeMap::new();
     for (node, place) in told {
-        if let Some(Whereabouts { log, first, from }) = place {
-            places.entry((*log, *first)).or_default().push((*node, *from));
+        let is_home = placement.is_home(node);
+        if let Some(Whereabouts { log, first, whole }) = place
+            && (is_home || placement.acting.contains(node))
+        {
+            let copies = places.entry((*log, *first)).or_default();
+            copies.whole += usize::from(*whole);
+            copies.all += 1;
+            copies.stand_ins += usize::from(!is_home);
         }
     }
-    let counted = |holders: Vec<(NodeId, u64)>| {
-        let lowest = holders.iter().map(|(_, from)| *from).min();
-        let is_copy = |node: &NodeId| placement.is_home(node) || placement.acting.contains(node);
-        let holders =
-            holders.into_iter().filter(|(node, from)| Some(*from) == lowest && is_copy(node));
-        let (homes, stand_ins): (Vec<_>, Vec<_>) =
-            holders.partition(|(node, _)| placement.is_home(node));
-        Copies { all: homes.len() + stand_ins.len(), stand_ins: stand_ins.len() }
-    };
-    places.into_values().map(counted).max().unwrap_or_default()
+    places.into_values().max().unwrap_or_default()
 }
 
 impl Engine {
@@ -246,20 +246,20 @@ impl Engine {
         let mut answers = Vec::new();
         search.waiting.retain(|waiting| {
             let wanted = known.wanted(&self.members, waiting.acks);
-            let acknowledged = is_found && copies.all >= wanted;
+            let acknowledged = is_found && copies.whole >= wanted;
             let over = waits && waiting.deadline <= now;
             if acknowledged || over {
-                answers.push((
-                    waiting.waiter.clone(),
-                    Published {
-                        acknowledged,
-                        copies: small(copies.all),
-                        stand_ins: small(copies.stand_ins),
-                        replicas,
-                        wanted: small(wanted),
-                        duplicate: true,
-                    },
-                ));
+                // Of what is pending it is told how many copies there are of itself.
+                let told = if acknowledged { copies.whole } else { copies.all };
+                let published = Published {
+                    acknowledged,
+                    copies: small(told),
+                    stand_ins: small(copies.stand_ins.min(told)),
+                    replicas,
+                    wanted: small(wanted),
+                    duplicate: true,
+                };
+                answers.push((waiting.waiter.clone(), published));
             }
             !acknowledged && !over
         });
