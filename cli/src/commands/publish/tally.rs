@@ -14,8 +14,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Tally {
     topic: TopicName,
-    /// The id that the record was given.
-    given: Option<String>,
+    /// Whether the records are given ids.
+    gives_ids: bool,
+    duplicates: u64,
     acknowledged: u64,
     pending: u64,
     failed: u64,
@@ -26,10 +27,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(topic: &TopicName, given: Option<String>) -> Self {
+    pub(super) fn new(topic: &TopicName, gives_ids: bool) -> Self {
         Self {
             topic: topic.clone(),
-            given,
+            gives_ids,
+            duplicates: 0,
             acknowledged: 0,
             pending: 0,
             failed: 0,
@@ -47,6 +49,7 @@ impl Tally {
         } else {
             self.pending += 1;
         }
+        self.duplicates += u64::from(published.duplicate);
         self.copies = Some(self.copies.unwrap_or(u16::MAX).min(published.copies));
         self.wanted = self.wanted.max(published.wanted);
         self.replicas = published.replicas;
@@ -83,13 +86,10 @@ impl Tally {
             "replicas": published.replicas,
         });
         // Without a given id it says only that the client had sent it twice.
-        let duplicate = if let Some(given) = &self.given {
-            value["given_id"] = given.as_str().into();
-            value["duplicate"] = published.duplicate.into();
-            published.duplicate
-        } else {
-            false
-        };
+        let duplicate = self.gives_ids && published.duplicate;
+        if self.gives_ids {
+            value["duplicate"] = duplicate.into();
+        }
         let replicas = published.replicas;
         if published.acknowledged {
             let what = if duplicate { "duplicate of" } else { "published" };
@@ -112,6 +112,9 @@ impl Tally {
             "copies": self.copies.unwrap_or(0),
             "replicas": self.replicas,
         });
+        if self.gives_ids {
+            value["duplicates"] = self.duplicates.into();
+        }
         if self.pending > 0 {
             value["status"] = "pending".into();
             value["pending"] = self.pending.into();
@@ -123,7 +126,10 @@ impl Tally {
     /// All records together.
     pub(super) fn summary_text(&self) -> String {
         let (topic, copies) = (named(&self.topic), self.copies.unwrap_or(0));
-        let text = format!("published {} to {topic}", records(self.count()));
+        let mut text = format!("published {} to {topic}", records(self.count()));
+        if self.gives_ids && self.duplicates > 0 {
+            text = format!("{text}, {} of them there already", self.duplicates);
+        }
         match (self.count(), self.pending) {
             (0, _) => text,
             (_, 0) => format!("{text}: {copies} of {} copies", self.replicas),
@@ -135,9 +141,9 @@ impl Tally {
 
     /// What to do about records that are pending.
     pub(super) fn pending_hint(&self) -> Option<String> {
-        if self.pending > 0 && self.given.is_some() {
-            let again = "the record is in the node's outbox and is delivered when nodes return; \
-                         with the same `--id` it is safe to publish it again; `antiphon peers` shows \
+        if self.pending > 0 && self.gives_ids {
+            let again = "the records are in the node's outbox and are delivered when nodes return; \
+                         with the same ids it is safe to publish them again; `antiphon peers` shows \
                          which nodes are away";
             return Some(again.to_owned());
         }
@@ -196,7 +202,7 @@ mod tests {
     }
 
     fn tally(receipts: &[Receipt]) -> Tally {
-        let mut tally = Tally::new(&"t".parse().unwrap(), None);
+        let mut tally = Tally::new(&"t".parse().unwrap(), false);
         for receipt in receipts {
             tally.add(*receipt);
         }
@@ -218,12 +224,16 @@ mod tests {
         let mut again = receipt(0, true, 2);
         again.published.duplicate = true;
         assert_eq!(tally(&[]).receipt(again).0.get("duplicate"), None);
-        let given = Tally::new(&"t".parse().unwrap(), Some("7".into()));
+        let mut given = Tally::new(&"t".parse().unwrap(), true);
         let (value, text) = given.receipt(again);
-        assert_eq!((&value["duplicate"], &value["given_id"]), (&json!(true), &json!("7")));
         assert_eq!((&value["status"], &value["copies"]), (&json!("message_published"), &json!(2)));
+        assert_eq!(value["duplicate"], json!(true));
         assert!(text.starts_with("duplicate of "), "{text}");
         assert_eq!(given.receipt(receipt(0, true, 2)).0["duplicate"], json!(false));
+        given.add(again);
+        given.add(receipt(1, true, 2));
+        assert_eq!(given.summary()["duplicates"], json!(1));
+        assert!(given.summary_text().contains("2 records to `t`, 1 of them there already"));
         again.published.acknowledged = false;
         assert!(given.receipt(again).1.starts_with("pending duplicate of "));
     }
