@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use antiphon::{
-    engine::QuestionId,
-    model::RecordId,
+    engine::{Damage, QuestionId},
+    model::{Batch, RecordId},
     wire::{Acks, Publish, Published, Request, Response},
 };
 
@@ -206,6 +206,36 @@ fn a_home_that_does_not_answer_is_not_waited_for_long() {
     assert!(published.acknowledged && !published.duplicate, "{published:?}");
     let published = world.publish(owners[1], given("7", "m"));
     assert!(published.acknowledged && published.duplicate, "{published:?}");
+}
+
+#[test]
+fn a_copy_behind_a_hole_does_not_count_before_that_is_closed() {
+    let (mut world, owners) = cluster(3);
+    world.publish(owners[0], given("6", "m"));
+    world.publish(owners[0], given("7", "m"));
+    world.run(Duration::from_secs(1));
+    for owner in &owners[1..] {
+        let batch =
+            world.disk(*owner).batches.values().find(|batch| {
+                batch.header().topic == World::topic("t") && batch.header().first == 0
+            });
+        let damage = damage(batch.unwrap());
+        world.damage(*owner, damage);
+    }
+    world.run(Duration::from_millis(1));
+    let question = world.ask(owners[2], Request::Publish(given("7", "m")));
+    world.run(AT_ONCE);
+    assert_eq!(world.answered(question), None);
+    world.run(Duration::from_secs(4));
+    let published = told(&mut world, question);
+    assert!(published.acknowledged && published.duplicate, "{published:?}");
+}
+
+/// What a disk tells of the first batch of its log.
+fn damage(batch: &Batch) -> Damage {
+    let header = batch.header();
+    let (topic, log, hash) = (header.topic, header.log(), batch.hash());
+    Damage { topic, log, first: 0, next: header.next(), hash, previous: None }
 }
 
 #[test]
