@@ -60,6 +60,33 @@ fn where_a_record_is_is_told_after_the_flush() {
 }
 
 #[test]
+fn what_is_lost_is_not_told_to_be_there() {
+    let mut script = Script::with_topic("t", 1);
+    let mut batches = Vec::new();
+    for number in [0, 1] {
+        let outputs = script.ask(2 + number, publish(number, "a", 1_000));
+        let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
+        batches.push(batch.clone());
+        script.give(Input::Durable(WriteNumber(2 + number)));
+    }
+    let (topic, log) = (batches[0].header().topic, batches[0].log());
+    let runs = [run(0, 2), run(0, 1), run(1, 1)];
+    let all = vec![at(log, 0), at(log, 0), at(log, 1)];
+    assert_eq!(find(&mut script, topic, &runs), [told(all, None)]);
+    let (first, last) = (&batches[0], &batches[1]);
+    script.give(Input::Damaged(Damage {
+        topic,
+        log,
+        first: 1,
+        next: 2,
+        hash: last.hash(),
+        previous: Some((first.hash(), first.header().stamp)),
+    }));
+    script.give(Input::Durable(WriteNumber(4)));
+    assert_eq!(find(&mut script, topic, &runs), [told(vec![None, at(log, 0), None], None)]);
+}
+
+#[test]
 fn the_own_copy_of_a_duplicate_counts_after_the_flush() {
     let (batch, descriptor) = batch();
     let mut script = other(Recovered::default());
