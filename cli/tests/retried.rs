@@ -7,9 +7,9 @@ use crate::cluster::{Cluster, SOON, earthquakes, eventually};
 /// The id and the line of an earthquake.
 fn earthquake(number: usize) -> (String, String) {
     let (_, lines) = earthquakes();
-    let line = String::from_utf8(lines[number].clone()).unwrap();
-    let event: Value = serde_json::from_str(&line).unwrap();
-    (event["id"].as_str().unwrap().to_owned(), line)
+    let event: Value = serde_json::from_slice(&lines[number]).expect("a line is an object");
+    let id = event["id"].as_str().expect("each has one");
+    (id.to_owned(), String::from_utf8_lossy(&lines[number]).into_owned())
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn an_earthquake_is_published_once_through_whichever_node_and_after_restarts() {
         cluster.kill(node);
     }
     for node in 0..4 {
-        cluster.restart(node, if node == 0 { 1 } else { 0 });
+        cluster.restart(node, usize::from(node == 0));
     }
     cluster.wait_until_alive(4);
     eventually("the topic is known again", SOON, || {
