@@ -284,6 +284,9 @@ pub const RECALL_RECORDS_MAX: u64 = 64 * 1024;
 /// Bytes of a topic that it reads for that: a fraction of a second.
 pub const RECALL_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
+/// Topics that are read for that at a time. Each has a page in memory for a moment.
+pub const RECALLS_MAX: usize = 4;
+
 /// Publishes that a node looks for at the replicas, over all topics. As many requests are under way
 /// for each at a time as the topic has replicas.
 pub const SEARCHES_MAX: usize = 1_024;

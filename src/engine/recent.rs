@@ -7,7 +7,7 @@
 
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::window::{Place, Window};
 use super::{
@@ -19,8 +19,8 @@ use super::{
 use crate::{
     limits::{
         FIND_RUNS_MAX, MEASURED_PARTS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, RECALL_BYTES_MAX,
-        RECALL_RECORDS_MAX, RECENT_GIVEN_AGE, RECENT_GIVEN_MAX, RECENT_GIVEN_PER_TOPIC_MAX,
-        RECENT_RUNS_AGE, RECENT_RUNS_MAX, RECENT_RUNS_PER_TOPIC_MAX,
+        RECALL_RECORDS_MAX, RECALLS_MAX, RECENT_GIVEN_AGE, RECENT_GIVEN_MAX,
+        RECENT_GIVEN_PER_TOPIC_MAX, RECENT_RUNS_AGE, RECENT_RUNS_MAX, RECENT_RUNS_PER_TOPIC_MAX,
     },
     model::{Batch, LogId, Run, Stamp, TopicId},
     wire::{LogRange, Page, Refusal, Response, Whereabouts},
@@ -52,6 +52,9 @@ pub(super) struct State {
     /// Topics of which something was stored before the start, and nothing is read back yet.
     unread: BTreeSet<TopicId>,
     recalls: BTreeMap<TopicId, Recall>,
+    /// Those of them that have not begun, and how many have.
+    waiting: VecDeque<TopicId>,
+    reading: usize,
     /// What the store was asked for that.
     tickets: BTreeMap<Ticket, TopicId>,
 }
@@ -66,6 +69,8 @@ impl State {
             numbered: Window::new(numbered, RECENT_RUNS_MAX, RECENT_RUNS_AGE),
             unread: held.map(|topic| topic.id).filter(|id| *id != topics.catalogue()).collect(),
             recalls: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            reading: 0,
             tickets: BTreeMap::new(),
         }
     }
@@ -134,7 +139,8 @@ impl Engine {
             return self.refuse(question, Refusal::Busy);
         }
         if is_first {
-            self.begin_recall(topic);
+            self.recent.waiting.push_back(topic);
+            self.begin_recalls();
         }
     }
 
@@ -158,6 +164,15 @@ impl Engine {
     }
 
     // --- after a start ---------------------------------------------------------------------
+
+    fn begin_recalls(&mut self) {
+        while self.recent.reading < RECALLS_MAX
+            && let Some(topic) = self.recent.waiting.pop_front()
+        {
+            self.recent.reading += 1;
+            self.begin_recall(topic);
+        }
+    }
 
     /// Asks the store how much there is at the ends of the logs that were written to last.
     fn begin_recall(&mut self, topic: TopicId) {
@@ -216,6 +231,7 @@ impl Engine {
         };
         let ranges: Vec<_> = from.iter().flat_map(spans).collect();
         self.recall_next(topic, ranges);
+        self.begin_recalls();
     }
 
     fn recall_next(&mut self, topic: TopicId, ranges: Vec<LogRange>) {
@@ -245,10 +261,12 @@ impl Engine {
         }
         ranges.retain(|range| range.from < range.to && !batches.is_empty() && !finished);
         self.recall_next(topic, ranges);
+        self.begin_recalls();
     }
 
     fn end_recall(&mut self, topic: TopicId) {
         self.recent.unread.remove(&topic);
+        self.recent.reading = self.recent.reading.saturating_sub(1);
         let recall = self.recent.recalls.remove(&topic).unwrap_or_default();
         for asker in recall.asked {
             self.tell_whereabouts(topic, asker);

@@ -36,6 +36,9 @@ const AGAIN_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the last of the replicas are waited for when enough of them have answered.
 const GRACE: Duration = Duration::from_millis(100);
 
+/// The same for what has no given id: a copy more would make it a duplicate, and that is all.
+const GRACE_UNNAMED: Duration = Duration::from_millis(20);
+
 /// A publish that is looked for.
 #[derive(Debug)]
 struct Search {
@@ -274,8 +277,10 @@ impl Engine {
         } else {
             let is_last_moment =
                 search.waiting.iter().any(|waiting| waiting.deadline <= now + TICK);
-            let is_plain = !is_found && !is_given(&search.run);
-            is_told || is_last_moment || enough && (is_plain || age >= GRACE)
+            let given = is_given(&search.run);
+            let grace = if given { GRACE } else { GRACE_UNNAMED };
+            let is_plain = !is_found && !given;
+            is_told || is_last_moment || enough && (is_plain || age >= grace)
         };
         if is_told && search.again_at.is_none() {
             search.again_at = Some((search.began + AGAIN_INTERVAL).max(now));

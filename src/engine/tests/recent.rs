@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    limits::PAGE_BYTES_MAX,
+    limits::{PAGE_BYTES_MAX, RECALLS_MAX},
     model::{Batch, LogId, Run, TopicId},
     wire::Whereabouts,
 };
@@ -130,6 +130,36 @@ fn after_a_start_nothing_is_told_before_the_newest_part_is_read() {
     let outputs = script.give(Input::ReadDone(*ticket, Some(page)));
     assert_eq!(outputs, [told(vec![Some(at(id, 0))], None), told(vec![None], None)]);
     assert_eq!(find(&mut script, topic, &[run(0, 1)]), [told(vec![Some(at(id, 0))], None)]);
+}
+
+#[test]
+fn few_topics_are_read_at_a_time() {
+    let (batch, _) = batch();
+    let mut log = Log::default();
+    log.add(&batch).unwrap();
+    let topics: Vec<_> = (1..=6).map(|number| TopicId::from_bytes([number; 32])).collect();
+    let logs = topics.iter().map(|topic| (*topic, [(batch.log(), log.clone())].into())).collect();
+    let mut script = other(Recovered { logs, ..Recovered::default() });
+    let mut measured = Vec::new();
+    for topic in &topics {
+        measured.extend(find(&mut script, *topic, &[run(0, 1)]));
+    }
+    assert_eq!(measured.len(), RECALLS_MAX, "{measured:?}");
+    let ticket = |output: &Output| match output {
+        Output::Measure { ticket, .. } => *ticket,
+        other => panic!("{other:?}"),
+    };
+    for _ in RECALLS_MAX..topics.len() {
+        let first = ticket(&measured.remove(0));
+        let mut outputs = script.give(Input::MeasureDone(first, None));
+        assert_eq!(outputs.remove(0), told(vec![None], None));
+        measured.append(&mut outputs);
+        assert_eq!(measured.len(), RECALLS_MAX, "the next one begins");
+    }
+    for output in measured {
+        let told_last = script.give(Input::MeasureDone(ticket(&output), None));
+        assert_eq!(told_last, [told(vec![None], None)]);
+    }
 }
 
 #[test]
