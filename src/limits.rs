@@ -116,6 +116,9 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 /// small: with a few writers a topic's cursor has some hundred bytes.
 pub const READ_MANY_TOPICS_MAX: usize = 256;
 
+/// Most runs of records that one request looks for: as many as a batch has.
+pub const FIND_RUNS_MAX: usize = BATCH_RUNS_MAX;
+
 // --- time ----------------------------------------------------------------------------------
 
 /// Replicas of a topic that asks for none.
@@ -159,6 +162,19 @@ pub const SURVEY_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Time in which a publish reaches its copies, where the publisher names none. Then the answer
 /// is `pending`.
 pub const PUBLISH_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// For how long a node knows where the records are that were given their ids, at least, unless more
+/// of them come than [`RECENT_GIVEN_PER_TOPIC_MAX`]: longer than a publisher with any patience goes
+/// on trying, restarts of its own included.
+pub const RECENT_GIVEN_AGE: Duration = Duration::from_mins(10);
+
+/// The same for all other records. Only a publisher that runs sends them again, and not for longer
+/// than its own time for a publish.
+pub const RECENT_RUNS_AGE: Duration = Duration::from_mins(2);
+
+/// Longest time that the replicas of a topic are asked whether they hold what may be published
+/// again. After that it is stored, for they may not be back for long.
+pub const FIND_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Longest time that a reader may ask a node to hold its question open (long poll).
 pub const READ_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -246,6 +262,34 @@ pub const POSITIONS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Recent producers that a writer remembers per topic, to recognise a retried publish.
 pub const PRODUCERS_MAX: usize = 1_024;
+
+/// Records with given ids that a node remembers of one topic: in ten minutes a hundred a second. Some
+/// 10 MiB.
+pub const RECENT_GIVEN_PER_TOPIC_MAX: usize = 64 * 1024;
+
+/// The same over all topics. Some 20 MiB.
+pub const RECENT_GIVEN_MAX: usize = 128 * 1024;
+
+/// Runs of other records that a node remembers of one topic. A run goes on as long as its producer
+/// is the only one; with many each batch has one of each of them.
+pub const RECENT_RUNS_PER_TOPIC_MAX: usize = 8 * 1024;
+
+/// The same over all topics. Some 5 MiB.
+pub const RECENT_RUNS_MAX: usize = 32 * 1024;
+
+/// Records of each log, from its end, among which a node looks after a start for what was stored
+/// lately.
+pub const RECALL_RECORDS_MAX: u64 = 64 * 1024;
+
+/// Bytes of a topic that it reads for that: a fraction of a second.
+pub const RECALL_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Topics that are read for that at a time. Each has a page in memory for a moment.
+pub const RECALLS_MAX: usize = 4;
+
+/// Publishes that a node looks for at the replicas, over all topics. As many requests are under way
+/// for each at a time as the topic has replicas.
+pub const SEARCHES_MAX: usize = 1_024;
 
 /// Parts that a store tells of when it is asked what it holds of a topic, and one for each log more.
 pub const MEASURED_PARTS_MAX: usize = 1_024;

@@ -218,6 +218,8 @@ Examples:
   antiphon publish quakes < events.ndjson
   tail -f log | antiphon publish logs --receipts --json
   antiphon publish images --file map.png --header type=image/png
+  antiphon publish orders '12.50' --id order-7       # safe to run again
+  antiphon publish quakes --id-from id < events.ndjson
 
 A record has at most 1 MiB, key and headers counted.")]
 pub(crate) struct Publish {
@@ -248,6 +250,17 @@ pub(crate) struct Publish {
     /// Print a line per record of standard input
     #[arg(long, conflicts_with_all = ["messages", "file"])]
     pub(crate) receipts: bool,
+
+    /// Id of the record: published again under it, through whichever node, it is stored once
+    ///
+    /// For one record: a single argument, or a file. It is looked for among what the topic took
+    /// within the last ten minutes. Readers find it in the header `antiphon-id`.
+    #[arg(long, value_parser = values::record_id)]
+    pub(crate) id: Option<String>,
+
+    /// Take each record's id from this field of its line, which is a JSON object
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["id", "messages", "file"])]
+    pub(crate) id_from: Option<String>,
 }
 
 /// How many copies to wait for.

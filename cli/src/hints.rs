@@ -63,6 +63,10 @@ pub(crate) fn address() -> String {
     format!("an address looks like `{ADDRESS_EXAMPLE}`; `antiphon node` prints those of its node")
 }
 
+/// What an id that is given to a record is like.
+pub(crate) const RECORD_ID: &str =
+    "an id names one record for good, as `--id order-7` does; put the rest into the payload";
+
 const OTHER_VERSION: &str = "the node may be of another version; compare `antiphon --version`";
 
 fn connect(error: &ConnectError) -> String {
@@ -146,6 +150,7 @@ fn link(error: &LinkError) -> String {
 fn publish(error: &PublishError) -> Option<String> {
     match error {
         PublishError::Record(error) => Some(record(error)),
+        PublishError::Id(_) => Some(RECORD_ID.into()),
         PublishError::Refused(refusal) => Some(refused(refusal)),
         PublishError::Unknown(error) => Some(link(error)),
         PublishError::Stopped => None,

@@ -4,7 +4,10 @@ use std::{str::FromStr, time::Duration};
 
 use antiphon::{
     limits::{NAME_BYTES_MAX, REPLICAS_MAX, VISIBILITY_MAX, VISIBILITY_MIN},
-    model::{Network, SubscriberName, TopicName, TopicNameError, TopicPattern, TopicPatternError},
+    model::{
+        GivenIdError, Network, SubscriberName, TopicName, TopicNameError, TopicPattern,
+        TopicPatternError,
+    },
 };
 use antiphon_node::{Multiaddr, NodeConfig};
 use bytes::Bytes;
@@ -217,6 +220,15 @@ pub(crate) fn header(text: &str) -> Result<(String, Bytes), Failure> {
         Some((name, value)) => Ok((name.to_owned(), Bytes::copy_from_slice(value.as_bytes()))),
         None => Err(Failure::usage(format!("`{text}` has no `=`")).with_hint(hint)),
     }
+}
+
+/// An id that is given to a record.
+pub(crate) fn record_id(text: &str) -> Result<String, Failure> {
+    if (1..=NAME_BYTES_MAX).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    let error = GivenIdError { size: text.len() };
+    Err(Failure::usage(error.to_string()).with_hint(hints::RECORD_ID))
 }
 
 #[cfg(test)]

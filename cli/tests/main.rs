@@ -14,5 +14,6 @@ mod nodes;
 mod patterns;
 mod publishing;
 mod reading;
+mod retried;
 mod terms;
 mod usage;

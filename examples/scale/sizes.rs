@@ -216,9 +216,16 @@ pub(crate) fn publish_table(copies_each: [f64; 2]) -> Table {
             records: Blob(records(count, payload).into()),
             acks: Acks::Quorum,
             timeout_ms: u32::try_from(PUBLISH_TIMEOUT_DEFAULT.as_millis()).unwrap_or(u32::MAX),
+            retried: false,
         };
-        let published =
-            Published { acknowledged: true, copies: 2, stand_ins: 0, replicas: 3, wanted: 2 };
+        let published = Published {
+            acknowledged: true,
+            copies: 2,
+            stand_ins: 0,
+            replicas: 3,
+            wanted: 2,
+            duplicate: false,
+        };
         let client = bytes_of(&Request::Publish(publish).encode())
             + bytes_of(&Response::Published(published).encode())
             + EXCHANGE_BYTES;

@@ -47,6 +47,8 @@ pub(super) enum Purpose {
     RepairFrontier(TopicId),
     /// To survey a topic: which survey.
     Survey(u64),
+    /// To find records that may be there already: which search, and which round of it.
+    Find(u64, u32),
     /// To import batches: which import.
     Import(u64),
     /// To compare disks: which comparison.

@@ -17,8 +17,10 @@ use super::{
 };
 use crate::{
     limits::{ASK_TIMEOUT, HANDOVER_INTERVAL, PAGE_BYTES_MAX},
-    model::{Frontier, Hash, LogId, NodeId, SubscriberName, Subscription, TopicId},
-    wire::{LogRange, MemberState, Page, Request, Response},
+    model::{
+        Frontier, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+    },
+    wire::{LogRange, MemberState, Page, Refusal, Request, Response},
 };
 
 /// Topics that are surveyed for handover at a time.
@@ -209,6 +211,11 @@ impl Engine {
         result: &Result<Response, Failure>,
     ) {
         let topic = key.0;
+        if let Ok(Response::Refused(Refusal::Deleted(bytes))) = result
+            && let Ok(deletion) = SignedDescriptor::verify(bytes.0.clone())
+        {
+            self.adopt_kept(&deletion);
+        }
         if let Ok(Response::Kept) = result
             && let Some(position) = self.handover.positions.get_mut(key)
             && position.attempt == attempt

@@ -13,6 +13,7 @@
 //! - `members`, `peers`: who is alive, and who is near to a topic; telling others of it
 //! - `catalogue`, `alter`: creating, describing and listing topics; changing and deleting them
 //! - `publish`: sealing batches, counting receipts, answering publishers
+//! - `publish::retried`, `recent`: what is published again, and what this node stored lately
 //! - `start`: how a log begins after a start, and what is known of what was told to be pending
 //! - `replicate`: sending batches to replicas, and storing what others send
 //! - `import`: storing what was exported
@@ -64,6 +65,7 @@ mod position;
 mod publish;
 mod read;
 mod read_many;
+mod recent;
 mod repair;
 mod replicate;
 mod retention;
@@ -129,6 +131,7 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     catalogue: catalogue::State,
     publishing: publish::State,
+    recent: recent::State,
     replication: replicate::State,
     importing: import::State,
     surveys: survey::State,
@@ -188,6 +191,7 @@ impl Engine {
             clock: Clock::after(newest),
             random: fastrand::Rng::with_seed(config.seed),
             members: Members::new(me, config.gone_after, recovered.contacts),
+            recent: recent::State::new(&topics),
             topics,
             asks: Asks::default(),
             written: WriteNumber(0),
@@ -248,7 +252,10 @@ impl Engine {
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
             Input::CheckDone(ticket, checked) => self.check_done(ticket, checked),
-            Input::MeasureDone(ticket, parts) => self.measured(ticket, parts),
+            Input::MeasureDone(ticket, parts) => match self.recent.take_ticket(ticket) {
+                Some(topic) => self.recall_measured(topic, parts),
+                None => self.measured(ticket, parts),
+            },
             Input::Damaged(damage) => self.damaged(damage),
             Input::Room(room) => self.set_room(room),
             Input::Located(topic, nodes) => self.located(topic, nodes),
@@ -286,6 +293,7 @@ impl Engine {
         }
         self.time_out_asks();
         self.tick_publishing();
+        self.tick_recent();
         self.tick_replication();
         self.tick_surveys();
         self.tick_reads();
@@ -360,6 +368,7 @@ impl Engine {
                 self.list_positions(question, topic, after.as_ref());
             }
             Request::Counts => self.count_records(question),
+            Request::Find(topic, runs) => self.find_for(question, topic, runs),
         }
     }
 
@@ -378,6 +387,7 @@ impl Engine {
     fn told_for(&mut self, node: NodeId, purpose: Purpose, result: Result<Response, Failure>) {
         match purpose {
             Purpose::Replicate(sent) => self.replicated(node, sent, result),
+            Purpose::Find(search, round) => self.found(search, round, node, result),
             Purpose::Import(import) => self.imported(import, node, result),
             Purpose::Survey(survey) => self.survey_told(node, survey, result),
             Purpose::ReadLane(read, lane) => self.lane_told(read, lane, result),
@@ -493,6 +503,9 @@ impl Engine {
     }
 
     fn write(&mut self, write: Write) -> WriteNumber {
+        if let Write::Append { batch, .. } = &write {
+            self.remember(batch);
+        }
         self.written.0 += 1;
         self.outputs.push_back(Output::Write(self.written, write));
         self.written
@@ -531,6 +544,8 @@ impl Engine {
             self.checked(check, topic, page);
         } else if let Some(search) = self.fork_searches.take_ticket(ticket) {
             self.fork_read(search, page);
+        } else if let Some(topic) = self.recent.take_ticket(ticket) {
+            self.recalled(topic, page);
         } else if let Some(filing) = self.fork_filing.take_ticket(ticket) {
             self.filing_read(filing, page);
         } else {

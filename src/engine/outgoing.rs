@@ -43,6 +43,8 @@ pub(super) struct Waiting {
     pub(super) waiter: Waiter,
     pub(super) acks: Acks,
     pub(super) deadline: Duration,
+    /// Whether somebody else published the same before.
+    pub(super) duplicate: bool,
 }
 
 /// A sealed batch that a quorum does not hold yet, or that stands behind one.

@@ -49,6 +49,8 @@ pub enum Bug {
     GivenIsDone,
     /// A record of a key is given to a member though another one has an earlier one.
     KeyDivided,
+    /// What was stored before a start is not known to be there.
+    RecentForgotten,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -90,6 +92,7 @@ mod selected {
             Self::BranchThrownAway,
             Self::GivenIsDone,
             Self::KeyDivided,
+            Self::RecentForgotten,
         ];
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     limits::ASK_TIMEOUT,
-    model::{NodeId, SubscriberName, Subscription, TopicId, TopicName},
+    model::{Blob, NodeId, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Acks, Refusal, Request, Response},
 };
 
@@ -205,6 +205,10 @@ impl Engine {
         if from.is_none() {
             // Only a node has made sure that the position exists.
             return self.refuse(question, Refusal::Unsupported);
+        }
+        if let Some(deletion) = self.topics.deletion_of(&topic) {
+            let deletion = Blob(deletion.bytes().clone());
+            return self.refuse(question, Refusal::Deleted(deletion));
         }
         if !subscription.is_well_formed(topic) || self.topics.get(&topic).is_none() {
             let name = topic.to_string();

@@ -15,6 +15,7 @@
 //! surveys that say who holds all of that part of the log.
 
 mod fork;
+mod retried;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -79,6 +80,8 @@ pub(super) struct State {
     bytes: usize,
     /// Own batches that are not flushed yet, in order.
     pub(super) unflushed: VecDeque<(WriteNumber, TopicId, LogId, Hash)>,
+    /// What may be there already.
+    retried: retried::State,
 }
 
 impl Engine {
@@ -120,9 +123,15 @@ impl Engine {
             waiter: Waiter::Publisher(question),
             acks: publish.acks,
             deadline: self.now.elapsed + Duration::from_millis(u64::from(publish.timeout_ms)),
+            duplicate: false,
         };
-        if !self.join_earlier(topic, run, &waiting) {
-            self.enqueue(topic, run, publish.records.0, waiting);
+        if self.join_earlier(topic, run, &waiting) {
+            return;
+        }
+        if publish.retried {
+            self.search(topic, run, publish.records.0, waiting);
+        } else {
+            self.enqueue(topic, run, publish.records.0, vec![waiting]);
         }
     }
 
@@ -134,10 +143,11 @@ impl Engine {
         waiter: Waiter,
         timeout: Duration,
     ) {
-        let producer = ProducerId(std::array::from_fn(|_| self.random.u8(..)));
+        let producer = ProducerId::random(std::array::from_fn(|_| self.random.u8(..)));
         let run = Run { producer, first: 0, count: 1 };
         let deadline = self.now.elapsed + timeout;
-        self.enqueue(topic, run, record, Waiting { waiter, acks: Acks::Quorum, deadline });
+        let waiting = Waiting { waiter, acks: Acks::Quorum, deadline, duplicate: false };
+        self.enqueue(topic, run, record, vec![waiting]);
     }
 
     /// The disk has room for records, or has none: what is not sealed yet is refused then.
@@ -161,41 +171,17 @@ impl Engine {
         }
     }
 
-    /// Recognises a request that was sent before: it waits for the same batch. Whether it was.
-    fn join_earlier(&mut self, topic: TopicId, run: Run, waiting: &Waiting) -> bool {
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
-            return false;
-        };
-        if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.runs == [run]) {
-            queued.waiting.push(waiting.clone());
-            return true;
-        }
-        let recent = outgoing.recent.get(&run.producer);
-        let earlier = recent.and_then(|runs| runs.iter().find(|(other, _)| *other == run));
-        let Some((_, hash)) = earlier else {
-            return false;
-        };
-        let hash = *hash;
-        let batch = outgoing.unacknowledged.iter_mut().find(|sealed| sealed.batch.hash() == hash);
-        if let Some(sealed) = batch {
-            sealed.waiting.push(waiting.clone());
-            self.settle(topic);
-            return true;
-        }
-        // It was sealed and is no longer waited for: acknowledged, or told to be pending. How
-        // many copies there are by now is not known here; reading the batch back would tell no
-        // more. The records keep their names, so a second copy is recognised.
-        false
-    }
-
     /// Whether so many bytes are more than may be under way.
     pub(super) fn is_busy_with(&self, bytes: usize) -> bool {
         self.publishing.bytes + bytes > UNACKNOWLEDGED_BYTES_MAX
     }
 
-    fn enqueue(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Waiting) {
+    fn enqueue(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Vec<Waiting>) {
         if self.is_busy_with(records.len()) {
-            return self.refuse(waiting.waiter.question(), Refusal::Busy);
+            for Waiting { waiter, .. } in waiting {
+                self.refuse(waiter.question(), Refusal::Busy);
+            }
+            return;
         }
         self.publishing.bytes += records.len();
         self.publishing.active.insert(topic);
@@ -211,7 +197,7 @@ impl Engine {
         {
             outgoing.next = end.next;
         }
-        outgoing.queued.push_back(Queued { runs: vec![run], records, waiting: vec![waiting] });
+        outgoing.queued.push_back(Queued { runs: vec![run], records, waiting });
         self.seal_ready(topic);
     }
 
@@ -360,6 +346,7 @@ impl Engine {
                 self.receipt(topic, log, hash, self.me);
             }
         }
+        self.searches_flushed();
     }
 
     /// This node may have become a replica of what it wrote before.
@@ -429,6 +416,7 @@ impl Engine {
                         stand_ins: small(stand_ins),
                         replicas,
                         wanted: small(wanted),
+                        duplicate: waiting.duplicate,
                     };
                     answers.push((waiting.waiter.clone(), published));
                 }
@@ -463,21 +451,24 @@ impl Engine {
     pub(super) fn stop_publishing(&mut self, topic: TopicId) -> Vec<Waiting> {
         self.publishing.active.remove(&topic);
         self.publishing.unflushed.retain(|(_, of, ..)| *of != topic);
+        let searched = self.stop_searches(topic);
         let Some(outgoing) = self.publishing.topics.remove(&topic) else {
-            return Vec::new();
+            return searched;
         };
         self.publishing.bytes -= outgoing.bytes();
         let queued = outgoing.queued.into_iter().flat_map(|queued| queued.waiting);
         let sealed = outgoing.unacknowledged.into_iter().flat_map(|sealed| sealed.waiting);
-        queued.chain(sealed).collect()
+        searched.into_iter().chain(queued).chain(sealed).collect()
     }
 
     /// Whether somebody waits for records of this topic.
     pub(super) fn is_publishing(&self, topic: &TopicId) -> bool {
-        self.publishing.topics.get(topic).is_some_and(Outgoing::is_waited_for)
+        let outgoing = self.publishing.topics.get(topic);
+        outgoing.is_some_and(Outgoing::is_waited_for) || self.is_searching(topic)
     }
 
     pub(super) fn tick_publishing(&mut self) {
+        self.tick_searches();
         for topic in self.publishing.active.clone() {
             self.seal_ready(topic);
             self.settle(topic);
@@ -508,10 +499,11 @@ impl Engine {
             return;
         };
         let replicas = known.replicas();
-        let pending = |Waiting { waiter, acks, .. }| {
+        let pending = |Waiting { waiter, acks, duplicate, .. }| {
             let wanted = small(known.wanted(&self.members, acks));
+            let (acknowledged, copies, stand_ins) = (false, 0, 0);
             let published =
-                Published { acknowledged: false, copies: 0, stand_ins: 0, replicas, wanted };
+                Published { acknowledged, copies, stand_ins, replicas, wanted, duplicate };
             (waiter, published)
         };
         let answers = over.into_iter().map(pending).collect();

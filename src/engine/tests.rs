@@ -1,6 +1,7 @@
 //! Exact scripts: inputs in, outputs out.
 
 mod many;
+mod recent;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -99,6 +100,7 @@ fn publish(first: u64, payload: &str, timeout_ms: u32) -> Request {
         records: Blob(records.into()),
         acks: Acks::Quorum,
         timeout_ms,
+        retried: false,
     })
 }
 
@@ -143,8 +145,14 @@ fn a_publish_is_written_and_gossiped_at_once_and_answered_after_the_flush() {
     // Not before the flush.
     assert_eq!(script.pass(Duration::from_millis(500)), []);
     let answer = published(&script.give(Input::Durable(*number)));
-    let expected =
-        Published { acknowledged: true, copies: 1, stand_ins: 0, replicas: 1, wanted: 1 };
+    let expected = Published {
+        acknowledged: true,
+        copies: 1,
+        stand_ins: 0,
+        replicas: 1,
+        wanted: 1,
+        duplicate: false,
+    };
     assert_eq!(answer, [(QuestionId(2), expected)]);
 }
 

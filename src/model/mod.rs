@@ -11,6 +11,7 @@ mod descriptor;
 mod encoding;
 mod fork;
 mod frontier;
+mod given;
 mod group;
 mod member;
 mod pattern;
@@ -27,6 +28,7 @@ pub use descriptor::{Descriptor, DescriptorError, Retention, SignedDescriptor, W
 pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
 pub use fork::{ForkError, ForkProof};
 pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};
+pub use given::{GIVEN_ID_HEADER, GivenIdError};
 pub use group::{Deliveries, MemberId, Progress};
 pub use member::{NodeId, NodeIdError, NodeKey, Signature};
 pub use pattern::{TopicPattern, TopicPatternError};

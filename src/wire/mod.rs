@@ -13,6 +13,7 @@ mod gossip;
 mod group;
 mod request;
 mod response;
+mod whereabouts;
 
 use bytes::Bytes;
 pub use gossip::Gossip;
@@ -27,6 +28,7 @@ pub use response::{
     TopicPage, TopicSummary, Verified, VerifiedReplica,
 };
 use thiserror::Error;
+pub use whereabouts::Whereabouts;
 
 use crate::{
     limits::{FORKS_MAX, MESSAGE_BYTES_MAX},
@@ -89,14 +91,14 @@ mod bounded {
 
     use super::{
         Address, Assignment, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome, Rejection,
-        TopicPage, TopicRead,
+        TopicPage, TopicRead, Whereabouts,
     };
     use crate::{
         limits::{
-            ADDRESSES_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, GROUP_RANGES_MAX, READ_MANY_TOPICS_MAX,
-            TOPICS_PER_MESSAGE_MAX,
+            ADDRESSES_MAX, FIND_RUNS_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, GROUP_RANGES_MAX,
+            READ_MANY_TOPICS_MAX, TOPICS_PER_MESSAGE_MAX,
         },
-        model::{Blob, Share, TopicName},
+        model::{Blob, Run, Share, TopicName},
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -197,6 +199,17 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<TopicName>, Error> {
         list(TOPICS_PER_MESSAGE_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn runs<C>(decoder: &mut Decoder<'_>, context: &mut C) -> Result<Vec<Run>, Error> {
+        list(FIND_RUNS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn whereabouts<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Option<Whereabouts>>, Error> {
+        list(FIND_RUNS_MAX as u64, decoder, context)
     }
 
     pub(super) fn outcomes<C: Share>(

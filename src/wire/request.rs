@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 
 use super::{DescriptorBytes, Proofs, Settle, Take};
 use crate::model::{
-    Batch, Blob, Cursor, LogId, NodeId, ProducerId, Retention, SubscriberName, Subscription,
+    Batch, Blob, Cursor, LogId, NodeId, ProducerId, Retention, Run, SubscriberName, Subscription,
     TopicId, TopicName, TopicPattern,
 };
 
@@ -114,6 +114,10 @@ pub enum Request {
     /// Read a range from the disk, and check every byte, up to about so many. Answer: `Checked`.
     #[n(25)]
     Check(#[n(0)] TopicId, #[n(1)] LogRange, #[n(2)] u32),
+    /// Where the asked node holds records that were published lately, if it does. Answer:
+    /// `Whereabouts`, after the flush of all that it says.
+    #[n(26)]
+    Find(#[n(0)] TopicId, #[cbor(n(1), decode_with = "super::bounded::runs")] Vec<Run>),
 }
 
 /// The terms of a new topic; what is left out gets its default.
@@ -213,6 +217,10 @@ pub struct Publish {
     /// After how many milliseconds the answer is `pending`.
     #[n(5)]
     pub timeout_ms: u32,
+    /// The records may be there already: the topic's replicas are asked first, and what they hold is
+    /// not stored a second time.
+    #[cbor(n(6), skip_if = "std::ops::Not::not", default)]
+    pub retried: bool,
 }
 
 /// Records to read.

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Address, DescriptorBytes, LogRange, Proofs, Taken};
+use super::{Address, DescriptorBytes, LogRange, Proofs, Taken, Whereabouts};
 use crate::model::{
     Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
     Subscription, TopicId, TopicName,
@@ -98,6 +98,12 @@ pub enum Response {
     /// What the asked node's disk holds of a range.
     #[n(24)]
     Checked(#[n(0)] Checked),
+    /// Where each run of records is held that was asked for, flushed; nothing of what is not held,
+    /// or was published too long ago.
+    #[n(25)]
+    Whereabouts(
+        #[cbor(n(0), decode_with = "super::bounded::whereabouts")] Vec<Option<Whereabouts>>,
+    ),
 }
 
 /// Why a request was not carried out. Nothing has changed.
@@ -230,6 +236,9 @@ pub struct Published {
     /// Copies that were waited for.
     #[n(4)]
     pub wanted: u16,
+    /// Whether the records were there already, or on their way: nothing was stored for this request.
+    #[cbor(n(5), skip_if = "std::ops::Not::not", default)]
+    pub duplicate: bool,
 }
 
 /// The state of a topic.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::{Cursor, Retention, SignedDescriptor},
+    model::{Cursor, Retention, SignedDescriptor, Subscription},
     wire::{Alter, Create, Refusal, Request, Response},
 };
 
@@ -141,6 +141,26 @@ fn a_node_that_leaves_learns_of_a_deletion_from_those_it_hands_over_to() {
     world.run_until("nothing is left", Duration::from_mins(1), |world| {
         (0..4).all(|node| stored(world, node) == 0)
     });
+}
+
+#[test]
+fn a_node_that_leaves_with_nothing_but_a_position_learns_of_a_deletion() {
+    let mut world = World::new(4);
+    world.join();
+    let leaver = world.create(0, "t", 3)[0];
+    let cursor = Some(Cursor::start(World::topic("t")));
+    let kept = Subscription::new(0, cursor);
+    let commit = Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept);
+    assert!(matches!(world.call(leaver, commit), Response::Committed(_)));
+    let others = || (0..4).filter(|other| *other != leaver);
+    others().for_each(|other| world.cut(leaver, other));
+    world.ask(leaver, Request::Leave(world.id(leaver)));
+    world.run(Duration::from_secs(8));
+    let other = others().next().unwrap();
+    assert_eq!(delete(&mut world, other), Response::Deleted);
+    world.run(Duration::from_secs(1));
+    world.heal();
+    world.run_until("it has left", Duration::from_mins(1), |world| world.left.contains(&leaver));
 }
 
 #[test]

@@ -21,4 +21,5 @@ mod publish;
 mod read;
 mod regressions;
 mod retention;
+mod retried;
 mod subscriptions;

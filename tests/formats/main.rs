@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+mod retried;
+
 use std::path::PathBuf;
 
 use antiphon::{
@@ -205,6 +207,7 @@ fn requests() {
             records: Blob(records()),
             acks: Acks::All,
             timeout_ms: 10_000,
+            retried: false,
         }),
         Request::Survey(name()),
         Request::Read(Read {

@@ -10,6 +10,7 @@ use antiphon::{
 };
 
 use crate::{
+    again::Again,
     creator::{Creator, Deleter},
     member::Member,
     node::Asker,
@@ -42,6 +43,7 @@ pub(crate) enum Kind {
     Reader(Box<Reader>),
     Member(Box<Member>),
     Surveyor(Surveyor),
+    Again(Again),
 }
 
 /// What a client does next.
@@ -145,6 +147,7 @@ impl World {
             Kind::Reader(reader) => reader.go_on(self, response, asked),
             Kind::Member(member) => member.go_on(self, response, asked),
             Kind::Surveyor(surveyor) => surveyor.go_on(self, response, asked),
+            Kind::Again(again) => again.go_on(self, response.as_ref(), asked),
         };
         let serial = client.serial;
         match next {

@@ -9,6 +9,7 @@
     reason = "what a sweep found, and the trace of a seed, is for a reader"
 )]
 
+mod again;
 mod choices;
 mod clients;
 mod creator;

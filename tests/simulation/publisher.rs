@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::{Blob, ProducerId, Record, RecordId, WallClock, encode_record},
+    model::{Blob, ProducerId, Record, RecordId, TopicName, WallClock, encode_record},
     wire::{Acks, Publish, Request, Response},
 };
 
@@ -23,11 +23,17 @@ pub(crate) struct Publisher {
     pub(crate) node: usize,
     next: u64,
     again: Option<Publish>,
+    /// Whether it gives each record an id, and does not rely upon being the only one to send it.
+    gives_ids: bool,
 }
 
 impl Publisher {
-    pub(crate) fn new(producer: ProducerId, topic: usize, node: usize) -> Self {
-        Self { producer, topic, node, next: 0, again: None }
+    pub(crate) fn new(
+        producer: ProducerId,
+        (topic, node): (usize, usize),
+        gives_ids: bool,
+    ) -> Self {
+        Self { producer, topic, node, next: 0, again: None, gives_ids }
     }
 
     pub(crate) fn go_on(
@@ -42,8 +48,10 @@ impl Publisher {
                 _ => None,
             };
             let done = published.is_some_and(|published| published.acknowledged);
-            // A publisher that gave up once may give up for good; it is free to.
-            if done || world.choices.chance(200) {
+            // A publisher that gave up once may give up for good; it is free to. One that gives ids
+            // may have lost the answer.
+            let forgets = self.gives_ids && world.choices.chance(200);
+            if done && !forgets || world.choices.chance(200) {
                 self.again = None;
             } else if world.choices.chance(700) {
                 self.node = world.some_node();
@@ -58,6 +66,10 @@ impl Publisher {
             self.node = world.some_node();
         }
         let publish = match &self.again {
+            // The library says that it may be there; others may not.
+            Some(publish) if world.choices.chance(700) => {
+                Publish { retried: true, ..publish.clone() }
+            }
             Some(publish) => publish.clone(),
             None => self.publish(world),
         };
@@ -68,8 +80,15 @@ impl Publisher {
     }
 
     fn publish(&mut self, world: &mut World) -> Publish {
-        let count = world.choices.pick(&[1, 1, 2, 5]);
+        let count = if self.gives_ids { 1 } else { world.choices.pick(&[1, 1, 2, 5]) };
         let first = self.next;
+        let topic: TopicName = world.options.topics[self.topic].name.parse().unwrap();
+        let name = |number| {
+            let own = RecordId { producer: self.producer, number };
+            let id = |number| format!("{}/{number}", self.producer.0[0]);
+            let given = |number| RecordId::given(&topic, &id(number)).unwrap();
+            if self.gives_ids { given(number) } else { own }
+        };
         let mut records = Vec::new();
         for number in first..first + count {
             let producer = self.producer.0[0];
@@ -85,19 +104,20 @@ impl Publisher {
             let key = key_of(number).map(|key| vec![key].into());
             let record = Record { key, ..Record::new(WallClock(number), payload.clone()) };
             encode_record(&record, &mut records).unwrap();
-            let id = RecordId { producer: self.producer, number };
             let published = oracle::Published { topic: self.topic, payload, batches: Vec::new() };
-            world.oracle.published.insert(id, published);
+            world.oracle.published.insert(name(number), published);
         }
+        let RecordId { producer, number } = name(first);
         self.next += count;
         world.counts.records_published += count;
         Publish {
-            topic: world.options.topics[self.topic].name.parse().unwrap(),
-            producer: self.producer,
-            first,
+            topic,
+            producer,
+            first: number,
             records: Blob(records.into()),
             acks: world.choices.pick(&[Acks::Quorum, Acks::Quorum, Acks::One, Acks::All]),
             timeout_ms: world.choices.pick(&[2_000, 500, 5_000, 100]),
+            retried: self.gives_ids,
         }
     }
 }

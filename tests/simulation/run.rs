@@ -9,6 +9,7 @@ use antiphon::{
 };
 
 use crate::{
+    again::Again,
     choices::Choices,
     clients::{Client, Kind},
     creator::{Creator, Deleter},
@@ -83,7 +84,9 @@ impl World {
             let topic = self.choices.index(self.options.topics.len());
             let producer = ProducerId([u8::try_from(number + 1).expect("few"); 16]);
             let node = self.some_node();
-            self.add_client(Kind::Publisher(Publisher::new(producer, topic, node)));
+            let gives_ids = self.choices.chance(300);
+            let publisher = Publisher::new(producer, (topic, node), gives_ids);
+            self.add_client(Kind::Publisher(publisher));
         }
         for number in 0..self.options.readers + self.options.subscribers {
             let topic = self.choices.index(self.options.topics.len());
@@ -140,6 +143,7 @@ impl World {
             }
         }
         self.survive();
+        self.publish_again();
         let caught_up =
             self.run_until(CONVERGE_WITHIN, |world| world.all_readers(no_gap::caught_up).is_ok());
         if !caught_up {
@@ -212,6 +216,17 @@ impl World {
                 self.handle(index, Input::Asked { question, from: None, request });
             }
         }
+    }
+
+    /// What was acknowledged under given ids is published again.
+    fn publish_again(&mut self) {
+        let again = Again::some(self);
+        let client = self.add_client(Kind::Again(again));
+        let is_done = move |world: &Self| {
+            let client = world.clients[client].as_ref();
+            client.is_some_and(|it| matches!(&it.kind, Kind::Again(again) if again.is_done()))
+        };
+        self.run_until(CONVERGE_WITHIN, is_done);
     }
 
     fn survive(&mut self) {

@@ -75,6 +75,8 @@ impl Counts {
         self.simulated += other.simulated;
         self.publishes += other.publishes;
         self.records_published += other.records_published;
+        self.duplicates += other.duplicates;
+        self.published_again += other.published_again;
         self.records_acknowledged += other.records_acknowledged;
         self.records_read += other.records_read;
         self.pending += other.pending;
@@ -97,6 +99,8 @@ fn tell(total: &Total) {
     eprintln!("simulated hours        {hours:.1}");
     eprintln!("publishes              {}", counts.publishes);
     eprintln!("records published      {}", counts.records_published);
+    eprintln!("answers `duplicate`    {}", counts.duplicates);
+    eprintln!("published again        {}", counts.published_again);
     eprintln!("records acknowledged   {}", counts.records_acknowledged);
     eprintln!("records read           {}", counts.records_read);
     eprintln!("answers `pending`      {}", counts.pending);

@@ -83,6 +83,9 @@ pub(crate) struct Counts {
     pub(crate) faults: BTreeMap<&'static str, u64>,
     pub(crate) publishes: u64,
     pub(crate) records_published: u64,
+    /// Answers that a publish was a duplicate, and how many were asked for in the whole world.
+    pub(crate) duplicates: u64,
+    pub(crate) published_again: u64,
     pub(crate) records_acknowledged: u64,
     pub(crate) records_read: u64,
     pub(crate) pending: u64,

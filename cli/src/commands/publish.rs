@@ -26,6 +26,7 @@ use crate::{
 
 /// Publishes the arguments, a file, or the lines of standard input.
 pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Result<Status> {
+    check_id(&arguments)?;
     let file = match &arguments.file {
         Some(path) => Some(input::file(path)?),
         None => None,
@@ -45,7 +46,9 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
             ..Record::default()
         },
         pending: VecDeque::new(),
-        tally: Tally::new(&arguments.topic),
+        tally: Tally::new(&arguments.topic, arguments.id.is_some() || arguments.id_from.is_some()),
+        id: arguments.id,
+        id_from: arguments.id_from,
         receipts: !from_lines || arguments.receipts,
         progress: if from_lines { context.printer.progress() } else { ProgressBar::hidden() },
         printer: &mut context.printer,
@@ -64,6 +67,21 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
     }
     conclude(&mut context.printer, &tally, receipts && from_lines, from_lines)?;
     Ok(status)
+}
+
+/// An id is one record's.
+fn check_id(arguments: &Publish) -> anyhow::Result<()> {
+    let records = arguments.messages.len() + usize::from(arguments.file.is_some());
+    if arguments.id.is_none() || records == 1 {
+        return Ok(());
+    }
+    let message = match records {
+        0 => "`--id` is for one record, and each line of standard input is one".to_owned(),
+        more => format!("`--id` is for one record, and these are {more}"),
+    };
+    let hint =
+        "publish each record by a command of its own, or lines of JSON with `--id-from FIELD`";
+    Err(Failure::usage(message).with_hint(hint).into())
 }
 
 fn conclude(
@@ -88,6 +106,10 @@ struct Publishing<'a> {
     publisher: Publisher,
     /// Key and headers, which all records share.
     template: Record,
+    /// What the record is published under, where it is one.
+    id: Option<String>,
+    /// The field that has the id of each record.
+    id_from: Option<String>,
     /// Records under way, in order.
     pending: VecDeque<Delivery>,
     tally: Tally,
@@ -105,7 +127,8 @@ impl Publishing<'_> {
 
     async fn send_messages(&mut self, messages: impl Iterator<Item = Bytes>) -> anyhow::Result<()> {
         for (number, message) in (1_u64..).zip(messages) {
-            let published = self.publish(message).await;
+            let id = self.id.clone();
+            let published = self.publish(message, id).await;
             published.map_err(|error| unpublished(error, "message", number))?;
         }
         Ok(())
@@ -138,15 +161,23 @@ impl Publishing<'_> {
 
     async fn send_line(&mut self, item: Item, number: u64) -> anyhow::Result<()> {
         let published = match item {
-            Item::Line(line) => self.publish(line).await,
+            Item::Line(line) => {
+                let field = self.id_from.as_deref();
+                let id = field.map(|field| input::id_in(&line, field, number)).transpose()?;
+                self.publish(line, id).await
+            }
             Item::TooLong(size) => Err(RecordError::TooLarge { size }.into()),
         };
         published.map_err(|error| unpublished(error, "line", number))
     }
 
-    async fn publish(&mut self, payload: Bytes) -> Result<(), PublishError> {
+    async fn publish(&mut self, payload: Bytes, id: Option<String>) -> Result<(), PublishError> {
         let record = Record { time: clock::now(), payload, ..self.template.clone() };
-        self.pending.push_back(self.publisher.publish(&record).await?);
+        let delivery = match id {
+            Some(id) => self.publisher.publish_with_id(&record, &id).await?,
+            None => self.publisher.publish(&record).await?,
+        };
+        self.pending.push_back(delivery);
         Ok(())
     }
 

@@ -13,7 +13,10 @@ use std::{
 
 use antiphon::{
     limits,
-    model::{ProducerId, Record, RecordError, RecordId, TopicName, encode_record},
+    model::{
+        GIVEN_ID_HEADER, GivenIdError, ProducerId, Record, RecordError, RecordId, TopicName,
+        encode_record,
+    },
     wire::{Acks, Published, Refusal},
 };
 use futures::FutureExt;
@@ -59,6 +62,9 @@ pub struct Receipt {
     pub id: RecordId,
     /// Where it is. If not `acknowledged`, the copies were not reached in time: the record is
     /// in the node's outbox and will be delivered.
+    ///
+    /// `duplicate` says that it was there already, or was on its way. Of a record without a given id
+    /// that means only that the client itself had sent it before, to a node that did not answer.
     pub published: Published,
 }
 
@@ -68,6 +74,9 @@ pub enum PublishError {
     /// The record is above a limit; nothing was sent.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The id is empty or too long; nothing was sent.
+    #[error(transparent)]
+    Id(#[from] GivenIdError),
     /// The node refused it; nothing was stored.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -81,11 +90,18 @@ pub enum PublishError {
 
 /// Publishes records to one topic, in the order of the calls.
 ///
+/// Each record has a name, its producer and its number there, before it is sent. So whatever is sent
+/// again because a node did not answer is recognised: nodes ask the topic's replicas before they
+/// store it, and readers drop a second copy. That is so for as long as the publisher lives; a record
+/// that is to be published again by another process, or after a crash, is given an id
+/// ([`Publisher::publish_with_id`]).
+///
 /// Dropping it lets records under way go on; await their [`Delivery`] to know what became of
 /// them.
 #[derive(Debug)]
 pub struct Publisher {
     drafts: Arc<Drafts>,
+    topic: TopicName,
     producer: ProducerId,
     next: u64,
     /// The record being published, encoded; kept for the next one's sake.
@@ -130,10 +146,11 @@ impl Future for Delivery {
 impl Publisher {
     pub(super) fn start(client: Client, topic: TopicName, options: PublishOptions) -> Self {
         let drafts = Arc::new(Drafts::new(options.in_flight));
-        let producer = ProducerId(crate::runtime::random_bytes());
-        let worker = Worker { client, topic, options, producer, drafts: Arc::clone(&drafts) };
+        let producer = ProducerId::random(crate::runtime::random_bytes());
+        let (named, worker_drafts) = (topic.clone(), Arc::clone(&drafts));
+        let worker = Worker { client, topic, options, drafts: worker_drafts };
         tasks::spawn_detached("publisher", worker.run());
-        Self { drafts, producer, next: 0, encoded: Vec::new() }
+        Self { drafts, topic: named, producer, next: 0, encoded: Vec::new() }
     }
 
     /// Queues a record; its [`Delivery`] says what became of it. Waits while the most records
@@ -147,9 +164,62 @@ impl Publisher {
         encode_record(record, &mut self.encoded)?;
         self.drafts.take_room().await?;
         let id = RecordId { producer: self.producer, number: self.next };
-        let place = self.drafts.add(id.number, &self.encoded)?;
+        let place = self.drafts.add(id, &self.encoded)?;
         self.next += 1;
         Ok(Delivery { id, place })
+    }
+
+    /// Queues a record under an id that the caller chooses: 1 to 255 bytes of any text. Whoever
+    /// publishes to the topic under the same id again, through any node and from any process, is
+    /// told where the first record is ([`Published::duplicate`]), and nothing is stored, whatever
+    /// the second one says. The record carries the id in its header
+    /// [`antiphon-id`](GIVEN_ID_HEADER), in place of one of that name.
+    ///
+    /// An id is looked for among what the topic's replicas stored within the last ten minutes, or
+    /// the last 65,536 such records of the topic, if that is less. Two that are published through two
+    /// nodes at the same moment, or through a node that cannot reach the replicas, may both be
+    /// stored; their name is the same, and a reader hands out one of them. It does so however old
+    /// the first is, among the last 65,536 ids that it has seen: an id is for one record, and not to
+    /// be used again.
+    ///
+    /// Each such record is a request of its own, so thousands a second take several publishers.
+    ///
+    /// ```no_run
+    /// # async fn pay(
+    /// #     client: antiphon_node::Client,
+    /// #     time: antiphon::model::WallClock,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// use antiphon::model::Record;
+    /// use antiphon_node::client::PublishOptions;
+    ///
+    /// let mut payments = client.publisher("payments".parse()?, PublishOptions::default());
+    /// let payment = Record::new(time, "order 7: 12.50");
+    /// // It may have been published before a crash: this is safe to run again.
+    /// let receipt = payments.publish_with_id(&payment, "order 7").await?.await?;
+    /// if receipt.published.duplicate {
+    ///     println!("{} was there already", receipt.id);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the id is empty or too long, the record with it is above a limit, or the publisher has
+    /// stopped. Cancel-safe, as [`Self::publish`].
+    pub async fn publish_with_id(
+        &mut self,
+        record: &Record,
+        id: &str,
+    ) -> Result<Delivery, PublishError> {
+        let name = RecordId::given(&self.topic, id)?;
+        let mut record = record.clone();
+        record.headers.retain(|(name, _)| name != GIVEN_ID_HEADER);
+        record.headers.push((GIVEN_ID_HEADER.to_owned(), id.to_owned().into()));
+        self.encoded.clear();
+        encode_record(&record, &mut self.encoded)?;
+        self.drafts.take_room().await?;
+        let place = self.drafts.add(name, &self.encoded)?;
+        Ok(Delivery { id: name, place })
     }
 }
 

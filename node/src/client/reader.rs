@@ -217,9 +217,7 @@ impl Reader {
         let all = is_of_writer.then(|| batch.numbered_records()).into_iter().flatten();
         for (number, id, record) in all.take_while(|(number, ..)| *number < end) {
             let Ok(record) = record else { break };
-            let wanted = number >= after
-                && self.options.wants(&record)
-                && self.seen.is_new(id.producer, id.number);
+            let wanted = number >= after && self.options.wants(&record) && self.seen.is_new((), id);
             if wanted {
                 let position = Position { next: number + 1, head: batch.hash() };
                 let (writer, forked) = (header.writer, batch.is_of_branch());

@@ -160,6 +160,7 @@ fn publish(size: usize) -> Request {
         records: Blob(vec![0; size].into()),
         acks: Acks::One,
         timeout_ms: 0,
+        retried: false,
     })
 }
 

@@ -122,6 +122,7 @@ impl World {
             records: Blob(records.into()),
             acks: Acks::Quorum,
             timeout_ms: 5_000,
+            retried: false,
         }
     }
 

@@ -24,6 +24,10 @@ pub(crate) fn published(
     if published.acknowledged && published.copies < floor.max(published.wanted) {
         return Err(format!("acknowledged with {published:?}, and the floor is {floor}"));
     }
+    if published.duplicate {
+        world.counts.duplicates += 1;
+        return duplicate(world, record, published, copies.min(replicas), floor);
+    }
     let node = &world.nodes[index];
     let is_own = |log: &LogId| {
         let current =
@@ -68,6 +72,41 @@ pub(crate) fn published(
         return behind(world, id, log, first, copies.min(usize::from(floor)).min(replicas).max(1));
     }
     Ok(())
+}
+
+/// A node says that a record was there already: some batch has so many copies, whoever wrote it.
+fn duplicate(
+    world: &mut World,
+    record: RecordId,
+    published: &Published,
+    copies: usize,
+    floor: u16,
+) -> Result<(), String> {
+    let batches = world.oracle.published.get(&record).map(|known| known.batches.clone());
+    let batches = batches.unwrap_or_default();
+    let mut found = Err(format!("{record:?} is a duplicate and in no batch"));
+    for hash in &batches {
+        let known = &world.oracle.batches[hash];
+        if world.is_let_go(&known.batch) {
+            return Ok(());
+        }
+        let held = known.holders.len() + world.copies_lost(known);
+        let header = known.batch.header();
+        let (id, log, first) = (header.topic, header.log(), header.first);
+        let before = behind(world, id, log, first, copies.min(usize::from(floor)).max(1));
+        if held < copies {
+            let (batch, holders) = (&known.batch, &known.holders);
+            found = Err(format!("{copies} copies of {batch:?} are claimed, {holders:?} hold it"));
+        } else if !published.acknowledged || before.is_ok() {
+            let counted = usize::from(published.acknowledged) * usize::from(published.copies);
+            let known = world.oracle.batches.get_mut(hash).expect("it is known");
+            known.acknowledged = known.acknowledged.max(counted);
+            return Ok(());
+        } else {
+            found = before;
+        }
+    }
+    found
 }
 
 /// How many batches before an acknowledged one are looked at: as many as may be under way.

@@ -9,6 +9,7 @@ use std::{
 use antiphon::limits::RECORD_BYTES_MAX;
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{exit::Failure, printer::Printer};
@@ -53,6 +54,20 @@ pub(super) fn file(path: &Path) -> anyhow::Result<Bytes> {
 pub(super) fn say_how_to_end(printer: &mut Printer) {
     if io::stdin().is_terminal() {
         printer.note("each line is a record; Ctrl-D at the start of a line ends");
+    }
+}
+
+/// The id that a line has in a field: a text or a number.
+pub(super) fn id_in(line: &[u8], field: &str, number: u64) -> Result<String, Failure> {
+    let value: Option<Value> = serde_json::from_slice(line).ok();
+    match value.as_ref().and_then(|value| value.get(field)) {
+        Some(Value::String(id)) => Ok(id.clone()),
+        Some(Value::Number(id)) => Ok(id.to_string()),
+        _ => {
+            let message = format!("line {number} has no text or number `{field}`");
+            let hint = "with `--id-from` each line is a JSON object, and the field is its id";
+            Err(Failure::failed(message).with_hint(hint))
+        }
     }
 }
 
@@ -144,6 +159,16 @@ mod tests {
             items.extend(splitter.push(&text[cut..]));
             items.extend(splitter.finish());
             assert_eq!(items, [line("a"), line(""), line("b\r"), line("c")], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_text_or_a_number() {
+        let id = |text: &str| id_in(text.as_bytes(), "id", 7).map_err(|error| error.to_string());
+        assert_eq!(id(r#"{"id": "us1", "other": 2}"#), Ok("us1".into()));
+        assert_eq!(id(r#"{"id": 12.50}"#), Ok("12.5".into()));
+        for text in ["", "us1", "[]", "{}", r#"{"id": null}"#, r#"{"id": ["us1"]}"#] {
+            assert_eq!(id(text), Err("line 7 has no text or number `id`".into()));
         }
     }
 

@@ -14,6 +14,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Tally {
     topic: TopicName,
+    /// Whether the records are given ids.
+    gives_ids: bool,
+    duplicates: u64,
     acknowledged: u64,
     pending: u64,
     failed: u64,
@@ -24,9 +27,18 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(topic: &TopicName) -> Self {
-        let topic = topic.clone();
-        Self { topic, acknowledged: 0, pending: 0, failed: 0, copies: None, wanted: 0, replicas: 0 }
+    pub(super) fn new(topic: &TopicName, gives_ids: bool) -> Self {
+        Self {
+            topic: topic.clone(),
+            gives_ids,
+            duplicates: 0,
+            acknowledged: 0,
+            pending: 0,
+            failed: 0,
+            copies: None,
+            wanted: 0,
+            replicas: 0,
+        }
     }
 
     /// Takes note of a receipt.
@@ -37,6 +49,7 @@ impl Tally {
         } else {
             self.pending += 1;
         }
+        self.duplicates += u64::from(published.duplicate);
         self.copies = Some(self.copies.unwrap_or(u16::MAX).min(published.copies));
         self.wanted = self.wanted.max(published.wanted);
         self.replicas = published.replicas;
@@ -72,16 +85,22 @@ impl Tally {
             "copies": published.copies,
             "replicas": published.replicas,
         });
+        // Without a given id it says only that the client had sent it twice.
+        let duplicate = self.gives_ids && published.duplicate;
+        if self.gives_ids {
+            value["duplicate"] = duplicate.into();
+        }
         let replicas = published.replicas;
         if published.acknowledged {
-            let text =
-                format!("published {}: {} of {replicas} copies", receipt.id, published.copies);
+            let what = if duplicate { "duplicate of" } else { "published" };
+            let text = format!("{what} {}: {} of {replicas} copies", receipt.id, published.copies);
             return (value, text);
         }
         value["status"] = "pending".into();
         value["wanted"] = published.wanted.into();
         let (copies, wanted) = (published.copies, published.wanted);
-        (value, format!("pending {}: {copies} of {wanted} copies in time", receipt.id))
+        let what = if duplicate { "pending duplicate of" } else { "pending" };
+        (value, format!("{what} {}: {copies} of {wanted} copies in time", receipt.id))
     }
 
     /// All records together.
@@ -93,6 +112,9 @@ impl Tally {
             "copies": self.copies.unwrap_or(0),
             "replicas": self.replicas,
         });
+        if self.gives_ids {
+            value["duplicates"] = self.duplicates.into();
+        }
         if self.pending > 0 {
             value["status"] = "pending".into();
             value["pending"] = self.pending.into();
@@ -104,7 +126,10 @@ impl Tally {
     /// All records together.
     pub(super) fn summary_text(&self) -> String {
         let (topic, copies) = (named(&self.topic), self.copies.unwrap_or(0));
-        let text = format!("published {} to {topic}", records(self.count()));
+        let mut text = format!("published {} to {topic}", records(self.count()));
+        if self.gives_ids && self.duplicates > 0 {
+            text = format!("{text}, {} of them there already", self.duplicates);
+        }
         match (self.count(), self.pending) {
             (0, _) => text,
             (_, 0) => format!("{text}: {copies} of {} copies", self.replicas),
@@ -116,6 +141,12 @@ impl Tally {
 
     /// What to do about records that are pending.
     pub(super) fn pending_hint(&self) -> Option<String> {
+        if self.pending > 0 && self.gives_ids {
+            let again = "the records are in the node's outbox and are delivered when nodes return; \
+                         with the same ids it is safe to publish them again; `antiphon peers` shows \
+                         which nodes are away";
+            return Some(again.to_owned());
+        }
         (self.pending > 0).then(|| {
             "the records are in the node's outbox and are delivered when nodes return; \
              do not publish them again; `antiphon peers` shows which nodes are away"
@@ -159,12 +190,19 @@ mod tests {
     fn receipt(number: u64, acknowledged: bool, copies: u16) -> Receipt {
         Receipt {
             id: RecordId { producer: ProducerId([1; 16]), number },
-            published: Published { acknowledged, copies, stand_ins: 0, replicas: 3, wanted: 2 },
+            published: Published {
+                acknowledged,
+                copies,
+                stand_ins: 0,
+                replicas: 3,
+                wanted: 2,
+                duplicate: false,
+            },
         }
     }
 
     fn tally(receipts: &[Receipt]) -> Tally {
-        let mut tally = Tally::new(&"t".parse().unwrap());
+        let mut tally = Tally::new(&"t".parse().unwrap(), false);
         for receipt in receipts {
             tally.add(*receipt);
         }
@@ -179,6 +217,25 @@ mod tests {
             "copies": 2, "replicas": 3,
         });
         assert_eq!(tally(&[]).receipt(receipt).0, expected);
+    }
+
+    #[test]
+    fn a_duplicate_is_told_where_an_id_was_given() {
+        let mut again = receipt(0, true, 2);
+        again.published.duplicate = true;
+        assert_eq!(tally(&[]).receipt(again).0.get("duplicate"), None);
+        let mut given = Tally::new(&"t".parse().unwrap(), true);
+        let (value, text) = given.receipt(again);
+        assert_eq!((&value["status"], &value["copies"]), (&json!("message_published"), &json!(2)));
+        assert_eq!(value["duplicate"], json!(true));
+        assert!(text.starts_with("duplicate of "), "{text}");
+        assert_eq!(given.receipt(receipt(0, true, 2)).0["duplicate"], json!(false));
+        given.add(again);
+        given.add(receipt(1, true, 2));
+        assert_eq!(given.summary()["duplicates"], json!(1));
+        assert!(given.summary_text().contains("2 records to `t`, 1 of them there already"));
+        again.published.acknowledged = false;
+        assert!(given.receipt(again).1.starts_with("pending duplicate of "));
     }
 
     #[test]

@@ -71,6 +71,8 @@ impl Cemetery {
             records: Blob(records.into()),
             acks: Acks::Quorum,
             timeout_ms: super::milliseconds(PUBLISH_TIMEOUT_DEFAULT),
+            // The member before may have died after it.
+            retried: true,
         };
         let timeout = PUBLISH_TIMEOUT_DEFAULT + client.timeout;
         match client.ask_within(Request::Publish(publish), timeout).await? {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use antiphon::{
-    model::{Batch, Cursor, ProducerId, TopicId, TopicName, TopicPattern},
+    model::{Batch, Cursor, TopicId, TopicName, TopicPattern},
     wire::{Refusal, TopicPage},
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Following {
     /// Batches, each with the number in its log from which on it is new.
     ready: VecDeque<(TopicName, u64, Batch)>,
     current: VecDeque<(TopicName, Delivered)>,
-    seen: Seen<(TopicId, ProducerId)>,
+    seen: Seen<TopicId>,
 }
 
 impl Following {
@@ -243,9 +243,7 @@ impl Following {
         }
         for (number, id, record) in batch.numbered_records() {
             let Ok(record) = record else { break };
-            let wanted = number >= from
-                && options.wants(&record)
-                && self.seen.is_new((topic, id.producer), id.number);
+            let wanted = number >= from && options.wants(&record) && self.seen.is_new(topic, id);
             if wanted {
                 let delivered = Delivered { id, writer, number, record, forked };
                 self.current.push_back((name.clone(), delivered));

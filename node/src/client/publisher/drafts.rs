@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use antiphon::{limits, wire::Published};
+use antiphon::{limits, model::RecordId, wire::Published};
 use futures::{FutureExt, future::Shared};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
@@ -14,11 +14,11 @@ use super::PublishError;
 /// What became of the records of one request. Each of them waits for it.
 pub(super) type Outcome = Shared<oneshot::Receiver<Result<Published, PublishError>>>;
 
-/// A request that still fills: consecutive records of one producer.
+/// A request that still fills: consecutive records of one producer, or one with a given id.
 #[derive(Debug)]
 pub(super) struct Draft {
-    /// The number of its first record.
-    pub(super) first: u64,
+    /// The name of its first record.
+    pub(super) first: RecordId,
     pub(super) count: u32,
     /// The records, as they go out.
     pub(super) records: Vec<u8>,
@@ -82,17 +82,20 @@ impl Drafts {
         self.room.add_permits(count as usize);
     }
 
-    /// Adds a record with this number, for which room was taken.
+    /// Adds a record with this name, for which room was taken. It follows the one before of the same
+    /// producer.
     ///
     /// # Errors
     /// When nobody sends any more.
-    pub(super) fn add(&self, number: u64, record: &[u8]) -> Result<Place, PublishError> {
+    pub(super) fn add(&self, id: RecordId, record: &[u8]) -> Result<Place, PublishError> {
         let mut state = self.lock();
         if state.ended {
             return Err(PublishError::Stopped);
         }
         let fits = |draft: &&mut Draft| {
-            draft.count < limits::BATCH_RECORDS_MAX
+            draft.first.producer == id.producer
+                && !id.is_given()
+                && draft.count < limits::BATCH_RECORDS_MAX
                 && draft.records.len() + record.len() <= limits::BATCH_BODY_BYTES_TARGET
         };
         if let Some(last) = state.drafts.back_mut().filter(fits) {
@@ -107,7 +110,7 @@ impl Drafts {
         records.extend_from_slice(record);
         let (done, outcome) = oneshot::channel();
         let place = Place { outcome: outcome.shared(), wanted: Arc::default() };
-        let draft = Draft { first: number, count: 1, records, done, place: place.clone() };
+        let draft = Draft { first: id, count: 1, records, done, place: place.clone() };
         state.drafts.push_back(draft);
         drop(state);
         self.news.notify_one();

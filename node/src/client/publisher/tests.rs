@@ -1,5 +1,7 @@
 //! Publishing over a link that answers as it is told.
 
+mod retried;
+
 use std::sync::{Arc, Mutex};
 
 use antiphon::{
@@ -45,7 +47,14 @@ async fn publish(
 }
 
 fn published() -> Published {
-    Published { acknowledged: true, copies: 2, stand_ins: 0, replicas: 3, wanted: 2 }
+    Published {
+        acknowledged: true,
+        copies: 2,
+        stand_ins: 0,
+        replicas: 3,
+        wanted: 2,
+        duplicate: false,
+    }
 }
 
 #[tokio::test]
@@ -282,10 +291,11 @@ async fn what_was_published_before_the_publisher_is_dropped_goes_out() {
 fn where_nobody_sends_any_more_all_are_told() {
     let drafts = Drafts::new(10);
     drafts.take_room().now_or_never().unwrap().unwrap();
-    let place = drafts.add(0, b"m").unwrap();
+    let id = |number| RecordId { producer: ProducerId([1; 16]), number };
+    let place = drafts.add(id(0), b"m").unwrap();
     drafts.stop();
     assert!(place.outcome.now_or_never().unwrap().is_err());
     assert_eq!(drafts.take_room().now_or_never(), Some(Err(PublishError::Stopped)));
-    assert_eq!(drafts.add(1, b"m").err(), Some(PublishError::Stopped));
+    assert_eq!(drafts.add(id(1), b"m").err(), Some(PublishError::Stopped));
     assert!(drafts.next().now_or_never().unwrap().is_none());
 }

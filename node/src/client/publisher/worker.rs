@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use antiphon::{
-    model::{Blob, ProducerId, TopicName},
+    model::{Blob, TopicName},
     wire::{Publish, Published, Refusal, Request, Response},
 };
 use tokio::sync::Notify;
@@ -33,7 +33,6 @@ pub(super) struct Worker {
     pub(super) client: Client,
     pub(super) topic: TopicName,
     pub(super) options: PublishOptions,
-    pub(super) producer: ProducerId,
     pub(super) drafts: Arc<Drafts>,
 }
 
@@ -69,11 +68,13 @@ impl Worker {
     async fn send(&self, draft: Draft) {
         let publish = Publish {
             topic: self.topic.clone(),
-            producer: self.producer,
-            first: draft.first,
+            producer: draft.first.producer,
+            first: draft.first.number,
             records: Blob(draft.records.into()),
             acks: self.options.acks,
             timeout_ms: u32::try_from(self.options.timeout.as_millis()).unwrap_or(u32::MAX),
+            // Whoever gives an id may have published under it before.
+            retried: draft.first.is_given(),
         };
         let outcome = self.ask(publish).await;
         self.drafts.give_room(draft.count);
@@ -84,7 +85,7 @@ impl Worker {
     /// Sends a request until it is answered, within the time for one. Sending it again is safe:
     /// the records keep their names. The link has been to other nodes before it says that there
     /// is none, or that one refuses.
-    async fn ask(&self, publish: Publish) -> Result<Published, PublishError> {
+    async fn ask(&self, mut publish: Publish) -> Result<Published, PublishError> {
         let clock = Clock::start();
         let whole = self.options.timeout + self.client.timeout;
         let mut pause = Duration::from_millis(50);
@@ -108,6 +109,8 @@ impl Worker {
                     PublishError::Unknown(LinkError::Malformed("not an answer".into()))
                 }
             };
+            // A refusal is told only where nothing can have come of it.
+            publish.retried |= matches!(error, PublishError::Unknown(_));
             if attempt >= ATTEMPTS_MAX || clock.now().elapsed + pause >= whole {
                 return Err(error);
             }

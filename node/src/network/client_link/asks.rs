@@ -187,8 +187,15 @@ impl Ask {
             let left = whole.saturating_sub(now.saturating_sub(self.since));
             let left = left.max(TIME_LEFT_MIN).min(whole);
             publish.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+            publish.retried |= self.may_be_there();
         }
         request
+    }
+
+    /// Whether a node may have carried it out, or does so now.
+    fn may_be_there(&self) -> bool {
+        let stored = matches!(self.fallback, Some(Response::Published(_)));
+        stored || self.breaks > 0 || !self.at.is_empty()
     }
 
     /// Keeps an answer that another one may be better than.
@@ -246,8 +253,14 @@ mod tests {
     #[test]
     fn the_best_answer_is_kept() {
         let full = Response::Refused(Refusal::Full);
-        let pending =
-            Published { acknowledged: false, copies: 1, stand_ins: 0, replicas: 3, wanted: 2 };
+        let pending = Published {
+            acknowledged: false,
+            copies: 1,
+            stand_ins: 0,
+            replicas: 3,
+            wanted: 2,
+            duplicate: false,
+        };
         let (mut asks, mut outcome) = asked(&[]);
         let ask = asks.open.get_mut(&0).unwrap();
         ask.keep(full.clone());
@@ -268,6 +281,41 @@ mod tests {
         asks.fall_back(0);
         assert!(outcome.try_recv().is_err(), "it goes on");
         assert!(asks.open[&0].asked.is_empty(), "at the same node, too");
+    }
+
+    /// Whether a publish that is sent to one more node now says that it may be there.
+    fn says_that_it_may_be_there(so_far: impl FnOnce(&mut Asks)) -> bool {
+        let publish = antiphon::wire::Publish {
+            topic: "t".parse().unwrap(),
+            producer: antiphon::model::ProducerId([1; 16]),
+            first: 0,
+            records: antiphon::model::Blob::default(),
+            acks: antiphon::wire::Acks::Quorum,
+            timeout_ms: 1_000,
+            retried: false,
+        };
+        let (mut asks, _outcome) = asked(&[]);
+        asks.open.get_mut(&0).unwrap().command.request = Request::Publish(publish);
+        so_far(&mut asks);
+        match asks.open[&0].to_request(Duration::ZERO) {
+            Request::Publish(publish) => publish.retried,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_publish_says_that_it_may_be_there_where_a_node_may_have_stored_it() {
+        let node = PeerId::random();
+        assert!(!says_that_it_may_be_there(|_| {}));
+        let is_under_way = |asks: &mut Asks| asks.open.get_mut(&0).unwrap().at.push(node);
+        assert!(says_that_it_may_be_there(is_under_way));
+        assert!(says_that_it_may_be_there(|asks| asks.broke(exchange(node), "it broke")));
+        let kept = |response| move |asks: &mut Asks| asks.open.get_mut(&0).unwrap().keep(response);
+        let (acknowledged, copies, stand_ins) = (false, 1, 0);
+        let (replicas, wanted, duplicate) = (3, 2, false);
+        let pending = Published { acknowledged, copies, stand_ins, replicas, wanted, duplicate };
+        assert!(says_that_it_may_be_there(kept(Response::Published(pending))));
+        assert!(!says_that_it_may_be_there(kept(Response::Refused(Refusal::Busy))));
     }
 
     #[test]

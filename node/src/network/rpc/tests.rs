@@ -120,6 +120,7 @@ fn publish(first: u64, size: usize) -> Request {
         records: Blob(vec![0; size].into()),
         acks: Acks::One,
         timeout_ms: 0,
+        retried: false,
     })
 }
 

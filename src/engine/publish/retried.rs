@@ -1,0 +1,343 @@
+//! Publishes that may be there already: the replicas are asked before anything is sealed.
+//!
+//! Each replica that holds the records says where, flushed, so it is a copy like one that gave a
+//! receipt. Copies of one place are counted, and only those that have all of the log before it as well:
+//! an acknowledgement covers that, too. Where there are enough copies
+//! the publish is a duplicate. Where enough home replicas answered and none holds it, or not enough of
+//! them can be reached, it is taken for new: readers drop the second copy that may come of that.
+//!
+//! Of a record with a given id that has too few copies the replicas are asked again, until there are
+//! enough or the publisher's time is over. All other records are sealed again then: their publisher
+//! repeats itself because a node failed, and is not to wait for repair.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::small;
+use crate::{
+    engine::{
+        Engine, Failure, Numbered, Purpose, TICK, WriteNumber,
+        members::Placement,
+        outgoing::Waiting,
+        recent::{Asker, is_given},
+    },
+    limits::{FIND_TIMEOUT, SEARCHES_MAX},
+    model::{LogId, NodeId, Run, TopicId},
+    wire::{Published, Refusal, Request, Response, Whereabouts},
+};
+
+/// How often the replicas are asked again whether there are more copies by now.
+const AGAIN_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the last of the replicas are waited for when enough of them have answered.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// The same for what has no given id: a copy more would make it a duplicate, and that is all.
+const GRACE_UNNAMED: Duration = Duration::from_millis(20);
+
+/// A publish that is looked for.
+#[derive(Debug)]
+struct Search {
+    topic: TopicId,
+    run: Run,
+    records: Bytes,
+    waiting: Vec<Waiting>,
+    /// How often the replicas were asked before, and when they were asked last.
+    round: u32,
+    began: Duration,
+    /// Who was asked and has not answered, and what the others said.
+    asked: BTreeSet<NodeId>,
+    told: BTreeMap<NodeId, Option<Whereabouts>>,
+    /// Whether anybody has said in any round that it is there.
+    was_found: bool,
+    again_at: Option<Duration>,
+}
+
+/// The searches under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    searches: Numbered<Search>,
+    /// What this node itself holds counts once it is flushed: of which search and round.
+    unflushed: VecDeque<(WriteNumber, u64, u32)>,
+}
+
+/// Copies of the records at one place.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Copies {
+    /// Those that have all of the log before them as well.
+    whole: usize,
+    all: usize,
+    /// How many of all are at stand-ins.
+    stand_ins: usize,
+}
+
+/// The most copies that any one place has.
+fn count(told: &BTreeMap<NodeId, Option<Whereabouts>>, placement: &Placement) -> Copies {
+    let mut places: BTreeMap<(LogId, u64), Copies> = BTreeMap::new();
+    for (node, place) in told {
+        let is_home = placement.is_home(node);
+        if let Some(Whereabouts { log, first, whole }) = place
+            && (is_home || placement.acting.contains(node))
+        {
+            let copies = places.entry((*log, *first)).or_default();
+            copies.whole += usize::from(*whole);
+            copies.all += 1;
+            copies.stand_ins += usize::from(!is_home);
+        }
+    }
+    places.into_values().max().unwrap_or_default()
+}
+
+impl Engine {
+    /// Recognises a request that was sent before: it waits for the same batch. Whether it was.
+    pub(super) fn join_earlier(&mut self, topic: TopicId, run: Run, waiting: &Waiting) -> bool {
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return false;
+        };
+        if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.runs == [run]) {
+            queued.waiting.push(Waiting { duplicate: true, ..waiting.clone() });
+            return true;
+        }
+        let recent = outgoing.recent.get(&run.producer);
+        let earlier = recent.and_then(|runs| runs.iter().find(|(other, _)| *other == run));
+        let Some((_, hash)) = earlier else {
+            return false;
+        };
+        let hash = *hash;
+        let batch = outgoing.unacknowledged.iter_mut().find(|sealed| sealed.batch.hash() == hash);
+        if let Some(sealed) = batch {
+            sealed.waiting.push(Waiting { duplicate: true, ..waiting.clone() });
+            self.settle(topic);
+            return true;
+        }
+        // It was sealed and is no longer waited for: acknowledged, or told to be pending. How
+        // many copies there are by now is not known here; reading the batch back would tell no
+        // more. The records keep their names, so a second copy is recognised.
+        false
+    }
+
+    /// Looks for records that may be there before they are sealed.
+    pub(super) fn search(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Waiting) {
+        let searches = &mut self.publishing.retried.searches.things;
+        let same = |search: &&mut Search| search.topic == topic && search.run == run;
+        if let Some(earlier) = searches.values_mut().find(same) {
+            earlier.waiting.push(Waiting { duplicate: true, ..waiting });
+            return;
+        }
+        if searches.len() >= SEARCHES_MAX || self.is_busy_with(records.len()) {
+            return self.refuse(waiting.waiter.question(), Refusal::Busy);
+        }
+        self.publishing.bytes += records.len();
+        let number = self.publishing.retried.searches.put(Search {
+            topic,
+            run,
+            records,
+            waiting: vec![waiting],
+            round: 0,
+            began: Duration::ZERO,
+            asked: BTreeSet::new(),
+            told: BTreeMap::new(),
+            was_found: false,
+            again_at: None,
+        });
+        self.ask_whereabouts(number);
+    }
+
+    /// Asks the replicas of now, and this node's own memory.
+    fn ask_whereabouts(&mut self, number: u64) {
+        let Some(search) = self.publishing.retried.searches.things.get_mut(&number) else {
+            return;
+        };
+        let Some(known) = self.topics.get_mut(&search.topic) else {
+            return;
+        };
+        let placement = known.placement(&self.members);
+        let connected = |node: &NodeId| *node != self.me && self.members.is_connected(node);
+        let others: Vec<_> = placement.all().filter(connected).collect();
+        search.round += 1;
+        search.began = self.now.elapsed;
+        search.again_at = None;
+        search.told.clear();
+        search.asked = others.iter().copied().chain([self.me]).collect();
+        let (topic, run, round) = (search.topic, search.run, search.round);
+        for node in others {
+            let request = Request::Find(topic, vec![run]);
+            self.ask(node, request, FIND_TIMEOUT, Purpose::Find(number, round));
+        }
+        self.find_recent(topic, Asker::Search(number));
+    }
+
+    /// This node knows by now whether it holds what is looked for.
+    pub(in crate::engine) fn search_told_here(&mut self, number: u64) {
+        let Some(search) = self.publishing.retried.searches.things.get(&number) else {
+            return;
+        };
+        let (topic, run, round) = (search.topic, search.run, search.round);
+        if let Some(write) = self.unflushed() {
+            return self.publishing.retried.unflushed.push_back((write, number, round));
+        }
+        let place = self.whereabouts(topic, &run);
+        self.search_told(number, round, self.me, place);
+    }
+
+    pub(super) fn searches_flushed(&mut self) {
+        while let Some((_, number, round)) =
+            self.publishing.retried.unflushed.pop_front_if(|(write, ..)| *write <= self.durable)
+        {
+            let search = self.publishing.retried.searches.things.get(&number);
+            if let Some((topic, run)) = search.map(|search| (search.topic, search.run)) {
+                let place = self.whereabouts(topic, &run);
+                self.search_told(number, round, self.me, place);
+            }
+        }
+    }
+
+    /// A replica has answered.
+    pub(in crate::engine) fn found(
+        &mut self,
+        number: u64,
+        round: u32,
+        node: NodeId,
+        result: Result<Response, Failure>,
+    ) {
+        match result {
+            Ok(Response::Whereabouts(places)) if places.len() == 1 => {
+                let place = places.into_iter().next().flatten();
+                self.search_told(number, round, node, place);
+            }
+            Ok(_) | Err(_) => {
+                let searches = &mut self.publishing.retried.searches.things;
+                if let Some(search) = searches.get_mut(&number).filter(|it| it.round == round) {
+                    search.asked.remove(&node);
+                    self.settle_search(number);
+                }
+            }
+        }
+    }
+
+    fn search_told(&mut self, number: u64, round: u32, node: NodeId, place: Option<Whereabouts>) {
+        let searches = &mut self.publishing.retried.searches.things;
+        let Some(search) = searches.get_mut(&number).filter(|search| search.round == round) else {
+            return;
+        };
+        search.asked.remove(&node);
+        search.was_found |= place.is_some();
+        search.told.insert(node, place);
+        self.settle_search(number);
+    }
+
+    /// Answers, seals or goes on, by what is known so far.
+    fn settle_search(&mut self, number: u64) {
+        let now = self.now.elapsed;
+        let Some(search) = self.publishing.retried.searches.things.get_mut(&number) else {
+            return;
+        };
+        let Some(known) = self.topics.get_mut(&search.topic) else {
+            return;
+        };
+        let replicas = known.replicas();
+        let placement = known.placement(&self.members).clone();
+        let homes = placement.home.len();
+        let quorum = (homes / 2 + 1).max(usize::from(known.min_copies())).min(homes);
+        let copies = count(&search.told, &placement);
+        let is_found = search.told.values().any(Option::is_some);
+        let waits = is_given(&search.run) && search.was_found;
+        let mut answers = Vec::new();
+        search.waiting.retain(|waiting| {
+            let wanted = known.wanted(&self.members, waiting.acks);
+            let acknowledged = is_found && copies.whole >= wanted;
+            let over = waits && waiting.deadline <= now;
+            if acknowledged || over {
+                // Of what is pending it is told how many copies there are of itself.
+                let told = if acknowledged { copies.whole } else { copies.all };
+                let published = Published {
+                    acknowledged,
+                    copies: small(told),
+                    stand_ins: small(copies.stand_ins.min(told)),
+                    replicas,
+                    wanted: small(wanted),
+                    duplicate: true,
+                };
+                answers.push((waiting.waiter.clone(), published));
+            }
+            !acknowledged && !over
+        });
+        let age = now.saturating_sub(search.began);
+        let all_in = search.asked.is_empty();
+        let is_done = search.waiting.is_empty();
+        let answered = placement.home.iter().filter(|home| search.told.contains_key(home)).count();
+        let enough = answered + quorum > homes;
+        let is_told = all_in || age >= FIND_TIMEOUT;
+        let may_seal = if waits {
+            !is_found && is_told
+        } else {
+            let is_last_moment =
+                search.waiting.iter().any(|waiting| waiting.deadline <= now + TICK);
+            let given = is_given(&search.run);
+            let grace = if given { GRACE } else { GRACE_UNNAMED };
+            let is_plain = !is_found && !given;
+            is_told || is_last_moment || enough && (is_plain || age >= grace)
+        };
+        if is_told && search.again_at.is_none() {
+            search.again_at = Some((search.began + AGAIN_INTERVAL).max(now));
+        }
+        // What this node itself is to hold it can have at once, and that is one copy more.
+        let lacks_here = search.told.get(&self.me).is_some_and(Option::is_none);
+        let fetches = is_found && waits && search.round == 1 && lacks_here && all_in;
+        if is_done || may_seal {
+            self.end_search(number);
+        }
+        if fetches && !is_done && placement.is_home(&self.me) {
+            self.repair_soon();
+        }
+        self.answer_waiters(answers);
+    }
+
+    /// Seals what was not found, if anybody waits for it.
+    fn end_search(&mut self, number: u64) {
+        let Some(search) = self.publishing.retried.searches.things.remove(&number) else {
+            return;
+        };
+        self.publishing.bytes -= search.records.len();
+        if search.waiting.is_empty() {
+            return;
+        }
+        if !self.room {
+            for Waiting { waiter, .. } in search.waiting {
+                self.refuse(waiter.question(), Refusal::Full);
+            }
+            return;
+        }
+        self.enqueue(search.topic, search.run, search.records, search.waiting);
+    }
+
+    pub(super) fn tick_searches(&mut self) {
+        let now = self.now.elapsed;
+        let numbers: Vec<u64> = self.publishing.retried.searches.things.keys().copied().collect();
+        for number in numbers {
+            self.settle_search(number);
+            let search = self.publishing.retried.searches.things.get(&number);
+            if search.is_some_and(|search| search.again_at.is_some_and(|at| at <= now)) {
+                self.ask_whereabouts(number);
+            }
+        }
+    }
+
+    /// Ends the searches in a topic; those who wait for them.
+    pub(super) fn stop_searches(&mut self, topic: TopicId) -> Vec<Waiting> {
+        let searches = &mut self.publishing.retried.searches.things;
+        let stopped: Vec<_> = searches.extract_if(.., |_, search| search.topic == topic).collect();
+        self.publishing.bytes -=
+            stopped.iter().map(|(_, search)| search.records.len()).sum::<usize>();
+        stopped.into_iter().flat_map(|(_, search)| search.waiting).collect()
+    }
+
+    /// Whether anything of a topic is looked for.
+    pub(super) fn is_searching(&self, topic: &TopicId) -> bool {
+        self.publishing.retried.searches.things.values().any(|search| search.topic == *topic)
+    }
+}

@@ -1,0 +1,281 @@
+//! What this node stored lately: where the records are that somebody may be publishing again.
+//!
+//! Each batch that is stored tells its producers' runs, so to know them costs one entry of a bounded
+//! table. What was stored before the start is read back when a topic is asked about for the first
+//! time: the newest part of its logs, and nothing is answered before. What is found is told only as
+//! far as it is held now, and whether all of its log before it is as well.
+
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use self::window::{Place, Window};
+use super::{
+    Engine, HeldSpan, Output, QuestionId, Ticket,
+    ledger::Part,
+    planted::{Bug, planted},
+    topic::{Topic, Topics},
+};
+use crate::{
+    limits::{
+        FIND_RUNS_MAX, MEASURED_PARTS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, RECALL_BYTES_MAX,
+        RECALL_RECORDS_MAX, RECALLS_MAX, RECENT_GIVEN_AGE, RECENT_GIVEN_MAX,
+        RECENT_GIVEN_PER_TOPIC_MAX, RECENT_RUNS_AGE, RECENT_RUNS_MAX, RECENT_RUNS_PER_TOPIC_MAX,
+    },
+    model::{Batch, LogId, Run, Stamp, TopicId},
+    wire::{LogRange, Page, Refusal, Response, Whereabouts},
+};
+
+/// Who wants to know where records are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// Another node.
+    Node(QuestionId, Vec<Run>),
+    /// A publish of this node that may be there already: which search.
+    Search(u64),
+}
+
+/// A topic whose newest part is read back.
+#[derive(Debug, Default)]
+struct Recall {
+    asked: Vec<Asker>,
+    ranges: Vec<LogRange>,
+}
+
+/// What is remembered of what was stored.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Records with given ids.
+    given: Window,
+    /// Runs of all others.
+    numbered: Window,
+    /// Topics of which something was stored before the start, and nothing is read back yet.
+    unread: BTreeSet<TopicId>,
+    recalls: BTreeMap<TopicId, Recall>,
+    /// Those of them that have not begun, and how many have.
+    waiting: VecDeque<TopicId>,
+    reading: usize,
+    /// What the store was asked for that.
+    tickets: BTreeMap<Ticket, TopicId>,
+}
+
+impl State {
+    /// Of a node that starts with these topics.
+    pub(super) fn new(topics: &Topics) -> Self {
+        let held = topics.iter().filter(|topic| topic.holds_batches());
+        let (given, numbered) = (RECENT_GIVEN_PER_TOPIC_MAX, RECENT_RUNS_PER_TOPIC_MAX);
+        Self {
+            given: Window::new(given, RECENT_GIVEN_MAX, RECENT_GIVEN_AGE),
+            numbered: Window::new(numbered, RECENT_RUNS_MAX, RECENT_RUNS_AGE),
+            unread: held.map(|topic| topic.id).filter(|id| *id != topics.catalogue()).collect(),
+            recalls: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            reading: 0,
+            tickets: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<TopicId> {
+        self.tickets.remove(&ticket)
+    }
+
+    fn window(&self, run: &Run) -> &Window {
+        if is_given(run) { &self.given } else { &self.numbered }
+    }
+}
+
+/// Whether it is a record whose publisher gave it its id.
+pub(super) fn is_given(run: &Run) -> bool {
+    run.producer.is_given() && (run.first, run.count) == (0, 1)
+}
+
+/// The span that holds a part of a log, if one does.
+fn span_of<'a>(topic: Option<&'a Topic>, place: &Place, count: u64) -> Option<&'a HeldSpan> {
+    let log = topic?.logs.get(&place.log)?;
+    let end = place.number.saturating_add(count);
+    log.spans.iter().find(|span| span.first <= place.number && end <= span.next)
+}
+
+impl Engine {
+    /// A batch is stored, or filed elsewhere than before.
+    pub(super) fn remember(&mut self, batch: &Batch) {
+        let header = batch.header();
+        if header.topic == self.topics.catalogue() {
+            return;
+        }
+        let topic = self.topics.get(&header.topic);
+        let mut number = header.first;
+        for run in &header.runs {
+            let recent = &mut self.recent;
+            let window = if is_given(run) { &mut recent.given } else { &mut recent.numbered };
+            let place = Place { log: batch.log(), number };
+            let is_held = |place: &Place, count| span_of(topic, place, count).is_some();
+            window.note(self.now.elapsed, header.topic, run, place, is_held);
+            number += u64::from(run.count);
+        }
+    }
+
+    pub(super) fn tick_recent(&mut self) {
+        self.recent.given.expire(self.now.elapsed);
+        self.recent.numbered.expire(self.now.elapsed);
+    }
+
+    /// Another node wants to know where records are.
+    pub(super) fn find_for(&mut self, question: QuestionId, topic: TopicId, mut runs: Vec<Run>) {
+        runs.truncate(FIND_RUNS_MAX);
+        self.find_recent(topic, Asker::Node(question, runs));
+    }
+
+    /// Finds what this node stored lately of a topic, once it knows.
+    pub(super) fn find_recent(&mut self, topic: TopicId, asker: Asker) {
+        if planted(Bug::RecentForgotten) || !self.recent.unread.contains(&topic) {
+            return self.tell_whereabouts(topic, asker);
+        }
+        let recall = self.recent.recalls.entry(topic).or_default();
+        let is_first = recall.asked.is_empty();
+        if recall.asked.len() < QUESTIONS_MAX {
+            recall.asked.push(asker);
+        } else if let Asker::Node(question, _) = asker {
+            return self.refuse(question, Refusal::Busy);
+        }
+        if is_first {
+            self.recent.waiting.push_back(topic);
+            self.begin_recalls();
+        }
+    }
+
+    fn tell_whereabouts(&mut self, topic: TopicId, asker: Asker) {
+        match asker {
+            Asker::Node(question, runs) => {
+                let places = runs.iter().map(|run| self.whereabouts(topic, run)).collect();
+                self.answer_flushed(question, Response::Whereabouts(places));
+            }
+            Asker::Search(search) => self.search_told_here(search),
+        }
+    }
+
+    /// Where this node holds a run, flushed or not.
+    pub(super) fn whereabouts(&self, topic: TopicId, run: &Run) -> Option<Whereabouts> {
+        let place = self.recent.window(run).find(&topic, run)?;
+        let known = self.topics.get(&topic);
+        let span = span_of(known, &place, u64::from(run.count))?;
+        let low = known?.logs.get(&place.log)?.low;
+        Some(Whereabouts { log: place.log, first: place.number, whole: span.first <= low })
+    }
+
+    // --- after a start ---------------------------------------------------------------------
+
+    fn begin_recalls(&mut self) {
+        while self.recent.reading < RECALLS_MAX
+            && let Some(topic) = self.recent.waiting.pop_front()
+        {
+            self.recent.reading += 1;
+            self.begin_recall(topic);
+        }
+    }
+
+    /// Asks the store how much there is at the ends of the logs that were written to last.
+    fn begin_recall(&mut self, topic: TopicId) {
+        let spans = self.topics.get(&topic).into_iter().flat_map(|known| &known.logs);
+        let spans = spans.flat_map(|(id, log)| log.spans.iter().map(|span| (*id, *span)));
+        let mut spans: Vec<(LogId, HeldSpan)> = spans.collect();
+        spans.sort_unstable_by_key(|(_, span)| std::cmp::Reverse(span.stamp));
+        let newest = spans.first().map(|(_, span)| span.stamp);
+        spans.retain(|(_, span)| newest.is_some_and(|newest| is_recent(span.stamp, newest)));
+        spans.truncate(MEASURED_PARTS_MAX);
+        if spans.is_empty() {
+            return self.end_recall(topic);
+        }
+        let end = |(log, span): &(LogId, HeldSpan)| LogRange {
+            log: *log,
+            from: span.first.max(span.next.saturating_sub(RECALL_RECORDS_MAX)),
+            to: span.next,
+        };
+        let ranges = spans.iter().map(end).collect();
+        self.next_ticket.0 += 1;
+        let ticket = self.next_ticket;
+        self.recent.tickets.insert(ticket, topic);
+        let after = self.unflushed();
+        self.outputs.push_back(Output::Measure { ticket, topic, ranges, after });
+    }
+
+    /// The store has said how much there is: what is recent is read, as far as it is not too much.
+    pub(super) fn recall_measured(&mut self, topic: TopicId, parts: Option<Vec<Part>>) {
+        let mut parts = parts.unwrap_or_default();
+        parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.stamp));
+        let newest = parts.first().map(|part| part.stamp);
+        let mut bytes: u64 = 0;
+        let mut from: BTreeMap<LogId, u64> = BTreeMap::new();
+        for part in parts {
+            bytes = bytes.saturating_add(part.bytes);
+            if bytes > RECALL_BYTES_MAX && !from.is_empty()
+                || !newest.is_some_and(|newest| is_recent(part.stamp, newest))
+            {
+                break;
+            }
+            let first = part.end.next.saturating_sub(part.records);
+            let start = from.entry(part.log).or_insert(first);
+            *start = first.min(*start);
+        }
+        let known = self.topics.get(&topic);
+        let spans = |(log, from): (&LogId, &u64)| {
+            let (id, from) = (*log, *from);
+            let held = known.and_then(|known| known.logs.get(log));
+            let spans = held.map(|log| log.spans.clone()).unwrap_or_default();
+            let range = move |span: HeldSpan| LogRange {
+                log: id,
+                from: from.max(span.first),
+                to: span.next,
+            };
+            spans.into_iter().map(range).filter(|range| range.from < range.to)
+        };
+        let ranges: Vec<_> = from.iter().flat_map(spans).collect();
+        self.recall_next(topic, ranges);
+        self.begin_recalls();
+    }
+
+    fn recall_next(&mut self, topic: TopicId, ranges: Vec<LogRange>) {
+        if ranges.is_empty() {
+            return self.end_recall(topic);
+        }
+        let ticket = self.read_store(topic, ranges.clone(), PAGE_BYTES_MAX);
+        self.recent.tickets.insert(ticket, topic);
+        self.recent.recalls.entry(topic).or_default().ranges = ranges;
+    }
+
+    /// The store has given a page.
+    pub(super) fn recalled(&mut self, topic: TopicId, page: Option<Page>) {
+        let Some(recall) = self.recent.recalls.get_mut(&topic) else {
+            return;
+        };
+        let mut ranges = std::mem::take(&mut recall.ranges);
+        // What cannot be read is not held: whoever read it says so.
+        let Page { batches, finished, .. } = page.unwrap_or_default();
+        for batch in &batches {
+            self.remember(batch);
+            let next = batch.header().next();
+            let reached = |range: &&mut LogRange| range.log == batch.log() && range.from < next;
+            for range in ranges.iter_mut().filter(reached).filter(|range| next <= range.to) {
+                range.from = next;
+            }
+        }
+        ranges.retain(|range| range.from < range.to && !batches.is_empty() && !finished);
+        self.recall_next(topic, ranges);
+        self.begin_recalls();
+    }
+
+    fn end_recall(&mut self, topic: TopicId) {
+        self.recent.unread.remove(&topic);
+        self.recent.reading = self.recent.reading.saturating_sub(1);
+        let recall = self.recent.recalls.remove(&topic).unwrap_or_default();
+        for asker in recall.asked {
+            self.tell_whereabouts(topic, asker);
+        }
+    }
+}
+
+/// Whether what has this stamp is remembered when the newest has that one.
+fn is_recent(stamp: Stamp, newest: Stamp) -> bool {
+    let age = newest.time().0.saturating_sub(stamp.time().0);
+    u128::from(age) <= RECENT_GIVEN_AGE.as_millis()
+}

@@ -1,0 +1,184 @@
+//! What a node says of what it stored lately.
+
+use super::*;
+use crate::{
+    limits::{PAGE_BYTES_MAX, RECALLS_MAX},
+    model::{Batch, LogId, Run, TopicId},
+    wire::Whereabouts,
+};
+
+const QUESTION: QuestionId = QuestionId(5);
+
+fn run(first: u64, count: u32) -> Run {
+    Run { producer: ProducerId([9; 16]), first, count }
+}
+
+/// A batch of a topic with one replica, and what makes the topic known.
+fn batch() -> (Batch, SignedDescriptor) {
+    let mut writer = Script::with_topic("t", 1);
+    let outputs = writer.ask(2, publish(0, "a", 1_000));
+    let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
+    let known = writer.engine.topics.get(&batch.header().topic).unwrap();
+    (batch.clone(), known.descriptor.clone().unwrap())
+}
+
+/// A node of another key.
+fn other(recovered: Recovered) -> Script {
+    let config = Config::new(key(2), crate::model::Network::default(), Incarnation(8), 0);
+    Script { engine: Engine::new(config, recovered), now: Now::default() }
+}
+
+/// The node is asked where runs are.
+fn find(script: &mut Script, topic: TopicId, runs: &[Run]) -> Vec<Output> {
+    let (from, request) = (Some(key(3).node()), Request::Find(topic, runs.to_vec()));
+    script.give(Input::Asked { question: QUESTION, from, request })
+}
+
+fn told(places: Vec<Option<Whereabouts>>, after: Option<WriteNumber>) -> Output {
+    Output::Answer { question: QUESTION, response: Response::Whereabouts(places), after }
+}
+
+fn at(log: LogId, first: u64) -> Whereabouts {
+    Whereabouts { log, first, whole: true }
+}
+
+#[test]
+fn where_a_record_is_is_told_after_the_flush() {
+    let mut script = Script::with_topic("t", 1);
+    let outputs = script.ask(2, publish(0, "a", 1_000));
+    let [Output::Write(number, Write::Append { batch, .. }), ..] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    let (topic, log) = (batch.header().topic, batch.log());
+    let runs = [run(0, 1), run(0, 2), run(1, 1)];
+    let expected = |after| told(vec![Some(at(log, 0)), None, None], after);
+    assert_eq!(find(&mut script, topic, &runs), [expected(Some(*number))]);
+    script.give(Input::Durable(*number));
+    assert_eq!(find(&mut script, topic, &runs), [expected(None)]);
+    let unknown = TopicId::from_bytes([1; 32]);
+    assert_eq!(find(&mut script, unknown, &runs[..1]), [told(vec![None], None)]);
+}
+
+#[test]
+fn what_is_lost_is_not_told_to_be_there() {
+    let mut script = Script::with_topic("t", 1);
+    let mut batches = Vec::new();
+    for number in [0, 1] {
+        let outputs = script.ask(2 + number, publish(number, "a", 1_000));
+        let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
+        batches.push(batch.clone());
+        script.give(Input::Durable(WriteNumber(2 + number)));
+    }
+    let (topic, log) = (batches[0].header().topic, batches[0].log());
+    let runs = [run(0, 2), run(0, 1), run(1, 1)];
+    let all = vec![Some(at(log, 0)), Some(at(log, 0)), Some(at(log, 1))];
+    assert_eq!(find(&mut script, topic, &runs), [told(all, None)]);
+    let (first, last) = (&batches[0], &batches[1]);
+    script.give(Input::Damaged(Damage {
+        topic,
+        log,
+        first: 1,
+        next: 2,
+        hash: last.hash(),
+        previous: Some((first.hash(), first.header().stamp)),
+    }));
+    script.give(Input::Durable(WriteNumber(4)));
+    assert_eq!(find(&mut script, topic, &runs), [told(vec![None, Some(at(log, 0)), None], None)]);
+}
+
+#[test]
+fn the_own_copy_of_a_duplicate_counts_after_the_flush() {
+    let (batch, descriptor) = batch();
+    let mut script = other(Recovered::default());
+    let replicate = Replicate {
+        descriptors: vec![Blob(descriptor.bytes().clone())],
+        batches: vec![batch],
+        forks: None,
+    };
+    script.ask(1, Request::Replicate(replicate));
+    let Request::Publish(publish) = publish(0, "a", 1_000) else { panic!("no publish") };
+    let outputs = script.ask(2, Request::Publish(Publish { retried: true, ..publish }));
+    assert_eq!(outputs, []);
+    assert_eq!(published(&script.pass(Duration::from_millis(50))), []);
+    let answer = published(&script.give(Input::Durable(WriteNumber(2))));
+    let [(QuestionId(2), published)] = answer[..] else { panic!("{answer:?}") };
+    assert!(published.acknowledged && published.duplicate && published.copies == 1);
+}
+
+#[test]
+fn after_a_start_nothing_is_told_before_the_newest_part_is_read() {
+    let (batch, descriptor) = batch();
+    let (topic, id) = (batch.header().topic, batch.log());
+    let mut log = Log::default();
+    log.add(&batch).unwrap();
+    let logs = [(topic, [(id, log)].into())].into();
+    let mut script =
+        other(Recovered { logs, descriptors: vec![descriptor], ..Recovered::default() });
+    let outputs = find(&mut script, topic, &[run(0, 1)]);
+    let [Output::Measure { ticket, ranges, after: None, .. }] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    let whole = [LogRange { log: id, from: 0, to: 1 }];
+    assert_eq!(ranges[..], whole);
+    assert_eq!(find(&mut script, topic, &[run(7, 1)]), [], "it waits for the first");
+    let outputs = script.give(Input::MeasureDone(*ticket, Some(vec![Part::of(&batch)])));
+    let [Output::Read { ticket, ranges, bytes_max: PAGE_BYTES_MAX, .. }] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(ranges[..], whole);
+    let page = Page { batches: vec![batch], finished: true, ..Page::default() };
+    let outputs = script.give(Input::ReadDone(*ticket, Some(page)));
+    assert_eq!(outputs, [told(vec![Some(at(id, 0))], None), told(vec![None], None)]);
+    assert_eq!(find(&mut script, topic, &[run(0, 1)]), [told(vec![Some(at(id, 0))], None)]);
+}
+
+#[test]
+fn few_topics_are_read_at_a_time() {
+    let (batch, _) = batch();
+    let mut log = Log::default();
+    log.add(&batch).unwrap();
+    let topics: Vec<_> = (1..=6).map(|number| TopicId::from_bytes([number; 32])).collect();
+    let logs = topics.iter().map(|topic| (*topic, [(batch.log(), log.clone())].into())).collect();
+    let mut script = other(Recovered { logs, ..Recovered::default() });
+    let mut measured = Vec::new();
+    for topic in &topics {
+        measured.extend(find(&mut script, *topic, &[run(0, 1)]));
+    }
+    assert_eq!(measured.len(), RECALLS_MAX, "{measured:?}");
+    let ticket = |output: &Output| match output {
+        Output::Measure { ticket, .. } => *ticket,
+        other => panic!("{other:?}"),
+    };
+    for _ in RECALLS_MAX..topics.len() {
+        let first = ticket(&measured.remove(0));
+        let mut outputs = script.give(Input::MeasureDone(first, None));
+        assert_eq!(outputs.remove(0), told(vec![None], None));
+        measured.append(&mut outputs);
+        assert_eq!(measured.len(), RECALLS_MAX, "the next one begins");
+    }
+    for output in measured {
+        let told_last = script.give(Input::MeasureDone(ticket(&output), None));
+        assert_eq!(told_last, [told(vec![None], None)]);
+    }
+}
+
+#[test]
+fn where_the_store_cannot_read_what_is_known_is_told() {
+    let (batch, descriptor) = batch();
+    let (topic, id) = (batch.header().topic, batch.log());
+    let mut log = Log::default();
+    log.add(&batch).unwrap();
+    let recovered = || Recovered {
+        logs: [(topic, [(id, log.clone())].into())].into(),
+        descriptors: vec![descriptor.clone()],
+        ..Recovered::default()
+    };
+    let mut script = other(recovered());
+    find(&mut script, topic, &[run(0, 1)]);
+    let outputs = script.give(Input::MeasureDone(Ticket(1), None));
+    assert_eq!(outputs, [told(vec![None], None)]);
+    let mut script = other(recovered());
+    find(&mut script, topic, &[run(0, 1)]);
+    script.give(Input::MeasureDone(Ticket(1), Some(vec![Part::of(&batch)])));
+    assert_eq!(script.give(Input::ReadDone(Ticket(2), None)), [told(vec![None], None)]);
+}

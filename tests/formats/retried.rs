@@ -1,0 +1,62 @@
+//! What says that something is published again, and where it is.
+
+use antiphon::{
+    limits::FIND_RUNS_MAX,
+    model::{Blob, RecordId, Run, TopicName},
+    wire::{Acks, Publish, Published, Request, Response, Whereabouts},
+};
+
+use super::{batch, frozen, records, topic};
+
+#[test]
+fn publishes_that_are_sent_again() {
+    let topic_name: TopicName = "earthquakes".parse().unwrap();
+    let id = RecordId::given(&topic_name, "us2000crkq").unwrap();
+    let log = batch().header().log();
+    let requests = [
+        Request::Publish(Publish {
+            topic: topic_name,
+            producer: id.producer,
+            first: id.number,
+            records: Blob(records()),
+            acks: Acks::Quorum,
+            timeout_ms: 10_000,
+            retried: true,
+        }),
+        Request::Find(topic(), vec![Run { producer: id.producer, first: id.number, count: 1 }]),
+    ];
+    let responses = [
+        Response::Published(Published {
+            acknowledged: true,
+            copies: 2,
+            stand_ins: 0,
+            replicas: 3,
+            wanted: 2,
+            duplicate: true,
+        }),
+        Response::Whereabouts(vec![Some(Whereabouts { log, first: 41, whole: true }), None]),
+    ];
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    for response in responses {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        all.extend_from_slice(&bytes);
+    }
+    frozen("retried.hex", &all);
+}
+
+#[test]
+fn one_request_looks_for_so_many_runs_and_no_more() {
+    let run = batch().header().runs[0];
+    let request = |count| Request::Find(topic(), vec![run; count]).encode();
+    assert!(Request::decode(&request(FIND_RUNS_MAX)).is_ok());
+    assert!(Request::decode(&request(FIND_RUNS_MAX + 1)).is_err());
+    let response = |count| Response::Whereabouts(vec![None; count]).encode();
+    assert!(Response::decode(&response(FIND_RUNS_MAX)).is_ok());
+    assert!(Response::decode(&response(FIND_RUNS_MAX + 1)).is_err());
+}

@@ -1,0 +1,54 @@
+//! What was acknowledged under an id that was given is not stored again: in a world that is whole it
+//! is a duplicate at whichever node it is published again, also of nodes that were started since.
+
+use antiphon::{model::RecordId, wire::Response};
+
+use crate::{faults::Fault, world::World};
+
+pub(crate) const NAME: &str = "one id is stored once";
+
+/// What was acknowledged under given ids in a topic and is held by all its homes, with the number of
+/// batches that have it.
+pub(crate) fn acknowledged(world: &World, topic: usize) -> Vec<(RecordId, usize)> {
+    let id = world.topic(topic);
+    let is_forked = world.oracle.forked.iter().any(|(of, _)| *of == id);
+    // After a start a node goes by what writers stamped, to know what is recent.
+    let is_astray = world.options.faults.contains(&Fault::ClockJump);
+    if world.options.destructive || world.deleted == Some(topic) || is_forked || is_astray {
+        return Vec::new();
+    }
+    let of_topic = world.oracle.published.iter().filter(|(id, known)| {
+        let mut batches = known.batches.iter().map(|hash| &world.oracle.batches[hash]);
+        let is_kept = known.batches.iter().all(|hash| {
+            let batch = &world.oracle.batches[hash].batch;
+            !world.is_let_go(batch)
+        });
+        id.is_given()
+            && known.topic == topic
+            && is_kept
+            && batches.any(|batch| batch.acknowledged > 0)
+    });
+    of_topic.map(|(id, known)| (*id, known.batches.len())).collect()
+}
+
+/// It was published again.
+pub(crate) fn published_again(
+    world: &World,
+    id: RecordId,
+    batches: usize,
+    response: Option<&Response>,
+) -> Result<(), String> {
+    let known = &world.oracle.published[&id];
+    // It may have been let go since.
+    if known.batches.iter().any(|hash| world.is_let_go(&world.oracle.batches[hash].batch)) {
+        return Ok(());
+    }
+    match response {
+        Some(Response::Published(told)) if told.acknowledged && told.duplicate => {}
+        other => return Err(format!("{id:?} was acknowledged, and now: {other:?}")),
+    }
+    if known.batches.len() > batches {
+        return Err(format!("{id:?} is stored again, in {:?}", known.batches));
+    }
+    Ok(())
+}
