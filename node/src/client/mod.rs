@@ -9,7 +9,9 @@ mod copying;
 mod pattern;
 mod publisher;
 mod reader;
+mod stream;
 mod subscription;
+mod topic;
 mod unacknowledged;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -29,8 +31,10 @@ pub use publisher::{
 pub use reader::{
     BatchPage, BatchReader, Delivered, End, PassedOver, Reader, ReaderOptions, Start,
 };
+pub use stream::{ReaderStream, SubscriberStream};
 pub use subscription::{NextError, Subscriber};
 use thiserror::Error;
+pub use topic::Topic;
 pub use unacknowledged::Acknowledgement;
 
 /// How requests reach a node: over the network, or within this process.
@@ -94,6 +98,11 @@ impl Client {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// A handle of one topic, which need not exist yet. Asks nothing.
+    pub fn topic(&self, name: TopicName) -> Topic {
+        Topic::new(self.clone(), name)
     }
 
     /// Creates a topic; the flag says whether it was there already, which is an error unless

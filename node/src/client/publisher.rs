@@ -13,7 +13,7 @@ use std::{
 
 use antiphon::{
     limits,
-    model::{ProducerId, Record, RecordError, RecordId, TopicName, encode_record},
+    model::{ProducerId, Record, RecordError, RecordId, TopicName, WallClock, encode_record},
     wire::{Acks, Published, Refusal},
 };
 use futures::FutureExt;
@@ -24,7 +24,7 @@ use self::{
     worker::Worker,
 };
 use super::{Client, LinkError};
-use crate::runtime::tasks;
+use crate::runtime::{clock::wall, tasks};
 
 /// How records are published.
 #[derive(Debug, Clone)]
@@ -137,14 +137,39 @@ impl Publisher {
     }
 
     /// Queues a record; its [`Delivery`] says what became of it. Waits while the most records
-    /// are under way.
+    /// are under way. A record that says no time gets that of this machine's clock.
+    ///
+    /// ```
+    /// # use antiphon_node::{Node, NodeConfig, Record, client::PublishOptions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let topic = node.client().topic("lines".parse()?);
+    /// # topic.create().await?;
+    /// let mut publisher = topic.publisher(PublishOptions::default());
+    /// let mut deliveries = Vec::new();
+    /// for line in ["one", "two", "three"] {
+    ///     deliveries.push(publisher.publish(&Record::from(line)).await?);
+    /// }
+    /// for delivery in deliveries {
+    ///     assert!(delivery.await?.published.acknowledged);
+    /// }
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// When the record is above a limit, or the publisher has stopped. Cancel-safe: a record is
     /// queued when this returns, and not before.
     pub async fn publish(&mut self, record: &Record) -> Result<Delivery, PublishError> {
         self.encoded.clear();
-        encode_record(record, &mut self.encoded)?;
+        if record.time == WallClock::default() {
+            let stamped = Record { time: wall(), ..record.clone() };
+            encode_record(&stamped, &mut self.encoded)?;
+        } else {
+            encode_record(record, &mut self.encoded)?;
+        }
         self.drafts.take_room().await?;
         let id = RecordId { producer: self.producer, number: self.next };
         let place = self.drafts.add(id.number, &self.encoded)?;
