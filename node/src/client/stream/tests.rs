@@ -123,8 +123,9 @@ fn poll(stream: &mut ReaderStream) -> Option<Result<String, RequestError>> {
     Some(next.map(|delivered| String::from_utf8(delivered.record.payload.to_vec()).unwrap()))
 }
 
-fn text(number: u64) -> Option<Result<String, RequestError>> {
-    Some(Ok(number.to_string()))
+/// Asserts that the stream has the record of this number without waiting.
+fn gives(stream: &mut ReaderStream, number: u64) {
+    assert_eq!(poll(stream), Some(Ok(number.to_string())));
 }
 
 #[tokio::test]
@@ -134,10 +135,11 @@ async fn nothing_is_asked_unless_a_stream_is_polled_and_then_one_page() {
     node.answer(Ok(page(2, 1)));
     let mut stream = topic(&node).subscribe(Start::Beginning).await.unwrap();
     assert_eq!(node.asked(), 0);
-    assert_eq!((poll(&mut stream), poll(&mut stream)), (text(0), text(1)));
+    gives(&mut stream, 0);
+    gives(&mut stream, 1);
     assert_eq!(node.asked(), 1);
     assert_eq!(stream.cursor().logs.values().next().unwrap().next, 2);
-    assert_eq!(poll(&mut stream), text(2));
+    gives(&mut stream, 2);
     assert_eq!(node.asked(), 2);
 }
 
@@ -148,7 +150,7 @@ async fn a_question_stays_under_way_when_nobody_waits_any_more() {
     assert_eq!((poll(&mut stream), poll(&mut stream)), (None, None));
     assert_eq!(node.asked(), 1, "the second wait is for the same answer");
     node.answer(Ok(page(0, 1)));
-    assert_eq!(poll(&mut stream), text(0));
+    gives(&mut stream, 0);
     assert_eq!(node.asked(), 1);
 
     assert_eq!(poll(&mut stream), None);
@@ -168,10 +170,10 @@ async fn an_error_is_an_item_and_not_the_end() {
     node.answer(Ok(page(5, 1)));
     node.answer(Ok(page(1, 1)));
     let mut stream = topic(&node).subscribe(Start::Beginning).await.unwrap();
-    assert_eq!(poll(&mut stream), text(0));
+    gives(&mut stream, 0);
     assert_eq!(poll(&mut stream), Some(Err(error.into())));
     assert_eq!(poll(&mut stream), Some(Err(RequestError::Mismatch)));
-    assert_eq!(poll(&mut stream), text(1));
+    gives(&mut stream, 1);
 }
 
 #[tokio::test]
