@@ -132,6 +132,26 @@ impl From<DirectoryError> for StartError {
 
 /// A running node. Dropping it stops it at once, as a crash would; [`Node::stop`] stops it
 /// cleanly.
+///
+/// ```
+/// use antiphon_node::{Node, NodeConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let data = directory.path();
+/// let mut node = Node::start(NodeConfig::on_loopback(data)).await?;
+/// println!("others join by --bootstrap {}", node.addresses()[0]);
+/// # let work = async { };
+/// tokio::select! {
+///     // It has left, or its disk failed.
+///     error = node.failed() => return Err(error.into()),
+///     () = work => {}
+/// }
+/// node.stop().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Node {
     id: NodeId,

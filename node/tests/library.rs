@@ -68,8 +68,10 @@ async fn clones_of_a_handle_publish_in_the_order_of_the_calls() {
     let topic = topic(&node.client(), "t").await;
     let clones: Vec<Topic> = std::iter::repeat_n(topic.clone(), 300).collect();
     let published = (0..).zip(&clones).map(|(number, clone)| clone.publish(format!("{number}")));
-    for receipt in join_all(published).await {
-        assert!(receipt.expect("published").published.acknowledged);
+    for (number, receipt) in (0..).zip(join_all(published).await) {
+        let receipt = receipt.expect("published");
+        assert!(receipt.published.acknowledged);
+        assert_eq!(receipt.id.number, number, "all are of one producer");
     }
     let stored = topic.fetch(Start::Beginning).await.expect("there");
     let stored: Vec<String> =

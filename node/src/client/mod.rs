@@ -321,6 +321,24 @@ pub enum ConnectError {
 impl Client {
     /// Connects to a node.
     ///
+    /// ```
+    /// use antiphon_node::{Client, ClientConfig};
+    ///
+    /// # use antiphon_node::{Node, NodeConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let nodes = node.addresses();
+    /// // With no nodes named: one of this machine, or of the LAN.
+    /// let client = Client::connect(ClientConfig { nodes, ..ClientConfig::default() }).await?;
+    /// for topic in client.topics().await? {
+    ///     println!("{}: {} records", topic.name, topic.records);
+    /// }
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// When none is found or none answers.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {

@@ -221,7 +221,30 @@ impl Subscriber {
 
 impl PatternReader {
     /// The records that follow, each with its topic, as a [`Stream`]. Back-pressure, errors and
-    /// cancel-safety are as with [`ReaderStream`].
+    /// cancel-safety are as with [`ReaderStream`], but that as many pages are held as there are
+    /// questions under way.
+    ///
+    /// ```
+    /// use antiphon_node::client::ReaderOptions;
+    /// use futures::TryStreamExt;
+    ///
+    /// # use antiphon_node::{Node, NodeConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let client = node.client();
+    /// # let topic = client.topic("sensors.attic".parse()?);
+    /// # topic.create().await?;
+    /// # topic.publish("21").await?;
+    /// let reader = client.pattern_reader("sensors.*".parse()?, ReaderOptions::follow()).await?;
+    /// let mut records = reader.into_stream();
+    /// if let Some((topic, delivered)) = records.try_next().await? {
+    ///     println!("{topic}: {} bytes", delivered.record.payload.len());
+    /// }
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
     pub fn into_stream(self) -> BoxStream<'static, Result<(TopicName, Delivered), RequestError>> {
         let records = stream::unfold(self, |mut reader| async {
             let next = reader.next().await.transpose()?;

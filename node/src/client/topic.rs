@@ -16,7 +16,8 @@ use super::{
 /// One topic: what a program does with it, as futures and streams.
 ///
 /// Cloning it is cheap; clones share the connection, and what they [`publish`](Self::publish) keeps
-/// the order of the calls. What is not here is a method of [`Client`], which takes the name.
+/// the order of the calls: the first call starts a [`Publisher`] for all of them. What is not here
+/// is a method of [`Client`], which takes the name.
 ///
 /// ```
 /// use antiphon_node::client::Start;
