@@ -1,7 +1,68 @@
-//! One process of Antiphon: the engine joined to a network and to a disk.
+//! Durable publish/subscribe without a broker, inside a program.
 //!
-//! - [`Node`] runs a node inside a program; the `antiphon node` command is little more.
-//! - [`Client`] publishes and reads through a node: one elsewhere, or the program's own.
+//! - [`Node`] runs a node: it finds others, keeps its share of the topics on its disk, and serves
+//!   whoever asks. The `antiphon node` command is little more.
+//! - [`Client`] publishes and reads through a node: one elsewhere ([`Client::connect`]), or the
+//!   program's own ([`Node::client`]).
+//! - [`Topic`](client::Topic) is a handle of one topic: futures that publish, streams that read.
+//!
+//! ```
+//! use antiphon_node::{Node, NodeConfig, Record, client::Start};
+//! use futures::TryStreamExt;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! #   let directory = tempfile::tempdir()?;
+//! #   let data = directory.path();
+//!     // Alone, for the sake of the example. `NodeConfig::new(data)` finds the nodes of the LAN.
+//!     let node = Node::start(NodeConfig::on_loopback(data)).await?;
+//!     let quakes = node.client().topic("quakes".parse()?);
+//!     quakes.create_if_missing().await?;
+//!
+//!     // Acknowledged: on the disks of a majority of the topic's replicas, flushed.
+//!     let record = Record::from("M 5.3, 50km NNW of Sangiang").with_key("us");
+//!     let receipt = quakes.publish(record).await?;
+//!     assert!(receipt.published.acknowledged);
+//!
+//!     // History, then live, in one stream.
+//!     let mut stream = quakes.subscribe(Start::Beginning).await?;
+//!     if let Some(delivered) = stream.try_next().await? {
+//!         assert_eq!(delivered.record.key.as_deref(), Some(b"us".as_slice()));
+//!     }
+//!     node.stop().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What is promised
+//!
+//! - A publish that returns an acknowledged receipt is on as many flushed disks as the receipt says.
+//!   One that is not acknowledged in time says so, and is delivered later. One that fails is stored or
+//!   not, and the error says whether that is known.
+//! - A stream gives each record once, those of one node in the order in which it signed them, with no
+//!   gap. What was let go or lost is told ([`client::PassedOver`]), never skipped silently.
+//! - A named subscription gives each record at least once, over restarts of everything.
+//!
+//! # Cancel-safety, tasks and back-pressure
+//!
+//! Dropping a future of `next` (of readers, subscribers and streams) loses no record. Each method says
+//! whether it is cancel-safe. Requests that change something may have been carried out when their future
+//! is dropped; repeating them is safe, except for [`Topic::publish`](client::Topic::publish), which would
+//! publish a second record.
+//!
+//! Streams have no task of their own: they ask when they are polled, and hold one page. A [`Node`] is one
+//! task and its helpers, a [`client::Publisher`] one more, which ends when it has sent what it was given.
+//! Everything runs on tokio, and needs its timers and I/O.
+//!
+//! # Features
+//!
+//! The package has none to choose. Values of the protocol, of which a program needs a few, are in
+//! [`model`] and [`wire`]; the most used are here.
+//!
+//! # Where to read on
+//!
+//! `docs/library.md` leads from the first record to durable subscriptions; `examples/` has whole programs:
+//! `sensors`, `chat`, and `embed`, a node inside an HTTP service.
 //!
 //! Inside, four rooms that know each other only through the engine's inputs and outputs:
 //! `network` is libp2p and only libp2p, `store` is the disk behind a small trait, `runtime` is
@@ -14,6 +75,12 @@ mod node;
 mod runtime;
 mod store;
 
+pub use antiphon::{
+    model::{
+        self, Cursor, Network, NodeId, Record, SubscriberName, TopicName, TopicPattern, WallClock,
+    },
+    wire,
+};
 pub use client::{Client, ClientConfig};
 pub use libp2p::Multiaddr;
 pub use node::{Node, NodeConfig, NodeError, StartError};

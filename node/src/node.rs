@@ -48,6 +48,26 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// The least quota that leaves room for records beside what is set aside.
     pub const DISK_BYTES_MIN: u64 = 128 * 1024 * 1024;
+
+    /// A node that finds others by itself, in the network that nodes are in where none is named, on all
+    /// interfaces, with as much of the disk as there is.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            listen: Vec::new(),
+            bootstrap: Vec::new(),
+            network: Network::default(),
+            discovery: true,
+            disk_bytes_max: None,
+        }
+    }
+
+    /// A node that is reached from this machine alone, at a port that is free, and looks for no others:
+    /// for tests, and for programs that are their own network.
+    pub fn on_loopback(data: impl Into<PathBuf>) -> Self {
+        let address = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::LOCALHOST));
+        Self { listen: vec![address.with(Protocol::Tcp(0))], discovery: false, ..Self::new(data) }
+    }
 }
 
 /// Why a node did not start.
@@ -112,6 +132,26 @@ impl From<DirectoryError> for StartError {
 
 /// A running node. Dropping it stops it at once, as a crash would; [`Node::stop`] stops it
 /// cleanly.
+///
+/// ```
+/// use antiphon_node::{Node, NodeConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let data = directory.path();
+/// let mut node = Node::start(NodeConfig::on_loopback(data)).await?;
+/// println!("others join by --bootstrap {}", node.addresses()[0]);
+/// # let work = async { };
+/// tokio::select! {
+///     // It has left, or its disk failed.
+///     error = node.failed() => return Err(error.into()),
+///     () = work => {}
+/// }
+/// node.stop().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Node {
     id: NodeId,
@@ -188,7 +228,8 @@ impl Node {
         self.directory.path()
     }
 
-    /// A client of this node, within the process.
+    /// A client of this node, within the process: what it asks needs no connection, and ends with
+    /// the node. Cloning it, or asking for another, is cheap.
     pub fn client(&self) -> Client {
         Client::over(Arc::new(self.link.clone()))
     }

@@ -16,7 +16,8 @@ use crate::limits::{HEADERS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
 /// What a user publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// When it was published, by the publisher's clock.
+    /// When it was published, by the publisher's clock. Where this is not said (0), the client says
+    /// it as it publishes the record.
     pub time: WallClock,
     /// What it says; may be empty.
     pub payload: Bytes,
@@ -32,11 +33,58 @@ impl Record {
         Self { time, payload: payload.into(), key: None, headers: Vec::new() }
     }
 
+    /// The same record about something.
+    #[must_use]
+    pub fn with_key(self, key: impl Into<Bytes>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+
+    /// The same record with one header more. Names have 1 to [`NAME_BYTES_MAX`] bytes, and a record
+    /// has at most [`HEADERS_MAX`] headers; beyond that it is refused when it is published.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The value of the first header of this name.
+    pub fn header(&self, name: &str) -> Option<&Bytes> {
+        self.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value)
+    }
+
     /// Bytes of payload, key and headers: what [`RECORD_BYTES_MAX`] bounds.
     pub fn size_bytes(&self) -> usize {
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.payload.len() + self.key.as_ref().map_or(0, Bytes::len) + headers
+    }
+}
+
+/// A record with this payload, which says nothing of its time.
+impl From<Bytes> for Record {
+    fn from(payload: Bytes) -> Self {
+        Self::new(WallClock::default(), payload)
+    }
+}
+
+/// A record with this payload, which says nothing of its time.
+impl From<Vec<u8>> for Record {
+    fn from(payload: Vec<u8>) -> Self {
+        Bytes::from(payload).into()
+    }
+}
+
+/// A record with this text as its payload, which says nothing of its time.
+impl From<String> for Record {
+    fn from(payload: String) -> Self {
+        Bytes::from(payload).into()
+    }
+}
+
+/// A record with a copy of this text as its payload, which says nothing of its time.
+impl From<&str> for Record {
+    fn from(payload: &str) -> Self {
+        Bytes::copy_from_slice(payload.as_bytes()).into()
     }
 }
 

@@ -76,7 +76,8 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
 /// Refuses what cannot be meant together.
 fn check(topic: Option<&TopicName>, arguments: &Subscribe) -> Result<(), Failure> {
     let reading = &arguments.reading;
-    let several = "leave it out, or name one of the topics that `antiphon topics PATTERN` lists";
+    let several = "leave `--as` and `--group` out, or name one of the topics that `antiphon topics \
+                   PATTERN` lists";
     let (message, hint) = if topic.is_none() && arguments.name.is_some() {
         ("a named subscription is of one topic, and a pattern stands for several", several)
     } else if topic.is_none() && arguments.group.is_some() {

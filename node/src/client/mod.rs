@@ -10,7 +10,9 @@ mod group;
 mod pattern;
 mod publisher;
 mod reader;
+mod stream;
 mod subscription;
+mod topic;
 mod unacknowledged;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -31,8 +33,10 @@ pub use publisher::{
 pub use reader::{
     BatchPage, BatchReader, Delivered, End, PassedOver, Reader, ReaderOptions, Start,
 };
+pub use stream::{ReaderStream, SubscriberStream};
 pub use subscription::{NextError, Subscriber};
 use thiserror::Error;
+pub use topic::Topic;
 pub use unacknowledged::Acknowledgement;
 
 /// How requests reach a node: over the network, or within this process.
@@ -96,6 +100,11 @@ impl Client {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// A handle of one topic, which need not exist yet. Asks nothing.
+    pub fn topic(&self, name: TopicName) -> Topic {
+        Topic::new(self.clone(), name)
     }
 
     /// Creates a topic; the flag says whether it was there already, which is an error unless
@@ -313,6 +322,24 @@ pub enum ConnectError {
 
 impl Client {
     /// Connects to a node.
+    ///
+    /// ```
+    /// use antiphon_node::{Client, ClientConfig};
+    ///
+    /// # use antiphon_node::{Node, NodeConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let nodes = node.addresses();
+    /// // With no nodes named: one of this machine, or of the LAN.
+    /// let client = Client::connect(ClientConfig { nodes, ..ClientConfig::default() }).await?;
+    /// for topic in client.topics().await? {
+    ///     println!("{}: {} records", topic.name, topic.records);
+    /// }
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// When none is found or none answers.

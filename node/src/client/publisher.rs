@@ -15,7 +15,7 @@ use antiphon::{
     limits,
     model::{
         GIVEN_ID_HEADER, GivenIdError, ProducerId, Record, RecordError, RecordId, TopicName,
-        encode_record,
+        WallClock, encode_record,
     },
     wire::{Acks, Published, Refusal},
 };
@@ -27,7 +27,7 @@ use self::{
     worker::Worker,
 };
 use super::{Client, LinkError};
-use crate::runtime::tasks;
+use crate::runtime::{clock::wall, tasks};
 
 /// How records are published.
 #[derive(Debug, Clone)]
@@ -154,14 +154,39 @@ impl Publisher {
     }
 
     /// Queues a record; its [`Delivery`] says what became of it. Waits while the most records
-    /// are under way.
+    /// are under way. A record that says no time gets that of this machine's clock.
+    ///
+    /// ```
+    /// # use antiphon_node::{Node, NodeConfig, Record, client::PublishOptions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let topic = node.client().topic("lines".parse()?);
+    /// # topic.create().await?;
+    /// let mut publisher = topic.publisher(PublishOptions::default());
+    /// let mut deliveries = Vec::new();
+    /// for line in ["one", "two", "three"] {
+    ///     deliveries.push(publisher.publish(&Record::from(line)).await?);
+    /// }
+    /// for delivery in deliveries {
+    ///     assert!(delivery.await?.published.acknowledged);
+    /// }
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// When the record is above a limit, or the publisher has stopped. Cancel-safe: a record is
     /// queued when this returns, and not before.
     pub async fn publish(&mut self, record: &Record) -> Result<Delivery, PublishError> {
         self.encoded.clear();
-        encode_record(record, &mut self.encoded)?;
+        if record.time == WallClock::default() {
+            let stamped = Record { time: wall(), ..record.clone() };
+            encode_record(&stamped, &mut self.encoded)?;
+        } else {
+            encode_record(record, &mut self.encoded)?;
+        }
         self.drafts.take_room().await?;
         let id = RecordId { producer: self.producer, number: self.next };
         let place = self.drafts.add(id, &self.encoded)?;
@@ -213,6 +238,9 @@ impl Publisher {
     ) -> Result<Delivery, PublishError> {
         let name = RecordId::given(&self.topic, id)?;
         let mut record = record.clone();
+        if record.time == WallClock::default() {
+            record.time = wall();
+        }
         record.headers.retain(|(name, _)| name != GIVEN_ID_HEADER);
         record.headers.push((GIVEN_ID_HEADER.to_owned(), id.to_owned().into()));
         self.encoded.clear();

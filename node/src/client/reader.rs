@@ -175,6 +175,18 @@ impl Reader {
     pub(super) async fn next_of_log(
         &mut self,
     ) -> Result<Option<(Delivered, LogId, Option<Position>)>, RequestError> {
+        loop {
+            if let Some(next) = self.take_ready() {
+                return Ok(Some(next));
+            }
+            if !self.fetch().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next of the records that were fetched, its log, and where the reader stood in it before.
+    pub(super) fn take_ready(&mut self) -> Option<(Delivered, LogId, Option<Position>)> {
         let held_back = self.left_out();
         loop {
             while self.held_back.len() <= held_back
@@ -187,10 +199,10 @@ impl Reader {
             {
                 let before = self.delivered.logs.get(&log).copied();
                 self.delivered.advance_to(log, position);
-                return Ok(Some((record, log, before)));
+                return Some((record, log, before));
             }
-            if !self.open_next_batch() && !self.fetch().await? {
-                return Ok(None);
+            if !self.open_next_batch() {
+                return None;
             }
         }
     }
@@ -245,29 +257,43 @@ impl Reader {
 
     /// Fetches the next page; whether there may be more.
     async fn fetch(&mut self) -> Result<bool, RequestError> {
+        let Some(read) = self.question() else { return Ok(false) };
+        let page = self.client.read_page(read).await?;
+        self.take_page(page)
+    }
+
+    /// The client that is asked.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What is to be asked for the next page; none at the end.
+    pub(super) fn question(&mut self) -> Option<Read> {
         if self.ended {
-            return Ok(false);
+            return None;
         }
         let until = match &self.options.end {
             End::Never => None,
             End::At(cursor) => Some(cursor.clone()),
             End::Stored | End::Before(_) | End::BeforeLast(_) => Some(self.surveyed.end.clone()),
         };
-        let follows = until.is_none();
         if until.as_ref().is_some_and(|until| self.fetched.reaches(until)) {
             self.ended = true;
-            return Ok(false);
+            return None;
         }
-        let wait = if follows { LIVE_WAIT } else { Duration::ZERO };
-        let page = self.client.read_page(Read {
+        let wait = if until.is_none() { LIVE_WAIT } else { Duration::ZERO };
+        Some(Read {
             topic: self.topic.clone(),
             after: self.fetched.clone(),
             until,
             bytes_max: u32::try_from(limits::PAGE_BYTES_MAX).expect("a page is below 4 GiB"),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
-        });
-        let page = page.await?;
-        if page.batches.is_empty() && page.finished && !follows {
+        })
+    }
+
+    /// Takes the answer to a question; whether there may be more.
+    pub(super) fn take_page(&mut self, page: Page) -> Result<bool, RequestError> {
+        if page.batches.is_empty() && page.finished && self.options.end != End::Never {
             // The end that was told is no longer there: what followed a fork is in branches now.
             self.ended = true;
             return Ok(false);

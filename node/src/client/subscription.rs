@@ -1,7 +1,7 @@
 //! Named subscriptions: positions that are kept on a topic's replicas.
 
 use antiphon::{
-    model::{Cursor, SubscriberName, Subscription, TopicName},
+    model::{Cursor, LogId, Position, SubscriberName, Subscription, TopicName},
     wire::{Refusal, Request, Response},
 };
 use thiserror::Error;
@@ -216,14 +216,25 @@ impl Subscriber {
     /// # Errors
     /// As [`Reader::next`], and when 65,536 records wait to be acknowledged.
     pub async fn next(&mut self) -> Result<Option<(Delivered, Acknowledgement)>, NextError> {
+        self.check_room()?;
+        let next = self.reader.next_of_log().await?;
+        Ok(next.map(|next| self.hand_out(next)))
+    }
+
+    /// Whether one more record may be handed out.
+    pub(super) fn check_room(&self) -> Result<(), NextError> {
         if self.unacknowledged.is_full() {
             return Err(NextError::Unacknowledged(UNACKNOWLEDGED_MAX));
         }
-        let next = self.reader.next_of_log().await?;
-        Ok(next.map(|(record, log, before)| {
-            let acknowledgement = self.unacknowledged.hand_out(log, before);
-            (record, acknowledgement)
-        }))
+        Ok(())
+    }
+
+    /// Takes note of a record that the reader gave: it is to be acknowledged.
+    pub(super) fn hand_out(
+        &mut self,
+        (record, log, before): (Delivered, LogId, Option<Position>),
+    ) -> (Delivered, Acknowledgement) {
+        (record, self.unacknowledged.hand_out(log, before))
     }
 
     /// A record is done with. It counts for good once [`Self::commit`] has kept the position; in

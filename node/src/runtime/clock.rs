@@ -30,7 +30,7 @@ impl Clock {
 
 /// The wall clock. Before 1970 it is 1970.
 #[expect(clippy::disallowed_methods, reason = "the one reader of clocks")]
-fn wall() -> WallClock {
+pub(crate) fn wall() -> WallClock {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallClock(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,0 +1,229 @@
+//! Streams over a node that the test answers for.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use antiphon::{
+    model::{
+        Batch, Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId,
+        Record, Retention, Run, Stamp, TopicId, encode_record,
+    },
+    wire::{Request, Response, Surveyed, TopicSummary},
+};
+
+use super::*;
+use crate::client::{Client, Link, LinkError, Start, Topic};
+
+type Answer = Result<Page, LinkError>;
+
+/// Gives pages as the test lets it; until then a question waits.
+#[derive(Debug, Default)]
+struct Node {
+    asked: Mutex<usize>,
+    answers: Mutex<VecDeque<Answer>>,
+    committed: Mutex<Vec<u64>>,
+}
+
+impl Node {
+    fn answer(&self, answer: Answer) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
+    fn asked(&self) -> usize {
+        *self.asked.lock().unwrap()
+    }
+}
+
+impl Link for Node {
+    fn ask(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
+        let at_once = match request {
+            Request::Survey(_) => Response::Surveyed(surveyed()),
+            Request::Position(..) => Response::Position(None),
+            Request::Commit(_, _, kept) => {
+                let next = kept.cursor.unwrap().logs.values().map(|position| position.next).sum();
+                self.committed.lock().unwrap().push(next);
+                Response::Committed(1)
+            }
+            Request::Read(_) => {
+                *self.asked.lock().unwrap() += 1;
+                let answered = std::future::poll_fn(|_| {
+                    let answer = self.answers.lock().unwrap().pop_front();
+                    answer.map_or(Poll::Pending, |answer| Poll::Ready(answer.map(Response::Page)))
+                });
+                return answered.boxed();
+            }
+            other => panic!("not asked: {other:?}"),
+        };
+        std::future::ready(Ok(at_once)).boxed()
+    }
+}
+
+fn topic_id() -> TopicId {
+    TopicId::derive(&Network::default(), &"t".parse().unwrap())
+}
+
+fn surveyed() -> Surveyed {
+    let summary = TopicSummary {
+        name: "t".parse().unwrap(),
+        replicas: 1,
+        min_copies: 1,
+        owners: Vec::new(),
+        records: 0,
+        nodes_alive: 1,
+        retention: Retention::default(),
+    };
+    let start = Cursor::start(topic_id());
+    Surveyed {
+        summary,
+        end: start.clone(),
+        low: start,
+        replicas: Vec::new(),
+        complete: true,
+        forks: Vec::new(),
+    }
+}
+
+/// A page with one batch of the records from `first` on, each of which says its number.
+fn page(first: u64, count: u32) -> Page {
+    let key = NodeKey::from_secret(&[1; 32]);
+    let mut body = Vec::new();
+    for number in first..first + u64::from(count) {
+        encode_record(&Record::from(number.to_string()), &mut body).unwrap();
+    }
+    let incarnation = Incarnation(1);
+    let previous = Previous { incarnation, next: first, hash: Hash([0; 32]) };
+    let header = Header {
+        version: Header::VERSION,
+        topic: topic_id(),
+        writer: key.node(),
+        incarnation,
+        first,
+        count,
+        previous: (first > 0).then_some(previous),
+        stamp: Stamp::default(),
+        runs: vec![Run { producer: ProducerId([1; 16]), first, count }],
+        body_hash: [0; 32],
+        body_bytes: 0,
+        compression: Compression::None,
+        encryption_key: None,
+    };
+    Page { batches: vec![Batch::seal(header, &body.into(), &key)], ..Page::default() }
+}
+
+fn topic(node: &Arc<Node>) -> Topic {
+    Client::over(Arc::clone(node) as Arc<dyn Link>).topic("t".parse().unwrap())
+}
+
+/// What the stream has without waiting: a record's text, or none.
+fn poll(stream: &mut ReaderStream) -> Option<Result<String, RequestError>> {
+    let next = stream.next().now_or_never()?.expect("it does not end");
+    Some(next.map(|delivered| String::from_utf8(delivered.record.payload.to_vec()).unwrap()))
+}
+
+/// Asserts that the stream has the record of this number without waiting.
+fn gives(stream: &mut ReaderStream, number: u64) {
+    assert_eq!(poll(stream), Some(Ok(number.to_string())));
+}
+
+#[tokio::test]
+async fn nothing_is_asked_unless_a_stream_is_polled_and_then_one_page() {
+    let node = Arc::new(Node::default());
+    node.answer(Ok(page(0, 2)));
+    node.answer(Ok(page(2, 1)));
+    let mut stream = topic(&node).subscribe(Start::Beginning).await.unwrap();
+    assert_eq!(node.asked(), 0);
+    gives(&mut stream, 0);
+    gives(&mut stream, 1);
+    assert_eq!(node.asked(), 1);
+    assert_eq!(stream.cursor().logs.values().next().unwrap().next, 2);
+    gives(&mut stream, 2);
+    assert_eq!(node.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_question_stays_under_way_when_nobody_waits_any_more() {
+    let node = Arc::new(Node::default());
+    let mut stream = topic(&node).subscribe(Start::Beginning).await.unwrap();
+    assert_eq!((poll(&mut stream), poll(&mut stream)), (None, None));
+    assert_eq!(node.asked(), 1, "the second wait is for the same answer");
+    node.answer(Ok(page(0, 1)));
+    gives(&mut stream, 0);
+    assert_eq!(node.asked(), 1);
+
+    assert_eq!(poll(&mut stream), None);
+    let mut reader = stream.into_reader();
+    node.answer(Ok(page(1, 1)));
+    let delivered = reader.next().await.unwrap().unwrap();
+    assert_eq!(delivered.record.payload, "1", "the reader goes on at the same place");
+}
+
+#[tokio::test]
+async fn an_error_is_an_item_and_not_the_end() {
+    let node = Arc::new(Node::default());
+    let error = LinkError::Unreachable("it is away".into());
+    node.answer(Ok(page(0, 1)));
+    node.answer(Err(error.clone()));
+    // A page that leaves something out without a word is an error, too, and moves nothing.
+    node.answer(Ok(page(5, 1)));
+    node.answer(Ok(page(1, 1)));
+    let mut stream = topic(&node).subscribe(Start::Beginning).await.unwrap();
+    gives(&mut stream, 0);
+    assert_eq!(poll(&mut stream), Some(Err(error.into())));
+    assert_eq!(poll(&mut stream), Some(Err(RequestError::Mismatch)));
+    gives(&mut stream, 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_has_an_end_ends_and_stays_ended() {
+    let node = Arc::new(Node::default());
+    let mut stream = topic(&node).fetch(Start::Beginning).await.unwrap();
+    assert_eq!(stream.next().await, None);
+    assert_eq!(stream.next().await, None);
+    assert_eq!(node.asked(), 0, "nothing was stored when it was started");
+}
+
+#[tokio::test]
+async fn a_durable_stream_keeps_the_place_before_what_is_not_acknowledged() {
+    let node = Arc::new(Node::default());
+    node.answer(Ok(page(0, 3)));
+    let mut stream =
+        topic(&node).subscribe_as("s".parse().unwrap(), Start::Beginning).await.unwrap();
+    let (_, first) = stream.next().await.unwrap().unwrap();
+    let (_, second) = stream.next().await.unwrap().unwrap();
+    stream.acknowledge(second);
+    stream.commit().await.unwrap();
+    assert_eq!(*node.committed.lock().unwrap(), [0], "the start, and nothing since");
+    stream.acknowledge(first);
+    stream.commit().await.unwrap();
+    assert_eq!(*node.committed.lock().unwrap(), [0, 2]);
+    let mut subscriber = stream.into_subscriber();
+    let (third, acknowledgement) = subscriber.next().await.unwrap().unwrap();
+    assert_eq!(third.record.payload, "2");
+    subscriber.acknowledge(acknowledgement);
+    subscriber.commit().await.unwrap();
+    assert_eq!(*node.committed.lock().unwrap(), [0, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_durable_stream_hands_out_so_many_and_goes_on_when_one_is_acknowledged() {
+    const COUNT: u64 = 64 * 1024;
+    let node = Arc::new(Node::default());
+    for number in 0..4 {
+        node.answer(Ok(page(number * COUNT / 4, 16 * 1024)));
+    }
+    node.answer(Ok(page(COUNT, 1)));
+    let mut stream =
+        topic(&node).subscribe_as("s".parse().unwrap(), Start::Beginning).await.unwrap();
+    let mut out = Vec::new();
+    for _ in 0..COUNT {
+        out.push(stream.next().await.unwrap().unwrap().1);
+    }
+    let full = NextError::Unacknowledged(64 * 1024);
+    assert_eq!(stream.next().await, Some(Err(full.clone())));
+    assert_eq!(stream.next().await, Some(Err(full)));
+    stream.acknowledge(out.remove(0));
+    assert!(stream.next().await.unwrap().is_ok());
+}

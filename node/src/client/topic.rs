@@ -1,0 +1,243 @@
+//! A handle of one topic.
+
+use std::sync::Arc;
+
+use antiphon::{
+    model::{Record, SubscriberName, TopicName},
+    wire::{Create, Surveyed, TopicSummary},
+};
+use tokio::sync::Mutex;
+
+use super::{
+    Client, End, PublishError, PublishOptions, Publisher, ReaderOptions, ReaderStream, Receipt,
+    RequestError, Start, SubscriberStream,
+};
+
+/// One topic: what a program does with it, as futures and streams.
+///
+/// Cloning it is cheap; clones share the connection, and what they [`publish`](Self::publish) keeps
+/// the order of the calls: the first call starts a [`Publisher`] for all of them. What is not here
+/// is a method of [`Client`], which takes the name.
+///
+/// ```
+/// use antiphon_node::client::Start;
+/// use futures::TryStreamExt;
+///
+/// # use antiphon_node::{Node, NodeConfig};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+/// # let client = node.client();
+/// let quakes = client.topic("quakes".parse()?);
+/// quakes.create_if_missing().await?;
+/// quakes.publish("M 5.3, 50km NNW of Sangiang").await?;
+///
+/// let stored: Vec<_> = quakes.fetch(Start::Beginning).await?.try_collect().await?;
+/// assert_eq!(stored[0].record.payload, "M 5.3, 50km NNW of Sangiang");
+/// # Ok(node.stop().await?)
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Topic {
+    client: Client,
+    name: TopicName,
+    /// What single records go through, from the first one on. Held while a record is queued, so that
+    /// clones keep their order.
+    publisher: Arc<Mutex<Option<Publisher>>>,
+}
+
+impl Topic {
+    pub(super) fn new(client: Client, name: TopicName) -> Self {
+        Self { client, name, publisher: Arc::default() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &TopicName {
+        &self.name
+    }
+
+    /// The client that this is a handle of.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Creates the topic with the terms that the network takes where none are named;
+    /// [`Client::create`] names them.
+    ///
+    /// # Errors
+    /// When it is there already, or no node can be reached.
+    pub async fn create(&self) -> Result<TopicSummary, RequestError> {
+        let (summary, _) = self.client.create(Create::new(self.name.clone())).await?;
+        Ok(summary)
+    }
+
+    /// Creates the topic as [`Self::create`] does, unless it is there already; the terms that it has.
+    /// Safe to be called by many programs at the same time.
+    ///
+    /// # Errors
+    /// When the node refuses, or none can be reached.
+    pub async fn create_if_missing(&self) -> Result<TopicSummary, RequestError> {
+        let create = Create { if_not_exists: true, ..Create::new(self.name.clone()) };
+        let (summary, _) = self.client.create(create).await?;
+        Ok(summary)
+    }
+
+    /// Deletes the topic for good, with its records and subscriptions; see [`Client::delete`].
+    ///
+    /// # Errors
+    /// As [`Client::delete`].
+    pub async fn delete(&self) -> Result<(), RequestError> {
+        self.client.delete(&self.name).await
+    }
+
+    /// How far the topic goes and who holds it.
+    ///
+    /// # Errors
+    /// When it does not exist or no node can be reached.
+    pub async fn info(&self) -> Result<Surveyed, RequestError> {
+        self.client.survey(&self.name).await
+    }
+
+    /// Publishes a record, and waits until as many disks have it as an acknowledgement needs, or the
+    /// time for that is over: then `published.acknowledged` of the receipt is false, and the record
+    /// is delivered later.
+    ///
+    /// Records that are published at the same time, by this handle or its clones, go out together
+    /// with no more waiting than one alone. Who publishes many one after the other takes a
+    /// [`Self::publisher`] and awaits the deliveries later, or publishes at the same time:
+    ///
+    /// ```
+    /// use antiphon_node::Record;
+    /// use futures::{StreamExt, TryStreamExt, stream};
+    ///
+    /// # use antiphon_node::{Node, NodeConfig, client::PublishError};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let topic = node.client().topic("quakes".parse()?);
+    /// # topic.create().await?;
+    /// let record = Record::from("M 5.3, 50km NNW of Sangiang");
+    /// let receipt = topic.publish(record.with_key("us").with_header("type", "earthquake")).await?;
+    /// println!("{} is on {} disks", receipt.id, receipt.published.copies);
+    ///
+    /// let records = (0..100).map(|number| topic.publish(format!("number {number}")));
+    /// let receipts: Vec<_> = stream::iter(records).buffered(20).try_collect().await?;
+    /// assert!(receipts.iter().all(|receipt| receipt.published.acknowledged));
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the record is above a limit, a node refuses it, or none answers: then it is not known
+    /// whether it is stored. Waits, as [`Publisher::publish`] does, while the most records are under
+    /// way. **Not cancel-safe**: dropped before it returns, the record was published or not.
+    pub async fn publish(&self, record: impl Into<Record>) -> Result<Receipt, PublishError> {
+        let record = record.into();
+        let mut publisher = self.publisher.lock().await;
+        let started = publisher.get_or_insert_with(|| self.publisher(PublishOptions::default()));
+        let delivery = started.publish(&record).await;
+        drop(publisher);
+        delivery?.await
+    }
+
+    /// Starts publishing with options of one's own, and without waiting for each record.
+    pub fn publisher(&self, options: PublishOptions) -> Publisher {
+        self.client.publisher(self.name.clone(), options)
+    }
+
+    /// What is stored, from a place on, to the end as it is now.
+    ///
+    /// # Errors
+    /// When the topic does not exist or no node can be reached.
+    pub async fn fetch(&self, start: Start) -> Result<ReaderStream, RequestError> {
+        self.read(ReaderOptions { start, ..ReaderOptions::default() }).await
+    }
+
+    /// What is stored, from a place on, and then what comes: one stream that does not end, with no
+    /// gap and each record once.
+    ///
+    /// ```
+    /// use antiphon_node::client::Start;
+    /// use futures::TryStreamExt;
+    ///
+    /// # use antiphon_node::{Node, NodeConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let topic = node.client().topic("lines".parse()?);
+    /// # topic.create().await?;
+    /// topic.publish("stored").await?;
+    /// let mut lines = topic.subscribe(Start::Last(20)).await?;
+    /// topic.publish("live").await?;
+    /// for expected in ["stored", "live"] {
+    ///     let delivered = lines.try_next().await?.expect("it does not end");
+    ///     assert_eq!(delivered.record.payload, expected);
+    /// }
+    /// // Where to go on later, at whichever node: `Start::At(cursor)`.
+    /// let cursor = lines.cursor().to_string();
+    /// # assert_eq!(cursor.parse().as_ref(), Ok(lines.cursor()));
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the topic does not exist or no node can be reached.
+    pub async fn subscribe(&self, start: Start) -> Result<ReaderStream, RequestError> {
+        self.read(ReaderOptions { start, ..ReaderOptions::follow() }).await
+    }
+
+    /// The records that the options ask for: of one key or writer, or to some end.
+    ///
+    /// # Errors
+    /// When the topic does not exist, a cursor is one of another topic, or no node can be reached.
+    pub async fn read(&self, options: ReaderOptions) -> Result<ReaderStream, RequestError> {
+        Ok(self.client.reader(self.name.clone(), options).await?.into_stream())
+    }
+
+    /// Subscribes under a name whose position the topic's replicas keep: goes on after what was
+    /// acknowledged and committed under it, at whichever node that was. `start` counts where the name
+    /// is new. Does not end; [`Client::subscriber`] takes options that do.
+    ///
+    /// ```
+    /// use antiphon_node::client::Start;
+    /// use futures::TryStreamExt;
+    ///
+    /// # use antiphon_node::{Node, NodeConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let topic = node.client().topic("quakes".parse()?);
+    /// # topic.create().await?;
+    /// # topic.publish("first").await?;
+    /// # topic.publish("second").await?;
+    /// let mut quakes = topic.subscribe_as("alice".parse()?, Start::Beginning).await?;
+    /// if let Some((delivered, acknowledgement)) = quakes.try_next().await? {
+    ///     assert_eq!(delivered.record.payload, "first");
+    ///     quakes.acknowledge(acknowledgement);
+    ///     quakes.commit().await?;
+    /// }
+    /// drop(quakes);
+    ///
+    /// let mut quakes = topic.subscribe_as("alice".parse()?, Start::Beginning).await?;
+    /// let (delivered, _) = quakes.try_next().await?.expect("it does not end");
+    /// assert_eq!(delivered.record.payload, "second");
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the topic does not exist or no replica can be reached.
+    pub async fn subscribe_as(
+        &self,
+        name: SubscriberName,
+        start: Start,
+    ) -> Result<SubscriberStream, RequestError> {
+        let options = ReaderOptions { start, end: End::Never, ..ReaderOptions::default() };
+        let subscriber = self.client.subscriber(self.name.clone(), name, options).await?;
+        Ok(subscriber.into_stream())
+    }
+}

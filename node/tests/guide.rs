@@ -1,0 +1,148 @@
+//! The code of `docs/library.md`, which runs.
+
+use std::{error::Error, path::PathBuf};
+
+use antiphon_node::{
+    Client, ClientConfig, Multiaddr, Node, NodeConfig, Record,
+    client::{Delivered, PublishOptions, Start, Topic},
+    model::Retention,
+    wire::Create,
+};
+use futures::TryStreamExt;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// What the records said that were handled, the last one last.
+#[derive(Debug, Default)]
+struct Handled(Vec<String>);
+
+impl Handled {
+    fn take(&mut self, delivered: &Delivered) {
+        self.0.push(String::from_utf8_lossy(&delivered.record.payload).into_owned());
+    }
+}
+
+/// Not run: it would join whatever nodes are on the LAN.
+#[expect(dead_code, reason = "that it compiles is enough")]
+async fn one_that_finds_others(data: PathBuf) -> Outcome<Node> {
+    let node = Node::start(NodeConfig::new(data)).await?;
+    let client = node.client();
+    client.peers().await?;
+    Ok(node)
+}
+
+async fn somebody_elses(address: Multiaddr) -> Outcome<Client> {
+    let config = ClientConfig { nodes: vec![address], ..ClientConfig::default() };
+    let client = Client::connect(config).await?;
+    Ok(client)
+}
+
+#[expect(clippy::print_stderr, reason = "the guide says so")]
+async fn the_first_record(client: &Client) -> Outcome<Topic> {
+    let quakes = client.topic("quakes".parse()?);
+    quakes.create_if_missing().await?;
+    let receipt = quakes.publish("M 5.3, 50km NNW of Sangiang").await?;
+    if !receipt.published.acknowledged {
+        eprintln!("on {} disks so far", receipt.published.copies);
+    }
+    assert!(receipt.published.acknowledged);
+    let name = "quakes.week".parse()?;
+    let retention = Retention { age_ms: Some(7 * 24 * 3_600_000), ..Retention::default() };
+    client.create(Create { replicas: Some(5), retention, ..Create::new(name) }).await?;
+    let record = Record::from("M 5.3, 50km NNW of Sangiang");
+    quakes.publish(record.with_key("us").with_header("magnitude", "5.3")).await?;
+    Ok(quakes)
+}
+
+async fn many_records(quakes: &Topic, lines: [&str; 3]) -> Outcome<()> {
+    let mut publisher = quakes.publisher(PublishOptions::default());
+    let mut deliveries = Vec::new();
+    for line in lines {
+        deliveries.push(publisher.publish(&Record::from(line)).await?);
+    }
+    for delivery in deliveries {
+        delivery.await?;
+    }
+    Ok(())
+}
+
+async fn what_there_is(quakes: &Topic) -> Outcome<usize> {
+    let stored = quakes.fetch(Start::Beginning).await?;
+    let records: Vec<_> = stored.try_collect().await?;
+    Ok(records.len())
+}
+
+async fn history_then_live(quakes: &Topic) -> Outcome<()> {
+    let mut handled = Handled::default();
+    let mut handle = |delivered: &Delivered| handled.take(delivered);
+    let mut cursor = String::new();
+    let mut left = 4;
+    let mut stream = quakes.subscribe(Start::Last(20)).await?;
+    while let Some(delivered) = stream.try_next().await? {
+        handle(&delivered);
+        cursor = stream.cursor().to_string();
+        left -= 1;
+        if left == 0 {
+            break;
+        }
+    }
+    drop(stream);
+    let mut stream = quakes.subscribe(Start::At(cursor.parse()?)).await?;
+    let delivered = stream.try_next().await?.ok_or("it does not end")?;
+    handle(&delivered);
+    let sangiang = "M 5.3, 50km NNW of Sangiang";
+    assert_eq!(handled.0, [sangiang, sangiang, "one", "two", "three"]);
+    Ok(())
+}
+
+async fn durable_subscriptions(quakes: &Topic) -> Outcome<()> {
+    let mut handled = Handled::default();
+    for last in ["two", "three"] {
+        let mut handle = |delivered: &Delivered| handled.take(delivered);
+        let mut quakes = quakes.subscribe_as("alarm".parse()?, Start::Beginning).await?;
+        while let Some((delivered, acknowledgement)) = quakes.try_next().await? {
+            handle(&delivered);
+            quakes.acknowledge(acknowledgement);
+            quakes.commit().await?;
+            if delivered.record.payload == last {
+                break;
+            }
+        }
+    }
+    let sangiang = "M 5.3, 50km NNW of Sangiang";
+    assert_eq!(handled.0, [sangiang, sangiang, "one", "two", "three"], "each once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_guide_runs_from_the_first_record_to_durable_subscriptions() -> Outcome<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    let client = somebody_elses(node.addresses()[0].clone()).await?;
+    let quakes = the_first_record(&client).await?;
+    many_records(&quakes, ["one", "two", "three"]).await?;
+    assert_eq!(what_there_is(&quakes).await?, 5);
+    history_then_live(&quakes).await?;
+    durable_subscriptions(&quakes).await?;
+    node.stop().await?;
+    Ok(())
+}
+
+#[test]
+fn all_code_of_the_guide_is_here() {
+    let lines = |text: &'static str| text.lines().map(str::trim).collect::<Vec<_>>();
+    let here = lines(include_str!("guide.rs"));
+    let guide = include_str!("../../docs/library.md");
+    let blocks: Vec<_> = guide.split("```rust\n").skip(1).collect();
+    assert!(blocks.len() > 8, "the guide has code");
+    for block in blocks {
+        let (code, _) = block.split_once("```").expect("a block ends");
+        let mut from = 0;
+        for line in lines(code) {
+            let found = here[from..].iter().position(|of| *of == line);
+            // A block is in order, with what makes it a test in between.
+            let at = found.unwrap_or_else(|| panic!("`{line}` of the guide does not run:\n{code}"));
+            from += at + 1;
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Topics, streams and handles over real nodes in this process.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use antiphon_node::{
+    Client, Node, NodeConfig, Record, WallClock,
+    client::{Delivered, ReaderOptions, Start, Topic},
+    wire::MemberState,
+};
+use futures::{StreamExt, TryStreamExt, future::join_all};
+use tempfile::TempDir;
+
+/// Time for nodes on a busy machine to do what they do by themselves.
+const SOON: Duration = Duration::from_secs(30);
+
+async fn node(bootstrap: Option<&Node>) -> (Node, TempDir) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let bootstrap = bootstrap.map(|node| node.addresses()[0].clone()).into_iter().collect();
+    let config = NodeConfig { bootstrap, ..NodeConfig::on_loopback(directory.path()) };
+    (Node::start(config).await.expect("a node"), directory)
+}
+
+async fn topic(client: &Client, name: &str) -> Topic {
+    let topic = client.topic(name.parse().expect("a name"));
+    topic.create_if_missing().await.expect("it is made");
+    topic
+}
+
+fn text(delivered: &Delivered) -> String {
+    String::from_utf8(delivered.record.payload.to_vec()).expect("it is text")
+}
+
+/// Waits until a node sees so many alive.
+async fn until_alive(client: &Client, count: usize) {
+    let seen = async {
+        loop {
+            let peers = client.peers().await.expect("it runs");
+            let alive = peers.iter().filter(|peer| peer.state == MemberState::Alive).count();
+            if alive == count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, seen).await.expect("they meet");
+}
+
+#[tokio::test]
+async fn a_record_that_says_no_time_gets_that_of_the_clock_and_others_keep_theirs() {
+    let (node, _directory) = node(None).await;
+    let topic = topic(&node.client(), "t").await;
+    topic.publish("now").await.expect("published");
+    let old = Record::new(WallClock(1_517_363_399_650), "then");
+    topic.publish(old.clone().with_key("k").with_header("h", "v")).await.expect("published");
+    let stored: Vec<_> =
+        topic.fetch(Start::Beginning).await.expect("there").try_collect().await.expect("there");
+    let [now, then] = &stored[..] else { panic!("{stored:?}") };
+    assert!(now.record.time > WallClock(1_700_000_000_000), "{now:?}");
+    assert_eq!(then.record.time, old.time);
+    assert_eq!(then.record.key.as_deref(), Some(b"k".as_slice()));
+    assert_eq!(then.record.header("h").map(|value| &**value), Some(b"v".as_slice()));
+    node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn clones_of_a_handle_publish_in_the_order_of_the_calls() {
+    let (node, _directory) = node(None).await;
+    let topic = topic(&node.client(), "t").await;
+    let clones: Vec<Topic> = std::iter::repeat_n(topic.clone(), 300).collect();
+    let published = (0..).zip(&clones).map(|(number, clone)| clone.publish(format!("{number}")));
+    for (number, receipt) in (0..).zip(join_all(published).await) {
+        let receipt = receipt.expect("published");
+        assert!(receipt.published.acknowledged);
+        assert_eq!(receipt.id.number, number, "all are of one producer");
+    }
+    let stored = topic.fetch(Start::Beginning).await.expect("there");
+    let stored: Vec<String> =
+        stored.map_ok(|delivered| text(&delivered)).try_collect().await.expect("there");
+    let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    assert_eq!(stored, expected);
+    node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn a_durable_stream_goes_on_at_another_node_after_what_was_acknowledged() {
+    let (first, _directory) = node(None).await;
+    let (second, _other_directory) = node(Some(&first)).await;
+    until_alive(&first.client(), 2).await;
+    until_alive(&second.client(), 2).await;
+    let here = topic(&first.client(), "jobs").await;
+    for job in ["dig", "fill", "rake", "sow"] {
+        here.publish(job).await.expect("published");
+    }
+    let name = || "gardener".parse().expect("a name");
+    let mut jobs = here.subscribe_as(name(), Start::Beginning).await.expect("subscribed");
+    assert!(jobs.is_new());
+    let mut out = Vec::new();
+    for _ in 0..4 {
+        let (delivered, acknowledgement) = jobs.next().await.expect("no end").expect("a job");
+        out.push((text(&delivered), acknowledgement));
+    }
+    for (job, acknowledgement) in out {
+        // The third is left undone, so the fourth comes again with it.
+        if job != "rake" {
+            jobs.acknowledge(acknowledgement);
+        }
+    }
+    jobs.commit().await.expect("it is kept");
+    drop(jobs);
+
+    let there = second.client().topic("jobs".parse().expect("a name"));
+    let mut jobs = there.subscribe_as(name(), Start::Beginning).await.expect("subscribed");
+    assert!(!jobs.is_new());
+    for expected in ["rake", "sow"] {
+        let (delivered, acknowledgement) = jobs.next().await.expect("no end").expect("a job");
+        assert_eq!(text(&delivered), expected);
+        jobs.acknowledge(acknowledgement);
+    }
+    // Live, from the other node.
+    here.publish("weed").await.expect("published");
+    let (delivered, _) = jobs.next().await.expect("no end").expect("a job");
+    assert_eq!(text(&delivered), "weed");
+    second.stop().await.expect("it stops cleanly");
+    first.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn a_pattern_is_a_stream_of_all_its_topics_those_made_later_included() {
+    let (node, _directory) = node(None).await;
+    let client = node.client();
+    topic(&client, "sensors.attic").await.publish("21").await.expect("published");
+    topic(&client, "other").await.publish("no").await.expect("published");
+    let pattern = "sensors.>".parse().expect("a pattern");
+    let reader = client.pattern_reader(pattern, ReaderOptions::follow()).await.expect("started");
+    let mut records = reader.into_stream();
+    let mut seen = BTreeSet::new();
+    let (name, delivered) = records.next().await.expect("no end").expect("a record");
+    seen.insert((name.to_string(), text(&delivered)));
+    topic(&client, "sensors.cellar").await.publish("12").await.expect("published");
+    let (name, delivered) = records.next().await.expect("no end").expect("a record");
+    seen.insert((name.to_string(), text(&delivered)));
+    let expected = [("sensors.attic", "21"), ("sensors.cellar", "12")];
+    assert_eq!(seen, expected.map(|(name, text)| (name.into(), text.into())).into());
+    drop(records);
+    node.stop().await.expect("it stops cleanly");
+}
