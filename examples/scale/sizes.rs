@@ -217,8 +217,14 @@ pub(crate) fn publish_table(copies_each: [f64; 2]) -> Table {
             acks: Acks::Quorum,
             timeout_ms: u32::try_from(PUBLISH_TIMEOUT_DEFAULT.as_millis()).unwrap_or(u32::MAX),
         };
-        let published =
-            Published { acknowledged: true, copies: 2, stand_ins: 0, replicas: 3, wanted: 2 };
+        let published = Published {
+            acknowledged: true,
+            copies: 2,
+            stand_ins: 0,
+            replicas: 3,
+            wanted: 2,
+            ..Published::default()
+        };
         let client = bytes_of(&Request::Publish(publish).encode())
             + bytes_of(&Response::Published(published).encode())
             + EXCHANGE_BYTES;

@@ -158,6 +158,10 @@ impl Engine {
             for Waiting { waiter, .. } in self.stop_publishing(topic) {
                 self.refuse(waiter.question(), unknown.clone());
             }
+            self.empty_outbox(topic);
+            for question in self.awaiting.of_topic(topic) {
+                self.refuse(question, unknown.clone());
+            }
             for read in self.reads.of_topic(topic) {
                 self.refuse_read(read, unknown.clone());
             }

@@ -13,6 +13,7 @@
 //! - `members`, `peers`: who is alive, and who is near to a topic; telling others of it
 //! - `catalogue`, `alter`: creating, describing and listing topics; changing and deleting them
 //! - `publish`: sealing batches, counting receipts, answering publishers
+//! - `outbox`, `awaiting`: what was told to be pending, and following it until it has its copies
 //! - `start`: how a log begins after a start, and what is known of what was told to be pending
 //! - `replicate`: sending batches to replicas, and storing what others send
 //! - `import`: storing what was exported
@@ -32,6 +33,7 @@
 
 mod alter;
 mod asks;
+mod awaiting;
 mod catalogue;
 mod damage;
 mod follow;
@@ -54,6 +56,7 @@ mod merge;
 mod names;
 mod nearest;
 mod numbered;
+mod outbox;
 mod outgoing;
 mod peers;
 #[doc(hidden)]
@@ -87,6 +90,7 @@ pub use ledger::{Part, Parts, Step};
 pub use log::{AddError, Added, HeldSpan, Log, Tip};
 use members::{Change, Members};
 use numbered::Numbered;
+pub use outbox::Pending;
 use topic::Topics;
 
 use crate::{
@@ -132,6 +136,8 @@ pub struct Engine {
     surveys: survey::State,
     reads: read::State,
     names: names::State,
+    outbox: outbox::State,
+    awaiting: awaiting::State,
     positions: position::State,
     repair: repair::State,
     handover: handover::State,
@@ -199,6 +205,8 @@ impl Engine {
             surveys: survey::State::default(),
             reads: read::State::default(),
             names: names::State::default(),
+            outbox: outbox::State::recovered(recovered.outbox),
+            awaiting: awaiting::State::default(),
             positions: position::State::default(),
             repair: repair::State::default(),
             handover: handover::State::default(),
@@ -286,6 +294,8 @@ impl Engine {
         self.tick_surveys();
         self.tick_reads();
         self.tick_names();
+        self.tick_outbox();
+        self.tick_awaiting();
         self.tick_repair();
         self.tick_handover();
         self.tick_retention();
@@ -302,6 +312,7 @@ impl Engine {
             self.placed_at = self.members.version();
             self.redispatch();
             self.repair_soon();
+            self.outbox_soon();
         }
     }
 
@@ -316,6 +327,8 @@ impl Engine {
             Request::Read(read) => self.read(question, read),
             Request::ReadMany(read) => self.read_many(question, read),
             Request::Names(wanted) => self.names(question, wanted),
+            Request::Outbox(after) => self.list_outbox(question, after.as_ref()),
+            Request::Await(wanted) => self.await_copies(question, wanted),
             Request::Position(name, subscriber) => self.position(question, &name, subscriber),
             Request::Commit(name, subscriber, subscription) => {
                 self.commit(question, &name, &subscriber, &subscription);
@@ -533,6 +546,7 @@ impl Engine {
     fn abandoned(&mut self, question: QuestionId) {
         self.reads.abandon(question);
         self.names.abandon(question);
+        self.awaiting.abandon(question);
         self.verification.abandon(question);
     }
 

@@ -45,6 +45,8 @@ pub enum Bug {
     ForkAnsweredAsHeld,
     /// Of two branches of a log one is thrown away.
     BranchThrownAway,
+    /// What was told to be pending is not in the outbox.
+    OutboxForgotten,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -84,6 +86,7 @@ mod selected {
             Self::HolePassedUnproven,
             Self::ForkAnsweredAsHeld,
             Self::BranchThrownAway,
+            Self::OutboxForgotten,
         ];
     }
 

@@ -10,11 +10,13 @@
 
 pub mod archive;
 mod gossip;
+mod outbox;
 mod request;
 mod response;
 
 use bytes::Bytes;
 pub use gossip::Gossip;
+pub use outbox::{Await, PendingTopic};
 pub use request::{
     Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
     Request, TopicRead,
@@ -86,14 +88,15 @@ mod bounded {
     use minicbor::{Decode, Decoder, decode::Error};
 
     use super::{
-        Address, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome, TopicPage, TopicRead,
+        Address, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome, PendingTopic, TopicPage,
+        TopicRead,
     };
     use crate::{
         limits::{
-            ADDRESSES_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, READ_MANY_TOPICS_MAX,
-            TOPICS_PER_MESSAGE_MAX,
+            ADDRESSES_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, OUTBOX_TOPICS_MAX, READ_MANY_TOPICS_MAX,
+            REPLICAS_MAX, TOPICS_PER_MESSAGE_MAX,
         },
-        model::{Blob, Share, TopicName},
+        model::{Blob, NodeId, Share, TopicName},
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -173,6 +176,20 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<TopicName>, Error> {
         list(TOPICS_PER_MESSAGE_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn pending_topics<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<PendingTopic>, Error> {
+        list(OUTBOX_TOPICS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn replicas<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<NodeId>, Error> {
+        list(u64::from(REPLICAS_MAX), decoder, context)
     }
 
     pub(super) fn outcomes<C: Share>(

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{DescriptorBytes, Proofs};
+use super::{Await, DescriptorBytes, Proofs};
 use crate::model::{
     Batch, Blob, Cursor, LogId, NodeId, ProducerId, Retention, SubscriberName, Subscription,
     TopicId, TopicName, TopicPattern,
@@ -72,6 +72,14 @@ pub enum Request {
     /// Answer: `Names`.
     #[n(32)]
     Names(#[n(0)] NamesWanted),
+    /// What the asked node itself was given and told to be pending, of the topics after a name, in
+    /// order. Answer: `Outbox`.
+    #[n(35)]
+    Outbox(#[n(0)] Option<TopicName>),
+    /// Whether records that were told to be pending have their copies by now, as soon as they do.
+    /// Asked of any node. Answer: `Awaited`, after the flush of all that it says.
+    #[n(36)]
+    Await(#[n(0)] Await),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]

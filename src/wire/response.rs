@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Address, DescriptorBytes, LogRange, Proofs};
+use super::{Address, DescriptorBytes, LogRange, PendingTopic, Proofs};
 use crate::model::{
     Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
     Subscription, TopicId, TopicName,
@@ -64,6 +64,15 @@ pub enum Response {
     /// Names of topics.
     #[n(32)]
     Names(#[n(0)] Names),
+    /// What is pending, by topics in order of their names; whether more follow.
+    #[n(35)]
+    Outbox(
+        #[cbor(n(0), decode_with = "super::bounded::pending_topics")] Vec<PendingTopic>,
+        #[n(1)] bool,
+    ),
+    /// How many copies there are.
+    #[n(36)]
+    Awaited(#[n(0)] Published),
 
     /// A topic's descriptor, where it is known.
     #[n(16)]
@@ -195,7 +204,7 @@ pub struct TopicSummary {
 }
 
 /// Where published records are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Published {
     /// Whether the copies that were waited for were reached. If not, the answer is `pending`:
@@ -214,6 +223,11 @@ pub struct Published {
     /// Copies that were waited for.
     #[n(4)]
     pub wanted: u16,
+    /// Where the records are, if they are pending: part of a log of the node that took them. With
+    /// it any node can be asked what becomes of them. None where they wait to be written anew,
+    /// after a fork of the log.
+    #[n(6)]
+    pub place: Option<LogRange>,
 }
 
 /// The state of a topic.

@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use antiphon::{
-    engine::{Log, Step},
+    engine::{Log, Pending, Step},
     limits::{ADDRESSES_MAX, READ_MANY_TOPICS_MAX},
     model::{
         Batch, Blob, Compression, Cursor, Descriptor, ForkProof, Hash, Header, Incarnation,
@@ -18,9 +18,10 @@ use antiphon::{
     },
     wire,
     wire::{
-        Acks, Alter, Checked, CheckedBatch, Create, Import, LogRange, Names, NamesWanted, Outcome,
-        Page, Publish, Read, ReadMany, Refusal, Remaining, Replicate, Request, Response, Role,
-        TopicPage, TopicRead, TopicSummary, Verified, VerifiedReplica,
+        Acks, Alter, Await, Checked, CheckedBatch, Create, Import, LogRange, Names, NamesWanted,
+        Outcome, Page, PendingTopic, Publish, Published, Read, ReadMany, Refusal, Remaining,
+        Replicate, Request, Response, Role, TopicPage, TopicRead, TopicSummary, Verified,
+        VerifiedReplica,
         archive::{Encoder, Opening, Passed, Section},
     },
 };
@@ -316,6 +317,51 @@ fn leaving_and_verifying() {
         all.extend_from_slice(&bytes);
     }
     frozen("members.hex", &all);
+}
+
+#[test]
+fn outbox() {
+    let name = || "earthquakes".parse().unwrap();
+    let place = LogRange { log: batch().header().log(), from: 40, to: 42 };
+    let requests = [
+        Request::Outbox(Some(name())),
+        Request::Await(Await { topic: name(), place, acks: Acks::Quorum, wait_ms: 2_000 }),
+    ];
+    let published = Published {
+        acknowledged: false,
+        copies: 1,
+        stand_ins: 0,
+        replicas: 3,
+        wanted: 2,
+        place: Some(place),
+    };
+    let pending = PendingTopic {
+        topic: name(),
+        records: 1_707,
+        since: WallClock(1_517_363_399_650),
+        copies: 1,
+        wanted: 2,
+        away: vec![key().node()],
+    };
+    let responses = [
+        Response::Published(published),
+        Response::Outbox(vec![pending], false),
+        Response::Awaited(Published { acknowledged: true, place: None, ..published }),
+    ];
+    let mut all = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        all.extend_from_slice(&bytes);
+    }
+    for response in responses {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        all.extend_from_slice(&bytes);
+    }
+    let pending = Pending { first: 40, since: WallClock(1_517_363_399_650) };
+    all.extend_from_slice(&encode_to_bytes(&pending));
+    frozen("outbox.hex", &all);
 }
 
 #[test]

@@ -14,7 +14,9 @@ use antiphon::{
 
 use crate::{
     disk::Disk,
-    invariants::{answers, bounds, cursors, forks, one_position, removal, retention, truth},
+    invariants::{
+        answers, bounds, cursors, forks, one_position, outbox, removal, retention, truth,
+    },
     planted::{Bug, planted},
     world::{Event, What, World},
 };
@@ -488,6 +490,8 @@ impl World {
         {
             let result = truth::published(self, index, topic, record, published);
             self.check(truth::NAME, result);
+            let result = outbox::told(self, index, topic, published);
+            self.check(outbox::NAME, result);
             self.counts.pending += u64::from(!published.acknowledged);
         }
         self.twin_told(index, question, &response);

@@ -22,6 +22,8 @@ pub(crate) struct Known {
     pub(crate) lost_at: Option<Duration>,
     /// Most copies that an acknowledgement spoke of.
     pub(crate) acknowledged: usize,
+    /// Whether it was told to be pending: in the outbox of its writer, whose disk has it.
+    pub(crate) pending: bool,
 }
 
 /// What a user published.
@@ -79,6 +81,7 @@ impl Oracle {
             losses: 0,
             lost_at: None,
             acknowledged: 0,
+            pending: false,
         };
         self.batches.insert(batch.hash(), known);
         true
@@ -185,6 +188,11 @@ impl Oracle {
 impl Known {
     /// Copies that were promised. More than `kept` of any batch are not kept for ever.
     pub(crate) fn promised(&self, kept: usize) -> usize {
-        self.acknowledged.min(kept)
+        self.acknowledged.max(usize::from(self.pending)).min(kept)
+    }
+
+    /// Whether any publisher was told that it is kept.
+    pub(crate) fn promises(&self) -> bool {
+        self.acknowledged > 0 || self.pending
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod forks;
 pub(crate) mod no_gap;
 pub(crate) mod no_phantom;
 pub(crate) mod one_position;
+pub(crate) mod outbox;
 pub(crate) mod removal;
 pub(crate) mod retention;
 pub(crate) mod survival;

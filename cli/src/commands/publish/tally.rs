@@ -159,7 +159,14 @@ mod tests {
     fn receipt(number: u64, acknowledged: bool, copies: u16) -> Receipt {
         Receipt {
             id: RecordId { producer: ProducerId([1; 16]), number },
-            published: Published { acknowledged, copies, stand_ins: 0, replicas: 3, wanted: 2 },
+            published: Published {
+                acknowledged,
+                copies,
+                stand_ins: 0,
+                replicas: 3,
+                wanted: 2,
+                ..Published::default()
+            },
         }
     }
 

@@ -45,7 +45,14 @@ async fn publish(
 }
 
 fn published() -> Published {
-    Published { acknowledged: true, copies: 2, stand_ins: 0, replicas: 3, wanted: 2 }
+    Published {
+        acknowledged: true,
+        copies: 2,
+        stand_ins: 0,
+        replicas: 3,
+        wanted: 2,
+        ..Published::default()
+    }
 }
 
 #[tokio::test]

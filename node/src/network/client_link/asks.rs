@@ -246,8 +246,14 @@ mod tests {
     #[test]
     fn the_best_answer_is_kept() {
         let full = Response::Refused(Refusal::Full);
-        let pending =
-            Published { acknowledged: false, copies: 1, stand_ins: 0, replicas: 3, wanted: 2 };
+        let pending = Published {
+            acknowledged: false,
+            copies: 1,
+            stand_ins: 0,
+            replicas: 3,
+            wanted: 2,
+            ..Published::default()
+        };
         let (mut asks, mut outcome) = asked(&[]);
         let ask = asks.open.get_mut(&0).unwrap();
         ask.keep(full.clone());

@@ -24,7 +24,14 @@ fn acknowledged(copies: u16) -> Response {
 }
 
 fn published(copies: u16, acknowledged: bool) -> Response {
-    Response::Published(Published { acknowledged, copies, stand_ins: 0, replicas: 3, wanted: 2 })
+    Response::Published(Published {
+        acknowledged,
+        copies,
+        stand_ins: 0,
+        replicas: 3,
+        wanted: 2,
+        ..Published::default()
+    })
 }
 
 impl Running {

@@ -1,0 +1,73 @@
+//! What was told to be pending is on the disk of its writer, is delivered as if it had been
+//! acknowledged with that one copy, and is in the outbox until then and no longer.
+
+use antiphon::{
+    model::{Hash, LogId, TopicId},
+    wire::{LogRange, Published},
+};
+
+use crate::world::World;
+
+pub(crate) const NAME: &str = "what is pending is delivered";
+
+/// The batches of a part of a log that its writer signed.
+fn batches(world: &World, topic: TopicId, place: LogRange) -> Vec<Hash> {
+    let at = |number| (topic, place.log, number, Hash([0; 32]));
+    let positions = world.oracle.positions.range(at(place.from)..at(place.to));
+    let hashes = positions.map(|(.., hash)| *hash);
+    hashes.filter(|hash| !world.oracle.twins.contains(hash)).collect()
+}
+
+/// A node tells a publisher that its records are pending.
+pub(crate) fn told(
+    world: &mut World,
+    index: usize,
+    topic: usize,
+    published: &Published,
+) -> Result<(), String> {
+    let Some(place) = published.place.filter(|_| !published.acknowledged) else {
+        return Ok(());
+    };
+    let topic = world.topic(topic);
+    for hash in batches(world, topic, place) {
+        let is_forked = world.oracle.forked.contains(&(topic, place.log));
+        let known = &world.oracle.batches[&hash];
+        let is_here = world.nodes[index].disk.image.holds(&known.batch);
+        // A slow disk may be slower than those to whom it was sent, and than retention.
+        let is_elsewhere = !known.holders.is_empty() || world.is_let_go(&known.batch);
+        if !is_here && !is_elsewhere && known.losses == 0 && !is_forked {
+            return Err(format!("{:?} is told to be pending, and is on no disk", known.batch));
+        }
+        if let Some(known) = world.oracle.batches.get_mut(&hash) {
+            known.pending = true;
+        }
+    }
+    Ok(())
+}
+
+/// Why the outboxes are not empty.
+pub(crate) fn emptied(world: &World) -> Result<(), String> {
+    let adrift = world.oracle.adrift();
+    let nodes = world.running();
+    let stay = nodes.iter().filter(|node| !world.nodes[**node].tells_leaving).count();
+    for node in nodes {
+        for (topic, logs) in &world.nodes[node].disk.image.outbox {
+            let number = world.topic_number(topic);
+            let floor = number.map_or(0, |it| usize::from(world.options.topics[it].min_copies));
+            let kept: Vec<_> =
+                logs.iter().filter(|(log, _)| !is_adrift(&adrift, *topic, log)).collect();
+            if !kept.is_empty() && floor <= stay {
+                return Err(format!("node {node} has {kept:?} of {topic:?} in its outbox"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_adrift(
+    adrift: &std::collections::BTreeSet<(TopicId, LogId)>,
+    topic: TopicId,
+    log: &LogId,
+) -> bool {
+    adrift.contains(&(topic, *log))
+}
