@@ -2,6 +2,7 @@
 
 mod archives;
 mod bench;
+mod outbox;
 mod reading;
 mod terms;
 
@@ -18,6 +19,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::{
     archives::{Export, ExportFormat, Import},
     bench::{Bench, BenchCase},
+    outbox::Outbox,
     reading::{
         Fetch, NamedSubscription, Reading, Subscribe, Subscription, SubscriptionAction,
         Subscriptions,
@@ -131,6 +133,7 @@ pub(crate) enum Command {
     Subscription(Subscription),
     Topics(Topics),
     Info(Info),
+    Outbox(Outbox),
     Peers(Peers),
     Verify(Verify),
     Export(Export),
@@ -218,6 +221,7 @@ Examples:
   antiphon publish quakes < events.ndjson
   tail -f log | antiphon publish logs --receipts --json
   antiphon publish images --file map.png --header type=image/png
+  antiphon publish quakes --wait < events.ndjson     also where replicas are away for now
 
 A record has at most 1 MiB, key and headers counted.")]
 pub(crate) struct Publish {
@@ -248,6 +252,14 @@ pub(crate) struct Publish {
     /// Print a line per record of standard input
     #[arg(long, conflicts_with_all = ["messages", "file"])]
     pub(crate) receipts: bool,
+
+    /// Follow records that are pending until they have their copies [default: without an end]
+    ///
+    /// While copies are out of reach records go into the node's outbox at once. Ctrl-C ends the
+    /// wait with exit status 3; they stay there and are delivered all the same.
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(num_args = 0..=1, require_equals = true)]
+    pub(crate) wait: Option<Option<Duration>>,
 }
 
 /// How many copies to wait for.

@@ -10,6 +10,7 @@ mod failures;
 mod members;
 mod multicast;
 mod nodes;
+mod outbox;
 mod patterns;
 mod publishing;
 mod reading;

@@ -45,8 +45,10 @@ pub enum Bug {
     ForkAnsweredAsHeld,
     /// Of two branches of a log one is thrown away.
     BranchThrownAway,
-    /// What was told to be pending is not in the outbox.
+    /// What is pending is taken out of the outbox though it lacks copies.
     OutboxForgotten,
+    /// A publisher is told that its records are pending before they are flushed.
+    PendingBeforeFlush,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -87,6 +89,7 @@ mod selected {
             Self::ForkAnsweredAsHeld,
             Self::BranchThrownAway,
             Self::OutboxForgotten,
+            Self::PendingBeforeFlush,
         ];
     }
 

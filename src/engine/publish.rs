@@ -478,7 +478,9 @@ impl Engine {
     fn answer_waiters(&mut self, answers: Vec<(Waiter, Published)>) {
         for (waiter, published) in answers {
             match waiter {
-                Waiter::Publisher(question) if published.acknowledged => {
+                Waiter::Publisher(question)
+                    if published.acknowledged || planted(Bug::PendingBeforeFlush) =>
+                {
                     self.answer(question, Response::Published(published));
                 }
                 // It is in the outbox, and so on this node's disk.

@@ -393,6 +393,10 @@ impl World {
                 self.check(removal::NAME, result);
             }
         }
+        if let Write::Outbox { topic, log, pending: None } = &write {
+            let result = outbox::taken_out(self, index, *topic, *log);
+            self.check(outbox::NAME, result);
+        }
         self.nodes[index].disk.pending.push((number, write));
         self.begin_flush(index);
     }

@@ -6,6 +6,7 @@
 //! second copy of one is recognised for what it is.
 
 mod copying;
+mod outbox;
 mod pattern;
 mod publisher;
 mod reader;

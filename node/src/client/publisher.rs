@@ -36,6 +36,12 @@ pub struct PublishOptions {
     pub timeout: Duration,
     /// Most records under way at a time; [`Publisher::publish`] waits beyond it.
     pub in_flight: usize,
+    /// Whether records go into the node's outbox at once, instead of waiting for `timeout`, as long
+    /// as copies are out of reach: after a publish that was told to be pending, the next ones are
+    /// told so as soon as the node has them flushed, until one is acknowledged again (tried once a
+    /// second). For those who follow what is pending
+    /// ([`Client::wait_until_acknowledged`]); others would be told `pending` needlessly.
+    pub outbox_at_once: bool,
 }
 
 /// Records that a publisher has under way, where it is not told otherwise. Enough to fill
@@ -48,6 +54,7 @@ impl Default for PublishOptions {
             acks: Acks::Quorum,
             timeout: limits::PUBLISH_TIMEOUT_DEFAULT,
             in_flight: IN_FLIGHT_DEFAULT,
+            outbox_at_once: false,
         }
     }
 }
@@ -58,7 +65,8 @@ pub struct Receipt {
     /// The record's name; readers see the same.
     pub id: RecordId,
     /// Where it is. If not `acknowledged`, the copies were not reached in time: the record is
-    /// in the node's outbox and will be delivered.
+    /// in the node's outbox and will be delivered; see
+    /// [`Client::wait_until_acknowledged`].
     pub published: Published,
 }
 
@@ -131,7 +139,7 @@ impl Publisher {
     pub(super) fn start(client: Client, topic: TopicName, options: PublishOptions) -> Self {
         let drafts = Arc::new(Drafts::new(options.in_flight));
         let producer = ProducerId(crate::runtime::random_bytes());
-        let worker = Worker { client, topic, options, producer, drafts: Arc::clone(&drafts) };
+        let worker = Worker::new(client, topic, options, producer, Arc::clone(&drafts));
         tasks::spawn_detached("publisher", worker.run());
         Self { drafts, producer, next: 0, encoded: Vec::new() }
     }

@@ -45,6 +45,36 @@ pub(crate) fn told(
     Ok(())
 }
 
+/// A node takes a log out of its outbox: all that it has of it and that was told to be pending has
+/// its copies.
+pub(crate) fn taken_out(
+    world: &World,
+    index: usize,
+    topic: TopicId,
+    log: LogId,
+) -> Result<(), String> {
+    let Some(number) = world.topic_number(&topic) else {
+        return Ok(());
+    };
+    if world.oracle.forked.contains(&(topic, log)) {
+        return Ok(());
+    }
+    let floor = usize::from(world.options.topics[number].min_copies);
+    let wanted = floor.min(world.kept_copies(number)).max(1);
+    for hash in batches(world, topic, LogRange { log, from: 0, to: u64::MAX }) {
+        let known = &world.oracle.batches[&hash];
+        let lost = world.copies_lost(known);
+        let copies = known.holders.len() + lost;
+        // What faults took from it, with its disk or parts of it, it does not wait for.
+        let is_here = known.holders.contains(&index) && !world.is_let_go(&known.batch);
+        if known.pending && copies < wanted && is_here {
+            let (batch, holders) = (&known.batch, &known.holders);
+            return Err(format!("{batch:?} is taken out of the outbox, and {holders:?} hold it"));
+        }
+    }
+    Ok(())
+}
+
 /// Why the outboxes are not empty.
 pub(crate) fn emptied(world: &World) -> Result<(), String> {
     let adrift = world.oracle.adrift();

@@ -118,7 +118,8 @@ impl Tally {
     pub(super) fn pending_hint(&self) -> Option<String> {
         (self.pending > 0).then(|| {
             "the records are in the node's outbox and are delivered when nodes return; \
-             do not publish them again; `antiphon peers` shows which nodes are away"
+             do not publish them again; `antiphon outbox` lists what is pending, and `antiphon peers` \
+             shows which nodes are away"
                 .to_owned()
         })
     }

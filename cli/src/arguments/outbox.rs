@@ -1,0 +1,29 @@
+//! What a node could not bring to enough replicas yet.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::values;
+
+/// List what is pending at a node: taken, and not known to have its copies yet
+///
+/// The node is the one that this command talks to: name it by `--node` where several run here. What
+/// is pending is on its disk, and goes to the replicas by itself when they are back.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon outbox
+  antiphon outbox --json | jq -r 'select(.away != []) | .topic'
+  antiphon outbox --wait=10m && poweroff
+
+On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
+topic, records, age of the oldest, copies that there are and that are wanted.")]
+pub(crate) struct Outbox {
+    /// Wait until nothing is pending, for at most so long [default: without an end]
+    ///
+    /// Exit status 3 if something still is, which is listed.
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(num_args = 0..=1, require_equals = true)]
+    pub(crate) wait: Option<Option<Duration>>,
+}
