@@ -19,7 +19,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::{
     archives::{Export, ExportFormat, Import},
     bench::{Bench, BenchCase},
-    outbox::Outbox,
+    outbox::{Outbox, Patience},
     reading::{
         Fetch, NamedSubscription, Reading, Subscribe, Subscription, SubscriptionAction,
         Subscriptions,
@@ -257,9 +257,9 @@ pub(crate) struct Publish {
     ///
     /// While copies are out of reach records go into the node's outbox at once. Ctrl-C ends the
     /// wait with exit status 3; they stay there and are delivered all the same.
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    #[arg(num_args = 0..=1, require_equals = true)]
-    pub(crate) wait: Option<Option<Duration>>,
+    #[arg(long, value_name = "DURATION", value_parser = str::parse::<Patience>)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = Patience::ENDLESS)]
+    pub(crate) wait: Option<Patience>,
 }
 
 /// How many copies to wait for.

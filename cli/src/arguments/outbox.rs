@@ -1,10 +1,13 @@
 //! What a node could not bring to enough replicas yet.
 
-use std::time::Duration;
+use std::{
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 
-use crate::values;
+use crate::{clock, exit::Failure, values};
 
 /// List what is pending at a node: taken, and not known to have its copies yet
 ///
@@ -23,7 +26,40 @@ pub(crate) struct Outbox {
     /// Wait until nothing is pending, for at most so long [default: without an end]
     ///
     /// Exit status 3 if something still is, which is listed.
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    #[arg(num_args = 0..=1, require_equals = true)]
-    pub(crate) wait: Option<Option<Duration>>,
+    #[arg(long, value_name = "DURATION", value_parser = str::parse::<Patience>)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = Patience::ENDLESS)]
+    pub(crate) wait: Option<Patience>,
+}
+
+/// For how long to wait for copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// For so long.
+    For(Duration),
+}
+
+impl Patience {
+    /// How the patience is written that has no end.
+    pub(crate) const ENDLESS: &str = "forever";
+
+    /// When it is over, if it begins now.
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Endless => None,
+            Self::For(duration) => clock::instant().checked_add(duration),
+        }
+    }
+}
+
+impl FromStr for Patience {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        if text == Self::ENDLESS {
+            return Ok(Self::Endless);
+        }
+        values::duration(text).map(Self::For)
+    }
 }

@@ -19,10 +19,7 @@ pub(super) async fn run(context: &mut Context, arguments: Outbox) -> anyhow::Res
     let client = context.client().await?;
     let topics = match arguments.wait {
         None => client.outbox().await?,
-        Some(within) => {
-            let deadline = within.and_then(|within| clock::instant().checked_add(within));
-            wait(context, deadline).await?
-        }
+        Some(patience) => wait(context, patience.deadline()).await?,
     };
     let printer = &mut context.printer;
     list(printer, &topics)?;

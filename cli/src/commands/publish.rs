@@ -22,7 +22,7 @@ use self::{
 };
 use super::counted;
 use crate::{
-    arguments::Publish,
+    arguments::{Patience, Publish},
     clock,
     context::Context,
     exit::{Failure, Status},
@@ -70,7 +70,7 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         publishing.messages(arguments.messages.into_iter().map(Bytes::from).chain(file)).await
     };
     publishing.progress.finish_and_clear();
-    let deadline = arguments.wait.flatten().and_then(|it| clock::instant().checked_add(it));
+    let deadline = arguments.wait.and_then(Patience::deadline);
     let result = match publishing.following.take().filter(|following| following.count() > 0) {
         Some(following) => {
             let topic = &arguments.topic;
