@@ -141,6 +141,18 @@ fn a_publish_that_is_told_to_wait_no_longer_leaves_the_records_in_the_outbox() {
     assert_eq!(cluster.run(1, &["fetch", &topic]).ok().stdout, b"before\none\ntwo\nthree\n");
 }
 
+#[test]
+fn another_node_does_not_answer_for_the_outbox_of_one_that_is_gone() {
+    let (mut cluster, topic) = cut_off(3);
+    cluster.run(0, &["publish", &topic, "one", "--timeout", "500ms"]).with_status(3);
+    let mut waiting = Publishing::start(&cluster, &["outbox", "--wait", "--timeout", "3s"], b"");
+    waiting.wait_until_it_says("pending: 1 record in 1 topic");
+    cluster.kill(0);
+    signal_others(&cluster, 3, Signal::CONT);
+    assert_eq!(waiting.process.wait(), 1);
+    waiting.wait_until_it_says("hint: ");
+}
+
 /// What is in the outbox is on the disk, and no more of it in memory than of a few batches.
 #[test]
 #[ignore = "a minute and half a gigabyte of disk; with --nocapture it tells how long things take"]

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     limits::{OUTBOX_LOOKS_MAX, REPLICAS_MAX},
     model::{Batch, LogId, NodeId, TopicId, TopicName, WallClock},
-    wire::{Acks, Held, LogRange, MemberState, PendingTopic, Response},
+    wire::{Acks, Held, LogRange, MemberState, OutboxPage, PendingTopic, Response},
 };
 
 /// After a start nodes are given time to connect: before that all would be found lacking.
@@ -260,8 +260,8 @@ impl Engine {
         let page: Vec<_> = names.by_ref().take(crate::limits::OUTBOX_TOPICS_MAX).collect();
         let more = names.next().is_some();
         let page = page.into_iter().filter_map(|(name, topic)| self.pending_topic(name, topic));
-        let page = page.collect();
-        self.answer(question, Response::Outbox(page, more));
+        let page = OutboxPage { topics: page.collect(), node: self.me, more };
+        self.answer(question, Response::Outbox(page));
     }
 
     fn pending_topic(&mut self, name: TopicName, topic: TopicId) -> Option<PendingTopic> {

@@ -16,7 +16,7 @@ mod response;
 
 use bytes::Bytes;
 pub use gossip::Gossip;
-pub use outbox::{Await, PendingTopic};
+pub use outbox::{Await, OutboxPage, PendingTopic};
 pub use request::{
     Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
     Request, TopicRead,

@@ -53,3 +53,18 @@ pub struct PendingTopic {
     #[cbor(n(5), decode_with = "super::bounded::replicas")]
     pub away: Vec<NodeId>,
 }
+
+/// A page of what is pending at a node.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OutboxPage {
+    /// Whose outbox it is: a client may have gone on at another node.
+    #[n(0)]
+    pub node: NodeId,
+    /// What is pending, in the order of the topics' names.
+    #[cbor(n(1), decode_with = "super::bounded::pending_topics")]
+    pub topics: Vec<PendingTopic>,
+    /// Whether more follow.
+    #[n(2)]
+    pub more: bool,
+}

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Address, DescriptorBytes, LogRange, PendingTopic, Proofs};
+use super::{Address, DescriptorBytes, LogRange, OutboxPage, Proofs};
 use crate::model::{
     Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
     Subscription, TopicId, TopicName,
@@ -64,12 +64,9 @@ pub enum Response {
     /// Names of topics.
     #[n(32)]
     Names(#[n(0)] Names),
-    /// What is pending, by topics in order of their names; whether more follow.
+    /// What is pending at the asked node.
     #[n(35)]
-    Outbox(
-        #[cbor(n(0), decode_with = "super::bounded::pending_topics")] Vec<PendingTopic>,
-        #[n(1)] bool,
-    ),
+    Outbox(#[n(0)] OutboxPage),
     /// How many copies there are.
     #[n(36)]
     Awaited(#[n(0)] Published),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
+    limits,
     model::WallClock,
     wire::{
         Acks, Await, Create, LogRange, PendingTopic, Publish, Published, Refusal, Request, Response,
@@ -26,7 +27,7 @@ fn publish(world: &mut World, node: usize, name: &str, from: usize, to: usize) -
 /// The first page of what is pending at a node.
 fn outbox(world: &mut World, node: usize) -> Vec<PendingTopic> {
     match world.call(node, Request::Outbox(None)) {
-        Response::Outbox(topics, _) => topics,
+        Response::Outbox(page) => page.topics,
         other => panic!("no list: {other:?}"),
     }
 }
@@ -196,14 +197,12 @@ fn many_topics_in_the_outbox_are_no_burst() {
     for name in &names {
         assert!(!publish(&mut world, 0, name, 0, 1).acknowledged);
     }
-    let Response::Outbox(page, true) = world.call(0, Request::Outbox(None)) else {
-        panic!("more than a page")
-    };
-    let last = page.last().map(|topic| topic.topic.clone());
-    let Response::Outbox(rest, false) = world.call(0, Request::Outbox(last)) else {
-        panic!("less than a page")
-    };
-    let listed: Vec<_> = page.iter().chain(&rest).map(|it| it.topic.as_str()).collect();
+    let Response::Outbox(page) = world.call(0, Request::Outbox(None)) else { panic!("no list") };
+    let last = page.topics.last().map(|topic| topic.topic.clone());
+    let Response::Outbox(rest) = world.call(0, Request::Outbox(last)) else { panic!("no list") };
+    assert_eq!((page.more, rest.more, page.node), (true, false, world.id(0)));
+    let listed = page.topics.iter().chain(&rest.topics);
+    let listed: Vec<_> = listed.map(|it| it.topic.as_str()).collect();
     assert_eq!(listed, names, "in order of their names");
 
     // Two of three copies are there, and nothing is to be repaired.
@@ -219,9 +218,8 @@ fn many_topics_in_the_outbox_are_no_burst() {
         let asked = world.asked - before;
         assert!(asked < 150, "{asked} requests in a second");
     }
-    let Response::Outbox(page, true) = world.call(0, Request::Outbox(None)) else {
-        panic!("nothing more is delivered")
-    };
+    let page = outbox(&mut world, 0);
+    assert_eq!(page.len(), limits::OUTBOX_TOPICS_MAX, "nothing more is delivered");
     assert!(page.iter().all(|topic| (topic.copies, topic.wanted) == (2, 3)), "{page:?}");
     world.heal();
     world.run_until("the outbox is empty", SOON * 5, |world| outbox(world, 0).is_empty());

@@ -19,9 +19,9 @@ use antiphon::{
     wire,
     wire::{
         Acks, Alter, Await, Checked, CheckedBatch, Create, Import, LogRange, Names, NamesWanted,
-        Outcome, Page, PendingTopic, Publish, Published, Read, ReadMany, Refusal, Remaining,
-        Replicate, Request, Response, Role, TopicPage, TopicRead, TopicSummary, Verified,
-        VerifiedReplica,
+        OutboxPage, Outcome, Page, PendingTopic, Publish, Published, Read, ReadMany, Refusal,
+        Remaining, Replicate, Request, Response, Role, TopicPage, TopicRead, TopicSummary,
+        Verified, VerifiedReplica,
         archive::{Encoder, Opening, Passed, Section},
     },
 };
@@ -345,7 +345,7 @@ fn outbox() {
     };
     let responses = [
         Response::Published(published),
-        Response::Outbox(vec![pending], false),
+        Response::Outbox(OutboxPage { node: key().node(), topics: vec![pending], more: false }),
         Response::Awaited(Published { acknowledged: true, place: None, ..published }),
     ];
     let mut all = Vec::new();

@@ -3,22 +3,31 @@
 use std::time::{Duration, Instant};
 
 use antiphon::{model::NodeId, wire::PendingTopic};
+use antiphon_node::client::Outbox;
 use serde_json::{Value, json};
 
 use super::{counted, subscriptions::age};
 use crate::{
-    arguments::Outbox, clock, context::Context, exit::Status, json::rfc3339, printer::Printer,
-    signals::Signals, table::Table,
+    arguments, clock,
+    context::Context,
+    exit::{Failure, Status},
+    json::rfc3339,
+    printer::Printer,
+    signals::Signals,
+    table::Table,
 };
 
 /// How often the node is asked whether its outbox is empty.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Lists what is pending at the node, or waits until nothing is.
-pub(super) async fn run(context: &mut Context, arguments: Outbox) -> anyhow::Result<Status> {
+pub(super) async fn run(
+    context: &mut Context,
+    arguments: arguments::Outbox,
+) -> anyhow::Result<Status> {
     let client = context.client().await?;
     let topics = match arguments.wait {
-        None => client.outbox().await?,
+        None => client.outbox().await?.topics,
         Some(patience) => wait(context, patience.deadline()).await?,
     };
     let printer = &mut context.printer;
@@ -39,8 +48,15 @@ async fn wait(
     let client = context.client().await?;
     let mut signals = Signals::listen()?;
     let mut told = None;
+    let mut asked = None;
     loop {
-        let topics = client.outbox().await?;
+        let Outbox { node, topics } = client.outbox().await?;
+        if *asked.get_or_insert(node) != node {
+            // What another node says of its own outbox is no answer.
+            return Err(Failure::failed("the node is gone, and what was pending there with it")
+                .with_hint("it is on its disk, and is delivered when the node is started again")
+                .into());
+        }
         let records: u64 = topics.iter().map(|topic| topic.records).sum();
         if topics.is_empty() || deadline.is_some_and(|deadline| deadline <= clock::instant()) {
             return Ok(topics);

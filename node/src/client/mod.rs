@@ -23,6 +23,7 @@ use antiphon::{
     },
 };
 use futures::future::BoxFuture;
+pub use outbox::Outbox;
 pub use pattern::PatternReader;
 pub use publisher::{
     Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::TopicName,
+    model::{NodeId, TopicName},
     wire::{Acks, Await, LogRange, PendingTopic, Published, Request, Response},
 };
 
@@ -13,26 +13,38 @@ use crate::runtime::clock::Clock;
 /// How long one question is held open. A node that has died is noticed about as soon.
 const WAIT: Duration = Duration::from_secs(2);
 
+/// What is pending at a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    /// The node. A client that lost its node goes on at another one, which has an outbox of its own.
+    pub node: NodeId,
+    /// What is pending, in the order of the topics' names.
+    pub topics: Vec<PendingTopic>,
+}
+
 impl Client {
     /// What the node that this client talks to was given, told to be pending, and has not brought
-    /// to enough replicas yet, in the order of the topics' names. Each node has its own outbox.
-    /// Cancel-safe.
+    /// to enough replicas yet. Cancel-safe.
     ///
     /// # Errors
     /// When the node cannot be reached, or is too old to know the question.
-    pub async fn outbox(&self) -> Result<Vec<PendingTopic>, RequestError> {
+    pub async fn outbox(&self) -> Result<Outbox, RequestError> {
         let mut topics: Vec<PendingTopic> = Vec::new();
+        let mut asked = None;
         loop {
             let after = topics.last().map(|last| last.topic.clone());
-            match self.ask(Request::Outbox(after)).await? {
-                Response::Outbox(page, more) => {
-                    let more = more && !page.is_empty();
-                    topics.extend(page);
-                    if !more {
-                        return Ok(topics);
-                    }
-                }
-                _ => return Err(RequestError::Mismatch),
+            let Response::Outbox(page) = self.ask(Request::Outbox(after)).await? else {
+                return Err(RequestError::Mismatch);
+            };
+            let node = page.node;
+            if *asked.get_or_insert(node) != node {
+                (topics, asked) = (Vec::new(), None);
+                continue;
+            }
+            let more = page.more && !page.topics.is_empty();
+            topics.extend(page.topics);
+            if !more {
+                return Ok(Outbox { node, topics });
             }
         }
     }
