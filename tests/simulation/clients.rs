@@ -11,6 +11,7 @@ use antiphon::{
 
 use crate::{
     creator::{Creator, Deleter},
+    follower::Follower,
     node::Asker,
     publisher::Publisher,
     reader::Reader,
@@ -37,6 +38,7 @@ pub(crate) struct Client {
 pub(crate) enum Kind {
     Creator(Creator),
     Deleter(Deleter),
+    Follower(Follower),
     Publisher(Publisher),
     Reader(Box<Reader>),
     Surveyor(Surveyor),
@@ -139,6 +141,7 @@ impl World {
         let next = match &mut client.kind {
             Kind::Creator(creator) => creator.go_on(self, response.as_ref()),
             Kind::Deleter(deleter) => deleter.go_on(self, response.as_ref()),
+            Kind::Follower(follower) => follower.go_on(self, response.as_ref(), asked),
             Kind::Publisher(publisher) => publisher.go_on(self, response.as_ref(), asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),
             Kind::Surveyor(surveyor) => surveyor.go_on(self, response, asked),

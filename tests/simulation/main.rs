@@ -15,6 +15,7 @@ mod creator;
 mod disk;
 mod equivocation;
 mod faults;
+mod follower;
 mod invariants;
 #[cfg(feature = "planted-bugs")]
 mod mutations;

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use antiphon::model::{Batch, Hash, Incarnation, LogId, RecordId, TopicId};
+use antiphon::{
+    model::{Batch, Hash, Incarnation, LogId, RecordId, TopicId},
+    wire::LogRange,
+};
 
 /// A batch that has appeared somewhere.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub(crate) struct Oracle {
     pub(crate) lives: BTreeSet<Incarnation>,
     pub(crate) ends: BTreeMap<(TopicId, LogId), u64>,
     pub(crate) published: BTreeMap<RecordId, Published>,
+    /// What a publisher was told last to be pending: the topic, and where it is.
+    pub(crate) latest_pending: Option<(usize, LogRange)>,
     /// The highest low watermark that any node gave a log.
     pub(crate) lows: BTreeMap<(TopicId, LogId), u64>,
     /// What each node was given of topics that do not keep their records for ever, and when first.

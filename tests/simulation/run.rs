@@ -12,6 +12,7 @@ use crate::{
     choices::Choices,
     clients::{Client, Kind},
     creator::{Creator, Deleter},
+    follower::Follower,
     invariants::{Violation, answers, convergence, cursors, forks, no_gap, outbox, survival},
     publisher::Publisher,
     reader::Reader,
@@ -92,6 +93,7 @@ impl World {
             self.add_client(Kind::Reader(Box::new(Reader::new(topic, start, name))));
         }
         self.add_client(Kind::Surveyor(Surveyor::default()));
+        self.add_client(Kind::Follower(Follower::default()));
     }
 
     fn suffer(&mut self) {

@@ -28,6 +28,7 @@ pub(crate) fn told(
     let Some(place) = published.place.filter(|_| !published.acknowledged) else {
         return Ok(());
     };
+    world.oracle.latest_pending = Some((topic, place));
     let topic = world.topic(topic);
     for hash in batches(world, topic, place) {
         let is_forked = world.oracle.forked.contains(&(topic, place.log));
@@ -70,6 +71,32 @@ pub(crate) fn taken_out(
         if known.pending && copies < wanted && is_here {
             let (batch, holders) = (&known.batch, &known.holders);
             return Err(format!("{batch:?} is taken out of the outbox, and {holders:?} hold it"));
+        }
+    }
+    Ok(())
+}
+
+/// A node tells how many copies there are of what is pending: so many disks have it.
+pub(crate) fn awaited(
+    world: &World,
+    topic: usize,
+    place: LogRange,
+    published: &Published,
+) -> Result<(), String> {
+    let (id, kept) = (world.topic(topic), world.kept_copies(topic));
+    if !published.acknowledged || world.oracle.forked.contains(&(id, place.log)) {
+        return Ok(());
+    }
+    let floor = world.options.topics[topic].min_copies;
+    if published.copies < floor.max(published.wanted) {
+        return Err(format!("acknowledged with {published:?}, and the floor is {floor}"));
+    }
+    for hash in batches(world, id, place) {
+        let known = &world.oracle.batches[&hash];
+        let held = known.holders.len() + world.copies_lost(known);
+        if held < usize::from(published.copies).min(kept) && !world.is_let_go(&known.batch) {
+            let (batch, holders) = (&known.batch, &known.holders);
+            return Err(format!("{published:?} of {batch:?} is told, and {holders:?} hold it"));
         }
     }
     Ok(())
