@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     limits,
-    model::WallClock,
+    model::{TopicName, WallClock},
     wire::{
         Acks, Await, Create, LogRange, PendingTopic, Publish, Published, Refusal, Request, Response,
     },
@@ -103,23 +103,16 @@ fn so_is_what_a_node_took_that_is_no_replica() {
 }
 
 #[test]
-fn pending_is_told_after_the_flush() {
+fn a_crash_right_after_the_answer_costs_nothing() {
     let mut world = World::new(5);
     world.join();
     let owners = world.create(0, "t", 3);
     let writer = (0..5).find(|node| !owners.contains(node)).unwrap();
     cut_off(&mut world, writer, 5);
-    let request = World::publish_request("t", 1, 0, &lines(0, 3));
-    let asked = world.ask(writer, Request::Publish(Publish { timeout_ms: 0, ..request }));
-    let mut answer = None;
-    world.run_until("it is answered", SOON, |world| {
-        answer = world.answered(asked);
-        answer.is_some()
-    });
-    let Some(Response::Published(published)) = answer else { panic!("{answer:?}") };
-    let place = published.place.expect("it is told where the records are");
+    let published = publish(&mut world, writer, "t", 0, 3);
     // What is lost in a crash is what was not flushed.
     world.kill(writer);
+    let place = published.place.expect("it is told where the records are");
     let key = (World::topic("t"), place.log, place.from);
     assert!(world.disk(writer).batches.contains_key(&key));
     world.start(writer);
@@ -226,15 +219,21 @@ fn many_topics_in_the_outbox_are_no_burst() {
 }
 
 #[test]
-fn the_outbox_of_a_deleted_topic_is_empty() {
+fn nothing_is_pending_of_a_deleted_topic_and_nobody_waits_for_it() {
     let mut world = World::new(3);
     world.join();
     world.create(0, "t", 3);
     cut_off(&mut world, 0, 3);
-    publish(&mut world, 0, "t", 0, 3);
-    assert_eq!(world.call(1, Request::Delete("t".parse().unwrap())), Response::Deleted);
-    world.heal();
-    wait_until_empty(&mut world, 0);
+    let place = publish(&mut world, 0, "t", 0, 3).place.unwrap();
+    let topic: TopicName = "t".parse().unwrap();
+    let wanted = Await { topic: topic.clone(), place, acks: Acks::Quorum, wait_ms: 30_000 };
+    let waiting = world.ask(0, Request::Await(wanted));
+    world.run(Duration::from_millis(100));
+    world.ask(0, Request::Delete(topic));
+    assert_eq!(outbox(&mut world, 0), [], "at once");
+    let told = world.answered(waiting);
+    assert!(matches!(told, Some(Response::Refused(Refusal::UnknownTopic { .. }))), "{told:?}");
+    world.run(Duration::from_millis(10));
     world.kill(0);
     world.start(0);
     assert_eq!(outbox(&mut world, 0), []);
