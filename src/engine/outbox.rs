@@ -207,6 +207,11 @@ impl Engine {
         let mut due: Vec<_> = due.map(|(topic, outbox)| (outbox.look_at, *topic)).collect();
         due.sort_unstable();
         for (_, topic) in due.into_iter().take(OUTBOX_LOOKS_MAX) {
+            if self.topics.get(&topic).is_none() {
+                // Nothing is held of it, so there is nothing to deliver.
+                self.empty_outbox(topic);
+                continue;
+            }
             if let Some(outbox) = self.outbox.topics.get_mut(&topic) {
                 outbox.look_at = now + outbox.pause;
             }
