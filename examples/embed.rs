@@ -196,6 +196,7 @@ impl From<PublishError> for Failure {
     fn from(failure: PublishError) -> Self {
         let error = failure.to_string();
         let (status, hint) = match failure {
+            PublishError::Id(_) => (StatusCode::BAD_REQUEST, "give it a shorter id"),
             PublishError::Record(_) => (StatusCode::PAYLOAD_TOO_LARGE, "send it in parts"),
             PublishError::Refused(refusal) => return refusal.into(),
             PublishError::Unknown(_) => {

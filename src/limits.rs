@@ -112,6 +112,10 @@ pub const ADDRESSES_MAX: usize = 16;
 /// Longest address, in bytes of text.
 pub const ADDRESS_BYTES_MAX: usize = 256;
 
+/// Most topics of which one answer tells what is pending: some 1.4 MB, with all replicas of each
+/// away.
+pub const OUTBOX_TOPICS_MAX: usize = 1_000;
+
 /// Most topics that one request reads. A request is sent anew with each answer, so it is to be
 /// small: with a few writers a topic's cursor has some hundred bytes.
 pub const READ_MANY_TOPICS_MAX: usize = 256;
@@ -243,6 +247,15 @@ pub const READS_MAX: usize = 32 * 1024;
 /// Requests that wait for names of topics to change, at one node. The names are compared for each
 /// of them when one is created.
 pub const NAMES_WAITING_MAX: usize = 1_024;
+
+/// Requests that wait at one node for copies of pending records. Each has the replicas of its
+/// topic asked about once a second.
+pub const AWAITS_MAX: usize = 1_024;
+
+/// Topics that a node looks at in one tick to see whether the replicas hold what was told to be
+/// pending, those first that were not looked at for longest. Ten ticks a second: with three
+/// replicas these are 240 requests a second at most, however many topics there are.
+pub const OUTBOX_LOOKS_MAX: usize = 8;
 
 /// Topics in which a node is being repaired from one peer at a time.
 pub const REPAIR_FETCHES_PER_PEER_MAX: usize = 2;

@@ -2,6 +2,7 @@
 
 mod archives;
 mod bench;
+mod outbox;
 mod reading;
 mod terms;
 
@@ -18,6 +19,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::{
     archives::{Export, ExportFormat, Import},
     bench::{Bench, BenchCase},
+    outbox::{Outbox, Patience},
     reading::{
         Fetch, NamedSubscription, Reading, Subscribe, Subscription, SubscriptionAction,
         Subscriptions,
@@ -131,6 +133,7 @@ pub(crate) enum Command {
     Subscription(Subscription),
     Topics(Topics),
     Info(Info),
+    Outbox(Outbox),
     Peers(Peers),
     Verify(Verify),
     Export(Export),
@@ -220,6 +223,7 @@ Examples:
   antiphon publish images --file map.png --header type=image/png
   antiphon publish orders '12.50' --id order-7       # safe to run again
   antiphon publish quakes --id-from id < events.ndjson
+  antiphon publish quakes --wait < events.ndjson     also where replicas are away for now
 
 A record has at most 1 MiB, key and headers counted.")]
 pub(crate) struct Publish {
@@ -261,6 +265,13 @@ pub(crate) struct Publish {
     /// Take each record's id from this field of its line, which is a JSON object
     #[arg(long, value_name = "FIELD", conflicts_with_all = ["id", "messages", "file"])]
     pub(crate) id_from: Option<String>,
+    /// Follow records that are pending until they have their copies [default: without an end]
+    ///
+    /// While copies are out of reach records go into the node's outbox at once. Ctrl-C ends the
+    /// wait with exit status 3; they stay there and are delivered all the same.
+    #[arg(long, value_name = "DURATION", value_parser = str::parse::<Patience>)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = Patience::ENDLESS)]
+    pub(crate) wait: Option<Patience>,
 }
 
 /// How many copies to wait for.

@@ -11,6 +11,7 @@ mod groups;
 mod members;
 mod multicast;
 mod nodes;
+mod outbox;
 mod patterns;
 mod publishing;
 mod reading;

@@ -224,7 +224,7 @@ pub(crate) fn publish_table(copies_each: [f64; 2]) -> Table {
             stand_ins: 0,
             replicas: 3,
             wanted: 2,
-            duplicate: false,
+            ..Published::default()
         };
         let client = bytes_of(&Request::Publish(publish).encode())
             + bytes_of(&Response::Published(published).encode())

@@ -160,6 +160,19 @@ async fn sensors_publishes_a_file_through_a_node_that_runs() {
 }
 
 #[test]
+fn jobs_are_done_whichever_worker_dies_and_the_impossible_one_is_given_up() {
+    let home = home();
+    let lines = Example::start(&home, "jobs", &["--jobs", "30", "--workers", "2"]).finish();
+    for job in (0..30).filter(|job| *job != 13) {
+        let done = format!(": job {job} is done, try ");
+        let tries = lines.iter().filter(|line| line.contains(&done)).count();
+        assert_eq!(tries, 1, "job {job}: {lines:?}");
+    }
+    let given_up = "job 13 was given up after 3 tries: job 13 cannot be done";
+    assert!(lines.iter().any(|line| line == given_up), "{lines:?}");
+}
+
+#[test]
 fn chats_see_what_was_said_and_what_is_said() {
     let home = home();
     let network = format!("chat-{}", std::process::id());

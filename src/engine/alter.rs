@@ -159,6 +159,10 @@ impl Engine {
                 self.refuse(waiter.question(), unknown.clone());
             }
             self.groups_deleted(topic, &unknown);
+            self.empty_outbox(topic);
+            for question in self.awaiting.of_topic(topic) {
+                self.refuse(question, unknown.clone());
+            }
             for read in self.reads.of_topic(topic) {
                 self.refuse_read(read, unknown.clone());
             }

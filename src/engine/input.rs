@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{AddError, Log, Part, Step};
+use super::{AddError, Log, Part, Pending, Step};
 use crate::{
     limits,
     model::{
@@ -64,6 +64,8 @@ pub struct Recovered {
     pub subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     /// What was received when, of topics that do not keep their records for ever.
     pub steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
+    /// What of which logs was told to be pending.
+    pub outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
     /// The nodes known before.
     pub contacts: Vec<Contact>,
     /// Proofs of forks.
@@ -329,6 +331,15 @@ pub enum Write {
         number: u64,
         /// What was received; none when that is of no use any more.
         step: Option<Step>,
+    },
+    /// Keep that part of a log was told to be pending, or forget it.
+    Outbox {
+        /// The topic.
+        topic: TopicId,
+        /// The log.
+        log: LogId,
+        /// From where on; none when all of it has its copies.
+        pending: Option<Pending>,
     },
     /// Keep the proof that a log has forked.
     Fork(ForkProof),

@@ -14,6 +14,7 @@
 //! - `catalogue`, `alter`: creating, describing and listing topics; changing and deleting them
 //! - `publish`: sealing batches, counting receipts, answering publishers
 //! - `publish::retried`, `recent`: what is published again, and what this node stored lately
+//! - `outbox`, `awaiting`: what was told to be pending, and following it until it has its copies
 //! - `start`: how a log begins after a start, and what is known of what was told to be pending
 //! - `replicate`: sending batches to replicas, and storing what others send
 //! - `import`: storing what was exported
@@ -34,6 +35,7 @@
 
 mod alter;
 mod asks;
+mod awaiting;
 mod catalogue;
 mod damage;
 mod follow;
@@ -57,6 +59,7 @@ mod merge;
 mod names;
 mod nearest;
 mod numbered;
+mod outbox;
 mod outgoing;
 mod peers;
 #[doc(hidden)]
@@ -91,6 +94,7 @@ pub use ledger::{Part, Parts, Step};
 pub use log::{AddError, Added, HeldSpan, Log, Tip};
 use members::{Change, Members};
 use numbered::Numbered;
+pub use outbox::Pending;
 use topic::Topics;
 
 use crate::{
@@ -137,6 +141,8 @@ pub struct Engine {
     surveys: survey::State,
     reads: read::State,
     names: names::State,
+    outbox: outbox::State,
+    awaiting: awaiting::State,
     positions: position::State,
     groups: group::State,
     repair: repair::State,
@@ -206,6 +212,8 @@ impl Engine {
             surveys: survey::State::default(),
             reads: read::State::default(),
             names: names::State::default(),
+            outbox: outbox::State::recovered(recovered.outbox),
+            awaiting: awaiting::State::default(),
             positions: position::State::default(),
             groups: group::State::default(),
             repair: repair::State::default(),
@@ -299,6 +307,8 @@ impl Engine {
         self.tick_reads();
         self.tick_names();
         self.tick_groups();
+        self.tick_outbox();
+        self.tick_awaiting();
         self.tick_repair();
         self.tick_handover();
         self.tick_retention();
@@ -315,6 +325,7 @@ impl Engine {
             self.placed_at = self.members.version();
             self.redispatch();
             self.repair_soon();
+            self.outbox_soon();
         }
     }
 
@@ -331,6 +342,8 @@ impl Engine {
             Request::Names(wanted) => self.names(question, wanted),
             Request::Take(take) => self.take_for_member(question, take),
             Request::Settle(settle) => self.settle_for_member(question, settle),
+            Request::Outbox(after) => self.list_outbox(question, after.as_ref()),
+            Request::Await(wanted) => self.await_copies(question, wanted),
             Request::Position(name, subscriber) => self.position(question, &name, subscriber),
             Request::Commit(name, subscriber, subscription) => {
                 self.commit(question, &name, &subscriber, &subscription);
@@ -557,6 +570,7 @@ impl Engine {
         self.reads.abandon(question);
         self.names.abandon(question);
         self.group_abandoned(question);
+        self.awaiting.abandon(question);
         self.verification.abandon(question);
     }
 

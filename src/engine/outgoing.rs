@@ -56,6 +56,8 @@ pub(super) struct Unacknowledged {
     pub(super) sealed: Duration,
     pub(super) receipts: BTreeSet<NodeId>,
     pub(super) waiting: Vec<Waiting>,
+    /// Whether a publisher was told that it is pending.
+    pub(super) is_pending: bool,
 }
 
 /// Records that were told to be pending and are no longer kept in memory.
@@ -179,16 +181,18 @@ impl Outgoing {
         }
     }
 
-    /// Lets go of the oldest batches for which nobody waits, where they are too much to keep, or
-    /// for so long that repair and handover are to bring them where they belong.
-    pub(super) fn leave_behind(&mut self, now: Duration) {
+    /// Lets go of the oldest batches for which nobody waits, where they are too much to keep
+    /// (whatever there is, if all topics together have too much), or are kept for so long that
+    /// repair and handover are to bring them where they belong.
+    pub(super) fn leave_behind(&mut self, now: Duration, too_much: bool) {
+        let bytes_max = if too_much { 0 } else { PENDING_BYTES_MAX };
         let mut bytes: usize = self.unacknowledged.iter().map(|sealed| sealed.bytes).sum();
         while let Some(oldest) = self.unacknowledged.pop_front_if(|oldest| {
             let old = now.saturating_sub(oldest.sealed) > PENDING_AGE_MAX;
             // What is behind of one log is confirmed before that of the next.
             let log = oldest.batch.header().log();
             let follows = self.behind.is_none_or(|behind| behind.log == log);
-            follows && oldest.waiting.is_empty() && (old || bytes > PENDING_BYTES_MAX)
+            follows && oldest.waiting.is_empty() && (old || bytes > bytes_max)
         }) {
             bytes -= oldest.bytes;
             let header = oldest.batch.header();
@@ -206,6 +210,12 @@ impl Outgoing {
     pub(super) fn is_waited_for(&self) -> bool {
         let waits = |sealed: &Unacknowledged| !sealed.waiting.is_empty();
         !self.queued.is_empty() || self.unacknowledged.iter().any(waits)
+    }
+
+    /// Whether the time of a publisher is over.
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        let mut waiting = self.unacknowledged.iter().flat_map(|sealed| &sealed.waiting);
+        waiting.any(|waiting| waiting.deadline <= now)
     }
 
     /// Whether nothing is under way.

@@ -51,6 +51,10 @@ pub enum Bug {
     KeyDivided,
     /// What was stored before a start is not known to be there.
     RecentForgotten,
+    /// What is pending is taken out of the outbox though it lacks copies.
+    OutboxForgotten,
+    /// A publisher is told that its records are pending before they are flushed.
+    PendingBeforeFlush,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -93,6 +97,8 @@ mod selected {
             Self::GivenIsDone,
             Self::KeyDivided,
             Self::RecentForgotten,
+            Self::OutboxForgotten,
+            Self::PendingBeforeFlush,
         ];
     }
 

@@ -12,9 +12,10 @@
 //! A publisher whose copies are not reached in time is told `pending`. The batch stays in this
 //! node's store, which is its outbox: repair and handover bring it to the replicas when they
 //! are back. It is still reckoned with: as long as memory allows with its receipts, and then by
-//! surveys that say who holds all of that part of the log.
+//! surveys that say who holds all of that part of the log. See `outbox`.
 
 mod fork;
+mod receipts;
 mod retried;
 
 use std::{
@@ -38,7 +39,7 @@ use crate::{
     model::{
         Batch, Compression, Hash, Header, LogId, NodeId, ProducerId, Run, TopicId, validate_records,
     },
-    wire::{Acks, Publish, Published, Refusal, Response},
+    wire::{Acks, LogRange, Publish, Published, Refusal, Response},
 };
 
 /// A batch that is under way for longer than this no longer keeps the next one waiting: the
@@ -209,7 +210,10 @@ impl Engine {
             if outgoing.parted.is_some() {
                 break;
             }
-            let young = |sealed: &&Unacknowledged| now.saturating_sub(sealed.sealed) < SLOT_AGE_MAX;
+            // Nobody waits for what was told to be pending, so the next one does not wait for it.
+            let young = |sealed: &&Unacknowledged| {
+                now.saturating_sub(sealed.sealed) < SLOT_AGE_MAX && !sealed.waiting.is_empty()
+            };
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             let full = under_way >= UNACKNOWLEDGED_BATCHES_MAX;
             let has_room = self.room || topic == self.topics.catalogue();
@@ -259,6 +263,7 @@ impl Engine {
             return outgoing.begin_anew(&mut self.random);
         }
         let log = known.logs[&batch.log()].clone();
+        let is_pending = waiting.is_empty();
         outgoing.sealed(&batch);
         outgoing.unacknowledged.push_back(Unacknowledged {
             batch: batch.clone(),
@@ -266,10 +271,14 @@ impl Engine {
             sealed: self.now.elapsed,
             receipts: BTreeSet::new(),
             waiting,
+            is_pending,
         });
         let number = self.write(Write::Append { batch: batch.clone(), log });
         let log = batch.header().log();
         self.publishing.unflushed.push_back((number, topic, log, batch.hash()));
+        if is_pending {
+            self.put_in_outbox(topic, &batch, 0);
+        }
         self.note_received(&batch);
         let sent_to = self.dispatch(topic, &batch, &BTreeSet::new());
         self.outputs.push_back(Output::Gossip { batch: batch.clone(), sent_to });
@@ -344,9 +353,16 @@ impl Engine {
             self.publishing.unflushed.pop_front();
             if self.is_acting(topic) {
                 self.receipt(topic, log, hash, self.me);
+            } else if self.is_over(topic) {
+                self.settle(topic);
             }
         }
         self.searches_flushed();
+    }
+
+    fn is_over(&self, topic: TopicId) -> bool {
+        let outgoing = self.publishing.topics.get(&topic);
+        outgoing.is_some_and(|outgoing| outgoing.is_over(self.now.elapsed))
     }
 
     /// This node may have become a replica of what it wrote before.
@@ -390,7 +406,7 @@ impl Engine {
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return;
         };
-        let mut answers = Vec::new();
+        let (mut answers, mut pending) = (Vec::new(), Vec::new());
         let before = outgoing.bytes();
         // Copies that all batches have up to the one that is looked at.
         let mut throughout = if outgoing.behind.is_some() { 0 } else { usize::MAX };
@@ -401,6 +417,7 @@ impl Engine {
                 throughout = throughout.min(own);
             }
             let copies = throughout.min(own);
+            let mut told = false;
             let stand_ins = sealed.receipts.iter().filter(|node| !home.contains(node)).count();
             sealed.waiting.retain(|waiting| {
                 let wanted = wanted(waiting.acks);
@@ -410,6 +427,7 @@ impl Engine {
                 let copies = if acknowledged { copies } else { own };
                 let stand_ins = stand_ins.min(copies);
                 if acknowledged || over {
+                    let place = LogRange::of(sealed.batch.header());
                     let published = Published {
                         acknowledged,
                         copies: small(copies),
@@ -417,19 +435,30 @@ impl Engine {
                         replicas,
                         wanted: small(wanted),
                         duplicate: waiting.duplicate,
+                        place: (!acknowledged).then_some(place),
                     };
                     answers.push((waiting.waiter.clone(), published));
+                    told |= !acknowledged;
                 }
                 !acknowledged && !over
             });
             let lacking = copies < quorum && !planted(Bug::AcknowledgedOutOfOrder);
+            if told && lacking {
+                sealed.is_pending = true;
+                pending.push((sealed.batch.clone(), own));
+            }
             lacking || !sealed.waiting.is_empty()
         });
-        outgoing.leave_behind(self.now.elapsed);
+        let too_much = self.publishing.bytes > UNACKNOWLEDGED_BYTES_MAX / 2;
+        outgoing.leave_behind(self.now.elapsed, too_much);
         self.publishing.bytes -= before - outgoing.bytes();
         if outgoing.is_idle() {
             self.publishing.active.remove(&topic);
         }
+        for (batch, copies) in pending {
+            self.put_in_outbox(topic, &batch, copies);
+        }
+        self.outbox_settled(topic);
         self.answer_waiters(answers);
         self.seal_ready(topic);
     }
@@ -437,8 +466,14 @@ impl Engine {
     fn answer_waiters(&mut self, answers: Vec<(Waiter, Published)>) {
         for (waiter, published) in answers {
             match waiter {
-                Waiter::Publisher(question) => {
+                Waiter::Publisher(question)
+                    if published.acknowledged || planted(Bug::PendingBeforeFlush) =>
+                {
                     self.answer(question, Response::Published(published));
+                }
+                // It is in the outbox, and so on this node's disk.
+                Waiter::Publisher(question) => {
+                    self.answer_flushed(question, Response::Published(published));
                 }
                 Waiter::Changer(question, topic, change) => {
                     self.change_told(question, topic, change);
@@ -501,60 +536,11 @@ impl Engine {
         let replicas = known.replicas();
         let pending = |Waiting { waiter, acks, duplicate, .. }| {
             let wanted = small(known.wanted(&self.members, acks));
-            let (acknowledged, copies, stand_ins) = (false, 0, 0);
-            let published =
-                Published { acknowledged, copies, stand_ins, replicas, wanted, duplicate };
+            let published = Published { replicas, wanted, duplicate, ..Published::default() };
             (waiter, published)
         };
         let answers = over.into_iter().map(pending).collect();
         self.answer_waiters(answers);
-    }
-
-    /// What a node had flushed it may have no longer.
-    pub(super) fn forget_receipts(&mut self, node: NodeId) {
-        for topic in &self.publishing.active {
-            let outgoing = self.publishing.topics.get_mut(topic);
-            for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
-                sealed.receipts.remove(&node);
-            }
-        }
-    }
-
-    /// This node's disk has lost a batch.
-    pub(super) fn forget_own_receipt(&mut self, topic: TopicId, hash: Hash) {
-        let me = self.me;
-        let outgoing = self.publishing.topics.get_mut(&topic);
-        for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
-            if sealed.batch.hash() == hash {
-                sealed.receipts.remove(&me);
-            }
-        }
-    }
-
-    /// The unacknowledged batches that a node should have and gave no receipt for are sent to
-    /// it again.
-    pub(super) fn redispatch_to(&mut self, node: NodeId) {
-        for topic in self.publishing.active.clone() {
-            let Some(known) = self.topics.get_mut(&topic) else {
-                continue;
-            };
-            if !known.placement(&self.members).acting.contains(&node) {
-                continue;
-            }
-            let Some(outgoing) = self.publishing.topics.get(&topic) else {
-                continue;
-            };
-            let lacking = |sealed: &&Unacknowledged| !sealed.receipts.contains(&node);
-            let batches: Vec<_> = outgoing
-                .unacknowledged
-                .iter()
-                .filter(lacking)
-                .map(|sealed| sealed.batch.clone())
-                .collect();
-            for batch in batches {
-                self.send_batch(node, topic, &batch);
-            }
-        }
     }
 }
 

@@ -43,6 +43,10 @@ pub(super) enum Then {
     HandOver,
     /// See whether the replicas hold what was told to be pending.
     Confirm,
+    /// The same for all that is in the outbox.
+    Outbox,
+    /// Tell a client how many copies there are of what it waits for.
+    Await(QuestionId),
     /// See whether anybody holds what readers lack.
     Hole,
     /// See where the home replicas have cut logs.
@@ -122,6 +126,8 @@ impl Engine {
             | Then::Refresh
             | Then::HandOver
             | Then::Confirm
+            | Then::Outbox
+            | Then::Await(_)
             | Then::Hole
             | Then::Lows
             | Then::Resume => None,
@@ -130,8 +136,10 @@ impl Engine {
         let placement = known.placement(&self.members).clone();
         let mut asked: BTreeSet<_> =
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
-        let of_replicas =
-            matches!(then, Then::Refresh | Then::HandOver | Then::Confirm | Then::Lows);
+        let of_replicas = matches!(
+            then,
+            Then::Refresh | Then::HandOver | Then::Confirm | Then::Outbox | Then::Lows
+        );
         let of_all = matches!(then, Then::Hole | Then::Resume);
         let reachable = self.members.reachable();
         let locating = !of_replicas && !of_all && reachable.len() >= ASK_ALL_MAX;
@@ -248,6 +256,8 @@ impl Engine {
             Then::Refresh => self.serve_waiting(found.topic),
             Then::HandOver => self.hand_over(&found),
             Then::Confirm => self.confirm(&found),
+            Then::Outbox => self.outbox_found(&found),
+            Then::Await(question) => self.await_found(question, &found),
             Then::Hole => self.look_for_holes(&found),
             Then::Lows => self.lows_found(&found),
             Then::Resume => self.resume(&found),

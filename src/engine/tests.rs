@@ -151,22 +151,30 @@ fn a_publish_is_written_and_gossiped_at_once_and_answered_after_the_flush() {
         stand_ins: 0,
         replicas: 1,
         wanted: 1,
-        duplicate: false,
+        ..Published::default()
     };
     assert_eq!(answer, [(QuestionId(2), expected)]);
 }
 
 #[test]
-fn a_flush_that_does_not_come_makes_the_answer_pending() {
+fn pending_is_told_when_the_records_and_that_they_are_pending_are_flushed() {
     let mut script = Script::with_topic("t", 1);
     script.ask(2, publish(0, "a", 1_000));
-    assert_eq!(published(&script.pass(Duration::from_millis(999))), []);
-    let answer = published(&script.pass(Duration::from_millis(101)));
-    assert_eq!(answer.len(), 1);
-    assert!(!answer[0].1.acknowledged);
-    assert_eq!(answer[0].1.copies, 0);
-    // The flush comes late: nobody is told twice.
-    assert_eq!(published(&script.give(Input::Durable(WriteNumber(2)))), []);
+    assert_eq!(script.pass(Duration::from_millis(999)), []);
+    let outputs = script.pass(Duration::from_millis(101));
+    let [
+        Output::Write(number, Write::Outbox { pending: Some(pending), .. }),
+        Output::Answer { response: Response::Published(published), after, .. },
+    ] = outputs.as_slice()
+    else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!((pending.first, *after), (0, Some(*number)));
+    assert!(!published.acknowledged && published.copies == 0);
+    assert_eq!(published.place.map(|place| (place.from, place.to)), Some((0, 1)));
+    // The flush comes late: it is the one copy that was wanted, and nobody is told twice.
+    let outputs = script.give(Input::Durable(*number));
+    assert!(matches!(outputs[..], [Output::Write(_, Write::Outbox { pending: None, .. })]));
 }
 
 #[test]

@@ -11,6 +11,7 @@
 pub mod archive;
 mod gossip;
 mod group;
+mod outbox;
 mod request;
 mod response;
 mod whereabouts;
@@ -18,6 +19,7 @@ mod whereabouts;
 use bytes::Bytes;
 pub use gossip::Gossip;
 pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Taken};
+pub use outbox::{Await, OutboxPage, PendingTopic};
 pub use request::{
     Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
     Request, TopicRead,
@@ -90,15 +92,15 @@ mod bounded {
     use minicbor::{Decode, Decoder, decode::Error};
 
     use super::{
-        Address, Assignment, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome, Rejection,
-        TopicPage, TopicRead, Whereabouts,
+        Address, Assignment, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome,
+        PendingTopic, Rejection, TopicPage, TopicRead, Whereabouts,
     };
     use crate::{
         limits::{
             ADDRESSES_MAX, FIND_RUNS_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, GROUP_RANGES_MAX,
-            READ_MANY_TOPICS_MAX, TOPICS_PER_MESSAGE_MAX,
+            OUTBOX_TOPICS_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX, TOPICS_PER_MESSAGE_MAX,
         },
-        model::{Blob, Run, Share, TopicName},
+        model::{Blob, NodeId, Run, Share, TopicName},
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -210,6 +212,20 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<Option<Whereabouts>>, Error> {
         list(FIND_RUNS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn pending_topics<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<PendingTopic>, Error> {
+        list(OUTBOX_TOPICS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn replicas<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<NodeId>, Error> {
+        list(u64::from(REPLICAS_MAX), decoder, context)
     }
 
     pub(super) fn outcomes<C: Share>(

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{DescriptorBytes, Proofs, Settle, Take};
+use super::{Await, DescriptorBytes, Proofs, Settle, Take};
 use crate::model::{
     Batch, Blob, Cursor, LogId, NodeId, ProducerId, Retention, Run, SubscriberName, Subscription,
     TopicId, TopicName, TopicPattern,
@@ -79,6 +79,14 @@ pub enum Request {
     /// What a member of a group has done, to be kept; passed on likewise. Answer: `Settled`.
     #[n(34)]
     Settle(#[n(0)] Box<Settle>),
+    /// What the asked node itself was given and told to be pending, of the topics after a name, in
+    /// order. Answer: `Outbox`.
+    #[n(35)]
+    Outbox(#[n(0)] Option<TopicName>),
+    /// Whether records that were told to be pending have their copies by now, as soon as they do.
+    /// Asked of any node. Answer: `Awaited`, after the flush of all that it says.
+    #[n(36)]
+    Await(#[n(0)] Await),
 
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Address, DescriptorBytes, LogRange, Proofs, Taken, Whereabouts};
+use super::{Address, DescriptorBytes, LogRange, OutboxPage, Proofs, Taken, Whereabouts};
 use crate::model::{
     Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
     Subscription, TopicId, TopicName,
@@ -70,6 +70,12 @@ pub enum Response {
     /// What a member has done is kept, on so many replicas.
     #[n(34)]
     Settled(#[n(0)] u16),
+    /// What is pending at the asked node.
+    #[n(35)]
+    Outbox(#[n(0)] OutboxPage),
+    /// How many copies there are.
+    #[n(36)]
+    Awaited(#[n(0)] Published),
 
     /// A topic's descriptor, where it is known.
     #[n(16)]
@@ -217,7 +223,7 @@ pub struct TopicSummary {
 }
 
 /// Where published records are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Published {
     /// Whether the copies that were waited for were reached. If not, the answer is `pending`:
@@ -239,6 +245,11 @@ pub struct Published {
     /// Whether the records were there already, or on their way: nothing was stored for this request.
     #[cbor(n(5), skip_if = "std::ops::Not::not", default)]
     pub duplicate: bool,
+    /// Where the records are, if they are pending: part of a log of the node that took them. With
+    /// it any node can be asked what becomes of them. None where they wait to be written anew,
+    /// after a fork of the log.
+    #[n(6)]
+    pub place: Option<LogRange>,
 }
 
 /// The state of a topic.

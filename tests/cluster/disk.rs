@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use antiphon::{
-    engine::{Log, Part, Parts, Recovered, Step, Write},
+    engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
     model::{
         Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
     },
@@ -20,6 +20,7 @@ pub(crate) struct Disk {
     contacts: BTreeMap<NodeId, Contact>,
     pub(crate) forks: Vec<ForkProof>,
     steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
+    pub(crate) outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
 }
 
 impl Disk {
@@ -66,6 +67,16 @@ impl Disk {
                     Some(step) => steps.insert(number, step),
                     None => steps.remove(&number),
                 };
+            }
+            Write::Outbox { topic, log, pending } => {
+                let logs = self.outbox.entry(topic).or_default();
+                match pending {
+                    Some(pending) => logs.insert(log, pending),
+                    None => logs.remove(&log),
+                };
+                if logs.is_empty() {
+                    self.outbox.remove(&topic);
+                }
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
@@ -146,6 +157,7 @@ impl Disk {
             contacts: self.contacts.values().cloned().collect(),
             forks: self.forks.clone(),
             steps: self.steps.clone(),
+            outbox: self.outbox.clone(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod leave;
 mod lives;
 mod many;
 mod order;
+mod outbox;
 mod publish;
 mod read;
 mod regressions;

@@ -11,7 +11,7 @@ mod retried;
 use std::path::PathBuf;
 
 use antiphon::{
-    engine::{Log, Step},
+    engine::{Log, Pending, Step},
     limits::{ADDRESSES_MAX, READ_MANY_TOPICS_MAX},
     model::{
         Batch, Blob, Compression, Cursor, Deliveries, Descriptor, ForkProof, Hash, Header,
@@ -21,10 +21,11 @@ use antiphon::{
     },
     wire,
     wire::{
-        Acks, Alter, Assignment, Checked, CheckedBatch, Create, Import, LogRange, Membership,
-        Names, NamesWanted, Outcome, Page, Publish, Read, ReadMany, Refusal, Rejection, Remaining,
-        Replicate, Request, Response, Role, Settle, Settlement, Take, Taken, TopicPage, TopicRead,
-        TopicSummary, Verified, VerifiedReplica,
+        Acks, Alter, Assignment, Await, Checked, CheckedBatch, Create, Import, LogRange,
+        Membership, Names, NamesWanted, OutboxPage, Outcome, Page, PendingTopic, Publish,
+        Published, Read, ReadMany, Refusal, Rejection, Remaining, Replicate, Request, Response,
+        Role, Settle, Settlement, Take, Taken, TopicPage, TopicRead, TopicSummary, Verified,
+        VerifiedReplica,
         archive::{Encoder, Opening, Passed, Section},
     },
 };
@@ -372,6 +373,42 @@ fn leaving_and_verifying() {
     ];
     let all = round_trip(requests, responses);
     frozen("members.hex", &all);
+}
+
+#[test]
+fn outbox() {
+    let name = || "earthquakes".parse().unwrap();
+    let place = LogRange { log: batch().header().log(), from: 40, to: 42 };
+    let requests = [
+        Request::Outbox(Some(name())),
+        Request::Await(Await { topic: name(), place, acks: Acks::Quorum, wait_ms: 2_000 }),
+    ];
+    let published = Published {
+        acknowledged: false,
+        copies: 1,
+        stand_ins: 0,
+        replicas: 3,
+        wanted: 2,
+        place: Some(place),
+        ..Published::default()
+    };
+    let pending = PendingTopic {
+        topic: name(),
+        records: 1_707,
+        since: WallClock(1_517_363_399_650),
+        copies: 1,
+        wanted: 2,
+        away: vec![key().node()],
+    };
+    let responses = [
+        Response::Published(published),
+        Response::Outbox(OutboxPage { node: key().node(), topics: vec![pending], more: false }),
+        Response::Awaited(Published { acknowledged: true, place: None, ..published }),
+    ];
+    let mut all = round_trip(requests, responses);
+    let pending = Pending { first: 40, since: WallClock(1_517_363_399_650) };
+    all.extend_from_slice(&encode_to_bytes(&pending));
+    frozen("outbox.hex", &all);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use antiphon::{
     wire::{Acks, Publish, Published, Request, Response, Whereabouts},
 };
 
-use super::{batch, frozen, records, topic};
+use super::{batch, frozen, records, round_trip, topic};
 
 #[test]
 fn publishes_that_are_sent_again() {
@@ -33,20 +33,11 @@ fn publishes_that_are_sent_again() {
             replicas: 3,
             wanted: 2,
             duplicate: true,
+            ..Published::default()
         }),
         Response::Whereabouts(vec![Some(Whereabouts { log, first: 41, whole: true }), None]),
     ];
-    let mut all = Vec::new();
-    for request in requests {
-        let bytes = request.encode();
-        assert_eq!(Request::decode(&bytes), Ok(request));
-        all.extend_from_slice(&bytes);
-    }
-    for response in responses {
-        let bytes = response.encode();
-        assert_eq!(Response::decode(&bytes), Ok(response));
-        all.extend_from_slice(&bytes);
-    }
+    let all = round_trip(requests, responses);
     frozen("retried.hex", &all);
 }
 

@@ -12,6 +12,7 @@ use antiphon::{
 use crate::{
     again::Again,
     creator::{Creator, Deleter},
+    follower::Follower,
     member::Member,
     node::Asker,
     publisher::Publisher,
@@ -39,6 +40,7 @@ pub(crate) struct Client {
 pub(crate) enum Kind {
     Creator(Creator),
     Deleter(Deleter),
+    Follower(Follower),
     Publisher(Publisher),
     Reader(Box<Reader>),
     Member(Box<Member>),
@@ -143,6 +145,7 @@ impl World {
         let next = match &mut client.kind {
             Kind::Creator(creator) => creator.go_on(self, response.as_ref()),
             Kind::Deleter(deleter) => deleter.go_on(self, response.as_ref()),
+            Kind::Follower(follower) => follower.go_on(self, response.as_ref(), asked),
             Kind::Publisher(publisher) => publisher.go_on(self, response.as_ref(), asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),
             Kind::Member(member) => member.go_on(self, response, asked),

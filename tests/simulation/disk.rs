@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
-    engine::{Damage, Log, Part, Parts, Recovered, Step, Write, WriteNumber},
+    engine::{Damage, Log, Part, Parts, Pending, Recovered, Step, Write, WriteNumber},
     model::{
         Batch, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SubscriberName,
         Subscription, TopicId,
@@ -31,6 +31,7 @@ pub(crate) struct Image {
     pub(crate) stopped: BTreeSet<Incarnation>,
     pub(crate) forks: Vec<ForkProof>,
     pub(crate) steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
+    pub(crate) outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
 }
 
 /// The disk of a node.
@@ -138,6 +139,16 @@ impl Image {
                     None => steps.remove(&number),
                 };
             }
+            Write::Outbox { topic, log, pending } => {
+                let logs = self.outbox.entry(topic).or_default();
+                match pending {
+                    Some(pending) => logs.insert(log, pending),
+                    None => logs.remove(&log),
+                };
+                if logs.is_empty() {
+                    self.outbox.remove(&topic);
+                }
+            }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
             }
@@ -240,6 +251,7 @@ impl Image {
             contacts: self.contacts.values().cloned().collect(),
             forks: self.forks.clone(),
             steps: self.steps.clone(),
+            outbox: self.outbox.clone(),
         }
     }
 }

@@ -16,6 +16,7 @@ mod creator;
 mod disk;
 mod equivocation;
 mod faults;
+mod follower;
 mod invariants;
 mod member;
 #[cfg(feature = "planted-bugs")]

@@ -14,7 +14,9 @@ use antiphon::{
 
 use crate::{
     disk::Disk,
-    invariants::{answers, bounds, cursors, forks, one_position, removal, retention, truth},
+    invariants::{
+        answers, bounds, cursors, forks, one_position, outbox, removal, retention, truth,
+    },
     planted::{Bug, planted},
     world::{Event, What, World},
 };
@@ -391,6 +393,10 @@ impl World {
                 self.check(removal::NAME, result);
             }
         }
+        if let Write::Outbox { topic, log, pending: None } = &write {
+            let result = outbox::taken_out(self, index, *topic, *log);
+            self.check(outbox::NAME, result);
+        }
         self.nodes[index].disk.pending.push((number, write));
         self.begin_flush(index);
     }
@@ -488,6 +494,8 @@ impl World {
         {
             let result = truth::published(self, index, topic, record, published);
             self.check(truth::NAME, result);
+            let result = outbox::told(self, index, topic, published);
+            self.check(outbox::NAME, result);
             self.counts.pending += u64::from(!published.acknowledged);
         }
         self.twin_told(index, question, &response);

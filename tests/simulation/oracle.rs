@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use antiphon::model::{Batch, Hash, Incarnation, LogId, RecordId, TopicId};
+use antiphon::{
+    model::{Batch, Hash, Incarnation, LogId, RecordId, TopicId},
+    wire::LogRange,
+};
 
 /// A batch that has appeared somewhere.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Known {
     pub(crate) lost_at: Option<Duration>,
     /// Most copies that an acknowledgement spoke of.
     pub(crate) acknowledged: usize,
+    /// Whether it was told to be pending: in the outbox of its writer, whose disk has it.
+    pub(crate) pending: bool,
 }
 
 /// What a user published.
@@ -50,6 +55,8 @@ pub(crate) struct Oracle {
     pub(crate) lives: BTreeSet<Incarnation>,
     pub(crate) ends: BTreeMap<(TopicId, LogId), u64>,
     pub(crate) published: BTreeMap<RecordId, Published>,
+    /// What a publisher was told last to be pending: the topic, and where it is.
+    pub(crate) latest_pending: Option<(usize, LogRange)>,
     /// The highest low watermark that any node gave a log.
     pub(crate) lows: BTreeMap<(TopicId, LogId), u64>,
     /// What each node was given of topics that do not keep their records for ever, and when first.
@@ -79,6 +86,7 @@ impl Oracle {
             losses: 0,
             lost_at: None,
             acknowledged: 0,
+            pending: false,
         };
         self.batches.insert(batch.hash(), known);
         true
@@ -185,6 +193,11 @@ impl Oracle {
 impl Known {
     /// Copies that were promised. More than `kept` of any batch are not kept for ever.
     pub(crate) fn promised(&self, kept: usize) -> usize {
-        self.acknowledged.min(kept)
+        self.acknowledged.max(usize::from(self.pending)).min(kept)
+    }
+
+    /// Whether any publisher was told that it is kept.
+    pub(crate) fn promises(&self) -> bool {
+        self.acknowledged > 0 || self.pending
     }
 }

@@ -13,7 +13,10 @@ use crate::{
     choices::Choices,
     clients::{Client, Kind},
     creator::{Creator, Deleter},
-    invariants::{Violation, answers, convergence, cursors, forks, groups, no_gap, survival},
+    follower::Follower,
+    invariants::{
+        Violation, answers, convergence, cursors, forks, groups, no_gap, outbox, survival,
+    },
     member::Member,
     publisher::Publisher,
     reader::Reader,
@@ -101,6 +104,7 @@ impl World {
             self.add_client(Kind::Member(Box::new(member)));
         }
         self.add_client(Kind::Surveyor(Surveyor::default()));
+        self.add_client(Kind::Follower(Follower::default()));
     }
 
     fn suffer(&mut self) {
@@ -133,11 +137,15 @@ impl World {
             self.run(self.options.gone_after + Duration::from_secs(15));
             self.forget_the_gone();
         }
-        let converged = self.run_until(at_most, |world| convergence::converged(world).is_ok());
+        let converged = self.run_until(at_most, |world| {
+            convergence::converged(world).and_then(|()| outbox::emptied(world)).is_ok()
+        });
         if !converged {
             self.excuse_unfiled();
             let result = convergence::converged(self);
             self.check(convergence::NAME, result);
+            let result = outbox::emptied(self);
+            self.check(outbox::NAME, result);
             if self.violation.is_some() {
                 return;
             }
@@ -246,7 +254,10 @@ impl World {
         // A home that was told where another one had cut a log, and whose disk then lost that, asks
         // on: see "known" in `docs/simulation.md`.
         let forgets = self.options.destructive && !self.oracle.lows.is_empty();
-        if self.oracle.adrift().is_empty() && !forgets {
+        // With fewer nodes left than a topic wants copies, what is pending is looked at for ever.
+        let looks =
+            self.running().into_iter().any(|it| !self.nodes[it].disk.image.outbox.is_empty());
+        if self.oracle.adrift().is_empty() && !forgets && !looks {
             self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
         }
         if convergence::converged(self).is_err() {
@@ -256,6 +267,7 @@ impl World {
         }
         self.check(convergence::NAME, convergence::converged(self));
         self.check(convergence::DELETED, convergence::deleted(self));
+        self.check(outbox::NAME, outbox::emptied(self));
         self.check(answers::NAME, answers::at_end(self));
         self.check(forks::NAME, forks::at_end(self));
         self.survive();

@@ -13,6 +13,7 @@ mod import;
 mod info;
 mod leave;
 mod node;
+mod outbox;
 mod peers;
 mod publish;
 mod shell;
@@ -50,6 +51,7 @@ async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result
         Command::Subscription(arguments) => Box::pin(subscription::run(context, arguments)).await,
         Command::Topics(arguments) => topics::run(context, arguments).await,
         Command::Info(arguments) => info::run(context, arguments).await,
+        Command::Outbox(arguments) => outbox::run(context, arguments).await,
         Command::Peers(_) => peers::run(context).await,
         Command::Verify(arguments) => verify::run(context, arguments).await,
         Command::Export(arguments) => Box::pin(export::run(context, arguments)).await,

@@ -1,28 +1,36 @@
 //! `antiphon publish`
 
+mod following;
 mod input;
 mod tally;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use antiphon::{
     limits::RECORD_BYTES_MAX,
     model::{Record, RecordError, TopicName},
 };
-use antiphon_node::client::{Delivery, PublishError, PublishOptions, Publisher};
+use antiphon_node::client::{Delivery, PublishError, PublishOptions, Publisher, Receipt};
 use bytes::Bytes;
 use futures::FutureExt;
 use indicatif::ProgressBar;
 
-use self::{input::Item, tally::Tally};
+use self::{
+    following::{Followed, Following},
+    input::Item,
+    tally::Tally,
+};
 use super::counted;
 use crate::{
-    arguments::Publish,
+    arguments::{Patience, Publish},
     clock,
     context::Context,
     exit::{Failure, Status},
     printer::{Printer, unless_closed},
 };
+
+/// Time for the copies of a publish whose records are followed anyway.
+const BEFORE_PENDING: Duration = Duration::from_secs(1);
 
 /// Publishes the arguments, a file, or the lines of standard input.
 pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Result<Status> {
@@ -32,11 +40,16 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         None => None,
     };
     let client = context.client().await?;
-    let options = PublishOptions {
+    let mut options = PublishOptions {
         acks: arguments.acks.into(),
         timeout: context.options.timeout,
+        outbox_at_once: arguments.wait.is_some(),
         ..PublishOptions::default()
     };
+    if options.outbox_at_once {
+        options.timeout = options.timeout.min(BEFORE_PENDING);
+    }
+    let acks = options.acks;
     let from_lines = arguments.messages.is_empty() && file.is_none();
     let mut publishing = Publishing {
         publisher: client.publisher(arguments.topic.clone(), options),
@@ -49,6 +62,7 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         tally: Tally::new(&arguments.topic, arguments.id.is_some() || arguments.id_from.is_some()),
         id: arguments.id,
         id_from: arguments.id_from,
+        following: arguments.wait.is_some().then(Following::default),
         receipts: !from_lines || arguments.receipts,
         progress: if from_lines { context.printer.progress() } else { ProgressBar::hidden() },
         printer: &mut context.printer,
@@ -59,6 +73,16 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         publishing.messages(arguments.messages.into_iter().map(Bytes::from).chain(file)).await
     };
     publishing.progress.finish_and_clear();
+    let deadline = arguments.wait.and_then(Patience::deadline);
+    let result = match publishing.following.take().filter(|following| following.count() > 0) {
+        Some(following) => {
+            let topic = &arguments.topic;
+            let printer = &mut *publishing.printer;
+            let followed = following.run(&client, topic, acks, deadline, printer).await?;
+            publishing.note_followed(followed).and(result).map(|status| publishing.status(status))
+        }
+        None => result,
+    };
     let (receipts, tally) = (publishing.receipts, publishing.tally);
     let status = result.map_err(|error| tally.explain(error))?;
     if tally.count() == 0 {
@@ -113,6 +137,8 @@ struct Publishing<'a> {
     /// Records under way, in order.
     pending: VecDeque<Delivery>,
     tally: Tally,
+    /// What is pending, where that is to be followed.
+    following: Option<Following>,
     /// Whether each record gets a line of output.
     receipts: bool,
     progress: ProgressBar,
@@ -205,13 +231,33 @@ impl Publishing<'_> {
         unless_closed(self.printer.flush())?;
         match first_error {
             Some(error) => Err(error),
-            None if self.tally.pending() > 0 => Ok(Status::Pending),
-            None => Ok(Status::Done),
+            None => Ok(self.status(Status::Done)),
         }
+    }
+
+    /// The status of a publish that would have this one if nothing were pending.
+    fn status(&self, status: Status) -> Status {
+        if self.tally.pending() > 0 { Status::Pending } else { status }
+    }
+
+    /// Takes note of what became of records that were pending.
+    fn note_followed(&mut self, followed: Vec<Followed>) -> anyhow::Result<()> {
+        for Followed { ids, published } in followed {
+            ids.into_iter().try_for_each(|id| self.note_receipt(Receipt { id, published }))?;
+        }
+        Ok(unless_closed(self.printer.flush())?)
     }
 
     fn note(&mut self, outcome: Outcome) -> anyhow::Result<()> {
         let receipt = outcome.inspect_err(|_| self.tally.fail())?;
+        let following = self.following.as_mut();
+        match following.map_or(Some(receipt), |following| following.take(receipt)) {
+            Some(receipt) => self.note_receipt(receipt),
+            None => Ok(()),
+        }
+    }
+
+    fn note_receipt(&mut self, receipt: Receipt) -> anyhow::Result<()> {
         self.tally.add(receipt);
         self.progress.set_position(self.tally.acknowledged());
         if self.receipts {
@@ -223,7 +269,7 @@ impl Publishing<'_> {
     }
 }
 
-type Outcome = Result<antiphon_node::client::Receipt, PublishError>;
+type Outcome = Result<Receipt, PublishError>;
 
 /// The outcome of the first record under way; waits for ever when there is none. Cancel-safe.
 async fn front(pending: &mut VecDeque<Delivery>) -> Outcome {

@@ -96,7 +96,7 @@ fn records_between(cursor: &Cursor, surveyed: &Surveyed) -> u64 {
 }
 
 /// For how long, in whole seconds.
-fn age(now: WallClock, since: WallClock) -> String {
+pub(super) fn age(now: WallClock, since: WallClock) -> String {
     let age = Duration::from_millis(now.0.saturating_sub(since.0));
     humantime::format_duration(Duration::from_secs(age.as_secs())).to_string()
 }

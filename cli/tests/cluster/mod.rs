@@ -117,6 +117,12 @@ impl Cluster {
         self.nodes[number].process.as_ref().expect("the node runs").signal(signal);
     }
 
+    /// The process of a running node.
+    pub(crate) fn pid(&self, number: usize) -> i32 {
+        let process = self.nodes[number].process.as_ref().expect("the node runs");
+        process.pid().as_raw_nonzero().get()
+    }
+
     /// Stops a node with SIGTERM; its exit status.
     pub(crate) fn stop(&mut self, number: usize) -> i32 {
         self.nodes[number].process.take().expect("the node runs").terminate()

@@ -7,6 +7,7 @@
 
 mod copying;
 mod group;
+mod outbox;
 mod pattern;
 mod publisher;
 mod reader;
@@ -26,6 +27,7 @@ use antiphon::{
 };
 use futures::future::BoxFuture;
 pub use group::{Counts, GroupOptions, Member, Work};
+pub use outbox::Outbox;
 pub use pattern::PatternReader;
 pub use publisher::{
     Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,

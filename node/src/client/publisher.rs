@@ -39,6 +39,12 @@ pub struct PublishOptions {
     pub timeout: Duration,
     /// Most records under way at a time; [`Publisher::publish`] waits beyond it.
     pub in_flight: usize,
+    /// Whether records go into the node's outbox at once, instead of waiting for `timeout`, as long
+    /// as copies are out of reach: after a publish that was told to be pending, the next ones are
+    /// told so as soon as the node has them flushed, until one is acknowledged again (tried once a
+    /// second). For those who follow what is pending
+    /// ([`Client::wait_until_acknowledged`]); others would be told `pending` needlessly.
+    pub outbox_at_once: bool,
 }
 
 /// Records that a publisher has under way, where it is not told otherwise. Enough to fill
@@ -51,6 +57,7 @@ impl Default for PublishOptions {
             acks: Acks::Quorum,
             timeout: limits::PUBLISH_TIMEOUT_DEFAULT,
             in_flight: IN_FLIGHT_DEFAULT,
+            outbox_at_once: false,
         }
     }
 }
@@ -61,7 +68,8 @@ pub struct Receipt {
     /// The record's name; readers see the same.
     pub id: RecordId,
     /// Where it is. If not `acknowledged`, the copies were not reached in time: the record is
-    /// in the node's outbox and will be delivered.
+    /// in the node's outbox and will be delivered; see
+    /// [`Client::wait_until_acknowledged`].
     ///
     /// `duplicate` says that it was there already, or was on its way. Of a record without a given id
     /// that means only that the client itself had sent it before, to a node that did not answer.
@@ -148,7 +156,7 @@ impl Publisher {
         let drafts = Arc::new(Drafts::new(options.in_flight));
         let producer = ProducerId::random(crate::runtime::random_bytes());
         let (named, worker_drafts) = (topic.clone(), Arc::clone(&drafts));
-        let worker = Worker { client, topic, options, drafts: worker_drafts };
+        let worker = Worker::new(client, topic, options, worker_drafts);
         tasks::spawn_detached("publisher", worker.run());
         Self { drafts, topic: named, producer, next: 0, encoded: Vec::new() }
     }

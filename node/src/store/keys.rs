@@ -12,6 +12,7 @@
 //! | `K` forks | BLAKE3 of the value 32 | proof of a fork |
 //! | `C` contacts | node 32 | contact, in CBOR |
 //! | `R` receipts | topic 32, number 8 | what was received in one go, in CBOR |
+//! | `O` outbox | topic 32, writer 32, incarnation 8 | from where on records were told to be pending, in CBOR |
 //! | `F` facts | name (UTF-8) | bytes |
 //! | `P` position | | number of the last group's last frame 8, its segment 4, offset behind it 4, the store's salt 8, segments of the two newest checkpoints 4 each |
 //! | `U` usage | segment 4 | bytes of the segment that entries of `B` point to 8 |
@@ -44,19 +45,21 @@ pub(super) enum Table {
     Forks,
     Contacts,
     Steps,
+    Outbox,
     Facts,
     Usage,
 }
 
 impl Table {
     /// The tables of the small state.
-    pub(super) const STATE: [Self; 7] = [
+    pub(super) const STATE: [Self; 8] = [
         Self::Logs,
         Self::Subscriptions,
         Self::Descriptors,
         Self::Forks,
         Self::Contacts,
         Self::Steps,
+        Self::Outbox,
         Self::Facts,
     ];
 
@@ -69,6 +72,7 @@ impl Table {
             Self::Forks => b'K',
             Self::Contacts => b'C',
             Self::Steps => b'R',
+            Self::Outbox => b'O',
             Self::Facts => b'F',
             Self::Usage => b'U',
         }
@@ -230,7 +234,16 @@ impl Place {
 
 /// The key of a log.
 pub(super) fn log_key(topic: TopicId, log: LogId) -> Vec<u8> {
-    let mut key = vec![Table::Logs.tag()];
+    key_of_log(Table::Logs, topic, log)
+}
+
+/// The key of what is pending of a log.
+pub(super) fn outbox_key(topic: TopicId, log: LogId) -> Vec<u8> {
+    key_of_log(Table::Outbox, topic, log)
+}
+
+fn key_of_log(table: Table, topic: TopicId, log: LogId) -> Vec<u8> {
+    let mut key = vec![table.tag()];
     put_log(&mut key, topic, log);
     key
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Log, Part, Parts, Recovered, Step, Write},
+    engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
     model::{
         Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
     },
@@ -36,6 +36,7 @@ struct Content {
     contacts: BTreeMap<NodeId, Contact>,
     forks: Vec<ForkProof>,
     steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
+    outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
     facts: BTreeMap<String, Vec<u8>>,
 }
 
@@ -99,6 +100,16 @@ impl Content {
                     self.steps.remove(&topic);
                 }
             }
+            Write::Outbox { topic, log, pending } => {
+                let logs = self.outbox.entry(topic).or_default();
+                match pending {
+                    Some(pending) => logs.insert(log, pending),
+                    None => logs.remove(&log),
+                };
+                if logs.is_empty() {
+                    self.outbox.remove(&topic);
+                }
+            }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact);
             }
@@ -123,6 +134,7 @@ impl Store for MemoryStore {
             contacts: content.contacts.values().cloned().collect(),
             forks: content.forks.clone(),
             steps: content.steps.clone(),
+            outbox: content.outbox.clone(),
         })
     }
 

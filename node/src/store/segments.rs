@@ -290,6 +290,7 @@ impl SegmentStore {
             }
             Write::Subscription { .. }
             | Write::Step { .. }
+            | Write::Outbox { .. }
             | Write::Descriptor(..)
             | Write::Fork(_)
             | Write::Contact(_)
@@ -368,6 +369,11 @@ impl SegmentStore {
             let (key, value) = entry?;
             let (topic, number) = keys::parse_step_key(&key).ok_or_else(malformed)?;
             recovered.steps.entry(topic).or_default().insert(number, decode(&value)?);
+        }
+        for entry in index.entries(Table::Outbox) {
+            let (key, value) = entry?;
+            let (topic, log) = keys::parse_log_key(&key).ok_or_else(malformed)?;
+            recovered.outbox.entry(topic).or_default().insert(log, decode(&value)?);
         }
         for entry in index.entries(Table::Descriptors) {
             let descriptor = SignedDescriptor::verify(entry?.1.into());
@@ -554,7 +560,9 @@ fn bytes_bound(write: &Write) -> usize {
             OTHERS + step.as_ref().map_or(0, |step| keys::encode(step).len())
         }
         Write::Contact(contact) => OTHERS + keys::encode(contact).len(),
-        Write::Drop { .. } | Write::Quarantine { .. } | Write::Forget(_) => OTHERS,
+        Write::Drop { .. } | Write::Quarantine { .. } | Write::Outbox { .. } | Write::Forget(_) => {
+            OTHERS
+        }
     };
     HEAD_BYTES + payload
 }

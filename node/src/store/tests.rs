@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use antiphon::{
-    engine::{Log, Write},
-    model::{Batch, Cursor, ForkProof, Incarnation, NodeId, Subscription},
+    engine::{Log, Pending, Write},
+    model::{Batch, Cursor, ForkProof, Incarnation, NodeId, Subscription, WallClock},
     wire::{Contact, LogRange, Page},
 };
 
@@ -320,7 +320,14 @@ fn later_values_replace_earlier_ones(rig: &dyn Rig) {
     store.commit(&[subscribe(1), Write::Contact(contact(1, "/old")), subscribe(2)]).unwrap();
     store.commit(&[Write::Contact(contact(1, "/new")), Write::Contact(contact(2, "/x"))]).unwrap();
     store.commit(&[Write::Forget(contact(2, "").node), subscribe(3)]).unwrap();
-    let recovered = store.recover().unwrap();
+    let logs = [Author::new(1, topic()).log_id(), Author::new(2, topic()).log_id()];
+    let pending = |first| Pending { first, since: WallClock(9) };
+    let outbox = |log, pending| Write::Outbox { topic: topic(), log, pending };
+    store.commit(&[outbox(logs[0], Some(pending(1))), outbox(logs[1], Some(pending(2)))]).unwrap();
+    store.commit(&[outbox(logs[0], Some(pending(0))), outbox(logs[1], None)]).unwrap();
+    drop(store);
+    let recovered = rig.open().recover().unwrap();
+    assert_eq!(recovered.outbox, [(topic(), [(logs[0], pending(0))].into())].into());
     assert_eq!(recovered.contacts, [contact(1, "/new")]);
     let generations: Vec<_> = recovered.subscriptions.values().map(|s| s.generation).collect();
     assert_eq!(generations, [3]);

@@ -550,6 +550,7 @@ fn size_bytes(write: &Write) -> usize {
         | Write::Quarantine { .. }
         | Write::Subscription { .. }
         | Write::Step { .. }
+        | Write::Outbox { .. }
         | Write::Contact(_)
         | Write::Forget(_) => 0,
     };

@@ -45,6 +45,10 @@ impl Engine {
             std::mem::take(&mut outgoing.unacknowledged).into_iter().partition(beyond);
         // What was told to be pending and is part of the branch goes with it.
         outgoing.behind = outgoing.behind.filter(|it| it.log != log || it.next <= at);
+        self.outbox_forked(topic, log);
+        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            return;
+        };
         if outgoing.incarnation == log.incarnation {
             outgoing.begin_anew(&mut self.random);
             outgoing.parted = Some(Parted { of: log, until: self.now.elapsed + OWN_BRANCH_WITHIN });

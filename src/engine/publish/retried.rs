@@ -27,7 +27,7 @@ use crate::{
     },
     limits::{FIND_TIMEOUT, SEARCHES_MAX},
     model::{LogId, NodeId, Run, TopicId},
-    wire::{Published, Refusal, Request, Response, Whereabouts},
+    wire::{LogRange, Published, Refusal, Request, Response, Whereabouts},
 };
 
 /// How often the replicas are asked again whether there are more copies by now.
@@ -246,6 +246,11 @@ impl Engine {
         let copies = count(&search.told, &placement);
         let is_found = search.told.values().any(Option::is_some);
         let waits = is_given(&search.run) && search.was_found;
+        let place = search.told.values().flatten().next().map(|found| LogRange {
+            log: found.log,
+            from: found.first,
+            to: found.first.saturating_add(u64::from(search.run.count)),
+        });
         let mut answers = Vec::new();
         search.waiting.retain(|waiting| {
             let wanted = known.wanted(&self.members, waiting.acks);
@@ -261,6 +266,7 @@ impl Engine {
                     replicas,
                     wanted: small(wanted),
                     duplicate: true,
+                    place: place.filter(|_| !acknowledged),
                 };
                 answers.push((waiting.waiter.clone(), published));
             }

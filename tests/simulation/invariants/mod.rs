@@ -11,6 +11,7 @@ pub(crate) mod no_gap;
 pub(crate) mod no_phantom;
 pub(crate) mod once;
 pub(crate) mod one_position;
+pub(crate) mod outbox;
 pub(crate) mod removal;
 pub(crate) mod retention;
 pub(crate) mod survival;

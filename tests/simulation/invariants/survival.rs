@@ -1,5 +1,6 @@
 //! What was acknowledged survives: after healing it is readable at every home replica, unless
-//! faults destroyed as many copies as the answer counted (S1, L2).
+//! faults destroyed as many copies as the answer counted (S1, L2). So does what was told to be
+//! pending, as if one copy had been counted.
 
 use crate::world::World;
 
@@ -9,7 +10,7 @@ pub(crate) const NAME: &str = "acknowledged records survive";
 pub(crate) fn at_end(world: &World) -> Result<u64, String> {
     let mut destroyed = 0;
     let adrift = world.oracle.adrift();
-    for known in world.oracle.batches.values().filter(|known| known.acknowledged > 0) {
+    for known in world.oracle.batches.values().filter(|known| known.promises()) {
         let batch = &known.batch;
         let Some(topic) = world.topic_number(&batch.header().topic) else {
             continue;

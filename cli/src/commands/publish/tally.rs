@@ -149,7 +149,8 @@ impl Tally {
         }
         (self.pending > 0).then(|| {
             "the records are in the node's outbox and are delivered when nodes return; \
-             do not publish them again; `antiphon peers` shows which nodes are away"
+             do not publish them again; `antiphon outbox` lists what is pending, and `antiphon peers` \
+             shows which nodes are away"
                 .to_owned()
         })
     }
@@ -196,7 +197,7 @@ mod tests {
                 stand_ins: 0,
                 replicas: 3,
                 wanted: 2,
-                duplicate: false,
+                ..Published::default()
             },
         }
     }

@@ -6,8 +6,18 @@ use antiphon_node::Client;
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator, completion::Completer};
 use tokio::runtime::Handle;
 
-const COMMANDS: [&str; 9] =
-    ["create", "exit", "fetch", "help", "info", "peers", "publish", "subscribe", "topics"];
+const COMMANDS: [&str; 10] = [
+    "create",
+    "exit",
+    "fetch",
+    "help",
+    "info",
+    "outbox",
+    "peers",
+    "publish",
+    "subscribe",
+    "topics",
+];
 
 /// Time for the node to tell its topics; a person waits for them.
 const TOPICS_WITHIN: Duration = Duration::from_secs(1);

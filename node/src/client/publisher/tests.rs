@@ -53,7 +53,7 @@ fn published() -> Published {
         stand_ins: 0,
         replicas: 3,
         wanted: 2,
-        duplicate: false,
+        ..Published::default()
     }
 }
 
@@ -298,4 +298,42 @@ fn where_nobody_sends_any_more_all_are_told() {
     assert_eq!(drafts.take_room().now_or_never(), Some(Err(PublishError::Stopped)));
     assert_eq!(drafts.add(id(1), b"m").err(), Some(PublishError::Stopped));
     assert!(drafts.next().now_or_never().unwrap().is_none());
+}
+
+/// Answers each publish as it was told, and notes the time that each had for its copies.
+#[derive(Debug)]
+struct Timed {
+    acknowledged: Mutex<Vec<bool>>,
+    times: Mutex<Vec<u32>>,
+}
+
+impl Link for Timed {
+    fn ask(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
+        let Request::Publish(publish) = request else { panic!("not a publish: {request:?}") };
+        self.times.lock().unwrap().push(publish.timeout_ms);
+        let acknowledged = self.acknowledged.lock().unwrap().remove(0);
+        async move { Ok(Response::Published(Published { acknowledged, ..published() })) }.boxed()
+    }
+}
+
+/// The times that publishes have of which these are acknowledged, one after the other.
+async fn times(acknowledged: &[bool], outbox_at_once: bool) -> Vec<u32> {
+    let acknowledged = Mutex::new(acknowledged.to_vec());
+    let link = Arc::new(Timed { acknowledged, times: Mutex::default() });
+    let count = link.acknowledged.lock().unwrap().len();
+    let client = Client::over(Arc::clone(&link) as Arc<dyn Link>);
+    let options = PublishOptions { timeout: EACH, outbox_at_once, ..PublishOptions::default() };
+    let mut publisher = client.publisher("t".parse().unwrap(), options);
+    for _ in 0..count {
+        let record = Record::new(WallClock(1), b"m".to_vec());
+        publisher.publish(&record).await.unwrap().await.unwrap();
+    }
+    link.times.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn while_copies_are_out_of_reach_records_go_to_the_outbox_at_once_where_that_is_asked_for() {
+    let acknowledged = [true, false, false, true, true];
+    assert_eq!(times(&acknowledged, true).await, [100, 100, 0, 0, 100]);
+    assert_eq!(times(&acknowledged, false).await, [100; 5]);
 }

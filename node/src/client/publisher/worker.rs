@@ -27,13 +27,22 @@ pub(super) const FILL_TIME: Duration = Duration::from_millis(1);
 /// already have their request sent without them.
 const REGATHER_TIME: Duration = Duration::from_micros(200);
 
+/// How long publishes go into the outbox at once before copies are waited for again.
+const OUTBOX_TIME: Duration = Duration::from_secs(1);
+
+/// Time for the copies of a publish that tries whether they can be reached again.
+const TRIAL_TIME: Duration = Duration::from_millis(250);
+
 /// Sends one request at a time, so that the order holds and the next one fills while this one is
 /// under way.
 pub(super) struct Worker {
-    pub(super) client: Client,
-    pub(super) topic: TopicName,
-    pub(super) options: PublishOptions,
-    pub(super) drafts: Arc<Drafts>,
+    client: Client,
+    topic: TopicName,
+    options: PublishOptions,
+    drafts: Arc<Drafts>,
+    clock: Clock,
+    /// Where copies are out of reach, and nobody waits for them: when to try again.
+    try_at: Option<Duration>,
 }
 
 impl Drop for Worker {
@@ -43,7 +52,16 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    pub(super) async fn run(self) {
+    pub(super) fn new(
+        client: Client,
+        topic: TopicName,
+        options: PublishOptions,
+        drafts: Arc<Drafts>,
+    ) -> Self {
+        Self { client, topic, options, drafts, clock: Clock::start(), try_at: None }
+    }
+
+    pub(super) async fn run(mut self) {
         let mut before = 0;
         while let Some(wanted) = self.drafts.next().await {
             if before > 1 {
@@ -65,18 +83,40 @@ impl Worker {
         }
     }
 
-    async fn send(&self, draft: Draft) {
+    /// Time for the copies of the next publish.
+    fn timeout(&self) -> Duration {
+        match self.try_at {
+            Some(at) if self.clock.now().elapsed < at => Duration::ZERO,
+            Some(_) => TRIAL_TIME.min(self.options.timeout),
+            None => self.options.timeout,
+        }
+    }
+
+    /// Takes note of how a publish went that had this time.
+    fn note(&mut self, timeout: Duration, published: &Published) {
+        if published.acknowledged {
+            self.try_at = None;
+        } else if self.options.outbox_at_once && !timeout.is_zero() {
+            self.try_at = Some(self.clock.now().elapsed + OUTBOX_TIME);
+        }
+    }
+
+    async fn send(&mut self, draft: Draft) {
+        let timeout = self.timeout();
         let publish = Publish {
             topic: self.topic.clone(),
             producer: draft.first.producer,
             first: draft.first.number,
             records: Blob(draft.records.into()),
             acks: self.options.acks,
-            timeout_ms: u32::try_from(self.options.timeout.as_millis()).unwrap_or(u32::MAX),
             // Whoever gives an id may have published under it before.
             retried: draft.first.is_given(),
+            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
         };
         let outcome = self.ask(publish).await;
+        if let Ok(published) = &outcome {
+            self.note(timeout, published);
+        }
         self.drafts.give_room(draft.count);
         // Whoever dropped the deliveries does not want to know.
         let _ = draft.done.send(outcome);

@@ -259,7 +259,7 @@ mod tests {
             stand_ins: 0,
             replicas: 3,
             wanted: 2,
-            duplicate: false,
+            ..Published::default()
         };
         let (mut asks, mut outcome) = asked(&[]);
         let ask = asks.open.get_mut(&0).unwrap();
@@ -311,9 +311,7 @@ mod tests {
         assert!(says_that_it_may_be_there(is_under_way));
         assert!(says_that_it_may_be_there(|asks| asks.broke(exchange(node), "it broke")));
         let kept = |response| move |asks: &mut Asks| asks.open.get_mut(&0).unwrap().keep(response);
-        let (acknowledged, copies, stand_ins) = (false, 1, 0);
-        let (replicas, wanted, duplicate) = (3, 2, false);
-        let pending = Published { acknowledged, copies, stand_ins, replicas, wanted, duplicate };
+        let pending = Published { copies: 1, replicas: 3, wanted: 2, ..Published::default() };
         assert!(says_that_it_may_be_there(kept(Response::Published(pending))));
         assert!(!says_that_it_may_be_there(kept(Response::Refused(Refusal::Busy))));
     }

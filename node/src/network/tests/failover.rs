@@ -30,7 +30,7 @@ fn published(copies: u16, acknowledged: bool) -> Response {
         stand_ins: 0,
         replicas: 3,
         wanted: 2,
-        duplicate: false,
+        ..Published::default()
     })
 }
 

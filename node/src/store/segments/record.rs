@@ -130,6 +130,9 @@ pub(super) fn state_entry(write: &Write) -> StateEntry {
         Write::Step { topic, number, step } => {
             (keys::step_key(*topic, *number), step.as_ref().map(keys::encode))
         }
+        Write::Outbox { topic, log, pending } => {
+            (keys::outbox_key(*topic, *log), pending.as_ref().map(keys::encode))
+        }
         Write::Descriptor(topic, descriptor) => (
             keys::index_key(Table::Descriptors, topic.as_bytes()),
             Some(descriptor.bytes().to_vec()),

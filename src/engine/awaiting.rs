@@ -1,0 +1,145 @@
+//! Following records that were told to be pending until they have their copies.
+//!
+//! Any node can be asked, not only the one that took them: it asks the topic's replicas what they
+//! hold of that log. As for a publisher, what counts is how many hold the records and all that
+//! comes before them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Engine, QuestionId,
+    survey::{Found, Then},
+};
+use crate::{
+    limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},
+    model::{NodeId, TopicId},
+    wire::{Await, Published, Refusal, Request, Response},
+};
+
+/// Pause before the replicas are asked again; it doubles.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A question that waits.
+#[derive(Debug)]
+struct Waiting {
+    topic: TopicId,
+    wanted: Await,
+    deadline: Duration,
+    /// When the replicas are asked again; none while they are being asked.
+    ask_at: Option<Duration>,
+    pause: Duration,
+}
+
+/// The questions that wait.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    waiting: BTreeMap<QuestionId, Waiting>,
+}
+
+impl State {
+    pub(super) fn abandon(&mut self, question: QuestionId) {
+        self.waiting.remove(&question);
+    }
+
+    /// Takes out those who wait for a topic.
+    pub(super) fn of_topic(&mut self, topic: TopicId) -> Vec<QuestionId> {
+        let of_topic = self.waiting.extract_if(.., |_, waiting| waiting.topic == topic);
+        of_topic.map(|(question, _)| question).collect()
+    }
+}
+
+impl Engine {
+    pub(super) fn await_copies(&mut self, question: QuestionId, wanted: Await) {
+        let request = Request::Await(wanted.clone());
+        let Some(topic) = self.find(question, &wanted.topic, request) else {
+            return;
+        };
+        if wanted.place.from >= wanted.place.to || wanted.place.to > SEQUENCE_MAX {
+            return self.refuse_invalid(question, "no such part of a log");
+        }
+        if self.awaiting.waiting.len() >= AWAITS_MAX {
+            return self.refuse(question, Refusal::Busy);
+        }
+        let wait = Duration::from_millis(u64::from(wanted.wait_ms)).min(READ_WAIT_MAX);
+        let deadline = self.now.elapsed + wait;
+        let waiting = Waiting { topic, wanted, deadline, ask_at: None, pause: PAUSE_MIN };
+        self.awaiting.waiting.insert(question, waiting);
+        self.survey(topic, Then::Await(question));
+    }
+
+    pub(super) fn tick_awaiting(&mut self) {
+        let now = self.now.elapsed;
+        let mut due = Vec::new();
+        for (question, waiting) in &mut self.awaiting.waiting {
+            if waiting.ask_at.take_if(|at| *at <= now).is_some() {
+                due.push((waiting.topic, *question));
+            }
+        }
+        for (topic, question) in due {
+            self.survey(topic, Then::Await(question));
+        }
+    }
+
+    /// The replicas have said what they hold.
+    pub(super) fn await_found(&mut self, question: QuestionId, found: &Found) {
+        let Some(waiting) = self.awaiting.waiting.get(&question) else {
+            return;
+        };
+        let place = waiting.wanted.place;
+        let Some(known) = self.topics.get_mut(&found.topic).filter(|known| known.is_known()) else {
+            return;
+        };
+        let sealed = known.forks.sealed_at(place.log);
+        let wanted = known.wanted(&self.members, waiting.wanted.acks);
+        let replicas = known.replicas();
+        let entries = || found.held.values().filter_map(|held| held.frontier.0.get(&place.log));
+        // What any of them holds: of an older part, faults may have destroyed some.
+        let before: Vec<_> = entries()
+            .flat_map(|entry| &entry.spans)
+            .map(|span| (span.first, span.next.min(place.to)))
+            .collect();
+        let holds = |node: &&NodeId| {
+            let entry = found.held.get(*node).and_then(|held| held.frontier.0.get(&place.log));
+            entry.is_some_and(|entry| {
+                entry.covers(place.from, place.to)
+                    && before.iter().all(|(from, to)| entry.covers(*from, *to))
+            })
+        };
+        let holders: Vec<_> = found.placement.acting.iter().filter(holds).collect();
+        let stand_ins = holders.iter().filter(|node| !found.placement.is_home(node)).count();
+        let acknowledged = holders.len() >= wanted;
+        let published = Published {
+            acknowledged,
+            copies: small(holders.len()),
+            stand_ins: small(stand_ins),
+            replicas,
+            wanted: small(wanted),
+            place: (!acknowledged).then_some(place),
+            ..Published::default()
+        };
+        let is_forked = sealed.is_some_and(|at| at < place.to);
+        let now = self.now.elapsed;
+        let Some(waiting) = self.awaiting.waiting.get_mut(&question) else {
+            return;
+        };
+        if !acknowledged && !is_forked && now < waiting.deadline {
+            waiting.ask_at = Some((now + waiting.pause).min(waiting.deadline));
+            waiting.pause = (waiting.pause * 2).min(PAUSE_MAX);
+            return;
+        }
+        self.awaiting.waiting.remove(&question);
+        if is_forked {
+            // They may be in either branch, or were written anew.
+            return self.refuse(question, Refusal::Forked(None));
+        }
+        self.answer_flushed(question, Response::Awaited(published));
+    }
+}
+
+/// A number of nodes.
+fn small(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}

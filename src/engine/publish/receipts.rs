@@ -1,0 +1,55 @@
+//! Receipts that no longer hold, and batches that are sent again.
+
+use crate::{
+    engine::{Engine, outgoing::Unacknowledged},
+    model::{Hash, NodeId, TopicId},
+};
+
+impl Engine {
+    /// What a node had flushed it may have no longer.
+    pub(in crate::engine) fn forget_receipts(&mut self, node: NodeId) {
+        for topic in &self.publishing.active {
+            let outgoing = self.publishing.topics.get_mut(topic);
+            for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
+                sealed.receipts.remove(&node);
+            }
+        }
+    }
+
+    /// This node's disk has lost a batch.
+    pub(in crate::engine) fn forget_own_receipt(&mut self, topic: TopicId, hash: Hash) {
+        let me = self.me;
+        let outgoing = self.publishing.topics.get_mut(&topic);
+        for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
+            if sealed.batch.hash() == hash {
+                sealed.receipts.remove(&me);
+            }
+        }
+    }
+
+    /// The unacknowledged batches that a node should have and gave no receipt for are sent to
+    /// it again.
+    pub(in crate::engine) fn redispatch_to(&mut self, node: NodeId) {
+        for topic in self.publishing.active.clone() {
+            let Some(known) = self.topics.get_mut(&topic) else {
+                continue;
+            };
+            if !known.placement(&self.members).acting.contains(&node) {
+                continue;
+            }
+            let Some(outgoing) = self.publishing.topics.get(&topic) else {
+                continue;
+            };
+            let lacking = |sealed: &&Unacknowledged| !sealed.receipts.contains(&node);
+            let batches: Vec<_> = outgoing
+                .unacknowledged
+                .iter()
+                .filter(lacking)
+                .map(|sealed| sealed.batch.clone())
+                .collect();
+            for batch in batches {
+                self.send_batch(node, topic, &batch);
+            }
+        }
+    }
+}
