@@ -93,13 +93,18 @@ async fn run(client: &Client, options: &Options) -> anyhow::Result<()> {
         let worker = Worker { number, open: Arc::clone(&open), finished: finished.clone() };
         workers.spawn(worker.work(join().await?, all_done.clone()));
     }
-    let (mut records, mut again) = (0, 0);
+    let (mut records, mut again, mut buried) = (0, 0, 0);
     while let Some(counts) = workers.join_next().await {
         let counts = counts??;
-        (records, again) = (records + counts.records, again + counts.redelivered);
+        records += counts.records;
+        again += counts.redelivered;
+        buried += counts.buried;
     }
     println!("{} jobs: {records} tries, {again} of them not the first", options.jobs);
-    report_dead(client, options, join().await?).await
+    if buried == 0 && options.jobs > 13 {
+        move_what_is_left(join().await?).await?;
+    }
+    report_dead(client, options).await
 }
 
 async fn publish(topic: &Topic, jobs: usize) -> anyhow::Result<()> {
@@ -195,16 +200,21 @@ fn job_of(work: &Work) -> usize {
     String::from_utf8_lossy(&work.record.record.payload).parse().unwrap_or_default()
 }
 
-/// The jobs that nobody could do. The next worker that is there moves them, so one joins for that.
-async fn report_dead(client: &Client, options: &Options, mut member: Member) -> anyhow::Result<()> {
+/// Whoever asks for work next moves what was tried too often; here nobody may have asked any more.
+async fn move_what_is_left(mut member: Member) -> anyhow::Result<()> {
+    while member.counts().buried == 0 {
+        let next = tokio::time::timeout(Duration::from_millis(200), member.next()).await;
+        anyhow::ensure!(next.is_err(), "nothing was left to work on");
+    }
+    member.leave().await?;
+    Ok(())
+}
+
+/// The jobs that nobody could do.
+async fn report_dead(client: &Client, options: &Options) -> anyhow::Result<()> {
     if options.jobs <= 13 {
         return Ok(());
     }
-    while member.counts().buried == 0 {
-        // It gets nothing to work on: `next` moves what was tried too often.
-        let _ = tokio::time::timeout(Duration::from_millis(200), member.next()).await;
-    }
-    member.leave().await?;
     let dead = client.topic(format!("{}.dead", options.topic).parse()?);
     let mut records = dead.fetch(Start::Beginning).await?;
     while let Some(delivered) = records.try_next().await? {
