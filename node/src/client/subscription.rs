@@ -249,7 +249,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// When no replica can be reached, and then the position of before holds; with
-    /// [`Refusal::Superseded`](antiphon::wire::Refusal::Superseded) when the subscription was reset
+    /// [`Refusal::Superseded`] when the subscription was reset
     /// or deleted meanwhile.
     pub async fn commit(&mut self) -> Result<(), RequestError> {
         let mut cursor = self.reader.cursor().clone();
