@@ -47,8 +47,6 @@ pub enum Bug {
     BranchThrownAway,
     /// What was given to a member of a group counts as done.
     GivenIsDone,
-    /// A record of a key is given to a member though another one has an earlier one.
-    KeyDivided,
     /// What was stored before a start is not known to be there.
     RecentForgotten,
     /// What is pending is taken out of the outbox though it lacks copies.
@@ -95,7 +93,6 @@ mod selected {
             Self::ForkAnsweredAsHeld,
             Self::BranchThrownAway,
             Self::GivenIsDone,
-            Self::KeyDivided,
             Self::RecentForgotten,
             Self::OutboxForgotten,
             Self::PendingBeforeFlush,
