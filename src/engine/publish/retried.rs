@@ -61,8 +61,8 @@ struct Search {
 #[derive(Debug, Default)]
 pub(super) struct State {
     searches: Numbered<Search>,
-    /// What this node itself holds counts once it is flushed: of which search and round.
-    unflushed: VecDeque<(WriteNumber, u64, u32)>,
+    /// What this node itself holds counts once it is flushed: of which search and round, and where.
+    unflushed: VecDeque<(WriteNumber, u64, u32, Option<Whereabouts>)>,
 }
 
 /// Copies of the records at one place.
@@ -177,22 +177,19 @@ impl Engine {
             return;
         };
         let (topic, run, round) = (search.topic, search.run, search.round);
-        if let Some(write) = self.unflushed() {
-            return self.publishing.retried.unflushed.push_back((write, number, round));
-        }
+        // What is written while that is flushed is another matter.
         let place = self.whereabouts(topic, &run);
+        if let Some(write) = self.unflushed() {
+            return self.publishing.retried.unflushed.push_back((write, number, round, place));
+        }
         self.search_told(number, round, self.me, place);
     }
 
     pub(super) fn searches_flushed(&mut self) {
-        while let Some((_, number, round)) =
+        while let Some((_, number, round, place)) =
             self.publishing.retried.unflushed.pop_front_if(|(write, ..)| *write <= self.durable)
         {
-            let search = self.publishing.retried.searches.things.get(&number);
-            if let Some((topic, run)) = search.map(|search| (search.topic, search.run)) {
-                let place = self.whereabouts(topic, &run);
-                self.search_told(number, round, self.me, place);
-            }
+            self.search_told(number, round, self.me, place);
         }
     }
 
