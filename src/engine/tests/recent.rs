@@ -105,6 +105,22 @@ fn the_own_copy_of_a_duplicate_counts_after_the_flush() {
     assert!(published.acknowledged && published.duplicate && published.copies == 1);
 }
 
+/// Found by the simulation: an acknowledgement counted it.
+#[test]
+fn an_own_copy_that_comes_while_an_earlier_write_is_flushed_does_not_count_with_that() {
+    let (batch, descriptor) = batch();
+    let mut script = other(Recovered::default());
+    let descriptors = vec![Blob(descriptor.bytes().clone())];
+    let terms = Replicate { descriptors, ..Replicate::default() };
+    let outputs = script.ask(1, Request::Replicate(terms));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Write(WriteNumber(1), _))));
+    let Request::Publish(publish) = publish(0, "a", 1_000) else { panic!("no publish") };
+    script.ask(2, Request::Publish(Publish { retried: true, ..publish }));
+    let replicate = Replicate { batches: vec![batch], ..Replicate::default() };
+    script.ask(3, Request::Replicate(replicate));
+    assert_eq!(published(&script.give(Input::Durable(WriteNumber(1)))), []);
+}
+
 #[test]
 fn after_a_start_nothing_is_told_before_the_newest_part_is_read() {
     let (batch, descriptor) = batch();
