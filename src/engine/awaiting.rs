@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Engine, QuestionId,
+    publish::small,
     survey::{Found, Then},
 };
 use crate::{
@@ -137,9 +138,4 @@ impl Engine {
         }
         self.answer_flushed(question, Response::Awaited(published));
     }
-}
-
-/// A number of nodes.
-fn small(count: usize) -> u16 {
-    u16::try_from(count).unwrap_or(u16::MAX)
 }

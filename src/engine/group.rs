@@ -188,22 +188,15 @@ impl Engine {
     }
 
     fn what_is_kept(&self, name: &SubscriberName, found: &Found) -> Result<Subscription, Refusal> {
-        let kept = found.held.values().filter_map(|held| held.position.clone());
-        let kept = kept.filter(|kept| kept.is_well_formed(found.topic)).reduce(|mut all, other| {
-            all.merge(&other);
-            all
-        });
         // Of those that did not answer, one may know what was done last: it is done again then.
-        let Some(mut kept) = kept.filter(|kept| kept.cursor.is_some()) else {
+        let Some(mut kept) = found.position().filter(|kept| kept.cursor.is_some()) else {
             let is_sure = found.complete;
             return Err(if is_sure { Refusal::Superseded } else { Refusal::Unreachable });
         };
         if kept.group.is_none() {
             return Err(Refusal::NotAGroup(name.to_string()));
         }
-        let mut end = self.known_end(found.topic);
-        end.join(&found.end());
-        kept.limit(&end);
+        kept.limit(&self.end_with(found));
         Ok(kept)
     }
 

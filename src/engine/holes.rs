@@ -41,8 +41,7 @@ impl Engine {
     /// All nodes that can be asked have said what they hold.
     pub(super) fn look_for_holes(&mut self, found: &Found) {
         let topic = found.topic;
-        let mut end = self.known_end(topic);
-        end.join(&found.end());
+        let end = self.end_with(found);
         // One that is away may hold it, and brings it when it is back, however long that takes.
         let exhaustive = self.is_exhaustive(found) || planted(Bug::HolePassedUnproven);
         let parts: BTreeMap<_, _> = end

@@ -20,6 +20,7 @@ use super::{
     Engine, QuestionId, Write,
     outgoing::{Outgoing, Unacknowledged},
     planted::{Bug, planted},
+    publish::small,
     survey::{Found, Then},
     topic::Topic,
 };
@@ -339,9 +340,4 @@ fn lack_of(parts: &[LogRange], holders: &[&Held], wanted: usize) -> Lack {
         }
     }
     lack
-}
-
-/// A number of nodes.
-fn small(count: usize) -> u16 {
-    u16::try_from(count).unwrap_or(u16::MAX)
 }

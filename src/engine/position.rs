@@ -6,6 +6,7 @@ use self::listing::Listing;
 use super::{
     Engine, Failure, Numbered, Purpose, QuestionId, Write,
     planted::{Bug, planted},
+    publish::small,
     survey::{Found, Then},
 };
 use crate::{
@@ -56,15 +57,7 @@ impl Engine {
     }
 
     pub(super) fn answer_position(&mut self, question: QuestionId, found: &Found) {
-        let mut position: Option<Subscription> = None;
-        for kept in found.held.values().filter_map(|held| held.position.as_ref()) {
-            match &mut position {
-                None => position = Some(kept.clone()),
-                Some(position) => {
-                    position.merge(kept);
-                }
-            }
-        }
+        let position = found.position();
         let is_new = position.as_ref().is_none_or(|kept| kept.cursor.is_none());
         if is_new && !found.complete {
             // A reader that is told that its name is new may skip what it has not read.
@@ -101,8 +94,8 @@ impl Engine {
         found: &Found,
     ) {
         let topic = found.topic;
-        let kept = found.held.values().filter_map(|held| held.position.as_ref());
-        let newest = kept.map(|kept| kept.generation).max();
+        let kept = found.position();
+        let newest = kept.as_ref().map(|kept| kept.generation);
         if newest > Some(subscription.generation) {
             return self.refuse(question, Refusal::Superseded);
         }
@@ -112,16 +105,13 @@ impl Engine {
             // Somebody else may have opened the same generation, for another position.
             return self.refuse(question, Refusal::Unreachable);
         }
-        let same = |kept: &&&Subscription| kept.generation == subscription.generation;
-        let is_group = found.held.values().filter_map(|held| held.position.as_ref());
-        let is_group = is_group.filter(|kept| same(&kept)).any(|kept| kept.group.is_some());
-        if is_group && subscription.group.is_none() && subscription.cursor.is_some() {
+        let is_of_group = kept
+            .is_some_and(|kept| kept.generation == subscription.generation && kept.group.is_some());
+        if is_of_group && subscription.group.is_none() && subscription.cursor.is_some() {
             return self.refuse(question, Refusal::Group(subscriber.to_string()));
         }
-        let mut end = self.known_end(topic);
-        end.join(&found.end());
         if !planted(Bug::PositionPastLog) {
-            subscription.limit(&end);
+            subscription.limit(&self.end_with(found));
         }
         let keeper = Keeper::Client { question, opens };
         self.keep_on_replicas(topic, subscriber, &subscription, keeper);
@@ -188,8 +178,7 @@ impl Engine {
                 self.refuse(question, Refusal::Unreachable);
             }
             Keeper::Client { question, .. } => {
-                let copies = u16::try_from(commit.copies).unwrap_or(u16::MAX);
-                self.answer_flushed(question, Response::Committed(copies));
+                self.answer_flushed(question, Response::Committed(small(commit.copies)));
             }
         }
     }

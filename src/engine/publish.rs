@@ -544,7 +544,7 @@ impl Engine {
     }
 }
 
-/// A number of nodes.
-fn small(count: usize) -> u16 {
+/// A number of nodes, as messages have it.
+pub(super) fn small(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
 }

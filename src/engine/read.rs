@@ -218,6 +218,13 @@ impl Engine {
         end
     }
 
+    /// The same, with what a survey has found.
+    pub(super) fn end_with(&self, found: &Found) -> Cursor {
+        let mut end = self.known_end(found.topic);
+        end.join(&found.end());
+        end
+    }
+
     /// Plans where the answer to a read comes from, and asks there.
     pub(super) fn plan_read(&mut self, number: u64) {
         let Some(job) = self.reads.jobs.things.get(&number) else {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::window::{Place, Window};
 use super::{
-    Engine, HeldSpan, Output, QuestionId, Ticket,
+    Engine, HeldSpan, QuestionId, Ticket,
     ledger::Part,
     planted::{Bug, planted},
     topic::{Topic, Topics},
@@ -192,11 +192,8 @@ impl Engine {
             to: span.next,
         };
         let ranges = spans.iter().map(end).collect();
-        self.next_ticket.0 += 1;
-        let ticket = self.next_ticket;
+        let ticket = self.measure_store(topic, ranges);
         self.recent.tickets.insert(ticket, topic);
-        let after = self.unflushed();
-        self.outputs.push_back(Output::Measure { ticket, topic, ranges, after });
     }
 
     /// The store has said how much there is: what is recent is read, as far as it is not too much.

@@ -171,11 +171,17 @@ impl Engine {
             }
             return;
         }
+        let ticket = self.measure_store(topic, ranges);
+        self.retention.measuring.insert(ticket, topic);
+    }
+
+    /// Asks the store how much it holds of parts of logs.
+    pub(super) fn measure_store(&mut self, topic: TopicId, ranges: Vec<LogRange>) -> Ticket {
         self.next_ticket.0 += 1;
         let ticket = self.next_ticket;
-        self.retention.measuring.insert(ticket, topic);
         let after = self.unflushed();
         self.outputs.push_back(Output::Measure { ticket, topic, ranges, after });
+        ticket
     }
 
     /// The store has said what it holds; nothing where it could not, so it is asked again.

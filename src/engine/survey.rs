@@ -106,6 +106,17 @@ impl Found {
         self.held.values().for_each(|held| end.join_frontier(&held.frontier));
         end
     }
+
+    /// Where the subscription stands that was asked for, by all that was told of it.
+    pub(super) fn position(&self) -> Option<Subscription> {
+        let kept = self.held.values().filter_map(|held| held.position.as_ref());
+        let mut kept = kept.filter(|kept| kept.is_well_formed(self.topic));
+        let mut position = kept.next()?.clone();
+        for other in kept {
+            position.merge(other);
+        }
+        Some(position)
+    }
 }
 
 impl Engine {

@@ -3,7 +3,7 @@
 
 use super::{Dispatch, Key};
 use crate::{
-    engine::{Engine, QuestionId, position::Keeper},
+    engine::{Engine, QuestionId, position::Keeper, publish::small},
     wire::{Refusal, Response},
 };
 
@@ -74,7 +74,7 @@ impl Engine {
         let Some(group) = self.groups.groups.get_mut(key) else { return };
         let keeping = &mut group.keeping;
         keeping.under_way = false;
-        keeping.copies = u16::try_from(copies).unwrap_or(u16::MAX);
+        keeping.copies = small(copies);
         let copies = keeping.copies;
         for question in std::mem::take(&mut keeping.now) {
             if copies > 0 {
