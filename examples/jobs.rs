@@ -21,7 +21,7 @@ use std::{
 
 use antiphon_node::{
     Client, ClientConfig, Multiaddr, Network, Node, NodeConfig, Record, SubscriberName, TopicName,
-    client::{GroupOptions, Member, PublishOptions, Start, Topic, Work},
+    client::{GroupCounts, GroupOptions, Member, PublishOptions, Start, Topic, Work},
 };
 use clap::Parser;
 use futures::TryStreamExt;
@@ -125,10 +125,7 @@ async fn publish(topic: &Topic, jobs: usize) -> anyhow::Result<()> {
 /// A worker that dies over the first job it gets: it neither acknowledges nor leaves.
 async fn die(mut member: Member) -> anyhow::Result<()> {
     if let Ok(work) = tokio::time::timeout(VISIBILITY, member.next()).await {
-        println!(
-            "worker x: dies over job {}",
-            String::from_utf8_lossy(&work?.record.record.payload)
-        );
+        println!("worker x: dies over job {}", String::from_utf8_lossy(&work?.record.payload));
     }
     Ok(())
 }
@@ -145,7 +142,7 @@ impl Worker {
         self,
         mut member: Member,
         mut all_done: watch::Receiver<bool>,
-    ) -> anyhow::Result<antiphon_node::client::Counts> {
+    ) -> anyhow::Result<GroupCounts> {
         loop {
             // To stop waiting is safe: what was not handed out goes to another worker.
             let work = tokio::select! {
@@ -197,7 +194,7 @@ impl Worker {
 }
 
 fn job_of(work: &Work) -> usize {
-    String::from_utf8_lossy(&work.record.record.payload).parse().unwrap_or_default()
+    String::from_utf8_lossy(&work.record.payload).parse().unwrap_or_default()
 }
 
 /// Whoever asks for work next moves what was tried too often; here nobody may have asked any more.

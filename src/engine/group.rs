@@ -33,7 +33,7 @@ use crate::{
         READ_WAIT_MAX, VISIBILITY_MAX, VISIBILITY_MIN,
     },
     model::{Batch, SubscriberName, Subscription, TopicId},
-    wire::{LogRange, Membership, Refusal, Request, Response, Settle, Settlement, Take, Taken},
+    wire::{LogRange, Membership, Refusal, Request, Response, Settlement, Take, Taken},
 };
 
 /// Names a group at this node.
@@ -74,18 +74,9 @@ struct Waiting {
 }
 
 impl Engine {
-    pub(super) fn take_for_member(&mut self, question: QuestionId, take: Box<Take>) {
-        let membership = take.membership.clone();
-        let request = Request::Take(take);
-        if let Some(key) = self.coordinated(question, &membership, &request) {
-            self.group_asked(&key, question, request);
-        }
-    }
-
-    pub(super) fn settle_for_member(&mut self, question: QuestionId, settle: Box<Settle>) {
-        let membership = settle.membership.clone();
-        let request = Request::Settle(settle);
-        if let Some(key) = self.coordinated(question, &membership, &request) {
+    /// A member takes records, or says what it has done.
+    pub(super) fn member_asks(&mut self, question: QuestionId, request: Request) {
+        if let Some((key, request)) = self.coordinated(question, request) {
             self.group_asked(&key, question, request);
         }
     }
@@ -122,7 +113,7 @@ impl Engine {
         match request {
             Request::Take(take) => self.give_to(key, question, take),
             Request::Settle(settle) => {
-                let visibility = Duration::from_millis(u64::from(settle.visibility_ms));
+                let visibility = visibility(settle.visibility_ms);
                 self.settle_group(key, &settle.membership, &settle.settlement, visibility);
                 self.answer_when_kept(key, question);
                 self.serve_members(key);
@@ -221,6 +212,7 @@ impl Engine {
         let Some(group) = self.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
         if !dispatch.meet(now, member) {
+            self.keep_group(key);
             return self.refuse(question, Refusal::Busy);
         }
         let is_current = dispatch.generation() == take.membership.generation;
@@ -242,7 +234,7 @@ impl Engine {
         self.serve_members(key);
     }
 
-    /// Takes in what a member has done.
+    /// Takes in what a member has done. It is kept when the members are served.
     fn settle_group(
         &mut self,
         key: &Key,
@@ -250,6 +242,9 @@ impl Engine {
         settlement: &Settlement,
         visibility: Duration,
     ) {
+        if *settlement == Settlement::default() {
+            return;
+        }
         let now = self.now.elapsed;
         let end = self.known_end(key.0);
         let Some(group) = self.groups.groups.get_mut(key) else { return };
@@ -258,7 +253,6 @@ impl Engine {
             return;
         }
         let member = membership.member;
-        let is_news = *settlement != Settlement::default();
         for range in &settlement.acknowledged {
             dispatch.acknowledge(range, end.next(&range.log));
         }
@@ -268,16 +262,14 @@ impl Engine {
         for rejection in &settlement.rejected {
             dispatch.reject(now, member, rejection);
         }
-        let until = now + visibility.clamp(VISIBILITY_MIN, VISIBILITY_MAX);
         for range in &settlement.extended {
-            dispatch.extend(member, range, until);
+            dispatch.extend(member, range, now + visibility);
         }
-        if is_news {
-            self.keep_group(key);
-        }
+        group.keeping.has_changed();
     }
 
-    /// Gives to members that wait, as far as there is something for them.
+    /// Gives to members that wait, as far as there is something for them, and keeps what is to be
+    /// kept of all that.
     fn serve_members(&mut self, key: &Key) {
         let now = self.now.elapsed;
         self.feed_group(key);
@@ -286,7 +278,7 @@ impl Engine {
         dispatch.expire(now);
         let generation = dispatch.generation();
         let mut answers = Vec::new();
-        let mut gave = false;
+        let keeping = &mut group.keeping;
         group.waiting.retain(|waiting| {
             let take = &waiting.take;
             let terms = Terms {
@@ -301,7 +293,10 @@ impl Engine {
                 deliveries_max: take.deliveries_max.max(1),
             };
             let assignments = dispatch.give(now, take.membership.member, terms);
-            gave |= !assignments.is_empty();
+            if !assignments.is_empty() {
+                // Up to where records were given out is what another coordinator must know.
+                keeping.has_changed();
+            }
             let waits = assignments.is_empty() && now < waiting.deadline;
             if !waits {
                 answers.push((waiting.question, Taken { generation, assignments }));
@@ -311,10 +306,7 @@ impl Engine {
         for (question, taken) in answers {
             self.answer(question, Response::Taken(taken));
         }
-        if gave {
-            // Up to where records were given out is what another coordinator must know.
-            self.keep_group(key);
-        }
+        self.keep_group(key);
     }
 
     pub(super) fn tick_groups(&mut self) {

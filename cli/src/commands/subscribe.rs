@@ -12,7 +12,7 @@ use antiphon::{
     model::{SubscriberName, TopicName},
     wire::Refusal,
 };
-use antiphon_node::client::{Counts, End, NextError, RequestError};
+use antiphon_node::client::{End, GroupCounts, NextError, RequestError};
 use futures::FutureExt;
 use serde_json::json;
 
@@ -101,8 +101,8 @@ fn check(topic: Option<&TopicName>, arguments: &Subscribe) -> Result<(), Failure
 }
 
 /// What a member of a group did.
-fn say_left(printer: &mut Printer, arguments: &Subscribe, counts: Counts) {
-    let Counts { records, redelivered, buried } = counts;
+fn say_left(printer: &mut Printer, arguments: &Subscribe, counts: GroupCounts) {
+    let GroupCounts { records, redelivered, buried } = counts;
     let topic = &arguments.topic;
     let group = arguments.group.as_ref().map(SubscriberName::as_str);
     let mut text = counted(records, "record");
@@ -267,7 +267,7 @@ impl Subscription<'_> {
     }
 
     /// Keeps the position for good. What a member of a group was given.
-    async fn finish(mut self) -> anyhow::Result<Option<Counts>> {
+    async fn finish(mut self) -> anyhow::Result<Option<GroupCounts>> {
         self.write_out()?;
         let kept = self.source.finish().await.map_err(anyhow::Error::from);
         kept.map_err(|error| error.context("the position was not kept"))

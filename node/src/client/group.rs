@@ -20,7 +20,7 @@ use self::{
     settlement::Unsettled,
     work::{Assigned, Fetched},
 };
-pub use self::{settlement::Counts, work::Work};
+pub use self::{settlement::GroupCounts, work::Work};
 use super::{
     Client, NextError, PassedOver, RequestError, Start, reader::LIVE_WAIT,
     unacknowledged::UNACKNOWLEDGED_MAX,
@@ -82,7 +82,7 @@ impl Default for GroupOptions {
 /// let mut member = client.member(topic, group, GroupOptions::default()).await?;
 /// loop {
 ///     let work = member.next().await?;
-///     println!("{} bytes, delivery {}", work.record.record.payload.len(), work.deliveries);
+///     println!("{} bytes, delivery {}", work.record.payload.len(), work.deliveries);
 ///     member.acknowledge(work);
 /// }
 /// # }
@@ -108,7 +108,7 @@ pub struct Member {
     unsettled: Unsettled,
     cemetery: Cemetery,
     passed_over: PassedOver,
-    counts: Counts,
+    counts: GroupCounts,
 }
 
 impl Client {
@@ -171,7 +171,7 @@ impl Member {
             unsettled: Unsettled::default(),
             cemetery,
             passed_over: PassedOver::default(),
-            counts: Counts::default(),
+            counts: GroupCounts::default(),
         })
     }
 
@@ -181,7 +181,7 @@ impl Member {
     }
 
     /// What this member was given so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> GroupCounts {
         self.counts
     }
 
@@ -257,10 +257,10 @@ impl Member {
         }
         self.note_unsettled();
         // What follows of the key would come before it.
-        let key = &work.record.record.key;
+        let key = &work.record.key;
         let unsettled = &mut self.unsettled;
         self.ready.retain(|next| {
-            let follows = key.is_some() && next.record.record.key == *key;
+            let follows = key.is_some() && next.record.key == *key;
             if follows {
                 unsettled.give_back(next.place());
             }
@@ -308,7 +308,7 @@ impl Member {
     ///
     /// # Errors
     /// When no replica can be reached: others get what it has when its time is over.
-    pub async fn leave(mut self) -> Result<Counts, RequestError> {
+    pub async fn leave(mut self) -> Result<GroupCounts, RequestError> {
         let ready = std::mem::take(&mut self.ready);
         let assigned = std::mem::take(&mut self.assigned);
         let handed_out = std::mem::take(&mut self.handed_out);

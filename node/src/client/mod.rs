@@ -26,7 +26,7 @@ use antiphon::{
     },
 };
 use futures::future::BoxFuture;
-pub use group::{Counts, GroupOptions, Member, Work};
+pub use group::{GroupCounts, GroupOptions, Member, Work};
 pub use outbox::Outbox;
 pub use pattern::PatternReader;
 pub use publisher::{

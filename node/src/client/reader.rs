@@ -368,9 +368,6 @@ pub(super) fn advance_over(
 /// Producers whose records a reader of one topic remembers, to drop second copies.
 const PRODUCERS_MAX: usize = 4_096;
 
-/// How long a node looks for what it lacks before it says that there is nothing.
-pub(super) const HOLE_WAIT: Duration = Duration::from_secs(10);
-
 /// How long a follower lets its node hold a question open.
 pub(super) const LIVE_WAIT: Duration = Duration::from_secs(10);
 

@@ -195,7 +195,9 @@ impl Dispatch {
         let records_max = terms.records_max.min(share);
         let mut bytes = 0;
         let mut taken: Vec<u64> = Vec::new();
-        for serial in self.ready.clone() {
+        let mut from = 0;
+        while let Some(serial) = self.ready.range(from..).next().copied() {
+            from = serial + 1;
             if taken.len() >= records_max || bytes >= terms.bytes_max {
                 break;
             }

@@ -21,6 +21,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Something has changed that is to be kept.
+    pub(super) fn has_changed(&mut self) {
+        self.dirty = true;
+    }
+
     pub(super) fn is_under_way(&self) -> bool {
         self.under_way || self.dirty
     }
@@ -47,15 +52,8 @@ impl Engine {
         }
     }
 
-    /// Something has changed that is to be kept.
+    /// Keeps what has changed, unless another write is under way: then after that.
     pub(super) fn keep_group(&mut self, key: &Key) {
-        if let Some(group) = self.groups.groups.get_mut(key) {
-            group.keeping.dirty = true;
-        }
-        self.keep_if_dirty(key);
-    }
-
-    fn keep_if_dirty(&mut self, key: &Key) {
         let Some(group) = self.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &group.dispatch else { return };
         let keeping = &mut group.keeping;
@@ -83,7 +81,7 @@ impl Engine {
                 self.refuse(question, Refusal::Unreachable);
             }
         }
-        self.keep_if_dirty(key);
+        self.keep_group(key);
     }
 
     /// Another node has told what is kept of a subscription.

@@ -25,17 +25,22 @@ impl Engine {
     pub(super) fn coordinated(
         &mut self,
         question: QuestionId,
-        membership: &Membership,
-        request: &Request,
-    ) -> Option<Key> {
-        let topic = self.find(question, &membership.topic, request.clone())?;
-        let key = (topic, membership.group.clone());
-        match self.coordinator(&key).filter(|_| membership.hops < HOPS_MAX) {
+        request: Request,
+    ) -> Option<(Key, Request)> {
+        let Membership { topic: name, group, hops, .. } = membership(&request)?;
+        let Some(topic) = self.topics.named(name) else {
+            let name = name.clone();
+            // If it becomes known, the question is looked at again.
+            self.find(question, &name, request);
+            return None;
+        };
+        let (key, hops) = ((topic, group.clone()), *hops);
+        match self.coordinator(&key).filter(|_| hops < HOPS_MAX) {
             Some(node) if node != self.me => {
-                self.pass_on(question, node, membership.clone(), request.clone());
+                self.pass_on(question, node, request);
                 None
             }
-            Some(_) | None => Some(key),
+            Some(_) | None => Some((key, request)),
         }
     }
 
@@ -56,13 +61,8 @@ impl Engine {
         acting.into_iter().filter(is_there).max_by_key(rank)
     }
 
-    fn pass_on(
-        &mut self,
-        question: QuestionId,
-        node: NodeId,
-        membership: Membership,
-        request: Request,
-    ) {
+    fn pass_on(&mut self, question: QuestionId, node: NodeId, request: Request) {
+        let Some(membership) = membership(&request).cloned() else { return };
         if self.groups.passed.len() >= QUESTIONS_MAX {
             return self.refuse(question, Refusal::Busy);
         }

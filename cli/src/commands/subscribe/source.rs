@@ -2,8 +2,8 @@
 
 use antiphon::model::{SubscriberName, TopicName};
 use antiphon_node::client::{
-    Client, Counts, Delivered, GroupOptions, Member, NextError, PassedOver, PatternReader, Reader,
-    ReaderOptions, RequestError, Start, Subscriber, Work,
+    Client, Delivered, GroupCounts, GroupOptions, Member, NextError, PassedOver, PatternReader,
+    Reader, ReaderOptions, RequestError, Start, Subscriber, Work,
 };
 
 use crate::{arguments::Subscribe, printer::Printer};
@@ -98,7 +98,7 @@ impl Source {
             }
             Self::Group(shared) => {
                 let work = shared.member.next().await?;
-                let delivered = work.record.clone();
+                let delivered = work.delivered.clone();
                 let deliveries = Some(work.deliveries);
                 shared.printed.push(work);
                 return Ok(Some(Next { topic: shared.topic.clone(), delivered, deliveries }));
@@ -146,7 +146,7 @@ impl Source {
     }
 
     /// Ends: keeps for good what was consumed. What a member of a group was given in all.
-    pub(super) async fn finish(self) -> Result<Option<Counts>, RequestError> {
+    pub(super) async fn finish(self) -> Result<Option<GroupCounts>, RequestError> {
         match self {
             Self::Plain(..) | Self::Pattern(_) => Ok(None),
             // Also where nothing was written: records that are not wanted are passed over.

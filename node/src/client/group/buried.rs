@@ -61,13 +61,13 @@ impl Cemetery {
         let marked = self.marked(work, reason);
         if encode_record(&marked, &mut records).is_err() {
             // It has no room for more headers.
-            encode_record(&work.record.record, &mut records)
+            encode_record(&work.record, &mut records)
                 .map_err(|error| RequestError::Refused(Refusal::Invalid(error.to_string())))?;
         }
         let publish = Publish {
             topic: self.topic.clone(),
             producer: self.producer(work),
-            first: work.record.number,
+            first: work.number,
             records: Blob(records.into()),
             acks: Acks::Quorum,
             timeout_ms: super::milliseconds(PUBLISH_TIMEOUT_DEFAULT),
@@ -83,12 +83,12 @@ impl Cemetery {
     }
 
     fn marked(&self, work: &Work, reason: &str) -> Record {
-        let mut record = work.record.record.clone();
+        let mut record = work.record.clone();
         let deliveries = work.deliveries.saturating_sub(1).to_string();
         let marks = [
             ("antiphon-topic", self.of.to_string()),
             ("antiphon-group", self.group.to_string()),
-            ("antiphon-id", work.record.id.to_string()),
+            ("antiphon-record", work.id.to_string()),
             ("antiphon-deliveries", deliveries),
             ("antiphon-reason", reason.to_owned()),
         ];
@@ -107,6 +107,6 @@ impl Cemetery {
         hasher.update(log.writer.as_bytes()).update(&log.incarnation.0.to_le_bytes());
         let mut id = [0; 16];
         id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        ProducerId(id)
+        ProducerId::random(id)
     }
 }

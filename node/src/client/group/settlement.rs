@@ -15,7 +15,7 @@ use super::work::ranges;
 
 /// What a member was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct GroupCounts {
     /// Records that were handed out.
     pub records: u64,
     /// How many of them had been delivered before, to this member or another.

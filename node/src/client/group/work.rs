@@ -9,13 +9,10 @@ use std::{
 use antiphon::{
     limits,
     model::{Batch, Cursor, LogId, TopicId, TopicName},
-    wire::{Assignment, LogRange, Read, Request, Response},
+    wire::{Assignment, LogRange, Read},
 };
 
-use crate::client::{
-    Client, Delivered, PassedOver, RequestError,
-    reader::{HOLE_WAIT, advance_over},
-};
+use crate::client::{Client, Delivered, PassedOver, RequestError, reader::advance_over};
 
 /// Bytes of batches that are kept for the next records of them.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -26,8 +23,8 @@ const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a record that is not acknowledged goes to another member"]
 pub struct Work {
-    /// The record.
-    pub record: Delivered,
+    /// The record, and where it is.
+    pub delivered: Delivered,
     /// The how-manieth delivery this is, from 1.
     pub deliveries: u32,
     log: LogId,
@@ -39,7 +36,7 @@ pub struct Work {
 
 impl Work {
     pub(super) fn place(&self) -> (LogId, u64) {
-        (self.log, self.record.number)
+        (self.log, self.delivered.number)
     }
 }
 
@@ -47,7 +44,7 @@ impl Deref for Work {
     type Target = Delivered;
 
     fn deref(&self) -> &Delivered {
-        &self.record
+        &self.delivered
     }
 }
 
@@ -101,11 +98,7 @@ impl Fetched {
                 bytes_max: u32::try_from(limits::PAGE_BYTES_MAX).unwrap_or(u32::MAX),
                 wait_ms: 0,
             };
-            let timeout = client.timeout + HOLE_WAIT;
-            let Response::Page(page) = client.ask_within(Request::Read(read), timeout).await?
-            else {
-                return Err(RequestError::Mismatch);
-            };
+            let page = client.read_page(read).await?;
             if page.batches.is_empty() {
                 break;
             }
@@ -128,7 +121,7 @@ impl Fetched {
                 }
                 let (writer, forked) = (batch.header().writer, batch.is_of_branch());
                 let work = Work {
-                    record: Delivered { id, writer, number, record, forked },
+                    delivered: Delivered { id, writer, number, record, forked },
                     deliveries: assignment.deliveries,
                     log: range.log,
                     bury: assignment.bury.clone(),
