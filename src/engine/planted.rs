@@ -47,6 +47,8 @@ pub enum Bug {
     BranchThrownAway,
     /// What was given to a member of a group counts as done.
     GivenIsDone,
+    /// A record of a key is given to a member though another one has an earlier one.
+    KeyDivided,
     /// What was stored before a start is not known to be there.
     RecentForgotten,
     /// What is pending is taken out of the outbox though it lacks copies.
@@ -93,6 +95,7 @@ mod selected {
             Self::ForkAnsweredAsHeld,
             Self::BranchThrownAway,
             Self::GivenIsDone,
+            Self::KeyDivided,
             Self::RecentForgotten,
             Self::OutboxForgotten,
             Self::PendingBeforeFlush,

@@ -18,8 +18,6 @@ use crate::{clients::Next, invariants::groups, world::World};
 pub(crate) struct Holding {
     pub(crate) id: RecordId,
     pub(crate) key: Option<u8>,
-    /// Until when it is this member's.
-    pub(crate) until: Duration,
 }
 
 #[derive(Debug)]
@@ -43,7 +41,6 @@ pub(crate) struct Member {
     pub(crate) has: BTreeMap<(LogId, u64), Holding>,
     visibility: Duration,
     asked: Asked,
-    asked_at: Duration,
     node: usize,
 }
 
@@ -58,7 +55,6 @@ impl Member {
             has: BTreeMap::new(),
             visibility: Duration::from_secs(5),
             asked: Asked::Nothing,
-            asked_at: Duration::ZERO,
             node: 0,
         }
     }
@@ -87,7 +83,6 @@ impl Member {
             self.generation = None;
         }
         let (request, wait) = self.question(world);
-        self.asked_at = world.now;
         Next::Ask(self.node, request, wait)
     }
 
@@ -208,15 +203,15 @@ impl Member {
             u8::try_from(world.choices.index(256)).expect("a byte")
         }));
         self.turn = 1;
-        self.visibility = Duration::from_secs(world.choices.pick(&[5, 1, 20]));
+        // Longer than it is looked at whether keys stay in order.
+        self.visibility = Duration::from_secs(world.choices.pick(&[5, 8, 20]));
     }
 
     fn take(&mut self, world: &mut World, assignment: &Assignment) {
         for (place, id, key) in groups::records(world, self.topic, &assignment.range) {
             let result = groups::given(world, self, place, key);
             world.check(groups::ORDER, result);
-            let until = self.asked_at + self.visibility;
-            self.has.insert(place, Holding { id, key, until });
+            self.has.insert(place, Holding { id, key });
             world.counts.records_given += 1;
             world.counts.records_given_again += u64::from(assignment.deliveries > 1);
         }

@@ -105,6 +105,10 @@ impl World {
         }
         self.add_client(Kind::Surveyor(Surveyor::default()));
         self.add_client(Kind::Follower(Follower::default()));
+        if self.options.members > 1 {
+            // As long as nothing has failed, no key is divided.
+            self.run(Duration::from_secs(3));
+        }
     }
 
     fn suffer(&mut self) {
