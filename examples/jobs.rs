@@ -93,15 +93,15 @@ async fn run(client: &Client, options: &Options) -> anyhow::Result<()> {
         let worker = Worker { number, open: Arc::clone(&open), finished: finished.clone() };
         workers.spawn(worker.work(join().await?, all_done.clone()));
     }
-    let (mut records, mut again, mut buried) = (0, 0, 0);
+    let (mut records, mut again, mut dead_lettered) = (0, 0, 0);
     while let Some(counts) = workers.join_next().await {
         let counts = counts??;
         records += counts.records;
         again += counts.redelivered;
-        buried += counts.buried;
+        dead_lettered += counts.dead_lettered;
     }
     println!("{} jobs: {records} tries, {again} of them not the first", options.jobs);
-    if buried == 0 && options.jobs > 13 {
+    if dead_lettered == 0 && options.jobs > 13 {
         move_what_is_left(join().await?).await?;
     }
     report_dead(client, options).await
@@ -199,7 +199,7 @@ fn job_of(work: &Work) -> usize {
 
 /// Whoever asks for work next moves what was tried too often; here nobody may have asked any more.
 async fn move_what_is_left(mut member: Member) -> anyhow::Result<()> {
-    while member.counts().buried == 0 {
+    while member.counts().dead_lettered == 0 {
         let next = tokio::time::timeout(Duration::from_millis(200), member.next()).await;
         anyhow::ensure!(next.is_err(), "nothing was left to work on");
     }

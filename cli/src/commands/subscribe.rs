@@ -102,15 +102,15 @@ fn check(topic: Option<&TopicName>, arguments: &Subscribe) -> Result<(), Failure
 
 /// What a member of a group did.
 fn say_left(printer: &mut Printer, arguments: &Subscribe, counts: GroupCounts) {
-    let GroupCounts { records, redelivered, buried } = counts;
+    let GroupCounts { records, redelivered, dead_lettered } = counts;
     let topic = &arguments.topic;
     let group = arguments.group.as_ref().map(SubscriberName::as_str);
     let mut text = counted(records, "record");
     if redelivered > 0 {
         let _ = write!(text, ", {redelivered} of them delivered before");
     }
-    if buried > 0 {
-        let _ = write!(text, "; {} moved to `{topic}.dead`", counted(buried, "record"));
+    if dead_lettered > 0 {
+        let _ = write!(text, "; {} moved to `{topic}.dead`", counted(dead_lettered, "record"));
     }
     let value = json!({
         "status": "left",
@@ -118,7 +118,7 @@ fn say_left(printer: &mut Printer, arguments: &Subscribe, counts: GroupCounts) {
         "group": group,
         "records": records,
         "redelivered": redelivered,
-        "buried": buried,
+        "dead_lettered": dead_lettered,
     });
     printer.status(&value, text);
 }

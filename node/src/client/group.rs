@@ -1,6 +1,6 @@
 //! Members of groups: who share the records of a topic among them.
 
-mod buried;
+mod dead_letters;
 mod settlement;
 mod work;
 
@@ -16,7 +16,7 @@ use antiphon::{
 };
 
 use self::{
-    buried::Cemetery,
+    dead_letters::DeadLetters,
     settlement::Unsettled,
     work::{Assigned, Fetched},
 };
@@ -106,7 +106,7 @@ pub struct Member {
     /// What the caller has.
     handed_out: BTreeSet<(LogId, u64)>,
     unsettled: Unsettled,
-    cemetery: Cemetery,
+    dead_letters: DeadLetters,
     passed_over: PassedOver,
     counts: GroupCounts,
 }
@@ -134,7 +134,7 @@ impl Member {
         group: SubscriberName,
         mut options: GroupOptions,
     ) -> Result<Self, RequestError> {
-        let cemetery = Cemetery::of(&topic, &group)?;
+        let dead_letters = DeadLetters::of(&topic, &group)?;
         options.visibility = options.visibility.clamp(VISIBILITY_MIN, VISIBILITY_MAX);
         options.prefetch = options.prefetch.clamp(1, GROUP_RANGES_MAX);
         options.deliveries_max = options.deliveries_max.max(1);
@@ -169,7 +169,7 @@ impl Member {
             fetched: Fetched::default(),
             handed_out: BTreeSet::new(),
             unsettled: Unsettled::default(),
-            cemetery,
+            dead_letters,
             passed_over: PassedOver::default(),
             counts: GroupCounts::default(),
         })
@@ -217,10 +217,10 @@ impl Member {
                 continue;
             };
             if let Some(reason) = &next.bury {
-                self.cemetery.bury(&self.client, next, reason).await?;
-                self.counts.buried += 1;
-                if let Some(buried) = self.ready.pop_front() {
-                    self.unsettled.acknowledge(buried.place());
+                self.dead_letters.publish(&self.client, next, reason).await?;
+                self.counts.dead_lettered += 1;
+                if let Some(moved) = self.ready.pop_front() {
+                    self.unsettled.acknowledge(moved.place());
                 }
                 continue;
             }
@@ -248,7 +248,7 @@ impl Member {
 
     /// This member failed with a record: it is delivered again after `delay`, to whoever is there,
     /// and what follows of its key after it. The reason, of 512 bytes at most, goes with it when it
-    /// is buried.
+    /// is moved to the dead letters.
     #[expect(clippy::needless_pass_by_value, reason = "what is rejected is done with here")]
     pub fn reject(&mut self, work: Work, reason: &str, delay: Duration) {
         self.handed_out.remove(&work.place());

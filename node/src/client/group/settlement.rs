@@ -21,7 +21,7 @@ pub struct GroupCounts {
     /// How many of them had been delivered before, to this member or another.
     pub redelivered: u64,
     /// Records that were delivered too often, and were moved to the topic for those.
-    pub buried: u64,
+    pub dead_lettered: u64,
 }
 
 /// What the group was not told yet.

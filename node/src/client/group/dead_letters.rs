@@ -1,4 +1,4 @@
-//! Records that were delivered too often.
+//! Dead letters: records that were delivered too often.
 
 use antiphon::{
     limits::PUBLISH_TIMEOUT_DEFAULT,
@@ -15,13 +15,13 @@ const SUFFIX: &str = ".dead";
 
 /// The topic that they go to.
 #[derive(Debug)]
-pub(super) struct Cemetery {
+pub(super) struct DeadLetters {
     of: TopicName,
     topic: TopicName,
     group: SubscriberName,
 }
 
-impl Cemetery {
+impl DeadLetters {
     pub(super) fn of(topic: &TopicName, group: &SubscriberName) -> Result<Self, RequestError> {
         let dead = format!("{topic}{SUFFIX}").parse().map_err(|error| {
             let what = format!("`{topic}{SUFFIX}` cannot take what cannot be delivered: {error}");
@@ -32,26 +32,26 @@ impl Cemetery {
 
     /// Publishes a record there, with the reason in its headers. Where two members do, because the
     /// first one died over it, the record has the same id both times, and readers see one.
-    pub(super) async fn bury(
+    pub(super) async fn publish(
         &self,
         client: &Client,
         work: &Work,
         reason: &str,
     ) -> Result<(), RequestError> {
-        match self.publish(client, work, reason).await {
+        match self.try_publish(client, work, reason).await {
             Err(RequestError::Refused(Refusal::UnknownTopic { .. })) => {
                 let like = client.survey(&self.of).await?.summary;
                 let replicas = Some(like.replicas);
                 let create =
                     Create { replicas, if_not_exists: true, ..Create::new(self.topic.clone()) };
                 client.create(create).await?;
-                self.publish(client, work, reason).await
+                self.try_publish(client, work, reason).await
             }
             other => other,
         }
     }
 
-    async fn publish(
+    async fn try_publish(
         &self,
         client: &Client,
         work: &Work,
