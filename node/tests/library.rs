@@ -11,22 +11,22 @@ use futures::{StreamExt, TryStreamExt, future::join_all};
 use tempfile::TempDir;
 
 /// Time for nodes on a busy machine to do what they do by themselves.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-async fn node(bootstrap: Option<&Node>) -> (Node, TempDir) {
+pub(crate) async fn node(bootstrap: Option<&Node>) -> (Node, TempDir) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let bootstrap = bootstrap.map(|node| node.addresses()[0].clone()).into_iter().collect();
     let config = NodeConfig { bootstrap, ..NodeConfig::on_loopback(directory.path()) };
     (Node::start(config).await.expect("a node"), directory)
 }
 
-async fn topic(client: &Client, name: &str) -> Topic {
+pub(crate) async fn topic(client: &Client, name: &str) -> Topic {
     let topic = client.topic(name.parse().expect("a name"));
     topic.create_if_missing().await.expect("it is made");
     topic
 }
 
-fn text(delivered: &Delivered) -> String {
+pub(crate) fn text(delivered: &Delivered) -> String {
     String::from_utf8(delivered.record.payload.to_vec()).expect("it is text")
 }
 
