@@ -23,13 +23,15 @@ fn a_topic_keeps_its_newest_records_and_says_what_is_gone() {
     for part in events.split_inclusive(|byte| *byte == b'\n').collect::<Vec<_>>().chunks(40) {
         cluster.run_with(0, &["publish", "quakes"], &part.concat()).ok();
     }
+    // At every replica: each lets go in its own time, up to a thirty-second part and a batch more
+    // than is to be kept.
     eventually("the oldest are gone", SOON, || {
-        (records(&cluster, 1, "quakes") <= 320 + 40 + 40).then_some(())
+        (records(&cluster, 1, "quakes") <= 320 + 10 + 40).then_some(())
     });
     let all = cluster.run(2, &["fetch", "quakes"]).ok();
     let all = all.saying(&["trimmed: ", "retention let go"]);
     let kept: Vec<_> = all.stdout.split_inclusive(|byte| *byte == b'\n').collect();
-    assert!((320..=400).contains(&kept.len()), "{} records", kept.len());
+    assert!((320..=370).contains(&kept.len()), "{} records", kept.len());
     let newest: Vec<u8> = lines[lines.len() - kept.len()..].join(&b'\n');
     assert!(all.stdout.strip_suffix(b"\n") == Some(&newest), "the newest, in order");
 
