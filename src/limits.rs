@@ -307,6 +307,17 @@ pub const SEARCHES_MAX: usize = 1_024;
 /// Parts that a store tells of when it is asked what it holds of a topic, and one for each log more.
 pub const MEASURED_PARTS_MAX: usize = 1_024;
 
+/// Parts that one sweep of a compacted topic takes away: each is a small write. The next sweep, some
+/// seconds later, goes on.
+pub const SWEPT_PARTS_MAX: usize = 4_096;
+
+/// Largest encoding of a compacted part, in bytes: 1,024 names of 17 bytes, and where it is.
+pub const COMPACTED_BYTES_MAX: usize = 20 * 1024;
+
+/// Batches that a compacted part of a log names, by 16 bytes each: those that a node may still have that
+/// was away, or a writer send once more. They take 17 kB at most.
+pub const COMPACTED_HASHES_MAX: usize = 1_024;
+
 /// Named subscriptions of one topic.
 pub const SUBSCRIPTIONS_MAX: usize = 4_096;
 

@@ -85,6 +85,20 @@ pub(crate) fn retain_age(text: &str) -> Result<Limit, Failure> {
     })
 }
 
+/// How long tombstones are kept, in milliseconds: `7d`.
+pub(crate) fn keep_tombstones(text: &str) -> Result<u64, Failure> {
+    let hint = "a time reads like `12h` or `7d`";
+    let duration = humantime::parse_duration(text);
+    match duration.map(|duration| u64::try_from(duration.as_millis())) {
+        Ok(Ok(0)) => {
+            Err(Failure::usage("nobody would see a tombstone that goes at once").with_hint(hint))
+        }
+        Ok(Ok(milliseconds)) => Ok(milliseconds),
+        Ok(Err(error)) => Err(Failure::usage(error.to_string()).with_hint(hint)),
+        Err(error) => Err(Failure::usage(error.to_string()).with_hint(hint)),
+    }
+}
+
 /// A number of bytes: `50MB`, `none`.
 pub(crate) fn retain_bytes(text: &str) -> Result<Limit, Failure> {
     limit(text, "a size reads like `50MB` or `1GiB`; `none` takes the limit away", |text| {

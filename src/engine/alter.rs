@@ -37,6 +37,7 @@ impl Engine {
             age_ms: changed(terms.retention.age_ms, alter.retention.age_ms),
             bytes: changed(terms.retention.bytes, alter.retention.bytes),
             records: changed(terms.retention.records, alter.retention.records),
+            tombstones_ms: alter.retention.tombstones_ms.or(terms.retention.tombstones_ms),
         };
         let altered = Descriptor {
             replicas: alter.replicas.unwrap_or(terms.replicas),

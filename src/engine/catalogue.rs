@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Engine, Failure, Numbered, Purpose, QuestionId, publish::Change};
 use crate::{
     limits::{QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
-    model::{
-        Batch, Blob, Descriptor, NodeId, Retention, SignedDescriptor, TopicId, TopicName, Writers,
-    },
+    model::{Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, Writers},
     wire::{Create, Refusal, Request, Response, TopicCount},
 };
 
@@ -206,11 +204,7 @@ impl Engine {
             name: create.name.clone(),
             replicas,
             min_copies: create.min_copies.unwrap_or(floor),
-            retention: Retention {
-                age_ms: create.retention.age_ms,
-                bytes: create.retention.bytes,
-                records: create.retention.records,
-            },
+            retention: create.retention,
             writers: Writers::Anyone,
             encryption_key: None,
             creator: self.me,

@@ -100,9 +100,15 @@ impl Engine {
         let of_topic = |(_, batch): &(&usize, &Batch)| batch.header().topic == topic;
         let taken: Vec<_> =
             check.taken.iter().filter(of_topic).map(|(at, batch)| (*at, batch.clone())).collect();
-        let held = page.unwrap_or_default().batches;
+        let Page { batches: held, compacted, .. } = page.unwrap_or_default();
         for (at, batch) in taken {
-            let outcome = self.compare_held(&held, &batch, from);
+            let (log, first) = (batch.log(), batch.header().first);
+            let outcome = match compacted.iter().find(|part| part.covers(&log, first)) {
+                Some(part) if part.names(batch.hash()) => Outcome::Present,
+                // It may be of another chain, which nobody can prove any more.
+                Some(_) => Outcome::Refused(Refusal::Busy),
+                None => self.compare_held(&held, &batch, from),
+            };
             if let Some(check) = self.forks.checks.things.get_mut(&number)
                 && let Some(slot) = check.outcomes.get_mut(at)
             {

@@ -229,7 +229,11 @@ impl Engine {
         if let Some(handover) = self.handover.topics.get_mut(&topic) {
             handover.reading = handover.reading.saturating_sub(1);
         }
-        for batch in page.unwrap_or_default().batches {
+        let page = page.unwrap_or_default();
+        if !page.compacted.is_empty() {
+            return self.send_page(node, topic, page);
+        }
+        for batch in page.batches {
             self.send_batch(node, topic, &batch);
         }
     }

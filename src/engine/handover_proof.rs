@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
-    model::{Entry, Frontier, Hash, LogId, NodeId, Span, TopicId},
+    model::{Compacted, Entry, Frontier, Hash, LogId, NodeId, Span, TopicId},
     wire::{LogRange, Page, Request, Response},
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Proving {
     homes: BTreeMap<NodeId, Option<Frontier>>,
     /// Own batches.
     own: BTreeMap<LogId, Vec<Seen>>,
+    /// What compaction took away, here and at homes.
+    compacted: Vec<(Option<NodeId>, Compacted)>,
     /// Batches that homes have shown to hold.
     shown: BTreeMap<(NodeId, LogId), Vec<Seen>>,
     waiting: usize,
@@ -117,11 +119,19 @@ impl Proving {
 impl Proving {
     fn is_own(&self, log: &LogId, next: u64, hash: Hash) -> bool {
         self.own.get(log).is_some_and(|seen| seen.iter().any(|seen| seen.is(next, hash)))
+            || self.is_compacted(None, log, next, hash)
+    }
+
+    /// Whether a batch that ends at a record was taken away by compaction: it is named, not shown.
+    fn is_compacted(&self, at: Option<NodeId>, log: &LogId, next: u64, hash: Hash) -> bool {
+        let mut parts = self.compacted.iter().filter(|(node, _)| *node == at);
+        parts.any(|(_, part)| part.covers(log, next - 1) && part.names(hash))
     }
 
     fn is_shown(&self, home: &NodeId, log: &LogId, next: u64, hash: Hash) -> bool {
         let shown = self.shown.get(&(*home, *log));
         shown.is_some_and(|seen| seen.iter().any(|seen| seen.is(next, hash)))
+            || self.is_compacted(Some(*home), log, next, hash)
     }
 
     /// The homes that hold another chain of a log where this node holds this one.
@@ -169,9 +179,9 @@ impl Engine {
         let homes = found.placement.home.iter().map(|home| (*home, held(home))).collect();
         self.handover.proofs += 1;
         let number = self.handover.proofs;
-        let (own, shown) = (BTreeMap::new(), BTreeMap::new());
-        let mut proving =
-            Proving { number, mine, homes, own, shown, waiting: 0, begun: self.now.elapsed };
+        let (own, shown, compacted) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let begun = self.now.elapsed;
+        let mut proving = Proving { number, mine, homes, own, compacted, shown, waiting: 0, begun };
         let (asks, reads) = proving.questions();
         proving.waiting = asks.len() + usize::from(!reads.is_empty());
         if proving.waiting == 0 {
@@ -215,6 +225,7 @@ impl Engine {
                 None => proving.own.entry(log).or_default().push(seen),
             }
         }
+        proving.compacted.extend(page.compacted.iter().map(|part| (node, part.clone())));
         proving.waiting -= 1;
         // What was true then need not be now: this node may have been stopped meanwhile.
         let fresh = self.now.elapsed.saturating_sub(proving.begun) <= SURVEY_TIMEOUT;

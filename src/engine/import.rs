@@ -95,6 +95,7 @@ impl Engine {
         self.learn_with(&import.replicate);
         self.take_over_lows(&import.replicate, &import.trimmed);
         self.store_all(reply, from, &import.replicate.batches);
+        self.fill_before(&import.replicate);
     }
 
     /// Takes note of what retention had let go before the export: where nothing is held of it, and

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::{AddError, Log, Part, Pending, Step};
+use super::{AddError, Log, Part, Pending, Step, Sweep, Swept};
 use crate::{
     limits,
     model::{
-        Batch, ForkProof, Hash, Incarnation, LogId, Network, NodeId, NodeKey, SignedDescriptor,
-        Stamp, SubscriberName, Subscription, TopicId, WallClock,
+        Batch, Compacted, ForkProof, Hash, Incarnation, LogId, Network, NodeId, NodeKey,
+        SignedDescriptor, Stamp, SubscriberName, Subscription, TopicId, WallClock,
     },
     wire::{Address, Checked, Contact, Gossip, LogRange, MemberState, Page, Request, Response},
 };
@@ -140,6 +140,8 @@ pub enum Input {
     CheckDone(Ticket, Option<Checked>),
     /// The outcome of an [`Output::Measure`]; none when the store could not read.
     MeasureDone(Ticket, Option<Vec<Part>>),
+    /// The outcome of an [`Output::Sweep`]; none when the store could not read.
+    SweepDone(Ticket, Option<Swept>),
     /// A batch that was flushed can no longer be read: a read or the scrub has found that.
     Damaged(Damage),
     /// Whether the disk has room for more records. Without any they are refused; the few bytes
@@ -218,6 +220,19 @@ pub enum Output {
         topic: TopicId,
         /// The parts.
         ranges: Vec<LogRange>,
+        /// The write that must be flushed first.
+        after: Option<WriteNumber>,
+    },
+    /// Find out what compaction may take away of a topic ([`Sweep::run`]), once every write up to
+    /// `after` is flushed. It may take long, and others need not wait for it. Exactly one
+    /// [`Input::SweepDone`] follows.
+    Sweep {
+        /// Names it.
+        ticket: Ticket,
+        /// The topic.
+        topic: TopicId,
+        /// What is looked through.
+        sweep: Sweep,
         /// The write that must be flushed first.
         after: Option<WriteNumber>,
     },
@@ -302,6 +317,16 @@ pub enum Write {
         to: u64,
         /// The log without them; none when nothing of it is left.
         log: Option<Log>,
+    },
+    /// Keep the place of a part of a log, whose batches compaction took away: those that are stored
+    /// go, and so do smaller parts.
+    Compact {
+        /// The topic.
+        topic: TopicId,
+        /// The part.
+        part: Compacted,
+        /// The log with it.
+        log: Log,
     },
     /// Stop counting a damaged batch as stored. What is left of its bytes is no longer of use; if
     /// they can be read after all, the batch stays.

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::planted::{Bug, planted};
 use crate::{
     limits::SPANS_MAX,
-    model::{Batch, Entry, Hash, Incarnation, Previous, Span, Stamp},
+    model::{Batch, Compacted, Entry, Hash, Incarnation, Previous, Span, Stamp},
 };
 
 /// A span and what is needed to lengthen it at either end.
@@ -159,6 +159,33 @@ impl Log {
         }
         debug_assert!(self.is_well_formed());
         Ok(Added::New)
+    }
+
+    /// Fills what is missing with what compaction took away; what was filled. Where batches are held
+    /// within the part they stay, and say where what is missing begins and ends.
+    ///
+    /// # Errors
+    /// When the part does not fit what is held.
+    pub fn fill(&mut self, part: &Compacted) -> Result<Vec<Compacted>, AddError> {
+        let mut filled = Vec::new();
+        for (first, next) in self.entry().missing(part.first, part.next) {
+            let before = self.spans.iter().find(|span| span.next == first);
+            let after = self.spans.iter().find(|span| span.first == next);
+            let base = if first == part.first {
+                part.base
+            } else {
+                before.map(|span| span.head).or(self.base)
+            };
+            let head =
+                if next == part.next { Some(part.head) } else { after.and_then(|span| span.base) };
+            let Some(head) = head else { continue };
+            let gap = Compacted { first, next, base, head, ..part.clone() };
+            if self.add_part(HeldSpan { first, next, base, head, stamp: part.stamp })? == Added::New
+            {
+                filled.push(gap);
+            }
+        }
+        Ok(filled)
     }
 
     /// A batch that overlaps a span is part of it, or proof of a fork. Only at the span's end is

@@ -17,6 +17,9 @@ pub(super) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
     let mut ranges = ranges.to_vec();
     page.batches.iter().all(|batch| {
         let header = batch.header();
+        for range in ranges.iter_mut().filter(|range| range.log == batch.log()) {
+            range.from = page.behind_compacted(&range.log, range.from);
+        }
         let next = |range: &&mut LogRange| {
             range.log == batch.log() && header.first <= range.from && range.from < header.next()
         };

@@ -27,6 +27,7 @@
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`, `handover_proof`: giving away what this node holds for others
 //! - `retention`, `ledger`: letting go what a topic is not to keep any more
+//! - `compaction`, `sweep`: keeping the newest record of each key
 //! - `leave`: handing everything over, and going
 //! - `verify`: comparing what the disks of a topic's replicas really hold
 //! - `damage`: what this node's disk has lost
@@ -37,6 +38,7 @@ mod alter;
 mod asks;
 mod awaiting;
 mod catalogue;
+mod compaction;
 mod damage;
 mod follow;
 mod fork;
@@ -73,7 +75,9 @@ mod repair;
 mod replicate;
 mod retention;
 mod start;
+mod stored;
 mod survey;
+mod sweep;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -95,12 +99,13 @@ pub use log::{AddError, Added, HeldSpan, Log, Tip};
 use members::{Change, Members};
 use numbered::Numbered;
 pub use outbox::Pending;
+pub use sweep::{Shelf, Stored, Sweep, Swept, SweptSpan};
 use topic::Topics;
 
 use crate::{
     limits,
-    model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId},
-    wire::{Address, Contact, Held, LogRange, MemberState, Page, Refusal, Request, Response},
+    model::{Clock, NodeId, SignedDescriptor, Stamp},
+    wire::{Address, Contact, Held, MemberState, Page, Refusal, Request, Response},
 };
 
 /// How often the engine looks at what is due: timeouts, silent nodes, repair.
@@ -149,6 +154,7 @@ pub struct Engine {
     handover: handover::State,
     damage: damage::State,
     retention: retention::State,
+    compaction: compaction::State,
     leaving: leave::State,
     verification: verify::State,
     forks: fork::State,
@@ -220,6 +226,7 @@ impl Engine {
             handover: handover::State::default(),
             damage: damage::State::default(),
             retention: retention::State::default(),
+            compaction: compaction::State::default(),
             leaving: leave::State::default(),
             verification: verify::State::default(),
             forks: fork::State::default(),
@@ -264,6 +271,7 @@ impl Engine {
                 Some(topic) => self.recall_measured(topic, parts),
                 None => self.measured(ticket, parts),
             },
+            Input::SweepDone(ticket, swept) => self.swept(ticket, swept),
             Input::Damaged(damage) => self.damaged(damage),
             Input::Room(room) => self.set_room(room),
             Input::Located(topic, nodes) => self.located(topic, nodes),
@@ -312,6 +320,7 @@ impl Engine {
         self.tick_repair();
         self.tick_handover();
         self.tick_retention();
+        self.tick_compaction();
         self.tick_leave();
         self.tick_fork_searches();
         self.tick_fork_filing();
@@ -523,14 +532,6 @@ impl Engine {
         self.written
     }
 
-    fn read_store(&mut self, topic: TopicId, ranges: Vec<LogRange>, bytes_max: usize) -> Ticket {
-        self.next_ticket.0 += 1;
-        let ticket = self.next_ticket;
-        let after = self.unflushed();
-        self.outputs.push_back(Output::Read { ticket, topic, ranges, bytes_max, after });
-        ticket
-    }
-
     fn ask(&mut self, to: NodeId, request: Request, timeout: Duration, purpose: Purpose) {
         let ask = self.asks.put(to, self.now.elapsed + timeout, purpose);
         self.outputs.push_back(Output::Ask { ask, to, request });
@@ -542,27 +543,6 @@ impl Engine {
         self.damage_flushed();
         self.publishing_flushed();
         self.imports_flushed();
-    }
-
-    fn read_done(&mut self, ticket: Ticket, page: Option<Page>) {
-        if let Some(question) = self.reads.take_fetch(ticket) {
-            self.answer(question, Response::Page(page.unwrap_or_default()));
-        } else if let Some((topic, node)) = self.handover.take_ticket(ticket) {
-            self.hand_over_page(topic, node, page);
-        } else if let Some((topic, number)) = self.handover.proof_tickets.remove(&ticket) {
-            let page = Response::Page(page.unwrap_or_default());
-            self.handed_over_shown(topic, number, None, Ok(page));
-        } else if let Some((check, topic)) = self.forks.take_ticket(ticket) {
-            self.checked(check, topic, page);
-        } else if let Some(search) = self.fork_searches.take_ticket(ticket) {
-            self.fork_read(search, page);
-        } else if let Some(topic) = self.recent.take_ticket(ticket) {
-            self.recalled(topic, page);
-        } else if let Some(filing) = self.fork_filing.take_ticket(ticket) {
-            self.filing_read(filing, page);
-        } else {
-            self.lane_read(ticket, page);
-        }
     }
 
     fn abandoned(&mut self, question: QuestionId) {

@@ -27,7 +27,7 @@ use crate::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
         READ_WAIT_MAX,
     },
-    model::{Batch, Cursor, NodeId, SubscriberName, TopicId},
+    model::{Batch, Compacted, Cursor, NodeId, SubscriberName, TopicId},
     wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -500,6 +500,8 @@ impl Engine {
             return self.plan_read(number);
         }
         let pages: Vec<Page> = lanes.into_iter().filter_map(|lane| lane.page).collect();
+        let mut compacted: Vec<_> =
+            pages.iter().flat_map(|page| page.compacted.iter().cloned()).collect();
         let (mut batches, finished) = merge(pages, job.bytes_max);
         let whole = job.whole;
         let held_back = self.hold_back(number, &mut batches);
@@ -507,18 +509,20 @@ impl Engine {
             return self.try_again(number);
         }
         let finished = finished && whole && !held_back;
+        compacted.retain(|part| batches.iter().any(|batch| part.precedes(batch)));
         // Only what is followed by something: a reader's cursor stands at the end of a batch.
         let is_followed = |range: &LogRange| {
             let follows =
                 |batch: &Batch| batch.log() == range.log && batch.header().first == range.to;
-            batches.iter().any(follows)
+            let goes_on = |part: &Compacted| part.covers(&range.log, range.to);
+            batches.iter().any(follows) || compacted.iter().any(goes_on)
         };
         let (mut lost, mut trimmed) = (Vec::new(), Vec::new());
         if let Some(job) = self.reads.jobs.things.get_mut(&number) {
             lost.extend(job.lost.drain(..).filter(is_followed));
             trimmed.extend(job.trimmed.drain(..).filter(is_followed));
         }
-        self.finish_read(number, Page { batches, finished, lost, trimmed });
+        self.finish_read(number, Page { batches, finished, lost, trimmed, compacted });
     }
 
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {

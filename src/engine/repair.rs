@@ -329,7 +329,16 @@ impl Engine {
         self.repair.pay(self.now.elapsed, &page);
         let mut progress = false;
         for batch in &page.batches {
-            match self.store(batch, Some(node)) {
+            let added = self.store(batch, Some(node));
+            let part = page.compacted.iter().find(|part| part.precedes(batch));
+            if added.is_ok()
+                && let Some(part) = part
+            {
+                // The batch is there to say where the part ends, and is mostly held already.
+                progress |= self.fill_compacted(pull.topic, part) || added == Ok(Added::New);
+                continue;
+            }
+            match added {
                 Ok(Added::New) => progress = true,
                 // Only what is missing was asked for: it reaches into what is held, as part of
                 // another chain, or has come by another way meanwhile.

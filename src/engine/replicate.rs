@@ -15,7 +15,7 @@ use super::{
 use crate::{
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
     model::{Batch, Blob, Hash, LogId, NodeId, SignedDescriptor, TopicId},
-    wire::{Outcome, Refusal, Replicate, Request, Response},
+    wire::{Outcome, Page, Refusal, Replicate, Request, Response},
 };
 
 /// Pause before batches go again to a node that did not answer.
@@ -141,6 +141,19 @@ impl Engine {
         self.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
     }
 
+    /// Sends a page at once: what compaction took away goes with the batches behind it.
+    pub(super) fn send_page(&mut self, node: NodeId, topic: TopicId, page: Page) {
+        let known = self.topics.get(&topic).and_then(|known| known.descriptor.as_ref());
+        let descriptors = known.map(|signed| Blob(signed.bytes().clone())).into_iter().collect();
+        let sent = |batch: &Batch| Sent { topic, log: batch.log(), hash: batch.hash() };
+        let sent = page.batches.iter().map(sent).collect();
+        let forks = self.proofs_for(&page.batches);
+        let Page { batches, compacted, .. } = page;
+        self.replication.peers.entry(node).or_default();
+        let request = Request::Replicate(Replicate { descriptors, batches, forks, compacted });
+        self.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
+    }
+
     pub(super) fn replicated(
         &mut self,
         node: NodeId,
@@ -254,6 +267,17 @@ impl Engine {
     ) {
         self.learn_with(replicate);
         self.store_all(Reply::Replicated(question), from, &replicate.batches);
+        self.fill_before(replicate);
+    }
+
+    /// Takes over what compaction took away before batches that were stored.
+    pub(super) fn fill_before(&mut self, replicate: &Replicate) {
+        for part in &replicate.compacted {
+            let next = replicate.batches.iter().find(|batch| part.precedes(batch));
+            if let Some(next) = next.filter(|next| self.is_place_taken(next)) {
+                self.fill_compacted(next.header().topic, part);
+            }
+        }
     }
 
     /// Takes note of what goes with batches: their topics' terms, and where their logs have forked.

@@ -39,6 +39,7 @@ pub(super) struct State {
 impl Engine {
     /// A batch was stored.
     pub(super) fn note_received(&mut self, batch: &Batch) {
+        self.note_for_compaction(batch);
         self.watch_clock();
         let Some(known) = self.topics.get_mut(&batch.header().topic) else {
             return;

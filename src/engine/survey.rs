@@ -51,6 +51,8 @@ pub(super) enum Then {
     Hole,
     /// See where the home replicas have cut logs.
     Lows,
+    /// See what all home replicas have, before compaction looks through it.
+    Sweep,
     /// See whether anybody knows more of this node's own log than itself.
     Resume,
 }
@@ -141,6 +143,7 @@ impl Engine {
             | Then::Await(_)
             | Then::Hole
             | Then::Lows
+            | Then::Sweep
             | Then::Resume => None,
         };
         let held = [(me, known.held(subscriber.as_ref(), &mut self.members, &me))].into();
@@ -149,7 +152,12 @@ impl Engine {
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
         let of_replicas = matches!(
             then,
-            Then::Refresh | Then::HandOver | Then::Confirm | Then::Outbox | Then::Lows
+            Then::Refresh
+                | Then::HandOver
+                | Then::Confirm
+                | Then::Outbox
+                | Then::Lows
+                | Then::Sweep
         );
         let of_all = matches!(then, Then::Hole | Then::Resume);
         let reachable = self.members.reachable();
@@ -271,6 +279,7 @@ impl Engine {
             Then::Await(question) => self.await_found(question, &found),
             Then::Hole => self.look_for_holes(&found),
             Then::Lows => self.lows_found(&found),
+            Then::Sweep => self.sweep_found(&found),
             Then::Resume => self.resume(&found),
         }
     }

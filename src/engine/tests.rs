@@ -7,7 +7,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::{
-    model::{Blob, Cursor, Incarnation, NodeKey, ProducerId, Record, WallClock, encode_record},
+    model::{
+        Blob, Cursor, Incarnation, NodeKey, ProducerId, Record, TopicId, WallClock, encode_record,
+    },
     wire::{Acks, Contact, Create, Held, Import, Outcome, Publish, Published, Replicate},
 };
 
@@ -267,7 +269,7 @@ fn a_replica_gives_its_receipt_after_the_flush() {
     let replicate = Replicate {
         descriptors: vec![descriptor],
         batches: vec![batch.clone(), batch.clone()],
-        forks: None,
+        ..Replicate::default()
     };
     let config = Config::new(key(2), crate::model::Network::default(), Incarnation(8), 0);
     let mut replica =

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
     model::{
-        Batch, Cursor, Descriptor, ForkProof, Frontier, Hash, LogId, Network, NodeId, Retention,
-        SignedDescriptor, Stamp, SubscriberName, Subscription, TopicId, TopicName,
+        Batch, Compacted, Cursor, Descriptor, ForkProof, Frontier, Hash, LogId, Network, NodeId,
+        Retention, SignedDescriptor, Stamp, SubscriberName, Subscription, TopicId, TopicName,
     },
     wire::{Acks, Held, Proofs},
 };
@@ -71,7 +71,12 @@ impl Topic {
     /// How long it keeps its records, where that is not for ever.
     pub(super) fn retention(&self) -> Option<Retention> {
         let terms = self.descriptor.as_ref()?.descriptor();
-        Some(terms.retention).filter(|retention| !retention.is_unlimited())
+        Some(terms.retention).filter(Retention::has_limits)
+    }
+
+    /// How long a tombstone is kept, in milliseconds, where of each key the newest record is kept.
+    pub(super) fn tombstones_ms(&self) -> Option<u64> {
+        self.descriptor.as_ref()?.descriptor().retention.tombstones_ms
     }
 
     /// Whether its records were imported, and are signed for an id that is not its name's.
@@ -297,6 +302,16 @@ impl Topic {
         }
         self.digest = None;
         Some(log.clone())
+    }
+
+    /// Fills what is missing of a log with what compaction took away; what was filled.
+    pub(super) fn fill(&mut self, part: &Compacted) -> Vec<Compacted> {
+        let Some(log) = self.logs.get_mut(&part.log) else { return Vec::new() };
+        let filled = log.fill(part).unwrap_or_default();
+        if !filled.is_empty() {
+            self.digest = None;
+        }
+        filled
     }
 
     /// Takes out a batch that can no longer be read: the log without it, if it was held.

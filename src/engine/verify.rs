@@ -198,6 +198,7 @@ fn is_of(checked: &Checked, range: &LogRange) -> bool {
     checked.batches.is_sorted_by(|one, two| one.first < one.next && one.next <= two.first)
         && checked.batches.iter().all(|batch| batch.first < batch.next)
         && checked.damaged.iter().all(|part| part.log == range.log && part.from < part.to)
+        && checked.compacted.iter().all(|part| part.log == range.log && part.first < part.next)
         && checked.to > range.from
 }
 
@@ -248,7 +249,7 @@ impl Comparison {
                         replica.differing += count(*place);
                     }
                     Some(_) => replica.records += count(*place),
-                    None if damaged.contains(place) => {}
+                    None if damaged.contains(place) || is_compacted(checked, *place) => {}
                     None => replica.lacking += count(*place),
                 }
             }
@@ -262,7 +263,7 @@ impl Comparison {
         let mut next = self.after;
         next.advance_to(log, Position { next: to, head: end_of(&self.checked, to) });
         let finished = next.reaches(&self.end);
-        let lost = gaps(&known, from, to);
+        let lost = gaps(&self.checked, from, to);
         Some(Verified { next, finished, records, lost, replicas })
     }
 }
@@ -273,13 +274,22 @@ fn end_of(checked: &BTreeMap<NodeId, Checked>, to: u64) -> Hash {
     batches.into_iter().find(|batch| batch.next == to).map_or(Hash([0; 32]), |batch| batch.hash)
 }
 
-/// Records from one number up to another that are in no known batch.
-fn gaps(known: &BTreeMap<(u64, u64), BTreeSet<Hash>>, from: u64, to: u64) -> u64 {
+/// Whether compaction took a batch away.
+fn is_compacted(checked: &Checked, (first, next): (u64, u64)) -> bool {
+    checked.compacted.iter().any(|part| part.first <= first && next <= part.next)
+}
+
+/// Records from one number up to another that nobody has, and that compaction did not take away.
+fn gaps(checked: &BTreeMap<NodeId, Checked>, from: u64, to: u64) -> u64 {
+    let batches = checked.values().flat_map(|checked| &checked.batches);
+    let batches = batches.map(|batch| (batch.first, batch.next));
+    let parts = checked.values().flat_map(|checked| &checked.compacted);
+    let known: BTreeSet<_> = batches.chain(parts.map(|part| (part.first, part.next))).collect();
     let mut at = from;
     let mut missing = 0;
-    for (first, next) in known.keys() {
-        missing += first.saturating_sub(at);
-        at = at.max(*next);
+    for (first, next) in known {
+        missing += first.min(to).saturating_sub(at);
+        at = at.max(next);
     }
     missing + to.saturating_sub(at)
 }

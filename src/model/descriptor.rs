@@ -24,12 +24,22 @@ pub struct Retention {
     /// Records that a replica keeps.
     #[n(2)]
     pub records: Option<u64>,
+    /// Of each key only the newest record is kept (compaction), and where that is a tombstone it goes
+    /// so many milliseconds after it was published. Once a topic is compacted it stays so: what has
+    /// gone is missing in a replica that is made later, too.
+    #[n(3)]
+    pub tombstones_ms: Option<u64>,
 }
 
 impl Retention {
     /// Whether records are kept for ever.
     pub fn is_unlimited(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether records go by age, bytes or number.
+    pub fn has_limits(&self) -> bool {
+        [self.age_ms, self.bytes, self.records].iter().any(Option::is_some)
     }
 }
 
@@ -142,8 +152,8 @@ impl Descriptor {
         if !(1..=self.replicas).contains(&self.min_copies) {
             return Err(DescriptorError::MinCopies(self.min_copies, self.replicas));
         }
-        if [self.retention.age_ms, self.retention.bytes, self.retention.records].contains(&Some(0))
-        {
+        let Retention { age_ms, bytes, records, tombstones_ms } = self.retention;
+        if [age_ms, bytes, records, tombstones_ms].contains(&Some(0)) {
             return Err(DescriptorError::Retention);
         }
         if self.revision.max(self.generation) > CHANGES_MAX {

@@ -5,6 +5,7 @@
 
 mod batch;
 mod clock;
+mod compacted;
 mod compression;
 mod cursor;
 mod descriptor;
@@ -22,6 +23,7 @@ mod topic;
 
 pub use batch::{Announcement, Batch, BatchError, Header, Previous, Run};
 pub use clock::{Clock, Stamp, WallClock};
+pub use compacted::{Compacted, ShortHash};
 pub use compression::Compression;
 pub use cursor::{Cursor, CursorError, Position};
 pub use descriptor::{Descriptor, DescriptorError, Retention, SignedDescriptor, Writers};

@@ -47,6 +47,11 @@ impl Record {
         self
     }
 
+    /// Whether it says that there is nothing more of its key: it has one, and no payload.
+    pub fn is_tombstone(&self) -> bool {
+        self.key.is_some() && self.payload.is_empty()
+    }
+
     /// The value of the first header of this name.
     pub fn header(&self, name: &str) -> Option<&Bytes> {
         self.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value)

@@ -22,11 +22,11 @@ use super::LogRange;
 use crate::{
     limits::{
         ARCHIVE_END_BYTES_MAX, ARCHIVE_OPENING_BYTES_MAX, ARCHIVE_PASSED_BYTES_MAX,
-        BATCH_BYTES_MAX, FORK_PROOF_BYTES_MAX,
+        BATCH_BYTES_MAX, COMPACTED_BYTES_MAX, FORK_PROOF_BYTES_MAX,
     },
     model::{
-        Batch, Blob, Cursor, DescriptorError, ForkError, ForkProof, Network, SignedDescriptor,
-        TopicId, decode_exact, encode_to_bytes,
+        Batch, Blob, Compacted, Cursor, DescriptorError, ForkError, ForkProof, Network,
+        SignedDescriptor, TopicId, decode_exact, encode_to_bytes,
     },
 };
 
@@ -98,6 +98,8 @@ pub enum Section {
     Fork(ForkProof),
     /// A gap; before the batch that follows it.
     Passed(Passed),
+    /// What compaction took away; before the batch that follows it.
+    Compacted(Compacted),
     /// The last one.
     End(End),
 }
@@ -175,6 +177,7 @@ impl Section {
             Self::Fork(_) => 3,
             Self::Passed(_) => 4,
             Self::End(_) => 5,
+            Self::Compacted(_) => 6,
         }
     }
 
@@ -186,6 +189,7 @@ impl Section {
             3 => Ok(FORK_PROOF_BYTES_MAX),
             4 => Ok(ARCHIVE_PASSED_BYTES_MAX),
             5 => Ok(ARCHIVE_END_BYTES_MAX),
+            6 => Ok(COMPACTED_BYTES_MAX),
             other => Err(ArchiveError::Kind(other)),
         }
     }
@@ -200,6 +204,7 @@ impl Section {
             Self::Fork(proof) => proof.bytes().clone(),
             Self::Passed(passed) => encode_to_bytes(passed),
             Self::End(end) => encode_to_bytes(end),
+            Self::Compacted(part) => encode_to_bytes(part),
         }
     }
 
@@ -219,6 +224,7 @@ impl Section {
             3 => Ok(Self::Fork(ForkProof::verify(payload)?)),
             4 => decode_exact(payload).map(Self::Passed).map_err(malformed),
             5 => decode_exact(payload).map(Self::End).map_err(malformed),
+            6 => decode_exact(payload).map(Self::Compacted).map_err(malformed),
             other => Err(ArchiveError::Kind(other)),
         }
     }

@@ -100,7 +100,7 @@ mod bounded {
             ADDRESSES_MAX, FIND_RUNS_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, GROUP_RANGES_MAX,
             OUTBOX_TOPICS_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX, TOPICS_PER_MESSAGE_MAX,
         },
-        model::{Blob, NodeId, Run, Share, TopicName},
+        model::{Blob, Compacted, NodeId, Run, Share, TopicName},
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -137,6 +137,13 @@ mod bounded {
         decoder: &mut Decoder<'_>,
         context: &mut C,
     ) -> Result<Vec<CheckedBatch>, Error> {
+        list(REPLICATED_MAX, decoder, context)
+    }
+
+    pub(super) fn compacted<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Compacted>, Error> {
         list(REPLICATED_MAX, decoder, context)
     }
 

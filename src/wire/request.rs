@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 
 use super::{Await, DescriptorBytes, Proofs, Settle, Take};
 use crate::model::{
-    Batch, Blob, Cursor, LogId, NodeId, ProducerId, Retention, Run, SubscriberName, Subscription,
-    TopicId, TopicName, TopicPattern,
+    Batch, Blob, Compacted, Cursor, LogId, NodeId, ProducerId, Retention, Run, SubscriberName,
+    Subscription, TopicId, TopicName, TopicPattern,
 };
 
 /// A question to a node.
@@ -325,6 +325,9 @@ pub struct Replicate {
     /// Where batches are filed under branches: proofs that their logs have forked.
     #[n(2)]
     pub forks: Option<Proofs>,
+    /// What compaction took away right before some of the batches.
+    #[cbor(n(3), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
+    pub compacted: Vec<Compacted>,
 }
 
 /// Batches that were exported, to be stored again. At most a page of them.

@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use super::{Address, DescriptorBytes, LogRange, OutboxPage, Proofs, Taken, Whereabouts};
 use crate::model::{
-    Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
-    Subscription, TopicId, TopicName,
+    Batch, Blob, Compacted, Cursor, Frontier, Hash, Incarnation, LogId, NodeId, Retention,
+    SubscriberName, Subscription, TopicId, TopicName,
 };
 
 /// The answer to a [`Request`](super::Request).
@@ -393,6 +393,17 @@ pub struct Page {
     /// in the page.
     #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
+    /// Records that compaction took away. The batch that follows each of these parts is in the page.
+    #[cbor(n(4), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
+    pub compacted: Vec<Compacted>,
+}
+
+impl Page {
+    /// Where a log goes on at a record, behind what compaction took away there.
+    pub fn behind_compacted(&self, log: &LogId, at: u64) -> u64 {
+        let part = self.compacted.iter().find(|part| part.covers(log, at));
+        part.map_or(at, |part| part.next)
+    }
 }
 
 /// Batches of one of several topics that were asked for.
@@ -534,6 +545,9 @@ pub struct Checked {
     /// Up to where the range was looked at: its end, or where the bytes were enough.
     #[n(2)]
     pub to: u64,
+    /// What compaction took away, in order.
+    #[cbor(n(3), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
+    pub compacted: Vec<Compacted>,
 }
 
 /// What the disks of the replicas hold of a part of a topic.

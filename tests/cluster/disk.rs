@@ -1,19 +1,23 @@
 //! What a node has on its disk, as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
     model::{
-        Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+        Batch, Compacted, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription,
+        TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
 
+use crate::shelf::{self, Place, TopicShelf};
+
 /// What a node has on its disk.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
-    pub(crate) batches: BTreeMap<(TopicId, LogId, u64), Batch>,
+    pub(crate) batches: BTreeMap<Place, Batch>,
+    pub(crate) compacted: BTreeMap<Place, Compacted>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
@@ -37,11 +41,17 @@ impl Disk {
                     let header = batch.header();
                     (*other, *id) != (topic, log_id) || header.first < from || header.next() > to
                 });
+                let range = LogRange { log: log_id, from, to };
+                shelf::drop_parts(&mut self.compacted, topic, &range);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
                     None => logs.remove(&log_id),
                 };
+            }
+            Write::Compact { topic, part, log } => {
+                self.logs.entry(topic).or_default().insert(part.log, log);
+                shelf::compact(&mut self.batches, &mut self.compacted, topic, &part);
             }
             Write::Quarantine { damage, log } => {
                 self.logs.entry(damage.topic).or_default().insert(damage.log, log);
@@ -88,30 +98,13 @@ impl Disk {
     }
 
     pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        let mut batches = Vec::new();
-        let mut finished = true;
-        for range in ranges {
-            let mut at = range.from;
-            for ((_, _, first), batch) in
-                self.batches.range((topic, range.log, 0)..=(topic, range.log, u64::MAX))
-            {
-                if at < range.to && *first <= at && at < batch.header().next() {
-                    batches.push(batch.clone());
-                    at = batch.header().next();
-                }
-            }
-            finished &= at >= range.to;
-        }
-        batches.sort_by_key(|batch| (batch.header().stamp, batch.log(), batch.header().first));
-        let mut bytes = 0;
-        let all = batches.len();
-        let fits = |batch: &Batch| {
-            bytes += batch.bytes().len();
-            bytes <= bytes_max || bytes == batch.bytes().len()
-        };
-        let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
-        finished &= batches.len() == all;
-        Page { batches, finished, ..Page::default() }
+        self.shelf(topic).read(ranges, bytes_max)
+    }
+
+    pub(crate) fn shelf(&self, topic: TopicId) -> TopicShelf<'_> {
+        const WHOLE: &BTreeSet<Place> = &BTreeSet::new();
+        let Self { batches, compacted, .. } = self;
+        TopicShelf { topic, batches, compacted, damaged: WHOLE }
     }
 
     /// What is there of a range, as a check of the disk tells it.
@@ -123,7 +116,8 @@ impl Disk {
             next: batch.header().next(),
             hash: batch.hash(),
         });
-        Checked { batches: batches.collect(), damaged: Vec::new(), to: range.to }
+        let compacted = self.shelf(topic).compacted_in(range);
+        Checked { batches: batches.collect(), damaged: Vec::new(), to: range.to, compacted }
     }
 
     /// Takes over what another disk holds of a topic.
@@ -131,6 +125,9 @@ impl Disk {
         self.batches.retain(|(of, ..), _| *of != topic);
         let theirs = other.batches.iter().filter(|((of, ..), _)| *of == topic);
         self.batches.extend(theirs.map(|(place, batch)| (*place, batch.clone())));
+        self.compacted.retain(|(of, ..), _| *of != topic);
+        let theirs = other.compacted.iter().filter(|((of, ..), _)| *of == topic);
+        self.compacted.extend(theirs.map(|(place, part)| (*place, part.clone())));
         self.logs.remove(&topic);
         self.logs.extend(other.logs.get(&topic).map(|logs| (topic, logs.clone())));
     }

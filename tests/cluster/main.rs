@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod disk;
+mod shelf;
 mod world;
 
+mod compaction;
 mod damage;
 mod deletion;
 mod failure;

@@ -355,6 +355,7 @@ impl World {
             | Output::Read { after: Some(after), .. }
             | Output::Check { after: Some(after), .. }
             | Output::Measure { after: Some(after), .. }
+            | Output::Sweep { after: Some(after), .. }
                 if after > durable =>
             {
                 self.nodes[index].held_back.push((after, output));
@@ -386,6 +387,10 @@ impl World {
             Output::Measure { ticket, topic, ranges, .. } => {
                 let parts = self.nodes[index].disk.measure(topic, &ranges);
                 self.input(index, LATENCY, Input::MeasureDone(ticket, Some(parts)));
+            }
+            Output::Sweep { ticket, topic, sweep, .. } => {
+                let Ok(swept) = sweep.run(&self.nodes[index].disk.shelf(topic));
+                self.input(index, LATENCY, Input::SweepDone(ticket, Some(swept)));
             }
             Output::Left => {
                 self.left.insert(index);

@@ -141,7 +141,7 @@ fn terms() -> Descriptor {
         name: "earthquakes".parse().unwrap(),
         replicas: 3,
         min_copies: 2,
-        retention: Retention { age_ms: Some(604_800_000), bytes: None, records: None },
+        retention: Retention { age_ms: Some(604_800_000), ..Retention::default() },
         writers: Writers::Listed(vec![key().node()]),
         encryption_key: Some(Blob(Bytes::from_static(b"key-1"))),
         creator: key().node(),
@@ -236,7 +236,8 @@ fn requests() {
 #[test]
 fn terms_of_topics() {
     let name = || "earthquakes".parse().unwrap();
-    let retention = Retention { age_ms: Some(604_800_000), bytes: None, records: Some(1_000) };
+    let retention =
+        Retention { age_ms: Some(604_800_000), records: Some(1_000), ..Retention::default() };
     let range = LogRange { log: batch().header().log(), from: 0, to: 40 };
     let requests = [
         Request::Create(Create { retention, ..Create::new(name()) }),
@@ -362,7 +363,12 @@ fn leaving_and_verifying() {
         Response::Forgotten(true),
         Response::Leaving(Remaining { topics: 2, records: 300 }),
         Response::Noted,
-        Response::Checked(Checked { batches: vec![held], damaged: vec![range], to: 42 }),
+        Response::Checked(Checked {
+            batches: vec![held],
+            damaged: vec![range],
+            to: 42,
+            ..Checked::default()
+        }),
         Response::Verified(Verified {
             next: cursor(),
             finished: true,

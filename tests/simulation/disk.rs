@@ -5,21 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use antiphon::{
     engine::{Damage, Log, Part, Parts, Pending, Recovered, Step, Write, WriteNumber},
     model::{
-        Batch, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SubscriberName,
-        Subscription, TopicId,
+        Batch, Compacted, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor,
+        SubscriberName, Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
 
-use crate::planted::{Bug, planted};
-
-/// Where a batch stands: topic, log, and number of its first record.
-pub(crate) type Place = (TopicId, LogId, u64);
+use crate::{
+    planted::{Bug, planted},
+    shelf::{self, Place, TopicShelf},
+};
 
 /// What a disk holds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Image {
     pub(crate) batches: BTreeMap<Place, Batch>,
+    /// What compaction left of others.
+    pub(crate) compacted: BTreeMap<Place, Compacted>,
     /// Batches whose bytes have changed: they are not read any more.
     pub(crate) damaged: BTreeSet<Place>,
     pub(crate) logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
@@ -102,11 +104,18 @@ impl Image {
                     self.damaged.remove(&place);
                     removed.extend(self.batches.remove(&place));
                 }
+                let range = LogRange { log: log_id, from, to };
+                shelf::drop_parts(&mut self.compacted, topic, &range);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
                     None => logs.remove(&log_id),
                 };
+            }
+            Write::Compact { topic, part, log } => {
+                self.logs.entry(topic).or_default().insert(part.log, log);
+                removed = shelf::compact(&mut self.batches, &mut self.compacted, topic, &part);
+                self.damaged.retain(|place| self.batches.contains_key(place));
             }
             Write::Quarantine { damage, log } => {
                 let place = (damage.topic, damage.log, damage.first);
@@ -186,36 +195,20 @@ impl Image {
 
     /// Reads ranges of logs, merged by stamp; a log ends at its first hole.
     pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        let mut batches = Vec::new();
-        let mut finished = true;
-        for range in ranges {
-            let mut at = range.from;
-            let log = (topic, range.log, 0)..=(topic, range.log, u64::MAX);
-            for (place, batch) in self.batches.range(log) {
-                let next = batch.header().next();
-                if at < range.to && place.2 <= at && at < next && !self.damaged.contains(place) {
-                    batches.push(batch.clone());
-                    at = next;
-                }
-            }
-            finished &= at >= range.to;
-        }
-        batches.sort_by_key(|batch| (batch.header().stamp, batch.log(), batch.header().first));
-        let (all, mut bytes) = (batches.len(), 0);
-        let fits = |batch: &Batch| {
-            bytes += batch.bytes().len();
-            bytes <= bytes_max || bytes == batch.bytes().len()
-        };
-        let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
-        finished &= batches.len() == all;
-        Page { batches, finished, ..Page::default() }
+        self.shelf(topic).read(ranges, bytes_max)
+    }
+
+    pub(crate) fn shelf(&self, topic: TopicId) -> TopicShelf<'_> {
+        let Self { batches, compacted, damaged, .. } = self;
+        TopicShelf { topic, batches, compacted, damaged }
     }
 
     /// What is there of a range, as a check of the disk tells it.
     pub(crate) fn check(&self, topic: TopicId, range: &LogRange) -> Checked {
         let log = (topic, range.log, 0)..(topic, range.log, range.to);
         let held = self.batches.range(log).filter(|(_, batch)| range.from < batch.header().next());
-        let mut checked = Checked { to: range.to, ..Checked::default() };
+        let compacted = self.shelf(topic).compacted_in(range);
+        let mut checked = Checked { to: range.to, compacted, ..Checked::default() };
         for (place, batch) in held {
             let (first, next, hash) = (place.2, batch.header().next(), batch.hash());
             if self.damaged.contains(place) {

@@ -29,6 +29,8 @@ mod planted;
 mod publisher;
 mod reader;
 mod run;
+#[path = "../cluster/shelf.rs"]
+mod shelf;
 mod surveyor;
 mod sweep;
 mod trace;

@@ -15,7 +15,8 @@ use antiphon::{
 use crate::{
     disk::Disk,
     invariants::{
-        answers, bounds, cursors, forks, one_position, outbox, removal, retention, truth,
+        answers, bounds, compaction, cursors, forks, one_position, outbox, removal, retention,
+        truth,
     },
     planted::{Bug, planted},
     world::{Event, What, World},
@@ -263,6 +264,7 @@ impl World {
             | Output::Read { after: Some(after), .. }
             | Output::Check { after: Some(after), .. }
             | Output::Measure { after: Some(after), .. }
+            | Output::Sweep { after: Some(after), .. }
                 if after > durable =>
             {
                 self.nodes[index].held_back.push((after, output));
@@ -296,6 +298,11 @@ impl World {
                 let parts = self.nodes[index].disk.image.measure(topic, &ranges);
                 let delay = self.choices.time(Duration::from_micros(50), self.options.flush * 2);
                 self.input(index, delay, Input::MeasureDone(ticket, Some(parts)));
+            }
+            Output::Sweep { ticket, topic, sweep, .. } => {
+                let Ok(swept) = sweep.run(&self.nodes[index].disk.image.shelf(topic));
+                let delay = self.choices.time(Duration::from_micros(50), self.options.flush * 8);
+                self.input(index, delay, Input::SweepDone(ticket, Some(swept)));
             }
             Output::Left => self.left(index),
             Output::Gossip { batch, sent_to } => self.gossip(index, &batch, &sent_to),
@@ -392,6 +399,11 @@ impl World {
                 let result = removal::decided(self, index, &batch);
                 self.check(removal::NAME, result);
             }
+        }
+        if let Write::Compact { topic, part, .. } = &write {
+            self.trace.note(self.now, || format!("{index} compacts {part:?}"));
+            let result = compaction::taken_away(self, index, *topic, part);
+            self.check(compaction::NAME, result);
         }
         if let Write::Outbox { topic, log, pending: None } = &write {
             let result = outbox::taken_out(self, index, *topic, *log);

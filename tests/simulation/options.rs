@@ -109,6 +109,12 @@ fn draw_topic(choices: &mut Choices, number: usize) -> TopicOptions {
         0 => Retention { records: Some(choices.pick(&[40, 10, 200])), ..Retention::default() },
         1 => Retention { bytes: Some(choices.pick(&[20_000, 4_000])), ..Retention::default() },
         2 => Retention { age_ms: Some(choices.pick(&[10_000, 3_000])), ..Retention::default() },
+        3 | 4 => Retention {
+            tombstones_ms: Some(choices.pick(&[5_000, 1_000, 3_600_000])),
+            // Both at once.
+            records: choices.chance(200).then_some(200),
+            ..Retention::default()
+        },
         _ => Retention::default(),
     };
     TopicOptions { name: format!("t{number}"), replicas, min_copies, retention }

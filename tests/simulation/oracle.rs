@@ -59,6 +59,8 @@ pub(crate) struct Oracle {
     pub(crate) latest_pending: Option<(usize, LogRange)>,
     /// The highest low watermark that any node gave a log.
     pub(crate) lows: BTreeMap<(TopicId, LogId), u64>,
+    /// Batches that some node has taken away, for newer records have their places.
+    pub(crate) compacted: BTreeSet<Hash>,
     /// What each node was given of topics that do not keep their records for ever, and when first.
     pub(crate) received: BTreeMap<(usize, TopicId), BTreeMap<Hash, Duration>>,
 }
@@ -135,7 +137,11 @@ impl Oracle {
             found
         };
         let log = |known: &Known| (known.batch.header().topic, known.batch.header().log());
-        of_forked.filter(is_adrift).map(log).chain(self.unfiled.iter().copied()).collect()
+        // Where compaction took away what they part at, nobody can prove it any more.
+        let compacted = self.compacted.iter().filter_map(|hash| self.batches.get(hash)).map(log);
+        let compacted = compacted.filter(|log| self.forked.contains(log));
+        let adrift = of_forked.filter(is_adrift).map(log).chain(self.unfiled.iter().copied());
+        adrift.chain(compacted).collect()
     }
 
     /// The logs that a batch may be filed under.

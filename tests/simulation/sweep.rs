@@ -76,6 +76,7 @@ impl Counts {
         self.publishes += other.publishes;
         self.records_published += other.records_published;
         self.duplicates += other.duplicates;
+        self.compacted += other.compacted;
         self.published_again += other.published_again;
         self.records_acknowledged += other.records_acknowledged;
         self.records_read += other.records_read;
@@ -100,6 +101,7 @@ fn tell(total: &Total) {
     eprintln!("publishes              {}", counts.publishes);
     eprintln!("records published      {}", counts.records_published);
     eprintln!("answers `duplicate`    {}", counts.duplicates);
+    eprintln!("records compacted      {}", counts.compacted);
     eprintln!("published again        {}", counts.published_again);
     eprintln!("records acknowledged   {}", counts.records_acknowledged);
     eprintln!("records read           {}", counts.records_read);

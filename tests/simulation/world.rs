@@ -89,6 +89,8 @@ pub(crate) struct Counts {
     pub(crate) records_acknowledged: u64,
     pub(crate) records_read: u64,
     pub(crate) pending: u64,
+    /// Records that compaction took away at some node.
+    pub(crate) compacted: u64,
     pub(crate) commits: u64,
     pub(crate) records_given: u64,
     pub(crate) records_given_again: u64,
@@ -188,11 +190,12 @@ impl World {
         (0..self.options.topics.len()).find(|number| self.topic(*number) == *id)
     }
 
-    /// Whether retention, or the deletion of its topic, has let a batch go somewhere.
+    /// Whether retention, compaction, or the deletion of its topic, has let a batch go somewhere.
     pub(crate) fn is_let_go(&self, batch: &Batch) -> bool {
         let topic = batch.header().topic;
         self.deleted.is_some_and(|deleted| self.topic(deleted) == topic)
             || self.oracle.is_cut(batch)
+            || self.oracle.compacted.contains(&batch.hash())
     }
 
     /// How many copies of the batches of a topic are kept: as many as it wants, or as nodes were

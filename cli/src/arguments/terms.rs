@@ -5,6 +5,9 @@ use clap::Args;
 
 use crate::values::{self, Limit};
 
+/// How long tombstones are kept: longer than a reader or a node is away.
+const KEEP_TOMBSTONES_MS: u64 = 7 * 24 * 3_600_000;
+
 /// How long a topic keeps its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub(crate) struct Retain {
@@ -22,6 +25,15 @@ pub(crate) struct Retain {
     #[arg(long = "retain-records", value_name = "N")]
     #[arg(value_parser = values::retain_records)]
     pub(crate) records: Option<Limit>,
+
+    /// Keep the newest record of each key only; for good: it cannot be taken back
+    #[arg(long)]
+    pub(crate) compact: bool,
+
+    /// Let a record with a key and no payload go so long after it was published [default: 7d]
+    #[arg(long = "keep-tombstones", value_name = "DURATION")]
+    #[arg(value_parser = values::keep_tombstones, requires = "compact")]
+    pub(crate) tombstones: Option<u64>,
 }
 
 impl Retain {
@@ -32,6 +44,7 @@ impl Retain {
             age_ms: limit(self.age),
             bytes: limit(self.bytes),
             records: limit(self.records),
+            tombstones_ms: self.tombstones_ms(),
         }
     }
 
@@ -42,7 +55,12 @@ impl Retain {
             age_ms: change(self.age),
             bytes: change(self.bytes),
             records: change(self.records),
+            tombstones_ms: self.tombstones_ms(),
         }
+    }
+
+    fn tombstones_ms(&self) -> Option<u64> {
+        self.compact.then(|| self.tombstones.unwrap_or(KEEP_TOMBSTONES_MS))
     }
 }
 
@@ -54,6 +72,7 @@ impl Retain {
 Examples:
   antiphon alter quakes --retain-age 30d
   antiphon alter quakes --retain-bytes 1GB --retain-age none
+  antiphon alter quakes --compact
   antiphon alter quakes --replicas 5 --min-copies 3")]
 pub(crate) struct Alter {
     /// Name of the topic

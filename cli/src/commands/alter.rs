@@ -29,6 +29,8 @@ pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Resu
         "retain_age_ms": summary.retention.age_ms,
         "retain_bytes": summary.retention.bytes,
         "retain_records": summary.retention.records,
+        "compact": summary.retention.tombstones_ms.is_some(),
+        "keep_tombstones_ms": summary.retention.tombstones_ms,
     });
     let text = format!(
         "topic `{}` altered: {} replicas, acknowledged from {} on, {}",

@@ -54,10 +54,12 @@ pub(super) fn retention_text(retention: &Retention) -> String {
     let bytes = retention.bytes.map(|bytes| ByteSize::b(bytes).display().si().to_string());
     let records = retention.records.map(|records| counted(records, "record"));
     let limits: Vec<_> = [age, bytes, records].into_iter().flatten().collect();
-    if limits.is_empty() {
-        "kept for ever".to_owned()
-    } else {
-        format!("keeps {}", limits.join(" or "))
+    let limits = if limits.is_empty() { String::new() } else { limits.join(" or ") };
+    match (retention.tombstones_ms, limits.is_empty()) {
+        (None, true) => "kept for ever".to_owned(),
+        (None, false) => format!("keeps {limits}"),
+        (Some(_), true) => "keeps the newest record of each key".to_owned(),
+        (Some(_), false) => format!("keeps the newest record of each key, of {limits}"),
     }
 }
 
@@ -71,6 +73,8 @@ fn object(summary: &TopicSummary, existed: bool) -> Value {
         "retain_age_ms": summary.retention.age_ms,
         "retain_bytes": summary.retention.bytes,
         "retain_records": summary.retention.records,
+        "compact": summary.retention.tombstones_ms.is_some(),
+        "keep_tombstones_ms": summary.retention.tombstones_ms,
     })
 }
 
@@ -110,6 +114,7 @@ mod tests {
             "status": "topic_created", "topic": "t", "replicas": 3, "min_copies": 2,
             "owners": [owner.to_string()],
             "retain_age_ms": null, "retain_bytes": 1_000, "retain_records": null,
+            "compact": false, "keep_tombstones_ms": null,
         });
         assert_eq!(object(&summary, false), expected);
         assert_eq!(object(&summary, true)["status"], "topic_exists");

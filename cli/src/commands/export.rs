@@ -5,7 +5,7 @@ mod destination;
 use std::path::Path;
 
 use antiphon::{
-    model::{Batch, TopicName},
+    model::{Batch, Compacted, TopicName},
     wire::{
         LogRange, Refusal,
         archive::{ArchiveError, Encoder, Opening, Passed, Section},
@@ -126,16 +126,35 @@ impl Archive {
                     }
                 }
             }
-            let passed = |range: &&LogRange| range.log == batch.log() && is_before(range, batch);
-            for (ranges, trimmed) in [(&page.trimmed, true), (&page.lost, false)] {
-                if let Some(range) = ranges.iter().find(passed) {
-                    let passed = Passed { range: *range, trimmed };
-                    parts.push(self.encode(&Section::Passed(passed))?);
-                }
+            while let Some(section) = self.before(page, batch) {
+                parts.push(self.encode(&section)?);
             }
             parts.push(self.encode(&Section::Batch(batch.clone()))?);
         }
         Ok(parts)
+    }
+
+    /// What comes next of what is missing before a batch; none where the batch does.
+    fn before(&self, page: &BatchPage, batch: &Batch) -> Option<Section> {
+        let (log, first) = (batch.log(), batch.header().first);
+        let logs = &self.encoder.contents().cursor()?.logs;
+        let position = logs.get(&log);
+        let next = position.map_or(0, |position| position.next);
+        if next >= first || position.is_none() && batch.is_root() {
+            return None;
+        }
+        if let Some(part) = page.compacted.iter().find(|part| part.covers(&log, next)) {
+            // Some of it may be there already, as batches, or may have been passed over.
+            let base = if part.first == next { part.base } else { position.map(|it| it.head) };
+            return Some(Section::Compacted(Compacted { first: next, base, ..part.clone() }));
+        }
+        let covers = |range: &&LogRange| range.log == log && range.from <= next && next < range.to;
+        let passed = |ranges: &[LogRange], trimmed| {
+            let range = ranges.iter().find(covers)?;
+            let range = LogRange { from: next, to: range.to.min(first), ..*range };
+            Some(Section::Passed(Passed { range, trimmed }))
+        };
+        passed(&page.trimmed, true).or_else(|| passed(&page.lost, false))
     }
 
     fn encode(&mut self, section: &Section) -> Result<bytes::Bytes, Failure> {
@@ -150,10 +169,6 @@ impl Archive {
             }
         })
     }
-}
-
-fn is_before(range: &LogRange, batch: &Batch) -> bool {
-    range.to == batch.header().first
 }
 
 /// Writes records for people and other programs.

@@ -92,6 +92,8 @@ fn object(surveyed: &Surveyed) -> Value {
         "retain_age_ms": surveyed.summary.retention.age_ms,
         "retain_bytes": surveyed.summary.retention.bytes,
         "retain_records": surveyed.summary.retention.records,
+        "compact": surveyed.summary.retention.tombstones_ms.is_some(),
+        "keep_tombstones_ms": surveyed.summary.retention.tombstones_ms,
         "records": surveyed.summary.records,
         "low": surveyed.low.to_string(),
         "cursor": surveyed.end.to_string(),
@@ -142,6 +144,7 @@ mod tests {
                 "complete": true, "addresses": [format!("/ip4/127.0.0.1/tcp/1/p2p/{node}")],
             }],
             "retain_age_ms": null, "retain_bytes": null, "retain_records": null,
+            "compact": false, "keep_tombstones_ms": null,
             "cursor": cursor.to_string(), "low": cursor.to_string(),
             "forks": [{
                 "writer": node.to_string(), "incarnation": "000000000000000a", "at": 7,

@@ -11,7 +11,9 @@ use std::{
 
 use antiphon::{
     limits,
-    model::{Batch, Cursor, LogId, NodeId, Position, Record, RecordId, TopicName, WallClock},
+    model::{
+        Batch, Compacted, Cursor, LogId, NodeId, Position, Record, RecordId, TopicName, WallClock,
+    },
     wire::{LogRange, Page, Read, Refusal, Surveyed},
 };
 
@@ -76,6 +78,8 @@ pub struct Reader {
     held_back: VecDeque<(Delivered, LogId, Position)>,
     seen: Seen,
     passed_over: PassedOver,
+    /// What was compacted before the batches of the last page.
+    compacted: Vec<Compacted>,
     ended: bool,
 }
 
@@ -111,6 +115,7 @@ impl Reader {
             held_back: VecDeque::new(),
             seen: Seen::of_at_most(PRODUCERS_MAX),
             passed_over: PassedOver::default(),
+            compacted: Vec::new(),
             ended: false,
             options,
         };
@@ -300,6 +305,7 @@ impl Reader {
         }
         advance_over(&mut self.fetched, &page, &mut self.passed_over)?;
         self.ready.extend(page.batches);
+        self.compacted = page.compacted;
         Ok(true)
     }
 
@@ -343,26 +349,48 @@ pub(super) fn advance_over(
     let mut at = cursor.clone();
     for batch in &page.batches {
         let (log, first) = (batch.log(), batch.header().first);
-        let next = at.next(&log);
         // A branch begins where it parts, and its first batch shows that it is the first.
-        if first > next && !batch.is_root() {
-            let told = |told: &LogRange| told.log == log && told.to == first;
-            let ranges = if page.trimmed.iter().any(told) {
-                &mut passed_over.trimmed
-            } else if page.lost.iter().any(told) {
-                &mut passed_over.lost
-            } else {
-                // Whatever node skipped something: nothing is skipped here.
-                return Err(RequestError::Mismatch);
-            };
-            if ranges.len() < limits::FRONTIER_LOGS_MAX {
-                ranges.push(LogRange { log, from: next, to: first });
-            }
+        if !batch.is_root() {
+            pass_over(LogRange { log, from: at.next(&log), to: first }, page, passed_over)?;
         }
         at.advance(batch);
     }
     *cursor = at;
     Ok(())
+}
+
+/// Takes note of what a page says of the records before a batch. Of what compaction took away nobody
+/// is told: newer records have its place.
+fn pass_over(
+    range: LogRange,
+    page: &Page,
+    passed_over: &mut PassedOver,
+) -> Result<(), RequestError> {
+    let LogRange { log, from: mut next, to } = range;
+    while next < to {
+        let behind = page.behind_compacted(&log, next);
+        if behind > next {
+            next = behind;
+            continue;
+        }
+        let covers = |told: &&LogRange| told.log == log && told.from <= next && next < told.to;
+        // Of a branch nobody tells what is before it parts.
+        let reaches = |told: &&LogRange| told.log == log && told.to == to;
+        let find = |covers: &dyn Fn(&&LogRange) -> bool| {
+            let trimmed = page.trimmed.iter().find(covers).map(|told| (told.to, true));
+            trimmed.or_else(|| page.lost.iter().find(covers).map(|told| (told.to, false)))
+        };
+        // Whatever node skipped something: nothing is skipped here.
+        let found = find(&covers).or_else(|| find(&reaches));
+        let (end, is_trimmed) = found.ok_or(RequestError::Mismatch)?;
+        let ranges = if is_trimmed { &mut passed_over.trimmed } else { &mut passed_over.lost };
+        if ranges.len() < limits::FRONTIER_LOGS_MAX {
+            ranges.push(LogRange { log, from: next, to: end });
+        }
+        next = end;
+    }
+    // Nor is anything passed over that reaches into the batch.
+    if next > to && range.from < to { Err(RequestError::Mismatch) } else { Ok(()) }
 }
 
 /// Producers whose records a reader of one topic remembers, to drop second copies.
@@ -379,3 +407,6 @@ fn last(surveyed: &Surveyed, count: u64) -> Cursor {
     }
     cursor
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,9 @@ impl Runtime {
                     StoreEvent::Measured(ticket, parts) => {
                         self.handle(Input::MeasureDone(ticket, parts));
                     }
+                    StoreEvent::Swept(ticket, swept) => {
+                        self.handle(Input::SweepDone(ticket, swept));
+                    }
                     StoreEvent::Read(ticket, page) => self.handle(Input::ReadDone(ticket, page)),
                     StoreEvent::Damaged(damage) => self.handle(Input::Damaged(damage)),
                     StoreEvent::Room(room) => self.handle(Input::Room(room)),
@@ -168,6 +171,7 @@ impl Runtime {
             | Output::Read { after: Some(after), .. }
             | Output::Check { after: Some(after), .. }
             | Output::Measure { after: Some(after), .. }
+            | Output::Sweep { after: Some(after), .. }
                 if after > self.durable =>
             {
                 self.held_back.entry(after).or_default().push(output);
@@ -190,6 +194,7 @@ impl Runtime {
             Output::Measure { ticket, topic, ranges, .. } => {
                 self.store.measure(ticket, topic, ranges);
             }
+            Output::Sweep { ticket, topic, sweep, .. } => self.store.sweep(ticket, topic, sweep),
             Output::Left => self.left = true,
             Output::Gossip { batch, sent_to } => self.network.gossip(&batch, &sent_to),
             Output::Follow(topic) => self.network.follow(topic),

@@ -6,12 +6,12 @@ use std::sync::{
 };
 
 use antiphon::{
-    engine::{Damage, Part, Recovered, Write},
+    engine::{Damage, Part, Recovered, Sweep, Write},
     model::TopicId,
     wire::LogRange,
 };
 
-use super::{Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep};
+use super::{Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep};
 
 /// Another store, of which the commit of a given number fails and all later ones too.
 #[derive(Debug)]
@@ -20,14 +20,21 @@ pub(crate) struct FaultyStore<S> {
     commits: AtomicU64,
     fails_at: u64,
     full: AtomicBool,
+    long_sweeps: AtomicBool,
     damages: Mutex<Vec<Damage>>,
 }
 
 impl<S> FaultyStore<S> {
     /// `fails_at` counts from 1; 0 never fails.
     pub(crate) fn new(inner: S, fails_at: u64) -> Self {
-        let commits = AtomicU64::new(0);
-        Self { inner, commits, fails_at, full: AtomicBool::default(), damages: Mutex::default() }
+        Self {
+            inner,
+            commits: AtomicU64::new(0),
+            fails_at,
+            full: AtomicBool::default(),
+            long_sweeps: AtomicBool::default(),
+            damages: Mutex::default(),
+        }
     }
 
     /// How many commits were asked for.
@@ -38,6 +45,11 @@ impl<S> FaultyStore<S> {
     /// Fills the disk, or frees it: commits find no space from now on.
     pub(crate) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Lets sweeps go on until they are stopped.
+    pub(crate) fn lengthen_sweeps(&self) {
+        self.long_sweeps.store(true, Ordering::SeqCst);
     }
 
     /// Lets the next read or scrub find this.
@@ -98,6 +110,20 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Result<Vec<Part>, StoreError> {
         self.inner.measure(topic, ranges)
+    }
+
+    fn sweep(
+        &self,
+        topic: TopicId,
+        sweep: &Sweep,
+        stop: &AtomicBool,
+    ) -> Result<Sweeping, StoreError> {
+        while self.long_sweeps.load(Ordering::SeqCst) && !stop.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let mut sweeping = self.inner.sweep(topic, sweep, stop)?;
+        sweeping.damages.extend(self.found());
+        Ok(sweeping)
     }
 
     fn scrub(

@@ -5,7 +5,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `B` batches | topic 32, writer 32, incarnation 8, first 8, next 8, stamp 8 | header hash 32, segment 4, offset 4, length of the frame 4, hash of the batch before 32 if there is one |
+//! | `B` batches | topic 32, writer 32, incarnation 8, first 8, next 8, stamp 8 | header hash 32, segment 4, offset 4, length of the frame 4, hash of the batch before 32 if there is one; 1 if it is a compacted part, of which the hash is that of its last batch, as is the stamp |
 //! | `L` logs | topic 32, writer 32, incarnation 8 | what is held of the log, in CBOR |
 //! | `S` subscriptions | topic 32, name (UTF-8) | position, in CBOR |
 //! | `D` descriptors | topic 32 | topic descriptor |
@@ -24,10 +24,13 @@
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
 
-use antiphon::model::{Batch, Hash, Incarnation, LogId, NodeId, Stamp, SubscriberName, TopicId};
+use antiphon::{
+    engine::Stored,
+    model::{Batch, Compacted, Hash, Incarnation, LogId, NodeId, Stamp, SubscriberName, TopicId},
+};
 
 /// The number of the layout that this file describes. An index of another one is made anew.
-pub(super) const INDEX_FORMAT: u32 = 2;
+pub(super) const INDEX_FORMAT: u32 = 3;
 
 /// Where the number of the layout is.
 pub(super) const VERSION_KEY: [u8; 1] = [b'V'];
@@ -89,7 +92,7 @@ pub(super) fn index_key(table: Table, key: &[u8]) -> Vec<u8> {
     [&[table.tag()], key].concat()
 }
 
-/// Where a batch lies.
+/// Where a batch lies, or a compacted part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) hash: Hash,
@@ -99,16 +102,23 @@ pub(super) struct Entry {
     pub(super) length: u32,
     /// The hash of the batch before.
     pub(super) base: Option<Hash>,
+    /// Whether it is a part that was compacted: place and entry say all of it but the names of its
+    /// batches.
+    pub(super) is_compacted: bool,
 }
+
+/// What ends the value of a compacted part.
+const COMPACTED: u8 = 1;
 
 impl Entry {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(76);
+        let mut value = Vec::with_capacity(77);
         value.extend_from_slice(&self.hash.0);
         for number in [self.segment, self.offset, self.length] {
             value.extend_from_slice(&number.to_be_bytes());
         }
         value.extend(self.base.iter().flat_map(|hash| hash.0));
+        value.extend(self.is_compacted.then_some(COMPACTED));
         value
     }
 
@@ -116,8 +126,26 @@ impl Entry {
         let hash = Hash(take(&mut value)?);
         let [segment, offset, length] =
             [take(&mut value)?, take(&mut value)?, take(&mut value)?].map(u32::from_be_bytes);
-        let base = if value.is_empty() { None } else { Some(Hash(take(&mut value)?)) };
-        value.is_empty().then_some(Self { hash, segment, offset, length, base })
+        let base = if value.len() <= 1 { None } else { Some(Hash(take(&mut value)?)) };
+        let is_compacted = match value {
+            [] => false,
+            [COMPACTED] => true,
+            _ => return None,
+        };
+        Some(Self { hash, segment, offset, length, base, is_compacted })
+    }
+
+    /// What a place and its entry say of what lies there. They name no batches of a part.
+    pub(super) fn stored(&self, place: &Place) -> Stored {
+        let Place { log, first, next, stamp, .. } = *place;
+        let (base, head, batches) = (self.base, self.hash, Vec::new());
+        let part = Compacted { log, first, next, base, head, stamp, batches };
+        Stored { part, bytes: (!self.is_compacted).then_some(self.length.into()) }
+    }
+
+    /// Whether it was written before another one: segments are used in the order of their numbers.
+    pub(super) fn lies_before(&self, other: &Self) -> bool {
+        (self.segment, self.offset) < (other.segment, other.offset)
     }
 }
 
@@ -184,6 +212,11 @@ impl Place {
             next: header.next(),
             stamp: header.stamp,
         }
+    }
+
+    pub(super) fn of_part(topic: TopicId, part: &Compacted) -> Self {
+        let Compacted { log, first, next, stamp, .. } = *part;
+        Self { topic, log, first, next, stamp }
     }
 
     /// At or before every batch of the log that starts at `first` or later.
@@ -348,12 +381,20 @@ mod tests {
 
     #[test]
     fn values_come_back() {
-        let entry = Entry { hash: Hash([1; 32]), segment: 2, offset: 3, length: 4, base: None };
+        let (hash, is_compacted) = (Hash([1; 32]), false);
+        let entry = Entry { hash, segment: 2, offset: 3, length: 4, base: None, is_compacted };
         let followed = Entry { base: Some(Hash([5; 32])), ..entry };
+        let parts = [entry, followed].map(|entry| Entry { is_compacted: true, ..entry });
         let position = Position { number: 1, segment: 2, offset: 3, salt: 4, checkpoints: [6, 5] };
         assert_eq!(Entry::decode(&entry.encode()), Some(entry));
         assert_eq!(Entry::decode(&followed.encode()), Some(followed));
         assert_eq!(Position::decode(&position.encode()), Some(position));
+        for part in parts {
+            assert_eq!(Entry::decode(&part.encode()), Some(part));
+            let other = [&part.encode()[..part.encode().len() - 1], &[2]].concat();
+            assert_eq!(Entry::decode(&other), None);
+            assert_eq!(Entry::decode(&[&part.encode()[..], &[1]].concat()), None);
+        }
         for length in (0..76).filter(|length| *length != 44) {
             assert_eq!(Entry::decode(&followed.encode()[..length]), None);
         }

@@ -2,22 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
 use antiphon::{
-    engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
+    engine::{Log, Part, Parts, Pending, Recovered, Shelf, Step, Stored, Sweep, Write},
     model::{
-        Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+        Batch, Compacted, ForkProof, LogId, NodeId, Position, ShortHash, SignedDescriptor,
+        SubscriberName, Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange},
 };
 
 use super::{
-    Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep,
+    Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep,
     keys::Place,
     merge::{Loaded, Walk, merge},
+    sweep::{Damages, Interruption, go_on, outcome},
 };
+
+/// Bytes of a compacted part, as a disk has them.
+const PART_BYTES: usize = 200;
 
 /// Keeps everything in ordered maps. "Flushed" means that it survives a restart of the node, as
 /// long as the store itself is not dropped.
@@ -27,9 +32,43 @@ pub(crate) struct MemoryStore {
     content: Mutex<Content>,
 }
 
+/// What is in a place.
+#[derive(Debug)]
+enum Kept {
+    Batch(Batch),
+    Compacted(Compacted),
+}
+
+impl Kept {
+    fn batch(&self) -> Option<&Batch> {
+        match self {
+            Self::Batch(batch) => Some(batch),
+            Self::Compacted(_) => None,
+        }
+    }
+
+    fn stored(&self) -> Stored {
+        match self {
+            Self::Batch(batch) => {
+                let (log, header) = (batch.log(), batch.header());
+                let base = header.previous.map(|previous| previous.hash);
+                let (first, next, head) = (header.first, header.next(), batch.hash());
+                let (stamp, batches) = (header.stamp, Vec::new());
+                let part = Compacted { log, first, next, base, head, stamp, batches };
+                Stored { part, bytes: Some(batch.bytes().len() as u64) }
+            }
+            Self::Compacted(part) => Stored { part: part.unnamed(), bytes: None },
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.batch().map_or(PART_BYTES, |batch| batch.bytes().len())
+    }
+}
+
 #[derive(Debug, Default)]
 struct Content {
-    batches: BTreeMap<Place, Batch>,
+    batches: BTreeMap<Place, Kept>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
@@ -52,17 +91,26 @@ impl MemoryStore {
 }
 
 impl Content {
+    /// Removes what lies within a range; the names of the batches that it was.
+    fn remove_within(&mut self, topic: TopicId, log: LogId, from: u64, to: u64) -> Vec<ShortHash> {
+        let start = Place::floor(topic, log, from)..Place::floor(topic, log, to);
+        let gone = self.batches.extract_if(start, |place, _| place.next <= to);
+        let names = |kept| match kept {
+            Kept::Batch(batch) => vec![batch.hash().into()],
+            Kept::Compacted(part) => part.batches,
+        };
+        gone.flat_map(|(_, kept)| names(kept)).collect()
+    }
+
     fn apply(&mut self, write: Write) {
         match write {
             Write::Append { batch, log } => {
                 let place = Place::of(&batch);
-                self.batches.insert(place, batch);
+                self.batches.insert(place, Kept::Batch(batch));
                 self.logs.entry(place.topic).or_default().insert(place.log, log);
             }
             Write::Drop { topic, log_id, from, to, log } => {
-                let start = Place::floor(topic, log_id, from)..Place::floor(topic, log_id, to);
-                let gone = |place: &Place| place.next <= to;
-                self.batches.extract_if(start, |place, _| gone(place)).for_each(drop);
+                self.remove_within(topic, log_id, from, to);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -71,6 +119,12 @@ impl Content {
                 if logs.is_empty() {
                     self.logs.remove(&topic);
                 }
+            }
+            Write::Compact { topic, part, log } => {
+                let gone = self.remove_within(topic, part.log, part.first, part.next);
+                let part = part.in_place_of(gone);
+                self.logs.entry(topic).or_default().insert(part.log, log);
+                self.batches.insert(Place::of_part(topic, &part), Kept::Compacted(part));
             }
             // Memory is never damaged.
             Write::Quarantine { damage, log } => {
@@ -123,8 +177,8 @@ impl Content {
 impl Store for MemoryStore {
     fn recover(&self) -> Result<Recovered, StoreError> {
         let content = self.content();
-        let of_catalogue = |(place, batch): (&Place, &Batch)| {
-            (place.topic == self.catalogue).then(|| batch.clone())
+        let of_catalogue = |(place, kept): (&Place, &Kept)| {
+            kept.batch().filter(|_| place.topic == self.catalogue).cloned()
         };
         Ok(Recovered {
             logs: content.logs.clone(),
@@ -157,7 +211,7 @@ impl Store for MemoryStore {
             let start = content.batches.range(before).next_back().map(|(place, _)| *place);
             let start = start.unwrap_or_else(|| Place::floor(topic, log, from));
             let rest = content.batches.range(start..=Place::ceiling(topic, log, u64::MAX));
-            (*range, MemoryWalk { content: &content, rest })
+            (*range, MemoryWalk { rest, last: None })
         };
         merge(ranges.iter().map(walk).collect(), bytes_max)
     }
@@ -172,16 +226,19 @@ impl Store for MemoryStore {
         let mut checked = Checked { to: range.from, ..Checked::default() };
         let mut bytes = 0;
         let end = Place::floor(topic, range.log, range.to);
-        for (place, batch) in content.batches.range(Place::floor(topic, range.log, 0)..end) {
+        for (place, kept) in content.batches.range(Place::floor(topic, range.log, 0)..end) {
             if place.next <= range.from {
                 continue;
             }
             if bytes >= bytes_max && bytes > 0 {
                 return Ok(Checking { checked, damages: Vec::new() });
             }
-            let (first, next, hash) = (place.first, place.next, batch.hash());
-            checked.batches.push(CheckedBatch { first, next, hash });
-            bytes += batch.bytes().len();
+            let Compacted { first, next, head: hash, .. } = kept.stored().part;
+            match kept {
+                Kept::Batch(_) => checked.batches.push(CheckedBatch { first, next, hash }),
+                Kept::Compacted(part) => checked.compacted.push(part.clone()),
+            }
+            bytes += kept.bytes();
             checked.to = place.next;
         }
         checked.to = checked.to.max(range.to);
@@ -194,9 +251,24 @@ impl Store for MemoryStore {
         for range in ranges {
             let places = Place::floor(topic, range.log, range.from)
                 ..Place::floor(topic, range.log, range.to);
-            content.batches.range(places).for_each(|(_, batch)| parts.push(Part::of(batch)));
+            for (_, kept) in content.batches.range(places) {
+                let Compacted { log, first, next, head, stamp, .. } = kept.stored().part;
+                let (end, bytes) = (Position { next, head }, kept.bytes() as u64);
+                parts.push(Part { log, end, bytes, records: next - first, stamp });
+            }
         }
         Ok(parts.into_vec())
+    }
+
+    fn sweep(
+        &self,
+        topic: TopicId,
+        sweep: &Sweep,
+        stop: &AtomicBool,
+    ) -> Result<Sweeping, StoreError> {
+        let content = self.content();
+        let swept = sweep.run(&MemoryShelf { content: &content, topic, stop });
+        outcome(swept, Damages::default())
     }
 
     fn scrub(&self, _: Option<ScrubPosition>, _: usize) -> Result<Scrubbed, StoreError> {
@@ -218,17 +290,50 @@ impl Store for MemoryStore {
 }
 
 struct MemoryWalk<'a> {
-    content: &'a Content,
-    rest: std::collections::btree_map::Range<'a, Place, Batch>,
+    rest: std::collections::btree_map::Range<'a, Place, Kept>,
+    last: Option<&'a Kept>,
 }
 
 impl Walk for MemoryWalk<'_> {
-    fn next(&mut self) -> Result<Option<Place>, StoreError> {
-        Ok(self.rest.next().map(|(place, _)| *place))
+    fn next(&mut self) -> Result<Option<Stored>, StoreError> {
+        self.last = self.rest.next().map(|(_, kept)| kept);
+        Ok(self.last.map(Kept::stored))
     }
 
-    fn load(&mut self, place: &Place) -> Result<Loaded, StoreError> {
-        let batch = self.content.batches.get(place).cloned();
-        Ok(batch.map_or(Loaded::Gone, Loaded::Batch))
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        Ok(match self.last {
+            Some(Kept::Batch(batch)) => Loaded::Batch(batch.clone()),
+            Some(Kept::Compacted(part)) => Loaded::Compacted(part.clone()),
+            None => Loaded::Gone,
+        })
+    }
+}
+
+struct MemoryShelf<'a> {
+    content: &'a Content,
+    topic: TopicId,
+    stop: &'a AtomicBool,
+}
+
+impl Shelf for MemoryShelf<'_> {
+    type Error = Interruption;
+
+    fn walk(
+        &self,
+        range: &LogRange,
+        visit: &mut dyn FnMut(&Stored) -> Result<(), Interruption>,
+    ) -> Result<(), Interruption> {
+        let floor = |at| Place::floor(self.topic, range.log, at);
+        for (_, kept) in self.content.batches.range(floor(range.from)..floor(range.to)) {
+            go_on(self.stop)?;
+            visit(&kept.stored())?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, stored: &Stored) -> Result<Option<Batch>, Interruption> {
+        go_on(self.stop)?;
+        let place = Place::of_part(self.topic, &stored.part);
+        Ok(self.content.batches.get(&place).and_then(Kept::batch).cloned())
     }
 }

@@ -1,35 +1,46 @@
 //! How a read goes through several logs at once.
 //!
 //! A k-way merge over places, the small keys of batches. The bytes of a batch are read when its
-//! turn comes, so that a page of thousands of logs does not hold one batch of each in memory.
+//! turn comes, so that a page of thousands of logs does not hold one batch of each in memory. What
+//! was compacted has no turn of its own: it comes with the batch that follows it.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use antiphon::{
-    engine::Damage,
-    model::{Batch, LogId, Stamp},
+    engine::{Damage, Stored},
+    model::{Batch, Compacted, LogId, ShortHash, Stamp},
     wire::{LogRange, Page},
 };
 
-use super::{Reading, StoreError, keys::Place};
+use super::{Reading, StoreError};
+
+/// What a compacted part adds to the bytes of a page beside the names of its batches: at least as
+/// much as its encoding has.
+const COMPACTED_BYTES: usize = 160;
+
+fn compacted_bytes(part: &Compacted) -> usize {
+    COMPACTED_BYTES + (ShortHash::BYTES + 1) * part.batches.len()
+}
 
 /// What became of a batch that is to be read.
 #[derive(Debug)]
 pub(super) enum Loaded {
     Batch(Batch),
+    /// It is a compacted part, and this keeps its place.
+    Compacted(Compacted),
     /// It was removed in the meantime.
     Gone,
     /// It is there and cannot be read.
     Damaged(Damage),
 }
 
-/// Walks one log from the batch that starts at or before the first record asked for.
+/// Walks one log from the batch or the part that starts at or before the first record asked for.
 pub(super) trait Walk {
-    /// The next batch; none after the last.
-    fn next(&mut self) -> Result<Option<Place>, StoreError>;
+    /// What comes next; none after the last.
+    fn next(&mut self) -> Result<Option<Stored>, StoreError>;
 
-    /// The bytes of the batch that `next` told of last.
-    fn load(&mut self, place: &Place) -> Result<Loaded, StoreError>;
+    /// The bytes of what `next` told of last.
+    fn load(&mut self) -> Result<Loaded, StoreError>;
 }
 
 /// A log and how far it has been read.
@@ -42,35 +53,62 @@ struct Source<W> {
 }
 
 /// What comes next in a log.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are batches")]
 enum Step {
-    Batch(Place),
+    /// A batch, by where it is.
+    Batch(Next),
     /// All that was asked for has been read.
     Finished,
     /// A hole or damage: the log cannot be read further.
     Broken,
 }
 
+/// A batch that waits for its turn.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Next {
+    batch: Compacted,
+    /// What was compacted right before it, as one.
+    before: Option<Compacted>,
+}
+
 impl<W: Walk> Source<W> {
+    /// Goes on to the next batch, over what was compacted before it: also where that is all that
+    /// was asked for.
     fn step(&mut self) -> Result<Step, StoreError> {
         if self.at >= self.to {
             return Ok(Step::Finished);
         }
-        let Some(place) = self.walk.next()? else {
-            return Ok(Step::Broken);
-        };
-        if place.first > self.at || place.next <= self.at {
-            return Ok(Step::Broken);
+        let mut before: Option<Compacted> = None;
+        while let Some(Stored { mut part, bytes }) = self.walk.next()? {
+            if bytes.is_none()
+                && let Loaded::Compacted(loaded) = self.walk.load()?
+            {
+                // Of one that is damaged the index still knows where it is.
+                part = loaded;
+            }
+            let joined = match before {
+                Some(ref before) => before.joined(&part),
+                None => part.covers(&part.log, self.at).then(|| part.clone()),
+            };
+            if joined.is_none() {
+                break;
+            }
+            self.at = part.next;
+            if bytes.is_some() {
+                return Ok(Step::Batch(Next { batch: part, before }));
+            }
+            before = joined;
         }
-        self.at = place.next;
-        Ok(Step::Batch(place))
+        Ok(Step::Broken)
     }
 }
 
 /// The order in which batches of different logs are shown, and which log it is.
-type Turn = Reverse<(Stamp, LogId, u64, usize, Place)>;
+type Turn = Reverse<(Stamp, LogId, u64, usize, Next)>;
 
-fn turn(index: usize, place: Place) -> Turn {
-    Reverse((place.stamp, place.log, place.first, index, place))
+fn turn(index: usize, next: Next) -> Turn {
+    let Compacted { stamp, log, first, .. } = next.batch;
+    Reverse((stamp, log, first, index, next))
 }
 
 /// Merges logs into a page of at most `bytes_max` bytes, but of at least one batch.
@@ -85,21 +123,22 @@ pub(super) fn merge<W: Walk>(
     let mut turns = BinaryHeap::new();
     for (index, source) in sources.iter_mut().enumerate() {
         match source.step()? {
-            Step::Batch(place) => turns.push(turn(index, place)),
+            Step::Batch(next) => turns.push(turn(index, next)),
             Step::Finished => {}
             Step::Broken => page.finished = false,
         }
     }
     let mut bytes = 0;
-    while let Some(Reverse((.., index, place))) = turns.pop() {
+    while let Some(Reverse((.., index, Next { batch: place, before }))) = turns.pop() {
         if bytes >= bytes_max && !page.batches.is_empty() {
             page.finished = false;
             break;
         }
         let source = &mut sources[index];
-        let batch = match source.walk.load(&place)? {
+        let batch = match source.walk.load()? {
             Loaded::Batch(batch) => batch,
-            Loaded::Gone => {
+            // A part may have taken its place meanwhile.
+            Loaded::Gone | Loaded::Compacted(_) => {
                 page.finished = false;
                 continue;
             }
@@ -110,15 +149,16 @@ pub(super) fn merge<W: Walk>(
                 continue;
             }
         };
-        debug_assert_eq!(Place::of(&batch), place);
-        bytes += batch.bytes().len();
+        debug_assert_eq!((batch.hash(), batch.header().first), (place.head, place.first));
+        bytes += batch.bytes().len() + before.as_ref().map_or(0, compacted_bytes);
         if bytes > bytes_max && !page.batches.is_empty() {
             page.finished = false;
             break;
         }
+        page.compacted.extend(before);
         page.batches.push(batch);
         match source.step()? {
-            Step::Batch(place) => turns.push(turn(index, place)),
+            Step::Batch(next) => turns.push(turn(index, next)),
             Step::Finished => {}
             Step::Broken => page.finished = false,
         }

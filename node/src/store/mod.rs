@@ -16,6 +16,7 @@
 //! - `segments`: the store of a node, and `keys` the keys of its index
 //! - `memory`, `faulty`: for tests, the same semantics without a disk and with a bad one
 //! - `merge`: how a read goes through several logs
+//! - `sweep`: what the sweeps of compacted topics have in common
 //! - `writer`: the thread that writes, and how the runtime speaks with it
 //! - `scrub`: the slow walk over all that is stored, to find damage before it is asked for
 //! - `directory`, `identity`, `life`: the data directory, its lock, the node's key, and whether the
@@ -28,6 +29,7 @@ mod life;
 mod merge;
 mod scrub;
 mod segments;
+mod sweep;
 mod writer;
 
 #[cfg(test)]
@@ -41,10 +43,10 @@ mod speed;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, sync::atomic::AtomicBool};
 
 use antiphon::{
-    engine::{Damage, Part, Recovered, Write},
+    engine::{Damage, Part, Recovered, Sweep, Swept, Write},
     model::TopicId,
     wire::{Checked, LogRange, Page},
 };
@@ -81,6 +83,10 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// ends early at a hole or at damage. At most `bytes_max` bytes of batches come, but at least
     /// one batch. `finished` says whether every log was read up to its `to`.
     ///
+    /// Of what was compacted the page has the parts, as one where they follow each other, and each
+    /// with the batch that follows it: that is read also where a part reaches to `to` or beyond, so
+    /// that a log always ends with a batch, and without it the part is not in the page.
+    ///
     /// # Errors
     /// When the disk fails, or the index is lost and not yet made anew.
     fn read(
@@ -90,9 +96,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<Reading, StoreError>;
 
-    /// Reads the batches of one log from the disk and verifies header and body, from the batch
+    /// Reads the batches and compacted parts of one log from the disk and verifies them, from the one
     /// that holds record `from` to the one that holds `to - 1`. It goes past holes and damage. It
-    /// stops behind the batch with which `bytes_max` is reached, or at `to`.
+    /// stops behind the one with which `bytes_max` is reached, or at `to`.
     ///
     /// # Errors
     /// As [`Store::read`].
@@ -103,13 +109,25 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<Checking, StoreError>;
 
-    /// How much is stored of parts of logs: of the batches that start in them.
+    /// How much is stored of parts of logs: of the batches and compacted parts that start in them.
     ///
     /// # Errors
     /// As [`Store::read`].
     fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Result<Vec<Part>, StoreError>;
 
-    /// Reads stored batches of whatever log from the disk and verifies them: those behind a
+    /// Finds out what compaction may take away of a topic, until it is told to stop. It may take
+    /// long, and leaves others their turns at the disk.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    fn sweep(
+        &self,
+        topic: TopicId,
+        sweep: &Sweep,
+        stop: &AtomicBool,
+    ) -> Result<Sweeping, StoreError>;
+
+    /// Reads what is stored of whatever log from the disk and verifies them: those behind a
     /// position, until `bytes_max` is reached.
     ///
     /// # Errors
@@ -152,6 +170,15 @@ pub(crate) struct Reading {
 pub(crate) struct Checking {
     /// What is whole, what is damaged, and where to go on.
     pub(crate) checked: Checked,
+    /// The batches that could not be read.
+    pub(crate) damages: Vec<Damage>,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Sweeping {
+    /// What may go; none when it was stopped.
+    pub(crate) swept: Option<Swept>,
     /// The batches that could not be read.
     pub(crate) damages: Vec<Damage>,
 }

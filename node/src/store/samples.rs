@@ -1,10 +1,12 @@
 //! Writers and batches for tests.
 
+use std::ops::Range;
+
 use antiphon::{
     engine::{Damage, Log, Write},
     model::{
-        Batch, Compression, Header, Incarnation, LogId, NodeKey, ProducerId, Record, Run, Stamp,
-        TopicId, WallClock, encode_record,
+        Batch, Compacted, Compression, Header, Incarnation, LogId, NodeKey, ProducerId, Record,
+        Run, Stamp, TopicId, WallClock, encode_record,
     },
     wire::LogRange,
 };
@@ -42,13 +44,24 @@ impl Author {
 
     /// Seals the next batch: `count` records of `bytes` bytes, at a wall time.
     pub(in crate::store) fn seal(&mut self, time: u64, count: u32, bytes: usize) -> Batch {
-        let mut body = Vec::new();
         // Noise, so that nothing may be shared or compressed away.
         let mut random = fastrand::Rng::with_seed(self.batches.len() as u64);
-        for _ in 0..count {
-            let payload: Vec<u8> = (0..bytes).map(|_| random.u8(..)).collect();
-            encode_record(&Record::new(WallClock(time), payload), &mut body).unwrap();
+        let records: Vec<_> = (0..count)
+            .map(|_| {
+                let payload: Vec<u8> = (0..bytes).map(|_| random.u8(..)).collect();
+                Record::new(WallClock(time), payload)
+            })
+            .collect();
+        self.seal_records(time, &records)
+    }
+
+    /// Seals the next batch, of these records.
+    pub(in crate::store) fn seal_records(&mut self, time: u64, records: &[Record]) -> Batch {
+        let mut body = Vec::new();
+        for record in records {
+            encode_record(record, &mut body).unwrap();
         }
+        let count = u32::try_from(records.len()).unwrap();
         let previous = self.batches.last().map(|batch| antiphon::model::Previous {
             incarnation: self.incarnation,
             next: batch.header().next(),
@@ -94,6 +107,32 @@ impl Author {
         self.log.low = to;
         let log = Some(self.log.clone());
         Write::Drop { topic: self.topic, log_id: self.log_id(), from: 0, to, log }
+    }
+
+    /// Some of the batches as a compacted part.
+    pub(in crate::store) fn part(&self, batches: Range<usize>) -> Compacted {
+        let batches = &self.batches[batches];
+        let (first, last) = (batches.first().unwrap().header(), batches.last().unwrap());
+        let header = last.header();
+        let base = first.previous.map(|previous| previous.hash);
+        let (log, head, stamp) = (self.log_id(), last.hash(), header.stamp);
+        let names = batches.iter().map(|batch| batch.hash().into()).collect();
+        let (first, next) = (first.first, header.next());
+        Compacted { log, first, next, base, head, stamp, batches: names }
+    }
+
+    /// The write that takes away some of the batches.
+    pub(in crate::store) fn compact(&mut self, batches: Range<usize>) -> Write {
+        let part = self.part(batches);
+        self.log.fill(&part).unwrap();
+        Write::Compact { topic: self.topic, part, log: self.log.clone() }
+    }
+
+    /// The write that removes all of the log.
+    pub(in crate::store) fn drop_all(&mut self) -> Write {
+        self.log = Log::default();
+        let (topic, log_id) = (self.topic, self.log_id());
+        Write::Drop { topic, log_id, from: 0, to: u64::MAX, log: None }
     }
 
     /// What a read says of a batch of this writer that is damaged.

@@ -11,7 +11,7 @@
 //! - `index`, `changes`: the index, and how it follows
 //! - `checkpoint`, `compaction`: how space comes back, and dropped batches do not
 //! - `opening`, `recovery`: what a start makes of it
-//! - `reading`: reads, checks, scrub
+//! - `reading`, `sweeping`: reads, checks, scrub, and the sweeps of compacted topics
 //!
 //! **What fails how.** A write or flush that fails latches the store. A full disk shows where space
 //! is set aside, before anything is written: the commit is refused with [`StoreError::Full`],
@@ -31,6 +31,7 @@ mod reading;
 mod record;
 mod recovery;
 mod space;
+mod sweeping;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +45,8 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Damage, Part, Recovered, Write},
+    engine::{Damage, Part, Recovered, Sweep, Write},
+    limits::COMPACTED_BYTES_MAX,
     model::{Batch, ForkProof, SignedDescriptor, Subscription, TopicId},
     wire::{Contact, LogRange},
 };
@@ -61,7 +63,7 @@ use self::{
     space::{FileSystem, Space},
 };
 use super::{
-    Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Upkeep,
+    Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep,
     keys::{self, Entry, Place, Table},
     merge::Loaded,
     writer::{BACKLOG_BYTES_HIGH, GROUP_BYTES_MAX},
@@ -272,7 +274,10 @@ impl SegmentStore {
                     let (kind, payload) = record::encode_state(&state);
                     group.push(kind, &[&payload]);
                 }
-                Framed::Batch(group.entry(offset, batch))
+                Framed::Stored(group.entry(offset, batch))
+            }
+            Write::Compact { topic, part, .. } => {
+                Framed::Stored(group.push_compacted(*topic, &self.naming(index, *topic, part)?))
             }
             Write::Quarantine { damage, log } => {
                 let found = self.quarantined(index, damage)?;
@@ -306,13 +311,16 @@ impl SegmentStore {
     /// The batch that a quarantine removes; none when it can be read after all, or is gone.
     fn quarantined(&self, index: &Index, damage: &Damage) -> Result<Option<Place>, StoreError> {
         let found = index.last_batch_at(damage.topic, damage.log, damage.first)?;
-        let is_meant = |place: &Place| (place.first, place.next) == (damage.first, damage.next);
-        let Some((place, entry)) = found.filter(|(place, _)| is_meant(place)) else {
+        let is_meant = |(place, entry): &(Place, Entry)| {
+            let is_cut = entry.is_compacted && place.first < damage.first;
+            place.next == damage.next && (place.first == damage.first || is_cut)
+        };
+        let Some((place, entry)) = found.filter(is_meant) else {
             return Ok(None);
         };
         Ok(match self.load(index, &place, entry)? {
             Loaded::Damaged(_) => Some(place),
-            Loaded::Batch(_) | Loaded::Gone => None,
+            Loaded::Batch(_) | Loaded::Compacted(_) | Loaded::Gone => None,
         })
     }
 
@@ -396,7 +404,7 @@ impl SegmentStore {
             let (place, entry) = batch?;
             match self.load(index, &place, entry)? {
                 Loaded::Batch(batch) => batches.push(batch),
-                Loaded::Gone => {}
+                Loaded::Compacted(_) | Loaded::Gone => {}
                 Loaded::Damaged(damage) => damages.push(damage),
             }
         }
@@ -458,6 +466,15 @@ impl Store for SegmentStore {
         self.ask(|index| measure_on(index, topic, ranges))
     }
 
+    fn sweep(
+        &self,
+        topic: TopicId,
+        sweep: &Sweep,
+        stop: &AtomicBool,
+    ) -> Result<Sweeping, StoreError> {
+        self.run_sweep(topic, sweep, stop)
+    }
+
     fn scrub(
         &self,
         after: Option<ScrubPosition>,
@@ -513,7 +530,8 @@ impl Store for SegmentStore {
 /// What the index must know of a write's frame.
 #[derive(Debug)]
 enum Framed {
-    Batch(Entry),
+    /// Of a batch or a compacted part.
+    Stored(Entry),
     Quarantine(Option<Place>),
     Drop,
     State(StateEntry),
@@ -521,10 +539,14 @@ enum Framed {
 
 fn apply(applier: &mut Applier<'_>, write: &Write, framed: Framed) -> Result<(), StoreError> {
     match (write, framed) {
-        (Write::Append { batch, log }, Framed::Batch(entry)) => {
+        (Write::Append { batch, log }, Framed::Stored(entry)) => {
             let place = Place::of(batch);
             applier.insert(&place, &entry)?;
             applier.set_log(place.topic, place.log, Some(log));
+        }
+        (Write::Compact { topic, part, log }, Framed::Stored(entry)) => {
+            applier.compact(&Place::of_part(*topic, part), &entry)?;
+            applier.set_log(*topic, part.log, Some(log));
         }
         (Write::Drop { topic, log_id, from, to, log }, Framed::Drop) => {
             applier.set_log(*topic, *log_id, log.as_ref());
@@ -560,6 +582,7 @@ fn bytes_bound(write: &Write) -> usize {
             OTHERS + step.as_ref().map_or(0, |step| keys::encode(step).len())
         }
         Write::Contact(contact) => OTHERS + keys::encode(contact).len(),
+        Write::Compact { .. } => OTHERS + COMPACTED_BYTES_MAX,
         Write::Drop { .. } | Write::Quarantine { .. } | Write::Outbox { .. } | Write::Forget(_) => {
             OTHERS
         }

@@ -386,3 +386,5 @@ fn rig_again(rig: &dyn Rig, store: Arc<dyn Store>) -> Arc<dyn Store> {
     drop(store);
     rig.open()
 }
+
+mod compacted;

@@ -3,11 +3,12 @@
 //! Writes go to one thread that takes all that is queued, commits it with one flush, and says up
 //! to where all is durable (group commit): while one group is being flushed the next one
 //! gathers. Between groups, and every second, it does what keeps the store well. Reads run beside
-//! it, a few at a time, and a scrub.
+//! it, a few at a time, a sweep, and a scrub.
 //!
 //! A commit that finds no space is tried again until it does: what was accepted is in memory, and
 //! waits. Meanwhile [`StoreEvent::Room`] has told that nothing more is to be accepted.
 
+mod sweeps;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Damage, Part, Ticket, Write, WriteNumber},
+    engine::{Damage, Part, Sweep, Swept, Ticket, Write, WriteNumber},
     model::TopicId,
     wire::{Checked, LogRange, Page},
 };
@@ -33,8 +34,9 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
+use self::sweeps::Sweeps;
 use super::{
-    Checking, Reading, Store, StoreError,
+    Checking, Reading, Store, StoreError, Sweeping,
     scrub::{Pace, Scrub},
 };
 
@@ -75,6 +77,8 @@ pub(crate) enum StoreEvent {
     Read(Ticket, Option<Page>),
     /// The outcome of a measurement; none when the disk could not be read.
     Measured(Ticket, Option<Vec<Part>>),
+    /// The outcome of a sweep; none when the disk could not be read.
+    Swept(Ticket, Option<Swept>),
     /// A stored batch can no longer be read. Told before the read that found it.
     Damaged(Damage),
     /// Whether there is room for more records. Told when it changes; at first there is.
@@ -108,6 +112,8 @@ enum Happened {
     Room(bool),
     /// A read is done, or was dropped.
     Read(Option<(Ticket, Outcome)>),
+    /// A sweep is done.
+    Swept(sweeps::Outcome),
     /// The scrub found something.
     Scrubbed(Vec<Damage>),
     /// It is time to look after the store.
@@ -168,6 +174,7 @@ pub(crate) struct StoreHandle {
     /// Reads that wait for their turn. Bounded by the questions that the engine works on.
     waiting: VecDeque<Read>,
     reads: JoinSet<(Ticket, Outcome)>,
+    sweeps: Sweeps,
     thread: thread::JoinHandle<()>,
 }
 
@@ -214,6 +221,7 @@ impl StoreHandle {
             upkeep,
             waiting: VecDeque::new(),
             reads: JoinSet::new(),
+            sweeps: Sweeps::default(),
             thread,
         })
     }
@@ -277,6 +285,12 @@ impl StoreHandle {
         self.begin_reads();
     }
 
+    /// Begins to find out what compaction may take away; [`StoreEvent::Swept`] follows exactly once.
+    /// It takes no turn from the reads. Otherwise as [`Self::read`].
+    pub(crate) fn sweep(&mut self, ticket: Ticket, topic: TopicId, sweep: Sweep) {
+        self.sweeps.begin(Arc::clone(&self.store), ticket, topic, sweep);
+    }
+
     fn begin_reads(&mut self) {
         while self.reads.len() < READS_MAX {
             let Some(read) = self.waiting.pop_front() else {
@@ -297,6 +311,7 @@ impl StoreHandle {
                 changed = self.progress.changed(), if !self.failed => Happened::Progress(changed.is_ok()),
                 room = self.queue.reserve(), if !self.overflow.is_empty() => Happened::Room(room.is_ok()),
                 Some(read) = self.reads.join_next() => Happened::Read(read.ok()),
+                Some(swept) = self.sweeps.next() => Happened::Swept(swept),
                 damages = self.scrub.next() => Happened::Scrubbed(damages),
                 _ = self.upkeep.tick() => Happened::Upkeep,
             };
@@ -315,6 +330,11 @@ impl StoreHandle {
                     if let Some((ticket, outcome)) = read {
                         self.tell_outcome(ticket, outcome);
                     }
+                }
+                Happened::Swept((ticket, outcome)) => {
+                    let Sweeping { swept, damages } = outcome.unwrap_or_default();
+                    self.told.extend(damages.into_iter().map(StoreEvent::Damaged));
+                    self.told.push_back(StoreEvent::Swept(ticket, swept));
                 }
                 Happened::Scrubbed(damages) => {
                     self.told.extend(damages.into_iter().map(StoreEvent::Damaged));
@@ -363,12 +383,14 @@ impl StoreHandle {
     }
 
     /// Writes and flushes all that was taken, and ends the thread. Reads that are under way are
-    /// waited for, those that wait are dropped.
+    /// waited for, those that wait are dropped, and so is a sweep.
     ///
     /// # Errors
     /// When a write failed, now or before.
     pub(crate) async fn stop(self) -> Result<(), StoreError> {
-        let Self { store, queue, overflow, mut progress, mut reads, scrub, thread, .. } = self;
+        let Self { store, queue, overflow, mut progress, mut reads, sweeps, scrub, thread, .. } =
+            self;
+        sweeps.stop().await;
         for (number, write) in overflow {
             if queue.send(Job::Write(number, write)).await.is_err() {
                 break;
@@ -547,6 +569,7 @@ fn size_bytes(write: &Write) -> usize {
         Write::Descriptor(_, descriptor) => descriptor.bytes().len(),
         Write::Fork(proof) => proof.bytes().len(),
         Write::Drop { .. }
+        | Write::Compact { .. }
         | Write::Quarantine { .. }
         | Write::Subscription { .. }
         | Write::Step { .. }

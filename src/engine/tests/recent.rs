@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     limits::{PAGE_BYTES_MAX, RECALLS_MAX},
-    model::{Batch, LogId, Run, TopicId},
-    wire::Whereabouts,
+    model::{Batch, LogId, Run},
+    wire::{LogRange, Whereabouts},
 };
 
 const QUESTION: QuestionId = QuestionId(5);
@@ -93,7 +93,7 @@ fn the_own_copy_of_a_duplicate_counts_after_the_flush() {
     let replicate = Replicate {
         descriptors: vec![Blob(descriptor.bytes().clone())],
         batches: vec![batch],
-        forks: None,
+        ..Replicate::default()
     };
     script.ask(1, Request::Replicate(replicate));
     let Request::Publish(publish) = publish(0, "a", 1_000) else { panic!("no publish") };

@@ -3,7 +3,7 @@
 use super::{ArchiveError, End, Opening, Passed, Section};
 use crate::{
     limits::{FORKS_MAX, FRONTIER_LOGS_MAX, SEQUENCE_MAX},
-    model::{Batch, Cursor, ForkProof, Hash, LogId, Position, TopicId},
+    model::{Batch, Compacted, Cursor, ForkProof, Hash, LogId, Position, TopicId},
 };
 
 /// Stands for the last batch of a log of which the end was passed over.
@@ -91,6 +91,7 @@ impl Contents {
             (Section::Batch(batch), Some(_)) => self.take_batch(batch),
             (Section::Fork(proof), Some(_)) => self.take_fork(proof),
             (Section::Passed(passed), Some(begun)) => begun.take_passed(passed),
+            (Section::Compacted(part), Some(begun)) => begun.take_compacted(part),
             (Section::End(end), Some(_)) => {
                 if self.end().as_ref() != Some(end) {
                     return Err(ArchiveError::End);
@@ -160,6 +161,21 @@ impl Begun {
         if logs.len() >= FRONTIER_LOGS_MAX && !logs.contains_key(log) {
             return Err(ArchiveError::TooMany);
         }
+        Ok(())
+    }
+
+    fn take_compacted(&mut self, part: &Compacted) -> Result<(), ArchiveError> {
+        let next = self.cursor.next(&part.log);
+        if part.first != next || part.next <= part.first || part.next > SEQUENCE_MAX {
+            return Err(ArchiveError::Order);
+        }
+        self.check_room(&part.log)?;
+        // What comes before it names no batch where its end was passed over.
+        let before = self.cursor.logs.get(&part.log).map(|position| position.head);
+        if before.is_some_and(|head| head != NO_BATCH && part.base != Some(head)) {
+            return Err(ArchiveError::Order);
+        }
+        self.cursor.advance_to(part.log, Position { next: part.next, head: part.head });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod bounds;
+pub(crate) mod compaction;
 pub(crate) mod complete_survey;
 pub(crate) mod convergence;
 pub(crate) mod cursors;

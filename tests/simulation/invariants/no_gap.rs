@@ -29,19 +29,33 @@ pub(crate) fn continues(
     if header.first <= next || batch.is_root() {
         return Ok(());
     }
-    let told = |range: &LogRange| range.log == log && range.to == header.first;
+    // What compaction took away comes after what retention let go, or is lost.
+    let compacted = page.compacted.iter().find(|part| part.precedes(batch));
+    let told = |range: &LogRange| {
+        range.log == log
+            && (range.to == header.first
+                || compacted.is_some_and(|part| part.covers(&log, range.to)))
+    };
+    let all = page.trimmed.iter().chain(&page.lost);
+    let told_to = all.filter(|range| told(range)).map(|range| range.to).max();
+    let is_compacted_from = |at: u64| compacted.is_some_and(|part| part.covers(&log, at));
+    let first = if is_compacted_from(next) { next } else { told_to.unwrap_or(header.first) };
     let is_trimmed = page.trimmed.iter().any(told);
-    if !is_trimmed && !page.lost.iter().any(told) {
+    if first > next && !is_trimmed && !page.lost.iter().any(told) {
         return Err(format!("{batch:?} is shown after {next}"));
     }
     let mut skipped = world.oracle.before(batch);
     while let Some(known) = skipped {
         let root = Incarnation::of_branch(known.batch.hash()) == log.incarnation;
+        let is_compacted = known.batch.header().first >= first;
+        if is_compacted && known.batch.header().next() > next && !world.is_let_go(&known.batch) {
+            return Err(format!("{:?} is called compacted, and nobody took it away", known.batch));
+        }
         skipped = world.oracle.before(&known.batch).filter(|_| !root);
         if is_trimmed && known.batch.header().next() > next && !world.is_let_go(&known.batch) {
             return Err(format!("{:?} is called trimmed, and nobody let it go", known.batch));
         }
-        if is_trimmed {
+        if is_trimmed || is_compacted {
             continue;
         }
         let held = known.holders.iter().find(|holder| !world.nodes[**holder].gone);

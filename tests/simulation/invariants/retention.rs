@@ -13,12 +13,12 @@ use crate::{faults::Fault, world::World};
 pub(crate) const NAME: &str = "a topic keeps what it was told to keep";
 
 fn terms(world: &World, topic: &TopicId) -> Option<Retention> {
-    if !world.options.topics.iter().any(|topic| !topic.retention.is_unlimited()) {
+    if !world.options.topics.iter().any(|topic| topic.retention.has_limits()) {
         return None;
     }
     let number = world.topic_number(topic)?;
     let terms = world.options.topics[number].retention;
-    (!terms.is_unlimited()).then_some(terms)
+    terms.has_limits().then_some(terms)
 }
 
 /// A node stores a batch.

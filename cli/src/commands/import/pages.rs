@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Read};
 
 use antiphon::{
-    model::{Batch, LogId, TopicName},
+    model::{Batch, Compacted, LogId, TopicName},
     wire::{
         self, LogRange, Outcome, Proofs, Refusal, Replicate, Surveyed,
         archive::{Contents, Section},
@@ -27,6 +27,8 @@ pub(super) struct Pages<R> {
     next: Option<Batch>,
     /// What retention had let go before the next batch of each log.
     trimmed: BTreeMap<LogId, LogRange>,
+    /// What compaction took away before it.
+    compacted: BTreeMap<LogId, Compacted>,
 }
 
 /// Batches of one request.
@@ -35,6 +37,7 @@ pub(super) struct Page {
     batches: Vec<Batch>,
     forks: Option<Proofs>,
     trimmed: Vec<LogRange>,
+    compacted: Vec<Compacted>,
 }
 
 impl<R: Read> Pages<R> {
@@ -46,7 +49,8 @@ impl<R: Read> Pages<R> {
         before: Surveyed,
     ) -> Self {
         let forks = Proofs::of(contents.forks().iter());
-        Self { reader, topic, forks, before, next: None, trimmed: BTreeMap::new() }
+        let (trimmed, compacted) = (BTreeMap::new(), BTreeMap::new());
+        Self { reader, topic, forks, before, next: None, trimmed, compacted }
     }
 
     /// The next page; none at the end.
@@ -56,6 +60,7 @@ impl<R: Read> Pages<R> {
             batches: Vec::new(),
             forks: None,
             trimmed: Vec::new(),
+            compacted: Vec::new(),
         };
         let mut bytes = 0;
         while let Some(batch) = self.next_batch()? {
@@ -65,6 +70,7 @@ impl<R: Read> Pages<R> {
                 break;
             }
             page.trimmed.extend(self.trimmed.remove(&batch.log()));
+            page.compacted.extend(self.compacted.remove(&batch.log()));
             if batch.is_of_branch() {
                 page.forks.clone_from(&self.forks);
             }
@@ -89,6 +95,9 @@ impl<R: Read> Pages<R> {
                 Section::Passed(passed) if passed.trimmed && self.lacks(&passed.range) => {
                     self.trimmed.insert(passed.range.log, passed.range);
                 }
+                Section::Compacted(part) => {
+                    self.compacted.insert(part.log, part);
+                }
                 Section::Passed(_) | Section::Opening(_) | Section::Fork(_) | Section::End(_) => {}
             }
         }
@@ -102,6 +111,7 @@ impl Page {
         let replicate = Replicate {
             batches: self.batches.clone(),
             forks: self.forks.clone(),
+            compacted: self.compacted.clone(),
             ..Replicate::default()
         };
         let (topic, trimmed) = (self.topic.clone(), self.trimmed.clone());

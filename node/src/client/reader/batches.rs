@@ -1,7 +1,7 @@
 //! Reading batches as they were signed: for copies of a topic, and for whoever checks signatures.
 
 use antiphon::{
-    model::{Batch, Cursor, TopicName},
+    model::{Batch, Compacted, Cursor, TopicName},
     wire::{LogRange, Surveyed},
 };
 
@@ -17,6 +17,9 @@ pub struct BatchPage {
     pub lost: Vec<LogRange>,
     /// What was passed over before some of them, for the topic's retention let it go.
     pub trimmed: Vec<LogRange>,
+    /// What was compacted right before some of them: newer records of the same keys have taken the
+    /// place of all that it held.
+    pub compacted: Vec<Compacted>,
 }
 
 /// Reads the batches of one topic, to the end of what is stored when it is started.
@@ -54,7 +57,8 @@ impl BatchReader {
             if !self.reader.ready.is_empty() {
                 let batches = self.reader.ready.drain(..).collect();
                 let PassedOver { trimmed, lost } = self.reader.take_passed_over();
-                return Ok(Some(BatchPage { batches, lost, trimmed }));
+                let compacted = std::mem::take(&mut self.reader.compacted);
+                return Ok(Some(BatchPage { batches, lost, trimmed, compacted }));
             }
             if !self.reader.fetch().await? {
                 return Ok(None);

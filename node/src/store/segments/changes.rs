@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
+    ops::{Range, RangeInclusive},
 };
 
 use antiphon::{
@@ -37,10 +37,9 @@ impl Changes {
         self.0.into_iter()
     }
 
-    /// Whether batches of a log are among them.
-    fn touches(&self, topic: TopicId, log: LogId) -> bool {
-        let start = Place::floor(topic, log, 0).to_index_key();
-        let end = Place::ceiling(topic, log, u64::MAX).to_index_key();
+    /// Whether batches between two places are among them.
+    fn touches(&self, places: &RangeInclusive<Place>) -> bool {
+        let (start, end) = (places.start().to_index_key(), places.end().to_index_key());
         self.0.range(start..=end).next().is_some()
     }
 }
@@ -142,19 +141,25 @@ impl<'a> Applier<'a> {
         log: LogId,
         records: Range<u64>,
     ) -> Result<(), StoreError> {
+        let places =
+            Place::floor(topic, log, records.start)..=Place::floor(topic, log, records.end);
         // Batches that are not written yet would not be found.
-        if self.changes.touches(topic, log) {
+        if self.changes.touches(&places) {
             self.write()?;
         }
-        let from = Place::floor(topic, log, records.start);
-        let batches = self.index.batches(from..=Place::floor(topic, log, records.end));
-        for batch in batches {
+        for batch in self.index.batches(places) {
             let (place, _) = batch?;
             if place.next <= records.end {
                 self.remove(&place)?;
             }
         }
         Ok(())
+    }
+
+    /// A compacted part lies here now, and nothing any more of what was within it.
+    pub(super) fn compact(&mut self, place: &Place, entry: &Entry) -> Result<(), StoreError> {
+        self.drop_records(place.topic, place.log, place.first..place.next)?;
+        self.insert(place, entry)
     }
 
     /// Segments that are gone need no account.

@@ -9,17 +9,18 @@
 //!   two copies, and the later one counts.
 //! - The index is flushed before a segment is deleted, so it never comes back to a state that
 //!   needs the frames of that segment.
+//! - Compacted parts are copied as batches are.
 //! - Before copying each batch is checked. A damaged one is left where it is, and the segment with
 //!   it, until it is quarantined.
 
-use antiphon::model::Batch;
+use antiphon::model::{Batch, Compacted};
 use bytes::Bytes;
 
 use super::{
     SegmentStore,
     active::Writer,
     changes::Applier,
-    frame::{Found, Kind, Scan},
+    frame::{Found, Frame, Kind, Scan},
     group::COMMIT_BYTES,
     index::Index,
     record::{OPENING_BYTES, Record, batch_start},
@@ -32,6 +33,13 @@ const USED_PART: u64 = 2;
 
 /// Bytes of a segment that are gone through at a time: one or two flushes.
 const STEP_BYTES: usize = 1024 * 1024;
+
+/// What is used of a segment.
+#[derive(Debug)]
+enum Used {
+    Batch(Batch),
+    Compacted(Compacted),
+}
 
 /// A compaction that is under way. It has the segment in memory; there is one at a time.
 #[derive(Debug)]
@@ -111,7 +119,7 @@ impl SegmentStore {
         mut compaction: Compaction,
     ) -> Result<Option<Compaction>, StoreError> {
         let Compaction { segment, ref bytes, at, last } = compaction;
-        let mut used: Vec<(Place, Batch)> = Vec::new();
+        let mut used: Vec<(Place, Used)> = Vec::new();
         let mut frames_bytes = COMMIT_BYTES;
         let mut is_through = true;
         for found in Scan::new(bytes, self.salt, segment, at, last) {
@@ -123,15 +131,12 @@ impl SegmentStore {
                 Found::Frame(frame) => frame,
             };
             (compaction.at, compaction.last) = (frame.end(), frame.head.number);
-            if let Some(Record::Batch { hash, filed, bytes: payload }) = Record::decode(&frame)
-                && let Ok(batch) = Batch::restore(bytes.slice_ref(payload), hash)
-                && let batch = batch.filed(filed)
-                && let place = Place::of(&batch)
+            if let Some((place, content)) = content_of(bytes, &frame)
                 && let Some(entry) = index.entry(&place)?
                 && (entry.segment, entry.offset as usize) == (segment, frame.offset)
             {
                 frames_bytes += frame.head.frame_bytes();
-                used.push((place, batch));
+                used.push((place, content));
             }
             if compaction.at - at >= STEP_BYTES {
                 is_through = false;
@@ -157,13 +162,20 @@ impl SegmentStore {
         &self,
         writer: &mut Writer,
         index: &Index,
-        used: Vec<(Place, Batch)>,
+        used: Vec<(Place, Used)>,
     ) -> Result<(), StoreError> {
         let mut group = self.group(writer);
         let mut moved = Vec::with_capacity(used.len());
-        for (place, batch) in used {
-            let offset = group.push_shared(Kind::Batch, &batch_start(&batch), batch.bytes());
-            moved.push((place, group.entry(offset, &batch)));
+        for (place, content) in used {
+            let entry = match content {
+                Used::Batch(batch) => {
+                    let start = batch_start(&batch);
+                    let offset = group.push_shared(Kind::Batch, &start, batch.bytes());
+                    group.entry(offset, &batch)
+                }
+                Used::Compacted(part) => group.push_compacted(place.topic, &part),
+            };
+            moved.push((place, entry));
         }
         self.write_flushed(writer, group)?;
         let position = writer.position(self.salt);
@@ -172,5 +184,23 @@ impl SegmentStore {
             applier.insert(&place, &entry)?;
         }
         applier.finish(position)
+    }
+}
+
+/// What a frame holds that may be used, and where that is filed.
+fn content_of(segment: &Bytes, frame: &Frame<'_>) -> Option<(Place, Used)> {
+    match Record::decode(frame)? {
+        Record::Batch { hash, filed, bytes } => {
+            let batch = Batch::restore(segment.slice_ref(bytes), hash).ok()?.filed(filed);
+            Some((Place::of(&batch), Used::Batch(batch)))
+        }
+        Record::Compacted { topic, part } => {
+            Some((Place::of_part(topic, &part), Used::Compacted(part)))
+        }
+        Record::State(_)
+        | Record::Drop { .. }
+        | Record::Quarantine { .. }
+        | Record::Checkpoint(_)
+        | Record::Mark => None,
     }
 }

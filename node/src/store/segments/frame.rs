@@ -57,6 +57,8 @@ pub(super) enum Kind {
     Checkpoint = 7,
     /// The end of a group.
     Commit = 8,
+    /// What keeps the place of batches that compaction took away.
+    Compacted = 9,
 }
 
 impl Kind {
@@ -70,6 +72,7 @@ impl Kind {
             Self::Quarantine,
             Self::Checkpoint,
             Self::Commit,
+            Self::Compacted,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -3,13 +3,13 @@
 //! A group is closed by a `Commit` frame: number of the group's first frame 8, offset of that
 //! frame 4, 2 if the group is a checkpoint and else 1.
 
-use antiphon::model::Batch;
+use antiphon::model::{Batch, Compacted, Hash, TopicId};
 use bytes::Bytes;
 
 use super::{
     files::Part,
     frame::{HEAD_BYTES, Head, Kind},
-    record::BATCH_START_BYTES,
+    record::{BATCH_START_BYTES, encode_compacted},
 };
 use crate::store::keys::{Entry, take};
 
@@ -116,12 +116,26 @@ impl Group {
     /// The entry of a batch whose frame is at an offset.
     pub(super) fn entry(&self, offset: usize, batch: &Batch) -> Entry {
         let length = HEAD_BYTES + BATCH_START_BYTES + batch.bytes().len();
+        let base = batch.header().previous.map(|previous| previous.hash);
+        Entry { base, ..self.entry_of(offset, length, batch.hash()) }
+    }
+
+    /// Adds what keeps the place of a compacted part; its entry.
+    pub(super) fn push_compacted(&mut self, topic: TopicId, part: &Compacted) -> Entry {
+        let payload = encode_compacted(topic, part);
+        let offset = self.push(Kind::Compacted, &[&payload]);
+        let entry = self.entry_of(offset, HEAD_BYTES + payload.len(), part.head);
+        Entry { base: part.base, is_compacted: true, ..entry }
+    }
+
+    fn entry_of(&self, offset: usize, length: usize, hash: Hash) -> Entry {
         Entry {
-            hash: batch.hash(),
+            hash,
             segment: self.segment,
             offset: u32::try_from(offset).expect("a segment is smaller than 4 GiB"),
             length: u32::try_from(length).expect("a frame is smaller than 4 GiB"),
-            base: batch.header().previous.map(|previous| previous.hash),
+            base: None,
+            is_compacted: false,
         }
     }
 

@@ -302,7 +302,8 @@ fn remove_unused(files: &Files, segment: u32, salt: u64) -> Result<(), StoreErro
     files.remove(segment).map_err(failed)
 }
 
-/// Goes on with a segment behind its last group, unless its space is lost.
+/// Goes on with a segment behind its last group, unless its space is lost, or it says that it is of
+/// an older format: programs that know no other one must see that they cannot read it.
 fn resume(
     files: &Files,
     options: &Options,
@@ -320,6 +321,7 @@ fn resume(
     }
     // A copy of a data directory may have lost what was set aside.
     let is_allocated = options.space.allocate(&file, end as u64, bytes.len() as u64);
-    let is_usable = bytes.len() > end && is_allocated.is_ok();
+    let is_older = read_opening(segment, &bytes).is_some_and(|(format, _)| format < FORMAT);
+    let is_usable = bytes.len() > end && is_allocated.is_ok() && !is_older;
     Ok(is_usable.then_some(Active { segment, file, bytes: bytes.len(), at: end }))
 }

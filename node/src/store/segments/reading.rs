@@ -1,12 +1,13 @@
 //! What is read back: pages, checks, and the slow walk over all that is stored.
 //!
 //! Each batch is checked twice when it is read: its frame against the checksum, which covers the
-//! signature too, and header and body against the hashes that the writer signed.
+//! signature too, and header and body against the hashes that the writer signed. Of a compacted part the
+//! index says all but the names of its batches.
 
 use std::io;
 
 use antiphon::{
-    engine::{Damage, Part, Parts},
+    engine::{Damage, Log, Part, Parts, Stored},
     model::{Batch, Position, TopicId},
     wire::{Checked, CheckedBatch, LogRange},
 };
@@ -16,12 +17,12 @@ use super::{
     SegmentStore,
     files::io_error,
     frame::{HEAD_BYTES, Head, Kind},
-    index::{Batches, Index},
-    record::BATCH_START_BYTES,
+    index::{Batches, Index, malformed},
+    record::{BATCH_START_BYTES, decode_compacted},
 };
 use crate::store::{
     Checking, Reading, ScrubPosition, Scrubbed, StoreError,
-    keys::{Entry, Place},
+    keys::{self, Entry, Place},
     merge::{Loaded, Walk, merge},
 };
 
@@ -71,11 +72,11 @@ impl SegmentStore {
             damages: Vec::new(),
         };
         let mut bytes = 0;
-        while let Some(place) = walk.next()? {
-            if place.first >= range.to {
+        while let Some(Stored { part, .. }) = walk.next()? {
+            if part.first >= range.to {
                 break;
             }
-            if place.next <= range.from {
+            if part.next <= range.from {
                 continue;
             }
             if bytes >= bytes_max && bytes > 0 {
@@ -83,12 +84,13 @@ impl SegmentStore {
             }
             bytes += walk.length();
             let checked = &mut checking.checked;
-            match walk.load(&place)? {
+            match walk.load()? {
                 Loaded::Batch(batch) => checked.batches.push(CheckedBatch {
-                    first: place.first,
-                    next: place.next,
+                    first: part.first,
+                    next: part.next,
                     hash: batch.hash(),
                 }),
+                Loaded::Compacted(part) => checked.compacted.push(part),
                 Loaded::Gone => {}
                 Loaded::Damaged(damage) => {
                     let (log, from, to) = (damage.log, damage.first, damage.next);
@@ -96,7 +98,7 @@ impl SegmentStore {
                     checking.damages.push(damage);
                 }
             }
-            checking.checked.to = place.next;
+            checking.checked.to = part.next;
         }
         checking.checked.to = checking.checked.to.max(range.to);
         Ok(checking)
@@ -123,7 +125,7 @@ impl SegmentStore {
         Ok(scrubbed)
     }
 
-    /// Reads a batch of which the index says that it is there.
+    /// Reads a batch of which the index says that it is there, or what keeps the place of a part.
     pub(super) fn load(
         &self,
         index: &Index,
@@ -133,7 +135,7 @@ impl SegmentStore {
         let mut reason = String::new();
         for _ in 0..ATTEMPTS_MAX {
             match self.load_at(place, &entry)? {
-                Ok(batch) => return Ok(Loaded::Batch(batch)),
+                Ok(loaded) => return Ok(loaded),
                 Err(why) => reason = why,
             }
             // It may have been moved, or removed, and its segment deleted.
@@ -145,15 +147,16 @@ impl SegmentStore {
         }
         let path = self.files.path(entry.segment);
         tracing::warn!(path = %path.display(), offset = entry.offset, log = ?place.log, at = place.first, reason, "a damaged batch is not served");
-        let previous = match place.first.checked_sub(1) {
+        let first = held_from(index, place, &entry)?;
+        let previous = match first.checked_sub(1) {
             Some(before) => index.last_batch_at(place.topic, place.log, before)?,
             None => None,
         };
-        let previous = previous.filter(|(previous, _)| previous.next == place.first);
+        let previous = previous.filter(|(previous, _)| previous.next == first);
         Ok(Loaded::Damaged(Damage {
             topic: place.topic,
             log: place.log,
-            first: place.first,
+            first,
             next: place.next,
             hash: entry.hash,
             previous: previous.map(|(previous, entry)| (entry.hash, previous.stamp)),
@@ -161,7 +164,7 @@ impl SegmentStore {
     }
 
     /// Reads a batch at its place, or says what is wrong with the bytes there.
-    fn load_at(&self, place: &Place, entry: &Entry) -> Result<Result<Batch, String>, StoreError> {
+    fn load_at(&self, place: &Place, entry: &Entry) -> Result<Result<Loaded, String>, StoreError> {
         let length = entry.length as usize;
         if !(HEAD_BYTES + BATCH_START_BYTES..=FRAME_BYTES_MAX).contains(&length) {
             return Ok(Err("the index gives it a length that no batch has".to_owned()));
@@ -173,17 +176,26 @@ impl SegmentStore {
         };
         let payload = bytes.slice(HEAD_BYTES..);
         let is_whole = Head::decode(&bytes, self.salt).is_some_and(|head| {
-            head.kind == Kind::Batch
+            head.kind == if entry.is_compacted { Kind::Compacted } else { Kind::Batch }
                 && head.segment == entry.segment
                 && head.fits(&payload, self.salt)
         });
         if !is_whole {
             return Ok(Err("its frame is damaged".to_owned()));
         }
+        if entry.is_compacted {
+            let expected = (place.topic, entry.stored(place).part);
+            return Ok(match decode_compacted(&payload) {
+                Some((topic, part)) if (topic, part.unnamed()) == expected => {
+                    Ok(Loaded::Compacted(part))
+                }
+                _ => Err("another part is in its place".to_owned()),
+            });
+        }
         Ok(match Batch::restore(payload.slice(BATCH_START_BYTES..), entry.hash) {
             // The place says where it is filed.
             Ok(batch) => match batch.filed(place.log.incarnation) {
-                batch if Place::of(&batch) == *place => Ok(batch),
+                batch if Place::of(&batch) == *place => Ok(Loaded::Batch(batch)),
                 _ => Err("another batch is in its place".to_owned()),
             },
             Err(error) => Err(error.to_string()),
@@ -215,16 +227,26 @@ impl SegmentWalk<'_> {
 }
 
 impl Walk for SegmentWalk<'_> {
-    fn next(&mut self) -> Result<Option<Place>, StoreError> {
+    fn next(&mut self) -> Result<Option<Stored>, StoreError> {
         self.last = self.rest.next().transpose()?;
-        Ok(self.last.map(|(place, _)| place))
+        Ok(self.last.map(|(place, entry)| entry.stored(&place)))
     }
 
-    fn load(&mut self, place: &Place) -> Result<Loaded, StoreError> {
-        let (told, entry) = self.last.expect("a batch is loaded after it was told");
-        debug_assert_eq!(told, *place);
-        self.store.load(self.index, place, entry)
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        let (place, entry) = self.last.expect("a batch is loaded after it was told");
+        self.store.load(self.index, &place, entry)
     }
+}
+
+/// From which record on a batch or a part counts: retention may have cut a compacted part in two.
+fn held_from(index: &Index, place: &Place, entry: &Entry) -> Result<u64, StoreError> {
+    if !entry.is_compacted {
+        return Ok(place.first);
+    }
+    let log = index.get(&keys::log_key(place.topic, place.log))?;
+    let log = log.map(|log| minicbor::decode::<Log>(&log).map_err(|_malformed| malformed()));
+    let low = log.transpose()?.map_or(0, |log| log.low);
+    Ok(if low < place.next { place.first.max(low) } else { place.first })
 }
 
 /// How much is stored of parts of logs, by the index alone.

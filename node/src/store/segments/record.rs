@@ -9,6 +9,7 @@
 //! | drop | topic 32, writer 32, incarnation 8, record numbers from 8, to 8, log in CBOR or nothing |
 //! | quarantine | 1 if the batch was removed and else 0, place of the batch 96, log in CBOR |
 //! | checkpoint | any number of: length of key 2, length of value 4, key, value |
+//! | compacted | place of the part 96, hash of its last batch 32, 1 and the hash of the batch before it 32, or 0; the beginnings of its batches' hashes, 16 each |
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -16,14 +17,15 @@ use std::ops::Range;
 
 use antiphon::{
     engine::{Log, Write},
-    model::{Batch, Hash, Incarnation, LogId, NodeId, TopicId},
+    model::{Batch, Compacted, Hash, Incarnation, LogId, NodeId, ShortHash, TopicId},
 };
 
 use super::frame::{Frame, HEAD_BYTES, Head, Kind};
 use crate::store::keys::{self, PLACE_BYTES, Place, Table, take};
 
-/// The number of the format of segments that is written here. Format 1 had none.
-pub(super) const FORMAT: u32 = 2;
+/// The number of the format of segments that is written here. Format 1 had none; in format 2 nothing
+/// was compacted.
+pub(super) const FORMAT: u32 = 3;
 
 /// Bytes before each stored batch: its hash, and where it is filed, which its bytes do not say of
 /// the branch of a log that has forked.
@@ -59,6 +61,10 @@ pub(super) enum Record<'a> {
         log: Log,
     },
     Checkpoint(Vec<StateEntry>),
+    Compacted {
+        topic: TopicId,
+        part: Compacted,
+    },
     /// It says where something begins or ends.
     Mark,
 }
@@ -99,6 +105,10 @@ impl<'a> Record<'a> {
                 }
             }
             Kind::Checkpoint => Self::Checkpoint(decode_state(rest)?),
+            Kind::Compacted => {
+                let (topic, part) = decode_compacted(rest)?;
+                Self::Compacted { topic, part }
+            }
         })
     }
 }
@@ -146,9 +156,10 @@ pub(super) fn state_entry(write: &Write) -> StateEntry {
             (keys::index_key(Table::Contacts, contact.node.as_bytes()), Some(keys::encode(contact)))
         }
         Write::Forget(node) => (keys::index_key(Table::Contacts, node.as_bytes()), None),
-        Write::Append { .. } | Write::Drop { .. } | Write::Quarantine { .. } => {
-            unreachable!("they change logs")
-        }
+        Write::Append { .. }
+        | Write::Drop { .. }
+        | Write::Compact { .. }
+        | Write::Quarantine { .. } => unreachable!("they change logs"),
     }
 }
 
@@ -196,6 +207,30 @@ pub(super) fn batch_start(batch: &Batch) -> [u8; BATCH_START_BYTES] {
 /// The payload of a quarantine.
 pub(super) fn encode_quarantine(place: &Place, is_removed: bool, log: &Log) -> Vec<u8> {
     [&[u8::from(is_removed)], &place.to_key()[..], &keys::encode(log)].concat()
+}
+
+/// The payload of what keeps the place of a compacted part. What is held of its log does not change
+/// by it, or follows from it.
+pub(super) fn encode_compacted(topic: TopicId, part: &Compacted) -> Vec<u8> {
+    let mut payload = Place::of_part(topic, part).to_key();
+    payload.extend_from_slice(&part.head.0);
+    payload.push(u8::from(part.base.is_some()));
+    payload.extend(part.base.iter().flat_map(|base| base.0));
+    payload.extend(part.batches.iter().flat_map(ShortHash::as_bytes));
+    payload
+}
+
+/// None when the bytes are no such payload.
+pub(super) fn decode_compacted(mut rest: &[u8]) -> Option<(TopicId, Compacted)> {
+    let place: [u8; PLACE_BYTES] = take(&mut rest)?;
+    let Place { topic, log, first, next, stamp } = Place::from_key(&place)?;
+    let head = Hash(take(&mut rest)?);
+    let [has_base] = take(&mut rest)?;
+    let base = if has_base == 1 { Some(Hash(take(&mut rest)?)) } else { None };
+    let (names, rest) = rest.as_chunks();
+    let batches = names.iter().copied().map(ShortHash::from_bytes).collect();
+    let part = Compacted { log, first, next, base, head, stamp, batches };
+    (rest.is_empty() && first < next).then_some((topic, part))
 }
 
 /// The beginning of a segment.

@@ -11,6 +11,11 @@
 //! stands before it was durable. What cannot be read there is damage: it is passed over and told,
 //! and what follows is used.
 //!
+//! **A compacted part** takes away what was within it. What a log got back after it was dropped lies
+//! behind the part that it once had, and takes that away, whether the frame of the drop is read or
+//! not: of what overlaps the later one counts. As all of it is in the index then, with the place of
+//! its frame, this is seen to in the end and not at each batch.
+//!
 //! **Where all is whole**, frames are applied as they were written, to the index as it was after
 //! the group of its position.
 //!
@@ -22,7 +27,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use antiphon::{
     engine::{AddError, Added, HeldSpan, Log, Tip},
-    model::{Batch, LogId, TopicId},
+    model::{Batch, Compacted, Hash, LogId, TopicId},
 };
 use bytes::Bytes;
 
@@ -113,6 +118,7 @@ pub(super) fn recover(
         is_whole,
         checkpoint,
         is_reached: checkpoint.is_none(),
+        has_parts: position.is_some(),
     };
     let mut last = number;
     if let Some(end) = end {
@@ -225,6 +231,8 @@ struct Replay<'a> {
     /// The checkpoint that tells what of the frames before it is still of use.
     checkpoint: Option<Checkpoint>,
     is_reached: bool,
+    /// Whether the index may have compacted parts.
+    has_parts: bool,
 }
 
 impl Replay<'_> {
@@ -259,6 +267,7 @@ impl Replay<'_> {
                     }
                 }
             }
+            Record::Compacted { topic, part } => return self.compact(topic, &part, frame),
             Record::Checkpoint(entries) if is_in_checkpoint => {
                 for (key, value) in &entries {
                     self.applier.set(key, value.as_deref())?;
@@ -302,6 +311,31 @@ impl Replay<'_> {
         self.applier.insert(&place, &entry_of(batch, frame))
     }
 
+    fn compact(
+        &mut self,
+        topic: TopicId,
+        part: &Compacted,
+        frame: &Frame<'_>,
+    ) -> Result<(), StoreError> {
+        self.has_parts = true;
+        let place = Place::of_part(topic, part);
+        if self.is_reached {
+            let mut log = self.applier.log(topic, part.log)?.unwrap_or_default();
+            let Compacted { first, next, base, head, stamp, .. } = *part;
+            // Mostly all of it was held before.
+            let added = log.add_part(HeldSpan { first, next, base, head, stamp });
+            if self.is_whole
+                && let Err(error) = added
+            {
+                tracing::warn!(log = ?part.log, at = part.first, %error, "a compacted part does not fit its log");
+                return Ok(());
+            }
+            self.applier.set_log(topic, part.log, Some(&log));
+        }
+        let entry = Entry { base: part.base, is_compacted: true, ..entry_at(frame, part.head) };
+        self.applier.compact(&place, &entry)
+    }
+
     /// Removes all of the small state, which a checkpoint tells anew.
     fn forget_state(&mut self) -> Result<(), StoreError> {
         self.applier.write()?;
@@ -327,14 +361,48 @@ impl Replay<'_> {
 
     /// Of the batches before a checkpoint, keeps those that lie in a span of their log.
     fn keep_what_is_held(&mut self) -> Result<(), StoreError> {
+        self.remove_overtaken()?;
         self.applier.write()?;
         let logs = self.logs()?;
         for batch in self.index.all_batches() {
-            let (place, _) = batch?;
-            let holds = |span: &HeldSpan| span.first <= place.first && place.next <= span.next;
-            let log = logs.get(&(place.topic, place.log));
-            if !log.is_some_and(|log| log.spans.iter().any(holds)) {
+            let (place, entry) = batch?;
+            let is_held = logs.get(&(place.topic, place.log)).is_some_and(|log| {
+                let part = part_of(&place, &entry, log);
+                log.spans.iter().any(|span| span.first <= part.first && part.next <= span.next)
+            });
+            if !is_held {
                 self.applier.remove(&place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes compacted parts that something overlaps that was written later. In the order of
+    /// places that needs one part in memory: of what lies within a part all that was written
+    /// earlier is gone already.
+    fn remove_overtaken(&mut self) -> Result<(), StoreError> {
+        if !self.has_parts {
+            return Ok(());
+        }
+        self.applier.write()?;
+        let mut last: Option<(Place, Entry)> = None;
+        for stored in self.index.all_batches() {
+            let (place, entry) = stored?;
+            let is_overlapped = |(part, _): &(Place, Entry)| {
+                (part.topic, part.log) == (place.topic, place.log) && place.first < part.next
+            };
+            last = last.filter(is_overlapped);
+            if let Some((part, of_part)) = last {
+                if of_part.lies_before(&entry) {
+                    self.applier.remove(&part)?;
+                    last = None;
+                } else if entry.is_compacted {
+                    self.applier.remove(&place)?;
+                    continue;
+                }
+            }
+            if entry.is_compacted {
+                last = Some((place, entry));
             }
         }
         Ok(())
@@ -342,6 +410,7 @@ impl Replay<'_> {
 
     /// Tells each log anew from its batches.
     fn reckon_logs(&mut self) -> Result<(), StoreError> {
+        self.remove_overtaken()?;
         self.applier.write()?;
         let claimed = self.logs()?;
         let mut held: BTreeMap<(TopicId, LogId), Log> = claimed
@@ -351,14 +420,7 @@ impl Replay<'_> {
         for batch in self.index.all_batches() {
             let (place, entry) = batch?;
             let log = held.entry((place.topic, place.log)).or_default();
-            let part = HeldSpan {
-                first: place.first,
-                next: place.next,
-                base: entry.base,
-                head: entry.hash,
-                stamp: place.stamp,
-            };
-            match log.add_part(part) {
+            match log.add_part(part_of(&place, &entry, log)) {
                 Ok(Added::New) => {}
                 // It is counted as missing for now, but it is there.
                 Err(AddError::TooManyGaps | AddError::TooManyLogs) => {
@@ -394,12 +456,26 @@ fn end(log: &Log) -> Option<Tip> {
     held.into_iter().chain(log.tip).max_by_key(|tip| tip.next)
 }
 
+/// What is held by a batch or a compacted part. Retention may have cut one of these in two, for it
+/// cuts where batches ended.
+fn part_of(place: &Place, entry: &Entry, log: &Log) -> HeldSpan {
+    let is_cut = entry.is_compacted && place.first < log.low && log.low < place.next;
+    let (first, base) = if is_cut { (log.low, log.base) } else { (place.first, entry.base) };
+    HeldSpan { first, next: place.next, base, head: entry.hash, stamp: place.stamp }
+}
+
 fn entry_of(batch: &Batch, frame: &Frame<'_>) -> Entry {
+    let base = batch.header().previous.map(|previous| previous.hash);
+    Entry { base, ..entry_at(frame, batch.hash()) }
+}
+
+fn entry_at(frame: &Frame<'_>, hash: Hash) -> Entry {
     Entry {
-        hash: batch.hash(),
+        hash,
         segment: frame.head.segment,
         offset: u32::try_from(frame.offset).expect("a segment is smaller than 4 GiB"),
         length: u32::try_from(frame.head.frame_bytes()).expect("a frame is smaller than 4 GiB"),
-        base: batch.header().previous.map(|previous| previous.hash),
+        base: None,
+        is_compacted: false,
     }
 }

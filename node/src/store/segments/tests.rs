@@ -1,5 +1,6 @@
 //! What only a disk can do wrong.
 
+mod compacted;
 mod crashes;
 mod damage;
 mod full;

@@ -1,10 +1,15 @@
 //! The handle and its thread.
 
-use antiphon::engine::Recovered;
+use std::sync::atomic::AtomicBool;
+
+use antiphon::{
+    engine::{Recovered, SweptSpan},
+    model::WallClock,
+};
 
 use super::*;
 use crate::store::{
-    Checking, ScrubPosition, Scrubbed, SegmentStore, Upkeep,
+    Checking, ScrubPosition, Scrubbed, SegmentStore, Sweeping, Upkeep,
     faulty::FaultyStore,
     memory::MemoryStore,
     samples::{Author, catalogue, topic},
@@ -104,6 +109,10 @@ impl Store for Panicking {
         panic!("planted")
     }
 
+    fn sweep(&self, _: TopicId, _: &Sweep, _: &AtomicBool) -> Result<Sweeping, StoreError> {
+        panic!("planted")
+    }
+
     fn scrub(&self, _: Option<ScrubPosition>, _: usize) -> Result<Scrubbed, StoreError> {
         panic!("planted")
     }
@@ -126,6 +135,8 @@ async fn a_panic_is_a_failure_and_not_a_silence() {
     let mut handle = StoreHandle::start(Arc::new(Panicking)).unwrap();
     handle.read(Ticket(3), topic(), Vec::new(), 0);
     assert_eq!(handle.next().await, StoreEvent::Read(Ticket(3), None));
+    handle.sweep(Ticket(4), topic(), all_of(&Author::new(1, topic())));
+    assert_eq!(handle.next().await, StoreEvent::Swept(Ticket(4), None));
     handle.write(WriteNumber(1), Author::new(1, topic()).append(1));
     assert_eq!(handle.next().await, StoreEvent::Failed(StoreError::Broken));
     assert_eq!(handle.stop().await, Err(StoreError::Broken));
@@ -192,4 +203,58 @@ async fn a_stop_does_not_wait_for_room() {
     handle.write(WriteNumber(1), Author::new(1, topic()).append(1));
     assert_eq!(handle.next().await, StoreEvent::Room(false));
     assert_eq!(handle.stop().await, Err(StoreError::Full));
+}
+
+/// All of a log.
+fn all_of(author: &Author) -> Sweep {
+    let to = author.log.records();
+    let span = SweptSpan { range: author.range(0, to), settled: to };
+    Sweep { spans: vec![span], tombstones_before: WallClock(0) }
+}
+
+#[tokio::test]
+async fn a_sweep_is_told_once_behind_the_damage_that_it_found() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new(catalogue()), 0));
+    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
+    let mut author = Author::new(1, topic());
+    handle.write(WriteNumber(1), author.append(1));
+    durable(&mut handle, WriteNumber(1)).await;
+    let damage = author.damage(&author.batches[0]);
+    store.damage(damage);
+    handle.sweep(Ticket(1), topic(), all_of(&author));
+    assert_eq!(handle.next().await, StoreEvent::Damaged(damage));
+    let bytes = author.batches[0].bytes().len() as u64;
+    let swept = Swept { bytes, ..Swept::default() };
+    assert_eq!(handle.next().await, StoreEvent::Swept(Ticket(1), Some(swept)));
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn reads_and_a_stop_do_not_wait_for_a_long_sweep() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new(catalogue()), 0));
+    store.lengthen_sweeps();
+    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
+    let mut author = Author::new(1, topic());
+    handle.write(WriteNumber(1), author.append(1));
+    durable(&mut handle, WriteNumber(1)).await;
+    handle.sweep(Ticket(1), topic(), all_of(&author));
+    for ticket in 2..2 + 2 * READS_MAX as u64 {
+        handle.read(Ticket(ticket), topic(), vec![author.range(0, 3)], usize::MAX);
+    }
+    for _ in 0..2 * READS_MAX {
+        assert!(matches!(handle.next().await, StoreEvent::Read(_, Some(_))));
+    }
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sweep_ends_soon_with_its_handle() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new(catalogue()), 0));
+    store.lengthen_sweeps();
+    let mut handle = StoreHandle::start(Arc::<FaultyStore<_>>::clone(&store)).unwrap();
+    handle.sweep(Ticket(1), topic(), all_of(&Author::new(1, topic())));
+    drop(handle);
+    while Arc::strong_count(&store) > 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

@@ -1,0 +1,231 @@
+//! Compaction: of each key the newest record is kept.
+//!
+//! Each home replica lets go for itself what it need not keep (see `sweep`), and only what every home
+//! replica has is looked at: so a newer record is with all of them before an older one goes from any.
+//! What has gone counts as held, by all who are told so: frontiers, digests and what readers stand at
+//! stay as they are, and there is nothing to repair. Whoever asks for it is given the part instead
+//! of its batches ([`Compacted`]), with the batch that follows; a replica that was empty takes it over
+//! as it is, on the word of the one that it repairs from.
+//!
+//! A sweep reads all of a topic, so there is one at a time, when half as much has come as was kept the
+//! last time. Topics that have forked are left alone: their branches are filed by their batches.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Engine, Now, Output, Sweep, Swept, SweptSpan, Ticket, Write,
+    survey::{Found, Then},
+};
+use crate::{
+    limits::SURVEY_TIMEOUT,
+    model::{Batch, Compacted, Frontier, TopicId, WallClock},
+    wire::LogRange,
+};
+
+/// Least time from one sweep of a topic to the next.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A topic is swept that often where anything has changed at all.
+const SWEEP_INTERVAL_MAX: Duration = Duration::from_mins(10);
+
+/// A topic of so few bytes is swept as soon as anything has changed.
+const SMALL_BYTES: u64 = 1024 * 1024;
+
+/// What is known of a compacted topic.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Bytes that have come since the last sweep.
+    new_bytes: u64,
+    /// Bytes that the last sweep left.
+    kept_bytes: u64,
+    /// When the first of the tombstones was published that wait for their time.
+    tombstone: Option<WallClock>,
+    /// Whether the last sweep left something to do.
+    more: bool,
+    /// Whether some home did not have all of it when it was swept last.
+    is_partial: bool,
+    swept_at: Duration,
+}
+
+/// A sweep under way.
+#[derive(Debug)]
+enum Stage {
+    /// The home replicas are asked what they have, until then.
+    Asking(Duration),
+    Sweeping(Ticket),
+}
+
+/// The compacted topics, and the sweep under way.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    topics: BTreeMap<TopicId, Progress>,
+    under_way: Option<(TopicId, Stage)>,
+}
+
+impl Progress {
+    fn is_due(&self, now: Now, tombstones_ms: u64) -> bool {
+        let since = now.elapsed.saturating_sub(self.swept_at);
+        let is_much = self.new_bytes > 0 && self.new_bytes >= self.kept_bytes / 2;
+        let is_old = |published: WallClock| published.0.saturating_add(tombstones_ms) < now.wall.0;
+        let has_changed =
+            self.new_bytes > 0 || self.is_partial || self.tombstone.is_some_and(is_old);
+        let is_small = self.kept_bytes <= SMALL_BYTES;
+        since >= SWEEP_INTERVAL && (self.more || is_much || has_changed && is_small)
+            || since >= SWEEP_INTERVAL_MAX && has_changed
+    }
+}
+
+impl Engine {
+    /// A batch was stored.
+    pub(super) fn note_for_compaction(&mut self, batch: &Batch) {
+        if let Some(progress) = self.compaction.topics.get_mut(&batch.header().topic) {
+            let bytes = batch.bytes().len() as u64;
+            progress.new_bytes = progress.new_bytes.saturating_add(bytes);
+        }
+    }
+
+    pub(super) fn tick_compaction(&mut self) {
+        let now = self.now.elapsed;
+        match self.compaction.under_way {
+            Some((_, Stage::Asking(until))) if until <= now => self.compaction.under_way = None,
+            Some(_) => return,
+            None => {}
+        }
+        let compacted: Vec<_> = self
+            .topics
+            .iter()
+            .filter(|topic| topic.is_known() && topic.forks.is_empty())
+            .filter_map(|topic| Some((topic.id, topic.tombstones_ms()?, topic.records() > 0)))
+            .collect();
+        self.compaction.topics.retain(|id, _| compacted.iter().any(|(of, ..)| of == id));
+        let mut due = None;
+        for (topic, tombstones_ms, holds_any) in compacted {
+            let progress = self.compaction.topics.entry(topic).or_insert_with(|| Progress {
+                // What came before this node was started, or the topic was compacted.
+                new_bytes: u64::from(holds_any),
+                swept_at: now,
+                ..Progress::default()
+            });
+            if progress.is_due(self.now, tombstones_ms)
+                && due.is_none_or(|(_, at)| progress.swept_at < at)
+            {
+                due = Some((topic, progress.swept_at));
+            }
+        }
+        if let Some((topic, _)) = due {
+            self.begin_sweep(topic);
+        }
+    }
+
+    fn begin_sweep(&mut self, topic: TopicId) {
+        let now = self.now.elapsed;
+        if let Some(progress) = self.compaction.topics.get_mut(&topic) {
+            progress.swept_at = now;
+        }
+        let known = self.topics.get_mut(&topic);
+        if known.is_some_and(|known| known.belongs_to(&self.members, &self.me)) {
+            self.compaction.under_way = Some((topic, Stage::Asking(now + 2 * SURVEY_TIMEOUT)));
+            self.survey(topic, Then::Sweep);
+        }
+    }
+
+    /// The home replicas have said what they have: what all of them have is looked through.
+    pub(super) fn sweep_found(&mut self, found: &Found) {
+        let topic = found.topic;
+        if !matches!(self.compaction.under_way, Some((of, Stage::Asking(_))) if of == topic) {
+            return;
+        }
+        self.compaction.under_way = None;
+        let others = found.placement.home.iter().filter(|home| **home != self.me);
+        let others: Option<Vec<&Frontier>> =
+            others.map(|home| Some(&found.held.get(home)?.frontier)).collect();
+        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let (Some(others), Some(tombstones_ms)) = (others, known.tombstones_ms()) else { return };
+        let is_enough = found.placement.home.len() >= usize::from(known.min_copies());
+        if !is_enough || !known.belongs_to(&self.members, &self.me) {
+            return;
+        }
+        let mut spans = Vec::new();
+        for (log, held) in &known.logs {
+            for span in &held.spans {
+                let has = |other: &&Frontier| match other.0.get(log) {
+                    Some(entry) => {
+                        let missing = entry.missing(span.first, span.next);
+                        missing.first().map_or(span.next, |(from, _)| *from)
+                    }
+                    None => span.first,
+                };
+                let settled = others.iter().map(has).min().unwrap_or(span.next);
+                let range = LogRange { log: *log, from: span.first, to: span.next };
+                spans.push(SweptSpan { range, settled });
+            }
+        }
+        if let Some(progress) = self.compaction.topics.get_mut(&topic) {
+            progress.new_bytes = 0;
+            progress.is_partial = spans.iter().any(|span| span.settled < span.range.to);
+        }
+        let tombstones_before = WallClock(self.now.wall.0.saturating_sub(tombstones_ms));
+        let sweep = Sweep { spans, tombstones_before };
+        self.next_ticket.0 += 1;
+        let ticket = self.next_ticket;
+        let after = self.unflushed();
+        self.outputs.push_back(Output::Sweep { ticket, topic, sweep, after });
+        self.compaction.under_way = Some((topic, Stage::Sweeping(ticket)));
+    }
+
+    /// The store has said what may go.
+    pub(super) fn swept(&mut self, ticket: Ticket, swept: Option<Swept>) {
+        let is_it = |under_way: &(TopicId, Stage)| {
+            matches!(under_way.1, Stage::Sweeping(of) if of == ticket).then_some(under_way.0)
+        };
+        let Some(topic) = self.compaction.under_way.as_ref().and_then(is_it) else { return };
+        self.compaction.under_way = None;
+        if let Some(progress) = self.compaction.topics.get_mut(&topic) {
+            match &swept {
+                Some(swept) => {
+                    progress.kept_bytes = swept.bytes;
+                    (progress.tombstone, progress.more) = (swept.tombstone, swept.more);
+                }
+                None => progress.more = true,
+            }
+        }
+        let known = self.topics.get_mut(&topic).filter(|known| known.is_known());
+        let may = known.is_some_and(|known| {
+            known.forks.is_empty() && known.belongs_to(&self.members, &self.me)
+        });
+        for part in swept.into_iter().flat_map(|swept| swept.parts).filter(|_| may) {
+            let log = self.topics.get(&topic).and_then(|known| known.logs.get(&part.log));
+            // A part of it may have been lost meanwhile, or let go by retention.
+            let log = log.filter(|log| {
+                log.spans.iter().any(|span| span.first <= part.first && part.next < span.next)
+            });
+            if let Some(log) = log.cloned() {
+                self.write(Write::Compact { topic, part, log });
+            }
+        }
+    }
+
+    /// Takes over what compaction took away before a batch that is held here now; whether any of it
+    /// was missing.
+    pub(super) fn fill_compacted(&mut self, topic: TopicId, part: &Compacted) -> bool {
+        let own_log = self.writes_to(&topic, &part.log);
+        let Some(known) = self.topics.get_mut(&topic) else { return false };
+        let is_of_topic = known.is_known() && known.tombstones_ms().is_some();
+        let is_past_fork = known.forks.sealed_at(part.log).is_some_and(|at| part.next > at);
+        if !is_of_topic
+            || is_past_fork
+            || !known.admits(&part.log.writer)
+            || own_log && !known.belongs_to(&self.members, &self.me)
+        {
+            return false;
+        }
+        let filled = known.fill(part);
+        let log = known.logs.get(&part.log).cloned();
+        let Some(log) = log.filter(|_| !filled.is_empty()) else { return false };
+        for part in filled {
+            self.write(Write::Compact { topic, part, log: log.clone() });
+        }
+        self.serve_waiting(topic);
+        true
+    }
+}

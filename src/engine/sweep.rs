@@ -1,0 +1,338 @@
+//! Compaction: finding the batches of which newer records have taken every place.
+//!
+//! A record goes when a later one has its key, and batches go whole, for their writers signed them
+//! whole: one goes when all of its records do. A tombstone goes, too, when it is old enough and
+//! the only record of its key that is left, so that nothing older comes to light again.
+//!
+//! A sweep reads all that is stored of a topic, from whatever store it is given ([`Shelf`]): once to
+//! learn the newest record of each key, once more to see which batches hold none of those. Memory is
+//! bounded: with more than `KEYS_MAX` keys they are taken in slices, by their hash, and each slice
+//! costs both readings again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    limits::SWEPT_PARTS_MAX,
+    model::{Batch, Compacted, LogId, Record, Stamp, WallClock},
+    wire::LogRange,
+};
+
+/// Keys that are in memory at a time: some 25 MB.
+const KEYS_MAX: usize = 256 * 1024;
+
+/// Slices that keys are taken in. A topic with more keys than 64 slices hold is not compacted.
+const SLICES_MAX: u32 = 64;
+
+/// Batches that one sweep may find at most: some 5 MB of memory. The next one finds the rest.
+const FOUND_MAX: usize = 64 * 1024;
+
+/// What is looked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// All that is held of the topic, each log's in order.
+    pub spans: Vec<SweptSpan>,
+    /// Tombstones that were published before go.
+    pub tombstones_before: WallClock,
+}
+
+/// A span of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweptSpan {
+    /// The span.
+    pub range: LogRange,
+    /// Up to where every home replica has it: only there records go, and take others' places.
+    pub settled: u64,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// What may go, with what is compacted already beside it. At most [`SWEPT_PARTS_MAX`].
+    pub parts: Vec<Compacted>,
+    /// Whether there is more that may go.
+    pub more: bool,
+    /// Bytes of the batches that stay.
+    pub bytes: u64,
+    /// When the first of the tombstones was published that only wait for their time.
+    pub tombstone: Option<WallClock>,
+}
+
+/// What is stored: a batch, or a part that was compacted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Where it is. It need not name batches: whoever writes the part that takes its place does.
+    pub part: Compacted,
+    /// Bytes of the batch; none where it was compacted.
+    pub bytes: Option<u64>,
+}
+
+/// What a sweep reads from.
+pub trait Shelf {
+    /// Why it cannot be read.
+    type Error;
+
+    /// Goes through what is stored of a range, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn walk(
+        &self,
+        range: &LogRange,
+        visit: &mut dyn FnMut(&Stored) -> Result<(), Self::Error>,
+    ) -> Result<(), Self::Error>;
+
+    /// Reads a batch; none where it is gone or damaged.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn load(&self, stored: &Stored) -> Result<Option<Batch>, Self::Error>;
+}
+
+/// A hash of a key. So many bits that nobody finds two keys of one hash.
+type KeyHash = u128;
+
+/// Which record is later: by the order in which readers are shown them.
+type Place = (Stamp, LogId, u64);
+
+/// The records of a key.
+#[derive(Debug, Default)]
+struct Key {
+    /// The newest of those that every home has.
+    newest: Option<Place>,
+    is_tombstone: bool,
+    /// How many there are, those included that not every home has.
+    records: u32,
+}
+
+/// What a sweep has come to.
+#[derive(Debug, Default)]
+struct State {
+    /// Batches without a record that stays, as far as was seen.
+    found: BTreeSet<(LogId, u64)>,
+    /// Whether something could not be read: what it holds may be older than a tombstone.
+    is_blind: bool,
+    /// The first tombstone that waits for its time.
+    tombstone: Option<WallClock>,
+    /// Whether tombstones wait for older records of their keys to go.
+    is_blocked: bool,
+}
+
+fn hash(key: &[u8]) -> KeyHash {
+    let hash = blake3::hash(key);
+    let (start, _) = hash.as_bytes().split_first_chunk().expect("32 bytes are more than 16");
+    KeyHash::from_be_bytes(*start)
+}
+
+/// Which of so many slices a key is in.
+fn slice_of(key: KeyHash, slices: u32) -> u32 {
+    u32::try_from(key % KeyHash::from(slices)).expect("it is less than the number of slices")
+}
+
+impl SweptSpan {
+    /// Whether a batch may go. The last one of a span says how the log goes on, and stays.
+    fn may_go(&self, part: &Compacted) -> bool {
+        part.next <= self.settled && part.next < self.range.to
+    }
+}
+
+impl Sweep {
+    /// Looks through all of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn run<S: Shelf>(&self, shelf: &S) -> Result<Swept, S::Error> {
+        self.run_with(shelf, KEYS_MAX)
+    }
+
+    fn run_with<S: Shelf>(&self, shelf: &S, keys_max: usize) -> Result<Swept, S::Error> {
+        let mut slices = 1;
+        while slices <= SLICES_MAX {
+            if let Some(state) = self.look(shelf, slices, keys_max)? {
+                return self.collect(shelf, &state);
+            }
+            slices *= 2;
+        }
+        Ok(Swept::default())
+    }
+
+    /// Looks for what may go, with the keys in so many slices; none where those are too few.
+    fn look<S: Shelf>(
+        &self,
+        shelf: &S,
+        slices: u32,
+        keys_max: usize,
+    ) -> Result<Option<State>, S::Error> {
+        let mut state = State::default();
+        for slice in 0..slices {
+            let is_in = |key: KeyHash| slice_of(key, slices) == slice;
+            let Some(keys) = self.learn(shelf, &mut state, is_in, keys_max)? else {
+                return Ok(None);
+            };
+            self.judge(shelf, &mut state, &keys, slice == 0, is_in)?;
+        }
+        Ok(Some(state))
+    }
+
+    /// Reads the batches that are wanted; none of one that cannot be read.
+    fn each_batch<S: Shelf>(
+        &self,
+        shelf: &S,
+        mut visit: impl FnMut(&SweptSpan, &Stored, Option<&Batch>),
+        mut wanted: impl FnMut(&SweptSpan, &Stored) -> bool,
+    ) -> Result<(), S::Error> {
+        for span in &self.spans {
+            shelf.walk(&span.range, &mut |stored| {
+                if stored.bytes.is_some() && wanted(span, stored) {
+                    visit(span, stored, shelf.load(stored)?.as_ref());
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The newest record of each key of a slice; none where there are too many.
+    fn learn<S: Shelf>(
+        &self,
+        shelf: &S,
+        state: &mut State,
+        is_in: impl Fn(KeyHash) -> bool,
+        keys_max: usize,
+    ) -> Result<Option<BTreeMap<KeyHash, Key>>, S::Error> {
+        let mut keys: BTreeMap<KeyHash, Key> = BTreeMap::new();
+        let mut is_full = false;
+        let visit = |span: &SweptSpan, stored: &Stored, batch: Option<&Batch>| {
+            let Some(batch) = batch else {
+                state.is_blind = true;
+                return;
+            };
+            for (place, record) in records_of(batch) {
+                let Some(key) = record.key.as_ref().map(|key| hash(key)).filter(|key| is_in(*key))
+                else {
+                    continue;
+                };
+                if keys.len() >= keys_max && !keys.contains_key(&key) {
+                    is_full = true;
+                    return;
+                }
+                let known = keys.entry(key).or_default();
+                known.records = known.records.saturating_add(1);
+                if stored.part.next <= span.settled && known.newest < Some(place) {
+                    known.newest = Some(place);
+                    known.is_tombstone = record.is_tombstone();
+                }
+            }
+        };
+        self.each_batch(shelf, visit, |_, _| true)?;
+        Ok((!is_full).then_some(keys))
+    }
+
+    /// Finds the batches without a record that stays, of a slice of the keys.
+    fn judge<S: Shelf>(
+        &self,
+        shelf: &S,
+        state: &mut State,
+        keys: &BTreeMap<KeyHash, Key>,
+        is_first: bool,
+        is_in: impl Fn(KeyHash) -> bool,
+    ) -> Result<(), S::Error> {
+        let tombstones_go = !state.is_blind;
+        let before = self.tombstones_before;
+        let (mut tombstone, mut is_blocked) = (state.tombstone, state.is_blocked);
+        let mut found = std::mem::take(&mut state.found);
+        let candidates = found.clone();
+        let wanted = |span: &SweptSpan, stored: &Stored| {
+            let of = (stored.part.log, stored.part.first);
+            span.may_go(&stored.part) && (is_first || candidates.contains(&of))
+        };
+        let visit = |_: &SweptSpan, stored: &Stored, batch: Option<&Batch>| {
+            let of = (stored.part.log, stored.part.first);
+            let stays = |(place, record): (Place, Record)| {
+                let Some(key) = record.key.as_ref().map(|key| hash(key)) else { return true };
+                if !is_in(key) {
+                    return false;
+                }
+                let Some(known) = keys.get(&key) else { return true };
+                if known.newest != Some(place) {
+                    return known.newest < Some(place);
+                }
+                if !known.is_tombstone {
+                    return true;
+                }
+                let published = stored.part.stamp.time();
+                if known.records > 1 {
+                    is_blocked = true;
+                } else if published >= before {
+                    tombstone = Some(tombstone.map_or(published, |first| first.min(published)));
+                } else {
+                    return !tombstones_go;
+                }
+                true
+            };
+            // All are looked at, for the tombstones among them.
+            let stay =
+                batch.map(|batch| records_of(batch).map(stays).filter(|stays| *stays).count());
+            if stay != Some(0) {
+                found.remove(&of);
+            } else if is_first && found.len() < FOUND_MAX {
+                found.insert(of);
+            }
+        };
+        self.each_batch(shelf, visit, wanted)?;
+        (state.found, state.tombstone, state.is_blocked) = (found, tombstone, is_blocked);
+        Ok(())
+    }
+
+    /// Makes parts of what was found.
+    fn collect<S: Shelf>(&self, shelf: &S, state: &State) -> Result<Swept, S::Error> {
+        let mut swept = Swept { tombstone: state.tombstone, ..Swept::default() };
+        swept.more = state.found.len() >= FOUND_MAX;
+        for span in &self.spans {
+            let mut open: Option<(Compacted, bool)> = None;
+            shelf.walk(&span.range, &mut |stored| {
+                let part = &stored.part;
+                let is_new = stored.bytes.is_some();
+                if is_new && !state.found.contains(&(part.log, part.first)) {
+                    swept.bytes = swept.bytes.saturating_add(stored.bytes.unwrap_or(0));
+                    swept.take(open.take());
+                    return Ok(());
+                }
+                let joined = open
+                    .as_ref()
+                    .and_then(|(open, has_new)| Some((open.joined(part)?, *has_new || is_new)));
+                if joined.is_none() {
+                    swept.take(open.take());
+                }
+                open = joined.or_else(|| Some((part.clone(), is_new)));
+                Ok(())
+            })?;
+            swept.take(open);
+        }
+        // What goes now may be what a tombstone waits for.
+        swept.more |= state.is_blocked && !swept.parts.is_empty();
+        Ok(swept)
+    }
+}
+
+impl Swept {
+    /// Takes in a part, where anything of it is new.
+    fn take(&mut self, part: Option<(Compacted, bool)>) {
+        let Some((part, true)) = part else { return };
+        if self.parts.len() < SWEPT_PARTS_MAX {
+            self.parts.push(part);
+        } else {
+            self.more = true;
+        }
+    }
+}
+
+/// The records of a batch with their places.
+fn records_of(batch: &Batch) -> impl Iterator<Item = (Place, Record)> + '_ {
+    let (stamp, log) = (batch.header().stamp, batch.log());
+    let records = batch.numbered_records();
+    // A verified batch has no other.
+    records.filter_map(move |(number, _, record)| Some(((stamp, log, number), record.ok()?)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! What compaction leaves of batches that it took away.
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+
+use super::{Batch, Hash, LogId, Stamp};
+use crate::limits::COMPACTED_HASHES_MAX;
+
+/// A part of a log without its batches: newer records of the same keys have taken the place of all
+/// that they held. It counts as held. The batch that follows it is always there, and names its end;
+/// so the chain of a log goes on over it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Compacted {
+    /// The log.
+    #[n(0)]
+    pub log: LogId,
+    /// Sequence number of its first record.
+    #[n(1)]
+    pub first: u64,
+    /// Sequence number after its last record.
+    #[n(2)]
+    pub next: u64,
+    /// The batch before it; none where it is the start of all.
+    #[n(3)]
+    pub base: Option<Hash>,
+    /// Its last batch.
+    #[n(4)]
+    pub head: Hash,
+    /// When its last batch was sealed.
+    #[n(5)]
+    pub stamp: Stamp,
+    /// The newest of its batches, up to [`COMPACTED_HASHES_MAX`], the last one at the end: so that
+    /// whoever still has one of them learns that it is one of them, and no other.
+    #[n(6)]
+    #[cbor(decode_with = "hashes")]
+    pub batches: Vec<ShortHash>,
+}
+
+/// The start of a batch's hash: enough to tell it from others that are there by accident or by a
+/// cloned key, for nobody finds another batch that has it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct ShortHash(#[cbor(with = "minicbor::bytes")] [u8; 16]);
+
+impl ShortHash {
+    /// Bytes of one.
+    pub const BYTES: usize = 16;
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    /// From the bytes.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Hash> for ShortHash {
+    fn from(hash: Hash) -> Self {
+        let (start, _) = hash.0.split_first_chunk().expect("32 bytes are more than 16");
+        Self(*start)
+    }
+}
+
+impl fmt::Debug for ShortHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// So many and no more.
+fn hashes<C>(
+    decoder: &mut minicbor::Decoder<'_>,
+    context: &mut C,
+) -> Result<Vec<ShortHash>, minicbor::decode::Error> {
+    match decoder.array()? {
+        Some(length) if length <= COMPACTED_HASHES_MAX as u64 => {
+            (0..length).map(|_| ShortHash::decode(decoder, context)).collect()
+        }
+        Some(_) | None => Err(minicbor::decode::Error::message("more batches than are told of")),
+    }
+}
+
+impl fmt::Debug for Compacted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log, first, next, base, head, batches, .. } = self;
+        let named = batches.len();
+        write!(formatter, "{log:?}[{first}..{next}] {base:?} to {head:?}, {named} named")
+    }
+}
+
+impl Compacted {
+    /// Both as one, where one follows the other.
+    #[must_use]
+    pub fn joined(&self, after: &Self) -> Option<Self> {
+        let follows =
+            self.log == after.log && self.next == after.first && after.base == Some(self.head);
+        follows.then(|| {
+            let mut joined = Self { first: self.first, base: self.base, ..after.clone() };
+            joined.batches.clear();
+            joined.name(self.batches.iter().chain(&after.batches).copied());
+            joined
+        })
+    }
+
+    /// Names batches that it takes the place of, behind those that it names already. Of too many the
+    /// newest are named.
+    fn name(&mut self, batches: impl IntoIterator<Item = ShortHash>) {
+        self.batches.extend(batches);
+        let too_many = self.batches.len().saturating_sub(COMPACTED_HASHES_MAX);
+        self.batches.drain(..too_many);
+    }
+
+    /// The same in the place of batches and smaller parts, whose names are given in order: it names
+    /// them. Where there was nothing it names what it named before.
+    #[must_use]
+    pub fn in_place_of(&self, names: Vec<ShortHash>) -> Self {
+        if names.is_empty() {
+            return self.clone();
+        }
+        let mut part = self.unnamed();
+        part.name(names);
+        part
+    }
+
+    /// The same without the names of its batches.
+    #[must_use]
+    pub fn unnamed(&self) -> Self {
+        Self { batches: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether a batch is known to be one of those whose place it takes.
+    pub fn names(&self, batch: Hash) -> bool {
+        batch == self.head || self.batches.contains(&batch.into())
+    }
+
+    /// Whether a batch follows it, and says so by the hash that it names.
+    pub fn precedes(&self, batch: &Batch) -> bool {
+        let header = batch.header();
+        self.first < self.next
+            && (self.log, self.next) == (batch.log(), header.first)
+            && header.previous.is_some_and(|previous| previous.hash == self.head)
+    }
+
+    /// Whether it holds the place of a record.
+    pub fn covers(&self, log: &LogId, at: u64) -> bool {
+        self.log == *log && self.first <= at && at < self.next
+    }
+}
