@@ -96,7 +96,7 @@ pub enum Section {
     Batch(Batch),
     /// A log has forked; before the branches of it.
     Fork(ForkProof),
-    /// A gap; before the batch that follows it.
+    /// A gap, or a part of one; before the batch that follows it.
     Passed(Passed),
     /// What compaction took away; before the batch that follows it.
     Compacted(Compacted),

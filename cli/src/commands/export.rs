@@ -5,7 +5,7 @@ mod destination;
 use std::path::Path;
 
 use antiphon::{
-    model::{Batch, Compacted, TopicName},
+    model::{Batch, Compacted, Hash, LogId, TopicName},
     wire::{
         LogRange, Refusal,
         archive::{ArchiveError, Encoder, Opening, Passed, Section},
@@ -143,18 +143,7 @@ impl Archive {
         if next >= first || position.is_none() && batch.is_root() {
             return None;
         }
-        if let Some(part) = page.compacted.iter().find(|part| part.covers(&log, next)) {
-            // Some of it may be there already, as batches, or may have been passed over.
-            let base = if part.first == next { part.base } else { position.map(|it| it.head) };
-            return Some(Section::Compacted(Compacted { first: next, base, ..part.clone() }));
-        }
-        let covers = |range: &&LogRange| range.log == log && range.from <= next && next < range.to;
-        let passed = |ranges: &[LogRange], trimmed| {
-            let range = ranges.iter().find(covers)?;
-            let range = LogRange { from: next, to: range.to.min(first), ..*range };
-            Some(Section::Passed(Passed { range, trimmed }))
-        };
-        passed(&page.trimmed, true).or_else(|| passed(&page.lost, false))
+        missing_at(page, log, position.map_or((0, None), |at| (at.next, Some(at.head))), first)
     }
 
     fn encode(&mut self, section: &Section) -> Result<bytes::Bytes, Failure> {
@@ -238,8 +227,67 @@ fn interrupted(file: &Path) -> String {
     }
 }
 
+/// What is missing of a log at a place in it, behind the batch of this hash, and before a batch.
+fn missing_at(
+    page: &BatchPage,
+    log: LogId,
+    (next, head): (u64, Option<Hash>),
+    first: u64,
+) -> Option<Section> {
+    if let Some(part) = page.compacted.iter().find(|part| part.covers(&log, next)) {
+        // Some of it may be there already, as batches, or may have been passed over.
+        let base = if part.first == next { part.base } else { head };
+        return Some(Section::Compacted(Compacted { first: next, base, ..part.clone() }));
+    }
+    let covers = |range: &&LogRange| range.log == log && range.from <= next && next < range.to;
+    let passed = |ranges: &[LogRange], trimmed| {
+        let range = ranges.iter().find(covers)?;
+        let range = LogRange { from: next, to: range.to.min(first), ..*range };
+        Some(Section::Passed(Passed { range, trimmed }))
+    };
+    passed(&page.trimmed, true).or_else(|| passed(&page.lost, false))
+}
+
 fn of_another_topic(file: &Path) -> Failure {
     let part = destination::part_of(file);
     Failure::failed(format!("{} is the beginning of another topic's export", part.display()))
         .with_hint("name another file, or let `--force` replace it")
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon::model::{Incarnation, NodeId, Stamp};
+
+    use super::*;
+
+    #[test]
+    fn all_that_is_missing_before_a_batch_is_told_in_order() {
+        let log = |number| LogId {
+            writer: NodeId::from_bytes([1; 32]),
+            incarnation: Incarnation(number),
+        };
+        let range = |number, from, to| LogRange { log: log(number), from, to };
+        let (head, stamp, batches) = (Hash([7; 32]), Stamp::default(), Vec::new());
+        let base = Some(Hash([6; 32]));
+        let part = Compacted { log: log(1), first: 9, next: 12, base, head, stamp, batches };
+        let page = BatchPage {
+            batches: Vec::new(),
+            lost: vec![range(1, 5, 9), range(2, 0, 9), range(1, 9, 9)],
+            trimmed: vec![range(1, 12, 14), range(1, 3, 5)],
+            compacted: vec![part.clone()],
+        };
+        let before = |number, at, to| missing_at(&page, log(number), (at, Some(Hash([5; 32]))), to);
+        let passed = |number, from, to, trimmed| {
+            Some(Section::Passed(Passed { range: range(number, from, to), trimmed }))
+        };
+        assert_eq!(before(1, 3, 14), passed(1, 3, 5, true));
+        assert_eq!(before(1, 4, 14), passed(1, 4, 5, true));
+        assert_eq!(before(1, 5, 14), passed(1, 5, 9, false));
+        assert_eq!(before(1, 9, 14), Some(Section::Compacted(part.clone())));
+        let rest = Compacted { first: 10, base: Some(Hash([5; 32])), ..part };
+        assert_eq!(before(1, 10, 14), Some(Section::Compacted(rest)), "from within it");
+        assert_eq!(before(1, 12, 14), passed(1, 12, 14, true));
+        assert_eq!(before(2, 0, 9), passed(2, 0, 9, false));
+        assert_eq!(before(2, 9, 14), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod batches;
 mod options;
+mod passed_over;
 mod seen;
 
 use std::{
@@ -14,14 +15,15 @@ use antiphon::{
     model::{
         Batch, Compacted, Cursor, LogId, NodeId, Position, Record, RecordId, TopicName, WallClock,
     },
-    wire::{LogRange, Page, Read, Refusal, Surveyed},
+    wire::{Page, Read, Refusal, Surveyed},
 };
 
-pub(super) use self::seen::Seen;
 pub use self::{
     batches::{BatchPage, BatchReader},
     options::{End, ReaderOptions, Start},
+    passed_over::PassedOver,
 };
+pub(super) use self::{passed_over::advance_over, seen::Seen};
 use super::{Client, RequestError};
 
 /// A record as a reader gets it.
@@ -38,25 +40,6 @@ pub struct Delivered {
     /// Whether it is in a branch: its writer, or whoever has the writer's key, signed something
     /// else for the same place as well, and both are shown.
     pub forked: bool,
-}
-
-/// What a reader passed over.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PassedOver {
-    /// What the topic's retention let go.
-    pub trimmed: Vec<LogRange>,
-    /// What every node of the network said that it does not hold: the disks that did are lost.
-    pub lost: Vec<LogRange>,
-}
-
-impl PassedOver {
-    /// Adds what another reader passed over, as far as so much is kept.
-    pub(super) fn join(&mut self, other: Self) {
-        for (mine, others) in [(&mut self.trimmed, other.trimmed), (&mut self.lost, other.lost)] {
-            mine.extend(others);
-            mine.truncate(limits::FRONTIER_LOGS_MAX);
-        }
-    }
 }
 
 /// Reads one topic.
@@ -339,60 +322,6 @@ impl Reader {
     }
 }
 
-/// Moves a cursor to the end of a page, and takes note of what is passed over before that. Nothing
-/// else is skipped: a page that would is an error, and the cursor stays where it is.
-pub(super) fn advance_over(
-    cursor: &mut Cursor,
-    page: &Page,
-    passed_over: &mut PassedOver,
-) -> Result<(), RequestError> {
-    let mut at = cursor.clone();
-    for batch in &page.batches {
-        let (log, first) = (batch.log(), batch.header().first);
-        // A branch begins where it parts, and its first batch shows that it is the first.
-        if !batch.is_root() {
-            pass_over(LogRange { log, from: at.next(&log), to: first }, page, passed_over)?;
-        }
-        at.advance(batch);
-    }
-    *cursor = at;
-    Ok(())
-}
-
-/// Takes note of what a page says of the records before a batch. Of what compaction took away nobody
-/// is told: newer records have its place.
-fn pass_over(
-    range: LogRange,
-    page: &Page,
-    passed_over: &mut PassedOver,
-) -> Result<(), RequestError> {
-    let LogRange { log, from: mut next, to } = range;
-    while next < to {
-        let behind = page.behind_compacted(&log, next);
-        if behind > next {
-            next = behind;
-            continue;
-        }
-        let covers = |told: &&LogRange| told.log == log && told.from <= next && next < told.to;
-        // Of a branch nobody tells what is before it parts.
-        let reaches = |told: &&LogRange| told.log == log && told.to == to;
-        let find = |covers: &dyn Fn(&&LogRange) -> bool| {
-            let trimmed = page.trimmed.iter().find(covers).map(|told| (told.to, true));
-            trimmed.or_else(|| page.lost.iter().find(covers).map(|told| (told.to, false)))
-        };
-        // Whatever node skipped something: nothing is skipped here.
-        let found = find(&covers).or_else(|| find(&reaches));
-        let (end, is_trimmed) = found.ok_or(RequestError::Mismatch)?;
-        let ranges = if is_trimmed { &mut passed_over.trimmed } else { &mut passed_over.lost };
-        if ranges.len() < limits::FRONTIER_LOGS_MAX {
-            ranges.push(LogRange { log, from: next, to: end });
-        }
-        next = end;
-    }
-    // Nor is anything passed over that reaches into the batch.
-    if next > to && range.from < to { Err(RequestError::Mismatch) } else { Ok(()) }
-}
-
 /// Producers whose records a reader of one topic remembers, to drop second copies.
 const PRODUCERS_MAX: usize = 4_096;
 
@@ -407,6 +336,3 @@ fn last(surveyed: &Surveyed, count: u64) -> Cursor {
     }
     cursor
 }
-
-#[cfg(test)]
-mod tests;

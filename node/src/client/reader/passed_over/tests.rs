@@ -1,8 +1,8 @@
 //! How a cursor moves over a page that does not have all records.
 
 use antiphon::model::{
-    Compacted, Compression, Hash, Header, Incarnation, NodeKey, Previous, ProducerId, Run, Stamp,
-    TopicId, encode_record,
+    Batch, Compacted, Compression, Hash, Header, Incarnation, NodeKey, Position, Previous,
+    ProducerId, Record, Run, Stamp, TopicId, encode_record,
 };
 
 use super::*;
@@ -114,4 +114,21 @@ fn what_was_let_go_and_lost_is_told_each_with_its_range() {
     assert_eq!(advanced(3, &page(&[(3, 9)], &[(20, 29)])), None);
     // Of a branch nothing is told before it parts.
     assert_eq!(advanced(0, &page(&[(5, 30)], &[])), told(&[(0, 30)], &[]));
+}
+
+#[test]
+fn nothing_is_skipped_that_is_not_told() {
+    let wrong: [(&[_], &[_]); 5] = [
+        (&[], &[]),
+        (&[(3, 8)], &[]),
+        (&[(4, 9)], &[]),
+        (&[(3, 5)], &[(6, 9)]),
+        (&[(3, 10)], &[(0, 3)]),
+    ];
+    for (trimmed, lost) in wrong {
+        let ranges = |ranges: &[(u64, u64)]| ranges.iter().map(|(a, b)| range(*a, *b)).collect();
+        let (trimmed, lost) = (ranges(trimmed), ranges(lost));
+        let page = Page { batches: vec![batch(9)], trimmed, lost, ..Page::default() };
+        assert_eq!(advanced(3, &page), None, "{page:?}");
+    }
 }
