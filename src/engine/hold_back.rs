@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Engine, read::Job, view::not_shown};
+use super::{Engine, view::not_shown};
 use crate::{
     model::{Batch, LogId, Position},
     wire::LogRange,
@@ -31,13 +31,19 @@ impl Engine {
         let Some(job) = self.reads.jobs.things.get(&number) else {
             return false;
         };
-        let comes: BTreeSet<LogId> = lacking
-            .iter()
-            .filter(|(log, position)| self.comes(job, *log, position.next))
-            .map(|(log, _)| *log)
-            .collect();
-        let mut at = job.after.clone();
-        let Some(view) = self.reads.views.get_mut(&job.topic) else {
+        let rest = |(log, position): &(LogId, Position)| {
+            let until = job.until.as_ref().map_or(u64::MAX, |until| until.next(log));
+            self.readable(topic, *log, job.after.next(log), until.min(position.next))
+        };
+        let mut comes: Vec<LogRange> = lacking.iter().map(rest).collect();
+        let (mut at, failed) = (job.after.clone(), job.failed.clone());
+        // Only what the read gives, now or when it is asked again.
+        comes.retain_mut(|range| {
+            let chosen = BTreeMap::new();
+            self.pass_over(topic, range, &failed, &chosen, &mut Vec::new()).is_some()
+        });
+        let comes: BTreeSet<LogId> = comes.into_iter().map(|range| range.log).collect();
+        let Some(view) = self.reads.views.get_mut(&topic) else {
             return false;
         };
         let mut waiting = BTreeSet::new();
@@ -59,16 +65,5 @@ impl Engine {
             !waits
         });
         !waiting.is_empty()
-    }
-
-    /// Whether a read gives more of a log, now or when it is asked again.
-    fn comes(&self, job: &Job, log: LogId, to: u64) -> bool {
-        let to = job.until.as_ref().map_or(to, |until| until.next(&log).min(to));
-        let mut ranges = vec![self.readable(job.topic, log, job.after.next(&log), to)];
-        self.pass_holes(job.topic, &mut ranges);
-        let gives = |range: &LogRange| {
-            self.source_for(job.topic, *range, &job.failed, &BTreeMap::new()).is_some()
-        };
-        ranges.iter().any(|range| range.from < range.to && gives(range))
     }
 }

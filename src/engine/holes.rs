@@ -5,29 +5,77 @@
 //! that it does not hold it, twice. Then they are told what is lost. A node that does not come back
 //! is waited for until its operator says so (`forget`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Engine,
     planted::{Bug, planted},
+    read::Source,
     survey::{Found, Then},
 };
-use crate::{model::TopicId, wire::LogRange};
+use crate::{
+    model::{Batch, Compacted, TopicId},
+    wire::LogRange,
+};
+
+/// A part of a log that a read passes over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passed {
+    pub(super) range: LogRange,
+    /// Whether retention let it go; else nobody holds it.
+    pub(super) trimmed: bool,
+}
+
+/// What of that a reader is told with these batches: only what one of them follows, be it over more
+/// that is passed over, for a reader's cursor stands at the end of a batch.
+pub(super) fn told_with(
+    batches: &[Batch],
+    compacted: &[Compacted],
+    passed: Vec<Passed>,
+) -> Vec<Passed> {
+    let mut followed: BTreeSet<_> =
+        batches.iter().map(|batch| (batch.log(), batch.header().first)).collect();
+    let mut told = passed;
+    told.reverse();
+    told.retain(|Passed { range, .. }| {
+        // What was let go elsewhere may end within what was compacted here.
+        let is_followed = followed.contains(&(range.log, range.to))
+            || compacted.iter().any(|part| part.covers(&range.log, range.to));
+        if is_followed {
+            followed.insert((range.log, range.from));
+        }
+        is_followed
+    });
+    told.reverse();
+    told
+}
 
 impl Engine {
-    /// Takes out of ranges what nobody holds; what that is.
-    pub(super) fn pass_holes(&self, topic: TopicId, ranges: &mut Vec<LogRange>) -> Vec<LogRange> {
-        let mut lost = Vec::new();
-        if let Some(view) = self.reads.views.get(&topic) {
-            for range in &mut *ranges {
-                if let Some(end) = view.hole_at(range.log, range.from) {
-                    lost.push(LogRange { to: end, ..*range });
-                    range.from = end;
-                }
-            }
-            ranges.retain(|range| range.from < range.to);
+    /// Takes off the start of a range what nobody holds and what retention let go, whichever of them
+    /// comes first, and takes note of it. Who gives what is left then, or its start, and up to where:
+    /// none where nothing is left, or nobody does.
+    pub(super) fn pass_over(
+        &mut self,
+        topic: TopicId,
+        range: &mut LogRange,
+        failed: &BTreeSet<Source>,
+        chosen: &BTreeMap<Source, Vec<LogRange>>,
+        passed: &mut Vec<Passed>,
+    ) -> Option<(Source, u64)> {
+        while range.from < range.to {
+            let view = self.reads.views.get(&topic);
+            let hole = view.and_then(|view| view.hole_at(range.log, range.from));
+            let (to, trimmed) = match hole {
+                Some(to) => (to, false),
+                None => match self.source_for(topic, *range, failed, chosen) {
+                    Some(source) => return Some(source),
+                    None => (self.trimmed_to(topic, *range)?, true),
+                },
+            };
+            passed.push(Passed { range: LogRange { to, ..*range }, trimmed });
+            range.from = to;
         }
-        lost
+        None
     }
 
     /// Nobody is known to hold what comes next in a log: all are asked, now and then.
@@ -44,11 +92,12 @@ impl Engine {
         let end = self.end_with(found);
         // One that is away may hold it, and brings it when it is back, however long that takes.
         let exhaustive = self.is_exhaustive(found) || planted(Bug::HolePassedUnproven);
-        let parts: BTreeMap<_, _> = end
-            .logs
-            .keys()
-            .filter_map(|log| Some((*log, self.filed_alike(found, *log)?)))
-            .collect();
+        let mut parts = BTreeMap::new();
+        for log in end.logs.keys() {
+            if let Some((start, sealed)) = self.filed_alike(found, *log) {
+                parts.insert(*log, (start, sealed, self.known_low(topic, log)));
+            }
+        }
         let Some(view) = self.reads.views.get_mut(&topic) else {
             return;
         };
@@ -57,14 +106,16 @@ impl Engine {
         }
         let mut missing = Vec::new();
         for (log, position) in &end.logs {
-            let Some((start, sealed)) = parts.get(log).copied() else {
+            let Some((start, sealed, low)) = parts.get(log).copied() else {
                 continue;
             };
-            let mut gaps = vec![(start, position.next.min(sealed))];
+            // What is below was let go, and readers are told that. A node that is no home may have let
+            // go more: of that counts what others hold.
+            let mut gaps = vec![(start.max(low), position.next.min(sealed))];
             for held in found.held.values() {
                 if let Some(entry) = held.frontier.0.get(log) {
-                    gaps =
-                        gaps.into_iter().flat_map(|(from, to)| entry.missing(from, to)).collect();
+                    let not_held = |(from, to)| entry.not_held(from, to);
+                    gaps = gaps.into_iter().flat_map(not_held).collect();
                 }
             }
             // What nothing follows may be on its way.

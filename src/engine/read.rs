@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     Engine, Failure, Numbered, Purpose, QuestionId, Ticket,
+    holes::{Passed, told_with},
     merge::{answers, merge},
     planted::{Bug, planted},
     read_many::Many,
@@ -27,7 +28,7 @@ use crate::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
         READ_WAIT_MAX,
     },
-    model::{Batch, Compacted, Cursor, NodeId, SubscriberName, TopicId},
+    model::{Cursor, NodeId, SubscriberName, TopicId},
     wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -78,10 +79,8 @@ pub(super) struct Job {
     pub(super) lanes: Vec<Lane>,
     /// Whether the lanes give all that was asked for.
     pub(super) whole: bool,
-    /// What is passed over, for nobody holds it.
-    pub(super) lost: Vec<LogRange>,
-    /// What is passed over, for retention let it go.
-    pub(super) trimmed: Vec<LogRange>,
+    /// What is passed over; of each log in order.
+    pub(super) passed: Vec<Passed>,
 }
 
 impl Job {
@@ -102,8 +101,7 @@ impl Job {
             failed: BTreeSet::new(),
             lanes: Vec::new(),
             whole: false,
-            lost: Vec::new(),
-            trimmed: Vec::new(),
+            passed: Vec::new(),
         }
     }
 }
@@ -236,54 +234,40 @@ impl Engine {
             return self.survey_for_read(number);
         }
         let target = job.until.clone().unwrap_or_else(|| self.known_end(topic));
-        let mut needed: Vec<LogRange> = target
+        let needed: Vec<LogRange> = target
             .logs
             .iter()
             .map(|(log, end)| self.readable(topic, *log, job.after.next(log), end.next))
             .map(|range| LogRange { from: self.start_here(topic, range), ..range })
             .filter(|range| range.from < range.to)
             .collect();
-        let lost = self.pass_holes(topic, &mut needed);
-        if needed.is_empty() {
-            return self.wait_or_end(number);
-        }
         let failed = job.failed.clone();
         let mut lanes: BTreeMap<Source, Vec<LogRange>> = BTreeMap::new();
         let (mut whole, mut sourceless) = (true, false);
-        let mut trimmed = Vec::new();
+        let mut passed = Vec::new();
         for mut range in needed {
-            let mut source = self.source_for(topic, range, &failed, &lanes);
-            if source.is_none()
-                && let Some(to) = self.trimmed_to(topic, range)
-            {
-                trimmed.push(LogRange { to, ..range });
-                range.from = to;
-                if range.from == range.to {
-                    continue;
-                }
-                source = self.source_for(topic, range, &failed, &lanes);
-            }
-            match source {
+            match self.pass_over(topic, &mut range, &failed, &lanes, &mut passed) {
                 Some((source, end)) => {
                     whole &= end >= range.to;
                     let to = end.min(range.to);
                     lanes.entry(source).or_default().push(LogRange { to, ..range });
                 }
-                None => sourceless = true,
+                None => sourceless |= range.from < range.to,
             }
         }
         if sourceless {
             self.ask_about_holes(topic);
         }
-        let unsure = sourceless || !trimmed.is_empty() && !self.is_surveyed(topic);
+        let trims = passed.iter().any(|passed: &Passed| passed.trimmed);
+        let unsure = sourceless || trims && !self.is_surveyed(topic);
         if unsure && !surveyed && job_ends {
             return self.survey_for_read(number);
         }
         if let Some(job) = self.reads.jobs.things.get_mut(&number) {
-            (job.lost, job.trimmed) = (lost, trimmed);
+            job.passed = passed;
         }
         if lanes.is_empty() {
-            // Of what retention let go there is nothing to wait for.
+            // Of what is let go or lost there is nothing to wait for.
             return if sourceless { self.try_again(number) } else { self.wait_or_end(number) };
         }
         whole &= !sourceless;
@@ -510,19 +494,14 @@ impl Engine {
         }
         let finished = finished && whole && !held_back;
         compacted.retain(|part| batches.iter().any(|batch| part.precedes(batch)));
-        // Only what is followed by something: a reader's cursor stands at the end of a batch.
-        let is_followed = |range: &LogRange| {
-            let follows =
-                |batch: &Batch| batch.log() == range.log && batch.header().first == range.to;
-            let goes_on = |part: &Compacted| part.covers(&range.log, range.to);
-            batches.iter().any(follows) || compacted.iter().any(goes_on)
-        };
-        let (mut lost, mut trimmed) = (Vec::new(), Vec::new());
-        if let Some(job) = self.reads.jobs.things.get_mut(&number) {
-            lost.extend(job.lost.drain(..).filter(is_followed));
-            trimmed.extend(job.trimmed.drain(..).filter(is_followed));
+        let job = self.reads.jobs.things.get_mut(&number);
+        let passed = job.map(|job| std::mem::take(&mut job.passed)).unwrap_or_default();
+        let mut page = Page { finished, compacted, ..Page::default() };
+        for Passed { range, trimmed } in told_with(&batches, &page.compacted, passed) {
+            if trimmed { &mut page.trimmed } else { &mut page.lost }.push(range);
         }
-        self.finish_read(number, Page { batches, finished, lost, trimmed, compacted });
+        page.batches = batches;
+        self.finish_read(number, page);
     }
 
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {

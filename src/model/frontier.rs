@@ -136,7 +136,12 @@ impl Entry {
 
     /// The parts of `from` up to `to`, exclusive, that are missing, in order.
     pub fn missing(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
-        let mut at = from.max(self.low);
+        self.not_held(from.max(self.low), to)
+    }
+
+    /// The same with what is below the low watermark: that somebody else may hold.
+    pub fn not_held(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut at = from;
         let mut gaps = Vec::new();
         for span in &self.spans {
             if span.next <= at {
@@ -208,6 +213,9 @@ mod tests {
         assert_eq!(held.missing(12, 15), [(12, 15)]);
         assert_eq!(held.missing(22, 30), []);
         assert_eq!(entry(7, &[]).missing(0, 9), [(7, 9)]);
+        assert_eq!(entry(7, &[]).not_held(0, 9), [(0, 9)]);
+        assert_eq!(entry(20, &[(20, 30)]).not_held(5, 40), [(5, 20), (30, 40)]);
+        assert_eq!(held.not_held(15, 15), []);
         assert_eq!(entry(0, &[(50, 60)]).missing(0, 60), [(0, 50)]);
     }
 

@@ -385,12 +385,11 @@ pub struct Page {
     /// Whether this is all that was asked for.
     #[n(1)]
     pub finished: bool,
-    /// Records that no node of the network holds any more. The batch that follows each of these
-    /// ranges is in the page.
+    /// Records that no node of the network holds any more. What follows each of these ranges is in
+    /// the page: a batch, or another range that is passed over.
     #[cbor(n(2), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub lost: Vec<LogRange>,
-    /// Records that the topic's retention let go. The batch that follows each of these ranges is
-    /// in the page.
+    /// Records that the topic's retention let go, followed in the same way.
     #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
     /// Records that compaction took away. The batch that follows each of these parts is in the page.

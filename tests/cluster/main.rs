@@ -14,6 +14,7 @@ mod failure;
 mod forks;
 mod groups;
 mod growth;
+mod holes;
 mod imports;
 mod leave;
 mod lives;

@@ -15,8 +15,8 @@ use crate::{
 
 pub(crate) const NAME: &str = "no gap";
 
-/// A batch follows the cursor without a hole, or what is between them is told to be lost and is
-/// on no disk of a node that is not gone, or to be trimmed and some node has let it go.
+/// A batch follows the cursor without a hole, or all that is between them is told: to be lost, and is
+/// on no disk of a node that is not gone, or to be trimmed, and some node has let it go.
 pub(crate) fn continues(
     world: &World,
     cursor: &Cursor,
@@ -29,43 +29,54 @@ pub(crate) fn continues(
     if header.first <= next || batch.is_root() {
         return Ok(());
     }
-    // What compaction took away comes after what retention let go, or is lost.
-    let compacted = page.compacted.iter().find(|part| part.precedes(batch));
-    let told = |range: &LogRange| {
-        range.log == log
-            && (range.to == header.first
-                || compacted.is_some_and(|part| part.covers(&log, range.to)))
-    };
-    let all = page.trimmed.iter().chain(&page.lost);
-    let told_to = all.filter(|range| told(range)).map(|range| range.to).max();
-    let is_compacted_from = |at: u64| compacted.is_some_and(|part| part.covers(&log, at));
-    let first = if is_compacted_from(next) { next } else { told_to.unwrap_or(header.first) };
-    let is_trimmed = page.trimmed.iter().any(told);
-    if first > next && !is_trimmed && !page.lost.iter().any(told) {
-        return Err(format!("{batch:?} is shown after {next}"));
-    }
+    let told = passed(page, log, next, header.first)
+        .ok_or_else(|| format!("{batch:?} is shown after {next}"))?;
     let mut skipped = world.oracle.before(batch);
     while let Some(known) = skipped {
         let root = Incarnation::of_branch(known.batch.hash()) == log.incarnation;
-        let is_compacted = known.batch.header().first >= first;
-        if is_compacted && known.batch.header().next() > next && !world.is_let_go(&known.batch) {
-            return Err(format!("{:?} is called compacted, and nobody took it away", known.batch));
-        }
         skipped = world.oracle.before(&known.batch).filter(|_| !root);
-        if is_trimmed && known.batch.header().next() > next && !world.is_let_go(&known.batch) {
-            return Err(format!("{:?} is called trimmed, and nobody let it go", known.batch));
+        let of = known.batch.header();
+        if of.next() <= next {
+            break;
         }
-        if is_trimmed || is_compacted {
-            continue;
+        let overlaps = |range: &&(u64, u64, bool)| of.first < range.1 && range.0 < of.next();
+        if !told.iter().any(|range| overlaps(&range)) {
+            return Err(format!("{batch:?} is shown, and nothing is told of {:?}", known.batch));
         }
-        let held = known.holders.iter().find(|holder| !world.nodes[**holder].gone);
-        if known.batch.header().next() > next
-            && let Some(holder) = held
-        {
-            return Err(format!("{:?} is called lost, and {holder} holds it", known.batch));
+        for (.., is_trimmed) in told.iter().filter(overlaps) {
+            if *is_trimmed && !world.is_let_go(&known.batch) {
+                return Err(format!("{:?} is called trimmed, and nobody let it go", known.batch));
+            }
+            let held = known.holders.iter().find(|holder| !world.nodes[**holder].gone);
+            if !is_trimmed && let Some(holder) = held {
+                return Err(format!("{:?} is called lost, and {holder} holds it", known.batch));
+            }
         }
     }
     Ok(())
+}
+
+/// What a page says is passed over in a log, in order, and whether it was let go; none where that is
+/// not all of it.
+fn passed(page: &Page, log: LogId, next: u64, first: u64) -> Option<Vec<(u64, u64, bool)>> {
+    // What compaction took away was let go, too.
+    let compacted = page.compacted.iter();
+    let compacted =
+        compacted.map(|part| LogRange { log: part.log, from: part.first, to: part.next });
+    let ranges = page.trimmed.iter().copied().chain(compacted).map(|range| (range, true));
+    let ranges = ranges.chain(page.lost.iter().map(|range| (*range, false)));
+    let ranges = ranges.filter(|(range, _)| range.log == log && range.to <= first);
+    let mut ranges: Vec<_> = ranges.map(|(it, trimmed)| (it.from, it.to, trimmed)).collect();
+    ranges.sort_unstable();
+    let mut at = next;
+    for (from, to, _) in &ranges {
+        // Of a branch nothing is told before it parts.
+        if *from > at && at > 0 {
+            return None;
+        }
+        at = at.max(*to);
+    }
+    (at == first).then_some(ranges)
 }
 
 /// All that a topic holds now: every record that is readable at one of its homes.

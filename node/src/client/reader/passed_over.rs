@@ -49,6 +49,9 @@ impl PassedOver {
         told.sort_by_key(|(range, _)| range.to);
         let mut at = from;
         for (range, why) in told {
+            if range.from > at && matches!(why, Why::Compacted) {
+                continue;
+            }
             // Of a branch nothing is told before it parts.
             if range.from > at && at > 0 {
                 return Err(RequestError::Mismatch);
