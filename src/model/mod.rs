@@ -17,6 +17,7 @@ mod member;
 mod pattern;
 mod record;
 mod runs;
+mod signed_header;
 mod subscription;
 mod topic;
 
@@ -37,6 +38,7 @@ pub use record::{
     validate_records,
 };
 pub use runs::Runs;
+pub use signed_header::SignedHeader;
 pub use subscription::{SubscriberName, Subscription};
 use topic::check_name;
 pub use topic::{Network, NetworkNameError, TopicId, TopicName, TopicNameError};
