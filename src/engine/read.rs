@@ -518,7 +518,7 @@ impl Engine {
             lost.extend(job.lost.drain(..).filter(is_followed));
             trimmed.extend(job.trimmed.drain(..).filter(is_followed));
         }
-        self.finish_read(number, Page { batches, finished, lost, trimmed });
+        self.finish_read(number, Page { batches, finished, lost, trimmed, ..Page::default() });
     }
 
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {

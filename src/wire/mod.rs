@@ -98,9 +98,10 @@ mod bounded {
     use crate::{
         limits::{
             ADDRESSES_MAX, FIND_RUNS_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, GROUP_RANGES_MAX,
-            OUTBOX_TOPICS_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX, TOPICS_PER_MESSAGE_MAX,
+            HEADERS_PER_PAGE_MAX, OUTBOX_TOPICS_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX,
+            TOPICS_PER_MESSAGE_MAX,
         },
-        model::{Blob, NodeId, Run, Share, TopicName},
+        model::{Blob, NodeId, Run, Share, SignedHeader, TopicName},
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -145,6 +146,13 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<LogRange>, Error> {
         list(FRONTIER_LOGS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn headers<C: Share>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<SignedHeader>, Error> {
+        list(HEADERS_PER_PAGE_MAX as u64, decoder, context)
     }
 
     pub(super) fn group_ranges<C>(

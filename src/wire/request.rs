@@ -312,6 +312,19 @@ pub struct LogRange {
     pub to: u64,
 }
 
+impl LogRange {
+    /// One record.
+    pub fn position(log: LogId, at: u64) -> Self {
+        Self { log, from: at, to: at.saturating_add(1) }
+    }
+
+    /// The record, where it is a single one: then the header of its batch is of use, too, see
+    /// [`Page::headers`](super::Page::headers).
+    pub fn as_position(&self) -> Option<u64> {
+        (self.to.checked_sub(self.from) == Some(1)).then_some(self.from)
+    }
+}
+
 /// Batches to store, of any topics, each log's in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map, context_bound = "crate::model::Share")]

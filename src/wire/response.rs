@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use super::{Address, DescriptorBytes, LogRange, OutboxPage, Proofs, Taken, Whereabouts};
 use crate::model::{
-    Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
-    Subscription, TopicId, TopicName,
+    Batch, Blob, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SignedHeader,
+    SubscriberName, Subscription, TopicId, TopicName,
 };
 
 /// The answer to a [`Request`](super::Request).
@@ -393,6 +393,10 @@ pub struct Page {
     /// in the page.
     #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
+    /// Headers of batches that the topic's retention let go: where a single record was asked for
+    /// that was in one of them, and its header is kept.
+    #[cbor(n(5), decode_with = "super::bounded::headers", skip_if = "Vec::is_empty", default)]
+    pub headers: Vec<SignedHeader>,
 }
 
 /// Batches of one of several topics that were asked for.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use antiphon::{
     engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
+    limits::HEADERS_PER_PAGE_MAX,
     model::{
-        Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+        Batch, ForkProof, LogId, NodeId, SignedDescriptor, SignedHeader, SubscriberName,
+        Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
@@ -14,6 +16,8 @@ use antiphon::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     pub(crate) batches: BTreeMap<(TopicId, LogId, u64), Batch>,
+    /// Of batches that retention let go.
+    pub(crate) headers: BTreeMap<(TopicId, LogId, u64), SignedHeader>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
@@ -33,10 +37,14 @@ impl Disk {
                 self.batches.insert((topic, id, first), batch);
             }
             Write::Drop { topic, log_id, from, to, log } => {
-                self.batches.retain(|(other, id, _), batch| {
-                    let header = batch.header();
-                    (*other, *id) != (topic, log_id) || header.first < from || header.next() > to
+                let of_log = (topic, log_id, 0)..(topic, log_id, u64::MAX);
+                let gone = self.batches.extract_if(of_log.clone(), |(.., first), batch| {
+                    from <= *first && batch.header().next() <= to
                 });
+                self.headers.extend(gone.map(|(place, it)| (place, SignedHeader::of(&it))));
+                let is_kept = |next| log.as_ref().is_some_and(|log| log.keeps_header(next));
+                let gone = |header: &SignedHeader| !is_kept(header.header().next());
+                self.headers.extract_if(of_log, |_, header| gone(header)).for_each(drop);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -111,7 +119,16 @@ impl Disk {
         };
         let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
         finished &= batches.len() == all;
-        Page { batches, finished, ..Page::default() }
+        let header = |range: &LogRange| {
+            let at = range.as_position()?;
+            let before = (topic, range.log, 0)..=(topic, range.log, at);
+            let header = self.headers.range(before).next_back().map(|(_, header)| header);
+            header.filter(|header| header.header().next() > at).cloned()
+        };
+        let mut headers: Vec<_> = ranges.iter().filter_map(header).collect();
+        headers.dedup();
+        headers.truncate(HEADERS_PER_PAGE_MAX);
+        Page { batches, finished, headers, ..Page::default() }
     }
 
     /// What is there of a range, as a check of the disk tells it.
@@ -131,6 +148,9 @@ impl Disk {
         self.batches.retain(|(of, ..), _| *of != topic);
         let theirs = other.batches.iter().filter(|((of, ..), _)| *of == topic);
         self.batches.extend(theirs.map(|(place, batch)| (*place, batch.clone())));
+        self.headers.retain(|(of, ..), _| *of != topic);
+        let theirs = other.headers.iter().filter(|((of, ..), _)| *of == topic);
+        self.headers.extend(theirs.map(|(place, header)| (*place, header.clone())));
         self.logs.remove(&topic);
         self.logs.extend(other.logs.get(&topic).map(|logs| (topic, logs.clone())));
     }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::{Damage, Log, Part, Parts, Pending, Recovered, Step, Write, WriteNumber},
+    limits::HEADERS_PER_PAGE_MAX,
     model::{
-        Batch, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SubscriberName,
-        Subscription, TopicId,
+        Batch, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor, SignedHeader,
+        SubscriberName, Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
@@ -22,6 +23,8 @@ pub(crate) struct Image {
     pub(crate) batches: BTreeMap<Place, Batch>,
     /// Batches whose bytes have changed: they are not read any more.
     pub(crate) damaged: BTreeSet<Place>,
+    /// Of batches that retention let go.
+    pub(crate) headers: BTreeMap<Place, SignedHeader>,
     pub(crate) logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     pub(crate) subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     pub(crate) descriptors: BTreeMap<TopicId, SignedDescriptor>,
@@ -99,9 +102,16 @@ impl Image {
                 };
                 let gone: Vec<_> = self.batches.iter().filter_map(gone).collect();
                 for place in gone {
-                    self.damaged.remove(&place);
-                    removed.extend(self.batches.remove(&place));
+                    let is_damaged = self.damaged.remove(&place);
+                    let batch = self.batches.remove(&place);
+                    let header = batch.as_ref().filter(|_| !is_damaged).map(SignedHeader::of);
+                    self.headers.extend(header.map(|header| (place, header)));
+                    removed.extend(batch);
                 }
+                let of_log = (topic, log_id, 0)..(topic, log_id, u64::MAX);
+                let is_kept = |next| log.as_ref().is_some_and(|log| log.keeps_header(next));
+                let gone = |header: &SignedHeader| !is_kept(header.header().next());
+                self.headers.extract_if(of_log, |_, header| gone(header)).for_each(drop);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -208,7 +218,16 @@ impl Image {
         };
         let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
         finished &= batches.len() == all;
-        Page { batches, finished, ..Page::default() }
+        let header = |range: &LogRange| {
+            let at = range.as_position()?;
+            let before = (topic, range.log, 0)..=(topic, range.log, at);
+            let header = self.headers.range(before).next_back().map(|(_, header)| header);
+            header.filter(|header| header.header().next() > at).cloned()
+        };
+        let mut headers: Vec<_> = ranges.iter().filter_map(header).collect();
+        headers.dedup();
+        headers.truncate(HEADERS_PER_PAGE_MAX);
+        Page { batches, finished, headers, ..Page::default() }
     }
 
     /// What is there of a range, as a check of the disk tells it.

@@ -7,8 +7,10 @@ use std::{
 
 use antiphon::{
     engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
+    limits::HEADERS_PER_PAGE_MAX,
     model::{
-        Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+        Batch, ForkProof, LogId, NodeId, SignedDescriptor, SignedHeader, SubscriberName,
+        Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange},
 };
@@ -30,6 +32,8 @@ pub(crate) struct MemoryStore {
 #[derive(Debug, Default)]
 struct Content {
     batches: BTreeMap<Place, Batch>,
+    /// Of batches that retention let go.
+    headers: BTreeMap<Place, SignedHeader>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
@@ -62,7 +66,12 @@ impl Content {
             Write::Drop { topic, log_id, from, to, log } => {
                 let start = Place::floor(topic, log_id, from)..Place::floor(topic, log_id, to);
                 let gone = |place: &Place| place.next <= to;
-                self.batches.extract_if(start, |place, _| gone(place)).for_each(drop);
+                let gone = self.batches.extract_if(start, |place, _| gone(place));
+                self.headers.extend(gone.map(|(place, it)| (place, SignedHeader::of(&it))));
+                let places = Place::floor(topic, log_id, 0)..Place::floor(topic, log_id, u64::MAX);
+                let is_kept = |next| log.as_ref().is_some_and(|log| log.keeps_header(next));
+                let gone = |place: &Place| !is_kept(place.next);
+                self.headers.extract_if(places, |place, _| gone(place)).for_each(drop);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -159,7 +168,17 @@ impl Store for MemoryStore {
             let rest = content.batches.range(start..=Place::ceiling(topic, log, u64::MAX));
             (*range, MemoryWalk { content: &content, rest })
         };
-        merge(ranges.iter().map(walk).collect(), bytes_max)
+        let mut reading = merge(ranges.iter().map(walk).collect(), bytes_max)?;
+        let header = |range: &LogRange| {
+            let at = range.as_position()?;
+            let before = Place::floor(topic, range.log, 0)..=Place::ceiling(topic, range.log, at);
+            let (place, header) = content.headers.range(before).next_back()?;
+            (place.next > at).then(|| header.clone())
+        };
+        reading.page.headers = ranges.iter().filter_map(header).collect();
+        reading.page.headers.dedup();
+        reading.page.headers.truncate(HEADERS_PER_PAGE_MAX);
+        Ok(reading)
     }
 
     fn check(

@@ -10,22 +10,27 @@
 //! - The index is flushed before a segment is deleted, so it never comes back to a state that
 //!   needs the frames of that segment.
 //! - Before copying each batch is checked. A damaged one is left where it is, and the segment with
-//!   it, until it is quarantined.
+//!   it, until it is quarantined. A damaged header is forgotten.
+//! - Of a batch that retention let go the header is copied alone, so its body goes.
 
-use antiphon::model::Batch;
+use antiphon::model::{Batch, SignedHeader};
 use bytes::Bytes;
 
 use super::{
     SegmentStore,
     active::Writer,
     changes::Applier,
-    frame::{Found, Kind, Scan},
+    frame::{Found, Frame, Kind, Scan},
     group::COMMIT_BYTES,
+    headers::{forget_headers_in, header_in},
     index::Index,
-    record::{OPENING_BYTES, Record, batch_start},
+    record::{OPENING_BYTES, Record, batch_start, header_start},
     recovery::SEGMENT_BYTES_MAX,
 };
-use crate::store::{StoreError, keys::Place};
+use crate::store::{
+    StoreError,
+    keys::{Entry, Place},
+};
 
 /// A segment is compacted when less than this part of it is used: one half.
 const USED_PART: u64 = 2;
@@ -40,6 +45,34 @@ pub(super) struct Compaction {
     bytes: Bytes,
     at: usize,
     last: u64,
+}
+
+/// What of a segment is of use.
+#[derive(Debug)]
+enum Used {
+    Batch(Place, Batch),
+    Header(Place, SignedHeader),
+}
+
+/// What of a frame the index still points to.
+fn used(index: &Index, bytes: &Bytes, frame: &Frame<'_>) -> Result<Option<Used>, StoreError> {
+    let is_here = |entry: Option<Entry>| {
+        let here = (frame.head.segment, frame.offset);
+        entry.is_some_and(|entry| (entry.segment, entry.offset as usize) == here)
+    };
+    if let Some(Record::Batch { hash, filed, bytes: payload }) = Record::decode(frame)
+        && let Ok(batch) = Batch::restore(bytes.slice_ref(payload), hash)
+        && let batch = batch.filed(filed)
+        && let place = Place::of(&batch)
+        && is_here(index.entry(&place)?)
+    {
+        return Ok(Some(Used::Batch(place, batch)));
+    }
+    let Some(header) = header_in(bytes, frame) else {
+        return Ok(None);
+    };
+    let place = Place::of_header(&header);
+    Ok(is_here(index.header(&place)?).then_some(Used::Header(place, header)))
 }
 
 impl SegmentStore {
@@ -111,7 +144,7 @@ impl SegmentStore {
         mut compaction: Compaction,
     ) -> Result<Option<Compaction>, StoreError> {
         let Compaction { segment, ref bytes, at, last } = compaction;
-        let mut used: Vec<(Place, Batch)> = Vec::new();
+        let mut moving = Vec::new();
         let mut frames_bytes = COMMIT_BYTES;
         let mut is_through = true;
         for found in Scan::new(bytes, self.salt, segment, at, last) {
@@ -123,29 +156,27 @@ impl SegmentStore {
                 Found::Frame(frame) => frame,
             };
             (compaction.at, compaction.last) = (frame.end(), frame.head.number);
-            if let Some(Record::Batch { hash, filed, bytes: payload }) = Record::decode(&frame)
-                && let Ok(batch) = Batch::restore(bytes.slice_ref(payload), hash)
-                && let batch = batch.filed(filed)
-                && let place = Place::of(&batch)
-                && let Some(entry) = index.entry(&place)?
-                && (entry.segment, entry.offset as usize) == (segment, frame.offset)
-            {
+            if let Some(used) = used(index, bytes, &frame)? {
                 frames_bytes += frame.head.frame_bytes();
-                used.push((place, batch));
+                moving.push(used);
             }
             if compaction.at - at >= STEP_BYTES {
                 is_through = false;
                 break;
             }
         }
-        if !used.is_empty() {
+        if !moving.is_empty() {
             self.make_room(writer, index, frames_bytes)?;
-            self.copy(writer, index, used)?;
+            self.copy(writer, index, moving)?;
         }
         if !is_through {
             return Ok(Some(compaction));
         }
-        let live = writer.usage.get(&segment).copied().unwrap_or_default();
+        let live = |writer: &Writer| writer.usage.get(&segment).copied().unwrap_or_default();
+        if live(writer) > 0 {
+            forget_headers_in(writer, index, self.salt, segment)?;
+        }
+        let live = live(writer);
         if live > 0 {
             tracing::warn!(path = %self.files.path(segment).display(), live, "a segment has batches that cannot be moved");
             writer.stuck.insert(segment, live);
@@ -157,19 +188,32 @@ impl SegmentStore {
         &self,
         writer: &mut Writer,
         index: &Index,
-        used: Vec<(Place, Batch)>,
+        moving: Vec<Used>,
     ) -> Result<(), StoreError> {
         let mut group = self.group(writer);
-        let mut moved = Vec::with_capacity(used.len());
-        for (place, batch) in used {
-            let offset = group.push_shared(Kind::Batch, &batch_start(&batch), batch.bytes());
-            moved.push((place, group.entry(offset, &batch)));
+        let (mut batches, mut headers) = (Vec::new(), Vec::new());
+        for used in moving {
+            match used {
+                Used::Batch(place, batch) => {
+                    let start = batch_start(&batch);
+                    let offset = group.push_shared(Kind::Batch, &start, batch.bytes());
+                    batches.push((place, group.entry(offset, &batch)));
+                }
+                Used::Header(place, header) => {
+                    let start = header_start(&header);
+                    let offset = group.push_shared(Kind::Header, &start, header.bytes());
+                    headers.push((place, group.header_entry(offset, &header)));
+                }
+            }
         }
         self.write_flushed(writer, group)?;
         let position = writer.position(self.salt);
         let mut applier = Applier::new(index, &mut writer.usage);
-        for (place, entry) in moved {
+        for (place, entry) in batches {
             applier.insert(&place, &entry)?;
+        }
+        for (place, entry) in headers {
+            applier.insert_header(&place, &entry)?;
         }
         applier.finish(position)
     }

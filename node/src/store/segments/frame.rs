@@ -57,6 +57,8 @@ pub(super) enum Kind {
     Checkpoint = 7,
     /// The end of a group.
     Commit = 8,
+    /// A batch that retention let go, without its body.
+    Header = 10,
 }
 
 impl Kind {
@@ -70,6 +72,7 @@ impl Kind {
             Self::Quarantine,
             Self::Checkpoint,
             Self::Commit,
+            Self::Header,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -3,7 +3,7 @@
 //! A group is closed by a `Commit` frame: number of the group's first frame 8, offset of that
 //! frame 4, 2 if the group is a checkpoint and else 1.
 
-use antiphon::model::Batch;
+use antiphon::model::{Batch, SignedHeader};
 use bytes::Bytes;
 
 use super::{
@@ -116,13 +116,13 @@ impl Group {
     /// The entry of a batch whose frame is at an offset.
     pub(super) fn entry(&self, offset: usize, batch: &Batch) -> Entry {
         let length = HEAD_BYTES + BATCH_START_BYTES + batch.bytes().len();
-        Entry {
-            hash: batch.hash(),
-            segment: self.segment,
-            offset: u32::try_from(offset).expect("a segment is smaller than 4 GiB"),
-            length: u32::try_from(length).expect("a frame is smaller than 4 GiB"),
-            base: batch.header().previous.map(|previous| previous.hash),
-        }
+        Entry::of(batch, self.segment, offset, length)
+    }
+
+    /// The entry of a header whose frame is at an offset.
+    pub(super) fn header_entry(&self, offset: usize, header: &SignedHeader) -> Entry {
+        let length = HEAD_BYTES + BATCH_START_BYTES + header.bytes().len();
+        Entry::of_header(header, self.segment, offset, length)
     }
 
     pub(super) fn segment(&self) -> u32 {

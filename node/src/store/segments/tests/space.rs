@@ -3,7 +3,7 @@
 use super::*;
 
 /// Fills segments with batches of 4 kB until the store writes to a segment.
-fn fill_up_to(store: &SegmentStore, author: &mut Author, segment: u32) {
+pub(super) fn fill_up_to(store: &SegmentStore, author: &mut Author, segment: u32) {
     while store.writer().end.0 < segment {
         let time = author.batches.len() as u64;
         let batch = author.seal(time, 1, 4_000);
@@ -11,12 +11,12 @@ fn fill_up_to(store: &SegmentStore, author: &mut Author, segment: u32) {
     }
 }
 
-fn settle(store: &SegmentStore) {
+pub(super) fn settle(store: &SegmentStore) {
     while store.maintain().unwrap().busy {}
 }
 
 /// The same store, made again from its segments.
-fn rebuilt(directory: &Path) -> (tempfile::TempDir, SegmentStore) {
+pub(super) fn rebuilt(directory: &Path) -> (tempfile::TempDir, SegmentStore) {
     let copied = tempfile::tempdir().unwrap();
     copy(directory, copied.path());
     lose_index(copied.path());
