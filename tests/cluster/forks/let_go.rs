@@ -179,3 +179,56 @@ fn a_topic_that_is_deleted_leaves_no_header() {
     assert_eq!(world.call(1, Request::Delete("t".parse().unwrap())), Response::Deleted);
     world.run_until("it is gone", SOON, |world| (0..4).all(|node| !headers(world, node)));
 }
+
+#[test]
+fn a_node_without_headers_files_by_what_others_know() {
+    let (mut world, batches, log) = begun();
+    part(&mut world);
+    let mut twin = Twin::of(&world, 0, &batches, 2, 7);
+    publish_each(&mut world, 0, 2, 30);
+    take(&mut world, &mut twin, 2..30);
+    let_all_go(&mut world);
+    publish_each(&mut world, 0, 30, 34);
+    take(&mut world, &mut twin, 30..36);
+    for node in [1, 2] {
+        world.kill(node);
+        world.wipe(node);
+        world.start(node);
+    }
+    world.run_until("they have what is left", SOON, |world| {
+        held(world, 1).len() == 4 && held(world, 2).len() == 6
+    });
+    assert!(world.disk(1).headers.is_empty());
+    world.heal();
+    converge(&mut world, log, 2, &together(named("line", 30..34), named("twin", 30..36)));
+}
+
+#[test]
+fn without_any_headers_nothing_is_proven_and_what_is_held_stays() {
+    let (mut world, batches, _) = begun();
+    part(&mut world);
+    let mut twin = Twin::of(&world, 0, &batches, 2, 7);
+    publish_each(&mut world, 0, 2, 30);
+    take(&mut world, &mut twin, 2..30);
+    let_all_go(&mut world);
+    publish_each(&mut world, 0, 30, 34);
+    take(&mut world, &mut twin, 30..34);
+    for node in 0..4 {
+        world.kill(node);
+        let mut disk = world.disk(node).clone();
+        disk.headers.clear();
+        world.replace_disk(node, disk);
+        world.start(node);
+    }
+    let before: Vec<_> = (0..4).map(|node| held(&world, node)).collect();
+    world.heal();
+    world.run(Duration::from_secs(5));
+    let asked = world.asked;
+    world.run(Duration::from_secs(20));
+    // A log is searched at most once a second, in a dozen steps.
+    assert!(world.asked - asked < 4 * 20 * 20, "{} requests in 20 s", world.asked - asked);
+    for (node, before) in before.iter().enumerate() {
+        assert!(world.disk(node).forks.is_empty());
+        assert_eq!(&held(&world, node), before, "at {node}");
+    }
+}
