@@ -102,7 +102,8 @@ pub enum Request {
     /// after the flush of all that it says.
     #[n(19)]
     Frontier(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
-    /// Batches that the asked node holds. Answer: `Page`.
+    /// Batches that the asked node holds; of a single record that it let go the header of its
+    /// batch, where that is kept. Answer: `Page`.
     #[n(20)]
     Fetch(#[n(0)] TopicId, #[n(1)] Vec<LogRange>, #[n(2)] u32),
     /// Keep the position of a subscription. Answer: `Kept`, after the flush.

@@ -81,6 +81,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// ends early at a hole or at damage. At most `bytes_max` bytes of batches come, but at least
     /// one batch. `finished` says whether every log was read up to its `to`.
     ///
+    /// For a range of a single record whose batch was let go the header comes, if it is kept and
+    /// can be read; at most [`HEADERS_PER_PAGE_MAX`](antiphon::limits::HEADERS_PER_PAGE_MAX).
+    ///
     /// # Errors
     /// When the disk fails, or the index is lost and not yet made anew.
     fn read(
