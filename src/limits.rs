@@ -103,6 +103,15 @@ pub const SPANS_MAX: usize = 16;
 /// pulled by those who want it, for gossip copies a message for every neighbour.
 pub const GOSSIP_BYTES_MAX: usize = 320 * 1024;
 
+/// Records below the low watermark of a log of which the headers are kept, so that a fork among
+/// them stays provable: some 1.5 MB of a log whose batches have one record each, and a few
+/// kilobytes of others. The batch that the first of them is in counts as a whole.
+pub const HEADERS_KEPT_RECORDS: u64 = 4_096;
+
+/// Most headers of batches that were let go in one page: their positions are asked for one by
+/// one, and all of them fit beside the batches of a page, however large they are.
+pub const HEADERS_PER_PAGE_MAX: usize = 256;
+
 /// Most topics whose state goes into one message. Longer lists are paged.
 pub const TOPICS_PER_MESSAGE_MAX: usize = 10_000;
 
@@ -361,6 +370,10 @@ const _: () = {
     assert!(SEQUENCE_MAX as u128 * FRONTIER_LOGS_MAX as u128 * 2 < u64::MAX as u128);
     assert!(BATCH_BYTES_MAX <= PAGE_BYTES_MAX, "a page holds at least one batch of any size");
     assert!(PAGE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a message has room beside its page");
+    assert!(
+        HEADERS_PER_PAGE_MAX * (HEADER_BYTES_MAX + 128) + PAGE_BYTES_MAX < MESSAGE_BYTES_MAX,
+        "beside batches"
+    );
     assert!(FORK_PROOF_BYTES_MAX * FORKS_MAX * 4 < MESSAGE_BYTES_MAX, "beside a frontier");
     assert!(BATCH_BODY_BYTES_TARGET < GOSSIP_BYTES_MAX, "ordinary batches are gossiped whole");
     assert!(SUSPECT_AFTER.as_millis() < DEAD_AFTER.as_millis());

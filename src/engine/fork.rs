@@ -8,6 +8,7 @@
 //!
 //! - **Found** where a batch comes for a place that is taken: the batch that is held there is read
 //!   from the store before anything is answered, so that a receipt never stands for another batch.
+//!   Of what was let go the header is read, where it is kept.
 //!   Where two chains differ and the place is not at hand, `fork_search` looks for it.
 //! - **Told** with every answer about what is held, with batches of branches, and with the refusal
 //!   to a writer that goes on; and it is part of the topic's digest, so repair finds out who does
@@ -21,12 +22,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::{
-    AddError, Added, Engine, Numbered, Output, Report, Ticket, Write, forks::Learned,
-    replicate::Reply,
+    AddError, Added, Engine, Numbered, Output, Report, Ticket, Write, fork_search::header_at,
+    forks::Learned, replicate::Reply,
 };
 use crate::{
     limits::{PAGE_BYTES_MAX, QUESTIONS_MAX},
-    model::{Batch, Blob, ForkProof, LogId, NodeId, TopicId},
+    model::{Batch, Blob, ForkProof, LogId, NodeId, SignedHeader, TopicId},
     wire::{LogRange, Outcome, Page, Proofs, Refusal},
 };
 
@@ -80,7 +81,11 @@ impl Engine {
         let mut topics: BTreeMap<TopicId, Vec<LogRange>> = BTreeMap::new();
         for batch in check.taken.values() {
             let header = batch.header();
-            let range = LogRange { log: batch.log(), from: header.first, to: header.next() };
+            let range = if self.is_header_kept(batch) {
+                LogRange::position(batch.log(), header.first)
+            } else {
+                LogRange { log: batch.log(), from: header.first, to: header.next() }
+            };
             topics.entry(header.topic).or_default().push(range);
         }
         check.reads = topics.len();
@@ -100,14 +105,14 @@ impl Engine {
         let of_topic = |(_, batch): &(&usize, &Batch)| batch.header().topic == topic;
         let taken: Vec<_> =
             check.taken.iter().filter(of_topic).map(|(at, batch)| (*at, batch.clone())).collect();
-        let Page { batches: held, compacted, .. } = page.unwrap_or_default();
+        let page = page.unwrap_or_default();
         for (at, batch) in taken {
             let (log, first) = (batch.log(), batch.header().first);
-            let outcome = match compacted.iter().find(|part| part.covers(&log, first)) {
+            let outcome = match page.compacted.iter().find(|part| part.covers(&log, first)) {
                 Some(part) if part.names(batch.hash()) => Outcome::Present,
                 // It may be of another chain, which nobody can prove any more.
                 Some(_) => Outcome::Refused(Refusal::Busy),
-                None => self.compare_held(&held, &batch, from),
+                None => self.compare_held(&page, &batch, from),
             };
             if let Some(check) = self.forks.checks.things.get_mut(&number)
                 && let Some(slot) = check.outcomes.get_mut(at)
@@ -125,20 +130,19 @@ impl Engine {
         }
     }
 
-    fn compare_held(&mut self, held: &[Batch], batch: &Batch, from: Option<NodeId>) -> Outcome {
+    fn compare_held(&mut self, page: &Page, batch: &Batch, from: Option<NodeId>) -> Outcome {
         let (topic, first) = (batch.header().topic, batch.header().first);
-        let there = held.iter().find(|held| {
-            let header = held.header();
-            held.log() == batch.log() && header.first <= first && first < header.next()
-        });
-        let Some(there) = there else {
-            // It could not be read, or was too much at once.
-            return Outcome::Refused(Refusal::Busy);
+        let is_let_go = self.is_header_kept(batch);
+        let Some(there) = header_at(page, topic, batch.log(), first) else {
+            // Of what was let go nobody may know any more whether it is the same. All else could not
+            // be read, or was too much at once.
+            return if is_let_go { Outcome::Trimmed } else { Outcome::Refused(Refusal::Busy) };
         };
-        if there == batch {
-            return Outcome::Present;
+        let header = SignedHeader::of(batch);
+        if there == header {
+            return if is_let_go { Outcome::Trimmed } else { Outcome::Present };
         }
-        match ForkProof::of(there, batch) {
+        match ForkProof::of_headers(&there, &header) {
             Ok(proof) => {
                 self.learn_fork(&proof);
                 Outcome::Refused(self.refusal_of_fork(topic, batch.log()))
@@ -148,6 +152,13 @@ impl Engine {
                 Outcome::Refused(Refusal::Invalid(AddError::Fork { at: first }.to_string()))
             }
         }
+    }
+
+    /// Whether a batch comes for a place of which no more is left than, perhaps, a header.
+    pub(super) fn is_header_kept(&self, batch: &Batch) -> bool {
+        let known = self.topics.get(&batch.header().topic);
+        let log = known.and_then(|known| known.logs.get(&batch.log()));
+        log.is_some_and(|log| log.keeps_header(batch.header().next()))
     }
 
     fn finish_check(&mut self, check: Check) {

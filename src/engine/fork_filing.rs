@@ -6,7 +6,8 @@
 //!
 //! Which branch a batch belongs to follows from the chain: it is the branch's root, or it follows
 //! a batch of the branch. A node that stood in may hold a later part without what connects it; then
-//! the way there is fetched from others and checked batch by batch. Until it is found the part
+//! the way there is fetched from others and checked batch by batch; where it was let go,
+//! `fork_headers` looks among headers first. Until it is found the part
 //! stays where it is: held, and not lost.
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 
 use super::{
     Added, Engine, Failure, Purpose, Ticket, Write,
+    fork_headers::Walk,
     planted::{Bug, planted},
 };
 use crate::{
@@ -53,7 +55,7 @@ impl Filing {
 
 /// The chain of a branch as others give it, up to a part that is held here.
 #[derive(Debug, Clone)]
-struct Way {
+pub(super) struct Way {
     /// The first record of the part, and the batch that it follows.
     to: u64,
     base: Hash,
@@ -65,16 +67,43 @@ struct Way {
     found: bool,
 }
 
+impl Way {
+    /// The way to a part of a branch, where it is known that it leads there.
+    pub(super) fn found(branch: LogId, to: u64, base: Hash) -> Self {
+        Self { to, base, left: Vec::new(), branch, next: to, head: Some(base), found: true }
+    }
+}
+
+/// A read for filing that is under way: of batches, or of headers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) of: (TopicId, LogId),
+    pub(super) walk: Option<Walk>,
+}
+
 /// All that is being filed.
 #[derive(Debug, Default)]
 pub(super) struct State {
     filings: BTreeMap<(TopicId, LogId), Filing>,
-    tickets: BTreeMap<Ticket, (TopicId, LogId)>,
+    tickets: BTreeMap<Ticket, Reading>,
 }
 
 impl State {
-    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, LogId)> {
+    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<Reading> {
         self.tickets.remove(&ticket)
+    }
+
+    pub(super) fn await_headers(&mut self, ticket: Ticket, of: (TopicId, LogId), walk: Walk) {
+        self.tickets.insert(ticket, Reading { of, walk: Some(walk) });
+    }
+
+    /// The way to a part was found; whether that is still of use.
+    pub(super) fn set_way(&mut self, of: (TopicId, LogId), way: Way) -> bool {
+        let filing = self.filings.get_mut(&of).filter(|filing| filing.reading.is_none());
+        filing.is_some_and(|filing| {
+            filing.way = Some(way);
+            true
+        })
     }
 
     /// Forgets what is being filed of a topic.
@@ -161,7 +190,7 @@ impl Engine {
         first_held(spans, from)
     }
 
-    fn file_next(&mut self, topic: TopicId, log: LogId) {
+    pub(super) fn file_next(&mut self, topic: TopicId, log: LogId) {
         let key = (topic, log);
         if !self.room {
             // What moves is in both places for a moment.
@@ -195,13 +224,17 @@ impl Engine {
         });
         let ranges: Vec<_> = read.collect();
         let ticket = self.read_store(topic, ranges, PAGE_BYTES_MAX);
-        self.fork_filing.tickets.insert(ticket, key);
+        self.fork_filing.tickets.insert(ticket, Reading { of: key, walk: None });
         if let Some(filing) = self.fork_filing.filings.get_mut(&key) {
             filing.reading = Some(from);
         }
     }
 
-    pub(super) fn filing_read(&mut self, (topic, log): (TopicId, LogId), page: Option<Page>) {
+    pub(super) fn filing_read(&mut self, reading: Reading, page: Option<Page>) {
+        if reading.walk.is_some() {
+            return self.headers_read(reading, page);
+        }
+        let (topic, log) = reading.of;
         let now = self.now.elapsed;
         let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
             return;
@@ -249,6 +282,7 @@ impl Engine {
         }
         let before = page.iter().find(|batch| batch.log() == log && batch.header().next() == from);
         let before = before.map(|batch| (batch.hash(), batch.header().stamp));
+        self.cut_branch(topic, log, branch, from);
         let moved = self.file(topic, branch, &own, &page);
         let Some(last) = moved.last() else {
             let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
@@ -378,6 +412,15 @@ impl Engine {
             if let Some((branch, _)) = forks.family(log).find(joins) {
                 return Some(branch);
             }
+            // It may have come as part of a branch from a node that knew the way.
+            let is_there = |branch: &LogId| {
+                let held = known.logs.get(branch).map(super::Log::entry).unwrap_or_default();
+                *branch != log && held.covers(first, batch.header().next())
+            };
+            let same = page.iter().filter(|held| *held == batch).map(Batch::log).find(is_there);
+            if forks.root(&log).is_none() && same.is_some() {
+                return same;
+            }
             let filing = self.fork_filing.filings.get(&(topic, log));
             let way = filing.and_then(|filing| filing.way.as_ref()).filter(|way| way.found);
             if let Some(way) = way.filter(|way| (way.to, Some(way.base)) == (first, base)) {
@@ -392,12 +435,16 @@ impl Engine {
 
     // --- the way to a part that nothing connects -------------------------------------------
 
-    /// Asks others for a branch, to see whether a part that is held here belongs to it.
+    /// Finds out to which branch a part belongs: by what headers say that are kept here, or by what
+    /// others hold.
     fn look_for_way(&mut self, topic: TopicId, log: LogId, first: &Batch) {
-        let Some(base) = first.header().previous.map(|previous| previous.hash) else {
-            return;
-        };
-        let to = first.header().first;
+        if let Some(base) = first.header().previous.map(|previous| previous.hash) {
+            self.walk_back(topic, log, first.header().first, base);
+        }
+    }
+
+    /// Asks others for a branch, to see whether a part that is held here belongs to it.
+    pub(super) fn ask_for_way(&mut self, topic: TopicId, log: LogId, to: u64, base: Hash) {
         let Some(known) = self.topics.get(&topic) else {
             return;
         };

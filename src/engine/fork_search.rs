@@ -5,6 +5,11 @@
 //! position, all before it is the same too. The first difference is found by halving, one batch
 //! of each side a step: a log of any length takes a few dozen steps. The two batches found there
 //! are the proof, or nothing is: what the other node says beside it counts for nothing.
+//!
+//! Of what retention let go headers are kept for a while, and they are all that a proof needs. So
+//! the search goes on below the low watermarks of both. What is missing there is no word against
+//! anybody: it may have been let go before headers were kept, or be damaged. Then only what comes
+//! after it is compared.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -13,8 +18,8 @@ use std::{
 
 use super::{Engine, Failure, Purpose, Ticket};
 use crate::{
-    limits::ASK_TIMEOUT,
-    model::{Batch, Entry, ForkProof, LogId, NodeId, TopicId},
+    limits::{ASK_TIMEOUT, HEADERS_KEPT_RECORDS},
+    model::{Entry, ForkProof, Header, LogId, NodeId, SignedHeader, TopicId},
     wire::{LogRange, Page, Request, Response},
 };
 
@@ -55,11 +60,13 @@ struct Halving {
     from: u64,
     to: u64,
     /// The earliest two batches that differ.
-    differ: Option<(Batch, Batch)>,
+    differ: Option<(SignedHeader, SignedHeader)>,
     at: u64,
-    /// What each side holds there: one batch or none.
-    mine: Option<Vec<Batch>>,
-    theirs: Option<Vec<Batch>>,
+    /// Below it one side may have let go what was there, and its header as well.
+    low: u64,
+    /// What each side has there: the header of one batch or none.
+    mine: Option<Vec<SignedHeader>>,
+    theirs: Option<Vec<SignedHeader>>,
     steps: u32,
 }
 
@@ -81,20 +88,47 @@ impl State {
     }
 }
 
+/// What a node may be able to show of a log, in order: what it holds, and before it headers.
+fn comparable(entry: &Entry) -> Vec<(u64, u64)> {
+    let let_go = (entry.low.saturating_sub(HEADERS_KEPT_RECORDS), entry.low);
+    let held = entry.spans.iter().map(|span| (span.first, span.next));
+    let mut parts: Vec<(u64, u64)> = Vec::new();
+    for (first, next) in std::iter::once(let_go).chain(held).filter(|(first, next)| first < next) {
+        match parts.last_mut().filter(|last| last.1 == first) {
+            Some(last) => last.1 = next,
+            None => parts.push((first, next)),
+        }
+    }
+    parts
+}
+
+/// The header of the batch that a page has at a position, held or not.
+pub(super) fn header_at(page: &Page, topic: TopicId, log: LogId, at: u64) -> Option<SignedHeader> {
+    let is_there = |of: LogId, header: &Header| {
+        let there = header.first <= at && at < header.next();
+        there && (header.topic, of) == (topic, log)
+    };
+    let held = page.batches.iter().find(|batch| is_there(batch.log(), batch.header()));
+    let held = held.map(SignedHeader::of);
+    let mut let_go = page.headers.iter();
+    held.or_else(|| let_go.find(|header| is_there(header.log(), header.header())).cloned())
+}
+
 impl Halving {
     fn between(mine: &Entry, theirs: &Entry) -> Self {
         let mut shared = Vec::new();
-        for one in &mine.spans {
-            for other in &theirs.spans {
-                let (from, to) = (one.first.max(other.first), one.next.min(other.next));
+        let others = comparable(theirs);
+        for one in comparable(mine) {
+            for other in &others {
+                let (from, to) = (one.0.max(other.0), one.1.min(other.1));
                 if from < to {
                     shared.push((from, to));
                 }
             }
         }
-        shared.reverse();
         let (from, to) = shared.pop().unwrap_or_default();
-        Self { shared, from, to, differ: None, at: 0, mine: None, theirs: None, steps: 0 }
+        let low = mine.low.max(theirs.low);
+        Self { shared, from, to, differ: None, at: 0, low, mine: None, theirs: None, steps: 0 }
     }
 
     /// A position in the middle of what is left to compare. Only within a part that both hold
@@ -109,9 +143,11 @@ impl Halving {
 
     /// Takes in what both hold at the position; whether that says something.
     fn compare(&mut self) -> bool {
-        let one = |side: &mut Option<Vec<Batch>>| side.take().and_then(|mut held| held.pop());
+        let one = |side: &mut Option<Vec<_>>| side.take().and_then(|mut found| found.pop());
         let (Some(mine), Some(theirs)) = (one(&mut self.mine), one(&mut self.theirs)) else {
-            return false;
+            self.from = self.at + 1;
+            self.steps += 1;
+            return self.at < self.low && self.steps < STEPS_MAX;
         };
         if mine == theirs {
             self.from = mine.header().next();
@@ -177,7 +213,7 @@ impl Engine {
         let Some(at) = halving.middle() else {
             self.end_fork_search(topic, log);
             if let Some((mine, theirs)) = halving.differ
-                && let Ok(proof) = ForkProof::of(&mine, &theirs)
+                && let Ok(proof) = ForkProof::of_headers(&mine, &theirs)
             {
                 self.learn_fork(&proof);
             }
@@ -189,7 +225,7 @@ impl Engine {
         };
         let node = search.node;
         search.step = Some(Step::Compared(halving));
-        let range = LogRange { log, from: at, to: at + 1 };
+        let range = LogRange::position(log, at);
         let ticket = self.read_store(topic, vec![range], 1);
         self.fork_searches.tickets.insert(ticket, (topic, log));
         let request = Request::Fetch(topic, vec![range], 1);
@@ -202,34 +238,25 @@ impl Engine {
         log: LogId,
         result: Result<Response, Failure>,
     ) {
-        let page = match result {
-            Ok(Response::Page(page)) => page,
-            Ok(_) | Err(_) => Page::default(),
-        };
-        self.fork_compared(topic, log, page, false);
+        match result {
+            Ok(Response::Page(page)) => self.fork_compared(topic, log, &page, false),
+            Ok(_) | Err(_) => self.end_fork_search(topic, log),
+        }
     }
 
     pub(super) fn fork_read(&mut self, (topic, log): (TopicId, LogId), page: Option<Page>) {
-        self.fork_compared(topic, log, page.unwrap_or_default(), true);
+        self.fork_compared(topic, log, &page.unwrap_or_default(), true);
     }
 
     /// One side has given what it holds at the position.
-    fn fork_compared(&mut self, topic: TopicId, log: LogId, page: Page, mine: bool) {
+    fn fork_compared(&mut self, topic: TopicId, log: LogId, page: &Page, mine: bool) {
         let search = self.fork_searches.searches.get_mut(&(topic, log));
         let Some(Step::Compared(halving)) = search.and_then(|search| search.step.as_mut()) else {
             return;
         };
         let at = halving.at;
-        let batch = page.batches.into_iter().filter(|batch| {
-            let header = batch.header();
-            let there = header.first <= at && at < header.next();
-            there && (header.topic, batch.log()) == (topic, log)
-        });
-        if mine {
-            halving.mine = Some(batch.take(1).collect());
-        } else {
-            halving.theirs = Some(batch.take(1).collect());
-        }
+        let side = if mine { &mut halving.mine } else { &mut halving.theirs };
+        *side = Some(header_at(page, topic, log, at).into_iter().collect());
         if halving.mine.is_none() || halving.theirs.is_none() {
             return;
         }

@@ -188,7 +188,8 @@ pub enum Output {
         ticket: Ticket,
         /// The topic.
         topic: TopicId,
-        /// What to read. Logs are merged by stamp; a log ends at its first hole.
+        /// What to read. Logs are merged by stamp; a log ends at its first hole. Of a single
+        /// record whose batch was let go the header is read, where it is kept.
         ranges: Vec<LogRange>,
         /// Most bytes of batches; the first batch comes whatever its size.
         bytes_max: usize,
@@ -305,7 +306,8 @@ pub enum Write {
         /// The log with it.
         log: Log,
     },
-    /// Remove the batches of a log that lie between two sequence numbers.
+    /// Remove the batches of a log that lie between two sequence numbers, but for those headers
+    /// that the log keeps as it is then ([`Log::keeps_header`]), and headers that it does not keep.
     Drop {
         /// The topic.
         topic: TopicId,

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::planted::{Bug, planted};
 use crate::{
-    limits::SPANS_MAX,
+    limits::{HEADERS_KEPT_RECORDS, SPANS_MAX},
     model::{Batch, Compacted, Entry, Hash, Incarnation, Previous, Span, Stamp},
 };
 
@@ -51,6 +51,10 @@ pub struct Log {
     /// The batch that ends at the low watermark, where that is known.
     #[n(3)]
     pub base: Option<Hash>,
+    /// The record from which on the headers are kept of what retention removed; none where it
+    /// removed nothing since there are such.
+    #[n(4)]
+    pub headers: Option<u64>,
 }
 
 /// The end of what a writer once held of its own log.
@@ -197,9 +201,10 @@ impl Log {
     }
 
     /// Forgets what ends at or before `to`, where the batch `head` ends, and remembers the end of
-    /// the log.
+    /// the log. It is elsewhere, and so are its headers.
     pub fn forget(&mut self, to: u64, head: Hash) {
         self.tip = self.end();
+        self.headers = Some(to.max(self.headers.unwrap_or(0)));
         self.spans.retain_mut(|span| {
             if span.first < to && to < span.next {
                 span.first = to;
@@ -212,13 +217,22 @@ impl Log {
 
     /// Cuts off what ends at or before `to`, where the batch `head` ends, for good: it is not taken
     /// in again. Whether that changed anything. The batch must be known where part of a span goes.
+    /// Of the newest of it the headers stay.
     pub fn cut(&mut self, to: u64, head: Option<Hash>) -> bool {
         if to <= self.low {
             return false;
         }
+        let headers = self.headers.unwrap_or(self.low);
+        let headers = headers.max(to.saturating_sub(HEADERS_KEPT_RECORDS));
         self.forget(to, head.unwrap_or(Hash([0; 32])));
-        (self.low, self.base) = (to, head);
+        (self.low, self.base, self.headers) = (to, head, Some(headers));
         true
+    }
+
+    /// Whether of a batch that ends at `next` the header is kept, and the batch is not. A store
+    /// goes by this alone, so it comes to the same whatever it is made anew from.
+    pub fn keeps_header(&self, next: u64) -> bool {
+        next <= self.low && self.headers.is_some_and(|from| from < next)
     }
 
     /// Takes out a batch that can no longer be read; whether it was counted as held. `previous` is

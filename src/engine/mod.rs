@@ -31,8 +31,8 @@
 //! - `leave`: handing everything over, and going
 //! - `verify`: comparing what the disks of a topic's replicas really hold
 //! - `damage`: what this node's disk has lost
-//! - `fork`, `forks`, `fork_search`, `fork_filing`, `fork_reading`: writers that signed two
-//!   batches for one position
+//! - `fork`, `forks`, `fork_search`, `fork_filing`, `fork_headers`, `fork_reading`: writers that
+//!   signed two batches for one position
 
 mod alter;
 mod asks;
@@ -43,6 +43,7 @@ mod damage;
 mod follow;
 mod fork;
 mod fork_filing;
+mod fork_headers;
 mod fork_reading;
 mod fork_search;
 mod forks;

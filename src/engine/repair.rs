@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     limits::{
-        ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, REPAIR_BYTES_PER_SECOND_MAX,
-        REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX, REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
+        ASK_TIMEOUT, FRONTIER_LOGS_MAX, HEADERS_KEPT_RECORDS, PAGE_BYTES_MAX,
+        REPAIR_BYTES_PER_SECOND_MAX, REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX,
+        REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
     },
     model::{ForkProof, NodeId, TopicId},
     wire::{Compared, Held, LogRange, Page, Proofs, Refusal, Request, Response, TopicDigest},
@@ -226,6 +227,13 @@ impl Engine {
             if known.forks.root(log).is_some() && !agree {
                 // It files what it holds by fewer branches, and will know of all of them soon.
                 continue;
+            }
+            // Chains that do not touch any more may still be compared by what headers are kept.
+            let behind = |held: &HeldSpan| {
+                held.next <= entry.low && entry.low - held.next < HEADERS_KEPT_RECORDS
+            };
+            if sealed.is_none() && mine.is_some_and(|log| log.spans.iter().any(behind)) {
+                differing.push(*log);
             }
             for span in &entry.spans {
                 let other = |held: &HeldSpan| held.next == span.next && held.head != span.head;

@@ -320,6 +320,11 @@ impl Engine {
             }
             match self.store(batch, from) {
                 Ok(Added::New) => Some(Outcome::Stored),
+                // Its copies may go elsewhere for this answer, and with them what proves a fork.
+                Ok(Added::Held) if self.is_header_kept(batch) => {
+                    taken.insert(at, batch.clone());
+                    None
+                }
                 Ok(Added::Held) => Some(self.outcome_of_held(batch)),
                 Ok(Added::Taken) => {
                     unsure.insert(batch.hash(), at);

@@ -197,17 +197,17 @@ struct Parts {
 
 #[derive(Encode, Decode)]
 #[cbor(context_bound = "super::Share")]
-struct Envelope {
+pub(super) struct Envelope {
     #[n(0)]
     header: Blob,
     #[cbor(n(1), with = "minicbor::bytes")]
     signature: Signature,
     #[n(2)]
-    body: Blob,
+    pub(super) body: Blob,
 }
 
 impl Envelope {
-    fn decode(bytes: &Bytes) -> Result<(Self, Header), BatchError> {
+    pub(super) fn decode(bytes: &Bytes) -> Result<(Self, Header), BatchError> {
         if bytes.len() > BATCH_BYTES_MAX {
             return Err(BatchError::TooLarge(bytes.len()));
         }
@@ -222,7 +222,12 @@ impl Envelope {
         Ok((envelope, header))
     }
 
-    fn check_signature(&self, writer: NodeId) -> Result<(), BatchError> {
+    /// The identity of the batch.
+    pub(super) fn hash(&self) -> Hash {
+        Hash(blake3::hash(&self.header).into())
+    }
+
+    pub(super) fn check_signature(&self, writer: NodeId) -> Result<(), BatchError> {
         if writer.verify(&signing_input(&self.header), &self.signature) {
             Ok(())
         } else {
@@ -314,7 +319,7 @@ impl Batch {
         if validate_records(&records)? != header.count {
             return Err(BatchError::Malformed("record count"));
         }
-        let hash = Hash(blake3::hash(&envelope.header).into());
+        let hash = envelope.hash();
         Ok(Self::of(Parts { header, hash, bytes, body: envelope.body.0 }))
     }
 
@@ -325,7 +330,7 @@ impl Batch {
     /// When the bytes have changed.
     pub fn restore(bytes: Bytes, hash: Hash) -> Result<Self, BatchError> {
         let (envelope, header) = Envelope::decode(&bytes)?;
-        if *blake3::hash(&envelope.header).as_bytes() != hash.0 {
+        if envelope.hash() != hash {
             return Err(BatchError::Header);
         }
         envelope.check_body(&header)?;
@@ -384,14 +389,40 @@ impl<C: super::Share> Decode<'_, C> for Batch {
         decoder: &mut minicbor::Decoder<'_>,
         source: &mut C,
     ) -> Result<Self, minicbor::decode::Error> {
-        let filed = decoder.datatype()? == minicbor::data::Type::Array;
-        if filed && decoder.array()? != Some(2) {
-            return Err(minicbor::decode::Error::message("a batch and where it is filed"));
-        }
-        let bytes = Blob::decode(decoder, source)?;
+        let (bytes, filed) = decode_filed(decoder, source)?;
         let batch = Self::verify(bytes.0).map_err(minicbor::decode::Error::custom)?;
-        Ok(if filed { batch.filed(Incarnation::decode(decoder, source)?) } else { batch })
+        Ok(match filed {
+            Some(incarnation) => batch.filed(incarnation),
+            None => batch,
+        })
     }
+}
+
+/// What was signed, and the branch's incarnation where it is filed under one.
+pub(super) fn decode_filed<C: super::Share>(
+    decoder: &mut minicbor::Decoder<'_>,
+    source: &mut C,
+) -> Result<(Blob, Option<Incarnation>), minicbor::decode::Error> {
+    let is_filed = decoder.datatype()? == minicbor::data::Type::Array;
+    if is_filed && decoder.array()? != Some(2) {
+        return Err(minicbor::decode::Error::message("a batch and where it is filed"));
+    }
+    let bytes = Blob::decode(decoder, source)?;
+    let filed = is_filed.then(|| Incarnation::decode(decoder, source)).transpose()?;
+    Ok((bytes, filed))
+}
+
+pub(super) fn encode_filed<C, W: minicbor::encode::Write>(
+    bytes: &Bytes,
+    filed: Option<Incarnation>,
+    encoder: &mut minicbor::Encoder<W>,
+    context: &mut C,
+) -> Result<(), minicbor::encode::Error<W::Error>> {
+    if let Some(incarnation) = filed {
+        encoder.array(2)?.bytes(bytes)?;
+        return incarnation.encode(encoder, context);
+    }
+    encoder.bytes(bytes)?.ok()
 }
 
 impl<C> Encode<C> for Batch {
@@ -400,11 +431,8 @@ impl<C> Encode<C> for Batch {
         encoder: &mut minicbor::Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        if self.is_of_branch() {
-            encoder.array(2)?.bytes(self.bytes())?;
-            return self.filed.encode(encoder, context);
-        }
-        encoder.bytes(self.bytes())?.ok()
+        let filed = self.is_of_branch().then_some(self.filed);
+        encode_filed(self.bytes(), filed, encoder, context)
     }
 }
 
@@ -440,8 +468,7 @@ impl Announcement {
     pub fn verify(bytes: &Bytes) -> Result<Self, BatchError> {
         let (envelope, header) = Envelope::decode(bytes)?;
         envelope.check_signature(header.writer)?;
-        let hash = Hash(blake3::hash(&envelope.header).into());
-        Ok(Self { header, hash })
+        Ok(Self { hash: envelope.hash(), header })
     }
 }
 

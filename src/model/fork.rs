@@ -11,8 +11,8 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{
-    Announcement, Batch, BatchError, Blob, Hash, Incarnation, LogId, TopicId, decode_exact,
-    encode_to_bytes,
+    Announcement, Batch, BatchError, Blob, Hash, Incarnation, LogId, SignedHeader, TopicId,
+    decode_exact, encode_to_bytes,
 };
 use crate::limits::FORK_PROOF_BYTES_MAX;
 
@@ -65,11 +65,19 @@ impl ForkProof {
     /// # Errors
     /// When they do not exclude each other right here.
     pub fn of(one: &Batch, other: &Batch) -> Result<Self, ForkError> {
+        Self::of_headers(&SignedHeader::of(one), &SignedHeader::of(other))
+    }
+
+    /// The proof that two headers are; their bodies say nothing that it needs.
+    ///
+    /// # Errors
+    /// When they do not exclude each other right here.
+    pub fn of_headers(one: &SignedHeader, other: &SignedHeader) -> Result<Self, ForkError> {
         let (one, other) = if one.hash() < other.hash() { (one, other) } else { (other, one) };
         let envelope =
-            Envelope { one: Blob(one.announcement()), other: Blob(other.announcement()) };
+            Envelope { one: Blob(one.bytes().clone()), other: Blob(other.bytes().clone()) };
         let told =
-            |batch: &Batch| Announcement { header: batch.header().clone(), hash: batch.hash() };
+            |it: &SignedHeader| Announcement { header: it.header().clone(), hash: it.hash() };
         Self::check(&told(one), &told(other), encode_to_bytes(&envelope))
     }
 

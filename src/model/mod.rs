@@ -18,6 +18,7 @@ mod member;
 mod pattern;
 mod record;
 mod runs;
+mod signed_header;
 mod subscription;
 mod topic;
 
@@ -39,6 +40,7 @@ pub use record::{
     validate_records,
 };
 pub use runs::Runs;
+pub use signed_header::SignedHeader;
 pub use subscription::{SubscriberName, Subscription};
 use topic::check_name;
 pub use topic::{Network, NetworkNameError, TopicId, TopicName, TopicNameError};

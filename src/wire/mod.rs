@@ -12,6 +12,7 @@ pub mod archive;
 mod gossip;
 mod group;
 mod outbox;
+mod page;
 mod request;
 mod response;
 mod whereabouts;
@@ -20,14 +21,15 @@ use bytes::Bytes;
 pub use gossip::Gossip;
 pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Taken};
 pub use outbox::{Await, OutboxPage, PendingTopic};
+pub use page::{Page, TopicPage};
 pub use request::{
     Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
     Request, TopicRead,
 };
 pub use response::{
-    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Names, Outcome, Page, Peer,
-    Published, Refusal, Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest,
-    TopicPage, TopicSummary, Verified, VerifiedReplica,
+    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Names, Outcome, Peer, Published,
+    Refusal, Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest,
+    TopicSummary, Verified, VerifiedReplica,
 };
 use thiserror::Error;
 pub use whereabouts::Whereabouts;
@@ -98,9 +100,10 @@ mod bounded {
     use crate::{
         limits::{
             ADDRESSES_MAX, FIND_RUNS_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, GROUP_RANGES_MAX,
-            OUTBOX_TOPICS_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX, TOPICS_PER_MESSAGE_MAX,
+            HEADERS_PER_PAGE_MAX, OUTBOX_TOPICS_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX,
+            TOPICS_PER_MESSAGE_MAX,
         },
-        model::{Blob, Compacted, NodeId, Run, Share, TopicName},
+        model::{Blob, Compacted, NodeId, Run, Share, SignedHeader, TopicName},
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -152,6 +155,13 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<LogRange>, Error> {
         list(FRONTIER_LOGS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn headers<C: Share>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<SignedHeader>, Error> {
+        list(HEADERS_PER_PAGE_MAX as u64, decoder, context)
     }
 
     pub(super) fn group_ranges<C>(

@@ -102,7 +102,8 @@ pub enum Request {
     /// after the flush of all that it says.
     #[n(19)]
     Frontier(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
-    /// Batches that the asked node holds. Answer: `Page`.
+    /// Batches that the asked node holds; of a single record that it let go the header of its
+    /// batch, where that is kept. Answer: `Page`.
     #[n(20)]
     Fetch(#[n(0)] TopicId, #[n(1)] Vec<LogRange>, #[n(2)] u32),
     /// Keep the position of a subscription. Answer: `Kept`, after the flush.
@@ -310,6 +311,19 @@ pub struct LogRange {
     /// Sequence number after the last one.
     #[n(2)]
     pub to: u64,
+}
+
+impl LogRange {
+    /// One record.
+    pub fn position(log: LogId, at: u64) -> Self {
+        Self { log, from: at, to: at.saturating_add(1) }
+    }
+
+    /// The record, where it is a single one: then the header of its batch is of use, too, see
+    /// [`Page::headers`](super::Page::headers).
+    pub fn as_position(&self) -> Option<u64> {
+        (self.to.checked_sub(self.from) == Some(1)).then_some(self.from)
+    }
 }
 
 /// Batches to store, of any topics, each log's in order.

@@ -3,10 +3,12 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{Address, DescriptorBytes, LogRange, OutboxPage, Proofs, Taken, Whereabouts};
+use super::{
+    Address, DescriptorBytes, LogRange, OutboxPage, Page, Proofs, Taken, TopicPage, Whereabouts,
+};
 use crate::model::{
-    Batch, Blob, Compacted, Cursor, Frontier, Hash, Incarnation, LogId, NodeId, Retention,
-    SubscriberName, Subscription, TopicId, TopicName,
+    Blob, Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
+    Subscription, TopicId, TopicName,
 };
 
 /// The answer to a [`Request`](super::Request).
@@ -373,48 +375,6 @@ pub struct Peer {
     /// Its addresses, without the peer id at the end.
     #[cbor(n(3), decode_with = "super::bounded::addresses")]
     pub addresses: Vec<Address>,
-}
-
-/// Batches, in the order in which readers are shown them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(map, context_bound = "crate::model::Share")]
-pub struct Page {
-    /// The batches. The first of a log may start before the record that was asked for.
-    #[n(0)]
-    pub batches: Vec<Batch>,
-    /// Whether this is all that was asked for.
-    #[n(1)]
-    pub finished: bool,
-    /// Records that no node of the network holds any more. What follows each of these ranges is in
-    /// the page: a batch, or another range that is passed over.
-    #[cbor(n(2), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
-    pub lost: Vec<LogRange>,
-    /// Records that the topic's retention let go, followed in the same way.
-    #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
-    pub trimmed: Vec<LogRange>,
-    /// Records that compaction took away. The batch that follows each of these parts is in the page.
-    #[cbor(n(4), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
-    pub compacted: Vec<Compacted>,
-}
-
-impl Page {
-    /// Where a log goes on at a record, behind what compaction took away there.
-    pub fn behind_compacted(&self, log: &LogId, at: u64) -> u64 {
-        let part = self.compacted.iter().find(|part| part.covers(log, at));
-        part.map_or(at, |part| part.next)
-    }
-}
-
-/// Batches of one of several topics that were asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(context_bound = "crate::model::Share")]
-pub struct TopicPage {
-    /// Which of the topics in the request, counted from zero.
-    #[n(0)]
-    pub which: u32,
-    /// Its batches.
-    #[n(1)]
-    pub page: Page,
 }
 
 /// Names of topics that match a pattern.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
+    limits::HEADERS_PER_PAGE_MAX,
     model::{
-        Batch, Compacted, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription,
-        TopicId,
+        Batch, Compacted, ForkProof, LogId, NodeId, SignedDescriptor, SignedHeader, SubscriberName,
+        Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
@@ -18,6 +19,8 @@ use crate::shelf::{self, Place, TopicShelf};
 pub(crate) struct Disk {
     pub(crate) batches: BTreeMap<Place, Batch>,
     pub(crate) compacted: BTreeMap<Place, Compacted>,
+    /// Of batches that retention let go.
+    pub(crate) headers: BTreeMap<Place, SignedHeader>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
@@ -37,12 +40,16 @@ impl Disk {
                 self.batches.insert((topic, id, first), batch);
             }
             Write::Drop { topic, log_id, from, to, log } => {
-                self.batches.retain(|(other, id, _), batch| {
-                    let header = batch.header();
-                    (*other, *id) != (topic, log_id) || header.first < from || header.next() > to
+                let of_log = (topic, log_id, 0)..(topic, log_id, u64::MAX);
+                let gone = self.batches.extract_if(of_log.clone(), |(.., first), batch| {
+                    from <= *first && batch.header().next() <= to
                 });
                 let range = LogRange { log: log_id, from, to };
                 shelf::drop_parts(&mut self.compacted, topic, &range);
+                self.headers.extend(gone.map(|(place, it)| (place, SignedHeader::of(&it))));
+                let is_kept = |next| log.as_ref().is_some_and(|log| log.keeps_header(next));
+                let gone = |header: &SignedHeader| !is_kept(header.header().next());
+                self.headers.extract_if(of_log, |_, header| gone(header)).for_each(drop);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -98,7 +105,16 @@ impl Disk {
     }
 
     pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        self.shelf(topic).read(ranges, bytes_max)
+        let header = |range: &LogRange| {
+            let at = range.as_position()?;
+            let before = (topic, range.log, 0)..=(topic, range.log, at);
+            let header = self.headers.range(before).next_back().map(|(_, header)| header);
+            header.filter(|header| header.header().next() > at).cloned()
+        };
+        let mut headers: Vec<_> = ranges.iter().filter_map(header).collect();
+        headers.dedup();
+        headers.truncate(HEADERS_PER_PAGE_MAX);
+        Page { headers, ..self.shelf(topic).read(ranges, bytes_max) }
     }
 
     pub(crate) fn shelf(&self, topic: TopicId) -> TopicShelf<'_> {
@@ -128,6 +144,9 @@ impl Disk {
         self.compacted.retain(|(of, ..), _| *of != topic);
         let theirs = other.compacted.iter().filter(|((of, ..), _)| *of == topic);
         self.compacted.extend(theirs.map(|(place, part)| (*place, part.clone())));
+        self.headers.retain(|(of, ..), _| *of != topic);
+        let theirs = other.headers.iter().filter(|((of, ..), _)| *of == topic);
+        self.headers.extend(theirs.map(|(place, header)| (*place, header.clone())));
         self.logs.remove(&topic);
         self.logs.extend(other.logs.get(&topic).map(|logs| (topic, logs.clone())));
     }

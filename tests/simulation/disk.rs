@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::{Damage, Log, Part, Parts, Pending, Recovered, Step, Write, WriteNumber},
+    limits::HEADERS_PER_PAGE_MAX,
     model::{
         Batch, Compacted, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor,
-        SubscriberName, Subscription, TopicId,
+        SignedHeader, SubscriberName, Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange, Page},
 };
@@ -24,6 +25,8 @@ pub(crate) struct Image {
     pub(crate) compacted: BTreeMap<Place, Compacted>,
     /// Batches whose bytes have changed: they are not read any more.
     pub(crate) damaged: BTreeSet<Place>,
+    /// Of batches that retention let go.
+    pub(crate) headers: BTreeMap<Place, SignedHeader>,
     pub(crate) logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     pub(crate) subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     pub(crate) descriptors: BTreeMap<TopicId, SignedDescriptor>,
@@ -94,18 +97,8 @@ impl Image {
                 self.batches.insert(place, batch);
             }
             Write::Drop { topic, log_id, from, to, log } => {
-                let gone = |(place, batch): (&Place, &Batch)| {
-                    let header = batch.header();
-                    let within = from <= header.first && header.next() <= to;
-                    ((place.0, place.1) == (topic, log_id) && within).then_some(*place)
-                };
-                let gone: Vec<_> = self.batches.iter().filter_map(gone).collect();
-                for place in gone {
-                    self.damaged.remove(&place);
-                    removed.extend(self.batches.remove(&place));
-                }
                 let range = LogRange { log: log_id, from, to };
-                shelf::drop_parts(&mut self.compacted, topic, &range);
+                removed = self.drop_records(topic, range, log.as_ref());
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -168,6 +161,32 @@ impl Image {
         removed
     }
 
+    /// Removes batches; of those that retention let go the headers stay.
+    fn drop_records(&mut self, topic: TopicId, range: LogRange, log: Option<&Log>) -> Vec<Batch> {
+        let within = |place: &Place, batch: &Batch| {
+            let header = batch.header();
+            (place.0, place.1) == (topic, range.log)
+                && range.from <= header.first
+                && header.next() <= range.to
+        };
+        let gone = self.batches.iter().filter(|(place, batch)| within(place, batch));
+        let gone: Vec<_> = gone.map(|(place, _)| *place).collect();
+        let mut removed = Vec::new();
+        for place in gone {
+            let is_damaged = self.damaged.remove(&place);
+            let batch = self.batches.remove(&place);
+            let header = batch.as_ref().filter(|_| !is_damaged).map(SignedHeader::of);
+            self.headers.extend(header.map(|header| (place, header)));
+            removed.extend(batch);
+        }
+        shelf::drop_parts(&mut self.compacted, topic, &range);
+        let of_log = (topic, range.log, 0)..(topic, range.log, u64::MAX);
+        let is_kept = |next| log.is_some_and(|log| log.keeps_header(next));
+        let gone = |header: &SignedHeader| !is_kept(header.header().next());
+        self.headers.extract_if(of_log, |_, header| gone(header)).for_each(drop);
+        removed
+    }
+
     /// What is to be told of a damaged batch.
     pub(crate) fn damage(&self, place: &Place) -> Option<Damage> {
         let batch = self.batches.get(place)?;
@@ -195,7 +214,16 @@ impl Image {
 
     /// Reads ranges of logs, merged by stamp; a log ends at its first hole.
     pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        self.shelf(topic).read(ranges, bytes_max)
+        let header = |range: &LogRange| {
+            let at = range.as_position()?;
+            let before = (topic, range.log, 0)..=(topic, range.log, at);
+            let header = self.headers.range(before).next_back().map(|(_, header)| header);
+            header.filter(|header| header.header().next() > at).cloned()
+        };
+        let mut headers: Vec<_> = ranges.iter().filter_map(header).collect();
+        headers.dedup();
+        headers.truncate(HEADERS_PER_PAGE_MAX);
+        Page { headers, ..self.shelf(topic).read(ranges, bytes_max) }
     }
 
     pub(crate) fn shelf(&self, topic: TopicId) -> TopicShelf<'_> {

@@ -5,7 +5,8 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `B` batches | topic 32, writer 32, incarnation 8, first 8, next 8, stamp 8 | header hash 32, segment 4, offset 4, length of the frame 4, hash of the batch before 32 if there is one; 1 if it is a compacted part, of which the hash is that of its last batch, as is the stamp |
+//! | `B` batches | topic 32, writer 32, incarnation 8, first 8, next 8, stamp 8 | header hash 32, segment 4, offset 4, length of the frame 4, of which the body 4, hash of the batch before 32 if there is one; 1 if it is a compacted part, of which the hash is that of its last batch, as is the stamp |
+//! | `H` headers | as `B` | as `B`: of a batch that retention let go |
 //! | `L` logs | topic 32, writer 32, incarnation 8 | what is held of the log, in CBOR |
 //! | `S` subscriptions | topic 32, name (UTF-8) | position, in CBOR |
 //! | `D` descriptors | topic 32 | topic descriptor |
@@ -15,7 +16,7 @@
 //! | `O` outbox | topic 32, writer 32, incarnation 8 | from where on records were told to be pending, in CBOR |
 //! | `F` facts | name (UTF-8) | bytes |
 //! | `P` position | | number of the last group's last frame 8, its segment 4, offset behind it 4, the store's salt 8, segments of the two newest checkpoints 4 each |
-//! | `U` usage | segment 4 | bytes of the segment that entries of `B` point to 8 |
+//! | `U` usage | segment 4 | bytes of the segment that entries of `B` point to, and those of `H` without bodies 8 |
 //! | `V` version | | number of this layout 4 |
 //!
 //! The key of a batch says where it ends and when it was sealed, so finding a batch, merging logs
@@ -26,7 +27,10 @@
 
 use antiphon::{
     engine::Stored,
-    model::{Batch, Compacted, Hash, Incarnation, LogId, NodeId, Stamp, SubscriberName, TopicId},
+    model::{
+        Batch, Compacted, Hash, Header, Incarnation, LogId, NodeId, SignedHeader, Stamp,
+        SubscriberName, TopicId,
+    },
 };
 
 /// The number of the layout that this file describes. An index of another one is made anew.
@@ -42,6 +46,7 @@ pub(super) const POSITION_KEY: [u8; 1] = [b'P'];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Table {
     Batches,
+    Headers,
     Logs,
     Subscriptions,
     Descriptors,
@@ -69,6 +74,7 @@ impl Table {
     pub(super) fn tag(self) -> u8 {
         match self {
             Self::Batches => b'B',
+            Self::Headers => b'H',
             Self::Logs => b'L',
             Self::Subscriptions => b'S',
             Self::Descriptors => b'D',
@@ -100,6 +106,8 @@ pub(super) struct Entry {
     pub(super) offset: u32,
     /// Bytes of the frame.
     pub(super) length: u32,
+    /// How many of them are the batch's body: none where only the header is left.
+    pub(super) body: u32,
     /// The hash of the batch before.
     pub(super) base: Option<Hash>,
     /// Whether it is a part that was compacted: place and entry say all of it but the names of its
@@ -111,10 +119,38 @@ pub(super) struct Entry {
 const COMPACTED: u8 = 1;
 
 impl Entry {
+    /// The entry of a batch whose frame lies there.
+    pub(super) fn of(batch: &Batch, segment: u32, offset: usize, length: usize) -> Self {
+        let body = batch.header().body_bytes;
+        Self::at(batch.header(), batch.hash(), [segment, narrow(offset), narrow(length), body])
+    }
+
+    /// The entry of a header whose own frame lies there.
+    pub(super) fn of_header(
+        header: &SignedHeader,
+        segment: u32,
+        offset: usize,
+        length: usize,
+    ) -> Self {
+        Self::at(header.header(), header.hash(), [segment, narrow(offset), narrow(length), 0])
+    }
+
+    /// The entry of a compacted part whose frame lies there.
+    pub(super) fn of_part(part: &Compacted, segment: u32, offset: usize, length: usize) -> Self {
+        let (hash, base, body) = (part.head, part.base, 0);
+        let (offset, length) = (narrow(offset), narrow(length));
+        Self { hash, segment, offset, length, body, base, is_compacted: true }
+    }
+
+    fn at(header: &Header, hash: Hash, [segment, offset, length, body]: [u32; 4]) -> Self {
+        let base = header.previous.map(|previous| previous.hash);
+        Self { hash, segment, offset, length, body, base, is_compacted: false }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(77);
+        let mut value = Vec::with_capacity(81);
         value.extend_from_slice(&self.hash.0);
-        for number in [self.segment, self.offset, self.length] {
+        for number in [self.segment, self.offset, self.length, self.body] {
             value.extend_from_slice(&number.to_be_bytes());
         }
         value.extend(self.base.iter().flat_map(|hash| hash.0));
@@ -124,15 +160,15 @@ impl Entry {
 
     pub(super) fn decode(mut value: &[u8]) -> Option<Self> {
         let hash = Hash(take(&mut value)?);
-        let [segment, offset, length] =
-            [take(&mut value)?, take(&mut value)?, take(&mut value)?].map(u32::from_be_bytes);
+        let [segment, offset] = [take(&mut value)?, take(&mut value)?].map(u32::from_be_bytes);
+        let [length, body] = [take(&mut value)?, take(&mut value)?].map(u32::from_be_bytes);
         let base = if value.len() <= 1 { None } else { Some(Hash(take(&mut value)?)) };
         let is_compacted = match value {
             [] => false,
             [COMPACTED] => true,
             _ => return None,
         };
-        Some(Self { hash, segment, offset, length, base, is_compacted })
+        Some(Self { hash, segment, offset, length, body, base, is_compacted })
     }
 
     /// What a place and its entry say of what lies there. They name no batches of a part.
@@ -147,6 +183,15 @@ impl Entry {
     pub(super) fn lies_before(&self, other: &Self) -> bool {
         (self.segment, self.offset) < (other.segment, other.offset)
     }
+
+    /// Bytes that its header needs, alone or not.
+    pub(super) fn header_bytes(&self) -> u32 {
+        self.length.saturating_sub(self.body)
+    }
+}
+
+fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a segment is smaller than 4 GiB")
 }
 
 /// How far the segments are known to the index.
@@ -204,10 +249,17 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn of(batch: &Batch) -> Self {
-        let header = batch.header();
+        Self::at(batch.header(), batch.log())
+    }
+
+    pub(super) fn of_header(header: &SignedHeader) -> Self {
+        Self::at(header.header(), header.log())
+    }
+
+    fn at(header: &Header, log: LogId) -> Self {
         Self {
             topic: header.topic,
-            log: batch.log(),
+            log,
             first: header.first,
             next: header.next(),
             stamp: header.stamp,
@@ -235,19 +287,19 @@ impl Place {
     }
 
     pub(super) fn to_index_key(self) -> Vec<u8> {
+        self.to_key_of(Table::Batches)
+    }
+
+    /// The key in one of the two tables that have places.
+    pub(super) fn to_key_of(self, table: Table) -> Vec<u8> {
         let mut key = Vec::with_capacity(1 + PLACE_BYTES);
-        key.push(Table::Batches.tag());
+        key.push(table.tag());
         put_log(&mut key, self.topic, self.log);
         key.extend_from_slice(&self.first.to_be_bytes());
         key.extend_from_slice(&self.next.to_be_bytes());
         key.extend_from_slice(&stamp_bits(self.stamp).to_be_bytes());
         debug_assert_eq!(key.len(), 1 + PLACE_BYTES);
         key
-    }
-
-    /// None when the bytes are no such key.
-    pub(super) fn from_index_key(key: &[u8]) -> Option<Self> {
-        Self::from_key(key.strip_prefix(&[Table::Batches.tag()])?)
     }
 
     /// None when the bytes are no such key.
@@ -365,8 +417,8 @@ mod tests {
         let place = place(4);
         let key = place.to_key();
         assert_eq!(Place::from_key(&key), Some(place));
-        assert_eq!(Place::from_index_key(&place.to_index_key()), Some(place));
-        assert_eq!(Place::from_index_key(&key), None);
+        assert_eq!(place.to_index_key(), index_key(Table::Batches, &key));
+        assert_eq!(place.to_key_of(Table::Headers), index_key(Table::Headers, &key));
         let log = log_key(place.topic, place.log).split_off(1);
         assert_eq!(parse_log_key(&log), Some((place.topic, place.log)));
         let name: SubscriberName = "billing ü".parse().unwrap();
@@ -381,8 +433,8 @@ mod tests {
 
     #[test]
     fn values_come_back() {
-        let (hash, is_compacted) = (Hash([1; 32]), false);
-        let entry = Entry { hash, segment: 2, offset: 3, length: 4, base: None, is_compacted };
+        let (hash, base, is_compacted) = (Hash([1; 32]), None, false);
+        let entry = Entry { hash, segment: 2, offset: 3, length: 4, body: 1, base, is_compacted };
         let followed = Entry { base: Some(Hash([5; 32])), ..entry };
         let parts = [entry, followed].map(|entry| Entry { is_compacted: true, ..entry });
         let position = Position { number: 1, segment: 2, offset: 3, salt: 4, checkpoints: [6, 5] };
@@ -395,7 +447,7 @@ mod tests {
             assert_eq!(Entry::decode(&other), None);
             assert_eq!(Entry::decode(&[&part.encode()[..], &[1]].concat()), None);
         }
-        for length in (0..76).filter(|length| *length != 44) {
+        for length in (0..80).filter(|length| *length != 48) {
             assert_eq!(Entry::decode(&followed.encode()[..length]), None);
         }
         assert_eq!(Position::decode(&[0; 31]), None);

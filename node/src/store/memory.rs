@@ -7,9 +7,10 @@ use std::{
 
 use antiphon::{
     engine::{Log, Part, Parts, Pending, Recovered, Shelf, Step, Stored, Sweep, Write},
+    limits::HEADERS_PER_PAGE_MAX,
     model::{
         Batch, Compacted, ForkProof, LogId, NodeId, Position, ShortHash, SignedDescriptor,
-        SubscriberName, Subscription, TopicId,
+        SignedHeader, SubscriberName, Subscription, TopicId,
     },
     wire::{Checked, CheckedBatch, Contact, LogRange},
 };
@@ -69,6 +70,8 @@ impl Kept {
 #[derive(Debug, Default)]
 struct Content {
     batches: BTreeMap<Place, Kept>,
+    /// Of batches that retention let go.
+    headers: BTreeMap<Place, SignedHeader>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
@@ -110,7 +113,15 @@ impl Content {
                 self.logs.entry(place.topic).or_default().insert(place.log, log);
             }
             Write::Drop { topic, log_id, from, to, log } => {
-                self.remove_within(topic, log_id, from, to);
+                let start = Place::floor(topic, log_id, from)..Place::floor(topic, log_id, to);
+                let gone = self.batches.extract_if(start, |place, _| place.next <= to);
+                let header =
+                    |(place, kept): (Place, Kept)| Some((place, SignedHeader::of(kept.batch()?)));
+                self.headers.extend(gone.filter_map(header));
+                let places = Place::floor(topic, log_id, 0)..Place::floor(topic, log_id, u64::MAX);
+                let is_kept = |next| log.as_ref().is_some_and(|log| log.keeps_header(next));
+                let gone = |place: &Place| !is_kept(place.next);
+                self.headers.extract_if(places, |place, _| gone(place)).for_each(drop);
                 let logs = self.logs.entry(topic).or_default();
                 match log {
                     Some(log) => logs.insert(log_id, log),
@@ -213,7 +224,17 @@ impl Store for MemoryStore {
             let rest = content.batches.range(start..=Place::ceiling(topic, log, u64::MAX));
             (*range, MemoryWalk { rest, last: None })
         };
-        merge(ranges.iter().map(walk).collect(), bytes_max)
+        let mut reading = merge(ranges.iter().map(walk).collect(), bytes_max)?;
+        let header = |range: &LogRange| {
+            let at = range.as_position()?;
+            let before = Place::floor(topic, range.log, 0)..=Place::ceiling(topic, range.log, at);
+            let (place, header) = content.headers.range(before).next_back()?;
+            (place.next > at).then(|| header.clone())
+        };
+        reading.page.headers = ranges.iter().filter_map(header).collect();
+        reading.page.headers.dedup();
+        reading.page.headers.truncate(HEADERS_PER_PAGE_MAX);
+        Ok(reading)
     }
 
     fn check(

@@ -87,6 +87,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// with the batch that follows it: that is read also where a part reaches to `to` or beyond, so
     /// that a log always ends with a batch, and without it the part is not in the page.
     ///
+    /// For a range of a single record whose batch was let go the header comes, if it is kept and
+    /// can be read; at most [`HEADERS_PER_PAGE_MAX`](antiphon::limits::HEADERS_PER_PAGE_MAX).
+    ///
     /// # Errors
     /// When the disk fails, or the index is lost and not yet made anew.
     fn read(

@@ -128,11 +128,23 @@ impl Author {
         Write::Compact { topic: self.topic, part, log: self.log.clone() }
     }
 
-    /// The write that removes all of the log.
-    pub(in crate::store) fn drop_all(&mut self) -> Write {
+    /// The write with which retention lets go what ends at or before `to`, where `last` ends.
+    pub(in crate::store) fn let_go_to(&mut self, last: &Batch) -> Write {
+        let to = last.header().next();
+        assert!(self.log.cut(to, Some(last.hash())));
+        let log = Some(self.log.clone());
+        Write::Drop { topic: self.topic, log_id: self.log_id(), from: 0, to, log }
+    }
+
+    /// The write with which a topic's deletion removes all.
+    pub(in crate::store) fn delete(&mut self) -> Write {
         self.log = Log::default();
-        let (topic, log_id) = (self.topic, self.log_id());
-        Write::Drop { topic, log_id, from: 0, to: u64::MAX, log: None }
+        Write::Drop { topic: self.topic, log_id: self.log_id(), from: 0, to: u64::MAX, log: None }
+    }
+
+    /// Each record of a part of the log, by itself.
+    pub(in crate::store) fn positions(&self, from: u64, to: u64) -> Vec<LogRange> {
+        (from..to).map(|at| LogRange::position(self.log_id(), at)).collect()
     }
 
     /// What a read says of a batch of this writer that is damaged.

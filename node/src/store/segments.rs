@@ -10,6 +10,7 @@
 //! - `group`, `active`, `files`, `space`: how they are written, and room for them
 //! - `index`, `changes`: the index, and how it follows
 //! - `checkpoint`, `compaction`: how space comes back, and dropped batches do not
+//! - `headers`: what stays of batches that retention let go
 //! - `opening`, `recovery`: what a start makes of it
 //! - `reading`, `sweeping`: reads, checks, scrub, and the sweeps of compacted topics
 //!
@@ -25,6 +26,7 @@ mod compaction;
 mod files;
 mod frame;
 mod group;
+mod headers;
 mod index;
 mod opening;
 mod reading;
@@ -550,7 +552,7 @@ fn apply(applier: &mut Applier<'_>, write: &Write, framed: Framed) -> Result<(),
         }
         (Write::Drop { topic, log_id, from, to, log }, Framed::Drop) => {
             applier.set_log(*topic, *log_id, log.as_ref());
-            applier.drop_records(*topic, *log_id, *from..*to)?;
+            applier.drop_records(*topic, *log_id, *from..*to, log.as_ref())?;
         }
         (Write::Quarantine { damage, log }, Framed::Quarantine(removed)) => {
             if let Some(place) = removed {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use antiphon::{
     engine::{Log, Pending, Write},
+    limits::{HEADERS_KEPT_RECORDS, HEADERS_PER_PAGE_MAX},
     model::{Batch, Cursor, ForkProof, Incarnation, NodeId, Subscription, WallClock},
     wire::{Contact, LogRange, Page},
 };
@@ -70,6 +71,10 @@ for_each_store!(
     facts_are_kept,
     a_check_reads_a_range_in_parts,
     a_quarantined_batch_that_can_be_read_stays,
+    of_what_was_let_go_the_headers_stay,
+    headers_of_the_newest_records_stay,
+    what_is_deleted_or_handed_over_leaves_no_header,
+    a_page_has_so_many_headers_and_no_more,
 );
 
 fn read_page(store: &dyn Store, ranges: &[LogRange], bytes_max: usize) -> Page {
@@ -388,3 +393,116 @@ fn rig_again(rig: &dyn Rig, store: Arc<dyn Store>) -> Arc<dyn Store> {
 }
 
 mod compacted;
+
+/// The headers that are read at each record of a part, as their batches.
+fn headers(store: &dyn Store, author: &Author, from: u64, to: u64) -> Vec<u64> {
+    let page = read_page(store, &author.positions(from, to), usize::MAX);
+    for header in &page.headers {
+        let first = header.header().first;
+        let batch = author.batches.iter().find(|batch| batch.header().first == first).unwrap();
+        assert_eq!((header.hash(), header.log()), (batch.hash(), author.log_id()));
+        assert_eq!(header.bytes(), &batch.announcement());
+    }
+    page.headers.iter().map(|header| header.header().first).collect()
+}
+
+fn of_what_was_let_go_the_headers_stay(rig: &dyn Rig) {
+    let mut author = Author::new(1, topic());
+    let mut other = Author::new(2, topic());
+    let store = rig.open();
+    let writes = [author.append(1), author.append(2), author.append(3), other.append(4)];
+    store.commit(&writes).unwrap();
+    assert_eq!(headers(&*store, &author, 0, 9), []);
+    let batch = author.batches[0].clone();
+    store.commit(&[author.let_go_to(&batch)]).unwrap();
+    // Together with what was written before it, as well.
+    let batch = author.append(5);
+    let third = author.batches[2].clone();
+    let cut = author.let_go_to(&third);
+    store.commit(&[batch, cut]).unwrap();
+    let mut store = store;
+    for _ in 0..2 {
+        assert_eq!(headers(&*store, &author, 0, 12), [0, 3, 6]);
+        assert_eq!(headers(&*store, &author, 5, 6), [3], "whichever of its records is asked for");
+        assert_eq!(headers(&*store, &other, 0, 3), []);
+        assert_eq!(read(&*store, &author, 0, 12), (vec![], false), "a header is no batch");
+        assert_eq!(read(&*store, &author, 9, 12), (vec![9], true));
+        let several = read_page(&*store, &[author.range(0, 9)], usize::MAX);
+        assert!(several.headers.is_empty(), "only single records are asked for by headers");
+        assert_eq!(store.recover().unwrap().logs[&topic()][&author.log_id()], author.log);
+        let measured = store.measure(topic(), &[author.range(0, 12)]).unwrap();
+        assert_eq!(measured.iter().map(|part| part.records).sum::<u64>(), 3);
+        let checked = store.check(topic(), &author.range(0, 12), usize::MAX).unwrap();
+        assert_eq!((checked.checked.batches.len(), checked.damages.len()), (1, 0));
+        store = rig_again(rig, store);
+    }
+}
+
+fn headers_of_the_newest_records_stay(rig: &dyn Rig) {
+    let mut author = Author::new(1, topic());
+    let store = rig.open();
+    let count = u32::try_from(HEADERS_KEPT_RECORDS / 2).unwrap();
+    let mut appends = Vec::new();
+    for time in 0..5 {
+        let batch = author.seal(time, count, 0);
+        appends.push(author.store(batch));
+    }
+    store.commit(&appends).unwrap();
+    let firsts = |numbers: &[u64]| -> Vec<_> {
+        numbers.iter().map(|number| number * u64::from(count)).collect()
+    };
+    let at = |number: u64| author_position(number, count);
+    let third = author.batches[2].clone();
+    store.commit(&[author.let_go_to(&third)]).unwrap();
+    let page = |store: &dyn Store, author: &Author| {
+        let ranges: Vec<_> =
+            (0..5).map(|number| LogRange::position(author.log_id(), at(number))).collect();
+        let page = read_page(store, &ranges, usize::MAX);
+        page.headers.iter().map(|header| header.header().first).collect::<Vec<_>>()
+    };
+    assert_eq!(page(&*store, &author), firsts(&[1, 2]), "two batches are as many records");
+    let fourth = author.batches[3].clone();
+    store.commit(&[author.let_go_to(&fourth)]).unwrap();
+    assert_eq!(page(&*store, &author), firsts(&[2, 3]));
+    drop(store);
+    assert_eq!(page(&*rig.open(), &author), firsts(&[2, 3]));
+}
+
+/// A record of the batch with this number.
+fn author_position(number: u64, count: u32) -> u64 {
+    number * u64::from(count) + 7
+}
+
+fn what_is_deleted_or_handed_over_leaves_no_header(rig: &dyn Rig) {
+    let mut author = Author::new(1, topic());
+    let store = rig.open();
+    let fill = |author: &mut Author| [1, 2, 3].map(|time| author.append(time));
+    store.commit(&fill(&mut author)).unwrap();
+    let first = author.batches[0].clone();
+    store.commit(&[author.let_go_to(&first)]).unwrap();
+    assert_eq!(headers(&*store, &author, 0, 9), [0]);
+    let second = author.batches[1].clone();
+    store.commit(&[author.drop_to(&second)]).unwrap();
+    assert_eq!(headers(&*store, &author, 0, 9), []);
+    // Nor does what was handed over get one later.
+    let third = author.batches[2].clone();
+    store.commit(&[author.let_go_to(&third)]).unwrap();
+    let store = rig_again(rig, store);
+    assert_eq!(headers(&*store, &author, 0, 9), [6]);
+    store.commit(&[author.delete()]).unwrap();
+    assert_eq!(headers(&*store, &author, 0, 9), []);
+    assert_eq!(headers(&*rig_again(rig, store), &author, 0, 9), []);
+}
+
+fn a_page_has_so_many_headers_and_no_more(rig: &dyn Rig) {
+    let mut author = Author::new(1, topic());
+    let store = rig.open();
+    let count = HEADERS_PER_PAGE_MAX as u64 + 2;
+    let appends: Vec<_> = (0..count).map(|time| author.append(time)).collect();
+    store.commit(&appends).unwrap();
+    let last = author.batches.last().unwrap().clone();
+    store.commit(&[author.let_go_to(&last)]).unwrap();
+    let found = headers(&*store, &author, 0, 3 * count);
+    assert_eq!(found.len(), HEADERS_PER_PAGE_MAX);
+    assert_eq!(headers(&*store, &author, 3 * count - 2, 3 * count).len(), 1);
+}

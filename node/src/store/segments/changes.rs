@@ -37,14 +37,16 @@ impl Changes {
         self.0.into_iter()
     }
 
-    /// Whether batches between two places are among them.
+    /// Whether batches between two places are among them, or headers.
     fn touches(&self, places: &RangeInclusive<Place>) -> bool {
-        let (start, end) = (places.start().to_index_key(), places.end().to_index_key());
-        self.0.range(start..=end).next().is_some()
+        [Table::Batches, Table::Headers].into_iter().any(|table| {
+            let (start, end) = (places.start().to_key_of(table), places.end().to_key_of(table));
+            self.0.range(start..=end).next().is_some()
+        })
     }
 }
 
-/// Bytes of each segment that the index points to.
+/// Bytes of each segment that are of use: those that the index points to.
 pub(super) type Usage = BTreeMap<u32, u64>;
 
 /// Brings the index in line with frames, one after the other.
@@ -72,7 +74,7 @@ impl<'a> Applier<'a> {
     /// A batch lies here now, and no longer where it may have lain.
     pub(super) fn insert(&mut self, place: &Place, entry: &Entry) -> Result<(), StoreError> {
         let key = place.to_index_key();
-        self.forget(&key)?;
+        self.forget(&key, |entry| entry.length)?;
         *self.usage.entry(entry.segment).or_default() += u64::from(entry.length);
         self.touched.insert(entry.segment);
         self.changes.set(key, Some(entry.encode()));
@@ -81,19 +83,57 @@ impl<'a> Applier<'a> {
 
     pub(super) fn remove(&mut self, place: &Place) -> Result<(), StoreError> {
         let key = place.to_index_key();
-        if self.forget(&key)? {
+        if self.forget(&key, |entry| entry.length)? {
             self.changes.set(key, None);
         }
         self.spill()
     }
 
-    /// Takes the bytes of a batch out of the account. Whether there is such a batch.
-    fn forget(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+    /// The header of a batch lies here now. Where it is known to lie further on that stays.
+    pub(super) fn insert_header(&mut self, place: &Place, entry: &Entry) -> Result<(), StoreError> {
+        let key = place.to_key_of(Table::Headers);
+        let known = self.entry(&key)?;
+        if known.is_some_and(|known| (known.segment, known.offset) > (entry.segment, entry.offset))
+        {
+            return Ok(());
+        }
+        self.forget(&key, Entry::header_bytes)?;
+        *self.usage.entry(entry.segment).or_default() += u64::from(entry.header_bytes());
+        self.touched.insert(entry.segment);
+        self.changes.set(key, Some(entry.encode()));
+        self.spill()
+    }
+
+    pub(super) fn remove_header(&mut self, place: &Place) -> Result<(), StoreError> {
+        let key = place.to_key_of(Table::Headers);
+        if self.forget(&key, Entry::header_bytes)? {
+            self.changes.set(key, None);
+        }
+        self.spill()
+    }
+
+    /// A batch is not held any more; its header may be kept.
+    pub(super) fn let_go(
+        &mut self,
+        place: &Place,
+        entry: &Entry,
+        log: Option<&Log>,
+    ) -> Result<(), StoreError> {
+        self.remove(place)?;
+        // A compacted part has none.
+        match log.filter(|log| !entry.is_compacted && log.keeps_header(place.next)) {
+            Some(_) => self.insert_header(place, entry),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the bytes of a batch, or of its header, out of the account. Whether there is one.
+    fn forget(&mut self, key: &[u8], bytes: fn(&Entry) -> u32) -> Result<bool, StoreError> {
         let Some(entry) = self.entry(key)? else {
             return Ok(false);
         };
         let live = self.usage.entry(entry.segment).or_default();
-        *live = live.saturating_sub(u64::from(entry.length));
+        *live = live.saturating_sub(u64::from(bytes(&entry)));
         self.touched.insert(entry.segment);
         Ok(true)
     }
@@ -134,31 +174,51 @@ impl<'a> Applier<'a> {
         self.spill()
     }
 
-    /// Removes the batches of a log that lie within a range of records.
+    /// Removes the batches of a log that lie within a range of records, and those headers that the
+    /// log does not keep as it is then.
     pub(super) fn drop_records(
         &mut self,
         topic: TopicId,
-        log: LogId,
+        log_id: LogId,
         records: Range<u64>,
+        log: Option<&Log>,
     ) -> Result<(), StoreError> {
-        let places =
-            Place::floor(topic, log, records.start)..=Place::floor(topic, log, records.end);
-        // Batches that are not written yet would not be found.
-        if self.changes.touches(&places) {
+        // What is not written yet would not be found.
+        let all = Place::floor(topic, log_id, 0)..=Place::ceiling(topic, log_id, u64::MAX);
+        if self.changes.touches(&all) {
             self.write()?;
         }
-        for batch in self.index.batches(places) {
-            let (place, _) = batch?;
+        let from = Place::floor(topic, log_id, records.start);
+        let batches = self.index.batches(from..=Place::floor(topic, log_id, records.end));
+        for batch in batches {
+            let (place, entry) = batch?;
             if place.next <= records.end {
-                self.remove(&place)?;
+                self.let_go(&place, &entry, log)?;
             }
+        }
+        for header in self.index.headers(topic, log_id) {
+            let (place, _) = header?;
+            if log.is_some_and(|log| log.keeps_header(place.next)) {
+                break;
+            }
+            self.remove_header(&place)?;
         }
         Ok(())
     }
 
     /// A compacted part lies here now, and nothing any more of what was within it.
     pub(super) fn compact(&mut self, place: &Place, entry: &Entry) -> Result<(), StoreError> {
-        self.drop_records(place.topic, place.log, place.first..place.next)?;
+        let Place { topic, log, first, next, .. } = *place;
+        let within = Place::floor(topic, log, first)..=Place::floor(topic, log, next);
+        if self.changes.touches(&within) {
+            self.write()?;
+        }
+        for batch in self.index.batches(within) {
+            let (place, _) = batch?;
+            if place.next <= next {
+                self.remove(&place)?;
+            }
+        }
         self.insert(place, entry)
     }
 

@@ -11,9 +11,10 @@
 //!   needs the frames of that segment.
 //! - Compacted parts are copied as batches are.
 //! - Before copying each batch is checked. A damaged one is left where it is, and the segment with
-//!   it, until it is quarantined.
+//!   it, until it is quarantined. A damaged header is forgotten.
+//! - Of a batch that retention let go the header is copied alone, so its body goes.
 
-use antiphon::model::{Batch, Compacted};
+use antiphon::model::{Batch, Compacted, SignedHeader, TopicId};
 use bytes::Bytes;
 
 use super::{
@@ -22,24 +23,21 @@ use super::{
     changes::Applier,
     frame::{Found, Frame, Kind, Scan},
     group::COMMIT_BYTES,
+    headers::{forget_headers_in, header_in},
     index::Index,
-    record::{OPENING_BYTES, Record, batch_start},
+    record::{OPENING_BYTES, Record, batch_start, header_start},
     recovery::SEGMENT_BYTES_MAX,
 };
-use crate::store::{StoreError, keys::Place};
+use crate::store::{
+    StoreError,
+    keys::{Entry, Place},
+};
 
 /// A segment is compacted when less than this part of it is used: one half.
 const USED_PART: u64 = 2;
 
 /// Bytes of a segment that are gone through at a time: one or two flushes.
 const STEP_BYTES: usize = 1024 * 1024;
-
-/// What is used of a segment.
-#[derive(Debug)]
-enum Used {
-    Batch(Batch),
-    Compacted(Compacted),
-}
 
 /// A compaction that is under way. It has the segment in memory; there is one at a time.
 #[derive(Debug)]
@@ -48,6 +46,40 @@ pub(super) struct Compaction {
     bytes: Bytes,
     at: usize,
     last: u64,
+}
+
+/// What of a segment is of use.
+#[derive(Debug)]
+enum Used {
+    Batch(Place, Batch),
+    Header(Place, SignedHeader),
+    Compacted(TopicId, Compacted),
+}
+
+/// What of a frame the index still points to.
+fn used(index: &Index, bytes: &Bytes, frame: &Frame<'_>) -> Result<Option<Used>, StoreError> {
+    let is_here = |entry: Option<Entry>| {
+        let here = (frame.head.segment, frame.offset);
+        entry.is_some_and(|entry| (entry.segment, entry.offset as usize) == here)
+    };
+    let record = Record::decode(frame);
+    if let Some(Record::Compacted { topic, part }) = record {
+        let is_used = is_here(index.entry(&Place::of_part(topic, &part))?);
+        return Ok(is_used.then_some(Used::Compacted(topic, part)));
+    }
+    if let Some(Record::Batch { hash, filed, bytes: payload }) = record
+        && let Ok(batch) = Batch::restore(bytes.slice_ref(payload), hash)
+        && let batch = batch.filed(filed)
+        && let place = Place::of(&batch)
+        && is_here(index.entry(&place)?)
+    {
+        return Ok(Some(Used::Batch(place, batch)));
+    }
+    let Some(header) = header_in(bytes, frame) else {
+        return Ok(None);
+    };
+    let place = Place::of_header(&header);
+    Ok(is_here(index.header(&place)?).then_some(Used::Header(place, header)))
 }
 
 impl SegmentStore {
@@ -119,7 +151,7 @@ impl SegmentStore {
         mut compaction: Compaction,
     ) -> Result<Option<Compaction>, StoreError> {
         let Compaction { segment, ref bytes, at, last } = compaction;
-        let mut used: Vec<(Place, Used)> = Vec::new();
+        let mut moving = Vec::new();
         let mut frames_bytes = COMMIT_BYTES;
         let mut is_through = true;
         for found in Scan::new(bytes, self.salt, segment, at, last) {
@@ -131,26 +163,27 @@ impl SegmentStore {
                 Found::Frame(frame) => frame,
             };
             (compaction.at, compaction.last) = (frame.end(), frame.head.number);
-            if let Some((place, content)) = content_of(bytes, &frame)
-                && let Some(entry) = index.entry(&place)?
-                && (entry.segment, entry.offset as usize) == (segment, frame.offset)
-            {
+            if let Some(used) = used(index, bytes, &frame)? {
                 frames_bytes += frame.head.frame_bytes();
-                used.push((place, content));
+                moving.push(used);
             }
             if compaction.at - at >= STEP_BYTES {
                 is_through = false;
                 break;
             }
         }
-        if !used.is_empty() {
+        if !moving.is_empty() {
             self.make_room(writer, index, frames_bytes)?;
-            self.copy(writer, index, used)?;
+            self.copy(writer, index, moving)?;
         }
         if !is_through {
             return Ok(Some(compaction));
         }
-        let live = writer.usage.get(&segment).copied().unwrap_or_default();
+        let live = |writer: &Writer| writer.usage.get(&segment).copied().unwrap_or_default();
+        if live(writer) > 0 {
+            forget_headers_in(writer, index, self.salt, segment)?;
+        }
+        let live = live(writer);
         if live > 0 {
             tracing::warn!(path = %self.files.path(segment).display(), live, "a segment has batches that cannot be moved");
             writer.stuck.insert(segment, live);
@@ -162,45 +195,37 @@ impl SegmentStore {
         &self,
         writer: &mut Writer,
         index: &Index,
-        used: Vec<(Place, Used)>,
+        moving: Vec<Used>,
     ) -> Result<(), StoreError> {
         let mut group = self.group(writer);
-        let mut moved = Vec::with_capacity(used.len());
-        for (place, content) in used {
-            let entry = match content {
-                Used::Batch(batch) => {
+        let (mut batches, mut headers) = (Vec::new(), Vec::new());
+        for used in moving {
+            match used {
+                Used::Batch(place, batch) => {
                     let start = batch_start(&batch);
                     let offset = group.push_shared(Kind::Batch, &start, batch.bytes());
-                    group.entry(offset, &batch)
+                    batches.push((place, group.entry(offset, &batch)));
                 }
-                Used::Compacted(part) => group.push_compacted(place.topic, &part),
-            };
-            moved.push((place, entry));
+                Used::Compacted(topic, part) => {
+                    let entry = group.push_compacted(topic, &part);
+                    batches.push((Place::of_part(topic, &part), entry));
+                }
+                Used::Header(place, header) => {
+                    let start = header_start(&header);
+                    let offset = group.push_shared(Kind::Header, &start, header.bytes());
+                    headers.push((place, group.header_entry(offset, &header)));
+                }
+            }
         }
         self.write_flushed(writer, group)?;
         let position = writer.position(self.salt);
         let mut applier = Applier::new(index, &mut writer.usage);
-        for (place, entry) in moved {
+        for (place, entry) in batches {
             applier.insert(&place, &entry)?;
         }
+        for (place, entry) in headers {
+            applier.insert_header(&place, &entry)?;
+        }
         applier.finish(position)
-    }
-}
-
-/// What a frame holds that may be used, and where that is filed.
-fn content_of(segment: &Bytes, frame: &Frame<'_>) -> Option<(Place, Used)> {
-    match Record::decode(frame)? {
-        Record::Batch { hash, filed, bytes } => {
-            let batch = Batch::restore(segment.slice_ref(bytes), hash).ok()?.filed(filed);
-            Some((Place::of(&batch), Used::Batch(batch)))
-        }
-        Record::Compacted { topic, part } => {
-            Some((Place::of_part(topic, &part), Used::Compacted(part)))
-        }
-        Record::State(_)
-        | Record::Drop { .. }
-        | Record::Quarantine { .. }
-        | Record::Checkpoint(_)
-        | Record::Mark => None,
     }
 }

@@ -59,6 +59,8 @@ pub(super) enum Kind {
     Commit = 8,
     /// What keeps the place of batches that compaction took away.
     Compacted = 9,
+    /// A batch that retention let go, without its body.
+    Header = 10,
 }
 
 impl Kind {
@@ -73,6 +75,7 @@ impl Kind {
             Self::Checkpoint,
             Self::Commit,
             Self::Compacted,
+            Self::Header,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -3,7 +3,7 @@
 //! A group is closed by a `Commit` frame: number of the group's first frame 8, offset of that
 //! frame 4, 2 if the group is a checkpoint and else 1.
 
-use antiphon::model::{Batch, Compacted, Hash, TopicId};
+use antiphon::model::{Batch, Compacted, SignedHeader, TopicId};
 use bytes::Bytes;
 
 use super::{
@@ -116,27 +116,20 @@ impl Group {
     /// The entry of a batch whose frame is at an offset.
     pub(super) fn entry(&self, offset: usize, batch: &Batch) -> Entry {
         let length = HEAD_BYTES + BATCH_START_BYTES + batch.bytes().len();
-        let base = batch.header().previous.map(|previous| previous.hash);
-        Entry { base, ..self.entry_of(offset, length, batch.hash()) }
+        Entry::of(batch, self.segment, offset, length)
+    }
+
+    /// The entry of a header whose frame is at an offset.
+    pub(super) fn header_entry(&self, offset: usize, header: &SignedHeader) -> Entry {
+        let length = HEAD_BYTES + BATCH_START_BYTES + header.bytes().len();
+        Entry::of_header(header, self.segment, offset, length)
     }
 
     /// Adds what keeps the place of a compacted part; its entry.
     pub(super) fn push_compacted(&mut self, topic: TopicId, part: &Compacted) -> Entry {
         let payload = encode_compacted(topic, part);
         let offset = self.push(Kind::Compacted, &[&payload]);
-        let entry = self.entry_of(offset, HEAD_BYTES + payload.len(), part.head);
-        Entry { base: part.base, is_compacted: true, ..entry }
-    }
-
-    fn entry_of(&self, offset: usize, length: usize, hash: Hash) -> Entry {
-        Entry {
-            hash,
-            segment: self.segment,
-            offset: u32::try_from(offset).expect("a segment is smaller than 4 GiB"),
-            length: u32::try_from(length).expect("a frame is smaller than 4 GiB"),
-            base: None,
-            is_compacted: false,
-        }
+        Entry::of_part(part, self.segment, offset, HEAD_BYTES + payload.len())
     }
 
     pub(super) fn segment(&self) -> u32 {

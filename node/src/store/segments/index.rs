@@ -117,8 +117,40 @@ impl Index {
 
     /// The batches between two places, in order.
     pub(super) fn batches(&self, places: RangeInclusive<Place>) -> Batches {
-        let (start, end) = (places.start().to_index_key(), places.end().to_index_key());
+        self.places(Table::Batches, places)
+    }
+
+    fn places(&self, table: Table, places: RangeInclusive<Place>) -> Batches {
+        let (start, end) = (places.start().to_key_of(table), places.end().to_key_of(table));
         Batches(self.keyspace.range(start..=end))
+    }
+
+    /// The entry of the header of a batch that was let go.
+    pub(super) fn header(&self, place: &Place) -> Result<Option<Entry>, StoreError> {
+        let value = self.get(&place.to_key_of(Table::Headers))?;
+        value.map(|value| Entry::decode(&value).ok_or_else(malformed)).transpose()
+    }
+
+    /// The headers of a log, in order.
+    pub(super) fn headers(&self, topic: TopicId, log: LogId) -> Batches {
+        let places = Place::floor(topic, log, 0)..=Place::ceiling(topic, log, u64::MAX);
+        self.places(Table::Headers, places)
+    }
+
+    /// All headers, in order.
+    pub(super) fn all_headers(&self) -> Batches {
+        Batches(self.keyspace.prefix([Table::Headers.tag()]))
+    }
+
+    /// The last header of a log that starts at a record or before.
+    pub(super) fn last_header_at(
+        &self,
+        topic: TopicId,
+        log: LogId,
+        at: u64,
+    ) -> Result<Option<(Place, Entry)>, StoreError> {
+        let places = Place::floor(topic, log, 0)..=Place::ceiling(topic, log, at);
+        self.places(Table::Headers, places).next_back().transpose()
     }
 
     /// All batches, in order.
@@ -168,7 +200,7 @@ impl std::fmt::Debug for Index {
     }
 }
 
-/// Goes through batches of one log or of several.
+/// Goes through batches of one log or of several, or through headers.
 pub(super) struct Batches(::fjall::Iter);
 
 impl Iterator for Batches {
@@ -197,7 +229,7 @@ fn read(step: impl FnOnce() -> Option<Guard>) -> Option<Result<KeyValue, StoreEr
 
 fn batch(entry: Result<KeyValue, StoreError>) -> Result<(Place, Entry), StoreError> {
     let (key, value) = entry?;
-    let place = Place::from_index_key(&key).ok_or_else(malformed)?;
+    let place = key.get(1..).and_then(Place::from_key).ok_or_else(malformed)?;
     Ok((place, Entry::decode(&value).ok_or_else(malformed)?))
 }
 

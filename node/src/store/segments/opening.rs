@@ -319,6 +319,10 @@ fn resume(
         // their place.
         files::erase(&file, &bytes, end).map_err(|error| io_error("writing", &error))?;
     }
+    // Older programs do not know all frames that are written here: the next segment says so.
+    if read_opening(segment, &bytes).is_some_and(|(format, _)| format < FORMAT) {
+        return Ok(None);
+    }
     // A copy of a data directory may have lost what was set aside.
     let is_allocated = options.space.allocate(&file, end as u64, bytes.len() as u64);
     let is_older = read_opening(segment, &bytes).is_some_and(|(format, _)| format < FORMAT);

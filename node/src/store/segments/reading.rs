@@ -27,10 +27,11 @@ use crate::store::{
 };
 
 /// Bytes of the frame of the largest batch. An index that says more is not believed.
-const FRAME_BYTES_MAX: usize = HEAD_BYTES + BATCH_START_BYTES + antiphon::limits::BATCH_BYTES_MAX;
+pub(super) const FRAME_BYTES_MAX: usize =
+    HEAD_BYTES + BATCH_START_BYTES + antiphon::limits::BATCH_BYTES_MAX;
 
 /// How often a batch is looked up anew that was moved meanwhile.
-const ATTEMPTS_MAX: usize = 4;
+pub(super) const ATTEMPTS_MAX: usize = 4;
 
 impl SegmentStore {
     pub(super) fn read_page(
@@ -44,7 +45,9 @@ impl SegmentStore {
         for range in ranges {
             logs.push((*range, self.walk(index, topic, range)?));
         }
-        merge(logs, bytes_max)
+        let mut reading = merge(logs, bytes_max)?;
+        reading.page.headers = self.read_headers(index, topic, ranges)?;
+        Ok(reading)
     }
 
     fn walk<'a>(
@@ -205,7 +208,7 @@ impl SegmentStore {
 
 /// Whether bytes are gone, and not out of reach for now. A bad sector, or one that fails the file
 /// system's own checksum, shows as an I/O error of the device.
-fn is_missing(error: &io::Error) -> bool {
+pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
         || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

@@ -8,6 +8,7 @@
 //! | remove | key |
 //! | drop | topic 32, writer 32, incarnation 8, record numbers from 8, to 8, log in CBOR or nothing |
 //! | quarantine | 1 if the batch was removed and else 0, place of the batch 96, log in CBOR |
+//! | header | hash of the header 32, incarnation that it is filed under 8, batch with an empty body |
 //! | checkpoint | any number of: length of key 2, length of value 4, key, value |
 //! | compacted | place of the part 96, hash of its last batch 32, 1 and the hash of the batch before it 32, or 0; the beginnings of its batches' hashes, 16 each |
 
@@ -17,14 +18,14 @@ use std::ops::Range;
 
 use antiphon::{
     engine::{Log, Write},
-    model::{Batch, Compacted, Hash, Incarnation, LogId, NodeId, ShortHash, TopicId},
+    model::{Batch, Compacted, Hash, Incarnation, LogId, NodeId, ShortHash, SignedHeader, TopicId},
 };
 
 use super::frame::{Frame, HEAD_BYTES, Head, Kind};
 use crate::store::keys::{self, PLACE_BYTES, Place, Table, take};
 
 /// The number of the format of segments that is written here. Format 1 had none; in format 2 nothing
-/// was compacted.
+/// was compacted, and there were no headers without bodies.
 pub(super) const FORMAT: u32 = 3;
 
 /// Bytes before each stored batch: its hash, and where it is filed, which its bytes do not say of
@@ -44,6 +45,12 @@ pub(super) type StateEntry = (Vec<u8>, Option<Vec<u8>>);
 #[derive(Debug)]
 pub(super) enum Record<'a> {
     Batch {
+        hash: Hash,
+        filed: Incarnation,
+        bytes: &'a [u8],
+    },
+    /// A batch that retention let go.
+    Header {
         hash: Hash,
         filed: Incarnation,
         bytes: &'a [u8],
@@ -79,6 +86,11 @@ impl<'a> Record<'a> {
                 let hash = Hash(take(&mut rest)?);
                 let filed = Incarnation(u64::from_be_bytes(take(&mut rest)?));
                 Self::Batch { hash, filed, bytes: rest }
+            }
+            Kind::Header => {
+                let hash = Hash(take(&mut rest)?);
+                let filed = Incarnation(u64::from_be_bytes(take(&mut rest)?));
+                Self::Header { hash, filed, bytes: rest }
             }
             Kind::Put => {
                 let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
@@ -198,9 +210,18 @@ fn decode_state(mut rest: &[u8]) -> Option<Vec<StateEntry>> {
 
 /// What stands before a batch.
 pub(super) fn batch_start(batch: &Batch) -> [u8; BATCH_START_BYTES] {
+    start(batch.hash(), batch.log())
+}
+
+/// What stands before a header.
+pub(super) fn header_start(header: &SignedHeader) -> [u8; BATCH_START_BYTES] {
+    start(header.hash(), header.log())
+}
+
+fn start(hash: Hash, log: LogId) -> [u8; BATCH_START_BYTES] {
     let mut start = [0; BATCH_START_BYTES];
-    start[..32].copy_from_slice(&batch.hash().0);
-    start[32..].copy_from_slice(&batch.log().incarnation.0.to_be_bytes());
+    start[..32].copy_from_slice(&hash.0);
+    start[32..].copy_from_slice(&log.incarnation.0.to_be_bytes());
     start
 }
 

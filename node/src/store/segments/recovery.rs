@@ -21,13 +21,14 @@
 //!
 //! **Where something is missing**, a log claims no more than the batches that are there: each is
 //! told anew from its batches. Its low watermark and its tip come from the newest whole checkpoint
-//! and the frames behind that. `checkpoint` has the rules.
+//! and the frames behind that. `checkpoint` has the rules. Which headers of batches that were let
+//! go are kept follows from the low watermark and what the log says beside it.
 
 use std::{collections::BTreeMap, ops::Range};
 
 use antiphon::{
     engine::{AddError, Added, HeldSpan, Log, Tip},
-    model::{Batch, Compacted, Hash, LogId, TopicId},
+    model::{Batch, Compacted, LogId, SignedHeader, TopicId},
 };
 use bytes::Bytes;
 
@@ -36,6 +37,7 @@ use super::{
     files::Files,
     frame::{Found, Frame, Kind, Scan},
     group::Commit,
+    headers,
     index::Index,
     record::{OPENING_BYTES, Record},
 };
@@ -268,6 +270,14 @@ impl Replay<'_> {
                 }
             }
             Record::Compacted { topic, part } => return self.compact(topic, &part, frame),
+            // Whether it is still kept, what is told of its log says in the end.
+            Record::Header { .. } => {
+                let header = headers::header_in(segment, frame);
+                if let Some(header) = &header {
+                    let place = Place::of_header(header);
+                    self.applier.insert_header(&place, &header_entry_of(header, frame))?;
+                }
+            }
             Record::Checkpoint(entries) if is_in_checkpoint => {
                 for (key, value) in &entries {
                     self.applier.set(key, value.as_deref())?;
@@ -282,7 +292,7 @@ impl Replay<'_> {
             }
             Record::Drop { topic, log_id, records, log } => {
                 self.applier.set_log(topic, log_id, log.as_ref());
-                self.applier.drop_records(topic, log_id, records)?;
+                self.applier.drop_records(topic, log_id, records, log.as_ref())?;
             }
             Record::Quarantine { place, is_removed, log } => {
                 if is_removed {
@@ -332,7 +342,8 @@ impl Replay<'_> {
             }
             self.applier.set_log(topic, part.log, Some(&log));
         }
-        let entry = Entry { base: part.base, is_compacted: true, ..entry_at(frame, part.head) };
+        let (segment, length) = (frame.head.segment, frame.head.frame_bytes());
+        let entry = Entry::of_part(part, segment, frame.offset, length);
         self.applier.compact(&place, &entry)
     }
 
@@ -359,19 +370,33 @@ impl Replay<'_> {
         Ok(logs)
     }
 
-    /// Of the batches before a checkpoint, keeps those that lie in a span of their log.
+    /// Of the batches before a checkpoint, keeps those that lie in a span of their log, and of
+    /// those that retention let go the headers.
     fn keep_what_is_held(&mut self) -> Result<(), StoreError> {
         self.remove_overtaken()?;
         self.applier.write()?;
         let logs = self.logs()?;
         for batch in self.index.all_batches() {
             let (place, entry) = batch?;
-            let is_held = logs.get(&(place.topic, place.log)).is_some_and(|log| {
+            let log = logs.get(&(place.topic, place.log));
+            let is_held = log.is_some_and(|log| {
                 let part = part_of(&place, &entry, log);
                 log.spans.iter().any(|span| span.first <= part.first && part.next <= span.next)
             });
             if !is_held {
-                self.applier.remove(&place)?;
+                self.applier.let_go(&place, &entry, log)?;
+            }
+        }
+        self.keep_headers(&logs)
+    }
+
+    /// Removes headers that their logs do not keep.
+    fn keep_headers(&mut self, logs: &BTreeMap<(TopicId, LogId), Log>) -> Result<(), StoreError> {
+        for header in self.index.all_headers() {
+            let (place, _) = header?;
+            let log = logs.get(&(place.topic, place.log));
+            if !log.is_some_and(|log| log.keeps_header(place.next)) {
+                self.applier.remove_header(&place)?;
             }
         }
         Ok(())
@@ -420,6 +445,11 @@ impl Replay<'_> {
         for batch in self.index.all_batches() {
             let (place, entry) = batch?;
             let log = held.entry((place.topic, place.log)).or_default();
+            if log.keeps_header(place.next) {
+                // The frame with which it was let go is lost.
+                self.applier.let_go(&place, &entry, Some(log))?;
+                continue;
+            }
             match log.add_part(part_of(&place, &entry, log)) {
                 Ok(Added::New) => {}
                 // It is counted as missing for now, but it is there.
@@ -432,6 +462,8 @@ impl Replay<'_> {
                 }
             }
         }
+        self.applier.write()?;
+        self.keep_headers(&held)?;
         for ((topic, log_id), mut log) in held {
             let before = claimed.get(&(topic, log_id));
             // A writer must not go back behind what it once held.
@@ -465,17 +497,9 @@ fn part_of(place: &Place, entry: &Entry, log: &Log) -> HeldSpan {
 }
 
 fn entry_of(batch: &Batch, frame: &Frame<'_>) -> Entry {
-    let base = batch.header().previous.map(|previous| previous.hash);
-    Entry { base, ..entry_at(frame, batch.hash()) }
+    Entry::of(batch, frame.head.segment, frame.offset, frame.head.frame_bytes())
 }
 
-fn entry_at(frame: &Frame<'_>, hash: Hash) -> Entry {
-    Entry {
-        hash,
-        segment: frame.head.segment,
-        offset: u32::try_from(frame.offset).expect("a segment is smaller than 4 GiB"),
-        length: u32::try_from(frame.head.frame_bytes()).expect("a frame is smaller than 4 GiB"),
-        base: None,
-        is_compacted: false,
-    }
+fn header_entry_of(header: &SignedHeader, frame: &Frame<'_>) -> Entry {
+    Entry::of_header(header, frame.head.segment, frame.offset, frame.head.frame_bytes())
 }

@@ -4,6 +4,7 @@ mod compacted;
 mod crashes;
 mod damage;
 mod full;
+mod headers;
 mod indexes;
 mod space;
 
@@ -158,7 +159,7 @@ fn content(store: &SegmentStore) -> BTreeMap<Vec<u8>, Vec<u8>> {
     store
         .ask(|index| {
             let mut content = BTreeMap::new();
-            for table in Table::STATE.into_iter().chain([Table::Batches]) {
+            for table in Table::STATE.into_iter().chain([Table::Batches, Table::Headers]) {
                 for entry in index.entries(table) {
                     let (key, value) = entry?;
                     content.insert(keys::index_key(table, &key), value);

@@ -163,7 +163,7 @@ fn what_was_missing_is_filled_and_what_was_compacted_can_come_back(rig: &dyn Rig
     let expected = (vec![3, 12], vec![(0, 3), (6, 12)], true);
     assert_eq!(look(&*store, &author, 0, 15), expected);
     assert_eq!(store.recover().unwrap().logs[&topic()][&author.log_id()], author.log);
-    let gone = author.drop_all();
+    let gone = author.delete();
     store.commit(&[gone]).unwrap();
     assert_eq!(look(&*store, &author, 0, 15), (vec![], vec![], false));
     let again: Vec<_> = batches.iter().map(|batch| author.store(batch.clone())).collect();

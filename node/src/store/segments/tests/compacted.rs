@@ -224,7 +224,7 @@ fn what_comes_back_after_a_drop_takes_the_place_of_parts() {
         let (mut author, mut other) = (Author::new(1, topic()), Author::new(2, topic()));
         let store = open(directory.path());
         let appends = compacted(&store, &mut author);
-        store.commit(&[author.drop_all()]).unwrap();
+        store.commit(&[author.delete()]).unwrap();
         let again = back(&mut author, &appends);
         store.commit(&again).unwrap();
         let same = |what: &str| {
@@ -253,7 +253,7 @@ fn a_part_that_was_dropped_does_not_stand_in_for_damage() {
     let before = tempfile::tempdir().unwrap();
     copy(&directory.path().join("index"), before.path());
     let store = open(directory.path());
-    store.commit(&[author.drop_all()]).unwrap();
+    store.commit(&[author.delete()]).unwrap();
     let mut again = Vec::new();
     for write in &appends {
         let Write::Append { batch, .. } = write else { continue };

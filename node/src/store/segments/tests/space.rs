@@ -11,7 +11,7 @@ pub(super) fn fill_up_to(store: &SegmentStore, author: &mut Author, segment: u32
     }
 }
 
-fn settle(store: &SegmentStore) {
+pub(super) fn settle(store: &SegmentStore) {
     while store.maintain().unwrap().busy {}
 }
 
