@@ -186,10 +186,12 @@ Examples:
   antiphon create quakes
   antiphon create quakes --replicas 5 --min-copies 3
   antiphon create quakes --retain-age 7d --retain-bytes 1GB
+  antiphon create stations --compact
   antiphon create quakes --if-not-exists --json
 
 Retention: each replica lets whole batches go, the oldest first, and keeps up to a thirty-second part
-more than it was told to.")]
+more than it was told to. Compaction: whole batches go whose records all have a newer one of their key,
+wherever they stand; records without a key stay.")]
 pub(crate) struct Create {
     /// Name of the topic: up to 255 bytes in any script
     #[arg(value_parser = values::topic)]
@@ -222,7 +224,7 @@ Examples:
   tail -f log | antiphon publish logs --receipts --json
   antiphon publish images --file map.png --header type=image/png
   antiphon publish orders '12.50' --id order-7       # safe to run again
-  antiphon publish quakes --id-from id < events.ndjson
+  antiphon publish quakes --id-from id --key-from net < events.ndjson
   antiphon publish quakes --wait < events.ndjson     also where replicas are away for now
 
 A record has at most 1 MiB, key and headers counted.")]
@@ -236,8 +238,14 @@ pub(crate) struct Publish {
     pub(crate) messages: Vec<String>,
 
     /// What the records are about
+    ///
+    /// Where a topic is compacted, an empty record says that there is nothing more of its key.
     #[arg(long)]
     pub(crate) key: Option<String>,
+
+    /// Take each record's key from this field of its line, which is a JSON object
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["key", "messages", "file"])]
+    pub(crate) key_from: Option<String>,
 
     /// Header of the records; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = values::header)]

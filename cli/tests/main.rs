@@ -5,6 +5,7 @@ mod cluster;
 mod archives;
 mod benchmark;
 mod clients;
+mod compaction;
 mod discovery;
 mod failures;
 mod groups;

@@ -62,6 +62,7 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         tally: Tally::new(&arguments.topic, arguments.id.is_some() || arguments.id_from.is_some()),
         id: arguments.id,
         id_from: arguments.id_from,
+        key_from: arguments.key_from,
         following: arguments.wait.is_some().then(Following::default),
         receipts: !from_lines || arguments.receipts,
         progress: if from_lines { context.printer.progress() } else { ProgressBar::hidden() },
@@ -134,6 +135,8 @@ struct Publishing<'a> {
     id: Option<String>,
     /// The field that has the id of each record.
     id_from: Option<String>,
+    /// The field that has the key of each record.
+    key_from: Option<String>,
     /// Records under way, in order.
     pending: VecDeque<Delivery>,
     tally: Tally,
@@ -154,7 +157,7 @@ impl Publishing<'_> {
     async fn send_messages(&mut self, messages: impl Iterator<Item = Bytes>) -> anyhow::Result<()> {
         for (number, message) in (1_u64..).zip(messages) {
             let id = self.id.clone();
-            let published = self.publish(message, id).await;
+            let published = self.publish(message, id, None).await;
             published.map_err(|error| unpublished(error, "message", number))?;
         }
         Ok(())
@@ -188,17 +191,24 @@ impl Publishing<'_> {
     async fn send_line(&mut self, item: Item, number: u64) -> anyhow::Result<()> {
         let published = match item {
             Item::Line(line) => {
-                let field = self.id_from.as_deref();
-                let id = field.map(|field| input::id_in(&line, field, number)).transpose()?;
-                self.publish(line, id).await
+                let id = field_of(&line, self.id_from.as_deref(), "--id-from", number)?;
+                let key = field_of(&line, self.key_from.as_deref(), "--key-from", number)?;
+                self.publish(line, id, key.map(Bytes::from)).await
             }
             Item::TooLong(size) => Err(RecordError::TooLarge { size }.into()),
         };
         published.map_err(|error| unpublished(error, "line", number))
     }
 
-    async fn publish(&mut self, payload: Bytes, id: Option<String>) -> Result<(), PublishError> {
-        let record = Record { time: clock::now(), payload, ..self.template.clone() };
+    async fn publish(
+        &mut self,
+        payload: Bytes,
+        id: Option<String>,
+        key: Option<Bytes>,
+    ) -> Result<(), PublishError> {
+        let template = self.template.clone();
+        let key = key.or(template.key);
+        let record = Record { time: clock::now(), payload, key, ..template };
         let delivery = match id {
             Some(id) => self.publisher.publish_with_id(&record, &id).await?,
             None => self.publisher.publish(&record).await?,
@@ -267,6 +277,16 @@ impl Publishing<'_> {
         }
         Ok(())
     }
+}
+
+/// What a line has in a field, where one is named.
+fn field_of(
+    line: &Bytes,
+    field: Option<&str>,
+    option: &str,
+    number: u64,
+) -> Result<Option<String>, Failure> {
+    field.map(|field| input::field_of(line, field, option, number)).transpose()
 }
 
 type Outcome = Result<Receipt, PublishError>;

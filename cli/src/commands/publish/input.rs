@@ -57,15 +57,20 @@ pub(super) fn say_how_to_end(printer: &mut Printer) {
     }
 }
 
-/// The id that a line has in a field: a text or a number.
-pub(super) fn id_in(line: &[u8], field: &str, number: u64) -> Result<String, Failure> {
+/// What a line has in the field that an option names: a text or a number.
+pub(super) fn field_of(
+    line: &[u8],
+    field: &str,
+    option: &str,
+    number: u64,
+) -> Result<String, Failure> {
     let value: Option<Value> = serde_json::from_slice(line).ok();
     match value.as_ref().and_then(|value| value.get(field)) {
-        Some(Value::String(id)) => Ok(id.clone()),
-        Some(Value::Number(id)) => Ok(id.to_string()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) => Ok(number.to_string()),
         _ => {
             let message = format!("line {number} has no text or number `{field}`");
-            let hint = "with `--id-from` each line is a JSON object, and the field is its id";
+            let hint = format!("with `{option}` each line is a JSON object that has the field");
             Err(Failure::failed(message).with_hint(hint))
         }
     }
@@ -164,7 +169,9 @@ mod tests {
 
     #[test]
     fn an_id_is_a_text_or_a_number() {
-        let id = |text: &str| id_in(text.as_bytes(), "id", 7).map_err(|error| error.to_string());
+        let id = |text: &str| {
+            field_of(text.as_bytes(), "id", "--id-from", 7).map_err(|error| error.to_string())
+        };
         assert_eq!(id(r#"{"id": "us1", "other": 2}"#), Ok("us1".into()));
         assert_eq!(id(r#"{"id": 12.50}"#), Ok("12.5".into()));
         for text in ["", "us1", "[]", "{}", r#"{"id": null}"#, r#"{"id": ["us1"]}"#] {
