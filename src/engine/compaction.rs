@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Engine, Now, Output, Sweep, Swept, SweptSpan, Ticket, Write,
+    planted::{Bug, planted},
     survey::{Found, Then},
 };
 use crate::{
@@ -156,6 +157,7 @@ impl Engine {
                     None => span.first,
                 };
                 let settled = others.iter().map(has).min().unwrap_or(span.next);
+                let settled = if planted(Bug::CompactedUnsettled) { span.next } else { settled };
                 let range = LogRange { log: *log, from: span.first, to: span.next };
                 spans.push(SweptSpan { range, settled });
             }

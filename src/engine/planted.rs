@@ -55,6 +55,12 @@ pub enum Bug {
     OutboxForgotten,
     /// A publisher is told that its records are pending before they are flushed.
     PendingBeforeFlush,
+    /// Compaction takes batches away before every home has what supersedes them.
+    CompactedUnsettled,
+    /// A tombstone goes while older records of its key are left.
+    TombstoneTooEarly,
+    /// Any batch is taken for one of those whose place a compacted part has.
+    CompactedIsAny,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -99,6 +105,9 @@ mod selected {
             Self::RecentForgotten,
             Self::OutboxForgotten,
             Self::PendingBeforeFlush,
+            Self::CompactedUnsettled,
+            Self::TombstoneTooEarly,
+            Self::CompactedIsAny,
         ];
     }
 

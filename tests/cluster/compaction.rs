@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::{Blob, Cursor, Record, Retention, WallClock, encode_record},
-    wire::{Alter, Create, Publish, Request, Response},
+    model::{Batch, Blob, Cursor, Record, Retention, WallClock, encode_record},
+    wire::{Alter, Create, Outcome, Publish, Replicate, Request, Response},
 };
 
 use crate::world::{World, payloads_of};
@@ -229,5 +229,32 @@ fn disks_that_were_compacted_at_different_times_are_called_whole() {
     assert_eq!((verified.lost, verified.records), (0, 14));
     for replica in &verified.replicas {
         assert_eq!((replica.lacking, replica.differing, replica.damaged), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_batch_that_is_sent_again_is_known_by_its_name_and_another_is_not_taken_for_it() {
+    let mut world = World::new(3);
+    world.join();
+    create(&mut world, HOUR_MS);
+    publish_some(&mut world, 0);
+    let held: Vec<Batch> = world.disk(1).batches.values().cloned().collect();
+    let sent = held.iter().find(|batch| batch.header().first == 5);
+    let sent = sent.unwrap().clone();
+    world.run_until("all compact", SOON, |world| (0..3).all(|node| stored(world, node) == (4, 1)));
+    let mut body = Vec::new();
+    encode_record(&Record::new(WallClock(1), b"other".to_vec()), &mut body).unwrap();
+    let key = world.key(world.index(&sent.header().writer));
+    let other = Batch::seal(sent.header().clone(), &body.into(), &key);
+    assert_ne!(sent, other);
+    for (batch, is_known) in [(sent, true), (other, false)] {
+        let batches = vec![batch];
+        let request = Request::Replicate(Replicate { batches, ..Replicate::default() });
+        let from = world.id(0);
+        let Response::Replicated(outcomes) = world.call_from(from, 1, request) else {
+            panic!("no outcome")
+        };
+        assert_eq!(outcomes == [Outcome::Stored], is_known, "{outcomes:?}");
+        assert_eq!(stored(&world, 1), (4, 1), "it is not taken in again");
     }
 }
