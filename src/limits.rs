@@ -320,6 +320,9 @@ pub const MEASURED_PARTS_MAX: usize = 1_024;
 /// seconds later, goes on.
 pub const SWEPT_PARTS_MAX: usize = 4_096;
 
+/// What a compacted part that names no batches takes in a message at most, in bytes.
+pub const COMPACTED_START_BYTES_MAX: usize = 160;
+
 /// Largest encoding of a compacted part, in bytes: 1,024 names of 17 bytes, and where it is.
 pub const COMPACTED_BYTES_MAX: usize = 20 * 1024;
 

@@ -10,7 +10,10 @@
 //! A sweep reads all of a topic, so there is one at a time, when half as much has come as was kept the
 //! last time. Topics that have forked are left alone: their branches are filed by their batches.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Engine, Now, Output, Sweep, Swept, SweptSpan, Ticket, Write,
@@ -22,6 +25,9 @@ use crate::{
     model::{Batch, Compacted, Frontier, TopicId, WallClock},
     wire::LogRange,
 };
+
+/// How often is looked for what may be swept.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Least time from one sweep of a topic to the next.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -59,6 +65,7 @@ enum Stage {
 /// The compacted topics, and the sweep under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    next_look: Duration,
     topics: BTreeMap<TopicId, Progress>,
     under_way: Option<(TopicId, Stage)>,
 }
@@ -85,8 +92,17 @@ impl Engine {
         }
     }
 
+    /// Whether a topic keeps the newest record of each key only.
+    pub(super) fn is_compacted(&self, topic: TopicId) -> bool {
+        self.topics.get(&topic).is_some_and(|known| known.tombstones_ms().is_some())
+    }
+
     pub(super) fn tick_compaction(&mut self) {
         let now = self.now.elapsed;
+        if now < self.compaction.next_look {
+            return;
+        }
+        self.compaction.next_look = now + LOOK_INTERVAL;
         match self.compaction.under_way {
             Some((_, Stage::Asking(until))) if until <= now => self.compaction.under_way = None,
             Some(_) => return,
@@ -98,7 +114,8 @@ impl Engine {
             .filter(|topic| topic.is_known() && topic.forks.is_empty())
             .filter_map(|topic| Some((topic.id, topic.tombstones_ms()?, topic.records() > 0)))
             .collect();
-        self.compaction.topics.retain(|id, _| compacted.iter().any(|(of, ..)| of == id));
+        let ids: BTreeSet<_> = compacted.iter().map(|(id, ..)| *id).collect();
+        self.compaction.topics.retain(|id, _| ids.contains(id));
         let mut due = None;
         for (topic, tombstones_ms, holds_any) in compacted {
             let progress = self.compaction.topics.entry(topic).or_insert_with(|| Progress {
@@ -222,12 +239,13 @@ impl Engine {
             return false;
         }
         let filled = known.fill(part);
-        let log = known.logs.get(&part.log).cloned();
-        let Some(log) = log.filter(|_| !filled.is_empty()) else { return false };
-        for part in filled {
-            self.write(Write::Compact { topic, part, log: log.clone() });
+        let is_any = !filled.is_empty();
+        for (part, log) in filled {
+            self.write(Write::Compact { topic, part, log });
         }
-        self.serve_waiting(topic);
-        true
+        if is_any {
+            self.serve_waiting(topic);
+        }
+        is_any
     }
 }

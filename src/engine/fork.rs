@@ -105,6 +105,7 @@ impl Engine {
             return;
         };
         let from = check.from;
+        let is_import = !matches!(check.reply, Reply::Replicated(_));
         let of_topic = |(_, batch): &(&usize, &Batch)| batch.header().topic == topic;
         let taken: Vec<_> =
             check.taken.iter().filter(of_topic).map(|(at, batch)| (*at, batch.clone())).collect();
@@ -115,7 +116,9 @@ impl Engine {
                 Some(part) if part.names(batch.hash()) || planted(Bug::CompactedIsAny) => {
                     Outcome::Present
                 }
-                // It may be of another chain, which nobody can prove any more.
+                // It may be of another chain, which nobody can prove any more. Who imports is told
+                // that it is not taken in; who replicates is given no receipt for it.
+                Some(_) if is_import => Outcome::Trimmed,
                 Some(_) => Outcome::Refused(Refusal::Busy),
                 None => self.compare_held(&page, &batch, from),
             };

@@ -64,6 +64,8 @@ struct Halving {
     at: u64,
     /// Below it one side may have let go what was there, and its header as well.
     low: u64,
+    /// Where the log goes on behind what compaction took away there on one side.
+    behind: u64,
     /// What each side has there: the header of one batch or none.
     mine: Option<Vec<SignedHeader>>,
     theirs: Option<Vec<SignedHeader>>,
@@ -128,7 +130,8 @@ impl Halving {
         }
         let (from, to) = shared.pop().unwrap_or_default();
         let low = mine.low.max(theirs.low);
-        Self { shared, from, to, differ: None, at: 0, low, mine: None, theirs: None, steps: 0 }
+        let (differ, mine, theirs) = (None, None, None);
+        Self { shared, from, to, differ, at: 0, low, behind: 0, mine, theirs, steps: 0 }
     }
 
     /// A position in the middle of what is left to compare. Only within a part that both hold
@@ -145,9 +148,10 @@ impl Halving {
     fn compare(&mut self) -> bool {
         let one = |side: &mut Option<Vec<_>>| side.take().and_then(|mut found| found.pop());
         let (Some(mine), Some(theirs)) = (one(&mut self.mine), one(&mut self.theirs)) else {
-            self.from = self.at + 1;
+            let is_compacted = self.behind > self.at;
+            self.from = self.behind.max(self.at + 1);
             self.steps += 1;
-            return self.at < self.low && self.steps < STEPS_MAX;
+            return (is_compacted || self.at < self.low) && self.steps < STEPS_MAX;
         };
         if mine == theirs {
             self.from = mine.header().next();
@@ -257,6 +261,7 @@ impl Engine {
         let at = halving.at;
         let side = if mine { &mut halving.mine } else { &mut halving.theirs };
         *side = Some(header_at(page, topic, log, at).into_iter().collect());
+        halving.behind = halving.behind.max(page.behind_compacted(&log, at));
         if halving.mine.is_none() || halving.theirs.is_none() {
             return;
         }

@@ -230,7 +230,7 @@ impl Engine {
             handover.reading = handover.reading.saturating_sub(1);
         }
         let page = page.unwrap_or_default();
-        if !page.compacted.is_empty() {
+        if !page.compacted.is_empty() && !page.batches.is_empty() {
             return self.send_page(node, topic, page);
         }
         for batch in page.batches {

@@ -36,11 +36,12 @@ impl Engine {
             self.readable(topic, *log, job.after.next(log), until.min(position.next))
         };
         let mut comes: Vec<LogRange> = lacking.iter().map(rest).collect();
-        let (mut at, failed) = (job.after.clone(), job.failed.clone());
+        let (mut at, met) = (job.after.clone(), job.met.clone());
         // Only what the read gives, now or when it is asked again.
         comes.retain_mut(|range| {
             let chosen = BTreeMap::new();
-            self.pass_over(topic, range, &failed, &chosen, &mut Vec::new()).is_some()
+            let passed = &mut Vec::new();
+            self.pass_over(topic, range, &met, &chosen, passed).is_some()
         });
         let comes: BTreeSet<LogId> = comes.into_iter().map(|range| range.log).collect();
         let Some(view) = self.reads.views.get_mut(&topic) else {

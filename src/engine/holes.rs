@@ -26,6 +26,15 @@ pub(super) struct Passed {
     pub(super) trimmed: bool,
 }
 
+/// What a read has met with so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Met {
+    /// Sources that failed.
+    pub(super) failed: BTreeSet<Source>,
+    /// Compacted parts that were given alone: the next batch is missing behind them.
+    pub(super) bare: Vec<Compacted>,
+}
+
 /// What of that a reader is told with these batches: only what one of them follows, be it over more
 /// that is passed over, for a reader's cursor stands at the end of a batch.
 pub(super) fn told_with(
@@ -58,16 +67,18 @@ impl Engine {
         &mut self,
         topic: TopicId,
         range: &mut LogRange,
-        failed: &BTreeSet<Source>,
+        met: &Met,
         chosen: &BTreeMap<Source, Vec<LogRange>>,
         passed: &mut Vec<Passed>,
     ) -> Option<(Source, u64)> {
         while range.from < range.to {
             let view = self.reads.views.get(&topic);
             let hole = view.and_then(|view| view.hole_at(range.log, range.from));
-            let (to, trimmed) = match hole {
-                Some(to) => (to, false),
-                None => match self.source_for(topic, *range, failed, chosen) {
+            let part = met.bare.iter().find(|part| part.covers(&range.log, range.from));
+            let (to, trimmed) = match (hole, part) {
+                (Some(to), _) => (to, false),
+                (None, Some(part)) => (part.next.min(range.to), true),
+                (None, None) => match self.source_for(topic, *range, &met.failed, chosen) {
                     Some(source) => return Some(source),
                     None => (self.trimmed_to(topic, *range)?, true),
                 },

@@ -94,8 +94,7 @@ impl Engine {
     fn store_imported(&mut self, reply: Reply, from: Option<NodeId>, import: &Import) {
         self.learn_with(&import.replicate);
         self.take_over_lows(&import.replicate, &import.trimmed);
-        self.store_all(reply, from, &import.replicate.batches);
-        self.fill_before(&import.replicate);
+        self.store_all(reply, from, &import.replicate);
     }
 
     /// Takes note of what retention had let go before the export: where nothing is held of it, and

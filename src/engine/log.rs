@@ -165,13 +165,15 @@ impl Log {
         Ok(Added::New)
     }
 
-    /// Fills what is missing with what compaction took away; what was filled. Where batches are held
-    /// within the part they stay, and say where what is missing begins and ends.
+    /// Fills what is missing with what compaction took away: each part that was filled, and the log
+    /// with it. Where batches are held within the part they stay, and say where what is missing begins
+    /// and ends.
     ///
     /// # Errors
-    /// When the part does not fit what is held.
-    pub fn fill(&mut self, part: &Compacted) -> Result<Vec<Compacted>, AddError> {
+    /// When the part does not fit what is held. The log is unchanged.
+    pub fn fill(&mut self, part: &Compacted) -> Result<Vec<(Compacted, Self)>, AddError> {
         let mut filled = Vec::new();
+        let mut log = self.clone();
         for (first, next) in self.entry().missing(part.first, part.next) {
             let before = self.spans.iter().find(|span| span.next == first);
             let after = self.spans.iter().find(|span| span.first == next);
@@ -184,11 +186,12 @@ impl Log {
                 if next == part.next { Some(part.head) } else { after.and_then(|span| span.base) };
             let Some(head) = head else { continue };
             let gap = Compacted { first, next, base, head, ..part.clone() };
-            if self.add_part(HeldSpan { first, next, base, head, stamp: part.stamp })? == Added::New
+            if log.add_part(HeldSpan { first, next, base, head, stamp: part.stamp })? == Added::New
             {
-                filled.push(gap);
+                filled.push((gap, log.clone()));
             }
         }
+        *self = log;
         Ok(filled)
     }
 

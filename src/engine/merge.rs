@@ -2,7 +2,7 @@
 //! into it.
 
 use crate::{
-    model::{Batch, LogId, Stamp},
+    model::{Batch, Compacted, LogId, Stamp},
     wire::{LogRange, Page},
 };
 
@@ -15,10 +15,13 @@ pub(super) fn order(batch: &Batch) -> (Stamp, LogId, u64) {
 /// Whether a page is what was asked for: batches of these ranges, each log's without a hole.
 pub(super) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
     let mut ranges = ranges.to_vec();
+    let parts = Compacted::by_end(&page.compacted);
     page.batches.iter().all(|batch| {
         let header = batch.header();
-        for range in ranges.iter_mut().filter(|range| range.log == batch.log()) {
-            range.from = page.behind_compacted(&range.log, range.from);
+        if let Some(part) = parts.get(&(batch.log(), header.first)) {
+            for range in ranges.iter_mut().filter(|range| part.covers(&range.log, range.from)) {
+                range.from = part.next;
+            }
         }
         let next = |range: &&mut LogRange| {
             range.log == batch.log() && header.first <= range.from && range.from < header.next()

@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     Engine, Failure, Numbered, Purpose, QuestionId, Ticket,
-    holes::{Passed, told_with},
+    holes::{Met, Passed, told_with},
     merge::{answers, merge},
     planted::{Bug, planted},
     read_many::Many,
@@ -28,7 +28,7 @@ use crate::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
         READ_WAIT_MAX,
     },
-    model::{Cursor, NodeId, SubscriberName, TopicId},
+    model::{Compacted, Cursor, NodeId, SubscriberName, TopicId},
     wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
@@ -56,6 +56,8 @@ pub(super) struct Lane {
     pub(super) source: Source,
     ranges: Vec<LogRange>,
     page: Option<Page>,
+    /// Whether it gave compacted parts and nothing behind them.
+    is_bare: bool,
 }
 
 /// A client's read.
@@ -75,7 +77,7 @@ pub(super) struct Job {
     pub(super) patience: Option<Duration>,
     pub(super) attempt: u32,
     pub(super) surveyed: bool,
-    pub(super) failed: BTreeSet<Source>,
+    pub(super) met: Met,
     pub(super) lanes: Vec<Lane>,
     /// Whether the lanes give all that was asked for.
     pub(super) whole: bool,
@@ -98,7 +100,7 @@ impl Job {
             patience: None,
             attempt: 0,
             surveyed: false,
-            failed: BTreeSet::new(),
+            met: Met::default(),
             lanes: Vec::new(),
             whole: false,
             passed: Vec::new(),
@@ -241,12 +243,12 @@ impl Engine {
             .map(|range| LogRange { from: self.start_here(topic, range), ..range })
             .filter(|range| range.from < range.to)
             .collect();
-        let failed = job.failed.clone();
+        let met = job.met.clone();
         let mut lanes: BTreeMap<Source, Vec<LogRange>> = BTreeMap::new();
         let (mut whole, mut sourceless) = (true, false);
         let mut passed = Vec::new();
         for mut range in needed {
-            match self.pass_over(topic, &mut range, &failed, &lanes, &mut passed) {
+            match self.pass_over(topic, &mut range, &met, &lanes, &mut passed) {
                 Some((source, end)) => {
                     whole &= end >= range.to;
                     let to = end.min(range.to);
@@ -271,8 +273,10 @@ impl Engine {
             return if sourceless { self.try_again(number) } else { self.wait_or_end(number) };
         }
         whole &= !sourceless;
-        let lanes: Vec<_> =
-            lanes.into_iter().map(|(source, ranges)| Lane { source, ranges, page: None }).collect();
+        let lanes: Vec<_> = lanes
+            .into_iter()
+            .map(|(source, ranges)| Lane { source, ranges, page: None, is_bare: false })
+            .collect();
         if !self.may_start(number, &lanes) {
             return self.wait_or_end(number);
         }
@@ -364,7 +368,7 @@ impl Engine {
         };
         if job.until.is_none() && self.now.elapsed < job.deadline {
             job.attempt = 0;
-            job.failed.clear();
+            job.met.failed.clear();
             return self.wait_or_end(number);
         }
         let now = self.now.elapsed;
@@ -374,7 +378,7 @@ impl Engine {
             let patience = *job.patience.get_or_insert(now + HOLE_PATIENCE);
             if job.until.is_some() && now < patience {
                 job.attempt = 0;
-                job.failed.clear();
+                job.met.failed.clear();
                 job.deadline = patience;
                 view.waiting.insert(number);
                 return;
@@ -443,7 +447,9 @@ impl Engine {
         let asked = job.lanes.get(lane.index).filter(|_| lane.attempt == job.attempt);
         let page = match (result, asked) {
             (Ok(Response::Page(page)), Some(asked))
-                if is_of(&page, job.topic) && answers(&page, &asked.ranges) =>
+                if is_of(&page, job.topic)
+                    && answers(&page, &asked.ranges)
+                    && (page.compacted.is_empty() || self.is_compacted(job.topic)) =>
             {
                 Some(page)
             }
@@ -469,23 +475,29 @@ impl Engine {
             return;
         };
         // A source that was to hold something and gives nothing has lost it.
-        let page = page.filter(|page| !page.batches.is_empty());
-        if page.is_none() {
-            job.failed.insert(done.source);
+        let mut page = page.unwrap_or_default();
+        if page.batches.is_empty() && page.compacted.is_empty() {
+            job.met.failed.insert(done.source);
         }
-        done.page = Some(page.unwrap_or_default());
+        if page.batches.is_empty() {
+            job.met.bare.extend(page.compacted.drain(..).map(|part| part.unnamed()));
+            done.is_bare = true;
+        }
+        done.page = Some(page);
         if job.lanes.iter().any(|lane| lane.page.is_none()) {
             return;
         }
         let lanes = std::mem::take(&mut job.lanes);
-        let lost = lanes.iter().any(|lane| job.failed.contains(&lane.source));
-        if lost && job.attempt < READ_ATTEMPTS_MAX {
+        let lost = lanes.iter().any(|lane| job.met.failed.contains(&lane.source));
+        let is_bare = lanes.iter().any(|lane| lane.is_bare);
+        if (lost || is_bare) && job.attempt < READ_ATTEMPTS_MAX {
             // Another source may give the same, and what comes first may be there.
             return self.plan_read(number);
         }
         let pages: Vec<Page> = lanes.into_iter().filter_map(|lane| lane.page).collect();
         let mut compacted: Vec<_> =
-            pages.iter().flat_map(|page| page.compacted.iter().cloned()).collect();
+            // Only nodes need the names.
+            pages.iter().flat_map(|page| page.compacted.iter().map(Compacted::unnamed)).collect();
         let (mut batches, finished) = merge(pages, job.bytes_max);
         let whole = job.whole;
         let held_back = self.hold_back(number, &mut batches);
@@ -493,7 +505,10 @@ impl Engine {
             return self.try_again(number);
         }
         let finished = finished && whole && !held_back;
-        compacted.retain(|part| batches.iter().any(|batch| part.precedes(batch)));
+        let starts: BTreeMap<_, _> =
+            batches.iter().map(|batch| ((batch.log(), batch.header().first), batch)).collect();
+        let next = |part: &Compacted| starts.get(&(part.log, part.next)).copied();
+        compacted.retain(|part| next(part).is_some_and(|batch| part.precedes(batch)));
         let job = self.reads.jobs.things.get_mut(&number);
         let passed = job.map(|job| std::mem::take(&mut job.passed)).unwrap_or_default();
         let mut page = Page { finished, compacted, ..Page::default() };

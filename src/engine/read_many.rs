@@ -12,7 +12,10 @@ use super::{
     read::{Job, Lane, Source, State},
 };
 use crate::{
-    limits::{GATHER_WAIT_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_WAIT_MAX, READS_MAX},
+    limits::{
+        COMPACTED_START_BYTES_MAX, GATHER_WAIT_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_WAIT_MAX,
+        READS_MAX,
+    },
     model::{Cursor, TopicId},
     wire::{Page, ReadMany, Refusal, Request, Response, TopicPage},
 };
@@ -172,6 +175,7 @@ impl Engine {
         many.under_way.take_if(|under_way| *under_way == number);
         if let Some(which) = which.filter(|_| !page.batches.is_empty()) {
             many.bytes += page.batches.iter().map(|batch| batch.bytes().len()).sum::<usize>();
+            many.bytes += page.compacted.len() * COMPACTED_START_BYTES_MAX;
             many.found.push(TopicPage { which, page });
             many.due.get_or_insert(self.now.elapsed + GATHER_WAIT_MAX);
         }

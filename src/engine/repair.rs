@@ -19,7 +19,7 @@ use crate::{
         REPAIR_BYTES_PER_SECOND_MAX, REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX,
         REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
     },
-    model::{ForkProof, NodeId, TopicId},
+    model::{Compacted, ForkProof, NodeId, TopicId},
     wire::{Compared, Held, LogRange, Page, Proofs, Refusal, Request, Response, TopicDigest},
 };
 
@@ -336,9 +336,11 @@ impl Engine {
         };
         self.repair.pay(self.now.elapsed, &page);
         let mut progress = false;
+        let parts = Compacted::by_end(&page.compacted);
         for batch in &page.batches {
             let added = self.store(batch, Some(node));
-            let part = page.compacted.iter().find(|part| part.precedes(batch));
+            let part = parts.get(&(batch.log(), batch.header().first)).copied();
+            let part = part.filter(|part| part.precedes(batch));
             if added.is_ok()
                 && let Some(part) = part
             {

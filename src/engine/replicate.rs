@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
-    model::{Batch, Blob, Hash, LogId, NodeId, SignedDescriptor, TopicId},
+    model::{Batch, Blob, Compacted, Hash, LogId, NodeId, SignedDescriptor, TopicId},
     wire::{Outcome, Page, Refusal, Replicate, Request, Response},
 };
 
@@ -266,17 +266,13 @@ impl Engine {
         replicate: &Replicate,
     ) {
         self.learn_with(replicate);
-        self.store_all(Reply::Replicated(question), from, &replicate.batches);
-        self.fill_before(replicate);
+        self.store_all(Reply::Replicated(question), from, replicate);
     }
 
-    /// Takes over what compaction took away before batches that were stored.
-    pub(super) fn fill_before(&mut self, replicate: &Replicate) {
-        for part in &replicate.compacted {
-            let next = replicate.batches.iter().find(|batch| part.precedes(batch));
-            if let Some(next) = next.filter(|next| self.is_place_taken(next)) {
-                self.fill_compacted(next.header().topic, part);
-            }
+    /// Takes over what compaction took away before a batch that is held.
+    pub(super) fn fill_before(&mut self, batch: &Batch, part: Option<&Compacted>) {
+        if let Some(part) = part.filter(|part| part.precedes(batch) && self.is_place_taken(batch)) {
+            self.fill_compacted(batch.header().topic, part);
         }
     }
 
@@ -297,7 +293,9 @@ impl Engine {
     }
 
     /// Stores batches that a node has sent, and says what became of each.
-    pub(super) fn store_all(&mut self, reply: Reply, from: Option<NodeId>, batches: &[Batch]) {
+    pub(super) fn store_all(&mut self, reply: Reply, from: Option<NodeId>, replicate: &Replicate) {
+        let Replicate { batches, compacted, .. } = replicate;
+        let parts = Compacted::by_end(compacted);
         let mut taken = BTreeMap::new();
         // What follows a batch of the request is stored only if that one is: otherwise it might be
         // the end of a chain that nobody here has the start of.
@@ -318,7 +316,10 @@ impl Engine {
                 unsure.insert(batch.hash(), at);
                 return None;
             }
-            match self.store(batch, from) {
+            let added = self.store(batch, from);
+            // At once, for a log is allowed few gaps.
+            self.fill_before(batch, parts.get(&(batch.log(), batch.header().first)).copied());
+            match added {
                 Ok(Added::New) => Some(Outcome::Stored),
                 // Its copies may go elsewhere for this answer, and with them what proves a fork.
                 Ok(Added::Held) if self.is_header_kept(batch) => {

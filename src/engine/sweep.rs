@@ -9,7 +9,10 @@
 //! bounded: with more than `KEYS_MAX` keys they are taken in slices, by their hash, and each slice
 //! costs both readings again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::planted::{Bug, planted};
 use crate::{
@@ -24,8 +27,9 @@ const KEYS_MAX: usize = 256 * 1024;
 /// Slices that keys are taken in. A topic with more keys than 64 slices hold is not compacted.
 const SLICES_MAX: u32 = 64;
 
-/// Batches that one sweep may find at most: some 5 MB of memory. The next one finds the rest.
-const FOUND_MAX: usize = 64 * 1024;
+/// Batches that one sweep may find at most: some 25 MB of memory. The next one finds the rest. Where
+/// the keys are in slices, so many batches are looked at, from the start.
+const FOUND_MAX: usize = 1024 * 1024;
 
 /// What is looked through.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +96,9 @@ pub trait Shelf {
 /// A hash of a key. So many bits that nobody finds two keys of one hash.
 type KeyHash = u128;
 
+/// Where a batch stands: the number of its span, and that of its first record.
+type At = (u32, u64);
+
 /// Which record is later: by the order in which readers are shown them.
 type Place = (Stamp, LogId, u64);
 
@@ -109,9 +116,11 @@ struct Key {
 #[derive(Debug, Default)]
 struct State {
     /// Batches without a record that stays, as far as was seen.
-    found: BTreeSet<(LogId, u64)>,
+    found: BTreeSet<At>,
     /// Whether something could not be read: what it holds may be older than a tombstone.
     is_blind: bool,
+    /// Whether there were more than may be found.
+    is_full: bool,
     /// The first tombstone that waits for its time.
     tombstone: Option<WallClock>,
     /// Whether tombstones wait for older records of their keys to go.
@@ -153,7 +162,8 @@ impl Sweep {
             }
             slices *= 2;
         }
-        Ok(Swept::default())
+        // More keys than are looked at: nothing goes.
+        self.collect(shelf, &State::default())
     }
 
     /// Looks for what may go, with the keys in so many slices; none where those are too few.
@@ -178,13 +188,14 @@ impl Sweep {
     fn each_batch<S: Shelf>(
         &self,
         shelf: &S,
-        mut visit: impl FnMut(&SweptSpan, &Stored, Option<&Batch>),
-        mut wanted: impl FnMut(&SweptSpan, &Stored) -> bool,
+        mut visit: impl FnMut(&SweptSpan, &Stored, Option<&Batch>, At),
+        mut wanted: impl FnMut(&SweptSpan, &Stored, At) -> bool,
     ) -> Result<(), S::Error> {
-        for span in &self.spans {
+        for (number, span) in (0_u32..).zip(&self.spans) {
             shelf.walk(&span.range, &mut |stored| {
-                if stored.bytes.is_some() && wanted(span, stored) {
-                    visit(span, stored, shelf.load(stored)?.as_ref());
+                let at = (number, stored.part.first);
+                if stored.bytes.is_some() && wanted(span, stored, at) {
+                    visit(span, stored, shelf.load(stored)?.as_ref(), at);
                 }
                 Ok(())
             })?;
@@ -201,8 +212,8 @@ impl Sweep {
         keys_max: usize,
     ) -> Result<Option<BTreeMap<KeyHash, Key>>, S::Error> {
         let mut keys: BTreeMap<KeyHash, Key> = BTreeMap::new();
-        let mut is_full = false;
-        let visit = |span: &SweptSpan, stored: &Stored, batch: Option<&Batch>| {
+        let is_full = Cell::new(false);
+        let visit = |span: &SweptSpan, stored: &Stored, batch: Option<&Batch>, _: At| {
             let Some(batch) = batch else {
                 state.is_blind = true;
                 return;
@@ -213,8 +224,7 @@ impl Sweep {
                     continue;
                 };
                 if keys.len() >= keys_max && !keys.contains_key(&key) {
-                    is_full = true;
-                    return;
+                    return is_full.set(true);
                 }
                 let known = keys.entry(key).or_default();
                 known.records = known.records.saturating_add(1);
@@ -224,8 +234,8 @@ impl Sweep {
                 }
             }
         };
-        self.each_batch(shelf, visit, |_, _| true)?;
-        Ok((!is_full).then_some(keys))
+        self.each_batch(shelf, visit, |_, _, _| !is_full.get())?;
+        Ok((!is_full.get()).then_some(keys))
     }
 
     /// Finds the batches without a record that stays, of a slice of the keys.
@@ -240,14 +250,12 @@ impl Sweep {
         let tombstones_go = !state.is_blind;
         let before = self.tombstones_before;
         let (mut tombstone, mut is_blocked) = (state.tombstone, state.is_blocked);
-        let mut found = std::mem::take(&mut state.found);
-        let candidates = found.clone();
-        let wanted = |span: &SweptSpan, stored: &Stored| {
-            let of = (stored.part.log, stored.part.first);
-            span.may_go(&stored.part) && (is_first || candidates.contains(&of))
+        let mut is_full = state.is_full;
+        let found = RefCell::new(std::mem::take(&mut state.found));
+        let wanted = |span: &SweptSpan, stored: &Stored, at: At| {
+            span.may_go(&stored.part) && (is_first || found.borrow().contains(&at))
         };
-        let visit = |_: &SweptSpan, stored: &Stored, batch: Option<&Batch>| {
-            let of = (stored.part.log, stored.part.first);
+        let visit = |_: &SweptSpan, stored: &Stored, batch: Option<&Batch>, at: At| {
             let stays = |(place, record): (Place, Record)| {
                 let Some(key) = record.key.as_ref().map(|key| hash(key)) else { return true };
                 if !is_in(key) {
@@ -273,27 +281,30 @@ impl Sweep {
             // All are looked at, for the tombstones among them.
             let stay =
                 batch.map(|batch| records_of(batch).map(stays).filter(|stays| *stays).count());
+            let mut found = found.borrow_mut();
             if stay != Some(0) {
-                found.remove(&of);
-            } else if is_first && found.len() < FOUND_MAX {
-                found.insert(of);
+                found.remove(&at);
+            } else if is_first && found.len() >= FOUND_MAX {
+                is_full = true;
+            } else if is_first {
+                found.insert(at);
             }
         };
         self.each_batch(shelf, visit, wanted)?;
-        (state.found, state.tombstone, state.is_blocked) = (found, tombstone, is_blocked);
+        (state.found, state.is_full) = (found.into_inner(), is_full);
+        (state.tombstone, state.is_blocked) = (tombstone, is_blocked);
         Ok(())
     }
 
     /// Makes parts of what was found.
     fn collect<S: Shelf>(&self, shelf: &S, state: &State) -> Result<Swept, S::Error> {
         let mut swept = Swept { tombstone: state.tombstone, ..Swept::default() };
-        swept.more = state.found.len() >= FOUND_MAX;
-        for span in &self.spans {
+        for (number, span) in (0_u32..).zip(&self.spans) {
             let mut open: Option<(Compacted, bool)> = None;
             shelf.walk(&span.range, &mut |stored| {
                 let part = &stored.part;
                 let is_new = stored.bytes.is_some();
-                if is_new && !state.found.contains(&(part.log, part.first)) {
+                if is_new && !state.found.contains(&(number, part.first)) {
                     swept.bytes = swept.bytes.saturating_add(stored.bytes.unwrap_or(0));
                     swept.take(open.take());
                     return Ok(());
@@ -309,8 +320,8 @@ impl Sweep {
             })?;
             swept.take(open);
         }
-        // What goes now may be what a tombstone waits for.
-        swept.more |= state.is_blocked && !swept.parts.is_empty();
+        // What goes now may make room for more, or be what a tombstone waits for.
+        swept.more |= (state.is_full || state.is_blocked) && !swept.parts.is_empty();
         Ok(swept)
     }
 }

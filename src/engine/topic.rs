@@ -304,8 +304,9 @@ impl Topic {
         Some(log.clone())
     }
 
-    /// Fills what is missing of a log with what compaction took away; what was filled.
-    pub(super) fn fill(&mut self, part: &Compacted) -> Vec<Compacted> {
+    /// Fills what is missing of a log with what compaction took away: each part that was filled, and
+    /// the log with it.
+    pub(super) fn fill(&mut self, part: &Compacted) -> Vec<(Compacted, Log)> {
         let Some(log) = self.logs.get_mut(&part.log) else { return Vec::new() };
         let filled = log.fill(part).unwrap_or_default();
         if !filled.is_empty() {

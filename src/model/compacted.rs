@@ -1,6 +1,6 @@
 //! What compaction leaves of batches that it took away.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use minicbor::{Decode, Encode};
 
@@ -8,8 +8,8 @@ use super::{Batch, Hash, LogId, Stamp};
 use crate::limits::COMPACTED_HASHES_MAX;
 
 /// A part of a log without its batches: newer records of the same keys have taken the place of all
-/// that they held. It counts as held. The batch that follows it is always there, and names its end;
-/// so the chain of a log goes on over it.
+/// that they held. It counts as held. Compaction leaves the batch that follows it, which names its end; so the
+/// chain of a log goes on over it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Compacted {
     /// The log.
@@ -93,6 +93,11 @@ impl fmt::Debug for Compacted {
 }
 
 impl Compacted {
+    /// Parts by their log and the record that follows them.
+    pub fn by_end(parts: &[Self]) -> BTreeMap<(LogId, u64), &Self> {
+        parts.iter().map(|part| ((part.log, part.next), part)).collect()
+    }
+
     /// Both as one, where one follows the other.
     #[must_use]
     pub fn joined(&self, after: &Self) -> Option<Self> {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use antiphon::{
+    engine::Damage,
     model::{Batch, Blob, Cursor, Record, Retention, WallClock, encode_record},
-    wire::{Alter, Create, Outcome, Publish, Replicate, Request, Response},
+    wire::{Alter, Create, Import, Outcome, Publish, Replicate, Request, Response},
 };
 
 use crate::world::{World, payloads_of};
@@ -257,4 +258,76 @@ fn a_batch_that_is_sent_again_is_known_by_its_name_and_another_is_not_taken_for_
         assert_eq!(outcomes == [Outcome::Stored], is_known, "{outcomes:?}");
         assert_eq!(stored(&world, 1), (4, 1), "it is not taken in again");
     }
+}
+
+#[test]
+fn what_is_left_before_a_lost_batch_keeps_no_reader() {
+    let mut world = World::new(3);
+    world.join();
+    let retention = Retention { tombstones_ms: Some(HOUR_MS), ..Retention::default() };
+    let name = "t".parse().unwrap();
+    let create = Create { replicas: Some(1), retention, ..Create::new(name) };
+    let Response::Created(summary, false) = world.call(0, Request::Create(create)) else {
+        panic!("not created")
+    };
+    let owner = world.index(&summary.owners[0]);
+    publish_some(&mut world, owner);
+    world.run_until("it is compacted", SOON, |world| stored(world, owner) == (4, 1));
+    // The only copy of the batch behind the part is lost.
+    let topic = World::topic("t");
+    let disk = world.disk(owner);
+    let part = disk.compacted.values().next().unwrap().clone();
+    let batch = disk.batches[&(topic, part.log, part.next)].clone();
+    let number = disk.batches.keys().filter(|(of, ..)| *of == topic);
+    let number = number.clone().position(|place| place.2 == part.next).unwrap();
+    world.remove_stored(owner, number);
+    let damage = Damage {
+        topic,
+        log: part.log,
+        first: part.next,
+        next: batch.header().next(),
+        hash: batch.hash(),
+        previous: Some((part.head, part.stamp)),
+    };
+    world.damage(owner, damage);
+    world.run(Duration::from_secs(2));
+    for node in 0..3 {
+        assert_eq!(world.fetch(node, "t"), ["0", "12", "13"]);
+        assert_eq!(world.lost, 1, "and is told of it");
+    }
+}
+
+#[test]
+fn a_page_with_many_parts_is_imported_at_once() {
+    let mut world = World::new(3);
+    world.join();
+    create(&mut world, HOUR_MS);
+    let mut number = 0;
+    for fixed in 0..40 {
+        for text in [format!("a={fixed}"), format!("fixed{fixed}=x")] {
+            publish(&mut world, 0, number, &text);
+            number += 1;
+        }
+    }
+    world
+        .run_until("all compact", SOON, |world| (0..3).all(|node| stored(world, node) == (41, 39)));
+    let disk = world.disk(0);
+    let topic = World::topic("t");
+    let batches: Vec<_> = disk.batches.iter().filter(|((of, ..), _)| *of == topic).collect();
+    let replicate = Replicate {
+        batches: batches.into_iter().map(|(_, batch)| batch.clone()).collect(),
+        compacted: disk.compacted.values().cloned().collect(),
+        ..Replicate::default()
+    };
+    // To others, which have nothing of it.
+    let mut other = World::new(3);
+    other.join();
+    create(&mut other, HOUR_MS);
+    let import = Import { topic: "t".parse().unwrap(), replicate, trimmed: Vec::new() };
+    let Response::Replicated(outcomes) = other.call(1, Request::Import(import)) else {
+        panic!("no outcome")
+    };
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Stored), "{outcomes:?}");
+    assert!((0..3).all(|node| stored(&other, node) == (41, 39)));
+    assert_eq!(read(&mut other, 2, &start()).len(), 41);
 }

@@ -71,7 +71,8 @@ impl TopicShelf<'_> {
                 compacted.extend(open.take());
                 batches.extend(self.batches.get(&place).cloned());
             }
-            finished &= at >= range.to;
+            finished &= at >= range.to && open.is_none();
+            compacted.extend(open);
         }
         batches.sort_by_key(|batch| (batch.header().stamp, batch.log(), batch.header().first));
         let (all, mut bytes) = (batches.len(), 0);
@@ -81,7 +82,13 @@ impl TopicShelf<'_> {
         };
         let batches: Vec<_> = batches.into_iter().take_while(fits).collect();
         finished &= batches.len() == all;
-        compacted.retain(|part| batches.iter().any(|batch| part.precedes(batch)));
+        // One whose batch is missing ends its log.
+        let is_there = |part: &Compacted| {
+            let next = self.batches.get(&(self.topic, part.log, part.next));
+            next.is_some_and(|next| part.precedes(next))
+        };
+        compacted
+            .retain(|part| !is_there(part) || batches.iter().any(|batch| part.precedes(batch)));
         Page { batches, finished, compacted, ..Page::default() }
     }
 

@@ -63,6 +63,11 @@ pub struct Reader {
     passed_over: PassedOver,
     /// What was compacted before the batches of the last page.
     compacted: Vec<Compacted>,
+    /// Where a read of what is stored ends.
+    stored_end: Cursor,
+    /// Whether something was compacted before that end that was not known when it was told: what took
+    /// its place may stand behind it.
+    end_is_late: bool,
     ended: bool,
 }
 
@@ -87,6 +92,7 @@ impl Reader {
             }
             Start::At(cursor) => cursor.clone(),
         };
+        let stored_end = surveyed.end.clone();
         let mut reader = Self {
             client,
             topic,
@@ -99,6 +105,8 @@ impl Reader {
             seen: Seen::of_at_most(PRODUCERS_MAX),
             passed_over: PassedOver::default(),
             compacted: Vec::new(),
+            stored_end,
+            end_is_late: false,
             ended: false,
             options,
         };
@@ -245,9 +253,19 @@ impl Reader {
 
     /// Fetches the next page; whether there may be more.
     async fn fetch(&mut self) -> Result<bool, RequestError> {
-        let Some(read) = self.question() else { return Ok(false) };
-        let page = self.client.read_page(read).await?;
-        self.take_page(page)
+        loop {
+            if let Some(read) = self.question() {
+                let page = self.client.read_page(read).await?;
+                return self.take_page(page);
+            }
+            if !self.end_is_late || self.options.end != End::Stored {
+                return Ok(false);
+            }
+            // Of each key the newest record is read that there is when the read ends.
+            let surveyed = self.client.survey(&self.topic).await?;
+            self.stored_end = surveyed.end;
+            (self.end_is_late, self.ended) = (false, false);
+        }
     }
 
     /// The client that is asked.
@@ -263,7 +281,7 @@ impl Reader {
         let until = match &self.options.end {
             End::Never => None,
             End::At(cursor) => Some(cursor.clone()),
-            End::Stored | End::Before(_) | End::BeforeLast(_) => Some(self.surveyed.end.clone()),
+            End::Stored | End::Before(_) | End::BeforeLast(_) => Some(self.stored_end.clone()),
         };
         if until.as_ref().is_some_and(|until| self.fetched.reaches(until)) {
             self.ended = true;
@@ -288,6 +306,7 @@ impl Reader {
         }
         advance_over(&mut self.fetched, &page, &mut self.passed_over)?;
         self.ready.extend(page.batches);
+        self.end_is_late |= !page.compacted.is_empty();
         self.compacted = page.compacted;
         Ok(true)
     }

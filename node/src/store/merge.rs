@@ -8,18 +8,16 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use antiphon::{
     engine::{Damage, Stored},
+    limits::COMPACTED_START_BYTES_MAX,
     model::{Batch, Compacted, LogId, ShortHash, Stamp},
     wire::{LogRange, Page},
 };
 
 use super::{Reading, StoreError};
 
-/// What a compacted part adds to the bytes of a page beside the names of its batches: at least as
-/// much as its encoding has.
-const COMPACTED_BYTES: usize = 160;
-
+/// What a compacted part adds to the bytes of a page.
 fn compacted_bytes(part: &Compacted) -> usize {
-    COMPACTED_BYTES + (ShortHash::BYTES + 1) * part.batches.len()
+    COMPACTED_START_BYTES_MAX + (ShortHash::BYTES + 1) * part.batches.len()
 }
 
 /// What became of a batch that is to be read.
@@ -53,14 +51,13 @@ struct Source<W> {
 }
 
 /// What comes next in a log.
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are batches")]
 enum Step {
     /// A batch, by where it is.
     Batch(Next),
     /// All that was asked for has been read.
     Finished,
-    /// A hole or damage: the log cannot be read further.
-    Broken,
+    /// A hole or damage: the log cannot be read further. What was compacted right before that.
+    Broken(Option<Compacted>),
 }
 
 /// A batch that waits for its turn.
@@ -90,16 +87,14 @@ impl<W: Walk> Source<W> {
                 Some(ref before) => before.joined(&part),
                 None => part.covers(&part.log, self.at).then(|| part.clone()),
             };
-            if joined.is_none() {
-                break;
-            }
+            let Some(joined) = joined else { break };
             self.at = part.next;
             if bytes.is_some() {
                 return Ok(Step::Batch(Next { batch: part, before }));
             }
-            before = joined;
+            before = Some(joined);
         }
-        Ok(Step::Broken)
+        Ok(Step::Broken(before))
     }
 }
 
@@ -125,7 +120,10 @@ pub(super) fn merge<W: Walk>(
         match source.step()? {
             Step::Batch(next) => turns.push(turn(index, next)),
             Step::Finished => {}
-            Step::Broken => page.finished = false,
+            Step::Broken(part) => {
+                page.finished = false;
+                page.compacted.extend(part);
+            }
         }
     }
     let mut bytes = 0;
@@ -160,7 +158,10 @@ pub(super) fn merge<W: Walk>(
         match source.step()? {
             Step::Batch(next) => turns.push(turn(index, next)),
             Step::Finished => {}
-            Step::Broken => page.finished = false,
+            Step::Broken(part) => {
+                page.finished = false;
+                page.compacted.extend(part);
+            }
         }
     }
     Ok(Reading { page, damages })

@@ -84,8 +84,8 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// one batch. `finished` says whether every log was read up to its `to`.
     ///
     /// Of what was compacted the page has the parts, as one where they follow each other, and each
-    /// with the batch that follows it: that is read also where a part reaches to `to` or beyond, so
-    /// that a log always ends with a batch, and without it the part is not in the page.
+    /// with the batch that follows it: that is read also where a part reaches to `to` or beyond.
+    /// Where it is missing the part ends its log in the page.
     ///
     /// For a range of a single record whose batch was let go the header comes, if it is kept and
     /// can be read; at most [`HEADERS_PER_PAGE_MAX`](antiphon::limits::HEADERS_PER_PAGE_MAX).

@@ -1,5 +1,7 @@
 //! What a reader is led past, and told of.
 
+use std::collections::BTreeSet;
+
 use antiphon::{
     limits,
     model::{Cursor, LogId},
@@ -18,11 +20,22 @@ pub struct PassedOver {
 }
 
 /// Why something is passed over.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {
+    Compacted,
     Trimmed,
     Lost,
-    Compacted,
+}
+
+/// What a page says is passed over: log, end, why, and start.
+type Told = BTreeSet<(LogId, u64, Why, u64)>;
+
+fn told(page: &Page) -> Told {
+    let of = |why| move |range: &LogRange| (range.log, range.to, why, range.from);
+    let parts = page.compacted.iter();
+    let parts = parts.map(|part| (part.log, part.next, Why::Compacted, part.first));
+    let trimmed = page.trimmed.iter().map(of(Why::Trimmed));
+    parts.chain(trimmed).chain(page.lost.iter().map(of(Why::Lost))).collect()
 }
 
 impl PassedOver {
@@ -37,33 +50,26 @@ impl PassedOver {
     /// Adds what a page passes over in a log, from where the reader stands up to a batch: some of it
     /// may be let go, and some lost. Of what was compacted nobody is told: newer records have its
     /// place.
-    fn add(&mut self, page: &Page, log: LogId, from: u64, to: u64) -> Result<(), RequestError> {
-        let trimmed = page.trimmed.iter().map(|range| (*range, Why::Trimmed));
-        let lost = page.lost.iter().map(|range| (*range, Why::Lost));
-        let compacted = page.compacted.iter().map(|part| {
-            (LogRange { log: part.log, from: part.first, to: part.next }, Why::Compacted)
-        });
-        let of_gap =
-            |(range, _): &(LogRange, Why)| range.log == log && from < range.to && range.to <= to;
-        let mut told: Vec<_> = trimmed.chain(lost).chain(compacted).filter(of_gap).collect();
-        told.sort_by_key(|(range, _)| range.to);
+    fn add(&mut self, told: &Told, log: LogId, from: u64, to: u64) -> Result<(), RequestError> {
         let mut at = from;
-        for (range, why) in told {
-            if range.from > at && matches!(why, Why::Compacted) {
+        let of_gap =
+            told.range((log, from, Why::Compacted, u64::MAX)..=(log, to, Why::Lost, u64::MAX));
+        for (_, end, why, start) in of_gap.copied() {
+            if start > at && why == Why::Compacted {
                 continue;
             }
             // Of a branch nothing is told before it parts.
-            if range.from > at && at > 0 {
+            if start > at && at > 0 {
                 return Err(RequestError::Mismatch);
             }
-            if at < range.to {
-                let passed = LogRange { log, from: at, to: range.to };
+            if at < end {
+                let passed = LogRange { log, from: at, to: end };
                 match why {
                     Why::Trimmed => self.trimmed.push(passed),
                     Why::Lost => self.lost.push(passed),
                     Why::Compacted => {}
                 }
-                at = range.to;
+                at = end;
             }
         }
         // Whatever node skipped something: nothing is skipped here.
@@ -79,12 +85,13 @@ pub(in crate::client) fn advance_over(
     passed_over: &mut PassedOver,
 ) -> Result<(), RequestError> {
     let (mut at, mut passed) = (cursor.clone(), PassedOver::default());
+    let told = told(page);
     for batch in &page.batches {
         let (log, first) = (batch.log(), batch.header().first);
         let next = at.next(&log);
         // A branch begins where it parts, and its first batch shows that it is the first.
         if first > next && !batch.is_root() {
-            passed.add(page, log, next, first)?;
+            passed.add(&told, log, next, first)?;
         }
         at.advance(batch);
     }
