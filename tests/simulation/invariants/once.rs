@@ -1,7 +1,10 @@
 //! What was acknowledged under an id that was given is not stored again: in a world that is whole it
 //! is a duplicate at whichever node it is published again, also of nodes that were started since.
 
-use antiphon::{model::RecordId, wire::Response};
+use antiphon::{
+    model::RecordId,
+    wire::{Refusal, Response},
+};
 
 use crate::{faults::Fault, world::World};
 
@@ -45,6 +48,8 @@ pub(crate) fn published_again(
     }
     match response {
         Some(Response::Published(told)) if told.acknowledged && told.duplicate => {}
+        // It goes, and sends its publishers elsewhere.
+        Some(Response::Refused(Refusal::Stopping(_))) => {}
         other => return Err(format!("{id:?} was acknowledged, and now: {other:?}")),
     }
     if known.batches.len() > batches {
