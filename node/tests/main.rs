@@ -1,5 +1,6 @@
 //! The library as programs use it: nodes in the process, and the examples.
 
+mod compaction;
 mod examples;
 mod groups;
 mod guide;
