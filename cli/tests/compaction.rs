@@ -50,7 +50,15 @@ fn the_newest_record_of_each_key_is_left_on_every_replica() {
 
     // A node without its disk takes over what is left, and it is enough.
     cluster.kill(2);
-    fs_err::remove_dir_all(cluster.data(2)).unwrap();
+    for entry in fs_err::read_dir(cluster.data(2)).unwrap() {
+        let path = entry.unwrap().path();
+        // It is the same node.
+        if path.is_dir() {
+            fs_err::remove_dir_all(path).unwrap();
+        } else if !path.ends_with("key") {
+            fs_err::remove_file(path).unwrap();
+        }
+    }
     cluster.restart(2, 0);
     cluster.wait_until_alive(3);
     cluster.wait_until_complete(2, "stations", 3, SOON);
