@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
-    limits::HEADERS_PER_PAGE_MAX,
     model::{
         Batch, Compacted, ForkProof, LogId, NodeId, SignedDescriptor, SignedHeader, SubscriberName,
         Subscription, TopicId,
@@ -105,22 +104,13 @@ impl Disk {
     }
 
     pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        let header = |range: &LogRange| {
-            let at = range.as_position()?;
-            let before = (topic, range.log, 0)..=(topic, range.log, at);
-            let header = self.headers.range(before).next_back().map(|(_, header)| header);
-            header.filter(|header| header.header().next() > at).cloned()
-        };
-        let mut headers: Vec<_> = ranges.iter().filter_map(header).collect();
-        headers.dedup();
-        headers.truncate(HEADERS_PER_PAGE_MAX);
-        Page { headers, ..self.shelf(topic).read(ranges, bytes_max) }
+        self.shelf(topic).read(ranges, bytes_max)
     }
 
     pub(crate) fn shelf(&self, topic: TopicId) -> TopicShelf<'_> {
         const WHOLE: &BTreeSet<Place> = &BTreeSet::new();
-        let Self { batches, compacted, .. } = self;
-        TopicShelf { topic, batches, compacted, damaged: WHOLE }
+        let Self { batches, compacted, headers, .. } = self;
+        TopicShelf { topic, batches, compacted, damaged: WHOLE, headers }
     }
 
     /// What is there of a range, as a check of the disk tells it.

@@ -7,7 +7,8 @@ use std::{
 
 use antiphon::{
     engine::{Shelf, Stored},
-    model::{Batch, Compacted, LogId, TopicId},
+    limits::HEADERS_PER_PAGE_MAX,
+    model::{Batch, Compacted, LogId, SignedHeader, TopicId},
     wire::{LogRange, Page},
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct TopicShelf<'a> {
     pub(crate) compacted: &'a BTreeMap<Place, Compacted>,
     /// Batches that cannot be read.
     pub(crate) damaged: &'a BTreeSet<Place>,
+    /// Of batches that retention let go.
+    pub(crate) headers: &'a BTreeMap<Place, SignedHeader>,
 }
 
 impl TopicShelf<'_> {
@@ -89,7 +92,21 @@ impl TopicShelf<'_> {
         };
         compacted
             .retain(|part| !is_there(part) || batches.iter().any(|batch| part.precedes(batch)));
-        Page { batches, finished, compacted, ..Page::default() }
+        Page { batches, finished, compacted, headers: self.headers_at(ranges), ..Page::default() }
+    }
+
+    /// The headers of single records that were let go.
+    fn headers_at(&self, ranges: &[LogRange]) -> Vec<SignedHeader> {
+        let header = |range: &LogRange| {
+            let at = range.as_position()?;
+            let before = (self.topic, range.log, 0)..=(self.topic, range.log, at);
+            let header = self.headers.range(before).next_back().map(|(_, header)| header);
+            header.filter(|header| header.header().next() > at).cloned()
+        };
+        let mut headers: Vec<_> = ranges.iter().filter_map(header).collect();
+        headers.dedup();
+        headers.truncate(HEADERS_PER_PAGE_MAX);
+        headers
     }
 
     /// What compaction took away of a range.

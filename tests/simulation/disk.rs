@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
     engine::{Damage, Log, Part, Parts, Pending, Recovered, Step, Write, WriteNumber},
-    limits::HEADERS_PER_PAGE_MAX,
     model::{
         Batch, Compacted, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor,
         SignedHeader, SubscriberName, Subscription, TopicId,
@@ -214,21 +213,12 @@ impl Image {
 
     /// Reads ranges of logs, merged by stamp; a log ends at its first hole.
     pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        let header = |range: &LogRange| {
-            let at = range.as_position()?;
-            let before = (topic, range.log, 0)..=(topic, range.log, at);
-            let header = self.headers.range(before).next_back().map(|(_, header)| header);
-            header.filter(|header| header.header().next() > at).cloned()
-        };
-        let mut headers: Vec<_> = ranges.iter().filter_map(header).collect();
-        headers.dedup();
-        headers.truncate(HEADERS_PER_PAGE_MAX);
-        Page { headers, ..self.shelf(topic).read(ranges, bytes_max) }
+        self.shelf(topic).read(ranges, bytes_max)
     }
 
     pub(crate) fn shelf(&self, topic: TopicId) -> TopicShelf<'_> {
-        let Self { batches, compacted, damaged, .. } = self;
-        TopicShelf { topic, batches, compacted, damaged }
+        let Self { batches, compacted, damaged, headers, .. } = self;
+        TopicShelf { topic, batches, compacted, damaged, headers }
     }
 
     /// What is there of a range, as a check of the disk tells it.
