@@ -185,9 +185,7 @@ impl Engine {
         }
         let tombstones_before = WallClock(self.now.wall.0.saturating_sub(tombstones_ms));
         let sweep = Sweep { spans, tombstones_before };
-        self.next_ticket.0 += 1;
-        let ticket = self.next_ticket;
-        let after = self.unflushed();
+        let (ticket, after) = self.next_read();
         self.outputs.push_back(Output::Sweep { ticket, topic, sweep, after });
         self.compaction.under_way = Some((topic, Stage::Sweeping(ticket)));
     }

@@ -261,7 +261,8 @@ impl Engine {
         let at = halving.at;
         let side = if mine { &mut halving.mine } else { &mut halving.theirs };
         *side = Some(header_at(page, topic, log, at).into_iter().collect());
-        halving.behind = halving.behind.max(page.behind_compacted(&log, at));
+        let part = page.compacted.iter().find(|part| part.covers(&log, at));
+        halving.behind = halving.behind.max(part.map_or(0, |part| part.next));
         if halving.mine.is_none() || halving.theirs.is_none() {
             return;
         }

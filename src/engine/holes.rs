@@ -31,7 +31,8 @@ pub(super) struct Passed {
 pub(super) struct Met {
     /// Sources that failed.
     pub(super) failed: BTreeSet<Source>,
-    /// Compacted parts that were given alone: the next batch is missing behind them.
+    /// Compacted parts that were given alone: the next batch is missing behind them. Readers are told
+    /// that they were trimmed, for their cursors cannot stand at their ends.
     pub(super) bare: Vec<Compacted>,
 }
 

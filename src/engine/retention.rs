@@ -179,9 +179,7 @@ impl Engine {
 
     /// Asks the store how much it holds of parts of logs.
     pub(super) fn measure_store(&mut self, topic: TopicId, ranges: Vec<LogRange>) -> Ticket {
-        self.next_ticket.0 += 1;
-        let ticket = self.next_ticket;
-        let after = self.unflushed();
+        let (ticket, after) = self.next_read();
         self.outputs.push_back(Output::Measure { ticket, topic, ranges, after });
         ticket
     }

@@ -1,9 +1,15 @@
 //! Asking the store, and handing on what it says.
 
-use super::{Engine, Output, Page, Response, Ticket};
+use super::{Engine, Output, Page, Response, Ticket, WriteNumber};
 use crate::{model::TopicId, wire::LogRange};
 
 impl Engine {
+    /// Names the next read of the store, and says the write that must be flushed before it.
+    pub(super) fn next_read(&mut self) -> (Ticket, Option<WriteNumber>) {
+        self.next_ticket.0 += 1;
+        (self.next_ticket, self.unflushed())
+    }
+
     /// Asks the store for batches.
     pub(super) fn read_store(
         &mut self,
@@ -11,9 +17,7 @@ impl Engine {
         ranges: Vec<LogRange>,
         bytes_max: usize,
     ) -> Ticket {
-        self.next_ticket.0 += 1;
-        let ticket = self.next_ticket;
-        let after = self.unflushed();
+        let (ticket, after) = self.next_read();
         self.outputs.push_back(Output::Read { ticket, topic, ranges, bytes_max, after });
         ticket
     }

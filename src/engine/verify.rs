@@ -121,9 +121,7 @@ impl Engine {
     }
 
     fn check_store(&mut self, topic: TopicId, range: LogRange, bytes_max: usize) -> Ticket {
-        self.next_ticket.0 += 1;
-        let ticket = self.next_ticket;
-        let after = self.unflushed();
+        let (ticket, after) = self.next_read();
         self.outputs.push_back(Output::Check { ticket, topic, range, bytes_max, after });
         ticket
     }

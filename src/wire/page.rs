@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::LogRange;
-use crate::model::{Batch, Compacted, LogId, SignedHeader};
+use crate::model::{Batch, Compacted, SignedHeader};
 
 /// Batches, in the order in which readers are shown them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -22,21 +22,14 @@ pub struct Page {
     /// Records that the topic's retention let go, followed in the same way.
     #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
-    /// Records that compaction took away. The batch that follows each of these parts is in the page.
+    /// Records that compaction took away. The batch that follows each of these parts is in the page,
+    /// but where it is missing: then the part ends its log, and is told to nodes only.
     #[cbor(n(4), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
     pub compacted: Vec<Compacted>,
     /// Headers of batches that the topic's retention let go: where a single record was asked for
     /// that was in one of them, and its header is kept.
     #[cbor(n(5), decode_with = "super::bounded::headers", skip_if = "Vec::is_empty", default)]
     pub headers: Vec<SignedHeader>,
-}
-
-impl Page {
-    /// Where a log goes on at a record, behind what compaction took away there.
-    pub fn behind_compacted(&self, log: &LogId, at: u64) -> u64 {
-        let part = self.compacted.iter().find(|part| part.covers(log, at));
-        part.map_or(at, |part| part.next)
-    }
 }
 
 /// Batches of one of several topics that were asked for.
