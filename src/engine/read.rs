@@ -60,14 +60,21 @@ pub(super) struct Lane {
     is_bare: bool,
 }
 
-/// A client's read.
+/// For whom a topic is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum For {
+    /// A client, which asked this.
+    Client(QuestionId),
+    /// A client that asked for many topics: which of those questions it is part of.
+    Part(u64),
+    /// A group of the topic, which this node coordinates.
+    Group(SubscriberName),
+}
+
+/// A read of one topic.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) question: QuestionId,
-    /// The question for many topics that it is part of.
-    pub(super) of: Option<u64>,
-    /// The group of the topic that it is for.
-    pub(super) group: Option<SubscriberName>,
+    pub(super) reader: For,
     pub(super) topic: TopicId,
     pub(super) after: Cursor,
     pub(super) until: Option<Cursor>,
@@ -87,11 +94,9 @@ pub(super) struct Job {
 
 impl Job {
     /// All of a topic after a cursor, with nothing planned yet.
-    pub(super) fn new(topic: TopicId, after: Cursor) -> Self {
+    pub(super) fn new(reader: For, topic: TopicId, after: Cursor) -> Self {
         Self {
-            question: QuestionId(0),
-            of: None,
-            group: None,
+            reader,
             topic,
             after,
             until: None,
@@ -104,6 +109,14 @@ impl Job {
             lanes: Vec::new(),
             whole: false,
             passed: Vec::new(),
+        }
+    }
+
+    /// The question for many topics that it is part of.
+    pub(super) fn part_of(&self) -> Option<u64> {
+        match self.reader {
+            For::Part(of) => Some(of),
+            For::Client(_) | For::Group(_) => None,
         }
     }
 }
@@ -135,7 +148,8 @@ impl State {
         if self.abandon_many(question) {
             return;
         }
-        let job = self.jobs.things.iter().find(|(_, job)| job.question == question);
+        let reader = For::Client(question);
+        let job = self.jobs.things.iter().find(|(_, job)| job.reader == reader);
         if let Some((number, topic)) = job.map(|(number, job)| (*number, job.topic)) {
             self.jobs.things.remove(&number);
             if let Some(view) = self.views.get_mut(&topic) {
@@ -185,11 +199,10 @@ impl Engine {
         self.look_at(topic, read.until.is_none());
         let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
         let job = self.reads.jobs.put(Job {
-            question,
             until: read.until,
             bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX),
             deadline: self.now.elapsed + wait,
-            ..Job::new(topic, read.after)
+            ..Job::new(For::Client(question), topic, read.after)
         });
         self.plan_read(job);
     }
@@ -520,13 +533,13 @@ impl Engine {
     }
 
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {
-        match self.reads.jobs.things.remove(&number) {
-            Some(Job { of: Some(of), .. }) => self.part_read(of, number, page),
-            Some(Job { group: Some(name), topic, .. }) => {
-                self.group_read(topic, name, number, Some(page));
-            }
-            Some(job) => self.answer(job.question, Response::Page(page)),
-            None => {}
+        let Some(Job { reader, topic, .. }) = self.reads.jobs.things.remove(&number) else {
+            return;
+        };
+        match reader {
+            For::Client(question) => self.answer(question, Response::Page(page)),
+            For::Part(of) => self.part_read(of, number, page),
+            For::Group(name) => self.group_read(topic, name, number, Some(page)),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Engine, QuestionId,
-    read::{Job, Lane, Source, State},
+    read::{For, Job, Lane, Source, State},
 };
 use crate::{
     limits::{
@@ -130,9 +130,9 @@ impl Engine {
                 break;
             }
             let bytes_max = many.bytes_max - many.bytes;
-            let job = Job { question, bytes_max, of: Some(number), ..Job::new(topic, after) };
+            let job = Job { bytes_max, deadline, ..Job::new(For::Part(number), topic, after) };
             // Topics that were not surveyed yet are, one after the other, while this one waits.
-            let job = self.reads.jobs.put(Job { deadline, surveyed: true, ..job });
+            let job = self.reads.jobs.put(Job { surveyed: true, ..job });
             many.reads.insert(job, which);
             self.look_at(topic, true);
             self.plan_read(job);
@@ -146,7 +146,7 @@ impl Engine {
     /// Whether a read may ask its sources now: one of a question for many topics waits while
     /// another one does.
     pub(super) fn may_start(&mut self, number: u64, lanes: &[Lane]) -> bool {
-        let of = self.reads.jobs.things.get(&number).and_then(|job| job.of);
+        let of = self.reads.jobs.things.get(&number).and_then(Job::part_of);
         let Some(many) = of.and_then(|of| self.reads.many.things.get_mut(&of)) else {
             return true;
         };
@@ -158,7 +158,7 @@ impl Engine {
 
     /// A read of a question for many topics waits, though it was under way: another one may be.
     pub(super) fn not_under_way(&mut self, number: u64) {
-        let of = self.reads.jobs.things.get(&number).and_then(|job| job.of);
+        let of = self.reads.jobs.things.get(&number).and_then(Job::part_of);
         let many = of.and_then(|of| Some((of, self.reads.many.things.get_mut(&of)?)));
         if let Some((of, many)) = many.filter(|(_, many)| many.under_way == Some(number)) {
             many.under_way = None;
@@ -190,16 +190,14 @@ impl Engine {
         if let Some(view) = self.reads.views.get_mut(&job.topic) {
             view.waiting.remove(&number);
         }
-        if let Some(name) = job.group {
-            return self.group_read(job.topic, name, number, None);
-        }
-        match job.of {
+        match job.reader {
+            For::Client(question) => self.refuse(question, refusal),
             // Other topics of the question may be read all the same.
-            Some(of) if refusal == Refusal::Unreachable => {
+            For::Part(of) if refusal == Refusal::Unreachable => {
                 self.part_read(of, number, Page::default());
             }
-            Some(of) => self.refuse_many(of, refusal),
-            None => self.refuse(job.question, refusal),
+            For::Part(of) => self.refuse_many(of, refusal),
+            For::Group(name) => self.group_read(job.topic, name, number, None),
         }
     }
 

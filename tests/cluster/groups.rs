@@ -166,7 +166,7 @@ fn a_member_that_waits_gets_what_is_published() {
     let taken = members[0].take(&mut world, 1, 20);
     members[0].acknowledge(&mut world, 1, &taken);
     let wait = Duration::from_secs(20);
-    let asked: Vec<(usize, QuestionId)> = members
+    let asked: Vec<_> = members
         .iter()
         .enumerate()
         .map(|(node, member)| (node, world.ask(node, member.question(20, wait))))
@@ -243,11 +243,34 @@ fn what_is_given_to_nobody_any_more_goes_back() {
     let question = world.ask(at, gone.question(5, Duration::ZERO));
     // The answer is on its way when whoever asked is gone.
     world.run(Duration::from_micros(300));
-    world.abandon(at, question);
+    world.abandon(question);
     world.run(Duration::from_secs(1));
     let taken = Member::new(2).take(&mut world, at, 20);
     assert_eq!(numbers(&taken).len(), 5, "half of all ten, for two members");
     assert!(taken.iter().all(|assignment| assignment.deliveries == 1), "{taken:?}");
+}
+
+#[test]
+fn a_group_reads_on_when_the_first_question_of_its_node_is_abandoned() {
+    let mut world = with_group(1);
+    let mut member = Member::new(1);
+    let all = member.take(&mut world, 0, 20);
+    let acknowledged = all.iter().map(|it| it.range).collect();
+    member.settle(&mut world, 0, Settlement { acknowledged, ..Settlement::default() });
+    member.has.clear();
+    world.stop(0);
+    world.start(0);
+    let wait = Duration::from_secs(20);
+    let first = world.ask(0, Member::new(2).question(5, wait));
+    assert_eq!(first.question, QuestionId(0));
+    let waits = world.ask(0, member.question(5, wait));
+    world.run(Duration::from_secs(1));
+    world.abandon(first);
+    world.run(Duration::from_secs(1));
+    publish(&mut world, 0, 10, 1);
+    world.run(Duration::from_secs(1));
+    let Some(Response::Taken(taken)) = world.answered(waits) else { panic!("nothing came") };
+    assert_eq!(places(&taken.assignments).len(), 1);
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn an_abandoned_question_is_not_answered() {
     let reader = Reader::new(1, &NAMES);
     let waiting = world.ask(1, reader.request());
     world.run(Duration::from_millis(100));
-    world.abandon(1, waiting);
+    world.abandon(waiting);
     world.publish(0, World::publish_request("a.1", 1, 0, &lines("a.1", 0..1)));
     world.run(Duration::from_secs(11));
     assert!(world.answered(waiting).is_none(), "nobody waits for it");

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use antiphon::{
-    engine::{Damage, QuestionId},
+    engine::Damage,
     model::{Batch, RecordId},
     wire::{Acks, Publish, Published, Refusal, Request, Response},
 };
 
-use crate::world::World;
+use crate::world::{Asked, World};
 
 const AT_ONCE: Duration = Duration::from_millis(20);
 
@@ -37,7 +37,7 @@ fn stored(world: &mut World, node: usize) -> u64 {
     world.survey(node, "t").summary.records
 }
 
-fn told(world: &mut World, question: QuestionId) -> Published {
+fn told(world: &mut World, question: Asked) -> Published {
     match world.answered(question) {
         Some(Response::Published(published)) => published,
         other => panic!("not published: {other:?}"),

@@ -40,6 +40,26 @@ struct Node {
     following: BTreeSet<TopicId>,
     held_back: Vec<(WriteNumber, Output)>,
     durable: WriteNumber,
+    /// How many questions it was asked in this life: each is named by how many came before it.
+    questions: u64,
+    /// Who waits for the answers.
+    askers: BTreeMap<QuestionId, Asker>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy)]
+enum Asker {
+    /// A client: the test.
+    Client,
+    /// Another node, in this life of it, and under which name it asked.
+    Node(usize, u64, AskId),
+}
+
+/// A question of a client: at which node, and under which name there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asked {
+    pub(crate) node: usize,
+    pub(crate) question: QuestionId,
 }
 
 enum Event {
@@ -58,9 +78,7 @@ pub(crate) struct World {
     /// What will happen: when, in which order, at which node, in which of its lives.
     events: BTreeMap<(Duration, u64), (usize, u64, Event)>,
     sequence: u64,
-    /// Who waits for the answer to a question.
-    askers: BTreeMap<(usize, QuestionId), (usize, u64, AskId)>,
-    answers: BTreeMap<QuestionId, Response>,
+    answers: BTreeMap<Asked, Response>,
     cut: BTreeSet<(usize, usize)>,
     pub(crate) reports: Vec<(usize, Report)>,
     pub(crate) asked: u64,
@@ -70,8 +88,6 @@ pub(crate) struct World {
     pub(crate) lost: u64,
 }
 
-const CLIENT_QUESTIONS: u64 = 1 << 60;
-
 impl World {
     pub(crate) fn new(nodes: usize) -> Self {
         let mut world = Self {
@@ -79,7 +95,6 @@ impl World {
             nodes: Vec::new(),
             events: BTreeMap::new(),
             sequence: 0,
-            askers: BTreeMap::new(),
             answers: BTreeMap::new(),
             cut: BTreeSet::new(),
             reports: Vec::new(),
@@ -108,6 +123,8 @@ impl World {
             following: BTreeSet::new(),
             held_back: Vec::new(),
             durable: WriteNumber(0),
+            questions: 0,
+            askers: BTreeMap::new(),
         });
         self.start(index);
         if index > 0 {
@@ -134,6 +151,8 @@ impl World {
         node.engine = Some(Engine::new(config, node.disk.recover(catalogue)));
         node.started = self.now;
         node.durable = WriteNumber(0);
+        node.questions = 0;
+        node.askers.clear();
         self.input(index, Duration::ZERO, Input::Timeout);
     }
 
@@ -307,10 +326,8 @@ impl World {
                 self.handle(index, Input::Durable(number));
             }
             Event::Request(asker, ask, request) => {
-                self.sequence += 1;
-                let question = QuestionId(self.sequence);
-                let life = self.nodes[asker].life;
-                self.askers.insert((index, question), (asker, life, ask));
+                let question =
+                    self.question(index, Asker::Node(asker, self.nodes[asker].life, ask));
                 let from = Some(self.id(asker));
                 self.asked += 1;
                 self.handle(index, Input::Asked { question, from, request });
@@ -439,16 +456,25 @@ impl World {
     }
 
     fn answer(&mut self, index: usize, question: QuestionId, response: Response) {
-        if question.0 >= CLIENT_QUESTIONS {
-            let twice = self.answers.insert(question, response);
-            assert!(twice.is_none(), "a question is answered once");
-            return;
+        match self.nodes[index].askers.remove(&question).expect("a question is answered once") {
+            Asker::Client => {
+                self.answers.insert(Asked { node: index, question }, response);
+            }
+            Asker::Node(asker, life, ask) => {
+                if self.nodes[asker].life == life && !self.cut.contains(&(index, asker)) {
+                    self.event(asker, LATENCY, Event::Response(ask, Ok(response)));
+                }
+            }
         }
-        let asker = self.askers.remove(&(index, question));
-        let (asker, life, ask) = asker.expect("a question is answered once");
-        if self.nodes[asker].life == life && !self.cut.contains(&(index, asker)) {
-            self.event(asker, LATENCY, Event::Response(ask, Ok(response)));
-        }
+    }
+
+    /// Names a question to a node: the first one of a life is 0, as in a process.
+    fn question(&mut self, index: usize, asker: Asker) -> QuestionId {
+        let node = &mut self.nodes[index];
+        let question = QuestionId(node.questions);
+        node.questions += 1;
+        node.askers.insert(question, asker);
+        question
     }
 }
 

@@ -89,12 +89,11 @@ impl World {
         serial: u64,
         request: Request,
     ) {
-        let current = self.clients[client].as_mut().expect("clients stay");
-        if current.serial != serial {
+        if self.clients[client].as_ref().expect("clients stay").serial != serial {
             return;
         }
-        self.sequence += 1;
-        let question = QuestionId(self.sequence);
+        let question = self.question(index);
+        let current = self.clients[client].as_mut().expect("clients stay");
         current.open = Some((index, self.nodes[index].life, question));
         self.nodes[index].open.insert(question, (Asker::Client(client, serial), self.now));
         if let Request::Read(read) = &request {

@@ -111,7 +111,7 @@ impl World {
         if self.nodes[node].engine.is_none() || self.nodes[node].paused_until > self.now {
             return;
         }
-        let question = QuestionId(self.number());
+        let question = self.question(node);
         self.nodes[node].abandoned.insert(question);
         let hashes = batches.iter().map(Batch::hash).collect();
         self.nodes[node].twins.insert(question, hashes);

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use antiphon::{
-    engine::{Input, QuestionId},
-    wire::Request,
-};
+use antiphon::{engine::Input, wire::Request};
 
 use crate::{
     disk::Image,
@@ -189,7 +186,7 @@ impl World {
             Fault::Leave if runs && self.stays().len() > 2 => {
                 self.nodes[index].leaves = true;
                 self.fewest = self.fewest.min(self.stays().len());
-                let question = QuestionId(self.number());
+                let question = self.question(index);
                 self.nodes[index].abandoned.insert(question);
                 let request = Request::Leave(self.nodes[index].id);
                 self.handle(index, Input::Asked { question, from: None, request });

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
-    engine::{AskId, Failure, Input, QuestionId},
+    engine::{AskId, Failure, Input},
     limits::HEARTBEAT_INTERVAL,
     model::{Batch, NodeId},
     wire::{Contact, Gossip, Request},
@@ -151,7 +151,7 @@ impl World {
         let Message { from, to: (index, life), what } = message;
         match what {
             What::Request(ask, request) => {
-                let question = QuestionId(self.number());
+                let question = self.question(index);
                 let asker = Asker::Node(from.0, from.1, ask);
                 self.nodes[index].open.insert(question, (asker, self.now));
                 let from = Some(self.nodes[from.0].id);

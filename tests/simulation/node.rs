@@ -64,6 +64,9 @@ pub(crate) struct Node {
     pub(crate) leaves: bool,
     /// Whether it has told others that it leaves, in this life.
     pub(crate) tells_leaving: bool,
+    /// How many questions it was asked in this life: each is named by how many came before it, as
+    /// in a process.
+    questions: u64,
     /// The questions that it has not answered, and since when.
     pub(crate) open: BTreeMap<QuestionId, (Asker, Duration)>,
     /// Questions of twins, and what they sent.
@@ -117,6 +120,7 @@ impl World {
             gone: false,
             leaves: false,
             tells_leaving: false,
+            questions: 0,
             open: BTreeMap::new(),
             abandoned: BTreeSet::new(),
             twins: BTreeMap::new(),
@@ -140,6 +144,7 @@ impl World {
         node.life += 1;
         node.leaves = false;
         node.tells_leaving = false;
+        node.questions = 0;
         if node.life == 1 || !planted(Bug::SequenceReused) {
             // Any order, as random numbers would have it; never the same.
             let number = (index as u64) << 32 | node.life;
@@ -499,6 +504,13 @@ impl World {
     }
 
     // --- answers ---------------------------------------------------------------------------
+
+    /// Names a question to a node; the first one of a life is 0.
+    pub(crate) fn question(&mut self, index: usize) -> QuestionId {
+        let node = &mut self.nodes[index];
+        node.questions += 1;
+        QuestionId(node.questions - 1)
+    }
 
     fn answer(&mut self, index: usize, question: QuestionId, response: Response) {
         if let Some((topic, record)) = self.nodes[index].publishes.remove(&question)

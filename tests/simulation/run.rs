@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
-    engine::{Input, QuestionId},
+    engine::Input,
     model::{Cursor, ForkProof, ProducerId},
     wire::Request,
 };
@@ -222,7 +222,7 @@ impl World {
         let gone: Vec<_> = self.nodes.iter().filter(|node| node.gone).map(|node| node.id).collect();
         for node in gone {
             for index in self.running() {
-                let question = QuestionId(self.number());
+                let question = self.question(index);
                 self.nodes[index].abandoned.insert(question);
                 let request = Request::Forget(node);
                 self.handle(index, Input::Asked { question, from: None, request });

@@ -119,7 +119,7 @@ impl Dispatch {
                 let key = record.key.as_ref().map(|key| entry::hash_of(key));
                 let bytes = record.size_bytes();
                 let with = match self.claimed.remove(&(log, number)) {
-                    Some((member, until)) => With::Member { member, turn: 0, until },
+                    Some((member, until)) => With::Member { member, turn: None, until },
                     None if deliveries > 0 && now < self.grace_until => {
                         With::Missing { until: self.grace_until }
                     }
@@ -167,7 +167,7 @@ impl Dispatch {
             for serial in self.serials(range) {
                 let missing = |entry: &Entry| matches!(entry.with, With::Missing { .. });
                 if self.entries.get(&serial).is_some_and(missing) {
-                    self.set(serial, With::Member { member, turn: 0, until });
+                    self.set(serial, With::Member { member, turn: None, until });
                 }
             }
             let given = self.taken_over.given.get(&range.log).copied().unwrap_or_default();
@@ -218,7 +218,7 @@ impl Dispatch {
             *given = (*given).max(entry.number + 1);
             taken.push(serial);
             let until = now + terms.visibility;
-            self.set(serial, With::Member { member, turn: terms.turn, until });
+            self.set(serial, With::Member { member, turn: Some(terms.turn), until });
             if alone {
                 break;
             }
@@ -243,7 +243,7 @@ impl Dispatch {
         let has = self.members.get(&member).map(|member| &member.has);
         let in_turn = |serial: &&u64| {
             let with = self.entries.get(*serial).map(|entry| entry.with);
-            matches!(with, Some(With::Member { turn: of, .. }) if of == turn)
+            matches!(with, Some(With::Member { turn: of, .. }) if of == Some(turn))
         };
         has.into_iter().flatten().filter(in_turn).copied().collect()
     }

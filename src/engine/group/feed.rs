@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use super::Key;
 use crate::{
-    engine::{Engine, read::Job},
+    engine::{
+        Engine,
+        read::{For, Job},
+    },
     limits::GROUP_RECORDS_MAX,
     model::{SubscriberName, TopicId},
     wire::Page,
@@ -33,12 +36,8 @@ impl Engine {
         let after = dispatch.read().clone();
         let (topic, name) = key.clone();
         self.look_at(topic, true);
-        let job = self.reads.jobs.put(Job {
-            group: Some(name),
-            bytes_max: PAGE_BYTES,
-            deadline,
-            ..Job::new(topic, after)
-        });
+        let job = Job::new(For::Group(name), topic, after);
+        let job = self.reads.jobs.put(Job { bytes_max: PAGE_BYTES, deadline, ..job });
         if let Some(group) = self.groups.groups.get_mut(key) {
             group.reading = Some(job);
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    engine::read::For,
     model::Batch,
     wire::{NamesWanted, ReadMany, TopicRead},
 };
@@ -159,8 +160,8 @@ fn an_abandoned_question_leaves_nothing_behind() {
     script.ask(3, read_many(&[("a", None), ("b", None)]));
     script.ask(4, read_many(&waiting));
     script.give(Input::Abandoned(QuestionId(3)));
-    let left: Vec<_> = script.engine.reads.jobs.things.values().map(|job| job.question).collect();
-    assert_eq!(left, [QuestionId(4); 2], "the other question waits still");
+    let left: Vec<_> = script.engine.reads.jobs.things.values().map(|job| &job.reader).collect();
+    assert_eq!(left, [&For::Part(2); 2], "the other question waits still");
     script.give(Input::Abandoned(QuestionId(4)));
     assert!(is_idle(&script), "{:?}", script.engine.reads);
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use antiphon::{
-    engine::{Input, QuestionId},
+    engine::Input,
     model::{Blob, Cursor, NodeId, ProducerId, Record, WallClock, encode_record},
     wire::{Acks, Create, Publish, Published, Read, Request, Response, Surveyed},
 };
 
-use super::{CLIENT_QUESTIONS, LATENCY, World, payloads_of};
+use super::{Asked, Asker, LATENCY, World, payloads_of};
 
 impl World {
     /// Lets time pass.
@@ -36,25 +36,26 @@ impl World {
     }
 
     /// Asks a node as a client.
-    pub(crate) fn ask(&mut self, index: usize, request: Request) -> QuestionId {
-        self.sequence += 1;
-        let question = QuestionId(CLIENT_QUESTIONS + self.sequence);
-        self.input(index, LATENCY, Input::Asked { question, from: None, request });
-        question
+    pub(crate) fn ask(&mut self, index: usize, request: Request) -> Asked {
+        self.ask_from(None, index, request)
+    }
+
+    fn ask_from(&mut self, from: Option<NodeId>, index: usize, request: Request) -> Asked {
+        let question = self.question(index, Asker::Client);
+        self.input(index, LATENCY, Input::Asked { question, from, request });
+        Asked { node: index, question }
     }
 
     /// Gives up waiting for an answer.
-    pub(crate) fn abandon(&mut self, index: usize, question: QuestionId) {
-        self.input(index, LATENCY, Input::Abandoned(question));
+    pub(crate) fn abandon(&mut self, asked: Asked) {
+        self.input(asked.node, LATENCY, Input::Abandoned(asked.question));
     }
 
     /// Asks a node as another one does.
     #[track_caller]
     pub(crate) fn call_from(&mut self, from: NodeId, index: usize, request: Request) -> Response {
-        self.sequence += 1;
-        let question = QuestionId(CLIENT_QUESTIONS + self.sequence);
         let what = format!("{request:?}");
-        self.input(index, LATENCY, Input::Asked { question, from: Some(from), request });
+        let question = self.ask_from(Some(from), index, request);
         let end = self.now + Duration::from_secs(40);
         loop {
             if let Some(response) = self.answered(question) {
@@ -65,8 +66,8 @@ impl World {
     }
 
     /// The answer to a question, if it has come.
-    pub(crate) fn answered(&mut self, question: QuestionId) -> Option<Response> {
-        self.answers.remove(&question)
+    pub(crate) fn answered(&mut self, asked: Asked) -> Option<Response> {
+        self.answers.remove(&asked)
     }
 
     /// Asks a node as a client and waits for the answer.

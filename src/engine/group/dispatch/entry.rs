@@ -26,8 +26,9 @@ pub(super) struct Entry {
 pub(super) enum With {
     /// It can be given out.
     Nobody,
-    /// A member, until it is taken back. Which of its questions it was given for.
-    Member { member: MemberId, turn: u64, until: Duration },
+    /// A member, until it is taken back. Which of its questions it was given for; none where
+    /// another coordinator gave it.
+    Member { member: MemberId, turn: Option<u64>, until: Duration },
     /// Nobody: it is not to be tried again before that.
     Delayed { until: Duration },
     /// Perhaps with a member, who has not said so to the coordinator of now.

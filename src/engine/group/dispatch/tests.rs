@@ -210,6 +210,24 @@ fn a_new_coordinator_waits_for_members_to_say_what_they_have() {
 }
 
 #[test]
+fn a_member_may_count_its_questions_from_0() {
+    let mut old = dispatch(&[""; 4]);
+    give(&mut old, START, ONE, terms(0, 2));
+    let kept = old.snapshot();
+    let mut new = Dispatch::new(&kept, kept.cursor.clone().unwrap(), START + GROUP_GRACE);
+    new.meet(START, ONE);
+    new.push(START, &batch(None, &[""; 4]));
+    new.claim(ONE, &[of(0, 2)], START + VISIBILITY);
+    let others = give(&mut new, START, ONE, terms(0, 9));
+    assert_eq!(others, [(2, 1), (3, 1)], "not what it has from another coordinator");
+    assert_eq!(
+        give(&mut new, START, ONE, terms(0, 9)),
+        others,
+        "the same question, the same records"
+    );
+}
+
+#[test]
 fn what_another_coordinator_saw_done_is_not_given_again() {
     let mut here = dispatch(&[""; 6]);
     let mut there = dispatch(&[""; 6]);
