@@ -9,7 +9,7 @@ mod terms;
 use std::{path::PathBuf, time::Duration};
 
 use antiphon::{
-    model::{Network, NodeId, TopicName, TopicPattern},
+    model::{Network, TopicName, TopicPattern},
     wire::Acks,
 };
 use antiphon_node::Multiaddr;
@@ -26,7 +26,10 @@ pub(crate) use self::{
     },
     terms::{Alter, Delete, Retain},
 };
-use crate::values::{self, NodeAddresses};
+use crate::{
+    peer::PeerArgument,
+    values::{self, NodeAddresses},
+};
 
 /// Durable publish/subscribe without a broker.
 ///
@@ -395,10 +398,10 @@ pub(crate) struct Leave {
 #[command(after_help = "\
 Examples:
   antiphon peers                                shows who is away
-  antiphon forget 12D3KooW…")]
+  antiphon forget Fw5bx3pN                      its last characters are enough")]
 pub(crate) struct Forget {
-    /// Peer id of the node
-    pub(crate) peer: NodeId,
+    /// Peer id of the node, or its last characters
+    pub(crate) peer: PeerArgument,
 }
 
 /// The same actions from a prompt, with a menu, history and completion
@@ -460,7 +463,7 @@ mod tests {
     fn a_node_that_is_forgotten_is_none_to_talk_to() {
         let node = antiphon::model::NodeKey::from_secret(&[1; 32]).node();
         let parsed = parse(&format!("antiphon forget {node}")).unwrap();
-        assert_eq!(parsed.command, Command::Forget(Forget { peer: node }));
+        assert_eq!(parsed.command, Command::Forget(Forget { peer: PeerArgument::Whole(node) }));
         assert!(parsed.global.nodes().is_empty());
     }
 

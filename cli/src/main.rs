@@ -15,12 +15,14 @@ mod hints;
 mod json;
 mod logging;
 mod misuse;
+mod peer;
 mod place;
 mod printer;
 mod signals;
 mod table;
 mod template;
 mod values;
+mod words;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,7 @@ use crate::{
 /// Shows what `--help` asked for, or what is wrong with the command line and what to do.
 pub(crate) fn report(error: &clap::Error) -> Status {
     if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
-        printer::show_help(error.render());
+        printer::show_help(&error.render());
         return Status::Done;
     }
     // What could not be parsed may still have asked for JSON.

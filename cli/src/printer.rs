@@ -1,16 +1,20 @@
 //! The one place that writes: data to standard output, all else to standard error.
 
 use std::{
+    cell::RefCell,
     fmt::{self, Display},
     io::{self, BufWriter, ErrorKind, IsTerminal, Write},
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use clap::builder::StyledStr;
+use indicatif::{ProgressBar, ProgressFinish, ProgressState, ProgressStyle, WeakProgressBar};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::arguments::GlobalOptions;
+use crate::{arguments::GlobalOptions, table::Table, words::grouped};
 
 /// Bytes of output that are gathered before they are written, unless they are flushed.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -59,6 +63,9 @@ pub(crate) struct Printer {
     quiet: bool,
     verbose: bool,
     terminal: bool,
+    styles: Styles,
+    /// The progress that is shown.
+    bar: RefCell<WeakProgressBar>,
 }
 
 impl fmt::Debug for Printer {
@@ -77,6 +84,23 @@ impl Printer {
             quiet: options.quiet,
             verbose: options.verbose > 0,
             terminal: io::stdout().is_terminal(),
+            styles: Styles::of_stderr(),
+            bar: RefCell::default(),
+        }
+    }
+
+    /// A printer to a terminal that nobody sees.
+    #[cfg(test)]
+    pub(crate) fn to_terminal() -> Self {
+        Self {
+            data: BufWriter::new(Box::new(io::sink())),
+            other: Box::new(io::sink()),
+            json: false,
+            quiet: false,
+            verbose: false,
+            terminal: true,
+            styles: Styles::default(),
+            bar: RefCell::default(),
         }
     }
 
@@ -85,9 +109,14 @@ impl Printer {
         self.json
     }
 
-    /// Whether a person reads the output.
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.terminal
+    /// Whether the user wants to know more.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// Whether tables show what a person wants to see at a glance: short peer ids, one address.
+    pub(crate) fn is_brief(&self) -> bool {
+        self.terminal && !self.verbose
     }
 
     /// Changes what `--json`, `-q` and `-v` say: a line in the shell may have its own.
@@ -113,6 +142,11 @@ impl Printer {
     /// Writes a line of text.
     pub(crate) fn line(&mut self, text: impl Display) -> Output {
         Ok(writeln!(self.data, "{text}")?)
+    }
+
+    /// Writes a table: aligned for a person, separated by tabs for a program.
+    pub(crate) fn table(&mut self, table: &Table) -> Output {
+        table.lines(self.terminal).iter().try_for_each(|line| self.line(line))
     }
 
     /// Writes bytes as they are.
@@ -145,83 +179,144 @@ impl Printer {
         if self.quiet {
             return;
         }
-        let _ = if self.json {
-            serde_json::to_string(value).map(|line| writeln!(self.other, "{line}")).is_ok()
+        if self.json {
+            let _ = serde_json::to_string(value).map(|line| self.say(line));
         } else {
-            writeln!(self.other, "{text}").is_ok()
-        };
+            self.say(text);
+        }
     }
 
     /// Says what the user should know though the command goes on.
     pub(crate) fn warning(&mut self, text: impl Display, hint: &str) {
         let text = text.to_string();
         let value = json!({ "warning": text, "hint": hint });
-        self.status(&value, format_args!("warning: {text}\nhint: {hint}"));
+        let styles = self.styles;
+        let (warning, next) = (styled(styles.warning, "warning:"), styled(styles.hint, "hint:"));
+        self.status(&value, format_args!("{warning} {text}\n{next} {hint}"));
     }
 
     /// Says why the command failed and what to do next; `-q` does not silence it.
     pub(crate) fn error(&mut self, text: &str, hint: Option<&str>) {
-        let _ = write_error(&mut self.other, self.json, text, hint);
+        let text = error_text(self.json, self.styles, text, hint);
+        self.say(text);
     }
 
-    /// A line that shows what is going on, on a terminal and unless `-q`.
+    /// Writes lines above the progress, where some is shown.
+    fn say(&mut self, text: impl Display) {
+        let Self { other, bar, .. } = self;
+        let bar = bar.borrow().upgrade().filter(|bar| !bar.is_finished());
+        let mut write = || {
+            let _ = writeln!(other, "{text}");
+        };
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    // --- progress ----------------------------------------------------------------------------
+    // On a terminal and unless `-q`. One is shown at a time, and nothing of it stays.
+
+    /// Shows what is going on.
     pub(crate) fn spinner(&self) -> ProgressBar {
-        if self.quiet || !io::stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let style = ProgressStyle::with_template("{spinner} {msg}");
-        let style = style.expect("the template is well-formed");
-        let bar = ProgressBar::new_spinner().with_style(style);
-        bar.enable_steady_tick(Duration::from_millis(100));
-        bar
+        self.shown(|| ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg}")))
     }
 
-    /// A bar that shows how much of a known amount is done, on a terminal and unless `-q`.
+    /// Shows how much of a known number is done.
     pub(crate) fn progress_of(&self, name: &'static str, total: u64) -> ProgressBar {
-        if self.quiet || !io::stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let template = "{prefix:16} {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left";
-        let style = ProgressStyle::with_template(template).expect("the template is well-formed");
-        let bar = ProgressBar::new(total).with_style(style).with_prefix(name);
-        let bar = bar.with_finish(ProgressFinish::AndClear);
-        bar.enable_steady_tick(Duration::from_millis(100));
-        bar
+        let style = style("{prefix} {wide_bar} {human_pos} of {human_len}, {rate}, {eta} left");
+        self.shown(|| ProgressBar::new(total).with_style(style).with_prefix(name))
     }
 
-    /// A line that shows how many records went, on a terminal and unless `-q`.
+    /// Shows how many bytes of a known number are done.
+    pub(crate) fn progress_of_bytes(&self, name: &'static str, total: u64) -> ProgressBar {
+        let style = style(
+            "{prefix} {wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}",
+        );
+        self.shown(|| ProgressBar::new(total).with_style(style).with_prefix(name))
+    }
+
+    /// Shows how many records are done.
     pub(crate) fn progress(&self) -> ProgressBar {
+        let style = style("{spinner} {human_pos} records, {rate}");
+        self.shown(|| ProgressBar::new_spinner().with_style(style))
+    }
+
+    fn shown(&self, bar: impl FnOnce() -> ProgressBar) -> ProgressBar {
         if self.quiet || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}")
-            .expect("the template is well-formed");
-        let bar = ProgressBar::new_spinner().with_style(style);
+        if let Some(earlier) = self.bar.borrow().upgrade() {
+            earlier.finish_and_clear();
+        }
+        let bar = bar().with_finish(ProgressFinish::AndClear);
         bar.enable_steady_tick(Duration::from_millis(100));
+        *self.bar.borrow_mut() = bar.downgrade();
         bar
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+    style.with_key("rate", |state: &ProgressState, output: &mut dyn fmt::Write| {
+        let _ = write!(output, "{}/s", grouped(whole(state.per_sec())));
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is not negative"
+)]
+fn whole(rate: f64) -> u64 {
+    rate.round() as u64
+}
+
+/// How the first words of errors, warnings and hints look; plain where nobody wants colours.
+#[derive(Debug, Clone, Copy, Default)]
+struct Styles {
+    error: Style,
+    warning: Style,
+    hint: Style,
+}
+
+impl Styles {
+    /// For standard error: colours on a terminal that has them, unless `NO_COLOR` is set.
+    fn of_stderr() -> Self {
+        if AutoStream::choice(&io::stderr()) == ColorChoice::Never {
+            return Self::default();
+        }
+        Self {
+            error: AnsiColor::Red.on_default().bold(),
+            warning: AnsiColor::Yellow.on_default().bold(),
+            hint: AnsiColor::Cyan.on_default(),
+        }
+    }
+}
+
+/// Words in a style.
+fn styled(style: Style, words: &str) -> impl Display {
+    fmt::from_fn(move |formatter| write!(formatter, "{style}{words}{style:#}"))
 }
 
 /// Reports an error before there is a printer.
 pub(crate) fn report_error(json: bool, text: &str, hint: Option<&str>) {
-    let _ = write_error(&mut io::stderr(), json, text, hint);
+    let _ = writeln!(io::stderr(), "{}", error_text(json, Styles::of_stderr(), text, hint));
 }
 
 /// Shows a help text or the version, which were asked for and so are data.
-pub(crate) fn show_help(text: impl Display) {
-    let _ = write!(io::stdout(), "{text}");
+pub(crate) fn show_help(text: &StyledStr) {
+    let _ = write!(anstream::stdout(), "{}", text.ansi());
 }
 
-fn write_error(
-    output: &mut impl Write,
-    json: bool,
-    text: &str,
-    hint: Option<&str>,
-) -> io::Result<()> {
-    match (json, hint) {
-        (true, _) => writeln!(output, "{}", json!({ "error": text, "hint": hint })),
-        (false, Some(hint)) => writeln!(output, "error: {text}\nhint: {hint}"),
-        (false, None) => writeln!(output, "error: {text}"),
+fn error_text(json: bool, styles: Styles, text: &str, hint: Option<&str>) -> String {
+    if json {
+        return json!({ "error": text, "hint": hint }).to_string();
+    }
+    let error = styled(styles.error, "error:");
+    match hint {
+        Some(hint) => format!("{error} {text}\n{} {hint}", styled(styles.hint, "hint:")),
+        None => format!("{error} {text}"),
     }
 }
 
@@ -231,15 +326,28 @@ mod tests {
 
     #[test]
     fn errors_are_lines_or_objects() {
-        let written = |json, hint| {
-            let mut output = Vec::new();
-            write_error(&mut output, json, "no \"node\"", hint).unwrap();
-            String::from_utf8(output).unwrap()
-        };
-        assert_eq!(written(false, Some("start one")), "error: no \"node\"\nhint: start one\n");
-        assert_eq!(written(false, None), "error: no \"node\"\n");
+        let written = |json, hint| error_text(json, Styles::default(), "no \"node\"", hint);
+        assert_eq!(written(false, Some("start one")), "error: no \"node\"\nhint: start one");
+        assert_eq!(written(false, None), "error: no \"node\"");
         let object: serde_json::Value = serde_json::from_str(&written(true, None)).unwrap();
         assert_eq!(object, json!({ "error": "no \"node\"", "hint": null }));
+    }
+
+    #[test]
+    fn colours_are_of_the_first_words_only() {
+        let error = AnsiColor::Red.on_default();
+        let text = error_text(false, Styles { error, ..Styles::default() }, "a", Some("b"));
+        assert_eq!(text, "\u{1b}[31merror:\u{1b}[0m a\nhint: b");
+    }
+
+    #[test]
+    fn rates_are_whole_numbers() {
+        let bar = ProgressBar::hidden();
+        for template in ["{rate}", "{spinner} {wide_msg}", "{prefix} {wide_bar} {human_pos}"] {
+            bar.set_style(style(template));
+        }
+        assert_eq!(grouped(whole(376_039.379_4)), "376,039");
+        assert_eq!(grouped(whole(f64::INFINITY)).len(), 26);
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn nothing_is_lost_when_the_owner_is_killed_while_publishing() {
 fn a_lone_nodes_topic_spreads_to_those_who_join() {
     let mut cluster = Cluster::start(1);
     let created = cluster.run(0, &["create", "t"]).ok();
-    created.saying(&["3 replicas wanted, 1 node here"]);
+    created.saying(&["3 replicas wanted, 1 node is here"]);
     let published = cluster.run(0, &["publish", "t", "one", "--json"]).ok().object();
     assert_eq!((&published["copies"], &published["replicas"]), (&1.into(), &3.into()));
     assert_eq!(cluster.run(0, &["fetch", "t"]).ok().stdout, b"one\n");

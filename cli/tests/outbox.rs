@@ -71,7 +71,7 @@ fn what_a_node_takes_alone_survives_its_restarts_and_is_delivered_in_order_and_o
     publish(&cluster, &lines[1_500..]);
     wait_for_records(&cluster, 1_707);
     let waited = cluster.run(0, &["outbox", "--wait=1s"]).with_status(3);
-    assert!(waited.saying(&["pending: 1707 records in 1 topic"]).stdout.ends_with(b"1 of 2\n"));
+    assert!(waited.saying(&["pending: 1,707 records in 1 topic"]).stdout.ends_with(b"1 of 2\n"));
 
     signal_others(&cluster, 3, Signal::CONT);
     cluster.run(0, &["outbox", "--wait=60s"]).ok().without_data().saying(&["nothing is pending"]);

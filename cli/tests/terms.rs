@@ -69,7 +69,7 @@ fn terms_are_altered_at_any_node() {
     let info = cluster.run(0, &["info", "t", "--json"]).ok().object();
     assert_eq!((&info["retain_records"], &info["replicas"]), (&serde_json::Value::Null, &2.into()));
     let shown = cluster.run(0, &["info", "t"]).ok().stdout;
-    assert!(String::from_utf8_lossy(&shown).contains("kept for ever"));
+    assert!(String::from_utf8_lossy(&shown).contains("keeps     all records"));
 
     let wrong = |words: &[&str], status, texts: &[&str]| {
         cluster.run(0, words).with_status(status).without_data().saying(texts);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use antiphon::model::{NodeId, SubscriberName, TopicName, TopicPattern};
+use antiphon::model::{SubscriberName, TopicName, TopicPattern};
 use clap::{Args, Subcommand};
 
-use crate::{place::Place, template::Template, values};
+use crate::{peer::PeerArgument, place::Place, template::Template, values};
 
 /// How `fetch` and `subscribe` choose and write records.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Reading {
 
     /// Only records that this node has signed
     #[arg(long, value_name = "PEER")]
-    pub(crate) writer: Option<NodeId>,
+    pub(crate) writer: Option<PeerArgument>,
 
     /// Write the payloads alone, with nothing between them
     #[arg(long, conflicts_with = "json")]

@@ -3,11 +3,12 @@
 use antiphon::{model::Retention, wire};
 use serde_json::json;
 
-use super::create::retention_text;
+use super::create;
 use crate::{
     arguments::Alter,
     context::Context,
     exit::{Failure, Status},
+    words::counted,
 };
 
 /// Changes the terms of a topic.
@@ -32,13 +33,11 @@ pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Resu
         "compact": summary.retention.tombstones_ms.is_some(),
         "keep_tombstones_ms": summary.retention.tombstones_ms,
     });
-    let text = format!(
-        "topic `{}` altered: {} replicas, acknowledged from {} on, {}",
-        summary.name,
-        summary.replicas,
-        summary.min_copies,
-        retention_text(&summary.retention)
-    );
-    context.printer.data(&value, text)?;
+    let replicas = counted(summary.replicas.into(), "replica");
+    let terms = create::terms(&summary);
+    context
+        .printer
+        .data(&value, format_args!("altered `{}`: {replicas}. {terms}", summary.name))?;
+    create::say_what_lacks(&mut context.printer, &summary);
     Ok(Status::Done)
 }

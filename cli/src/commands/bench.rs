@@ -83,8 +83,7 @@ async fn measure(context: &mut Context, arguments: &Bench) -> anyhow::Result<()>
         for outcome in &outcomes {
             table.push(outcome.to_row());
         }
-        let is_terminal = context.printer.is_terminal();
-        table.lines(is_terminal).iter().try_for_each(|line| context.printer.line(line))?;
+        context.printer.table(&table)?;
     }
     if let Some(path) = &arguments.csv {
         fs_err::write(path, csv(&outcomes))?;

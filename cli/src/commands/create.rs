@@ -8,15 +8,14 @@ use antiphon::{
     wire,
     wire::TopicSummary,
 };
-use bytesize::ByteSize;
-use humantime::format_duration;
 use serde_json::{Value, json};
 
-use super::counted;
 use crate::{
     arguments::Create,
     context::Context,
     exit::{Failure, Status},
+    printer::Printer,
+    words::{self, counted},
 };
 
 /// Creates a topic.
@@ -38,29 +37,52 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
     };
     let (summary, existed) = client.create(create).await?;
     context.printer.data(&object(&summary, existed), text(&summary, existed))?;
-    if summary.nodes_alive < u32::from(summary.replicas) {
-        let wanted = counted(summary.replicas.into(), "replica");
-        let here = counted(summary.nodes_alive.into(), "node");
-        context
-            .printer
-            .note(format_args!("{wanted} wanted, {here} here: the topic fills up as nodes join"));
-    }
+    say_what_lacks(&mut context.printer, &summary);
     Ok(Status::Done)
 }
 
-/// How long records are kept, in words.
-pub(super) fn retention_text(retention: &Retention) -> String {
-    let age = retention.age_ms.map(|age| format_duration(Duration::from_millis(age)).to_string());
-    let bytes = retention.bytes.map(|bytes| ByteSize::b(bytes).display().si().to_string());
-    let records = retention.records.map(|records| counted(records, "record"));
-    let limits: Vec<_> = [age, bytes, records].into_iter().flatten().collect();
-    let limits = if limits.is_empty() { String::new() } else { limits.join(" or ") };
-    match (retention.tombstones_ms, limits.is_empty()) {
-        (None, true) => "kept for ever".to_owned(),
-        (None, false) => format!("keeps {limits}"),
-        (Some(_), true) => "keeps the newest record of each key".to_owned(),
-        (Some(_), false) => format!("keeps the newest record of each key, of {limits}"),
+/// Says that there are fewer nodes than replicas, and what follows from it.
+pub(super) fn say_what_lacks(printer: &mut Printer, summary: &TopicSummary) {
+    let here = summary.nodes_alive;
+    if here >= u32::from(summary.replicas) {
+        return;
     }
+    let wanted = counted(summary.replicas.into(), "replica");
+    let nodes = counted(here.into(), "node");
+    let are = if here == 1 { "is" } else { "are" };
+    printer
+        .note(format_args!("{wanted} wanted, {nodes} {are} here: the topic spreads as nodes join"));
+    if here < u32::from(summary.min_copies) {
+        printer.warning(
+            format_args!(
+                "a publish needs {} copies, so records stay pending until more nodes join",
+                summary.min_copies
+            ),
+            "start another node with `antiphon node`, or lower `--min-copies` with `antiphon alter`",
+        );
+    }
+}
+
+/// What a topic keeps, in words that follow "keeps".
+pub(super) fn kept(retention: &Retention) -> String {
+    let age = retention.age_ms.map(|age| words::duration(Duration::from_millis(age)));
+    let bytes = retention.bytes.map(words::size);
+    let records = retention.records.map(|records| counted(records, "record"));
+    let most = [bytes, records].into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    let most = (!most.is_empty()).then(|| format!("at most {most}"));
+    let compacted = retention.tombstones_ms.map(|_| "the newest record of each key".to_owned());
+    let age = age.map(|age| if compacted.is_some() { format!("for {age}") } else { age });
+    let parts: Vec<_> = [compacted, age, most].into_iter().flatten().collect();
+    if parts.is_empty() { "all records".to_owned() } else { parts.join(", ") }
+}
+
+/// The terms of a topic: a sentence each.
+pub(super) fn terms(summary: &TopicSummary) -> String {
+    let copies = match summary.min_copies {
+        1 => "1 copy".to_owned(),
+        more => format!("{more} copies"),
+    };
+    format!("A publish needs {copies}. It keeps {}.", kept(&summary.retention))
 }
 
 fn object(summary: &TopicSummary, existed: bool) -> Value {
@@ -79,24 +101,68 @@ fn object(summary: &TopicSummary, existed: bool) -> Value {
 }
 
 fn text(summary: &TopicSummary, existed: bool) -> String {
-    format!(
-        "topic `{}` {}: {}, acknowledged from {} on, {} now, {}",
-        summary.name,
-        if existed { "exists" } else { "created" },
-        counted(summary.replicas.into(), "replica"),
-        if summary.min_copies == 1 {
-            "1 copy".to_owned()
-        } else {
-            format!("{} copies", summary.min_copies)
-        },
-        counted(summary.owners.len() as u64, "holder"),
-        retention_text(&summary.retention),
-    )
+    let name = &summary.name;
+    let start = if existed { format!("`{name}` exists") } else { format!("created `{name}`") };
+    let replicas = counted(summary.replicas.into(), "replica");
+    let nodes = counted(summary.owners.len() as u64, "node");
+    format!("{start}: {replicas}, on {nodes} now. {}", terms(summary))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn summary(retention: Retention) -> TopicSummary {
+        TopicSummary {
+            name: "quakes".parse().unwrap(),
+            replicas: 3,
+            min_copies: 2,
+            owners: vec![NodeId::from_bytes([1; 32])],
+            records: 0,
+            nodes_alive: 1,
+            retention,
+        }
+    }
+
+    #[test]
+    fn the_text_has_a_sentence_for_each_term() {
+        let summary = summary(Retention::default());
+        let created = "created `quakes`: 3 replicas, on 1 node now. \
+                       A publish needs 2 copies. It keeps all records.";
+        assert_eq!(text(&summary, false), created);
+        assert!(text(&summary, true).starts_with("`quakes` exists: 3 replicas, "));
+    }
+
+    #[test]
+    fn what_is_kept_reads_as_it_was_asked_for() {
+        const DAY: u64 = 86_400_000;
+        let all = Retention::default();
+        let compacted = Retention { tombstones_ms: Some(DAY), ..all };
+        let texts = [
+            (all, "all records"),
+            (Retention { age_ms: Some(7 * DAY), ..all }, "7 days"),
+            (
+                Retention { age_ms: Some(7 * DAY), bytes: Some(1_000_000_000), ..all },
+                "7 days, at most 1 GB",
+            ),
+            (
+                Retention { bytes: Some(1 << 30), records: Some(10_000), ..all },
+                "at most 1 GiB and 10,000 records",
+            ),
+            (compacted, "the newest record of each key"),
+            (
+                Retention { age_ms: Some(365 * DAY), ..compacted },
+                "the newest record of each key, for 365 days",
+            ),
+            (
+                Retention { records: Some(1), ..compacted },
+                "the newest record of each key, at most 1 record",
+            ),
+        ];
+        for (retention, expected) in texts {
+            assert_eq!(kept(&retention), expected);
+        }
+    }
 
     #[test]
     fn json_says_whether_the_topic_was_there() {

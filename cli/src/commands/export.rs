@@ -15,7 +15,6 @@ use antiphon_node::client::{
     BatchPage, BatchReader, Client, PassedOver, ReaderOptions, RequestError,
 };
 use anyhow::Context as _;
-use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use self::destination::Destination;
@@ -26,6 +25,7 @@ use crate::{
     exit::{Failure, Status},
     json::{Form, RecordPrinter},
     printer::Printer,
+    words,
 };
 
 /// Writes a topic to a file.
@@ -210,7 +210,7 @@ fn say_done(
     bytes: u64,
 ) -> anyhow::Result<Status> {
     let printer: &mut Printer = &mut context.printer;
-    let text = format!("{} exported, {}", counted(records, "record"), ByteSize::b(bytes));
+    let text = format!("{} exported, {}", counted(records, "record"), words::size(bytes));
     if destination::is_output(file) {
         printer.status(value, text);
     } else {

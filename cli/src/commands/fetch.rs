@@ -1,7 +1,12 @@
 //! `antiphon fetch`
 
-use antiphon::wire::{LogRange, Surveyed};
-use antiphon_node::client::{End, PassedOver, Reader, ReaderOptions};
+use std::collections::BTreeSet;
+
+use antiphon::{
+    model::{NodeId, TopicName},
+    wire::{LogRange, Surveyed},
+};
+use antiphon_node::client::{Client, End, PassedOver, Reader, ReaderOptions};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -12,16 +17,18 @@ use crate::{
     context::Context,
     exit::{Failure, Status},
     json::{Form, RecordPrinter},
+    peer::PeerArgument,
     place::Place,
     printer::Printer,
 };
 
 /// Prints what is stored of a topic.
 pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Result<Status> {
-    let options = reader_options(true, &arguments.reading, End::Stored)?;
+    let mut options = reader_options(true, &arguments.reading, End::Stored)?;
     let mut records = RecordPrinter::new(form(context, &arguments.reading));
     let client = context.client().await?;
     let topic = arguments.topic;
+    options.writer = writer(&client, Some(&topic), &arguments.reading).await?;
     let mut reader = client.reader(topic.clone(), options).await?;
     let printer = &mut context.printer;
     let limit = arguments.reading.count.unwrap_or(u64::MAX);
@@ -128,5 +135,22 @@ pub(super) fn reader_options(
         None => end,
     };
     let key = reading.key.as_ref().map(|key| Bytes::copy_from_slice(key.as_bytes()));
-    Ok(ReaderOptions { start, end, key, writer: reading.writer })
+    Ok(ReaderOptions { start, end, key, writer: None })
+}
+
+/// The node whose records are wanted: one that the network knows, or that wrote to the topic.
+pub(super) async fn writer(
+    client: &Client,
+    topic: Option<&TopicName>,
+    reading: &Reading,
+) -> anyhow::Result<Option<NodeId>> {
+    let Some(argument) = &reading.writer else { return Ok(None) };
+    if let PeerArgument::Whole(node) = argument {
+        return Ok(Some(*node));
+    }
+    let mut nodes: BTreeSet<_> = client.peers().await?.iter().map(|peer| peer.node).collect();
+    if let Some(topic) = topic {
+        nodes.extend(client.survey(topic).await?.end.logs.keys().map(|log| log.writer));
+    }
+    Ok(Some(argument.among(nodes)?))
 }

@@ -10,8 +10,8 @@ use crate::{
 
 /// Says that a node will not come back.
 pub(super) async fn run(context: &mut Context, arguments: Forget) -> anyhow::Result<Status> {
-    let node = arguments.peer;
     let client = context.client().await?;
+    let node = arguments.peer.find(&client).await?;
     if client.forget(node).await? {
         let value = json!({ "status": "forgotten", "peer": node.to_string() });
         context.printer.status(&value, format_args!("forgotten: {node}"));

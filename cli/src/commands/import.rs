@@ -18,7 +18,6 @@ use antiphon::{
 };
 use antiphon_node::client::{Client, RequestError};
 use anyhow::Context as _;
-use bytesize::ByteSize;
 use fs_err::File;
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -34,6 +33,7 @@ use crate::{
     clock,
     context::Context,
     exit::{Failure, Status},
+    words,
 };
 
 /// Pause before what did not reach enough replicas is sent again.
@@ -57,7 +57,7 @@ impl Tally {
 pub(super) async fn run(context: &mut Context, arguments: Import) -> anyhow::Result<Status> {
     let mut file = open(&arguments.file)?;
     let length = file.metadata()?.len();
-    let bar = context.printer.progress_of("bytes verified", length);
+    let bar = context.printer.progress_of_bytes("verified", length);
     let contents = verify(&mut file, &arguments.file, &bar).await?;
     bar.finish_and_clear();
     let Some(opening) = contents.opening() else {
@@ -104,7 +104,7 @@ fn text(name: &TopicName, existed: bool, tally: Tally, length: u64) -> String {
     if tally.trimmed > 0 {
         parts.push(format!("{} not taken in again after retention", tally.trimmed));
     }
-    parts.push(format!("{} verified", ByteSize::b(length)));
+    parts.push(format!("{} verified", words::size(length)));
     parts.join(", ")
 }
 

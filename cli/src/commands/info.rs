@@ -3,8 +3,10 @@
 use antiphon::wire::{Forked, ReplicaState, Role, Surveyed};
 use serde_json::{Value, json};
 
-use super::{create::retention_text, full_addresses};
-use crate::{arguments::Info, context::Context, exit::Status, table::Table};
+use super::{create::kept, full_addresses, shown};
+use crate::{
+    arguments::Info, context::Context, exit::Status, printer::Printer, table::Table, words::grouped,
+};
 
 /// Shows how far a topic goes and who holds it.
 pub(super) async fn run(context: &mut Context, arguments: Info) -> anyhow::Result<Status> {
@@ -15,44 +17,55 @@ pub(super) async fn run(context: &mut Context, arguments: Info) -> anyhow::Resul
         return Ok(Status::Done);
     }
     let summary = &surveyed.summary;
-    printer.line(format_args!("topic      {}", summary.name))?;
+    printer.line(format_args!("topic     {}", summary.name))?;
     printer.line(format_args!(
-        "replicas   {} wanted, acknowledged from {} on",
+        "replicas  {}, of which {} acknowledge a publish",
         summary.replicas, summary.min_copies
     ))?;
-    printer.line(format_args!("retention  {}", retention_text(&summary.retention)))?;
-    printer.line(format_args!("records    {}", summary.records))?;
-    printer.line(format_args!("cursor     {}", surveyed.end))?;
-    let mut table = Table::new(&["REPLICA", "STATE", "ROLE", "RECORDS", "COMPLETE", "ADDRESSES"]);
-    for replica in &surveyed.replicas {
-        table.push(row(replica));
+    printer.line(format_args!("keeps     {}", kept(&summary.retention)))?;
+    printer.line(format_args!("records   {}", grouped(summary.records)))?;
+    if printer.is_verbose() {
+        printer.line(format_args!("id        {}", surveyed.end.topic))?;
+        printer.line(format_args!("cursor    {}", surveyed.end))?;
     }
     printer.line("")?;
-    for line in table.lines(printer.is_terminal()) {
-        printer.line(line)?;
-    }
+    printer.table(&replicas(printer, &surveyed))?;
     if !surveyed.forks.is_empty() {
-        let mut table = Table::new(&["FORKED WRITER", "INCARNATION", "AT"]);
-        for fork in &surveyed.forks {
-            table.push(vec![fork.writer.to_string(), incarnation(fork), fork.at.to_string()]);
-        }
         printer.line("")?;
-        for line in table.lines(printer.is_terminal()) {
-            printer.line(line)?;
-        }
+        printer.table(&forks(printer, &surveyed))?;
     }
     Ok(Status::Done)
 }
 
-fn row(replica: &ReplicaState) -> Vec<String> {
-    vec![
-        replica.node.to_string(),
-        replica.state.as_str().to_owned(),
-        role(replica.role).to_owned(),
-        replica.records.map_or_else(|| "-".to_owned(), |records| records.to_string()),
-        if replica.complete { "yes" } else { "no" }.to_owned(),
-        full_addresses(replica.node, &replica.addresses).join(" "),
-    ]
+fn replicas(printer: &Printer, surveyed: &Surveyed) -> Table {
+    let mut header = vec!["REPLICA", "STATE", "ROLE", "RECORDS", "COMPLETE"];
+    // `antiphon peers` shows a person where nodes are.
+    if !printer.is_brief() {
+        header.push("ADDRESSES");
+    }
+    let mut table = Table::new(&header);
+    for replica in &surveyed.replicas {
+        let mut row = vec![
+            shown(printer, replica.node),
+            replica.state.as_str().to_owned(),
+            role(replica.role).to_owned(),
+            replica.records.map_or_else(|| "-".to_owned(), |records| records.to_string()),
+            if replica.complete { "yes" } else { "no" }.to_owned(),
+        ];
+        if !printer.is_brief() {
+            row.push(full_addresses(replica.node, &replica.addresses).join(" "));
+        }
+        table.push(row);
+    }
+    table
+}
+
+fn forks(printer: &Printer, surveyed: &Surveyed) -> Table {
+    let mut table = Table::new(&["FORKED WRITER", "INCARNATION", "AT"]);
+    for fork in &surveyed.forks {
+        table.push(vec![shown(printer, fork.writer), incarnation(fork), fork.at.to_string()]);
+    }
+    table
 }
 
 fn role(role: Role) -> &'static str {
@@ -86,6 +99,7 @@ fn object(surveyed: &Surveyed) -> Value {
     };
     json!({
         "topic": surveyed.summary.name.as_str(),
+        "id": surveyed.end.topic.to_string(),
         "replicas": surveyed.summary.replicas,
         "min_copies": surveyed.summary.min_copies,
         "owners": surveyed.replicas.iter().map(owner).collect::<Vec<_>>(),
@@ -110,11 +124,10 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn json_has_the_contracts_fields() {
+    fn surveyed() -> Surveyed {
         let node = NodeId::from_bytes([1; 32]);
         let cursor = Cursor::start(TopicId::from_bytes([2; 32]));
-        let surveyed = Surveyed {
+        Surveyed {
             summary: TopicSummary {
                 name: "t".parse().unwrap(),
                 replicas: 3,
@@ -125,7 +138,7 @@ mod tests {
                 retention: Retention::default(),
             },
             end: cursor.clone(),
-            low: cursor.clone(),
+            low: cursor,
             replicas: vec![ReplicaState {
                 node,
                 role: Role::Home,
@@ -136,9 +149,29 @@ mod tests {
             }],
             complete: true,
             forks: vec![Forked { writer: node, incarnation: Incarnation(10), at: 7 }],
-        };
+        }
+    }
+
+    #[test]
+    fn tables_fit_a_terminal() {
+        let mut surveyed = surveyed();
+        surveyed.replicas[0].role = Role::StandIn;
+        surveyed.replicas[0].state = MemberState::Suspect;
+        surveyed.replicas[0].records = Some(12_345_678_901);
+        let printer = Printer::to_terminal();
+        let lines = replicas(&printer, &surveyed).lines(true);
+        assert_eq!(lines[0], "REPLICA   STATE    ROLE      RECORDS      COMPLETE");
+        assert!(lines[1].ends_with("suspect  stand-in  12345678901  yes"), "{}", lines[1]);
+        let all = lines.into_iter().chain(forks(&printer, &surveyed).lines(true));
+        assert!(all.into_iter().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn json_has_the_contracts_fields() {
+        let surveyed = surveyed();
+        let (node, cursor) = (surveyed.replicas[0].node, surveyed.end.clone());
         let expected = json!({
-            "topic": "t", "replicas": 3, "min_copies": 2, "records": 5,
+            "topic": "t", "id": cursor.topic.to_string(), "replicas": 3, "min_copies": 2, "records": 5,
             "owners": [{
                 "peer": node.to_string(), "state": "alive", "role": "home", "records": 5,
                 "complete": true, "addresses": [format!("/ip4/127.0.0.1/tcp/1/p2p/{node}")],

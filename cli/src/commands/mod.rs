@@ -25,7 +25,9 @@ mod verify;
 
 use antiphon::model::NodeId;
 
-use crate::{arguments::Command, context::Context, exit::Status};
+use crate::{
+    arguments::Command, context::Context, exit::Status, peer, printer::Printer, words::counted,
+};
 
 /// Runs a command to its end.
 pub(crate) async fn run(context: &mut Context, command: Command) -> anyhow::Result<Status> {
@@ -64,6 +66,32 @@ async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result
     }
 }
 
+/// A peer id in a table: its end for a person, all of it for a program and with `-v`.
+fn shown(printer: &Printer, node: NodeId) -> String {
+    if printer.is_brief() { peer::short(node) } else { node.to_string() }
+}
+
+/// The addresses of a node in a table: for a person the one that other machines are most likely
+/// to reach, and how many more there are; for a program and with `-v` all, with the peer id.
+fn addresses_cell(printer: &Printer, node: NodeId, addresses: &[String]) -> String {
+    if !printer.is_brief() {
+        return full_addresses(node, addresses).join(" ");
+    }
+    let is_local =
+        |address: &&String| address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/");
+    let is_short = |address: &&String| address.starts_with("/ip4/") && !is_local(address);
+    let best = addresses.iter().find(is_short);
+    let best = best.or_else(|| addresses.iter().find(|address| !is_local(address)));
+    let Some(best) = best.or_else(|| addresses.first()) else {
+        return "-".to_owned();
+    };
+    let best = best.split("/p2p/").next().unwrap_or(best);
+    match addresses.len() - 1 {
+        0 => best.to_owned(),
+        more => format!("{best} +{more}"),
+    }
+}
+
 /// Addresses of a node with its peer id at their ends, as `--node` takes them.
 fn full_addresses(node: NodeId, addresses: &[String]) -> Vec<String> {
     let end = format!("/p2p/{node}");
@@ -71,11 +99,6 @@ fn full_addresses(node: NodeId, addresses: &[String]) -> Vec<String> {
         if address.ends_with(&end) { address.clone() } else { format!("{address}{end}") }
     };
     addresses.iter().map(full).collect()
-}
-
-/// A number and its noun.
-fn counted(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 #[cfg(test)]

@@ -93,9 +93,7 @@ fn list(printer: &mut Printer, topics: &[PendingTopic]) -> anyhow::Result<()> {
         ]);
     }
     if !topics.is_empty() {
-        for line in table.lines(printer.is_terminal()) {
-            printer.line(line)?;
-        }
+        printer.table(&table)?;
     }
     Ok(())
 }

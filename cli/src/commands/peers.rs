@@ -3,8 +3,8 @@
 use antiphon::wire::Peer;
 use serde_json::{Value, json};
 
-use super::full_addresses;
-use crate::{context::Context, exit::Status, table::Table};
+use super::{addresses_cell, full_addresses, shown};
+use crate::{context::Context, exit::Status, printer::Printer, table::Table};
 
 /// Lists the nodes that the node knows, itself first.
 pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
@@ -16,19 +16,21 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
         }
         return Ok(Status::Done);
     }
-    let mut table = Table::new(&["PEER", "STATE", "RTT MS", "ADDRESSES"]);
-    for peer in &peers {
+    printer.table(&table(printer, &peers))?;
+    Ok(Status::Done)
+}
+
+fn table(printer: &Printer, peers: &[Peer]) -> Table {
+    let mut table = Table::new(&["PEER", "STATE", "RTT MS", "ADDRESS"]);
+    for peer in peers {
         table.push(vec![
-            peer.node.to_string(),
+            shown(printer, peer.node),
             peer.state.as_str().to_owned(),
             round_trip_ms(peer).map_or_else(|| "-".to_owned(), |time| format!("{time:.2}")),
-            full_addresses(peer.node, &peer.addresses).join(" "),
+            addresses_cell(printer, peer.node, &peer.addresses),
         ]);
     }
-    for line in table.lines(printer.is_terminal()) {
-        printer.line(line)?;
-    }
-    Ok(Status::Done)
+    table
 }
 
 fn object(peer: &Peer) -> Value {
@@ -50,6 +52,31 @@ mod tests {
     use antiphon::{model::NodeId, wire::MemberState};
 
     use super::*;
+
+    #[test]
+    fn the_table_fits_a_terminal() {
+        let node = antiphon::model::NodeKey::from_secret(&[1; 32]).node();
+        let addresses = [
+            "/ip4/127.0.0.1/tcp/40497",
+            "/ip6/fe80::1234:5678:9abc:def0/tcp/40497",
+            "/ip4/192.168.100.100/tcp/40497",
+            "/ip6/::1/tcp/40497",
+        ];
+        let peer = Peer {
+            node,
+            state: MemberState::Suspect,
+            round_trip_us: Some(1_234_250),
+            addresses: addresses.map(str::to_owned).to_vec(),
+        };
+        let brief = table(&Printer::to_terminal(), std::slice::from_ref(&peer)).lines(true);
+        assert!(node.to_string().ends_with(&brief[1][..8]), "{}", brief[1]);
+        assert!(brief[1].ends_with("  /ip4/192.168.100.100/tcp/40497 +3"), "{}", brief[1]);
+        assert!(brief.iter().all(|line| line.len() <= 80), "{brief:?}");
+        let alone =
+            Peer { addresses: addresses[1..2].iter().map(|it| (*it).to_owned()).collect(), ..peer };
+        let brief = table(&Printer::to_terminal(), &[alone]).lines(true);
+        assert!(brief.iter().all(|line| line.len() <= 80), "{brief:?}");
+    }
 
     #[test]
     fn json_has_the_round_trip_in_milliseconds() {

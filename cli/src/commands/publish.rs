@@ -65,7 +65,11 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         key_from: arguments.key_from,
         following: arguments.wait.is_some().then(Following::default),
         receipts: !from_lines || arguments.receipts,
-        progress: if from_lines { context.printer.progress() } else { ProgressBar::hidden() },
+        progress: if from_lines && !input::is_typed() {
+            context.printer.progress()
+        } else {
+            ProgressBar::hidden()
+        },
         printer: &mut context.printer,
     };
     let result = if from_lines {

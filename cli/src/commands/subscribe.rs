@@ -19,7 +19,7 @@ use serde_json::json;
 use self::source::{Next, Source};
 use super::{
     counted,
-    fetch::{form, reader_options, tell_passed_over},
+    fetch::{form, reader_options, tell_passed_over, writer},
 };
 use crate::{
     arguments::Subscribe,
@@ -43,7 +43,7 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
     let mut signals = Signals::listen()?;
     let topic = arguments.topic.to_name();
     check(topic.as_ref(), &arguments)?;
-    let options = reader_options(topic.is_some(), &arguments.reading, End::Never)?;
+    let mut options = reader_options(topic.is_some(), &arguments.reading, End::Never)?;
     if arguments.name.is_some() && matches!(options.end, End::Before(_) | End::BeforeLast(_)) {
         let message = "a named subscription would pass over what is left out";
         let hint = "with `--as`, `--to` takes `end` or a cursor";
@@ -51,6 +51,7 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
     }
     let records = RecordPrinter::new(form(context, &arguments.reading));
     let client = context.client().await?;
+    options.writer = writer(&client, topic.as_ref(), &arguments.reading).await?;
     let source = tokio::select! {
         source = Source::open(&mut context.printer, &client, topic, &arguments, options) => source?,
         () = signals.next() => return Ok(Status::Done),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::fetch::warn_if_incomplete;
 use crate::{
     arguments::Subscriptions, clock, context::Context, exit::Status, json::rfc3339, table::Table,
+    words,
 };
 
 /// A named subscription, and how far it is behind.
@@ -58,9 +59,7 @@ pub(super) async fn run(context: &mut Context, arguments: Subscriptions) -> anyh
         let (name, records) = (subscription.name.to_string(), subscription.records.to_string());
         table.push(vec![name, records, time, subscription.kind().to_owned()]);
     }
-    for line in table.lines(printer.is_terminal()) {
-        printer.line(line)?;
-    }
+    printer.table(&table)?;
     Ok(Status::Done)
 }
 
@@ -97,8 +96,7 @@ fn records_between(cursor: &Cursor, surveyed: &Surveyed) -> u64 {
 
 /// For how long, in whole seconds.
 pub(super) fn age(now: WallClock, since: WallClock) -> String {
-    let age = Duration::from_millis(now.0.saturating_sub(since.0));
-    humantime::format_duration(Duration::from_secs(age.as_secs())).to_string()
+    words::brief(Duration::from_millis(now.0.saturating_sub(since.0)))
 }
 
 fn object(topic: &TopicName, subscription: &Behind) -> Value {

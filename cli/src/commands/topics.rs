@@ -34,9 +34,7 @@ pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Res
             topic.records.to_string(),
         ]);
     }
-    for line in table.lines(printer.is_terminal()) {
-        printer.line(line)?;
-    }
+    printer.table(&table)?;
     Ok(Status::Done)
 }
 

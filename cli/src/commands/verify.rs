@@ -9,7 +9,7 @@ use antiphon::{
 use antiphon_node::client::{Client, RequestError};
 use serde_json::{Value, json};
 
-use super::counted;
+use super::{counted, shown};
 use crate::{
     arguments::Verify,
     clock,
@@ -171,7 +171,7 @@ fn show(context: &mut Context, topic: &TopicName, comparison: &Comparison) -> an
             if sums.silent > 0 { "no answer".to_owned() } else { count.to_string() }
         };
         table.push(vec![
-            node.to_string(),
+            shown(printer, *node),
             role(sums).to_owned(),
             number(sums.records),
             number(sums.lacking),
@@ -179,9 +179,7 @@ fn show(context: &mut Context, topic: &TopicName, comparison: &Comparison) -> an
             number(sums.differing),
         ]);
     }
-    for line in table.lines(printer.is_terminal()) {
-        printer.line(line)?;
-    }
+    printer.table(&table)?;
     Ok(())
 }
 

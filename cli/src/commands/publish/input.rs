@@ -50,9 +50,14 @@ pub(super) fn file(path: &Path) -> anyhow::Result<Bytes> {
     Err(Failure::failed(message).with_hint(hint).into())
 }
 
+/// Whether a person types the lines. Progress would be in the way of them.
+pub(super) fn is_typed() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Tells a person at a terminal what to do.
 pub(super) fn say_how_to_end(printer: &mut Printer) {
-    if io::stdin().is_terminal() {
+    if is_typed() {
         printer.note("each line is a record; Ctrl-D at the start of a line ends");
     }
 }
