@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -15,6 +16,9 @@ use crate::{
 
 /// Seeds of an ordinary test.
 const SEEDS: u64 = 40;
+
+/// Seeds between two lines of progress, at most.
+const PROGRESS_MAX: u64 = 500;
 
 /// The first seed.
 const FIRST: u64 = 1;
@@ -91,6 +95,14 @@ impl Counts {
     }
 }
 
+/// Prints a line after every tenth part of a sweep, also where the test's output is captured.
+fn tell_progress(done: u64, seeds: u64) {
+    if done.is_multiple_of((seeds / 10).clamp(1, PROGRESS_MAX)) {
+        // A closed standard error fails no test.
+        let _ = writeln!(std::io::stderr(), "simulation: {done} of {seeds} seeds");
+    }
+}
+
 fn tell(total: &Total) {
     let counts = &total.counts;
     let hours = Duration::as_secs_f64(&counts.simulated) / 3_600.0;
@@ -133,7 +145,9 @@ fn sweep() {
                         break;
                     }
                     let result = run_seed(seed, false);
-                    total.lock().unwrap().add(seed, result);
+                    let mut total = total.lock().unwrap();
+                    total.add(seed, result);
+                    tell_progress(total.seeds, seeds);
                 }
             });
         }
