@@ -194,6 +194,11 @@ fn node(error: &NodeError) -> String {
         NodeError::Store(_) => {
             "check the disk and its space; acknowledged records are on the other replicas".into()
         }
+        NodeError::DataGone(_) => {
+            "put it back in its place (or mount its disk) and start the node again; nothing was \
+             acknowledged meanwhile, and other replicas hold what they acknowledged"
+                .into()
+        }
         NodeError::Left => "started again it is a member like any other".into(),
         NodeError::Broken(_) => "start it again; `-v` shows what it does".into(),
     }

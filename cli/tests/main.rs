@@ -7,6 +7,7 @@ mod benchmark;
 mod clients;
 mod compaction;
 mod discovery;
+mod displaced;
 mod failures;
 mod groups;
 mod members;

@@ -112,12 +112,25 @@ pub enum NodeError {
     /// can be read.
     #[error("the store failed: {0}")]
     Store(String),
+    /// Its data directory, or a file in it, is gone or was replaced while it ran. Nothing was acknowledged
+    /// since.
+    #[error("the node stopped: {0}")]
+    DataGone(String),
     /// It was asked to leave the network, and other nodes hold all that it held: no failure.
     #[error("the node has left the network")]
     Left,
     /// A part of the program ended unexpectedly.
     #[error("a part of the node ended unexpectedly: {0}")]
     Broken(String),
+}
+
+impl From<StoreError> for NodeError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Displaced { .. } => Self::DataGone(error.to_string()),
+            other => Self::Store(other.to_string()),
+        }
+    }
 }
 
 impl From<DirectoryError> for StartError {
@@ -286,6 +299,7 @@ fn open(config: &NodeConfig, catalogue: TopicId) -> Result<Opened, StartError> {
     };
     let store = SegmentStore::open(&directory.store(), catalogue, config.disk_bytes_max)
         .map_err(in_store)?;
+    let store = store.with_placed(directory.placed().map_err(|error| data_error(data, &error))?);
     let recovered = store.recover().map_err(in_store)?;
     let port = store.fact(PORT_FACT).map_err(in_store)?;
     let port = port.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes);

@@ -105,7 +105,7 @@ impl Runtime {
                     StoreEvent::Room(room) => self.handle(Input::Room(room)),
                     StoreEvent::Failed(error) => {
                         tracing::error!(%error, "the store failed; the node stops");
-                        break Err(NodeError::Store(error.to_string()));
+                        break Err(error.into());
                     }
                 },
                 input = self.network.next() => self.take_in(input),
@@ -116,7 +116,7 @@ impl Runtime {
         // The others see the connections close, and go on without this node.
         drop(self.network);
         let flushed = self.store.stop().await;
-        let flushed = flushed.map_err(|error| NodeError::Store(error.to_string()));
+        let flushed = flushed.map_err(NodeError::from);
         match stopped {
             Err(NodeError::Left) => flushed.and(Err(NodeError::Left)),
             stopped => stopped.and(flushed),

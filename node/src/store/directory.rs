@@ -16,6 +16,8 @@ use std::{
 
 use thiserror::Error;
 
+use super::placed::Placed;
+
 /// Why a data directory cannot be used. Nothing in it has changed.
 #[derive(Debug, Error)]
 pub(crate) enum DirectoryError {
@@ -54,6 +56,8 @@ impl DataDirectory {
     /// # Errors
     /// When another node uses it, or when it cannot be made or written.
     pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
+        // From here on the working directory does not matter: it may be renamed.
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let unusable = |error: io::Error| DirectoryError::Unusable {
             path: path.to_owned(),
             reason: error.to_string(),
@@ -76,6 +80,15 @@ impl DataDirectory {
     /// The directory itself.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What must stay at its name while the node runs. The key must have been made.
+    pub(crate) fn placed(&self) -> io::Result<Vec<Placed>> {
+        Ok(vec![
+            Placed::open("the data directory", self.path.clone())?,
+            Placed::open("the lock file", self.path.join("lock"))?,
+            Placed::open("the key", self.key())?,
+        ])
     }
 
     /// Where the store is.

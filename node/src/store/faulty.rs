@@ -141,6 +141,10 @@ impl<S: Store> Store for FaultyStore<S> {
         Ok(Upkeep { room: upkeep.room && !self.full.load(Ordering::SeqCst), ..upkeep })
     }
 
+    fn in_place(&self) -> Result<(), StoreError> {
+        self.inner.in_place()
+    }
+
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.fact(name)
     }

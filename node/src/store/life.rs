@@ -64,6 +64,8 @@ struct Place {
 pub(crate) struct Life {
     incarnation: Incarnation,
     earlier: BTreeSet<Incarnation>,
+    /// Device and inode of its file.
+    file: (u64, u64),
 }
 
 impl Life {
@@ -88,7 +90,8 @@ impl Life {
         life.sync_all()?;
         // The mark must be gone before anything is written.
         directory.flush()?;
-        Ok(Self { incarnation, earlier })
+        let life = life.metadata()?;
+        Ok(Self { incarnation, earlier, file: (life.dev(), life.ino()) })
     }
 
     /// The lives before, whose logs may be continued.
@@ -106,7 +109,12 @@ impl Life {
             self.earlier.pop_first();
         }
         self.earlier.insert(self.incarnation);
-        let mark = Mark { place: place(path)?, incarnations: self.earlier };
+        let place = place(path)?;
+        if (place.device, place.inode) != self.file {
+            // Another directory lies here now. Its logs are not this node's to continue.
+            return Err(io::Error::other("the file `life` was replaced"));
+        }
+        let mark = Mark { place, incarnations: self.earlier };
         let draft = path.join("stopped.new");
         let mut file = create(&draft)?;
         file.write_all(&minicbor::to_vec(&mark).map_err(io::Error::other)?)?;
@@ -194,6 +202,19 @@ mod tests {
         put(&copy, &path);
         let restored = DataDirectory::open(&path).unwrap();
         assert!(begin(&restored, 3).earlier().is_empty());
+    }
+
+    #[test]
+    fn another_directory_in_its_place_is_not_marked() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let directory = DataDirectory::open(&path).unwrap();
+        let life = begin(&directory, 1);
+        std::fs::rename(&path, parent.path().join("away")).unwrap();
+        let other = DataDirectory::open(&path).unwrap();
+        begin(&other, 2);
+        life.end(&directory).unwrap_err();
+        assert!(begin(&other, 3).earlier().is_empty());
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //!   visible to readers only from then on.
 //! - **A failed write is the last one.** After it the kernel may have thrown the data away and
 //!   report success on the next try ("Can Applications Recover from fsync Failures?", Rebello et
-//!   al., 2020), so the store latches: every later write fails too.
+//!   al., 2020), so the store latches: every later write fails too. A file that is no longer at its
+//!   name counts as a failed write: no start would find what was flushed to it.
 //! - **Damaged bytes are never returned.** Each batch is checked against the hash that it was
 //!   stored under; a log ends for its readers where it is damaged, which is told as
 //!   [`Damage`], and repair brings the batch from another replica.
@@ -21,12 +22,14 @@
 //! - `scrub`: the slow walk over all that is stored, to find damage before it is asked for
 //! - `directory`, `identity`, `life`: the data directory, its lock, the node's key, and whether the
 //!   last stop was a clean one
+//! - `placed`: whether the files that are open are still at their names
 
 mod directory;
 mod identity;
 mod keys;
 mod life;
 mod merge;
+mod placed;
 mod scrub;
 mod segments;
 mod sweep;
@@ -43,7 +46,7 @@ mod speed;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::atomic::AtomicBool};
+use std::{fmt, path::PathBuf, sync::atomic::AtomicBool};
 
 use antiphon::{
     engine::{Damage, Part, Recovered, Sweep, Swept, Write},
@@ -145,6 +148,14 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// When a write failed; the store is latched then.
     fn maintain(&self) -> Result<Upkeep, StoreError>;
 
+    /// Whether what the store has open is where a start would look for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Displaced`] when it is not; the store is latched then.
+    fn in_place(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// What the runtime keeps under a name.
     ///
     /// # Errors
@@ -228,6 +239,17 @@ pub(crate) enum StoreError {
     Index {
         /// What was tried.
         action: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file or directory is gone, or is another one: somebody deleted, renamed or replaced it, or
+    /// mounted something over it. What is written now would be found by no start.
+    #[error("{what} {} {reason}", path.display())]
+    Displaced {
+        /// What it is.
+        what: &'static str,
+        /// Its name.
+        path: PathBuf,
         /// What is wrong.
         reason: String,
     },

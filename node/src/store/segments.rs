@@ -32,6 +32,7 @@ mod opening;
 mod reading;
 mod record;
 mod recovery;
+mod roll;
 mod space;
 mod sweeping;
 #[cfg(test)]
@@ -68,6 +69,7 @@ use super::{
     Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep,
     keys::{self, Entry, Place, Table},
     merge::Loaded,
+    placed::{self, Placed},
     writer::{BACKLOG_BYTES_HIGH, GROUP_BYTES_MAX},
 };
 
@@ -117,6 +119,8 @@ pub(crate) struct SegmentStore {
     latched: AtomicBool,
     /// Damage that was found by neither read nor scrub, and is not told yet.
     found: Mutex<Vec<Damage>>,
+    /// What must stay at its name beside the segments and the index, the outermost first.
+    placed: Vec<Placed>,
     /// The lock goes with the file.
     _lock: File,
 }
@@ -134,13 +138,35 @@ impl SegmentStore {
         write().inspect_err(|_| self.latched.store(true, Ordering::Release))
     }
 
-    /// Closes a group, and makes it durable.
+    /// Closes a group, and makes it durable: flushed, in the file that a start will find.
     fn write_flushed(&self, writer: &mut Writer, mut group: Group) -> Result<(), StoreError> {
         group.close(false);
         self.latching(|| {
             writer.write(&group)?;
-            writer.flush()
+            writer.flush()?;
+            // The path leads through all directories, so this one question is about them as well.
+            let active = writer.active.as_ref().expect("something was written");
+            let (path, length) = (self.files.path(active.segment), active.bytes as u64);
+            placed::check("the segment", &path, &active.file, length)
         })
+    }
+
+    /// Whether all files that are open are where a start would look for them.
+    fn check_places(&self) -> Result<(), StoreError> {
+        self.placed.iter().try_for_each(Placed::check)?;
+        self.files.check_place()?;
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.as_ref().map_or(Ok(()), Index::check_place)
+    }
+
+    /// The outermost cause of an error: where a directory is gone, nothing in it can be written.
+    fn explained(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Io { .. } | StoreError::Index { .. } | StoreError::Displaced { .. } => {
+                self.check_places().err().unwrap_or(error)
+            }
+            other => other,
+        }
     }
 
     /// Asks the index something. Where it is damaged it will be made anew.
@@ -444,6 +470,7 @@ impl Store for SegmentStore {
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
         let mut writer = self.writer();
         self.with_index(&mut writer, |writer, index| self.commit_on(writer, index, writes))
+            .map_err(|error| self.explained(error))
     }
 
     fn read(
@@ -492,6 +519,7 @@ impl Store for SegmentStore {
         if self.latched.load(Ordering::Acquire) {
             return Ok(Upkeep { room: false, busy: false, damages });
         }
+        self.in_place()?;
         let mut busy = false;
         let outcome = self.with_index(&mut writer, |writer, index| {
             busy = self.delete_unused(writer, index)? || self.compact(writer, index)?;
@@ -503,8 +531,12 @@ impl Store for SegmentStore {
             Err(StoreError::Full | StoreError::Index { .. }) => {
                 Ok(Upkeep { room: false, busy: false, damages })
             }
-            Err(error) => Err(error),
+            Err(error) => Err(self.explained(error)),
         }
+    }
+
+    fn in_place(&self) -> Result<(), StoreError> {
+        self.latching(|| self.check_places())
     }
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -526,6 +558,7 @@ impl Store for SegmentStore {
             applier.set(&state.0, state.1.as_deref())?;
             applier.finish(position)
         })
+        .map_err(|error| self.explained(error))
     }
 }
 

@@ -464,6 +464,12 @@ impl WriterThread<'_> {
                 is_busy = self.look_after();
             }
         }
+        // A clean stop is one of the directory that a start finds.
+        if self.told.borrow().failed.is_none()
+            && let Err(error) = self.store.in_place()
+        {
+            self.told.send_modify(|progress| progress.failed = Some(error));
+        }
     }
 
     /// The next job; none when there will be no more. A busy store is looked after meanwhile.

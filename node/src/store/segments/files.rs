@@ -4,15 +4,16 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, IoSlice, Read as _},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 
-use super::frame::HEAD_BYTES;
-use crate::store::{StoreError, directory::flush_directory};
+use super::{frame::HEAD_BYTES, roll::Roll};
+use crate::store::{StoreError, directory::flush_directory, placed};
 
 /// Files that are kept open for reading. Most of the process's descriptors are for sockets.
 const FILES_OPEN_MAX: usize = 32;
@@ -33,6 +34,10 @@ pub(super) enum Part {
 #[derive(Debug)]
 pub(super) struct Files {
     directory: PathBuf,
+    /// The directory itself. Segments are made and removed in it, whatever its name leads to by then:
+    /// never in another store that was put in its place.
+    handle: File,
+    roll: Roll,
     open: Mutex<BTreeMap<u32, Arc<File>>>,
 }
 
@@ -45,7 +50,10 @@ impl Files {
             let parents = directory.ancestors().skip(1).take(2);
             parents.filter(|path| path.is_dir()).try_for_each(flush_directory).map_err(failed)?;
         }
-        Ok(Self { directory, open: Mutex::default() })
+        let handle = File::open(&directory).map_err(failed)?;
+        let files = Self { directory, handle, roll: Roll::default(), open: Mutex::default() };
+        files.list()?.into_iter().for_each(|segment| files.roll.add(segment));
+        Ok(files)
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -53,7 +61,13 @@ impl Files {
     }
 
     pub(super) fn path(&self, segment: u32) -> PathBuf {
-        self.directory.join(format!("{segment:08}.seg"))
+        self.directory.join(name(segment))
+    }
+
+    /// Whether the directory is at its name, and the next few of the segments.
+    pub(super) fn check_place(&self) -> Result<(), StoreError> {
+        placed::check("the directory of the segments", &self.directory, &self.handle, 0)?;
+        self.roll.look(|segment| self.path(segment))
     }
 
     /// The segments that are there, in order.
@@ -71,9 +85,10 @@ impl Files {
 
     /// Makes the file of a segment, of zero length. Whatever was there is gone.
     pub(super) fn create(&self, segment: u32) -> io::Result<File> {
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        options.open(self.path(segment))
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = openat(&self.handle, name(segment), flags, Mode::RUSR | Mode::WUSR)?;
+        self.roll.add(segment);
+        Ok(file.into())
     }
 
     pub(super) fn open_to_write(&self, segment: u32) -> Result<File, StoreError> {
@@ -83,15 +98,23 @@ impl Files {
 
     /// Removes a segment. A power cut may bring it back.
     pub(super) fn remove(&self, segment: u32) -> io::Result<()> {
-        let outcome = fs::remove_file(self.path(segment));
+        let outcome = unlinkat(&self.handle, name(segment), AtFlags::empty());
         // After that, or a read could open it once more, and it would keep its space.
         self.opened().remove(&segment);
-        outcome
+        if matches!(outcome, Ok(()) | Err(rustix::io::Errno::NOENT)) {
+            self.roll.remove(segment);
+        }
+        Ok(outcome?)
+    }
+
+    /// A segment was taken out of the store.
+    pub(super) fn forget(&self, segment: u32) {
+        self.roll.remove(segment);
     }
 
     /// Flushes the names of the segments, so that what was created and removed stays so.
     pub(super) fn flush(&self) -> io::Result<()> {
-        flush_directory(&self.directory)
+        self.handle.sync_all()
     }
 
     /// Whether nothing was ever written to a segment, as far as the file system knows. A cheap
@@ -135,6 +158,10 @@ impl Files {
     fn opened(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<File>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn name(segment: u32) -> String {
+    format!("{segment:08}.seg")
 }
 
 /// Writes all parts at an offset, one after the other.

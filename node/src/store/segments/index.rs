@@ -21,6 +21,7 @@ use super::changes::Changes;
 use crate::store::{
     StoreError,
     keys::{self, Entry, Place, Position, Table},
+    placed::Placed,
 };
 
 /// Cache of blocks, in bytes. The operating system caches the files anyway.
@@ -48,6 +49,7 @@ const KEYSPACE: &str = "index";
 pub(super) struct Index {
     database: Database,
     keyspace: Keyspace,
+    placed: Placed,
 }
 
 impl Index {
@@ -63,8 +65,14 @@ impl Index {
                 .open()?;
             let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMORY_BYTES);
             let keyspace = database.keyspace(KEYSPACE, options)?;
-            Ok(Self { database, keyspace })
+            let placed = Placed::open("the index", directory.to_owned())?;
+            Ok(Self { database, keyspace, placed })
         })
+    }
+
+    /// Whether it is at its name.
+    pub(super) fn check_place(&self) -> Result<(), StoreError> {
+        self.placed.check()
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

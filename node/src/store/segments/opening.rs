@@ -30,6 +30,7 @@ use super::{
 use crate::store::{
     StoreError,
     keys::{INDEX_FORMAT, Position, VERSION_KEY},
+    placed::Placed,
 };
 
 impl SegmentStore {
@@ -57,6 +58,11 @@ impl SegmentStore {
     ) -> Result<Self, StoreError> {
         let files = Files::open(directory.join("segments"))?;
         let lock = lock(&directory.join("lock"))?;
+        let open = |what, path| {
+            Placed::open(what, path).map_err(|error| io_error("opening the store", &error))
+        };
+        let store_placed = open("the directory of the store", directory.to_owned())?;
+        let lock_placed = open("the lock file", directory.join("lock"))?;
         let segments = files.list()?;
         let path = directory.join("index");
         let found = open_index(&path);
@@ -91,12 +97,22 @@ impl SegmentStore {
             writer: Mutex::new(writer),
             latched: AtomicBool::new(false),
             found: Mutex::default(),
+            placed: vec![store_placed, lock_placed],
             _lock: lock,
         })
     }
 
+    /// The same store, which also sees to it that these stay at their names.
+    pub(crate) fn with_placed(mut self, mut placed: Vec<Placed>) -> Self {
+        placed.append(&mut self.placed);
+        self.placed = placed;
+        self
+    }
+
     /// Throws the index away and makes it from the segments. Reads wait meanwhile.
     pub(super) fn renew_index(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        // What lies at the name of the index may be another store's.
+        self.latching(|| self.check_places())?;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         // fjall has its files open until it is dropped.
         *index = None;
@@ -296,7 +312,9 @@ fn remove_unused(files: &Files, segment: u32, salt: u64) -> Result<(), StoreErro
         if !is_empty && !is_begun {
             let path = files.path(segment).with_extension("damaged");
             tracing::warn!(path = %path.display(), "a segment without a readable frame is put aside");
-            return fs::rename(files.path(segment), path).map_err(failed);
+            fs::rename(files.path(segment), path).map_err(failed)?;
+            files.forget(segment);
+            return Ok(());
         }
     }
     files.remove(segment).map_err(failed)

@@ -3,6 +3,7 @@
 mod compacted;
 mod crashes;
 mod damage;
+mod displaced;
 mod full;
 mod headers;
 mod indexes;
