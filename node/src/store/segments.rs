@@ -9,7 +9,7 @@
 //! - `frame`, `record`: the bytes
 //! - `group`, `active`, `files`, `space`: how they are written, and room for them
 //! - `index`, `changes`: the index, and how it follows
-//! - `checkpoint`, `compaction`: how space comes back, and dropped batches do not
+//! - `checkpoint`, `compaction`, `squeeze`: how space comes back, and dropped batches do not
 //! - `headers`: what stays of batches that retention let go
 //! - `opening`, `recovery`: what a start makes of it
 //! - `reading`, `sweeping`: reads, checks, scrub, and the sweeps of compacted topics
@@ -34,6 +34,7 @@ mod record;
 mod recovery;
 mod roll;
 mod space;
+mod squeeze;
 mod sweeping;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,9 @@ const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 /// it was told that there is none.
 const RESERVE_BYTES: usize = BACKLOG_BYTES_HIGH + GROUP_BYTES_MAX + 4 * 1024 * 1024;
 
+/// Spare segments that are left to compaction, so that space comes back on a full disk.
+const UPKEEP_SPARES: usize = 1;
+
 /// Bytes that must be free on the disk beside that, for the index, before records are taken in.
 const FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
@@ -90,13 +94,19 @@ struct Options {
     segment_bytes: usize,
     /// Segments that are set aside.
     spares: usize,
+    /// Bytes that must be free beside them.
+    free_bytes_min: u64,
     space: Arc<dyn Space>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let spares = RESERVE_BYTES.div_ceil(SEGMENT_BYTES);
-        Self { segment_bytes: SEGMENT_BYTES, spares, space: Arc::new(FileSystem) }
+        Self {
+            segment_bytes: SEGMENT_BYTES,
+            spares: RESERVE_BYTES.div_ceil(SEGMENT_BYTES) + UPKEEP_SPARES,
+            free_bytes_min: FREE_BYTES_MIN,
+            space: Arc::new(FileSystem),
+        }
     }
 }
 
@@ -195,29 +205,39 @@ impl SegmentStore {
         Group::new(self.salt, segment, at, writer.next_number)
     }
 
-    /// Sees to it that the active segment has room for so many bytes, which may need the next one.
+    /// Sees to it that the active segment has room for so many bytes, which may need the next one. So
+    /// many spare ones are left.
     fn make_room(
         &self,
         writer: &mut Writer,
         index: &Index,
         bytes: usize,
+        spares_left: usize,
     ) -> Result<(), StoreError> {
         if writer.active.as_ref().is_some_and(|active| active.rest() >= bytes) {
             return Ok(());
         }
-        writer.advance(&self.files, &self.options, OPENING_BYTES + COMMIT_BYTES + bytes)?;
-        let segment = writer.active.as_ref().map_or(0, |active| active.segment);
-        self.latching(|| self.begin_segment(writer, segment))?;
+        self.begin_next(writer, bytes, spares_left)?;
         let is_due =
             writer.since_checkpoint >= writer.checkpoint_bytes.saturating_mul(checkpoint::SPACING);
         if is_due { self.write_checkpoint(writer, index, bytes) } else { Ok(()) }
     }
 
-    fn begin_segment(&self, writer: &mut Writer, segment: u32) -> Result<(), StoreError> {
-        let opening = record::opening(segment, self.salt);
+    /// Begins the next segment, which has room for so many bytes.
+    fn begin_next(
+        &self,
+        writer: &mut Writer,
+        bytes: usize,
+        spares_left: usize,
+    ) -> Result<(), StoreError> {
+        let bytes = OPENING_BYTES + COMMIT_BYTES + bytes;
+        writer.advance(&self.files, &self.options, bytes, spares_left)?;
         let active = writer.active.as_mut().expect("it was just taken");
-        files::write_parts(&active.file, &opening, &[files::Part::Own(opening.len())], 0)
-            .map_err(|error| files::io_error("writing", &error))?;
+        let opening = record::opening(active.segment, self.salt);
+        self.latching(|| {
+            files::write_parts(&active.file, &opening, &[files::Part::Own(opening.len())], 0)
+                .map_err(|error| files::io_error("writing", &error))
+        })?;
         active.at = opening.len();
         Ok(())
     }
@@ -252,7 +272,7 @@ impl SegmentStore {
         mut writes: &[Write],
     ) -> Result<(), StoreError> {
         while let Some(next) = writes.first() {
-            self.make_room(writer, index, bytes_bound(next) + COMMIT_BYTES)?;
+            self.make_room(writer, index, bytes_bound(next) + COMMIT_BYTES, UPKEEP_SPARES)?;
             let (count, frames) = self.write_group(writer, index, writes)?;
             let (done, rest) = writes.split_at(count);
             let position = writer.position(self.salt);
@@ -453,7 +473,7 @@ impl SegmentStore {
             }
         }
         match self.options.space.free(self.files.directory()) {
-            Ok(free) => free >= FREE_BYTES_MIN,
+            Ok(free) => free >= self.options.free_bytes_min,
             Err(error) => {
                 tracing::warn!(%error, "the free space is not known");
                 true
@@ -469,8 +489,10 @@ impl Store for SegmentStore {
 
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
         let mut writer = self.writer();
-        self.with_index(&mut writer, |writer, index| self.commit_on(writer, index, writes))
-            .map_err(|error| self.explained(error))
+        let outcome =
+            self.with_index(&mut writer, |writer, index| self.commit_on(writer, index, writes));
+        writer.is_short |= outcome == Err(StoreError::Full);
+        outcome.map_err(|error| self.explained(error))
     }
 
     fn read(
@@ -525,10 +547,13 @@ impl Store for SegmentStore {
             busy = self.delete_unused(writer, index)? || self.compact(writer, index)?;
             Ok(())
         });
+        let was_short = writer.is_short;
         let room = self.reserve(&mut writer);
+        writer.is_short = !room;
         match outcome {
-            Ok(()) => Ok(Upkeep { room, busy, damages }),
+            Ok(()) => Ok(Upkeep { room, busy: busy || (!room && !was_short), damages }),
             Err(StoreError::Full | StoreError::Index { .. }) => {
+                writer.is_short = true;
                 Ok(Upkeep { room: false, busy: false, damages })
             }
             Err(error) => Err(self.explained(error)),
@@ -548,8 +573,9 @@ impl Store for SegmentStore {
         let state = (key, Some(value.to_vec()));
         let (kind, payload) = record::encode_state(&state);
         let mut writer = self.writer();
-        self.with_index(&mut writer, |writer, index| {
-            self.make_room(writer, index, HEAD_BYTES + payload.len() + COMMIT_BYTES)?;
+        let outcome = self.with_index(&mut writer, |writer, index| {
+            let bytes = HEAD_BYTES + payload.len() + COMMIT_BYTES;
+            self.make_room(writer, index, bytes, UPKEEP_SPARES)?;
             let mut group = self.group(writer);
             group.push(kind, &[&payload]);
             self.write_flushed(writer, group)?;
@@ -557,8 +583,9 @@ impl Store for SegmentStore {
             let mut applier = Applier::new(index, &mut writer.usage);
             applier.set(&state.0, state.1.as_deref())?;
             applier.finish(position)
-        })
-        .map_err(|error| self.explained(error))
+        });
+        writer.is_short |= outcome == Err(StoreError::Full);
+        outcome.map_err(|error| self.explained(error))
     }
 }
 

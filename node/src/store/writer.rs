@@ -491,13 +491,18 @@ impl WriterThread<'_> {
     /// Commits a group, as often as it takes to find space for it. Only a node that stops does
     /// not wait.
     fn commit(self, group: &[Write], queue: &mpsc::Receiver<Job>) -> Result<(), StoreError> {
+        let mut is_first = true;
         loop {
             match self.store.commit(group) {
                 Err(error) if error.passes() && !queue.is_closed() => {
-                    tracing::warn!(%error, "what was accepted waits for the disk");
+                    if std::mem::take(&mut is_first) {
+                        tracing::warn!(%error, "what was accepted waits for the disk");
+                    }
                     self.tell_room(false);
-                    thread::sleep(UPKEEP_INTERVAL);
-                    self.look_after();
+                    // What is done for the store may give space back.
+                    if !self.look_after() {
+                        thread::sleep(UPKEEP_INTERVAL);
+                    }
                 }
                 outcome => return outcome,
             }

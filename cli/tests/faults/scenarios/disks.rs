@@ -10,7 +10,7 @@ use crate::{
     stage::Stage,
 };
 
-/// Size of a disk, in MiB. A store sets 48 MiB aside.
+/// Size of a disk, in MiB. A store sets 64 MiB aside.
 const DISK: u32 = 256;
 
 pub(super) fn power_cut_of_one() -> Outcome {

@@ -3,7 +3,11 @@
 //! Segments are numbered in the order of their use. The spare ones have their names and their
 //! space already, and nothing in them: the file behind the last one with frames is the next.
 
-use std::{collections::VecDeque, fs::File, io};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    io,
+};
 
 use super::{
     Options,
@@ -50,29 +54,40 @@ pub(super) struct Writer {
     pub(super) checkpoint_bytes: usize,
     pub(super) since_checkpoint: usize,
     pub(super) compaction: Option<Compaction>,
+    /// Whether there is no room for records. Then space is looked for everywhere, see `squeeze`.
+    pub(super) is_short: bool,
+    /// The segment that could not be moved for lack of room, the bytes of it that are used, and the room
+    /// that there was.
+    pub(super) unfit: Option<(u32, u64, usize)>,
+    /// Bytes of each segment that were written, as far as that is known.
+    pub(super) ends: BTreeMap<u32, usize>,
     /// Segments with batches that cannot be moved, and the bytes in use when that was tried.
     pub(super) stuck: Usage,
 }
 
 impl Writer {
-    /// Takes the next segment, which has room for at least `bytes_min`. Nothing is written yet.
+    /// Takes the next segment, which has room for at least `bytes_min`, and leaves so many spare ones.
+    /// Nothing is written yet.
     pub(super) fn advance(
         &mut self,
         files: &Files,
         options: &Options,
         bytes_min: usize,
+        spares_left: usize,
     ) -> Result<(), StoreError> {
         if bytes_min > options.segment_bytes {
             // Segments are used in the order of their numbers.
             self.remove_spares(files);
             self.add_spare(files, options, bytes_min)?;
-        } else if self.spares.is_empty() {
+        } else if self.spares.len() <= spares_left {
             self.add_spare(files, options, options.segment_bytes)?;
         }
         let (segment, file) = self.spares.pop_front().expect("one was added");
         let length = file.metadata().map_err(|error| io_error("opening a segment", &error))?.len();
         let bytes = usize::try_from(length).unwrap_or(usize::MAX).min(u32::MAX as usize);
-        self.active = Some(Active { segment, file, bytes, at: 0 });
+        if let Some(active) = self.active.replace(Active { segment, file, bytes, at: 0 }) {
+            self.ends.insert(active.segment, active.at);
+        }
         self.usage.entry(segment).or_default();
         Ok(())
     }

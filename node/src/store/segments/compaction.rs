@@ -1,7 +1,7 @@
 //! Space comes back.
 //!
-//! A segment of which nothing is used any more is deleted. One of which little is used is
-//! compacted: what is used is copied to the end of the store, as new frames of the same bytes, and
+//! A segment of which nothing is used any more is deleted. One of which less than half is used is
+//! compacted (and where there is no room for records any other one, see `squeeze`): what is used is copied to the end of the store, as new frames of the same bytes, and
 //! the index points there from then on. Then nothing of it is used any more.
 //!
 //! - Only segments before the older one of the two newest checkpoints go, see `checkpoint`.
@@ -19,13 +19,13 @@ use bytes::Bytes;
 
 use super::{
     SegmentStore,
-    active::Writer,
+    active::{Active, Writer},
     changes::Applier,
-    frame::{Found, Frame, Kind, Scan},
+    frame::{Found, Frame, HEAD_BYTES, Kind, Scan},
     group::COMMIT_BYTES,
     headers::{forget_headers_in, header_in},
     index::Index,
-    record::{OPENING_BYTES, Record, batch_start, header_start},
+    record::{BATCH_START_BYTES, OPENING_BYTES, Record, batch_start, header_start},
     recovery::SEGMENT_BYTES_MAX,
 };
 use crate::store::{
@@ -36,28 +36,42 @@ use crate::store::{
 /// A segment is compacted when less than this part of it is used: one half.
 const USED_PART: u64 = 2;
 
-/// Bytes of a segment that are gone through at a time: one or two flushes.
-const STEP_BYTES: usize = 1024 * 1024;
+/// The part of a segment that is gone through at a time: one or two flushes.
+const STEP_PART: usize = 16;
 
 /// A compaction that is under way. It has the segment in memory; there is one at a time.
 #[derive(Debug)]
 pub(super) struct Compaction {
-    segment: u32,
-    bytes: Bytes,
+    pub(super) segment: u32,
+    pub(super) bytes: Bytes,
     at: usize,
     last: u64,
 }
 
 /// What of a segment is of use.
 #[derive(Debug)]
-enum Used {
+pub(super) enum Used {
     Batch(Place, Batch),
     Header(Place, SignedHeader),
     Compacted(TopicId, Compacted),
 }
 
+impl Used {
+    /// Bytes of the frame of its copy, where `frame` is that of the original.
+    pub(super) fn frame_bytes(&self, frame: &Frame<'_>) -> usize {
+        match self {
+            Self::Header(_, header) => HEAD_BYTES + BATCH_START_BYTES + header.bytes().len(),
+            Self::Batch(..) | Self::Compacted(..) => frame.head.frame_bytes(),
+        }
+    }
+}
+
 /// What of a frame the index still points to.
-fn used(index: &Index, bytes: &Bytes, frame: &Frame<'_>) -> Result<Option<Used>, StoreError> {
+pub(super) fn used(
+    index: &Index,
+    bytes: &Bytes,
+    frame: &Frame<'_>,
+) -> Result<Option<Used>, StoreError> {
     let is_here = |entry: Option<Entry>| {
         let here = (frame.head.segment, frame.offset);
         entry.is_some_and(|entry| (entry.segment, entry.offset as usize) == here)
@@ -111,11 +125,16 @@ impl SegmentStore {
             }
         }
         applier.finish(position)?;
+        let Writer { ends, usage, .. } = writer;
+        ends.retain(|segment, _| usage.contains_key(segment));
         Ok(is_any)
     }
 
     /// Does a bounded part of a compaction. Whether there is more to do.
     pub(super) fn compact(&self, writer: &mut Writer, index: &Index) -> Result<bool, StoreError> {
+        if writer.is_short {
+            return self.squeeze(writer, index);
+        }
         let Some(compaction) = writer.compaction.take().or_else(|| self.begin(writer)) else {
             return Ok(false);
         };
@@ -134,17 +153,22 @@ impl SegmentStore {
             **live > 0 && **live * USED_PART < size && writer.stuck.get(segment) != Some(live)
         });
         let (segment, _) = little.min_by_key(|(_, live)| **live)?;
-        let bytes = match self.files.read_all(*segment, SEGMENT_BYTES_MAX) {
+        Some(self.begin_with(*segment))
+    }
+
+    pub(super) fn begin_with(&self, segment: u32) -> Compaction {
+        let bytes = match self.files.read_all(segment, SEGMENT_BYTES_MAX) {
             Ok(bytes) => bytes.into(),
             Err(error) => {
                 tracing::warn!(segment, %error, "a segment cannot be compacted");
                 Bytes::new()
             }
         };
-        Some(Compaction { segment: *segment, bytes, at: OPENING_BYTES, last: 0 })
+        Compaction { segment, bytes, at: OPENING_BYTES, last: 0 }
     }
 
-    fn step(
+    /// Moves the next part of what is used; what is left to do.
+    pub(super) fn step(
         &self,
         writer: &mut Writer,
         index: &Index,
@@ -152,7 +176,8 @@ impl SegmentStore {
     ) -> Result<Option<Compaction>, StoreError> {
         let Compaction { segment, ref bytes, at, last } = compaction;
         let mut moving = Vec::new();
-        let mut frames_bytes = COMMIT_BYTES;
+        let step_bytes = self.options.segment_bytes / STEP_PART;
+        let (mut frames_bytes, mut room) = (COMMIT_BYTES, 0);
         let mut is_through = true;
         for found in Scan::new(bytes, self.salt, segment, at, last) {
             let frame = match found {
@@ -162,18 +187,26 @@ impl SegmentStore {
                 }
                 Found::Frame(frame) => frame,
             };
-            (compaction.at, compaction.last) = (frame.end(), frame.head.number);
             if let Some(used) = used(index, bytes, &frame)? {
-                frames_bytes += frame.head.frame_bytes();
+                let length = used.frame_bytes(&frame);
+                if moving.is_empty() {
+                    self.make_room(writer, index, COMMIT_BYTES + length, 0)?;
+                    room = writer.active.as_ref().map_or(0, Active::rest);
+                }
+                if frames_bytes + length > room {
+                    is_through = false;
+                    break;
+                }
+                frames_bytes += length;
                 moving.push(used);
             }
-            if compaction.at - at >= STEP_BYTES {
+            (compaction.at, compaction.last) = (frame.end(), frame.head.number);
+            if compaction.at - at >= step_bytes {
                 is_through = false;
                 break;
             }
         }
         if !moving.is_empty() {
-            self.make_room(writer, index, frames_bytes)?;
             self.copy(writer, index, moving)?;
         }
         if !is_through {

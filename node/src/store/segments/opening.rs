@@ -1,7 +1,7 @@
 //! How a store is opened, and how its index is made anew.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -279,6 +279,9 @@ fn begin(
         checkpoint_bytes: 0,
         since_checkpoint: 0,
         compaction: None,
+        is_short: false,
+        unfit: None,
+        ends: BTreeMap::new(),
         stuck: Usage::new(),
     };
     for segment in files.list()?.into_iter().rev() {

@@ -2,11 +2,15 @@
 
 use super::*;
 
+fn on(space: &Arc<Small>) -> Options {
+    Options { spares: 3, space: Arc::<Small>::clone(space), ..options() }
+}
+
 #[test]
 fn a_full_disk_refuses_keeps_what_it_has_and_heals() {
     let directory = tempfile::tempdir().unwrap();
-    let space = Arc::new(Small { free: AtomicU64::new(4 * SMALL as u64) });
-    let options = Options { segment_bytes: SMALL, spares: 2, space: Arc::<Small>::clone(&space) };
+    let space = Arc::new(Small { free: AtomicU64::new(5 * SMALL as u64) });
+    let options = on(&space);
     let store = SegmentStore::open_with(directory.path(), catalogue(), options.clone()).unwrap();
     let mut author = Author::new(1, topic());
     assert!(store.maintain().unwrap().room);
@@ -58,8 +62,8 @@ fn a_full_disk_refuses_keeps_what_it_has_and_heals() {
 #[test]
 fn dropping_makes_room() {
     let directory = tempfile::tempdir().unwrap();
-    let space = Arc::new(Small { free: AtomicU64::new(8 * SMALL as u64) });
-    let options = Options { segment_bytes: SMALL, spares: 2, space: Arc::<Small>::clone(&space) };
+    let space = Arc::new(Small { free: AtomicU64::new(9 * SMALL as u64) });
+    let options = on(&space);
     let store = SegmentStore::open_with(directory.path(), catalogue(), options).unwrap();
     let mut author = Author::new(1, topic());
     while store.maintain().unwrap().room {
