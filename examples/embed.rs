@@ -202,7 +202,9 @@ impl From<PublishError> for Failure {
             PublishError::Unknown(_) => {
                 (StatusCode::GATEWAY_TIMEOUT, "look whether it is there before you send it again")
             }
-            PublishError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "try again"),
+            PublishError::NotSent(_) | PublishError::Stopped => {
+                (StatusCode::SERVICE_UNAVAILABLE, "try again")
+            }
         };
         Self { status, error, hint }
     }

@@ -71,8 +71,12 @@ const OTHER_VERSION: &str = "the node may be of another version; compare `antiph
 
 fn connect(error: &ConnectError) -> String {
     match error {
-        ConnectError::NoNode(_) => {
-            "start one with `antiphon node`, or name one with `--node MULTIADDR`".into()
+        ConnectError::NoNode { looked_in, .. } => {
+            let places = looked_in.join(", ");
+            format!(
+                "start one with `antiphon node`, or name one with `--node MULTIADDR`; \
+                 looked in {places}, and on the LAN by mDNS"
+            )
         }
         ConnectError::WithoutPeer(_) => address(),
         ConnectError::Unreachable(_) => {
@@ -139,7 +143,7 @@ fn refused(refusal: &Refusal) -> String {
 
 fn link(error: &LinkError) -> String {
     match error {
-        LinkError::Unreachable(_) => {
+        LinkError::NotSent(_) | LinkError::Unreachable(_) => {
             "check that the node still runs, or name another one with `--node MULTIADDR`".into()
         }
         LinkError::TimedOut(_) => "a longer `--timeout` may help, or another `--node`".into(),
@@ -152,7 +156,7 @@ fn publish(error: &PublishError) -> Option<String> {
         PublishError::Record(error) => Some(record(error)),
         PublishError::Id(_) => Some(RECORD_ID.into()),
         PublishError::Refused(refusal) => Some(refused(refusal)),
-        PublishError::Unknown(error) => Some(link(error)),
+        PublishError::NotSent(error) | PublishError::Unknown(error) => Some(link(error)),
         PublishError::Stopped => None,
     }
 }
@@ -228,9 +232,13 @@ mod tests {
 
     #[test]
     fn hints_are_found_below_the_context_of_an_error() {
-        let error = anyhow::Error::new(ConnectError::NoNode("default".into()));
+        let error = anyhow::Error::new(ConnectError::NoNode {
+            network: "default".into(),
+            looked_in: vec!["/run/antiphon/default".into()],
+        });
         let error = error.context("cannot list the topics");
-        assert!(hint(&error).unwrap().contains("antiphon node"));
+        let hint = hint(&error).unwrap();
+        assert!(hint.contains("antiphon node") && hint.contains("/run/antiphon"), "{hint}");
     }
 
     #[test]

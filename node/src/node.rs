@@ -217,7 +217,7 @@ impl Node {
         let seed = u64::from_le_bytes(random_bytes());
         let mut engine = Config::new(key, config.network, opened.incarnation, seed);
         engine.earlier.clone_from(opened.life.earlier());
-        let (link, questions) = LocalLink::new();
+        let (link, questions) = LocalLink::new(id);
         let runtime = Runtime::new(engine, opened.recovered, network, store, questions);
         let (stop, stopped) = oneshot::channel();
         let runtime = tasks::spawn("node", runtime.run(stopped));

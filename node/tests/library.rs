@@ -3,8 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use antiphon_node::{
-    Client, Node, NodeConfig, Record, WallClock,
-    client::{Delivered, ReaderOptions, Start, Topic},
+    Client, ClientConfig, Node, NodeConfig, Record, WallClock,
+    client::{
+        ConnectionState, Delivered, LinkError, PublishError, PublishOptions, ReaderOptions,
+        RequestError, Start, Topic,
+    },
     wire::MemberState,
 };
 use futures::{StreamExt, TryStreamExt, future::join_all};
@@ -143,4 +146,51 @@ async fn a_pattern_is_a_stream_of_all_its_topics_those_made_later_included() {
     assert_eq!(seen, expected.map(|(name, text)| (name.into(), text.into())).into());
     drop(records);
     node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn the_client_of_a_node_that_has_stopped_says_at_once_that_nothing_was_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(NodeConfig::on_loopback(directory.path())).await.unwrap();
+    let topic = node.client().topic("t".parse().unwrap());
+    topic.create().await.unwrap();
+    let mut connection = topic.client().connection();
+    assert_eq!(connection.state(), ConnectionState::Connected(node.id()));
+    node.stop().await.unwrap();
+    assert_eq!(connection.changed().await, Some(ConnectionState::Stopped));
+    assert_eq!(connection.changed().await, None);
+    let error = topic.publish("too late").await.unwrap_err();
+    assert_eq!(error.to_string(), "the record was not stored: the node has stopped");
+    assert!(matches!(error, PublishError::NotSent(_)), "{error:?}");
+    let error = topic.client().topics().await.unwrap_err();
+    assert_eq!(error, RequestError::Link(LinkError::NotSent("the node has stopped".into())));
+}
+
+#[tokio::test]
+async fn a_client_whose_node_has_stopped_goes_on_when_it_is_started_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(NodeConfig::on_loopback(directory.path())).await.unwrap();
+    let mut config = NodeConfig::on_loopback(directory.path());
+    config.listen = vec![node.addresses()[0].iter().take(2).collect()];
+    let nodes = node.addresses();
+    let client = Client::connect(ClientConfig { nodes, ..ClientConfig::default() }).await.unwrap();
+    let topic = client.topic("t".parse().unwrap());
+    topic.create().await.unwrap();
+    let mut connection = client.connection();
+    node.stop().await.unwrap();
+    assert!(matches!(
+        connection.changed().await,
+        Some(ConnectionState::Searching { known: 1, .. })
+    ));
+    let mut publisher = topic.publisher(PublishOptions {
+        timeout: Duration::from_millis(100),
+        ..PublishOptions::default()
+    });
+    let error = publisher.publish(&"in vain".into()).await.unwrap().await.unwrap_err();
+    assert!(matches!(error, PublishError::NotSent(_)), "{error:?}");
+    let (published, node) = tokio::join!(topic.publish("kept"), Node::start(config));
+    let node = node.unwrap();
+    assert!(published.unwrap().published.acknowledged);
+    assert_eq!(connection.changed().await, Some(ConnectionState::Connected(node.id())));
+    node.stop().await.unwrap();
 }

@@ -133,11 +133,17 @@ pub(super) fn not_here() -> anyhow::Error {
 
 fn connection_is_lost(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(RequestError::Link(LinkError::Unreachable(_))))
-            || matches!(
-                cause.downcast_ref(),
-                Some(PublishError::Unknown(LinkError::Unreachable(_)))
-            )
+        let request = match cause.downcast_ref() {
+            Some(RequestError::Link(error)) => Some(error),
+            _ => None,
+        };
+        let publish = match cause.downcast_ref() {
+            Some(PublishError::NotSent(error) | PublishError::Unknown(error)) => Some(error),
+            _ => None,
+        };
+        let is_lost =
+            |error: &LinkError| matches!(error, LinkError::NotSent(_) | LinkError::Unreachable(_));
+        request.or(publish).is_some_and(is_lost)
     })
 }
 

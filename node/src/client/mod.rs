@@ -5,6 +5,7 @@
 //! was given, or that its node told of. Records keep their names over such a retry, so that a
 //! second copy of one is recognised for what it is.
 
+mod connection;
 mod copying;
 mod group;
 mod outbox;
@@ -25,6 +26,7 @@ use antiphon::{
         Verified,
     },
 };
+pub use connection::{Connection, ConnectionState};
 use futures::future::BoxFuture;
 pub use group::{GroupCounts, GroupOptions, Member, Work};
 pub use outbox::Outbox;
@@ -52,11 +54,32 @@ pub(crate) trait Link: Send + Sync + fmt::Debug {
         request: Request,
         timeout: Duration,
     ) -> BoxFuture<'_, Result<Response, LinkError>>;
+
+    /// Whether there is a node at present.
+    fn connection(&self) -> Connection {
+        Connection::default()
+    }
 }
 
-/// Why a request got no answer. Whether it was carried out is not known.
+/// How much longer than its time a request's answer is waited for, where a node has the request and
+/// gives signs of life. A publish whose time is over is about to be answered: it is pending.
+pub(crate) fn answer_grace(request: &Request) -> Duration {
+    match request {
+        Request::Publish(_) => PUBLISH_ANSWER_GRACE,
+        _ => Duration::ZERO,
+    }
+}
+
+/// A node that was asked last had at least a second for the copies; as much again for its answer.
+const PUBLISH_ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// Why a request got no answer. Whether it was carried out is not known, where the error does not
+/// say so.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum LinkError {
+    /// The request was sent to no node, so nothing was carried out.
+    #[error("{0}")]
+    NotSent(String),
     /// None of the nodes could be reached.
     #[error("no node could be reached: {0}")]
     Unreachable(String),
@@ -74,7 +97,7 @@ pub enum RequestError {
     /// The node refused it; nothing has changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// There was no answer; it is not known whether the request was carried out.
+    /// There was no answer; the error says whether the request may have been carried out.
     #[error(transparent)]
     Link(#[from] LinkError),
     /// The node answered something else than was asked.
@@ -102,6 +125,29 @@ impl Client {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// Whether the client has a node at present, and how that changes: for programs that tell their
+    /// users. Nothing needs to be done about it: the client goes on by itself.
+    ///
+    /// ```
+    /// use antiphon_node::client::ConnectionState;
+    ///
+    /// # use antiphon_node::{Node, NodeConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let client = node.client();
+    /// let mut connection = client.connection();
+    /// assert_eq!(connection.state(), ConnectionState::Connected(node.id()));
+    /// # node.stop().await?;
+    /// assert_eq!(connection.changed().await, Some(ConnectionState::Stopped));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connection(&self) -> Connection {
+        self.link.connection()
     }
 
     /// A handle of one topic, which need not exist yet. Asks nothing.
@@ -301,10 +347,11 @@ pub struct ClientConfig {
     pub network: antiphon::model::Network,
     /// Nodes to try, in order, each with its peer id. Where none is given, the nodes that run
     /// on this machine, then those that mDNS finds on the LAN. Once connected, the client knows
-    /// those that its node knows, too.
+    /// those that its node knows, too. While none answers it tries them, and looks for others, again
+    /// and again.
     pub nodes: Vec<libp2p::Multiaddr>,
-    /// Time to find a node and connect to it; none for [`REQUEST_TIMEOUT_DEFAULT`]. Later
-    /// requests take as long at most.
+    /// Time to find a node and connect to it, which may be started meanwhile; none for
+    /// [`REQUEST_TIMEOUT_DEFAULT`]. Later requests take as long at most.
     pub timeout: Option<Duration>,
 }
 
@@ -312,8 +359,14 @@ pub struct ClientConfig {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum ConnectError {
     /// No node was named, none runs on this machine, and mDNS found none.
-    #[error("no node of network `{0}` was found on this machine or on the LAN")]
-    NoNode(String),
+    #[error("no node of network `{network}` was found on this machine or on the LAN")]
+    NoNode {
+        /// The network.
+        network: String,
+        /// The directories of this machine where nodes enter themselves, each with the reason why it
+        /// was left out, if it was.
+        looked_in: Vec<String>,
+    },
     /// A node address lacks the peer id.
     #[error("the node address {0} lacks the peer id (`/p2p/…`)")]
     WithoutPeer(libp2p::Multiaddr),
@@ -344,7 +397,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// When none is found or none answers.
+    /// When none is found or none answers in time.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
         let timeout = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
         let link = crate::network::RemoteLink::connect(&config).await?;

@@ -35,14 +35,18 @@ pub struct PublishOptions {
     /// How many copies to wait for.
     pub acks: Acks,
     /// Time in which the copies are to be reached; then the answer is `pending`. Where no node
-    /// answers, a publish fails after this and the client's time for a request together.
+    /// answers for as long, a publish fails. Until then it is tried again, at other nodes as well.
     pub timeout: Duration,
     /// Most records under way at a time; [`Publisher::publish`] waits beyond it.
     pub in_flight: usize,
+    /// Whether the publisher stops when a record fails, so that no later one overtakes it. Records
+    /// behind it fail with [`PublishError::Stopped`]: they were not sent. Without it later records
+    /// are published all the same.
+    pub stop_at_failure: bool,
     /// Whether records go into the node's outbox at once, instead of waiting for `timeout`, as long
-    /// as copies are out of reach: after a publish that was told to be pending, the next ones are
-    /// told so as soon as the node has them flushed, until one is acknowledged again (tried once a
-    /// second). For those who follow what is pending
+    /// as copies are out of reach: the copies of the first are waited for for a second at most, and
+    /// after a publish that was told to be pending, the next ones are told so as soon as the node
+    /// has them flushed, until one is acknowledged again (tried once a second). For those who follow what is pending
     /// ([`Client::wait_until_acknowledged`]); others would be told `pending` needlessly.
     pub outbox_at_once: bool,
 }
@@ -57,6 +61,7 @@ impl Default for PublishOptions {
             acks: Acks::Quorum,
             timeout: limits::PUBLISH_TIMEOUT_DEFAULT,
             in_flight: IN_FLIGHT_DEFAULT,
+            stop_at_failure: false,
             outbox_at_once: false,
         }
     }
@@ -88,10 +93,13 @@ pub enum PublishError {
     /// The node refused it; nothing was stored.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// No node could be reached in time: nothing was stored.
+    #[error("the record was not stored: {0}")]
+    NotSent(LinkError),
     /// No answer came: the record may be stored or not.
     #[error("it is not known whether the record was stored: {0}")]
     Unknown(LinkError),
-    /// The publisher has stopped.
+    /// The publisher has stopped, as [`PublishOptions::stop_at_failure`] says: nothing was sent.
     #[error("the publisher has stopped")]
     Stopped,
 }

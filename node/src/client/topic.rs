@@ -130,8 +130,8 @@ impl Topic {
     /// ```
     ///
     /// # Errors
-    /// When the record is above a limit, a node refuses it, or none answers: then it is not known
-    /// whether it is stored. Waits, as [`Publisher::publish`] does, while the most records are under
+    /// When the record is above a limit, a node refuses it, or none answers; the error says whether
+    /// it is known that nothing is stored. Waits, as [`Publisher::publish`] does, while the most records are under
     /// way. **Not cancel-safe**: dropped before it returns, the record was published or not.
     pub async fn publish(&self, record: impl Into<Record>) -> Result<Receipt, PublishError> {
         let record = record.into();

@@ -54,7 +54,7 @@ impl Behaviour {
             rpc: rpc::Behaviour::new(protocols.rpc.clone(), true),
             gossip: gossip(),
             kad: kad(local, &protocols.kad),
-            mdns: mdns(lan, local),
+            mdns: mdns(lan, LAN_QUERY_INTERVAL, local),
         }
     }
 }
@@ -193,17 +193,20 @@ pub(super) const LOOKUPS_MAX: usize = 64;
 /// Announcements that this node has under way. Each asks several nodes.
 pub(super) const ANNOUNCEMENTS_MAX: usize = 8;
 
+/// How often a node asks the LAN for others.
+const LAN_QUERY_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Looks for nodes on the LAN and lets them find this one, if that is wanted and possible.
 ///
 /// A node is reported once for as long as its records live, so they live briefly: a node that
 /// went away and came back is then reported again. The first question is asked at once and
-/// repeated after 0.5, 1, 2 and 4 seconds.
-pub(super) fn mdns(lan: bool, local: PeerId) -> Toggle<mdns::tokio::Behaviour> {
-    let config = mdns::Config {
-        ttl: Duration::from_secs(30),
-        query_interval: Duration::from_secs(5),
-        enable_ipv6: false,
-    };
+/// repeated after 0.5, 1, 2 and 4 seconds, but no later than after `query_interval`.
+pub(super) fn mdns(
+    lan: bool,
+    query_interval: Duration,
+    local: PeerId,
+) -> Toggle<mdns::tokio::Behaviour> {
+    let config = mdns::Config { ttl: Duration::from_secs(30), query_interval, enable_ipv6: false };
     let started = lan.then(|| mdns::tokio::Behaviour::new(config, local)).transpose();
     Toggle::from(started.unwrap_or_else(|error| {
         tracing::warn!(%error, "nodes on the LAN cannot be found by mDNS");

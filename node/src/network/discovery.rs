@@ -1,4 +1,4 @@
-//! Nodes of this machine, found through the runtime directory. (Those of the LAN come from
+//! Nodes of this machine, found through the runtime directories. (Those of the LAN come from
 //! mDNS, which is part of the swarm.)
 
 use std::{path::PathBuf, time::Duration};
@@ -7,7 +7,7 @@ use antiphon::model::Network;
 use libp2p::{Multiaddr, PeerId};
 use tokio::{sync::mpsc, task::JoinHandle, time::MissedTickBehavior};
 
-use super::runtime_directory::{Entry, Found, RuntimeDirectory};
+use super::runtime_directory::{Entry, Found, Places, RuntimeDirectory};
 use crate::runtime::tasks;
 
 /// This node's place among the nodes of its machine, and the watch for others.
@@ -18,7 +18,7 @@ pub(super) struct Nearby {
     watch: JoinHandle<()>,
 }
 
-/// How often the directory is looked through.
+/// How often the directories are looked through.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// After so many looks every node counts as new again: the engine may have given up one that
@@ -37,17 +37,20 @@ impl Nearby {
         local: PeerId,
     ) -> Option<Self> {
         let entered = async {
-            let directory = match place {
-                Some(place) => RuntimeDirectory::open_in(&place, network)?,
-                None => RuntimeDirectory::open(network)?,
+            let (directory, places) = match place {
+                Some(place) => {
+                    let directory = RuntimeDirectory::open_in(&place, network)?;
+                    (directory, Places::only(&place, network))
+                }
+                None => (RuntimeDirectory::open(network)?, Places::of(network)),
             };
             let entry = directory.enter(local).await?;
-            Ok::<_, std::io::Error>((directory, entry))
+            Ok::<_, std::io::Error>((places, entry))
         };
         match entered.await {
-            Ok((directory, entry)) => {
+            Ok((places, entry)) => {
                 let (sender, found) = mpsc::channel(FOUND_MAX);
-                let watch = tasks::spawn("runtime directory", watch(directory, local, sender));
+                let watch = tasks::spawn("runtime directory", watch(places, local, sender));
                 Some(Self { entry, found, watch })
             }
             Err(error) => {
@@ -77,7 +80,7 @@ pub(super) async fn next(nearby: &mut Option<Nearby>) -> Option<Found> {
 }
 
 /// Hands out every node that is new or whose addresses have changed, and from time to time all.
-async fn watch(directory: RuntimeDirectory, local: PeerId, found: mpsc::Sender<Found>) {
+async fn watch(places: Places, local: PeerId, found: mpsc::Sender<Found>) {
     let mut known: Vec<Found> = Vec::new();
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,16 +89,9 @@ async fn watch(directory: RuntimeDirectory, local: PeerId, found: mpsc::Sender<F
         if look % LOOKS_TO_FORGET == 0 {
             known.clear();
         }
-        let looked_at = directory.clone();
-        let Ok(looked) = tokio::task::spawn_blocking(move || looked_at.nodes()).await else {
+        let looked_at = places.clone();
+        let Ok(nodes) = tokio::task::spawn_blocking(move || looked_at.nodes()).await else {
             return;
-        };
-        let nodes = match looked {
-            Ok(nodes) => nodes,
-            Err(error) => {
-                tracing::debug!(%error, "the runtime directory is unreadable");
-                continue;
-            }
         };
         for node in &nodes {
             let is_news = !node.addresses.is_empty() && !known.contains(node);

@@ -2,17 +2,25 @@
 //! node, which holds the node's addresses.
 //!
 //! A node holds a lock as long as it runs. Where the lock can be had, the node is gone, however
-//! it ended, and whoever looks next removes its file. The lock is a file of its own: the file
+//! it ended, and a later reader removes its file. The lock is a file of its own: the file
 //! with the addresses is replaced as a whole at each change, and a lock would be replaced with
 //! it.
 //!
-//! The directory is the user's own. One that others could write to is refused: they could lead
-//! clients to nodes of theirs.
+//! Three places can hold such a directory. A node enters itself in the first one that it can use;
+//! nodes and clients look through all of them ([`Places`]):
+//!
+//! 1. `$XDG_RUNTIME_DIR/antiphon`, which is this user's own;
+//! 2. `/run/antiphon`, which all users of the machine may read. It belongs to the user of a system
+//!    service (`RuntimeDirectory=antiphon` of systemd makes it), or to root;
+//! 3. `antiphon-UID` in the directory for temporary files, which is this user's own.
+//!
+//! A directory that others could write to is refused: they could lead clients to nodes of theirs.
 
 use std::{
-    fs::{File, TryLockError},
+    collections::BTreeSet,
+    fs::{File, Permissions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,6 +37,30 @@ use super::translate::{is_loopback, split_peer};
 #[derive(Debug, Clone)]
 pub(super) struct RuntimeDirectory {
     path: PathBuf,
+    kind: Kind,
+}
+
+/// The places where nodes of one network may have entered themselves.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    network: Network,
+    places: Vec<Place>,
+}
+
+/// One of the places.
+#[derive(Debug, Clone)]
+struct Place {
+    path: PathBuf,
+    kind: Kind,
+}
+
+/// Who may use a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// This user alone.
+    Own,
+    /// Its owner writes, and every user of the machine reads. Only root can have made it.
+    System,
 }
 
 /// A running node as the directory knows it. Its addresses have no peer id.
@@ -39,18 +71,27 @@ pub(super) struct Found {
 }
 
 impl RuntimeDirectory {
-    /// Opens a network's directory in the usual place, `$XDG_RUNTIME_DIR/antiphon`, or else in
-    /// a directory of this user for temporary files. It is made if it is not there.
+    /// Opens a network's directory for a node: in the first place that this user can use. It is
+    /// made if it is not there.
     pub(super) fn open(network: &Network) -> io::Result<Self> {
-        Self::open_in(&usual_place(), network)
+        let mut refused = None;
+        for place in usual_places() {
+            match place.make().and_then(|()| place.make_for(network)) {
+                Ok(directory) => return Ok(directory),
+                Err(error) => {
+                    tracing::debug!(%error, "a runtime directory cannot be used");
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
     }
 
-    /// Opens a network's directory below `place`.
-    pub(super) fn open_in(place: &Path, network: &Network) -> io::Result<Self> {
-        make_own(place)?;
-        let path = place.join(network.as_str());
-        make_own(&path)?;
-        Ok(Self { path })
+    /// Opens a network's directory below `place`, which is this user's own.
+    pub(super) fn open_in(path: &Path, network: &Network) -> io::Result<Self> {
+        let place = Place { path: path.to_owned(), kind: Kind::Own };
+        place.make()?;
+        place.make_for(network)
     }
 
     /// The nodes that run now. Files of nodes that do not are removed.
@@ -74,13 +115,13 @@ impl RuntimeDirectory {
     pub(super) async fn enter(&self, peer: PeerId) -> io::Result<Entry> {
         let path = self.lock_path(peer);
         for _ in 0..LOCK_ATTEMPTS {
-            let lock = open_lock(&path)?;
+            let lock = open_lock(&path, self.kind)?;
             match lock.try_lock() {
-                // Whoever looks may have removed the file between the two calls.
+                // A reader may have removed the file between the two calls.
                 Ok(()) if is_at(&lock, &path) => {
                     return Ok(Entry { directory: self.clone(), peer, _lock: lock });
                 }
-                // Whoever looks holds the lock for a moment.
+                // A reader holds the lock for a moment.
                 Ok(()) | Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
                 Err(TryLockError::Error(error)) => return Err(error),
             }
@@ -151,6 +192,7 @@ impl Entry {
         let path = self.directory.addresses_path(self.peer);
         let temporary = path.with_extension("new");
         fs_err::write(&temporary, text)?;
+        make_readable(&temporary, self.directory.kind)?;
         fs_err::rename(&temporary, &path)
     }
 }
@@ -161,35 +203,142 @@ impl Drop for Entry {
     }
 }
 
-fn usual_place() -> PathBuf {
+/// Where the nodes of a machine that are for all of its users enter themselves.
+const SYSTEM_PLACE: &str = "/run/antiphon";
+
+/// The places to look at, the one to be entered first in front.
+fn usual_places() -> Vec<Place> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    if let Some(runtime) = runtime.filter(|path| path.is_dir()) {
-        return runtime.join("antiphon");
-    }
-    let user = rustix::process::getuid().as_raw();
-    std::env::temp_dir().join(format!("antiphon-{user}"))
+    let runtime = runtime.filter(|path| path.is_dir());
+    let temporary = std::env::temp_dir().join(format!("antiphon-{}", user()));
+    let own = |path| Place { path, kind: Kind::Own };
+    runtime
+        .map(|path| own(path.join("antiphon")))
+        .into_iter()
+        .chain([Place { path: SYSTEM_PLACE.into(), kind: Kind::System }, own(temporary)])
+        .collect()
 }
 
-/// Makes a directory that only this user can use; checks that it is one if it was there.
-fn make_own(path: &Path) -> io::Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+impl Places {
+    /// The usual places.
+    pub(super) fn of(network: &Network) -> Self {
+        Self { network: network.clone(), places: usual_places() }
+    }
+
+    /// One place, which is this user's own.
+    pub(super) fn only(path: &Path, network: &Network) -> Self {
+        let place = Place { path: path.to_owned(), kind: Kind::Own };
+        Self { network: network.clone(), places: vec![place] }
+    }
+
+    /// The nodes that run now, in all of the places.
+    pub(super) fn nodes(&self) -> Vec<Found> {
+        let mut nodes: Vec<Found> = Vec::new();
+        for place in &self.places {
+            match place.look(&self.network) {
+                Ok(found) => nodes.extend(found),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::debug!(%error, "a runtime directory is left out"),
+            }
+        }
+        // One that is in two places is in the first.
+        let mut known = BTreeSet::new();
+        nodes.retain(|node| known.insert(node.peer));
+        nodes
+    }
+
+    /// The directories, each with the reason why it cannot be used, if there is one.
+    pub(super) fn described(&self) -> Vec<String> {
+        let described = self.places.iter().map(|place| {
+            let path = place.path.join(self.network.as_str());
+            match place.look(&self.network) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => error.to_string(),
+                Ok(_) | Err(_) => path.display().to_string(),
+            }
+        });
+        described.collect()
+    }
+}
+
+impl Place {
+    /// Makes the directory of a network in a place that is there.
+    fn make_for(&self, network: &Network) -> io::Result<RuntimeDirectory> {
+        let Self { path, kind } = self;
+        let path = path.join(network.as_str());
+        make_directory(&path, *kind)?;
+        check_owner(&path, user())?;
+        Ok(RuntimeDirectory { path, kind: *kind })
+    }
+
+    /// Makes the place if it is not there. The place of the system is made by root alone: another
+    /// user finds it or does without.
+    fn make(&self) -> io::Result<()> {
+        if self.kind == Kind::Own || user() == 0 {
+            make_directory(&self.path, self.kind)?;
+        }
+        check_owner(&self.path, user())
+    }
+
+    /// The nodes of a network that run now. An error of the kind "not found" if none ever did.
+    fn look(&self, network: &Network) -> io::Result<Vec<Found>> {
+        let owner = match self.kind {
+            Kind::Own => user(),
+            Kind::System => fs_err::symlink_metadata(&self.path)?.uid(),
+        };
+        check_owner(&self.path, owner)?;
+        let path = self.path.join(network.as_str());
+        check_owner(&path, owner)?;
+        RuntimeDirectory { path, kind: self.kind }.nodes()
+    }
+}
+
+fn user() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+/// Makes a directory and those above it.
+fn make_directory(path: &Path, kind: Kind) -> io::Result<()> {
+    let mode = match kind {
+        Kind::Own => 0o700,
+        Kind::System => 0o755,
+    };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    if kind == Kind::System && fs_err::symlink_metadata(path)?.uid() == user() {
+        // The process's mask may have taken rights away that the other users need.
+        fs_err::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// Checks that a path is a directory that nobody but its owner can write to.
+fn check_owner(path: &Path, owner: u32) -> io::Result<()> {
     // Not followed if it is a link, which somebody else may have put there.
     let metadata = fs_err::symlink_metadata(path)?;
-    let own = metadata.is_dir()
-        && metadata.uid() == rustix::process::getuid().as_raw()
-        && metadata.mode() & 0o022 == 0;
-    if own {
-        Ok(())
-    } else {
-        let message = format!("{} is not a directory of this user alone", path.display());
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+    if metadata.is_dir() && metadata.uid() == owner && metadata.mode() & 0o022 == 0 {
+        return Ok(());
     }
+    let message = if owner == user() {
+        format!("{} is not a directory of this user alone", path.display())
+    } else {
+        format!("{} is not a directory that its owner alone can write to", path.display())
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }
 
-fn open_lock(path: &Path) -> io::Result<File> {
+fn open_lock(path: &Path, kind: Kind) -> io::Result<File> {
     let mut options = fs_err::OpenOptions::new();
-    Ok(options.create(true).truncate(false).write(true).open(path)?.into_parts().0)
+    let lock = options.create(true).truncate(false).write(true).open(path)?.into_parts().0;
+    make_readable(path, kind)?;
+    Ok(lock)
+}
+
+/// Lets the other users of the machine read a file, where they are meant to.
+fn make_readable(path: &Path, kind: Kind) -> io::Result<()> {
+    match kind {
+        Kind::Own => Ok(()),
+        Kind::System => fs_err::set_permissions(path, Permissions::from_mode(0o644)),
+    }
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -211,8 +360,6 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use antiphon::model::NodeKey;
 
     use super::*;
@@ -266,15 +413,52 @@ mod tests {
     #[test]
     fn a_directory_of_others_is_refused() {
         let place = tempfile::tempdir().unwrap();
-        let open = std::fs::Permissions::from_mode(0o777);
+        let open = Permissions::from_mode(0o777);
         fs_err::set_permissions(place.path(), open).unwrap();
         let refused = RuntimeDirectory::open_in(place.path(), &Network::default());
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
 
         let own = place.path().join("own");
-        make_own(&own).unwrap();
+        RuntimeDirectory::open_in(&own, &Network::default()).unwrap();
         let link = place.path().join("link");
         std::os::unix::fs::symlink(&own, &link).unwrap();
-        assert!(make_own(&link).is_err(), "a link is not followed");
+        let linked = RuntimeDirectory::open_in(&link, &Network::default());
+        assert!(linked.is_err(), "a link is not followed");
+    }
+
+    fn places(paths: &[(&Path, Kind)]) -> Places {
+        let place = |(path, kind): &(&Path, Kind)| Place { path: (*path).to_owned(), kind: *kind };
+        Places { network: Network::default(), places: paths.iter().map(place).collect() }
+    }
+
+    #[tokio::test]
+    async fn nodes_are_found_in_all_places_and_those_of_the_system_by_all_users() {
+        let home = tempfile::tempdir().unwrap();
+        let (own, system) = (home.path().join("own"), home.path().join("system"));
+        let both = places(&[(&own, Kind::Own), (&system, Kind::System)]);
+        assert!(both.nodes().is_empty(), "none is there yet");
+        let of_system = Place { path: system.clone(), kind: Kind::System };
+        make_directory(&system, Kind::System).unwrap();
+        let peers = [1, 2].map(|seed| peer_of(NodeKey::from_secret(&[seed; 32]).node()));
+        let mut entries = Vec::new();
+        for (peer, directory) in [
+            (peers[0], RuntimeDirectory::open_in(&own, &Network::default()).unwrap()),
+            (peers[1], of_system.make_for(&Network::default()).unwrap()),
+        ] {
+            let entry = directory.enter(peer).await.unwrap();
+            entry.write(&addresses()).unwrap();
+            entries.push(entry);
+        }
+        assert_eq!(both.nodes().iter().map(|node| node.peer).collect::<Vec<_>>(), peers);
+        for path in [system.join("default"), entries[1].directory.addresses_path(peers[1])] {
+            let mode = fs_err::metadata(path).unwrap().mode();
+            assert_eq!((mode & 0o044, mode & 0o022), (0o044, 0), "all read, the owner writes");
+        }
+        let open = Permissions::from_mode(0o777);
+        fs_err::set_permissions(system.join("default"), open).unwrap();
+        assert_eq!(both.nodes().len(), 1, "others could write there");
+        let described = both.described();
+        assert_eq!(described[0], own.join("default").display().to_string());
+        assert!(described[1].contains("is not a directory of this user alone"), "{described:?}");
     }
 }

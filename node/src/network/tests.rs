@@ -441,6 +441,66 @@ async fn a_link_finds_a_node_of_this_machine() {
 }
 
 #[tokio::test]
+async fn a_link_finds_a_node_that_is_started_after_it() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path().join("run");
+    let config = client(Vec::new());
+    let linked = tasks::spawn("finds a node", {
+        let place = place.clone();
+        async move { RemoteLink::connect_by(&config, &place).await }
+    });
+    // It has looked, and found none.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let node =
+        start(Settings { discovery: true, runtime_directory: Some(place.clone()), ..settings(1) })
+            .await;
+    let name = node.node.to_string();
+    let _node = serve(node);
+    let link = linked.await.unwrap().unwrap();
+    assert_eq!(who(&link).await, Ok(name));
+}
+
+#[tokio::test]
+async fn a_link_says_where_it_looked() {
+    let place = tempfile::tempdir().unwrap();
+    let config = ClientConfig { timeout: Some(Duration::ZERO), ..client(Vec::new()) };
+    match RemoteLink::connect_by(&config, place.path()).await.unwrap_err() {
+        ConnectError::NoNode { network, looked_in } => {
+            assert_eq!(network, "test");
+            assert_eq!(looked_in, [place.path().join("test").display().to_string()]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_waits_for_the_only_node_of_the_machine_to_come_back() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = || Settings {
+        discovery: true,
+        runtime_directory: Some(place.path().to_owned()),
+        ..settings(1)
+    };
+    let node = start(settings()).await;
+    let name = node.node.to_string();
+    let first = serve(node);
+    let link = RemoteLink::connect_by(&client(Vec::new()), place.path()).await.unwrap();
+    let mut connection = link.connection();
+    assert_eq!(who(&link).await.as_ref(), Ok(&name));
+    first.abort();
+    let _ = first.await;
+    connection.lost().await;
+    let none = link.ask(Request::Peers, Duration::from_millis(1)).await.unwrap_err();
+    assert!(matches!(none, LinkError::NotSent(_)), "{none:?}");
+    let (asked, ()) = tokio::join!(who(&link), async {
+        // It listens elsewhere than before.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        serve(start(settings()).await);
+    });
+    assert_eq!(asked, Ok(name));
+}
+
+#[tokio::test]
 async fn a_link_says_what_it_tried() {
     let node = start(settings(1)).await;
     let name = translate::peer_of(node.node);

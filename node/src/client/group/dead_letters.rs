@@ -74,8 +74,7 @@ impl DeadLetters {
             // The member before may have died after it.
             retried: true,
         };
-        let timeout = PUBLISH_TIMEOUT_DEFAULT + client.timeout;
-        match client.ask_within(Request::Publish(publish), timeout).await? {
+        match client.ask_within(Request::Publish(publish), PUBLISH_TIMEOUT_DEFAULT).await? {
             // What is pending is in the node's outbox, and will be delivered.
             Response::Published(_) => Ok(()),
             _ => Err(RequestError::Mismatch),

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use antiphon::{limits, model::RecordId, wire::Published};
@@ -10,6 +11,7 @@ use futures::{FutureExt, future::Shared};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::PublishError;
+use crate::runtime::clock::Clock;
 
 /// What became of the records of one request. Each of them waits for it.
 pub(super) type Outcome = Shared<oneshot::Receiver<Result<Published, PublishError>>>;
@@ -20,6 +22,8 @@ pub(super) struct Draft {
     /// The name of its first record.
     pub(super) first: RecordId,
     pub(super) count: u32,
+    /// When it was queued, by the clock of the drafts.
+    pub(super) since: Duration,
     /// The records, as they go out.
     pub(super) records: Vec<u8>,
     /// Says what became of them.
@@ -39,6 +43,7 @@ pub(super) struct Place {
 /// was room for at the start.
 #[derive(Debug)]
 pub(super) struct Drafts {
+    pub(super) clock: Clock,
     state: Mutex<State>,
     /// There is a request where there was none, or none will come any more.
     news: Notify,
@@ -57,7 +62,7 @@ impl Drafts {
     /// With room for so many records.
     pub(super) fn new(room: usize) -> Self {
         let room = Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS));
-        Self { state: Mutex::default(), news: Notify::new(), room }
+        Self { clock: Clock::start(), state: Mutex::default(), news: Notify::new(), room }
     }
 
     /// Waits until there is room for one more record, and takes it. Cancel-safe: it is taken when
@@ -110,7 +115,8 @@ impl Drafts {
         records.extend_from_slice(record);
         let (done, outcome) = oneshot::channel();
         let place = Place { outcome: outcome.shared(), wanted: Arc::default() };
-        let draft = Draft { first: id, count: 1, records, done, place: place.clone() };
+        let since = self.clock.now().elapsed;
+        let draft = Draft { first: id, count: 1, since, records, done, place: place.clone() };
         state.drafts.push_back(draft);
         drop(state);
         self.news.notify_one();

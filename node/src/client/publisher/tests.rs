@@ -337,3 +337,73 @@ async fn while_copies_are_out_of_reach_records_go_to_the_outbox_at_once_where_th
     assert_eq!(times(&acknowledged, true).await, [100, 100, 0, 0, 100]);
     assert_eq!(times(&acknowledged, false).await, [100; 5]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_to_no_node_is_known_not_to_be_stored() {
+    let not_sent = LinkError::NotSent("nobody".into());
+    let (outcome, given) = publish(vec![Err(not_sent.clone())]).await;
+    assert_eq!(outcome, Err(PublishError::NotSent(not_sent.clone())));
+    assert_eq!(given, [EACH], "the link has tried for the whole time");
+    // What may have been stored before may be there still.
+    let broke = Err(LinkError::Unreachable("it broke".into()));
+    let (outcome, _) = publish(vec![broke, Err(not_sent.clone())]).await;
+    assert_eq!(outcome, Err(PublishError::Unknown(not_sent)));
+}
+
+/// Never answers, and fails when the time of a request is over.
+#[derive(Debug)]
+struct Silent;
+
+impl Link for Silent {
+    fn ask(&self, _: Request, timeout: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
+        async move {
+            tokio::time::sleep(timeout).await;
+            Err(LinkError::TimedOut(timeout))
+        }
+        .boxed()
+    }
+}
+
+fn silent(options: PublishOptions) -> Publisher {
+    Client::over(Arc::new(Silent)).publisher("t".parse().unwrap(), options)
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_record_takes_longer_than_its_time_however_many_fail_before_it() {
+    let mut publisher = silent(PublishOptions { timeout: EACH, ..PublishOptions::default() });
+    let clock = Clock::start();
+    let mut deliveries = publish_many(&mut publisher, 1).await;
+    yield_often().await;
+    // They come while the first one is under way, and are too large for one request.
+    let record = Record::new(WallClock(1), vec![0; limits::BATCH_BODY_BYTES_TARGET]);
+    for _ in 0..3 {
+        deliveries.push(publisher.publish(&record).await.unwrap());
+    }
+    for delivery in deliveries {
+        let error = delivery.await.unwrap_err();
+        assert!(matches!(error, PublishError::Unknown(LinkError::TimedOut(_))), "{error:?}");
+    }
+    assert!(clock.now().elapsed < EACH * 2, "{:?}", clock.now().elapsed);
+    // One that comes later has all of its time.
+    let clock = Clock::start();
+    publish_many(&mut publisher, 1).await.remove(0).await.unwrap_err();
+    assert!(clock.now().elapsed >= EACH, "{:?}", clock.now().elapsed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_record_overtakes_one_that_failed_where_that_is_asked_for() {
+    let stop_at_failure = true;
+    let options = PublishOptions { timeout: EACH, stop_at_failure, ..PublishOptions::default() };
+    let mut publisher = silent(options);
+    let mut deliveries = publish_many(&mut publisher, 1).await;
+    yield_often().await;
+    deliveries.extend(publish_many(&mut publisher, 2).await);
+    let mut errors = Vec::new();
+    for delivery in deliveries {
+        errors.push(delivery.await.unwrap_err());
+    }
+    assert!(matches!(errors[0], PublishError::Unknown(_)), "{errors:?}");
+    assert_eq!(errors[1..], [PublishError::Stopped, PublishError::Stopped]);
+    let later = publisher.publish(&Record::new(WallClock(1), b"m".to_vec())).await;
+    assert_eq!(later.err(), Some(PublishError::Stopped));
+}

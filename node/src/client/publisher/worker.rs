@@ -17,8 +17,9 @@ use crate::{
     runtime::clock::Clock,
 };
 
-/// How often a request is sent when all nodes refuse it for the moment, with growing pauses.
-const ATTEMPTS_MAX: u32 = 6;
+/// First and longest pause before a request is sent again that all nodes refused for the moment.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
 /// Time for a request to fill where nobody waits for its records, and more are likely to come.
 pub(super) const FILL_TIME: Duration = Duration::from_millis(1);
@@ -30,6 +31,9 @@ const REGATHER_TIME: Duration = Duration::from_micros(200);
 /// How long publishes go into the outbox at once before copies are waited for again.
 const OUTBOX_TIME: Duration = Duration::from_secs(1);
 
+/// Time for the copies of a publish while none was pending yet, where nobody waits for them.
+const FIRST_TIME: Duration = Duration::from_secs(1);
+
 /// Time for the copies of a publish that tries whether they can be reached again.
 const TRIAL_TIME: Duration = Duration::from_millis(250);
 
@@ -40,9 +44,10 @@ pub(super) struct Worker {
     topic: TopicName,
     options: PublishOptions,
     drafts: Arc<Drafts>,
-    clock: Clock,
     /// Where copies are out of reach, and nobody waits for them: when to try again.
     try_at: Option<Duration>,
+    /// When a request failed last.
+    failed_at: Option<Duration>,
 }
 
 impl Drop for Worker {
@@ -58,7 +63,7 @@ impl Worker {
         options: PublishOptions,
         drafts: Arc<Drafts>,
     ) -> Self {
-        Self { client, topic, options, drafts, clock: Clock::start(), try_at: None }
+        Self { client, topic, options, drafts, try_at: None, failed_at: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -69,7 +74,10 @@ impl Worker {
             }
             let Some(draft) = self.drafts.take() else { continue };
             before = draft.count;
-            self.send(draft).await;
+            let is_published = self.send(draft).await;
+            if !is_published && self.options.stop_at_failure {
+                return;
+            }
         }
     }
 
@@ -86,8 +94,9 @@ impl Worker {
     /// Time for the copies of the next publish.
     fn timeout(&self) -> Duration {
         match self.try_at {
-            Some(at) if self.clock.now().elapsed < at => Duration::ZERO,
+            Some(at) if self.drafts.clock.now().elapsed < at => Duration::ZERO,
             Some(_) => TRIAL_TIME.min(self.options.timeout),
+            None if self.options.outbox_at_once => FIRST_TIME.min(self.options.timeout),
             None => self.options.timeout,
         }
     }
@@ -97,11 +106,20 @@ impl Worker {
         if published.acknowledged {
             self.try_at = None;
         } else if self.options.outbox_at_once && !timeout.is_zero() {
-            self.try_at = Some(self.clock.now().elapsed + OUTBOX_TIME);
+            self.try_at = Some(self.drafts.clock.now().elapsed + OUTBOX_TIME);
         }
     }
 
-    async fn send(&mut self, draft: Draft) {
+    /// When a request has had its time. What was queued while one before it failed has waited for
+    /// a node already: so no record takes longer than its time, however many requests fail.
+    fn until(&self, queued: Duration) -> Duration {
+        let waited = self.failed_at.is_some_and(|at| queued <= at);
+        let since = if waited { queued } else { self.drafts.clock.now().elapsed };
+        since.saturating_add(self.options.timeout)
+    }
+
+    /// Sends a request and passes its outcome on; whether it was published.
+    async fn send(&mut self, draft: Draft) -> bool {
         let timeout = self.timeout();
         let publish = Publish {
             topic: self.topic.clone(),
@@ -111,29 +129,29 @@ impl Worker {
             acks: self.options.acks,
             // Whoever gives an id may have published under it before.
             retried: draft.first.is_given(),
-            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+            timeout_ms: milliseconds(timeout),
         };
-        let outcome = self.ask(publish).await;
-        if let Ok(published) = &outcome {
-            self.note(timeout, published);
+        let outcome = self.ask(publish, self.until(draft.since)).await;
+        let is_published = outcome.is_ok();
+        match &outcome {
+            Ok(published) => self.note(timeout, published),
+            Err(_) => self.failed_at = Some(self.drafts.clock.now().elapsed),
         }
         self.drafts.give_room(draft.count);
         // Whoever dropped the deliveries does not want to know.
         let _ = draft.done.send(outcome);
+        is_published
     }
 
     /// Sends a request until it is answered, within the time for one. Sending it again is safe:
     /// the records keep their names. The link has been to other nodes before it says that there
     /// is none, or that one refuses.
-    async fn ask(&self, mut publish: Publish) -> Result<Published, PublishError> {
-        let clock = Clock::start();
-        let whole = self.options.timeout + self.client.timeout;
-        let mut pause = Duration::from_millis(50);
-        let mut attempt = 1;
+    async fn ask(&self, mut publish: Publish, until: Duration) -> Result<Published, PublishError> {
+        let mut pause = PAUSE_FIRST;
+        let mut may_be_stored = false;
         loop {
             let request = Request::Publish(publish.clone());
-            let left = whole.saturating_sub(clock.now().elapsed);
-            let error = match self.client.ask_within(request, left).await {
+            let error = match self.client.ask_within(request, self.left(until)).await {
                 Ok(Response::Published(published)) => return Ok(published),
                 Ok(_) => {
                     return Err(PublishError::Unknown(LinkError::Malformed(
@@ -144,19 +162,36 @@ impl Worker {
                     PublishError::Refused(refusal)
                 }
                 Err(RequestError::Refused(refusal)) => return Err(refusal.into()),
+                // The link has tried for the whole time, or there is nobody to try.
+                Err(RequestError::Link(error @ LinkError::NotSent(_))) => {
+                    return Err(if may_be_stored {
+                        PublishError::Unknown(error)
+                    } else {
+                        PublishError::NotSent(error)
+                    });
+                }
                 Err(RequestError::Link(error)) => PublishError::Unknown(error),
                 Err(RequestError::Mismatch) => {
                     PublishError::Unknown(LinkError::Malformed("not an answer".into()))
                 }
             };
             // A refusal is told only where nothing can have come of it.
-            publish.retried |= matches!(error, PublishError::Unknown(_));
-            if attempt >= ATTEMPTS_MAX || clock.now().elapsed + pause >= whole {
+            may_be_stored |= matches!(error, PublishError::Unknown(_));
+            publish.retried |= may_be_stored;
+            if self.left(until) <= pause {
                 return Err(error);
             }
-            attempt += 1;
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = (pause * 2).min(PAUSE_LONGEST);
+            publish.timeout_ms = publish.timeout_ms.min(milliseconds(self.left(until)));
         }
     }
+
+    fn left(&self, until: Duration) -> Duration {
+        until.saturating_sub(self.drafts.clock.now().elapsed)
+    }
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }

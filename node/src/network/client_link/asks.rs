@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use antiphon::wire::{Published, Refusal, Request, Response};
 use libp2p::PeerId;
 
-use super::{Command, patience::TIME_LEFT_MIN};
+use super::{Command, patience::TIME_LEFT_MIN, unreachable};
 use crate::{
     client::LinkError,
     network::{behaviour::EXCHANGE_TIMEOUT, rpc::RequestId},
@@ -132,6 +132,15 @@ impl Asks {
         }
     }
 
+    /// No node will be reached any more: no request gets an answer.
+    pub(super) fn give_up(&mut self, causes: &[String]) {
+        for name in self.open.keys().copied().collect::<Vec<_>>() {
+            let Some(ask) = self.open.get(&name) else { continue };
+            let error = unreachable(causes, ask.command.passage.is_sent());
+            self.fail(name, error);
+        }
+    }
+
     /// A request has its outcome.
     pub(super) fn settle(&mut self, ask: u64, response: Response) -> Option<Ask> {
         self.finish(ask, Ok(response))
@@ -179,8 +188,11 @@ impl Ask {
         self.late_at.is_some_and(|late_at| late_at <= now)
     }
 
-    /// The request as it is sent now. What is sent again has only the rest of its time.
-    pub(super) fn to_request(&self, now: Duration) -> Request {
+    /// The request as it is sent now, unless its asker has withdrawn it. What is sent again has only the rest of its time.
+    pub(super) fn to_request(&self, now: Duration) -> Option<Request> {
+        if !self.command.passage.open() {
+            return None;
+        }
         let mut request = self.command.request.clone();
         if let Request::Publish(publish) = &mut request {
             let whole = Duration::from_millis(u64::from(publish.timeout_ms));
@@ -189,7 +201,7 @@ impl Ask {
             publish.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
             publish.retried |= self.may_be_there();
         }
-        request
+        Some(request)
     }
 
     /// Whether a node may have carried it out, or does so now.
@@ -230,7 +242,7 @@ pub(super) fn is_of_the_node(response: &Response) -> bool {
 mod tests {
     use tokio::sync::oneshot::{self, Receiver};
 
-    use super::*;
+    use super::{super::Passage, *};
 
     type Outcome = Receiver<Result<Response, LinkError>>;
 
@@ -241,7 +253,7 @@ mod tests {
     /// One request, under way at these nodes.
     fn asked(nodes: &[PeerId]) -> (Asks, Outcome) {
         let (answer, outcome) = oneshot::channel();
-        let command = Command { request: Request::Peers, answer };
+        let command = Command { request: Request::Peers, answer, passage: Passage::default() };
         let mut asks = Asks::default();
         asks.add(command, Duration::ZERO, Duration::ZERO);
         let ask = asks.open.get_mut(&0).unwrap();
@@ -298,7 +310,7 @@ mod tests {
         asks.open.get_mut(&0).unwrap().command.request = Request::Publish(publish);
         so_far(&mut asks);
         match asks.open[&0].to_request(Duration::ZERO) {
-            Request::Publish(publish) => publish.retried,
+            Some(Request::Publish(publish)) => publish.retried,
             other => panic!("{other:?}"),
         }
     }
@@ -324,5 +336,19 @@ mod tests {
         let unreachable = LinkError::Unreachable("it broke".to_owned());
         assert_eq!(outcome.try_recv().unwrap(), Err(unreachable));
         assert_eq!(asks.len(), 0);
+    }
+
+    #[test]
+    fn a_request_that_was_withdrawn_is_not_sent() {
+        let (asks, _outcome) = asked(&[]);
+        let passage = asks.open[&0].command.passage.clone();
+        passage.close();
+        assert_eq!((asks.open[&0].to_request(Duration::ZERO), passage.is_sent()), (None, false));
+        let (asks, _outcome) = asked(&[]);
+        let passage = asks.open[&0].command.passage.clone();
+        assert!(asks.open[&0].to_request(Duration::ZERO).is_some());
+        passage.close();
+        assert!(passage.is_sent(), "too late");
+        assert!(asks.open[&0].to_request(Duration::ZERO).is_some(), "to another node");
     }
 }

@@ -1,12 +1,15 @@
 //! The nodes that a client may go to, and the order in which it tries them.
 
-use antiphon::wire::{Contact, MemberState, Peer};
+use antiphon::{
+    limits::ADDRESSES_MAX,
+    wire::{Contact, MemberState, Peer},
+};
 use libp2p::{Multiaddr, PeerId};
 
 use crate::{
     client::ConnectError,
     network::{
-        runtime_directory::{Found, RuntimeDirectory},
+        runtime_directory::{Found, Places},
         translate::{multiaddrs, peer_of, split_peer},
     },
 };
@@ -14,7 +17,9 @@ use crate::{
 /// The nodes that a client may go to.
 #[derive(Debug)]
 pub(super) struct Candidates {
-    source: Source,
+    /// Where nodes of this machine are found; none if the nodes were named.
+    places: Option<Places>,
+    /// Those that were named, or found: on this machine first, then on the LAN.
     nodes: Vec<Candidate>,
     /// Those that a node has told of. They come after the others.
     learned: Vec<Candidate>,
@@ -27,17 +32,8 @@ pub(super) struct Candidates {
 pub(super) struct Candidate {
     pub(super) peer: PeerId,
     pub(super) addresses: Vec<Multiaddr>,
-}
-
-/// Where candidates come from.
-#[derive(Debug)]
-enum Source {
-    /// They were named.
-    Listed,
-    /// They run on this machine.
-    Machine(Option<RuntimeDirectory>),
-    /// They are on the LAN; they come while the client waits.
-    Lan,
+    /// Whether mDNS found it, so that it is not known of what network it is.
+    pub(super) is_of_lan: bool,
 }
 
 /// Candidates that are remembered.
@@ -48,47 +44,42 @@ const CANDIDATES_MAX: usize = 256;
 const LEARNED_MAX: usize = 16;
 
 impl Candidates {
-    fn of(source: Source) -> Self {
-        Self { source, nodes: Vec::new(), learned: Vec::new(), next: 0 }
+    fn of(places: Option<Places>) -> Self {
+        Self { places, nodes: Vec::new(), learned: Vec::new(), next: 0 }
     }
 
     /// The nodes that were named.
     pub(super) fn listed(addresses: &[Multiaddr]) -> Result<Self, ConnectError> {
-        let mut candidates = Self::of(Source::Listed);
+        let mut candidates = Self::of(None);
         for address in addresses {
             let (bare, Some(peer)) = split_peer(address.clone()) else {
                 return Err(ConnectError::WithoutPeer(address.clone()));
             };
-            candidates.add(peer, bare);
+            candidates.add(peer, bare, false);
         }
         Ok(candidates)
     }
 
-    /// The nodes that run on this machine.
-    pub(super) fn of_machine(directory: Option<RuntimeDirectory>) -> Self {
-        let mut candidates = Self::of(Source::Machine(directory));
+    /// The nodes that run on this machine, and those that are found on the LAN later.
+    pub(super) fn found(places: Places) -> Self {
+        let mut candidates = Self::of(Some(places));
         candidates.refresh();
         candidates
     }
 
-    /// No node yet; [`Candidates::add`] brings those that are found on the LAN.
-    pub(super) fn of_lan() -> Self {
-        Self::of(Source::Lan)
+    /// Whether nodes are searched for; else they were named.
+    pub(super) fn are_searched_for(&self) -> bool {
+        self.places.is_some()
     }
 
-    /// Whether they come from the LAN, so that it is not yet known of what network they are.
-    pub(super) fn are_of_lan(&self) -> bool {
-        matches!(self.source, Source::Lan)
-    }
-
-    /// Whether the LAN is to be searched when none of these answers.
-    pub(super) fn may_be_widened(&self) -> bool {
-        matches!(self.source, Source::Machine(_))
+    /// Where nodes of this machine are looked for.
+    pub(super) fn places(&self) -> Vec<String> {
+        self.places.as_ref().map(Places::described).unwrap_or_default()
     }
 
     /// Whether there is no node left, and none can come.
     pub(super) fn are_exhausted(&self) -> bool {
-        matches!(self.source, Source::Listed) && self.is_empty()
+        !self.are_searched_for() && self.is_empty()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -119,14 +110,25 @@ impl Candidates {
         self.iter().nth(place).cloned()
     }
 
-    /// Adds an address of a node.
-    pub(super) fn add(&mut self, peer: PeerId, address: Multiaddr) {
+    /// Notes a node that mDNS found.
+    pub(super) fn found_on_lan(&mut self, peer: PeerId, address: Multiaddr) {
+        self.add(peer, address, true);
+        let Self { nodes, learned, .. } = self;
+        learned.retain(|other| nodes.iter().all(|node| node.peer != other.peer));
+    }
+
+    fn add(&mut self, peer: PeerId, address: Multiaddr, is_of_lan: bool) {
         if let Some(node) = self.nodes.iter_mut().find(|node| node.peer == peer) {
-            if !node.addresses.contains(&address) {
+            // The newest first: a node that was started again may listen elsewhere.
+            if is_of_lan {
+                node.addresses.retain(|known| *known != address);
+                node.addresses.insert(0, address);
+            } else if !node.addresses.contains(&address) {
                 node.addresses.push(address);
             }
+            node.addresses.truncate(ADDRESSES_MAX);
         } else if self.nodes.len() < CANDIDATES_MAX {
-            self.nodes.push(Candidate { peer, addresses: vec![address] });
+            self.nodes.push(Candidate { peer, addresses: vec![address], is_of_lan });
         }
     }
 
@@ -139,6 +141,7 @@ impl Candidates {
             .map(|Peer { node, addresses, .. }| Candidate {
                 peer: peer_of(node),
                 addresses: multiaddrs(&Contact { node, addresses }),
+                is_of_lan: false,
             })
             .filter(|candidate| !candidate.addresses.is_empty())
             .filter(|candidate| self.nodes.iter().all(|node| node.peer != candidate.peer))
@@ -158,18 +161,15 @@ impl Candidates {
 
     /// Looks again which nodes run on this machine.
     pub(super) fn refresh(&mut self) {
-        let Source::Machine(Some(directory)) = &self.source else {
-            return;
-        };
-        match directory.nodes() {
-            Ok(found) => {
-                let candidate = |Found { peer, addresses }| Candidate { peer, addresses };
-                self.nodes = found.into_iter().map(candidate).take(CANDIDATES_MAX).collect();
-                let Self { nodes, learned, .. } = self;
-                learned.retain(|other| nodes.iter().all(|node| node.peer != other.peer));
-            }
-            Err(error) => tracing::debug!(%error, "the runtime directory is unreadable"),
-        }
+        let Some(places) = &self.places else { return };
+        let candidate = |Found { peer, addresses }| Candidate { peer, addresses, is_of_lan: false };
+        let here: Vec<_> = places.nodes().into_iter().map(candidate).collect();
+        let of_lan = std::mem::take(&mut self.nodes).into_iter().filter(|node| node.is_of_lan);
+        let of_lan = of_lan.filter(|node| here.iter().all(|other| other.peer != node.peer));
+        let of_lan: Vec<_> = of_lan.collect();
+        self.nodes = here.into_iter().chain(of_lan).take(CANDIDATES_MAX).collect();
+        let Self { nodes, learned, .. } = self;
+        learned.retain(|other| nodes.iter().all(|node| node.peer != other.peer));
     }
 }
 
@@ -207,10 +207,29 @@ mod tests {
 
     #[test]
     fn what_is_learned_is_bounded() {
-        let mut candidates = Candidates::of_lan();
+        let mut candidates = Candidates::of(None);
         candidates.learn((1..=100).map(|seed| peer(seed, MemberState::Alive)).collect(), 250);
         assert_eq!(candidates.len(), LEARNED_MAX);
         let first = candidates.next(|_| true).unwrap();
         assert_eq!(first.peer, peer_of(peer(51, MemberState::Alive).node), "100 * 2 + 50");
+    }
+
+    #[test]
+    fn what_is_found_on_the_lan_stays_when_this_machine_is_looked_through_again() {
+        let place = tempfile::tempdir().unwrap();
+        let places = Places::only(place.path(), &"test".parse().unwrap());
+        let mut candidates = Candidates::found(places);
+        assert!(candidates.is_empty() && !candidates.are_exhausted(), "one may come");
+        let node = peer_of(peer(1, MemberState::Alive).node);
+        for port in 1..=2 * ADDRESSES_MAX {
+            let address = format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap();
+            candidates.found_on_lan(node, address);
+        }
+        candidates.refresh();
+        let found = candidates.next(|_| true).unwrap();
+        assert_eq!((found.peer, found.addresses.len()), (node, ADDRESSES_MAX));
+        assert!(found.addresses[0].to_string().ends_with(&format!("/{}", 2 * ADDRESSES_MAX)));
+        candidates.remove(&node);
+        assert!(candidates.is_empty());
     }
 }

@@ -1,12 +1,8 @@
 //! How a client's link finds nodes and connects to them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use antiphon::model::Network;
-use futures::StreamExt;
 use libp2p::{
     PeerId, Swarm, identify,
     identity::Keypair,
@@ -20,7 +16,7 @@ use libp2p::{
 
 use super::{
     candidates::{Candidate, Candidates},
-    patience::{DIAL_PACE, DIAL_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT, REDIAL_PAUSE},
+    patience::{DIAL_PACE, DIAL_TIMEOUT, LAN_QUERY_INTERVAL, PING_INTERVAL, PONG_TIMEOUT},
 };
 use crate::{
     client::ConnectError,
@@ -48,6 +44,8 @@ pub(super) struct Connector {
     pub(super) swarm: Swarm<Light>,
     protocols: Protocols,
     pub(super) candidates: Candidates,
+    /// Whether mDNS has been asked. It is asked only where no node of this machine answers.
+    searches_lan: bool,
     pub(super) clock: Clock,
     /// Whom it is connecting to.
     dials: BTreeMap<PeerId, Dial>,
@@ -98,59 +96,24 @@ const CAUSES_MAX: usize = 16;
 impl Connector {
     pub(super) fn new(network: &Network, candidates: Candidates) -> Result<Self, ConnectError> {
         let protocols = Protocols::of(network);
-        let swarm = light_swarm(&protocols, false)?;
-        let (dials, failed) = (BTreeMap::new(), Vec::new());
-        Ok(Self { swarm, protocols, candidates, clock: Clock::start(), dials, failed })
+        let swarm = light_swarm(&protocols)?;
+        Ok(Self {
+            swarm,
+            protocols,
+            candidates,
+            searches_lan: false,
+            clock: Clock::start(),
+            dials: BTreeMap::new(),
+            failed: Vec::new(),
+        })
     }
 
-    /// Connects to the first node that answers, searching the LAN last; none if no node does.
-    /// It may be dropped at any time; [`Connector::into_error`] then says how far it came.
-    pub(super) async fn connect(&mut self) -> Option<(PeerId, ConnectionId)> {
-        let connected = self.try_each().await;
-        if connected.is_some() || !self.candidates.may_be_widened() {
-            return connected;
-        }
-        self.swarm = light_swarm(&self.protocols, true).ok()?;
-        self.candidates = Candidates::of_lan();
-        loop {
-            while self.candidates.is_empty() {
-                let event = self.swarm.select_next_some().await;
-                self.note_found(event);
-            }
-            let connected = self.try_each().await;
-            if connected.is_some() {
-                return connected;
-            }
-            tokio::time::sleep(REDIAL_PAUSE).await;
-        }
-    }
-
-    /// Tries each node once, up to the first that answers. One that takes its time is tried on
-    /// beside the next.
-    async fn try_each(&mut self) -> Option<(PeerId, ConnectionId)> {
-        let mut tried = BTreeSet::new();
-        loop {
-            let now = self.now();
-            let due = self.tend_dials(now);
-            if self.is_paced(now) {
-                if let Some(candidate) = self.candidates.next(|peer| !tried.contains(peer)) {
-                    tried.insert(candidate.peer);
-                    self.dial(candidate, now);
-                    continue;
-                }
-                if self.dials.is_empty() {
-                    return None;
-                }
-            }
-            let due = due.unwrap_or(now + DIAL_PACE);
-            tokio::select! {
-                event = self.swarm.select_next_some() => match self.take_in(event) {
-                    Progress::Connected(peer, connection) => return Some((peer, connection)),
-                    Progress::Noted => {}
-                    Progress::Other(event) => self.note_found(event),
-                },
-                () = tokio::time::sleep_until(self.clock.at(due)) => {}
-            }
+    /// Searches the LAN as well, from now on.
+    pub(super) fn search_lan(&mut self) {
+        if self.candidates.are_searched_for() && !self.searches_lan {
+            self.searches_lan = true;
+            let local = *self.swarm.local_peer_id();
+            self.swarm.behaviour_mut().mdns = behaviour::mdns(true, LAN_QUERY_INTERVAL, local);
         }
     }
 
@@ -198,11 +161,10 @@ impl Connector {
     pub(super) fn take_in(&mut self, event: SwarmEvent<LightEvent>) -> Progress {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
-                // Whoever mDNS finds may be of any network, and says so in identify. The others
-                // are known to be of ours; that they are not would show in their first answer.
-                let ask_network = self.candidates.are_of_lan();
                 match self.dials.get_mut(&peer_id) {
-                    Some(dial) if ask_network => {
+                    // What mDNS finds may be of any network, and says so in identify. The others
+                    // are known to be of ours; that they are not would show in their first answer.
+                    Some(dial) if dial.candidate.is_of_lan => {
                         dial.connection = Some(connection_id);
                         Progress::Noted
                     }
@@ -279,25 +241,11 @@ impl Connector {
         self.failed.iter().any(|failed| failed.peer == *peer && failed.at + pause > now)
     }
 
-    /// Why no node is connected.
-    pub(super) fn cause(&self) -> String {
-        self.causes().join("; ")
-    }
-
-    fn causes(&self) -> Vec<String> {
+    /// Why no node is connected: one line for each address.
+    pub(super) fn causes(&self) -> Vec<String> {
         let dialled = self.dials.values().flat_map(|dial| silence(&dial.candidate));
         let failed = self.failed.iter().flat_map(|failed| failed.causes.clone());
         failed.chain(dialled).take(CAUSES_MAX).collect()
-    }
-
-    /// What is to be said when no node could be connected.
-    pub(super) fn into_error(self) -> ConnectError {
-        let causes = self.causes();
-        if causes.is_empty() {
-            ConnectError::NoNode(self.protocols.network.to_string())
-        } else {
-            ConnectError::Unreachable(causes)
-        }
     }
 
     /// Whether identify says that a peer is of another network.
@@ -309,7 +257,7 @@ impl Connector {
     pub(super) fn note_found(&mut self, event: SwarmEvent<LightEvent>) {
         if let SwarmEvent::Behaviour(LightEvent::Mdns(mdns::Event::Discovered(found))) = event {
             for (peer, address) in found {
-                self.candidates.add(peer, split_peer(address).0);
+                self.candidates.found_on_lan(peer, split_peer(address).0);
             }
         }
     }
@@ -320,14 +268,14 @@ fn silence(candidate: &Candidate) -> Vec<String> {
     candidate.addresses.iter().map(line).collect()
 }
 
-fn light_swarm(protocols: &Protocols, lan: bool) -> Result<Swarm<Light>, ConnectError> {
+fn light_swarm(protocols: &Protocols) -> Result<Swarm<Light>, ConnectError> {
     let key = Keypair::generate_ed25519();
     let pings = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PONG_TIMEOUT);
     let light = Light {
         identify: behaviour::identify(&key.public(), protocols),
         ping: ping::Behaviour::new(pings),
         rpc: rpc::Behaviour::new(protocols.rpc.clone(), false),
-        mdns: behaviour::mdns(lan, key.public().to_peer_id()),
+        mdns: Toggle::from(None),
     };
     transport::swarm(&key, light)
         .map_err(|error| ConnectError::Unreachable(vec![format!("no transport: {error}")]))

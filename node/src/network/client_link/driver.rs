@@ -21,10 +21,11 @@ use super::{
     },
 };
 use crate::{
-    client::LinkError,
+    client::{ConnectionState, LinkError},
     network::{
         behaviour::{ASKS_PER_PEER_MAX, EXCHANGE_TIMEOUT},
         rpc::RequestId,
+        translate::node_of,
     },
 };
 
@@ -49,39 +50,50 @@ pub(super) struct Driver {
 const IDLE: Duration = Duration::from_mins(1);
 
 impl Driver {
-    pub(super) fn new(connector: Connector, node: PeerId, connection: ConnectionId) -> Self {
+    /// A link that is connected to no node yet.
+    pub(super) fn new(connector: Connector) -> Self {
         let now = connector.now();
-        let mut nodes = Nodes::default();
-        nodes.add(node, connection, now);
         let own = connector.swarm.local_peer_id().to_bytes();
         Self {
             connector,
-            nodes,
+            nodes: Nodes::default(),
             asks: Asks::default(),
             patience: Patience::new(),
             acquainting: None,
-            acquaint_at: now + ACQUAINT_AFTER,
-            refresh_at: now,
+            acquaint_at: now + ACQUAINT_INTERVAL,
+            refresh_at: now + REDIAL_PAUSE,
             wants_spare: false,
             turn: own.last().copied().map_or(0, usize::from),
         }
     }
 
-    /// Serves the link until nobody holds it any more. `trouble` says why there is no node at
+    /// Whether there is a node at present.
+    pub(super) fn state(&self) -> ConnectionState {
+        let speaking = self.nodes.speaking(self.connector.now());
+        match speaking.and_then(|node| node_of(&node)) {
+            Some(node) => ConnectionState::Connected(node),
+            None => ConnectionState::Searching {
+                known: self.connector.candidates.len(),
+                causes: self.connector.causes().into_iter().chain(self.nodes.silences()).collect(),
+            },
+        }
+    }
+
+    /// Serves the link until nobody holds it any more. `report` says whether there is a node at
     /// present.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-        trouble: watch::Sender<Option<String>>,
+        report: watch::Sender<ConnectionState>,
     ) {
         loop {
             let now = self.connector.now();
             let due = self.attend(now);
-            let cause = self.nodes.is_empty().then(|| self.connector.cause());
-            trouble.send_if_modified(|told| {
-                let news = *told != cause;
-                *told = cause;
-                news
+            let state = self.state();
+            report.send_if_modified(|reported| {
+                let is_news = *reported != state;
+                *reported = state;
+                is_news
             });
             let has_room = self.asks.len() < ASKS_PER_PEER_MAX;
             tokio::select! {
@@ -138,10 +150,7 @@ impl Driver {
             wants_other |= self.send_on(name, now);
         }
         if self.connector.candidates.are_exhausted() && self.nodes.is_empty() {
-            let cause = self.connector.cause();
-            for name in self.asks.open.keys().copied().collect::<Vec<_>>() {
-                self.asks.fail(name, LinkError::Unreachable(cause.clone()));
-            }
+            self.asks.give_up(&self.connector.causes());
         }
         wants_other
     }
@@ -175,7 +184,7 @@ impl Driver {
 
     fn send(&mut self, name: u64, node: PeerId, now: Duration) {
         let Some(ask) = self.asks.open.get(&name) else { return };
-        let request = ask.to_request(now);
+        let Some(request) = ask.to_request(now) else { return };
         let id = self.connector.swarm.behaviour_mut().rpc.ask(node, request);
         self.asks.sent(id, name, node, now);
         self.nodes.asked(&node, now);
@@ -202,8 +211,9 @@ impl Driver {
         if !self.connector.is_paced(now) {
             return Some(now + DIAL_PACE);
         }
-        let pause = if usable == 0 { REDIAL_PAUSE } else { SPARE_REDIAL_PAUSE };
-        if usable == 0 && self.refresh_at <= now {
+        let is_lost = usable == 0;
+        let pause = if is_lost { REDIAL_PAUSE } else { SPARE_REDIAL_PAUSE };
+        if is_lost && self.refresh_at <= now {
             self.refresh_at = now + REDIAL_PAUSE;
             self.connector.candidates.refresh();
         }
@@ -213,8 +223,15 @@ impl Driver {
                 self.connector.dial(candidate, now);
                 Some(now + DIAL_PACE)
             }
-            Next::Later => Some(now + pause),
-            Next::Never => None,
+            Next::Never if !is_lost => None,
+            // A node may be started, here or on the LAN.
+            next @ (Next::Later | Next::Never) => {
+                if is_lost {
+                    self.connector.search_lan();
+                }
+                let may_come = !self.connector.candidates.are_exhausted();
+                (may_come || matches!(next, Next::Later)).then_some(now + pause)
+            }
         }
     }
 
@@ -234,7 +251,11 @@ impl Driver {
     /// A node is connected.
     fn gain(&mut self, node: PeerId, connection: ConnectionId) {
         tracing::debug!(%node, "a node is connected");
-        if let Some(surplus) = self.nodes.add(node, connection, self.connector.now()) {
+        let now = self.connector.now();
+        if self.nodes.speaking_main(now).is_none() {
+            self.acquaint_at = self.acquaint_at.min(now + ACQUAINT_AFTER);
+        }
+        if let Some(surplus) = self.nodes.add(node, connection, now) {
             self.lose(surplus, format!("{surplus}: it did not answer in time"));
         }
     }

@@ -16,7 +16,14 @@ mod driver;
 mod nodes;
 mod patience;
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
 use antiphon::wire::{Request, Response};
 use candidates::Candidates;
@@ -29,8 +36,11 @@ use tokio::{
 };
 
 use crate::{
-    client::{ClientConfig, ConnectError, Link, LinkError, REQUEST_TIMEOUT_DEFAULT},
-    network::runtime_directory::RuntimeDirectory,
+    client::{
+        ClientConfig, ConnectError, Connection, ConnectionState, Link, LinkError,
+        REQUEST_TIMEOUT_DEFAULT, answer_grace,
+    },
+    network::runtime_directory::Places,
     runtime::tasks,
 };
 
@@ -38,8 +48,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RemoteLink {
     commands: mpsc::Sender<Command>,
-    /// Why there is no connection at present; none if there is one.
-    trouble: watch::Receiver<Option<String>>,
+    connection: Connection,
     task: JoinHandle<()>,
 }
 
@@ -48,6 +57,39 @@ pub(crate) struct RemoteLink {
 struct Command {
     request: Request,
     answer: oneshot::Sender<Result<Response, LinkError>>,
+    passage: Passage,
+}
+
+/// Whether a request was sent to any node. Its asker and the task of the link share it.
+#[derive(Debug, Clone, Default)]
+struct Passage(Arc<AtomicU8>);
+
+/// It was not sent, and may be.
+const WAITING: u8 = 0;
+/// It was sent, perhaps more than once.
+const SENT: u8 = 1;
+/// It was not sent, and will not be.
+const WITHDRAWN: u8 = 2;
+
+impl Passage {
+    /// Asks whether it may be sent, which it counts as from now on.
+    fn open(&self) -> bool {
+        let Self(state) = self;
+        let before = state.compare_exchange(WAITING, SENT, Ordering::AcqRel, Ordering::Acquire);
+        before != Err(WITHDRAWN)
+    }
+
+    /// Sees to it that it is not sent, unless it was.
+    fn close(&self) {
+        let Self(state) = self;
+        // An error means that it was sent, or that it was withdrawn before.
+        let _ = state.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether it was sent.
+    fn is_sent(&self) -> bool {
+        self.0.load(Ordering::Acquire) == SENT
+    }
 }
 
 /// Requests that wait for the link. Beyond it, askers wait to hand theirs over.
@@ -56,13 +98,13 @@ const COMMANDS_MAX: usize = 64;
 impl RemoteLink {
     /// Finds a node and connects to it: the first of `config.nodes` that answers; where none is
     /// named, the first one that runs on this machine; where none does, the first one that mDNS
-    /// finds on the LAN.
+    /// finds on the LAN. While none answers, all of this is tried again until the time is over.
     ///
     /// # Errors
     /// When none is found or none answers in time. The error says what was tried.
     pub(crate) async fn connect(config: &ClientConfig) -> Result<Self, ConnectError> {
         let candidates = if config.nodes.is_empty() {
-            Candidates::of_machine(RuntimeDirectory::open(&config.network).ok())
+            Candidates::found(Places::of(&config.network))
         } else {
             Candidates::listed(&config.nodes)?
         };
@@ -75,8 +117,7 @@ impl RemoteLink {
         config: &ClientConfig,
         place: &std::path::Path,
     ) -> Result<Self, ConnectError> {
-        let directory = RuntimeDirectory::open_in(place, &config.network).ok();
-        Self::connect_to(config, Candidates::of_machine(directory)).await
+        Self::connect_to(config, Candidates::found(Places::only(place, &config.network))).await
     }
 
     async fn connect_to(
@@ -84,17 +125,64 @@ impl RemoteLink {
         candidates: Candidates,
     ) -> Result<Self, ConnectError> {
         let time = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
-        let mut connector = Connector::new(&config.network, candidates)?;
-        let connected = tokio::time::timeout(time, connector.connect()).await;
-        let Ok(Some((node, connection))) = connected else {
-            return Err(connector.into_error());
-        };
-        let driver = Driver::new(connector, node, connection);
+        let looked_in = candidates.places();
+        let driver = Driver::new(Connector::new(&config.network, candidates)?);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        let (report, trouble) = watch::channel(None);
+        let (report, states) = watch::channel(driver.state());
         let task = tasks::spawn("client link", driver.run(received, report));
-        Ok(Self { commands, trouble, task })
+        let link = Self { commands, connection: Connection::new(states), task };
+        let connected = tokio::time::timeout(time, link.connected(config)).await;
+        let causes = match connected {
+            Ok(Ok(())) => return Ok(link),
+            Ok(Err(causes)) => causes,
+            Err(_elapsed) => match link.connection.state() {
+                ConnectionState::Searching { causes, .. } => causes,
+                ConnectionState::Connected(_) => return Ok(link),
+                ConnectionState::Stopped => Vec::new(),
+            },
+        };
+        Err(if causes.is_empty() {
+            ConnectError::NoNode { network: config.network.to_string(), looked_in }
+        } else {
+            ConnectError::Unreachable(causes)
+        })
     }
+
+    /// Waits until a node is connected; why none will be, if all that were named are of another
+    /// network.
+    async fn connected(&self, config: &ClientConfig) -> Result<(), Vec<String>> {
+        let mut connection = self.connection.clone();
+        let mut state = connection.state();
+        loop {
+            match state {
+                ConnectionState::Connected(_) => return Ok(()),
+                ConnectionState::Searching { known: 0, causes } if !config.nodes.is_empty() => {
+                    return Err(causes);
+                }
+                ConnectionState::Searching { .. } | ConnectionState::Stopped => {}
+            }
+            state = connection.changed().await.ok_or_else(Vec::new)?;
+        }
+    }
+
+    /// Why a request had no answer when its time was over.
+    fn overdue(&self, is_sent: bool, timeout: Duration) -> LinkError {
+        match self.connection.state() {
+            ConnectionState::Searching { causes, .. } => unreachable(&causes, is_sent),
+            _ if is_sent => LinkError::TimedOut(timeout),
+            _ => LinkError::NotSent("the node has too much to do".to_owned()),
+        }
+    }
+}
+
+/// Why a request had no answer where no node can be reached.
+fn unreachable(causes: &[String], is_sent: bool) -> LinkError {
+    let cause = match causes {
+        [] => "none was found on this machine or on the LAN".to_owned(),
+        causes => causes.join("; "),
+    };
+    let unreachable = LinkError::Unreachable(cause);
+    if is_sent { unreachable } else { LinkError::NotSent(unreachable.to_string()) }
 }
 
 impl Drop for RemoteLink {
@@ -111,20 +199,33 @@ impl Link for RemoteLink {
     ) -> BoxFuture<'_, Result<Response, LinkError>> {
         async move {
             let (answer, outcome) = oneshot::channel();
-            let exchange = async {
+            let passage = Passage::default();
+            let grace = answer_grace(&request);
+            let command = Command { request, answer, passage: passage.clone() };
+            let mut exchange = pin!(async {
                 let gone = || LinkError::Unreachable("the link has ended".to_owned());
-                let command = Command { request, answer };
                 self.commands.send(command).await.map_err(|_refused| gone())?;
                 outcome.await.map_err(|_dropped| gone())?
-            };
-            match tokio::time::timeout(timeout, exchange).await {
-                Ok(result) => result,
-                Err(_elapsed) => Err(match self.trouble.borrow().clone() {
-                    Some(trouble) => LinkError::Unreachable(trouble),
-                    None => LinkError::TimedOut(timeout),
-                }),
+            });
+            if let Ok(result) = tokio::time::timeout(timeout, &mut exchange).await {
+                return result;
             }
+            passage.close();
+            if passage.is_sent() && !grace.is_zero() {
+                let mut connection = self.connection.clone();
+                tokio::select! {
+                    biased;
+                    result = &mut exchange => return result,
+                    () = connection.lost() => {}
+                    () = tokio::time::sleep(grace) => {}
+                }
+            }
+            Err(self.overdue(passage.is_sent(), timeout))
         }
         .boxed()
+    }
+
+    fn connection(&self) -> Connection {
+        self.connection.clone()
     }
 }

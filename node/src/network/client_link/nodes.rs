@@ -81,6 +81,18 @@ impl Nodes {
         self.main.filter(|main| !self.is_silent(main, now))
     }
 
+    /// A node that gives signs of life: the one that is asked first, if it does.
+    pub(super) fn speaking(&self, now: Duration) -> Option<PeerId> {
+        let others = self.table.keys().copied();
+        self.speaking_main(now)
+            .or_else(|| others.into_iter().find(|peer| !self.is_silent(peer, now)))
+    }
+
+    /// That the nodes that are connected do not answer: one line for each.
+    pub(super) fn silences(&self) -> impl Iterator<Item = String> {
+        self.table.keys().map(|peer| format!("{peer}: it gives no sign of life"))
+    }
+
     /// How many nodes would do.
     pub(super) fn usable(&self, now: Duration) -> usize {
         let usable = |node: &&Node| !node.overtaken && !node.is_silent(now);

@@ -31,12 +31,17 @@ pub(super) const DIAL_PACE: Duration = Duration::from_millis(250);
 /// the handshake has to be waited for; other nodes are dialled meanwhile.
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before a node is dialled again that could not be connected or was lost, where no other
-/// one is connected.
+/// Pause before a node is dialled again that could not be connected or was lost, and before nodes are
+/// looked for again, where none is connected.
 pub(super) const REDIAL_PAUSE: Duration = Duration::from_millis(250);
 
 /// The same where one is connected, and the other is only to go on with.
 pub(super) const SPARE_REDIAL_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often the LAN is searched for nodes. Nodes answer a question and do not announce themselves,
+/// so one that is started later is found by the next question. A client whose node is on its own
+/// machine asks none.
+pub(super) const LAN_QUERY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// When this process itself comes so late to what was due, it was stopped or starved: the nodes
 /// are not silent, they were not listened to.
