@@ -6,7 +6,7 @@ mod outbox;
 mod reading;
 mod terms;
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use antiphon::{
     model::{Network, TopicName, TopicPattern},
@@ -14,7 +14,7 @@ use antiphon::{
 };
 use antiphon_node::Multiaddr;
 use bytes::Bytes;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     archives::{Export, ExportFormat, Import},
@@ -33,7 +33,7 @@ use crate::{
 
 /// Durable publish/subscribe without a broker.
 ///
-/// Every process is a libp2p node; topics are kept on several of them, and any may fail.
+/// Every process is a libp2p node. Topics are stored on several of them, and any one may fail.
 #[derive(Debug, Parser)]
 #[command(
     name = "antiphon",
@@ -50,48 +50,97 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+impl Arguments {
+    /// Reads a command line, whose first word is the program's name.
+    pub(crate) fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        let mut definition = definition();
+        let mut matches = definition.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut definition))
+    }
+}
+
+/// All commands and options. Those that all commands share are described once, with the program.
+pub(crate) fn definition() -> clap::Command {
+    let program = Arguments::command();
+    let shared = program.get_arguments().filter(|option| option.is_global_set());
+    let shared: Vec<_> = shared.map(|option| option.clone().hide(true)).collect();
+    with_shared(program, &shared)
+}
+
+fn with_shared(command: clap::Command, shared: &[Arg]) -> clap::Command {
+    let is_a_number = |argument: &Arg| {
+        const NAMES: [&str; 6] = ["N", "M", "S", "SIZE", "BYTES", "DURATION"];
+        let names = argument.get_value_names().unwrap_or_default();
+        names.iter().any(|name| NAMES.contains(&name.as_str()))
+    };
+    let command = command.mut_args(|argument| {
+        let may_be_negative = is_a_number(&argument) && !argument.is_require_equals_set();
+        // What is said of `-1` is then what is wrong with the number.
+        if may_be_negative { argument.allow_hyphen_values(true) } else { argument }
+    });
+    command.mut_subcommands(|subcommand| {
+        let after = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let after = format!("{after}\n\n{SHARED}");
+        with_shared(subcommand.args(shared).after_help(after.trim_start().to_owned()), shared)
+    })
+}
+
+const SHARED: &str = "\
+Options of all commands, which `antiphon --help` describes:
+  --node, --network, --timeout, --json, --quiet, --verbose";
+
 const EXAMPLES: &str = "\
 Examples:
-  antiphon demo                      see a cluster lose its owner and no record
-  antiphon node                      run a node; nodes on the LAN find each other
-  antiphon create quakes             create a topic with three replicas
-  antiphon publish quakes 'hello'    publish a record
-  antiphon fetch quakes              print all records
-  antiphon subscribe quakes          print all records and then those to come
+  antiphon demo                    see a cluster lose its owner and no record
+  antiphon node                    run a node; nodes on the LAN find each other
+  antiphon create quakes           create a topic with three replicas
+  antiphon publish quakes 'hello'  publish a record
+  antiphon fetch quakes            print all records
+  antiphon subscribe quakes        print all records and then those to come
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 published but not acknowledged in time.";
+Environment:
+  ANTIPHON_NODE     nodes to talk to, as --node; separated by commas or spaces
+  ANTIPHON_NETWORK  network, as --network
+  NO_COLOR          no colours, whatever its value
+  RUST_LOG          what a node logs, in place of --verbose
+
+Files:
+  ~/.local/share/antiphon/NETWORK  a node's key and its topics (node --data DIR)
+  ~/.local/state/antiphon/history  what was typed in `antiphon shell`
+  $XDG_RUNTIME_DIR/antiphon        addresses of this user's nodes; where the
+                                   variable is not set, /tmp/antiphon-UID
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 published but not acknowledged in time, 130 \
+interrupted by Ctrl-C.";
 
 /// Options of every command; they stand before or after its name.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalOptions {
-    /// Node to talk to, with its peer id; may be repeated: the next is tried when one fails
-    ///
-    /// Without it the node that runs on this machine is found, else one on the LAN. In the
-    /// variable several are separated by commas or spaces.
+    /// Node to talk to; may be repeated [default: one of this machine, else of the LAN]
     #[arg(long, value_name = "MULTIADDR", env = "ANTIPHON_NODE", hide_env_values = true)]
     #[arg(global = true, value_parser = str::parse::<NodeAddresses>)]
     node: Vec<NodeAddresses>,
 
-    /// Network to use; nodes of another one never join
+    /// Network to use
     #[arg(long, value_name = "NAME", env = "ANTIPHON_NETWORK", hide_env_values = true)]
     #[arg(global = true, value_parser = values::network, default_value = Network::DEFAULT)]
     pub(crate) network: Network,
 
-    /// Longest time to find a node, for it to answer, and for a publish to be acknowledged
+    /// Longest time to find a node, for its answer, and for a publish
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     #[arg(global = true, default_value = "10s")]
     pub(crate) timeout: Duration,
 
-    /// Write one JSON object a line
+    /// Write one JSON object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 
-    /// Say more; twice for debugging
+    /// Print more; twice for debugging
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -170,14 +219,14 @@ pub(crate) struct Node {
     #[arg(long, value_name = "MULTIADDR", value_parser = values::node_address)]
     pub(crate) bootstrap: Vec<Multiaddr>,
 
-    /// Find no nodes by mDNS or through this machine's runtime directory
+    /// Do not look for nodes by mDNS or in this machine's runtime directory
     #[arg(long)]
     pub(crate) no_discovery: bool,
 
-    /// Most bytes that topics may take on the disk: `10GB` [default: as much as there is]
+    /// Most bytes that topics may use on the disk: `10GB` [default: all of it]
     ///
-    /// Before they are used up new records are refused; the node goes on serving what it has, and
-    /// takes records again when some were let go.
+    /// When they are used up, the node refuses new records and serves those that it has. It accepts
+    /// records again when there is space.
     #[arg(long, value_name = "SIZE", value_parser = values::max_disk)]
     pub(crate) max_disk: Option<u64>,
 }
@@ -192,33 +241,35 @@ Examples:
   antiphon create stations --compact
   antiphon create quakes --if-not-exists --json
 
-Retention: each replica lets whole batches go, the oldest first, and keeps up to a thirty-second part
-more than it was told to. Compaction: whole batches go whose records all have a newer one of their key,
-wherever they stand; records without a key stay.")]
+Retention: each replica deletes whole batches, the oldest first. It may keep up to 1/32 more than the \
+limits say.
+
+Compaction: a batch is deleted once each of its records has a newer record with the same key. Records \
+without a key stay.")]
 pub(crate) struct Create {
     /// Name of the topic: up to 255 bytes in any script
-    #[arg(value_parser = values::topic)]
+    #[arg(value_parser = values::new_topic)]
     pub(crate) topic: TopicName,
 
-    /// Nodes that keep the topic [default: 3]
+    /// Nodes that store the topic [default: 3]
     ///
-    /// It is a target: with fewer nodes the topic fills up as others join.
+    /// With fewer nodes the topic spreads as others join.
     #[arg(long, value_name = "N", value_parser = values::replicas)]
     pub(crate) replicas: Option<u16>,
 
-    /// Copies below which nothing is acknowledged [default: 2 with three or more nodes, else 1]
-    #[arg(long, value_name = "M", value_parser = values::replicas)]
+    /// Least copies that acknowledge a record [default: 2 with three or more nodes, else 1]
+    #[arg(long, value_name = "M", value_parser = values::copies)]
     pub(crate) min_copies: Option<u16>,
 
     #[command(flatten)]
     pub(crate) retain: Retain,
 
-    /// Take the topic that is there already
+    /// Succeed if the topic exists already
     #[arg(long)]
     pub(crate) if_not_exists: bool,
 }
 
-/// Publish records: the arguments, or one a line from standard input, or a file
+/// Publish records: the arguments, the lines of standard input, or a file
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -228,9 +279,9 @@ Examples:
   antiphon publish images --file map.png --header type=image/png
   antiphon publish orders '12.50' --id order-7       # safe to run again
   antiphon publish quakes --id-from id --key-from net < events.ndjson
-  antiphon publish quakes --wait < events.ndjson     also where replicas are away for now
+  antiphon publish quakes --wait < events.ndjson     even while replicas are away
 
-A record has at most 1 MiB, key and headers counted.")]
+A record has at most 1 MiB, with its key and headers.")]
 pub(crate) struct Publish {
     /// Name of the topic
     #[arg(value_parser = values::topic)]
@@ -240,13 +291,13 @@ pub(crate) struct Publish {
     #[arg(value_name = "MESSAGE", allow_negative_numbers = true)]
     pub(crate) messages: Vec<String>,
 
-    /// What the records are about
+    /// Key of the records: what they are about
     ///
-    /// Where a topic is compacted, an empty record says that there is nothing more of its key.
+    /// In a compacted topic, an empty record deletes its key.
     #[arg(long)]
     pub(crate) key: Option<String>,
 
-    /// Take each record's key from this field of its line, which is a JSON object
+    /// Use this field of each line, which is a JSON object, as the key
     #[arg(long, value_name = "FIELD", conflicts_with_all = ["key", "messages", "file"])]
     pub(crate) key_from: Option<String>,
 
@@ -254,7 +305,7 @@ pub(crate) struct Publish {
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = values::header)]
     pub(crate) headers: Vec<(String, Bytes)>,
 
-    /// Copies to wait for; never fewer than the topic's floor
+    /// Copies to wait for; never fewer than the topic's `--min-copies`
     #[arg(long, value_enum, default_value = "quorum")]
     pub(crate) acks: AcksWanted,
 
@@ -262,24 +313,24 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "PATH", conflicts_with = "messages")]
     pub(crate) file: Option<PathBuf>,
 
-    /// Print a line per record of standard input
+    /// Print a line for each record of standard input
     #[arg(long, conflicts_with_all = ["messages", "file"])]
     pub(crate) receipts: bool,
 
-    /// Id of the record: published again under it, through whichever node, it is stored once
+    /// Id of the record: publish it again under the same id, and it is stored once
     ///
-    /// For one record: a single argument, or a file. It is looked for among what the topic took
-    /// within the last ten minutes. Readers find it in the header `antiphon-id`.
+    /// For one record: a single argument, or a file. Ids are remembered for ten minutes, at all
+    /// nodes. Readers find the id in the header `antiphon-id`.
     #[arg(long, value_parser = values::record_id)]
     pub(crate) id: Option<String>,
 
-    /// Take each record's id from this field of its line, which is a JSON object
+    /// Use this field of each line, which is a JSON object, as the id
     #[arg(long, value_name = "FIELD", conflicts_with_all = ["id", "messages", "file"])]
     pub(crate) id_from: Option<String>,
-    /// Follow records that are pending until they have their copies [default: without an end]
+    /// Wait until pending records are acknowledged [default: no limit]
     ///
-    /// While copies are out of reach records go into the node's outbox at once. Ctrl-C ends the
-    /// wait with exit status 3; they stay there and are delivered all the same.
+    /// While too few replicas are in reach, records go into the node's outbox at once. Ctrl-C ends
+    /// the wait with exit status 3. The records stay in the outbox and are delivered.
     #[arg(long, value_name = "DURATION", value_parser = str::parse::<Patience>)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = Patience::ENDLESS)]
     pub(crate) wait: Option<Patience>,
@@ -309,7 +360,8 @@ impl From<AcksWanted> for Acks {
 
 /// List the topics of the network, or those that match a pattern
 ///
-/// In a pattern the part `*` of a name stands for any one part, and `>` at the end for one or more.
+/// In a pattern, the part `*` stands for any one part of a name, and `>` at the end for one or more
+/// parts.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -317,15 +369,17 @@ Examples:
   antiphon topics 'sensors.*.temp'
   antiphon topics 'sensors.>' --json | jq -r .topic
 
-On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
-topic, replicas, nodes that hold it, records.")]
+Elsewhere than on a terminal, columns are separated by tabs and have no header: topic, replicas, \
+nodes that hold it, records.")]
 pub(crate) struct Topics {
     /// Only topics whose names match [default: all topics]
     #[arg(value_parser = values::pattern)]
     pub(crate) pattern: Option<TopicPattern>,
 }
 
-/// Show the replicas of a topic, what they hold, and the cursor at its end
+/// Show the replicas of a topic and what they hold
+///
+/// `--verbose` and `--json` add addresses, the topic's id, and the cursor at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -337,21 +391,22 @@ pub(crate) struct Info {
     pub(crate) topic: TopicName,
 }
 
-/// List the nodes that the node knows, itself first
+/// List the nodes that this command's node knows, itself first
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
   antiphon peers
   antiphon peers --json | jq -r 'select(.state == \"alive\") | .addresses[0]'
 
-On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
-peer, state, round-trip time in milliseconds, addresses.")]
+On a terminal a peer id is its last eight characters, which commands accept, and of several addresses \
+one is shown. `--verbose` shows all of both. Elsewhere columns are separated by tabs and have no \
+header: peer id, state, round-trip time in milliseconds, addresses.")]
 pub(crate) struct Peers {}
 
-/// Compare what the replicas of topics really have on their disks
+/// Compare what the replicas of topics have on their disks
 ///
-/// Every replica reads all of it and checks every byte. What is found damaged is fetched again from
-/// another replica by itself. Fails unless all replicas hold the same, whole.
+/// Every replica reads all its records and checks every byte. Damaged records are fetched again from
+/// another replica. Fails unless all replicas hold the same.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -374,11 +429,11 @@ pub(crate) struct Verify {
     pub(crate) within: Duration,
 }
 
-/// Let a node hand over all that it holds, and end
+/// Hand over all that a node holds, and end it
 ///
-/// The node is the one that this command talks to: name it by `--node` where several run here. It
-/// ends when other nodes hold all that it held. Ctrl-C ends this command; the node goes on. Started
-/// again, it is a member like any other.
+/// The node is the one that this command talks to: name it by `--node` if several run here. It ends
+/// when other nodes hold all that it held. Ctrl-C ends this command; the node goes on. If it is
+/// started again, it is a member like any other.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -390,10 +445,10 @@ pub(crate) struct Leave {
     pub(crate) within: Duration,
 }
 
-/// Say that a node will not come back
+/// Declare a node lost
 ///
-/// Its topics are copied to other nodes at once, not only after ten minutes, and readers no longer
-/// wait for what it may hold. A node that comes back all the same is a member like any other.
+/// Its topics are copied to other nodes at once, not after ten minutes, and readers no longer wait
+/// for what it may hold. If it comes back nevertheless, it is a member like any other.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -404,7 +459,7 @@ pub(crate) struct Forget {
     pub(crate) peer: PeerArgument,
 }
 
-/// The same actions from a prompt, with a menu, history and completion
+/// Type commands at a prompt, with a menu, history and completion
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -422,32 +477,30 @@ Examples:
 pub(crate) struct Demo {
     /// Nodes to start
     #[arg(long, value_name = "N", default_value_t = 8)]
-    #[arg(value_parser = clap::value_parser!(u16).range(4..=64))]
+    #[arg(value_parser = values::number::<u16>(4..=64))]
     pub(crate) nodes: u16,
 
     /// File whose lines are published [default: 1,707 earthquakes]
     #[arg(long, value_name = "PATH")]
     pub(crate) file: Option<PathBuf>,
 
-    /// End after the checks; without it the cluster keeps running
+    /// End after the checks [default: the cluster keeps running]
     #[arg(long)]
     pub(crate) exit: bool,
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::place::Place;
 
     fn parse(line: &str) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(line.split(' '))
+        Arguments::read(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
     }
 
     #[test]
     fn definitions_are_consistent() {
-        Arguments::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]

@@ -79,8 +79,12 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Flushes the output, reports an error, and says with which status to end.
-pub(crate) fn conclude(printer: &mut Printer, result: anyhow::Result<Status>) -> Status {
+/// Flushes the output, reports an error of the command, and says with which status to end.
+pub(crate) fn conclude(
+    printer: &mut Printer,
+    called: &str,
+    result: anyhow::Result<Status>,
+) -> Status {
     let result = result.and_then(|status| {
         printer.flush()?;
         Ok(status)
@@ -92,7 +96,7 @@ pub(crate) fn conclude(printer: &mut Printer, result: anyhow::Result<Status>) ->
         Err(error) => {
             // What was written before the error is data all the same.
             let _ = printer.flush();
-            printer.error(&format!("{error:#}"), hints::hint(&error).as_deref());
+            printer.error(&format!("{error:#}"), hints::hint_for(called, &error).as_deref());
             hints::status(&error)
         }
     }

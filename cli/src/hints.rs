@@ -13,6 +13,27 @@ use bytesize::ByteSize;
 
 use crate::exit::{Failure, Status};
 
+/// The next step after an error of a command, such as `antiphon create`, where there is one.
+pub(crate) fn hint_for(called: &str, error: &anyhow::Error) -> Option<String> {
+    let refusal = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(RequestError::Refused(refusal)) => Some(refusal),
+        _ => None,
+    });
+    let creates = ["antiphon publish", "antiphon subscribe", "antiphon fetch"].contains(&called);
+    match refusal {
+        Some(Refusal::UnknownTopic { nearest: None, .. }) if !creates => {
+            Some("`antiphon topics` lists the topics that there are".to_owned())
+        }
+        Some(refusal @ Refusal::Invalid(_)) if refused(refusal) == SEE_HELP => {
+            Some(format!("`{called} --help` says what there is"))
+        }
+        _ => hint(error),
+    }
+}
+
+/// What is said where the command is not known.
+const SEE_HELP: &str = "`antiphon --help` lists the commands, and `--help` behind one says more";
+
 /// The next step after an error, where there is one to name.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
@@ -58,9 +79,12 @@ pub(crate) fn status(error: &anyhow::Error) -> Status {
 /// What an address that names a node looks like.
 pub(crate) const ADDRESS_EXAMPLE: &str = "/ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…";
 
+/// Where addresses are found.
+pub(crate) const NODE_PRINTS: &str = "`antiphon node` prints those of its node";
+
 /// How to get an address with a peer id.
 pub(crate) fn address() -> String {
-    format!("an address looks like `{ADDRESS_EXAMPLE}`; `antiphon node` prints those of its node")
+    format!("an address looks like `{ADDRESS_EXAMPLE}`; {NODE_PRINTS}")
 }
 
 /// What an id that is given to a record is like.
@@ -109,7 +133,7 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::Invalid(reason) if reason.contains("match the pattern") => {
             "name fewer of them by a longer pattern, or follow them with several commands".into()
         }
-        Refusal::Invalid(_) => "`antiphon COMMAND --help` shows what is allowed".into(),
+        Refusal::Invalid(_) => SEE_HELP.into(),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
         Refusal::Deleted(_) => "`antiphon topics` lists the topics that there are".into(),
         Refusal::MayNotAlter(_) => "alter it through a node that the topic lists".into(),

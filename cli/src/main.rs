@@ -24,22 +24,22 @@ mod template;
 mod values;
 mod words;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use arguments::Arguments;
-use clap::Parser;
 use context::Context;
 use exit::Status;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::read(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return misuse::report(&error).into(),
+        Err(error) => return misuse::report(&error, &words).into(),
     };
     logging::start(&arguments.global);
     let mut context = Context::new(arguments.global);
     let result = run(&mut context, arguments.command);
-    exit::conclude(&mut context.printer, result).into()
+    exit::conclude(&mut context.printer, &misuse::called(&words), result).into()
 }
 
 /// Runs a command to its end. Its futures run on this thread; one more thread serves the

@@ -6,7 +6,7 @@ use antiphon::model::{Cursor, CursorError, WallClock};
 use antiphon_node::client::{End, Start};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use crate::exit::Failure;
+use crate::{exit::Failure, values};
 
 /// What `--from` and `--to` may say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,7 +27,7 @@ pub(crate) enum Place {
 }
 
 const HINT: &str = "a place is `start`, `end`, `-10` (the last ten), `@-1h`, \
-    `@2026-11-22T10:00`, `@2026-11-22T10:00:00Z` or a cursor from `antiphon info`";
+    `@2026-11-22T10:00`, `@2026-11-22T10:00:00Z` or a cursor from `antiphon info -v`";
 
 impl FromStr for Place {
     type Err = Failure;
@@ -40,14 +40,11 @@ impl FromStr for Place {
             _ => {}
         }
         if let Some(count) = text.strip_prefix('-') {
-            let count =
-                count.parse().map_err(|_invalid| usage(format!("`{text}` is not a count")))?;
+            let count = count.parse().map_err(|_error| usage(format!("`{text}` is no place")))?;
             return Ok(Self::Last(count));
         }
         if let Some(ago) = text.strip_prefix("@-") {
-            let ago = humantime::parse_duration(ago)
-                .map_err(|error| usage(format!("`{text}` is not a time ago: {error}")))?;
-            return Ok(Self::Ago(ago));
+            return values::read_duration(ago).map(Self::Ago).map_err(usage);
         }
         if let Some(time) = text.strip_prefix('@') {
             return instant(time).map(Self::At).map_err(usage);
@@ -67,7 +64,7 @@ fn instant(text: &str) -> Result<WallClock, String> {
         Err(_) => text
             .parse::<DateTime>()
             .and_then(|time| TimeZone::system().to_timestamp(time))
-            .map_err(|error| format!("`{text}` is not a time: {error}"))?,
+            .map_err(|_error| format!("`{text}` is no time"))?,
     };
     u64::try_from(time.as_millisecond())
         .map(WallClock)

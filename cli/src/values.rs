@@ -1,6 +1,11 @@
 //! What users write as the values of options, and what is said when it is wrong.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
 
 use antiphon::{
     limits::{NAME_BYTES_MAX, REPLICAS_MAX, VISIBILITY_MAX, VISIBILITY_MIN},
@@ -12,17 +17,66 @@ use antiphon::{
 use antiphon_node::{Multiaddr, NodeConfig};
 use bytes::Bytes;
 
-use crate::{exit::Failure, hints};
+use crate::{
+    exit::Failure,
+    hints,
+    words::{grouped, size},
+};
 
 /// A duration: `10s`, `5m`, `1h 30m`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {
     let hint = "a duration reads like `500ms`, `10s`, `5m` or `7d`";
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| Failure::usage(error.to_string()).with_hint(hint))?;
-    if duration.is_zero() {
-        return Err(Failure::usage("the duration is zero").with_hint(hint));
+    let usage = |message: String| Failure::usage(message).with_hint(hint);
+    match read_duration(text).map_err(usage)? {
+        Duration::ZERO => Err(usage("the duration is zero".to_owned())),
+        duration => Ok(duration),
     }
-    Ok(duration)
+}
+
+/// A duration, or what is wrong with it.
+pub(crate) fn read_duration(text: &str) -> Result<Duration, String> {
+    use humantime::DurationError::{NumberOverflow, UnknownUnit};
+    humantime::parse_duration(text).map_err(|error| match error {
+        UnknownUnit { unit, .. } if unit.is_empty() => {
+            let number = text.trim();
+            format!("`{text}` has no unit: `{number}s`, `{number}m`, `{number}h` or `{number}d`")
+        }
+        UnknownUnit { unit, .. } => format!("`{text}` is no duration: `{unit}` is no unit of time"),
+        NumberOverflow => format!("`{text}` is longer than can be counted"),
+        _ => format!("`{text}` is no duration"),
+    })
+}
+
+/// A number of bytes, or what is wrong with it.
+fn read_size(text: &str) -> Result<u64, String> {
+    let size = text.parse::<bytesize::ByteSize>().map(|size| size.as_u64());
+    match size {
+        Ok(size) if size < SIZE_MAX => Ok(size),
+        Ok(_) => Err(format!("`{text}` is more than any disk holds")),
+        Err(_) => Err(format!("`{text}` is no size")),
+    }
+}
+
+/// An exabyte, for a size that is no slip of the finger.
+const SIZE_MAX: u64 = 1_000_000_000_000_000_000;
+
+/// Whole numbers of a range.
+pub(crate) fn number<T>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, Failure> + Clone
+where
+    T: TryFrom<u64>,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| {
+            let least = grouped(*range.start());
+            let wanted = match *range.end() {
+                u64::MAX => format!("a number of {least} or more"),
+                most => format!("a number from {least} to {}", grouped(most)),
+            };
+            Failure::usage(format!("`{text}` is not {wanted}"))
+        })
+    }
 }
 
 /// Time for a member of a group to be done with a record.
@@ -31,18 +85,18 @@ pub(crate) fn visibility(text: &str) -> Result<Duration, Failure> {
     if (VISIBILITY_MIN..=VISIBILITY_MAX).contains(&duration) {
         return Ok(duration);
     }
-    let message = format!("{text} is not a time from 100ms to 12h");
+    let message = format!("`{text}` is not from 100ms to 12h");
     Err(Failure::usage(message).with_hint("for example `--visibility 5m`"))
 }
 
 /// The size of a record's payload: `128`, `1KiB`, `1MB`.
 pub(crate) fn payload_bytes(text: &str) -> Result<u32, Failure> {
     let hint = "a size reads like `128` or `64KiB`; a record has at most 1 MiB";
-    let size = text.parse::<bytesize::ByteSize>().map(|size| size.as_u64());
-    match size.map(u32::try_from) {
+    match read_size(text).map(u32::try_from) {
         Ok(Ok(size)) if (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&size) => Ok(size),
         Ok(_) => {
-            let message = format!("a payload has {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX} bytes");
+            let (least, most) = (PAYLOAD_BYTES_MIN, grouped(PAYLOAD_BYTES_MAX.into()));
+            let message = format!("a payload has {least} to {most} bytes");
             Err(Failure::usage(message).with_hint(hint))
         }
         Err(error) => Err(Failure::usage(error).with_hint(hint)),
@@ -80,39 +134,52 @@ fn limit(
 /// An age in milliseconds: `7d`, `none`.
 pub(crate) fn retain_age(text: &str) -> Result<Limit, Failure> {
     limit(text, "an age reads like `12h` or `7d`; `none` takes the limit away", |text| {
-        let age = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-        u64::try_from(age.as_millis()).map_err(|error| error.to_string())
+        read_milliseconds(text)
     })
+}
+
+fn read_milliseconds(text: &str) -> Result<u64, String> {
+    let duration = read_duration(text)?;
+    u64::try_from(duration.as_millis())
+        .map_err(|_error| format!("`{text}` is longer than can be counted"))
 }
 
 /// How long tombstones are kept, in milliseconds: `7d`.
 pub(crate) fn keep_tombstones(text: &str) -> Result<u64, Failure> {
     let hint = "a time reads like `12h` or `7d`";
-    let duration = humantime::parse_duration(text);
-    match duration.map(|duration| u64::try_from(duration.as_millis())) {
-        Ok(Ok(0)) => {
+    match read_milliseconds(text) {
+        Ok(0) => {
             Err(Failure::usage("nobody would see a tombstone that goes at once").with_hint(hint))
         }
-        Ok(Ok(milliseconds)) => Ok(milliseconds),
-        Ok(Err(error)) => Err(Failure::usage(error.to_string()).with_hint(hint)),
-        Err(error) => Err(Failure::usage(error.to_string()).with_hint(hint)),
+        Ok(milliseconds) => Ok(milliseconds),
+        Err(error) => Err(Failure::usage(error).with_hint(hint)),
     }
 }
 
 /// A number of bytes: `50MB`, `none`.
 pub(crate) fn retain_bytes(text: &str) -> Result<Limit, Failure> {
     limit(text, "a size reads like `50MB` or `1GiB`; `none` takes the limit away", |text| {
-        text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
+        match read_size(text)? {
+            little if (1..RETAIN_BYTES_MIN).contains(&little) => {
+                let least = size(RETAIN_BYTES_MIN);
+                Err(format!("`{text}` is too little: a topic keeps at least {least}"))
+            }
+            size => Ok(size),
+        }
     })
 }
+
+/// Least bytes that a topic is told to keep: about the largest record, so that `1` for `1GB` is
+/// found out before it deletes all.
+const RETAIN_BYTES_MIN: u64 = 1_000_000;
 
 /// The quota of a node: `10GB`.
 pub(crate) fn max_disk(text: &str) -> Result<u64, Failure> {
     let least = NodeConfig::DISK_BYTES_MIN;
     let hint = "a size reads like `10GB`, and is at least `128MiB`";
-    match text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()) {
+    match read_size(text) {
         Ok(size) if size >= least => Ok(size),
-        Ok(_) => Err(Failure::usage("that is too little for a node").with_hint(hint)),
+        Ok(_) => Err(Failure::usage(format!("`{text}` is too little for a node")).with_hint(hint)),
         Err(error) => Err(Failure::usage(error).with_hint(hint)),
     }
 }
@@ -120,7 +187,7 @@ pub(crate) fn max_disk(text: &str) -> Result<u64, Failure> {
 /// A number of records: `10000`, `none`.
 pub(crate) fn retain_records(text: &str) -> Result<Limit, Failure> {
     limit(text, "a number reads like `10000`; `none` takes the limit away", |text| {
-        text.parse().map_err(|error| format!("`{text}` is not a number: {error}"))
+        text.parse().map_err(|_error| format!("`{text}` is not a number"))
     })
 }
 
@@ -141,27 +208,52 @@ impl FromStr for NodeAddresses {
 
 /// The address of a node, with its peer id at the end.
 pub(crate) fn node_address(text: &str) -> Result<Multiaddr, Failure> {
-    let address = listen_address(text)?;
-    let last = address.iter().last();
-    if last.is_some_and(|part| part.tag() == "p2p") {
-        return Ok(address);
+    match text.parse::<Multiaddr>() {
+        Ok(address) if address.iter().last().is_some_and(|part| part.tag() == "p2p") => Ok(address),
+        Ok(address) if !address.is_empty() => {
+            let message = format!("`{text}` lacks the peer id (`/p2p/…`) at its end");
+            Err(Failure::usage(message).with_hint(hints::address()))
+        }
+        _ => Err(no_address(text, "/p2p/PEER", hints::NODE_PRINTS)),
     }
-    let message = format!("`{text}` lacks the peer id (`/p2p/…`) at its end");
-    Err(Failure::usage(message).with_hint(hints::address()))
 }
 
 /// An address to listen at.
 pub(crate) fn listen_address(text: &str) -> Result<Multiaddr, Failure> {
-    let hint = "an address to listen at looks like `/ip4/0.0.0.0/tcp/4001`, one of a node like";
-    let hint = format!("{hint} `{}`", hints::ADDRESS_EXAMPLE);
+    let hint = "an address to listen at looks like `/ip4/0.0.0.0/tcp/4001`";
     match text.parse::<Multiaddr>() {
         Ok(address) if !address.is_empty() => Ok(address),
-        Ok(_) => Err(Failure::usage("the address is empty").with_hint(hint)),
-        Err(error) => {
-            let message = format!("`{text}` is not a multiaddr: {error}");
-            Err(Failure::usage(message).with_hint(hint))
-        }
+        _ => Err(no_address(text, "", hint)),
     }
+}
+
+/// What is said of a text that is no address: how it would be written, if that can be guessed.
+fn no_address(text: &str, end: &str, hint: &str) -> Failure {
+    let failure = Failure::usage(format!("`{text}` is no address"));
+    match as_multiaddr(text) {
+        Some(address) if end.is_empty() => {
+            failure.with_hint(format!("it is written `{address}{end}`"))
+        }
+        Some(address) => failure.with_hint(format!("it is written `{address}{end}`; {hint}")),
+        None if end.is_empty() => failure.with_hint(hint),
+        None => failure.with_hint(hints::address()),
+    }
+}
+
+/// `HOST:PORT` as a multiaddr.
+fn as_multiaddr(text: &str) -> Option<String> {
+    let ip = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => format!("/ip4/{ip}"),
+        IpAddr::V6(ip) => format!("/ip6/{ip}"),
+    };
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(format!("{}/tcp/{}", ip(address.ip()), address.port()));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    let is_name = !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    is_name.then(|| format!("/dns/{host}/tcp/{port}"))
 }
 
 /// The name of a network.
@@ -190,6 +282,25 @@ pub(crate) fn topic(text: &str) -> Result<TopicName, Failure> {
     })
 }
 
+/// The name of a topic that is to be made. A name that patterns or a shell would misread is as
+/// good as lost, so none is made.
+pub(crate) fn new_topic(text: &str) -> Result<TopicName, Failure> {
+    let name = topic(text)?;
+    let usage = |message: String, hint| Err(Failure::usage(message).with_hint(hint));
+    if text.split('.').any(str::is_empty) {
+        let hint = "dots divide a name into parts, as in `sensors.north.temp`";
+        return usage(format!("`{text}` has an empty part"), hint);
+    }
+    if text.trim() != text || text.starts_with('-') {
+        let hint = "a name begins with a letter, a digit or another sign that is no hyphen";
+        return usage(
+            format!("`{text}` begins or ends with a space, or begins with a hyphen"),
+            hint,
+        );
+    }
+    Ok(name)
+}
+
 /// The name of a topic, or a pattern of names.
 pub(crate) fn pattern(text: &str) -> Result<TopicPattern, Failure> {
     text.parse().map_err(|error| {
@@ -211,16 +322,18 @@ pub(crate) fn subscriber(text: &str) -> Result<SubscriberName, Failure> {
         .map_err(|error: TopicNameError| Failure::usage(error.to_string()).with_hint(name_hint()))
 }
 
-/// A number of replicas or of copies.
+/// A number of replicas.
 pub(crate) fn replicas(text: &str) -> Result<u16, Failure> {
-    match text.parse() {
-        Ok(number) if (1..=REPLICAS_MAX).contains(&number) => Ok(number),
-        _ => {
-            let message = format!("`{text}` is not a number from 1 to {REPLICAS_MAX}");
-            let hint = "`antiphon create TOPIC --replicas 3` keeps each record on three nodes";
-            Err(Failure::usage(message).with_hint(hint))
-        }
-    }
+    let replicas = number(1..=u64::from(REPLICAS_MAX))(text);
+    replicas.map_err(|error| error.with_hint("`--replicas 3` keeps each record on three nodes"))
+}
+
+/// A number of copies.
+pub(crate) fn copies(text: &str) -> Result<u16, Failure> {
+    let copies = number(1..=u64::from(REPLICAS_MAX))(text);
+    copies.map_err(|error| {
+        error.with_hint("`--min-copies 2` acknowledges a record when two nodes have flushed it")
+    })
 }
 
 /// A header: `NAME=VALUE`. The value is all that follows the first `=`, and may be empty.
@@ -271,7 +384,10 @@ mod tests {
         let without = node_address("/ip4/127.0.0.1/tcp/4001").unwrap_err();
         assert!(without.to_string().contains("lacks the peer id"), "{without}");
         assert!(without.hint().unwrap().contains("/p2p/"));
-        assert!(node_address("localhost:4001").unwrap_err().to_string().contains("multiaddr"));
+        let hint = |text| node_address(text).unwrap_err().hint().unwrap().to_owned();
+        assert!(hint("10.0.0.3:4001").contains("`/ip4/10.0.0.3/tcp/4001/p2p/PEER`"));
+        assert!(hint("[::1]:4001").contains("`/ip6/::1/tcp/4001/p2p/PEER`"));
+        assert!(hint("localhost:4001").contains("`/dns/localhost/tcp/4001/p2p/PEER`"));
         assert!(node_address(PEER).is_err());
         assert!(listen_address("").is_err());
     }
@@ -327,6 +443,8 @@ mod tests {
             retain_age("soon"),
             retain_bytes("0"),
             retain_bytes("x"),
+            retain_bytes("1"),
+            retain_bytes("99999999999999GB"),
             retain_records("0"),
             retain_records("-1"),
         ];

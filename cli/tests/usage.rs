@@ -108,10 +108,13 @@ fn patterns_that_are_none_and_those_where_a_name_is_needed() {
 
 #[test]
 fn addresses_that_are_none() {
-    wrong(&["topics", "--node", "localhost:4001"], &["not a multiaddr", "/p2p/"]);
+    wrong(
+        &["topics", "--node", "localhost:4001"],
+        &["is no address", "/dns/localhost/tcp/4001/p2p/"],
+    );
     wrong(&["topics", "--node", "/ip4/127.0.0.1/tcp/4001"], &["lacks the peer id", "/p2p/"]);
     wrong(&["node", "--bootstrap", "/ip4/127.0.0.1/tcp/1"], &["lacks the peer id", "/p2p/"]);
-    wrong(&["node", "--listen", "4001"], &["not a multiaddr", "/ip4/0.0.0.0/tcp/4001"]);
+    wrong(&["node", "--listen", "4001"], &["is no address", "/ip4/0.0.0.0/tcp/4001"]);
     let output = antiphon(&["topics"]).env("ANTIPHON_NODE", "here").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
@@ -141,7 +144,7 @@ fn files_that_are_no_record() {
     fs_err::write(&path, vec![0; 1024 * 1024 + 1]).unwrap();
     let path = path.to_str().unwrap();
     let large = run(&["publish", "t", "--file", path]).with_status(1).without_data();
-    large.saying(&["1048577 bytes", "1048576", "hint: "]);
+    large.saying(&["1,048,577 bytes", "1 MiB", "hint: "]);
     let missing = run(&["publish", "t", "--file", "/nowhere"]).with_status(1).without_data();
     missing.saying(&["/nowhere"]);
 }
@@ -149,7 +152,7 @@ fn files_that_are_no_record() {
 #[test]
 fn errors_are_objects_with_json() {
     let both = run(&["fetch", "t", "--json", "--raw"]).with_status(2).without_data();
-    both.saying(&["{\"error\":", "'--raw'"]);
+    both.saying(&["{\"error\":", "`--raw`"]);
     for words in [["create", "", "--json"], ["--json", "create", ""]] {
         let failed = run(&words).with_status(2).without_data();
         let error: Value = serde_json::from_str(&failed.stderr).unwrap();

@@ -9,8 +9,8 @@ use crate::values;
 
 /// Write a topic to a file: all its records, as they were signed
 ///
-/// Ends with what was stored when it was started. It writes to FILE.part until all is there; run
-/// again after an interruption it goes on with that.
+/// Exports what was stored at the start. It writes to FILE.part until it is complete. Run it again
+/// after an interruption, and it resumes.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,14 +19,14 @@ Examples:
   antiphon export quakes quakes.ndjson --format ndjson
   antiphon import quakes.antiphon               here or in another network
 
-With --format ndjson each line is a record as `fetch --json` prints it, for people and other programs;
-that cannot be imported. Named subscriptions are not exported.")]
+With --format ndjson each line is a record as `fetch --json` prints it, for people and other programs. \
+Such a file cannot be imported. Named subscriptions are not exported.")]
 pub(crate) struct Export {
     /// Name of the topic
     #[arg(value_parser = values::topic)]
     pub(crate) topic: TopicName,
 
-    /// File to write; `-` for standard output, which cannot be gone on with
+    /// File to write; `-` for standard output, which cannot be resumed
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
@@ -34,7 +34,7 @@ pub(crate) struct Export {
     #[arg(long, value_enum, default_value = "archive")]
     pub(crate) format: ExportFormat,
 
-    /// Replace FILE, and go on with no earlier export
+    /// Replace FILE, and do not resume an earlier export
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -50,9 +50,9 @@ pub(crate) enum ExportFormat {
 
 /// Store the records of an exported topic, with their signatures
 ///
-/// First all of the file is verified; nothing is stored of one that is damaged. The topic is created
-/// with the terms that it had, unless it is there. Records that are there are recognised, so an import
-/// that was interrupted is simply run again. What is imported is on as many disks as what is published.
+/// The whole file is verified first; of a damaged one nothing is stored. The topic is created as it
+/// was, unless it exists. Records that exist already are recognised, so run an import again that was
+/// interrupted. Imported records are on as many disks as published ones.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -66,14 +66,14 @@ pub(crate) struct Import {
     pub(crate) file: PathBuf,
 
     /// Name of the topic [default: the name that it had]
-    #[arg(long = "as", value_name = "NAME", value_parser = values::topic)]
+    #[arg(long = "as", value_name = "NAME", value_parser = values::new_topic)]
     pub(crate) name: Option<TopicName>,
 
-    /// Nodes that keep the topic, where it is created [default: as it had]
+    /// Nodes that store the topic, if it is created [default: as before]
     #[arg(long, value_name = "N", value_parser = values::replicas)]
     pub(crate) replicas: Option<u16>,
 
-    /// Copies below which nothing is acknowledged, where it is created [default: as it had]
-    #[arg(long, value_name = "M", value_parser = values::replicas)]
+    /// Least copies that acknowledge a record, if it is created [default: as before]
+    #[arg(long, value_name = "M", value_parser = values::copies)]
     pub(crate) min_copies: Option<u16>,
 }

@@ -8,9 +8,9 @@ use crate::values;
 
 /// Measure publishing, reading, live delivery, failures and many topics
 ///
-/// Starts nodes of its own on this machine, each a process, unless `--node` names a running one: there
-/// it creates topics whose names begin with `bench-`. What was published is fetched and counted, so
-/// that no figure is one of records that are not there.
+/// Starts nodes of its own on this machine, each a process, unless `--node` names a running one.
+/// There it creates topics whose names begin with `bench-`. Published records are fetched and
+/// counted, so no figure counts records that are not there.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,10 +21,11 @@ Examples:
   antiphon bench publish --node /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…
   antiphon bench all --plot plots --csv figures.csv
 
-Times are in milliseconds. Where the load has a given pace they count from when a record was due,
-not from when it was sent, so that a pause is felt by all that was due in it. On a terminal the
-columns are aligned under a header; elsewhere they are separated by tabs: case, records, records per
-second, MB/s, p50, p90, p99, p99.9, longest, range of the rounds, what else there is to tell.")]
+Times are in milliseconds. With a given pace they count from when a record was due, not from when it \
+was sent, so that a pause counts for all records that were due in it.
+
+Elsewhere than on a terminal, columns are separated by tabs and have no header: case, records, records \
+per second, MB/s, p50, p90, p99, p99.9, longest, range of the rounds, what else there is to say.")]
 pub(crate) struct Bench {
     /// What to measure [default: publish, latency, fetch and fanout]
     #[arg(value_enum, value_name = "CASE")]
@@ -34,50 +35,50 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "BYTES", value_parser = values::payload_bytes)]
     pub(crate) size: Option<u32>,
 
-    /// Fill the records with what this file holds, in place of noise that no compression makes smaller
+    /// Fill the records from this file [default: noise, which does not compress]
     #[arg(long, value_name = "FILE")]
     pub(crate) payload_from: Option<PathBuf>,
 
-    /// Records, or topics for `create` and `topics` [default: what takes some seconds]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Records, or topics for `create` and `topics` [default: enough for some seconds]
+    #[arg(long, value_name = "N", value_parser = values::number::<u64>(1..=u64::MAX))]
     pub(crate) messages: Option<u64>,
 
-    /// Records that a publisher has under way at a time [default: 512]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Records that a publisher has in flight [default: 512]
+    #[arg(long, value_name = "N", value_parser = values::number::<u32>(1..=1_000_000))]
     pub(crate) in_flight: Option<u32>,
 
     /// Publishers, each with a connection of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(value_parser = values::number::<u16>(1..=256))]
     pub(crate) publishers: u16,
 
     /// Subscribers of `fanout`, each with a connection of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    #[arg(value_parser = values::number::<u16>(1..=1_000))]
     pub(crate) subscribers: u16,
 
-    /// Records per second: fanout and failover [default: 1000], publish [default: all it can]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Records per second [default: 1000 for fanout and failover, else no limit]
+    #[arg(long, value_name = "N", value_parser = values::number::<u32>(1..=1_000_000))]
     pub(crate) rate: Option<u32>,
 
     /// Seconds of a paced load [default: 10]
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "S", value_parser = values::number::<u32>(1..=86_400))]
     pub(crate) seconds: Option<u32>,
 
     /// Nodes to start [default: 3; join 50]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128))]
+    #[arg(long, value_name = "N", value_parser = values::number::<u16>(1..=128))]
     pub(crate) nodes: Option<u16>,
 
     /// Replicas of the topics
     #[arg(long, value_name = "N", value_parser = values::replicas, default_value = "3")]
     pub(crate) replicas: u16,
 
-    /// How often each case is measured; the median is told, with the least and the most
+    /// How often each case is measured; the median is printed, with least and most
     #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=100))]
+    #[arg(value_parser = values::number::<u16>(1..=100))]
     pub(crate) rounds: u16,
 
-    /// Do a hundredth of the work: shows that it works, not how fast
+    /// Do a hundredth of the work, to see that it works
     #[arg(long)]
     pub(crate) short: bool,
 
@@ -87,7 +88,7 @@ pub(crate) struct Bench {
 
     /// Draw the figures into a directory, as SVG and PNG
     ///
-    /// With `publish` the load is varied as well: by record size, records in flight, nodes and replicas.
+    /// With `publish`, the load is varied by record size, records in flight, nodes and replicas.
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
 }

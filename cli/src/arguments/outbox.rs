@@ -9,10 +9,10 @@ use clap::Args;
 
 use crate::{clock, exit::Failure, values};
 
-/// List what is pending at a node: taken, and not known to have its copies yet
+/// List records that a node has accepted and not yet replicated
 ///
-/// The node is the one that this command talks to: name it by `--node` where several run here. What
-/// is pending is on its disk, and goes to the replicas by itself when they are back.
+/// The node is the one that this command talks to: name it by `--node` if several run here. Pending
+/// records are on its disk, and are delivered when replicas are back.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -20,12 +20,12 @@ Examples:
   antiphon outbox --json | jq -r 'select(.away != []) | .topic'
   antiphon outbox --wait=10m && poweroff
 
-On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
-topic, records, age of the oldest, copies that there are and that are wanted.")]
+Elsewhere than on a terminal, columns are separated by tabs and have no header: topic, records, age \
+of the oldest, copies that there are and that are needed.")]
 pub(crate) struct Outbox {
-    /// Wait until nothing is pending, for at most so long [default: without an end]
+    /// Wait until nothing is pending [default: no limit]
     ///
-    /// Exit status 3 if something still is, which is listed.
+    /// If the time is over first, what is pending is listed, with exit status 3.
     #[arg(long, value_name = "DURATION", value_parser = str::parse::<Patience>)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = Patience::ENDLESS)]
     pub(crate) wait: Option<Patience>,

@@ -19,7 +19,7 @@ pub(crate) struct Reading {
     pub(crate) to: Option<Place>,
 
     /// Stop after this many records
-    #[arg(short = 'n', value_name = "N")]
+    #[arg(short = 'n', value_name = "N", value_parser = values::number::<u64>(0..=u64::MAX))]
     pub(crate) count: Option<u64>,
 
     /// Only records with this key
@@ -30,15 +30,14 @@ pub(crate) struct Reading {
     #[arg(long, value_name = "PEER")]
     pub(crate) writer: Option<PeerArgument>,
 
-    /// Write the payloads alone, with nothing between them
+    /// Write payloads only, with nothing between them
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
 
-    /// Write records so: %t topic, %k key, %v payload, %h{NAME} header, %d time, %w writer, …
+    /// Write records like this: %t topic, %k key, %v payload, %h{NAME} header, %d time, …
     ///
-    /// Also %T milliseconds since 1970, %s sequence number, %i id, %n the how-manieth delivery in a
-    /// group, %% and \n \t \r \0 \\ \xHH. What a record has not is written as nothing; no newline is
-    /// added.
+    /// Also %w writer, %T milliseconds since 1970, %s sequence number, %i id, %n number of this
+    /// delivery in a group, %% and \n \t \r \0 \\ \xHH. Missing fields are empty. No newline is added.
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "raw"])]
     pub(crate) format: Option<Template>,
 }
@@ -61,57 +60,57 @@ pub(crate) struct Fetch {
     #[command(flatten)]
     pub(crate) reading: Reading,
 
-    /// Stop when no record came for this long, though there are more
+    /// Stop when no record has come for this long, even if there are more
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) idle: Option<Duration>,
 }
 
 /// Print the stored records of topics, and then those to come
 ///
-/// In a pattern the part `*` of a name stands for any one part, and `>` at the end for one or more.
-/// Topics that are created later are followed, too, from their beginning; `--from` and `--to` hold
-/// for each of those that exist.
+/// In a pattern, the part `*` stands for any one part of a name, and `>` at the end for one or more
+/// parts. Topics that are created later are followed from their beginning. `--from` and `--to` count
+/// for those that exist.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
   antiphon subscribe quakes
   antiphon subscribe quakes --from end
-  antiphon subscribe quakes --as alice          goes on where alice stopped, at any node
-  antiphon subscribe quakes --as alice --to end  what alice has not seen yet, and no more
-  antiphon subscribe quakes --group alarms      shares them with others of the group
+  antiphon subscribe quakes --as alice           resumes where alice stopped
+  antiphon subscribe quakes --as alice --to end  what alice has not seen yet
+  antiphon subscribe quakes --group alarms       shares records with the group
   antiphon subscribe quakes -n 100 --idle 30s
-  antiphon subscribe 'sensors.*.temp'           all topics that match, also new ones
+  antiphon subscribe 'sensors.*.temp'            all topics that match, new ones too
   antiphon subscribe 'sensors.>' --format '%t %v\\n'")]
 pub(crate) struct Subscribe {
     /// Name of the topic, or a pattern of names
     #[arg(value_parser = values::pattern)]
     pub(crate) topic: TopicPattern,
 
-    /// Keep the position under this name; `--from` counts only while the name is new
+    /// Keep the position under this name; `--from` counts only if the name is new
     #[arg(long = "as", value_name = "NAME", value_parser = values::subscriber)]
     pub(crate) name: Option<SubscriberName>,
 
-    /// Share the records with all who subscribe with this group, each record with one of them
+    /// Share the records with the other members of this group: each record goes to one of them
     ///
-    /// A key is with one member at a time, and in order. What a member does not write out in time
-    /// is delivered to another one.
+    /// Records of one key go to one member at a time, in order. Records that a member does not write
+    /// out in time are delivered to another one.
     #[arg(long, value_name = "NAME", value_parser = values::subscriber)]
     pub(crate) group: Option<SubscriberName>,
 
-    /// Time for this member of the group to be done with a record; then another one gets it
+    /// Time for this member to finish a record; then another one gets it
     #[arg(long, value_name = "DURATION", value_parser = values::visibility,
         default_value = "30s", requires = "group")]
     pub(crate) visibility: Duration,
 
-    /// Deliveries of a record of the group; then it goes to the topic TOPIC.dead
+    /// Deliveries of a record in the group; then it is moved to the topic TOPIC.dead
     #[arg(long = "max-deliveries", value_name = "N", default_value_t = 5,
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000), requires = "group")]
+        value_parser = values::number::<u32>(1..=1_000_000), requires = "group")]
     pub(crate) deliveries_max: u32,
 
     #[command(flatten)]
     pub(crate) reading: Reading,
 
-    /// Stop when no record came for this long
+    /// Stop when no record has come for this long
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) idle: Option<Duration>,
 }
@@ -123,15 +122,15 @@ Examples:
   antiphon subscriptions quakes
   antiphon subscriptions quakes --json | jq 'select(.records_behind > 1000)'
 
-On a terminal the columns are aligned under a header; elsewhere they are separated by tabs:
-subscription, records behind, time since the first of them was published, `reader` or `group`.")]
+Elsewhere than on a terminal, columns are separated by tabs and have no header: subscription, records \
+behind, time since the first of them was published, `reader` or `group`.")]
 pub(crate) struct Subscriptions {
     /// Name of the topic
     #[arg(value_parser = values::topic)]
     pub(crate) topic: TopicName,
 }
 
-/// Set a named subscription to another place, or delete it
+/// Move or delete a named subscription
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Subscription {
     #[command(subcommand)]
@@ -142,16 +141,16 @@ pub(crate) struct Subscription {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum SubscriptionAction {
     Reset(ResetSubscription),
-    /// Forget where a subscription stands; who subscribes under the name begins anew
+    /// Delete a subscription and its position
     #[command(after_help = "\
 Examples:
   antiphon subscription delete quakes alice")]
     Delete(NamedSubscription),
 }
 
-/// Set a subscription to a place, also back
+/// Move a subscription to a place, forwards or back
 ///
-/// Who reads under the name now is told so, and goes on at the new place when started again.
+/// A reader that is running under the name ends, and starts at the new place when it is run again.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -161,7 +160,7 @@ pub(crate) struct ResetSubscription {
     #[command(flatten)]
     pub(crate) named: NamedSubscription,
 
-    /// Where it is to go on: start, end, -N, @-1h, @TIME or a cursor
+    /// The place: start, end, -N, @-1h, @TIME or a cursor
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub(crate) to: Place,
 }

@@ -11,26 +11,26 @@ const KEEP_TOMBSTONES_MS: u64 = 7 * 24 * 3_600_000;
 /// How long a topic keeps its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub(crate) struct Retain {
-    /// Let records go that are older than this: `7d`, `none` [default: none]
+    /// Delete records that are older than this: `7d`, `none` [default: none]
     #[arg(long = "retain-age", value_name = "DURATION")]
     #[arg(value_parser = values::retain_age)]
     pub(crate) age: Option<Limit>,
 
-    /// Let the oldest go when there are more bytes than this on a replica: `1GB`, `none`
+    /// Delete the oldest when a replica has more bytes than this: `1GB`, `none`
     #[arg(long = "retain-bytes", value_name = "SIZE")]
     #[arg(value_parser = values::retain_bytes)]
     pub(crate) bytes: Option<Limit>,
 
-    /// Let the oldest go when there are more records than this: `N`, `none`
+    /// Delete the oldest when there are more records than this: `N`, `none`
     #[arg(long = "retain-records", value_name = "N")]
     #[arg(value_parser = values::retain_records)]
     pub(crate) records: Option<Limit>,
 
-    /// Keep the newest record of each key only; for good: it cannot be taken back
+    /// Keep only the newest record of each key; this cannot be undone
     #[arg(long)]
     pub(crate) compact: bool,
 
-    /// Let a record with a key and no payload go so long after it was published [default: 7d]
+    /// Delete a record with a key and no payload after this time [default: 7d]
     #[arg(long = "keep-tombstones", value_name = "DURATION")]
     #[arg(value_parser = values::keep_tombstones, requires = "compact")]
     pub(crate) tombstones: Option<u64>,
@@ -66,7 +66,7 @@ impl Retain {
 
 /// Change how long a topic keeps its records, and on how many nodes
 ///
-/// What is not named stays as it is. Records that are gone do not come back with higher limits.
+/// Other terms stay as they are. Higher limits do not bring deleted records back.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -79,27 +79,27 @@ pub(crate) struct Alter {
     #[arg(value_parser = values::topic)]
     pub(crate) topic: TopicName,
 
-    /// Nodes that keep the topic
+    /// Nodes that store the topic
     #[arg(long, value_name = "N", value_parser = values::replicas)]
     pub(crate) replicas: Option<u16>,
 
-    /// Copies below which nothing is acknowledged
-    #[arg(long, value_name = "M", value_parser = values::replicas)]
+    /// Least copies that acknowledge a record
+    #[arg(long, value_name = "M", value_parser = values::copies)]
     pub(crate) min_copies: Option<u16>,
 
     #[command(flatten)]
     pub(crate) retain: Retain,
 }
 
-/// Delete a topic with all its records and subscriptions, for good
+/// Delete a topic with all its records and subscriptions
 ///
-/// A node that is away removes its copies when it comes back. The name can be used again: for
-/// another topic, which has nothing of this one.
+/// This cannot be undone. A node that is away deletes its copies when it comes back. The name can be
+/// used again, for a new topic.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
   antiphon delete quakes
-  antiphon delete quakes --yes                  without being asked, for scripts")]
+  antiphon delete quakes --yes                  do not ask, for scripts")]
 pub(crate) struct Delete {
     /// Name of the topic
     #[arg(value_parser = values::topic)]

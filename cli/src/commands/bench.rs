@@ -213,13 +213,12 @@ fn csv(outcomes: &[Outcome]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::arguments::{Arguments, Command};
 
     fn arguments(line: &str) -> Bench {
-        match Arguments::try_parse_from(line.split(' ')).unwrap().command {
+        let words: Vec<_> = line.split(' ').map(std::ffi::OsString::from).collect();
+        match Arguments::read(&words).unwrap().command {
             Command::Bench(arguments) => arguments,
             other => panic!("{other:?}"),
         }

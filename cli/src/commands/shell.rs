@@ -7,8 +7,10 @@ mod completion;
 mod menu;
 mod prompt;
 
+use std::ffi::OsString;
+
 use antiphon_node::client::{LinkError, PublishError, RequestError};
-use clap::{Parser, error::ErrorKind};
+use clap::error::ErrorKind;
 
 use self::{
     menu::Choice,
@@ -65,27 +67,28 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
 
 /// Runs one command and reports how it went.
 async fn run_words(context: &mut Context, words: &[String]) -> Status {
-    let result = match parse(&context.options, words) {
+    let line = line(&context.options, words);
+    let result = match Arguments::read(&line) {
         Ok(arguments) => run_parsed(context, arguments).await,
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 context.printer.note(error.render());
                 Ok(Status::Done)
             }
-            _ => Err(misuse::explain(&error).into()),
+            _ => Err(misuse::explain(&error, &line).into()),
         },
     };
     if result.as_ref().is_err_and(connection_is_lost) {
         context.disconnect();
     }
-    crate::exit::conclude(&mut context.printer, result)
+    crate::exit::conclude(&mut context.printer, &misuse::called(&line), result)
 }
 
-/// Reads a command with the shell's own global options as the defaults.
-fn parse(session: &GlobalOptions, words: &[String]) -> Result<Arguments, clap::Error> {
+/// A command line with the shell's own global options as the defaults.
+fn line(session: &GlobalOptions, words: &[String]) -> Vec<OsString> {
     let program = std::iter::once("antiphon".to_owned());
     let line = program.chain(session.to_words()).chain(words.iter().cloned());
-    Arguments::try_parse_from(line)
+    line.map(OsString::from).collect()
 }
 
 async fn run_parsed(context: &mut Context, arguments: Arguments) -> anyhow::Result<Status> {
@@ -154,11 +157,12 @@ mod tests {
     #[test]
     fn a_line_takes_the_shells_options_and_may_have_its_own() {
         let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let line = "antiphon --json --timeout 2s -vv --network lab shell";
-        let session = Arguments::try_parse_from(words(line)).unwrap().global;
-        let inherited = parse(&session, &words("topics")).unwrap().global;
+        let read = |line: Vec<OsString>| Arguments::read(&line).unwrap().global;
+        let outer = "antiphon --json --timeout 2s -vv --network lab shell";
+        let session = read(outer.split(' ').map(OsString::from).collect());
+        let inherited = read(line(&session, &words("topics")));
         assert_eq!(inherited, session);
-        let own = parse(&session, &words("topics --timeout 3s --network other")).unwrap().global;
+        let own = read(line(&session, &words("topics --timeout 3s --network other")));
         assert_eq!(own.timeout.as_secs(), 3);
         assert_eq!(own.network.as_str(), "other");
         assert!(own.json && !own.same_connection(&session));

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::{exit::Failure, printer::Printer};
+use crate::{exit::Failure, printer::Printer, words};
 
 /// Bytes that are read from standard input at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -41,11 +41,15 @@ pub(super) fn file(path: &Path) -> anyhow::Result<Bytes> {
     if bytes.len() <= RECORD_BYTES_MAX {
         return Ok(bytes.into());
     }
-    // The length of a pipe is not known before its end.
-    let known = fs_err::metadata(path).map_or(0, |metadata| metadata.len());
-    let size = known.max(bytes.len() as u64);
-    let message = format!("{} has {size} bytes or more", path.display());
-    let message = format!("{message}, more than the limit of {RECORD_BYTES_MAX} of a record");
+    let limit = words::size(RECORD_BYTES_MAX as u64);
+    let message = if path == Path::new("-") {
+        format!("standard input has more than {limit}, which is the limit of a record")
+    } else {
+        // The length of a pipe is not known before its end.
+        let known = fs_err::metadata(path).map_or(0, |metadata| metadata.len());
+        let size = words::counted(known.max(bytes.len() as u64), "byte");
+        format!("{} has {size} or more; the limit of a record is {limit}", path.display())
+    };
     let hint = "publish it in parts, or line by line from standard input";
     Err(Failure::failed(message).with_hint(hint).into())
 }
