@@ -7,7 +7,11 @@ use std::{
 
 use anyhow::anyhow;
 use plotters::{
-    coord::{Shift, combinators::IntoLogRange, ranged1d::ValueFormatter},
+    coord::{
+        Shift,
+        combinators::{BindKeyPoints, IntoLogRange},
+        ranged1d::ValueFormatter,
+    },
     prelude::*,
     style::{FontStyle, register_font},
 };
@@ -31,9 +35,26 @@ struct Chart<'a> {
     x: &'a str,
     y: &'a str,
     points: Vec<(f64, f64)>,
-    /// Whether equal factors are equally far apart on the x axis.
-    is_logarithmic: bool,
+    scale: Scale,
 }
+
+/// What the x axis is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scale {
+    /// Equal differences are equally far apart.
+    Linear,
+    /// Equal factors are.
+    Logarithmic,
+    /// Percentiles, the slowest records apart from each other. A value is one in how many records is
+    /// slower: 100 stands for 99 %.
+    Percentiles,
+}
+
+/// The percentiles at the axis: 50, 90, 99, 99.9 and 99.99 %.
+const PERCENTILES: [f64; 5] = [2.0, 10.0, 100.0, 1_000.0, 10_000.0];
+
+/// Points of a line of percentiles.
+const PERCENTILE_POINTS: u32 = 60;
 
 impl Plots {
     /// Makes the directory.
@@ -54,14 +75,13 @@ impl Plots {
         if !latencies.is_empty() {
             self.draw(&Chart {
                 file: format!("{case}-latency"),
-                title: format!("{}: latency up to a share of records", described(outcome)),
-                x: "share, as one of so many is slower",
+                title: format!("{}: latency by percentile", described(outcome)),
+                x: "share of records that took no longer",
                 y: "milliseconds",
-                points: (0..=60)
-                    .map(|step| 10_f64.powf(f64::from(step) / 15.0))
-                    .map(|one_of| (one_of, milliseconds(latencies.at(1.0 - 1.0 / one_of))))
+                points: one_in()
+                    .map(|one_in| (one_in, milliseconds(latencies.at(1.0 - 1.0 / one_in))))
                     .collect(),
-                is_logarithmic: true,
+                scale: Scale::Percentiles,
             })?;
         }
         let seconds = STEP.as_secs_f64();
@@ -74,7 +94,7 @@ impl Plots {
             x: "seconds",
             y: "per second",
             points: points.collect(),
-            is_logarithmic: false,
+            scale: Scale::Linear,
         })
     }
 
@@ -82,7 +102,7 @@ impl Plots {
     pub(super) fn by_size(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
         let size = |outcome: &Outcome| f64::from(outcome.setting.size);
         let chart = varied("size", "record size", "bytes", outcomes, size);
-        self.draw(&Chart { is_logarithmic: true, ..chart })?;
+        self.draw(&Chart { scale: Scale::Logarithmic, ..chart })?;
         let bytes = |outcome: &Outcome| outcome.measured.per_second() * size(outcome) / 1e6;
         self.draw(&Chart {
             file: "publish-by-size-bytes".to_owned(),
@@ -90,7 +110,7 @@ impl Plots {
             x: "bytes",
             y: "MB/s",
             points: outcomes.iter().map(|outcome| (size(outcome), bytes(outcome))).collect(),
-            is_logarithmic: true,
+            scale: Scale::Logarithmic,
         })
     }
 
@@ -98,7 +118,7 @@ impl Plots {
     pub(super) fn by_in_flight(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
         let in_flight = |outcome: &Outcome| f64::from(outcome.setting.in_flight);
         let chart = varied("in-flight", "records in flight", "records", outcomes, in_flight);
-        self.draw(&Chart { is_logarithmic: true, ..chart })
+        self.draw(&Chart { scale: Scale::Logarithmic, ..chart })
     }
 
     /// Throughput against the number of nodes.
@@ -138,19 +158,34 @@ fn varied<'a>(
         x: unit,
         y: "records per second",
         points: points.collect(),
-        is_logarithmic: false,
+        scale: Scale::Linear,
     }
+}
+
+/// From one in two records to one in ten thousand, evenly on a logarithmic axis.
+fn one_in() -> impl Iterator<Item = f64> {
+    let [first, .., last] = PERCENTILES;
+    let factor = (last / first).powf(1.0 / f64::from(PERCENTILE_POINTS));
+    (0..=PERCENTILE_POINTS).map(move |step| first * factor.powf(f64::from(step)))
+}
+
+/// How a percentile is written: 99 % for one in 100.
+fn percent(one_in: f64) -> String {
+    format!("{} %", readable(100.0 - 100.0 / one_in))
 }
 
 impl Chart<'_> {
     fn draw_on<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> anyhow::Result<()> {
-        let result = if self.is_logarithmic {
-            let (least, most) = self.range(|(x, _)| *x);
-            // An axis of one point would have no length.
-            self.draw_with(area, (least..most.max(least * 2.0)).log_scale())
-        } else {
-            let (least, most) = self.range(|(x, _)| *x);
-            self.draw_with(area, least..most.max(least + 1.0))
+        let (least, most) = self.range(|(x, _)| *x);
+        // An axis of one point would have no length.
+        let logarithmic = (least..most.max(least * 2.0)).log_scale();
+        let result = match self.scale {
+            Scale::Linear => self.draw_with(area, least..most.max(least + 1.0), readable),
+            Scale::Logarithmic => self.draw_with(area, logarithmic, readable),
+            Scale::Percentiles => {
+                let axis = logarithmic.with_key_points(PERCENTILES.to_vec());
+                self.draw_with(area, axis, percent)
+            }
         };
         result.map_err(|error| anyhow!("{} cannot be drawn: {error}", self.file))
     }
@@ -164,6 +199,7 @@ impl Chart<'_> {
         &self,
         area: &DrawingArea<B, Shift>,
         x: X,
+        x_label: fn(f64) -> String,
     ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>>
     where
         X: plotters::coord::ranged1d::AsRangedCoord<Value = f64>,
@@ -182,7 +218,7 @@ impl Chart<'_> {
             .x_desc(self.x)
             .y_desc(self.y)
             .label_style((FONT, 14))
-            .x_label_formatter(&|value| readable(*value))
+            .x_label_formatter(&|value| x_label(*value))
             .y_label_formatter(&|value| readable(*value))
             .light_line_style(WHITE)
             .draw()?;
@@ -240,15 +276,28 @@ mod tests {
     fn a_picture_is_drawn_twice() {
         let directory = tempfile::tempdir().unwrap();
         let plots = Plots::into_directory(&directory.path().join("plots")).unwrap();
-        for is_logarithmic in [false, true] {
-            let name = if is_logarithmic { "log" } else { "linear" };
+        for scale in [Scale::Linear, Scale::Logarithmic] {
+            let name = if scale == Scale::Linear { "linear" } else { "log" };
             let points = vec![(1.0, 5.0), (8.0, 2.0)];
             let (file, title, x, y) = (name.to_owned(), "t".to_owned(), "x", "y");
-            plots.draw(&Chart { file, title, x, y, points, is_logarithmic }).unwrap();
+            plots.draw(&Chart { file, title, x, y, points, scale }).unwrap();
             for kind in ["svg", "png"] {
                 let path = directory.path().join(format!("plots/{name}.{kind}"));
                 assert!(fs_err::metadata(path).unwrap().len() > 500);
             }
         }
+    }
+
+    #[test]
+    fn latencies_stand_at_their_percentiles() {
+        let directory = tempfile::tempdir().unwrap();
+        let plots = Plots::into_directory(directory.path()).unwrap();
+        let points = one_in().map(|one_in| (one_in, one_in.ln())).collect();
+        let (file, title) = ("latency".to_owned(), "t".to_owned());
+        let scale = Scale::Percentiles;
+        plots.draw(&Chart { file, title, x: "x", y: "y", points, scale }).unwrap();
+        let svg = fs_err::read_to_string(directory.path().join("latency.svg")).unwrap();
+        let labels: Vec<_> = svg.lines().filter(|line| line.ends_with(" %")).collect();
+        assert_eq!(labels, ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"], "{svg}");
     }
 }
