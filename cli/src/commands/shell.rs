@@ -20,7 +20,7 @@ use crate::{
     arguments::{Arguments, Command, GlobalOptions},
     context::Context,
     exit::{Failure, Status},
-    misuse,
+    misuse, peer,
 };
 
 /// Reads commands and runs them until the input ends. The status of a script is that of its
@@ -28,8 +28,12 @@ use crate::{
 pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
     // Without a node the shell is of no use, and its user should know at once.
     let client = context.client().await?;
-    let mut prompt = Prompt::open(client)?;
+    let mut prompt = Prompt::open(client.clone())?;
     if prompt.is_interactive() {
+        if let Some(node) = client.peers().await?.first().map(|peer| peer::short(peer.node)) {
+            let network = &context.options.network;
+            context.printer.note(format_args!("node {node} of network `{network}`\n"));
+        }
         context.printer.note(menu::TEXT);
     }
     let mut ended = Status::Done;

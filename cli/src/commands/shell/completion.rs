@@ -1,23 +1,16 @@
-//! What Tab completes: commands, and the names of topics.
+//! What Tab completes: commands, their options, some values, and the names of topics.
 
 use std::time::Duration;
 
 use antiphon_node::Client;
+use clap::{Arg, Command};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator, completion::Completer};
 use tokio::runtime::Handle;
 
-const COMMANDS: [&str; 10] = [
-    "create",
-    "exit",
-    "fetch",
-    "help",
-    "info",
-    "outbox",
-    "peers",
-    "publish",
-    "subscribe",
-    "topics",
-];
+use crate::arguments::definition;
+
+/// Commands that are not there in the shell.
+const ELSEWHERE: [&str; 4] = ["node", "shell", "demo", "bench"];
 
 /// Time for the node to tell its topics; a person waits for them.
 const TOPICS_WITHIN: Duration = Duration::from_secs(1);
@@ -26,11 +19,21 @@ const TOPICS_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Helper, Highlighter, Hinter, Validator)]
 pub(super) struct Completion {
     client: Client,
+    program: Command,
+}
+
+/// What a word may be.
+#[derive(Debug, PartialEq, Eq)]
+enum Candidates {
+    /// One of these.
+    Words(Vec<String>),
+    /// A topic.
+    Topics,
 }
 
 impl Completion {
     pub(super) fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, program: definition() }
     }
 
     fn topics(&self) -> Vec<String> {
@@ -53,13 +56,51 @@ impl Completer for Completion {
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let before = &line[..position];
         let start = before.rfind(' ').map_or(0, |space| space + 1);
-        let candidates = match before[..start].split_whitespace().collect::<Vec<_>>()[..] {
-            [] | ["help"] => COMMANDS.map(str::to_owned).to_vec(),
-            ["create" | "fetch" | "info" | "publish" | "subscribe", ..] => self.topics(),
-            _ => Vec::new(),
+        let typed = &before[start..];
+        let words: Vec<_> = before[..start].split_whitespace().collect();
+        let candidates = match candidates(&self.program, &words, typed) {
+            Candidates::Words(words) => words,
+            Candidates::Topics => self.topics(),
         };
-        Ok((start, matching(candidates, &before[start..])))
+        Ok((start, matching(candidates, typed)))
     }
+}
+
+/// What a word may be that is typed behind these.
+fn candidates(program: &Command, words: &[&str], typed: &str) -> Candidates {
+    let owned =
+        |words: Vec<&str>| Candidates::Words(words.into_iter().map(str::to_owned).collect());
+    let [first, rest @ ..] = words else {
+        let names = program.get_subcommands().map(Command::get_name);
+        let names = names.filter(|name| !ELSEWHERE.contains(name)).chain(["exit", "help"]);
+        return owned(names.collect());
+    };
+    if *first == "help" {
+        return candidates(program, &[], typed);
+    }
+    let Some(mut command) = program.find_subcommand(first) else { return owned(Vec::new()) };
+    if command.has_subcommands() {
+        match rest.iter().find_map(|word| command.find_subcommand(word)) {
+            Some(chosen) => command = chosen,
+            None => return owned(command.get_subcommands().map(Command::get_name).collect()),
+        }
+    }
+    if typed.starts_with('-') {
+        let options = command.get_arguments().filter_map(Arg::get_long);
+        let options = options.chain(["help"]).map(|option| format!("--{option}"));
+        return Candidates::Words(options.collect());
+    }
+    let previous = rest.last().and_then(|word| word.strip_prefix("--"));
+    let option = command.get_arguments().find(|option| {
+        let takes_value = option.get_action().takes_values() && !option.is_require_equals_set();
+        takes_value && previous.is_some() && option.get_long() == previous
+    });
+    if let Some(option) = option {
+        let values = option.get_possible_values();
+        return Candidates::Words(values.iter().map(|value| value.get_name().to_owned()).collect());
+    }
+    let names_topics = |argument: &Arg| ["topic", "pattern"].contains(&argument.get_id().as_str());
+    if command.get_positionals().any(names_topics) { Candidates::Topics } else { owned(Vec::new()) }
 }
 
 fn matching(candidates: Vec<String>, typed: &str) -> Vec<String> {
@@ -78,5 +119,39 @@ mod tests {
         assert_eq!(matching(candidates(), "my"), ["'my topic'"]);
         assert_eq!(matching(candidates(), "'my"), ["'my topic'"]);
         assert_eq!(matching(candidates(), "").len(), 2);
+    }
+
+    #[test]
+    fn commands_options_values_and_topics_are_completed() {
+        let program = definition();
+        let completed = |line: &str| {
+            let (before, typed) = line.rsplit_once(' ').unwrap_or(("", line));
+            let words: Vec<_> = before.split_whitespace().collect();
+            match candidates(&program, &words, typed) {
+                Candidates::Words(words) => matching(words, typed).join(" "),
+                Candidates::Topics => "TOPICS".to_owned(),
+            }
+        };
+        let pairs = [
+            ("pub", "publish"),
+            ("no", ""),
+            ("help pee", "peers"),
+            ("fetch --fr", "--from"),
+            ("fetch quakes --form", "--format"),
+            ("fetch quakes --net", "--network"),
+            ("publish quakes m --acks q", "quorum"),
+            ("publish quakes m --key ", ""),
+            ("subscription ", "reset delete"),
+            ("subscription re", "reset"),
+            ("subscription reset --t", "--to --timeout"),
+            ("subscription reset qu", "TOPICS"),
+            ("topics ", "TOPICS"),
+            ("info qu", "TOPICS"),
+            ("peers ", ""),
+            ("nosuch ", ""),
+        ];
+        for (line, expected) in pairs {
+            assert_eq!(completed(line), expected, "{line}");
+        }
     }
 }
