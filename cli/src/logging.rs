@@ -1,10 +1,8 @@
 //! What the libraries have to say, on standard error.
 
-use std::io::IsTerminal;
-
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::GlobalOptions;
+use crate::{arguments::GlobalOptions, printer};
 
 /// Starts logging at the level that `-q` and `-v` ask for, or as `RUST_LOG` says. The libraries
 /// below Antiphon are heard from `-vvv` on.
@@ -20,7 +18,7 @@ pub(crate) fn start(options: &GlobalOptions) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(printer::has_colours())
         .with_writer(std::io::stderr);
     let subscriber = subscriber.with_target(options.verbose > 1);
     // Starting twice is impossible but for the embedding tests, where the first one holds.

@@ -18,6 +18,7 @@ mod misuse;
 mod peer;
 mod place;
 mod printer;
+mod progress;
 mod signals;
 mod table;
 mod template;

@@ -10,11 +10,11 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::builder::StyledStr;
-use indicatif::{ProgressBar, ProgressFinish, ProgressState, ProgressStyle, WeakProgressBar};
+use indicatif::{ProgressBar, ProgressFinish, WeakProgressBar};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{arguments::GlobalOptions, table::Table, words::grouped};
+use crate::{arguments::GlobalOptions, progress, table::Table};
 
 /// Bytes of output that are gathered before they are written, unless they are flushed.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -219,27 +219,22 @@ impl Printer {
 
     /// Shows what is going on.
     pub(crate) fn spinner(&self) -> ProgressBar {
-        self.shown(|| ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg}")))
+        self.shown(|| ProgressBar::new_spinner().with_style(progress::of_messages()))
     }
 
     /// Shows how much of a known number is done.
     pub(crate) fn progress_of(&self, name: &'static str, total: u64) -> ProgressBar {
-        let style = style("{prefix} {wide_bar} {human_pos} of {human_len}, {rate}, {eta} left");
-        self.shown(|| ProgressBar::new(total).with_style(style).with_prefix(name))
+        self.shown(|| ProgressBar::new(total).with_prefix(name).with_style(progress::of_numbers()))
     }
 
     /// Shows how many bytes of a known number are done.
     pub(crate) fn progress_of_bytes(&self, name: &'static str, total: u64) -> ProgressBar {
-        let style = style(
-            "{prefix} {wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}",
-        );
-        self.shown(|| ProgressBar::new(total).with_style(style).with_prefix(name))
+        self.shown(|| ProgressBar::new(total).with_prefix(name).with_style(progress::of_bytes()))
     }
 
     /// Shows how many records are done.
     pub(crate) fn progress(&self) -> ProgressBar {
-        let style = style("{spinner} {human_pos} records, {rate}");
-        self.shown(|| ProgressBar::new_spinner().with_style(style))
+        self.shown(|| ProgressBar::new_spinner().with_style(progress::of_records()))
     }
 
     fn shown(&self, bar: impl FnOnce() -> ProgressBar) -> ProgressBar {
@@ -256,20 +251,9 @@ impl Printer {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).expect("the template is well-formed");
-    style.with_key("rate", |state: &ProgressState, output: &mut dyn fmt::Write| {
-        let _ = write!(output, "{}/s", grouped(whole(state.per_sec())));
-    })
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rate is not negative"
-)]
-fn whole(rate: f64) -> u64 {
-    rate.round() as u64
+/// Whether standard error shows colours: a terminal that has them, unless `NO_COLOR` is set.
+pub(crate) fn has_colours() -> bool {
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
 /// How the first words of errors, warnings and hints look; plain where nobody wants colours.
@@ -281,9 +265,9 @@ struct Styles {
 }
 
 impl Styles {
-    /// For standard error: colours on a terminal that has them, unless `NO_COLOR` is set.
+    /// For standard error.
     fn of_stderr() -> Self {
-        if AutoStream::choice(&io::stderr()) == ColorChoice::Never {
+        if !has_colours() {
             return Self::default();
         }
         Self {
@@ -338,16 +322,6 @@ mod tests {
         let error = AnsiColor::Red.on_default();
         let text = error_text(false, Styles { error, ..Styles::default() }, "a", Some("b"));
         assert_eq!(text, "\u{1b}[31merror:\u{1b}[0m a\nhint: b");
-    }
-
-    #[test]
-    fn rates_are_whole_numbers() {
-        let bar = ProgressBar::hidden();
-        for template in ["{rate}", "{spinner} {wide_msg}", "{prefix} {wide_bar} {human_pos}"] {
-            bar.set_style(style(template));
-        }
-        assert_eq!(grouped(whole(376_039.379_4)), "376,039");
-        assert_eq!(grouped(whole(f64::INFINITY)).len(), 26);
     }
 
     #[test]
