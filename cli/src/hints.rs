@@ -203,11 +203,22 @@ fn start(error: &StartError) -> String {
         StartError::DataInUse(_) => {
             "stop the other node, or give this one its own directory with `--data DIR`".into()
         }
+        StartError::Data { path, .. } if path.is_file() => {
+            "it is a file; name a directory with `--data DIR`".into()
+        }
         StartError::Data { .. } => {
             "make the directory writable, or name another one with `--data DIR`".into()
         }
         StartError::Key { path, .. } => {
             format!("it must be yours and readable by you alone: `chmod 600 {}`", path.display())
+        }
+        StartError::Listen { reason, .. } if reason.contains("annot assign") => {
+            "this machine does not have that address; `--listen /ip4/0.0.0.0/tcp/4001` takes all \
+             that it has"
+                .into()
+        }
+        StartError::Listen { reason, .. } if reason.contains("ermission denied") => {
+            "ports below 1024 are for the administrator; take a higher one".into()
         }
         StartError::Listen { .. } => {
             "another program may have the port; `--listen /ip4/0.0.0.0/tcp/0` takes a free one"

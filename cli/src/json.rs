@@ -5,7 +5,7 @@
 //! is RFC 3339 in UTC with milliseconds. `headers` is an array of `{"name","value"}`, for names
 //! may repeat and their order counts. A record of a branch, whose writer signed another one for
 //! the same place, has `"forked":true` at its end, and one that a group gets `"deliveries"`: the
-//! how-manieth delivery it is.
+//! number of this delivery.
 
 use std::{
     fmt::{self, Display},

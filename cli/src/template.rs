@@ -9,7 +9,7 @@
 //! | `%h{NAME}` | value of the first header of this name |
 //! | `%d` `%T` | time: RFC 3339 in UTC, milliseconds since 1970 |
 //! | `%w` `%s` `%i` | writer, sequence number in its log, id |
-//! | `%n` | the how-manieth delivery it is, in a group |
+//! | `%n` | the number of this delivery, in a group |
 //! | `%%` | a percent sign |
 //! | `\n` `\t` `\r` `\0` `\\` `\xHH` | newline, tab, return, zero, backslash, a byte |
 //!

@@ -126,7 +126,7 @@ pub struct Assignment {
     /// Which.
     #[n(0)]
     pub range: LogRange,
-    /// The how-manieth delivery of each of them this is, from 1.
+    /// The number of this delivery of each of them, from 1.
     #[n(1)]
     pub deliveries: u32,
     /// Where they were delivered too often: why the last one failed. They are to be buried.

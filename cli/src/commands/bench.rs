@@ -124,6 +124,14 @@ async fn rounds(
     is_running: bool,
 ) -> anyhow::Result<Vec<Outcome>> {
     let nodes = arguments.nodes.unwrap_or_else(|| case.nodes_default(arguments.short));
+    if !is_running && nodes < arguments.replicas {
+        let here = super::counted(nodes.into(), "node");
+        let replicas = super::counted(arguments.replicas.into(), "replica");
+        context.printer.warning(
+            format_args!("{here} cannot hold {replicas}: records have fewer copies than that"),
+            "`--nodes N` starts more nodes, `--replicas N` asks for fewer replicas",
+        );
+    }
     let mut figures: Vec<Vec<Outcome>> = Vec::new();
     for _ in 0..arguments.rounds {
         let mut bed = bed(context, nodes, is_running).await?;

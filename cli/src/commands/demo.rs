@@ -61,6 +61,7 @@ async fn conclude(
     if !arguments.exit {
         say_what_to_try(cluster, printer)?;
         signals.next().await;
+        printer.note("stopped: the nodes of the demo have ended, and their data is deleted");
     }
     Ok(())
 }

@@ -12,11 +12,11 @@ use antiphon::{
     model::{SubscriberName, TopicName},
     wire::Refusal,
 };
-use antiphon_node::client::{End, GroupCounts, NextError, RequestError};
+use antiphon_node::client::{Client, End, GroupCounts, NextError, RequestError};
 use futures::FutureExt;
 use serde_json::json;
 
-use self::source::{Next, Source};
+use self::source::{Next, Source, Standing};
 use super::{
     counted,
     fetch::{form, reader_options, tell_passed_over, writer},
@@ -27,6 +27,7 @@ use crate::{
     context::Context,
     exit::{Failure, Status},
     json::RecordPrinter,
+    place::Place,
     printer::Printer,
     signals::Signals,
 };
@@ -52,11 +53,18 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
     let records = RecordPrinter::new(form(context, &arguments.reading));
     let client = context.client().await?;
     options.writer = writer(&client, topic.as_ref(), &arguments.reading).await?;
-    let source = tokio::select! {
-        source = Source::open(&mut context.printer, &client, topic, &arguments, options) => source?,
+    let opening = async {
+        let is_new = is_new(&client, topic.as_ref(), &arguments).await?;
+        let printer = &mut context.printer;
+        let source = Source::open(printer, &client, topic, &arguments, options).await?;
+        Ok::<_, RequestError>((is_new, source))
+    };
+    let (is_new, mut source) = tokio::select! {
+        opened = opening => opened?,
         () = signals.next() => return Ok(Status::Done),
     };
-    say_subscribed(&mut context.printer, &arguments, &source);
+    let standing = source.standing(is_new);
+    say_subscribed(&mut context.printer, &arguments, &source, standing);
     let mut subscription = Subscription {
         source,
         records,
@@ -72,6 +80,18 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
         say_left(&mut context.printer, &arguments, counts);
     }
     Ok(Status::Done)
+}
+
+/// Whether a named subscription begins now; false where there is no name.
+async fn is_new(
+    client: &Client,
+    topic: Option<&TopicName>,
+    arguments: &Subscribe,
+) -> Result<bool, RequestError> {
+    match (topic, &arguments.name) {
+        (Some(topic), Some(name)) => Ok(client.position(topic, name).await?.is_none()),
+        _ => Ok(false),
+    }
 }
 
 /// Refuses what cannot be meant together.
@@ -124,7 +144,12 @@ fn say_left(printer: &mut Printer, arguments: &Subscribe, counts: GroupCounts) {
     printer.status(&value, text);
 }
 
-fn say_subscribed(printer: &mut Printer, arguments: &Subscribe, source: &Source) {
+fn say_subscribed(
+    printer: &mut Printer,
+    arguments: &Subscribe,
+    source: &Source,
+    standing: Option<Standing>,
+) {
     let topic = &arguments.topic;
     if let Source::Pattern(reader) = source {
         let count = reader.topics();
@@ -139,16 +164,31 @@ fn say_subscribed(printer: &mut Printer, arguments: &Subscribe, source: &Source)
     }
     let name = arguments.name.as_ref().map(SubscriberName::as_str);
     let group = arguments.group.as_ref().map(SubscriberName::as_str);
-    let text = match (name, group) {
-        (Some(name), _) => format!("subscribed to `{topic}` as `{name}`; Ctrl-C ends"),
-        (None, Some(group)) => {
-            format!("subscribed to `{topic}` in group `{group}`; Ctrl-C ends")
-        }
-        (None, None) => format!("subscribed to `{topic}`; Ctrl-C ends"),
+    let under = match (name, group) {
+        (Some(name), _) => format!(" as `{name}`"),
+        (None, Some(group)) => format!(" in group `{group}`"),
+        (None, None) => String::new(),
     };
+    let from_start = arguments.reading.from.as_ref().is_none_or(|from| *from == Place::Start);
+    let stands = match standing {
+        Some(Standing::New) if from_start => ", new, from the start".to_owned(),
+        Some(Standing::New) => ", new".to_owned(),
+        Some(Standing::Behind(0)) => ", up to date".to_owned(),
+        Some(Standing::Behind(records)) => format!(", {} behind", counted(records, "record")),
+        None => String::new(),
+    };
+    let text = format!("subscribed to `{topic}`{under}{stands}; Ctrl-C ends");
     let mut value = json!({ "status": "subscribed", "topic": topic.as_str(), "subscriber": name });
     if let Some(group) = group {
         value["group"] = group.into();
+    }
+    match standing {
+        Some(Standing::New) => value["new"] = true.into(),
+        Some(Standing::Behind(records)) => {
+            value["new"] = false.into();
+            value["records_behind"] = records.into();
+        }
+        None => {}
     }
     printer.status(&value, text);
 }

@@ -86,7 +86,7 @@ async fn behind(
 }
 
 /// Records that are stored after a position.
-fn records_between(cursor: &Cursor, surveyed: &Surveyed) -> u64 {
+pub(super) fn records_between(cursor: &Cursor, surveyed: &Surveyed) -> u64 {
     let of_log = |(log, end): (&_, &antiphon::model::Position)| {
         let from = cursor.next(log).max(surveyed.low.next(log));
         end.next.saturating_sub(from)

@@ -20,7 +20,10 @@ pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Res
     }
     if topics.is_empty() {
         match &arguments.pattern {
-            Some(pattern) => printer.note(format_args!("no topic matches `{pattern}`")),
+            Some(pattern) => {
+                let hint = part_hint(pattern.as_str());
+                printer.note(format_args!("no topic matches `{pattern}`{hint}"));
+            }
             None => printer.note("no topics yet; `antiphon create TOPIC` makes one"),
         }
         return Ok(Status::Done);
@@ -38,6 +41,19 @@ pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Res
     Ok(Status::Done)
 }
 
+/// What is said of a `*` that is only a piece of a part, as in a shell's `qua*`: it stands for itself.
+fn part_hint(pattern: &str) -> String {
+    let is_piece = |part: &str| part.len() > 1 && part.contains(['*', '>']);
+    if !pattern.split('.').any(is_piece) {
+        return String::new();
+    }
+    let start = pattern.split(['*', '>']).next().unwrap_or_default();
+    format!(
+        "\nhint: `*` stands for a whole part between dots; `antiphon topics | grep '^{start}'` \
+         finds names that begin so"
+    )
+}
+
 fn object(topic: &TopicSummary) -> Value {
     json!({
         "topic": topic.name.as_str(),
@@ -46,4 +62,18 @@ fn object(topic: &TopicSummary) -> Value {
         "owners": topic.owners.iter().map(NodeId::to_string).collect::<Vec<_>>(),
         "records": topic.records,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shells_pattern_is_explained() {
+        assert!(part_hint("qua*").contains("`antiphon topics | grep '^qua'`"));
+        assert!(part_hint("a.b>").contains("whole part"));
+        for pattern in ["quakes", "*", "a.*", "a.>", ">"] {
+            assert_eq!(part_hint(pattern), "");
+        }
+    }
 }

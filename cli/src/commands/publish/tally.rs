@@ -8,6 +8,7 @@ use super::{named, records};
 use crate::{
     exit::{Failure, Status},
     hints,
+    words::{counted, grouped},
 };
 
 /// Counts receipts.
@@ -90,17 +91,16 @@ impl Tally {
         if self.gives_ids {
             value["duplicate"] = duplicate.into();
         }
-        let replicas = published.replicas;
         if published.acknowledged {
             let what = if duplicate { "duplicate of" } else { "published" };
-            let text = format!("{what} {}: {} of {replicas} copies", receipt.id, published.copies);
-            return (value, text);
+            let flushed = flushed(published.copies, published.replicas);
+            return (value, format!("{what} {}, {flushed}", receipt.id));
         }
         value["status"] = "pending".into();
         value["wanted"] = published.wanted.into();
-        let (copies, wanted) = (published.copies, published.wanted);
         let what = if duplicate { "pending duplicate of" } else { "pending" };
-        (value, format!("{what} {}: {copies} of {wanted} copies in time", receipt.id))
+        let needed = needed(published.copies, published.wanted);
+        (value, format!("{what} {}: {needed}", receipt.id))
     }
 
     /// All records together.
@@ -126,15 +126,27 @@ impl Tally {
     /// All records together.
     pub(super) fn summary_text(&self) -> String {
         let (topic, copies) = (named(&self.topic), self.copies.unwrap_or(0));
-        let mut text = format!("published {} to {topic}", records(self.count()));
-        if self.gives_ids && self.duplicates > 0 {
-            text = format!("{text}, {} of them there already", self.duplicates);
+        let needed = needed(copies, self.wanted);
+        let count = self.count();
+        if count > 0 && self.pending == count {
+            let are = if count == 1 { "is" } else { "are" };
+            return format!("{} to {topic} {are} pending: {needed}", records(count));
         }
-        match (self.count(), self.pending) {
+        let mut text = format!("published {} to {topic}", records(count));
+        if self.gives_ids && self.duplicates > 0 {
+            text = format!("{text}, {} of them there already", grouped(self.duplicates));
+        }
+        match (count, self.pending) {
             (0, _) => text,
-            (_, 0) => format!("{text}: {copies} of {} copies", self.replicas),
+            (1, 0) => format!("{text}, {}", flushed(copies, self.replicas)),
+            (_, 0) if copies < self.replicas => {
+                format!("{text}, each flushed on {} or more", counted(copies.into(), "node"))
+            }
+            (_, 0) => format!("{text}, each flushed on {}", counted(copies.into(), "node")),
             (_, pending) => {
-                format!("{text}: {pending} pending, {copies} of {} copies in time", self.wanted)
+                let acknowledged = grouped(self.acknowledged);
+                let pending = grouped(pending);
+                format!("{text}: {acknowledged} acknowledged, {pending} pending ({needed})")
             }
         }
     }
@@ -179,6 +191,21 @@ impl Tally {
     }
 }
 
+/// On how many disks an acknowledged record is, and how many more follow.
+fn flushed(copies: u16, replicas: u16) -> String {
+    let nodes = counted(copies.into(), "node");
+    match replicas.saturating_sub(copies) {
+        0 => format!("flushed on {nodes}"),
+        more => format!("flushed on {nodes} ({more} more to come)"),
+    }
+}
+
+/// Why a record is pending.
+fn needed(copies: u16, wanted: u16) -> String {
+    let are = if wanted == 1 { "is" } else { "are" };
+    format!("on {}, {wanted} {are} needed", counted(copies.into(), "node"))
+}
+
 #[cfg(test)]
 mod tests {
     use antiphon::{
@@ -218,6 +245,29 @@ mod tests {
             "copies": 2, "replicas": 3,
         });
         assert_eq!(tally(&[]).receipt(receipt).0, expected);
+    }
+
+    #[test]
+    fn texts_say_where_records_are() {
+        let text = |receipt: Receipt| {
+            let text = tally(&[]).receipt(receipt).1;
+            text.replace(&receipt.id.to_string(), "ID")
+        };
+        assert_eq!(text(receipt(0, true, 2)), "published ID, flushed on 2 nodes (1 more to come)");
+        assert_eq!(text(receipt(0, true, 3)), "published ID, flushed on 3 nodes");
+        assert_eq!(text(receipt(0, false, 1)), "pending ID: on 1 node, 2 are needed");
+        let all = |receipts: &[Receipt]| tally(receipts).summary_text();
+        let (good, late) = (receipt(0, true, 2), receipt(1, false, 1));
+        assert_eq!(all(&[]), "published 0 records to `t`");
+        assert_eq!(all(&[good]), "published 1 record to `t`, flushed on 2 nodes (1 more to come)");
+        assert_eq!(all(&[good; 2]), "published 2 records to `t`, each flushed on 2 nodes or more");
+        let everywhere = receipt(0, true, 3);
+        assert_eq!(all(&[everywhere; 2]), "published 2 records to `t`, each flushed on 3 nodes");
+        assert_eq!(
+            all(&[good, late]),
+            "published 2 records to `t`: 1 acknowledged, 1 pending (on 1 node, 2 are needed)"
+        );
+        assert_eq!(all(&[late; 3]), "3 records to `t` are pending: on 1 node, 2 are needed");
     }
 
     #[test]

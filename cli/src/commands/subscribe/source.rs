@@ -6,6 +6,7 @@ use antiphon_node::client::{
     Reader, ReaderOptions, RequestError, Start, Subscriber, Work,
 };
 
+use super::super::subscriptions::records_between;
 use crate::{arguments::Subscribe, printer::Printer};
 
 /// Records that a member of a group takes at a time, where more are wanted.
@@ -19,6 +20,15 @@ pub(super) enum Source {
     Group(Box<Shared>),
 }
 
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody has read under the name before.
+    New,
+    /// Somebody has, and this many records are stored after that.
+    Behind(u64),
+}
+
 /// A member of a group.
 pub(super) struct Shared {
     pub(super) topic: TopicName,
@@ -27,7 +37,7 @@ pub(super) struct Shared {
     printed: Vec<Work>,
 }
 
-/// A record, and the how-manieth delivery of it that is, in a group.
+/// A record, and in a group the number of this delivery.
 pub(super) struct Next {
     pub(super) topic: TopicName,
     pub(super) delivered: Delivered,
@@ -81,6 +91,20 @@ impl Source {
             printer.note(format_args!("group `{group}` goes on where it is; --from counts once"));
         }
         Ok(Self::Group(Box::new(Shared { topic, member, printed: Vec::new() })))
+    }
+
+    /// Where a subscription begins that is kept under a name; of a group that is there it is not
+    /// known, as its members may have done anything.
+    pub(super) fn standing(&mut self, is_new: bool) -> Option<Standing> {
+        match self {
+            Self::Named(..) if is_new => Some(Standing::New),
+            Self::Named(_, subscriber) => {
+                let reader = subscriber.reader();
+                Some(Standing::Behind(records_between(reader.cursor(), reader.surveyed())))
+            }
+            Self::Group(shared) => shared.member.is_new().then_some(Standing::New),
+            Self::Plain(..) | Self::Pattern(_) => None,
+        }
     }
 
     /// The next record.

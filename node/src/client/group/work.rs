@@ -25,7 +25,7 @@ const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct Work {
     /// The record, and where it is.
     pub delivered: Delivered,
-    /// The how-manieth delivery this is, from 1.
+    /// The number of this delivery, from 1.
     pub deliveries: u32,
     log: LogId,
     pub(super) bury: Option<String>,

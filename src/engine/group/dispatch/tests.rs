@@ -79,7 +79,7 @@ fn of(from: u64, to: u64) -> LogRange {
     LogRange { log: log(), from, to }
 }
 
-/// What a member is given: the numbers, and the how-manieth delivery it is.
+/// What a member is given: the numbers, and which delivery it is.
 fn give(dispatch: &mut Dispatch, now: Duration, member: MemberId, terms: Terms) -> Vec<(u64, u32)> {
     let given = dispatch.give(now, member, terms);
     let each = |it: Assignment| (it.range.from..it.range.to).map(move |at| (at, it.deliveries));
