@@ -9,6 +9,7 @@ use antiphon::{
     engine::{Config, Recovered},
     model::{Incarnation, Network, NodeId, NodeKey, TopicId, TopicName},
 };
+use futures::{FutureExt, future::BoxFuture};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use thiserror::Error;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -198,6 +199,10 @@ impl Node {
     /// # Errors
     /// When its data, its key or an address cannot be used. Nothing keeps running then.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        start(config).await
+    }
+
+    async fn start_here(config: NodeConfig) -> Result<Self, StartError> {
         let lacks_peer =
             |address: &&Multiaddr| !matches!(address.iter().last(), Some(Protocol::P2p(_)));
         if let Some(address) = config.bootstrap.iter().find(lacks_peer) {
@@ -282,6 +287,12 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.runtime.abort();
     }
+}
+
+/// The code of a node is compiled here and not in each program that starts one: this function is not
+/// asynchronous, and not generic.
+fn start(config: NodeConfig) -> BoxFuture<'static, Result<Node, StartError>> {
+    Node::start_here(config).boxed()
 }
 
 fn data_error(path: &Path, error: &dyn std::fmt::Display) -> StartError {

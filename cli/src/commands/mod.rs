@@ -23,45 +23,52 @@ mod subscriptions;
 mod topics;
 mod verify;
 
+use std::future::ready;
+
 use antiphon::model::NodeId;
+use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
     arguments::Command, context::Context, exit::Status, peer, printer::Printer, words::counted,
 };
 
+/// A command that runs. It is boxed by the function that makes it: the compiler then translates each
+/// command once, and not again for each place that runs it.
+type Running<'a> = LocalBoxFuture<'a, anyhow::Result<Status>>;
+
 /// Runs a command to its end.
-pub(crate) async fn run(context: &mut Context, command: Command) -> anyhow::Result<Status> {
+pub(crate) fn run(context: &mut Context, command: Command) -> Running<'_> {
     match command {
-        Command::Node(arguments) => Box::pin(node::run(context, arguments)).await,
-        Command::Shell(_) => Box::pin(shell::run(context)).await,
-        Command::Bench(arguments) => Box::pin(bench::run(context, arguments)).await,
-        Command::Demo(arguments) => Box::pin(demo::run(context, arguments)).await,
-        other => run_in_shell(context, other).await,
+        Command::Node(arguments) => node::run(context, arguments).boxed_local(),
+        Command::Shell(_) => shell::run(context).boxed_local(),
+        Command::Bench(arguments) => bench::run(context, arguments).boxed_local(),
+        Command::Demo(arguments) => demo::run(context, arguments).boxed_local(),
+        other => run_in_shell(context, other),
     }
 }
 
 /// Runs a command that the shell knows as well: all but those that start nodes or a shell.
-async fn run_in_shell(context: &mut Context, command: Command) -> anyhow::Result<Status> {
+fn run_in_shell(context: &mut Context, command: Command) -> Running<'_> {
     match command {
-        Command::Create(arguments) => create::run(context, arguments).await,
-        Command::Alter(arguments) => alter::run(context, arguments).await,
-        Command::Delete(arguments) => delete::run(context, arguments).await,
-        Command::Publish(arguments) => Box::pin(publish::run(context, arguments)).await,
-        Command::Fetch(arguments) => Box::pin(fetch::run(context, arguments)).await,
-        Command::Subscribe(arguments) => Box::pin(subscribe::run(context, arguments)).await,
-        Command::Subscriptions(arguments) => Box::pin(subscriptions::run(context, arguments)).await,
-        Command::Subscription(arguments) => Box::pin(subscription::run(context, arguments)).await,
-        Command::Topics(arguments) => topics::run(context, arguments).await,
-        Command::Info(arguments) => info::run(context, arguments).await,
-        Command::Outbox(arguments) => outbox::run(context, arguments).await,
-        Command::Peers(_) => peers::run(context).await,
-        Command::Verify(arguments) => verify::run(context, arguments).await,
-        Command::Export(arguments) => Box::pin(export::run(context, arguments)).await,
-        Command::Import(arguments) => Box::pin(import::run(context, arguments)).await,
-        Command::Leave(arguments) => leave::run(context, arguments).await,
-        Command::Forget(arguments) => forget::run(context, arguments).await,
+        Command::Create(arguments) => create::run(context, arguments).boxed_local(),
+        Command::Alter(arguments) => alter::run(context, arguments).boxed_local(),
+        Command::Delete(arguments) => delete::run(context, arguments).boxed_local(),
+        Command::Publish(arguments) => publish::run(context, arguments).boxed_local(),
+        Command::Fetch(arguments) => fetch::run(context, arguments).boxed_local(),
+        Command::Subscribe(arguments) => subscribe::run(context, arguments).boxed_local(),
+        Command::Subscriptions(arguments) => subscriptions::run(context, arguments).boxed_local(),
+        Command::Subscription(arguments) => subscription::run(context, arguments).boxed_local(),
+        Command::Topics(arguments) => topics::run(context, arguments).boxed_local(),
+        Command::Info(arguments) => info::run(context, arguments).boxed_local(),
+        Command::Outbox(arguments) => outbox::run(context, arguments).boxed_local(),
+        Command::Peers(_) => peers::run(context).boxed_local(),
+        Command::Verify(arguments) => verify::run(context, arguments).boxed_local(),
+        Command::Export(arguments) => export::run(context, arguments).boxed_local(),
+        Command::Import(arguments) => import::run(context, arguments).boxed_local(),
+        Command::Leave(arguments) => leave::run(context, arguments).boxed_local(),
+        Command::Forget(arguments) => forget::run(context, arguments).boxed_local(),
         Command::Node(_) | Command::Shell(_) | Command::Demo(_) | Command::Bench(_) => {
-            Err(shell::not_here())
+            ready(Err(shell::not_here())).boxed_local()
         }
     }
 }

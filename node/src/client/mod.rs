@@ -27,7 +27,7 @@ use antiphon::{
     },
 };
 pub use connection::{Connection, ConnectionState};
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 pub use group::{GroupCounts, GroupOptions, Member, Work};
 pub use outbox::Outbox;
 pub use pattern::PatternReader;
@@ -399,8 +399,17 @@ impl Client {
     /// # Errors
     /// When none is found or none answers in time.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
+        connect(config).await
+    }
+}
+
+/// The code of a connection is compiled here and not in each program that connects: this function is not
+/// asynchronous, and not generic.
+fn connect(config: ClientConfig) -> BoxFuture<'static, Result<Client, ConnectError>> {
+    async move {
         let timeout = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
         let link = crate::network::RemoteLink::connect(&config).await?;
-        Ok(Self { link: Arc::new(link), timeout })
+        Ok(Client { link: Arc::new(link), timeout })
     }
+    .boxed()
 }
