@@ -19,7 +19,7 @@ demo:
 
 # Real faults on real processes; some want root, strace and loop devices, and are skipped without.
 faults:
-	ANTIPHON_FAULTS=1 ANTIPHON_FAULTS_REPORT=docs/faults.md cargo test --locked -p antiphon-cli --test faults
+	ANTIPHON_FAULTS=1 ANTIPHON_FAULTS_REPORT=docs/faults.md cargo test --locked --workspace --test faults
 
 # The figures of docs/performance.md; some minutes on a quiet machine.
 bench:

@@ -45,6 +45,23 @@ const BANNED: &[(&str, &[&str], &str)] = &[
     ("cli/src", &["libp2p::", "fjall"], "the command line talks to the library"),
 ];
 
+/// Documents, and phrases that they may not have: a reader stops at each of them.
+const UNPLAIN: &[(&str, &[&str])] = &[(
+    "README.md",
+    &[
+        "let go",
+        "anew",
+        "so many",
+        "takes note",
+        "is told as",
+        "for good",
+        "reckon",
+        "whoever",
+        "is to be",
+        "of which one",
+    ],
+)];
+
 /// Lines before the tests of a file, beyond which it needs a reason here.
 const LINES_MAX: usize = 600;
 const LONG_WITH_A_REASON: &[&str] = &[];
@@ -113,6 +130,19 @@ fn files_are_short_and_lines_carry_no_leftovers() {
                 found.push(format!("{place}: a left-over {mark}"));
             }
         }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn documents_use_plain_phrases() {
+    let mut found = Vec::new();
+    for (document, phrases) in UNPLAIN {
+        let text = fs::read_to_string(root().join(document)).unwrap().to_lowercase();
+        // A phrase may be on two lines.
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = phrases.iter().filter(|phrase| text.contains(**phrase));
+        found.extend(said.map(|phrase| format!("{document}: `{phrase}`")));
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }

@@ -8,6 +8,7 @@ mod clients;
 mod compaction;
 mod discovery;
 mod displaced;
+mod documents;
 mod failures;
 mod groups;
 mod members;
