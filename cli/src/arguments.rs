@@ -288,6 +288,9 @@ pub(crate) struct Publish {
     pub(crate) topic: TopicName,
 
     /// Records; without any, each line of standard input is one
+    ///
+    /// A line ends before its LF. A CR before that stays in the record: `tr -d '\r'` takes it out.
+    /// A byte order mark before the first line is left out; `--file` publishes all bytes.
     #[arg(value_name = "MESSAGE", allow_negative_numbers = true)]
     pub(crate) messages: Vec<String>,
 

@@ -5,6 +5,7 @@ use std::{fmt, process::ExitCode};
 use crate::{
     hints,
     printer::{OutputError, Printer},
+    signals::Caught,
 };
 
 /// The exit status.
@@ -18,6 +19,8 @@ pub(crate) enum Status {
     Usage,
     /// The records are published and had not reached enough copies in time.
     Pending,
+    /// A signal ended it before it was done.
+    Interrupted(Caught),
 }
 
 impl From<Status> for ExitCode {
@@ -27,6 +30,7 @@ impl From<Status> for ExitCode {
             Status::Failed => 1,
             Status::Usage => 2,
             Status::Pending => 3,
+            Status::Interrupted(caught) => caught.status(),
         })
     }
 }
@@ -53,6 +57,11 @@ impl Failure {
     /// It did not reach enough copies in time: exit status 3.
     pub(crate) fn pending(message: impl Into<String>) -> Self {
         Self { status: Status::Pending, message: message.into(), hint: None }
+    }
+
+    /// A signal ended it before it was done: the exit status is that of the signal.
+    pub(crate) fn interrupted(caught: Caught, message: impl Into<String>) -> Self {
+        Self { status: Status::Interrupted(caught), message: message.into(), hint: None }
     }
 
     /// The next step.

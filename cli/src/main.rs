@@ -23,6 +23,7 @@ mod signals;
 mod table;
 mod template;
 mod values;
+mod watch;
 mod words;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -1,9 +1,9 @@
 //! The one place that writes: data to standard output, all else to standard error.
 
 use std::{
-    cell::RefCell,
     fmt::{self, Display},
     io::{self, BufWriter, ErrorKind, IsTerminal, Write},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -65,7 +65,65 @@ pub(crate) struct Printer {
     terminal: bool,
     styles: Styles,
     /// The progress that is shown.
-    bar: RefCell<WeakProgressBar>,
+    bar: Shown,
+}
+
+/// The progress that is shown, where some is.
+#[derive(Clone, Default)]
+struct Shown(Arc<Mutex<WeakProgressBar>>);
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shown").finish_non_exhaustive()
+    }
+}
+
+impl Shown {
+    fn bar(&self) -> Option<ProgressBar> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    fn replace(&self, bar: &ProgressBar) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bar.downgrade();
+    }
+
+    /// Writes lines above the progress.
+    fn write_above(&self, other: &mut dyn Write, text: impl Display) {
+        let line = format!("{text}\n");
+        let mut write = || {
+            let _ = other.write_all(line.as_bytes());
+        };
+        match self.bar().filter(|bar| !bar.is_finished()) {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// What is said on standard error beside a command: by a task of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Notices {
+    json: bool,
+    quiet: bool,
+    styles: Styles,
+    bar: Shown,
+}
+
+impl Notices {
+    /// Says what happens as a value, or, without `--json`, as a text; unless `-q`.
+    pub(crate) fn status(&self, value: &serde_json::Value, text: impl Display) {
+        match (self.quiet, self.json) {
+            (true, _) => {}
+            (false, true) => self.bar.write_above(&mut io::stderr(), value),
+            (false, false) => self.bar.write_above(&mut io::stderr(), text),
+        }
+    }
+
+    /// Says what the user should know though the command goes on.
+    pub(crate) fn warning(&self, value: &serde_json::Value, text: &str) {
+        let warning = styled(self.styles.warning, "warning:");
+        self.status(value, format_args!("{warning} {text}"));
+    }
 }
 
 impl fmt::Debug for Printer {
@@ -85,7 +143,7 @@ impl Printer {
             verbose: options.verbose > 0,
             terminal: io::stdout().is_terminal(),
             styles: Styles::of_stderr(),
-            bar: RefCell::default(),
+            bar: Shown::default(),
         }
     }
 
@@ -100,8 +158,14 @@ impl Printer {
             verbose: false,
             terminal: true,
             styles: Styles::default(),
-            bar: RefCell::default(),
+            bar: Shown::default(),
         }
+    }
+
+    /// What speaks beside a command in the same way.
+    pub(crate) fn notices(&self) -> Notices {
+        let Self { json, quiet, styles, .. } = *self;
+        Notices { json, quiet, styles, bar: self.bar.clone() }
     }
 
     /// Whether every line of output is to be a JSON object.
@@ -204,14 +268,7 @@ impl Printer {
     /// Writes lines above the progress, where some is shown.
     fn say(&mut self, text: impl Display) {
         let Self { other, bar, .. } = self;
-        let bar = bar.borrow().upgrade().filter(|bar| !bar.is_finished());
-        let mut write = || {
-            let _ = writeln!(other, "{text}");
-        };
-        match bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+        bar.write_above(other, text);
     }
 
     // --- progress ----------------------------------------------------------------------------
@@ -241,12 +298,12 @@ impl Printer {
         if self.quiet || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        if let Some(earlier) = self.bar.borrow().upgrade() {
+        if let Some(earlier) = self.bar.bar() {
             earlier.finish_and_clear();
         }
         let bar = bar().with_finish(ProgressFinish::AndClear);
         bar.enable_steady_tick(Duration::from_millis(100));
-        *self.bar.borrow_mut() = bar.downgrade();
+        self.bar.replace(&bar);
         bar
     }
 }

@@ -4,6 +4,28 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// One of the signals that ask the process to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caught {
+    /// Ctrl-C.
+    Interrupt,
+    /// As `kill` sends it.
+    Terminate,
+    /// The terminal is closed.
+    HangUp,
+}
+
+impl Caught {
+    /// The exit status of a process that it ended, as a shell tells it.
+    pub(crate) fn status(self) -> u8 {
+        128 + match self {
+            Self::HangUp => 1,
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
+}
+
 /// Listens for the signals from its making on. Until one is made they end the process at once.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -24,10 +46,15 @@ impl Signals {
 
     /// Waits for the next one. Cancel-safe.
     pub(crate) async fn next(&mut self) {
+        self.caught().await;
+    }
+
+    /// Waits for the next one, and says which it is. Cancel-safe.
+    pub(crate) async fn caught(&mut self) -> Caught {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            _ = self.interrupt.recv() => Caught::Interrupt,
+            _ = self.terminate.recv() => Caught::Terminate,
+            _ = self.hang_up.recv() => Caught::HangUp,
         }
     }
 }

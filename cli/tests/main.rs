@@ -16,6 +16,7 @@ mod multicast;
 mod nodes;
 mod outbox;
 mod patterns;
+mod pipes;
 mod publishing;
 mod reading;
 mod retried;

@@ -2,13 +2,14 @@
 
 mod following;
 mod input;
+mod lost;
 mod tally;
 
 use std::{collections::VecDeque, time::Duration};
 
 use antiphon::{
     limits::RECORD_BYTES_MAX,
-    model::{Record, RecordError, TopicName},
+    model::{Record, RecordError, RecordId, TopicName},
 };
 use antiphon_node::client::{Delivery, PublishError, PublishOptions, Publisher, Receipt};
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use indicatif::ProgressBar;
 use self::{
     following::{Followed, Following},
     input::Item,
+    lost::{Fate, Unit},
     tally::Tally,
 };
 use super::counted;
@@ -27,10 +29,11 @@ use crate::{
     context::Context,
     exit::{Failure, Status},
     printer::{Printer, unless_closed},
+    signals::Signals,
 };
 
-/// Time for the copies of a publish whose records are followed anyway.
-const BEFORE_PENDING: Duration = Duration::from_secs(1);
+/// Time for records that are under way to be answered when a signal ends the publish.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Publishes the arguments, a file, or the lines of standard input.
 pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Result<Status> {
@@ -40,15 +43,13 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         None => None,
     };
     let client = context.client().await?;
-    let mut options = PublishOptions {
+    let options = PublishOptions {
         acks: arguments.acks.into(),
         timeout: context.options.timeout,
         outbox_at_once: arguments.wait.is_some(),
+        stop_at_failure: true,
         ..PublishOptions::default()
     };
-    if options.outbox_at_once {
-        options.timeout = options.timeout.min(BEFORE_PENDING);
-    }
     let acks = options.acks;
     let from_lines = arguments.messages.is_empty() && file.is_none();
     let mut publishing = Publishing {
@@ -59,12 +60,17 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
             ..Record::default()
         },
         pending: VecDeque::new(),
-        tally: Tally::new(&arguments.topic, arguments.id.is_some() || arguments.id_from.is_some()),
+        tally: Tally::new(
+            &arguments.topic,
+            if from_lines { Unit::Line } else { Unit::Message },
+            arguments.id.is_some() || arguments.id_from.is_some(),
+        ),
         id: arguments.id,
         id_from: arguments.id_from,
         key_from: arguments.key_from,
         following: arguments.wait.is_some().then(Following::default),
         receipts: !from_lines || arguments.receipts,
+        names_lost: arguments.receipts,
         progress: if from_lines && !input::is_typed() {
             context.printer.progress()
         } else {
@@ -72,11 +78,8 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         },
         printer: &mut context.printer,
     };
-    let result = if from_lines {
-        publishing.lines().await
-    } else {
-        publishing.messages(arguments.messages.into_iter().map(Bytes::from).chain(file)).await
-    };
+    let messages = arguments.messages.into_iter().map(Bytes::from).chain(file);
+    let result = publishing.run(messages, from_lines).await;
     publishing.progress.finish_and_clear();
     let deadline = arguments.wait.and_then(Patience::deadline);
     let result = match publishing.following.take().filter(|following| following.count() > 0) {
@@ -89,7 +92,16 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         None => result,
     };
     let (receipts, tally) = (publishing.receipts, publishing.tally);
-    let status = result.map_err(|error| tally.explain(error))?;
+    let status = match result {
+        Ok(status) => status,
+        Err(error) => {
+            let printer = &mut context.printer;
+            if from_lines && !receipts && printer.is_json() && tally.is_worth_a_summary() {
+                unless_closed(printer.object(&tally.summary()))?;
+            }
+            return Err(tally.explain(error));
+        }
+    };
     if tally.count() == 0 {
         // With nothing to publish the topic has not been looked for yet.
         client.survey(&arguments.topic).await?;
@@ -142,17 +154,42 @@ struct Publishing<'a> {
     /// The field that has the key of each record.
     key_from: Option<String>,
     /// Records under way, in order.
-    pending: VecDeque<Delivery>,
+    pending: VecDeque<Sent>,
     tally: Tally,
     /// What is pending, where that is to be followed.
     following: Option<Following>,
     /// Whether each record gets a line of output.
     receipts: bool,
+    /// Whether those that are not stored get one, too.
+    names_lost: bool,
     progress: ProgressBar,
     printer: &'a mut Printer,
 }
 
+/// A record under way, and its number in the input.
+struct Sent {
+    number: u64,
+    delivery: Delivery,
+}
+
 impl Publishing<'_> {
+    /// Publishes all of it, or what there is before a signal comes.
+    async fn run(
+        &mut self,
+        messages: impl Iterator<Item = Bytes>,
+        from_lines: bool,
+    ) -> anyhow::Result<Status> {
+        let mut signals = Signals::listen()?;
+        let published =
+            async { if from_lines { self.lines().await } else { self.messages(messages).await } };
+        let caught = tokio::select! {
+            result = published => return result,
+            caught = signals.caught() => caught,
+        };
+        self.settle_soon(&mut signals).await?;
+        Err(self.tally.interrupted(caught))
+    }
+
     async fn messages(&mut self, messages: impl Iterator<Item = Bytes>) -> anyhow::Result<Status> {
         let error = self.send_messages(messages).await.err();
         self.settle(error).await
@@ -161,8 +198,8 @@ impl Publishing<'_> {
     async fn send_messages(&mut self, messages: impl Iterator<Item = Bytes>) -> anyhow::Result<()> {
         for (number, message) in (1_u64..).zip(messages) {
             let id = self.id.clone();
-            let published = self.publish(message, id, None).await;
-            published.map_err(|error| unpublished(error, "message", number))?;
+            let published = self.publish(number, message, id, None).await;
+            published.map_err(|error| unpublished(error, Unit::Message, number))?;
         }
         Ok(())
     }
@@ -179,7 +216,7 @@ impl Publishing<'_> {
         loop {
             tokio::select! {
                 biased;
-                outcome = front(&mut self.pending) => self.note(outcome)?,
+                (number, id, outcome) = front(&mut self.pending) => self.note(number, id, outcome)?,
                 chunk = lines.recv() => {
                     let Some(items) = chunk.transpose()? else { return Ok(()) };
                     for item in items {
@@ -195,17 +232,19 @@ impl Publishing<'_> {
     async fn send_line(&mut self, item: Item, number: u64) -> anyhow::Result<()> {
         let published = match item {
             Item::Line(line) => {
+                let line = if number == 1 { input::without_mark(line, self.printer) } else { line };
                 let id = field_of(&line, self.id_from.as_deref(), "--id-from", number)?;
                 let key = field_of(&line, self.key_from.as_deref(), "--key-from", number)?;
-                self.publish(line, id, key.map(Bytes::from)).await
+                self.publish(number, line, id, key.map(Bytes::from)).await
             }
             Item::TooLong(size) => Err(RecordError::TooLarge { size }.into()),
         };
-        published.map_err(|error| unpublished(error, "line", number))
+        published.map_err(|error| unpublished(error, Unit::Line, number))
     }
 
     async fn publish(
         &mut self,
+        number: u64,
         payload: Bytes,
         id: Option<String>,
         key: Option<Bytes>,
@@ -217,18 +256,14 @@ impl Publishing<'_> {
             Some(id) => self.publisher.publish_with_id(&record, &id).await?,
             None => self.publisher.publish(&record).await?,
         };
-        self.pending.push_back(delivery);
+        self.pending.push_back(Sent { number, delivery });
         Ok(())
     }
 
     /// Takes note of what is known without waiting.
     fn note_ready(&mut self) -> anyhow::Result<()> {
-        while let Some(delivery) = self.pending.front_mut() {
-            let Some(outcome) = delivery.now_or_never() else {
-                break;
-            };
-            self.pending.pop_front();
-            self.note(outcome)?;
+        while let Some((number, id, outcome)) = front(&mut self.pending).now_or_never() {
+            self.note(number, id, outcome)?;
         }
         Ok(unless_closed(self.printer.flush())?)
     }
@@ -236,10 +271,15 @@ impl Publishing<'_> {
     /// Waits for all that is under way. The first error is the one that counts; what was sent
     /// before it stays published.
     async fn settle(&mut self, mut first_error: Option<anyhow::Error>) -> anyhow::Result<Status> {
+        // That the publisher has stopped follows from an error that is to come yet.
+        let follows =
+            |error: &anyhow::Error| matches!(error.downcast_ref(), Some(PublishError::Stopped));
         while !self.pending.is_empty() {
-            let outcome = front(&mut self.pending).await;
-            if let Err(error) = self.note(outcome) {
-                first_error.get_or_insert(error);
+            let (number, id, outcome) = front(&mut self.pending).await;
+            if let Err(error) = self.note(number, id, outcome)
+                && first_error.as_ref().is_none_or(follows)
+            {
+                first_error = Some(error);
             }
         }
         unless_closed(self.printer.flush())?;
@@ -247,6 +287,25 @@ impl Publishing<'_> {
             Some(error) => Err(error),
             None => Ok(self.status(Status::Done)),
         }
+    }
+
+    /// Waits a moment for all that is under way, or until one more signal comes. The rest is not
+    /// known.
+    async fn settle_soon(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let until = clock::instant().checked_add(LAST_ANSWERS);
+        tokio::select! {
+            // Its error is told by the records that it is about.
+            _ = self.settle(None) => {}
+            () = clock::sleep_until(until) => {}
+            _ = signals.caught() => {}
+        }
+        for Sent { number, delivery } in std::mem::take(&mut self.pending) {
+            self.lose(number, delivery.id(), Fate::Unknown)?;
+        }
+        if let Some(following) = self.following.take() {
+            self.note_followed(following.give_up())?;
+        }
+        Ok(unless_closed(self.printer.flush())?)
     }
 
     /// The status of a publish that would have this one if nothing were pending.
@@ -262,13 +321,28 @@ impl Publishing<'_> {
         Ok(unless_closed(self.printer.flush())?)
     }
 
-    fn note(&mut self, outcome: Outcome) -> anyhow::Result<()> {
-        let receipt = outcome.inspect_err(|_| self.tally.fail())?;
+    fn note(&mut self, number: u64, id: RecordId, outcome: Outcome) -> anyhow::Result<()> {
+        let receipt = match outcome {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.lose(number, id, Fate::of(&error))?;
+                return Err(error.into());
+            }
+        };
         let following = self.following.as_mut();
         match following.map_or(Some(receipt), |following| following.take(receipt)) {
             Some(receipt) => self.note_receipt(receipt),
             None => Ok(()),
         }
+    }
+
+    /// Counts a record that was not acknowledged, and names it where receipts were asked for.
+    fn lose(&mut self, number: u64, id: RecordId, fate: Fate) -> anyhow::Result<()> {
+        let (value, text) = self.tally.lose(number, id, fate);
+        if self.names_lost || (self.receipts && fate == Fate::Unknown) {
+            unless_closed(self.printer.data(&value, text))?;
+        }
+        Ok(())
     }
 
     fn note_receipt(&mut self, receipt: Receipt) -> anyhow::Result<()> {
@@ -295,19 +369,24 @@ fn field_of(
 
 type Outcome = Result<Receipt, PublishError>;
 
-/// The outcome of the first record under way; waits for ever when there is none. Cancel-safe.
-async fn front(pending: &mut VecDeque<Delivery>) -> Outcome {
-    let Some(delivery) = pending.front_mut() else {
+/// The number, the name and the outcome of the first record under way; waits for ever when there is
+/// none. Cancel-safe.
+async fn front(pending: &mut VecDeque<Sent>) -> (u64, RecordId, Outcome) {
+    let Some(Sent { number, delivery }) = pending.front_mut() else {
         return std::future::pending().await;
     };
+    let (number, id) = (*number, delivery.id());
     let outcome = delivery.await;
     pending.pop_front();
-    outcome
+    (number, id, outcome)
 }
 
 /// Says which record was not published.
-fn unpublished(error: PublishError, what: &str, number: u64) -> anyhow::Error {
+fn unpublished(error: PublishError, unit: Unit, number: u64) -> anyhow::Error {
+    let what = unit.name();
     let text = match &error {
+        // Because of a record before, which has the error.
+        PublishError::Stopped => return error.into(),
         PublishError::Record(RecordError::TooLarge { size }) => {
             format!("{what} {number} has {size} bytes, more than the limit of {RECORD_BYTES_MAX}")
         }

@@ -38,6 +38,7 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
     }
     let mut ended = Status::Done;
     loop {
+        context.rest();
         let line = match prompt.ask("antiphon> ")? {
             Answer::Line(line) => line,
             Answer::Cancelled => continue,

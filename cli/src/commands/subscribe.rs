@@ -12,7 +12,7 @@ use antiphon::{
     model::{SubscriberName, TopicName},
     wire::Refusal,
 };
-use antiphon_node::client::{Client, End, GroupCounts, NextError, RequestError};
+use antiphon_node::client::{Client, End, GroupCounts, LinkError, NextError, RequestError};
 use futures::FutureExt;
 use serde_json::json;
 
@@ -74,6 +74,7 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
         heard: clock::instant(),
         idle: arguments.idle,
         pause: None,
+        has_said_so: false,
     };
     subscription.follow(&mut signals).await?;
     if let Some(counts) = subscription.finish().await? {
@@ -213,6 +214,8 @@ struct Subscription<'a> {
     idle: Option<Duration>,
     /// How long to wait before the node is asked again; none while it answers.
     pause: Option<Duration>,
+    /// Whether it was said that it pauses.
+    has_said_so: bool,
 }
 
 impl Subscription<'_> {
@@ -270,8 +273,9 @@ impl Subscription<'_> {
     }
 
     fn write(&mut self, next: &Next) -> anyhow::Result<()> {
-        if self.pause.take().is_some() {
-            self.printer.note("connected again");
+        self.pause = None;
+        if std::mem::take(&mut self.has_said_so) {
+            self.printer.note("the node answers again");
         }
         tell_passed_over(self.printer, &self.source.take_passed_over());
         self.records.print(self.printer, &next.topic, &next.delivered, next.deliveries)?;
@@ -334,7 +338,15 @@ impl Subscription<'_> {
             return Err(error);
         }
         if self.pause.is_none() {
-            self.printer.note(format_args!("{error}; trying again"));
+            // That there is no node is said where the connection is watched.
+            let is_away = matches!(
+                error,
+                RequestError::Link(LinkError::NotSent(_) | LinkError::Unreachable(_))
+            );
+            if !is_away {
+                self.printer.note(format_args!("{error}; trying again"));
+                self.has_said_so = true;
+            }
             self.pause = Some(PAUSE_FIRST);
         }
         Ok(())

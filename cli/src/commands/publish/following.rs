@@ -54,6 +54,15 @@ impl Following {
         None
     }
 
+    /// The records as they are, followed no further.
+    pub(super) fn give_up(self) -> Vec<Followed> {
+        let Self { logs, mut ends, .. } = self;
+        let followed = logs.into_iter().filter_map(|(log, ids)| {
+            ends.remove(&log).map(|(_, published)| Followed { ids, published })
+        });
+        followed.collect()
+    }
+
     /// How many records are followed.
     pub(super) fn count(&self) -> u64 {
         self.count

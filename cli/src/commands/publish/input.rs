@@ -77,11 +77,52 @@ pub(super) fn field_of(
     match value.as_ref().and_then(|value| value.get(field)) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Number(number)) => Ok(number.to_string()),
+        _ if mark_of(line).is_some() => {
+            let message = format!("line {number} begins with a byte order mark, so it is no JSON");
+            let hint = "take the mark out: `sed 's/^\\xEF\\xBB\\xBF//'`, or of UTF-16 \
+                        `iconv -f UTF-16 -t UTF-8`";
+            Err(Failure::failed(message).with_hint(hint))
+        }
         _ => {
             let message = format!("line {number} has no text or number `{field}`");
             let hint = format!("with `{option}` each line is a JSON object that has the field");
             Err(Failure::failed(message).with_hint(hint))
         }
+    }
+}
+
+/// What programs write before a text to say how it is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Utf8,
+    Utf16,
+}
+
+fn mark_of(line: &[u8]) -> Option<Mark> {
+    if line.starts_with(UTF8_MARK) {
+        return Some(Mark::Utf8);
+    }
+    let is_utf16 = line.starts_with(&[0xff, 0xfe]) || line.starts_with(&[0xfe, 0xff]);
+    is_utf16.then_some(Mark::Utf16)
+}
+
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The first line without the byte order mark before it, of which a user is told. The mark is not
+/// part of the text, and no JSON begins with one.
+pub(super) fn without_mark(mut line: Bytes, printer: &mut Printer) -> Bytes {
+    match mark_of(&line) {
+        Some(Mark::Utf8) => {
+            printer.note("standard input begins with a byte order mark, which is left out");
+            line.split_off(UTF8_MARK.len())
+        }
+        Some(Mark::Utf16) => {
+            let text = "standard input begins with the byte order mark of UTF-16; lines are split \
+                        and published as the bytes that they are";
+            printer.warning(text, "convert it first: `iconv -f UTF-16 -t UTF-8`");
+            line
+        }
+        None => line,
     }
 }
 
@@ -186,6 +227,16 @@ mod tests {
         for text in ["", "us1", "[]", "{}", r#"{"id": null}"#, r#"{"id": ["us1"]}"#] {
             assert_eq!(id(text), Err("line 7 has no text or number `id`".into()));
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_named_where_it_is_in_the_way() {
+        let error = |line: &[u8]| field_of(line, "k", "--key-from", 7).unwrap_err().to_string();
+        for mark in [UTF8_MARK, b"\xff\xfe"] {
+            let line = [mark, br#"{"k": "a"}"#].concat();
+            assert_eq!(error(&line), "line 7 begins with a byte order mark, so it is no JSON");
+        }
+        assert_eq!(error(b"\xff"), "line 7 has no text or number `k`");
     }
 
     #[test]

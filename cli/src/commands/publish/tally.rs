@@ -1,13 +1,17 @@
 //! What became of the records of one `publish`.
 
-use antiphon::model::TopicName;
-use antiphon_node::client::Receipt;
+use antiphon::model::{RecordId, TopicName};
+use antiphon_node::client::{PublishError, Receipt};
 use serde_json::{Value, json};
 
-use super::{named, records};
+use super::{
+    lost::{Fate, Lost, Span, Unit},
+    named, records,
+};
 use crate::{
     exit::{Failure, Status},
     hints,
+    signals::Caught,
     words::{counted, grouped},
 };
 
@@ -15,12 +19,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Tally {
     topic: TopicName,
+    unit: Unit,
     /// Whether the records are given ids.
     gives_ids: bool,
     duplicates: u64,
     acknowledged: u64,
     pending: u64,
-    failed: u64,
+    /// Records that were not acknowledged.
+    lost: Lost,
     /// Fewest copies that any record has.
     copies: Option<u16>,
     wanted: u16,
@@ -28,14 +34,15 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(topic: &TopicName, gives_ids: bool) -> Self {
+    pub(super) fn new(topic: &TopicName, unit: Unit, gives_ids: bool) -> Self {
         Self {
             topic: topic.clone(),
+            unit,
             gives_ids,
             duplicates: 0,
             acknowledged: 0,
             pending: 0,
-            failed: 0,
+            lost: Lost::default(),
             copies: None,
             wanted: 0,
             replicas: 0,
@@ -56,9 +63,17 @@ impl Tally {
         self.replicas = published.replicas;
     }
 
-    /// Takes note of a record that got none.
-    pub(super) fn fail(&mut self) {
-        self.failed += 1;
+    /// Counts a record that got none. Its line, as a value and as a text.
+    pub(super) fn lose(&mut self, number: u64, id: RecordId, fate: Fate) -> (Value, String) {
+        self.lost.add(number, fate);
+        let mut value = json!({
+            "status": fate.status(),
+            "topic": self.topic.as_str(),
+            "id": id.to_string(),
+        });
+        let unit = self.unit.name();
+        value[unit] = number.into();
+        (value, format!("{fate} {id}: {unit} {number}"))
     }
 
     /// Records that reached their copies.
@@ -120,7 +135,18 @@ impl Tally {
             value["pending"] = self.pending.into();
             value["wanted"] = self.wanted.into();
         }
+        if !self.lost.is_empty() {
+            value["status"] = "failed".into();
+            let span = |Span { first, last }| json!({ "first": first, "last": last });
+            value["unknown"] = self.lost.unknown.map(span).into();
+            value["not_stored"] = self.lost.not_stored.map(span).into();
+        }
         value
+    }
+
+    /// Whether the summary of a publish that failed says more than its error.
+    pub(super) fn is_worth_a_summary(&self) -> bool {
+        !self.lost.is_empty() && (self.count() > 0 || self.lost.unknown.is_some())
     }
 
     /// All records together.
@@ -169,25 +195,85 @@ impl Tally {
 
     /// The error of a publish that broke off, with how far it came.
     pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        if self.count() == 0 && self.failed <= 1 {
+        if matches!(hints::status(&error), Status::Interrupted(_)) {
             return error;
         }
-        let mut so_far = format!("{} acknowledged", records(self.acknowledged));
-        if self.pending > 0 {
-            so_far = format!("{so_far}, {} pending", self.pending);
+        let head = self.lost.head().filter(|_| error.is::<PublishError>());
+        let is_refused = matches!(error.downcast_ref(), Some(PublishError::Refused(_)));
+        let is_alone = self.unit == Unit::Message && self.lost.count() == 1;
+        if self.count() == 0 && (head.is_none() || is_refused || is_alone) {
+            return error;
         }
-        if self.failed > 0 {
-            so_far = format!("{so_far}, {} not", self.failed);
-        }
-        let message = format!("{error:#} ({so_far})");
+        let (what, next) = match head {
+            Some(head) => {
+                let (were, after) =
+                    if head.count() == 1 { ("was", "it") } else { ("were", "them") };
+                let named = head.named(self.unit);
+                let what = format!(
+                    "{named} {were} not acknowledged: {error:#}; nothing after {after} was sent"
+                );
+                (what, self.next_step(head).filter(|_| !is_refused))
+            }
+            None => (format!("{error:#}"), None),
+        };
+        let message = format!("{what} ({})", self.so_far());
         let failure = match hints::status(&error) {
             Status::Usage => Failure::usage(message),
             _ => Failure::failed(message),
         };
-        match hints::hint(&error) {
+        match next.or_else(|| hints::hint(&error)) {
             Some(hint) => failure.with_hint(hint).into(),
             None => failure.into(),
         }
+    }
+
+    /// The error of a publish that a signal ended, with how far it came.
+    pub(super) fn interrupted(&self, caught: Caught) -> anyhow::Error {
+        let mut message = format!("interrupted ({})", self.so_far());
+        if self.lost.is_empty() {
+            message = format!("interrupted ({}, 0 not known)", self.so_far());
+        }
+        let failure = Failure::interrupted(caught, message);
+        match self.lost.head().and_then(|head| self.next_step(head)) {
+            Some(hint) => failure.with_hint(hint).into(),
+            None => failure.into(),
+        }
+    }
+
+    /// `30 records acknowledged, 1 not known (line 31)`
+    fn so_far(&self) -> String {
+        let mut so_far = format!("{} acknowledged", records(self.acknowledged));
+        if self.pending > 0 {
+            so_far = format!("{so_far}, {} pending", grouped(self.pending));
+        }
+        let kinds = [(self.lost.unknown, "not known"), (self.lost.not_stored, "not stored")];
+        for (span, kind) in kinds {
+            if let Some(span) = span {
+                let (count, named) = (grouped(span.count()), span.named(self.unit));
+                so_far = format!("{so_far}, {count} {kind}: {named}");
+            }
+        }
+        so_far
+    }
+
+    /// How to go on after records that were not acknowledged.
+    fn next_step(&self, head: Span) -> Option<String> {
+        if self.unit != Unit::Line {
+            return None;
+        }
+        let Span { first, last } = head;
+        let topic = &self.topic;
+        let (named, next) = (head.named(self.unit), last + 1);
+        Some(if self.gives_ids {
+            "publish the same input again: what is stored is not stored a second time".to_owned()
+        } else if self.lost.unknown.is_some() {
+            format!(
+                "{named} may be stored: `antiphon fetch {topic} --from -1` shows the newest record; \
+                 then publish the rest, from line {first} to {next} on"
+            )
+        } else {
+            format!("nothing from {named} on is stored: go on there (`tail -n +{first}`)")
+        })
     }
 }
 
@@ -210,8 +296,9 @@ fn needed(copies: u16, wanted: u16) -> String {
 mod tests {
     use antiphon::{
         model::{ProducerId, RecordId},
-        wire::Published,
+        wire::{Published, Refusal},
     };
+    use antiphon_node::client::LinkError;
 
     use super::*;
 
@@ -230,7 +317,7 @@ mod tests {
     }
 
     fn tally(receipts: &[Receipt]) -> Tally {
-        let mut tally = Tally::new(&"t".parse().unwrap(), false);
+        let mut tally = Tally::new(&"t".parse().unwrap(), Unit::Line, false);
         for receipt in receipts {
             tally.add(*receipt);
         }
@@ -275,7 +362,7 @@ mod tests {
         let mut again = receipt(0, true, 2);
         again.published.duplicate = true;
         assert_eq!(tally(&[]).receipt(again).0.get("duplicate"), None);
-        let mut given = Tally::new(&"t".parse().unwrap(), true);
+        let mut given = Tally::new(&"t".parse().unwrap(), Unit::Line, true);
         let (value, text) = given.receipt(again);
         assert_eq!((&value["status"], &value["copies"]), (&json!("message_published"), &json!(2)));
         assert_eq!(value["duplicate"], json!(true));
@@ -314,5 +401,67 @@ mod tests {
         assert_eq!(explained.to_string(), "line 3 is too long (2 records acknowledged)");
         assert_eq!(hints::hint(&explained).as_deref(), Some("cut it"));
         assert_eq!(tally(&[]).explain(error()).to_string(), "line 3 is too long");
+    }
+
+    fn unknown() -> anyhow::Error {
+        PublishError::Unknown(LinkError::Unreachable("12D3".into())).into()
+    }
+
+    #[test]
+    fn what_is_not_known_is_named_by_line() {
+        let mut some = tally(&[receipt(0, true, 2), receipt(1, true, 2)]);
+        let id = receipt(2, true, 0).id;
+        let (value, text) = some.lose(3, id, Fate::Unknown);
+        assert_eq!(text, format!("unknown {id}: line 3"));
+        let expected =
+            json!({ "status": "unknown", "topic": "t", "id": id.to_string(), "line": 3 });
+        assert_eq!(value, expected);
+        let explained = some.explain(unknown());
+        assert_eq!(
+            explained.to_string(),
+            "line 3 was not acknowledged: it is not known whether the record was stored: no node \
+             could be reached: 12D3; nothing after it was sent (2 records acknowledged, 1 not \
+             known: line 3)"
+        );
+        assert!(hints::hint(&explained).unwrap().contains("from line 3 to 4 on"));
+        let _ = some.lose(4, id, Fate::Unknown);
+        let (value, text) = some.lose(5, id, Fate::NotStored);
+        assert_eq!(
+            (text, &value["status"]),
+            (format!("not stored {id}: line 5"), &"not_stored".into())
+        );
+        let explained = some.explain(unknown()).to_string();
+        assert!(explained.starts_with("lines 3 to 4 were not acknowledged: "), "{explained}");
+        assert!(
+            explained.ends_with("2 not known: lines 3 to 4, 1 not stored: line 5)"),
+            "{explained}"
+        );
+        let summary = some.summary();
+        assert_eq!(summary["status"], "failed");
+        assert_eq!(summary["unknown"], json!({ "first": 3, "last": 4 }));
+        assert_eq!(summary["not_stored"], json!({ "first": 5, "last": 5 }));
+    }
+
+    #[test]
+    fn what_was_refused_from_the_start_is_told_as_it_is() {
+        let mut none = tally(&[]);
+        let _ = none.lose(1, receipt(0, true, 0).id, Fate::NotStored);
+        let refused = || PublishError::Refused(Refusal::Full).into();
+        assert_eq!(none.explain(refused()).to_string(), Refusal::Full.to_string());
+        none.add(receipt(0, true, 2));
+        let explained = none.explain(refused());
+        assert!(explained.to_string().starts_with("line 1 was not acknowledged: "), "{explained}");
+    }
+
+    #[test]
+    fn a_signal_says_how_far_it_came() {
+        let mut some = tally(&[receipt(0, true, 2)]);
+        let text = |tally: &Tally| tally.interrupted(Caught::Interrupt).to_string();
+        assert_eq!(text(&some), "interrupted (1 record acknowledged, 0 not known)");
+        let _ = some.lose(2, receipt(1, true, 0).id, Fate::Unknown);
+        let interrupted = some.interrupted(Caught::Interrupt);
+        assert_eq!(text(&some), "interrupted (1 record acknowledged, 1 not known: line 2)");
+        assert_eq!(hints::status(&interrupted), Status::Interrupted(Caught::Interrupt));
+        assert!(hints::hint(&interrupted).is_some());
     }
 }
