@@ -60,7 +60,6 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
 pub(crate) fn status(error: &anyhow::Error) -> Status {
     let found = error.chain().find_map(|cause| {
         let misused = matches!(cause.downcast_ref(), Some(ConnectError::WithoutPeer(_)))
-            || matches!(cause.downcast_ref(), Some(StartError::BootstrapWithoutPeer(_)))
             || matches!(
                 cause.downcast_ref(),
                 Some(RequestError::Refused(
@@ -224,7 +223,6 @@ fn start(error: &StartError) -> String {
             "another program may have the port; `--listen /ip4/0.0.0.0/tcp/0` takes a free one"
                 .into()
         }
-        StartError::BootstrapWithoutPeer(_) => address(),
     }
 }
 

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     client::Client,
-    network::{NetworkError, Settings},
+    network::{Listen, NetworkError, Settings},
     runtime::{LocalLink, Runtime, random_bytes, tasks},
     store::{
         DataDirectory, DirectoryError, Life, SegmentStore, Store, StoreError, StoreHandle,
@@ -30,10 +30,11 @@ use crate::{
 pub struct NodeConfig {
     /// Where it keeps its topics and its key. Made if it is not there.
     pub data: PathBuf,
-    /// Where it listens. Where nothing is given: on all interfaces, at the port of last time or
-    /// one that is free.
+    /// Where it listens. Where nothing is given: on all interfaces, IPv4 and IPv6, at the port of
+    /// last time or one that is free.
     pub listen: Vec<Multiaddr>,
-    /// Nodes to join through, each with its peer id (`/ip4/…/tcp/…/p2p/…`).
+    /// Nodes to join through (`/ip4/…/tcp/…/p2p/…`). Where an address has no peer id, whatever node
+    /// of the network is there will do.
     pub bootstrap: Vec<Multiaddr>,
     /// The network. Nodes of another one never join.
     pub network: Network,
@@ -101,9 +102,6 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
-    /// A bootstrap address lacks the peer id.
-    #[error("the bootstrap address {0} lacks the peer id (`/p2p/…`)")]
-    BootstrapWithoutPeer(Multiaddr),
 }
 
 /// Why a node stopped by itself.
@@ -203,11 +201,6 @@ impl Node {
     }
 
     async fn start_here(config: NodeConfig) -> Result<Self, StartError> {
-        let lacks_peer =
-            |address: &&Multiaddr| !matches!(address.iter().last(), Some(Protocol::P2p(_)));
-        if let Some(address) = config.bootstrap.iter().find(lacks_peer) {
-            return Err(StartError::BootstrapWithoutPeer(address.clone()));
-        }
         let catalogue = TopicId::derive(&config.network, &TopicName::catalogue());
         let settings = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&settings, catalogue));
@@ -226,7 +219,7 @@ impl Node {
         let runtime = Runtime::new(engine, opened.recovered, network, store, questions);
         let (stop, stopped) = oneshot::channel();
         let runtime = tasks::spawn("node", runtime.run(stopped));
-        tracing::info!(node = %id, "the node has started");
+        tracing::debug!(node = %id, "the node has started");
         let Opened { directory, life, .. } = opened;
         Ok(Self { id, addresses, link, stop: Some(stop), runtime, life, directory })
     }
@@ -236,7 +229,8 @@ impl Node {
         self.id
     }
 
-    /// Where it listened when it was started, with its peer id at the end of each address.
+    /// Where it listened when it was started, with its peer id at the end of each address: what
+    /// others can reach comes first, and loopback last.
     pub fn addresses(&self) -> Vec<Multiaddr> {
         self.addresses.clone()
     }
@@ -326,7 +320,7 @@ async fn listen(
     config: &NodeConfig,
     opened: &Opened,
 ) -> Result<crate::network::Network, StartError> {
-    let settings = |listen: Vec<Multiaddr>| Settings {
+    let settings = |listen| Settings {
         secret: opened.secret.clone(),
         network: config.network.clone(),
         listen,
@@ -334,28 +328,25 @@ async fn listen(
         discovery: config.discovery,
         runtime_directory: None,
     };
-    let everywhere = |port| {
-        let address = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
-        vec![address.with(Protocol::Tcp(port))]
-    };
     let start_error = |error| match error {
         NetworkError::Listen { address, reason } => StartError::Listen { address, reason },
-        NetworkError::BootstrapWithoutPeer(address) => StartError::BootstrapWithoutPeer(address),
         NetworkError::Key(reason) => StartError::Key { path: opened.directory.key(), reason },
     };
     if !config.listen.is_empty() {
-        let network = crate::network::Network::start(settings(config.listen.clone()));
+        let network = crate::network::Network::start(settings(Listen::At(config.listen.clone())));
         return network.await.map_err(start_error);
     }
     if opened.port != 0 {
-        match crate::network::Network::start(settings(everywhere(opened.port))).await {
+        match crate::network::Network::start(settings(Listen::Everywhere(opened.port))).await {
             Err(NetworkError::Listen { reason, .. }) => {
-                tracing::warn!(port = opened.port, %reason, "the port of last time is taken; using another");
+                tracing::warn!(
+                    "{reason}, where this node listened last time; it takes another one"
+                );
             }
             other => return other.map_err(start_error),
         }
     }
-    crate::network::Network::start(settings(everywhere(0))).await.map_err(start_error)
+    crate::network::Network::start(settings(Listen::Everywhere(0))).await.map_err(start_error)
 }
 
 fn with_peer(addresses: &[Multiaddr], id: NodeId) -> Vec<Multiaddr> {

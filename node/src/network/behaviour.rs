@@ -41,6 +41,7 @@ pub(super) struct Behaviour {
     pub(super) gossip: Mesh,
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) mdns_ipv6: Toggle<mdns::tokio::Behaviour>,
 }
 
 impl Behaviour {
@@ -54,7 +55,8 @@ impl Behaviour {
             rpc: rpc::Behaviour::new(protocols.rpc.clone(), true),
             gossip: gossip(),
             kad: kad(local, &protocols.kad),
-            mdns: mdns(lan, LAN_QUERY_INTERVAL, local),
+            mdns: mdns(lan, Family::Ipv4, LAN_QUERY_INTERVAL, local),
+            mdns_ipv6: mdns(lan, Family::Ipv6, LAN_QUERY_INTERVAL, local),
         }
     }
 }
@@ -201,15 +203,26 @@ const LAN_QUERY_INTERVAL: Duration = Duration::from_secs(5);
 /// A node is reported once for as long as its records live, so they live briefly: a node that
 /// went away and came back is then reported again. The first question is asked at once and
 /// repeated after 0.5, 1, 2 and 4 seconds, but no later than after `query_interval`.
+///
+/// Over IPv6 the library uses the first interface that has it, on a machine with several.
 pub(super) fn mdns(
     lan: bool,
+    family: Family,
     query_interval: Duration,
     local: PeerId,
 ) -> Toggle<mdns::tokio::Behaviour> {
-    let config = mdns::Config { ttl: Duration::from_secs(30), query_interval, enable_ipv6: false };
+    let enable_ipv6 = family == Family::Ipv6;
+    let config = mdns::Config { ttl: Duration::from_secs(30), query_interval, enable_ipv6 };
     let started = lan.then(|| mdns::tokio::Behaviour::new(config, local)).transpose();
     Toggle::from(started.unwrap_or_else(|error| {
         tracing::warn!(%error, "nodes on the LAN cannot be found by mDNS");
         None
     }))
+}
+
+/// A kind of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Ipv4,
+    Ipv6,
 }

@@ -7,8 +7,10 @@ use antiphon::{
     wire::{Contact, Refusal, Response},
 };
 use libp2p::{
-    Multiaddr, PeerId, gossipsub, gossipsub::MessageAcceptance, identify, mdns, ping,
-    swarm::SwarmEvent,
+    Multiaddr, PeerId, gossipsub,
+    gossipsub::MessageAcceptance,
+    identify, mdns, ping,
+    swarm::{ConnectionId, DialError, SwarmEvent},
 };
 
 use super::{
@@ -16,14 +18,18 @@ use super::{
     behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT},
     exchanges::Settled,
     peers::News,
+    protocols::Stranger,
     rpc::{self, AskError, Received, ReplyTo, RequestId},
     runtime_directory::Found,
-    translate::{dial_causes, node_of, wire_addresses},
+    translate::{dial_failures, leads_there, node_of, wire_addresses},
     verification::Verdict,
 };
 
-/// How long a peer of another network is shunned. It may be started anew in this one.
-const FOREIGN_BEATS: u64 = beats(Duration::from_mins(5));
+/// How long a peer of another network is shunned. It may be started again in this one.
+const FOREIGN_BEATS: u64 = beats(Duration::from_mins(1));
+
+/// Nodes of another version that are named, once each.
+const OUTDATED_MAX: usize = 64;
 
 /// Peers of other networks that are remembered.
 const FOREIGN_MAX: usize = 1_024;
@@ -45,7 +51,12 @@ impl Network {
             SwarmEvent::Behaviour(event) => self.handle_behaviour_event(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 if node_of(&peer_id).is_some() {
+                    let is_second = self.peers.is_connected(&peer_id);
                     self.peers.opened(peer_id, connection_id, endpoint);
+                    if self.bootstrap.reached(connection_id, peer_id) && is_second {
+                        // It was not known that this is the way to the same node.
+                        self.swarm.close_connection(connection_id);
+                    }
                 } else {
                     tracing::debug!(peer = %peer_id, "a peer whose key is not ed25519 is refused");
                     self.swarm.close_connection(connection_id);
@@ -63,11 +74,9 @@ impl Network {
                     self.part_with(peer_id);
                 }
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                tracing::debug!(%peer, causes = ?dial_causes(&peer, &error), "dialling failed");
-                if !self.peers.is_connected(&peer) {
-                    self.bootstrap.failed(&peer, self.beat, || dial_causes(&peer, &error));
-                }
+            SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
+                tracing::debug!(peer = ?peer_id, %error, "dialling failed");
+                self.attempt_failed(connection_id, &error);
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
                 self.tell_addresses();
@@ -90,9 +99,11 @@ impl Network {
             BehaviourEvent::Ping(event) => self.handle_ping(event),
             BehaviourEvent::Identify(event) => self.handle_identify(event),
             BehaviourEvent::Kad(event) => self.handle_kad(event),
-            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.handle_lan(found),
-            // An expired record says that mDNS was silent, not that the node is.
-            BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
+            BehaviourEvent::Mdns(event) | BehaviourEvent::MdnsIpv6(event) => match event {
+                mdns::Event::Discovered(found) => self.handle_lan(found),
+                // An expired record says that mDNS was silent, not that the node is.
+                mdns::Event::Expired(_) => {}
+            },
             BehaviourEvent::Limits(never) | BehaviourEvent::Blocked(never) => match never {},
         }
     }
@@ -233,9 +244,9 @@ impl Network {
             }
             _ => return,
         };
-        if info.protocol_version != self.protocols.family {
-            tracing::debug!(%peer, family = info.protocol_version, "a peer of another network");
-            return self.shun(peer);
+        if let Some(stranger) = self.protocols.stranger(&info.protocol_version) {
+            tracing::debug!(%peer, %stranger, "a peer that does not belong here");
+            return self.shun(peer, &stranger);
         }
         if !info.protocols.contains(&self.protocols.kad) {
             return self.peers.identified_client(&peer);
@@ -243,6 +254,10 @@ impl Network {
         match self.peers.identified_node(&peer, &info.listen_addrs) {
             News::Node(contact) => {
                 tracing::debug!(%peer, addresses = ?contact.addresses, "a node is connected");
+                self.has_joined = true;
+                if let Some(line) = self.bootstrap.joined(&peer) {
+                    tracing::info!("{line}");
+                }
                 self.enter_in_table(peer, &contact);
                 self.ready.push_back(Input::Connected(contact));
             }
@@ -256,10 +271,20 @@ impl Network {
     }
 
     /// Disconnects a peer of another network and stays away from it for a while.
-    fn shun(&mut self, peer: PeerId) {
+    fn shun(&mut self, peer: PeerId, stranger: &Stranger) {
         self.part_with(peer);
-        let cause = || vec!["a node of another network".to_owned()];
-        self.bootstrap.failed(&peer, self.beat, cause);
+        match self.bootstrap.refused(&peer, self.beat, &stranger.to_string()) {
+            Some(line) => tracing::warn!("{line}"),
+            // A node that mDNS has found may well be of another network, but of this one it should
+            // speak the same version.
+            None if matches!(stranger, Stranger::Version(_))
+                && self.outdated.len() < OUTDATED_MAX
+                && self.outdated.insert(peer) =>
+            {
+                tracing::warn!("node {peer} is not joined: {stranger}");
+            }
+            None => {}
+        }
         if self.foreign.len() >= FOREIGN_MAX {
             let oldest = self.foreign.iter().min_by_key(|(_, until)| **until);
             if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
@@ -274,7 +299,7 @@ impl Network {
 
     fn handle_lan(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         let mut nodes: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
-        for (peer, address) in found {
+        for (peer, address) in found.into_iter().filter(|(_, address)| leads_there(address)) {
             nodes.entry(peer).or_default().push(address);
         }
         for (peer, addresses) in nodes {
@@ -304,10 +329,11 @@ impl Network {
     pub(super) fn handle_beat(&mut self) {
         self.beat += 1;
         self.peers.beat();
-        for (peer, addresses) in self.bootstrap.due(self.beat, |peer| self.peers.is_connected(peer))
-        {
-            self.dial_peer(peer, addresses);
+        let is_connected = |peer: &PeerId| self.peers.is_connected(peer);
+        for attempt in self.bootstrap.due(self.beat, is_connected) {
+            self.attempt(attempt);
         }
+        self.say_addresses();
         for request in self.asks.begun_before(self.beat.saturating_sub(EXCHANGE_BEATS)) {
             self.swarm.behaviour_mut().rpc.give_up(request);
             self.settle(request, Err(Failure::TimedOut));
@@ -315,6 +341,24 @@ impl Network {
         let forgiven = self.foreign.extract_if(.., |_, until| *until <= self.beat);
         for (peer, _) in forgiven.collect::<Vec<_>>() {
             self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+    }
+
+    /// An attempt to join failed, if this was one.
+    pub(super) fn attempt_failed(&mut self, connection: ConnectionId, error: &DialError) {
+        let failures = match error {
+            // It says nothing of the other end: it was given up here, or is dialled anyway.
+            DialError::Aborted | DialError::DialPeerConditionFalse(_) => Vec::new(),
+            error => dial_failures(error),
+        };
+        let Some(line) = self.bootstrap.failed(connection, self.beat, &failures) else {
+            return;
+        };
+        // With others at hand one way less is worth a line, and no warning.
+        if self.peers.nodes() == 0 {
+            tracing::warn!("{line}");
+        } else {
+            tracing::info!("{line}");
         }
     }
 

@@ -19,6 +19,7 @@ mod events;
 mod exchanges;
 mod followers;
 mod listening;
+mod names;
 mod peers;
 mod protocols;
 mod rpc;
@@ -42,7 +43,7 @@ use antiphon::{
     wire::{Contact, Gossip, Request, Response},
 };
 use behaviour::{Behaviour, TOPICS_FOLLOWED_MAX};
-use bootstrap::Bootstrap;
+use bootstrap::{Attempt, Bootstrap};
 pub(crate) use client_link::RemoteLink;
 use discovery::Nearby;
 use exchanges::{Admission, Asks, Questions};
@@ -52,8 +53,13 @@ use libp2p::{
     Multiaddr, PeerId, Swarm,
     gossipsub::PublishError,
     identity::Keypair,
-    swarm::dial_opts::{DialOpts, PeerCondition},
+    swarm::{
+        ConnectionId, DialError,
+        dial_opts::{DialOpts, PeerCondition},
+    },
 };
+use listening::AddressNews;
+pub(crate) use listening::Listen;
 use peers::Peers;
 use protocols::Protocols;
 use table::Lookup;
@@ -70,8 +76,8 @@ pub(crate) struct Settings {
     /// The network that it belongs to.
     pub(crate) network: antiphon::model::Network,
     /// Where it listens.
-    pub(crate) listen: Vec<Multiaddr>,
-    /// The nodes to join through, each with its peer id.
+    pub(crate) listen: Listen,
+    /// The nodes to join through. Where an address has no peer id, whatever node is there will do.
     pub(crate) bootstrap: Vec<Multiaddr>,
     /// Whether nodes nearby are found by themselves, and find this one.
     pub(crate) discovery: bool,
@@ -90,9 +96,6 @@ pub(crate) enum NetworkError {
         /// Why.
         reason: String,
     },
-    /// A bootstrap address lacks the peer id.
-    #[error("the bootstrap address {0} lacks the peer id (`/p2p/…`)")]
-    BootstrapWithoutPeer(Multiaddr),
     /// The key cannot be used.
     #[error("the key cannot be used: {0}")]
     Key(String),
@@ -110,8 +113,13 @@ pub(crate) struct Network {
     verification: Verification,
     bootstrap: Bootstrap,
     nearby: Option<Nearby>,
+    address_news: AddressNews,
     /// Peers of other networks, and the beat until which they are shunned.
     foreign: BTreeMap<PeerId, u64>,
+    /// Nodes of another version that were named.
+    outdated: BTreeSet<PeerId>,
+    /// Whether a node was connected since the start.
+    has_joined: bool,
     followers: Followers,
     /// Topics that are followed here.
     followed: BTreeSet<TopicId>,
@@ -146,10 +154,12 @@ impl Network {
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let local = key.public().to_peer_id();
         let protocols = Protocols::of(&network);
-        let bootstrap =
-            Bootstrap::new(bootstrap, local).map_err(NetworkError::BootstrapWithoutPeer)?;
+        let bootstrap = Bootstrap::new(bootstrap, local);
+        for address in bootstrap.own() {
+            tracing::info!("{address}, to join through, is this node's own");
+        }
         // mDNS does not use the loopback interface.
-        let lan = discovery && listen.iter().any(|address| !translate::is_loopback(address));
+        let lan = discovery && listen.is_open();
         let swarm = transport::swarm(&key, Behaviour::new(&key.public(), &protocols, lan))
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let mut clock = tokio::time::interval(BEAT);
@@ -164,7 +174,10 @@ impl Network {
             verification: Verification::default(),
             bootstrap,
             nearby: None,
+            address_news: AddressNews::default(),
             foreign: BTreeMap::new(),
+            outdated: BTreeSet::new(),
+            has_joined: false,
             followers: Followers::default(),
             followed: BTreeSet::new(),
             provided: BTreeSet::new(),
@@ -275,24 +288,42 @@ impl Network {
     }
 
     fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let unwanted = self.peers.is_connected(&peer)
-            || self.foreign.contains_key(&peer)
-            || peer == *self.swarm.local_peer_id();
-        if unwanted {
-            return;
-        }
-        let dial = DialOpts::peer_id(peer)
-            // A connection that is still closing does not count; see `disconnect`.
-            .condition(PeerCondition::NotDialing)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            // From the port that it listens at, two nodes that dial each other at the same
-            // moment would meet in one TCP connection, both as its initiator.
-            .allocate_new_port()
-            .build();
-        if let Err(error) = self.swarm.dial(dial) {
+        if self.is_wanted(&peer)
+            && let Err((_, error)) = self.dial_with(to_peer(peer, addresses))
+        {
             tracing::trace!(%peer, %error, "not dialled");
         }
+    }
+
+    /// Tries to join through a node of the bootstrap list.
+    fn attempt(&mut self, attempt: Attempt) {
+        let Attempt { target, known, wanted, addresses } = attempt;
+        if known.is_some_and(|peer| !self.is_wanted(&peer)) {
+            return;
+        }
+        let dial = match (wanted, addresses.first()) {
+            (Some(peer), _) => to_peer(peer, addresses),
+            (None, Some(address)) => {
+                DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build()
+            }
+            (None, None) => return,
+        };
+        self.bootstrap.dialling(target, dial.connection_id());
+        if let Err((connection, error)) = self.dial_with(dial) {
+            self.attempt_failed(connection, &error);
+        }
+    }
+
+    /// Whether a connection to a peer is wanted and there is none.
+    fn is_wanted(&self, peer: &PeerId) -> bool {
+        !self.peers.is_connected(peer)
+            && !self.foreign.contains_key(peer)
+            && peer != self.swarm.local_peer_id()
+    }
+
+    fn dial_with(&mut self, dial: DialOpts) -> Result<(), (ConnectionId, DialError)> {
+        let connection = dial.connection_id();
+        self.swarm.dial(dial).map_err(|error| (connection, error))
     }
 
     fn send(&mut self, ask: AskId, to: NodeId, request: Request) {
@@ -304,6 +335,18 @@ impl Network {
     fn tell(&mut self, ask: AskId, result: Result<Response, Failure>) {
         self.ready.push_back(Input::Told { ask, result });
     }
+}
+
+fn to_peer(peer: PeerId, addresses: Vec<Multiaddr>) -> DialOpts {
+    DialOpts::peer_id(peer)
+        // A connection that is still closing does not count; see `disconnect`.
+        .condition(PeerCondition::NotDialing)
+        .addresses(addresses)
+        .extend_addresses_through_behaviour()
+        // From the port that it listens at, two nodes that dial each other at the same
+        // moment would meet in one TCP connection, both as its initiator.
+        .allocate_new_port()
+        .build()
 }
 
 impl std::fmt::Debug for Network {

@@ -36,7 +36,7 @@ fn settings(seed: u8) -> Settings {
     Settings {
         secret: Zeroizing::new([seed; 32]),
         network: "test".parse().unwrap(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+        listen: Listen::At(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]),
         bootstrap: Vec::new(),
         discovery: false,
         runtime_directory: None,
@@ -365,7 +365,8 @@ async fn nodes_of_one_machine_find_each_other() {
 async fn a_port_that_is_taken_is_an_error() {
     let first = start(settings(1)).await;
     let (address, _) = translate::split_peer(first.address.clone());
-    let refused = Network::start(Settings { listen: vec![address.clone()], ..settings(2) }).await;
+    let listen = Listen::At(vec![address.clone()]);
+    let refused = Network::start(Settings { listen, ..settings(2) }).await;
     let error = refused.err().unwrap().to_string();
     assert!(error.contains(&address.to_string()), "{error}");
     assert!(error.contains("in use"), "{error}");
@@ -375,7 +376,7 @@ async fn a_port_that_is_taken_is_an_error() {
 async fn a_bootstrap_node_may_come_later() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
-    let late = Settings { listen: vec![address.clone()], ..settings(1) };
+    let late = Settings { listen: Listen::At(vec![address.clone()]), ..settings(1) };
     let peer = translate::peer_of(NodeKey::from_secret(&late.secret).node());
     let bootstrap = vec![address.with(Protocol::P2p(peer))];
     let mut early = start(Settings { bootstrap, ..settings(2) }).await;

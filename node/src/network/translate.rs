@@ -1,13 +1,17 @@
 //! Between the words of the model and those of libp2p.
 
-use std::{error::Error, net::IpAddr};
+use std::{error::Error, io, net::IpAddr};
 
 use antiphon::{
     limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX},
     model::NodeId,
     wire::{Address, Contact},
 };
-use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::DialError};
+use libp2p::{
+    Multiaddr, PeerId, core::transport::TransportError, multiaddr::Protocol, swarm::DialError,
+};
+
+use super::transport::CONNECT_TIMEOUT;
 
 /// The node with this peer id; none when its key is not ed25519.
 pub(super) fn node_of(peer: &PeerId) -> Option<NodeId> {
@@ -64,25 +68,50 @@ pub(super) fn contact(
     dialled: Option<&Multiaddr>,
     met_over_loopback: bool,
 ) -> Contact {
-    let leads_far = |address: &&Multiaddr| match ip_of(address) {
-        Some(IpAddr::V4(ip)) => !ip.is_unspecified() && !ip.is_loopback(),
-        Some(IpAddr::V6(ip)) => {
-            !ip.is_unspecified() && !ip.is_loopback() && !ip.is_unicast_link_local()
-        }
-        None => true,
-    };
+    let leads_far = |address: &&Multiaddr| Reach::of(address) <= Reach::Link;
     let leads_near = |address: &&Multiaddr| met_over_loopback && is_loopback(address);
     let far = listening.iter().filter(leads_far);
     let near = listening.iter().filter(leads_near);
     Contact { node, addresses: wire_addresses(dialled.into_iter().chain(far).chain(near)) }
 }
 
-/// Whether an address stays within this machine.
-pub(super) fn is_loopback(address: &Multiaddr) -> bool {
-    ip_of(address).is_some_and(|ip| ip.is_loopback())
+/// How far an address leads, the furthest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// To other networks, or at least to all of this one.
+    Far,
+    /// To the machines on the same cable, which have no better IPv4 address either.
+    Link,
+    /// To this machine alone.
+    Machine,
+    /// Nowhere: an unspecified address, or one that means something only with the name of an
+    /// interface, which an address of libp2p does not have.
+    Nowhere,
 }
 
-fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+impl Reach {
+    pub(super) fn of(address: &Multiaddr) -> Self {
+        match ip_of(address) {
+            Some(ip) if ip.is_unspecified() => Self::Nowhere,
+            Some(ip) if ip.is_loopback() => Self::Machine,
+            Some(IpAddr::V4(ip)) if ip.is_link_local() => Self::Link,
+            Some(IpAddr::V6(ip)) if ip.is_unicast_link_local() => Self::Nowhere,
+            Some(_) | None => Self::Far,
+        }
+    }
+}
+
+/// Whether an address leads anywhere.
+pub(super) fn leads_there(address: &Multiaddr) -> bool {
+    Reach::of(address) != Reach::Nowhere
+}
+
+/// Whether an address stays within this machine.
+pub(super) fn is_loopback(address: &Multiaddr) -> bool {
+    Reach::of(address) == Reach::Machine
+}
+
+pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => Some(ip.into()),
         Some(Protocol::Ip6(ip)) => Some(ip.into()),
@@ -90,30 +119,97 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// Why a dial failed, for people: one line for each address that was tried.
-pub(super) fn dial_causes(peer: &PeerId, error: &DialError) -> Vec<String> {
+/// Why a dial failed, for people: each address that was tried, where it is known, and its cause.
+pub(super) fn dial_failures(error: &DialError) -> Vec<(Option<Multiaddr>, String)> {
+    let at = |address: &Multiaddr| Some(split_peer(address.clone()).0);
     match error {
         DialError::Transport(attempts) => {
-            let lines = attempts.iter().map(|(address, error)| {
-                format!("{}: {}", split_peer(address.clone()).0, innermost(error))
-            });
-            lines.collect()
+            attempts.iter().map(|(address, error)| (at(address), cause(error))).collect()
         }
         DialError::WrongPeerId { obtained, address } => {
-            vec![format!("{}: the node there is {obtained}", split_peer(address.clone()).0)]
+            vec![(at(address), format!("the node there is {obtained}"))]
         }
-        DialError::Denied { cause } => vec![format!("{peer}: {}", innermost(cause))],
-        other => vec![format!("{peer}: {other}")],
+        DialError::LocalPeerId { address } => vec![(at(address), LEADS_BACK.to_owned())],
+        // Addresses of its own are not dialled.
+        DialError::NoAddresses => vec![(None, LEADS_BACK.to_owned())],
+        DialError::Denied { cause } => {
+            let cause = layers(cause).last().map_or_else(|| cause.to_string(), ToString::to_string);
+            vec![(None, cause)]
+        }
+        DialError::Aborted => vec![(None, "the attempt was given up".to_owned())],
+        other @ DialError::DialPeerConditionFalse(_) => vec![(None, other.to_string())],
     }
 }
 
-/// The cause at the bottom: the layers of a transport wrap it several times.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+/// What is said of an address that is the node's own.
+const LEADS_BACK: &str = "it leads back to this node";
+
+/// The same as one line for each address.
+pub(super) fn dial_causes(peer: &PeerId, error: &DialError) -> Vec<String> {
+    let line = |(address, cause): (Option<Multiaddr>, String)| match address {
+        Some(address) => format!("{address}: {cause}"),
+        None => format!("{peer}: {cause}"),
+    };
+    dial_failures(error).into_iter().map(line).collect()
+}
+
+/// The cause of a failed connection, in words.
+pub(super) fn cause(error: &TransportError<io::Error>) -> String {
+    let error = match error {
+        TransportError::MultiaddrNotSupported(address) => return unsupported(address),
+        TransportError::Other(error) => error,
+    };
+    let layers = || layers(error);
+    let io = layers().filter_map(|layer| layer.downcast_ref::<io::Error>());
+    if let Some(text) = io.filter_map(io_cause).last() {
+        return text;
     }
-    cause.to_string()
+    let text = layers().last().map_or_else(|| error.to_string(), ToString::to_string);
+    match text.as_str() {
+        "Timeout has been reached" => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+        "Protocol negotiation failed." => NO_NODE.to_owned(),
+        _ => text,
+    }
+}
+
+/// What is said of a program that speaks something else.
+pub(super) const NO_NODE: &str = "what answers there is no Antiphon node";
+
+/// What an I/O error means to people, where its kind says it.
+fn io_cause(error: &io::Error) -> Option<String> {
+    let text = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::TimedOut => "no answer",
+        io::ErrorKind::NetworkUnreachable => "this machine has no way to that network",
+        io::ErrorKind::HostUnreachable => "no machine answers at that address",
+        io::ErrorKind::InvalidData => NO_NODE,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
+            "the connection was closed at once: is it an Antiphon node?"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn unsupported(address: &Multiaddr) -> String {
+    let has = |tag| address.iter().any(|part| part.tag() == tag);
+    if has("quic") || has("quic-v1") || has("udp") {
+        "QUIC is not spoken here; use /tcp/".to_owned()
+    } else if has("dnsaddr") {
+        "/dnsaddr/ is not looked up here; use /dns/".to_owned()
+    } else {
+        "an address has a host and a /tcp/ port".to_owned()
+    }
+}
+
+/// An error and all that it was made of: the layers of a transport wrap it several times.
+fn layers<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |layer| {
+        let layer: &'a (dyn Error + 'static) = *layer;
+        // What an I/O error was made of is not its source: that one's source is.
+        let within = layer.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        within.map(|within| within as &(dyn Error + 'static)).or_else(|| layer.source())
+    })
 }
 
 #[cfg(test)]
@@ -142,6 +238,32 @@ mod tests {
         let whole = plain.clone().with(Protocol::P2p(peer));
         assert_eq!(split_peer(whole), (plain.clone(), Some(peer)));
         assert_eq!(split_peer(plain.clone()), (plain, None));
+    }
+
+    #[test]
+    fn addresses_lead_far_to_the_same_cable_or_nowhere() {
+        let reach = |address: &str| Reach::of(&address.parse().unwrap());
+        assert_eq!(reach("/ip4/10.0.0.5/tcp/1"), Reach::Far);
+        assert_eq!(reach("/ip6/fd09::1/tcp/1"), Reach::Far);
+        assert_eq!(reach("/dns/example.org/tcp/1"), Reach::Far);
+        assert_eq!(reach("/ip4/169.254.7.7/tcp/1"), Reach::Link);
+        assert_eq!(reach("/ip4/127.0.0.1/tcp/1"), Reach::Machine);
+        assert_eq!(reach("/ip6/::1/tcp/1"), Reach::Machine);
+        for nowhere in ["/ip6/fe80::1/tcp/1", "/ip4/0.0.0.0/tcp/1", "/ip6/::/tcp/1"] {
+            assert_eq!(reach(nowhere), Reach::Nowhere, "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn causes_are_found_below_all_layers_and_are_words() {
+        let wrapped = |kind| cause(&TransportError::Other(io::Error::other(io::Error::from(kind))));
+        assert_eq!(wrapped(io::ErrorKind::ConnectionRefused), "connection refused");
+        assert_eq!(wrapped(io::ErrorKind::InvalidData), NO_NODE);
+        let text = io::Error::other(io::Error::other("nosuchhost.invalid has no address"));
+        assert_eq!(cause(&TransportError::Other(text)), "nosuchhost.invalid has no address");
+        let quic = "/ip4/127.0.0.1/udp/1/quic-v1".parse().unwrap();
+        let quic = cause(&TransportError::MultiaddrNotSupported(quic));
+        assert_eq!(quic, "QUIC is not spoken here; use /tcp/");
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! How bytes travel: TCP, Noise and Yamux, with names resolved by DNS. The same for nodes and
-//! clients.
+//! How bytes travel: TCP, Noise and Yamux, with names looked up. The same for nodes and clients.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -7,12 +6,13 @@ use futures::io::BufReader;
 use libp2p::{
     PeerId, Swarm, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
-    dns,
     identity::Keypair,
     noise, swarm,
     swarm::NetworkBehaviour,
     tcp, yamux,
 };
+
+use super::names::Names;
 
 /// Makes a swarm of this behaviour.
 pub(super) fn swarm<B: NetworkBehaviour>(
@@ -25,18 +25,11 @@ pub(super) fn swarm<B: NetworkBehaviour>(
 
 fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     // Nagle's algorithm is off by default.
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
-    let resolving = dns::tokio::Transport::system(tcp()).unwrap_or_else(|error| {
-        tracing::debug!(%error, "the system's DNS settings are unreadable; names are not resolved");
-        dns::tokio::Transport::custom(
-            tcp(),
-            dns::ResolverConfig::default(),
-            dns::ResolverOpts::default(),
-        )
-    });
-    let buffered = resolving.map(|stream, _| BufReader::with_capacity(READ_BUFFER_BYTES, stream));
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+    let buffered = tcp.map(|stream, _| BufReader::with_capacity(READ_BUFFER_BYTES, stream));
     let secured = buffered.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?);
-    Ok(secured.multiplex(yamux::Config::default()).timeout(CONNECT_TIMEOUT).boxed())
+    let connected = secured.multiplex(yamux::Config::default()).timeout(CONNECT_TIMEOUT).boxed();
+    Ok(Names::over(connected).boxed())
 }
 
 fn config() -> swarm::Config {
@@ -54,7 +47,7 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Time for one connection to be set up and secured. On a LAN it takes milliseconds; a machine
 /// that is off must not hold up the search for another one.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Two nodes without a common topic have nothing to say but pings, which do not count as use.
 /// They must stay connected all the same: a connection that is closed looks like a node that

@@ -21,10 +21,10 @@ use super::{
 use crate::{
     client::ConnectError,
     network::{
-        behaviour,
+        behaviour::{self, Family},
         protocols::Protocols,
         rpc,
-        translate::{dial_causes, split_peer},
+        translate::{dial_causes, leads_there, split_peer},
         transport,
     },
     runtime::clock::Clock,
@@ -37,6 +37,7 @@ pub(super) struct Light {
     ping: ping::Behaviour,
     pub(super) rpc: rpc::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    mdns_ipv6: Toggle<mdns::tokio::Behaviour>,
 }
 
 /// The search for nodes.
@@ -113,7 +114,10 @@ impl Connector {
         if self.candidates.are_searched_for() && !self.searches_lan {
             self.searches_lan = true;
             let local = *self.swarm.local_peer_id();
-            self.swarm.behaviour_mut().mdns = behaviour::mdns(true, LAN_QUERY_INTERVAL, local);
+            let lan = |family| behaviour::mdns(true, family, LAN_QUERY_INTERVAL, local);
+            let behaviour = self.swarm.behaviour_mut();
+            behaviour.mdns = lan(Family::Ipv4);
+            behaviour.mdns_ipv6 = lan(Family::Ipv6);
         }
     }
 
@@ -255,8 +259,12 @@ impl Connector {
 
     /// Notes whom mDNS has found.
     pub(super) fn note_found(&mut self, event: SwarmEvent<LightEvent>) {
-        if let SwarmEvent::Behaviour(LightEvent::Mdns(mdns::Event::Discovered(found))) = event {
-            for (peer, address) in found {
+        if let SwarmEvent::Behaviour(
+            LightEvent::Mdns(mdns::Event::Discovered(found))
+            | LightEvent::MdnsIpv6(mdns::Event::Discovered(found)),
+        ) = event
+        {
+            for (peer, address) in found.into_iter().filter(|(_, address)| leads_there(address)) {
                 self.candidates.found_on_lan(peer, split_peer(address).0);
             }
         }
@@ -276,6 +284,7 @@ fn light_swarm(protocols: &Protocols) -> Result<Swarm<Light>, ConnectError> {
         ping: ping::Behaviour::new(pings),
         rpc: rpc::Behaviour::new(protocols.rpc.clone(), false),
         mdns: Toggle::from(None),
+        mdns_ipv6: Toggle::from(None),
     };
     transport::swarm(&key, light)
         .map_err(|error| ConnectError::Unreachable(vec![format!("no transport: {error}")]))
