@@ -205,19 +205,29 @@ pub(crate) enum Command {
 Examples:
   antiphon node
   antiphon node --data /var/lib/antiphon --listen /ip4/0.0.0.0/tcp/4001
+  antiphon node --data n2 --bootstrap 192.168.1.10:4001
   antiphon node --data n2 --bootstrap /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…")]
 pub(crate) struct Node {
     /// Directory for its topics and its key [default: the user's data directory, per network]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 
-    /// Address to listen at; may be repeated [default: all interfaces, the port of last time]
+    /// Address to listen at; may be repeated [default: IPv4 and IPv6 of all interfaces, the port of
+    /// last time]
     #[arg(long, value_name = "MULTIADDR", value_parser = values::listen_address)]
     pub(crate) listen: Vec<Multiaddr>,
 
-    /// Node to join through, with its peer id; may be repeated
-    #[arg(long, value_name = "MULTIADDR", value_parser = values::node_address)]
+    /// Node to join through: an address that it printed, or `HOST:PORT`; may be repeated
+    ///
+    /// With the peer id at the end no other node is taken for it. Without one, whatever node of the
+    /// network answers there will do.
+    #[arg(long, value_name = "ADDRESS", value_parser = values::bootstrap_address)]
     pub(crate) bootstrap: Vec<Multiaddr>,
+
+    /// Take new topics though nothing was reached at the bootstrap addresses: the first node of its
+    /// network
+    #[arg(long)]
+    pub(crate) alone: bool,
 
     /// Do not look for nodes by mDNS or in this machine's runtime directory
     #[arg(long)]

@@ -102,11 +102,25 @@ fn connect(error: &ConnectError) -> String {
             )
         }
         ConnectError::WithoutPeer(_) => address(),
-        ConnectError::Unreachable(_) => {
-            "start one with `antiphon node`, or name one of this network with `--node MULTIADDR`"
-                .into()
-        }
+        ConnectError::Unreachable(causes) => unreachable(causes),
     }
+}
+
+/// What to do about nodes that could not be connected, by what is wrong with the first of them.
+fn unreachable(causes: &[String]) -> String {
+    let first = causes.first().map_or("", String::as_str);
+    let hint = if first.contains("the node there is") {
+        "it has another key than the one that is named: take the address that it printed"
+    } else if first.contains("no Antiphon node") {
+        "another program has that port: take the address that `antiphon node` printed"
+    } else if first.contains("QUIC") {
+        "write `/tcp/PORT` in place of `/udp/PORT/quic-v1`"
+    } else if first.contains("has no") || first.contains("cannot be looked up") {
+        "check the name, or take an address with `/ip4/` or `/ip6/`"
+    } else {
+        "start one with `antiphon node`, or name one of this network with `--node MULTIADDR`"
+    };
+    hint.to_owned()
 }
 
 fn request(error: &RequestError) -> String {
@@ -153,6 +167,11 @@ fn refused(refusal: &Refusal) -> String {
             "`--group NAME` joins it; with `--as` give the subscription another name".into()
         }
         Refusal::Superseded => "start it again: it goes on at the new position, or begins anew".into(),
+        Refusal::NotJoined(_) => {
+            "check the addresses that the node was given with `--bootstrap`; `antiphon node --alone` \
+             is for the first node of a network"
+                .into()
+        }
         Refusal::Alone => "start another node first, or stop this one: its data stays where it is".into(),
         Refusal::Forked(_) => {
             "the node goes on in a new log by itself; `antiphon info` shows the fork".into()
@@ -202,6 +221,11 @@ fn start(error: &StartError) -> String {
         StartError::DataInUse(_) => {
             "stop the other node, or give this one its own directory with `--data DIR`".into()
         }
+        StartError::Data { reason, .. } | StartError::Key { reason, .. }
+            if reason.contains(TOO_MANY_FILES) =>
+        {
+            RAISE_FILES.into()
+        }
         StartError::Data { path, .. } if path.is_file() => {
             "it is a file; name a directory with `--data DIR`".into()
         }
@@ -211,20 +235,28 @@ fn start(error: &StartError) -> String {
         StartError::Key { path, .. } => {
             format!("it must be yours and readable by you alone: `chmod 600 {}`", path.display())
         }
-        StartError::Listen { reason, .. } if reason.contains("annot assign") => {
-            "this machine does not have that address; `--listen /ip4/0.0.0.0/tcp/4001` takes all \
-             that it has"
-                .into()
-        }
-        StartError::Listen { reason, .. } if reason.contains("ermission denied") => {
-            "ports below 1024 are for the administrator; take a higher one".into()
-        }
-        StartError::Listen { .. } => {
-            "another program may have the port; `--listen /ip4/0.0.0.0/tcp/0` takes a free one"
-                .into()
-        }
+        StartError::Listen { reason, .. } => listen(reason),
     }
 }
+
+/// What to do where a node cannot listen.
+fn listen(reason: &str) -> String {
+    let hint = if reason.contains("does not have") {
+        "`ip address` shows those that it has; `--listen /ip4/0.0.0.0/tcp/4001` takes all of them"
+    } else if reason.contains("may not") {
+        "ports from 1024 on are for everybody"
+    } else if reason.contains(TOO_MANY_FILES) {
+        RAISE_FILES
+    } else {
+        "another program may have the port; `--listen /ip4/0.0.0.0/tcp/0` takes a free one"
+    };
+    hint.to_owned()
+}
+
+/// How the operating system says that a process has too many files open.
+const TOO_MANY_FILES: &str = "Too many open files";
+
+const RAISE_FILES: &str = "allow this process more files with `ulimit -n 4096`";
 
 fn node(error: &NodeError) -> String {
     match error {

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return misuse::report(&error, &words).into(),
     };
-    logging::start(&arguments.global);
+    logging::start(&arguments.global, &arguments.command);
     let mut context = Context::new(arguments.global);
     let result = run(&mut context, arguments.command);
     exit::conclude(&mut context.printer, &misuse::called(&words), result).into()

@@ -183,6 +183,11 @@ impl Printer {
         self.terminal && !self.verbose
     }
 
+    /// Whether a person reads what a command says beside its data.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.terminal && !self.json
+    }
+
     /// Changes what `--json`, `-q` and `-v` say: a line in the shell may have its own.
     pub(crate) fn follow(&mut self, options: &GlobalOptions) {
         self.json = options.json;

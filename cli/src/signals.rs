@@ -1,7 +1,8 @@
 //! The signals that ask the process to stop: Ctrl-C, SIGTERM and a closed terminal.
 
-use std::io;
+use std::{io, time::Duration};
 
+use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// One of the signals that ask the process to stop.
@@ -56,5 +57,13 @@ impl Signals {
             _ = self.terminate.recv() => Caught::Terminate,
             _ = self.hang_up.recv() => Caught::HangUp,
         }
+    }
+
+    /// Waits for the next one that comes later than `pause` from now.
+    pub(crate) async fn next_after(&mut self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        // What came meanwhile.
+        while self.next().now_or_never().is_some() {}
+        self.next().await;
     }
 }

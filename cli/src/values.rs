@@ -218,6 +218,26 @@ pub(crate) fn node_address(text: &str) -> Result<Multiaddr, Failure> {
     }
 }
 
+/// The address of a node to join through, with or without its peer id: a multiaddr, or
+/// `HOST:PORT`.
+pub(crate) fn bootstrap_address(text: &str) -> Result<Multiaddr, Failure> {
+    let written = as_multiaddr(text).unwrap_or_else(|| text.to_owned());
+    let address = match written.parse::<Multiaddr>() {
+        Ok(address) if !address.is_empty() => address,
+        _ => return Err(no_address(text, "", &hints::address())),
+    };
+    let has = |tag| address.iter().any(|part| part.tag() == tag);
+    if has("udp") {
+        let hint = format!("write `{}`", text.replace("/udp/", "/tcp/").replace("/quic-v1", ""));
+        return Err(Failure::usage("QUIC is not spoken here").with_hint(hint));
+    }
+    if !has("tcp") {
+        let message = format!("`{text}` has no host and port");
+        return Err(Failure::usage(message).with_hint(hints::address()));
+    }
+    Ok(address)
+}
+
 /// An address to listen at.
 pub(crate) fn listen_address(text: &str) -> Result<Multiaddr, Failure> {
     let hint = "an address to listen at looks like `/ip4/0.0.0.0/tcp/4001`";
@@ -390,6 +410,20 @@ mod tests {
         assert!(hint("localhost:4001").contains("`/dns/localhost/tcp/4001/p2p/PEER`"));
         assert!(node_address(PEER).is_err());
         assert!(listen_address("").is_err());
+    }
+
+    #[test]
+    fn a_node_to_join_through_needs_no_peer_id() {
+        let address = |text: &str| bootstrap_address(text).unwrap().to_string();
+        assert_eq!(address("192.168.1.10:4001"), "/ip4/192.168.1.10/tcp/4001");
+        assert_eq!(address("[fd09::1]:4001"), "/ip6/fd09::1/tcp/4001");
+        assert_eq!(address("first.example.org:4001"), "/dns/first.example.org/tcp/4001");
+        assert_eq!(address("/ip4/127.0.0.1/tcp/4001"), "/ip4/127.0.0.1/tcp/4001");
+        for wrong in ["localhost", ":4001", "host:99999", "a b:1", "fd09::1:x", "/ip4/127.0.0.1"] {
+            assert!(bootstrap_address(wrong).is_err(), "{wrong}");
+        }
+        let quic = bootstrap_address("/ip4/127.0.0.1/udp/4001/quic-v1").unwrap_err();
+        assert_eq!(quic.hint(), Some("write `/ip4/127.0.0.1/tcp/4001`"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod displaced;
 mod documents;
 mod failures;
 mod groups;
+mod joining;
 mod members;
 mod multicast;
 mod nodes;

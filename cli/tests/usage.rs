@@ -113,7 +113,9 @@ fn addresses_that_are_none() {
         &["is no address", "/dns/localhost/tcp/4001/p2p/"],
     );
     wrong(&["topics", "--node", "/ip4/127.0.0.1/tcp/4001"], &["lacks the peer id", "/p2p/"]);
-    wrong(&["node", "--bootstrap", "/ip4/127.0.0.1/tcp/1"], &["lacks the peer id", "/p2p/"]);
+    wrong(&["node", "--bootstrap", "/ip4/127.0.0.1"], &["no host and port", "/p2p/"]);
+    wrong(&["node", "--bootstrap", "/ip4/127.0.0.1/udp/1/quic-v1"], &["QUIC", "/tcp/1"]);
+    wrong(&["node", "--bootstrap", "here"], &["is no address", "/p2p/"]);
     wrong(&["node", "--listen", "4001"], &["is no address", "/ip4/0.0.0.0/tcp/4001"]);
     let output = antiphon(&["topics"]).env("ANTIPHON_NODE", "here").output().unwrap();
     assert_eq!(output.status.code(), Some(2));

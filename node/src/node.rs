@@ -36,6 +36,9 @@ pub struct NodeConfig {
     /// Nodes to join through (`/ip4/…/tcp/…/p2p/…`). Where an address has no peer id, whatever node
     /// of the network is there will do.
     pub bootstrap: Vec<Multiaddr>,
+    /// Whether it takes new topics though none of the nodes to join through was reached yet. Without
+    /// this it refuses them: a topic of that name may be there already.
+    pub alone: bool,
     /// The network. Nodes of another one never join.
     pub network: Network,
     /// Whether nodes nearby are found by themselves: by mDNS on the LAN, and on this machine
@@ -58,6 +61,7 @@ impl NodeConfig {
             data: data.into(),
             listen: Vec::new(),
             bootstrap: Vec::new(),
+            alone: false,
             network: Network::default(),
             discovery: true,
             disk_bytes_max: None,
@@ -325,6 +329,7 @@ async fn listen(
         network: config.network.clone(),
         listen,
         bootstrap: config.bootstrap.clone(),
+        alone: config.alone,
         discovery: config.discovery,
         runtime_directory: None,
     };

@@ -105,7 +105,7 @@ use topic::Topics;
 
 use crate::{
     limits,
-    model::{Clock, NodeId, SignedDescriptor, Stamp},
+    model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
     wire::{Address, Contact, Held, MemberState, Page, Refusal, Request, Response},
 };
 
@@ -296,6 +296,16 @@ impl Engine {
     /// When [`Input::Timeout`] is due, as time since the start.
     pub fn next_timeout(&self) -> Duration {
         self.next_tick
+    }
+
+    /// Whether a topic of this name is known here.
+    pub fn knows_topic(&self, name: &TopicName) -> bool {
+        self.topics.named(name).is_some()
+    }
+
+    /// The name of a topic that is known here.
+    pub fn topic_name(&self, topic: &TopicId) -> Option<&TopicName> {
+        self.topics.name_of(topic)
     }
 
     fn tick(&mut self) {

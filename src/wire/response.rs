@@ -185,6 +185,11 @@ pub enum Refusal {
     #[n(14)]
     #[error("the topic was deleted")]
     Deleted(#[n(0)] DescriptorBytes),
+    /// The node has reached none of the nodes that it is to join through, at these addresses: a
+    /// topic of the name may be there already.
+    #[n(18)]
+    #[error("the node has not joined its network yet: nothing was reached at {0}")]
+    NotJoined(#[n(0)] String),
     /// A member's group is a subscription that is there already and is not shared. The asker's
     /// mistake.
     #[n(15)]

@@ -1,6 +1,6 @@
 //! `antiphon node`
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use antiphon::model::Network;
 use antiphon_node::{NodeConfig, NodeError};
@@ -18,17 +18,18 @@ use crate::{
 pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Result<Status> {
     let mut signals = Signals::listen()?;
     let network = context.options.network.clone();
-    let data = if let Some(data) = arguments.data {
-        data
-    } else {
-        let data = default_data(&network)?;
-        context.printer.note(format_args!("data directory {}", data.display()));
-        data
-    };
+    let is_usual = arguments.data.is_none();
+    let data = arguments.data.map_or_else(|| default_data(&network), Ok)?;
+    if is_usual || context.printer.is_watched() {
+        let data = data.display();
+        context.printer.note(format_args!("data directory {data}, network `{network}`"));
+    }
+    let joins_through = arguments.bootstrap.clone();
     let starting = antiphon_node::Node::start(NodeConfig {
         data,
         listen: arguments.listen,
         bootstrap: arguments.bootstrap,
+        alone: arguments.alone,
         network,
         discovery: !arguments.no_discovery,
         disk_bytes_max: arguments.max_disk,
@@ -39,6 +40,12 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
     };
     // A node serves others: it goes on when nobody reads its output any more.
     unless_closed(announce(&mut context.printer, &node))?;
+    for address in &joins_through {
+        context.printer.note(format_args!("joining through {address}"));
+    }
+    if context.printer.is_watched() {
+        show_next_steps(&mut context.printer, &node, !arguments.no_discovery);
+    }
     tokio::select! {
         error = node.failed() => match error {
             NodeError::Left => {
@@ -53,10 +60,26 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
             context.printer.detail("stopping; once more stops at once");
             tokio::select! {
                 stopped = node.stop() => Ok(stopped.map(|()| Status::Done)?),
-                () = signals.next() => Err(Failure::failed("stopped before all was flushed").into()),
+                () = signals.next_after(SAME_SIGNAL) => Err(Failure::failed("stopped before all was flushed").into()),
             }
         }
     }
+}
+
+/// A signal that comes so soon after the first is the same one: `timeout` and terminals send it to
+/// the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
+/// What somebody who has just started a node may want to do.
+fn show_next_steps(printer: &mut Printer, node: &antiphon_node::Node, is_found: bool) {
+    if is_found {
+        printer.note("nodes of this machine and this LAN find it by themselves");
+    }
+    if let Some(address) = node.addresses().first() {
+        printer.note(format_args!("others join with `antiphon node --bootstrap {address}`"));
+    }
+    printer
+        .note("in another terminal: `antiphon create quakes`, `antiphon peers`; Ctrl-C stops it");
 }
 
 fn announce(printer: &mut Printer, node: &antiphon_node::Node) -> Result<(), OutputError> {

@@ -25,6 +25,8 @@ struct Target {
     addresses: Vec<Multiaddr>,
     /// The attempt that is under way.
     dial: Option<ConnectionId>,
+    /// The connection that it came to, while it is not known what is there.
+    unknown: Option<ConnectionId>,
     /// When to dial next.
     due: u64,
     /// Beats from one attempt to the next.
@@ -124,6 +126,7 @@ impl Bootstrap {
         };
         target.dial = None;
         target.found = Some(peer);
+        target.unknown = Some(connection);
         target.wanted.is_none()
     }
 
@@ -136,20 +139,28 @@ impl Bootstrap {
     ) -> Option<String> {
         let target = self.dialled(connection)?;
         target.dial = None;
-        target.complain(beat, failures)
+        target.complain(beat, GRACE, failures)
+    }
+
+    /// A connection was closed; what is to be said of it.
+    pub(super) fn closed(&mut self, connection: ConnectionId, beat: u64) -> Option<String> {
+        let target = self.targets.iter_mut().find(|target| target.unknown == Some(connection))?;
+        target.unknown = None;
+        target.complain(beat, GRACE, &[(None, CLOSED.to_owned())])
     }
 
     /// A node that was reached is none to join through; what is to be said of it.
     pub(super) fn refused(&mut self, peer: &PeerId, beat: u64, cause: &str) -> Option<String> {
         let target = self.targets.iter_mut().find(|target| target.is(peer))?;
-        target.since.get_or_insert(beat);
-        target.complain(beat, &[(None, cause.to_owned())])
+        target.unknown = None;
+        // Time changes nothing about that.
+        target.complain(beat, Duration::ZERO, &[(None, cause.to_owned())])
     }
 
     /// A node of the network is connected; what is to be said of it, if it was not before.
     pub(super) fn joined(&mut self, peer: &PeerId) -> Option<String> {
         let target = self.targets.iter_mut().find(|target| target.is(peer))?;
-        target.since = None;
+        (target.since, target.unknown) = (None, None);
         target.said.take()?;
         Some(format!("joined through {}", target.addresses[0]))
     }
@@ -166,6 +177,7 @@ impl Target {
             found: None,
             addresses: vec![address],
             dial: None,
+            unknown: None,
             due: 0,
             pause: beats(PAUSE_MIN),
             since: None,
@@ -177,7 +189,13 @@ impl Target {
         self.wanted.or(self.found).as_ref() == Some(peer)
     }
 
-    fn complain(&mut self, beat: u64, failures: &[(Option<Multiaddr>, String)]) -> Option<String> {
+    fn complain(
+        &mut self,
+        beat: u64,
+        grace: Duration,
+        failures: &[(Option<Multiaddr>, String)],
+    ) -> Option<String> {
+        let since = *self.since.get_or_insert(beat);
         let causes: Vec<String> = self
             .addresses
             .iter()
@@ -190,7 +208,7 @@ impl Target {
             .collect();
         let text = causes.join("; ");
         let is_due = match &self.said {
-            None => self.since.is_some_and(|since| since + beats(GRACE) <= beat),
+            None => since + beats(grace) <= beat,
             Some((said, at)) => {
                 let pause = if *said == text { REPEAT_INTERVAL } else { CHANGE_INTERVAL };
                 at + beats(pause) <= beat
@@ -205,6 +223,9 @@ impl Target {
         Some(line)
     }
 }
+
+/// What is said of a node that ends a connection before it has said what it is.
+const CLOSED: &str = "the node there closes the connection: is it of this network and version?";
 
 fn beats(time: Duration) -> u64 {
     u64::try_from(time.as_millis() / BEAT.as_millis()).expect("a short time")
@@ -317,12 +338,27 @@ mod tests {
         let peer = PeerId::random();
         assert!(bootstrap.reached(connection(1), peer));
         assert!(bootstrap.due(1, |connected| *connected == peer).is_empty());
-        let line = bootstrap.refused(&peer, 10, "it is of another network");
-        assert_eq!(line, None, "the beat of grace begins now");
-        assert!(bootstrap.refused(&peer, 20, "it is of another network").is_some());
+        assert!(bootstrap.refused(&peer, 1, "it is of another network").is_some(), "at once");
+        assert!(bootstrap.refused(&peer, 20, "it is of another network").is_none(), "not so soon");
         // When it is gone there may be another one.
         let attempts = bootstrap.due(30, |_| false);
         assert_eq!((attempts[0].known, attempts[0].wanted), (Some(peer), None));
+    }
+
+    #[test]
+    fn a_node_that_closes_the_connection_is_said_to_do_so() {
+        let mut bootstrap = list("/ip4/127.0.0.1/tcp/1");
+        let peer = PeerId::random();
+        bootstrap.due(0, |_| false);
+        bootstrap.dialling(0, connection(1));
+        bootstrap.reached(connection(1), peer);
+        assert_eq!(bootstrap.closed(connection(2), 10), None);
+        assert!(bootstrap.closed(connection(1), 10).unwrap().contains("closes the connection"));
+        // One that has joined may go.
+        bootstrap.dialling(0, connection(3));
+        bootstrap.reached(connection(3), peer);
+        bootstrap.joined(&peer);
+        assert_eq!(bootstrap.closed(connection(3), 5_000), None);
     }
 
     #[test]

@@ -28,6 +28,9 @@ use super::{
 /// How long a peer of another network is shunned. It may be started again in this one.
 const FOREIGN_BEATS: u64 = beats(Duration::from_mins(1));
 
+/// How long a connection to such a peer stays open.
+const FAREWELL_BEATS: u64 = 2;
+
 /// Nodes of another version that are named, once each.
 const OUTDATED_MAX: usize = 64;
 
@@ -72,6 +75,11 @@ impl Network {
                 }
                 if self.peers.closed(&peer_id, connection_id) {
                     self.part_with(peer_id);
+                }
+                if !self.peers.is_connected(&peer_id)
+                    && let Some(line) = self.bootstrap.closed(connection_id, self.beat)
+                {
+                    self.complain(&line);
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
@@ -293,8 +301,17 @@ impl Network {
             }
         }
         self.foreign.insert(peer, self.beat + FOREIGN_BEATS);
-        // Closes the connections that there are, too.
-        self.swarm.behaviour_mut().blocked.block_peer(peer);
+    }
+
+    /// Ends the connections to peers that do not belong here, and denies further ones. They had the
+    /// time to be told who this is, so that they know as well why they cannot join.
+    fn block_strangers(&mut self) {
+        let blocked = &mut self.swarm.behaviour_mut().blocked;
+        for (peer, until) in &self.foreign {
+            if self.beat + FOREIGN_BEATS - until >= FAREWELL_BEATS {
+                blocked.block_peer(*peer);
+            }
+        }
     }
 
     fn handle_lan(&mut self, found: Vec<(PeerId, Multiaddr)>) {
@@ -329,6 +346,7 @@ impl Network {
     pub(super) fn handle_beat(&mut self) {
         self.beat += 1;
         self.peers.beat();
+        self.block_strangers();
         let is_connected = |peer: &PeerId| self.peers.is_connected(peer);
         for attempt in self.bootstrap.due(self.beat, is_connected) {
             self.attempt(attempt);
@@ -354,7 +372,11 @@ impl Network {
         let Some(line) = self.bootstrap.failed(connection, self.beat, &failures) else {
             return;
         };
-        // With others at hand one way less is worth a line, and no warning.
+        self.complain(&line);
+    }
+
+    /// Says why a node cannot be joined through. With others at hand that is no warning.
+    fn complain(&self, line: &str) {
         if self.peers.nodes() == 0 {
             tracing::warn!("{line}");
         } else {

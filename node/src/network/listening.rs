@@ -237,7 +237,8 @@ impl AddressNews {
     /// Addresses have come or gone. Often several do: the rest is waited for.
     fn changed(&mut self, beat: u64) {
         let due = beat + beats(SETTLING);
-        self.due.get_or_insert(due.max(self.earliest));
+        let earliest = self.earliest;
+        self.due.get_or_insert_with(|| due.max(earliest));
     }
 
     fn is_due(&self, beat: u64) -> bool {
@@ -256,7 +257,9 @@ impl AddressNews {
         };
         self.said = now;
         self.due = None;
-        self.earliest = beat + beats(NEWS_INTERVAL);
+        if !changes.gone.is_empty() || !changes.come.is_empty() {
+            self.earliest = beat + beats(NEWS_INTERVAL);
+        }
         changes
     }
 }

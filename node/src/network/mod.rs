@@ -53,10 +53,7 @@ use libp2p::{
     Multiaddr, PeerId, Swarm,
     gossipsub::PublishError,
     identity::Keypair,
-    swarm::{
-        ConnectionId, DialError,
-        dial_opts::{DialOpts, PeerCondition},
-    },
+    swarm::dial_opts::{DialOpts, PeerCondition},
 };
 use listening::AddressNews;
 pub(crate) use listening::Listen;
@@ -79,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Listen,
     /// The nodes to join through. Where an address has no peer id, whatever node is there will do.
     pub(crate) bootstrap: Vec<Multiaddr>,
+    /// Whether it takes new topics though nothing was reached at the bootstrap addresses.
+    pub(crate) alone: bool,
     /// Whether nodes nearby are found by themselves, and find this one.
     pub(crate) discovery: bool,
     /// Where nodes of this machine find each other; the usual place where none is given.
@@ -118,7 +117,7 @@ pub(crate) struct Network {
     foreign: BTreeMap<PeerId, u64>,
     /// Nodes of another version that were named.
     outdated: BTreeSet<PeerId>,
-    /// Whether a node was connected since the start.
+    /// Whether a node was connected since the start, or need not be.
     has_joined: bool,
     followers: Followers,
     /// Topics that are followed here.
@@ -148,8 +147,15 @@ impl Network {
     /// # Errors
     /// When an address cannot be listened at, or a setting is wrong. Nothing keeps running then.
     pub(crate) async fn start(settings: Settings) -> Result<Self, NetworkError> {
-        let Settings { mut secret, network, listen, bootstrap, discovery, runtime_directory } =
-            settings;
+        let Settings {
+            mut secret,
+            network,
+            listen,
+            bootstrap,
+            alone,
+            discovery,
+            runtime_directory,
+        } = settings;
         let key = Keypair::ed25519_from_bytes(secret.as_mut_slice())
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let local = key.public().to_peer_id();
@@ -177,7 +183,7 @@ impl Network {
             address_news: AddressNews::default(),
             foreign: BTreeMap::new(),
             outdated: BTreeSet::new(),
-            has_joined: false,
+            has_joined: alone,
             followers: Followers::default(),
             followed: BTreeSet::new(),
             provided: BTreeSet::new(),
@@ -195,6 +201,13 @@ impl Network {
         }
         network.tell_addresses();
         Ok(network)
+    }
+
+    /// The addresses to join through, if none of them led to a node since the start and no other
+    /// node was found either.
+    pub(crate) fn not_joined(&self) -> Option<String> {
+        let addresses: Vec<_> = self.bootstrap.addresses().map(ToString::to_string).collect();
+        (!self.has_joined && !addresses.is_empty()).then(|| addresses.join(", "))
     }
 
     /// What happens next. Cancel-safe: nothing is lost when the future is dropped.
@@ -289,7 +302,7 @@ impl Network {
 
     fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         if self.is_wanted(&peer)
-            && let Err((_, error)) = self.dial_with(to_peer(peer, addresses))
+            && let Err(error) = self.swarm.dial(to_peer(peer, addresses))
         {
             tracing::trace!(%peer, %error, "not dialled");
         }
@@ -308,8 +321,9 @@ impl Network {
             }
             (None, None) => return,
         };
-        self.bootstrap.dialling(target, dial.connection_id());
-        if let Err((connection, error)) = self.dial_with(dial) {
+        let connection = dial.connection_id();
+        self.bootstrap.dialling(target, connection);
+        if let Err(error) = self.swarm.dial(dial) {
             self.attempt_failed(connection, &error);
         }
     }
@@ -319,11 +333,6 @@ impl Network {
         !self.peers.is_connected(peer)
             && !self.foreign.contains_key(peer)
             && peer != self.swarm.local_peer_id()
-    }
-
-    fn dial_with(&mut self, dial: DialOpts) -> Result<(), (ConnectionId, DialError)> {
-        let connection = dial.connection_id();
-        self.swarm.dial(dial).map_err(|error| (connection, error))
     }
 
     fn send(&mut self, ask: AskId, to: NodeId, request: Request) {

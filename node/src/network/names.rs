@@ -139,7 +139,7 @@ async fn dial(
     let mut dials: FuturesUnordered<_> = found
         .into_iter()
         .map(|ip| {
-            let address = address.replace(0, |_| Some(ip.into())).unwrap_or(address.clone());
+            let address = address.replace(0, |_| Some(ip.into())).expect("it begins with a name");
             let dial = locked(&inner).dial(address, options);
             async move {
                 match dial {

@@ -38,6 +38,7 @@ fn settings(seed: u8) -> Settings {
         network: "test".parse().unwrap(),
         listen: Listen::At(vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()]),
         bootstrap: Vec::new(),
+        alone: false,
         discovery: false,
         runtime_directory: None,
     }

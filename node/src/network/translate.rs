@@ -160,11 +160,13 @@ pub(super) fn cause(error: &TransportError<io::Error>) -> String {
         TransportError::Other(error) => error,
     };
     let layers = || layers(error);
-    let io = layers().filter_map(|layer| layer.downcast_ref::<io::Error>());
-    if let Some(text) = io.filter_map(io_cause).last() {
+    let text = layers().last().map_or_else(|| error.to_string(), ToString::to_string);
+    let io = layers().filter_map(|layer| layer.downcast_ref::<io::Error>()).map(io::Error::kind);
+    // Noise shows an I/O error as its own, so that its kind is known by its text alone.
+    let hidden = HIDDEN.into_iter().filter(|kind| kind.to_string() == text);
+    if let Some(text) = io.chain(hidden).filter_map(io_cause).last() {
         return text;
     }
-    let text = layers().last().map_or_else(|| error.to_string(), ToString::to_string);
     match text.as_str() {
         "Timeout has been reached" => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
         "Protocol negotiation failed." => NO_NODE.to_owned(),
@@ -176,8 +178,8 @@ pub(super) fn cause(error: &TransportError<io::Error>) -> String {
 pub(super) const NO_NODE: &str = "what answers there is no Antiphon node";
 
 /// What an I/O error means to people, where its kind says it.
-fn io_cause(error: &io::Error) -> Option<String> {
-    let text = match error.kind() {
+fn io_cause(kind: io::ErrorKind) -> Option<String> {
+    let text = match kind {
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::TimedOut => "no answer",
         io::ErrorKind::NetworkUnreachable => "this machine has no way to that network",
@@ -190,6 +192,9 @@ fn io_cause(error: &io::Error) -> Option<String> {
     };
     Some(text.to_owned())
 }
+
+/// What a program that speaks something else may cause in the middle of a handshake.
+const HIDDEN: [io::ErrorKind; 2] = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
 
 fn unsupported(address: &Multiaddr) -> String {
     let has = |tag| address.iter().any(|part| part.tag() == tag);

@@ -1,11 +1,16 @@
 //! How bytes travel: TCP, Noise and Yamux, with names looked up. The same for nodes and clients.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{error::Error, io, num::NonZeroUsize, time::Duration};
 
+use either::Either;
 use futures::io::BufReader;
 use libp2p::{
     PeerId, Swarm, Transport,
-    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, timeout::TransportTimeout},
+        upgrade::Version,
+    },
     identity::Keypair,
     noise, swarm,
     swarm::NetworkBehaviour,
@@ -28,8 +33,24 @@ fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Er
     let tcp = tcp::tokio::Transport::new(tcp::Config::default());
     let buffered = tcp.map(|stream, _| BufReader::with_capacity(READ_BUFFER_BYTES, stream));
     let secured = buffered.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?);
-    let connected = secured.multiplex(yamux::Config::default()).timeout(CONNECT_TIMEOUT).boxed();
-    Ok(Names::over(connected).boxed())
+    let multiplexed = secured
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .map_err(cause);
+    Ok(Names::over(TransportTimeout::new(multiplexed, CONNECT_TIMEOUT).boxed()).boxed())
+}
+
+/// An error as it was before the layers above TCP wrapped it: [`Either`] hides what it holds.
+fn cause<Noise, Yamux>(error: Either<Either<io::Error, Noise>, Yamux>) -> io::Error
+where
+    Noise: Error + Send + Sync + 'static,
+    Yamux: Error + Send + Sync + 'static,
+{
+    match error {
+        Either::Left(Either::Left(tcp)) => tcp,
+        Either::Left(Either::Right(noise)) => io::Error::other(noise),
+        Either::Right(yamux) => io::Error::other(yamux),
+    }
 }
 
 fn config() -> swarm::Config {

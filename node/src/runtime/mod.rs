@@ -6,16 +6,18 @@
 
 pub(crate) mod clock;
 mod local;
+mod notices;
 pub(crate) mod tasks;
 
 use std::collections::BTreeMap;
 
 use antiphon::{
     engine::{Config, Engine, Input, Output, QuestionId, Recovered, Report, WriteNumber},
-    wire::{MemberState, Refusal, Request, Response},
+    wire::{Refusal, Request, Response},
 };
 use clock::Clock;
 pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
+use notices::{Notice, Notices};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -37,6 +39,7 @@ pub(crate) struct Runtime {
     network: Network,
     store: StoreHandle,
     clock: Clock,
+    notices: Notices,
     questions: LocalQuestions,
     next_question: u64,
     /// Who waits within the process.
@@ -61,6 +64,7 @@ impl Runtime {
             network,
             store,
             clock: Clock::start(),
+            notices: Notices::default(),
             questions,
             next_question: 1,
             waiting: BTreeMap::new(),
@@ -110,7 +114,10 @@ impl Runtime {
                 },
                 input = self.network.next() => self.take_in(input),
                 Some(question) = self.questions.recv() => self.asked(question),
-                () = &mut timer => self.handle(Input::Timeout),
+                () = &mut timer => {
+                    self.handle(Input::Timeout);
+                    self.say();
+                }
             }
         };
         // The others see the connections close, and go on without this node.
@@ -134,11 +141,32 @@ impl Runtime {
             } if self.store.is_congested() => {
                 self.network.answer(question, Response::Refused(Refusal::Busy));
             }
+            Input::Asked { question, ref request, .. }
+                if let Some(refusal) = self.refuses_to_create(request) =>
+            {
+                self.network.answer(question, Response::Refused(refusal));
+            }
             input => self.handle(input),
         }
     }
 
+    /// Why a topic is not to be created now: the node does not know yet what its network has. One
+    /// that is known here is there already.
+    fn refuses_to_create(&self, request: &Request) -> Option<Refusal> {
+        match request {
+            Request::Create(create) if !self.engine.knows_topic(&create.name) => {
+                self.network.not_joined().map(Refusal::NotJoined)
+            }
+            _ => None,
+        }
+    }
+
     fn asked(&mut self, LocalQuestion { request, answer }: LocalQuestion) {
+        if let Some(refusal) = self.refuses_to_create(&request) {
+            // Whoever no longer waits does not want to know.
+            let _ = answer.send(Response::Refused(refusal));
+            return;
+        }
         // Questions of the network have even numbers.
         let question = QuestionId(self.next_question);
         self.next_question += 2;
@@ -176,13 +204,16 @@ impl Runtime {
             {
                 self.held_back.entry(after).or_default().push(output);
             }
-            Output::Answer { question, response, .. } => match self.waiting.remove(&question) {
-                Some(waiting) => {
-                    // Whoever no longer waits does not want to know.
-                    let _ = waiting.send(response);
+            Output::Answer { question, response, .. } => {
+                let response = self.corrected(response);
+                match self.waiting.remove(&question) {
+                    Some(waiting) => {
+                        // Whoever no longer waits does not want to know.
+                        let _ = waiting.send(response);
+                    }
+                    None => self.network.answer(question, response),
                 }
-                None => self.network.answer(question, response),
-            },
+            }
             Output::Ask { ask, to, request } => self.network.ask(ask, to, request),
             Output::Write(number, write) => self.store.write(number, write),
             Output::Read { ticket, topic, ranges, bytes_max, .. } => {
@@ -204,26 +235,51 @@ impl Runtime {
             Output::Locate(topic) => self.network.locate(topic),
             Output::Dial(contact) => self.network.dial(&contact),
             Output::Disconnect(node) => self.network.disconnect(node),
-            Output::Report(report) => tell(&report),
+            Output::Report(report) => self.tell(&report),
         }
     }
-}
 
-/// Tells the operator.
-fn tell(report: &Report) {
-    match report {
-        Report::Member(node, MemberState::Alive) => tracing::info!(%node, "a node is alive"),
-        Report::Member(node, state) => {
-            tracing::info!(%node, state = state.as_str(), "a node is away");
+    /// A topic that is not known here may exist where this node has not been yet.
+    fn corrected(&self, response: Response) -> Response {
+        match response {
+            Response::Refused(Refusal::UnknownTopic { .. }) => {
+                let refusal = self.network.not_joined().map(Refusal::NotJoined);
+                refusal.map_or(response, Response::Refused)
+            }
+            response => response,
         }
-        Report::Fork(topic, log, error) => {
-            tracing::error!(%topic, writer = %log.writer, %error, "a batch was refused");
+    }
+
+    /// Tells the operator what has been gathered.
+    fn say(&mut self) {
+        for Notice { text, is_warning } in self.notices.due(self.clock.now().elapsed) {
+            if is_warning {
+                tracing::warn!("{text}");
+            } else {
+                tracing::info!("{text}");
+            }
         }
-        Report::Damaged(damage) => {
-            tracing::warn!(topic = %damage.topic, writer = %damage.log.writer, first = damage.first, next = damage.next, "a stored batch is damaged; it is fetched again");
-        }
-        Report::HandedOver(topic) => {
-            tracing::info!(%topic, "handed over: the home replicas hold all of it");
+    }
+
+    /// Tells the operator.
+    fn tell(&mut self, report: &Report) {
+        let now = self.clock.now().elapsed;
+        let name = |topic| self.engine.topic_name(topic);
+        match report {
+            Report::Member(node, state) => {
+                tracing::debug!(%node, state = state.as_str(), "the state of a node has changed");
+                self.notices.member(*node, *state, now);
+            }
+            Report::Fork(topic, log, error) => {
+                let name = name(topic).map_or_else(|| topic.to_string(), ToString::to_string);
+                tracing::error!(topic = name, writer = %log.writer, %error, "a batch was refused");
+            }
+            Report::Damaged(damage) => {
+                let topic = damage.topic;
+                let name = name(&topic).map_or_else(|| topic.to_string(), ToString::to_string);
+                tracing::warn!(topic = name, writer = %damage.log.writer, first = damage.first, next = damage.next, "a stored batch is damaged; it is fetched again");
+            }
+            Report::HandedOver(topic) => self.notices.handed_over(name(topic), now),
         }
     }
 }

@@ -217,7 +217,7 @@ fn open_index(path: &Path) -> Option<(Index, Position)> {
             Some((index, position))
         }
         Ok((_, version, position)) => {
-            tracing::info!(?version, ?position, "the index is not complete");
+            tracing::debug!(?version, ?position, "the index is not complete");
             None
         }
         Err(error) => {

@@ -102,12 +102,9 @@ async fn between_nodes(run: &mut Run<'_>) -> anyhow::Result<Outcome> {
 
 async fn embed(data: &Path, network: &Network, bootstrap: &Multiaddr) -> anyhow::Result<Node> {
     let config = NodeConfig {
-        data: data.to_owned(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().context("an address")?],
         bootstrap: vec![bootstrap.clone()],
         network: network.clone(),
-        discovery: false,
-        disk_bytes_max: None,
+        ..NodeConfig::on_loopback(data)
     };
     Ok(Node::start(config).await?)
 }
