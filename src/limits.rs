@@ -330,6 +330,12 @@ pub const COMPACTED_BYTES_MAX: usize = 20 * 1024;
 /// was away, or a writer send once more. They take 17 kB at most.
 pub const COMPACTED_HASHES_MAX: usize = 1_024;
 
+/// Names of subscriptions of which a node knows who reads under them, the newest: some 200 B each.
+pub const READERS_SEEN_MAX: usize = 4_096;
+
+/// Runs of a subscriber that are told apart under one name.
+pub const SESSIONS_SEEN_MAX: usize = 4;
+
 /// Named subscriptions of one topic.
 pub const SUBSCRIPTIONS_MAX: usize = 4_096;
 

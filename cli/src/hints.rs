@@ -90,6 +90,10 @@ pub(crate) fn address() -> String {
 pub(crate) const RECORD_ID: &str =
     "an id names one record for good, as `--id order-7` does; put the rest into the payload";
 
+/// What the names of headers are like.
+pub(crate) const OWN_HEADER: &str =
+    "give the header another name; those that begin with `antiphon-` are set by Antiphon itself";
+
 const OTHER_VERSION: &str = "the node may be of another version; compare `antiphon --version`";
 
 fn connect(error: &ConnectError) -> String {
@@ -146,6 +150,7 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::Invalid(reason) if reason.contains("match the pattern") => {
             "name fewer of them by a longer pattern, or follow them with several commands".into()
         }
+        Refusal::Invalid(reason) if reason.contains("Antiphon's own") => OWN_HEADER.into(),
         Refusal::Invalid(_) => SEE_HELP.into(),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
         Refusal::Deleted(_) => "`antiphon topics` lists the topics that there are".into(),
@@ -209,6 +214,7 @@ fn record(error: &RecordError) -> String {
         RecordError::TooLarge { .. } => {
             format!("a record has at most {limit}, key and headers counted; publish it in parts")
         }
+        RecordError::OwnHeader { .. } => OWN_HEADER.into(),
         RecordError::TooManyHeaders { .. } | RecordError::HeaderName { .. } => {
             "headers are for metadata; put the rest into the payload".into()
         }
@@ -274,7 +280,7 @@ fn node(error: &NodeError) -> String {
 }
 
 /// A name as it is typed in a shell.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     shlex::try_quote(name).map_or_else(|_| name.to_owned(), Into::into)
 }
 

@@ -83,4 +83,5 @@ pub use antiphon::{
 };
 pub use client::{Client, ClientConfig};
 pub use libp2p::Multiaddr;
+pub use network::LocalNode;
 pub use node::{Node, NodeConfig, NodeError, StartError};

@@ -21,7 +21,7 @@ use crate::{
     runtime::{LocalLink, Runtime, random_bytes, tasks},
     store::{
         DataDirectory, DirectoryError, Life, SegmentStore, Store, StoreError, StoreHandle,
-        load_or_create_key,
+        load_key, load_or_create_key,
     },
 };
 
@@ -226,6 +226,14 @@ impl Node {
         tracing::debug!(node = %id, "the node has started");
         let Opened { directory, life, .. } = opened;
         Ok(Self { id, addresses, link, stop: Some(stop), runtime, life, directory })
+    }
+
+    /// The name of the node that has this data directory, whether it runs or not.
+    ///
+    /// # Errors
+    /// When its key cannot be read.
+    pub fn id_of(data: &Path) -> Result<NodeId, StartError> {
+        Ok(NodeKey::from_secret(&*load_key(data)?).node())
     }
 
     /// The node's name.

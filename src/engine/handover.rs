@@ -196,7 +196,7 @@ impl Engine {
                 continue;
             }
             for home in lacking.into_iter().filter(|home| found.held.contains_key(home)) {
-                let request = Request::Keep(topic, name.clone(), subscription.clone());
+                let request = Request::Keep(topic, name.clone(), subscription.clone(), None);
                 let purpose = Purpose::HandOverPosition(topic, name.clone(), attempt);
                 self.ask(home, request, ASK_TIMEOUT, purpose);
             }
@@ -216,7 +216,7 @@ impl Engine {
         {
             self.adopt_kept(&deletion);
         }
-        if let Ok(Response::Kept) = result
+        if let Ok(Response::Kept(_)) = result
             && let Some(position) = self.handover.positions.get_mut(key)
             && position.attempt == attempt
         {

@@ -22,7 +22,7 @@
 //! - `read`, `follow`, `holes`, `hold_back`: serving readers, of history and live, past what is lost,
 //!   and in the order of each writer
 //! - `read_many`, `names`: serving readers of many topics, and telling them of new ones
-//! - `position`: where named subscriptions stand
+//! - `position`: where named subscriptions stand; `readers`: who reads under their names
 //! - `group`: dividing the records of a subscription among members
 //! - `repair`: fetching what this node should hold and does not
 //! - `handover`, `handover_proof`: giving away what this node holds for others
@@ -71,6 +71,7 @@ mod position;
 mod publish;
 mod read;
 mod read_many;
+mod readers;
 mod recent;
 mod repair;
 mod replicate;
@@ -150,6 +151,7 @@ pub struct Engine {
     outbox: outbox::State,
     awaiting: awaiting::State,
     positions: position::State,
+    readers: readers::State,
     groups: group::State,
     repair: repair::State,
     handover: handover::State,
@@ -222,6 +224,7 @@ impl Engine {
             outbox: outbox::State::recovered(recovered.outbox),
             awaiting: awaiting::State::default(),
             positions: position::State::default(),
+            readers: readers::State::default(),
             groups: group::State::default(),
             repair: repair::State::default(),
             handover: handover::State::default(),
@@ -364,8 +367,8 @@ impl Engine {
             Request::Outbox(after) => self.list_outbox(question, after.as_ref()),
             Request::Await(wanted) => self.await_copies(question, wanted),
             Request::Position(name, subscriber) => self.position(question, &name, subscriber),
-            Request::Commit(name, subscriber, subscription) => {
-                self.commit(question, &name, &subscriber, &subscription);
+            Request::Commit(name, subscriber, subscription, session) => {
+                self.commit(question, &name, &subscriber, &subscription, session);
             }
             Request::Subscriptions(name, after) => {
                 self.list_subscriptions(question, &name, after.as_ref());
@@ -393,8 +396,8 @@ impl Engine {
             Request::Fetch(topic, ranges, bytes_max) => {
                 self.fetch(question, topic, ranges, bytes_max);
             }
-            Request::Keep(topic, name, subscription) => {
-                self.keep(question, from, topic, &name, &subscription);
+            Request::Keep(topic, name, subscription, session) => {
+                self.keep(question, from, (topic, &name), &subscription, session);
             }
             Request::Positions(topic, after) => {
                 self.list_positions(question, topic, after.as_ref());

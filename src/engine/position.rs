@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     limits::ASK_TIMEOUT,
-    model::{Blob, NodeId, SubscriberName, Subscription, TopicId, TopicName},
+    model::{Blob, NodeId, SessionId, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Acks, Refusal, Request, Response},
 };
 
@@ -25,13 +25,15 @@ struct Commit {
     /// Copies without which it is refused: a position that nobody is told of is only a later one,
     /// but a new generation must be met by whoever opens the next one.
     enough: usize,
+    /// Whether another subscriber reads under the name.
+    shared: bool,
 }
 
 /// Who has a position kept.
 #[derive(Debug, Clone)]
 pub(super) enum Keeper {
-    /// A client that commits it, or opens a generation.
-    Client { question: QuestionId, opens: bool },
+    /// A client that commits it, or opens a generation; a run of a subscriber.
+    Client { question: QuestionId, opens: bool, session: Option<SessionId> },
     /// This node, which coordinates the group.
     Group((TopicId, SubscriberName)),
 }
@@ -72,15 +74,17 @@ impl Engine {
         name: &TopicName,
         subscriber: &SubscriberName,
         subscription: &Subscription,
+        session: Option<SessionId>,
     ) {
-        let request = Request::Commit(name.clone(), subscriber.clone(), subscription.clone());
+        let request =
+            Request::Commit(name.clone(), subscriber.clone(), subscription.clone(), session);
         let Some(topic) = self.find(question, name, request) else {
             return;
         };
         if !subscription.is_well_formed(topic) {
             return self.refuse(question, Refusal::ForeignCursor);
         }
-        let then = Then::Commit(question, subscriber.clone(), subscription.clone());
+        let then = Then::Commit(question, subscriber.clone(), subscription.clone(), session);
         self.survey(topic, then);
     }
 
@@ -91,6 +95,7 @@ impl Engine {
         question: QuestionId,
         subscriber: &SubscriberName,
         mut subscription: Subscription,
+        session: Option<SessionId>,
         found: &Found,
     ) {
         let topic = found.topic;
@@ -113,7 +118,7 @@ impl Engine {
         if !planted(Bug::PositionPastLog) {
             subscription.limit(&self.end_with(found));
         }
-        let keeper = Keeper::Client { question, opens };
+        let keeper = Keeper::Client { question, opens, session };
         self.keep_on_replicas(topic, subscriber, &subscription, keeper);
     }
 
@@ -130,10 +135,16 @@ impl Engine {
         };
         let wanted = known.wanted(&self.members, Acks::Quorum);
         let acting = known.placement(&self.members).acting.clone();
+        let session = match keeper {
+            Keeper::Client { session, .. } => session,
+            Keeper::Group(_) => None,
+        };
+        let mut shared = false;
         let mut copies = 0;
         let mut asked = Vec::new();
         for node in acting {
             if node == self.me {
+                shared = self.is_shared(topic, subscriber, session);
                 copies += usize::from(match keeper {
                     Keeper::Client { .. } => self.keep_told(topic, subscriber, subscription),
                     Keeper::Group(_) => self.keep_here(topic, subscriber, subscription),
@@ -144,10 +155,10 @@ impl Engine {
         }
         let opens = matches!(keeper, Keeper::Client { opens: true, .. });
         let enough = if opens { wanted } else { 1 };
-        let commit = Commit { keeper, waiting: asked.len(), copies, wanted, enough };
+        let commit = Commit { keeper, waiting: asked.len(), copies, wanted, enough, shared };
         let number = self.positions.commits.put(commit);
         for node in asked {
-            let request = Request::Keep(topic, subscriber.clone(), subscription.clone());
+            let request = Request::Keep(topic, subscriber.clone(), subscription.clone(), session);
             self.ask(node, request, ASK_TIMEOUT, Purpose::Keep(number));
         }
         self.settle_commit(number);
@@ -158,7 +169,10 @@ impl Engine {
             return;
         };
         commit.waiting -= 1;
-        commit.copies += usize::from(matches!(result, Ok(Response::Kept)));
+        if let Ok(Response::Kept(shared)) = result {
+            commit.copies += 1;
+            commit.shared |= *shared == Some(true);
+        }
         self.settle_commit(number);
     }
 
@@ -178,7 +192,8 @@ impl Engine {
                 self.refuse(question, Refusal::Unreachable);
             }
             Keeper::Client { question, .. } => {
-                self.answer_flushed(question, Response::Committed(small(commit.copies)));
+                let shared = commit.shared.then_some(true);
+                self.answer_flushed(question, Response::Committed(small(commit.copies), shared));
             }
         }
     }
@@ -187,9 +202,9 @@ impl Engine {
         &mut self,
         question: QuestionId,
         from: Option<NodeId>,
-        topic: TopicId,
-        name: &SubscriberName,
+        (topic, name): (TopicId, &SubscriberName),
         subscription: &Subscription,
+        session: Option<SessionId>,
     ) {
         if from.is_none() {
             // Only a node has made sure that the position exists.
@@ -204,10 +219,22 @@ impl Engine {
             return self.refuse(question, Refusal::UnknownTopic { name, nearest: None });
         }
         if self.keep_told(topic, name, subscription) {
-            self.answer_flushed(question, Response::Kept);
+            let shared = self.is_shared(topic, name, session).then_some(true);
+            self.answer_flushed(question, Response::Kept(shared));
         } else {
             self.refuse_invalid(question, "the topic has too many subscriptions");
         }
+    }
+
+    /// Takes note of a run of a subscriber; whether another one reads under the name.
+    fn is_shared(
+        &mut self,
+        topic: TopicId,
+        name: &SubscriberName,
+        session: Option<SessionId>,
+    ) -> bool {
+        let now = self.now.elapsed;
+        session.is_some_and(|session| self.readers.note(now, topic, name, session))
     }
 
     /// Keeps what a client or another node tells of a position; whether it is kept.

@@ -37,7 +37,8 @@ use crate::{
         UNACKNOWLEDGED_BYTES_MAX,
     },
     model::{
-        Batch, Compression, Hash, Header, LogId, NodeId, ProducerId, Run, TopicId, validate_records,
+        Batch, Compression, Hash, Header, LogId, NodeId, ProducerId, RecordId, Run, TopicId,
+        validate_given,
     },
     wire::{Acks, LogRange, Publish, Published, Refusal, Response},
 };
@@ -91,7 +92,8 @@ impl Engine {
         let Some(topic) = self.find(question, &publish.topic, request) else {
             return;
         };
-        let count = match validate_records(&publish.records) {
+        let first = RecordId { producer: publish.producer, number: publish.first };
+        let count = match validate_given(&publish.topic, first, &publish.records) {
             Ok(0) => return self.refuse_invalid(question, "no records"),
             Ok(count) if count > BATCH_RECORDS_MAX => {
                 return self.refuse_invalid(question, "too many records in one request");

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     limits::SURVEY_TIMEOUT,
     model::{
-        Cursor, Entry, Frontier, NodeId, Position, SubscriberName, Subscription, TopicId, TopicName,
+        Cursor, Entry, Frontier, NodeId, Position, SessionId, SubscriberName, Subscription,
+        TopicId, TopicName,
     },
     wire::{Held, Refusal, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
 };
@@ -32,7 +33,7 @@ pub(super) enum Then {
     /// Go on with a group.
     Group(SubscriberName),
     /// Keep a subscription's position, as far as it exists.
-    Commit(QuestionId, SubscriberName, Subscription),
+    Commit(QuestionId, SubscriberName, Subscription, Option<SessionId>),
     /// Compare what the replicas' disks hold after a cursor.
     Verify(QuestionId, Cursor),
     /// Go on with a read.
@@ -130,7 +131,7 @@ impl Engine {
         };
         let me = self.me;
         let subscriber = match &then {
-            Then::Position(_, name) | Then::Commit(_, name, _) | Then::Group(name) => {
+            Then::Position(_, name) | Then::Commit(_, name, ..) | Then::Group(name) => {
                 Some(name.clone())
             }
             Then::Answer(_)
@@ -267,8 +268,8 @@ impl Engine {
             Then::Answer(question) => self.answer_survey(question, &found),
             Then::Position(question, _) => self.answer_position(question, &found),
             Then::Group(name) => self.group_found(&name, &found),
-            Then::Commit(question, name, subscription) => {
-                self.commit_found(question, &name, subscription, &found);
+            Then::Commit(question, name, subscription, session) => {
+                self.commit_found(question, &name, subscription, session, &found);
             }
             Then::Verify(question, after) => self.verify_found(question, after, &found),
             Then::Read(read) => self.plan_read(read),

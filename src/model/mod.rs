@@ -15,6 +15,7 @@ mod frontier;
 mod given;
 mod group;
 mod member;
+mod own_headers;
 mod pattern;
 mod record;
 mod runs;
@@ -34,13 +35,16 @@ pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};
 pub use given::{GIVEN_ID_HEADER, GivenIdError};
 pub use group::{Deliveries, MemberId, Progress};
 pub use member::{NodeId, NodeIdError, NodeKey, Signature};
+pub use own_headers::{
+    DEAD_LETTER_SUFFIX, DEAD_LETTER_TOPIC, OWN_HEADER_PREFIX, check_user_headers, is_own_header,
+};
 pub use pattern::{TopicPattern, TopicPatternError};
 pub use record::{
     ProducerId, Record, RecordError, RecordId, RecordIdError, Records, encode_record,
-    validate_records,
+    validate_given, validate_records,
 };
 pub use runs::Runs;
 pub use signed_header::SignedHeader;
-pub use subscription::{SubscriberName, Subscription};
+pub use subscription::{SessionId, SubscriberName, Subscription};
 use topic::check_name;
 pub use topic::{Network, NetworkNameError, TopicId, TopicName, TopicNameError};

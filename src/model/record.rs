@@ -10,7 +10,7 @@ use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use thiserror::Error;
 
-use super::WallClock;
+use super::{TopicName, WallClock, own_headers::check_given_headers};
 use crate::limits::{HEADERS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
 
 /// What a user publishes.
@@ -113,6 +113,12 @@ pub enum RecordError {
     HeaderName {
         /// Bytes of the name.
         size: usize,
+    },
+    /// The publisher's record has a header that only Antiphon sets.
+    #[error("the header `{name}` is Antiphon's own")]
+    OwnHeader {
+        /// Its name.
+        name: String,
     },
     /// The bytes are no record.
     #[error("malformed record: {0}")]
@@ -234,6 +240,23 @@ pub fn validate_records(body: &[u8]) -> Result<u32, RecordError> {
     let mut count = 0_u32;
     while decoder.position() < body.len() {
         read_record(&mut decoder)?;
+        count = count.saturating_add(1);
+    }
+    Ok(count)
+}
+
+/// Checks records that a node is given for a topic as [`validate_records`] does, and that they have
+/// no headers of Antiphon's own but true ones; `first` names the first of them.
+///
+/// # Errors
+/// When they are not records within the limits, or one has such a header.
+pub fn validate_given(topic: &TopicName, first: RecordId, body: &[u8]) -> Result<u32, RecordError> {
+    let mut decoder = Decoder::new(body);
+    let mut count = 0_u32;
+    while decoder.position() < body.len() {
+        let number = first.number.saturating_add(u64::from(count));
+        let record = read_record(&mut decoder)?;
+        check_given_headers(topic, RecordId { number, ..first }, &record.headers)?;
         count = count.saturating_add(1);
     }
     Ok(count)

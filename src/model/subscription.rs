@@ -32,6 +32,11 @@ impl std::str::FromStr for SubscriberName {
     }
 }
 
+/// One run of a subscriber, drawn at random when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct SessionId(pub u64);
+
 /// Where a named subscription stands.
 ///
 /// Copies at different replicas merge without coordination: within a generation a position only

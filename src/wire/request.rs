@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 
 use super::{Await, DescriptorBytes, Proofs, Settle, Take};
 use crate::model::{
-    Batch, Blob, Compacted, Cursor, LogId, NodeId, ProducerId, Retention, Run, SubscriberName,
-    Subscription, TopicId, TopicName, TopicPattern,
+    Batch, Blob, Compacted, Cursor, LogId, NodeId, ProducerId, Retention, Run, SessionId,
+    SubscriberName, Subscription, TopicId, TopicName, TopicPattern,
 };
 
 /// A question to a node.
@@ -30,9 +30,14 @@ pub enum Request {
     /// Where a named subscription stands. Answer: `Position`.
     #[n(4)]
     Position(#[n(0)] TopicName, #[n(1)] SubscriberName),
-    /// Move a named subscription. Answer: `Committed`.
+    /// Move a named subscription, for a run of its subscriber where one is named. Answer: `Committed`.
     #[n(5)]
-    Commit(#[n(0)] TopicName, #[n(1)] SubscriberName, #[n(2)] Subscription),
+    Commit(
+        #[n(0)] TopicName,
+        #[n(1)] SubscriberName,
+        #[n(2)] Subscription,
+        #[n(3)] Option<SessionId>,
+    ),
     /// The topics of the network after a name, in order. Answer: `Topics`.
     #[n(6)]
     Topics(#[n(0)] Option<TopicName>),
@@ -108,7 +113,7 @@ pub enum Request {
     Fetch(#[n(0)] TopicId, #[n(1)] Vec<LogRange>, #[n(2)] u32),
     /// Keep the position of a subscription. Answer: `Kept`, after the flush.
     #[n(21)]
-    Keep(#[n(0)] TopicId, #[n(1)] SubscriberName, #[n(2)] Subscription),
+    Keep(#[n(0)] TopicId, #[n(1)] SubscriberName, #[n(2)] Subscription, #[n(3)] Option<SessionId>),
     /// How many records of each topic the asked node holds. Answer: `Counts`.
     #[n(22)]
     Counts,

@@ -33,9 +33,10 @@ pub enum Response {
     /// Where a subscription stands; none when the name is new.
     #[n(5)]
     Position(#[n(0)] Option<Subscription>),
-    /// On how many replicas a subscription's position is kept.
+    /// On how many replicas a subscription's position is kept, and whether another subscriber reads
+    /// under the name, where that is known.
     #[n(6)]
-    Committed(#[n(0)] u16),
+    Committed(#[n(0)] u16, #[n(1)] Option<bool>),
     /// Topics in order of their names; whether more follow.
     #[n(7)]
     Topics(#[n(0)] Vec<TopicSummary>, #[n(1)] bool),
@@ -91,9 +92,10 @@ pub enum Response {
     /// What the asked node holds of a topic, flushed.
     #[n(19)]
     Held(#[n(0)] Held),
-    /// The position is kept, flushed.
+    /// The position is kept, flushed; whether another subscriber reads under the name, where that is
+    /// known.
     #[n(20)]
-    Kept,
+    Kept(#[n(0)] Option<bool>),
     /// Records held per topic.
     #[n(21)]
     Counts(#[n(0)] Vec<TopicCount>),

@@ -150,8 +150,8 @@ fn a_node_that_leaves_with_nothing_but_a_position_learns_of_a_deletion() {
     let leaver = world.create(0, "t", 3)[0];
     let cursor = Some(Cursor::start(World::topic("t")));
     let kept = Subscription::new(0, cursor);
-    let commit = Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept);
-    assert!(matches!(world.call(leaver, commit), Response::Committed(_)));
+    let commit = Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept, None);
+    assert!(matches!(world.call(leaver, commit), Response::Committed(..)));
     let others = || (0..4).filter(|other| *other != leaver);
     others().for_each(|other| world.cut(leaver, other));
     world.ask(leaver, Request::Leave(world.id(leaver)));

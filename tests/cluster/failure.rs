@@ -203,8 +203,9 @@ fn a_position_kept_by_stand_ins_is_handed_over() {
     world.publish(writer, World::publish_request("t", 1, 5, &lines(5, 8)));
     let cursor = world.survey(writer, "t").end;
     let kept = Subscription::new(0, Some(cursor));
-    let commit = Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept.clone());
-    assert!(matches!(world.call(writer, commit), Response::Committed(_)));
+    let commit =
+        Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept.clone(), None);
+    assert!(matches!(world.call(writer, commit), Response::Committed(..)));
     for owner in &owners {
         world.start(*owner);
     }

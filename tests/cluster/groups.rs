@@ -113,7 +113,7 @@ fn begin(
     let cursor = Some(Cursor::start(World::topic("t")));
     let subscription = Subscription { generation, cursor, group };
     let (topic, name) = ("t".parse().unwrap(), "g".parse().unwrap());
-    world.call(node, Request::Commit(topic, name, subscription))
+    world.call(node, Request::Commit(topic, name, subscription, None))
 }
 
 /// A topic of ten records, and a group that has not begun with them.
@@ -317,7 +317,7 @@ fn a_group_that_is_deleted_ends_for_its_members() {
     world.run(Duration::from_secs(1));
     world.answered(waits);
     let (topic, name) = ("t".parse().unwrap(), "g".parse().unwrap());
-    world.call(2, Request::Commit(topic, name, Subscription::new(1, None)));
+    world.call(2, Request::Commit(topic, name, Subscription::new(1, None), None));
     let answer = world.call(0, member.question(5, Duration::from_secs(1)));
     assert_eq!(answer, Response::Refused(Refusal::Superseded));
 }

@@ -114,7 +114,7 @@ fn given(world: &mut World, node: usize) -> Vec<u64> {
     let cursor = Some(Cursor::start(World::topic("t")));
     let subscription = Subscription { generation: 0, cursor, group: Some(Box::default()) };
     let (topic, name) = ("t".parse().unwrap(), "g".parse().unwrap());
-    world.call(node, Request::Commit(topic, name, subscription));
+    world.call(node, Request::Commit(topic, name, subscription, None));
     let mut given = Vec::new();
     let mut settlement = Settlement::default();
     for turn in 1.. {

@@ -112,8 +112,9 @@ fn a_subscription_goes_on_at_another_node() {
     let first = follow(&mut world, 1, &mut cursor, 10);
     assert_eq!(first.len(), 10);
     let kept = Subscription::new(0, Some(cursor.clone()));
-    let committed = world.call(1, Request::Commit("t".parse().unwrap(), alice(), kept.clone()));
-    assert!(matches!(committed, Response::Committed(copies) if copies >= 2));
+    let committed =
+        world.call(1, Request::Commit("t".parse().unwrap(), alice(), kept.clone(), None));
+    assert!(matches!(committed, Response::Committed(copies, _) if copies >= 2));
     world.kill(1);
     for node in [0, 2, 3] {
         let position = world.call(node, Request::Position("t".parse().unwrap(), alice()));
@@ -134,7 +135,7 @@ fn a_position_never_stands_ahead_of_the_log() {
     let name = || "t".parse().unwrap();
     let bob = || "bob".parse().unwrap();
     let commit = Subscription::new(0, Some(ahead));
-    world.call(0, Request::Commit(name(), bob(), commit));
+    world.call(0, Request::Commit(name(), bob(), commit, None));
     let Response::Position(Some(kept)) = world.call(0, Request::Position(name(), bob())) else {
         panic!("no position")
     };

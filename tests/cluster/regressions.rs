@@ -159,7 +159,7 @@ fn a_position_that_nobody_can_tell_is_not_told_to_be_new() {
     let end = world.survey(owners[0], "t").end;
     let alice = || "alice".parse().unwrap();
     let kept = Subscription::new(0, Some(end));
-    world.call(owners[0], Request::Commit("t".parse().unwrap(), alice(), kept.clone()));
+    world.call(owners[0], Request::Commit("t".parse().unwrap(), alice(), kept.clone(), None));
     let reader = (0..5).find(|node| !owners.contains(node)).unwrap();
     world.kill(reader);
     world.start(reader);
@@ -180,8 +180,8 @@ fn a_position_that_is_told_to_be_kept_is_kept() {
     let kept = Subscription::new(0, Some(cursor));
     for number in 0..=antiphon::limits::SUBSCRIPTIONS_MAX {
         let name = || format!("s{number}").parse().unwrap();
-        match world.call(0, Request::Commit("t".parse().unwrap(), name(), kept.clone())) {
-            Response::Committed(_) => {
+        match world.call(0, Request::Commit("t".parse().unwrap(), name(), kept.clone(), None)) {
+            Response::Committed(..) => {
                 let position = world.call(0, Request::Position("t".parse().unwrap(), name()));
                 assert_eq!(position, Response::Position(Some(kept.clone())), "{number}");
             }
@@ -205,8 +205,8 @@ fn a_position_kept_by_stand_ins_is_kept() {
     world.run(Duration::from_secs(3));
     let alice = || "alice".parse().unwrap();
     let committed =
-        world.call(client, Request::Commit("t".parse().unwrap(), alice(), kept.clone()));
-    assert!(matches!(committed, Response::Committed(copies) if copies >= 2), "{committed:?}");
+        world.call(client, Request::Commit("t".parse().unwrap(), alice(), kept.clone(), None));
+    assert!(matches!(committed, Response::Committed(copies, _) if copies >= 2), "{committed:?}");
     world.run(Duration::from_secs(1));
     world.kill(owners[0]);
     world.run(Duration::from_secs(2));
@@ -419,7 +419,7 @@ fn what_a_replica_holds_fits_in_a_message() {
     let kept = Subscription::new(0, Some(cursor));
     for number in 0..150 {
         let name = format!("s{number}").parse().unwrap();
-        world.call(0, Request::Commit("t".parse().unwrap(), name, kept.clone()));
+        world.call(0, Request::Commit("t".parse().unwrap(), name, kept.clone(), None));
     }
     let held = world.call(0, Request::Frontier(World::topic("t"), None));
     let bytes = held.encode().len();
@@ -467,8 +467,8 @@ fn a_position_that_stand_ins_took_comes_home() {
     let kept = Subscription::new(0, Some(world.survey(client, "t").end));
     let alice = || "alice".parse().unwrap();
     let committed =
-        world.call(client, Request::Commit("t".parse().unwrap(), alice(), kept.clone()));
-    assert!(matches!(committed, Response::Committed(copies) if copies >= 2), "{committed:?}");
+        world.call(client, Request::Commit("t".parse().unwrap(), alice(), kept.clone(), None));
+    assert!(matches!(committed, Response::Committed(copies, _) if copies >= 2), "{committed:?}");
     for owner in &owners {
         world.start(*owner);
     }

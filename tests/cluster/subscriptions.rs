@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::{Cursor, SubscriberName, Subscription},
+    model::{Cursor, SessionId, SubscriberName, Subscription},
     wire::{Refusal, Request, Response},
 };
 
@@ -15,7 +15,7 @@ fn name(number: usize) -> SubscriberName {
 
 fn commit(world: &mut World, node: usize, number: usize, kept: &Subscription) -> Response {
     let topic = "t".parse().unwrap();
-    world.call(node, Request::Commit(topic, name(number), kept.clone()))
+    world.call(node, Request::Commit(topic, name(number), kept.clone(), None))
 }
 
 fn position(world: &mut World, node: usize, number: usize) -> Option<Subscription> {
@@ -55,7 +55,7 @@ fn what_a_replica_that_was_away_kept_comes_back_neither_after_a_reset_nor_a_dele
     let start = Cursor::start(end.topic);
     for number in [1, 2] {
         let kept = Subscription::new(0, Some(end.clone()));
-        assert!(matches!(commit(&mut world, 0, number, &kept), Response::Committed(_)));
+        assert!(matches!(commit(&mut world, 0, number, &kept), Response::Committed(..)));
     }
     world.run(Duration::from_secs(5));
     world.kill(2);
@@ -63,7 +63,7 @@ fn what_a_replica_that_was_away_kept_comes_back_neither_after_a_reset_nor_a_dele
     let reset = Subscription::new(1, Some(start));
     let deleted = Subscription::new(1, None);
     for (number, kept) in [(1, &reset), (2, &deleted)] {
-        assert!(matches!(commit(&mut world, 0, number, kept), Response::Committed(_)));
+        assert!(matches!(commit(&mut world, 0, number, kept), Response::Committed(..)));
     }
     world.start(2);
     world.run(Duration::from_secs(30));
@@ -101,8 +101,8 @@ fn a_generation_is_opened_only_where_enough_replicas_say_that_it_is_new() {
     world.run(Duration::from_secs(5));
     // The one is reset, the other begins anew.
     let start = Cursor::start(end.topic);
-    assert!(matches!(commit(&mut world, 0, 1, &at(1, Some(&start))), Response::Committed(_)));
-    assert!(matches!(commit(&mut world, 0, 2, &at(2, Some(&start))), Response::Committed(_)));
+    assert!(matches!(commit(&mut world, 0, 1, &at(1, Some(&start))), Response::Committed(..)));
+    assert!(matches!(commit(&mut world, 0, 2, &at(2, Some(&start))), Response::Committed(..)));
     for node in [0, 1] {
         world.kill(node);
     }
@@ -114,7 +114,7 @@ fn a_generation_is_opened_only_where_enough_replicas_say_that_it_is_new() {
     let asked = Request::Position("t".parse().unwrap(), name(2));
     assert_eq!(world.call(2, asked), unreachable);
     // A position of the generation that it knows may move on.
-    assert!(matches!(commit(&mut world, 2, 1, &at(0, Some(&end))), Response::Committed(1)));
+    assert!(matches!(commit(&mut world, 2, 1, &at(0, Some(&end))), Response::Committed(1, None)));
     for node in [0, 1] {
         world.start(node);
     }
@@ -150,4 +150,24 @@ fn many_subscriptions_are_listed_page_by_page_from_all_replicas() {
             all.iter().map(|(name, _)| name).eq((0..count).map(name).collect::<Vec<_>>().iter())
         );
     }
+}
+
+#[test]
+fn who_reads_under_one_name_at_once_is_told_at_any_node() {
+    let (mut world, end) = with_topic(4);
+    let kept = Subscription::new(0, Some(end));
+    let mut commit_as = |node: usize, session: u64| {
+        let session = Some(SessionId(session));
+        let request = Request::Commit("t".parse().unwrap(), name(1), kept.clone(), session);
+        match world.call(node, request) {
+            Response::Committed(_, shared) => shared == Some(true),
+            other => panic!("{other:?}"),
+        }
+    };
+    // One after the other, at whichever node.
+    let runs: Vec<_> = (0..8).map(|run| commit_as(run % 4, run as u64 / 2)).collect();
+    assert_eq!(runs, [false; 8]);
+    // In turn, each at a node of its own.
+    let told: Vec<_> = (0..8).map(|turn| commit_as(turn % 2, 10 + turn as u64 % 2)).collect();
+    assert_eq!(told, [false, false, false, false, true, true, true, true]);
 }

@@ -427,9 +427,9 @@ fn responses() {
         Response::Refused(Refusal::Busy),
         Response::Page(Page { batches: vec![batch()], finished: true, ..Page::default() }),
         Response::Position(None),
-        Response::Committed(2),
+        Response::Committed(2, None),
         Response::Replicated(vec![Outcome::Stored, Outcome::Refused(Refusal::Busy)]),
-        Response::Kept,
+        Response::Kept(None),
     ];
     let all = round_trip([], responses);
     frozen("responses.hex", &all);

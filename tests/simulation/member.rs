@@ -94,7 +94,7 @@ impl Member {
                 let cursor = Some(Cursor::start(world.topic(self.topic)));
                 let group = Some(Box::default());
                 let subscription = Subscription { generation: 0, cursor, group };
-                (Request::Commit(topic, name, subscription), Duration::ZERO)
+                (Request::Commit(topic, name, subscription, None), Duration::ZERO)
             }
             (None, _) => {
                 self.asked = Asked::Position;
@@ -173,7 +173,7 @@ impl Member {
         match (asked, response) {
             (Asked::Position, Some(Response::Position(None))) => self.asked = Asked::Beginning,
             (Asked::Position, Some(Response::Position(Some(kept)))) => self.begin(world, &kept),
-            (Asked::Beginning, Some(Response::Committed(_))) => {}
+            (Asked::Beginning, Some(Response::Committed(..))) => {}
             (Asked::Take, Some(Response::Taken(taken))) => {
                 self.turn += 1;
                 if self.generation != Some(taken.generation) {

@@ -102,10 +102,10 @@ impl Reader {
         let request = match (&self.asked, &self.name) {
             (Asked::Position, Some(subscriber)) => Request::Position(name, subscriber.clone()),
             (Asked::Commit(subscription), Some(subscriber)) => {
-                Request::Commit(name, subscriber.clone(), subscription.clone())
+                Request::Commit(name, subscriber.clone(), subscription.clone(), None)
             }
             (Asked::Greed(subscription), Some(_)) => {
-                Request::Commit(name, "greed".parse().unwrap(), subscription.clone())
+                Request::Commit(name, "greed".parse().unwrap(), subscription.clone(), None)
             }
             _ => Request::Read(Read {
                 topic: name,
@@ -180,7 +180,7 @@ impl Reader {
         let asked = std::mem::replace(&mut self.asked, Asked::Nothing);
         match (asked, response) {
             (Asked::Page, Some(Response::Page(page))) => self.read(world, &page),
-            (Asked::Commit(subscription), Some(Response::Committed(copies))) => {
+            (Asked::Commit(subscription), Some(Response::Committed(copies, _))) => {
                 world.counts.commits += 1;
                 let replicas = world.options.topics[self.topic].replicas;
                 if copies > replicas / 2 {

@@ -152,7 +152,7 @@ impl Member {
             let cursor = Some(client.place(&topic, options.start.clone()).await?);
             let shared = Some(Box::default());
             let subscription = Subscription { generation, cursor, group: shared };
-            client.commit(&topic, &group, subscription).await?;
+            client.commit(&topic, &group, subscription, None).await?;
         }
         Ok(Self {
             client,

@@ -15,7 +15,7 @@ use antiphon::{
     limits,
     model::{
         GIVEN_ID_HEADER, GivenIdError, ProducerId, Record, RecordError, RecordId, TopicName,
-        WallClock, encode_record,
+        WallClock, check_user_headers, encode_record,
     },
     wire::{Acks, Published, Refusal},
 };
@@ -193,9 +193,11 @@ impl Publisher {
     /// ```
     ///
     /// # Errors
-    /// When the record is above a limit, or the publisher has stopped. Cancel-safe: a record is
+    /// When the record is above a limit or has a header of Antiphon's own
+    /// (`antiphon-…`), or the publisher has stopped. Cancel-safe: a record is
     /// queued when this returns, and not before.
     pub async fn publish(&mut self, record: &Record) -> Result<Delivery, PublishError> {
+        check_user_headers(record)?;
         self.encoded.clear();
         if record.time == WallClock::default() {
             let stamped = Record { time: wall(), ..record.clone() };
@@ -258,6 +260,7 @@ impl Publisher {
             record.time = wall();
         }
         record.headers.retain(|(name, _)| name != GIVEN_ID_HEADER);
+        check_user_headers(&record)?;
         record.headers.push((GIVEN_ID_HEADER.to_owned(), id.to_owned().into()));
         self.encoded.clear();
         encode_record(&record, &mut self.encoded)?;

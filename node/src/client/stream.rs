@@ -182,6 +182,11 @@ impl SubscriberStream {
         self.subscriber.commit().await
     }
 
+    /// As [`Subscriber::is_shared`].
+    pub fn is_shared(&self) -> bool {
+        self.subscriber.is_shared()
+    }
+
     /// Whether the name was new when this was started.
     pub fn is_new(&self) -> bool {
         self.subscriber.is_new()

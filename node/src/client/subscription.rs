@@ -1,7 +1,7 @@
 //! Named subscriptions: positions that are kept on a topic's replicas.
 
 use antiphon::{
-    model::{Cursor, LogId, Position, SubscriberName, Subscription, TopicName},
+    model::{Cursor, LogId, Position, SessionId, SubscriberName, Subscription, TopicName},
     wire::{Refusal, Request, Response},
 };
 use thiserror::Error;
@@ -72,7 +72,7 @@ impl Client {
         let group = kept.and_then(|kept| kept.group).map(|_| Box::default());
         let cursor = self.place(topic, start).await?;
         let subscription = Subscription { generation, cursor: Some(cursor.clone()), group };
-        self.commit(topic, name, subscription).await?;
+        self.commit(topic, name, subscription, None).await?;
         Ok(cursor)
     }
 
@@ -89,7 +89,7 @@ impl Client {
             return Ok(false);
         };
         let deleted = Subscription::new(kept.generation + 1, None);
-        self.commit(topic, name, deleted).await?;
+        self.commit(topic, name, deleted, None).await?;
         Ok(true)
     }
 
@@ -118,16 +118,18 @@ impl Client {
         }
     }
 
-    /// Keeps a position; on how many replicas.
+    /// Keeps a position; on how many replicas, and whether another run than this one reads under the
+    /// name.
     pub(super) async fn commit(
         &self,
         topic: &TopicName,
         name: &SubscriberName,
         subscription: Subscription,
-    ) -> Result<u16, RequestError> {
-        let request = Request::Commit(topic.clone(), name.clone(), subscription);
+        session: Option<SessionId>,
+    ) -> Result<(u16, bool), RequestError> {
+        let request = Request::Commit(topic.clone(), name.clone(), subscription, session);
         match self.ask(request).await? {
-            Response::Committed(copies) => Ok(copies),
+            Response::Committed(copies, shared) => Ok((copies, shared == Some(true))),
             _ => Err(RequestError::Mismatch),
         }
     }
@@ -155,6 +157,10 @@ pub struct Subscriber {
     /// The position that is kept.
     committed: Option<Cursor>,
     is_new: bool,
+    /// This run.
+    session: SessionId,
+    /// Whether another one reads under the name.
+    is_shared: bool,
     unacknowledged: Unacknowledged,
 }
 
@@ -180,8 +186,19 @@ impl Subscriber {
         }
         let reader = Reader::start(client.clone(), topic.clone(), options).await?;
         let unacknowledged = Unacknowledged::default();
-        let mut subscriber =
-            Self { client, topic, reader, name, generation, committed, is_new, unacknowledged };
+        let session = SessionId(u64::from_le_bytes(crate::runtime::random_bytes()));
+        let mut subscriber = Self {
+            client,
+            topic,
+            reader,
+            name,
+            generation,
+            committed,
+            is_new,
+            session,
+            is_shared: false,
+            unacknowledged,
+        };
         // A name that starts at the end would otherwise skip what comes before its first record.
         subscriber.commit().await?;
         Ok(subscriber)
@@ -190,6 +207,13 @@ impl Subscriber {
     /// Whether the name was new when this was started.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Whether another subscriber reads under the same name, as the last [`Self::commit`] was told:
+    /// each gets all records, and together they move one position. It takes a few commits of both
+    /// until the replicas know, and half a minute until they forget one that has ended.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// The reader; records are taken from it.
@@ -259,7 +283,9 @@ impl Subscriber {
             return Ok(());
         }
         let subscription = Subscription::new(self.generation, cursor.clone());
-        self.client.commit(&self.topic, &self.name, subscription).await?;
+        let session = Some(self.session);
+        let kept = self.client.commit(&self.topic, &self.name, subscription, session).await?;
+        self.is_shared = kept.1;
         self.committed = cursor;
         Ok(())
     }

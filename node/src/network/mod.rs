@@ -20,6 +20,7 @@ mod exchanges;
 mod followers;
 mod listening;
 mod names;
+mod local;
 mod peers;
 mod protocols;
 mod rpc;
@@ -57,6 +58,7 @@ use libp2p::{
 };
 use listening::AddressNews;
 pub(crate) use listening::Listen;
+pub use local::LocalNode;
 use peers::Peers;
 use protocols::Protocols;
 use table::Lookup;

@@ -173,8 +173,8 @@ async fn nodes_meet_by_bootstrap_and_ask_each_other() {
     let (question, from, request) = first.asked().await;
     assert_eq!((from, request), (Some(second.node), Request::Peers));
     assert_eq!(question.0 % 2, 0, "odd numbers are for questions within the process");
-    first.run(move |network| network.answer(question, Response::Kept)).await;
-    assert_eq!(second.told(AskId(1)).await, Ok(Response::Kept));
+    first.run(move |network| network.answer(question, Response::Kept(None))).await;
+    assert_eq!(second.told(AskId(1)).await, Ok(Response::Kept(None)));
     // Signs of life come by themselves.
     second
         .wait(|input| matches!(input, Input::Heard(node, Some(_)) if node == to).then_some(()))
@@ -241,8 +241,8 @@ async fn oversize_is_a_failure_and_harms_nothing() {
     second.run(move |network| network.ask(AskId(2), to, publish(MESSAGE_BYTES_MAX - 100))).await;
     let (question, _, request) = first.asked().await;
     assert_eq!(request, publish(MESSAGE_BYTES_MAX - 100));
-    first.run(move |network| network.answer(question, Response::Kept)).await;
-    assert_eq!(second.told(AskId(2)).await, Ok(Response::Kept));
+    first.run(move |network| network.answer(question, Response::Kept(None))).await;
+    assert_eq!(second.told(AskId(2)).await, Ok(Response::Kept(None)));
 }
 
 #[tokio::test]
@@ -255,14 +255,14 @@ async fn more_requests_than_streams_wait_their_turn() {
         .await;
     for _ in 0..COUNT {
         let (question, _, _) = first.asked().await;
-        first.run(move |network| network.answer(question, Response::Kept)).await;
+        first.run(move |network| network.answer(question, Response::Kept(None))).await;
     }
     for _ in 0..COUNT {
         let result = second.wait(|input| match input {
             Input::Told { result, .. } => Some(result),
             _ => None,
         });
-        assert_eq!(result.await, Ok(Response::Kept));
+        assert_eq!(result.await, Ok(Response::Kept(None)));
     }
 }
 

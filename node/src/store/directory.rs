@@ -98,13 +98,18 @@ impl DataDirectory {
 
     /// Where the key is.
     pub(crate) fn key(&self) -> PathBuf {
-        self.path.join("key")
+        key_path(&self.path)
     }
 
     /// Flushes the names of the files in the directory.
     pub(super) fn flush(&self) -> io::Result<()> {
         flush_directory(&self.path)
     }
+}
+
+/// Where the key of a data directory is.
+pub(super) fn key_path(data: &Path) -> PathBuf {
+    data.join("key")
 }
 
 fn make(path: &Path) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::{
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
-use super::directory::{DataDirectory, DirectoryError};
+use super::directory::{DataDirectory, DirectoryError, key_path};
 use crate::runtime::random_bytes;
 
 /// Bytes of a secret key.
@@ -39,6 +39,16 @@ pub(crate) fn load_or_create_key(
         }
         Err(error) => Err(key_error(error.to_string())),
     }
+}
+
+/// The secret key in a data directory, which a node may be using.
+///
+/// # Errors
+/// When there is none, or it cannot be used.
+pub(crate) fn load_key(data: &Path) -> Result<Zeroizing<[u8; SECRET_BYTES]>, DirectoryError> {
+    let path = key_path(data);
+    let file = std::fs::File::open(&path).map_err(|error| error.to_string());
+    file.and_then(|file| load(file, &path)).map_err(|reason| DirectoryError::Key { path, reason })
 }
 
 fn load(mut file: std::fs::File, path: &Path) -> Result<Zeroizing<[u8; SECRET_BYTES]>, String> {

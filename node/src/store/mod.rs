@@ -54,7 +54,7 @@ use antiphon::{
     wire::{Checked, LogRange, Page},
 };
 pub(crate) use directory::{DataDirectory, DirectoryError};
-pub(crate) use identity::load_or_create_key;
+pub(crate) use identity::{load_key, load_or_create_key};
 pub(crate) use life::Life;
 pub(crate) use segments::SegmentStore;
 use thiserror::Error;

@@ -16,18 +16,20 @@ const COMMIT_EVERY: usize = 100;
 
 /// A reader, or a subscription with its name.
 enum Follower {
-    Plain(Reader),
-    Named(Subscriber),
+    Plain(Box<Reader>),
+    Named(Box<Subscriber>),
 }
 
 impl Follower {
     async fn start(client: Client, topic: TopicName, index: usize) -> Option<Self> {
         let options = ReaderOptions::follow();
         if index.is_multiple_of(2) {
-            return client.reader(topic, options).await.ok().map(Self::Plain);
+            let reader = client.reader(topic, options).await.ok()?;
+            return Some(Self::Plain(Box::new(reader)));
         }
         let name: SubscriberName = format!("s{index}").parse().expect("a name");
-        client.subscriber(topic, name, options).await.ok().map(Self::Named)
+        let subscriber = client.subscriber(topic, name, options).await.ok()?;
+        Some(Self::Named(Box::new(subscriber)))
     }
 
     fn reader(&mut self) -> &mut Reader {

@@ -2,16 +2,16 @@
 
 use antiphon::{
     limits::PUBLISH_TIMEOUT_DEFAULT,
-    model::{Blob, ProducerId, Record, SubscriberName, TopicName, encode_record},
+    model::{
+        Blob, DEAD_LETTER_SUFFIX as SUFFIX, DEAD_LETTER_TOPIC, ProducerId, Record, SubscriberName,
+        TopicName, encode_record,
+    },
     wire::{Acks, Create, Publish, Refusal, Request, Response},
 };
 use bytes::Bytes;
 
 use super::Work;
 use crate::client::{Client, RequestError};
-
-/// What the name of the topic ends in that they go to.
-const SUFFIX: &str = ".dead";
 
 /// The topic that they go to.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl DeadLetters {
         let marked = self.marked(work, reason);
         if encode_record(&marked, &mut records).is_err() {
             // It has no room for more headers.
-            encode_record(&work.record, &mut records)
+            encode_record(&work.record.clone().without_own_headers(), &mut records)
                 .map_err(|error| RequestError::Refused(Refusal::Invalid(error.to_string())))?;
         }
         let publish = Publish {
@@ -82,10 +82,10 @@ impl DeadLetters {
     }
 
     fn marked(&self, work: &Work, reason: &str) -> Record {
-        let mut record = work.record.clone();
+        let mut record = work.record.to_dead_letter();
         let deliveries = work.deliveries.saturating_sub(1).to_string();
         let marks = [
-            ("antiphon-topic", self.of.to_string()),
+            (DEAD_LETTER_TOPIC, self.of.to_string()),
             ("antiphon-group", self.group.to_string()),
             ("antiphon-record", work.id.to_string()),
             ("antiphon-deliveries", deliveries),

@@ -42,10 +42,10 @@ impl Link for Node {
         let at_once = match request {
             Request::Survey(_) => Response::Surveyed(surveyed()),
             Request::Position(..) => Response::Position(None),
-            Request::Commit(_, _, kept) => {
+            Request::Commit(_, _, kept, _) => {
                 let next = kept.cursor.unwrap().logs.values().map(|position| position.next).sum();
                 self.committed.lock().unwrap().push(next);
-                Response::Committed(1)
+                Response::Committed(1, None)
             }
             Request::Read(_) => {
                 *self.asked.lock().unwrap() += 1;

@@ -142,14 +142,14 @@ async fn requests_arrive_in_order_and_are_answered_in_any() {
         questions.push(reply_to);
     }
     for (at, reply_to) in questions.into_iter().enumerate().rev() {
-        let response = Response::Committed(u16::try_from(at).unwrap());
+        let response = Response::Committed(u16::try_from(at).unwrap(), None);
         pair.answerer.behaviour_mut().answer(reply_to, response);
     }
     for at in (0..20).rev() {
         match pair.event().await {
             Event::Answered(_, id, response) => {
                 assert_eq!(id, asked[at]);
-                assert_eq!(response, Response::Committed(u16::try_from(at).unwrap()));
+                assert_eq!(response, Response::Committed(u16::try_from(at).unwrap(), None));
             }
             other => panic!("{other:?}"),
         }
@@ -175,7 +175,7 @@ async fn who_answers_slowly_is_not_sent_more_than_it_takes() {
     assert_eq!(questions.len(), QUESTIONS_PER_STREAM_MAX, "the others are not read");
     for _ in 0..more {
         let reply_to = questions.pop().unwrap();
-        pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(1));
+        pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(1, None));
     }
     let events = pair.settle().await;
     let asked = events.iter().filter(|event| matches!(event, Event::Asked(..))).count();
@@ -195,7 +195,7 @@ async fn a_page_does_not_stand_in_the_way_of_a_receipt() {
         _ => (second.0, first.0),
     };
     assert_ne!(fetched.stream, published.stream);
-    pair.answerer.behaviour_mut().answer(published, Response::Committed(1));
+    pair.answerer.behaviour_mut().answer(published, Response::Committed(1, None));
     match pair.event().await {
         Event::Answered(_, id, _) => assert_ne!(id, fetch),
         other => panic!("{other:?}"),
@@ -267,13 +267,13 @@ async fn what_is_given_up_frees_both_sides() {
     assert_eq!(failed, [other], "what was under way on the same stream");
     assert_eq!(abandoned, BTreeSet::from([first, second]));
     // The next one takes a new stream, and an answer to the old ones goes nowhere.
-    pair.answerer.behaviour_mut().answer(first, Response::Committed(1));
+    pair.answerer.behaviour_mut().answer(first, Response::Committed(1, None));
     let id = pair.ask(publish(2, 1));
     let (reply_to, _) = pair.asked().await;
-    pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(2));
+    pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(2, None));
     match pair.event().await {
         Event::Answered(_, of, response) => {
-            assert_eq!((of, response), (id, Response::Committed(2)));
+            assert_eq!((of, response), (id, Response::Committed(2, None)));
         }
         other => panic!("{other:?}"),
     }
@@ -314,7 +314,7 @@ async fn a_connection_that_still_closes_is_not_used_for_what_is_asked_after_it()
     let id = pair.ask(publish(1, 1));
     let (reply_to, request) = pair.asked().await;
     assert_eq!(number(&request), 1);
-    pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(2));
+    pair.answerer.behaviour_mut().answer(reply_to, Response::Committed(2, None));
     match pair.event().await {
         Event::Answered(_, of, _) => assert_eq!(of, id),
         other => panic!("{other:?}"),

@@ -46,9 +46,13 @@ async fn a_record_with_a_given_id_is_a_request_by_itself() {
     let (link, mut publisher) = keeping(Vec::new());
     let own = (GIVEN_ID_HEADER.to_owned(), "something".into());
     let header = ("kind".to_owned(), "quake".into());
-    let record = Record { headers: vec![own, header.clone()], ..Record::default() };
+    let record = Record { headers: vec![header.clone()], ..Record::default() };
+    let forged = Record { headers: vec![own, header.clone()], ..Record::default() };
+    let refused = publisher.publish(&forged).await.err();
+    assert!(matches!(refused, Some(PublishError::Record(RecordError::OwnHeader { .. }))));
     let mut deliveries = vec![publisher.publish(&record).await.unwrap()];
-    deliveries.push(publisher.publish_with_id(&record, "order 7").await.unwrap());
+    // A record that was read with an id can be published under another one.
+    deliveries.push(publisher.publish_with_id(&forged, "order 7").await.unwrap());
     deliveries.push(publisher.publish(&record).await.unwrap());
     deliveries.push(publisher.publish(&record).await.unwrap());
     let mut ids = Vec::new();
