@@ -14,7 +14,10 @@ use antiphon::{
 };
 use antiphon_node::Multiaddr;
 use bytes::Bytes;
-use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 pub(crate) use self::{
     archives::{Export, ExportFormat, Import},
@@ -54,8 +57,27 @@ impl Arguments {
     /// Reads a command line, whose first word is the program's name.
     pub(crate) fn read(words: &[OsString]) -> Result<Self, clap::Error> {
         let mut definition = definition();
-        let mut matches = definition.try_get_matches_from_mut(words)?;
-        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut definition))
+        let arguments = match definition.try_get_matches_from_mut(words) {
+            Ok(mut matches) => Self::from_arg_matches_mut(&mut matches)
+                .map_err(|error| error.format(&mut definition)),
+            Err(error) => Err(error),
+        };
+        let waits = match &arguments {
+            Ok(arguments) => match &arguments.command {
+                Command::Publish(publish) => publish.wait.is_some(),
+                Command::Outbox(outbox) => outbox.wait.is_some(),
+                _ => false,
+            },
+            // What is not known may be the time itself.
+            Err(error) => match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::String(unknown)) => unknown != "--wait",
+                _ => false,
+            },
+        };
+        match Patience::detached(words).filter(|_| waits) {
+            Some(failure) => Err(definition.error(ErrorKind::TooManyValues, failure)),
+            None => arguments,
+        }
     }
 }
 
@@ -274,7 +296,7 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) retain: Retain,
 
-    /// Succeed if the topic exists already
+    /// Succeed if the topic exists already, with the terms that are given
     #[arg(long)]
     pub(crate) if_not_exists: bool,
 }
@@ -444,15 +466,28 @@ pub(crate) struct Verify {
 
 /// Hand over all that a node holds, and end it
 ///
-/// The node is the one that this command talks to: name it by `--node` if several run here. It ends
-/// when other nodes hold all that it held. Ctrl-C ends this command; the node goes on. If it is
-/// started again, it is a member like any other.
+/// Without a name it is the only node of this user on this machine. It ends when other nodes hold
+/// all that it held. Ctrl-C ends this command; the node goes on. Started again, it is a member like
+/// any other.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
   antiphon leave
+  antiphon leave --data /var/lib/antiphon --yes
+  antiphon leave Fw5bx3pN                       its last characters are enough
   antiphon leave --node /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…")]
 pub(crate) struct Leave {
+    /// Peer id of the node [default: the one at `--node`, or the only one of this user]
+    pub(crate) peer: Option<PeerArgument>,
+
+    /// The node with this data directory
+    #[arg(long, value_name = "DIR", conflicts_with = "peer")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+
     /// Longest time to wait for it
     #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "30m")]
     pub(crate) within: Duration,
@@ -466,10 +501,15 @@ pub(crate) struct Leave {
 #[command(after_help = "\
 Examples:
   antiphon peers                                shows who is away
-  antiphon forget Fw5bx3pN                      its last characters are enough")]
+  antiphon forget Fw5bx3pN                      its last characters are enough
+  antiphon forget Fw5bx3pN --yes                without being asked, for scripts")]
 pub(crate) struct Forget {
     /// Peer id of the node, or its last characters
     pub(crate) peer: PeerArgument,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 /// Type commands at a prompt, with a menu, history and completion
@@ -529,8 +569,39 @@ mod tests {
     fn a_node_that_is_forgotten_is_none_to_talk_to() {
         let node = antiphon::model::NodeKey::from_secret(&[1; 32]).node();
         let parsed = parse(&format!("antiphon forget {node}")).unwrap();
-        assert_eq!(parsed.command, Command::Forget(Forget { peer: PeerArgument::Whole(node) }));
+        let forget = Forget { peer: PeerArgument::Whole(node), yes: false };
+        assert_eq!(parsed.command, Command::Forget(forget));
         assert!(parsed.global.nodes().is_empty());
+    }
+
+    #[test]
+    fn a_time_right_behind_wait_is_not_taken_for_a_message() {
+        let read = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            Arguments::read(&words)
+        };
+        for line in [
+            "antiphon publish t a --wait 5s",
+            "antiphon publish t --wait 10 a",
+            "antiphon publish --wait forever t a",
+            "antiphon --json outbox --wait 10m",
+        ] {
+            assert_eq!(read(line).unwrap_err().kind(), ErrorKind::TooManyValues, "{line}");
+        }
+        for line in [
+            "antiphon publish t a --wait=5s",
+            "antiphon publish t 5s --wait",
+            "antiphon publish t --wait -- 5s",
+            "antiphon publish t --wait a",
+            "antiphon publish t -- --wait 5s",
+            "antiphon outbox --wait=10m",
+        ] {
+            read(line).unwrap();
+        }
+        assert_eq!(
+            read("antiphon topics --wait 5s x").unwrap_err().kind(),
+            ErrorKind::UnknownArgument
+        );
     }
 
     #[test]

@@ -4,15 +4,15 @@
 //! stand as base64 under the name with `_base64` at its end, in place of the plain one. `time`
 //! is RFC 3339 in UTC with milliseconds. `headers` is an array of `{"name","value"}`, for names
 //! may repeat and their order counts. A record of a branch, whose writer signed another one for
-//! the same place, has `"forked":true` at its end, and one that a group gets `"deliveries"`: the
-//! number of this delivery.
+//! the same place, has `"forked":true` at its end, one that a group gets `"deliveries"`: the
+//! number of this delivery, and where it was asked for `"cursor"`: the place behind it.
 
 use std::{
     fmt::{self, Display},
     io::{self, Write},
 };
 
-use antiphon::model::{NodeId, ProducerId, RecordId, TopicName, WallClock};
+use antiphon::model::{Cursor, NodeId, ProducerId, RecordId, TopicName, WallClock};
 use antiphon_node::client::Delivered;
 use data_encoding::BASE64;
 use jiff::Timestamp;
@@ -20,14 +20,17 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::{
     printer::{OutputError, Printer},
-    template::Template,
+    template::{Shown, Template},
 };
 
 /// How records are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
     /// One JSON object a line.
-    Json,
+    Json {
+        /// Whether each has the cursor behind it.
+        with_cursor: bool,
+    },
     /// The payload and a newline.
     Text,
     /// The payload alone.
@@ -46,6 +49,17 @@ pub(crate) struct RecordPrinter {
     producer: Option<(ProducerId, String)>,
 }
 
+impl Form {
+    /// Whether it says a record's cursor.
+    pub(crate) fn has_cursor(&self) -> bool {
+        match self {
+            Self::Json { with_cursor } => *with_cursor,
+            Self::Template(template) => template.has_cursor(),
+            Self::Text | Self::Raw => false,
+        }
+    }
+}
+
 impl RecordPrinter {
     /// For records that are written in this form.
     pub(crate) fn new(form: Form) -> Self {
@@ -59,17 +73,22 @@ impl RecordPrinter {
         topic: &TopicName,
         delivered: &Delivered,
         deliveries: Option<u32>,
+        cursor: Option<&Cursor>,
     ) -> Result<(), OutputError> {
         match &self.form {
-            Form::Json => printer.object(&Line { deliveries, ..self.line(topic, delivered) }),
+            Form::Json { with_cursor } => {
+                let cursor = cursor.filter(|_| *with_cursor);
+                printer.object(&Line { deliveries, cursor, ..self.line(topic, delivered) })
+            }
             Form::Text => {
-                printer.bytes(&delivered.record.payload)?;
+                printer.record(&delivered.record.payload)?;
                 printer.bytes(b"\n")
             }
             Form::Raw => printer.bytes(&delivered.record.payload),
             Form::Template(template) => {
                 self.written.clear();
-                template.write(topic, delivered, deliveries, &mut self.written);
+                let how = Shown { deliveries, cursor, is_terminal: printer.is_terminal() };
+                template.write(topic, delivered, how, &mut self.written);
                 printer.bytes(&self.written)
             }
         }
@@ -100,6 +119,7 @@ impl RecordPrinter {
             id_prefix: text(self.producer.as_ref().map(|(_, text)| text.as_str())),
             delivered,
             deliveries: None,
+            cursor: None,
         }
     }
 }
@@ -117,6 +137,7 @@ struct Line<'a> {
     id_prefix: &'a str,
     delivered: &'a Delivered,
     deliveries: Option<u32>,
+    cursor: Option<&'a Cursor>,
 }
 
 impl Serialize for Line<'_> {
@@ -139,6 +160,9 @@ impl Serialize for Line<'_> {
         }
         if let Some(deliveries) = self.deliveries {
             map.serialize_entry("deliveries", &deliveries)?;
+        }
+        if let Some(cursor) = self.cursor {
+            map.serialize_entry("cursor", &Text(format_args!("{cursor}")))?;
         }
         map.end()
     }
@@ -219,7 +243,10 @@ mod tests {
         let writer = NodeId::from_bytes([1; 32]);
         let delivered = Delivered { id, writer, number: 7, record, forked: false };
         let topic = "quakes".parse().unwrap();
-        serde_json::to_value(RecordPrinter::new(Form::Json).line(&topic, &delivered)).unwrap()
+        serde_json::to_value(
+            RecordPrinter::new(Form::Json { with_cursor: false }).line(&topic, &delivered),
+        )
+        .unwrap()
     }
 
     #[test]

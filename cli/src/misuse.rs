@@ -8,7 +8,7 @@ use clap::{
 };
 
 use crate::{
-    arguments::definition,
+    arguments::{Patience, definition},
     exit::{Failure, Status},
     printer,
 };
@@ -43,6 +43,10 @@ pub(crate) fn explain(error: &clap::Error, words: &[OsString]) -> Failure {
             let missing = text(error, ContextKind::InvalidArg);
             Failure::usage(format!("`{}` needs {missing}", called.path))
                 .with_hint(called.usage(error))
+        }
+        // Only where a time is not with its option.
+        ErrorKind::TooManyValues => {
+            Patience::detached(words).unwrap_or_else(|| Failure::usage(first_paragraph(error)))
         }
         ErrorKind::ArgumentConflict => {
             let (one, other) =

@@ -124,6 +124,16 @@ fn before(now: WallClock, ago: Duration) -> WallClock {
     WallClock(now.0.saturating_sub(ago))
 }
 
+/// Whether nothing can be between two places, whatever the topic has.
+pub(crate) fn is_empty(start: &Start, end: &End) -> bool {
+    match (start, end) {
+        (Start::Since(from), End::Before(to)) => to <= from,
+        (Start::End, End::Before(_) | End::BeforeLast(_)) => true,
+        (Start::At(from), End::At(to)) => from != to && from.reaches(to),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +163,21 @@ mod tests {
         assert_eq!(end("@-1h"), Ok(End::Before(WallClock(NOW.0 - 3_600_000))));
         for wrong in ["start", "@2999-01-01T00:00Z"] {
             assert!(end(wrong).unwrap_err().hint().is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_between_a_place_and_an_earlier_one() {
+        let between = |from: &str, to: &str| {
+            let (from, to): (Place, Place) = (from.parse().unwrap(), to.parse().unwrap());
+            is_empty(&from.start(NOW).unwrap(), &to.end(NOW).unwrap())
+        };
+        assert!(between("@-1m", "@-1h") && between("@-1h", "@-1h") && between("end", "@-1h"));
+        assert!(between("end", "-3"));
+        for (from, to) in
+            [("@-1h", "@-1m"), ("start", "@-1h"), ("end", "end"), ("-10", "-5"), ("-5", "-10")]
+        {
+            assert!(!between(from, to), "{from} {to}");
         }
     }
 

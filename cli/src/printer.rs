@@ -1,6 +1,7 @@
 //! The one place that writes: data to standard output, all else to standard error.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Display},
     io::{self, BufWriter, ErrorKind, IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
@@ -14,7 +15,7 @@ use indicatif::{ProgressBar, ProgressFinish, WeakProgressBar};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{arguments::GlobalOptions, progress, table::Table};
+use crate::{arguments::GlobalOptions, progress, shown, table::Table};
 
 /// Bytes of output that are gathered before they are written, unless they are flushed.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -62,7 +63,10 @@ pub(crate) struct Printer {
     json: bool,
     quiet: bool,
     verbose: bool,
+    /// Whether standard output is a terminal.
     terminal: bool,
+    /// Whether standard error is one.
+    other_terminal: bool,
     styles: Styles,
     /// The progress that is shown.
     bar: Shown,
@@ -142,6 +146,7 @@ impl Printer {
             quiet: options.quiet,
             verbose: options.verbose > 0,
             terminal: io::stdout().is_terminal(),
+            other_terminal: io::stderr().is_terminal(),
             styles: Styles::of_stderr(),
             bar: Shown::default(),
         }
@@ -157,6 +162,7 @@ impl Printer {
             quiet: false,
             verbose: false,
             terminal: true,
+            other_terminal: true,
             styles: Styles::default(),
             bar: Shown::default(),
         }
@@ -173,9 +179,19 @@ impl Printer {
         self.json
     }
 
+    /// Whether nothing but errors, and what was asked for, is written.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.quiet && !self.json
+    }
+
     /// Whether the user wants to know more.
     pub(crate) fn is_verbose(&self) -> bool {
         self.verbose
+    }
+
+    /// Whether a person reads the output.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Whether tables show what a person wants to see at a glance: short peer ids, one address.
@@ -202,15 +218,38 @@ impl Printer {
         if self.json { self.object(value) } else { self.line(text) }
     }
 
+    /// Writes what a command has done: as a line of JSON, or, without `--json` and unless `-q`, as
+    /// a text.
+    pub(crate) fn result(&mut self, value: &impl Serialize, text: impl Display) -> Output {
+        if self.is_silent() { Ok(()) } else { self.data(value, text) }
+    }
+
     /// Writes a value as one line of JSON.
     pub(crate) fn object(&mut self, value: &impl Serialize) -> Output {
+        if self.terminal {
+            let line = serde_json::to_string(value).map_err(io::Error::from)?;
+            return Ok(writeln!(self.data, "{}", shown::json(&line))?);
+        }
         serde_json::to_writer(&mut self.data, value).map_err(io::Error::from)?;
         self.bytes(b"\n")
     }
 
     /// Writes a line of text.
     pub(crate) fn line(&mut self, text: impl Display) -> Output {
+        if self.terminal {
+            return Ok(writeln!(self.data, "{}", shown::text(&text.to_string()))?);
+        }
         Ok(writeln!(self.data, "{text}")?)
+    }
+
+    /// Writes a part of a record: as it is, but on a terminal, which would obey what is in it.
+    pub(crate) fn record(&mut self, bytes: &[u8]) -> Output {
+        if !self.terminal {
+            return self.bytes(bytes);
+        }
+        let mut shown = Vec::with_capacity(bytes.len());
+        shown::push_record(bytes, &mut shown);
+        self.bytes(&shown)
     }
 
     /// Writes a table: aligned for a person, separated by tabs for a program.
@@ -249,24 +288,35 @@ impl Printer {
             return;
         }
         if self.json {
-            let _ = serde_json::to_string(value).map(|line| self.say(line));
+            let line = serde_json::to_string(value).unwrap_or_default();
+            self.say(json_text(self.other_terminal, &line));
         } else {
-            self.say(text);
+            self.say(plain_text(self.other_terminal, &text.to_string()));
         }
     }
 
     /// Says what the user should know though the command goes on.
     pub(crate) fn warning(&mut self, text: impl Display, hint: &str) {
         let text = text.to_string();
-        let value = json!({ "warning": text, "hint": hint });
+        if self.quiet || self.json {
+            return self.status(&json!({ "warning": text, "hint": hint }), "");
+        }
         let styles = self.styles;
         let (warning, next) = (styled(styles.warning, "warning:"), styled(styles.hint, "hint:"));
-        self.status(&value, format_args!("{warning} {text}\n{next} {hint}"));
+        let plain = |text| plain_text(self.other_terminal, text);
+        let text = format!("{warning} {}\n{next} {}", plain(&text), plain(hint));
+        self.say(text);
+    }
+
+    /// Asks something, `-q` or not: an answer is waited for.
+    pub(crate) fn question(&mut self, text: &str) {
+        let text = plain_text(self.other_terminal, text).into_owned();
+        self.say(text);
     }
 
     /// Says why the command failed and what to do next; `-q` does not silence it.
     pub(crate) fn error(&mut self, text: &str, hint: Option<&str>) {
-        let text = error_text(self.json, self.styles, text, hint);
+        let text = error_text(self.other_terminal, self.json, self.styles, text, hint);
         self.say(text);
     }
 
@@ -347,7 +397,9 @@ fn styled(style: Style, words: &str) -> impl Display {
 
 /// Reports an error before there is a printer.
 pub(crate) fn report_error(json: bool, text: &str, hint: Option<&str>) {
-    let _ = writeln!(io::stderr(), "{}", error_text(json, Styles::of_stderr(), text, hint));
+    let terminal = io::stderr().is_terminal();
+    let text = error_text(terminal, json, Styles::of_stderr(), text, hint);
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Shows a help text or the version, which were asked for and so are data.
@@ -355,11 +407,27 @@ pub(crate) fn show_help(text: &StyledStr) {
     let _ = write!(anstream::stdout(), "{}", text.ansi());
 }
 
-fn error_text(json: bool, styles: Styles, text: &str, hint: Option<&str>) -> String {
+fn plain_text(terminal: bool, text: &str) -> Cow<'_, str> {
+    if terminal { shown::text(text) } else { text.into() }
+}
+
+fn json_text(terminal: bool, line: &str) -> Cow<'_, str> {
+    if terminal { shown::json(line) } else { line.into() }
+}
+
+fn error_text(
+    terminal: bool,
+    json: bool,
+    styles: Styles,
+    text: &str,
+    hint: Option<&str>,
+) -> String {
     if json {
-        return json!({ "error": text, "hint": hint }).to_string();
+        let line = json!({ "error": text, "hint": hint }).to_string();
+        return json_text(terminal, &line).into_owned();
     }
     let error = styled(styles.error, "error:");
+    let (text, hint) = (plain_text(terminal, text), hint.map(|hint| plain_text(terminal, hint)));
     match hint {
         Some(hint) => format!("{error} {text}\n{} {hint}", styled(styles.hint, "hint:")),
         None => format!("{error} {text}"),
@@ -372,7 +440,7 @@ mod tests {
 
     #[test]
     fn errors_are_lines_or_objects() {
-        let written = |json, hint| error_text(json, Styles::default(), "no \"node\"", hint);
+        let written = |json, hint| error_text(false, json, Styles::default(), "no \"node\"", hint);
         assert_eq!(written(false, Some("start one")), "error: no \"node\"\nhint: start one");
         assert_eq!(written(false, None), "error: no \"node\"");
         let object: serde_json::Value = serde_json::from_str(&written(true, None)).unwrap();
@@ -382,7 +450,7 @@ mod tests {
     #[test]
     fn colours_are_of_the_first_words_only() {
         let error = AnsiColor::Red.on_default();
-        let text = error_text(false, Styles { error, ..Styles::default() }, "a", Some("b"));
+        let text = error_text(true, false, Styles { error, ..Styles::default() }, "a", Some("b"));
         assert_eq!(text, "\u{1b}[31merror:\u{1b}[0m a\nhint: b");
     }
 

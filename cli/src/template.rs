@@ -10,17 +10,19 @@
 //! | `%d` `%T` | time: RFC 3339 in UTC, milliseconds since 1970 |
 //! | `%w` `%s` `%i` | writer, sequence number in its log, id |
 //! | `%n` | the number of this delivery, in a group |
+//! | `%c` | the cursor behind it |
 //! | `%%` | a percent sign |
 //! | `\n` `\t` `\r` `\0` `\\` `\xHH` | newline, tab, return, zero, backslash, a byte |
 //!
-//! What a record has not is written as nothing. No newline is added.
+//! What a record has not is written as nothing. No newline is added. On a terminal the parts of a
+//! record are shown without what it would obey; the text of the template is the user's own.
 
 use std::str::FromStr;
 
-use antiphon::model::TopicName;
+use antiphon::model::{Cursor, TopicName};
 use antiphon_node::client::Delivered;
 
-use crate::{exit::Failure, json::rfc3339};
+use crate::{exit::Failure, json::rfc3339, shown};
 
 /// A way to write records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +41,22 @@ enum Part {
     Sequence,
     Id,
     Deliveries,
+    Cursor,
+}
+
+/// What a record is written with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Shown<'a> {
+    /// The how-manieth delivery it is.
+    pub(crate) deliveries: Option<u32>,
+    /// The place behind it.
+    pub(crate) cursor: Option<&'a Cursor>,
+    /// Whether a person reads it.
+    pub(crate) is_terminal: bool,
 }
 
 const HINT: &str = "`--format '%d %k %h{source} %v\\n'`: %t topic, %k key, %v payload, %h{NAME} \
-    header, %d time, %T milliseconds since 1970, %w writer, %s sequence number, %i id, %n delivery, %% percent; \
+    header, %d time, %T milliseconds since 1970, %w writer, %s sequence number, %i id, %n delivery, %c cursor, %% percent; \
     \\n \\t \\r \\0 \\\\ \\xHH";
 
 impl FromStr for Template {
@@ -101,6 +115,7 @@ fn directive(text: &str) -> Option<(Part, &str)> {
         's' => Part::Sequence,
         'i' => Part::Id,
         'n' => Part::Deliveries,
+        'c' => Part::Cursor,
         '%' => Part::Text(vec![b'%']),
         _ => return None,
     };
@@ -127,24 +142,39 @@ fn escape(text: &str) -> Option<(u8, &str)> {
 }
 
 impl Template {
+    /// Whether it writes the cursor.
+    pub(crate) fn has_cursor(&self) -> bool {
+        self.0.contains(&Part::Cursor)
+    }
+
     /// Appends a record to `out`.
     pub(crate) fn write(
         &self,
         topic: &TopicName,
         delivered: &Delivered,
-        deliveries: Option<u32>,
+        how: Shown<'_>,
         out: &mut Vec<u8>,
     ) {
         let record = &delivered.record;
+        let push = |bytes: &[u8], out: &mut Vec<u8>| {
+            if how.is_terminal {
+                shown::push_record(bytes, out);
+            } else {
+                out.extend_from_slice(bytes);
+            }
+        };
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
+                Part::Topic if how.is_terminal => {
+                    out.extend_from_slice(shown::text(topic.as_str()).as_bytes());
+                }
                 Part::Topic => out.extend_from_slice(topic.as_str().as_bytes()),
-                Part::Key => out.extend_from_slice(record.key.as_deref().unwrap_or_default()),
-                Part::Payload => out.extend_from_slice(&record.payload),
+                Part::Key => push(record.key.as_deref().unwrap_or_default(), out),
+                Part::Payload => push(&record.payload, out),
                 Part::Header(name) => {
                     let named = record.headers.iter().find(|(other, _)| other == name);
-                    out.extend_from_slice(named.map_or(&[][..], |(_, value)| value));
+                    push(named.map_or(&[][..], |(_, value)| value), out);
                 }
                 Part::Time => {
                     let time = rfc3339(record.time).map(|time| time.to_string());
@@ -155,8 +185,12 @@ impl Template {
                 Part::Sequence => out.extend_from_slice(delivered.number.to_string().as_bytes()),
                 Part::Id => out.extend_from_slice(delivered.id.to_string().as_bytes()),
                 Part::Deliveries => {
-                    let count = deliveries.map(|count| count.to_string()).unwrap_or_default();
+                    let count = how.deliveries.map(|count| count.to_string()).unwrap_or_default();
                     out.extend_from_slice(count.as_bytes());
+                }
+                Part::Cursor => {
+                    let cursor = how.cursor.map(Cursor::to_string).unwrap_or_default();
+                    out.extend_from_slice(cursor.as_bytes());
                 }
             }
         }
@@ -175,7 +209,8 @@ mod tests {
         let delivered = Delivered { id, writer, number: 7, record, forked: false };
         let mut out = Vec::new();
         let template: Template = template.parse().unwrap();
-        template.write(&"quakes".parse().unwrap(), &delivered, Some(3), &mut out);
+        let how = Shown { deliveries: Some(3), ..Shown::default() };
+        template.write(&"quakes".parse().unwrap(), &delivered, how, &mut out);
         out
     }
 

@@ -11,7 +11,7 @@ use antiphon::{
     limits::{NAME_BYTES_MAX, REPLICAS_MAX, VISIBILITY_MAX, VISIBILITY_MIN},
     model::{
         GivenIdError, Network, SubscriberName, TopicName, TopicNameError, TopicPattern,
-        TopicPatternError,
+        TopicPatternError, is_own_header,
     },
 };
 use antiphon_node::{Multiaddr, NodeConfig};
@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::{
     exit::Failure,
-    hints,
+    hints, shown,
     words::{grouped, size},
 };
 
@@ -311,6 +311,10 @@ pub(crate) fn new_topic(text: &str) -> Result<TopicName, Failure> {
         let hint = "dots divide a name into parts, as in `sensors.north.temp`";
         return usage(format!("`{text}` has an empty part"), hint);
     }
+    if shown::text(text) != text {
+        let hint = "a name has letters, digits and signs that everybody sees";
+        return usage(format!("`{}` has characters that nobody sees", shown::text(text)), hint);
+    }
     if text.trim() != text || text.starts_with('-') {
         let hint = "a name begins with a letter, a digit or another sign that is no hyphen";
         return usage(
@@ -363,6 +367,10 @@ pub(crate) fn header(text: &str) -> Result<(String, Bytes), Failure> {
         Some((name, _)) if name.is_empty() || name.len() > NAME_BYTES_MAX => {
             let message = format!("a header name has 1 to {NAME_BYTES_MAX} bytes");
             Err(Failure::usage(message).with_hint(hint))
+        }
+        Some((name, _)) if is_own_header(name) => {
+            let message = format!("the header `{name}` is Antiphon's own");
+            Err(Failure::usage(message).with_hint(hints::OWN_HEADER))
         }
         Some((name, value)) => Ok((name.to_owned(), Bytes::copy_from_slice(value.as_bytes()))),
         None => Err(Failure::usage(format!("`{text}` has no `=`")).with_hint(hint)),

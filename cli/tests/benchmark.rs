@@ -1,6 +1,8 @@
 //! `bench`, with as little work as it does.
 
-use crate::cluster::{Cluster, antiphon, finish};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cluster::{Cluster, SOON, antiphon, eventually, finish};
 
 #[test]
 fn each_figure_is_an_object_and_the_pictures_and_the_table_are_there() {
@@ -33,6 +35,27 @@ fn a_running_network_is_measured_and_left_running() {
     let object = finished.object();
     assert_eq!((&object["case"], &object["messages"]), (&"publish".into(), &200.into()));
     assert_eq!(object["nodes"], 3);
-    let topics = cluster.run(2, &["topics"]).ok();
-    assert!(topics.lines()[0].starts_with(b"bench-publish-"), "{topics:?}");
+    let topics = || cluster.run(2, &["topics"]).ok().stdout;
+    assert_eq!(String::from_utf8_lossy(&topics()), "", "it cleans up after itself");
+    cluster.run(1, &["bench", "publish", "--messages", "200", "--keep"]).ok();
+    assert!(topics().starts_with(b"bench-publish-"), "unless it is to leave them");
+}
+
+#[test]
+fn a_benchmark_that_is_interrupted_deletes_its_topics() {
+    let cluster = Cluster::start(1);
+    let words = ["bench", "publish", "--replicas", "1", "--rate", "10", "--messages", "1000000"];
+    let mut bench = cluster.command(0, &words).spawn().unwrap();
+    let topics = || cluster.run(0, &["topics"]).ok().stdout;
+    eventually("it has made its topic", SOON, || (!topics().is_empty()).then_some(()));
+    kill_process(Pid::from_child(&bench), Signal::INT).unwrap();
+    let status = eventually("it ends", SOON, || bench.try_wait().unwrap());
+    assert!(!status.success());
+    assert_eq!(String::from_utf8_lossy(&topics()), "");
+}
+
+#[test]
+fn fewer_copies_than_one_might_think_are_told() {
+    let words = ["bench", "publish", "--nodes", "1", "--replicas", "3", "--messages", "10"];
+    finish(antiphon(&words), b"").ok().saying(&["1 node cannot hold 3 replicas"]);
 }

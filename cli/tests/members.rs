@@ -22,7 +22,8 @@ fn a_node_hands_over_what_it_holds_and_ends() {
     publish(&cluster, 0, 0..200);
     let owner = cluster.number(created["owners"][0].as_str().unwrap());
     let peer = cluster.node(owner).peer.clone();
-    cluster.run(owner, &["leave", "--json"]).ok().saying(&["\"status\":\"left\"", &peer]);
+    let left = cluster.run(owner, &["leave", "--yes", "--json"]).ok().object();
+    assert_eq!((&left["status"], &left["peer"]), (&"left".into(), &peer.as_str().into()));
     assert_eq!(cluster.wait(owner), 0);
     let other = (owner + 1) % 4;
     assert!(!knows(&cluster, other, &peer), "nobody waits for it");
@@ -38,22 +39,25 @@ fn a_node_hands_over_what_it_holds_and_ends() {
 fn a_node_that_is_there_or_unknown_is_not_forgotten() {
     let mut cluster = Cluster::start(3);
     let peer = cluster.node(2).peer.clone();
-    cluster.run(0, &["forget", &peer]).with_status(1).saying(&["is there", "hint:"]);
+    cluster.run(0, &["forget", &peer, "--yes"]).with_status(1).saying(&["is there", "hint:"]);
     // The end of a peer id, which tables show, names the node as well; what they share does not.
     let end = &peer[peer.len() - 8..];
-    cluster.run(0, &["forget", end]).with_status(1).saying(&["is there", &peer]);
-    cluster.run(0, &["forget", "12D3KooW"]).with_status(1).saying(&["fits 3 nodes", &peer]);
+    cluster.run(0, &["forget", end, "--yes"]).with_status(1).saying(&["is there", &peer]);
+    cluster
+        .run(0, &["forget", "12D3KooW", "--yes"])
+        .with_status(1)
+        .saying(&["fits 3 nodes", &peer]);
     cluster.kill(2);
     eventually("it counts as away", SOON, || {
         let peers = cluster.run(0, &["peers", "--json"]).ok().objects();
         let away = peers.iter().find(|other| other["peer"] == peer.as_str())?;
         (away["state"] != "alive").then_some(())
     });
-    cluster.run(0, &["forget", &peer]).ok();
+    cluster.run(0, &["forget", &peer, "--yes"]).ok();
     for number in [0, 1] {
         eventually("it is forgotten", SOON, || (!knows(&cluster, number, &peer)).then_some(()));
     }
-    cluster.run(0, &["forget", &peer]).with_status(1).saying(&["is not known", "hint:"]);
+    cluster.run(0, &["forget", &peer, "--yes"]).with_status(1).saying(&["is not known", "hint:"]);
 }
 
 #[test]

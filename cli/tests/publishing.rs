@@ -40,6 +40,69 @@ fn any_name_and_any_bytes_make_the_round() {
 }
 
 #[test]
+fn headers_of_antiphons_own_cannot_be_forged() {
+    let cluster = Cluster::start(1);
+    cluster.run(0, &["create", "t"]).ok();
+    for name in ["antiphon-id", "antiphon-topic", "Antiphon-Id", "antiphon-expires"] {
+        let header = format!("{name}=a");
+        let words = ["publish", "t", "m", "--header", &header];
+        cluster.run(0, &words).with_status(2).without_data().saying(&[
+            name,
+            "Antiphon's own",
+            "hint:",
+        ]);
+    }
+    cluster.run(0, &["publish", "t", "m", "--header", "my-antiphon-id=a"]).ok();
+    cluster.run(0, &["publish", "t", "m", "--id", "a"]).ok();
+    let fetched = cluster.run(0, &["fetch", "t", "--format", "%h{antiphon-id}|"]).ok();
+    assert_eq!(String::from_utf8_lossy(&fetched.stdout), "|a|");
+}
+
+#[test]
+fn quiet_says_nothing_but_errors_and_what_was_asked_for() {
+    let cluster = Cluster::start(1);
+    let quiet = |words: &[&str], input: &[u8]| {
+        let finished = cluster.run_with(0, &[&["-q"], words].concat(), input).ok();
+        assert_eq!(finished.stderr, "", "{words:?}");
+        String::from_utf8(finished.stdout).unwrap()
+    };
+    for words in [
+        &["create", "t"][..],
+        &["create", "t", "--if-not-exists"],
+        &["alter", "t", "--retain-age", "7d"],
+        &["publish", "t", "a"],
+        &["subscribe", "t", "--as", "alice", "--to", "end", "--format", " "],
+        &["subscription", "reset", "t", "alice", "--to", "start"],
+        &["subscription", "delete", "t", "alice"],
+    ] {
+        assert_eq!(quiet(words, b"").trim(), "", "{words:?}");
+    }
+    assert_eq!(quiet(&["publish", "t"], b"b\nc\n"), "");
+    assert_eq!(quiet(&["publish", "t", "--receipts"], b"d\n").lines().count(), 1);
+    assert!(quiet(&["publish", "t", "e", "--json"], b"").contains("\"copies\":1"));
+    assert_eq!(quiet(&["fetch", "t"], b""), "a\nb\nc\nd\ne\n");
+    assert_eq!(quiet(&["delete", "t", "--yes"], b""), "");
+    cluster.run(0, &["-q", "fetch", "t"]).with_status(1).saying(&["error: "]);
+}
+
+#[test]
+fn a_time_beside_wait_is_no_message() {
+    let cluster = Cluster::start(1);
+    cluster.run(0, &["create", "t"]).ok();
+    let words = ["publish", "t", "a", "--wait", "5s"];
+    cluster
+        .run(0, &words)
+        .with_status(2)
+        .without_data()
+        .saying(&["`--wait 5s`", "hint: write `--wait=5s`"]);
+    assert_eq!(cluster.run(0, &["fetch", "t"]).ok().stdout, b"");
+    cluster.run(0, &["publish", "t", "a", "--wait=5s"]).ok();
+    cluster.run(0, &["publish", "t", "--wait", "--", "5s"]).ok();
+    assert_eq!(cluster.run(0, &["fetch", "t"]).ok().stdout, b"a\n5s\n");
+    cluster.run(0, &["outbox", "--wait", "5s"]).with_status(2).saying(&["`--wait=5s`"]);
+}
+
+#[test]
 fn a_topic_is_created_once() {
     let cluster = Cluster::start(1);
     cluster.run(0, &["create", "quakes"]).ok();
@@ -47,6 +110,11 @@ fn a_topic_is_created_once() {
     again.saying(&["exists already", "hint: ", "--if-not-exists"]);
     let taken = cluster.run(0, &["create", "quakes", "--if-not-exists", "--json"]).ok();
     assert_eq!(taken.object()["status"], "topic_exists");
+    let words = ["create", "quakes", "--if-not-exists", "--replicas", "5", "--min-copies", "1"];
+    let other = cluster.run(0, &words).with_status(1).without_data();
+    other.saying(&["asked for 5 replicas, has 3", "hint: `antiphon alter quakes --replicas 5`"]);
+    let same = ["create", "quakes", "--if-not-exists", "--replicas", "3", "--retain-age", "none"];
+    cluster.run(0, &same).ok();
     let missing = cluster.run(0, &["publish", "quaks", "m"]).with_status(1).without_data();
     missing.saying(&["`quaks` does not exist", "hint: ", "`quakes`"]);
     for words in [["fetch", "quaks"], ["info", "quaks"], ["subscribe", "quaks"]] {

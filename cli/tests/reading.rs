@@ -28,6 +28,43 @@ fn a_named_subscription_goes_on_at_another_node() {
 }
 
 #[test]
+fn two_who_read_under_one_name_are_both_told() {
+    let cluster = Cluster::start(3);
+    cluster.run(0, &["create", "t"]).ok();
+    let directory = tempfile::tempdir().unwrap();
+    let words = ["subscribe", "t", "--as", "alice", "--json"];
+    let logs = ["first", "second"].map(|name| directory.path().join(name));
+    let start = |number: usize| Process::start(cluster.command(number, &words), &logs[number]);
+    let said = |number: usize, what: &str| {
+        fs_err::read_to_string(&logs[number]).is_ok_and(|log| log.contains(what))
+    };
+    let first = start(0);
+    let mut second = start(1);
+    eventually("both have begun", SOON, || {
+        [0, 1].into_iter().all(|number| said(number, "subscribed")).then_some(())
+    });
+    let mut published = 0;
+    eventually("both are told", SOON, || {
+        cluster.run(2, &["publish", "t", "x"]).ok();
+        published += 1;
+        [0, 1].into_iter().all(|number| said(number, "same name")).then_some(())
+    });
+    // Nothing is refused, and nobody is locked out: both have all of it.
+    for process in [&first, &second] {
+        for _ in 0..published {
+            assert!(process.line().is_some());
+        }
+    }
+    second.signal(rustix::process::Signal::INT);
+    assert_eq!(second.wait(), 0);
+    assert_eq!(first.terminate(), 0);
+    // One run after the other is as it should be.
+    let again =
+        cluster.run(2, &["subscribe", "t", "--as", "alice", "--from", "start", "--idle", "1s"]);
+    assert!(!again.ok().stderr.contains("same name"));
+}
+
+#[test]
 fn subscriptions_are_listed_reset_and_deleted_at_any_node() {
     let cluster = Cluster::start(3);
     cluster.run(0, &["create", "t"]).ok();
@@ -46,7 +83,9 @@ fn subscriptions_are_listed_reset_and_deleted_at_any_node() {
         listed.iter().map(of).collect::<Vec<_>>()
     };
     assert_eq!(behind(2), [("alice".to_owned(), Some(6)), ("bob".to_owned(), Some(0))]);
-    cluster.run(2, &["subscription", "reset", "t", "bob", "--to", "-3"]).ok();
+    let reset = ["subscription", "reset", "t", "bob", "--to", "-3", "--json"];
+    let reset = cluster.run(2, &reset).ok().object();
+    assert_eq!((&reset["status"], &reset["subscription"]), (&"reset".into(), &"bob".into()));
     assert_eq!(read(0, "bob", "3"), numbered(7..10));
     cluster.run(1, &["subscription", "reset", "t", "bob", "--to", "@-1h"]).ok();
     assert_eq!(read(2, "bob", "2"), numbered(0..2));

@@ -88,6 +88,9 @@ fn names_that_are_none() {
         wrong(&["fetch", name], &[cause, "255"]);
         wrong(&["subscribe", "t", "--as", name], &[cause, "255"]);
     }
+    for hidden in ["a\u{200b}b", "a\u{202e}b"] {
+        wrong(&["create", hidden], &["nobody sees"]);
+    }
     wrong(&["topics", "--network", "../x"], &["network"]);
 }
 
@@ -127,6 +130,10 @@ fn durations_headers_and_places_that_are_none() {
     wrong(&["topics", "--timeout", "0s"], &["zero"]);
     wrong(&["publish", "t", "m", "--header", "a"], &["no `=`", "source=usgs"]);
     wrong(&["publish", "t", "m", "--acks", "2"], &["quorum"]);
+    for (from, to) in [("@-1m", "@-1h"), ("end", "@-1h"), ("end", "-1")] {
+        let words = ["fetch", "t", "--from", from, "--to", to];
+        wrong(&words, &["nothing is between", "later place"]);
+    }
     wrong(&["fetch", "t", "--from", "yesterday"], &["is no place", "@-1h"]);
     wrong(&["fetch", "t", "--from", "@2999-01-01T00:00Z"], &["in the future"]);
     wrong(&["demo", "--nodes", "1"], &["--nodes"]);

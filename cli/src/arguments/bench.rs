@@ -9,8 +9,8 @@ use crate::values;
 /// Measure publishing, reading, live delivery, failures and many topics
 ///
 /// Starts nodes of its own on this machine, each a process, unless `--node` names a running one.
-/// There it creates topics whose names begin with `bench-`. Published records are fetched and
-/// counted, so no figure counts records that are not there.
+/// There it creates topics whose names begin with `bench-`, and deletes them in the end. Published
+/// records are fetched and counted, so no figure counts records that are not there.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -81,6 +81,10 @@ pub(crate) struct Bench {
     /// Do a hundredth of the work, to see that it works
     #[arg(long)]
     pub(crate) short: bool,
+
+    /// Leave the topics that it made at a node that `--node` names
+    #[arg(long)]
+    pub(crate) keep: bool,
 
     /// Write the figures to a file as comma-separated values
     #[arg(long, value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! What a node could not bring to enough replicas yet.
 
 use std::{
+    ffi::OsString,
     str::FromStr,
     time::{Duration, Instant},
 };
@@ -43,6 +44,24 @@ pub(crate) enum Patience {
 impl Patience {
     /// How the patience is written that has no end.
     pub(crate) const ENDLESS: &str = "forever";
+
+    /// What is wrong where the time stands behind `--wait` as a word of its own: it would be taken
+    /// for something else, such as a message.
+    pub(crate) fn detached(words: &[OsString]) -> Option<Failure> {
+        let words = words.iter().take_while(|word| *word != "--");
+        let words: Vec<&str> = words.map(|word| word.to_str().unwrap_or_default()).collect();
+        let time = words.windows(2).find_map(|two| (two[0] == "--wait").then_some(two[1]))?;
+        let is_number = !time.is_empty() && time.bytes().all(|byte| byte.is_ascii_digit());
+        let is_time = time == Self::ENDLESS || humantime::parse_duration(time).is_ok();
+        (is_number || is_time).then(|| {
+            let unit = if is_number { "s" } else { "" };
+            let hint = format!(
+                "write `--wait={time}{unit}`; where `{time}` is a message, write it before `--wait`"
+            );
+            Failure::usage(format!("`--wait {time}`: the time of `--wait` stands behind `=`"))
+                .with_hint(hint)
+        })
+    }
 
     /// When it is over, if it begins now.
     pub(crate) fn deadline(self) -> Option<Instant> {

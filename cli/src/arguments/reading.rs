@@ -30,14 +30,18 @@ pub(crate) struct Reading {
     #[arg(long, value_name = "PEER")]
     pub(crate) writer: Option<PeerArgument>,
 
-    /// Write payloads only, with nothing between them
+    /// Give each record of `--json` the cursor behind it, to go on there later: `--from CURSOR`
+    #[arg(long, conflicts_with_all = ["raw", "format"])]
+    pub(crate) cursor: bool,
+
+    /// Write payloads only, with nothing between them, as they are on a terminal as well
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
 
     /// Write records like this: %t topic, %k key, %v payload, %h{NAME} header, %d time, …
     ///
     /// Also %w writer, %T milliseconds since 1970, %s sequence number, %i id, %n number of this
-    /// delivery in a group, %% and \n \t \r \0 \\ \xHH. Missing fields are empty. No newline is added.
+    /// delivery in a group, %c the cursor behind it, %% and \n \t \r \0 \\ \xHH. Missing fields are empty. No newline is added.
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "raw"])]
     pub(crate) format: Option<Template>,
 }

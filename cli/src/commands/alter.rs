@@ -37,7 +37,7 @@ pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Resu
     let terms = create::terms(&summary);
     context
         .printer
-        .data(&value, format_args!("altered `{}`: {replicas}. {terms}", summary.name))?;
+        .result(&value, format_args!("altered `{}`: {replicas}. {terms}", summary.name))?;
     create::say_what_lacks(&mut context.printer, &summary);
     Ok(Status::Done)
 }

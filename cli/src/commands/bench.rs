@@ -8,6 +8,7 @@
 mod bed;
 mod cases;
 mod load;
+mod made;
 mod measured;
 mod payloads;
 mod plots;
@@ -19,6 +20,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use self::{
     bed::Bed,
     cases::Run,
+    made::Made,
     measured::{COLUMNS, Outcome},
     payloads::Payloads,
     plots::Plots,
@@ -43,13 +45,23 @@ const REPLICAS_TRIED: std::ops::RangeInclusive<u16> = 1..=5;
 pub(super) async fn run(context: &mut Context, arguments: Bench) -> anyhow::Result<Status> {
     // From here on a signal ends the nodes that were started, too.
     let mut signals = Signals::listen()?;
-    tokio::select! {
-        result = measure(context, &arguments) => result.map(|()| Status::Done),
+    let made = Made::default();
+    let result = tokio::select! {
+        result = measure(context, &arguments, &made) => result.map(|()| Status::Done),
         () = signals.next() => Err(Failure::failed("interrupted").into()),
+    };
+    let topics = made.take();
+    if !arguments.keep && !topics.is_empty() {
+        let client = context.client().await?;
+        tokio::select! {
+            () = made::delete(&client, &mut context.printer, topics) => {}
+            () = signals.next() => {}
+        }
     }
+    result
 }
 
-async fn measure(context: &mut Context, arguments: &Bench) -> anyhow::Result<()> {
+async fn measure(context: &mut Context, arguments: &Bench, made: &Made) -> anyhow::Result<()> {
     let is_running = !context.options.nodes().is_empty();
     if is_running && arguments.nodes.is_some() {
         let failure = Failure::usage("`--nodes` starts nodes, `--node` names one that runs");
@@ -62,7 +74,7 @@ async fn measure(context: &mut Context, arguments: &Bench) -> anyhow::Result<()>
     let plots = arguments.plot.as_deref().map(Plots::into_directory).transpose()?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for case in chosen(arguments, is_running)? {
-        let median = rounds(context, arguments, &payloads, case, is_running).await?;
+        let median = rounds(context, arguments, &payloads, case, is_running, made).await?;
         for outcome in &median {
             if context.printer.is_json() {
                 context.printer.object(&outcome.to_json())?;
@@ -74,8 +86,9 @@ async fn measure(context: &mut Context, arguments: &Bench) -> anyhow::Result<()>
         }
         outcomes.extend(median);
         if let (BenchCase::Publish, Some(plots)) = (case, &plots) {
-            outcomes
-                .extend(Box::pin(vary(context, arguments, &payloads, plots, is_running)).await?);
+            outcomes.extend(
+                Box::pin(vary(context, arguments, &payloads, plots, is_running, made)).await?,
+            );
         }
     }
     if !context.printer.is_json() {
@@ -122,6 +135,7 @@ async fn rounds(
     payloads: &Payloads,
     case: BenchCase,
     is_running: bool,
+    made: &Made,
 ) -> anyhow::Result<Vec<Outcome>> {
     let nodes = arguments.nodes.unwrap_or_else(|| case.nodes_default(arguments.short));
     if !is_running && nodes < arguments.replicas {
@@ -134,7 +148,7 @@ async fn rounds(
     }
     let mut figures: Vec<Vec<Outcome>> = Vec::new();
     for _ in 0..arguments.rounds {
-        let mut bed = bed(context, nodes, is_running).await?;
+        let mut bed = bed(context, nodes, is_running, made).await?;
         let mut run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
         let measured = case.measure(&mut run).await;
         bed.stop().await;
@@ -151,8 +165,17 @@ fn nodes_for_publish(arguments: &Bench) -> u16 {
     arguments.nodes.unwrap_or_else(|| BenchCase::Publish.nodes_default(arguments.short))
 }
 
-async fn bed(context: &mut Context, nodes: u16, is_running: bool) -> anyhow::Result<Bed> {
-    if is_running { Bed::running(context).await } else { Bed::start(nodes.into()).await }
+async fn bed(
+    context: &mut Context,
+    nodes: u16,
+    is_running: bool,
+    made: &Made,
+) -> anyhow::Result<Bed> {
+    if is_running {
+        Bed::running(context, made.clone()).await
+    } else {
+        Bed::start(nodes.into()).await
+    }
 }
 
 /// Varies the publishing load, and draws what comes of it.
@@ -162,9 +185,10 @@ async fn vary(
     payloads: &Payloads,
     plots: &Plots,
     is_running: bool,
+    made: &Made,
 ) -> anyhow::Result<Vec<Outcome>> {
     let nodes = nodes_for_publish(arguments);
-    let mut bed = bed(context, nodes, is_running).await?;
+    let mut bed = bed(context, nodes, is_running, made).await?;
     let run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
     let by_size = run.by_size().await?;
     plots.by_size(&by_size)?;

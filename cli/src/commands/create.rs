@@ -10,6 +10,7 @@ use antiphon::{
 };
 use serde_json::{Value, json};
 
+use super::differing;
 use crate::{
     arguments::Create,
     context::Context,
@@ -33,10 +34,13 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
         min_copies: arguments.min_copies,
         if_not_exists: arguments.if_not_exists,
         retention: arguments.retain.limits(),
-        ..wire::Create::new(arguments.topic)
+        ..wire::Create::new(arguments.topic.clone())
     };
     let (summary, existed) = client.create(create).await?;
-    context.printer.data(&object(&summary, existed), text(&summary, existed))?;
+    if existed {
+        differing::check(&arguments, &summary)?;
+    }
+    context.printer.result(&object(&summary, existed), text(&summary, existed))?;
     say_what_lacks(&mut context.printer, &summary);
     Ok(Status::Done)
 }

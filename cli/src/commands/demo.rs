@@ -17,6 +17,7 @@ use crate::{
     cluster::Cluster,
     context::Context,
     exit::{Failure, Status},
+    output_watch::OutputWatch,
     printer::{OutputError, Printer},
     signals::Signals,
 };
@@ -60,7 +61,11 @@ async fn conclude(
     printer.flush()?;
     if !arguments.exit {
         say_what_to_try(cluster, printer)?;
-        signals.next().await;
+        let watch = OutputWatch::start();
+        tokio::select! {
+            () = signals.next() => {}
+            () = watch.closed() => {}
+        }
         printer.note("stopped: the nodes of the demo have ended, and their data is deleted");
     }
     Ok(())

@@ -36,6 +36,11 @@ pub(super) async fn run(context: &mut Context, arguments: Export) -> anyhow::Res
     }
 }
 
+/// Whether it writes to standard output and to no file.
+pub(super) fn is_to_output(arguments: &Export) -> bool {
+    destination::is_output(&arguments.file)
+}
+
 async fn export(context: &mut Context, arguments: Export) -> anyhow::Result<Status> {
     let Export { topic, file, force, .. } = arguments;
     let (mut destination, encoder) = Destination::open(&file, force)?;
@@ -169,7 +174,7 @@ async fn export_lines(context: &mut Context, arguments: Export) -> anyhow::Resul
     let surveyed = reader.surveyed();
     let total = surveyed.end.records() - surveyed.low.records();
     let bar = context.printer.progress_of("exported", total);
-    let mut records = RecordPrinter::new(Form::Json);
+    let mut records = RecordPrinter::new(Form::Json { with_cursor: false });
     let (mut count, mut line) = (0, Vec::new());
     loop {
         let delivered = match reader.next().await {
@@ -214,7 +219,7 @@ fn say_done(
     if destination::is_output(file) {
         printer.status(value, text);
     } else {
-        printer.data(value, format_args!("{text}: {}", file.display()))?;
+        printer.result(value, format_args!("{text}: {}", file.display()))?;
     }
     Ok(Status::Done)
 }

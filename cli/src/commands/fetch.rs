@@ -18,14 +18,14 @@ use crate::{
     exit::{Failure, Status},
     json::{Form, RecordPrinter},
     peer::PeerArgument,
-    place::Place,
+    place::{self, Place},
     printer::Printer,
 };
 
 /// Prints what is stored of a topic.
 pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Result<Status> {
     let mut options = reader_options(true, &arguments.reading, End::Stored)?;
-    let mut records = RecordPrinter::new(form(context, &arguments.reading));
+    let mut records = RecordPrinter::new(form(context, &arguments.reading)?);
     let client = context.client().await?;
     let topic = arguments.topic;
     options.writer = writer(&client, Some(&topic), &arguments.reading).await?;
@@ -47,10 +47,14 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
         let Some(delivered) = next? else {
             break;
         };
-        records.print(printer, &topic, &delivered, None)?;
+        records.print(printer, &topic, &delivered, None, Some(reader.cursor()))?;
         count += 1;
     }
     printer.flush()?;
+    if count == 0 && limit > 0 && printer.is_terminal() {
+        let filtered = arguments.reading.key.is_some() || arguments.reading.writer.is_some();
+        printer.note(if filtered { "no record matches" } else { "no records" });
+    }
     tell_passed_over(printer, &reader.take_passed_over());
     warn_if_incomplete(printer, reader.surveyed());
     if arguments.reading.count.is_some() {
@@ -107,13 +111,18 @@ fn say_where(printer: &mut Printer, reader: &Reader, count: u64) {
 }
 
 /// How records are written.
-pub(super) fn form(context: &Context, reading: &Reading) -> Form {
-    match &reading.format {
-        _ if context.printer.is_json() => Form::Json,
+pub(super) fn form(context: &Context, reading: &Reading) -> Result<Form, Failure> {
+    let is_json = context.printer.is_json();
+    if reading.cursor && !is_json {
+        let hint = "`--json --cursor`, or `%c` in a `--format`";
+        return Err(Failure::usage("`--cursor` is for `--json`").with_hint(hint));
+    }
+    Ok(match &reading.format {
+        _ if is_json => Form::Json { with_cursor: reading.cursor },
         Some(template) => Form::Template(template.clone()),
         None if reading.raw => Form::Raw,
         None => Form::Text,
-    }
+    })
 }
 
 /// What to read, from where to where, of one topic or of several.
@@ -134,6 +143,10 @@ pub(super) fn reader_options(
         Some(to) => to.end(now)?,
         None => end,
     };
+    if place::is_empty(&start, &end) {
+        let hint = "`--to` is a later place than `--from`";
+        return Err(Failure::usage("nothing is between `--from` and `--to`").with_hint(hint));
+    }
     let key = reading.key.as_ref().map(|key| Bytes::copy_from_slice(key.as_bytes()));
     Ok(ReaderOptions { start, end, key, writer: None })
 }

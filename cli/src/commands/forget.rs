@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::confirm::confirm;
 use crate::{
     arguments::Forget,
     context::Context,
@@ -12,15 +13,21 @@ use crate::{
 pub(super) async fn run(context: &mut Context, arguments: Forget) -> anyhow::Result<Status> {
     let client = context.client().await?;
     let node = arguments.peer.find(&client).await?;
+    if !arguments.yes {
+        let question = format!(
+            "node {node} will not come back, and nobody waits for what it alone holds. Type `yes`:"
+        );
+        confirm(&mut context.printer, &question, "yes", "a node is forgotten").await?;
+    }
     if client.forget(node).await? {
         let value = json!({ "status": "forgotten", "peer": node.to_string() });
-        context.printer.status(&value, format_args!("forgotten: {node}"));
+        context.printer.result(&value, format_args!("forgotten: {node}"))?;
         return Ok(Status::Done);
     }
     let peers = client.peers().await?;
     let failure = if peers.iter().any(|peer| peer.node == node) {
         Failure::failed(format!("node {node} is there"))
-            .with_hint("stop it first, or let it hand over what it holds: `antiphon leave`")
+            .with_hint("stop it first, or let it hand over what it holds: `antiphon leave PEER`")
     } else {
         Failure::failed(format!("node {node} is not known"))
             .with_hint("`antiphon peers` lists the nodes that are")

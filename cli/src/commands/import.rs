@@ -90,7 +90,7 @@ pub(super) async fn run(context: &mut Context, arguments: Import) -> anyhow::Res
         "trimmed": tally.trimmed,
         "bytes": length,
     });
-    context.printer.data(&value, text(&name, existed, tally, length))?;
+    context.printer.result(&value, text(&name, existed, tally, length))?;
     Ok(Status::Done)
 }
 

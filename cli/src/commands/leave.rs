@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use antiphon::{model::NodeId, wire::Remaining};
+use antiphon::{
+    model::NodeId,
+    wire::{Refusal, Remaining},
+};
 use antiphon_node::client::{Client, RequestError};
-use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::counted;
+use super::{
+    confirm::confirm,
+    counted,
+    operator::{Meant, meant},
+};
 use crate::{
     arguments::Leave,
     clock,
@@ -23,23 +29,25 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Lets the node hand over what it holds, and waits until it has.
 pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Result<Status> {
-    let client = context.client().await?;
-    let peers = client.peers().await?;
-    let node = peers.first().map(|peer| peer.node);
-    let node = node.ok_or_else(|| Failure::failed("the node does not say who it is"))?;
-    context.printer.note(format_args!("node {node} hands over what it holds"));
+    let Meant { node, client } = meant(context, arguments.peer, arguments.data).await?;
+    if arguments.yes {
+        context.printer.note(format_args!("node {node} hands over what it holds"));
+    } else {
+        let question = format!("node {node} hands over all that it holds, and ends. Type `yes`:");
+        confirm(&mut context.printer, &question, "yes", "a node leaves").await?;
+    }
     let bar = context.printer.spinner();
     let deadline = clock::instant().checked_add(arguments.within);
-    let mut remaining = client.leave(node).await?;
-    while remaining != Remaining::default() {
-        bar.set_message(describe(remaining));
+    let mut remaining = client.leave(node).await.map(Some)?;
+    while let Some(left) = remaining.filter(|left| *left != Remaining::default()) {
+        bar.set_message(describe(left));
         if deadline.is_some_and(|deadline| deadline <= clock::instant()) {
-            return Err(Failure::failed(format!("{} left; the node goes on", describe(remaining)))
+            return Err(Failure::failed(format!("{} left; the node goes on", describe(left)))
                 .with_hint("`antiphon peers` shows who is away; `antiphon forget PEER` says who will not come back")
                 .into());
         }
         clock::sleep_until(clock::instant().checked_add(ASK_INTERVAL)).await;
-        remaining = ask(&client, node, &bar).await?;
+        remaining = ask(&client, node).await?;
     }
     // It says so for a moment, and ends; after that nobody answers under its name.
     let ended_by = clock::instant().checked_add(ENDS_WITHIN);
@@ -50,21 +58,26 @@ pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Resu
     }
     bar.finish_and_clear();
     let value = json!({ "status": "left", "peer": node.to_string() });
-    context.printer.status(&value, format_args!("left: {node}; other nodes hold all that it held"));
+    let text = format!("left: {node}; other nodes hold all that it held");
+    context.printer.result(&value, text)?;
     Ok(Status::Done)
 }
 
-/// How far the node is; a node that has ended had nothing left.
-async fn ask(client: &Client, node: NodeId, bar: &ProgressBar) -> Result<Remaining, Failure> {
-    match client.leave(node).await {
-        Ok(remaining) => Ok(remaining),
-        Err(RequestError::Link(error)) => {
-            bar.abandon();
-            let gone = Failure::failed(format!("the connection to the node is lost: {error}"));
-            Err(gone.with_hint("if it has ended, `antiphon peers` no longer lists it"))
-        }
-        Err(error) => Err(Failure::failed(error.to_string())),
+/// How far the node is; nothing when it has ended, and the others know it no more.
+async fn ask(client: &Client, node: NodeId) -> anyhow::Result<Option<Remaining>> {
+    let error = match client.leave(node).await {
+        Ok(remaining) => return Ok(Some(remaining)),
+        Err(error) => error,
+    };
+    // Another node answers in its place, or none.
+    if !matches!(error, RequestError::Link(_) | RequestError::Refused(Refusal::Invalid(_))) {
+        return Err(error.into());
     }
+    if client.peers().await.is_ok_and(|peers| peers.iter().all(|peer| peer.node != node)) {
+        return Ok(None);
+    }
+    let lost = Failure::failed(format!("the connection to the node is lost: {error}"));
+    Err(lost.with_hint("if it has ended, `antiphon peers` no longer lists it").into())
 }
 
 fn describe(remaining: Remaining) -> String {

@@ -3,9 +3,11 @@
 
 mod alter;
 mod bench;
+mod confirm;
 mod create;
 mod delete;
 mod demo;
+mod differing;
 mod export;
 mod fetch;
 mod forget;
@@ -13,6 +15,7 @@ mod import;
 mod info;
 mod leave;
 mod node;
+mod operator;
 mod outbox;
 mod peers;
 mod publish;
@@ -29,7 +32,13 @@ use antiphon::model::NodeId;
 use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
-    arguments::Command, context::Context, exit::Status, peer, printer::Printer, words::counted,
+    arguments::Command,
+    context::Context,
+    exit::Status,
+    output_watch::OutputWatch,
+    peer,
+    printer::{OutputError, Printer},
+    words::counted,
 };
 
 /// A command that runs. It is boxed by the function that makes it: the compiler then translates each
@@ -47,8 +56,51 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Running<'_> {
     }
 }
 
-/// Runs a command that the shell knows as well: all but those that start nodes or a shell.
+/// Runs a command that the shell knows as well: all but those that start nodes or a shell. One that
+/// is run for its output ends when nobody reads that any more, though it may wait for something else.
 fn run_in_shell(context: &mut Context, command: Command) -> Running<'_> {
+    if !is_for_its_output(&command) {
+        return carry_out(context, command);
+    }
+    let watched = async move {
+        let watch = OutputWatch::start();
+        tokio::select! {
+            biased;
+            result = carry_out(context, command) => result,
+            () = watch.closed() => Err(OutputError::Closed.into()),
+        }
+    };
+    watched.boxed_local()
+}
+
+/// Whether a command changes nothing. `subscribe` looks for itself, and leaves in order.
+fn is_for_its_output(command: &Command) -> bool {
+    match command {
+        Command::Fetch(_)
+        | Command::Subscriptions(_)
+        | Command::Topics(_)
+        | Command::Info(_)
+        | Command::Outbox(_)
+        | Command::Peers(_)
+        | Command::Verify(_) => true,
+        Command::Export(arguments) => export::is_to_output(arguments),
+        Command::Create(_)
+        | Command::Alter(_)
+        | Command::Delete(_)
+        | Command::Publish(_)
+        | Command::Subscribe(_)
+        | Command::Subscription(_)
+        | Command::Import(_)
+        | Command::Leave(_)
+        | Command::Forget(_)
+        | Command::Node(_)
+        | Command::Shell(_)
+        | Command::Demo(_)
+        | Command::Bench(_) => false,
+    }
+}
+
+fn carry_out(context: &mut Context, command: Command) -> Running<'_> {
     match command {
         Command::Create(arguments) => create::run(context, arguments).boxed_local(),
         Command::Alter(arguments) => alter::run(context, arguments).boxed_local(),

@@ -69,7 +69,7 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         id_from: arguments.id_from,
         key_from: arguments.key_from,
         following: arguments.wait.is_some().then(Following::default),
-        receipts: !from_lines || arguments.receipts,
+        receipts: arguments.receipts || (!from_lines && !context.printer.is_silent()),
         names_lost: arguments.receipts,
         progress: if from_lines && !input::is_typed() {
             context.printer.progress()
@@ -134,7 +134,7 @@ fn conclude(
     if receipts {
         printer.note(tally.summary_text());
     } else if from_lines {
-        unless_closed(printer.data(&tally.summary(), tally.summary_text()))?;
+        unless_closed(printer.result(&tally.summary(), tally.summary_text()))?;
     }
     if let Some(hint) = tally.pending_hint() {
         printer.warning("not enough copies in time", &hint);

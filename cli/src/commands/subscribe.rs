@@ -27,13 +27,17 @@ use crate::{
     context::Context,
     exit::{Failure, Status},
     json::RecordPrinter,
+    output_watch::OutputWatch,
     place::Place,
-    printer::Printer,
+    printer::{OutputError, Printer},
     signals::Signals,
 };
 
 /// Longest time that a written record waits until a named subscription's position is kept.
 const COMMIT_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often it is said that another subscriber reads under the name.
+const SHARED_SAID_EVERY: Duration = Duration::from_mins(1);
 
 /// First and longest pause before a lost connection is tried again.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -50,7 +54,14 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
         let hint = "with `--as`, `--to` takes `end` or a cursor";
         return Err(Failure::usage(message).with_hint(hint).into());
     }
-    let records = RecordPrinter::new(form(context, &arguments.reading));
+    let form = form(context, &arguments.reading)?;
+    if form.has_cursor() && (topic.is_none() || arguments.group.is_some()) {
+        let message = "a cursor is a place in one topic, for one reader of it";
+        let hint = "leave out `--cursor` and `%c`, or name one topic and no group";
+        return Err(Failure::usage(message).with_hint(hint).into());
+    }
+    let records = RecordPrinter::new(form);
+    let watch = OutputWatch::start();
     let client = context.client().await?;
     options.writer = writer(&client, topic.as_ref(), &arguments.reading).await?;
     let opening = async {
@@ -62,17 +73,20 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
     let (is_new, mut source) = tokio::select! {
         opened = opening => opened?,
         () = signals.next() => return Ok(Status::Done),
+        () = watch.closed() => return Err(OutputError::Closed.into()),
     };
     let standing = source.standing(is_new);
     say_subscribed(&mut context.printer, &arguments, &source, standing);
     let mut subscription = Subscription {
         source,
         records,
+        watch,
         printer: &mut context.printer,
         remaining: arguments.reading.count.unwrap_or(u64::MAX),
         uncommitted_since: None,
         heard: clock::instant(),
         idle: arguments.idle,
+        shared_said_again: None,
         pause: None,
         has_said_so: false,
     };
@@ -205,6 +219,7 @@ enum Event {
 struct Subscription<'a> {
     source: Source,
     records: RecordPrinter,
+    watch: OutputWatch,
     printer: &'a mut Printer,
     remaining: u64,
     /// When the first record was written whose position is not kept yet.
@@ -212,6 +227,8 @@ struct Subscription<'a> {
     /// When the last record came.
     heard: Instant,
     idle: Option<Duration>,
+    /// When it is said again that another subscriber reads under the name, if it was said.
+    shared_said_again: Option<Instant>,
     /// How long to wait before the node is asked again; none while it answers.
     pause: Option<Duration>,
     /// Whether it was said that it pauses.
@@ -219,8 +236,8 @@ struct Subscription<'a> {
 }
 
 impl Subscription<'_> {
-    /// Writes records until there were enough, nothing came for too long, or a signal asks to
-    /// stop.
+    /// Writes records until there were enough, nothing came for too long, a signal asks to stop, or
+    /// nobody reads them any more.
     async fn follow(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         while self.remaining > 0 {
             if self.commit_due().is_some_and(|due| due <= clock::instant()) {
@@ -232,7 +249,7 @@ impl Subscription<'_> {
                 Event::Next(Err(error @ NextError::Unacknowledged(_))) => return Err(error.into()),
                 Event::Next(Err(NextError::Request(error))) => {
                     self.note_loss(error)?;
-                    if !self.rest(signals).await {
+                    if !self.rest(signals).await? {
                         break;
                     }
                 }
@@ -260,6 +277,7 @@ impl Subscription<'_> {
         Ok(tokio::select! {
             biased;
             () = signals.next() => Event::Stop,
+            () = self.watch.closed() => Event::Stop,
             result = next => Event::Next(result),
             () = clock::sleep_until(deadline) => Event::Timer,
         })
@@ -278,7 +296,9 @@ impl Subscription<'_> {
             self.printer.note("the node answers again");
         }
         tell_passed_over(self.printer, &self.source.take_passed_over());
-        self.records.print(self.printer, &next.topic, &next.delivered, next.deliveries)?;
+        let Next { topic, delivered, deliveries } = next;
+        let cursor = self.source.cursor();
+        self.records.print(self.printer, topic, delivered, *deliveries, cursor)?;
         self.remaining -= 1;
         self.heard = clock::instant();
         if self.source.is_durable() {
@@ -302,13 +322,29 @@ impl Subscription<'_> {
     async fn commit(&mut self) -> anyhow::Result<()> {
         self.write_out()?;
         match self.source.commit().await {
-            Ok(()) => self.uncommitted_since = None,
+            Ok(()) => {
+                self.uncommitted_since = None;
+                self.warn_if_shared();
+            }
             Err(error) => {
                 self.note_loss(error)?;
                 self.uncommitted_since = Some(clock::instant());
             }
         }
         Ok(())
+    }
+
+    /// Says that another subscriber reads under the name, now and then.
+    fn warn_if_shared(&mut self) {
+        let now = clock::instant();
+        if !self.source.is_shared() || self.shared_said_again.is_some_and(|again| now < again) {
+            return;
+        }
+        self.shared_said_again = now.checked_add(SHARED_SAID_EVERY);
+        self.printer.warning(
+            "another subscriber reads under the same name: both get all records, and move one position",
+            "give each a name of its own with `--as`, or share the records with `--group`",
+        );
     }
 
     /// Keeps the position for good. What a member of a group was given.
@@ -353,14 +389,15 @@ impl Subscription<'_> {
     }
 
     /// Pauses before the node is asked again, each time longer; false when a signal came.
-    async fn rest(&mut self, signals: &mut Signals) -> bool {
+    async fn rest(&mut self, signals: &mut Signals) -> Result<bool, OutputError> {
         let pause = self.pause.unwrap_or(PAUSE_FIRST);
         self.pause = Some((pause * 2).min(PAUSE_LONGEST));
         let until = clock::instant().checked_add(pause);
         let until = until.into_iter().chain(self.idle_end()).min();
         tokio::select! {
-            () = clock::sleep_until(until) => true,
-            () = signals.next() => false,
+            () = clock::sleep_until(until) => Ok(true),
+            () = signals.next() => Ok(false),
+            () = self.watch.closed() => Err(OutputError::Closed),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     clock,
     context::Context,
     exit::{Failure, Status},
+    printer::OutputError,
 };
 
 /// Sets a named subscription to another place, or deletes it.
@@ -21,14 +22,14 @@ pub(super) async fn run(context: &mut Context, arguments: Subscription) -> anyho
                 return Err(unknown(&reset.named).into());
             }
             let cursor = client.reset_subscription(topic, name, start).await?;
-            say(context, "reset", &reset.named, Some(&cursor));
+            say(context, "reset", &reset.named, Some(&cursor))?;
         }
         SubscriptionAction::Delete(named) => {
             let client = context.client().await?;
             if !client.delete_subscription(&named.topic, &named.name).await? {
                 return Err(unknown(&named).into());
             }
-            say(context, "deleted", &named, None);
+            say(context, "deleted", &named, None)?;
         }
     }
     Ok(Status::Done)
@@ -39,14 +40,14 @@ fn say(
     status: &str,
     NamedSubscription { topic, name }: &NamedSubscription,
     cursor: Option<&Cursor>,
-) {
+) -> Result<(), OutputError> {
     let value = json!({
         "status": status,
         "topic": topic.as_str(),
         "subscription": name.as_str(),
         "cursor": cursor.map(Cursor::to_string),
     });
-    context.printer.status(&value, format_args!("{status}: `{name}` of `{topic}`"));
+    context.printer.result(&value, format_args!("{status}: `{name}` of `{topic}`"))
 }
 
 fn unknown(NamedSubscription { topic, name }: &NamedSubscription) -> Failure {

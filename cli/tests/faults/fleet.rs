@@ -306,13 +306,13 @@ impl Fleet {
     /// Tells a node that another one, which does not run, will not come back.
     pub(crate) fn forget(&self, number: usize, gone: usize) -> Result<(), String> {
         let peer = self.nodes[gone].peer.as_deref().ok_or("the node never ran")?;
-        let output = self.say(number, &["forget", peer])?;
+        let output = self.say(number, &["forget", peer, "--yes"])?;
         if output.status.success() { Ok(()) } else { Err(complaint(&output)) }
     }
 
     /// Lets a node hand over what it holds, and waits until it has ended.
     pub(crate) fn leave(&mut self, number: usize) -> Result<(), String> {
-        let output = self.say(number, &["leave", "--within", "60s"])?;
+        let output = self.say(number, &["leave", "--yes", "--within", "60s"])?;
         if !output.status.success() {
             return Err(complaint(&output));
         }

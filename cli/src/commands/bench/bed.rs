@@ -9,7 +9,10 @@ use antiphon::{
 use antiphon_node::{Client, ClientConfig, Multiaddr};
 use anyhow::Context as _;
 
-use super::usage::{Usage, usage};
+use super::{
+    made::Made,
+    usage::{Usage, usage},
+};
 use crate::{
     clock,
     cluster::{Cluster, within},
@@ -30,6 +33,8 @@ pub(super) enum Bed {
         nodes: Vec<Multiaddr>,
         /// How many of its nodes are alive.
         alive: usize,
+        /// The topics that are made there.
+        made: Made,
     },
 }
 
@@ -43,11 +48,11 @@ impl Bed {
     }
 
     /// The network that `--node` names.
-    pub(super) async fn running(context: &mut Context) -> anyhow::Result<Self> {
+    pub(super) async fn running(context: &mut Context, made: Made) -> anyhow::Result<Self> {
         let peers = context.client().await?.peers().await?;
         let alive = peers.iter().filter(|peer| peer.state == MemberState::Alive).count();
         let network = context.options.network.clone();
-        Ok(Self::Running { network, nodes: context.options.nodes(), alive })
+        Ok(Self::Running { network, nodes: context.options.nodes(), alive, made })
     }
 
     /// The cluster of this command.
@@ -97,10 +102,20 @@ impl Bed {
         Client::connect(config).await.with_context(|| format!("node {number} cannot be reached"))
     }
 
+    /// A name that no topic has yet, of one that is about to be made.
+    pub(super) fn name(&self, purpose: &str) -> anyhow::Result<TopicName> {
+        let unique = fastrand::u64(..);
+        let name: TopicName = format!("bench-{purpose}-{:x}-{unique:x}", clock::now().0).parse()?;
+        if let Self::Running { made, .. } = self {
+            made.add(name.clone());
+        }
+        Ok(name)
+    }
+
     /// Creates a topic with a name that is not there yet, known to all nodes that records are to
     /// go through.
     pub(super) async fn topic(&self, purpose: &str, replicas: u16) -> anyhow::Result<TopicName> {
-        let name = topic_name(purpose)?;
+        let name = self.name(purpose)?;
         self.client(1).await?.create(create(name.clone(), replicas)).await?;
         let known_to = match self {
             Self::Own(cluster) => 1..=cluster.len(),
@@ -150,12 +165,6 @@ impl Bed {
             cluster.stop().await;
         }
     }
-}
-
-/// A name that no topic has yet.
-pub(super) fn topic_name(purpose: &str) -> anyhow::Result<TopicName> {
-    let unique = fastrand::u64(..);
-    Ok(format!("bench-{purpose}-{:x}-{unique:x}", clock::now().0).parse()?)
 }
 
 /// A topic of which one copy fewer than all is enough, as with the default of three.

@@ -1,6 +1,6 @@
 //! Where a subscription's records come from.
 
-use antiphon::model::{SubscriberName, TopicName};
+use antiphon::model::{Cursor, SubscriberName, TopicName};
 use antiphon_node::client::{
     Client, Delivered, GroupCounts, GroupOptions, Member, NextError, PassedOver, PatternReader,
     Reader, ReaderOptions, RequestError, Start, Subscriber, Work,
@@ -14,9 +14,9 @@ const PREFETCH: usize = 256;
 
 /// Where records come from.
 pub(super) enum Source {
-    Plain(TopicName, Reader),
-    Named(TopicName, Subscriber),
-    Pattern(PatternReader),
+    Plain(TopicName, Box<Reader>),
+    Named(TopicName, Box<Subscriber>),
+    Pattern(Box<PatternReader>),
     Group(Box<Shared>),
 }
 
@@ -54,20 +54,20 @@ impl Source {
     ) -> Result<Self, RequestError> {
         let Some(topic) = topic else {
             let reader = client.pattern_reader(arguments.topic.clone(), options).await?;
-            return Ok(Self::Pattern(reader));
+            return Ok(Self::Pattern(Box::new(reader)));
         };
         if let Some(group) = arguments.group.clone() {
             return Self::join(printer, client, topic, group, arguments, options.start).await;
         }
         let Some(name) = arguments.name.clone() else {
             let reader = client.reader(topic.clone(), options).await?;
-            return Ok(Self::Plain(topic, reader));
+            return Ok(Self::Plain(topic, Box::new(reader)));
         };
         if options.start != Start::Beginning && client.position(&topic, &name).await?.is_some() {
             printer.note(format_args!("`{name}` goes on where it stopped; --from counts once"));
         }
         let subscriber = client.subscriber(topic.clone(), name, options).await?;
-        Ok(Self::Named(topic, subscriber))
+        Ok(Self::Named(topic, Box::new(subscriber)))
     }
 
     async fn join(
@@ -131,6 +131,15 @@ impl Source {
         Ok(next.map(|delivered| Next { topic: topic.clone(), delivered, deliveries: None }))
     }
 
+    /// The place behind the last record, where there is one place.
+    pub(super) fn cursor(&mut self) -> Option<&Cursor> {
+        match self {
+            Self::Plain(_, reader) => Some(reader.cursor()),
+            Self::Named(_, subscriber) => Some(subscriber.reader().cursor()),
+            Self::Pattern(_) | Self::Group(_) => None,
+        }
+    }
+
     /// What was passed over since this was last asked.
     pub(super) fn take_passed_over(&mut self) -> PassedOver {
         match self {
@@ -167,6 +176,11 @@ impl Source {
             Self::Named(_, subscriber) => subscriber.commit().await,
             Self::Group(shared) => shared.member.commit().await,
         }
+    }
+
+    /// Whether another subscriber reads under the same name.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Named(_, subscriber) if subscriber.is_shared())
     }
 
     /// Ends: keeps for good what was consumed. What a member of a group was given in all.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        bed::{create, topic_name},
+        bed::create,
         measured::{Measured, Outcome},
     },
     Run,
@@ -18,7 +18,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let mut measured = Measured::begin();
     for _ in 0..count {
         let began = clock::instant();
-        client.create(create(topic_name("create")?, run.arguments.replicas)).await?;
+        client.create(create(run.bed.name("create")?, run.arguments.replicas)).await?;
         let now = clock::instant();
         measured.done(now, now.duration_since(began));
         progress.inc(1);

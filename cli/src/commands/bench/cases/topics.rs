@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     super::{
-        bed::{create, topic_name},
+        bed::create,
         measured::{Measured, Outcome},
     },
     Run,
@@ -32,7 +32,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     let progress = run.progress("topics", count);
     let mut measured = Measured::begin();
     let replicas = run.arguments.replicas;
-    let names = (0..count).map(|_| topic_name("topics"));
+    let names = (0..count).map(|_| run.bed.name("topics"));
     let mut creating = stream::iter(names)
         .map(|name| {
             let client = &client;
