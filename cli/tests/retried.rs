@@ -30,7 +30,7 @@ fn an_earthquake_is_published_once_through_whichever_node_and_after_restarts() {
     }
     let text = cluster.run(2, &words[..5]).ok();
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    let expected = format!("duplicate of {}: ", first["id"].as_str().unwrap());
+    let expected = format!("duplicate of {}, flushed on ", first["id"].as_str().unwrap());
     assert!(text.starts_with(&expected), "{text}");
 
     for node in 0..4 {
@@ -122,7 +122,7 @@ fn an_id_is_for_one_record() {
     assert_eq!(cluster.run(0, &["fetch", "t", "--raw"]).ok().stdout, b"a\nb\n");
     let empty = cluster.run_with(0, &["publish", "t", "--id-from", "a"], b"{\"a\": \"\"}\n");
     empty.with_status(1).saying(&["line 1", "1 to 255", "hint: "]);
-    refused(&["publish", "t", "a", "--id-from", "a"], &["cannot be used with"]);
+    refused(&["publish", "t", "a", "--id-from", "a"], &["cannot be used together"]);
     let missing = cluster.run(0, &["publish", "tt", "a", "--id", "7"]).with_status(1);
     missing.without_data().saying(&["`tt` does not exist", "hint: "]);
 }

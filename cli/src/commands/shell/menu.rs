@@ -5,8 +5,9 @@ pub(super) const TEXT: &str = "  1  create topic       4  subscribe     7  peers
   2  publish            5  topics        8  help
   3  fetch messages     6  info          9  exit
 
-A number asks for what it needs. Commands work as on the command line: `fetch quakes --from -10`,
-`help fetch`. Tab completes, Ctrl-C goes back to the prompt, Ctrl-D leaves.";
+A number asks for what it needs. Commands work as on the command line:
+`fetch quakes --from -10`, `help fetch`. Tab completes, Ctrl-C returns to the
+prompt, Ctrl-D leaves.";
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
