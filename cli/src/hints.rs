@@ -190,6 +190,11 @@ fn refused(refusal: &Refusal) -> String {
 
 fn link(error: &LinkError) -> String {
     match error {
+        LinkError::NotSent(reason) | LinkError::Unreachable(reason)
+            if reason.contains("another network") =>
+        {
+            "name its network with `--network NAME`; `antiphon node` prints it at the start".into()
+        }
         LinkError::NotSent(_) | LinkError::Unreachable(_) => {
             "check that the node still runs, or name another one with `--node MULTIADDR`".into()
         }

@@ -75,7 +75,12 @@ fn show_next_steps(printer: &mut Printer, node: &antiphon_node::Node, is_found: 
     if is_found {
         printer.note("nodes of this machine and this LAN find it by themselves");
     }
-    if let Some(address) = node.addresses().first() {
+    // What stays on this machine leads nobody here.
+    let leads_here = |address: &&antiphon_node::Multiaddr| {
+        let text = address.to_string();
+        !text.starts_with("/ip4/127.") && !text.starts_with("/ip6/::1/")
+    };
+    if let Some(address) = node.addresses().first().filter(leads_here) {
         printer.note(format_args!("others join with `antiphon node --bootstrap {address}`"));
     }
     printer
