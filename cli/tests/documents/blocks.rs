@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 /// One command of a document.
 #[derive(Debug)]
 pub(super) struct Command {
+    /// The number of its block in the document.
+    pub(super) block: usize,
     pub(super) text: String,
     /// What the document shows of its output: a comment that begins with `prints`.
     pub(super) prints: Option<String>,
@@ -34,6 +36,7 @@ pub(super) fn commands(document: &str) -> Vec<Command> {
     let text = fs_err::read_to_string(root().join(document)).expect("the document is there");
     let mut commands = Vec::new();
     let mut block: Option<String> = None;
+    let mut blocks = 0;
     for line in text.lines() {
         match &mut block {
             None if line.trim() == "```sh" => block = Some(String::new()),
@@ -41,6 +44,7 @@ pub(super) fn commands(document: &str) -> Vec<Command> {
             Some(open) if line.trim() == "```" => {
                 assert_eq!(open, "", "{document}: a command that is not whole");
                 block = None;
+                blocks += 1;
             }
             Some(open) => {
                 let (code, comment) = split(line);
@@ -48,7 +52,8 @@ pub(super) fn commands(document: &str) -> Vec<Command> {
                 if !open.is_empty() && is_whole(open) {
                     let text = std::mem::take(open);
                     let prints = comment.and_then(|comment| comment.strip_prefix("prints "));
-                    commands.push(Command { text, prints: prints.map(str::to_owned) });
+                    let prints = prints.map(str::to_owned);
+                    commands.push(Command { block: blocks, text, prints });
                 } else if !open.is_empty() {
                     open.push('\n');
                 }

@@ -24,6 +24,8 @@ const ONE: Duration = Duration::from_mins(3);
 pub(super) struct Stage {
     nodes: Vec<(String, Process)>,
     frozen: bool,
+    /// A block of which a command could not run.
+    left_out: Option<usize>,
     _lab: [Process; 2],
     home: TempDir,
 }
@@ -48,7 +50,7 @@ impl Stage {
         symlink(root().join("examples"), work.join("examples")).expect("it is writable");
         let lab = ["lab-1", "lab-2"].map(|data| start(home.path(), data, Some("lab")).1);
         let nodes = (1..=3).map(|number| start(home.path(), &format!("data-{number}"), None));
-        let stage = Self { nodes: nodes.collect(), frozen: false, _lab: lab, home };
+        let stage = Self { nodes: nodes.collect(), frozen: false, left_out: None, _lab: lab, home };
         for (peers, count) in [("antiphon peers", 3), ("antiphon peers --network lab", 2)] {
             eventually("the nodes are alive", ONE, || {
                 let peers = stage.finish(&format!("{peers} --json")).stdout;
@@ -60,8 +62,14 @@ impl Stage {
 
     /// Runs a command of a document.
     pub(super) fn run(&mut self, command: &Command, treatment: Treatment) {
-        let is_here = |tool: &str| is_tool(tool) || !command.text.contains(&format!("{tool} "));
-        if matches!(treatment, Treatment::NotHere | Treatment::Nodes) || !is_here("jq") {
+        if matches!(treatment, Treatment::NotHere | Treatment::Nodes) {
+            return;
+        }
+        // What follows in the block may need what the command makes.
+        if command.text.contains("jq ") && !is_tool("jq") {
+            self.left_out = Some(command.block);
+        }
+        if self.left_out == Some(command.block) {
             return;
         }
         self.freeze(matches!(treatment, Treatment::CutOff(_)));
