@@ -233,7 +233,7 @@ impl From<Refusal> for Failure {
             Refusal::ForeignCursor => {
                 (StatusCode::BAD_REQUEST, "the topic was made anew; start over")
             }
-            Refusal::Full => (StatusCode::INSUFFICIENT_STORAGE, "an operator must make room"),
+            Refusal::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, "an operator must make room"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "try again, or ask another instance"),
         };
         Self { status, error, hint }

@@ -231,6 +231,8 @@ Examples:
   antiphon node --data n2 --bootstrap /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…")]
 pub(crate) struct Node {
     /// Directory for its topics and its key [default: the user's data directory, per network]
+    ///
+    /// Its disk has 128 MiB at least: 64 MiB are set aside for a full disk, and 16 MiB are kept free.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 

@@ -181,7 +181,7 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::Forked(_) => {
             "the node goes on in a new log by itself; `antiphon info` shows the fork".into()
         }
-        Refusal::Full => {
+        Refusal::Full(_) => {
             "free space on the node's disk, let topics keep less (`antiphon alter`), or name another `--node`"
                 .into()
         }
@@ -241,7 +241,22 @@ fn start(error: &StartError) -> String {
             "it is a file; name a directory with `--data DIR`".into()
         }
         StartError::Data { .. } => {
-            "make the directory writable, or name another one with `--data DIR`".into()
+            "name a directory that you may write to with `--data DIR`".into()
+        }
+        StartError::OtherNetwork { network, .. } => {
+            format!("start it with `--network {network}`, or name another directory with `--data DIR`")
+        }
+        StartError::Running { .. } => {
+            "a copy is no second node: name an empty directory with `--data DIR`, and it is given the \
+             records by the others"
+                .into()
+        }
+        StartError::KeyGone { path } => {
+            let data = path.parent().unwrap_or(path).display();
+            format!(
+                "put the key back; to begin as a new node without these records, remove \
+                 `{data}/store` or name another directory with `--data DIR`"
+            )
         }
         StartError::Key { path, .. } => {
             format!("it must be yours and readable by you alone: `chmod 600 {}`", path.display())

@@ -7,6 +7,7 @@ mod benchmark;
 mod clients;
 mod closed;
 mod compaction;
+mod data;
 mod discovery;
 mod displaced;
 mod documents;

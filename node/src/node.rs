@@ -52,7 +52,7 @@ pub struct NodeConfig {
 
 impl NodeConfig {
     /// The least quota that leaves room for records beside what is set aside.
-    pub const DISK_BYTES_MIN: u64 = 128 * 1024 * 1024;
+    pub const DISK_BYTES_MIN: u64 = crate::store::DISK_BYTES_MIN;
 
     /// A node that finds others by itself, in the network that nodes are in where none is named, on all
     /// interfaces, with as much of the disk as there is.
@@ -82,6 +82,28 @@ pub enum StartError {
     /// Another node uses the data directory.
     #[error("the data directory {0} is used by another node")]
     DataInUse(PathBuf),
+    /// The data directory is that of a node of another network.
+    #[error("the data directory {path} belongs to network `{network}`")]
+    OtherNetwork {
+        /// Which.
+        path: PathBuf,
+        /// The network of its node.
+        network: String,
+    },
+    /// The node of this key runs already, with another data directory: one is a copy of the other.
+    #[error("node {node} runs already on this machine, and {path} is a copy of its data directory")]
+    Running {
+        /// The directory that was to be used.
+        path: PathBuf,
+        /// The node.
+        node: NodeId,
+    },
+    /// The key is gone, and what its node stored is not.
+    #[error("the key {path} is gone, but the records of its node are there")]
+    KeyGone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The data directory or its content cannot be used.
     #[error("the data directory {path} cannot be used: {reason}")]
     Data {
@@ -140,6 +162,7 @@ impl From<DirectoryError> for StartError {
     fn from(error: DirectoryError) -> Self {
         match error {
             DirectoryError::InUse(path) => Self::DataInUse(path),
+            DirectoryError::KeyGone { path } => Self::KeyGone { path },
             DirectoryError::Unusable { path, reason } => Self::Data { path, reason },
             DirectoryError::Key { path, reason } => Self::Key { path, reason },
         }
@@ -180,6 +203,9 @@ pub struct Node {
     directory: DataDirectory,
 }
 
+/// The fact that holds the name of the network.
+const NETWORK_FACT: &str = "network";
+
 /// The fact that holds the port of last time.
 const PORT_FACT: &str = "port";
 
@@ -211,7 +237,15 @@ impl Node {
         let opened = opened.await.map_err(|error| data_error(&config.data, &error))??;
         let key = NodeKey::from_secret(&opened.secret);
         let id = key.node();
-        let network = listen(&config, &opened).await?;
+        let network = match listen(&config, &opened).await {
+            Ok(network) => network,
+            Err(error) => {
+                // Nothing was written, so the logs go on with the next start.
+                let Opened { directory, life, .. } = opened;
+                let _ = tokio::task::spawn_blocking(move || life.end(&directory)).await;
+                return Err(error);
+            }
+        };
         let addresses = with_peer(&network.addresses(), id);
         remember_port(&opened.store, &addresses);
         let store =
@@ -310,6 +344,10 @@ fn open(config: &NodeConfig, catalogue: TopicId) -> Result<Opened, StartError> {
     let data = config.data.as_path();
     let directory = DataDirectory::open(data)?;
     let secret = load_or_create_key(&directory)?;
+    let node = NodeKey::from_secret(&secret).node();
+    if crate::network::runs_here(&config.network, node) {
+        return Err(StartError::Running { path: data.to_owned(), node });
+    }
     let in_store = |error: StoreError| match error {
         StoreError::Locked => StartError::DataInUse(data.to_owned()),
         other => data_error(data, &other),
@@ -317,6 +355,19 @@ fn open(config: &NodeConfig, catalogue: TopicId) -> Result<Opened, StartError> {
     let store = SegmentStore::open(&directory.store(), catalogue, config.disk_bytes_max)
         .map_err(in_store)?;
     let store = store.with_placed(directory.placed().map_err(|error| data_error(data, &error))?);
+    let network = config.network.as_str();
+    match store.fact(NETWORK_FACT).map_err(in_store)? {
+        Some(held) if held != network.as_bytes() => {
+            let network = String::from_utf8_lossy(&held).into_owned();
+            return Err(StartError::OtherNetwork { path: data.to_owned(), network });
+        }
+        Some(_) => {}
+        None => match store.put_fact(NETWORK_FACT, network.as_bytes()) {
+            // The next start keeps it.
+            Err(error) if error.passes() => {}
+            outcome => outcome.map_err(in_store)?,
+        },
+    }
     let recovered = store.recover().map_err(in_store)?;
     let port = store.fact(PORT_FACT).map_err(in_store)?;
     let port = port.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes);

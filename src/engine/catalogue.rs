@@ -160,7 +160,7 @@ impl Engine {
             return self.refuse_invalid(question, crate::model::TopicNameError::Reserved);
         }
         if !self.room {
-            return self.refuse(question, Refusal::Full);
+            return self.refuse(question, Refusal::Full(None));
         }
         if self.leaving.is_leaving() {
             return self.refuse(question, Refusal::Stopping("it is leaving the network".into()));

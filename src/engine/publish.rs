@@ -108,7 +108,7 @@ impl Engine {
             return self.refuse_invalid(question, "record number out of range");
         }
         if !self.room {
-            return self.refuse(question, Refusal::Full);
+            return self.refuse(question, Refusal::Full(None));
         }
         if self.leaving.is_leaving() {
             return self.refuse(question, Refusal::Stopping("it is leaving the network".into()));
@@ -170,7 +170,7 @@ impl Engine {
             }
         }
         for Waiting { waiter, .. } in refused {
-            self.refuse(waiter.question(), Refusal::Full);
+            self.refuse(waiter.question(), Refusal::Full(None));
         }
     }
 

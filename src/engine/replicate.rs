@@ -171,7 +171,10 @@ impl Engine {
                 return self.members.set_able(node, false);
             }
         };
-        self.members.set_able(node, !outcomes.contains(&Outcome::Refused(Refusal::Full)));
+        self.members.set_able(
+            node,
+            !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(Refusal::Full(_)))),
+        );
         for (sent, outcome) in sent.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Stored | Outcome::Present | Outcome::Trimmed => {
@@ -199,7 +202,7 @@ impl Engine {
                     if let Refusal::UnknownTopic { .. } = refusal {
                         peer.knows.remove(&sent.topic);
                     }
-                    let full = refusal == Refusal::Full;
+                    let full = matches!(refusal, Refusal::Full(_));
                     let pause = if full { FULL_PAUSE } else { RETRY_PAUSE };
                     peer.retry_at = Some(self.now.elapsed + pause);
                 }
@@ -382,7 +385,7 @@ impl Engine {
         let header = batch.header();
         // What makes room again, an altered topic or a deleted one, finds its place in the reserve.
         if !self.room && header.topic != self.topics.catalogue() {
-            return Err(Refusal::Full);
+            return Err(Refusal::Full(None));
         }
         let own_log = self.writes_to(&header.topic, &header.log());
         if let Some(deletion) = self.topics.deletion_of(&header.topic) {

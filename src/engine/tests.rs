@@ -448,7 +448,7 @@ fn an_import_is_answered_when_a_quorum_has_given_receipts() {
 fn an_import_without_a_quorum_fails_when_all_were_heard() {
     let mut script = Script::with_replicas();
     let outputs = script.ask(50, import());
-    let full = vec![Outcome::Refused(Refusal::Full)];
+    let full = vec![Outcome::Refused(Refusal::Full(None))];
     let results = [Ok(Response::Replicated(full.clone())), Err(Failure::TimedOut)];
     for ((ask, _), result) in asks(&outputs).into_iter().zip(results) {
         assert_eq!(imported(&script.give(Input::Told { ask, result })), [] as [Vec<Outcome>; 0]);

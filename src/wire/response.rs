@@ -161,8 +161,12 @@ pub enum Refusal {
     Unsupported,
     /// The disk of the node, or its quota, has no room for more records. Others may have.
     #[n(8)]
-    #[error("the disk of the node is full, or its quota is used up")]
-    Full,
+    #[error("{}", .0.as_deref().unwrap_or("the disk of the node is full, or its quota is used up"))]
+    Full(
+        /// Which of them, and how much is free and needed.
+        #[n(0)]
+        Option<String>,
+    ),
     /// The log has forked, and takes nothing more. With the proof, but for repeated refusals.
     #[n(9)]
     #[error("the writer's log has forked")]

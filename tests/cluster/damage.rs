@@ -200,7 +200,7 @@ fn a_full_disk_refuses_records_and_heals() {
     world.room(owners[1], false);
     let request = World::publish_request("t", 2, 0, &lines(0, 1));
     let refused = world.call(owners[1], Request::Publish(request));
-    assert_eq!(refused, Response::Refused(Refusal::Full));
+    assert_eq!(refused, Response::Refused(Refusal::Full(None)));
     assert_eq!(world.fetch(owners[1], "t"), lines(0, 3), "it can be read");
     // The others go on, and somebody stands in.
     publish(&mut world, owners[0], 3, 6);

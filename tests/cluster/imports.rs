@@ -155,7 +155,7 @@ fn a_full_replica_is_no_copy() {
     let terms = Create { min_copies: Some(2), ..create("t", World::topic("t")) };
     assert!(created(&mut world, 0, terms));
     world.room(1, false);
-    let full = vec![Outcome::Refused(Refusal::Full)];
+    let full = vec![Outcome::Refused(Refusal::Full(None))];
     assert_eq!(imported(&mut world, 0, import("t", &batches)), full);
     world.room(1, true);
     assert_eq!(imported(&mut world, 0, import("t", &batches)), [Outcome::Present]);

@@ -249,7 +249,7 @@ fn full_nodes_take_what_makes_room_again() {
     for node in 0..3 {
         world.room(node, false);
     }
-    let refused = Response::Refused(antiphon::wire::Refusal::Full);
+    let refused = Response::Refused(antiphon::wire::Refusal::Full(None));
     let request = World::publish_request("t", 1, 100, &["line 100".to_owned()]);
     assert_eq!(world.call(0, Request::Publish(request)), refused);
     assert_eq!(world.call(0, Request::Create(Create::new("u".parse().unwrap()))), refused);

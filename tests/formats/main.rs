@@ -360,7 +360,7 @@ fn leaving_and_verifying() {
         differing: 3,
     };
     let responses = [
-        Response::Refused(Refusal::Full),
+        Response::Refused(Refusal::Full(None)),
         Response::Refused(Refusal::Alone),
         Response::Forgotten(true),
         Response::Leaving(Remaining { topics: 2, records: 300 }),

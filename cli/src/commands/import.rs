@@ -205,7 +205,7 @@ impl Sender {
             };
             let may_pass = matches!(
                 refusal,
-                Refusal::Busy | Refusal::Full | Refusal::Stopping(_) | Refusal::Unreachable
+                Refusal::Busy | Refusal::Full(_) | Refusal::Stopping(_) | Refusal::Unreachable
             );
             if !may_pass {
                 return Err(RequestError::from(refusal)).context(stopped(*tally));

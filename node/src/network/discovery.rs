@@ -3,11 +3,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use antiphon::model::Network;
+use antiphon::model::{Network, NodeId};
 use libp2p::{Multiaddr, PeerId};
 use tokio::{sync::mpsc, task::JoinHandle, time::MissedTickBehavior};
 
-use super::runtime_directory::{Entry, Found, Places, RuntimeDirectory};
+use super::{
+    runtime_directory::{Entry, Found, Places, RuntimeDirectory},
+    translate,
+};
 use crate::runtime::tasks;
 
 /// This node's place among the nodes of its machine, and the watch for others.
@@ -27,6 +30,22 @@ const LOOKS_TO_FORGET: u32 = 60;
 
 /// Nodes that were found and are not yet handed out. When it is full the watch waits.
 const FOUND_MAX: usize = 64;
+
+/// Whether a node of this name runs on this machine already.
+pub(crate) fn runs_here(network: &Network, node: NodeId) -> bool {
+    let places = Places::of(network);
+    // A node that ends holds its lock for a moment more.
+    for _ in 0..LOOKS_AT_LOCK {
+        if !places.is_held(translate::peer_of(node)) {
+            return false;
+        }
+        std::thread::sleep(LOOK_INTERVAL / LOOKS_AT_LOCK);
+    }
+    true
+}
+
+/// How often one looks, within [`LOOK_INTERVAL`], whether a node of the same name runs.
+const LOOKS_AT_LOCK: u32 = 10;
 
 impl Nearby {
     /// Enters the node, and starts to watch for others. None, with a warning, if the directory

@@ -47,6 +47,7 @@ use behaviour::{Behaviour, TOPICS_FOLLOWED_MAX};
 use bootstrap::{Attempt, Bootstrap};
 pub(crate) use client_link::RemoteLink;
 use discovery::Nearby;
+pub(crate) use discovery::runs_here;
 use exchanges::{Admission, Asks, Questions};
 use followers::Followers;
 use futures::StreamExt;

@@ -231,6 +231,16 @@ impl Places {
         Self { network: network.clone(), places: vec![place] }
     }
 
+    /// Whether a node of this name runs.
+    pub(super) fn is_held(&self, peer: PeerId) -> bool {
+        let mut directories =
+            self.places.iter().filter_map(|place| place.directory(&self.network).ok());
+        directories.any(|directory| {
+            let lock = File::open(directory.lock_path(peer));
+            lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        })
+    }
+
     /// The nodes that run now, in all of the places.
     pub(super) fn nodes(&self) -> Vec<Found> {
         let mut nodes: Vec<Found> = Vec::new();
@@ -281,6 +291,11 @@ impl Place {
 
     /// The nodes of a network that run now. An error of the kind "not found" if none ever did.
     fn look(&self, network: &Network) -> io::Result<Vec<Found>> {
+        self.directory(network)?.nodes()
+    }
+
+    /// The directory of a network, if it is there and its owner's alone.
+    fn directory(&self, network: &Network) -> io::Result<RuntimeDirectory> {
         let owner = match self.kind {
             Kind::Own => user(),
             Kind::System => fs_err::symlink_metadata(&self.path)?.uid(),
@@ -288,7 +303,7 @@ impl Place {
         check_owner(&self.path, owner)?;
         let path = self.path.join(network.as_str());
         check_owner(&path, owner)?;
-        RuntimeDirectory { path, kind: self.kind }.nodes()
+        Ok(RuntimeDirectory { path, kind: self.kind })
     }
 }
 

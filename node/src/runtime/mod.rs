@@ -7,6 +7,7 @@
 pub(crate) mod clock;
 mod local;
 mod notices;
+mod room;
 pub(crate) mod tasks;
 
 use std::collections::BTreeMap;
@@ -18,12 +19,13 @@ use antiphon::{
 use clock::Clock;
 pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
 use notices::{Notice, Notices};
+use room::RoomNotices;
 use tokio::sync::oneshot;
 
 use crate::{
     network::Network,
     node::NodeError,
-    store::{StoreEvent, StoreHandle},
+    store::{Level, Room, StoreEvent, StoreHandle},
 };
 
 /// Bytes from the operating system's random source.
@@ -40,6 +42,9 @@ pub(crate) struct Runtime {
     store: StoreHandle,
     clock: Clock,
     notices: Notices,
+    /// How much room there is for records.
+    room: Room,
+    room_notices: RoomNotices,
     questions: LocalQuestions,
     next_question: u64,
     /// Who waits within the process.
@@ -65,6 +70,8 @@ impl Runtime {
             store,
             clock: Clock::start(),
             notices: Notices::default(),
+            room: Room::ample(),
+            room_notices: RoomNotices::default(),
             questions,
             next_question: 1,
             waiting: BTreeMap::new(),
@@ -106,7 +113,7 @@ impl Runtime {
                     }
                     StoreEvent::Read(ticket, page) => self.handle(Input::ReadDone(ticket, page)),
                     StoreEvent::Damaged(damage) => self.handle(Input::Damaged(damage)),
-                    StoreEvent::Room(room) => self.handle(Input::Room(room)),
+                    StoreEvent::Room(room) => self.room_is(room),
                     StoreEvent::Failed(error) => {
                         tracing::error!(%error, "the store failed; the node stops");
                         break Err(error.into());
@@ -179,7 +186,37 @@ impl Runtime {
     fn handle(&mut self, input: Input) {
         self.engine.handle(self.clock.now(), input);
         while let Some(output) = self.engine.poll_output() {
+            let output = self.with_room(output);
             self.carry_out(output);
+        }
+    }
+
+    fn room_is(&mut self, room: Room) {
+        if let Some(text) = self.room_notices.news(&room, self.clock.now().elapsed) {
+            if room.level == Level::Well {
+                tracing::info!("{text}");
+            } else {
+                tracing::warn!("{text}");
+            }
+        }
+        let was_full = std::mem::replace(&mut self.room, room).is_full();
+        if was_full != self.room.is_full() {
+            self.handle(Input::Room(!self.room.is_full()));
+        }
+    }
+
+    /// A refusal for lack of room says how much is missing, which the engine does not know.
+    fn with_room(&self, output: Output) -> Output {
+        match output {
+            Output::Answer {
+                question,
+                response: Response::Refused(Refusal::Full(None)),
+                after,
+            } => {
+                let room = self.room.is_full().then(|| self.room.to_string());
+                Output::Answer { question, response: Response::Refused(Refusal::Full(room)), after }
+            }
+            output => output,
         }
     }
 

@@ -24,6 +24,12 @@ pub(crate) enum DirectoryError {
     /// Another node uses it.
     #[error("the data directory {0} is used by another node")]
     InUse(PathBuf),
+    /// The key is gone, and what its node stored is not.
+    #[error("the key {path} is gone, but the records of its node are there")]
+    KeyGone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// It cannot be made, read or written.
     #[error("the data directory {path} cannot be used: {reason}")]
     Unusable {
@@ -101,6 +107,12 @@ impl DataDirectory {
         key_path(&self.path)
     }
 
+    /// Whether a node has stored anything here.
+    pub(super) fn is_used(&self) -> bool {
+        let entries = std::fs::read_dir(self.store().join("segments"));
+        entries.is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// Flushes the names of the files in the directory.
     pub(super) fn flush(&self) -> io::Result<()> {
         flush_directory(&self.path)
@@ -115,6 +127,9 @@ pub(super) fn key_path(data: &Path) -> PathBuf {
 fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
+    }
+    if path.exists() {
+        return Err(io::Error::other("it is a file"));
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     // A power cut must not take the directory away with what is flushed inside it.
@@ -151,6 +166,8 @@ mod tests {
         let path = parent.path().join("file");
         std::fs::write(&path, "").unwrap();
         let error = DataDirectory::open(&path).unwrap_err();
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        let path = path.display();
+        let expected = format!("the data directory {path} cannot be used: it is a file");
+        assert_eq!(error.to_string(), expected);
     }
 }

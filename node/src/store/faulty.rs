@@ -11,7 +11,9 @@ use antiphon::{
     wire::LogRange,
 };
 
-use super::{Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep};
+use super::{
+    Checking, Level, Reading, Room, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep,
+};
 
 /// Another store, of which the commit of a given number fails and all later ones too.
 #[derive(Debug)]
@@ -138,7 +140,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn maintain(&self) -> Result<Upkeep, StoreError> {
         let upkeep = self.inner.maintain()?;
-        Ok(Upkeep { room: upkeep.room && !self.full.load(Ordering::SeqCst), ..upkeep })
+        if !self.full.load(Ordering::SeqCst) {
+            return Ok(upkeep);
+        }
+        Ok(Upkeep { room: Room { level: Level::Full, ..upkeep.room }, ..upkeep })
     }
 
     fn in_place(&self) -> Result<(), StoreError> {

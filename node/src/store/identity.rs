@@ -26,7 +26,7 @@ const SECRET_DIGITS: usize = 2 * SECRET_BYTES;
 ///
 /// # Errors
 /// When the file cannot be read or written, when group or others can read it, or when it is no
-/// key. It is never overwritten.
+/// key. It is never overwritten, and none is made beside what a node has stored.
 pub(crate) fn load_or_create_key(
     directory: &DataDirectory,
 ) -> Result<Zeroizing<[u8; SECRET_BYTES]>, DirectoryError> {
@@ -35,6 +35,10 @@ pub(crate) fn load_or_create_key(
     match std::fs::File::open(&path) {
         Ok(file) => load(file, &path).map_err(key_error),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // With another key it would be another node, and nobody would miss this one's records.
+            if directory.is_used() {
+                return Err(DirectoryError::KeyGone { path });
+            }
             create(directory).map_err(|error| key_error(error.to_string()))
         }
         Err(error) => Err(key_error(error.to_string())),
@@ -126,6 +130,20 @@ mod tests {
         let text = std::fs::read_to_string(directory.key()).unwrap();
         assert_eq!(text, HEXLOWER.encode(&*secret) + "\n");
         assert!(!parent.path().join("key.new").exists());
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_not_made_again_beside_records() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::open(parent.path()).unwrap();
+        let segments = directory.store().join("segments");
+        std::fs::create_dir_all(&segments).unwrap();
+        std::fs::write(segments.join("00000001.seg"), "").unwrap();
+        let error = load_or_create_key(&directory).unwrap_err();
+        assert!(matches!(error, DirectoryError::KeyGone { .. }), "{error}");
+        assert!(!directory.key().exists());
+        std::fs::remove_dir_all(directory.store()).unwrap();
+        load_or_create_key(&directory).unwrap();
     }
 
     #[test]

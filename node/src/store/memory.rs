@@ -16,7 +16,7 @@ use antiphon::{
 };
 
 use super::{
-    Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep,
+    Checking, Reading, Room, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep,
     keys::Place,
     merge::{Loaded, Walk, merge},
     sweep::{Damages, Interruption, go_on, outcome},
@@ -297,7 +297,7 @@ impl Store for MemoryStore {
     }
 
     fn maintain(&self) -> Result<Upkeep, StoreError> {
-        Ok(Upkeep { room: true, busy: false, damages: Vec::new() })
+        Ok(Upkeep { room: Room::ample(), busy: false, damages: Vec::new() })
     }
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -22,6 +22,7 @@
 //! - `scrub`: the slow walk over all that is stored, to find damage before it is asked for
 //! - `directory`, `identity`, `life`: the data directory, its lock, the node's key, and whether the
 //!   last stop was a clean one
+//! - `room`: how much room there is, as users are told
 //! - `placed`: whether the files that are open are still at their names
 
 mod directory;
@@ -30,6 +31,7 @@ mod keys;
 mod life;
 mod merge;
 mod placed;
+mod room;
 mod scrub;
 mod segments;
 mod sweep;
@@ -56,6 +58,7 @@ use antiphon::{
 pub(crate) use directory::{DataDirectory, DirectoryError};
 pub(crate) use identity::{load_key, load_or_create_key};
 pub(crate) use life::Life;
+pub(crate) use room::{DISK_BYTES_MIN, Level, Room};
 pub(crate) use segments::SegmentStore;
 use thiserror::Error;
 pub(crate) use writer::{StoreEvent, StoreHandle};
@@ -215,8 +218,8 @@ pub(crate) struct Scrubbed {
 /// How a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Upkeep {
-    /// Whether there is room for more records.
-    pub(crate) room: bool,
+    /// Whether there is room for more records, and how much.
+    pub(crate) room: Room,
     /// Whether more is to be done than was done now.
     pub(crate) busy: bool,
     /// Damage that was found meanwhile, each told once.

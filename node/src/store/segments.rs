@@ -64,10 +64,10 @@ use self::{
     index::{Index, malformed},
     reading::measure_on,
     record::{BATCH_START_BYTES, OPENING_BYTES, StateEntry},
-    space::{FileSystem, Space},
+    space::{FileSystem, Free, Space},
 };
 use super::{
-    Checking, Reading, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep,
+    Checking, Level, Reading, Room, ScrubPosition, Scrubbed, Store, StoreError, Sweeping, Upkeep,
     keys::{self, Entry, Place, Table},
     merge::Loaded,
     placed::{self, Placed},
@@ -460,25 +460,32 @@ impl SegmentStore {
         Ok(batches)
     }
 
-    /// Sets aside what is missing of the reserve. Whether all of it is there.
-    fn reserve(&self, writer: &mut Writer) -> bool {
+    /// Sets aside what is missing of the reserve. How much room there is then.
+    fn reserve(&self, writer: &mut Writer) -> Room {
         while writer.spares.len() < self.options.spares {
             match writer.add_spare(&self.files, &self.options, self.options.segment_bytes) {
                 Ok(()) => {}
-                Err(StoreError::Full) => return false,
+                Err(StoreError::Full) => break,
                 Err(error) => {
                     tracing::warn!(%error, "no space can be set aside");
-                    return false;
+                    break;
                 }
             }
         }
-        match self.options.space.free(self.files.directory()) {
-            Ok(free) => free >= self.options.free_bytes_min,
-            Err(error) => {
-                tracing::warn!(%error, "the free space is not known");
-                true
-            }
-        }
+        let missing = self.options.spares.saturating_sub(writer.spares.len());
+        let needed = (missing * self.options.segment_bytes) as u64 + self.options.free_bytes_min;
+        let path = self.directory.parent().unwrap_or(&self.directory).to_owned();
+        let free = self.options.space.free(self.files.directory()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the free space is not known");
+            Free { bytes: u64::MAX, total: u64::MAX, is_quota: false }
+        });
+        let Free { bytes, total, is_quota } = free;
+        writer.level = if missing > 0 || bytes < self.options.free_bytes_min {
+            Level::Full
+        } else {
+            Room::level_of(bytes, total, writer.level)
+        };
+        Room { level: writer.level, path, is_quota, free: bytes, needed, total }
     }
 }
 
@@ -539,7 +546,8 @@ impl Store for SegmentStore {
         let damages =
             std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
         if self.latched.load(Ordering::Acquire) {
-            return Ok(Upkeep { room: false, busy: false, damages });
+            let room = Room { level: Level::Full, ..Room::ample() };
+            return Ok(Upkeep { room, busy: false, damages });
         }
         self.in_place()?;
         let mut busy = false;
@@ -549,12 +557,15 @@ impl Store for SegmentStore {
         });
         let was_short = writer.is_short;
         let room = self.reserve(&mut writer);
-        writer.is_short = !room;
+        writer.is_short = room.is_full();
         match outcome {
-            Ok(()) => Ok(Upkeep { room, busy: busy || (!room && !was_short), damages }),
+            Ok(()) => {
+                let busy = busy || (writer.is_short && !was_short);
+                Ok(Upkeep { room, busy, damages })
+            }
             Err(StoreError::Full | StoreError::Index { .. }) => {
                 writer.is_short = true;
-                Ok(Upkeep { room: false, busy: false, damages })
+                Ok(Upkeep { room: Room { level: Level::Full, ..room }, busy: false, damages })
             }
             Err(error) => Err(self.explained(error)),
         }

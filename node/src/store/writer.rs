@@ -36,7 +36,7 @@ use tokio::{
 
 use self::sweeps::Sweeps;
 use super::{
-    Checking, Reading, Store, StoreError, Sweeping,
+    Checking, Level, Reading, Room, Store, StoreError, Sweeping,
     scrub::{Pace, Scrub},
 };
 
@@ -81,8 +81,9 @@ pub(crate) enum StoreEvent {
     Swept(Ticket, Option<Swept>),
     /// A stored batch can no longer be read. Told before the read that found it.
     Damaged(Damage),
-    /// Whether there is room for more records. Told when it changes; at first there is.
-    Room(bool),
+    /// How much room there is for more records. Told when it changes from one level to another, and while
+    /// there is none; at first there is.
+    Room(Room),
     /// A write failed. Told once; nothing becomes durable any more. Reads go on.
     Failed(StoreError),
 }
@@ -92,7 +93,7 @@ pub(crate) enum StoreEvent {
 #[derive(Debug, Clone)]
 struct Progress {
     durable: WriteNumber,
-    room: bool,
+    room: Room,
     failed: Option<StoreError>,
 }
 
@@ -163,7 +164,7 @@ pub(crate) struct StoreHandle {
     progress: watch::Receiver<Progress>,
     /// What of the progress was told already.
     durable: WriteNumber,
-    room: bool,
+    room: Room,
     failed: bool,
     /// Damage that the thread found and that is not told yet.
     found: Arc<Mutex<Vec<Damage>>>,
@@ -189,7 +190,8 @@ impl StoreHandle {
 
     fn start_with(store: Arc<dyn Store>, pace: Pace) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_WRITES_MAX);
-        let at_first = Progress { durable: WriteNumber::default(), room: true, failed: None };
+        let at_first =
+            Progress { durable: WriteNumber::default(), room: Room::ample(), failed: None };
         let (told, progress) = watch::channel(at_first);
         let backlog = Arc::new(AtomicUsize::new(0));
         let found = Arc::<Mutex<Vec<Damage>>>::default();
@@ -214,7 +216,7 @@ impl StoreHandle {
             backlog,
             progress,
             durable: WriteNumber::default(),
-            room: true,
+            room: Room::ample(),
             failed: false,
             found,
             told: VecDeque::new(),
@@ -370,8 +372,8 @@ impl StoreHandle {
             return Some(StoreEvent::Durable(self.durable));
         }
         if progress.room != self.room {
-            self.room = progress.room;
-            return Some(StoreEvent::Room(self.room));
+            self.room.clone_from(&progress.room);
+            return Some(StoreEvent::Room(self.room.clone()));
         }
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(damage) = found.pop() {
@@ -498,9 +500,11 @@ impl WriterThread<'_> {
                     if std::mem::take(&mut is_first) {
                         tracing::warn!(%error, "what was accepted waits for the disk");
                     }
-                    self.tell_room(false);
                     // What is done for the store may give space back.
-                    if !self.look_after() {
+                    let is_busy = self.look_after();
+                    let room = self.told.borrow().room.clone();
+                    self.tell_room(Room { level: Level::Full, ..room });
+                    if !is_busy {
                         thread::sleep(UPKEEP_INTERVAL);
                     }
                 }
@@ -532,15 +536,15 @@ impl WriterThread<'_> {
         }
     }
 
-    fn tell_room(self, room: bool) {
+    /// Numbers alone are told only while there is no room.
+    fn tell_room(self, room: Room) {
         self.told.send_if_modified(|progress| {
-            let was = std::mem::replace(&mut progress.room, room);
-            if was && !room {
-                tracing::warn!("the disk is full, or the quota used up: records are refused until there is space");
-            } else if room && !was {
-                tracing::info!("there is space on the disk again");
+            let is_news = progress.room.level != room.level || room.is_full();
+            let is_news = is_news && progress.room != room;
+            if is_news {
+                progress.room = room;
             }
-            was != room
+            is_news
         });
     }
 }

@@ -311,7 +311,7 @@ impl Engine {
         }
         if !self.room {
             for Waiting { waiter, .. } in search.waiting {
-                self.refuse(waiter.question(), Refusal::Full);
+                self.refuse(waiter.question(), Refusal::Full(None));
             }
             return;
         }

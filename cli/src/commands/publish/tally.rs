@@ -446,8 +446,8 @@ mod tests {
     fn what_was_refused_from_the_start_is_told_as_it_is() {
         let mut none = tally(&[]);
         let _ = none.lose(1, receipt(0, true, 0).id, Fate::NotStored);
-        let refused = || PublishError::Refused(Refusal::Full).into();
-        assert_eq!(none.explain(refused()).to_string(), Refusal::Full.to_string());
+        let refused = || PublishError::Refused(Refusal::Full(None)).into();
+        assert_eq!(none.explain(refused()).to_string(), Refusal::Full(None).to_string());
         none.add(receipt(0, true, 2));
         let explained = none.explain(refused());
         assert!(explained.to_string().starts_with("line 1 was not acknowledged: "), "{explained}");

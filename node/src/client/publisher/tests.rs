@@ -70,8 +70,8 @@ async fn all_attempts_together_have_the_time_of_one() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_a_busy_node_asked_again() {
     let refused = |refusal| Ok(Response::Refused(refusal));
-    let (outcome, given) = publish(vec![refused(Refusal::Full)]).await;
-    assert_eq!(outcome, Err(PublishError::Refused(Refusal::Full)));
+    let (outcome, given) = publish(vec![refused(Refusal::Full(None))]).await;
+    assert_eq!(outcome, Err(PublishError::Refused(Refusal::Full(None))));
     assert_eq!(given.len(), 1);
     let then = Ok(Response::Published(published()));
     let (outcome, given) = publish(vec![refused(Refusal::Busy), then]).await;

@@ -235,7 +235,7 @@ pub(super) fn is_success(response: &Response) -> bool {
 
 /// Whether a refusal is a matter of that node, so that another one may do.
 pub(super) fn is_of_the_node(response: &Response) -> bool {
-    matches!(response, Response::Refused(Refusal::Busy | Refusal::Stopping(_) | Refusal::Full))
+    matches!(response, Response::Refused(Refusal::Busy | Refusal::Stopping(_) | Refusal::Full(_)))
 }
 
 #[cfg(test)]
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_best_answer_is_kept() {
-        let full = Response::Refused(Refusal::Full);
+        let full = Response::Refused(Refusal::Full(None));
         let pending = Published {
             acknowledged: false,
             copies: 1,
@@ -288,7 +288,7 @@ mod tests {
     fn a_refusal_is_not_told_of_what_may_have_been_carried_out_elsewhere() {
         let node = PeerId::random();
         let (mut asks, mut outcome) = asked(&[node]);
-        asks.open.get_mut(&0).unwrap().keep(Response::Refused(Refusal::Full));
+        asks.open.get_mut(&0).unwrap().keep(Response::Refused(Refusal::Full(None)));
         asks.broke(exchange(node), "it broke");
         asks.fall_back(0);
         assert!(outcome.try_recv().is_err(), "it goes on");

@@ -143,7 +143,7 @@ async fn a_publish_that_is_sent_again_has_the_rest_of_its_time() {
 
 #[tokio::test]
 async fn what_a_full_node_refuses_is_brought_to_another() {
-    let full = || Response::Refused(Refusal::Full);
+    let full = || Response::Refused(Refusal::Full(None));
     let (mut first, mut second) = (start(settings(1)).await, start(settings(2)).await);
     let link = link_to(&[&first, &second]).await;
     let asked = ask(&link, publish(10));

@@ -16,7 +16,7 @@ use super::{
     files::{self, Files, io_error},
     group::Group,
 };
-use crate::store::{StoreError, keys::Position};
+use crate::store::{Level, StoreError, keys::Position};
 
 /// The segment that is written to.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub(super) struct Writer {
     pub(super) compaction: Option<Compaction>,
     /// Whether there is no room for records. Then space is looked for everywhere, see `squeeze`.
     pub(super) is_short: bool,
+    /// The level of room that was told last.
+    pub(super) level: Level,
     /// The segment that could not be moved for lack of room, the bytes of it that are used, and the room
     /// that there was.
     pub(super) unfit: Option<(u32, u64, usize)>,

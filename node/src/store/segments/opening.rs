@@ -28,7 +28,7 @@ use super::{
     space::{FileSystem, Quota, Space},
 };
 use crate::store::{
-    StoreError,
+    Level, StoreError,
     keys::{INDEX_FORMAT, Position, VERSION_KEY},
     placed::Placed,
 };
@@ -247,10 +247,14 @@ fn is_trusted(files: &Files, salt: u64, position: &Position) -> bool {
 
 /// Makes an index from all segments.
 fn make_index(path: &Path, files: &Files, salt: u64) -> Result<(Index, Outcome), StoreError> {
-    match fs::remove_dir_all(path) {
-        Ok(()) => tracing::warn!("the index is made anew from the segments"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    let is_replaced = match fs::remove_dir_all(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(io_error("removing the index", &error)),
+    };
+    // A start that failed may have left one of nothing.
+    if is_replaced && files.list()?.iter().any(|segment| !files.is_untouched(*segment)) {
+        tracing::warn!("the index is made anew from the segments");
     }
     let index = Index::open(path)?;
     // Without a position it is not complete, whatever it has.
@@ -280,6 +284,7 @@ fn begin(
         since_checkpoint: 0,
         compaction: None,
         is_short: false,
+        level: Level::Well,
         unfit: None,
         ends: BTreeMap::new(),
         stuck: Usage::new(),

@@ -22,7 +22,17 @@ pub(super) trait Space: fmt::Debug + Send + Sync + 'static {
     fn allocate(&self, file: &File, from: u64, to: u64) -> io::Result<()>;
 
     /// Bytes that are free for others, such as the index.
-    fn free(&self, directory: &Path) -> io::Result<u64>;
+    fn free(&self, directory: &Path) -> io::Result<Free>;
+}
+
+/// What is free of a disk or of a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Free {
+    pub(super) bytes: u64,
+    /// Bytes of all of it.
+    pub(super) total: u64,
+    /// Whether the quota is the limit, and not the disk.
+    pub(super) is_quota: bool,
 }
 
 /// What `stat` counts in, whatever the file system's own blocks are.
@@ -42,9 +52,11 @@ impl Space for FileSystem {
         }
     }
 
-    fn free(&self, directory: &Path) -> io::Result<u64> {
+    fn free(&self, directory: &Path) -> io::Result<Free> {
         let system = statvfs(directory)?;
-        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+        let bytes = system.f_bavail.saturating_mul(system.f_frsize);
+        let total = system.f_blocks.saturating_mul(system.f_frsize);
+        Ok(Free { bytes, total, is_quota: false })
     }
 }
 
@@ -60,10 +72,12 @@ impl Space for Quota {
         FileSystem.allocate(file, from, to)
     }
 
-    fn free(&self, directory: &Path) -> io::Result<u64> {
+    fn free(&self, directory: &Path) -> io::Result<Free> {
         let store = directory.parent().unwrap_or(directory);
         let left = self.bytes_max.saturating_sub(bytes_in(store)?);
-        Ok(FileSystem.free(directory)?.min(left))
+        let disk = FileSystem.free(directory)?;
+        let quota = Free { bytes: left, total: self.bytes_max, is_quota: true };
+        Ok(if disk.bytes < left { disk } else { quota })
     }
 }
 
@@ -104,7 +118,7 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let segments = store.path().join("segments");
         fs_err::create_dir_all(&segments).unwrap();
-        let free = |bytes_max| Quota { bytes_max }.free(&segments).unwrap();
+        let free = |bytes_max| Quota { bytes_max }.free(&segments).unwrap().bytes;
         assert_eq!(free(1_000_000), 1_000_000);
         fs_err::write(segments.join("1"), vec![1; 60_000]).unwrap();
         fs_err::write(store.path().join("index"), vec![1; 30_000]).unwrap();
@@ -126,6 +140,7 @@ mod tests {
         let mut bytes = vec![1; 100_001];
         file.read_exact_at(&mut bytes, 0).unwrap();
         assert!(bytes.iter().all(|byte| *byte == 0));
-        assert!(FileSystem.free(Path::new("/")).unwrap() > 0);
+        let free = FileSystem.free(Path::new("/")).unwrap();
+        assert!(free.bytes > 0 && free.total >= free.bytes);
     }
 }

@@ -19,7 +19,7 @@ use std::{
 
 use antiphon::engine::Log;
 
-use super::*;
+use super::{space::Free, *};
 use crate::store::samples::{Author, catalogue, topic};
 
 /// Bytes of a segment in tests.
@@ -38,8 +38,8 @@ impl Space for Ample {
         if file.metadata()?.len() < to { file.set_len(to) } else { Ok(()) }
     }
 
-    fn free(&self, _: &Path) -> std::io::Result<u64> {
-        Ok(u64::MAX)
+    fn free(&self, _: &Path) -> std::io::Result<Free> {
+        Ok(Free { bytes: u64::MAX, total: u64::MAX, is_quota: false })
     }
 }
 
@@ -61,8 +61,8 @@ impl Space for Small {
         Ample.allocate(file, from, to)
     }
 
-    fn free(&self, _: &Path) -> std::io::Result<u64> {
-        Ok(0)
+    fn free(&self, _: &Path) -> std::io::Result<Free> {
+        Ok(Free { bytes: 0, total: 1 << 40, is_quota: false })
     }
 }
 
@@ -210,7 +210,7 @@ fn a_failed_write_is_the_last_one() {
     assert!(matches!(error, StoreError::Io { .. }), "{error}");
     assert_eq!(store.commit(&[author.append(3)]), Err(StoreError::Latched));
     assert_eq!(store.put_fact("port", b"1"), Err(StoreError::Latched));
-    assert!(!store.maintain().unwrap().room);
+    assert!(store.maintain().unwrap().room.is_full());
     assert_eq!(read(&store, &author, 0, 3), (vec![0], true), "reads go on");
     drop(store);
     assert_eq!(held(&open(directory.path()), &author), [(0, 3)]);

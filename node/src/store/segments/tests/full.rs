@@ -13,13 +13,13 @@ fn a_full_disk_refuses_keeps_what_it_has_and_heals() {
     let options = on(&space);
     let store = SegmentStore::open_with(directory.path(), catalogue(), options.clone()).unwrap();
     let mut author = Author::new(1, topic());
-    assert!(store.maintain().unwrap().room);
+    assert!(!store.maintain().unwrap().room.is_full());
     let mut append = || {
         let batch = author.seal(author.batches.len() as u64, 1, 4_000);
         (author.store(batch), author.batches.len() as u64)
     };
     let mut end = 0;
-    while store.maintain().unwrap().room {
+    while !store.maintain().unwrap().room.is_full() {
         let (write, next) = append();
         store.commit(&[write]).unwrap();
         end = next;
@@ -45,18 +45,18 @@ fn a_full_disk_refuses_keeps_what_it_has_and_heals() {
         Err(StoreError::Full),
         "it is not latched"
     );
-    assert!(!store.maintain().unwrap().room);
+    assert!(store.maintain().unwrap().room.is_full());
     let whole = author.range(0, end);
     assert!(store.read(topic(), &[whole], usize::MAX).unwrap().page.finished, "reads go on");
     space.free.fetch_add(4 * SMALL as u64, Ordering::SeqCst);
-    assert!(store.maintain().unwrap().room);
+    assert!(!store.maintain().unwrap().room.is_full());
     store.commit(&[refused]).unwrap();
     drop(store);
     // A start finds the disk full too.
     space.free.store(0, Ordering::SeqCst);
     let store = SegmentStore::open_with(directory.path(), catalogue(), options).unwrap();
     assert_eq!(held(&store, &author), [(0, end + 1)]);
-    assert!(!store.maintain().unwrap().room);
+    assert!(store.maintain().unwrap().room.is_full());
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn dropping_makes_room() {
     let options = on(&space);
     let store = SegmentStore::open_with(directory.path(), catalogue(), options).unwrap();
     let mut author = Author::new(1, topic());
-    while store.maintain().unwrap().room {
+    while !store.maintain().unwrap().room.is_full() {
         let batch = author.seal(author.batches.len() as u64, 1, 4_000);
         store.commit(&[author.store(batch)]).unwrap();
     }
@@ -77,5 +77,5 @@ fn dropping_makes_room() {
     let given_back = before - segments(directory.path()).len();
     assert!(given_back >= 3, "{given_back}");
     space.free.fetch_add((given_back * SMALL) as u64, Ordering::SeqCst);
-    assert!(store.maintain().unwrap().room);
+    assert!(!store.maintain().unwrap().room.is_full());
 }

@@ -82,8 +82,8 @@ impl Space for Bounded {
         Ample.allocate(file, from, to)
     }
 
-    fn free(&self, _: &Path) -> std::io::Result<u64> {
-        Ok(self.left())
+    fn free(&self, _: &Path) -> std::io::Result<Free> {
+        Ok(Free { bytes: self.left(), total: DISK, is_quota: false })
     }
 }
 
@@ -136,10 +136,10 @@ impl Model {
     fn upkeep(&mut self) -> bool {
         let upkeep = self.store().maintain().unwrap();
         assert_eq!(upkeep.damages, []);
-        if upkeep.room {
+        self.room = !upkeep.room.is_full();
+        if self.room {
             self.overdrawn = 0;
         }
-        self.room = upkeep.room;
         upkeep.busy
     }
 
