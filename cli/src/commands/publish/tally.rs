@@ -261,15 +261,13 @@ impl Tally {
         if self.unit != Unit::Line {
             return None;
         }
-        let Span { first, last } = head;
-        let topic = &self.topic;
-        let (named, next) = (head.named(self.unit), last + 1);
+        let (named, first, topic) = (head.named(self.unit), head.first, &self.topic);
         Some(if self.gives_ids {
             "publish the same input again: what is stored is not stored a second time".to_owned()
         } else if self.lost.unknown.is_some() {
             format!(
                 "{named} may be stored: `antiphon fetch {topic} --from -1` shows the newest record; \
-                 then publish the rest, from line {first} to {next} on"
+                 go on with the line after it"
             )
         } else {
             format!("nothing from {named} on is stored: go on there (`tail -n +{first}`)")
@@ -423,7 +421,7 @@ mod tests {
              could be reached: 12D3; nothing after it was sent (2 records acknowledged, 1 not \
              known: line 3)"
         );
-        assert!(hints::hint(&explained).unwrap().contains("from line 3 to 4 on"));
+        assert!(hints::hint(&explained).unwrap().contains("the line after it"));
         let _ = some.lose(4, id, Fate::Unknown);
         let (value, text) = some.lose(5, id, Fate::NotStored);
         assert_eq!(
