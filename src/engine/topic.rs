@@ -94,8 +94,9 @@ impl Topic {
     }
 
     /// Floor of copies.
-    pub(super) fn min_copies(&self) -> u16 {
-        self.descriptor.as_ref().map_or(1, |signed| signed.descriptor().min_copies)
+    pub(super) fn min_copies(&self, members: &Members) -> u16 {
+        let descriptor = self.descriptor.as_ref().map(SignedDescriptor::descriptor);
+        descriptor.map_or(1, |terms| terms.floor(members.belonging()))
     }
 
     /// Whether a node may write to it.
@@ -132,7 +133,7 @@ impl Topic {
             Acks::Quorum => size / 2 + 1,
             Acks::All => size,
         };
-        copies.max(usize::from(self.min_copies()))
+        copies.max(usize::from(self.min_copies(members)))
     }
 
     /// Adds a batch to its log.
