@@ -395,6 +395,9 @@ impl Engine {
                     Some(known) => known.held(subscriber.as_ref(), members, &self.me),
                     None => Held { members: members.digest(), ..Held::default() },
                 };
+                if held.keeps && from.is_some() {
+                    self.promise_to_keep(topic);
+                }
                 self.answer_flushed(question, Response::Held(held));
             }
             Request::Fetch(topic, ranges, bytes_max) => {

@@ -1,6 +1,9 @@
 //! The topics that this node knows, and what it holds of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     AddError, Added, Damage, Log,
@@ -37,6 +40,9 @@ pub(super) struct Topic {
     is_outlived: bool,
     digest: Option<[u8; 32]>,
     placement: (u64, Placement),
+    /// Until when nothing is given up here, for another node may be giving its copy up since this one
+    /// said that it keeps all.
+    pub(super) keeps_until: Duration,
 }
 
 impl Topic {
@@ -54,6 +60,7 @@ impl Topic {
             is_outlived: false,
             digest: None,
             placement: (0, Placement::default()),
+            keeps_until: Duration::ZERO,
         }
     }
 
