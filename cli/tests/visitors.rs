@@ -122,7 +122,7 @@ fn who_is_away_and_how_many_are_needed_is_said() {
     // Those who will not come back are forgotten, and all is done by the one that is left.
     for other in [1, 2] {
         let peer = cluster.node(other).peer.clone();
-        cluster.run(0, &["forget", &peer]).ok();
+        cluster.run(0, &["forget", &peer, "--yes"]).ok();
     }
     cluster.run(0, &["verify"]).ok();
     cluster.run(0, &["subscription", "reset", "a", "alice", "--to", "start"]).ok();
@@ -157,7 +157,7 @@ fn a_lone_node_of_three_acknowledges_nothing_and_says_what_to_do() {
     cluster.run(0, &words).with_status(3);
     for number in [1, 2] {
         let peer = cluster.node(number).peer.clone();
-        cluster.run(0, &["forget", &peer]).ok();
+        cluster.run(0, &["forget", &peer, "--yes"]).ok();
     }
     cluster.run(0, &words).ok();
 }

@@ -69,9 +69,7 @@ fn differing(asked: &Create, has: &TopicSummary) -> Vec<Differing> {
 fn floor(asked: Option<Floor>, has: &TopicSummary) -> Option<Differing> {
     let (asked, is_same) = match asked? {
         Floor::Auto => ("auto".to_owned(), has.floor_follows),
-        Floor::Copies(copies) => {
-            (copies.to_string(), !has.floor_follows && copies == has.min_copies)
-        }
+        Floor::Copies(copies) => (copies.to_string(), copies == has.min_copies),
     };
     let auto = if has.floor_follows { " (auto)" } else { "" };
     (!is_same).then(|| Differing {
