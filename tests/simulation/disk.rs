@@ -193,7 +193,11 @@ impl Image {
         let before =
             self.batches.range((topic, log, 0)..*place).next_back().map(|(_, before)| before);
         let before = before.filter(|before| before.header().next() == first);
-        let previous = before.map(|before| (before.hash(), before.header().stamp));
+        let part = self.compacted.range((topic, log, 0)..*place).next_back();
+        let part = part.map(|(_, part)| part).filter(|part| part.next == first);
+        let previous = before
+            .map(|before| (before.hash(), before.header().stamp))
+            .or_else(|| part.map(|part| (part.head, part.stamp)));
         let (next, hash) = (batch.header().next(), batch.hash());
         Some(Damage { topic, log, first, next, hash, previous })
     }
