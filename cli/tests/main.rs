@@ -5,8 +5,6 @@ mod cluster;
 mod archives;
 mod benchmark;
 mod clients;
-#[cfg(target_os = "linux")]
-mod clocks;
 mod closed;
 mod compaction;
 mod data;

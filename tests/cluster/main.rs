@@ -7,7 +7,6 @@ mod disk;
 mod shelf;
 mod world;
 
-mod clocks;
 mod compaction;
 mod damage;
 mod deletion;

@@ -15,8 +15,6 @@ use antiphon::{
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) batch: Batch,
-    /// When it appeared, by a clock that is right.
-    pub(crate) sealed: Duration,
     /// The nodes whose flushed disk holds it, readable.
     pub(crate) holders: BTreeSet<usize>,
     /// The nodes that have given their copy up by themselves since.
@@ -43,8 +41,6 @@ pub(crate) struct Published {
 /// All that is true.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
-    /// What time it is, by a clock that is right.
-    pub(crate) now: Duration,
     pub(crate) batches: BTreeMap<Hash, Known>,
     /// By the logs that headers name: more than one at a position where a log has forked.
     pub(crate) positions: BTreeSet<(TopicId, LogId, u64, Hash)>,
@@ -87,7 +83,6 @@ impl Oracle {
         }
         let known = Known {
             batch: batch.clone(),
-            sealed: self.now,
             holders: BTreeSet::new(),
             given_up: BTreeSet::new(),
             losses: 0,

@@ -1,20 +1,15 @@
 //! Of each key the newest record stays: a batch goes only when each of its records has a newer one of
 //! its key on the same disk, and on those of all homes; a tombstone only when it is old enough and
 //! nothing older of its key is left there.
-//!
-//! Which is newer the stamps tell, and within a log the numbers. A record that was stamped in its
-//! future takes the place of none that was sealed after it; that is looked at in runs in which most
-//! clocks are right.
 
 use std::collections::BTreeMap;
 
 use antiphon::{
     engine::Write,
-    limits::CLOCK_DRIFT_MAX,
-    model::{Batch, Compacted, Hash, LogId, Record, Stamp, TopicId, WallClock},
+    model::{Batch, Compacted, Hash, LogId, Record, Stamp, TopicId},
 };
 
-use crate::{node::right_wall, world::World};
+use crate::world::World;
 
 pub(crate) const NAME: &str = "the newest record of each key stays";
 
@@ -53,29 +48,6 @@ fn is_within(batch: &Batch, part: &Compacted) -> bool {
     batch.log() == part.log && part.first <= header.first && header.next() <= part.next
 }
 
-/// Whether a record of the same key is known to be newer than another one.
-fn is_newer(world: &World, new: &Batch, place: Place, old: &Batch, than: Place) -> bool {
-    let follows = place.1 == than.1 && place.2 > than.2;
-    let is_early = than.0 > Stamp::latest_at(right_wall(world.now));
-    follows || place > than || is_early && sealed(world, new) > sealed(world, old)
-}
-
-/// When a batch was sealed, by a clock that is right.
-fn sealed(world: &World, batch: &Batch) -> WallClock {
-    let known = world.oracle.batches.get(&batch.hash());
-    right_wall(known.map(|known| known.sealed).unwrap_or_default())
-}
-
-/// Whether a batch takes the place of one that was sealed after it, for it was stamped in its
-/// future: by far more than what two sweeps and two clocks differ.
-fn is_from_the_future(world: &World, new: &Batch, old: &Batch) -> bool {
-    let is_stamped = new.header().stamp.time() > sealed(world, new).plus(CLOCK_DRIFT_MAX * 2);
-    world.options.one_clock
-        && new.log() != old.log()
-        && sealed(world, new) < sealed(world, old)
-        && is_stamped
-}
-
 /// A node takes batches away.
 pub(crate) fn taken_away(
     world: &mut World,
@@ -102,14 +74,8 @@ pub(crate) fn taken_away(
                 .flat_map(|stays| records(stays).into_iter().map(move |it| (stays, it)))
                 .filter(|(_, it)| of_key(it))
                 .collect();
-            let newer = others.iter().filter(|(by, it)| is_newer(world, by, it.0, batch, place));
-            let newer: Vec<&Batch> = newer.map(|(stays, _)| *stays).collect();
-            if !newer.is_empty() && newer.iter().all(|by| is_from_the_future(world, by, batch)) {
-                return Err(format!(
-                    "node {index} takes {place:?} away for what is stamped in the future"
-                ));
-            }
-            let newer: Vec<Hash> = newer.into_iter().map(Batch::hash).collect();
+            let newer = others.iter().filter(|(_, it)| it.0 > place);
+            let newer: Vec<Hash> = newer.map(|(stays, _)| stays.hash()).collect();
             if !newer.is_empty() {
                 world.counts.compacted += 1;
                 // One of them will do; what is newer still may be on its way.
@@ -122,10 +88,7 @@ pub(crate) fn taken_away(
             }
             let is_old = place.0.time().0.saturating_add(tombstones_ms) < wall.0;
             // Another one of its key may go with it.
-            let goes_with = gone.iter().any(|by| {
-                let mut records = records(by).into_iter().filter(of_key);
-                records.any(|it| is_newer(world, by, it.0, batch, place))
-            });
+            let goes_with = gone.iter().flat_map(records).any(|it| of_key(&it) && it.0 > place);
             if !(record.is_tombstone() && is_old && others.is_empty() || goes_with) {
                 return Err(format!("node {index} takes {place:?} away, the newest of its key"));
             }
