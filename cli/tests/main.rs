@@ -27,4 +27,3 @@ mod retried;
 mod terminal;
 mod terms;
 mod usage;
-mod visitors;
