@@ -153,6 +153,19 @@ pub const RECONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// Absence after which a node loses its home places: its topics are copied to new homes.
 pub const GONE_AFTER_DEFAULT: Duration = Duration::from_mins(10);
 
+/// For how long a node that is new to the network comes behind all others when the replicas of a topic
+/// are chosen. Whoever starts one for a moment leaves no topic without a replica; whoever adds one to
+/// stay sees it at work soon.
+pub const NEWCOMER_FOR: Duration = Duration::from_secs(15);
+
+/// The same as long as fewer than [`REPLICAS_DEFAULT`] nodes are settled: a topic that one node made
+/// alone soon has its replicas.
+pub const NEWCOMER_OF_FEW_FOR: Duration = Duration::from_secs(3);
+
+/// Newcomers that would settle within this time of each other settle together, so that topics move once
+/// where several nodes are started one after the other.
+pub const SETTLE_WITHIN: Duration = Duration::from_millis(500);
+
 /// Absence after which a node is forgotten altogether.
 pub const FORGET_AFTER: Duration = Duration::from_hours(7 * 24);
 
@@ -386,5 +399,6 @@ const _: () = {
     assert!(FORK_PROOF_BYTES_MAX * FORKS_MAX * 4 < MESSAGE_BYTES_MAX, "beside a frontier");
     assert!(BATCH_BODY_BYTES_TARGET < GOSSIP_BYTES_MAX, "ordinary batches are gossiped whole");
     assert!(SUSPECT_AFTER.as_millis() < DEAD_AFTER.as_millis());
+    assert!(NEWCOMER_OF_FEW_FOR.as_millis() < NEWCOMER_FOR.as_millis());
     assert!(HEARTBEAT_INTERVAL.as_millis() * 2 < SUSPECT_AFTER.as_millis());
 };

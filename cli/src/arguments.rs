@@ -31,7 +31,7 @@ pub(crate) use self::{
 };
 use crate::{
     peer::PeerArgument,
-    values::{self, NodeAddresses},
+    values::{self, Floor, NodeAddresses},
 };
 
 /// Durable publish/subscribe without a broker.
@@ -291,9 +291,12 @@ pub(crate) struct Create {
     #[arg(long, value_name = "N", value_parser = values::replicas)]
     pub(crate) replicas: Option<u16>,
 
-    /// Least copies that acknowledge a record [default: 2 with three or more nodes, else 1]
-    #[arg(long, value_name = "M", value_parser = values::copies)]
-    pub(crate) min_copies: Option<u16>,
+    /// Least copies that acknowledge a record: `M`, or `auto` [default: auto]
+    ///
+    /// `auto` is 2 as long as three or more nodes belong to the network, those included that are
+    /// away and not forgotten; else 1.
+    #[arg(long, value_name = "M", value_parser = values::floor)]
+    pub(crate) min_copies: Option<Floor>,
 
     #[command(flatten)]
     pub(crate) retain: Retain,

@@ -94,6 +94,9 @@ pub(crate) const RECORD_ID: &str =
 pub(crate) const OWN_HEADER: &str =
     "give the header another name; those that begin with `antiphon-` are set by Antiphon itself";
 
+/// What to do where nodes are away that must answer.
+pub(crate) const AWAY: &str = "start them again, or `antiphon forget PEER` each that will not come back; `antiphon peers` shows them";
+
 const OTHER_VERSION: &str = "the node may be of another version; compare `antiphon --version`";
 
 fn connect(error: &ConnectError) -> String {
@@ -164,6 +167,7 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::Unreachable => {
             "`antiphon peers` shows which nodes are away; try again when they are back".into()
         }
+        Refusal::Away(_) => AWAY.into(),
         Refusal::Unsupported => OTHER_VERSION.into(),
         Refusal::NotAGroup(_) => {
             "give the group another name; `antiphon subscriptions TOPIC` lists those in use".into()

@@ -352,12 +352,27 @@ pub(crate) fn replicas(text: &str) -> Result<u16, Failure> {
     replicas.map_err(|error| error.with_hint("`--replicas 3` keeps each record on three nodes"))
 }
 
-/// A number of copies.
-pub(crate) fn copies(text: &str) -> Result<u16, Failure> {
-    let copies = number(1..=u64::from(REPLICAS_MAX))(text);
-    copies.map_err(|error| {
-        error.with_hint("`--min-copies 2` acknowledges a record when two nodes have flushed it")
-    })
+/// Copies below which nothing is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// As many as fit the number of nodes.
+    Auto,
+    /// So many.
+    Copies(u16),
+}
+
+/// A floor of copies: a number, or `auto`.
+pub(crate) fn floor(text: &str) -> Result<Floor, Failure> {
+    if text == "auto" {
+        return Ok(Floor::Auto);
+    }
+    let copies = number(1..=u64::from(REPLICAS_MAX))(text).map_err(|error| {
+        error.with_hint(
+            "`--min-copies 2` acknowledges a record when two nodes have flushed it; `auto` does so \
+             in a network of three or more nodes",
+        )
+    });
+    copies.map(Floor::Copies)
 }
 
 /// A header: `NAME=VALUE`. The value is all that follows the first `=`, and may be empty.

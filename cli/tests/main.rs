@@ -27,3 +27,4 @@ mod retried;
 mod terminal;
 mod terms;
 mod usage;
+mod visitors;

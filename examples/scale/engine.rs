@@ -71,7 +71,7 @@ impl Played {
         };
         for node in played.others.clone() {
             let addresses = vec!["/ip4/192.168.100.200/tcp/46123".to_owned()];
-            played.give(Input::Connected(Contact { node, addresses }));
+            played.give(Input::Connected(Contact::new(node, addresses)));
             played.settle();
         }
         played

@@ -85,6 +85,7 @@ pub(crate) fn descriptor(number: usize) -> SignedDescriptor {
         generation: 0,
         deleted: false,
         origin: None,
+        floor_follows: false,
     };
     terms.sign(&key).expect("terms within the limits")
 }
@@ -101,6 +102,8 @@ fn peer(number: u64) -> Peer {
             "/ip4/192.168.100.200/tcp/46123".into(),
             "/ip4/203.0.113.200/tcp/46123".into(),
         ],
+        stopped: false,
+        newcomer_ms: None,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{
         Descriptor, Record, Retention, SignedDescriptor, SubscriberName, TopicId, TopicName,
-        encode_record,
+        encode_record, floor_that_follows,
     },
     wire::{Alter, Refusal, Request, Response},
 };
@@ -39,12 +39,18 @@ impl Engine {
             records: changed(terms.retention.records, alter.retention.records),
             tombstones_ms: alter.retention.tombstones_ms.or(terms.retention.tombstones_ms),
         };
-        let altered = Descriptor {
-            replicas: alter.replicas.unwrap_or(terms.replicas),
-            min_copies: alter.min_copies.unwrap_or(terms.min_copies),
-            retention,
-            ..terms.clone()
+        let replicas = alter.replicas.unwrap_or(terms.replicas);
+        let floor_follows = match alter.min_copies {
+            Some(_) => false,
+            None => alter.floor_follows || terms.floor_follows,
         };
+        let min_copies = match alter.min_copies {
+            Some(floor) => floor,
+            None if floor_follows => floor_that_follows(replicas, self.members.belonging()),
+            None => terms.min_copies,
+        };
+        let altered =
+            Descriptor { replicas, min_copies, retention, floor_follows, ..terms.clone() };
         if altered == terms {
             let topic = self.topics.id_of(&terms);
             return self.change_told(question, topic, Change::Altered);

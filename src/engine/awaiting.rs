@@ -119,6 +119,7 @@ impl Engine {
             replicas,
             wanted: small(wanted),
             place: (!acknowledged).then_some(place),
+            too_few_nodes: !acknowledged && found.placement.acting.len() < wanted,
             ..Published::default()
         };
         let is_forked = sealed.is_some_and(|at| at < place.to);

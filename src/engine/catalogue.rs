@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Engine, Failure, Numbered, Purpose, QuestionId, publish::Change};
 use crate::{
     limits::{QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
-    model::{Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, Writers},
+    model::{
+        Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, Writers,
+        floor_that_follows,
+    },
     wire::{Create, Refusal, Request, Response, TopicCount},
 };
 
@@ -18,9 +21,6 @@ const COUNTS_MAX: usize = 100_000;
 
 /// Nodes that are asked whether they know a topic that this one does not.
 const DESCRIBE_ASKED_MAX: usize = 32;
-
-/// Nodes present at creation from which on two copies are the floor.
-const NODES_FOR_TWO_COPIES: usize = 3;
 
 /// Requests that wait until it is clear whether a topic exists.
 #[derive(Debug, Default)]
@@ -197,13 +197,13 @@ impl Engine {
 
     fn terms_but_id(&mut self, create: &Create) -> Descriptor {
         let replicas = create.replicas.unwrap_or(REPLICAS_DEFAULT);
-        let several = self.members.alive_count() >= NODES_FOR_TWO_COPIES;
-        let floor = if several { 2.min(replicas) } else { 1 };
+        let floor = floor_that_follows(replicas, self.members.belonging());
         Descriptor {
             version: Descriptor::VERSION,
             name: create.name.clone(),
             replicas,
             min_copies: create.min_copies.unwrap_or(floor),
+            floor_follows: create.min_copies.is_none(),
             retention: create.retention,
             writers: Writers::Anyone,
             encryption_key: None,

@@ -159,7 +159,7 @@ impl Engine {
             others.map(|home| Some(&found.held.get(home)?.frontier)).collect();
         let Some(known) = self.topics.get_mut(&topic) else { return };
         let (Some(others), Some(tombstones_ms)) = (others, known.tombstones_ms()) else { return };
-        let is_enough = found.placement.home.len() >= usize::from(known.min_copies());
+        let is_enough = found.placement.home.len() >= usize::from(known.min_copies(&self.members));
         if !is_enough || !known.belongs_to(&self.members, &self.me) {
             return;
         }

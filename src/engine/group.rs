@@ -33,7 +33,7 @@ use crate::{
         READ_WAIT_MAX, VISIBILITY_MAX, VISIBILITY_MIN,
     },
     model::{Batch, SubscriberName, Subscription, TopicId},
-    wire::{LogRange, Membership, Refusal, Request, Response, Settlement, Take, Taken},
+    wire::{LogRange, Membership, Need, Refusal, Request, Response, Settlement, Take, Taken},
 };
 
 /// Names a group at this node.
@@ -181,8 +181,11 @@ impl Engine {
     fn what_is_kept(&self, name: &SubscriberName, found: &Found) -> Result<Subscription, Refusal> {
         // Of those that did not answer, one may know what was done last: it is done again then.
         let Some(mut kept) = found.position().filter(|kept| kept.cursor.is_some()) else {
-            let is_sure = found.complete;
-            return Err(if is_sure { Refusal::Superseded } else { Refusal::Unreachable });
+            return Err(if found.complete {
+                Refusal::Superseded
+            } else {
+                self.too_few(found, Need::Group)
+            });
         };
         if kept.group.is_none() {
             return Err(Refusal::NotAGroup(name.to_string()));

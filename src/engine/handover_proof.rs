@@ -18,6 +18,9 @@ use crate::{
     wire::{LogRange, Page, Request, Response},
 };
 
+const _: () =
+    assert!(PROMISE.as_millis() > 2 * SURVEY_TIMEOUT.as_millis(), "a survey, and the proof");
+
 /// A batch: where it starts and ends, and its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {
@@ -169,7 +172,19 @@ fn is_cut(held: &Frontier, log: &LogId, first: &Span) -> bool {
     held.0.get(log).is_some_and(|entry| first.next <= entry.low)
 }
 
+/// For how long a node gives nothing up that has said that it keeps all: as long as another one takes
+/// that has heard it to give its own copy up, and a moment more.
+const PROMISE: Duration = Duration::from_secs(4);
+
 impl Engine {
+    /// This node says that it keeps all of a topic. It may find at the next moment that it is no home
+    /// any more; then it must not rely on the node that it said so to, which relies on this one.
+    pub(super) fn promise_to_keep(&mut self, topic: TopicId) {
+        if let Some(known) = self.topics.get_mut(&topic) {
+            known.keeps_until = self.now.elapsed + PROMISE;
+        }
+    }
+
     /// Removes the copies that every home holds, once that is proven.
     pub(super) fn prove_handed_over(&mut self, found: &Found, mine: Frontier) {
         let topic = found.topic;
@@ -242,7 +257,8 @@ impl Engine {
             return;
         };
         // It may have become a home meanwhile, or others may have.
-        if known.belongs_to(&self.members, &self.me)
+        if self.now.elapsed < known.keeps_until
+            || known.belongs_to(&self.members, &self.me)
             || !known
                 .placement(&self.members)
                 .home

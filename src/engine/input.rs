@@ -149,6 +149,9 @@ pub enum Input {
     Room(bool),
     /// The outcome of an [`Output::Locate`]: the nodes that say they hold the topic.
     Located(TopicId, Vec<NodeId>),
+    /// This node is about to stop. [`Output::Ask`] with [`Request::Stopping`] follows for each node
+    /// that is to be told; a moment to send them is enough.
+    Stopping,
     /// The addresses at which this node can be reached have changed.
     Listening(Vec<Address>),
     /// The time of [`Engine::next_timeout`](super::Engine::next_timeout) has come. At another
@@ -287,6 +290,8 @@ pub struct Damage {
 pub enum Report {
     /// Another node is in another state than before.
     Member(NodeId, MemberState),
+    /// Another node says that it is stopping.
+    Stopping(NodeId),
     /// A writer, or whoever has its key, signed two batches for one position. Told once.
     Fork(TopicId, LogId, AddError),
     /// A stored batch was damaged. It is counted as missing, and repair brings it again.

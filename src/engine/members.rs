@@ -4,9 +4,14 @@
 //! suspect at once, for a killed process closes its connections; it is dead when it does not
 //! come back within [`RECONNECT_WITHIN`]. A node that is silent on an open connection is
 //! suspect after [`SUSPECT_AFTER`] and dead after [`DEAD_AFTER`].
+//!
+//! A node that is new to the network comes behind all others for a while when replicas are chosen,
+//! see [`newcomers`].
+
+mod newcomers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
@@ -46,6 +51,12 @@ pub(super) struct Member {
     leaving_until: Option<Duration>,
     /// Whether it has left: it holds nothing, and is forgotten when it goes.
     left: bool,
+    /// Whether it said that it was stopping, and has not come back. It counts as any node that is away.
+    stopped: bool,
+    /// Of a newcomer, since when it is there; while it is away, since when it was.
+    new_since: Option<Duration>,
+    /// Whether it has said if it is new, since it came last.
+    told: bool,
     heard: Duration,
     /// When its last connection closed; while it is connected, when that began.
     changed: Duration,
@@ -102,8 +113,14 @@ pub(super) struct Members {
     me: NodeId,
     me_leaves: bool,
     known: BTreeMap<NodeId, Member>,
-    /// The places of this node and of all that are known.
-    places: Places,
+    /// The places of all that are settled, this node included.
+    settled: Places,
+    /// The places of all that are new.
+    newcomers: Places,
+    /// Since when this node is there, if it is new itself.
+    me_new_since: Option<Duration>,
+    /// Whether anybody said that some node is settled.
+    heard_of_settled: bool,
     /// Nodes that are said to exist and were never reached.
     strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
     gone_after: Duration,
@@ -126,25 +143,31 @@ pub(super) enum Change {
 }
 
 impl Members {
-    /// A table with the nodes known before; they count as dead until they are reached.
+    /// A table with the nodes known before; they count as dead until they are reached. This node is
+    /// among them once it is settled.
     pub(super) fn new(me: NodeId, gone_after: Duration, contacts: Vec<Contact>) -> Self {
+        let is_settled = contacts.iter().any(|contact| contact.node == me);
         let mut table = Self {
             me,
             me_leaves: false,
             known: BTreeMap::new(),
-            places: Places::default(),
+            settled: Places::default(),
+            newcomers: Places::default(),
+            me_new_since: (!is_settled).then_some(Duration::ZERO),
+            heard_of_settled: false,
             strangers: BTreeMap::new(),
             gone_after,
             version: 1,
             digest: (0, 0),
         };
-        table.places.insert(me);
         for contact in contacts.into_iter().filter(|contact| contact.node != me) {
             let mut member = Member::new(Duration::ZERO, MemberState::Dead);
             member.addresses = bounded(contact.addresses);
+            member.new_since = contact.newcomer.then_some(Duration::ZERO);
             table.known.insert(contact.node, member);
-            table.places.insert(contact.node);
+            table.place(contact.node);
         }
+        table.place(me);
         table
     }
 
@@ -202,11 +225,22 @@ impl Members {
         self.strangers.remove(node);
         let away = self.known.get(node).is_some_and(|member| !member.connected);
         if away && !planted(Bug::CopyForgotten) {
-            self.known.remove(node);
-            self.places.remove(node);
-            self.version += 1;
+            self.remove(node);
         }
         away
+    }
+
+    fn remove(&mut self, node: &NodeId) {
+        self.known.remove(node);
+        self.settled.remove(node);
+        self.newcomers.remove(node);
+        self.version += 1;
+    }
+
+    /// How many nodes belong to the network, those included that are away: all that are known and not
+    /// forgotten, and this one.
+    pub(super) fn belonging(&self) -> usize {
+        self.known.len() + 1
     }
 
     /// How many nodes are alive or suspect, this one included.
@@ -242,12 +276,18 @@ impl Members {
             return (false, None);
         }
         self.strangers.remove(&contact.node);
-        let (version, places) = (&mut self.version, &mut self.places);
-        let member = self.known.entry(contact.node).or_insert_with(|| {
-            *version += 1;
-            places.insert(contact.node);
-            Member::new(now, MemberState::Gone)
-        });
+        if self.me_new_since.is_some() && !self.known.values().any(|member| member.connected) {
+            // While it was alone it was new to nobody.
+            self.me_new_since = Some(now);
+        }
+        let member = match self.known.entry(contact.node) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                self.newcomers.insert(contact.node);
+                self.version += 1;
+                place.insert(Member { new_since: Some(now), ..Member::new(now, MemberState::Gone) })
+            }
+        };
         let news = member.addresses != contact.addresses && !contact.addresses.is_empty();
         if news {
             member.addresses = bounded(contact.addresses);
@@ -258,6 +298,10 @@ impl Members {
             // What it said before it went away it must say again.
             self.version += u64::from(!member.able || member.leaving_until.is_some());
             (member.able, member.leaving_until, member.left) = (true, None, false);
+            (member.stopped, member.told) = (false, false);
+            if let Some(since) = &mut member.new_since {
+                *since = now;
+            }
         }
         member.dial = DialPlan::default();
         (news, self.heard(now, contact.node, None))
@@ -317,6 +361,13 @@ impl Members {
         }
     }
 
+    /// Another node says that it is stopping.
+    pub(super) fn set_stopping(&mut self, node: &NodeId) {
+        if let Some(member) = self.known.get_mut(node) {
+            member.stopped = true;
+        }
+    }
+
     /// Whether nothing is to be placed at a node, for it is leaving.
     pub(super) fn is_leaving(&self, node: &NodeId) -> bool {
         if *node == self.me {
@@ -356,7 +407,7 @@ impl Members {
             }
             if !member.connected && !member.addresses.is_empty() && member.dial.due(now) {
                 let addresses = member.addresses.clone();
-                changes.push(Change::Dial(Contact { node: *node, addresses }));
+                changes.push(Change::Dial(Contact::new(*node, addresses)));
             }
             if !member.connected && now.saturating_sub(member.changed) > FORGET_AFTER {
                 changes.push(Change::Forgotten(*node));
@@ -365,14 +416,12 @@ impl Members {
         changes.extend(due.into_iter().map(|(node, state)| self.set(node, state)));
         for change in &changes {
             if let Change::Forgotten(node) = change {
-                self.known.remove(node);
-                self.places.remove(node);
-                self.version += 1;
+                self.remove(node);
             }
         }
         self.strangers.retain(|node, (addresses, dial)| {
             if dial.due(now) {
-                changes.push(Change::Dial(Contact { node: *node, addresses: addresses.clone() }));
+                changes.push(Change::Dial(Contact::new(*node, addresses.clone())));
             }
             dial.tries < DIALS_OF_STRANGER_MAX
         });
@@ -393,7 +442,8 @@ impl Members {
             && self.known.values().any(|member| member.state == MemberState::Gone);
         let homes = replicas - usize::from(forgotten);
         let (mut home, mut acting, mut alive) = (Vec::new(), Vec::new(), 0);
-        for node in self.places.nearest_first(*place) {
+        let settled = self.settled.nearest_first(*place);
+        for node in settled.chain(self.newcomers.nearest_first(*place)) {
             let Some((state, is_able)) = self.as_replica(&node) else { continue };
             if home.len() < homes {
                 home.push(node);
@@ -405,6 +455,15 @@ impl Members {
             if home.len() >= homes && alive >= replicas {
                 break;
             }
+        }
+        if self.settled.len() > 0 && home.iter().chain(&acting).any(|node| self.is_newcomer(node)) {
+            // Whether a node is new decides who is chosen, and not in which order.
+            let distance = |node: &NodeId| -> [u8; 32] {
+                let own = node.place();
+                std::array::from_fn(|at| place[at] ^ own[at])
+            };
+            home.sort_by_cached_key(distance);
+            acting.sort_by_cached_key(distance);
         }
         let size = acting.len().min(replicas);
         Placement { home, acting, size }
@@ -431,10 +490,18 @@ impl Member {
             able: true,
             leaving_until: None,
             left: false,
+            stopped: false,
+            new_since: None,
+            told: false,
             heard: now,
             changed: now,
             dial: DialPlan::default(),
         }
+    }
+
+    /// Whether it said that it was stopping, and is away since.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopped && !self.connected
     }
 
     /// The state that its silence gives it at least.
@@ -478,7 +545,7 @@ mod tests {
     }
 
     fn contact(number: u8) -> Contact {
-        Contact { node: node(number), addresses: vec!["/ip4/127.0.0.1/tcp/1".into()] }
+        Contact::new(node(number), vec!["/ip4/127.0.0.1/tcp/1".into()])
     }
 
     fn seconds(number: u64) -> Duration {

@@ -196,6 +196,7 @@ impl Engine {
         }
         let forked: Vec<_> =
             recovered.forks.iter().map(|proof| (proof.topic(), proof.log())).collect();
+        let contacts = peers::with_own(me, &topics, recovered.contacts);
         let mut engine = Self {
             me,
             addresses: Vec::new(),
@@ -205,7 +206,7 @@ impl Engine {
             placed_at: 0,
             clock: Clock::after(newest),
             random: fastrand::Rng::with_seed(config.seed),
-            members: Members::new(me, config.gone_after, recovered.contacts),
+            members: Members::new(me, config.gone_after, contacts),
             recent: recent::State::new(&topics),
             topics,
             asks: Asks::default(),
@@ -279,6 +280,7 @@ impl Engine {
             Input::Damaged(damage) => self.damaged(damage),
             Input::Room(room) => self.set_room(room),
             Input::Located(topic, nodes) => self.located(topic, nodes),
+            Input::Stopping => self.tell_stopping(),
             Input::Listening(mut addresses) => {
                 addresses.truncate(limits::ADDRESSES_MAX);
                 self.addresses = addresses;
@@ -321,6 +323,7 @@ impl Engine {
         for change in self.members.tick(self.now.elapsed) {
             self.changed(Some(change));
         }
+        self.tick_newcomers();
         self.time_out_asks();
         self.tick_publishing();
         self.tick_recent();
@@ -378,6 +381,7 @@ impl Engine {
             Request::Forget(node) => self.forget(question, from, node),
             Request::Leave(node) => self.leave(question, from, node),
             Request::Leaving(finished) => self.leaves(question, from, finished),
+            Request::Stopping => self.stops(question, from),
             Request::Verify(name, after) => self.verify(question, &name, after),
             Request::Check(topic, range, bytes_max) => {
                 self.check_for(question, topic, range, bytes_max);
@@ -391,6 +395,9 @@ impl Engine {
                     Some(known) => known.held(subscriber.as_ref(), members, &self.me),
                     None => Held { members: members.digest(), ..Held::default() },
                 };
+                if held.keeps && from.is_some() {
+                    self.promise_to_keep(topic);
+                }
                 self.answer_flushed(question, Response::Held(held));
             }
             Request::Fetch(topic, ranges, bytes_max) => {
@@ -448,8 +455,9 @@ impl Engine {
             Purpose::Tell => {}
             Purpose::Acquaint => {
                 if let Ok(Response::Peers(peers)) = result {
+                    self.told_new(node, &peers);
                     for peer in peers.into_iter().take(limits::MEMBERS_MAX) {
-                        let contact = Contact { node: peer.node, addresses: peer.addresses };
+                        let contact = Contact::new(peer.node, peer.addresses);
                         self.members.discovered(contact);
                     }
                 }
@@ -465,9 +473,10 @@ impl Engine {
     }
 
     fn moved(&mut self, contact: Contact) {
-        let (news, change) = self.members.connected(self.now.elapsed, contact.clone());
+        let node = contact.node;
+        let (news, change) = self.members.connected(self.now.elapsed, contact);
         if news {
-            self.write(Write::Contact(contact));
+            self.write_contact(node);
         }
         self.changed(change);
     }

@@ -24,6 +24,11 @@ impl Places {
         }
     }
 
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes a node out.
     pub(super) fn remove(&mut self, node: &NodeId) {
         if let Ok(at) = self.0.binary_search(&(node.place(), *node)) {

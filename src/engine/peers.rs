@@ -1,11 +1,29 @@
 //! What nodes tell each other, and users, of the nodes that there are.
 
-use super::{ACQUAINT_INTERVAL, Change, Engine, Purpose, QuestionId};
+use std::time::Duration;
+
+use super::{
+    ACQUAINT_INTERVAL, Change, Engine, Log, Output, Purpose, QuestionId, Report, Write,
+    topic::{Topic, Topics},
+};
 use crate::{
     limits,
-    model::NodeId,
-    wire::{MemberState, Peer, Request, Response},
+    model::{LogId, NodeId},
+    wire::{Contact, MemberState, Peer, Refusal, Request, Response},
 };
+
+/// The nodes known before. This one is among them if it was settled; whoever keeps records for others
+/// was, whatever an older program wrote.
+pub(super) fn with_own(me: NodeId, topics: &Topics, mut contacts: Vec<Contact>) -> Vec<Contact> {
+    let of_others = |topic: &Topic| {
+        let is_held = |(id, log): (&LogId, &Log)| id.writer != me && !log.spans.is_empty();
+        topic.id != topics.catalogue() && topic.logs.iter().any(is_held)
+    };
+    if topics.iter().any(of_others) {
+        contacts.push(Contact::new(me, Vec::new()));
+    }
+    contacts
+}
 
 impl Engine {
     pub(super) fn acquaint(&mut self) {
@@ -17,6 +35,59 @@ impl Engine {
         if let Some(node) = self.random.choice(reachable) {
             self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
         }
+    }
+
+    /// Keeps where a node is, and whether it is new; of this one, that it is new no longer.
+    pub(super) fn write_contact(&mut self, node: NodeId) {
+        let addresses = match self.members.get(&node) {
+            Some(member) => member.addresses.clone(),
+            None => Vec::new(),
+        };
+        let newcomer = self.members.is_newcomer(&node);
+        self.write(Write::Contact(Contact { node, addresses, newcomer }));
+    }
+
+    /// Newcomers that have stayed are new no longer.
+    pub(super) fn tick_newcomers(&mut self) {
+        let has_topics = self.topics.names_after(None).next().is_some();
+        for node in self.members.settle(self.now.elapsed, has_topics) {
+            self.write_contact(node);
+        }
+    }
+
+    /// A node has listed those that it knows, and said of itself whether it is new. What it says of
+    /// this one is only taken where that is settled, and so asked for more; what it says of others
+    /// only means that the network does not begin with this node.
+    pub(super) fn told_new(&mut self, node: NodeId, peers: &[Peer]) {
+        if peers.iter().any(|peer| peer.node != self.me && peer.newcomer_ms.is_none()) {
+            self.members.heard_of_settled();
+        }
+        let settled = |peer: &Peer| peer.node == self.me && peer.newcomer_ms.is_none();
+        if peers.iter().any(settled) && self.members.told_settled() {
+            self.write_contact(self.me);
+        }
+        let Some(own) = peers.iter().find(|peer| peer.node == node) else { return };
+        let age = own.newcomer_ms.map(|age| Duration::from_millis(u64::from(age)));
+        if self.members.told_new_for(self.now.elapsed, &node, age) {
+            self.write_contact(node);
+        }
+    }
+
+    /// This node is about to stop: the others are told, so that nobody takes it for dead.
+    pub(super) fn tell_stopping(&mut self) {
+        for node in self.members.reachable() {
+            self.ask(node, Request::Stopping, limits::ASK_TIMEOUT, Purpose::Tell);
+        }
+    }
+
+    /// Another node is about to stop. Only that node itself can say so.
+    pub(super) fn stops(&mut self, question: QuestionId, from: Option<NodeId>) {
+        let Some(from) = from else {
+            return self.refuse(question, Refusal::Unsupported);
+        };
+        self.members.set_stopping(&from);
+        self.outputs.push_back(Output::Report(Report::Stopping(from)));
+        self.answer(question, Response::Noted);
     }
 
     /// An operator says that a node is gone for good.
@@ -35,11 +106,17 @@ impl Engine {
     }
 
     pub(super) fn list_peers(&mut self, question: QuestionId) {
+        let newcomer_ms = |node: &NodeId| {
+            let age = self.members.new_for(self.now.elapsed, node)?;
+            Some(u32::try_from(age.as_millis()).unwrap_or(u32::MAX))
+        };
         let me = Peer {
             node: self.me,
             state: MemberState::Alive,
             round_trip_us: None,
             addresses: self.addresses.clone(),
+            stopped: false,
+            newcomer_ms: newcomer_ms(&self.me),
         };
         let others = self.members.iter().map(|(node, member)| Peer {
             node: *node,
@@ -48,6 +125,8 @@ impl Engine {
                 .round_trip
                 .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
             addresses: member.addresses.clone(),
+            stopped: member.has_stopped(),
+            newcomer_ms: newcomer_ms(node),
         });
         let peers = std::iter::once(me).chain(others).collect();
         self.answer(question, Response::Peers(peers));

@@ -12,12 +12,13 @@ use super::{
 use crate::{
     limits::ASK_TIMEOUT,
     model::{Blob, NodeId, SessionId, SubscriberName, Subscription, TopicId, TopicName},
-    wire::{Acks, Refusal, Request, Response},
+    wire::{Acks, MemberState, Need, Refusal, Request, Response},
 };
 
 /// A commit that waits for the replicas.
 #[derive(Debug)]
 struct Commit {
+    topic: TopicId,
     keeper: Keeper,
     waiting: usize,
     copies: usize,
@@ -27,13 +28,15 @@ struct Commit {
     enough: usize,
     /// Whether another subscriber reads under the name.
     shared: bool,
+    /// Why a replica has not kept it.
+    refused: Option<Refusal>,
 }
 
 /// Who has a position kept.
 #[derive(Debug, Clone)]
 pub(super) enum Keeper {
     /// A client that commits it, or opens a generation; a run of a subscriber.
-    Client { question: QuestionId, opens: bool, session: Option<SessionId> },
+    Client { question: QuestionId, need: Need, session: Option<SessionId> },
     /// This node, which coordinates the group.
     Group((TopicId, SubscriberName)),
 }
@@ -63,7 +66,8 @@ impl Engine {
         let is_new = position.as_ref().is_none_or(|kept| kept.cursor.is_none());
         if is_new && !found.complete {
             // A reader that is told that its name is new may skip what it has not read.
-            return self.refuse(question, Refusal::Unreachable);
+            let refusal = self.too_few(found, Need::Subscription);
+            return self.refuse(question, refusal);
         }
         self.answer(question, Response::Position(position));
     }
@@ -106,9 +110,15 @@ impl Engine {
         }
         // The first is opened by nobody on purpose, and joins whatever else there is of it.
         let opens = subscription.generation > 0 && newest < Some(subscription.generation);
+        let need = match (opens, &subscription.cursor) {
+            (false, _) => Need::Position,
+            (true, Some(_)) => Need::Reset,
+            (true, None) => Need::Deletion,
+        };
         if opens && !found.complete {
             // Somebody else may have opened the same generation, for another position.
-            return self.refuse(question, Refusal::Unreachable);
+            let refusal = self.too_few(found, need);
+            return self.refuse(question, refusal);
         }
         let is_of_group = kept
             .is_some_and(|kept| kept.generation == subscription.generation && kept.group.is_some());
@@ -118,7 +128,7 @@ impl Engine {
         if !planted(Bug::PositionPastLog) {
             subscription.limit(&self.end_with(found));
         }
-        let keeper = Keeper::Client { question, opens, session };
+        let keeper = Keeper::Client { question, need, session };
         self.keep_on_replicas(topic, subscriber, &subscription, keeper);
     }
 
@@ -153,9 +163,13 @@ impl Engine {
                 asked.push(node);
             }
         }
-        let opens = matches!(keeper, Keeper::Client { opens: true, .. });
-        let enough = if opens { wanted } else { 1 };
-        let commit = Commit { keeper, waiting: asked.len(), copies, wanted, enough, shared };
+        let enough = match keeper {
+            Keeper::Client { need: Need::Position, .. } | Keeper::Group(_) => 1,
+            Keeper::Client { .. } => wanted,
+        };
+        let waiting = asked.len();
+        let commit =
+            Commit { topic, keeper, waiting, copies, wanted, enough, shared, refused: None };
         let number = self.positions.commits.put(commit);
         for node in asked {
             let request = Request::Keep(topic, subscriber.clone(), subscription.clone(), session);
@@ -169,9 +183,13 @@ impl Engine {
             return;
         };
         commit.waiting -= 1;
-        if let Ok(Response::Kept(shared)) = result {
-            commit.copies += 1;
-            commit.shared |= *shared == Some(true);
+        match result {
+            Ok(Response::Kept(shared)) => {
+                commit.copies += 1;
+                commit.shared |= *shared == Some(true);
+            }
+            Ok(Response::Refused(refusal)) => commit.refused = Some(refusal.clone()),
+            Ok(_) | Err(_) => {}
         }
         self.settle_commit(number);
     }
@@ -188,14 +206,27 @@ impl Engine {
         };
         match commit.keeper {
             Keeper::Group(key) => self.group_kept(&key, commit.copies),
-            Keeper::Client { question, .. } if commit.copies < commit.enough => {
-                self.refuse(question, Refusal::Unreachable);
+            Keeper::Client { question, need, .. } if commit.copies < commit.enough => {
+                let refusal = match commit.refused {
+                    Some(refusal) => refusal,
+                    None => self.too_few_kept(commit.topic, need, commit.enough),
+                };
+                self.refuse(question, refusal);
             }
             Keeper::Client { question, .. } => {
                 let shared = commit.shared.then_some(true);
                 self.answer_flushed(question, Response::Committed(small(commit.copies), shared));
             }
         }
+    }
+
+    fn too_few_kept(&mut self, topic: TopicId, need: Need, needed: usize) -> Refusal {
+        let Some(known) = self.topics.get_mut(&topic) else { return Refusal::Unreachable };
+        let home = known.placement(&self.members).home.clone();
+        let replicas = home.len();
+        let is_away = |node: &NodeId| self.members.state(node) != MemberState::Alive;
+        let away = home.into_iter().filter(is_away).collect();
+        self.refusal_of(topic, need, needed, replicas, away)
     }
 
     pub(super) fn keep(

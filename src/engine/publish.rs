@@ -404,6 +404,7 @@ impl Engine {
         };
         let quorum = wanted(Acks::Quorum);
         let home = known.placement(&self.members).home.clone();
+        let there = known.placement(&self.members).acting.len();
         let replicas = known.replicas();
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return;
@@ -438,6 +439,7 @@ impl Engine {
                         wanted: small(wanted),
                         duplicate: waiting.duplicate,
                         place: (!acknowledged).then_some(place),
+                        too_few_nodes: !acknowledged && there < wanted,
                     };
                     answers.push((waiting.waiter.clone(), published));
                     told |= !acknowledged;

@@ -11,8 +11,9 @@ use std::{
 use super::{
     Engine, Failure, Numbered, Output, Purpose, QuestionId,
     handover::lacking,
-    members::Placement,
+    members::{Member, Placement},
     planted::{Bug, planted},
+    publish::small,
 };
 use crate::{
     limits::SURVEY_TIMEOUT,
@@ -20,7 +21,9 @@ use crate::{
         Cursor, Entry, Frontier, NodeId, Position, SessionId, SubscriberName, Subscription,
         TopicId, TopicName,
     },
-    wire::{Held, Refusal, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
+    wire::{
+        Away, Held, Need, Refusal, ReplicaState, Request, Response, Role, Surveyed, TopicSummary,
+    },
 };
 
 /// What to do with the outcome of a survey.
@@ -98,7 +101,9 @@ pub(super) struct Found {
     /// Who answered, this node included, and what it holds.
     pub(super) held: BTreeMap<NodeId, Held>,
     pub(super) placement: Placement,
-    /// Whether enough home replicas answered to know of every acknowledged record.
+    /// How many home replicas must answer to know of every acknowledged record.
+    pub(super) needed: usize,
+    /// Whether so many did.
     pub(super) complete: bool,
 }
 
@@ -258,11 +263,11 @@ impl Engine {
         };
         let placement = known.placement(&self.members).clone();
         let homes = placement.home.len();
-        let quorum = (homes / 2 + 1).max(usize::from(known.min_copies())).min(homes);
+        let quorum = (homes / 2 + 1).max(usize::from(known.min_copies(&self.members))).min(homes);
         let answered = placement.home.iter().filter(|node| survey.held.contains_key(node)).count();
         let needed = homes - quorum + usize::from(!planted(Bug::SurveyTooEarly));
         let complete = answered >= needed;
-        let found = Found { topic: survey.topic, held: survey.held, placement, complete };
+        let found = Found { topic: survey.topic, held: survey.held, placement, needed, complete };
         self.note_frontiers(&found);
         match survey.then {
             Then::Answer(question) => self.answer_survey(question, &found),
@@ -283,6 +288,33 @@ impl Engine {
             Then::Sweep => self.sweep_found(&found),
             Then::Resume => self.resume(&found),
         }
+    }
+
+    /// Why something is refused that needs the answers of more home replicas.
+    pub(super) fn too_few(&self, found: &Found, need: Need) -> Refusal {
+        let homes = found.placement.home.iter();
+        let away = homes.filter(|home| !found.held.contains_key(home)).copied().collect();
+        let replicas = found.placement.home.len();
+        self.refusal_of(found.topic, need, found.needed, replicas, away)
+    }
+
+    /// The same, where these home replicas are away.
+    pub(super) fn refusal_of(
+        &self,
+        topic: TopicId,
+        need: Need,
+        needed: usize,
+        replicas: usize,
+        away: Vec<NodeId>,
+    ) -> Refusal {
+        if away.is_empty() {
+            // All are there, and did not do it: their disks are full, or they are about to stop.
+            return Refusal::Unreachable;
+        }
+        let name = self.topics.name_of(&topic);
+        let topic = name.map_or_else(|| topic.to_string(), ToString::to_string);
+        let (needed, replicas) = (small(needed), small(replicas));
+        Refusal::Away(Away { topic, need, needed, replicas, nodes: away })
     }
 
     /// Whether all nodes have answered that anybody knows, those that are away included: nobody
@@ -349,6 +381,7 @@ impl Engine {
             node,
             role,
             state: self.members.state(&node),
+            stopped: self.members.get(&node).is_some_and(Member::has_stopped),
             addresses,
             records: frontier.map(Frontier::records),
             complete,
@@ -358,13 +391,15 @@ impl Engine {
     /// A topic in brief, as far as this node knows; the records are its own.
     pub(super) fn summary(&mut self, topic: TopicId) -> Option<TopicSummary> {
         let nodes_alive = u32::try_from(self.members.alive_count()).unwrap_or(u32::MAX);
+        let nodes = self.members.belonging();
         let known = self.topics.get_mut(&topic)?;
         let owners = known.placement(&self.members).acting.clone();
         let descriptor = known.descriptor.as_ref().filter(|_| known.is_known())?.descriptor();
         Some(TopicSummary {
             name: descriptor.name.clone(),
             replicas: descriptor.replicas,
-            min_copies: descriptor.min_copies,
+            min_copies: descriptor.floor(nodes),
+            floor_follows: descriptor.floor_follows,
             owners,
             records: known.records(),
             nodes_alive,

@@ -25,7 +25,13 @@ fn key(number: u8) -> NodeKey {
 
 fn contact(number: u8) -> Contact {
     let addresses = vec![format!("/ip4/10.0.0.{number}/tcp/1")];
-    Contact { node: key(number).node(), addresses }
+    Contact::new(key(number).node(), addresses)
+}
+
+/// What the store of a node holds that is not new.
+fn settled(number: u8, mut recovered: Recovered) -> Recovered {
+    recovered.contacts.push(Contact::new(key(number).node(), Vec::new()));
+    recovered
 }
 
 impl Script {
@@ -34,6 +40,7 @@ impl Script {
     }
 
     fn with(recovered: Recovered) -> Self {
+        let recovered = settled(1, recovered);
         let config = Config::new(key(1), crate::model::Network::default(), Incarnation(7), 0);
         let mut script = Self { engine: Engine::new(config, recovered), now: Now::default() };
         assert_eq!(script.give(Input::Timeout), [], "a lone node has nothing to do");
@@ -272,8 +279,8 @@ fn a_replica_gives_its_receipt_after_the_flush() {
         ..Replicate::default()
     };
     let config = Config::new(key(2), crate::model::Network::default(), Incarnation(8), 0);
-    let mut replica =
-        Script { engine: Engine::new(config, Recovered::default()), now: Now::default() };
+    let engine = Engine::new(config, settled(2, Recovered::default()));
+    let mut replica = Script { engine, now: Now::default() };
     let outputs = replica.ask(5, Request::Replicate(replicate));
     let writes: Vec<_> =
         outputs.iter().filter(|output| matches!(output, Output::Write(..))).collect();
@@ -341,7 +348,7 @@ fn a_restarted_writer_continues_in_a_new_incarnation_that_names_the_old_head() {
     let recovered =
         Recovered { logs: [logs(topic), logs(catalogue)].into(), ..Recovered::default() };
     let config = Config::new(key(1), crate::model::Network::default(), Incarnation(99), 0);
-    let mut engine = Engine::new(config, recovered);
+    let mut engine = Engine::new(config, settled(1, recovered));
     engine.topics.adopt(script.engine.topics.get(&topic).unwrap().descriptor.as_ref().unwrap());
     let mut restarted = Script { engine, now: Now::default() };
     let outputs = restarted.ask(3, publish(1, "b", 1_000));

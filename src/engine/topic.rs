@@ -1,6 +1,9 @@
 //! The topics that this node knows, and what it holds of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     AddError, Added, Damage, Log,
@@ -37,6 +40,9 @@ pub(super) struct Topic {
     is_outlived: bool,
     digest: Option<[u8; 32]>,
     placement: (u64, Placement),
+    /// Until when nothing is given up here, for another node may be giving its copy up since this one
+    /// said that it keeps all.
+    pub(super) keeps_until: Duration,
 }
 
 impl Topic {
@@ -54,6 +60,7 @@ impl Topic {
             is_outlived: false,
             digest: None,
             placement: (0, Placement::default()),
+            keeps_until: Duration::ZERO,
         }
     }
 
@@ -94,8 +101,9 @@ impl Topic {
     }
 
     /// Floor of copies.
-    pub(super) fn min_copies(&self) -> u16 {
-        self.descriptor.as_ref().map_or(1, |signed| signed.descriptor().min_copies)
+    pub(super) fn min_copies(&self, members: &Members) -> u16 {
+        let descriptor = self.descriptor.as_ref().map(SignedDescriptor::descriptor);
+        descriptor.map_or(1, |terms| terms.floor(members.belonging()))
     }
 
     /// Whether a node may write to it.
@@ -132,7 +140,7 @@ impl Topic {
             Acks::Quorum => size / 2 + 1,
             Acks::All => size,
         };
-        copies.max(usize::from(self.min_copies()))
+        copies.max(usize::from(self.min_copies(members)))
     }
 
     /// Adds a batch to its log.

@@ -108,6 +108,19 @@ pub struct Descriptor {
     /// The id that the topic had where its records were exported: their signatures hold for it.
     #[n(12)]
     pub origin: Option<TopicId>,
+    /// Whether the floor follows the network, see [`floor`](Self::floor). Then `min_copies` is what
+    /// it was when this was signed, for programs that do not know of this.
+    #[cbor(n(13), skip_if = "is_default", default)]
+    pub floor_follows: bool,
+}
+
+/// Nodes of a network from which on two copies are the floor of a topic that says nothing else.
+const NODES_FOR_TWO_COPIES: usize = 3;
+
+/// The floor of a topic that follows the network: two copies where three or more nodes belong to
+/// it, so that one disk that is cut off from the others acknowledges nothing alone; else one.
+pub fn floor_that_follows(replicas: u16, nodes: usize) -> u16 {
+    if nodes >= NODES_FOR_TWO_COPIES { 2.min(replicas) } else { 1 }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -135,6 +148,11 @@ impl Descriptor {
             (d.generation, d.deleted, d.revision, std::cmp::Reverse((d.created, d.creator)))
         };
         rank(self) > rank(other)
+    }
+
+    /// Copies below which nothing is acknowledged, where so many nodes belong to the network.
+    pub fn floor(&self, nodes: usize) -> u16 {
+        if self.floor_follows { floor_that_follows(self.replicas, nodes) } else { self.min_copies }
     }
 
     /// Whether a node may change the terms and delete the topic: whoever may write.
@@ -276,7 +294,23 @@ mod tests {
             generation: 0,
             deleted: false,
             origin: None,
+            floor_follows: false,
         }
+    }
+
+    #[test]
+    fn a_floor_follows_the_network_or_stays() {
+        let key = NodeKey::from_secret(&[1; 32]);
+        let fixed = Descriptor { min_copies: 1, ..descriptor(&key) };
+        let follows = Descriptor { floor_follows: true, ..fixed.clone() };
+        let single = Descriptor { replicas: 1, ..follows.clone() };
+        for (nodes, floor) in [(1, 1), (2, 1), (3, 2), (10_000, 2)] {
+            assert_eq!((fixed.floor(nodes), single.floor(nodes)), (1, 1));
+            assert_eq!(follows.floor(nodes), floor);
+        }
+        let signed = follows.clone().sign(&key).unwrap();
+        let read = SignedDescriptor::verify(signed.bytes().clone()).unwrap();
+        assert_eq!(*read.descriptor(), follows);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct NodeId(#[cbor(with = "minicbor::bytes")] [u8; 32]);
 /// the key's protobuf encoding (libp2p specification, peer-ids).
 const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
+/// Characters of the end of a peer id that are shown where it is shortened.
+const SHORT_END: usize = 8;
+
 impl NodeId {
     /// The node with this public key.
     pub const fn from_bytes(key: [u8; 32]) -> Self {
@@ -54,6 +57,13 @@ impl NodeId {
     /// our placement and a lookup in the table agree on who is near.
     pub fn place(&self) -> [u8; 32] {
         Sha256::digest(self.to_peer_id_bytes()).into()
+    }
+
+    /// The peer id in short, to be read beside others: its start, which all share, and its end.
+    pub fn short(&self) -> String {
+        let text = self.to_string();
+        let end = text.get(text.len().saturating_sub(SHORT_END)..).unwrap_or(&text);
+        format!("12D3…{end}")
     }
 
     /// Checks a signature strictly: one message, one key, one valid signature.

@@ -28,7 +28,9 @@ pub use clock::{Clock, Stamp, WallClock};
 pub use compacted::{Compacted, ShortHash};
 pub use compression::Compression;
 pub use cursor::{Cursor, CursorError, Position};
-pub use descriptor::{Descriptor, DescriptorError, Retention, SignedDescriptor, Writers};
+pub use descriptor::{
+    Descriptor, DescriptorError, Retention, SignedDescriptor, Writers, floor_that_follows,
+};
 pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
 pub use fork::{ForkError, ForkProof};
 pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};

@@ -9,6 +9,7 @@
 //! [`Batch::verify`]: crate::model::Batch::verify
 
 pub mod archive;
+mod away;
 mod gossip;
 mod group;
 mod outbox;
@@ -17,6 +18,7 @@ mod request;
 mod response;
 mod whereabouts;
 
+pub use away::{Away, Need};
 use bytes::Bytes;
 pub use gossip::Gossip;
 pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Taken};
@@ -285,6 +287,16 @@ pub struct Contact {
     /// Its addresses, without the peer id at the end.
     #[cbor(n(1), decode_with = "bounded::addresses")]
     pub addresses: Vec<Address>,
+    /// Whether it was new to the network when it was there last. Only the store keeps this.
+    #[cbor(n(2), skip_if = "std::ops::Not::not", default)]
+    pub newcomer: bool,
+}
+
+impl Contact {
+    /// A node and its addresses.
+    pub fn new(node: NodeId, addresses: Vec<Address>) -> Self {
+        Self { node, addresses, newcomer: false }
+    }
 }
 
 /// An encoded [`SignedDescriptor`](crate::model::SignedDescriptor), verified where it is used.

@@ -132,6 +132,10 @@ pub enum Request {
     /// `Whereabouts`, after the flush of all that it says.
     #[n(26)]
     Find(#[n(0)] TopicId, #[cbor(n(1), decode_with = "super::bounded::runs")] Vec<Run>),
+    /// The asking node is stopping, and may be back. That is shown to people; it counts like any
+    /// other node that is away. Answer: `Noted`.
+    #[n(27)]
+    Stopping,
 }
 
 /// The terms of a new topic; what is left out gets its default.
@@ -144,7 +148,7 @@ pub struct Create {
     /// Replicas wanted.
     #[n(1)]
     pub replicas: Option<u16>,
-    /// Floor of copies.
+    /// Floor of copies; none for one that follows the number of nodes.
     #[n(2)]
     pub min_copies: Option<u16>,
     /// Whether it is fine that the topic is there already.
@@ -188,6 +192,9 @@ pub struct Alter {
     /// How long records are kept. Zero takes a limit away.
     #[n(3)]
     pub retention: Retention,
+    /// Whether the floor is to follow the number of nodes; no `min_copies` is given then.
+    #[cbor(n(4), skip_if = "std::ops::Not::not", default)]
+    pub floor_follows: bool,
 }
 
 /// How many copies a publish waits for. Never fewer than the topic's floor.

@@ -4,7 +4,8 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{
-    Address, DescriptorBytes, LogRange, OutboxPage, Page, Proofs, Taken, TopicPage, Whereabouts,
+    Address, Away, DescriptorBytes, LogRange, OutboxPage, Page, Proofs, Taken, TopicPage,
+    Whereabouts,
 };
 use crate::model::{
     Blob, Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
@@ -206,6 +207,11 @@ pub enum Refusal {
     #[n(17)]
     #[error("subscription `{0}` is a group's")]
     Group(#[n(0)] String),
+    /// Too few home replicas of the topic answer to be sure. Try again when they are back, or when
+    /// their operator has said that they will not come back.
+    #[n(19)]
+    #[error("{0}")]
+    Away(#[n(0)] Away),
 }
 
 /// A topic in brief.
@@ -218,7 +224,7 @@ pub struct TopicSummary {
     /// Replicas wanted.
     #[n(1)]
     pub replicas: u16,
-    /// Floor of copies.
+    /// Floor of copies, as the asked node sees it.
     #[n(2)]
     pub min_copies: u16,
     /// The nodes that hold it now, the owner first.
@@ -233,6 +239,9 @@ pub struct TopicSummary {
     /// How long records are kept.
     #[cbor(n(6), skip_if = "Retention::is_unlimited")]
     pub retention: Retention,
+    /// Whether the floor follows the number of nodes; `min_copies` is what it is now.
+    #[cbor(n(7), skip_if = "std::ops::Not::not", default)]
+    pub floor_follows: bool,
 }
 
 /// Where published records are.
@@ -263,6 +272,10 @@ pub struct Published {
     /// after a fork of the log.
     #[n(6)]
     pub place: Option<LogRange>,
+    /// Whether there are fewer nodes than copies are wanted, if the records are pending: they stay so
+    /// until nodes are back, or are forgotten, or the topic's floor is lower.
+    #[cbor(n(7), skip_if = "std::ops::Not::not", default)]
+    pub too_few_nodes: bool,
 }
 
 /// The state of a topic.
@@ -368,6 +381,9 @@ pub struct ReplicaState {
     /// Whether it holds all that any replica told of.
     #[n(5)]
     pub complete: bool,
+    /// Whether it said that it was stopping when it was there last.
+    #[cbor(n(6), skip_if = "std::ops::Not::not", default)]
+    pub stopped: bool,
 }
 
 /// A node as another one knows it.
@@ -386,6 +402,13 @@ pub struct Peer {
     /// Its addresses, without the peer id at the end.
     #[cbor(n(3), decode_with = "super::bounded::addresses")]
     pub addresses: Vec<Address>,
+    /// Whether it said that it was stopping when it was there last.
+    #[cbor(n(5), skip_if = "std::ops::Not::not", default)]
+    pub stopped: bool,
+    /// For how many milliseconds it has been there, if it is new to the network. What a node says of
+    /// itself counts; what it says of others is shown to people.
+    #[n(6)]
+    pub newcomer_ms: Option<u32>,
 }
 
 /// Names of topics that match a pattern.

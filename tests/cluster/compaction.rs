@@ -201,7 +201,13 @@ fn a_topic_is_compacted_from_when_it_is_altered() {
     let retention = Retention { tombstones_ms: Some(HOUR_MS), ..Retention::default() };
     let alter = |retention| {
         let name = "t".parse().unwrap();
-        Request::Alter(Alter { name, replicas: None, min_copies: None, retention })
+        Request::Alter(Alter {
+            name,
+            replicas: None,
+            min_copies: None,
+            retention,
+            floor_follows: false,
+        })
     };
     world.call(1, alter(retention));
     world.run_until("all compact", SOON, |world| (0..3).all(|node| stored(world, node) == (4, 1)));

@@ -106,6 +106,7 @@ fn who_publishes_where_the_deletion_is_not_known_yet_is_overruled() {
         replicas: Some(2),
         min_copies: None,
         retention: Retention::default(),
+        floor_follows: false,
     };
     assert!(matches!(world.call(5, Request::Alter(alter.clone())), Response::Altered(_)));
     assert!(matches!(
@@ -194,7 +195,7 @@ fn terms_that_contradict_are_refused_and_change_nothing() {
     world.create(0, "t", 3);
     let alter = |replicas, min_copies| {
         let (name, retention) = ("t".parse().unwrap(), Retention::default());
-        Request::Alter(Alter { name, replicas, min_copies, retention })
+        Request::Alter(Alter { name, replicas, min_copies, retention, floor_follows: false })
     };
     for request in [alter(Some(0), None), alter(Some(1), Some(2)), alter(None, Some(4))] {
         let answer = world.call(0, request);

@@ -155,7 +155,7 @@ fn what_one_node_has_let_go_and_others_have_lost_is_passed_over() {
     // The homes are to keep everything from now on.
     let (name, replicas, min_copies) = ("t".parse().unwrap(), None, None);
     let retention = Retention { records: Some(0), ..Retention::default() };
-    let alter = Alter { name, replicas, min_copies, retention };
+    let alter = Alter { name, replicas, min_copies, retention, floor_follows: false };
     let altered = world.call(owners[0], Request::Alter(alter));
     assert!(matches!(altered, Response::Altered(_)), "{altered:?}");
     world.heal();

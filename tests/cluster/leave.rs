@@ -155,3 +155,21 @@ fn only_a_node_that_takes_itself_for_a_home_says_that_it_keeps_what_it_holds() {
     world.call(owners[1], Request::Leave(world.id(owners[1])));
     assert!(!keeps(&mut world, owners[1]) && keeps(&mut world, owners[2]));
 }
+
+#[test]
+fn who_has_just_said_that_it_keeps_all_gives_nothing_up_yet() {
+    let mut world = World::new(5);
+    world.join();
+    let owners = world.create(0, "t", 3);
+    assert!(world.publish(owners[0], World::publish_request("t", 1, 0, &lines(0, 5))).acknowledged);
+    world.run(SOON);
+    // Another node may rely on this, and give its own copy up.
+    let request = Request::Frontier(World::topic("t"), None);
+    let asker = world.id(owners[1]);
+    let Response::Held(held) = world.call_from(asker, owners[0], request) else { panic!("held") };
+    assert!(held.keeps);
+    world.call(owners[0], Request::Leave(world.id(owners[0])));
+    world.run(Duration::from_secs(3));
+    assert!(holds(&world, owners[0]));
+    world.run_until("it has left", SOON, |world| world.left.contains(&owners[0]));
+}

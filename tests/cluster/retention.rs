@@ -204,7 +204,13 @@ fn a_limit_that_is_set_later_counts_for_what_is_there() {
     publish(&mut world, 0, 0..100);
     let alter = |retention| {
         let (replicas, min_copies) = (None, None);
-        Request::Alter(Alter { name: "t".parse().unwrap(), replicas, min_copies, retention })
+        Request::Alter(Alter {
+            name: "t".parse().unwrap(),
+            replicas,
+            min_copies,
+            retention,
+            floor_follows: false,
+        })
     };
     let Response::Altered(summary) = world.call(1, alter(records(40))) else { panic!("refused") };
     assert_eq!(summary.retention, records(40));
@@ -254,7 +260,7 @@ fn full_nodes_take_what_makes_room_again() {
     assert_eq!(world.call(0, Request::Publish(request)), refused);
     assert_eq!(world.call(0, Request::Create(Create::new("u".parse().unwrap()))), refused);
     let (name, replicas, min_copies) = ("t".parse().unwrap(), None, None);
-    let alter = Alter { name, replicas, min_copies, retention: records(32) };
+    let alter = Alter { name, replicas, min_copies, retention: records(32), floor_follows: false };
     assert!(matches!(world.call(1, Request::Alter(alter)), Response::Altered(_)));
     world.run_until("all let go", SOON, |world| (0..3).all(|node| stored(world, node) <= 34));
     assert_eq!(read(&mut world, 2).0.last().unwrap(), "line 99", "it is served");

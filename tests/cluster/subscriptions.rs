@@ -1,10 +1,10 @@
 //! Named subscriptions: listed, set to another place, deleted.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
-    model::{Cursor, SessionId, SubscriberName, Subscription},
-    wire::{Refusal, Request, Response},
+    model::{Cursor, NodeId, SessionId, SubscriberName, Subscription},
+    wire::{Need, Refusal, Request, Response},
 };
 
 use crate::world::World;
@@ -37,6 +37,12 @@ fn list(world: &mut World, node: usize) -> (Vec<(SubscriberName, Subscription)>,
             return (all, pages);
         }
     }
+}
+
+/// What is refused for replicas are away: what needs how many of how many, and who is away.
+fn away(answer: Response) -> (Need, u16, u16, BTreeSet<NodeId>) {
+    let Response::Refused(Refusal::Away(away)) = answer else { panic!("{answer:?}") };
+    (away.need, away.needed, away.replicas, away.nodes.into_iter().collect())
 }
 
 fn with_topic(nodes: usize) -> (World, Cursor) {
@@ -109,10 +115,13 @@ fn a_generation_is_opened_only_where_enough_replicas_say_that_it_is_new() {
     world.start(2);
     world.run(Duration::from_secs(5));
     // It knows of neither, and takes nobody's word for what comes next.
-    let unreachable = Response::Refused(Refusal::Unreachable);
-    assert_eq!(commit(&mut world, 2, 1, &at(1, Some(&end))), unreachable);
+    let others = BTreeSet::from([world.id(0), world.id(1)]);
+    let refused = |need| (need, 2, 3, others.clone());
+    let answer = commit(&mut world, 2, 1, &at(1, Some(&end)));
+    assert_eq!(away(answer), refused(Need::Reset));
+    assert_eq!(away(commit(&mut world, 2, 1, &at(1, None))), refused(Need::Deletion));
     let asked = Request::Position("t".parse().unwrap(), name(2));
-    assert_eq!(world.call(2, asked), unreachable);
+    assert_eq!(away(world.call(2, asked)), refused(Need::Subscription));
     // A position of the generation that it knows may move on.
     assert!(matches!(commit(&mut world, 2, 1, &at(0, Some(&end))), Response::Committed(1, None)));
     for node in [0, 1] {

@@ -170,9 +170,10 @@ impl World {
         }
     }
 
-    /// Stops a node when all is flushed; the life that has ended.
+    /// Stops a node when the others are told and all is flushed; the life that has ended.
     pub(crate) fn stop(&mut self, index: usize) -> Incarnation {
-        self.run(FLUSH * 2);
+        self.input(index, Duration::ZERO, Input::Stopping);
+        self.run(FLUSH * 2 + LATENCY);
         self.kill(index);
         Incarnation((index as u64) << 32 | self.nodes[index].life)
     }
@@ -243,7 +244,7 @@ impl World {
     }
 
     fn contact(&self, index: usize) -> Contact {
-        Contact { node: self.id(index), addresses: vec![format!("/memory/{}", index + 1)] }
+        Contact::new(self.id(index), vec![format!("/memory/{}", index + 1)])
     }
 
     fn input(&mut self, index: usize, after: Duration, input: Input) {

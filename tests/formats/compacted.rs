@@ -28,7 +28,7 @@ fn compacted_parts() {
         Replicate { batches: vec![batch()], compacted: compacted.clone(), ..Replicate::default() };
     let retention = Retention { tombstones_ms: Some(604_800_000), ..Retention::default() };
     let name = "earthquakes".parse().unwrap();
-    let alter = Alter { name, replicas: None, min_copies: None, retention };
+    let alter = Alter { name, replicas: None, min_copies: None, retention, floor_follows: false };
     let page = Page { batches: vec![batch()], compacted: compacted.clone(), ..Page::default() };
     let checked = Checked { compacted, to: 42, ..Checked::default() };
     let requests = [Request::Replicate(replicate), Request::Alter(alter)];

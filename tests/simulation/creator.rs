@@ -52,7 +52,7 @@ impl Creator {
         let options = &world.options.topics[self.topic];
         let create = Create {
             replicas: Some(options.replicas),
-            min_copies: Some(options.min_copies),
+            min_copies: (!options.floor_follows).then_some(options.min_copies),
             retention: options.retention,
             if_not_exists: true,
             ..Create::new(options.name.parse().unwrap())

@@ -131,7 +131,7 @@ impl World {
     }
 
     pub(crate) fn contact(&self, index: usize) -> Contact {
-        Contact { node: self.nodes[index].id, addresses: vec![format!("/memory/{}", index + 1)] }
+        Contact::new(self.nodes[index].id, vec![format!("/memory/{}", index + 1)])
     }
 
     /// Starts a node from its disk, as a new incarnation.
@@ -232,6 +232,7 @@ impl World {
 
     /// Stops a node cleanly: all is flushed, and the directory is marked.
     pub(crate) fn stop_cleanly(&mut self, index: usize) {
+        self.handle(index, Input::Stopping);
         self.kill(index, usize::MAX, false);
         let node = &mut self.nodes[index];
         node.disk.image.stopped = node.earlier.clone();

@@ -11,7 +11,9 @@ use crate::{choices::Choices, faults::Fault};
 pub(crate) struct TopicOptions {
     pub(crate) name: String,
     pub(crate) replicas: u16,
+    /// Its floor, or the lowest that it may be where that follows the network.
     pub(crate) min_copies: u16,
+    pub(crate) floor_follows: bool,
     pub(crate) retention: Retention,
 }
 
@@ -100,10 +102,11 @@ impl Options {
 
 fn draw_topic(choices: &mut Choices, number: usize) -> TopicOptions {
     let replicas = choices.pick(&[3, 3, 2, 1, 4, 5]);
-    let min_copies = match choices.index(4) {
-        0 | 1 => 2.min(replicas),
-        2 => 1,
-        _ => replicas.min(3),
+    let (min_copies, floor_follows) = match choices.index(4) {
+        0 => (1, true),
+        1 => (2.min(replicas), false),
+        2 => (1, false),
+        _ => (replicas.min(3), false),
     };
     let retention = match choices.index(8) {
         0 => Retention { records: Some(choices.pick(&[40, 10, 200])), ..Retention::default() },
@@ -117,5 +120,5 @@ fn draw_topic(choices: &mut Choices, number: usize) -> TopicOptions {
         },
         _ => Retention::default(),
     };
-    TopicOptions { name: format!("t{number}"), replicas, min_copies, retention }
+    TopicOptions { name: format!("t{number}"), replicas, min_copies, floor_follows, retention }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use antiphon::model::TopicName;
 use clap::{Args, ValueEnum};
 
-use crate::values;
+use crate::values::{self, Floor};
 
 /// Write a topic to a file: all its records, as they were signed
 ///
@@ -74,6 +74,6 @@ pub(crate) struct Import {
     pub(crate) replicas: Option<u16>,
 
     /// Least copies that acknowledge a record, if it is created [default: as before]
-    #[arg(long, value_name = "M", value_parser = values::copies)]
-    pub(crate) min_copies: Option<u16>,
+    #[arg(long, value_name = "M", value_parser = values::floor)]
+    pub(crate) min_copies: Option<Floor>,
 }

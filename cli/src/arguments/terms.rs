@@ -3,7 +3,7 @@
 use antiphon::model::{Retention, TopicName};
 use clap::Args;
 
-use crate::values::{self, Limit};
+use crate::values::{self, Floor, Limit};
 
 /// How long tombstones are kept: longer than a reader or a node is away.
 const KEEP_TOMBSTONES_MS: u64 = 7 * 24 * 3_600_000;
@@ -83,9 +83,9 @@ pub(crate) struct Alter {
     #[arg(long, value_name = "N", value_parser = values::replicas)]
     pub(crate) replicas: Option<u16>,
 
-    /// Least copies that acknowledge a record
-    #[arg(long, value_name = "M", value_parser = values::copies)]
-    pub(crate) min_copies: Option<u16>,
+    /// Least copies that acknowledge a record: `M`, or `auto`, which follows the number of nodes
+    #[arg(long, value_name = "M", value_parser = values::floor)]
+    pub(crate) min_copies: Option<Floor>,
 
     #[command(flatten)]
     pub(crate) retain: Retain,

@@ -8,6 +8,7 @@ use crate::{
     arguments::Alter,
     context::Context,
     exit::{Failure, Status},
+    values::Floor,
     words::counted,
 };
 
@@ -20,13 +21,19 @@ pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Resu
         return Err(Failure::usage("nothing to change is given").with_hint(hint).into());
     }
     let client = context.client().await?;
-    let alter = wire::Alter { name: topic, replicas, min_copies, retention };
+    let floor_follows = min_copies == Some(Floor::Auto);
+    let min_copies = match min_copies {
+        Some(Floor::Copies(floor)) => Some(floor),
+        Some(Floor::Auto) | None => None,
+    };
+    let alter = wire::Alter { name: topic, replicas, min_copies, retention, floor_follows };
     let summary = client.alter(alter).await?;
     let value = json!({
         "status": "topic_altered",
         "topic": summary.name.as_str(),
         "replicas": summary.replicas,
         "min_copies": summary.min_copies,
+        "min_copies_auto": summary.floor_follows,
         "retain_age_ms": summary.retention.age_ms,
         "retain_bytes": summary.retention.bytes,
         "retain_records": summary.retention.records,

@@ -16,13 +16,18 @@ use crate::{
     context::Context,
     exit::{Failure, Status},
     printer::Printer,
+    values::Floor,
     words::{self, counted},
 };
 
 /// Creates a topic.
 pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Result<Status> {
     let replicas = arguments.replicas.unwrap_or(REPLICAS_DEFAULT);
-    if let Some(floor) = arguments.min_copies.filter(|floor| *floor > replicas) {
+    let min_copies = match arguments.min_copies {
+        Some(Floor::Copies(floor)) => Some(floor),
+        Some(Floor::Auto) | None => None,
+    };
+    if let Some(floor) = min_copies.filter(|floor| *floor > replicas) {
         let message = format!("a floor of {floor} copies is more than the {replicas} replicas");
         let hint =
             format!("ask for more `--replicas`, or for `--min-copies` of at most {replicas}");
@@ -31,7 +36,7 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
     let client = context.client().await?;
     let create = wire::Create {
         replicas: arguments.replicas,
-        min_copies: arguments.min_copies,
+        min_copies,
         if_not_exists: arguments.if_not_exists,
         retention: arguments.retain.limits(),
         ..wire::Create::new(arguments.topic.clone())
@@ -86,7 +91,8 @@ pub(super) fn terms(summary: &TopicSummary) -> String {
         1 => "1 copy".to_owned(),
         more => format!("{more} copies"),
     };
-    format!("A publish needs {copies}. It keeps {}.", kept(&summary.retention))
+    let auto = if summary.floor_follows { " (auto)" } else { "" };
+    format!("A publish needs {copies}{auto}. It keeps {}.", kept(&summary.retention))
 }
 
 fn object(summary: &TopicSummary, existed: bool) -> Value {
@@ -95,6 +101,7 @@ fn object(summary: &TopicSummary, existed: bool) -> Value {
         "topic": summary.name.as_str(),
         "replicas": summary.replicas,
         "min_copies": summary.min_copies,
+        "min_copies_auto": summary.floor_follows,
         "owners": summary.owners.iter().map(NodeId::to_string).collect::<Vec<_>>(),
         "retain_age_ms": summary.retention.age_ms,
         "retain_bytes": summary.retention.bytes,
@@ -125,6 +132,7 @@ mod tests {
             records: 0,
             nodes_alive: 1,
             retention,
+            floor_follows: false,
         }
     }
 
@@ -179,14 +187,18 @@ mod tests {
             records: 0,
             nodes_alive: 1,
             retention: Retention { bytes: Some(1_000), ..Retention::default() },
+            floor_follows: true,
         };
         let expected = json!({
             "status": "topic_created", "topic": "t", "replicas": 3, "min_copies": 2,
-            "owners": [owner.to_string()],
+            "min_copies_auto": true, "owners": [owner.to_string()],
             "retain_age_ms": null, "retain_bytes": 1_000, "retain_records": null,
             "compact": false, "keep_tombstones_ms": null,
         });
         assert_eq!(object(&summary, false), expected);
         assert_eq!(object(&summary, true)["status"], "topic_exists");
+        assert!(terms(&summary).starts_with("A publish needs 2 copies (auto). "));
+        let fixed = TopicSummary { min_copies: 1, floor_follows: false, ..summary };
+        assert!(terms(&fixed).starts_with("A publish needs 1 copy. "));
     }
 }

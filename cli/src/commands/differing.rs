@@ -2,7 +2,11 @@
 
 use antiphon::wire::TopicSummary;
 
-use crate::{arguments::Create, exit::Failure, values::Limit};
+use crate::{
+    arguments::Create,
+    exit::Failure,
+    values::{Floor, Limit},
+};
 
 /// A term that was asked for and that the topic does not have.
 struct Differing {
@@ -53,13 +57,25 @@ fn differing(asked: &Create, has: &TopicSummary) -> Vec<Differing> {
     };
     let terms = [
         number(asked.replicas, has.replicas, "--replicas", "replicas"),
-        number(asked.min_copies, has.min_copies, "--min-copies", "copies at least"),
+        floor(asked.min_copies, has),
         limit(retain.age, kept.age_ms, "--retain-age", age),
         limit(retain.bytes, kept.bytes, "--retain-bytes", size),
         limit(retain.records, kept.records, "--retain-records", |records| records.to_string()),
         compaction,
     ];
     terms.into_iter().flatten().collect()
+}
+
+fn floor(asked: Option<Floor>, has: &TopicSummary) -> Option<Differing> {
+    let (asked, is_same) = match asked? {
+        Floor::Auto => ("auto".to_owned(), has.floor_follows),
+        Floor::Copies(copies) => (copies.to_string(), copies == has.min_copies),
+    };
+    let auto = if has.floor_follows { " (auto)" } else { "" };
+    (!is_same).then(|| Differing {
+        said: format!("asked for {asked} copies at least, has {}{auto}", has.min_copies),
+        option: format!("--min-copies {asked}"),
+    })
 }
 
 /// Milliseconds as options take them, in the largest unit of which they are a multiple.
@@ -105,6 +121,7 @@ mod tests {
             records: 0,
             nodes_alive: 3,
             retention,
+            floor_follows: false,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use antiphon::{
     model::{NodeId, TopicName},
-    wire::{LogRange, Surveyed},
+    wire::{LogRange, Role, Surveyed},
 };
 use antiphon_node::client::{Client, End, PassedOver, Reader, ReaderOptions};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use crate::{
     clock,
     context::Context,
     exit::{Failure, Status},
+    hints,
     json::{Form, RecordPrinter},
     peer::PeerArgument,
     place::{self, Place},
@@ -95,12 +96,21 @@ pub(super) fn tell_passed_over(printer: &mut Printer, passed_over: &PassedOver) 
 
 /// Says that there may be more than was told of.
 pub(super) fn warn_if_incomplete(printer: &mut Printer, surveyed: &Surveyed) {
-    if !surveyed.complete {
-        printer.warning(
-            "not all replicas answered; acknowledged records may be missing",
-            "`antiphon info TOPIC` shows which are away; fetch again when they are back",
-        );
+    if surveyed.complete {
+        return;
     }
+    let homes = surveyed.replicas.iter().filter(|replica| replica.role == Role::Home);
+    let away: Vec<_> = homes.clone().filter(|home| home.records.is_none()).collect();
+    let ids: Vec<_> = away.iter().map(|home| home.node.short()).collect();
+    let (away, homes, topic) = (away.len(), homes.count(), &surveyed.summary.name);
+    let (do_, ids) = (if away == 1 { "does" } else { "do" }, ids.join(", "));
+    printer.warning(
+        format_args!(
+            "{away} of {homes} replicas of `{topic}` {do_} not answer; acknowledged records may be \
+             missing: {ids}"
+        ),
+        hints::AWAY,
+    );
 }
 
 /// Says where to go on, to those who read page by page.

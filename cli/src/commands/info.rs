@@ -19,11 +19,17 @@ pub(super) async fn run(context: &mut Context, arguments: Info) -> anyhow::Resul
     let summary = &surveyed.summary;
     printer.line(format_args!("topic     {}", summary.name))?;
     printer.line(format_args!(
-        "replicas  {}, of which {} acknowledge a publish",
-        summary.replicas, summary.min_copies
+        "replicas  {}, of which {}{} acknowledge a publish",
+        summary.replicas,
+        summary.min_copies,
+        if summary.floor_follows { " (auto)" } else { "" }
     ))?;
     printer.line(format_args!("keeps     {}", kept(&summary.retention)))?;
-    printer.line(format_args!("records   {}", grouped(summary.records)))?;
+    // Which of them are stored twice under one name only a reader finds out.
+    printer.line(format_args!(
+        "records   {} stored; one that was sent twice counts twice",
+        grouped(summary.records)
+    ))?;
     if printer.is_verbose() {
         printer.line(format_args!("id        {}", surveyed.end.topic))?;
         printer.line(format_args!("cursor    {}", surveyed.end))?;
@@ -47,7 +53,7 @@ fn replicas(printer: &Printer, surveyed: &Surveyed) -> Table {
     for replica in &surveyed.replicas {
         let mut row = vec![
             shown(printer, replica.node),
-            replica.state.as_str().to_owned(),
+            replica.state_as_str().to_owned(),
             role(replica.role).to_owned(),
             replica.records.map_or_else(|| "-".to_owned(), |records| records.to_string()),
             if replica.complete { "yes" } else { "no" }.to_owned(),
@@ -83,7 +89,7 @@ fn object(surveyed: &Surveyed) -> Value {
     let owner = |replica: &ReplicaState| {
         json!({
             "peer": replica.node.to_string(),
-            "state": replica.state.as_str(),
+            "state": replica.state_as_str(),
             "role": role(replica.role),
             "records": replica.records,
             "complete": replica.complete,
@@ -102,6 +108,7 @@ fn object(surveyed: &Surveyed) -> Value {
         "id": surveyed.end.topic.to_string(),
         "replicas": surveyed.summary.replicas,
         "min_copies": surveyed.summary.min_copies,
+        "min_copies_auto": surveyed.summary.floor_follows,
         "owners": surveyed.replicas.iter().map(owner).collect::<Vec<_>>(),
         "retain_age_ms": surveyed.summary.retention.age_ms,
         "retain_bytes": surveyed.summary.retention.bytes,
@@ -136,6 +143,7 @@ mod tests {
                 records: 5,
                 nodes_alive: 3,
                 retention: Retention::default(),
+                floor_follows: false,
             },
             end: cursor.clone(),
             low: cursor,
@@ -146,6 +154,7 @@ mod tests {
                 addresses: vec!["/ip4/127.0.0.1/tcp/1".into()],
                 records: Some(5),
                 complete: true,
+                stopped: false,
             }],
             complete: true,
             forks: vec![Forked { writer: node, incarnation: Incarnation(10), at: 7 }],
@@ -171,7 +180,8 @@ mod tests {
         let surveyed = surveyed();
         let (node, cursor) = (surveyed.replicas[0].node, surveyed.end.clone());
         let expected = json!({
-            "topic": "t", "id": cursor.topic.to_string(), "replicas": 3, "min_copies": 2, "records": 5,
+            "topic": "t", "id": cursor.topic.to_string(), "replicas": 3, "min_copies": 2,
+            "min_copies_auto": false, "records": 5,
             "owners": [{
                 "peer": node.to_string(), "state": "alive", "role": "home", "records": 5,
                 "complete": true, "addresses": [format!("/ip4/127.0.0.1/tcp/1/p2p/{node}")],

@@ -25,7 +25,7 @@ fn table(printer: &Printer, peers: &[Peer]) -> Table {
     for peer in peers {
         table.push(vec![
             shown(printer, peer.node),
-            peer.state.as_str().to_owned(),
+            peer.state_as_str().to_owned(),
             round_trip_ms(peer).map_or_else(|| "-".to_owned(), |time| format!("{time:.2}")),
             addresses_cell(printer, peer.node, &peer.addresses),
         ]);
@@ -36,7 +36,8 @@ fn table(printer: &Printer, peers: &[Peer]) -> Table {
 fn object(peer: &Peer) -> Value {
     json!({
         "peer": peer.node.to_string(),
-        "state": peer.state.as_str(),
+        "state": peer.state_as_str(),
+        "newcomer": peer.newcomer_ms.is_some(),
         "rtt_ms": round_trip_ms(peer),
         "addresses": full_addresses(peer.node, &peer.addresses),
     })
@@ -67,6 +68,8 @@ mod tests {
             state: MemberState::Suspect,
             round_trip_us: Some(1_234_250),
             addresses: addresses.map(str::to_owned).to_vec(),
+            stopped: false,
+            newcomer_ms: None,
         };
         let brief = table(&Printer::to_terminal(), std::slice::from_ref(&peer)).lines(true);
         assert!(node.to_string().ends_with(&brief[1][..8]), "{}", brief[1]);
@@ -86,11 +89,16 @@ mod tests {
             state: MemberState::Suspect,
             round_trip_us: Some(1_250),
             addresses: Vec::new(),
+            stopped: false,
+            newcomer_ms: None,
         };
         let expected = json!({
-            "peer": node.to_string(), "state": "suspect", "rtt_ms": 1.25, "addresses": [],
+            "peer": node.to_string(), "state": "suspect", "newcomer": false, "rtt_ms": 1.25,
+            "addresses": [],
         });
         assert_eq!(object(&peer), expected);
-        assert_eq!(object(&Peer { round_trip_us: None, ..peer })["rtt_ms"], Value::Null);
+        let stopped = Peer { round_trip_us: None, state: MemberState::Dead, stopped: true, ..peer };
+        let object = object(&stopped);
+        assert_eq!((&object["rtt_ms"], &object["state"]), (&Value::Null, &json!("stopped")));
     }
 }

@@ -140,6 +140,7 @@ mod tests {
                 records: 0,
                 nodes_alive: 1,
                 retention: Retention::default(),
+                floor_follows: false,
             },
             end: cursor(&[(1, 100), (2, 50), (3, 10)]),
             low: cursor(&[(1, 40), (2, 0), (3, 0)]),

@@ -28,11 +28,12 @@ pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Res
         }
         return Ok(Status::Done);
     }
-    let mut table = Table::new(&["TOPIC", "REPLICAS", "HOLDERS", "RECORDS"]);
+    let mut table = Table::new(&["TOPIC", "REPLICAS", "MIN COPIES", "HOLDERS", "RECORDS"]);
     for topic in &topics {
         table.push(vec![
             topic.name.to_string(),
             topic.replicas.to_string(),
+            topic.min_copies.to_string(),
             topic.owners.len().to_string(),
             topic.records.to_string(),
         ]);
@@ -59,6 +60,7 @@ fn object(topic: &TopicSummary) -> Value {
         "topic": topic.name.as_str(),
         "replicas": topic.replicas,
         "min_copies": topic.min_copies,
+        "min_copies_auto": topic.floor_follows,
         "owners": topic.owners.iter().map(NodeId::to_string).collect::<Vec<_>>(),
         "records": topic.records,
     })

@@ -15,6 +15,7 @@ use crate::{
     clock,
     context::Context,
     exit::{Failure, Status},
+    hints,
     table::Table,
 };
 
@@ -51,7 +52,7 @@ pub(super) async fn run(context: &mut Context, arguments: Verify) -> anyhow::Res
     if topics.is_empty() {
         context.printer.note("no topics yet; `antiphon create TOPIC` makes one");
     }
-    let mut unlike = Vec::new();
+    let mut compared = Vec::new();
     for topic in topics {
         let mut comparison = compare(context, &client, &topic).await?;
         if arguments.repair && !comparison.is_whole() {
@@ -60,24 +61,48 @@ pub(super) async fn run(context: &mut Context, arguments: Verify) -> anyhow::Res
             comparison = compare(context, &client, &topic).await?;
         }
         show(context, &topic, &comparison)?;
-        if !comparison.is_whole() {
-            unlike.push(topic);
+        compared.push((topic, comparison));
+    }
+    match failure(&compared, arguments.repair) {
+        Some(failure) => Err(failure.into()),
+        None => Ok(Status::Done),
+    }
+}
+
+/// What is wrong with all that was compared, in one sentence.
+fn failure(compared: &[(TopicName, Comparison)], repaired: bool) -> Option<Failure> {
+    let of_all = compared.len();
+    let unlike: Vec<_> = compared.iter().filter(|(_, it)| !it.is_same()).collect();
+    let hint = if repaired {
+        "`antiphon peers` shows which nodes are away"
+    } else {
+        "`--repair` waits until they are repaired, and compares again"
+    };
+    match unlike[..] {
+        [] => {}
+        [(topic, _)] => {
+            let message = format!("the replicas of `{topic}` do not hold the same, whole");
+            return Some(Failure::failed(message).with_hint(hint));
+        }
+        [(first, _), ..] => {
+            let count = unlike.len();
+            let message = format!(
+                "the replicas of {count} of {of_all} topics do not hold the same, whole: \
+                 `{first}` is one"
+            );
+            return Some(Failure::failed(message).with_hint(hint));
         }
     }
-    if let Some(topic) = unlike.first() {
-        let failure = if unlike.len() == 1 {
-            Failure::failed(format!("the replicas of `{topic}` do not hold the same, whole"))
-        } else {
-            Failure::failed(format!("{} topics are not the same at all replicas", unlike.len()))
-        };
-        let hint = if arguments.repair {
-            "`antiphon peers` shows which nodes are away"
-        } else {
-            "`--repair` waits until they are repaired, and compares again"
-        };
-        return Err(failure.with_hint(hint).into());
-    }
-    Ok(Status::Done)
+    let unsure: Vec<_> = compared.iter().filter(|(_, it)| it.silent() > 0).collect();
+    let message = match unsure[..] {
+        [] => return None,
+        [(topic, comparison)] => format!("{topic}: {}", comparison.verdict()),
+        _ => format!(
+            "{} of {of_all} topics have replicas that do not answer; the others hold the same",
+            unsure.len()
+        ),
+    };
+    Some(Failure::failed(message).with_hint(hints::AWAY))
 }
 
 /// Compares all of a topic, part by part.
@@ -117,12 +142,36 @@ impl Comparison {
         }
     }
 
-    /// Whether all home replicas hold the same, whole. What no replica holds any more is lost, and
-    /// no difference between them.
+    /// Whether all that answer hold the same, whole. What no replica holds any more is lost, and no
+    /// difference between them.
+    fn is_same(&self) -> bool {
+        self.replicas.values().all(|sums| sums.lacking + sums.damaged + sums.differing == 0)
+    }
+
+    /// Replicas that did not answer for all.
+    fn silent(&self) -> usize {
+        self.replicas.values().filter(|sums| sums.silent > 0).count()
+    }
+
+    /// Whether all replicas answer, and hold the same.
     fn is_whole(&self) -> bool {
-        self.replicas
-            .values()
-            .all(|sums| sums.silent + sums.lacking + sums.damaged + sums.differing == 0)
+        self.is_same() && self.silent() == 0
+    }
+
+    fn verdict(&self) -> String {
+        let records = counted(self.records, "record");
+        let (silent, all) = (self.silent(), self.replicas.len());
+        let do_not = if silent == 1 { "does not" } else { "do not" };
+        match (self.is_same(), silent) {
+            (true, 0) => format!("{records}, the same at all replicas"),
+            (false, 0) => format!("{records}, NOT the same"),
+            (true, _) => format!(
+                "{silent} of {all} replicas {do_not} answer; the others hold the same {records}"
+            ),
+            (false, _) => {
+                format!("{records}, NOT the same, and {silent} of {all} replicas {do_not} answer")
+            }
+        }
     }
 }
 
@@ -158,8 +207,7 @@ fn show(context: &mut Context, topic: &TopicName, comparison: &Comparison) -> an
         printer.object(&object(topic, comparison))?;
         return Ok(());
     }
-    let verdict = if comparison.is_whole() { "the same at all replicas" } else { "NOT the same" };
-    printer.line(format_args!("{topic}: {}, {verdict}", counted(comparison.records, "record")))?;
+    printer.line(format_args!("{topic}: {}", comparison.verdict()))?;
     if comparison.lost > 0 {
         let lost = counted(comparison.lost, "record");
         printer.line(format_args!("{topic}: {lost} held by no replica any more"))?;
@@ -203,7 +251,41 @@ fn object(topic: &TopicName, comparison: &Comparison) -> Value {
         "topic": topic.as_str(),
         "records": comparison.records,
         "lost": comparison.lost,
-        "same": comparison.is_whole(),
+        "same": comparison.is_same(),
+        "silent": comparison.silent(),
         "replicas": comparison.replicas.iter().map(replica).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(topic: &str, others: &[Sums]) -> (TopicName, Comparison) {
+        let sums = Sums { home: true, records: 5, ..Sums::default() };
+        let all = (1..).zip([sums, sums].into_iter().chain(others.iter().copied()));
+        let replicas = all.map(|(number, sums)| (NodeId::from_bytes([number; 32]), sums));
+        let comparison = Comparison { records: 5, lost: 0, replicas: replicas.collect() };
+        (topic.parse().unwrap(), comparison)
+    }
+
+    fn said(compared: &[(TopicName, Comparison)]) -> Option<String> {
+        failure(compared, false).map(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn who_does_not_answer_is_no_difference() {
+        let silent = Sums { home: true, silent: 1, ..Sums::default() };
+        let lacking = Sums { home: true, records: 4, lacking: 1, ..Sums::default() };
+        let (whole, away) = (compared("a", &[]), compared("b", &[silent, silent]));
+        let unlike = compared("c", &[silent, lacking]);
+        assert_eq!(said(&[compared("a", &[])]), None);
+        let expected = "b: 2 of 4 replicas do not answer; the others hold the same 5 records";
+        assert_eq!(said(&[whole, away]).as_deref(), Some(expected));
+        let all = [compared("a", &[silent]), compared("b", &[silent]), compared("d", &[])];
+        let expected = "2 of 3 topics have replicas that do not answer; the others hold the same";
+        assert_eq!(said(&all).as_deref(), Some(expected));
+        let expected = "the replicas of `c` do not hold the same, whole";
+        assert_eq!(said(&[unlike, compared("d", &[silent])]).as_deref(), Some(expected));
+    }
 }

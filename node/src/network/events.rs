@@ -339,7 +339,7 @@ impl Network {
             || peer == *self.swarm.local_peer_id();
         if let (false, Some(node)) = (known, node_of(&peer)) {
             let addresses = wire_addresses(addresses);
-            self.ready.push_back(Input::Discovered(Contact { node, addresses }));
+            self.ready.push_back(Input::Discovered(Contact::new(node, addresses)));
         }
     }
 

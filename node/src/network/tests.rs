@@ -303,10 +303,8 @@ async fn who_was_disconnected_can_be_dialled_again() {
     first.run(move |network| network.disconnect(to)).await;
     first.disconnected(second.node).await;
     second.disconnected(first.node).await;
-    let contact = Contact {
-        node: second.node,
-        addresses: vec![translate::split_peer(second.address.clone()).0.to_string()],
-    };
+    let address = translate::split_peer(second.address.clone()).0.to_string();
+    let contact = Contact::new(second.node, vec![address]);
     first.run(move |network| network.dial(&contact)).await;
     first.connected(second.node).await;
     second.connected(first.node).await;

@@ -72,7 +72,7 @@ pub(super) fn contact(
     let leads_near = |address: &&Multiaddr| met_over_loopback && is_loopback(address);
     let far = listening.iter().filter(leads_far);
     let near = listening.iter().filter(leads_near);
-    Contact { node, addresses: wire_addresses(dialled.into_iter().chain(far).chain(near)) }
+    Contact::new(node, wire_addresses(dialled.into_iter().chain(far).chain(near)))
 }
 
 /// How far an address leads, the furthest first.

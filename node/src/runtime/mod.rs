@@ -10,10 +10,13 @@ mod notices;
 mod room;
 pub(crate) mod tasks;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use antiphon::{
-    engine::{Config, Engine, Input, Output, QuestionId, Recovered, Report, WriteNumber},
+    engine::{AskId, Config, Engine, Input, Output, QuestionId, Recovered, Report, WriteNumber},
     wire::{Refusal, Request, Response},
 };
 use clock::Clock;
@@ -27,6 +30,10 @@ use crate::{
     node::NodeError,
     store::{Level, Room, StoreEvent, StoreHandle},
 };
+
+/// Longest time that a stop takes to tell the others. Whoever has not answered by then learns it from
+/// the closed connection, and takes this node for dead.
+const FAREWELL_MAX: Duration = Duration::from_millis(500);
 
 /// Bytes from the operating system's random source.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
@@ -54,6 +61,8 @@ pub(crate) struct Runtime {
     left: bool,
     /// Outputs that wait for a flush, by the write that must be flushed.
     held_back: BTreeMap<WriteNumber, Vec<Output>>,
+    /// Requests that tell others of the stop, and are not answered.
+    farewells: BTreeSet<AskId>,
 }
 
 impl Runtime {
@@ -78,6 +87,7 @@ impl Runtime {
             durable: WriteNumber::default(),
             left: false,
             held_back: BTreeMap::new(),
+            farewells: BTreeSet::new(),
         }
     }
 
@@ -127,6 +137,9 @@ impl Runtime {
                 }
             }
         };
+        if stopped.is_ok() {
+            self.say_farewell().await;
+        }
         // The others see the connections close, and go on without this node.
         drop(self.network);
         let flushed = self.store.stop().await;
@@ -134,6 +147,20 @@ impl Runtime {
         match stopped {
             Err(NodeError::Left) => flushed.and(Err(NodeError::Left)),
             stopped => stopped.and(flushed),
+        }
+    }
+
+    /// Tells the others that this node stops, and waits for a moment until they have heard it.
+    async fn say_farewell(&mut self) {
+        self.handle(Input::Stopping);
+        let told = async {
+            while !self.farewells.is_empty() {
+                let input = self.network.next().await;
+                self.take_in(input);
+            }
+        };
+        if tokio::time::timeout(FAREWELL_MAX, told).await.is_err() {
+            tracing::debug!(nodes = self.farewells.len(), "some nodes were not told of the stop");
         }
     }
 
@@ -184,6 +211,9 @@ impl Runtime {
     }
 
     fn handle(&mut self, input: Input) {
+        if let Input::Told { ask, .. } = &input {
+            self.farewells.remove(ask);
+        }
         self.engine.handle(self.clock.now(), input);
         while let Some(output) = self.engine.poll_output() {
             let output = self.with_room(output);
@@ -251,7 +281,12 @@ impl Runtime {
                     None => self.network.answer(question, response),
                 }
             }
-            Output::Ask { ask, to, request } => self.network.ask(ask, to, request),
+            Output::Ask { ask, to, request } => {
+                if matches!(request, Request::Stopping) {
+                    self.farewells.insert(ask);
+                }
+                self.network.ask(ask, to, request);
+            }
             Output::Write(number, write) => self.store.write(number, write),
             Output::Read { ticket, topic, ranges, bytes_max, .. } => {
                 self.store.read(ticket, topic, ranges, bytes_max);
@@ -307,6 +342,7 @@ impl Runtime {
                 tracing::debug!(%node, state = state.as_str(), "the state of a node has changed");
                 self.notices.member(*node, *state, now);
             }
+            Report::Stopping(node) => tracing::debug!(%node, "a node says that it stops"),
             Report::Fork(topic, log, error) => {
                 let name = name(topic).map_or_else(|| topic.to_string(), ToString::to_string);
                 tracing::error!(topic = name, writer = %log.writer, %error, "a batch was refused");

@@ -93,7 +93,7 @@ fn read(store: &dyn Store, author: &Author, from: u64, to: u64) -> (Vec<u64>, bo
 }
 
 fn contact(node: u8, address: &str) -> Contact {
-    Contact { node: NodeId::from_bytes([node; 32]), addresses: vec![address.to_owned()] }
+    Contact::new(NodeId::from_bytes([node; 32]), vec![address.to_owned()])
 }
 
 fn an_empty_store_is_empty(rig: &dyn Rig) {

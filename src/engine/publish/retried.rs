@@ -239,7 +239,7 @@ impl Engine {
         let replicas = known.replicas();
         let placement = known.placement(&self.members).clone();
         let homes = placement.home.len();
-        let quorum = (homes / 2 + 1).max(usize::from(known.min_copies())).min(homes);
+        let quorum = (homes / 2 + 1).max(usize::from(known.min_copies(&self.members))).min(homes);
         let copies = count(&search.told, &placement);
         let is_found = search.told.values().any(Option::is_some);
         let waits = is_given(&search.run) && search.was_found;
@@ -264,6 +264,7 @@ impl Engine {
                     wanted: small(wanted),
                     duplicate: true,
                     place: place.filter(|_| !acknowledged),
+                    too_few_nodes: !acknowledged && placement.acting.len() < wanted,
                 };
                 answers.push((waiting.waiter.clone(), published));
             }

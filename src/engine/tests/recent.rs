@@ -25,7 +25,7 @@ fn batch() -> (Batch, SignedDescriptor) {
 /// A node of another key.
 fn other(recovered: Recovered) -> Script {
     let config = Config::new(key(2), crate::model::Network::default(), Incarnation(8), 0);
-    Script { engine: Engine::new(config, recovered), now: Now::default() }
+    Script { engine: Engine::new(config, settled(2, recovered)), now: Now::default() }
 }
 
 /// The node is asked where runs are.

@@ -25,6 +25,7 @@ fn opening() -> Opening {
         generation: 0,
         deleted: false,
         origin: None,
+        floor_follows: false,
     };
     let descriptor = descriptor.sign(&key()).unwrap();
     Opening { network: Network::default(), descriptor }

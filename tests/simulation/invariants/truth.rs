@@ -2,7 +2,8 @@
 //! in what would be there after the worst crash, and never fewer than the topic's floor (S2, S8).
 
 use antiphon::{
-    model::{Hash, LogId, RecordId, TopicId},
+    engine::Write,
+    model::{Hash, LogId, NodeId, RecordId, TopicId, floor_that_follows},
     wire::Published,
 };
 
@@ -19,14 +20,15 @@ pub(crate) fn published(
     published: &Published,
 ) -> Result<(), String> {
     let copies = usize::from(published.copies);
-    let options = &world.options.topics[topic];
-    let (replicas, floor) = (world.kept_copies(topic), options.min_copies);
+    let (replicas, floor) = (world.kept_copies(topic), floor(world, index, topic));
+    // What came before may have been acknowledged when the floor was lower.
+    let lowest = world.options.topics[topic].min_copies;
     if published.acknowledged && published.copies < floor.max(published.wanted) {
         return Err(format!("acknowledged with {published:?}, and the floor is {floor}"));
     }
     if published.duplicate {
         world.counts.duplicates += 1;
-        return duplicate(world, record, published, copies.min(replicas), floor);
+        return duplicate(world, record, published, copies.min(replicas), lowest);
     }
     let node = &world.nodes[index];
     let is_own = |log: &LogId| {
@@ -69,9 +71,26 @@ pub(crate) fn published(
         known.acknowledged = known.acknowledged.max(copies);
         let header = known.batch.header();
         let (id, log, first) = (header.topic, header.log(), header.first);
-        return behind(world, id, log, first, copies.min(usize::from(floor)).min(replicas).max(1));
+        return behind(world, id, log, first, copies.min(usize::from(lowest)).min(replicas).max(1));
     }
     Ok(())
+}
+
+/// The floor of a topic at a node. What its disk has of others is what it knew at least when it
+/// decided.
+fn floor(world: &World, index: usize, topic: usize) -> u16 {
+    let options = &world.options.topics[topic];
+    if !options.floor_follows {
+        return options.min_copies;
+    }
+    let node = &world.nodes[index];
+    let is_forgotten = |other: &NodeId| {
+        let forgets = |write: &Write| matches!(write, Write::Forget(node) if node == other);
+        node.disk.pending.iter().any(|(_, write)| forgets(write))
+    };
+    let known = node.disk.image.contacts.keys();
+    let others = known.filter(|other| **other != node.id && !is_forgotten(other)).count();
+    floor_that_follows(options.replicas, others + 1)
 }
 
 /// A node says that a record was there already: some batch has so many copies, whoever wrote it.

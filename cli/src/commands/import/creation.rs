@@ -6,7 +6,7 @@ use antiphon::{
 };
 use antiphon_node::client::{Client, RequestError};
 
-use crate::{arguments::Import, exit::Failure};
+use crate::{arguments::Import, exit::Failure, values::Floor};
 
 /// Creates the topic with the terms that it had; whether it was there.
 pub(super) async fn create(
@@ -16,11 +16,15 @@ pub(super) async fn create(
     arguments: &Import,
 ) -> anyhow::Result<bool> {
     let terms = opening.descriptor.descriptor();
-    let min_copies = arguments.min_copies.unwrap_or(terms.min_copies);
+    let min_copies = match arguments.min_copies {
+        Some(Floor::Copies(floor)) => Some(floor),
+        None if !terms.floor_follows => Some(terms.min_copies),
+        Some(Floor::Auto) | None => None,
+    };
     let replicas = arguments.replicas.unwrap_or(terms.replicas);
     match client.survey(name).await {
         Err(RequestError::Refused(Refusal::UnknownTopic { .. })) => {
-            check_terms(client, terms, replicas, min_copies).await?;
+            check_terms(client, terms, replicas, min_copies.unwrap_or(1)).await?;
         }
         surveyed => {
             if surveyed?.end.topic != opening.topic() {
@@ -30,7 +34,7 @@ pub(super) async fn create(
     }
     let create = wire::Create {
         replicas: Some(replicas),
-        min_copies: Some(min_copies),
+        min_copies,
         if_not_exists: true,
         retention: terms.retention,
         origin: Some(opening.topic()),

@@ -31,6 +31,8 @@ pub(super) struct Tally {
     copies: Option<u16>,
     wanted: u16,
     replicas: u16,
+    /// Whether there are fewer nodes than copies are wanted.
+    too_few_nodes: bool,
 }
 
 impl Tally {
@@ -46,6 +48,7 @@ impl Tally {
             copies: None,
             wanted: 0,
             replicas: 0,
+            too_few_nodes: false,
         }
     }
 
@@ -61,6 +64,7 @@ impl Tally {
         self.copies = Some(self.copies.unwrap_or(u16::MAX).min(published.copies));
         self.wanted = self.wanted.max(published.wanted);
         self.replicas = published.replicas;
+        self.too_few_nodes |= published.too_few_nodes;
     }
 
     /// Counts a record that got none. Its line, as a value and as a text.
@@ -179,6 +183,16 @@ impl Tally {
 
     /// What to do about records that are pending.
     pub(super) fn pending_hint(&self) -> Option<String> {
+        if self.pending > 0 && self.too_few_nodes {
+            let (topic, wanted) = (named(&self.topic), self.wanted);
+            return Some(format!(
+                "{topic} is acknowledged from {wanted} copies on, and fewer nodes are here; the records \
+                 are in the node's outbox, do not publish them again. Start the other nodes, or \
+                 `antiphon forget PEER` each that will not come back (`antiphon peers` shows them), or \
+                 let one copy be enough: `antiphon alter {} --min-copies 1`",
+                hints::quoted(self.topic.as_str())
+            ));
+        }
         if self.pending > 0 && self.gives_ids {
             let again = "the records are in the node's outbox and are delivered when nodes return; \
                          with the same ids it is safe to publish them again; `antiphon peers` shows \

@@ -74,6 +74,7 @@ fn surveyed() -> Surveyed {
         records: 0,
         nodes_alive: 1,
         retention: Retention::default(),
+        floor_follows: false,
     };
     let start = Cursor::start(topic_id());
     Surveyed {

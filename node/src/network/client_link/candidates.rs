@@ -140,7 +140,7 @@ impl Candidates {
             .filter(|peer| peer.state != MemberState::Dead)
             .map(|Peer { node, addresses, .. }| Candidate {
                 peer: peer_of(node),
-                addresses: multiaddrs(&Contact { node, addresses }),
+                addresses: multiaddrs(&Contact::new(node, addresses)),
                 is_of_lan: false,
             })
             .filter(|candidate| !candidate.addresses.is_empty())
@@ -182,7 +182,7 @@ mod tests {
     fn peer(seed: u8, state: MemberState) -> Peer {
         let node = NodeKey::from_secret(&[seed; 32]).node();
         let addresses = vec![format!("/ip4/10.0.0.{seed}/tcp/1")];
-        Peer { node, state, round_trip_us: None, addresses }
+        Peer { node, state, round_trip_us: None, addresses, stopped: false, newcomer_ms: None }
     }
 
     #[test]

@@ -218,6 +218,8 @@ async fn what_is_too_large_is_told_and_the_stream_goes_on() {
         state: MemberState::Alive,
         round_trip_us: None,
         addresses: vec!["a".repeat(MESSAGE_BYTES_MAX)],
+        stopped: false,
+        newcomer_ms: None,
     };
     pair.answerer.behaviour_mut().answer(reply_to, Response::Peers(vec![peer]));
     match pair.event().await {
