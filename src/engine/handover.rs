@@ -16,7 +16,7 @@ use super::{
     survey::{Found, Then},
 };
 use crate::{
-    limits::{ASK_TIMEOUT, HANDOVER_INTERVAL, PAGE_BYTES_MAX},
+    limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{
         Frontier, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
     },
@@ -33,6 +33,8 @@ pub(super) struct Handover {
     surveying: bool,
     reading: usize,
     pub(super) proving: Option<Proving>,
+    /// The positions that were brought last.
+    positions: BTreeMap<SubscriberName, Position>,
 }
 
 /// How often all topics are looked through for what does not belong here.
@@ -47,13 +49,17 @@ struct Position {
     subscription: Subscription,
     /// Which attempt: an answer to an earlier one says nothing of this position.
     attempt: u64,
-    kept_by: BTreeSet<NodeId>,
+    begun: Duration,
+    /// The home replicas, and which of them have not said that they keep it.
+    homes: Vec<NodeId>,
+    lacking: BTreeSet<NodeId>,
+    /// Whether each of them said right before that it keeps the topic.
+    is_proof: bool,
 }
 
 /// What is being handed over.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    positions: BTreeMap<(TopicId, SubscriberName), Position>,
     attempts: u64,
     next_look: Duration,
     pub(super) topics: BTreeMap<TopicId, Handover>,
@@ -161,44 +167,39 @@ impl Engine {
         homes.len() >= wanted || all && homes.iter().all(agrees)
     }
 
-    /// Brings the home replicas the positions that this node keeps, and forgets what all of them
-    /// keep.
+    /// Brings the home replicas the positions that this node keeps. It forgets one when all of them
+    /// keep it that had just said that they keep the topic: one that takes another node for the home
+    /// would forget it as well.
     fn hand_over_positions(&mut self, found: &Found) {
         let topic = found.topic;
         let Some(known) = self.topics.get(&topic) else {
             return;
         };
+        let homes = &found.placement.home;
+        let keeps = |home: &NodeId| found.held.get(home).is_some_and(|held| held.keeps);
+        let is_proof = !homes.is_empty() && homes.iter().all(keeps);
+        let answered: Vec<_> =
+            homes.iter().copied().filter(|home| found.held.contains_key(home)).collect();
         let some = known.subscriptions.iter().take(POSITIONS_AT_A_TIME);
         let mine: Vec<_> = some.map(|(name, kept)| (name.clone(), kept.clone())).collect();
+        self.handover.topics.entry(topic).or_default().positions.clear();
         for (name, subscription) in mine {
-            let key = (topic, name.clone());
-            let known = self.handover.positions.get(&key);
-            if known.is_none_or(|position| position.subscription != subscription) {
-                self.handover.attempts += 1;
-                let position = Position {
-                    subscription: subscription.clone(),
-                    attempt: self.handover.attempts,
-                    kept_by: BTreeSet::new(),
-                };
-                self.handover.positions.insert(key.clone(), position);
-            }
-            let position = &self.handover.positions[&key];
-            let attempt = position.attempt;
-            let kept_by = |node: &NodeId| position.kept_by.contains(node);
-            let lacking: Vec<_> =
-                found.placement.home.iter().copied().filter(|home| !kept_by(home)).collect();
-            if lacking.is_empty() && !found.placement.home.is_empty() {
-                self.handover.positions.remove(&key);
-                if let Some(known) = self.topics.get_mut(&topic) {
-                    known.forget_subscription(&name);
-                    self.write(Write::Subscription { topic, name, subscription: None });
-                }
-                continue;
-            }
-            for home in lacking.into_iter().filter(|home| found.held.contains_key(home)) {
+            self.handover.attempts += 1;
+            let attempt = self.handover.attempts;
+            let position = Position {
+                subscription: subscription.clone(),
+                attempt,
+                begun: self.now.elapsed,
+                homes: homes.clone(),
+                lacking: homes.iter().copied().collect(),
+                is_proof,
+            };
+            let handover = self.handover.topics.entry(topic).or_default();
+            handover.positions.insert(name.clone(), position);
+            for home in &answered {
                 let request = Request::Keep(topic, name.clone(), subscription.clone(), None);
                 let purpose = Purpose::HandOverPosition(topic, name.clone(), attempt);
-                self.ask(home, request, ASK_TIMEOUT, purpose);
+                self.ask(*home, request, SURVEY_TIMEOUT, purpose);
             }
         }
     }
@@ -210,17 +211,41 @@ impl Engine {
         attempt: u64,
         result: &Result<Response, Failure>,
     ) {
-        let topic = key.0;
         if let Ok(Response::Refused(Refusal::Deleted(bytes))) = result
             && let Ok(deletion) = SignedDescriptor::verify(bytes.0.clone())
         {
             self.adopt_kept(&deletion);
         }
         if let Ok(Response::Kept(_)) = result
-            && let Some(position) = self.handover.positions.get_mut(key)
+            && let Some(handover) = self.handover.topics.get_mut(&key.0)
+            && let Some(position) = handover.positions.get_mut(&key.1)
             && position.attempt == attempt
         {
-            position.kept_by.insert(node);
+            position.lacking.remove(&node);
+            if position.lacking.is_empty()
+                && position.is_proof
+                && let Some(position) = handover.positions.remove(&key.1)
+            {
+                self.forget_position(key, &position);
+            }
+        }
+    }
+
+    /// All home replicas keep a position: it is forgotten here, unless that was true only a while ago,
+    /// or this node may have said meanwhile that it keeps it.
+    fn forget_position(&mut self, (topic, name): &(TopicId, SubscriberName), position: &Position) {
+        let fresh = self.now.elapsed.saturating_sub(position.begun) <= SURVEY_TIMEOUT;
+        let Some(known) = self.topics.get_mut(topic).filter(|_| fresh) else {
+            return;
+        };
+        let is_same = known.subscriptions.get(name) == Some(&position.subscription);
+        let may_go = self.now.elapsed >= known.keeps_until
+            && !known.belongs_to(&self.members, &self.me)
+            && known.placement(&self.members).home == position.homes;
+        if is_same && may_go {
+            known.forget_subscription(name);
+            let (topic, name) = (*topic, name.clone());
+            self.write(Write::Subscription { topic, name, subscription: None });
             self.handed_over(topic);
         }
     }

@@ -21,7 +21,7 @@ pub(crate) struct Disk {
     /// Of batches that retention let go.
     pub(crate) headers: BTreeMap<Place, SignedHeader>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
-    subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
+    pub(crate) subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
     descriptors: BTreeMap<TopicId, SignedDescriptor>,
     contacts: BTreeMap<NodeId, Contact>,
     pub(crate) forks: Vec<ForkProof>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::Cursor,
+    model::{Cursor, Subscription},
     wire::{MemberState, Refusal, Request, Response, Verified},
 };
 
@@ -162,6 +162,11 @@ fn who_has_just_said_that_it_keeps_all_gives_nothing_up_yet() {
     world.join();
     let owners = world.create(0, "t", 3);
     assert!(world.publish(owners[0], World::publish_request("t", 1, 0, &lines(0, 5))).acknowledged);
+    let cursor = Some(world.survey(owners[0], "t").end);
+    let kept = Subscription { generation: 0, cursor, group: None };
+    let commit = Request::Commit("t".parse().unwrap(), "s".parse().unwrap(), kept, None);
+    let committed = world.call(owners[0], commit);
+    assert!(matches!(committed, Response::Committed(..)), "{committed:?}");
     world.run(SOON);
     // Another node may rely on this, and give its own copy up.
     let request = Request::Frontier(World::topic("t"), None);
@@ -170,6 +175,8 @@ fn who_has_just_said_that_it_keeps_all_gives_nothing_up_yet() {
     assert!(held.keeps);
     world.call(owners[0], Request::Leave(world.id(owners[0])));
     world.run(Duration::from_secs(3));
-    assert!(holds(&world, owners[0]));
+    let keeps_position = |world: &World| !world.disk(owners[0]).subscriptions.is_empty();
+    assert!(holds(&world, owners[0]) && keeps_position(&world));
     world.run_until("it has left", SOON, |world| world.left.contains(&owners[0]));
+    assert!(!keeps_position(&world));
 }
