@@ -90,6 +90,21 @@ impl Engine {
         None
     }
 
+    /// Whether this node holds all of a range that readers do not pass over: that retention did not let
+    /// go, and of which it is not proven that nobody holds it.
+    pub(super) fn is_whole(&mut self, topic: TopicId, mut range: LogRange) -> bool {
+        while range.from < range.to {
+            let held = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+            let held = held.and_then(|log| log.held_to(range.from));
+            let view = self.reads.views.get(&topic);
+            let hole = || view.and_then(|view| view.hole_at(range.log, range.from));
+            let to = held.or_else(hole).or_else(|| self.trimmed_to(topic, range));
+            let Some(to) = to else { return false };
+            range.from = to;
+        }
+        true
+    }
+
     /// Nobody is known to hold what comes next in a log: all are asked, now and then.
     pub(super) fn ask_about_holes(&mut self, topic: TopicId) {
         let view = self.reads.views.get_mut(&topic);

@@ -280,6 +280,12 @@ impl Log {
         held.into_iter().chain(self.tip).max_by_key(|tip| tip.next)
     }
 
+    /// The end of the span that holds a record, if one does.
+    pub fn held_to(&self, number: u64) -> Option<u64> {
+        let holds = |span: &&HeldSpan| span.first <= number && number < span.next;
+        self.spans.iter().find(holds).map(|span| span.next)
+    }
+
     /// What other nodes are told of it.
     pub fn entry(&self) -> Entry {
         let span = |held: &HeldSpan| Span { first: held.first, next: held.next, head: held.head };

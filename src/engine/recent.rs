@@ -147,20 +147,27 @@ impl Engine {
     fn tell_whereabouts(&mut self, topic: TopicId, asker: Asker) {
         match asker {
             Asker::Node(question, runs) => {
-                let places = runs.iter().map(|run| self.whereabouts(topic, run)).collect();
+                let places = runs.iter().map(|run| self.find_here(topic, run)).collect();
                 self.answer_flushed(question, Response::Whereabouts(places));
             }
             Asker::Search(search) => self.search_told_here(search),
         }
     }
 
-    /// Where this node holds a run, flushed or not.
-    pub(super) fn whereabouts(&self, topic: TopicId, run: &Run) -> Option<Whereabouts> {
+    /// Where this node holds a run, flushed or not. Where it lacks records before them, all nodes are
+    /// asked whether anybody holds those: what readers pass over is not waited for.
+    pub(super) fn find_here(&mut self, topic: TopicId, run: &Run) -> Option<Whereabouts> {
         let place = self.recent.window(run).find(&topic, run)?;
         let known = self.topics.get(&topic);
-        let span = span_of(known, &place, u64::from(run.count))?;
+        let first = span_of(known, &place, u64::from(run.count))?.first;
         let low = known?.logs.get(&place.log)?.low;
-        Some(Whereabouts { log: place.log, first: place.number, whole: span.first <= low })
+        let before = LogRange { log: place.log, from: low, to: first };
+        let whole = self.is_whole(topic, before);
+        if !whole {
+            self.look_at(topic, false);
+            self.ask_about_holes(topic);
+        }
+        Some(Whereabouts { log: place.log, first: place.number, whole })
     }
 
     // --- after a start ---------------------------------------------------------------------

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use antiphon::{
     engine::Damage,
-    model::{Batch, RecordId},
-    wire::{Acks, Publish, Published, Refusal, Request, Response},
+    model::{Batch, RecordId, Retention},
+    wire::{Acks, Create, Publish, Published, Refusal, Request, Response},
 };
 
 use crate::world::{Asked, World};
@@ -93,6 +93,35 @@ fn what_was_stored_before_a_start_is_known_after_it() {
     let published = world.publish(0, again(request));
     assert!(published.acknowledged && published.duplicate, "{published:?}");
     assert_eq!(stored(&mut world, 0), 300 * 6);
+}
+
+#[test]
+fn what_nobody_holds_any_more_before_a_record_does_not_make_it_pending() {
+    let mut world = World::new(3);
+    world.join();
+    let retention = Retention { records: Some(5), ..Retention::default() };
+    let create = Create {
+        replicas: Some(1),
+        min_copies: Some(1),
+        retention,
+        ..Create::new("t".parse().unwrap())
+    };
+    let Response::Created(summary, _) = world.call(0, Request::Create(create)) else {
+        panic!("not created")
+    };
+    let home = world.index(&summary.owners[0]);
+    for number in 0..20 {
+        assert!(world.publish(home, given(&format!("order {number}"), "m")).acknowledged);
+        world.run(Duration::from_millis(200));
+    }
+    world.run(Duration::from_secs(10));
+    // The next home is given the records that are kept, and never had those before.
+    world.call(home, Request::Leave(world.id(home)));
+    world.run_until("it has left", Duration::from_secs(30), |world| world.left.contains(&home));
+    world.kill(home);
+    world.run(Duration::from_secs(1));
+    let published = world.publish((home + 1) % 3, given("order 19", "m"));
+    assert!(published.acknowledged && published.duplicate, "{published:?}");
 }
 
 #[test]

@@ -162,13 +162,9 @@ impl Image {
 
     /// Removes batches; of those that retention let go the headers stay.
     fn drop_records(&mut self, topic: TopicId, range: LogRange, log: Option<&Log>) -> Vec<Batch> {
-        let within = |place: &Place, batch: &Batch| {
-            let header = batch.header();
-            (place.0, place.1) == (topic, range.log)
-                && range.from <= header.first
-                && header.next() <= range.to
-        };
-        let gone = self.batches.iter().filter(|(place, batch)| within(place, batch));
+        let places = (topic, range.log, range.from)..(topic, range.log, range.to);
+        let within = |(_, batch): &(&Place, &Batch)| batch.header().next() <= range.to;
+        let gone = self.batches.range(places).filter(within);
         let gone: Vec<_> = gone.map(|(place, _)| *place).collect();
         let mut removed = Vec::new();
         for place in gone {
@@ -179,11 +175,23 @@ impl Image {
             removed.extend(batch);
         }
         shelf::drop_parts(&mut self.compacted, topic, &range);
-        let of_log = (topic, range.log, 0)..(topic, range.log, u64::MAX);
         let is_kept = |next| log.is_some_and(|log| log.keeps_header(next));
-        let gone = |header: &SignedHeader| !is_kept(header.header().next());
-        self.headers.extract_if(of_log, |_, header| gone(header)).for_each(drop);
+        self.drop_headers(topic, range.log, is_kept);
         removed
+    }
+
+    /// Removes the headers of a log that are not kept: those before and after one range of it.
+    fn drop_headers(&mut self, topic: TopicId, log: LogId, is_kept: impl Fn(u64) -> bool) {
+        let of_log = (topic, log, 0)..(topic, log, u64::MAX);
+        let is_gone = |(place, header): (&Place, &SignedHeader)| {
+            (!is_kept(header.header().next())).then_some(*place)
+        };
+        while let Some(place) = self.headers.range(of_log.clone()).next().and_then(is_gone) {
+            self.headers.remove(&place);
+        }
+        while let Some(place) = self.headers.range(of_log.clone()).next_back().and_then(is_gone) {
+            self.headers.remove(&place);
+        }
     }
 
     /// What is to be told of a damaged batch.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,6 +11,8 @@ use antiphon::{
     model::{Batch, Hash, Incarnation, LogId, RecordId, TopicId},
     wire::LogRange,
 };
+
+use crate::invariants::compaction::{Keyed, Shelf};
 
 /// A batch that has appeared somewhere.
 #[derive(Debug)]
@@ -61,6 +64,10 @@ pub(crate) struct Oracle {
     pub(crate) lows: BTreeMap<(TopicId, LogId), u64>,
     /// Batches that some node has taken away, for newer records have their places.
     pub(crate) compacted: BTreeSet<Hash>,
+    /// The records of batches of compacted topics, as far as they were looked at.
+    pub(crate) keyed: BTreeMap<Hash, Arc<[Keyed]>>,
+    /// What is left where a node took such batches away last.
+    pub(crate) shelf: Option<Shelf>,
     /// What each node was given of topics that do not keep their records for ever, and when first.
     pub(crate) received: BTreeMap<(usize, TopicId), BTreeMap<Hash, Duration>>,
 }

@@ -261,7 +261,13 @@ impl World {
         // With fewer nodes left than a topic wants copies, what is pending is looked at for ever.
         let looks =
             self.running().into_iter().any(|it| !self.nodes[it].disk.image.outbox.is_empty());
-        if self.oracle.adrift().is_empty() && !forgets && !looks {
+        // Nor does anything settle there that compaction waits for.
+        let compacts =
+            |topic: &usize| self.options.topics[*topic].retention.tombstones_ms.is_some();
+        let waits = (0..self.options.topics.len())
+            .filter(compacts)
+            .any(|topic| self.is_out_of_reach(topic));
+        if self.oracle.adrift().is_empty() && !forgets && !looks && !waits {
             self.check(convergence::QUIET, convergence::quiet(self.repairs - before));
         }
         if convergence::converged(self).is_err() {

@@ -206,6 +206,11 @@ impl World {
         usize::from(self.options.topics[topic].replicas).min(fewest)
     }
 
+    /// Whether fewer nodes are left than the floor of a topic.
+    pub(crate) fn is_out_of_reach(&self, topic: usize) -> bool {
+        self.stays().len() < usize::from(self.options.topics[topic].min_copies)
+    }
+
     /// How many copies of a batch faults have destroyed. A damaged one that was cloned with its
     /// disk counts against both: see "known" in `docs/simulation.md`.
     pub(crate) fn copies_lost(&self, known: &Known) -> usize {

@@ -178,7 +178,7 @@ impl Engine {
         };
         let (topic, run, round) = (search.topic, search.run, search.round);
         // What is written while that is flushed is another matter.
-        let place = self.whereabouts(topic, &run);
+        let place = self.find_here(topic, &run);
         if let Some(write) = self.unflushed() {
             return self.publishing.retried.unflushed.push_back((write, number, round, place));
         }

@@ -2,11 +2,14 @@
 //! its key on the same disk, and on those of all homes; a tombstone only when it is old enough and
 //! nothing older of its key is left there.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use antiphon::{
     engine::Write,
-    model::{Batch, Compacted, Hash, LogId, Record, Stamp, TopicId},
+    model::{Batch, Compacted, Hash, LogId, Stamp, TopicId},
 };
 
 use crate::world::World;
@@ -16,36 +19,88 @@ pub(crate) const NAME: &str = "the newest record of each key stays";
 /// Which record is later.
 type Place = (Stamp, LogId, u64);
 
-/// The records of a batch that have a key, and how many have none.
-fn records(batch: &Batch) -> Vec<(Place, Record)> {
-    let (stamp, log) = (batch.header().stamp, batch.log());
-    let records = batch.numbered_records();
-    records.filter_map(|(number, _, record)| Some(((stamp, log, number), record.ok()?))).collect()
+/// A record, without its payload.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    place: Place,
+    key: Option<Vec<u8>>,
+    is_tombstone: bool,
 }
 
-/// What a node has of a topic once all that is written is flushed.
-fn held(world: &World, index: usize, topic: TopicId) -> BTreeMap<Hash, Batch> {
-    let disk = &world.nodes[index].disk;
-    let of_topic = disk.image.batches.iter().filter(|((of, ..), _)| *of == topic);
-    let mut held: BTreeMap<_, _> =
-        of_topic.map(|(_, batch)| (batch.hash(), batch.clone())).collect();
-    for (_, write) in &disk.pending {
-        match write {
-            Write::Append { batch, .. } if batch.header().topic == topic => {
-                held.insert(batch.hash(), batch.clone());
+/// The records of a batch. They are decoded once.
+fn records(world: &mut World, batch: &Batch) -> Arc<[Keyed]> {
+    let known = world.oracle.keyed.entry(batch.hash()).or_insert_with(|| {
+        let (stamp, log) = (batch.header().stamp, batch.log());
+        let records = batch.numbered_records();
+        let records = records.filter_map(|(number, _, record)| {
+            let record = record.ok()?;
+            let (key, is_tombstone) = (record.key.clone(), record.is_tombstone());
+            let key = key.map(|key| key.to_vec());
+            Some(Keyed { place: (stamp, log, number), key, is_tombstone })
+        });
+        records.collect()
+    });
+    Arc::clone(known)
+}
+
+/// What a node has of a topic once all that is written is flushed. A sweep takes many parts away in one
+/// step, and what stays of one is what the next one finds.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    /// The node, the topic, the step, and how much is being written.
+    at: (usize, TopicId, u64, usize),
+    batches: BTreeMap<(LogId, u64), Batch>,
+    keys: BTreeMap<Vec<u8>, BTreeSet<(Place, Hash)>>,
+}
+
+impl Shelf {
+    fn of(world: &mut World, at: (usize, TopicId, u64, usize)) -> Self {
+        let (index, topic, ..) = at;
+        let disk = &world.nodes[index].disk;
+        let place = |batch: &Batch| (batch.log(), batch.header().first);
+        let of_topic = disk.image.batches.iter().filter(|((of, ..), _)| *of == topic);
+        let mut batches: BTreeMap<_, _> =
+            of_topic.map(|(_, batch)| (place(batch), batch.clone())).collect();
+        for (_, write) in &disk.pending {
+            match write {
+                Write::Append { batch, .. } if batch.header().topic == topic => {
+                    batches.insert(place(batch), batch.clone());
+                }
+                Write::Compact { topic: of, part, .. } if *of == topic => {
+                    take(&mut batches, part);
+                }
+                _ => {}
             }
-            Write::Compact { topic: of, part, .. } if *of == topic => {
-                held.retain(|_, batch| !is_within(batch, part));
-            }
-            _ => {}
         }
+        let mut keys: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for batch in batches.values() {
+            for Keyed { place, key, .. } in records(world, batch).iter() {
+                if let Some(key) = key {
+                    keys.entry(key.clone()).or_default().insert((*place, batch.hash()));
+                }
+            }
+        }
+        Self { at, batches, keys }
     }
-    held
+
+    /// Takes the batches of a part away; those that it took.
+    fn take(&mut self, world: &mut World, part: &Compacted) -> Vec<Batch> {
+        let gone = take(&mut self.batches, part);
+        for batch in &gone {
+            for Keyed { place, key, .. } in records(world, batch).iter() {
+                if let Some(of_key) = key.as_ref().and_then(|key| self.keys.get_mut(key)) {
+                    of_key.remove(&(*place, batch.hash()));
+                }
+            }
+        }
+        gone
+    }
 }
 
-fn is_within(batch: &Batch, part: &Compacted) -> bool {
-    let header = batch.header();
-    batch.log() == part.log && part.first <= header.first && header.next() <= part.next
+fn take(batches: &mut BTreeMap<(LogId, u64), Batch>, part: &Compacted) -> Vec<Batch> {
+    let places = (part.log, part.first)..(part.log, part.next);
+    let within = batches.extract_if(places, |_, batch| batch.header().next() <= part.next);
+    within.map(|(_, batch)| batch).collect()
 }
 
 /// A node takes batches away.
@@ -55,45 +110,45 @@ pub(crate) fn taken_away(
     topic: TopicId,
     part: &Compacted,
 ) -> Result<(), String> {
-    let held = held(world, index, topic);
-    let (gone, stay): (Vec<_>, Vec<_>) =
-        held.into_values().partition(|batch| is_within(batch, part));
+    let (step, writes) = (world.counts.steps, world.nodes[index].disk.pending.len());
+    let at = (index, topic, step, writes);
+    let shelf = world.oracle.shelf.take().filter(|shelf| shelf.at == at);
+    let mut shelf = shelf.unwrap_or_else(|| Shelf::of(world, at));
+    let gone = shelf.take(world, part);
     let number = world.topic_number(&topic).ok_or("a topic that nobody made is compacted")?;
     let Some(tombstones_ms) = world.options.topics[number].retention.tombstones_ms else {
         return Err(format!("node {index} takes {part:?} away, and its topic keeps all"));
     };
     let wall = world.nodes[index].wall(world.now);
-    for batch in &gone {
-        for (place, record) in records(batch) {
-            if record.key.is_none() {
-                return Err(format!("{place:?} has no key, and node {index} takes it away"));
+    let gone_records: Vec<_> = gone.iter().map(|batch| records(world, batch)).collect();
+    let gone_records = || gone_records.iter().flat_map(|records| records.iter());
+    for Keyed { place, key, is_tombstone } in gone_records() {
+        let Some(key) = key else {
+            return Err(format!("{place:?} has no key, and node {index} takes it away"));
+        };
+        let others = shelf.keys.get(key).into_iter().flatten();
+        let newer = others.clone().filter(|(other, _)| other > place);
+        let newer: Vec<Hash> = newer.map(|(_, hash)| *hash).collect();
+        if !newer.is_empty() {
+            world.counts.compacted += 1;
+            // One of them will do; what is newer still may be on its way.
+            let outcomes: Vec<_> =
+                newer.iter().map(|hash| is_with_all(world, number, hash)).collect();
+            if !outcomes.iter().any(Result::is_ok) {
+                return Err(format!("{place:?} goes for {outcomes:?}"));
             }
-            let of_key = |(_, other): &(Place, Record)| other.key == record.key;
-            let others: Vec<_> = stay
-                .iter()
-                .flat_map(|stays| records(stays).into_iter().map(move |it| (stays, it)))
-                .filter(|(_, it)| of_key(it))
-                .collect();
-            let newer = others.iter().filter(|(_, it)| it.0 > place);
-            let newer: Vec<Hash> = newer.map(|(stays, _)| stays.hash()).collect();
-            if !newer.is_empty() {
-                world.counts.compacted += 1;
-                // One of them will do; what is newer still may be on its way.
-                let outcomes: Vec<_> =
-                    newer.iter().map(|hash| is_with_all(world, number, hash)).collect();
-                if !outcomes.iter().any(Result::is_ok) {
-                    return Err(format!("{place:?} goes for {outcomes:?}"));
-                }
-                continue;
-            }
-            let is_old = place.0.time().0.saturating_add(tombstones_ms) < wall.0;
-            // Another one of its key may go with it.
-            let goes_with = gone.iter().flat_map(records).any(|it| of_key(&it) && it.0 > place);
-            if !(record.is_tombstone() && is_old && others.is_empty() || goes_with) {
-                return Err(format!("node {index} takes {place:?} away, the newest of its key"));
-            }
+            continue;
+        }
+        let is_old = place.0.time().0.saturating_add(tombstones_ms) < wall.0;
+        // Another one of its key may go with it.
+        let goes_with = gone_records().any(|it| it.key.as_ref() == Some(key) && it.place > *place);
+        if !(*is_tombstone && is_old && others.count() == 0 || goes_with) {
+            return Err(format!("node {index} takes {place:?} away, the newest of its key"));
         }
     }
+    // The part is written next.
+    shelf.at.3 += 1;
+    world.oracle.shelf = Some(shelf);
     world.oracle.compacted.extend(gone.iter().map(Batch::hash));
     Ok(())
 }

@@ -48,6 +48,9 @@ pub(crate) fn published_again(
     }
     match response {
         Some(Response::Published(told)) if told.acknowledged && told.duplicate => {}
+        // So many nodes are gone that the floor cannot be reached any more. It says so.
+        Some(Response::Published(told))
+            if told.duplicate && told.too_few_nodes && world.is_out_of_reach(known.topic) => {}
         // It goes, and sends its publishers elsewhere.
         Some(Response::Refused(Refusal::Stopping(_))) => {}
         other => return Err(format!("{id:?} was acknowledged, and now: {other:?}")),
