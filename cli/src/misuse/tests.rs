@@ -119,7 +119,8 @@ const WRONG: [(&str, &str, &str); 52] = [
     (
         "create t --min-copies 0",
         "--min-copies: `0` is not a number from 1 to 32",
-        "`--min-copies 2` acknowledges a record when two nodes have flushed it",
+        "`--min-copies 2` acknowledges a record when two nodes have flushed it; `auto` does so in a \
+         network of three or more nodes",
     ),
     (
         "create t --retain-records -5",

@@ -183,28 +183,28 @@ impl Tally {
 
     /// What to do about records that are pending.
     pub(super) fn pending_hint(&self) -> Option<String> {
-        if self.pending > 0 && self.too_few_nodes {
+        if self.pending == 0 {
+            return None;
+        }
+        let again = if self.gives_ids {
+            "with the same ids it is safe to publish them again"
+        } else {
+            "do not publish them again"
+        };
+        if self.too_few_nodes {
             let (topic, wanted) = (named(&self.topic), self.wanted);
             return Some(format!(
                 "{topic} is acknowledged from {wanted} copies on, and fewer nodes are here; the records \
-                 are in the node's outbox, do not publish them again. Start the other nodes, or \
+                 are in the node's outbox, {again}. Start the other nodes, or \
                  `antiphon forget PEER` each that will not come back (`antiphon peers` shows them), or \
                  let one copy be enough: `antiphon alter {} --min-copies 1`",
                 hints::quoted(self.topic.as_str())
             ));
         }
-        if self.pending > 0 && self.gives_ids {
-            let again = "the records are in the node's outbox and are delivered when nodes return; \
-                         with the same ids it is safe to publish them again; `antiphon peers` shows \
-                         which nodes are away";
-            return Some(again.to_owned());
-        }
-        (self.pending > 0).then(|| {
-            "the records are in the node's outbox and are delivered when nodes return; \
-             do not publish them again; `antiphon outbox` lists what is pending, and `antiphon peers` \
-             shows which nodes are away"
-                .to_owned()
-        })
+        Some(format!(
+            "the records are in the node's outbox and are delivered when nodes return; {again}; \
+             `antiphon outbox` lists what is pending, and `antiphon peers` shows which nodes are away"
+        ))
     }
 
     /// The error of a publish that broke off, with how far it came.
