@@ -224,7 +224,32 @@ pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
 
 /// How far a remote timestamp may push the local hybrid clock ahead of the wall clock. Later
 /// stamps are stored and not adopted.
+///
+/// A stamp that is further ahead than this lies in the future: it makes no record the newest of its
+/// key, and readers are shown its batch before others. Ten times what a badly kept clock drifts in a
+/// day.
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
+
+/// A clock that is off by more than this, beyond the error of the measurement, is off: operators
+/// are told, and where most nodes say so, a node goes by theirs. NTP keeps clocks within
+/// hundredths of it.
+pub const CLOCK_OFF_MIN: Duration = Duration::from_secs(1);
+
+/// How long a node that knows others waits to compare its clock with theirs before it stamps, after
+/// its start and after its clock has jumped. A round trip is enough where anybody answers.
+pub const CLOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a measured clock counts. Two machines that count time apart by 100 parts in a million
+/// differ by 60 ms after that.
+pub const CLOCK_AGE_MAX: Duration = Duration::from_mins(10);
+
+/// Clocks that a node remembers: the median of so many moves no more when others are added. Some
+/// 4 KB.
+pub const CLOCKS_MAX: usize = 64;
+
+/// Parts of one log that are remembered for the stamps in them that lay in the future. With more
+/// the two nearest become one. Some 1.5 KB for each log that has them.
+pub const EARLY_PARTS_MAX: usize = 64;
 
 // --- queues and tables of one node ---------------------------------------------------------
 

@@ -5,6 +5,8 @@ mod cluster;
 mod archives;
 mod benchmark;
 mod clients;
+#[cfg(target_os = "linux")]
+mod clocks;
 mod closed;
 mod compaction;
 mod data;

@@ -93,7 +93,7 @@ impl Played {
                     let response = match &request {
                         Request::Compare(_, digest) => {
                             self.digests.insert(to, *digest);
-                            Response::Compared(Compared::InStep)
+                            Response::Compared(Compared::InStep, None)
                         }
                         Request::Peers => Response::Peers(Vec::new()),
                         _ => Response::Held(Held::default()),

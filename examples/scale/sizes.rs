@@ -94,16 +94,12 @@ pub(crate) fn descriptor(number: usize) -> SignedDescriptor {
 fn peer(number: u64) -> Peer {
     let mut bytes = [5; 32];
     bytes[..8].copy_from_slice(&number.to_le_bytes());
+    let addresses =
+        ["/ip4/192.168.100.200/tcp/46123", "/ip4/203.0.113.200/tcp/46123"].map(str::to_owned);
     Peer {
-        node: NodeId::from_bytes(bytes),
-        state: MemberState::Alive,
         round_trip_us: Some(350),
-        addresses: vec![
-            "/ip4/192.168.100.200/tcp/46123".into(),
-            "/ip4/203.0.113.200/tcp/46123".into(),
-        ],
-        stopped: false,
-        newcomer_ms: None,
+        clock_offset_ms: Some(3),
+        ..Peer::new(NodeId::from_bytes(bytes), MemberState::Alive, addresses.into())
     }
 }
 
@@ -121,6 +117,7 @@ fn held(logs: u64) -> Response {
         members: u64::MAX / 3,
         forks: None,
         keeps: true,
+        early: Vec::new(),
     })
 }
 
@@ -150,10 +147,10 @@ impl Sizes {
         let peers = |count| Response::Peers((0..count).map(peer).collect());
         let digests = |count| {
             let one = |number| TopicDigest { topic: topic(number), digest: [9; 32] };
-            Response::Compared(Compared::Differs((0..count).map(one).collect()))
+            Response::Compared(Compared::Differs((0..count).map(one).collect()), Some(WALL))
         };
         let compare = bytes_of(&Request::Compare(None, [9; 32]).encode())
-            + of(&Response::Compared(Compared::InStep))
+            + of(&Response::Compared(Compared::InStep, Some(WALL)))
             + EXCHANGE_BYTES;
         let frontier =
             bytes_of(&Request::Frontier(topic(1), None).encode()) + of(&held(10)) + EXCHANGE_BYTES;

@@ -60,6 +60,7 @@ pub(super) enum Purpose {
 #[derive(Debug)]
 struct Pending {
     to: NodeId,
+    sent: Duration,
     deadline: Duration,
     purpose: Purpose,
 }
@@ -74,26 +75,33 @@ pub(super) struct Asks {
 
 impl Asks {
     /// Takes note of a request.
-    pub(super) fn put(&mut self, to: NodeId, deadline: Duration, purpose: Purpose) -> AskId {
+    pub(super) fn put(
+        &mut self,
+        to: NodeId,
+        sent: Duration,
+        timeout: Duration,
+        purpose: Purpose,
+    ) -> AskId {
+        let deadline = sent + timeout;
         self.next += 1;
         let ask = AskId(self.next);
         self.deadlines.insert((deadline, ask));
-        self.pending.insert(ask, Pending { to, deadline, purpose });
+        self.pending.insert(ask, Pending { to, sent, deadline, purpose });
         ask
     }
 
-    /// Ends a request: to whom it went and what for.
-    pub(super) fn take(&mut self, ask: AskId) -> Option<(NodeId, Purpose)> {
+    /// Ends a request: to whom it went, when, and what for.
+    pub(super) fn take(&mut self, ask: AskId) -> Option<(NodeId, Duration, Purpose)> {
         let pending = self.pending.remove(&ask)?;
         self.deadlines.remove(&(pending.deadline, ask));
-        Some((pending.to, pending.purpose))
+        Some((pending.to, pending.sent, pending.purpose))
     }
 
     /// Ends all requests to a node.
     pub(super) fn take_all(&mut self, node: &NodeId) -> Vec<Purpose> {
         let of_node = |(ask, pending): (&AskId, &Pending)| (pending.to == *node).then_some(*ask);
         let asks: Vec<_> = self.pending.iter().filter_map(of_node).collect();
-        asks.into_iter().filter_map(|ask| self.take(ask)).map(|(_, purpose)| purpose).collect()
+        asks.into_iter().filter_map(|ask| self.take(ask)).map(|(.., purpose)| purpose).collect()
     }
 
     /// Ends all requests whose time is over.
@@ -104,6 +112,7 @@ impl Asks {
             .take_while(|(deadline, _)| *deadline <= now)
             .map(|(_, ask)| *ask)
             .collect();
-        overdue.into_iter().filter_map(|ask| self.take(ask)).collect()
+        let taken = overdue.into_iter().filter_map(|ask| self.take(ask));
+        taken.map(|(node, _, purpose)| (node, purpose)).collect()
     }
 }

@@ -21,8 +21,8 @@ use super::{
     survey::{Found, Then},
 };
 use crate::{
-    limits::SURVEY_TIMEOUT,
-    model::{Batch, Compacted, Frontier, TopicId, WallClock},
+    limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},
+    model::{Batch, Compacted, Frontier, NodeId, TopicId, WallClock},
     wire::LogRange,
 };
 
@@ -49,7 +49,7 @@ struct Progress {
     tombstone: Option<WallClock>,
     /// Whether the last sweep left something to do.
     more: bool,
-    /// Whether some home did not have all of it when it was swept last.
+    /// Whether some home did not have all of it when it was swept last, or stamps were not over.
     is_partial: bool,
     swept_at: Duration,
 }
@@ -108,6 +108,8 @@ impl Engine {
             Some(_) => return,
             None => {}
         }
+        // What goes for its age goes by this time.
+        let now = Now { wall: self.safe_wall(), ..self.now };
         let compacted: Vec<_> = self
             .topics
             .iter()
@@ -121,16 +123,16 @@ impl Engine {
             let progress = self.compaction.topics.entry(topic).or_insert_with(|| Progress {
                 // What came before this node was started, or the topic was compacted.
                 new_bytes: u64::from(holds_any),
-                swept_at: now,
+                swept_at: now.elapsed,
                 ..Progress::default()
             });
-            if progress.is_due(self.now, tombstones_ms)
+            if progress.is_due(now, tombstones_ms)
                 && due.is_none_or(|(_, at)| progress.swept_at < at)
             {
                 due = Some((topic, progress.swept_at));
             }
         }
-        if let Some((topic, _)) = due {
+        if let Some((topic, _)) = due.filter(|_| !self.is_time_unsure()) {
             self.begin_sweep(topic);
         }
     }
@@ -183,8 +185,11 @@ impl Engine {
             progress.new_bytes = 0;
             progress.is_partial = spans.iter().any(|span| span.settled < span.range.to);
         }
-        let tombstones_before = WallClock(self.now.wall.0.saturating_sub(tombstones_ms));
-        let sweep = Sweep { spans, tombstones_before };
+        let tombstones_before = WallClock(self.safe_wall().0.saturating_sub(tombstones_ms));
+        let marks = others_early(found, &self.me);
+        self.mark_early(topic, &marks);
+        let sweep =
+            Sweep { spans, tombstones_before, now: self.now.wall, early: self.early(topic) };
         let (ticket, after) = self.next_read();
         self.outputs.push_back(Output::Sweep { ticket, topic, sweep, after });
         self.compaction.under_way = Some((topic, Stage::Sweeping(ticket)));
@@ -202,10 +207,12 @@ impl Engine {
                 Some(swept) => {
                     progress.kept_bytes = swept.bytes;
                     (progress.tombstone, progress.more) = (swept.tombstone, swept.more);
+                    progress.is_partial |= swept.waits;
                 }
                 None => progress.more = true,
             }
         }
+        self.mark_early(topic, swept.as_ref().map_or(&[], |swept| &swept.early));
         let known = self.topics.get_mut(&topic).filter(|known| known.is_known());
         let may = known.is_some_and(|known| {
             known.forks.is_empty() && known.belongs_to(&self.members, &self.me)
@@ -246,4 +253,12 @@ impl Engine {
         }
         is_any
     }
+}
+
+/// What other home replicas have seen to be stamped in the future. That it is marked here too takes
+/// nothing away: it holds back.
+fn others_early(found: &Found, me: &NodeId) -> Vec<LogRange> {
+    let homes = found.placement.home.iter().filter(|home| *home != me);
+    let told = homes.filter_map(|home| found.held.get(home)).flat_map(|held| &held.early);
+    told.copied().take(FRONTIER_LOGS_MAX).collect()
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{AddError, Log, Part, Pending, Step, Sweep, Swept};
+use super::{AddError, Early, Log, Part, Pending, Step, Sweep, Swept};
 use crate::{
     limits,
     model::{
@@ -194,6 +194,8 @@ pub enum Output {
         /// What to read. Logs are merged by stamp; a log ends at its first hole. Of a single
         /// record whose batch was let go the header is read, where it is kept.
         ranges: Vec<LogRange>,
+        /// What is shown before others, whatever its stamp.
+        early: Early,
         /// Most bytes of batches; the first batch comes whatever its size.
         bytes_max: usize,
         /// The write that must be flushed first.
@@ -299,6 +301,12 @@ pub enum Report {
     /// All that this node held of a topic for others is with its home replicas, and was removed
     /// here.
     HandedOver(TopicId),
+    /// The clock of another node is off by so many milliseconds; ahead where that is positive.
+    ClockOff(NodeId, i64),
+    /// The same of this node's own clock, as most others say: it goes by theirs.
+    OwnClockOff(i64),
+    /// A batch of this topic and writer is stamped so many milliseconds in the future.
+    EarlyStamp(TopicId, NodeId, u64),
 }
 
 /// A change of the store.

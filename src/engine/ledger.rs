@@ -300,6 +300,17 @@ impl Ledger {
     /// The store has said what it holds beyond the steps. Of what this node did not see when it
     /// was received the writers' stamps tell the age.
     pub(super) fn measured(&mut self, terms: &Retention, now: WallClock, mut parts: Vec<Part>) {
+        // A stamp that lies in the future tells nothing: such a part is as old as what comes before
+        // it in its log.
+        parts.sort_by_key(|part| (part.log, part.end));
+        let latest = Stamp::latest_at(now);
+        let mut before: Option<(LogId, Stamp)> = None;
+        for part in &mut parts {
+            let at_least = before.filter(|(log, _)| *log == part.log).map(|(_, stamp)| stamp);
+            let stamp = Some(part.stamp).filter(|stamp| *stamp <= latest).max(at_least);
+            part.stamp = stamp.unwrap_or_default();
+            before = Some((part.log, part.stamp));
+        }
         parts.sort_by_key(|part| (part.stamp, part.log, part.end));
         let since = std::mem::take(&mut self.open);
         let mut at = self.closed.values().next_back().map_or(WallClock(0), |step| step.received);
@@ -374,11 +385,11 @@ impl Ledger {
     }
 
     /// This node's wall clock was set, from `before` to `now`, while hardly any time went by: ages
-    /// stay what they are.
-    pub(super) fn clock_set(&mut self, before: WallClock, now: WallClock) {
+    /// of what was received since a time, by the clock that was set, stay what they are.
+    pub(super) fn clock_set(&mut self, since: WallClock, before: WallClock, now: WallClock) {
         let moved = |time: &mut WallClock| {
             // What lies in the future was received before the clock went wrong.
-            if *time <= before {
+            if since <= *time && *time <= before {
                 time.0 = now.0.saturating_sub(before.0.saturating_sub(time.0));
             }
         };
@@ -525,11 +536,25 @@ mod tests {
         let mut ledger = ledger(&terms);
         ledger.receive(&terms, WallClock(5_000), &part(1, 10, 1));
         assert_eq!(cut(&mut ledger, &terms, 5_100), None);
-        ledger.clock_set(WallClock(5_100), WallClock(900_000));
+        ledger.clock_set(WallClock(0), WallClock(5_100), WallClock(900_000));
         assert_eq!(cut(&mut ledger, &terms, 900_000), None);
-        ledger.clock_set(WallClock(900_000), WallClock(100));
+        ledger.clock_set(WallClock(0), WallClock(900_000), WallClock(100));
         assert_eq!(cut(&mut ledger, &terms, 999), None);
         assert_eq!(cut(&mut ledger, &terms, 1_000), Some(1));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_changes_no_age_of_what_came_before_the_start() {
+        let terms = Retention { age_ms: Some(1_000), ..Retention::default() };
+        let mut ledger = ledger(&terms);
+        ledger.receive(&terms, WallClock(5_000), &part(1, 10, 1));
+        assert_eq!(cut(&mut ledger, &terms, 5_100), None);
+        // Started while the clock was ahead, and set right at once.
+        ledger.receive(&terms, WallClock(900_000), &part(2, 10, 1));
+        ledger.clock_set(WallClock(899_000), WallClock(900_100), WallClock(5_300));
+        assert_eq!(cut(&mut ledger, &terms, 5_999), None);
+        assert_eq!(cut(&mut ledger, &terms, 6_000), Some(1));
+        assert_eq!(cut(&mut ledger, &terms, 6_200), Some(2));
     }
 
     #[test]

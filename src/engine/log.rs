@@ -8,10 +8,13 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::planted::{Bug, planted};
+use super::{
+    early::EarlyPart,
+    planted::{Bug, planted},
+};
 use crate::{
-    limits::{HEADERS_KEPT_RECORDS, SPANS_MAX},
-    model::{Batch, Compacted, Entry, Hash, Incarnation, Previous, Span, Stamp},
+    limits::{EARLY_PARTS_MAX, HEADERS_KEPT_RECORDS, SPANS_MAX},
+    model::{Batch, Compacted, Entry, Hash, Incarnation, Previous, Span, Stamp, WallClock},
 };
 
 /// A span and what is needed to lengthen it at either end.
@@ -55,6 +58,9 @@ pub struct Log {
     /// removed nothing since there are such.
     #[n(4)]
     pub headers: Option<u64>,
+    /// Parts whose stamps lay in the future, in order, at most [`EARLY_PARTS_MAX`].
+    #[cbor(n(5), skip_if = "Vec::is_empty", default)]
+    pub early: Vec<EarlyPart>,
 }
 
 /// The end of what a writer once held of its own log.
@@ -228,7 +234,46 @@ impl Log {
         let headers = self.headers.unwrap_or(self.low);
         let headers = headers.max(to.saturating_sub(HEADERS_KEPT_RECORDS));
         self.forget(to, head.unwrap_or(Hash([0; 32])));
+        self.early.retain(|part| part.next > to);
         (self.low, self.base, self.headers) = (to, head, Some(headers));
+        true
+    }
+
+    /// Remembers that a part of it is stamped in the future and was held at this time; whether
+    /// that is news. With too many parts the two that are nearest to each other become one, so that
+    /// what is between them counts as early, too: it stays, and takes nobody's place.
+    pub fn mark_early(&mut self, first: u64, next: u64, since: WallClock) -> bool {
+        let held = self.spans.iter().find(|span| span.first <= first && first < span.next);
+        let Some(next) = held.map(|span| next.min(span.next)).filter(|next| first < *next) else {
+            return false;
+        };
+        if self.early.iter().any(|part| part.first <= first && next <= part.next) {
+            return false;
+        }
+        self.early.push(EarlyPart { first, next, since });
+        self.early.sort_unstable_by_key(|part| (part.first, part.next));
+        let mut joined: Vec<EarlyPart> = Vec::with_capacity(self.early.len());
+        for part in self.early.drain(..) {
+            match joined.last_mut() {
+                Some(last) if part.first <= last.next => {
+                    last.next = last.next.max(part.next);
+                    last.since = last.since.max(part.since);
+                }
+                Some(_) | None => joined.push(part),
+            }
+        }
+        if joined.len() > EARLY_PARTS_MAX {
+            let gap = |at: &usize| match joined.get(*at..*at + 2) {
+                Some([one, two]) => two.first - one.next,
+                _ => u64::MAX,
+            };
+            if let Some(at) = (0..joined.len() - 1).min_by_key(gap) {
+                let later = joined.remove(at + 1);
+                joined[at].next = later.next;
+                joined[at].since = joined[at].since.max(later.since);
+            }
+        }
+        self.early = joined;
         true
     }
 
@@ -311,5 +356,34 @@ impl Log {
     fn is_well_formed(&self) -> bool {
         self.spans.iter().all(|span| span.first < span.next)
             && self.spans.is_sorted_by(|one, two| one.next < two.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(next: u64) -> Log {
+        let head = Hash([1; 32]);
+        let span = HeldSpan { first: 0, next, base: None, head, stamp: Stamp::default() };
+        Log { spans: vec![span], ..Log::default() }
+    }
+
+    #[test]
+    fn parts_that_are_early_join_and_are_bounded() {
+        let mut log = log(10_000);
+        assert!(log.mark_early(10, 20, WallClock(1)) && log.mark_early(20, 30, WallClock(2)));
+        assert!(!log.mark_early(12, 30, WallClock(9)), "it is known");
+        assert_eq!(log.early, [EarlyPart { first: 10, next: 30, since: WallClock(2) }]);
+        assert!(!log.mark_early(20_000, 30_000, WallClock(3)), "it is not held");
+        for at in 1..200 {
+            assert!(log.mark_early(at * 50, at * 50 + 10, WallClock(at)));
+            assert!(log.early.len() <= EARLY_PARTS_MAX);
+            assert!(log.early.is_sorted_by(|one, two| one.next < two.first));
+        }
+        let covered = |at: u64| log.early.iter().any(|part| part.first <= at && at < part.next);
+        assert!((1..200).all(|at| covered(at * 50)), "none is forgotten");
+        log.cut(5_000, None);
+        assert!(log.early.iter().all(|part| part.next > 5_000));
     }
 }

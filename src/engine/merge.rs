@@ -1,15 +1,17 @@
 //! The order in which readers are shown batches, and how what several sources gave is brought
 //! into it.
 
+use super::Early;
 use crate::{
     model::{Batch, Compacted, LogId, Stamp},
     wire::{LogRange, Page},
 };
 
-/// The order of batches: by stamp, then writer; within a log by number.
-pub(super) fn order(batch: &Batch) -> (Stamp, LogId, u64) {
-    let header = batch.header();
-    (header.stamp, batch.log(), header.first)
+/// The order of batches: by stamp, then writer; within a log by number. What is stamped in the future
+/// comes first.
+fn order(batch: &Batch, early: &Early) -> (Stamp, LogId, u64) {
+    let (header, log) = (batch.header(), batch.log());
+    (early.order(&log, header.first, header.stamp), log, header.first)
 }
 
 /// Whether a page is what was asked for: batches of these ranges, each log's without a hole.
@@ -39,7 +41,7 @@ pub(super) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
 /// Merges what several sources gave, up to `bytes_max`. Where a source has more that is not here
 /// yet, the merge ends with its last batch, for what follows there may come before what others
 /// gave. Whether all of it is merged.
-pub(super) fn merge(pages: Vec<Page>, bytes_max: usize) -> (Vec<Batch>, bool) {
+pub(super) fn merge(pages: Vec<Page>, early: &Early, bytes_max: usize) -> (Vec<Batch>, bool) {
     let mut pages: Vec<_> = pages
         .into_iter()
         .map(|page| (page.batches.into_iter().peekable(), page.finished))
@@ -52,7 +54,8 @@ pub(super) fn merge(pages: Vec<Page>, bytes_max: usize) -> (Vec<Batch>, bool) {
             return (merged, false);
         }
         let heads = pages.iter_mut().enumerate();
-        let heads = heads.filter_map(|(index, (rest, _))| rest.peek().map(|b| (order(b), index)));
+        let heads =
+            heads.filter_map(|(index, (rest, _))| rest.peek().map(|b| (order(b, early), index)));
         let Some((_, index)) = heads.min() else {
             break;
         };

@@ -28,6 +28,7 @@
 //! - `handover`, `handover_proof`: giving away what this node holds for others
 //! - `retention`, `ledger`: letting go what a topic is not to keep any more
 //! - `compaction`, `sweep`: keeping the newest record of each key
+//! - `clocks`, `early`: what time it is, by most clocks; stamps that lie in the future
 //! - `leave`: handing everything over, and going
 //! - `verify`: comparing what the disks of a topic's replicas really hold
 //! - `damage`: what this node's disk has lost
@@ -38,8 +39,10 @@ mod alter;
 mod asks;
 mod awaiting;
 mod catalogue;
+mod clocks;
 mod compaction;
 mod damage;
+mod early;
 mod follow;
 mod fork;
 mod fork_filing;
@@ -90,6 +93,8 @@ mod view;
 use std::{collections::VecDeque, time::Duration};
 
 use asks::{Asks, Purpose};
+use clocks::Clocks;
+pub use early::{Early, EarlyPart};
 use fork::Check;
 pub use input::{
     AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket,
@@ -130,6 +135,7 @@ pub struct Engine {
     next_acquaint: Duration,
     placed_at: u64,
     clock: Clock,
+    clocks: Clocks,
     random: fastrand::Rng,
     members: Members,
     topics: Topics,
@@ -205,6 +211,7 @@ impl Engine {
             next_acquaint: Duration::ZERO,
             placed_at: 0,
             clock: Clock::after(newest),
+            clocks: Clocks::default(),
             random: fastrand::Rng::with_seed(config.seed),
             members: Members::new(me, config.gone_after, contacts),
             recent: recent::State::new(&topics),
@@ -250,7 +257,7 @@ impl Engine {
     /// Takes an input. Time must not go back between calls.
     pub fn handle(&mut self, now: Now, input: Input) {
         debug_assert!(now.elapsed >= self.now.elapsed, "elapsed time never goes back");
-        self.now = now;
+        self.read_clock(now);
         match input {
             Input::Asked { question, from, request } => self.asked(question, from, request),
             Input::Abandoned(question) => self.abandoned(question),
@@ -325,6 +332,7 @@ impl Engine {
         }
         self.tick_newcomers();
         self.time_out_asks();
+        self.tick_clocks();
         self.tick_publishing();
         self.tick_recent();
         self.tick_replication();
@@ -416,9 +424,12 @@ impl Engine {
 
     fn told(&mut self, ask: AskId, result: Result<Response, Failure>) {
         // An answer that comes after its time is no longer expected.
-        let Some((node, purpose)) = self.asks.take(ask) else {
+        let Some((node, sent, purpose)) = self.asks.take(ask) else {
             return;
         };
+        if let Some(wall) = result.as_ref().ok().and_then(|answer| answer.wall_of(&node)) {
+            self.clock_told(node, sent, wall);
+        }
         if result.is_ok() {
             let change = self.members.heard(self.now.elapsed, node, None);
             self.changed(change);
@@ -467,6 +478,7 @@ impl Engine {
 
     fn connected(&mut self, contact: Contact) {
         let node = contact.node;
+        self.connected_for_clock();
         self.moved(contact);
         self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
         self.tell_leaving(node);
@@ -496,6 +508,7 @@ impl Engine {
             Some(Change::Dial(contact)) => self.outputs.push_back(Output::Dial(contact)),
             Some(Change::Forgotten(node)) => {
                 self.write(Write::Forget(node));
+                self.clocks.forget(&node);
                 self.replication_forget(&node);
                 self.repair_forget(&node);
             }
@@ -541,11 +554,6 @@ impl Engine {
         self.refuse(question, Refusal::Invalid(reason.to_string()));
     }
 
-    /// The newest write, where it is not flushed yet.
-    fn unflushed(&self) -> Option<WriteNumber> {
-        (self.written > self.durable).then_some(self.written)
-    }
-
     fn write(&mut self, write: Write) -> WriteNumber {
         if let Write::Append { batch, .. } = &write {
             self.remember(batch);
@@ -556,7 +564,7 @@ impl Engine {
     }
 
     fn ask(&mut self, to: NodeId, request: Request, timeout: Duration, purpose: Purpose) {
-        let ask = self.asks.put(to, self.now.elapsed + timeout, purpose);
+        let ask = self.asks.put(to, self.now.elapsed, timeout, purpose);
         self.outputs.push_back(Output::Ask { ask, to, request });
     }
 

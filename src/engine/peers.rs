@@ -117,6 +117,8 @@ impl Engine {
             addresses: self.addresses.clone(),
             stopped: false,
             newcomer_ms: newcomer_ms(&self.me),
+            wall: Some(self.own_wall()),
+            clock_offset_ms: self.clocks.own_offset(),
         };
         let others = self.members.iter().map(|(node, member)| Peer {
             node: *node,
@@ -127,6 +129,8 @@ impl Engine {
             addresses: member.addresses.clone(),
             stopped: member.has_stopped(),
             newcomer_ms: newcomer_ms(node),
+            wall: None,
+            clock_offset_ms: self.clocks.offset(node),
         });
         let peers = std::iter::once(me).chain(others).collect();
         self.answer(question, Response::Peers(peers));

@@ -61,6 +61,8 @@ pub enum Bug {
     TombstoneTooEarly,
     /// Any batch is taken for one of those whose place a compacted part has.
     CompactedIsAny,
+    /// A node takes its own clock for right, and every stamp.
+    ClockBelieved,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -108,6 +110,7 @@ mod selected {
             Self::CompactedUnsettled,
             Self::TombstoneTooEarly,
             Self::CompactedIsAny,
+            Self::ClockBelieved,
         ];
     }
 

@@ -219,11 +219,19 @@ impl Engine {
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             let full = under_way >= UNACKNOWLEDGED_BATCHES_MAX;
             let has_room = self.room || topic == self.topics.catalogue();
-            let waits = full || outgoing.confirming.is_some() || !has_room;
+            let is_unsure = outgoing.confirming.is_some() || self.clocks.is_in_doubt();
+            let waits = full || is_unsure || !has_room;
             if outgoing.queued.is_empty() || waits {
                 break;
             }
             self.seal_one(topic);
+        }
+    }
+
+    /// Seals what waited to be stamped.
+    pub(super) fn seal_waiting(&mut self) {
+        for topic in self.publishing.active.clone() {
+            self.seal_ready(topic);
         }
     }
 

@@ -444,7 +444,7 @@ impl Engine {
         // Each log in its own order, whatever its stamps say: a writer may sign any.
         let page = |batches| Page { batches, finished: true, ..Page::default() };
         let pages = ranges.iter().filter_map(run).map(page).collect();
-        let (batches, _) = merge(pages, usize::MAX);
+        let (batches, _) = merge(pages, &self.early(topic), usize::MAX);
         Page { batches, finished: true, ..Page::default() }
     }
 
@@ -511,8 +511,8 @@ impl Engine {
         let mut compacted: Vec<_> =
             // Only nodes need the names.
             pages.iter().flat_map(|page| page.compacted.iter().map(Compacted::unnamed)).collect();
-        let (mut batches, finished) = merge(pages, job.bytes_max);
-        let whole = job.whole;
+        let (topic, bytes_max, whole) = (job.topic, job.bytes_max, job.whole);
+        let (mut batches, finished) = merge(pages, &self.early(topic), bytes_max);
         let held_back = self.hold_back(number, &mut batches);
         if batches.is_empty() {
             return self.try_again(number);

@@ -186,7 +186,8 @@ impl Engine {
         let spans = self.topics.get(&topic).into_iter().flat_map(|known| &known.logs);
         let spans = spans.flat_map(|(id, log)| log.spans.iter().map(|span| (*id, *span)));
         let mut spans: Vec<(LogId, HeldSpan)> = spans.collect();
-        spans.sort_unstable_by_key(|(_, span)| std::cmp::Reverse(span.stamp));
+        let latest = Stamp::latest_at(self.now.wall);
+        spans.sort_unstable_by_key(|(_, span)| newest_first(span.stamp, latest));
         let newest = spans.first().map(|(_, span)| span.stamp);
         spans.retain(|(_, span)| newest.is_some_and(|newest| is_recent(span.stamp, newest)));
         spans.truncate(MEASURED_PARTS_MAX);
@@ -206,7 +207,8 @@ impl Engine {
     /// The store has said how much there is: what is recent is read, as far as it is not too much.
     pub(super) fn recall_measured(&mut self, topic: TopicId, parts: Option<Vec<Part>>) {
         let mut parts = parts.unwrap_or_default();
-        parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.stamp));
+        let latest = Stamp::latest_at(self.now.wall);
+        parts.sort_unstable_by_key(|part| newest_first(part.stamp, latest));
         let newest = parts.first().map(|part| part.stamp);
         let mut bytes: u64 = 0;
         let mut from: BTreeMap<LogId, u64> = BTreeMap::new();
@@ -276,6 +278,11 @@ impl Engine {
             self.tell_whereabouts(topic, asker);
         }
     }
+}
+
+/// The newest first; what is stamped in the future after all else, for when it came is not known.
+fn newest_first(stamp: Stamp, latest: Stamp) -> (bool, std::cmp::Reverse<Stamp>) {
+    (stamp > latest, std::cmp::Reverse(stamp))
 }
 
 /// Whether what has this stamp is remembered when the newest has that one.

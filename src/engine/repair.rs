@@ -129,13 +129,14 @@ impl Engine {
             digests.truncate(TOPICS_PER_MESSAGE_MAX);
             Compared::Differs(digests)
         };
-        self.answer_flushed(question, Response::Compared(compared));
+        let wall = Some(self.own_wall());
+        self.answer_flushed(question, Response::Compared(compared, wall));
     }
 
     pub(super) fn compared(&mut self, node: NodeId, result: Result<Response, Failure>) {
         let mut differing = VecDeque::new();
         let mut after = None;
-        if let Ok(Response::Compared(Compared::Differs(digests))) = result {
+        if let Ok(Response::Compared(Compared::Differs(digests), _)) = result {
             if digests.len() >= TOPICS_PER_MESSAGE_MAX {
                 // There may be more than one answer tells of.
                 after = digests.last().map(|last| last.topic);

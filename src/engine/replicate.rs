@@ -420,6 +420,7 @@ impl Engine {
                 let number = self.write(Write::Append { batch: batch.clone(), log });
                 self.stored_again(batch, number);
                 self.note_received(batch);
+                self.note_stamp(batch);
                 self.file_if_apart(batch);
                 if header.writer == self.me {
                     // What this node wrote before is older than what it writes from now on.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},
-    model::{Batch, Entry, Hash, LogId, NodeId, Position, Span, TopicId, WallClock},
+    model::{Batch, Entry, Hash, LogId, NodeId, Position, Retention, Span, TopicId, WallClock},
     wire::{LogRange, MemberState},
 };
 
@@ -33,6 +33,8 @@ pub(super) struct State {
     next_look: Duration,
     /// What the wall clock said when it was last looked at, and when that was.
     clock: Option<(WallClock, Duration)>,
+    /// What it said when it was first looked at, by what it says now.
+    started: WallClock,
     /// Topics of which the store is asked what it holds.
     measuring: BTreeMap<Ticket, TopicId>,
 }
@@ -42,6 +44,7 @@ impl Engine {
     pub(super) fn note_received(&mut self, batch: &Batch) {
         self.note_for_compaction(batch);
         self.watch_clock();
+        let own = self.own_wall();
         let Some(known) = self.topics.get_mut(&batch.header().topic) else {
             return;
         };
@@ -51,21 +54,22 @@ impl Engine {
         let is_first = known.records() == u64::from(batch.header().count);
         let ledger = known.ledger.get_or_insert_default();
         if is_first && !ledger.is_measured() {
-            ledger.measured(&terms, self.now.wall, Vec::new());
+            ledger.measured(&terms, own, Vec::new());
         }
-        ledger.receive(&terms, self.now.wall, &Part::of(batch));
+        ledger.receive(&terms, own, &Part::of(batch));
     }
 
     /// A batch that was stored is filed under a branch from now on: it is reckoned with already, and
     /// goes with what is as old.
     pub(super) fn note_filed(&mut self, batch: &Batch) {
+        let own = self.own_wall();
         let Some(known) = self.topics.get_mut(&batch.header().topic) else {
             return;
         };
         if let Some(terms) = known.retention()
             && let Some(ledger) = &mut known.ledger
         {
-            ledger.file(&terms, self.now.wall, &Part::of(batch));
+            ledger.file(&terms, own, &Part::of(batch));
         }
     }
 
@@ -75,7 +79,11 @@ impl Engine {
             return;
         }
         self.retention.next_look = now.elapsed + LOOK_INTERVAL;
+        if self.clocks.is_in_doubt() {
+            return;
+        }
         self.watch_clock();
+        let (is_unsure, safe_wall) = (self.is_time_unsure(), self.safe_wall());
         let mut cuts = Vec::new();
         let mut unmeasured = Vec::new();
         let mut without = Vec::new();
@@ -91,7 +99,9 @@ impl Engine {
                 unmeasured.push(topic.id);
                 continue;
             }
-            let ends = ledger.expire(&terms, now.wall);
+            // What is old is not known while the clocks disagree.
+            let terms = Retention { age_ms: terms.age_ms.filter(|_| !is_unsure), ..terms };
+            let ends = ledger.expire(&terms, safe_wall);
             if !ends.is_empty() || ledger.has_changes() {
                 cuts.push((topic.id, ends));
             }
@@ -111,17 +121,26 @@ impl Engine {
 
     /// Looks whether the wall clock was set, and if so keeps all ages as they are.
     fn watch_clock(&mut self) {
-        let now = self.now;
-        let last = self.retention.clock.replace((now.wall, now.elapsed));
-        let Some((wall, elapsed)) = last else {
+        if self.clocks.is_in_doubt() {
+            return;
+        }
+        let (own, now) = (self.own_wall(), self.now.elapsed);
+        let Some((wall, elapsed)) = self.retention.clock.replace((own, now)) else {
+            self.retention.started = own;
             return;
         };
-        let expected = wall.plus(now.elapsed.saturating_sub(elapsed));
-        let off = Duration::from_millis(now.wall.0.abs_diff(expected.0));
+        let expected = wall.plus(now.saturating_sub(elapsed));
+        let off = Duration::from_millis(own.0.abs_diff(expected.0));
         if off > CLOCK_SET_MIN {
+            // Most others say that it is right now. Then only what came since the start was reckoned
+            // by the wrong time.
+            let since =
+                if self.clocks.is_own_right() { self.retention.started } else { WallClock(0) };
             for ledger in self.topics.iter_mut().filter_map(|topic| topic.ledger.as_mut()) {
-                ledger.clock_set(expected, now.wall);
+                ledger.clock_set(since, expected, own);
             }
+            let age = expected.0.saturating_sub(self.retention.started.0);
+            self.retention.started = WallClock(own.0.saturating_sub(age));
         }
     }
 
@@ -143,6 +162,7 @@ impl Engine {
 
     /// Asks the store what it holds that the ledger does not speak of.
     fn measure(&mut self, topic: TopicId) {
+        let own = self.own_wall();
         if self.retention.measuring.values().any(|other| *other == topic) {
             return;
         }
@@ -169,7 +189,7 @@ impl Engine {
             if let Some(terms) = known.retention()
                 && let Some(ledger) = &mut known.ledger
             {
-                ledger.measured(&terms, self.now.wall, Vec::new());
+                ledger.measured(&terms, own, Vec::new());
             }
             return;
         }
@@ -189,6 +209,7 @@ impl Engine {
         let Some(topic) = self.retention.measuring.remove(&ticket) else {
             return;
         };
+        let own = self.own_wall();
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -196,7 +217,7 @@ impl Engine {
             && let Some(ledger) = &mut known.ledger
             && let Some(parts) = parts
         {
-            ledger.measured(&terms, self.now.wall, parts);
+            ledger.measured(&terms, own, parts);
         }
     }
 

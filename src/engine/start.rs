@@ -6,7 +6,7 @@
 //! this node does, is that log continued. Records wait for that answer, not for longer than a
 //! survey takes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Engine,
@@ -103,8 +103,13 @@ impl Engine {
     fn newest_own(&self, topic: TopicId) -> Option<Previous> {
         let logs = &self.topics.get(&topic)?.logs;
         let own = logs.iter().filter(|(id, _)| id.writer == self.me);
-        let (id, log) = own.max_by_key(|(_, log)| log.newest())?;
-        log.previous(id.incarnation)
+        // Its clock may have been ahead then, so stamps alone do not tell which log came last.
+        let starts = own.clone().filter_map(|(_, log)| log.spans.first());
+        let starts = starts.filter(|span| span.first == 0).filter_map(|span| span.base);
+        let continued: BTreeSet<_> = starts.collect();
+        let is_continued = |previous: &Previous| continued.contains(&previous.hash);
+        let ends = own.filter_map(|(id, log)| Some((log.newest(), log.previous(id.incarnation)?)));
+        ends.max_by_key(|(stamp, previous)| (!is_continued(previous), *stamp)).map(|(_, end)| end)
     }
 
     /// The replicas have said what they hold: perhaps all that was told to be pending.

@@ -1,9 +1,24 @@
 //! Asking the store, and handing on what it says.
 
-use super::{Engine, Output, Page, Response, Ticket, WriteNumber};
-use crate::{model::TopicId, wire::LogRange};
+use super::{Engine, Log, Output, Page, Response, Ticket, Write, WriteNumber};
+use crate::{
+    model::{LogId, TopicId},
+    wire::LogRange,
+};
 
 impl Engine {
+    /// The newest write, where it is not flushed yet.
+    pub(super) fn unflushed(&self) -> Option<WriteNumber> {
+        (self.written > self.durable).then_some(self.written)
+    }
+
+    /// Stores what is known of a log, where nothing else of it changes.
+    pub(super) fn write_log(&mut self, topic: TopicId, log_id: LogId, log: Log) {
+        // What lies below the low watermark is gone already.
+        let to = log.low;
+        self.write(Write::Drop { topic, log_id, from: 0, to, log: Some(log) });
+    }
+
     /// Names the next read of the store, and says the write that must be flushed before it.
     pub(super) fn next_read(&mut self) -> (Ticket, Option<WriteNumber>) {
         self.next_ticket.0 += 1;
@@ -18,7 +33,8 @@ impl Engine {
         bytes_max: usize,
     ) -> Ticket {
         let (ticket, after) = self.next_read();
-        self.outputs.push_back(Output::Read { ticket, topic, ranges, bytes_max, after });
+        let early = self.early(topic);
+        self.outputs.push_back(Output::Read { ticket, topic, ranges, early, bytes_max, after });
         ticket
     }
 

@@ -4,6 +4,13 @@
 //! whole: one goes when all of its records do. A tombstone goes, too, when it is old enough and
 //! the only record of its key that is left, so that nothing older comes to light again.
 //!
+//! **Stamps that cannot be believed.** A batch that is stamped in the future is the newest of no key,
+//! and neither is one that a later batch of its log is stamped before: its writer's clock was set
+//! right in between. When they were published the stamps do not tell. So they stay, until a record of
+//! the key comes of which it is known that it is later: one that is stamped long after this disk was
+//! seen to hold them, or a later one of the same log. What is stamped a little in the future waits
+//! until its time has come.
+//!
 //! A sweep reads all that is stored of a topic, from whatever store it is given ([`Shelf`]): once to
 //! learn the newest record of each key, once more to see which batches hold none of those. Memory is
 //! bounded: with more than `KEYS_MAX` keys they are taken in slices, by their hash, and each slice
@@ -14,9 +21,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::planted::{Bug, planted};
+use super::{
+    early::Early,
+    planted::{Bug, planted},
+};
 use crate::{
-    limits::SWEPT_PARTS_MAX,
+    limits::{CLOCK_DRIFT_MAX, SWEPT_PARTS_MAX},
     model::{Batch, Compacted, LogId, Record, Stamp, WallClock},
     wire::LogRange,
 };
@@ -31,6 +41,10 @@ const SLICES_MAX: u32 = 64;
 /// the keys are in slices, so many batches are looked at, from the start.
 const FOUND_MAX: usize = 1024 * 1024;
 
+/// Batches of one log, stamped before earlier ones, that are reckoned with: the last of them. A clock
+/// is set right now and then.
+const FALLS_MAX: usize = 64;
+
 /// What is looked through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sweep {
@@ -38,6 +52,10 @@ pub struct Sweep {
     pub spans: Vec<SweptSpan>,
     /// Tombstones that were published before go.
     pub tombstones_before: WallClock,
+    /// What time it is: what is stamped later waits.
+    pub now: WallClock,
+    /// What is not believed.
+    pub early: Early,
 }
 
 /// A span of a log.
@@ -60,6 +78,11 @@ pub struct Swept {
     pub bytes: u64,
     /// When the first of the tombstones was published that only wait for their time.
     pub tombstone: Option<WallClock>,
+    /// Whether the time of something has not come that may take the place of others.
+    pub waits: bool,
+    /// Parts that are stamped in the future, beyond those that were known. At most
+    /// [`SWEPT_PARTS_MAX`].
+    pub early: Vec<LogRange>,
 }
 
 /// What is stored: a batch, or a part that was compacted.
@@ -102,19 +125,40 @@ type At = (u32, u64);
 /// Which record is later: by the order in which readers are shown them.
 type Place = (Stamp, LogId, u64);
 
+/// How far the stamp of a batch is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    /// It says when the batch was sealed.
+    Full,
+    /// Its time has not come.
+    Waits,
+    /// It was wrong. The batch was held here at this time, if that is known.
+    No(Option<WallClock>),
+}
+
+/// Of a log, where a batch is stamped before an earlier one: its number and its stamp, both rising.
+type Falls = Vec<(u64, Stamp)>;
+
 /// The records of a key.
 #[derive(Debug, Default)]
 struct Key {
-    /// The newest of those that every home has.
+    /// The newest of those that every home has, and whose stamps are believed.
     newest: Option<Place>,
+    /// Of the others the last one of a log.
+    early: Option<(LogId, u64)>,
     is_tombstone: bool,
     /// How many there are, those included that not every home has.
     records: u32,
 }
 
 /// What a sweep has come to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
+    falls: BTreeMap<LogId, Falls>,
+    /// What is stamped in the future and was not known to be.
+    early: Vec<LogRange>,
+    /// Whether the time of a batch has not come.
+    waits: bool,
     /// Batches without a record that stays, as far as was seen.
     found: BTreeSet<At>,
     /// Whether something could not be read: what it holds may be older than a tombstone.
@@ -138,6 +182,20 @@ fn slice_of(key: KeyHash, slices: u32) -> u32 {
     u32::try_from(key % KeyHash::from(slices)).expect("it is less than the number of slices")
 }
 
+impl Key {
+    /// Whether a record of the key is known to be later than one whose stamp is not believed, and
+    /// which was held here at a time, if that is known. Another clock may be ahead by as much as is
+    /// allowed.
+    fn is_later_than(&self, (_, log, number): Place, since: Option<WallClock>) -> bool {
+        let follows = |(of, at): (LogId, u64)| of == log && at > number;
+        let is_after = |stamp: Stamp| {
+            since.is_some_and(|since| stamp > Stamp::at(since.plus(CLOCK_DRIFT_MAX)))
+        };
+        self.early.is_some_and(follows)
+            || self.newest.is_some_and(|(stamp, of, at)| follows((of, at)) || is_after(stamp))
+    }
+}
+
 impl SweptSpan {
     /// Whether a batch may go. The last one of a span says how the log goes on, and stays.
     fn may_go(&self, part: &Compacted) -> bool {
@@ -155,25 +213,92 @@ impl Sweep {
     }
 
     fn run_with<S: Shelf>(&self, shelf: &S, keys_max: usize) -> Result<Swept, S::Error> {
+        let mut begun = State { falls: self.falls(shelf)?, ..State::default() };
+        self.find_early(shelf, &mut begun)?;
         let mut slices = 1;
         while slices <= SLICES_MAX {
-            if let Some(state) = self.look(shelf, slices, keys_max)? {
-                return self.collect(shelf, &state);
+            if let Some(state) = self.look(shelf, begun.clone(), slices, keys_max)? {
+                return self.collect(shelf, state);
             }
             slices *= 2;
         }
         // More keys than are looked at: nothing goes.
-        self.collect(shelf, &State::default())
+        self.collect(shelf, begun)
+    }
+
+    /// Where batches are stamped before earlier ones of their logs.
+    fn falls<S: Shelf>(&self, shelf: &S) -> Result<BTreeMap<LogId, Falls>, S::Error> {
+        let mut all: BTreeMap<LogId, (Stamp, Falls)> = BTreeMap::new();
+        for span in &self.spans {
+            let (highest, falls) = all.entry(span.range.log).or_default();
+            shelf.walk(&span.range, &mut |stored| {
+                let Compacted { first, stamp, .. } = stored.part;
+                if stamp < *highest {
+                    // An earlier one that is no lower says nothing more.
+                    while falls.pop_if(|(_, earlier)| *earlier >= stamp).is_some() {}
+                    if falls.len() >= FALLS_MAX {
+                        falls.remove(0);
+                    }
+                    falls.push((first, stamp));
+                }
+                *highest = stamp.max(*highest);
+                Ok(())
+            })?;
+        }
+        all.retain(|_, (_, falls)| !falls.is_empty());
+        Ok(all.into_iter().map(|(log, (_, falls))| (log, falls)).collect())
+    }
+
+    /// How far a batch is believed.
+    fn belief(&self, state: &State, part: &Compacted) -> Belief {
+        let Compacted { log, first, stamp, .. } = part;
+        if planted(Bug::ClockBelieved) {
+            return Belief::Full;
+        }
+        let falls = state.falls.get(log).into_iter().flatten();
+        let is_before = falls.clone().any(|(at, fallen)| first < at && fallen < stamp);
+        let known = self.early.part(log, *first);
+        if is_before || self.early.has(log, *first, *stamp) {
+            Belief::No(known.map(|known| known.since))
+        } else if stamp.time() > self.now {
+            Belief::Waits
+        } else {
+            Belief::Full
+        }
+    }
+
+    /// Finds what is stamped in the future and was not known to be.
+    fn find_early<S: Shelf>(&self, shelf: &S, state: &mut State) -> Result<(), S::Error> {
+        for span in &self.spans {
+            shelf.walk(&span.range, &mut |stored| {
+                let part = &stored.part;
+                let belief = self.belief(state, part);
+                state.waits |= belief == Belief::Waits;
+                let range = LogRange { log: part.log, from: part.first, to: part.next };
+                let is_new = stored.bytes.is_some() && belief == Belief::No(None);
+                let has_room = state.early.len() < SWEPT_PARTS_MAX;
+                match state.early.last_mut() {
+                    _ if !is_new => {}
+                    Some(last) if last.log == range.log && last.to == range.from => {
+                        last.to = range.to;
+                    }
+                    Some(_) | None if has_room => state.early.push(range),
+                    Some(_) | None => {}
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// Looks for what may go, with the keys in so many slices; none where those are too few.
     fn look<S: Shelf>(
         &self,
         shelf: &S,
+        mut state: State,
         slices: u32,
         keys_max: usize,
     ) -> Result<Option<State>, S::Error> {
-        let mut state = State::default();
         for slice in 0..slices {
             let is_in = |key: KeyHash| slice_of(key, slices) == slice;
             let Some(keys) = self.learn(shelf, &mut state, is_in, keys_max)? else {
@@ -213,11 +338,13 @@ impl Sweep {
     ) -> Result<Option<BTreeMap<KeyHash, Key>>, S::Error> {
         let mut keys: BTreeMap<KeyHash, Key> = BTreeMap::new();
         let is_full = Cell::new(false);
+        let mut is_blind = state.is_blind;
         let visit = |span: &SweptSpan, stored: &Stored, batch: Option<&Batch>, _: At| {
             let Some(batch) = batch else {
-                state.is_blind = true;
+                is_blind = true;
                 return;
             };
+            let belief = self.belief(state, &stored.part);
             for (place, record) in records_of(batch) {
                 let Some(key) = record.key.as_ref().map(|key| hash(key)).filter(|key| is_in(*key))
                 else {
@@ -228,13 +355,21 @@ impl Sweep {
                 }
                 let known = keys.entry(key).or_default();
                 known.records = known.records.saturating_add(1);
-                if stored.part.next <= span.settled && known.newest < Some(place) {
-                    known.newest = Some(place);
-                    known.is_tombstone = record.is_tombstone();
+                let is_settled = stored.part.next <= span.settled;
+                match belief {
+                    Belief::Full if is_settled && known.newest < Some(place) => {
+                        known.newest = Some(place);
+                        known.is_tombstone = record.is_tombstone();
+                    }
+                    Belief::No(_) if is_settled => {
+                        known.early = known.early.max(Some((place.1, place.2)));
+                    }
+                    Belief::Full | Belief::Waits | Belief::No(_) => {}
                 }
             }
         };
         self.each_batch(shelf, visit, |_, _, _| !is_full.get())?;
+        state.is_blind = is_blind;
         Ok((!is_full.get()).then_some(keys))
     }
 
@@ -252,16 +387,23 @@ impl Sweep {
         let (mut tombstone, mut is_blocked) = (state.tombstone, state.is_blocked);
         let mut is_full = state.is_full;
         let found = RefCell::new(std::mem::take(&mut state.found));
+        let believed = &*state;
         let wanted = |span: &SweptSpan, stored: &Stored, at: At| {
             span.may_go(&stored.part) && (is_first || found.borrow().contains(&at))
         };
         let visit = |_: &SweptSpan, stored: &Stored, batch: Option<&Batch>, at: At| {
+            let belief = self.belief(believed, &stored.part);
             let stays = |(place, record): (Place, Record)| {
                 let Some(key) = record.key.as_ref().map(|key| hash(key)) else { return true };
                 if !is_in(key) {
                     return false;
                 }
                 let Some(known) = keys.get(&key) else { return true };
+                match belief {
+                    Belief::Full => {}
+                    Belief::Waits => return true,
+                    Belief::No(since) => return !known.is_later_than(place, since),
+                }
                 if known.newest != Some(place) {
                     return known.newest < Some(place);
                 }
@@ -297,8 +439,9 @@ impl Sweep {
     }
 
     /// Makes parts of what was found.
-    fn collect<S: Shelf>(&self, shelf: &S, state: &State) -> Result<Swept, S::Error> {
-        let mut swept = Swept { tombstone: state.tombstone, ..Swept::default() };
+    fn collect<S: Shelf>(&self, shelf: &S, state: State) -> Result<Swept, S::Error> {
+        let State { tombstone, waits, .. } = state;
+        let mut swept = Swept { tombstone, waits, ..Swept::default() };
         for (number, span) in (0_u32..).zip(&self.spans) {
             let mut open: Option<(Compacted, bool)> = None;
             shelf.walk(&span.range, &mut |stored| {
@@ -322,6 +465,7 @@ impl Sweep {
         }
         // What goes now may make room for more, or be what a tombstone waits for.
         swept.more |= (state.is_full || state.is_blocked) && !swept.parts.is_empty();
+        swept.early = state.early;
         Ok(swept)
     }
 }

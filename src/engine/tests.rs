@@ -61,6 +61,18 @@ impl Script {
         self.give(Input::Timeout)
     }
 
+    /// A node is there, and says that its clock reads the same.
+    fn connect(&mut self, other: u8) {
+        let outputs = self.give(Input::Connected(contact(other)));
+        let peer = crate::wire::Peer {
+            wall: Some(self.now.wall),
+            ..crate::wire::Peer::new(key(other).node(), MemberState::Alive, Vec::new())
+        };
+        for (ask, _) in asks(&outputs) {
+            self.give(Input::Told { ask, result: Ok(Response::Peers(vec![peer.clone()])) });
+        }
+    }
+
     fn ask(&mut self, question: u64, request: Request) -> Vec<Output> {
         self.give(Input::Asked { question: QuestionId(question), from: None, request })
     }
@@ -78,7 +90,7 @@ impl Script {
     fn with_replicas() -> Self {
         let mut script = Self::new();
         for other in [2, 3] {
-            script.give(Input::Connected(contact(other)));
+            script.connect(other);
         }
         let create =
             Create { replicas: Some(3), min_copies: Some(2), ..Create::new("t".parse().unwrap()) };

@@ -350,7 +350,9 @@ impl Topic {
         let keeps = self.belongs_to(members, me);
         let position = subscriber.and_then(|name| self.subscriptions.get(name)).cloned();
         let forks = Proofs::of(self.forks.proofs());
-        Held { frontier: self.frontier(), position, members: members.digest(), forks, keeps }
+        let early = self.early().take(FRONTIER_LOGS_MAX).collect();
+        let members = members.digest();
+        Held { frontier: self.frontier(), position, members, forks, keeps, early }
     }
 
     /// The end of what is held.

@@ -38,6 +38,14 @@ impl Stamp {
         Self(time.0.min(u64::MAX >> COUNTER_BITS) << COUNTER_BITS)
     }
 
+    /// The last stamp that may be given at a wall time: what is later lies in the future.
+    pub fn latest_at(now: WallClock) -> Self {
+        Self::at(now.plus(CLOCK_DRIFT_MAX))
+    }
+
+    /// The latest of all stamps.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The wall time of the stamp.
     pub fn time(self) -> WallClock {
         WallClock(self.0 >> COUNTER_BITS)
@@ -74,6 +82,16 @@ impl Clock {
         self.latest
     }
 
+    /// Others confirm the time: what this node stamped in its future was stamped by a wrong clock,
+    /// and the next stamp is of this time again. Whether that changed anything.
+    pub fn confirm(&mut self, now: WallClock) -> bool {
+        let was_ahead = self.latest > Stamp::latest_at(now);
+        if was_ahead {
+            self.latest = Stamp::at(now);
+        }
+        was_ahead
+    }
+
     /// Takes note of a stamp that this node gave itself, in an earlier life that it forgot. The
     /// next one is later, however far in the future that is.
     pub fn adopt(&mut self, own: Stamp) {
@@ -83,7 +101,7 @@ impl Clock {
     /// Takes note of a stamp from elsewhere. A stamp from too far in the future is not adopted,
     /// so that one wrong clock does not drag the others along.
     pub fn observe(&mut self, now: WallClock, remote: Stamp) {
-        if remote <= Stamp::at(now.plus(CLOCK_DRIFT_MAX)) {
+        if remote <= Stamp::latest_at(now) {
             self.latest = self.latest.max(remote);
         }
     }
@@ -102,6 +120,18 @@ mod tests {
         assert!(first < second && second < third);
         assert_eq!(third.time(), WallClock(1_000));
         assert_eq!(clock.tick(WallClock(2_000)), Stamp::at(WallClock(2_000)));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_is_set_right_where_others_confirm_the_time() {
+        let mut clock = Clock::default();
+        let (wrong, now) = (WallClock(90_000_000), WallClock(1_000_000));
+        clock.tick(wrong);
+        assert!(clock.tick(now) > Stamp::at(wrong), "alone it goes on");
+        assert!(clock.confirm(now));
+        assert_eq!(clock.tick(now), Stamp::at(now).next());
+        assert!(!clock.confirm(WallClock(950_000)), "a time within the drift is no mistake");
+        assert!(clock.tick(WallClock(950_000)) > Stamp::at(now));
     }
 
     #[test]

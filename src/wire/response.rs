@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{
     Blob, Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
-    Subscription, TopicId, TopicName,
+    Subscription, TopicId, TopicName, WallClock,
 };
 
 /// The answer to a [`Request`](super::Request).
@@ -87,9 +87,9 @@ pub enum Response {
     /// What became of each batch, in the order of the request.
     #[n(17)]
     Replicated(#[cbor(n(0), decode_with = "super::bounded::outcomes")] Vec<Outcome>),
-    /// How the asked node's holdings compare.
+    /// How the asked node's holdings compare, and what its clock reads.
     #[n(18)]
-    Compared(#[n(0)] Compared),
+    Compared(#[n(0)] Compared, #[n(1)] Option<WallClock>),
     /// What the asked node holds of a topic, flushed.
     #[n(19)]
     Held(#[n(0)] Held),
@@ -115,6 +115,17 @@ pub enum Response {
     Whereabouts(
         #[cbor(n(0), decode_with = "super::bounded::whereabouts")] Vec<Option<Whereabouts>>,
     ),
+}
+
+impl Response {
+    /// What the clock of the node read that answers, if it says so.
+    pub fn wall_of(&self, node: &NodeId) -> Option<WallClock> {
+        match self {
+            Self::Peers(peers) => peers.iter().find(|peer| peer.node == *node)?.wall,
+            Self::Compared(_, wall) => *wall,
+            _ => None,
+        }
+    }
 }
 
 /// Why a request was not carried out. Nothing has changed.
@@ -409,6 +420,29 @@ pub struct Peer {
     /// itself counts; what it says of others is shown to people.
     #[n(6)]
     pub newcomer_ms: Option<u32>,
+    /// What its clock reads, where the node speaks of itself.
+    #[n(4)]
+    pub wall: Option<WallClock>,
+    /// How far its clock is ahead of the time that the asked node goes by, in milliseconds, where it
+    /// was measured.
+    #[n(7)]
+    pub clock_offset_ms: Option<i64>,
+}
+
+impl Peer {
+    /// A node of which nothing was measured.
+    pub fn new(node: NodeId, state: MemberState, addresses: Vec<Address>) -> Self {
+        Self {
+            node,
+            state,
+            round_trip_us: None,
+            addresses,
+            stopped: false,
+            newcomer_ms: None,
+            wall: None,
+            clock_offset_ms: None,
+        }
+    }
 }
 
 /// Names of topics that match a pattern.
@@ -486,6 +520,9 @@ pub struct Held {
     /// Whether the asked node is to keep all of it: it takes itself for one of the topic's homes.
     #[cbor(n(4), skip_if = "std::ops::Not::not")]
     pub keeps: bool,
+    /// Parts that the asked node has seen to be stamped in the future.
+    #[cbor(n(5), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
+    pub early: Vec<LogRange>,
 }
 
 /// Number of records of a topic at a node.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
-    engine::{Log, Part, Parts, Pending, Recovered, Step, Write},
+    engine::{Early, Log, Part, Parts, Pending, Recovered, Step, Write},
     model::{
         Batch, Compacted, ForkProof, LogId, NodeId, SignedDescriptor, SignedHeader, SubscriberName,
         Subscription, TopicId,
@@ -103,8 +103,14 @@ impl Disk {
         }
     }
 
-    pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        self.shelf(topic).read(ranges, bytes_max)
+    pub(crate) fn read(
+        &self,
+        topic: TopicId,
+        ranges: &[LogRange],
+        early: &Early,
+        bytes_max: usize,
+    ) -> Page {
+        self.shelf(topic).read(ranges, early, bytes_max)
     }
 
     pub(crate) fn shelf(&self, topic: TopicId) -> TopicShelf<'_> {

@@ -7,6 +7,7 @@ mod disk;
 mod shelf;
 mod world;
 
+mod clocks;
 mod compaction;
 mod damage;
 mod deletion;

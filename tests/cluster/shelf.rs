@@ -6,9 +6,9 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Shelf, Stored},
+    engine::{Early, Shelf, Stored},
     limits::HEADERS_PER_PAGE_MAX,
-    model::{Batch, Compacted, LogId, SignedHeader, TopicId},
+    model::{Batch, Compacted, LogId, SignedHeader, Stamp, TopicId},
     wire::{LogRange, Page},
 };
 
@@ -53,12 +53,14 @@ impl TopicShelf<'_> {
 
     /// Reads ranges of logs, merged by stamp; a log ends at its first hole. What compaction took away
     /// comes with the batch that follows.
-    pub(crate) fn read(&self, ranges: &[LogRange], bytes_max: usize) -> Page {
+    pub(crate) fn read(&self, ranges: &[LogRange], early: &Early, bytes_max: usize) -> Page {
         let (mut batches, mut compacted) = (Vec::new(), Vec::<Compacted>::new());
         let mut finished = true;
         for range in ranges {
             let mut at = range.from;
             let mut open: Option<Compacted> = None;
+            // A log keeps its own order, whatever its stamps say.
+            let mut order = Stamp::default();
             for item in self.items(range.log) {
                 let place = (self.topic, range.log, item.part.first);
                 let is_next = item.part.first <= at && at < item.part.next;
@@ -72,12 +74,14 @@ impl TopicShelf<'_> {
                     continue;
                 }
                 compacted.extend(open.take());
-                batches.extend(self.batches.get(&place).cloned());
+                order = early.order(&range.log, place.2, item.part.stamp).max(order);
+                batches.extend(self.batches.get(&place).map(|batch| (order, batch.clone())));
             }
             finished &= at >= range.to && open.is_none();
             compacted.extend(open);
         }
-        batches.sort_by_key(|batch| (batch.header().stamp, batch.log(), batch.header().first));
+        batches.sort_by_key(|(order, batch)| (*order, batch.log(), batch.header().first));
+        let batches: Vec<_> = batches.into_iter().map(|(_, batch)| batch).collect();
         let (all, mut bytes) = (batches.len(), 0);
         let fits = |batch: &Batch| {
             bytes += batch.bytes().len();

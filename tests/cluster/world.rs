@@ -32,6 +32,8 @@ struct Node {
     key: NodeKey,
     engine: Option<Engine>,
     started: Duration,
+    /// How far its clock is ahead, in milliseconds.
+    clock: i64,
     life: u64,
     disk: Disk,
     /// Writes that are not flushed: lost in a crash.
@@ -116,6 +118,7 @@ impl World {
             key: NodeKey::from_secret(&[number; 32]),
             engine: None,
             started: Duration::ZERO,
+            clock: 0,
             life: 0,
             disk: Disk::default(),
             pending: Vec::new(),
@@ -212,6 +215,12 @@ impl World {
         self.nodes[index].disk = Disk::default();
     }
 
+    /// Sets a node's clock, to so many milliseconds ahead of what time it is.
+    pub(crate) fn set_clock(&mut self, index: usize, ahead: i64) {
+        self.nodes[index].clock = ahead;
+        self.input(index, Duration::ZERO, Input::Timeout);
+    }
+
     /// Cuts two nodes off from each other, without either being told.
     pub(crate) fn cut(&mut self, one: usize, other: usize) {
         self.cut.extend([(one, other), (other, one)]);
@@ -237,6 +246,11 @@ impl World {
 
     pub(crate) fn disk(&self, index: usize) -> &Disk {
         &self.nodes[index].disk
+    }
+
+    /// What a clock reads that is right.
+    pub(crate) fn wall(&self) -> WallClock {
+        WallClock(1_700_000_000_000).plus(self.now)
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -338,9 +352,10 @@ impl World {
     }
 
     fn handle(&mut self, index: usize, input: Input) {
+        let wall = self.wall();
         let node = &mut self.nodes[index];
         let elapsed = self.now.saturating_sub(node.started);
-        let wall = WallClock(1_700_000_000_000).plus(self.now);
+        let wall = WallClock(wall.0.saturating_add_signed(node.clock));
         let Some(engine) = &mut node.engine else {
             return;
         };
@@ -394,8 +409,8 @@ impl World {
                 self.nodes[index].pending.push((number, write));
                 self.event(index, FLUSH, Event::Flush(number));
             }
-            Output::Read { ticket, topic, ranges, bytes_max, .. } => {
-                let page = self.nodes[index].disk.read(topic, &ranges, bytes_max);
+            Output::Read { ticket, topic, ranges, early, bytes_max, .. } => {
+                let page = self.nodes[index].disk.read(topic, &ranges, &early, bytes_max);
                 self.input(index, LATENCY, Input::ReadDone(ticket, Some(page)));
             }
             Output::Check { ticket, topic, range, .. } => {

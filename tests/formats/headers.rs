@@ -26,8 +26,8 @@ fn headers_without_bodies() {
         head: Hash([8; 32]),
         stamp: Stamp::at(WallClock(1_517_363_399_700)),
     };
-    let log =
-        Log { low: 42, spans: vec![span], tip: None, base: Some(Hash([7; 32])), headers: Some(40) };
+    let base = Some(Hash([7; 32]));
+    let log = Log { low: 42, spans: vec![span], base, headers: Some(40), ..Log::default() };
     let bytes = encode_to_bytes(&log);
     assert_eq!(minicbor::decode::<Log>(&bytes).unwrap(), log);
     all.extend_from_slice(&bytes);

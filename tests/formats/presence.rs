@@ -19,6 +19,8 @@ fn peer() -> Peer {
         addresses: vec!["/ip4/10.0.0.1/tcp/4001".into()],
         stopped: false,
         newcomer_ms: Some(15_000),
+        wall: None,
+        clock_offset_ms: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
-    engine::{Damage, Log, Part, Parts, Pending, Recovered, Step, Write, WriteNumber},
+    engine::{Damage, Early, Log, Part, Parts, Pending, Recovered, Step, Write, WriteNumber},
     model::{
         Batch, Compacted, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor,
         SignedHeader, SubscriberName, Subscription, TopicId,
@@ -224,8 +224,14 @@ impl Image {
     }
 
     /// Reads ranges of logs, merged by stamp; a log ends at its first hole.
-    pub(crate) fn read(&self, topic: TopicId, ranges: &[LogRange], bytes_max: usize) -> Page {
-        self.shelf(topic).read(ranges, bytes_max)
+    pub(crate) fn read(
+        &self,
+        topic: TopicId,
+        ranges: &[LogRange],
+        early: &Early,
+        bytes_max: usize,
+    ) -> Page {
+        self.shelf(topic).read(ranges, early, bytes_max)
     }
 
     pub(crate) fn shelf(&self, topic: TopicId) -> TopicShelf<'_> {

@@ -170,7 +170,13 @@ impl World {
             Fault::ClockJump => {
                 let jump = self.choices.pick(&[1_000, 61_000, 3_600_000, 86_400_000]);
                 let back = self.choices.chance(500);
-                self.nodes[index].wall_offset += if back { -jump } else { jump };
+                let mut nodes = self.nodes.iter_mut().enumerate();
+                let other = nodes.find(|(other, node)| *other != index && node.wall_offset != 0);
+                match other.filter(|_| self.options.one_clock) {
+                    // That one is set right first.
+                    Some((_, other)) => other.wall_offset = 0,
+                    None => self.nodes[index].wall_offset += if back { -jump } else { jump },
+                }
             }
             Fault::SlowDisk => {
                 self.nodes[index].disk.slowness = self.choices.pick(&[0, 10, 100, 1_000]);

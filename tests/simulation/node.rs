@@ -86,6 +86,12 @@ const SCRUB_INTERVAL: Duration = Duration::from_secs(5);
 /// Time of the simulated world's start, in milliseconds since 1970.
 const EPOCH: i64 = 1_700_000_000_000;
 
+/// What a clock says that is right.
+pub(crate) fn right_wall(now: Duration) -> WallClock {
+    let milliseconds = i64::try_from(now.as_millis()).expect("a short run");
+    WallClock((EPOCH + milliseconds).unsigned_abs())
+}
+
 impl Node {
     /// What its wall clock says.
     pub(crate) fn wall(&self, now: Duration) -> WallClock {
@@ -241,6 +247,7 @@ impl World {
 
     /// Gives an input to a node's engine, and carries out what that asks for.
     pub(crate) fn handle(&mut self, index: usize, input: Input) {
+        self.oracle.now = self.now;
         let node = &mut self.nodes[index];
         let elapsed = self.now.saturating_sub(node.started);
         let wall = node.wall(self.now);
@@ -281,10 +288,10 @@ impl World {
                 self.ask(index, ask, &to, request);
             }
             Output::Write(number, write) => self.write(index, number, write),
-            Output::Read { ticket, topic, ranges, bytes_max, .. } => {
+            Output::Read { ticket, topic, ranges, early, bytes_max, .. } => {
                 let image = &self.nodes[index].disk.image;
                 let damages = image.damaged_in(topic, &ranges);
-                let page = image.read(topic, &ranges, bytes_max);
+                let page = image.read(topic, &ranges, &early, bytes_max);
                 for damage in damages {
                     self.input(index, Duration::from_micros(20), Input::Damaged(damage));
                 }

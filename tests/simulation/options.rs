@@ -54,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) destructive: bool,
     /// Whether somebody deletes the last topic.
     pub(crate) deletes: bool,
+    /// Whether at most one clock is wrong at a time.
+    pub(crate) one_clock: bool,
 }
 
 impl Options {
@@ -71,6 +73,7 @@ impl Options {
             }
         }
         let deletes = choices.chance(150);
+        let one_clock = choices.chance(500);
         let milliseconds = Duration::from_millis;
         Self {
             nodes,
@@ -96,6 +99,7 @@ impl Options {
             read_pause: milliseconds(choices.pick(&[10, 100, 3_000])),
             destructive,
             deletes,
+            one_clock,
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::invariants::compaction::{Keyed, Shelf};
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) batch: Batch,
+    /// When it appeared, by a clock that is right.
+    pub(crate) sealed: Duration,
     /// The nodes whose flushed disk holds it, readable.
     pub(crate) holders: BTreeSet<usize>,
     /// The nodes that have given their copy up by themselves since.
@@ -44,6 +46,8 @@ pub(crate) struct Published {
 /// All that is true.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
+    /// What time it is, by a clock that is right.
+    pub(crate) now: Duration,
     pub(crate) batches: BTreeMap<Hash, Known>,
     /// By the logs that headers name: more than one at a position where a log has forked.
     pub(crate) positions: BTreeSet<(TopicId, LogId, u64, Hash)>,
@@ -90,6 +94,7 @@ impl Oracle {
         }
         let known = Known {
             batch: batch.clone(),
+            sealed: self.now,
             holders: BTreeSet::new(),
             given_up: BTreeSet::new(),
             losses: 0,

@@ -21,12 +21,13 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
 }
 
 fn table(printer: &Printer, peers: &[Peer]) -> Table {
-    let mut table = Table::new(&["PEER", "STATE", "RTT MS", "ADDRESS"]);
+    let mut table = Table::new(&["PEER", "STATE", "RTT MS", "CLOCK", "ADDRESS"]);
     for peer in peers {
         table.push(vec![
             shown(printer, peer.node),
             peer.state_as_str().to_owned(),
             round_trip_ms(peer).map_or_else(|| "-".to_owned(), |time| format!("{time:.2}")),
+            peer.clock_offset_ms.map_or_else(|| "-".to_owned(), clock),
             addresses_cell(printer, peer.node, &peer.addresses),
         ]);
     }
@@ -39,8 +40,27 @@ fn object(peer: &Peer) -> Value {
         "state": peer.state_as_str(),
         "newcomer": peer.newcomer_ms.is_some(),
         "rtt_ms": round_trip_ms(peer),
+        "clock_offset_ms": peer.clock_offset_ms,
         "addresses": full_addresses(peer.node, &peer.addresses),
     })
+}
+
+/// Milliseconds in a larger unit of so many seconds.
+fn rounded(milliseconds: u64, unit: u64) -> u64 {
+    milliseconds.saturating_add(unit * 500) / (unit * 1000)
+}
+
+/// How far a clock is ahead, for people: what is below a second is right.
+fn clock(ahead_ms: i64) -> String {
+    let sign = if ahead_ms < 0 { '-' } else { '+' };
+    let all = ahead_ms.unsigned_abs();
+    match all / 1000 {
+        0 => "ok".to_owned(),
+        seconds @ 1..120 => format!("{sign}{seconds}.{}s", all % 1000 / 100),
+        120..7_200 => format!("{sign}{}m", rounded(all, 60)),
+        7_200..172_800 => format!("{sign}{}h", rounded(all, 3_600)),
+        _ => format!("{sign}{}d", rounded(all, 86_400)),
+    }
 }
 
 fn round_trip_ms(peer: &Peer) -> Option<f64> {
@@ -64,12 +84,9 @@ mod tests {
             "/ip6/::1/tcp/40497",
         ];
         let peer = Peer {
-            node,
-            state: MemberState::Suspect,
             round_trip_us: Some(1_234_250),
-            addresses: addresses.map(str::to_owned).to_vec(),
-            stopped: false,
-            newcomer_ms: None,
+            clock_offset_ms: Some(-90_500),
+            ..Peer::new(node, MemberState::Suspect, addresses.map(str::to_owned).to_vec())
         };
         let brief = table(&Printer::to_terminal(), std::slice::from_ref(&peer)).lines(true);
         assert!(node.to_string().ends_with(&brief[1][..8]), "{}", brief[1]);
@@ -85,20 +102,24 @@ mod tests {
     fn json_has_the_round_trip_in_milliseconds() {
         let node = NodeId::from_bytes([1; 32]);
         let peer = Peer {
-            node,
-            state: MemberState::Suspect,
             round_trip_us: Some(1_250),
-            addresses: Vec::new(),
-            stopped: false,
-            newcomer_ms: None,
+            clock_offset_ms: Some(-1_500),
+            ..Peer::new(node, MemberState::Suspect, Vec::new())
         };
         let expected = json!({
             "peer": node.to_string(), "state": "suspect", "newcomer": false, "rtt_ms": 1.25,
             "addresses": [],
+            "clock_offset_ms": -1_500,
         });
         assert_eq!(object(&peer), expected);
         let stopped = Peer { round_trip_us: None, state: MemberState::Dead, stopped: true, ..peer };
         let object = object(&stopped);
         assert_eq!((&object["rtt_ms"], &object["state"]), (&Value::Null, &json!("stopped")));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_a_second_is_seen() {
+        let texts = [0, -999, 1_000, -90_500, 600_000, 86_399_999, -31_535_999_999].map(clock);
+        assert_eq!(texts, ["ok", "ok", "+1.0s", "-90.5s", "+10m", "+24h", "-365d"]);
     }
 }

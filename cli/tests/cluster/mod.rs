@@ -54,6 +54,8 @@ pub(crate) struct Cluster {
     network: String,
     nodes: Vec<Node>,
     directory: TempDir,
+    /// What is loaded into nodes to move their clocks.
+    clocks: Option<PathBuf>,
 }
 
 /// One node.
@@ -66,16 +68,49 @@ pub(crate) struct Node {
 impl Cluster {
     /// Starts nodes that join through the first one, and waits until all are known to all.
     pub(crate) fn start(count: usize) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let name = directory.path().file_name().and_then(|name| name.to_str());
-        let name = name.expect("its name is text").trim_start_matches('.');
-        let network = format!("test-{}-{name}", std::process::id());
-        let mut cluster = Self { network, nodes: Vec::new(), directory };
+        let mut cluster = Self::empty();
         for _ in 0..count {
             cluster.add();
         }
         cluster.wait_until_alive(count);
         cluster
+    }
+
+    /// Starts one node whose clock is so many milliseconds ahead. The library moves clocks.
+    pub(crate) fn start_with_clocks(library: PathBuf, ahead_ms: i64) -> Self {
+        let mut cluster = Self::empty();
+        cluster.clocks = Some(library);
+        cluster.set_clock(0, ahead_ms);
+        cluster.add();
+        cluster
+    }
+
+    /// Sets a node's clock, to so many milliseconds ahead of the machine's.
+    pub(crate) fn set_clock(&self, number: usize, ahead_ms: i64) {
+        let file = fs_err::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.clock(number));
+        let mut file = file.expect("the file can be written");
+        std::io::Write::write_all(&mut file, &ahead_ms.to_ne_bytes()).expect("it has room");
+    }
+
+    fn clock(&self, number: usize) -> PathBuf {
+        self.directory.path().join(format!("node-{number}.clock"))
+    }
+
+    /// What a node has logged.
+    pub(crate) fn said(&self, number: usize) -> String {
+        fs_err::read_to_string(self.log(number)).unwrap_or_default()
+    }
+
+    fn empty() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let name = directory.path().file_name().and_then(|name| name.to_str());
+        let name = name.expect("its name is text").trim_start_matches('.');
+        let network = format!("test-{}-{name}", std::process::id());
+        Self { network, nodes: Vec::new(), directory, clocks: None }
     }
 
     /// Starts one more node; its number.
@@ -203,6 +238,12 @@ impl Cluster {
         command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--network", &self.network]);
         if let Some(first) = self.nodes.get(through).filter(|_| through != number) {
             command.args(["--bootstrap", &first.address]);
+        }
+        if let Some(library) = &self.clocks {
+            if !self.clock(number).exists() {
+                self.set_clock(number, 0);
+            }
+            command.env("LD_PRELOAD", library).env("TEST_CLOCK_AHEAD", self.clock(number));
         }
         let mut process = Process::start(command, &self.log(number));
         let (peer, address) = process.ready();

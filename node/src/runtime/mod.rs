@@ -288,8 +288,8 @@ impl Runtime {
                 self.network.ask(ask, to, request);
             }
             Output::Write(number, write) => self.store.write(number, write),
-            Output::Read { ticket, topic, ranges, bytes_max, .. } => {
-                self.store.read(ticket, topic, ranges, bytes_max);
+            Output::Read { ticket, topic, ranges, early, bytes_max, .. } => {
+                self.store.read(ticket, topic, ranges, early, bytes_max);
             }
             Output::Check { ticket, topic, range, bytes_max, .. } => {
                 self.store.check(ticket, topic, range, bytes_max);
@@ -353,6 +353,34 @@ impl Runtime {
                 tracing::warn!(topic = name, writer = %damage.log.writer, first = damage.first, next = damage.next, "a stored batch is damaged; it is fetched again");
             }
             Report::HandedOver(topic) => self.notices.handed_over(name(topic), now),
+            Report::ClockOff(node, ahead) => {
+                tracing::warn!(%node, off = %off(*ahead), "the clock of a node is off");
+            }
+            Report::OwnClockOff(ahead) => {
+                tracing::warn!(off = %off(*ahead), "the clock of this machine is off, most other nodes say: it goes by theirs; set it right");
+            }
+            Report::EarlyStamp(topic, writer, ahead) => {
+                let name = name(topic).map_or_else(|| topic.to_string(), ToString::to_string);
+                let off = off(i64::try_from(*ahead).unwrap_or(i64::MAX));
+                tracing::warn!(topic = name, %writer, %off, "a record is stamped in the future: its stamp counts for nothing");
+            }
         }
+    }
+}
+
+/// Milliseconds in a larger unit of so many seconds.
+fn rounded(milliseconds: u64, unit: u64) -> u64 {
+    milliseconds.saturating_add(unit * 500) / (unit * 1000)
+}
+
+/// How far a clock is off, for people.
+fn off(milliseconds: i64) -> String {
+    let word = if milliseconds < 0 { "behind" } else { "ahead" };
+    let all = milliseconds.unsigned_abs();
+    match all / 1000 {
+        seconds @ 0..60 => format!("{seconds}.{} s {word}", all % 1000 / 100),
+        60..3_600 => format!("{} min {word}", rounded(all, 60)),
+        3_600..172_800 => format!("{} h {word}", rounded(all, 3_600)),
+        _ => format!("{} days {word}", rounded(all, 86_400)),
     }
 }

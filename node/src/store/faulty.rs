@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use antiphon::{
-    engine::{Damage, Part, Recovered, Sweep, Write},
+    engine::{Damage, Early, Part, Recovered, Sweep, Write},
     model::TopicId,
     wire::LogRange,
 };
@@ -94,9 +94,10 @@ impl<S: Store> Store for FaultyStore<S> {
         &self,
         topic: TopicId,
         ranges: &[LogRange],
+        early: &Early,
         bytes_max: usize,
     ) -> Result<Reading, StoreError> {
-        let mut reading = self.inner.read(topic, ranges, bytes_max)?;
+        let mut reading = self.inner.read(topic, ranges, early, bytes_max)?;
         reading.damages.extend(self.found());
         Ok(reading)
     }

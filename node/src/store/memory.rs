@@ -6,7 +6,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Log, Part, Parts, Pending, Recovered, Shelf, Step, Stored, Sweep, Write},
+    engine::{Early, Log, Part, Parts, Pending, Recovered, Shelf, Step, Stored, Sweep, Write},
     limits::HEADERS_PER_PAGE_MAX,
     model::{
         Batch, Compacted, ForkProof, LogId, NodeId, Position, ShortHash, SignedDescriptor,
@@ -213,6 +213,7 @@ impl Store for MemoryStore {
         &self,
         topic: TopicId,
         ranges: &[LogRange],
+        early: &Early,
         bytes_max: usize,
     ) -> Result<Reading, StoreError> {
         let content = self.content();
@@ -224,7 +225,7 @@ impl Store for MemoryStore {
             let rest = content.batches.range(start..=Place::ceiling(topic, log, u64::MAX));
             (*range, MemoryWalk { rest, last: None })
         };
-        let mut reading = merge(ranges.iter().map(walk).collect(), bytes_max)?;
+        let mut reading = merge(ranges.iter().map(walk).collect(), early, bytes_max)?;
         let header = |range: &LogRange| {
             let at = range.as_position()?;
             let before = Place::floor(topic, range.log, 0)..=Place::ceiling(topic, range.log, at);

@@ -7,7 +7,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use antiphon::{
-    engine::{Damage, Stored},
+    engine::{Damage, Early, Stored},
     limits::COMPACTED_START_BYTES_MAX,
     model::{Batch, Compacted, LogId, ShortHash, Stamp},
     wire::{LogRange, Page},
@@ -101,14 +101,15 @@ impl<W: Walk> Source<W> {
 /// The order in which batches of different logs are shown, and which log it is.
 type Turn = Reverse<(Stamp, LogId, u64, usize, Next)>;
 
-fn turn(index: usize, next: Next) -> Turn {
+fn turn(index: usize, early: &Early, next: Next) -> Turn {
     let Compacted { stamp, log, first, .. } = next.batch;
-    Reverse((stamp, log, first, index, next))
+    Reverse((early.order(&log, first, stamp), log, first, index, next))
 }
 
 /// Merges logs into a page of at most `bytes_max` bytes, but of at least one batch.
 pub(super) fn merge<W: Walk>(
     logs: Vec<(LogRange, W)>,
+    early: &Early,
     bytes_max: usize,
 ) -> Result<Reading, StoreError> {
     let source = |(range, walk): (LogRange, W)| Source { walk, at: range.from, to: range.to };
@@ -118,7 +119,7 @@ pub(super) fn merge<W: Walk>(
     let mut turns = BinaryHeap::new();
     for (index, source) in sources.iter_mut().enumerate() {
         match source.step()? {
-            Step::Batch(next) => turns.push(turn(index, next)),
+            Step::Batch(next) => turns.push(turn(index, early, next)),
             Step::Finished => {}
             Step::Broken(part) => {
                 page.finished = false;
@@ -156,7 +157,7 @@ pub(super) fn merge<W: Walk>(
         page.compacted.extend(before);
         page.batches.push(batch);
         match source.step()? {
-            Step::Batch(next) => turns.push(turn(index, next)),
+            Step::Batch(next) => turns.push(turn(index, early, next)),
             Step::Finished => {}
             Step::Broken(part) => {
                 page.finished = false;

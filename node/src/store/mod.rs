@@ -51,7 +51,7 @@ mod tests;
 use std::{fmt, path::PathBuf, sync::atomic::AtomicBool};
 
 use antiphon::{
-    engine::{Damage, Part, Recovered, Sweep, Swept, Write},
+    engine::{Damage, Early, Part, Recovered, Sweep, Swept, Write},
     model::TopicId,
     wire::{Checked, LogRange, Page},
 };
@@ -83,7 +83,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError>;
 
     /// Reads batches of one topic, merged by stamp, writer, incarnation and number; within a log
-    /// the order is always that of the log.
+    /// the order is always that of the log. What is `early` comes before what other logs have.
     ///
     /// A log is read from the batch that holds record `from` to the one that holds `to - 1`, and
     /// ends early at a hole or at damage. At most `bytes_max` bytes of batches come, but at least
@@ -102,6 +102,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
         &self,
         topic: TopicId,
         ranges: &[LogRange],
+        early: &Early,
         bytes_max: usize,
     ) -> Result<Reading, StoreError>;
 

@@ -49,7 +49,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Damage, Part, Recovered, Sweep, Write},
+    engine::{Damage, Early, Part, Recovered, Sweep, Write},
     limits::COMPACTED_BYTES_MAX,
     model::{Batch, ForkProof, SignedDescriptor, Subscription, TopicId},
     wire::{Contact, LogRange},
@@ -506,9 +506,10 @@ impl Store for SegmentStore {
         &self,
         topic: TopicId,
         ranges: &[LogRange],
+        early: &Early,
         bytes_max: usize,
     ) -> Result<Reading, StoreError> {
-        self.ask(|index| self.read_page(index, topic, ranges, bytes_max))
+        self.ask(|index| self.read_page(index, topic, ranges, early, bytes_max))
     }
 
     fn check(
@@ -640,7 +641,7 @@ fn apply(applier: &mut Applier<'_>, write: &Write, framed: Framed) -> Result<(),
 /// At least as many bytes as the frame of a write has.
 fn bytes_bound(write: &Write) -> usize {
     /// Key, numbers and a log with all the spans that it may have.
-    const OTHERS: usize = 8 * 1024;
+    const OTHERS: usize = 12 * 1024;
     let payload = match write {
         Write::Append { batch, .. } if batch.is_of_branch() => {
             BATCH_START_BYTES + batch.bytes().len() + HEAD_BYTES + OTHERS

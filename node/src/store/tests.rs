@@ -1,11 +1,11 @@
 //! What every store must do, run against each.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use antiphon::{
-    engine::{Log, Pending, Write},
+    engine::{Early, EarlyPart, Log, Pending, Write},
     limits::{HEADERS_KEPT_RECORDS, HEADERS_PER_PAGE_MAX},
-    model::{Batch, Cursor, ForkProof, Incarnation, NodeId, Subscription, WallClock},
+    model::{Batch, Cursor, ForkProof, Incarnation, NodeId, Stamp, Subscription, WallClock},
     wire::{Contact, LogRange, Page},
 };
 
@@ -59,6 +59,7 @@ for_each_store!(
     the_catalogue_is_recovered_with_its_batches,
     logs_are_merged_by_stamp,
     a_log_keeps_its_order_whatever_its_stamps,
+    what_is_early_comes_first_and_is_remembered,
     a_read_starts_within_a_batch,
     a_read_ends_with_its_range,
     a_page_is_bounded_and_never_empty,
@@ -78,7 +79,7 @@ for_each_store!(
 );
 
 fn read_page(store: &dyn Store, ranges: &[LogRange], bytes_max: usize) -> Page {
-    let Reading { page, damages } = store.read(topic(), ranges, bytes_max).unwrap();
+    let Reading { page, damages } = store.read(topic(), ranges, &Early::none(), bytes_max).unwrap();
     assert!(damages.is_empty(), "{damages:?}");
     page
 }
@@ -169,6 +170,30 @@ fn a_log_keeps_its_order_whatever_its_stamps(rig: &dyn Rig) {
     store.commit(&[one.append(50), one.append(1), two.append(20)]).unwrap();
     let page = read_page(&*store, &[one.range(0, 6), two.range(0, 3)], usize::MAX);
     assert_eq!(page.batches, [&two.batches[..], &one.batches].concat());
+}
+
+fn what_is_early_comes_first_and_is_remembered(rig: &dyn Rig) {
+    let (mut one, mut two) = (Author::new(1, topic()), Author::new(2, topic()));
+    let store = rig.open();
+    store.commit(&[one.append(900), one.append(950), two.append(20), two.append(30)]).unwrap();
+    let ranges = [one.range(0, 6), two.range(0, 6)];
+    let shown = |early: &Early| store.read(topic(), &ranges, early, usize::MAX).unwrap().page;
+    let in_order = [&two.batches[..], &one.batches].concat();
+    let early_first = [&one.batches[..], &two.batches].concat();
+    assert_eq!(shown(&Early::none()).batches, in_order);
+    let after = Stamp::at(WallClock(100));
+    assert_eq!(shown(&Early { after, ..Early::none() }).batches, early_first);
+    let part = EarlyPart { first: 0, next: 6, since: WallClock(7) };
+    let parts = BTreeMap::from([(one.log_id(), vec![part])]);
+    assert_eq!(shown(&Early { parts, ..Early::none() }).batches, early_first);
+    // What is remembered of a log is written with it, and nothing goes with that.
+    let held = store.recover().unwrap().logs[&topic()][&one.log_id()].clone();
+    let log = Log { early: vec![part], ..held };
+    let (log_id, to) = (one.log_id(), log.low);
+    store.commit(&[Write::Drop { topic: topic(), log_id, from: 0, to, log: Some(log) }]).unwrap();
+    let store = rig_again(rig, store);
+    assert_eq!(store.recover().unwrap().logs[&topic()][&log_id].early, [part]);
+    assert_eq!(read(&*store, &one, 0, 6), (vec![0, 3], true));
 }
 
 fn a_read_starts_within_a_batch(rig: &dyn Rig) {

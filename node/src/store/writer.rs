@@ -24,7 +24,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Damage, Part, Sweep, Swept, Ticket, Write, WriteNumber},
+    engine::{Damage, Early, Part, Sweep, Swept, Ticket, Write, WriteNumber},
     model::TopicId,
     wire::{Checked, LogRange, Page},
 };
@@ -132,8 +132,8 @@ struct Read {
 /// What is read.
 #[derive(Debug)]
 enum Wanted {
-    /// Batches of logs.
-    Page(Vec<LogRange>),
+    /// Batches of logs, and which of them come first.
+    Page(Vec<LogRange>, Early),
     /// A range of one log, to check what is there of it.
     Check(LogRange),
     /// How much there is of logs.
@@ -258,9 +258,10 @@ impl StoreHandle {
         ticket: Ticket,
         topic: TopicId,
         ranges: Vec<LogRange>,
+        early: Early,
         bytes_max: usize,
     ) {
-        let wanted = Wanted::Page(ranges);
+        let wanted = Wanted::Page(ranges, early);
         self.waiting.push_back(Read { ticket, topic, wanted, bytes_max });
         self.begin_reads();
     }
@@ -552,8 +553,9 @@ impl WriterThread<'_> {
 /// A read that fails, or that panics over damaged data, gives nothing.
 fn carry_out(store: &dyn Store, read: &Read) -> Outcome {
     match &read.wanted {
-        Wanted::Page(ranges) => {
-            Outcome::Page(attempt(read.topic, || store.read(read.topic, ranges, read.bytes_max)))
+        Wanted::Page(ranges, early) => {
+            let page = || store.read(read.topic, ranges, early, read.bytes_max);
+            Outcome::Page(attempt(read.topic, page))
         }
         Wanted::Check(range) => {
             Outcome::Check(attempt(read.topic, || store.check(read.topic, range, read.bytes_max)))

@@ -8,6 +8,9 @@ use crate::model::{
     encode_record,
 };
 
+/// When all tests of this file are run.
+const NOW: WallClock = WallClock(1_000_000);
+
 /// Logs in memory.
 #[derive(Debug, Default)]
 struct Logs {
@@ -103,7 +106,12 @@ impl Logs {
             let range = LogRange { log: stored.part.log, from: 0, to: stored.part.next };
             spans.insert(range.log, SweptSpan { range, settled });
         }
-        Sweep { spans: spans.into_values().collect(), tombstones_before: WallClock(before) }
+        Sweep {
+            spans: spans.into_values().collect(),
+            tombstones_before: WallClock(before),
+            now: NOW,
+            early: Early { after: Stamp::latest_at(NOW), parts: BTreeMap::new() },
+        }
     }
 
     fn sweep_settled(&self, before: u64) -> Swept {
@@ -243,4 +251,81 @@ fn many_keys_are_taken_in_slices() {
     let (swept, all) = (sweep.run_with(&logs, 1).unwrap(), logs.stored.iter());
     assert_eq!(found(&swept), [], "more than it takes");
     assert_eq!(swept.bytes, all.filter_map(|(stored, _)| stored.bytes).sum::<u64>());
+}
+
+/// A stamp a year ahead of what it is now.
+const NEXT_YEAR: u64 = NOW.0 + 31_536_000_000;
+
+#[test]
+fn a_stamp_from_the_future_takes_nobodys_place_and_stays() {
+    let mut logs = Logs::default();
+    logs.add(1, NEXT_YEAR, &["k=old"]);
+    logs.add(1, NEXT_YEAR + 1, &["other"]);
+    logs.add(2, 1_000, &["k=older"]);
+    logs.add(2, 2_000, &["k=new"]);
+    logs.add(2, 3_000, &["other"]);
+    let swept = logs.sweep_settled(0);
+    assert_eq!(found(&swept), [(0, 1)], "only what a record that is believed takes the place of");
+    assert_eq!(swept.parts[0].log, log(2));
+    assert_eq!(swept.early, [LogRange { log: log(1), from: 0, to: 2 }], "both are one part");
+}
+
+#[test]
+fn what_was_seen_to_lie_in_the_future_is_never_believed() {
+    let mut logs = Logs::default();
+    logs.add(1, NEXT_YEAR, &["k=old"]);
+    logs.add(1, NEXT_YEAR + 1, &["other"]);
+    logs.add(2, 2_000, &["k=new"]);
+    logs.add(2, 3_000, &["other"]);
+    let later = WallClock(NEXT_YEAR + 10_000_000);
+    let mut sweep = logs.sweep(u64::MAX, 0);
+    sweep.now = later;
+    sweep.early.after = Stamp::latest_at(later);
+    let swept = sweep.run(&logs).unwrap();
+    assert_eq!((swept.parts[0].log, swept.parts.len()), (log(2), 1), "nobody saw it before");
+    let part = crate::engine::EarlyPart { first: 0, next: 2, since: NOW };
+    sweep.early.parts.insert(log(1), vec![part]);
+    let swept = sweep.run(&logs).unwrap();
+    assert_eq!((found(&swept), swept.early), (vec![], vec![]));
+    // What is stamped when it was long here is later.
+    logs.add(2, NOW.0 + 61_000, &["k=newer"]);
+    logs.add(2, NOW.0 + 62_000, &["other"]);
+    let mut again = logs.sweep(u64::MAX, 0);
+    (again.now, again.early) = (later, sweep.early);
+    let swept = again.run(&logs).unwrap();
+    let gone: Vec<_> = swept.parts.iter().map(|part| (part.log, part.first)).collect();
+    let mut expected = [(log(1), 0), (log(2), 0)];
+    expected.sort();
+    assert_eq!(gone, expected);
+}
+
+#[test]
+fn a_later_record_of_the_same_log_is_later_whatever_the_stamps_say() {
+    let mut logs = Logs::default();
+    logs.add(1, 500_000, &["k=a"]);
+    logs.add(1, 600_000, &["k=b"]);
+    logs.add(1, 1_000, &["k=c"]);
+    logs.add(1, 2_000, &["other"]);
+    let swept = logs.sweep_settled(0);
+    assert_eq!(found(&swept), [(0, 2)], "the writer's clock was set right before `c`");
+    let mut logs = Logs::default();
+    logs.add(1, NEXT_YEAR, &["k=a"]);
+    logs.add(1, NEXT_YEAR + 1, &["k=b"]);
+    logs.add(1, NEXT_YEAR + 2, &["other"]);
+    assert_eq!(found(&logs.sweep_settled(0)), [(0, 1)]);
+}
+
+#[test]
+fn what_is_stamped_a_little_ahead_waits_for_its_time() {
+    let mut logs = Logs::default();
+    logs.add(1, 1_000, &["k=old"]);
+    logs.add(1, 2_000, &["other"]);
+    logs.add(2, NOW.0 + 1_000, &["k=new"]);
+    logs.add(2, NOW.0 + 1_001, &["other"]);
+    let swept = logs.sweep_settled(0);
+    assert_eq!((found(&swept), swept.waits, swept.early.len()), (vec![], true, 0));
+    let mut sweep = logs.sweep(u64::MAX, 0);
+    sweep.now = WallClock(NOW.0 + 2_000);
+    let swept = sweep.run(&logs).unwrap();
+    assert_eq!((found(&swept), swept.waits), (vec![(0, 1)], false));
 }

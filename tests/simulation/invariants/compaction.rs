@@ -1,6 +1,10 @@
 //! Of each key the newest record stays: a batch goes only when each of its records has a newer one of
 //! its key on the same disk, and on those of all homes; a tombstone only when it is old enough and
 //! nothing older of its key is left there.
+//!
+//! Which is newer the stamps tell, and within a log the numbers. A record that was stamped in its
+//! future takes the place of none that was sealed after it; that is looked at in runs in which most
+//! clocks are right.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +13,11 @@ use std::{
 
 use antiphon::{
     engine::Write,
-    model::{Batch, Compacted, Hash, LogId, Stamp, TopicId},
+    limits::CLOCK_DRIFT_MAX,
+    model::{Batch, Compacted, Hash, LogId, Stamp, TopicId, WallClock},
 };
 
-use crate::world::World;
+use crate::{node::right_wall, world::World};
 
 pub(crate) const NAME: &str = "the newest record of each key stays";
 
@@ -103,6 +108,33 @@ fn take(batches: &mut BTreeMap<(LogId, u64), Batch>, part: &Compacted) -> Vec<Ba
     within.map(|(_, batch)| batch).collect()
 }
 
+/// Whether a record is known to be newer than another one of its key, which are in these batches.
+fn is_newer(world: &World, (place, new): (Place, Hash), (than, old): (Place, Hash)) -> bool {
+    let follows = place.1 == than.1 && place.2 > than.2;
+    let is_early = than.0 > Stamp::latest_at(right_wall(world.now));
+    follows || place > than || is_early && sealed(world, new) > sealed(world, old)
+}
+
+/// When a batch was sealed, by a clock that is right.
+fn sealed(world: &World, batch: Hash) -> WallClock {
+    let known = world.oracle.batches.get(&batch);
+    right_wall(known.map(|known| known.sealed).unwrap_or_default())
+}
+
+/// Whether a record takes the place of one that was sealed after it, for it was stamped in its
+/// future: by far more than what two sweeps and two clocks differ.
+fn is_from_the_future(
+    world: &World,
+    (place, new): (Place, Hash),
+    (than, old): (Place, Hash),
+) -> bool {
+    let is_stamped = place.0.time() > sealed(world, new).plus(CLOCK_DRIFT_MAX * 2);
+    world.options.one_clock
+        && place.1 != than.1
+        && sealed(world, new) < sealed(world, old)
+        && is_stamped
+}
+
 /// A node takes batches away.
 pub(crate) fn taken_away(
     world: &mut World,
@@ -120,20 +152,31 @@ pub(crate) fn taken_away(
         return Err(format!("node {index} takes {part:?} away, and its topic keeps all"));
     };
     let wall = world.nodes[index].wall(world.now);
-    let gone_records: Vec<_> = gone.iter().map(|batch| records(world, batch)).collect();
-    let gone_records = || gone_records.iter().flat_map(|records| records.iter());
-    for Keyed { place, key, is_tombstone } in gone_records() {
+    let mut gone_records = Vec::new();
+    for batch in &gone {
+        gone_records.push((batch.hash(), records(world, batch)));
+    }
+    let gone_records = || {
+        gone_records.iter().flat_map(|(hash, records)| records.iter().map(move |it| (*hash, it)))
+    };
+    for (hash, Keyed { place, key, is_tombstone }) in gone_records() {
         let Some(key) = key else {
             return Err(format!("{place:?} has no key, and node {index} takes it away"));
         };
+        let than = (*place, hash);
         let others = shelf.keys.get(key).into_iter().flatten();
-        let newer = others.clone().filter(|(other, _)| other > place);
-        let newer: Vec<Hash> = newer.map(|(_, hash)| *hash).collect();
+        let newer = others.clone().filter(|other| is_newer(world, **other, than));
+        let newer: Vec<(Place, Hash)> = newer.copied().collect();
+        if !newer.is_empty() && newer.iter().all(|by| is_from_the_future(world, *by, than)) {
+            return Err(format!(
+                "node {index} takes {place:?} away for what is stamped in the future"
+            ));
+        }
         if !newer.is_empty() {
             world.counts.compacted += 1;
             // One of them will do; what is newer still may be on its way.
             let outcomes: Vec<_> =
-                newer.iter().map(|hash| is_with_all(world, number, hash)).collect();
+                newer.iter().map(|(_, hash)| is_with_all(world, number, hash)).collect();
             if !outcomes.iter().any(Result::is_ok) {
                 return Err(format!("{place:?} goes for {outcomes:?}"));
             }
@@ -141,7 +184,9 @@ pub(crate) fn taken_away(
         }
         let is_old = place.0.time().0.saturating_add(tombstones_ms) < wall.0;
         // Another one of its key may go with it.
-        let goes_with = gone_records().any(|it| it.key.as_ref() == Some(key) && it.place > *place);
+        let goes_with = gone_records().any(|(by, it)| {
+            it.key.as_ref() == Some(key) && is_newer(world, (it.place, by), than)
+        });
         if !(*is_tombstone && is_old && others.count() == 0 || goes_with) {
             return Err(format!("node {index} takes {place:?} away, the newest of its key"));
         }

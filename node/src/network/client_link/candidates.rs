@@ -182,7 +182,7 @@ mod tests {
     fn peer(seed: u8, state: MemberState) -> Peer {
         let node = NodeKey::from_secret(&[seed; 32]).node();
         let addresses = vec![format!("/ip4/10.0.0.{seed}/tcp/1")];
-        Peer { node, state, round_trip_us: None, addresses, stopped: false, newcomer_ms: None }
+        Peer::new(node, state, addresses)
     }
 
     #[test]

@@ -213,14 +213,8 @@ async fn what_is_too_large_is_told_and_the_stream_goes_on() {
     pair.ask(publish(1, 1));
     let (reply_to, request) = pair.asked().await;
     assert_eq!(number(&request), 1, "nothing was sent of the first");
-    let peer = Peer {
-        node: NodeId::from_bytes([1; 32]),
-        state: MemberState::Alive,
-        round_trip_us: None,
-        addresses: vec!["a".repeat(MESSAGE_BYTES_MAX)],
-        stopped: false,
-        newcomer_ms: None,
-    };
+    let address = "a".repeat(MESSAGE_BYTES_MAX);
+    let peer = Peer::new(NodeId::from_bytes([1; 32]), MemberState::Alive, vec![address]);
     pair.answerer.behaviour_mut().answer(reply_to, Response::Peers(vec![peer]));
     match pair.event().await {
         Event::Answered(_, _, Response::Refused(Refusal::Invalid(_))) => {}

@@ -55,8 +55,7 @@ impl Running {
     fn as_peer(&self) -> Peer {
         let address = translate::split_peer(self.address.clone()).0.to_string();
         let (node, state) = (self.node, MemberState::Alive);
-        let addresses = vec![address];
-        Peer { node, state, round_trip_us: None, addresses, stopped: false, newcomer_ms: None }
+        Peer::new(node, state, vec![address])
     }
 
     /// Waits until so many peers are connected.

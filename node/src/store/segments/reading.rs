@@ -7,7 +7,7 @@
 use std::io;
 
 use antiphon::{
-    engine::{Damage, Log, Part, Parts, Stored},
+    engine::{Damage, Early, Log, Part, Parts, Stored},
     model::{Batch, Position, TopicId},
     wire::{Checked, CheckedBatch, LogRange},
 };
@@ -39,13 +39,14 @@ impl SegmentStore {
         index: &Index,
         topic: TopicId,
         ranges: &[LogRange],
+        early: &Early,
         bytes_max: usize,
     ) -> Result<Reading, StoreError> {
         let mut logs = Vec::with_capacity(ranges.len());
         for range in ranges {
             logs.push((*range, self.walk(index, topic, range)?));
         }
-        let mut reading = merge(logs, bytes_max)?;
+        let mut reading = merge(logs, early, bytes_max)?;
         reading.page.headers = self.read_headers(index, topic, ranges)?;
         Ok(reading)
     }

@@ -71,7 +71,8 @@ fn open(directory: &Path) -> SegmentStore {
 }
 
 fn read(store: &SegmentStore, author: &Author, from: u64, to: u64) -> (Vec<u64>, bool) {
-    let reading = store.read(topic(), &[author.range(from, to)], usize::MAX).unwrap();
+    let reading =
+        store.read(topic(), &[author.range(from, to)], &Early::none(), usize::MAX).unwrap();
     let firsts = reading.page.batches.iter().map(|batch| batch.header().first).collect();
     (firsts, reading.page.finished)
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use antiphon::{
-    engine::{Sweep, SweptSpan},
+    engine::{Early, Sweep, SweptSpan},
     model::{Compacted, Record, ShortHash},
 };
 
@@ -180,7 +180,12 @@ fn keyed(author: &mut Author, time: u64, key: &'static str) -> Write {
 fn all_of(author: &Author) -> Sweep {
     let to = author.log.entry().end().unwrap().0;
     let span = SweptSpan { range: author.range(0, to), settled: to };
-    Sweep { spans: vec![span], tombstones_before: WallClock(0) }
+    Sweep {
+        spans: vec![span],
+        tombstones_before: WallClock(0),
+        now: WallClock(u64::MAX),
+        early: Early::none(),
+    }
 }
 
 fn a_sweep_finds_what_was_superseded(rig: &dyn Rig) {

@@ -42,7 +42,7 @@ async fn many_writes_are_flushed_together() {
     assert!(store.commits() < writes / 4, "{} commits", store.commits());
     assert!(!handle.is_congested());
     let records = author.log.records();
-    handle.read(Ticket(7), topic(), vec![author.range(0, records)], usize::MAX);
+    handle.read(Ticket(7), topic(), vec![author.range(0, records)], Early::none(), usize::MAX);
     let StoreEvent::Read(Ticket(7), Some(page)) = handle.next().await else { panic!("no page") };
     assert!(page.finished && page.batches == author.batches);
     handle.stop().await.unwrap();
@@ -76,7 +76,7 @@ async fn a_failed_commit_is_told_once_and_is_the_last() {
     for number in 3..=3_000 {
         handle.write(WriteNumber(number), author.append(number));
     }
-    handle.read(Ticket(1), topic(), vec![author.range(0, 6)], usize::MAX);
+    handle.read(Ticket(1), topic(), vec![author.range(0, 6)], Early::none(), usize::MAX);
     let StoreEvent::Read(Ticket(1), Some(page)) = handle.next().await else { panic!("no page") };
     assert_eq!(page.batches, author.batches[..1], "reads go on");
     assert!(matches!(handle.stop().await, Err(StoreError::Io { .. })));
@@ -97,7 +97,7 @@ impl Store for Panicking {
         panic!("planted")
     }
 
-    fn read(&self, _: TopicId, _: &[LogRange], _: usize) -> Result<Reading, StoreError> {
+    fn read(&self, _: TopicId, _: &[LogRange], _: &Early, _: usize) -> Result<Reading, StoreError> {
         panic!("planted")
     }
 
@@ -133,7 +133,7 @@ impl Store for Panicking {
 #[tokio::test]
 async fn a_panic_is_a_failure_and_not_a_silence() {
     let mut handle = StoreHandle::start(Arc::new(Panicking)).unwrap();
-    handle.read(Ticket(3), topic(), Vec::new(), 0);
+    handle.read(Ticket(3), topic(), Vec::new(), Early::none(), 0);
     assert_eq!(handle.next().await, StoreEvent::Read(Ticket(3), None));
     handle.sweep(Ticket(4), topic(), all_of(&Author::new(1, topic())));
     assert_eq!(handle.next().await, StoreEvent::Swept(Ticket(4), None));
@@ -151,7 +151,7 @@ async fn damage_is_told_before_the_read_that_found_it() {
     durable(&mut handle, WriteNumber(1)).await;
     let damage = author.damage(&author.batches[0]);
     store.damage(damage);
-    handle.read(Ticket(1), topic(), vec![author.range(0, 3)], usize::MAX);
+    handle.read(Ticket(1), topic(), vec![author.range(0, 3)], Early::none(), usize::MAX);
     assert_eq!(handle.next().await, StoreEvent::Damaged(damage));
     assert!(matches!(handle.next().await, StoreEvent::Read(Ticket(1), Some(_))));
     handle.stop().await.unwrap();
@@ -181,7 +181,7 @@ async fn a_full_disk_is_told_and_what_was_accepted_waits_for_room() {
     store.fill(true);
     handle.write(WriteNumber(1), author.append(1));
     assert!(matches!(handle.next().await, StoreEvent::Room(room) if room.is_full()));
-    handle.read(Ticket(1), topic(), vec![author.range(0, 3)], usize::MAX);
+    handle.read(Ticket(1), topic(), vec![author.range(0, 3)], Early::none(), usize::MAX);
     assert!(matches!(handle.next().await, StoreEvent::Read(Ticket(1), Some(_))), "reads go on");
     store.fill(false);
     let events = [handle.next().await, handle.next().await];
@@ -210,7 +210,12 @@ async fn a_stop_does_not_wait_for_room() {
 fn all_of(author: &Author) -> Sweep {
     let to = author.log.records();
     let span = SweptSpan { range: author.range(0, to), settled: to };
-    Sweep { spans: vec![span], tombstones_before: WallClock(0) }
+    Sweep {
+        spans: vec![span],
+        tombstones_before: WallClock(0),
+        now: WallClock(u64::MAX),
+        early: Early::none(),
+    }
 }
 
 #[tokio::test]
@@ -240,7 +245,7 @@ async fn reads_and_a_stop_do_not_wait_for_a_long_sweep() {
     durable(&mut handle, WriteNumber(1)).await;
     handle.sweep(Ticket(1), topic(), all_of(&author));
     for ticket in 2..2 + 2 * READS_MAX as u64 {
-        handle.read(Ticket(ticket), topic(), vec![author.range(0, 3)], usize::MAX);
+        handle.read(Ticket(ticket), topic(), vec![author.range(0, 3)], Early::none(), usize::MAX);
     }
     for _ in 0..2 * READS_MAX {
         assert!(matches!(handle.next().await, StoreEvent::Read(_, Some(_))));

@@ -11,7 +11,8 @@ use super::{
 fn page(store: &SegmentStore, author: &Author) -> (Vec<u64>, Vec<Compacted>) {
     let end = author.batches.last().unwrap().header().next();
     let low = author.log.low;
-    let reading = store.read(topic(), &[author.range(low, end)], usize::MAX).unwrap();
+    let reading =
+        store.read(topic(), &[author.range(low, end)], &Early::none(), usize::MAX).unwrap();
     assert!(reading.page.finished && reading.damages.is_empty(), "{reading:?}");
     let firsts = reading.page.batches.iter().map(|batch| batch.header().first).collect();
     (firsts, reading.page.compacted)
@@ -359,7 +360,12 @@ fn a_sweep_tells_what_is_damaged_once() {
     bytes[entry.offset as usize + HEAD_BYTES + 60] ^= 1;
     fs::write(&path, bytes).unwrap();
     let span = SweptSpan { range: author.range(0, 15), settled: 15 };
-    let sweep = Sweep { spans: vec![span], tombstones_before: WallClock(0) };
+    let sweep = Sweep {
+        spans: vec![span],
+        tombstones_before: WallClock(0),
+        now: WallClock(u64::MAX),
+        early: Early::none(),
+    };
     let sweeping = store.sweep(topic(), &sweep, &AtomicBool::new(false)).unwrap();
     assert_eq!(sweeping.damages, [author.damage(&batch)]);
     assert_eq!(sweeping.swept.unwrap().parts, []);

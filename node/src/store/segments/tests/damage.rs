@@ -164,7 +164,7 @@ fn damage_is_told_quarantined_and_healed() {
     let store = open(directory.path());
     let damage = author.damage(&author.batches[1].clone());
     assert_eq!(damage.previous, Some((author.batches[0].hash(), author.batches[0].header().stamp)));
-    let reading = store.read(topic(), &[author.range(0, 12)], usize::MAX).unwrap();
+    let reading = store.read(topic(), &[author.range(0, 12)], &Early::none(), usize::MAX).unwrap();
     assert_eq!(reading.damages, [damage]);
     assert_eq!(reading.page.batches, author.batches[..1]);
     assert_eq!(read(&store, &author, 6, 12), (vec![6, 9], true), "what follows is there");
@@ -175,7 +175,10 @@ fn damage_is_told_quarantined_and_healed() {
     store.commit(&[author.quarantine(&damage)]).unwrap();
     assert_eq!(held(&store, &author), [(0, 3), (6, 12)]);
     assert_eq!(store.scrub(None, usize::MAX).unwrap().damages, []);
-    assert_eq!(store.read(topic(), &[author.range(0, 12)], usize::MAX).unwrap().damages, []);
+    assert_eq!(
+        store.read(topic(), &[author.range(0, 12)], &Early::none(), usize::MAX).unwrap().damages,
+        []
+    );
     drop(store);
     lose_index(directory.path());
     let store = open(directory.path());

@@ -47,7 +47,10 @@ fn a_full_disk_refuses_keeps_what_it_has_and_heals() {
     );
     assert!(store.maintain().unwrap().room.is_full());
     let whole = author.range(0, end);
-    assert!(store.read(topic(), &[whole], usize::MAX).unwrap().page.finished, "reads go on");
+    assert!(
+        store.read(topic(), &[whole], &Early::none(), usize::MAX).unwrap().page.finished,
+        "reads go on"
+    );
     space.free.fetch_add(4 * SMALL as u64, Ordering::SeqCst);
     assert!(!store.maintain().unwrap().room.is_full());
     store.commit(&[refused]).unwrap();

@@ -12,7 +12,8 @@ fn headers(store: &SegmentStore, author: &Author) -> Vec<u64> {
     let end = author.batches.last().map_or(0, |batch| batch.header().next());
     let mut found = Vec::new();
     for at in 0..end {
-        let reading = store.read(topic(), &author.positions(at, at + 1), 1).unwrap();
+        let reading =
+            store.read(topic(), &author.positions(at, at + 1), &Early::none(), 1).unwrap();
         assert!(reading.damages.is_empty());
         for header in &reading.page.headers {
             let first = header.header().first;

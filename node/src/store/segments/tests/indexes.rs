@@ -41,7 +41,7 @@ fn assert_heals(
 ) {
     let store = open(directory);
     store.recover().unwrap();
-    if store.read(topic(), &[author.range(10, 40)], usize::MAX).is_err() {
+    if store.read(topic(), &[author.range(10, 40)], &Early::none(), usize::MAX).is_err() {
         store.maintain().unwrap();
     }
     assert_eq!(held(&store, author), [(10, 40)], "{what}");
@@ -125,7 +125,7 @@ fn an_index_that_fails_while_the_node_runs_is_made_anew() {
     let store = open(directory.path());
     store.commit(&[author.append(1)]).unwrap();
     *store.index.write().unwrap() = None;
-    let error = store.read(topic(), &[author.range(0, 3)], usize::MAX).unwrap_err();
+    let error = store.read(topic(), &[author.range(0, 3)], &Early::none(), usize::MAX).unwrap_err();
     assert!(error.passes(), "{error}");
     store.commit(&[author.append(2)]).unwrap();
     assert_eq!(held(&store, &author), [(0, 6)]);

@@ -1,0 +1,106 @@
+//! Batches whose stamps lie in the future, or once did.
+//!
+//! What is signed cannot be stamped again, and what was acknowledged is kept. So such a batch is
+//! stored as any other one, and its stamp counts for nothing: readers are shown it before others,
+//! and it is the newest of no key, not even when its time has come.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use super::{
+    Engine, Log,
+    planted::{Bug, planted},
+    topic::Topic,
+};
+use crate::{
+    model::{LogId, Stamp, TopicId, WallClock},
+    wire::LogRange,
+};
+
+/// A part of a log whose stamps lay in the future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct EarlyPart {
+    /// Sequence number of its first record.
+    #[n(0)]
+    pub first: u64,
+    /// Sequence number after its last record.
+    #[n(1)]
+    pub next: u64,
+    /// All of it was stored here at this time, by this node's clock.
+    #[n(2)]
+    pub since: WallClock,
+}
+
+/// Which batches of a topic are stamped too early to be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Early {
+    /// What is stamped after this lies in the future.
+    pub after: Stamp,
+    /// Parts that are known to have lain there.
+    pub parts: BTreeMap<LogId, Vec<EarlyPart>>,
+}
+
+impl Early {
+    /// All stamps are believed.
+    pub fn none() -> Self {
+        Self { after: Stamp::MAX, parts: BTreeMap::new() }
+    }
+
+    /// Whether a batch is one of them, by the number of its first record and its stamp.
+    pub fn has(&self, log: &LogId, first: u64, stamp: Stamp) -> bool {
+        stamp > self.after || self.part(log, first).is_some()
+    }
+
+    /// The known part that holds a record.
+    pub fn part(&self, log: &LogId, at: u64) -> Option<EarlyPart> {
+        let parts = self.parts.get(log)?;
+        let at = |part: &&EarlyPart| part.first <= at && at < part.next;
+        parts.iter().find(at).copied()
+    }
+
+    /// The stamp by which readers are shown a batch.
+    pub fn order(&self, log: &LogId, first: u64, stamp: Stamp) -> Stamp {
+        if self.has(log, first, stamp) { Stamp::default() } else { stamp }
+    }
+}
+
+impl Topic {
+    /// The parts that are known to be stamped in the future.
+    pub(super) fn early(&self) -> impl Iterator<Item = LogRange> + '_ {
+        let of_log = |(id, log): (&LogId, &Log)| {
+            let range = |part: &EarlyPart| (part.first, part.next);
+            let (id, parts): (_, Vec<_>) = (*id, log.early.iter().map(range).collect());
+            parts.into_iter().map(move |(from, to)| LogRange { log: id, from, to })
+        };
+        self.logs.iter().flat_map(of_log)
+    }
+}
+
+impl Engine {
+    /// What is too early of a topic, now.
+    pub(super) fn early(&self, topic: TopicId) -> Early {
+        if planted(Bug::ClockBelieved) {
+            return Early::none();
+        }
+        let logs = self.topics.get(&topic).into_iter().flat_map(|known| &known.logs);
+        let marked = logs.filter(|(_, log)| !log.early.is_empty());
+        let parts = marked.map(|(id, log)| (*id, log.early.clone())).collect();
+        Early { after: Stamp::latest_at(self.now.wall), parts }
+    }
+
+    /// Remembers that parts of logs lay in the future, where they are held here.
+    pub(super) fn mark_early(&mut self, topic: TopicId, ranges: &[LogRange]) {
+        let since = self.now.wall;
+        for range in ranges {
+            let known = self.topics.get_mut(&topic);
+            let Some(log) = known.and_then(|known| known.logs.get_mut(&range.log)) else {
+                continue;
+            };
+            if log.mark_early(range.from, range.to, since) {
+                let log = log.clone();
+                self.write_log(topic, range.log, log);
+            }
+        }
+    }
+}
