@@ -49,8 +49,10 @@ struct Progress {
     tombstone: Option<WallClock>,
     /// Whether the last sweep left something to do.
     more: bool,
-    /// Whether some home did not have all of it when it was swept last, or stamps were not over.
+    /// Whether some home did not have all of it when it was swept last.
     is_partial: bool,
+    /// When the time comes of what was stamped a little in the future then.
+    waits: Option<WallClock>,
     swept_at: Duration,
 }
 
@@ -75,8 +77,10 @@ impl Progress {
         let since = now.elapsed.saturating_sub(self.swept_at);
         let is_much = self.new_bytes > 0 && self.new_bytes >= self.kept_bytes / 2;
         let is_old = |published: WallClock| published.0.saturating_add(tombstones_ms) < now.wall.0;
-        let has_changed =
-            self.new_bytes > 0 || self.is_partial || self.tombstone.is_some_and(is_old);
+        let has_changed = self.new_bytes > 0
+            || self.is_partial
+            || self.waits.is_some_and(|time| time <= now.wall)
+            || self.tombstone.is_some_and(is_old);
         let is_small = self.kept_bytes <= SMALL_BYTES;
         since >= SWEEP_INTERVAL && (self.more || is_much || has_changed && is_small)
             || since >= SWEEP_INTERVAL_MAX && has_changed
@@ -207,7 +211,7 @@ impl Engine {
                 Some(swept) => {
                     progress.kept_bytes = swept.bytes;
                     (progress.tombstone, progress.more) = (swept.tombstone, swept.more);
-                    progress.is_partial |= swept.waits;
+                    progress.waits = swept.waits;
                 }
                 None => progress.more = true,
             }

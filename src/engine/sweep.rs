@@ -78,8 +78,8 @@ pub struct Swept {
     pub bytes: u64,
     /// When the first of the tombstones was published that only wait for their time.
     pub tombstone: Option<WallClock>,
-    /// Whether the time of something has not come that may take the place of others.
-    pub waits: bool,
+    /// When the time comes of the last of those that may take the place of others then.
+    pub waits: Option<WallClock>,
     /// Parts that are stamped in the future, beyond those that were known. At most
     /// [`SWEPT_PARTS_MAX`].
     pub early: Vec<LogRange>,
@@ -158,7 +158,7 @@ struct State {
     /// What is stamped in the future and was not known to be.
     early: Vec<LogRange>,
     /// Whether the time of a batch has not come.
-    waits: bool,
+    waits: Option<WallClock>,
     /// Batches without a record that stays, as far as was seen.
     found: BTreeSet<At>,
     /// Whether something could not be read: what it holds may be older than a tombstone.
@@ -273,7 +273,8 @@ impl Sweep {
             shelf.walk(&span.range, &mut |stored| {
                 let part = &stored.part;
                 let belief = self.belief(state, part);
-                state.waits |= belief == Belief::Waits;
+                let comes = (belief == Belief::Waits).then(|| part.stamp.time());
+                state.waits = state.waits.max(comes);
                 let range = LogRange { log: part.log, from: part.first, to: part.next };
                 let is_new = stored.bytes.is_some() && belief == Belief::No(None);
                 let has_room = state.early.len() < SWEPT_PARTS_MAX;

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
     engine::Input,
+    limits::CLOCK_DRIFT_MAX,
     model::{Cursor, ForkProof, ProducerId},
     wire::Request,
 };
@@ -13,6 +14,7 @@ use crate::{
     choices::Choices,
     clients::{Client, Kind},
     creator::{Creator, Deleter},
+    faults::Fault,
     follower::Follower,
     invariants::{
         Violation, answers, convergence, cursors, forks, groups, no_gap, outbox, survival,
@@ -258,6 +260,10 @@ impl World {
             client.retire();
         }
         self.run(Duration::from_secs(30));
+        if self.options.faults.contains(&Fault::ClockJump) {
+            // What was stamped a little in the future is looked at again when its time has come.
+            self.run(CLOCK_DRIFT_MAX);
+        }
         let before = self.repairs;
         self.run(Duration::from_secs(10));
         // A home that was told where another one had cut a log, and whose disk then lost that, asks

@@ -323,9 +323,10 @@ fn what_is_stamped_a_little_ahead_waits_for_its_time() {
     logs.add(2, NOW.0 + 1_000, &["k=new"]);
     logs.add(2, NOW.0 + 1_001, &["other"]);
     let swept = logs.sweep_settled(0);
-    assert_eq!((found(&swept), swept.waits, swept.early.len()), (vec![], true, 0));
+    let last = Some(WallClock(NOW.0 + 1_001));
+    assert_eq!((found(&swept), swept.waits, swept.early.len()), (vec![], last, 0));
     let mut sweep = logs.sweep(u64::MAX, 0);
     sweep.now = WallClock(NOW.0 + 2_000);
     let swept = sweep.run(&logs).unwrap();
-    assert_eq!((found(&swept), swept.waits), (vec![(0, 1)], false));
+    assert_eq!((found(&swept), swept.waits), (vec![(0, 1)], None));
 }
