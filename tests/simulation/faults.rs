@@ -191,7 +191,7 @@ impl World {
             }
             Fault::Leave if runs && self.stays().len() > 2 => {
                 self.nodes[index].leaves = true;
-                self.fewest = self.fewest.min(self.stays().len());
+                self.fewest = self.fewest.min(self.met().len());
                 let question = self.question(index);
                 self.nodes[index].abandoned.insert(question);
                 let request = Request::Leave(self.nodes[index].id);
@@ -239,6 +239,16 @@ impl World {
     pub(crate) fn stays(&self) -> Vec<usize> {
         let stays = |index: &usize| !self.nodes[*index].gone && !self.nodes[*index].leaves;
         (0..self.nodes.len()).filter(stays).collect()
+    }
+
+    /// Of those the nodes that another one has met. Who came and met nobody is a network of its own.
+    pub(crate) fn met(&self) -> Vec<usize> {
+        let mut stays = self.stays();
+        let has_met = |one: usize, other: usize| {
+            one != other && self.nodes[one].disk.image.contacts.contains_key(&self.nodes[other].id)
+        };
+        stays.retain(|other| (0..self.nodes.len()).any(|one| has_met(one, *other)));
+        stays
     }
 
     /// A disk is full from now on, or is no longer.

@@ -202,7 +202,7 @@ impl World {
     /// left when most of them had been asked to leave.
     pub(crate) fn kept_copies(&self, topic: usize) -> usize {
         let some_leave = self.fewest < usize::MAX;
-        let fewest = if some_leave { self.fewest.min(self.stays().len()) } else { self.fewest };
+        let fewest = if some_leave { self.fewest.min(self.met().len()) } else { self.fewest };
         usize::from(self.options.topics[topic].replicas).min(fewest)
     }
 

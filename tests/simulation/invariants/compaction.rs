@@ -184,9 +184,8 @@ pub(crate) fn taken_away(
         }
         let is_old = place.0.time().0.saturating_add(tombstones_ms) < wall.0;
         // Another one of its key may go with it.
-        let goes_with = gone_records().any(|(by, it)| {
-            it.key.as_ref() == Some(key) && is_newer(world, (it.place, by), than)
-        });
+        let goes_with = gone_records()
+            .any(|(by, it)| it.key.as_ref() == Some(key) && is_newer(world, (it.place, by), than));
         if !(*is_tombstone && is_old && others.count() == 0 || goes_with) {
             return Err(format!("node {index} takes {place:?} away, the newest of its key"));
         }
