@@ -10,11 +10,11 @@ use crate::{
 };
 
 impl Engine {
-    /// Takes out what must wait for what its writer wrote before its restart; whether anything
-    /// was.
-    pub(super) fn hold_back(&mut self, number: u64, batches: &mut Vec<Batch>) -> bool {
+    /// Takes out what must wait for what its writer wrote before its restart; of which logs that was.
+    pub(super) fn hold_back(&mut self, number: u64, batches: &mut Vec<Batch>) -> BTreeSet<LogId> {
+        let mut waiting = BTreeSet::new();
         let Some(job) = self.reads.jobs.things.get(&number) else {
-            return false;
+            return waiting;
         };
         let topic = job.topic;
         let lacking = batches.iter().filter_map(|batch| not_shown(&job.after, batch));
@@ -29,7 +29,7 @@ impl Engine {
             !is_gone
         });
         let Some(job) = self.reads.jobs.things.get(&number) else {
-            return false;
+            return waiting;
         };
         let rest = |(log, position): &(LogId, Position)| {
             let until = job.until.as_ref().map_or(u64::MAX, |until| until.next(log));
@@ -45,9 +45,8 @@ impl Engine {
         });
         let comes: BTreeSet<LogId> = comes.into_iter().map(|range| range.log).collect();
         let Some(view) = self.reads.views.get_mut(&topic) else {
-            return false;
+            return waiting;
         };
-        let mut waiting = BTreeSet::new();
         batches.retain(|batch| {
             let before = not_shown(&at, batch).filter(|(before, _)| !gone.contains(before));
             let held_back = if let Some((before, _)) = before {
@@ -65,6 +64,6 @@ impl Engine {
             }
             !waits
         });
-        !waiting.is_empty()
+        waiting
     }
 }

@@ -14,7 +14,7 @@ use super::{
     survey::{Found, Then},
 };
 use crate::{
-    model::{Batch, Compacted, TopicId},
+    model::{Batch, Compacted, LogId, TopicId},
     wire::LogRange,
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Passed {
 pub(super) struct Met {
     /// Sources that failed.
     pub(super) failed: BTreeSet<Source>,
+    /// Logs whose first batch waits for another log, and that filled the page: they come later.
+    pub(super) later: BTreeSet<LogId>,
     /// Compacted parts that were given alone: the next batch is missing behind them. Readers are told
     /// that they were trimmed, for their cursors cannot stand at their ends.
     pub(super) bare: Vec<Compacted>,

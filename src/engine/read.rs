@@ -28,12 +28,15 @@ use crate::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
         READ_WAIT_MAX,
     },
-    model::{Compacted, Cursor, NodeId, SubscriberName, TopicId},
+    model::{Compacted, Cursor, LogId, NodeId, SubscriberName, TopicId},
     wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
 };
 
 /// How long a read that is to end waits for the proof that nobody holds what it lacks.
 const HOLE_PATIENCE: Duration = Duration::from_secs(6);
+
+/// Logs that a read leaves out for they wait for others, before it waits itself.
+const LATER_LOGS_MAX: usize = 64;
 
 /// Where batches come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -257,8 +260,10 @@ impl Engine {
             .filter(|range| range.from < range.to)
             .collect();
         let met = job.met.clone();
+        let (needed, later): (Vec<_>, Vec<_>) =
+            needed.into_iter().partition(|range| !met.later.contains(&range.log));
         let mut lanes: BTreeMap<Source, Vec<LogRange>> = BTreeMap::new();
-        let (mut whole, mut sourceless) = (true, false);
+        let (mut whole, mut sourceless) = (later.is_empty(), false);
         let mut passed = Vec::new();
         for mut range in needed {
             match self.pass_over(topic, &mut range, &met, &lanes, &mut passed) {
@@ -283,7 +288,8 @@ impl Engine {
         }
         if lanes.is_empty() {
             // Of what is let go or lost there is nothing to wait for.
-            return if sourceless { self.try_again(number) } else { self.wait_or_end(number) };
+            let waits = sourceless || !later.is_empty();
+            return if waits { self.try_again(number) } else { self.wait_or_end(number) };
         }
         whole &= !sourceless;
         let lanes: Vec<_> = lanes
@@ -379,6 +385,7 @@ impl Engine {
         let Some(job) = self.reads.jobs.things.get_mut(&number) else {
             return;
         };
+        job.met.later.clear();
         if job.until.is_none() && self.now.elapsed < job.deadline {
             job.attempt = 0;
             job.met.failed.clear();
@@ -515,9 +522,9 @@ impl Engine {
         let (mut batches, finished) = merge(pages, &self.early(topic), bytes_max);
         let held_back = self.hold_back(number, &mut batches);
         if batches.is_empty() {
-            return self.try_again(number);
+            return self.read_without(number, held_back);
         }
-        let finished = finished && whole && !held_back;
+        let finished = finished && whole && held_back.is_empty();
         let starts: BTreeMap<_, _> =
             batches.iter().map(|batch| ((batch.log(), batch.header().first), batch)).collect();
         let next = |part: &Compacted| starts.get(&(part.log, part.next)).copied();
@@ -530,6 +537,19 @@ impl Engine {
         }
         page.batches = batches;
         self.finish_read(number, page);
+    }
+
+    /// All that was given waits for what was not: that is read without these logs.
+    fn read_without(&mut self, number: u64, held_back: BTreeSet<LogId>) {
+        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+            return;
+        };
+        let known = job.met.later.len();
+        job.met.later.extend(held_back);
+        if known < job.met.later.len() && known < LATER_LOGS_MAX {
+            return self.plan_read(number);
+        }
+        self.try_again(number);
     }
 
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {

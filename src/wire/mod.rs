@@ -14,6 +14,7 @@ mod gossip;
 mod group;
 mod outbox;
 mod page;
+mod peer;
 mod request;
 mod response;
 mod whereabouts;
@@ -24,14 +25,15 @@ pub use gossip::Gossip;
 pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Taken};
 pub use outbox::{Await, OutboxPage, PendingTopic};
 pub use page::{Page, TopicPage};
+pub use peer::Peer;
 pub use request::{
     Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
     Request, TopicRead,
 };
 pub use response::{
-    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Names, Outcome, Peer, Published,
-    Refusal, Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest,
-    TopicSummary, Verified, VerifiedReplica,
+    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Names, Outcome, Published, Refusal,
+    Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
+    Verified, VerifiedReplica,
 };
 use thiserror::Error;
 pub use whereabouts::Whereabouts;

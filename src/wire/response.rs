@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{
-    Address, Away, DescriptorBytes, LogRange, OutboxPage, Page, Proofs, Taken, TopicPage,
+    Address, Away, DescriptorBytes, LogRange, OutboxPage, Page, Peer, Proofs, Taken, TopicPage,
     Whereabouts,
 };
 use crate::model::{
@@ -395,54 +395,6 @@ pub struct ReplicaState {
     /// Whether it said that it was stopping when it was there last.
     #[cbor(n(6), skip_if = "std::ops::Not::not", default)]
     pub stopped: bool,
-}
-
-/// A node as another one knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Peer {
-    /// The node.
-    #[n(0)]
-    pub node: NodeId,
-    /// How it is.
-    #[n(1)]
-    pub state: MemberState,
-    /// Round-trip time in microseconds, where it was measured.
-    #[n(2)]
-    pub round_trip_us: Option<u64>,
-    /// Its addresses, without the peer id at the end.
-    #[cbor(n(3), decode_with = "super::bounded::addresses")]
-    pub addresses: Vec<Address>,
-    /// Whether it said that it was stopping when it was there last.
-    #[cbor(n(5), skip_if = "std::ops::Not::not", default)]
-    pub stopped: bool,
-    /// For how many milliseconds it has been there, if it is new to the network. What a node says of
-    /// itself counts; what it says of others is shown to people.
-    #[n(6)]
-    pub newcomer_ms: Option<u32>,
-    /// What its clock reads, where the node speaks of itself.
-    #[n(4)]
-    pub wall: Option<WallClock>,
-    /// How far its clock is ahead of the time that the asked node goes by, in milliseconds, where it
-    /// was measured.
-    #[n(7)]
-    pub clock_offset_ms: Option<i64>,
-}
-
-impl Peer {
-    /// A node of which nothing was measured.
-    pub fn new(node: NodeId, state: MemberState, addresses: Vec<Address>) -> Self {
-        Self {
-            node,
-            state,
-            round_trip_us: None,
-            addresses,
-            stopped: false,
-            newcomer_ms: None,
-            wall: None,
-            clock_offset_ms: None,
-        }
-    }
 }
 
 /// Names of topics that match a pattern.

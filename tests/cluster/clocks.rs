@@ -5,7 +5,7 @@ use std::time::Duration;
 use antiphon::{
     engine::Report,
     model::{Batch, Blob, Cursor, Record, Retention, Stamp, WallClock, encode_record},
-    wire::{Create, Peer, Publish, Request, Response},
+    wire::{Create, Peer, Publish, Read, Request, Response},
 };
 
 use crate::world::{World, payloads_of};
@@ -332,4 +332,34 @@ fn a_publish_waits_for_no_measurement_where_all_clocks_are_known() {
         world.now().saturating_sub(before)
     );
     assert!(Stamp::at(world.wall()) > batches(&world, 2)[0].header().stamp);
+}
+
+#[test]
+fn a_page_full_of_early_records_does_not_stop_a_reader() {
+    let mut world = World::new(1);
+    create(&mut world, Retention::default());
+    publish(&mut world, 0, 0, &["k=1", "k=2"]);
+    world.run(Duration::from_secs(1));
+    world.kill(0);
+    world.set_clock(0, YEAR);
+    world.start(0);
+    publish(&mut world, 0, 2, &["k=3", "k=4", "k=5"]);
+    world.run(Duration::from_secs(1));
+    world.set_clock(0, 0);
+    // What is shown before all else waits itself for what its writer wrote before.
+    let end = world.survey(0, "t").end;
+    let mut cursor = Cursor::start(World::topic("t"));
+    let mut payloads = Vec::new();
+    while !cursor.reaches(&end) {
+        let request = World::read_request("t", &cursor, Some(&end));
+        let Request::Read(read) = request else { unreachable!("it is a read") };
+        let answer = world.call(0, Request::Read(Read { bytes_max: 1, ..read }));
+        let Response::Page(page) = answer else { panic!("{answer:?}, after {payloads:?}") };
+        assert!(!page.batches.is_empty(), "after {payloads:?}");
+        for batch in page.batches {
+            payloads.extend(payloads_of(&batch));
+            cursor.advance(&batch);
+        }
+    }
+    assert_eq!(payloads, ["1", "2", "3", "4", "5"]);
 }

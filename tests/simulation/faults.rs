@@ -330,6 +330,9 @@ impl World {
 
     /// The first time a copy is made, later times it comes back.
     fn restore(&mut self, index: usize) -> bool {
+        if self.nodes[index].gone {
+            return false;
+        }
         let Some(backup) = self.nodes[index].disk.backup.take() else {
             self.nodes[index].disk.backup = Some(self.nodes[index].disk.image.clone());
             return false;
