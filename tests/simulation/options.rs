@@ -73,7 +73,7 @@ impl Options {
             }
         }
         let deletes = choices.chance(150);
-        let one_clock = choices.chance(500);
+        let one_clock = choices.chance(800);
         let milliseconds = Duration::from_millis;
         Self {
             nodes,
