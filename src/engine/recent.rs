@@ -147,7 +147,15 @@ impl Engine {
     fn tell_whereabouts(&mut self, topic: TopicId, asker: Asker) {
         match asker {
             Asker::Node(question, runs) => {
-                let places = runs.iter().map(|run| self.find_here(topic, run)).collect();
+                let places: Vec<_> = runs.iter().map(|run| self.find_here(topic, run)).collect();
+                let known = self.topics.get_mut(&topic);
+                let is_elsewhere = known.is_some_and(|known| {
+                    known.is_known() && !known.belongs_to(&self.members, &self.me)
+                });
+                if is_elsewhere && places.contains(&None) {
+                    // It may have handed them over, to homes of which the asker does not know yet.
+                    return self.refuse(question, Refusal::Unreachable);
+                }
                 self.answer_flushed(question, Response::Whereabouts(places));
             }
             Asker::Search(search) => self.search_told_here(search),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     engine::Damage,
-    model::{Batch, RecordId, Retention},
+    model::{Batch, RecordId, Retention, Run},
     wire::{Acks, Create, Publish, Published, Refusal, Request, Response},
 };
 
@@ -122,6 +122,22 @@ fn what_nobody_holds_any_more_before_a_record_does_not_make_it_pending() {
     world.run(Duration::from_secs(1));
     let published = world.publish((home + 1) % 3, given("order 19", "m"));
     assert!(published.acknowledged && published.duplicate, "{published:?}");
+}
+
+#[test]
+fn only_a_home_says_that_a_record_is_not_there() {
+    let (mut world, owners) = cluster(4);
+    let outsider = (0..4).find(|node| !owners.contains(node)).unwrap();
+    let Publish { producer, first, .. } = given("order 7", "m");
+    let run = Run { producer, first, count: 1 };
+    let asker = world.id(owners[0]);
+    let mut find = |node| {
+        let request = Request::Find(World::topic("t"), vec![run]);
+        world.call_from(asker, node, request)
+    };
+    assert_eq!(find(owners[1]), Response::Whereabouts(vec![None]));
+    // Whoever takes it for a home asks again, and does not store the record a second time.
+    assert_eq!(find(outsider), Response::Refused(Refusal::Unreachable));
 }
 
 #[test]

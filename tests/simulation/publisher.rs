@@ -11,7 +11,7 @@ use antiphon::{
 use crate::{clients::Next, oracle, world::World};
 
 /// The key of a record: of every fourth none.
-pub(crate) fn key_of(number: u64) -> Option<u8> {
+fn key_of(number: u64) -> Option<u8> {
     u8::try_from(number % 4).ok().filter(|key| *key > 0)
 }
 

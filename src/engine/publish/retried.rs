@@ -54,6 +54,8 @@ struct Search {
     told: BTreeMap<NodeId, Option<Whereabouts>>,
     /// Whether anybody has said in any round that it is there.
     was_found: bool,
+    /// Whether somebody that is taken for a home has not said in this round whether it is there.
+    is_unsure: bool,
     again_at: Option<Duration>,
 }
 
@@ -142,6 +144,7 @@ impl Engine {
             asked: BTreeSet::new(),
             told: BTreeMap::new(),
             was_found: false,
+            is_unsure: false,
             again_at: None,
         });
         self.ask_whereabouts(number);
@@ -161,6 +164,7 @@ impl Engine {
         search.round += 1;
         search.began = self.now.elapsed;
         search.again_at = None;
+        search.is_unsure = false;
         search.told.clear();
         search.asked = others.iter().copied().chain([self.me]).collect();
         let (topic, run, round) = (search.topic, search.run, search.round);
@@ -206,12 +210,15 @@ impl Engine {
                 let place = places.into_iter().next().flatten();
                 self.search_told(number, round, node, place);
             }
-            Ok(_) | Err(_) => {
+            other => {
                 let searches = &mut self.publishing.retried.searches.things;
-                if let Some(search) = searches.get_mut(&number).filter(|it| it.round == round) {
-                    search.asked.remove(&node);
-                    self.settle_search(number);
-                }
+                let search = searches.get_mut(&number).filter(|search| search.round == round);
+                let Some(search) = search else { return };
+                search.asked.remove(&node);
+                let known = self.topics.get_mut(&search.topic);
+                let is_home = known.is_some_and(|it| it.placement(&self.members).is_home(&node));
+                search.is_unsure |= is_home && matches!(other, Ok(Response::Refused(_)));
+                self.settle_search(number);
             }
         }
     }
@@ -284,7 +291,9 @@ impl Engine {
             let given = is_given(&search.run);
             let grace = if given { GRACE } else { GRACE_UNNAMED };
             let is_plain = !is_found && !given;
-            is_told || is_last_moment || enough && (is_plain || age >= grace)
+            // The homes have changed, and this node learns of it in a moment.
+            let is_unsure = given && search.is_unsure;
+            is_last_moment || !is_unsure && (is_told || enough && (is_plain || age >= grace))
         };
         if is_told && search.again_at.is_none() {
             search.again_at = Some((search.began + AGAIN_INTERVAL).max(now));

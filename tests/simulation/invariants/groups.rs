@@ -11,7 +11,6 @@ use super::no_gap::readable;
 use crate::{
     clients::{Client, Kind},
     member::Member,
-    publisher::key_of,
     world::World,
 };
 
@@ -36,9 +35,10 @@ pub(crate) fn records(world: &World, topic: usize, range: &LogRange) -> Vec<Plac
         if !overlaps || !world.oracle.logs_of(&known.batch).contains(&range.log) {
             continue;
         }
-        for (number, id) in (header.first..).zip(header.record_ids()) {
+        for (number, id, record) in known.batch.numbered_records() {
             if (range.from..range.to).contains(&number) {
-                records.push(((range.log, number), id, key_of(id.number)));
+                let key = record.ok().and_then(|record| record.key?.first().copied());
+                records.push(((range.log, number), id, key));
             }
         }
     }

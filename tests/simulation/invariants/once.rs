@@ -2,6 +2,7 @@
 //! is a duplicate at whichever node it is published again, also of nodes that were started since.
 
 use antiphon::{
+    limits::RECALL_BYTES_MAX,
     model::RecordId,
     wire::{Refusal, Response},
 };
@@ -17,7 +18,12 @@ pub(crate) fn acknowledged(world: &World, topic: usize) -> Vec<(RecordId, usize)
     let is_forked = world.oracle.forked.iter().any(|(of, _)| *of == id);
     // After a start a node goes by what writers stamped, to know what is recent.
     let is_astray = world.options.faults.contains(&Fault::ClockJump);
-    if world.options.destructive || world.deleted == Some(topic) || is_forked || is_astray {
+    // Nor does it read all of a large topic then.
+    let of_topic = world.oracle.batches.values().filter(|it| it.batch.header().topic == id);
+    let bytes: u64 = of_topic.map(|known| known.batch.bytes().len() as u64).sum();
+    let is_large = bytes > RECALL_BYTES_MAX;
+    let is_left_out = is_forked || is_astray || is_large;
+    if world.options.destructive || world.deleted == Some(topic) || is_left_out {
         return Vec::new();
     }
     let of_topic = world.oracle.published.iter().filter(|(id, known)| {
