@@ -44,7 +44,13 @@ impl World {
         }
         // Most often near the end: that is where a directory was cloned.
         let back = if self.choices.chance(700) { own.len().min(3) } else { own.len() };
-        let hash = own[own.len() - 1 - self.choices.index(back)];
+        let mut hash = own[own.len() - 1 - self.choices.index(back)];
+        // Some of those that a disk has taken away: there nothing but a name says which it was.
+        let is_compacted = |hash: &&Hash| self.oracle.compacted.contains(*hash);
+        let compacted: Vec<Hash> = own.iter().filter(is_compacted).copied().collect();
+        if !compacted.is_empty() && self.choices.chance(500) {
+            hash = compacted[self.choices.index(compacted.len())];
+        }
         let template = self.oracle.batches[&hash].batch.header().clone();
         let mut previous = template.previous;
         let mut batches = Vec::new();

@@ -5,7 +5,7 @@ use antiphon::engine::planted::{Bug, plant};
 use crate::sweep::run_seed;
 
 /// Seeds within which every bug must be found.
-const SEEDS_MAX: u64 = 800;
+const SEEDS_MAX: u64 = 1_500;
 
 /// How many seeds it takes to find a bug, and what is found.
 fn seeds_to_find(bug: Bug) -> Option<(u64, String)> {
