@@ -67,8 +67,11 @@ impl Engine {
     /// The replicas have said what they hold: the next part is read by all of them.
     pub(super) fn verify_found(&mut self, question: QuestionId, after: Cursor, found: &Found) {
         let end = found.end();
-        let mut replicas: BTreeMap<_, _> =
-            found.placement.home.iter().map(|node| (*node, Role::Home)).collect();
+        // A node that was there for a moment is not missed, though it was a home where there were too few.
+        let counts =
+            |node: &&NodeId| found.held.contains_key(node) || !self.members.is_newcomer(node);
+        let homes = found.placement.home.iter().filter(counts);
+        let mut replicas: BTreeMap<_, _> = homes.map(|node| (*node, Role::Home)).collect();
         for (node, held) in &found.held {
             if held.frontier.records() > 0 {
                 replicas.entry(*node).or_insert(Role::StandIn);

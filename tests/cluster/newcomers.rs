@@ -125,6 +125,25 @@ fn nodes_that_look_in_for_a_moment_leave_every_topic_whole() {
 }
 
 #[test]
+fn a_visitor_is_not_missed_where_a_topic_wants_more_nodes_than_there_are() {
+    let mut world = World::new(3);
+    world.join();
+    world.run(NEWCOMER_FOR);
+    world.create(0, "a", 5);
+    assert!(publish(&mut world, 0, "a", 0));
+    let visitor = world.add();
+    world.run(VISIT);
+    world.stop(visitor);
+    world.run(Duration::from_secs(3));
+    let verified = verify(&mut world, "a");
+    assert_eq!(verified.replicas.len(), 3, "{verified:?}");
+    assert!(verified.replicas.iter().all(|it| it.answered && it.lacking == 0), "{verified:?}");
+    assert!(publish(&mut world, 0, "a", 5));
+    let reset = commit(&mut world, 2, "a", Subscription::new(1, Some(start("a"))));
+    assert!(matches!(reset, Response::Committed(2.., _)), "{reset:?}");
+}
+
+#[test]
 fn whoever_stays_takes_its_share() {
     let mut world = settled();
     let joined = world.add();
