@@ -50,7 +50,7 @@ fn library(directory: &Path) -> Option<std::path::PathBuf> {
     compiler.status().is_ok_and(|status| status.success()).then_some(library)
 }
 
-/// A node alone, whose clock is so many seconds ahead; none where that cannot be done here.
+/// A node alone, whose clock is ahead by seconds; none where that cannot be done here.
 fn started(directory: &Path, ahead: i64) -> Option<Cluster> {
     let Some(library) = library(directory).filter(|_| cfg!(target_env = "gnu")) else {
         #[expect(clippy::print_stderr, reason = "a test that is left out says so")]

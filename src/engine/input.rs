@@ -301,7 +301,7 @@ pub enum Report {
     /// All that this node held of a topic for others is with its home replicas, and was removed
     /// here.
     HandedOver(TopicId),
-    /// The clock of another node is off by so many milliseconds; ahead where that is positive.
+    /// The clock of another node is off, by milliseconds; ahead where that is positive.
     ClockOff(NodeId, i64),
     /// The same of this node's own clock, as most others say: it goes by theirs.
     OwnClockOff(i64),

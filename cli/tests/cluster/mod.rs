@@ -76,7 +76,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts one node whose clock is so many milliseconds ahead. The library moves clocks.
+    /// Starts one node whose clock is ahead, by milliseconds. The library moves clocks.
     pub(crate) fn start_with_clocks(library: PathBuf, ahead_ms: i64) -> Self {
         let mut cluster = Self::empty();
         cluster.clocks = Some(library);
@@ -85,7 +85,7 @@ impl Cluster {
         cluster
     }
 
-    /// Sets a node's clock, to so many milliseconds ahead of the machine's.
+    /// Sets how far a node's clock is ahead of the machine's, in milliseconds.
     pub(crate) fn set_clock(&self, number: usize, ahead_ms: i64) {
         let file = fs_err::OpenOptions::new()
             .create(true)

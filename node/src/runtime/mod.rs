@@ -368,7 +368,7 @@ impl Runtime {
     }
 }
 
-/// Milliseconds in a larger unit of so many seconds.
+/// Milliseconds, rounded to a unit that is given in seconds.
 fn rounded(milliseconds: u64, unit: u64) -> u64 {
     milliseconds.saturating_add(unit * 500) / (unit * 1000)
 }
