@@ -172,8 +172,8 @@ impl Log {
     }
 
     /// Fills what is missing with what compaction took away: each part that was filled, and the log
-    /// with it. Where batches are held within the part they stay, and say where what is missing begins
-    /// and ends.
+    /// with it. Batches that are held within the part stay. What is missing begins and ends at them
+    /// only where the part names them: others may be of another chain.
     ///
     /// # Errors
     /// When the part does not fit what is held. The log is unchanged.
@@ -191,6 +191,10 @@ impl Log {
             let head =
                 if next == part.next { Some(part.head) } else { after.and_then(|span| span.base) };
             let Some(head) = head else { continue };
+            let is_other = |hash: Hash| !part.may_hold(hash);
+            if is_other(head) || first != part.first && base.is_some_and(is_other) {
+                continue;
+            }
             let gap = Compacted { first, next, base, head, ..part.clone() };
             if log.add_part(HeldSpan { first, next, base, head, stamp: part.stamp })? == Added::New
             {
@@ -362,6 +366,10 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        limits::COMPACTED_HASHES_MAX,
+        model::{LogId, NodeKey},
+    };
 
     fn log(next: u64) -> Log {
         let head = Hash([1; 32]);
@@ -385,5 +393,44 @@ mod tests {
         assert!((1..200).all(|at| covered(at * 50)), "none is forgotten");
         log.cut(5_000, None);
         assert!(log.early.iter().all(|part| part.next > 5_000));
+    }
+    #[test]
+    fn what_is_compacted_fills_no_gap_beside_a_batch_of_another_chain() {
+        let hash = |byte: u8| Hash([byte; 32]);
+        let names = |bytes: &[u8]| bytes.iter().map(|byte| hash(*byte).into()).collect();
+        let log_id =
+            LogId { writer: NodeKey::from_secret(&[1; 32]).node(), incarnation: Incarnation(1) };
+        // Batches 5, 7 and 9 end at these records, and nothing is left of them.
+        let part = Compacted {
+            log: log_id,
+            first: 3,
+            next: 9,
+            base: Some(hash(3)),
+            head: hash(9),
+            stamp: Stamp::default(),
+            batches: names(&[5, 7, 9]),
+        };
+        let held = |first: u64, next: u64, base: u8, head: u8| {
+            let (base, head) = (Some(hash(base)), hash(head));
+            Log {
+                spans: vec![HeldSpan { first, next, base, head, stamp: Stamp::default() }],
+                ..Log::default()
+            }
+        };
+        let spans = |mut log: Log, part: &Compacted| {
+            let filled = log.fill(part).unwrap().len();
+            let spans = log.spans.iter().map(|span| (span.first, span.next));
+            (filled, spans.collect::<Vec<_>>())
+        };
+        assert_eq!(spans(held(5, 7, 5, 7), &part), (2, vec![(3, 9)]), "it is one of the part");
+        assert_eq!(spans(held(5, 7, 5, 77), &part), (1, vec![(3, 7)]), "its end is another one");
+        assert_eq!(spans(held(5, 7, 55, 77), &part), (0, vec![(5, 7)]), "so is its start");
+        assert_eq!(spans(held(3, 4, 3, 44), &part), (0, vec![(3, 4)]), "nobody names it");
+        let many = Compacted { batches: names(&[9; COMPACTED_HASHES_MAX]), ..part };
+        assert_eq!(
+            spans(held(3, 4, 3, 44), &many),
+            (1, vec![(3, 9)]),
+            "there are too many to tell"
+        );
     }
 }

@@ -142,6 +142,12 @@ impl Compacted {
         batch == self.head || self.batches.contains(&batch.into())
     }
 
+    /// Whether a batch may be one of those whose place it takes: it is named, or there were more than
+    /// can be named.
+    pub fn may_hold(&self, batch: Hash) -> bool {
+        self.batches.len() >= COMPACTED_HASHES_MAX || self.names(batch)
+    }
+
     /// Whether a batch follows it, and says so by the hash that it names.
     pub fn precedes(&self, batch: &Batch) -> bool {
         let header = batch.header();

@@ -524,6 +524,7 @@ impl World {
         if let Some((topic, record)) = self.nodes[index].publishes.remove(&question)
             && let Response::Published(published) = &response
         {
+            self.trace.note(self.now, || format!("{index} answers {record:?} with {published:?}"));
             let result = truth::published(self, index, topic, record, published);
             self.check(truth::NAME, result);
             let result = outbox::told(self, index, topic, published);

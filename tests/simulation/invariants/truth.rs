@@ -38,7 +38,11 @@ pub(crate) fn published(
     };
     let known = world.oracle.published.get(&record);
     let batches = known.map(|known| known.batches.clone()).unwrap_or_default();
-    // A record that was sent to this node again may be in two of its batches.
+    // A record that was sent to this node again may be in two of its batches: the answer says where
+    // the one is that is pending.
+    let is_meant = |first: u64, next: u64| {
+        published.place.is_none_or(|place| first <= place.from && place.to <= next)
+    };
     let own = batches.iter().filter_map(|hash| {
         let known = world.oracle.batches.get(hash)?;
         let held = known.holders.len() + world.copies_lost(known);
@@ -46,7 +50,7 @@ pub(crate) fn published(
         // After a fork of its log a writer goes on in an incarnation of its own choice.
         let this_life = is_own(&header.log())
             || header.writer == node.id && !world.oracle.lives.contains(&header.incarnation);
-        this_life.then_some((held, hash))
+        (this_life && is_meant(header.first, header.next())).then_some((held, hash))
     });
     let own = own.max();
     let let_go: Vec<_> = batches
