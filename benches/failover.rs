@@ -208,7 +208,7 @@ async fn publish(config: ClientConfig, topic: TopicName, on: &AtomicBool) -> Vec
         let payload = Name { publisher: 0, number }.to_payload(load::PAYLOAD_BYTES);
         let record = Record::new(WallClock(1), payload);
         let delivery = publisher.publish(&record).await.expect("queued");
-        if delivery.await.is_ok_and(|receipt| receipt.published.acknowledged) {
+        if delivery.await.is_ok() {
             times.push(now());
         }
     }

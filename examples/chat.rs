@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, io::BufRead, path::PathBuf, time::Duration};
 
 use antiphon_node::{
     Client, Network, Node, NodeConfig, Record, StartError, TopicName,
-    client::{Delivered, Delivery, PublishOptions, RequestError, Start, Topic},
+    client::{Delivered, Delivery, PublishError, PublishOptions, RequestError, Start, Topic},
     model::RecordId,
     wire::MemberState,
 };
@@ -114,8 +114,10 @@ async fn chat(node: &mut Node, room: &Topic, name: &str) -> anyhow::Result<()> {
                 None => typing = false,
             },
             Some(outcome) = under_way.next() => match outcome {
-                Ok(receipt) if receipt.published.acknowledged => {}
-                Ok(_) => println!("* nobody else has that yet; it is kept and will be delivered"),
+                Ok(_) => {}
+                Err(PublishError::Pending(_)) => {
+                    println!("* nobody else has that yet; it is kept and will be delivered");
+                }
                 Err(error) => println!("* not sent: {error}"),
             },
             _ = tokio::signal::ctrl_c() => typing = false,

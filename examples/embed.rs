@@ -118,10 +118,15 @@ async fn publish(
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     let mut record = Record::from(body);
     record.key = about.key.map(Into::into);
-    let receipt = service.events.publish(record).await?;
-    let published = receipt.published;
-    let status = if published.acknowledged { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-    Ok((status, Json(json!({ "id": receipt.id.to_string(), "copies": published.copies }))))
+    let (status, id, copies) = match service.events.publish(record).await {
+        Ok(receipt) => (StatusCode::CREATED, receipt.id, receipt.copies),
+        // It is stored, and will be delivered.
+        Err(PublishError::Pending(pending)) => {
+            (StatusCode::ACCEPTED, pending.id(), pending.copies())
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok((status, Json(json!({ "id": id.to_string(), "copies": copies }))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -199,12 +204,10 @@ impl From<PublishError> for Failure {
             PublishError::Id(_) => (StatusCode::BAD_REQUEST, "give it a shorter id"),
             PublishError::Record(_) => (StatusCode::PAYLOAD_TOO_LARGE, "send it in parts"),
             PublishError::Refused(refusal) => return refusal.into(),
-            PublishError::Unknown(_) => {
-                (StatusCode::GATEWAY_TIMEOUT, "look whether it is there before you send it again")
-            }
             PublishError::NotSent(_) | PublishError::Stopped => {
                 (StatusCode::SERVICE_UNAVAILABLE, "try again")
             }
+            _ => (StatusCode::GATEWAY_TIMEOUT, "look whether it is there before you send it again"),
         };
         Self { status, error, hint }
     }

@@ -93,10 +93,10 @@ struct Summary {
 
 impl Summary {
     fn count(&mut self, outcome: Result<Receipt, PublishError>) -> Result<(), PublishError> {
-        if outcome?.published.acknowledged {
-            self.acknowledged += 1;
-        } else {
-            self.pending += 1;
+        match outcome {
+            Ok(_) => self.acknowledged += 1,
+            Err(PublishError::Pending(_)) => self.pending += 1,
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -212,8 +212,8 @@ fn publish(error: &PublishError) -> Option<String> {
         PublishError::Record(error) => Some(record(error)),
         PublishError::Id(_) => Some(RECORD_ID.into()),
         PublishError::Refused(refusal) => Some(refused(refusal)),
-        PublishError::NotSent(error) | PublishError::Unknown(error) => Some(link(error)),
-        PublishError::Stopped => None,
+        PublishError::NotSent(cause) | PublishError::Unknown { cause, .. } => Some(link(cause)),
+        _ => None,
     }
 }
 

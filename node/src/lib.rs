@@ -22,7 +22,7 @@
 //!     // Acknowledged: on the disks of a majority of the topic's replicas, flushed.
 //!     let record = Record::from("M 5.3, 50km NNW of Sangiang").with_key("us");
 //!     let receipt = quakes.publish(record).await?;
-//!     assert!(receipt.published.acknowledged);
+//!     println!("{} is on {} disks", receipt.id, receipt.copies);
 //!
 //!     // History, then live, in one stream.
 //!     let mut stream = quakes.subscribe(Start::Beginning).await?;
@@ -36,9 +36,9 @@
 //!
 //! # What is promised
 //!
-//! - A publish that returns an acknowledged receipt is on as many flushed disks as the receipt says.
-//!   One that is not acknowledged in time says so, and is delivered later. One that fails is stored or
-//!   not, and the error says whether that is known.
+//! - A publish that returns a [`Receipt`](client::Receipt) is on as many flushed disks as the receipt
+//!   says. Anything less is an error. It says whether the record is stored, and one that is
+//!   [pending](client::Pending) can be waited for.
 //! - A stream gives each record once, those of one node in the order in which it signed them, with no
 //!   gap. What was let go or lost is told ([`client::PassedOver`]), never skipped silently.
 //! - A named subscription gives each record at least once, over restarts of everything.

@@ -8,7 +8,7 @@ use antiphon_node::{
         ConnectionState, Delivered, LinkError, PublishError, PublishOptions, ReaderOptions,
         RequestError, Start, Topic,
     },
-    wire::MemberState,
+    wire::{Create, MemberState},
 };
 use futures::{StreamExt, TryStreamExt, future::join_all};
 use tempfile::TempDir;
@@ -73,7 +73,6 @@ async fn clones_of_a_handle_publish_in_the_order_of_the_calls() {
     let published = (0..).zip(&clones).map(|(number, clone)| clone.publish(format!("{number}")));
     for (number, receipt) in (0..).zip(join_all(published).await) {
         let receipt = receipt.expect("published");
-        assert!(receipt.published.acknowledged);
         assert_eq!(receipt.id.number, number, "all are of one producer");
     }
     let stored = topic.fetch(Start::Beginning).await.expect("there");
@@ -82,6 +81,27 @@ async fn clones_of_a_handle_publish_in_the_order_of_the_calls() {
     let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
     assert_eq!(stored, expected);
     node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn a_pending_record_is_an_error_and_is_waited_for_until_nodes_come() {
+    let (first, _directory) = node(None).await;
+    let topic = first.client().topic("t".parse().expect("a name"));
+    let create = Create { min_copies: Some(2), ..Create::new(topic.name().clone()) };
+    topic.client().create(create).await.expect("it is made");
+    let timeout = Duration::from_millis(100);
+    let mut publisher = topic.publisher(PublishOptions { timeout, ..PublishOptions::default() });
+    let outcome = publisher.publish(&"kept".into()).await.expect("queued").await;
+    let Err(PublishError::Pending(mut pending)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((pending.copies(), pending.wanted()), (1, 2));
+    assert!(pending.has_too_few_nodes());
+    assert_eq!(pending.wait_within(Duration::ZERO).await, Ok(None));
+    let (second, _other_directory) = node(Some(&first)).await;
+    let receipt = tokio::time::timeout(SOON, pending.wait()).await.expect("in time");
+    let receipt = receipt.expect("a node answers");
+    assert_eq!((receipt.id, receipt.copies), (pending.id(), 2));
+    second.stop().await.expect("it stops cleanly");
+    first.stop().await.expect("it stops cleanly");
 }
 
 #[tokio::test]
@@ -190,7 +210,7 @@ async fn a_client_whose_node_has_stopped_goes_on_when_it_is_started_again() {
     assert!(matches!(error, PublishError::NotSent(_)), "{error:?}");
     let (published, node) = tokio::join!(topic.publish("kept"), Node::start(config));
     let node = node.unwrap();
-    assert!(published.unwrap().published.acknowledged);
+    published.unwrap();
     assert_eq!(connection.changed().await, Some(ConnectionState::Connected(node.id())));
     node.stop().await.unwrap();
 }

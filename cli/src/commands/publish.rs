@@ -20,7 +20,7 @@ use self::{
     following::{Followed, Following},
     input::Item,
     lost::{Fate, Unit},
-    tally::Tally,
+    tally::{Stored, Tally},
 };
 use super::counted;
 use crate::{
@@ -50,7 +50,6 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         stop_at_failure: true,
         ..PublishOptions::default()
     };
-    let acks = options.acks;
     let from_lines = arguments.messages.is_empty() && file.is_none();
     let mut publishing = Publishing {
         publisher: client.publisher(arguments.topic.clone(), options),
@@ -84,9 +83,7 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
     let deadline = arguments.wait.and_then(Patience::deadline);
     let result = match publishing.following.take().filter(|following| following.count() > 0) {
         Some(following) => {
-            let topic = &arguments.topic;
-            let printer = &mut *publishing.printer;
-            let followed = following.run(&client, topic, acks, deadline, printer).await?;
+            let followed = following.run(deadline, &mut *publishing.printer).await?;
             publishing.note_followed(followed).and(result).map(|status| publishing.status(status))
         }
         None => result,
@@ -315,24 +312,25 @@ impl Publishing<'_> {
 
     /// Takes note of what became of records that were pending.
     fn note_followed(&mut self, followed: Vec<Followed>) -> anyhow::Result<()> {
-        for Followed { ids, published } in followed {
-            ids.into_iter().try_for_each(|id| self.note_receipt(Receipt { id, published }))?;
-        }
+        followed.into_iter().flat_map(Followed::records).try_for_each(|it| self.note_stored(it))?;
         Ok(unless_closed(self.printer.flush())?)
     }
 
     fn note(&mut self, number: u64, id: RecordId, outcome: Outcome) -> anyhow::Result<()> {
-        let receipt = match outcome {
-            Ok(receipt) => receipt,
+        match outcome {
+            Ok(receipt) => self.note_stored(receipt.into()),
+            Err(PublishError::Pending(pending)) => {
+                let following = self.following.as_mut();
+                let left = match following {
+                    Some(following) => following.take(pending),
+                    None => Some(pending),
+                };
+                left.map_or(Ok(()), |pending| self.note_stored((&pending).into()))
+            }
             Err(error) => {
                 self.lose(number, id, Fate::of(&error))?;
-                return Err(error.into());
+                Err(error.into())
             }
-        };
-        let following = self.following.as_mut();
-        match following.map_or(Some(receipt), |following| following.take(receipt)) {
-            Some(receipt) => self.note_receipt(receipt),
-            None => Ok(()),
         }
     }
 
@@ -345,12 +343,12 @@ impl Publishing<'_> {
         Ok(())
     }
 
-    fn note_receipt(&mut self, receipt: Receipt) -> anyhow::Result<()> {
-        self.tally.add(receipt);
+    fn note_stored(&mut self, stored: Stored) -> anyhow::Result<()> {
+        self.tally.add(stored);
         self.progress.set_position(self.tally.acknowledged());
         if self.receipts {
             // The records go on their way whether or not somebody reads the receipts.
-            let (value, text) = self.tally.receipt(receipt);
+            let (value, text) = self.tally.receipt(stored);
             unless_closed(self.printer.data(&value, text))?;
         }
         Ok(())

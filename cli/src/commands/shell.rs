@@ -146,7 +146,7 @@ fn connection_is_lost(error: &anyhow::Error) -> bool {
             _ => None,
         };
         let publish = match cause.downcast_ref() {
-            Some(PublishError::NotSent(error) | PublishError::Unknown(error)) => Some(error),
+            Some(PublishError::NotSent(cause) | PublishError::Unknown { cause, .. }) => Some(cause),
             _ => None,
         };
         let is_lost =

@@ -32,7 +32,7 @@ pub use group::{GroupCounts, GroupOptions, Member, Work};
 pub use outbox::Outbox;
 pub use pattern::PatternReader;
 pub use publisher::{
-    Delivery, IN_FLIGHT_DEFAULT, PublishError, PublishOptions, Publisher, Receipt,
+    Delivery, IN_FLIGHT_DEFAULT, Pending, PublishError, PublishOptions, Publisher, Receipt,
 };
 pub use reader::{
     BatchPage, BatchReader, Delivered, End, PassedOver, Reader, ReaderOptions, Start,

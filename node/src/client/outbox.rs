@@ -1,4 +1,4 @@
-//! Records that were told to be pending: listed, and followed until they have their copies.
+//! Records that are pending at a node: listed, and how many copies they have.
 
 use std::time::Duration;
 
@@ -8,10 +8,6 @@ use antiphon::{
 };
 
 use super::{Client, RequestError};
-use crate::runtime::clock::Clock;
-
-/// How long one question is held open. A node that has died is noticed about as soon.
-const WAIT: Duration = Duration::from_secs(2);
 
 /// What is pending at a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,37 +45,20 @@ impl Client {
         }
     }
 
-    /// Follows records that were told to be pending, which are at `place`
-    /// ([`Published::place`]), until they and all before them in that log have the copies that
-    /// `acks` asks for, at most for `within`. The answer says how many there are then, and whether
-    /// that is enough.
-    ///
-    /// Any node can be asked, not only the one that took the records, which may be restarted
-    /// meanwhile. Cancel-safe: giving up changes nothing about what becomes of the records.
-    ///
-    /// # Errors
-    /// When the topic was deleted, the log has forked so that nobody can tell where the records
-    /// are, or no node can be reached. In the last case it can be called again.
-    pub async fn wait_until_acknowledged(
+    /// How many copies the records at `place` and all before them in that log have, as soon as those
+    /// are enough for `acks`, and after `wait` otherwise.
+    pub(super) async fn copies_of(
         &self,
         topic: &TopicName,
         place: LogRange,
         acks: Acks,
-        within: Duration,
+        wait: Duration,
     ) -> Result<Published, RequestError> {
-        let clock = Clock::start();
-        loop {
-            let wait = WAIT.min(within.saturating_sub(clock.now().elapsed));
-            let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-            let wanted = Await { topic: topic.clone(), place, acks, wait_ms };
-            match self.ask_within(Request::Await(wanted), self.timeout + wait).await? {
-                Response::Awaited(published) => {
-                    if published.acknowledged || clock.now().elapsed >= within {
-                        return Ok(published);
-                    }
-                }
-                _ => return Err(RequestError::Mismatch),
-            }
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let wanted = Await { topic: topic.clone(), place, acks, wait_ms };
+        match self.ask_within(Request::Await(wanted), self.timeout + wait).await? {
+            Response::Awaited(published) => Ok(published),
+            _ => Err(RequestError::Mismatch),
         }
     }
 }

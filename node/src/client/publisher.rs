@@ -1,6 +1,8 @@
 //! Publishing: records go out in batches that fill while the one before is under way.
 
 mod drafts;
+mod outcome;
+mod pending;
 mod worker;
 
 use std::{
@@ -14,19 +16,23 @@ use std::{
 use antiphon::{
     limits,
     model::{
-        GIVEN_ID_HEADER, GivenIdError, ProducerId, Record, RecordError, RecordId, TopicName,
-        WallClock, check_user_headers, encode_record,
+        GIVEN_ID_HEADER, ProducerId, Record, RecordId, TopicName, WallClock, check_user_headers,
+        encode_record,
     },
-    wire::{Acks, Published, Refusal},
+    wire::Acks,
 };
 use futures::FutureExt;
-use thiserror::Error;
 
 use self::{
     drafts::{Drafts, Place},
+    pending::Destination,
     worker::Worker,
 };
-use super::{Client, LinkError};
+pub use self::{
+    outcome::{PublishError, Receipt},
+    pending::Pending,
+};
+use super::Client;
 use crate::runtime::{clock::wall, tasks};
 
 /// How records are published.
@@ -34,8 +40,9 @@ use crate::runtime::{clock::wall, tasks};
 pub struct PublishOptions {
     /// How many copies to wait for.
     pub acks: Acks,
-    /// Time in which the copies are to be reached; then the answer is `pending`. Where no node
-    /// answers for as long, a publish fails. Until then it is tried again, at other nodes as well.
+    /// Time in which the copies are to be reached; then the record is
+    /// [pending](PublishError::Pending). Where no node answers for as long, a publish fails. Until
+    /// then it is tried again, at other nodes as well.
     pub timeout: Duration,
     /// Most records under way at a time; [`Publisher::publish`] waits beyond it.
     pub in_flight: usize,
@@ -45,9 +52,9 @@ pub struct PublishOptions {
     pub stop_at_failure: bool,
     /// Whether records go into the node's outbox at once, instead of waiting for `timeout`, as long
     /// as copies are out of reach: the copies of the first are waited for for a second at most, and
-    /// after a publish that was told to be pending, the next ones are told so as soon as the node
-    /// has them flushed, until one is acknowledged again (tried once a second). For those who follow what is pending
-    /// ([`Client::wait_until_acknowledged`]); others would be told `pending` needlessly.
+    /// after a record that is pending, the next ones are pending as soon as the node has them
+    /// flushed, until one is acknowledged again (tried once a second). For programs that wait for
+    /// pending records by themselves ([`Pending::wait`]).
     pub outbox_at_once: bool,
 }
 
@@ -67,43 +74,6 @@ impl Default for PublishOptions {
     }
 }
 
-/// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// The record's name; readers see the same.
-    pub id: RecordId,
-    /// Where it is. If not `acknowledged`, the copies were not reached in time: the record is
-    /// in the node's outbox and will be delivered; see
-    /// [`Client::wait_until_acknowledged`].
-    ///
-    /// `duplicate` says that it was there already, or was on its way. Of a record without a given id
-    /// that means only that the client itself had sent it before, to a node that did not answer.
-    pub published: Published,
-}
-
-/// Why a record was not published.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
-pub enum PublishError {
-    /// The record is above a limit; nothing was sent.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The id is empty or too long; nothing was sent.
-    #[error(transparent)]
-    Id(#[from] GivenIdError),
-    /// The node refused it; nothing was stored.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// No node could be reached in time: nothing was stored.
-    #[error("the record was not stored: {0}")]
-    NotSent(LinkError),
-    /// No answer came: the record may be stored or not.
-    #[error("it is not known whether the record was stored: {0}")]
-    Unknown(LinkError),
-    /// The publisher has stopped, as [`PublishOptions::stop_at_failure`] says: nothing was sent.
-    #[error("the publisher has stopped")]
-    Stopped,
-}
-
 /// Publishes records to one topic, in the order of the calls.
 ///
 /// Each record has a name, its producer and its number there, before it is sent. So whatever is sent
@@ -117,7 +87,7 @@ pub enum PublishError {
 #[derive(Debug)]
 pub struct Publisher {
     drafts: Arc<Drafts>,
-    topic: TopicName,
+    destination: Arc<Destination>,
     producer: ProducerId,
     next: u64,
     /// The record being published, encoded; kept for the next one's sake.
@@ -129,9 +99,11 @@ pub struct Publisher {
 /// Awaiting it tells the publisher that the caller has no more to add for now: what it has goes
 /// out. Dropping it does not take the record back.
 #[derive(Debug)]
+#[must_use = "a record may be pending or not stored; only its delivery says so"]
 pub struct Delivery {
     id: RecordId,
     place: Place,
+    destination: Arc<Destination>,
 }
 
 impl Delivery {
@@ -148,8 +120,14 @@ impl Future for Delivery {
         let id = self.id;
         match self.place.outcome.poll_unpin(context) {
             Poll::Ready(outcome) => {
-                let published = outcome.unwrap_or(Err(PublishError::Stopped));
-                Poll::Ready(published.map(|published| Receipt { id, published }))
+                Poll::Ready(match outcome.unwrap_or(Err(PublishError::Stopped)) {
+                    Ok(published) if published.acknowledged => Ok(Receipt::new(id, &published)),
+                    Ok(published) => {
+                        let destination = Arc::clone(&self.destination);
+                        Err(PublishError::Pending(Pending::new(id, published, destination)))
+                    }
+                    Err(error) => Err(error.of_record(id)),
+                })
             }
             Poll::Pending => {
                 self.place.wanted.notify_one();
@@ -163,10 +141,12 @@ impl Publisher {
     pub(super) fn start(client: Client, topic: TopicName, options: PublishOptions) -> Self {
         let drafts = Arc::new(Drafts::new(options.in_flight));
         let producer = ProducerId::random(crate::runtime::random_bytes());
-        let (named, worker_drafts) = (topic.clone(), Arc::clone(&drafts));
-        let worker = Worker::new(client, topic, options, worker_drafts);
+        let destination =
+            Destination { client: client.clone(), topic: topic.clone(), acks: options.acks };
+        let worker = Worker::new(client, topic, options, Arc::clone(&drafts));
         tasks::spawn_detached("publisher", worker.run());
-        Self { drafts, topic: named, producer, next: 0, encoded: Vec::new() }
+        let destination = Arc::new(destination);
+        Self { drafts, destination, producer, next: 0, encoded: Vec::new() }
     }
 
     /// Queues a record; its [`Delivery`] says what became of it. Waits while the most records
@@ -186,7 +166,7 @@ impl Publisher {
     ///     deliveries.push(publisher.publish(&Record::from(line)).await?);
     /// }
     /// for delivery in deliveries {
-    ///     assert!(delivery.await?.published.acknowledged);
+    ///     delivery.await?;
     /// }
     /// # Ok(node.stop().await?)
     /// # }
@@ -209,12 +189,12 @@ impl Publisher {
         let id = RecordId { producer: self.producer, number: self.next };
         let place = self.drafts.add(id, &self.encoded)?;
         self.next += 1;
-        Ok(Delivery { id, place })
+        Ok(self.delivery(id, place))
     }
 
     /// Queues a record under an id that the caller chooses: 1 to 255 bytes of any text. Whoever
     /// publishes to the topic under the same id again, through any node and from any process, is
-    /// told where the first record is ([`Published::duplicate`]), and nothing is stored, whatever
+    /// told where the first record is ([`Receipt::duplicate`]), and nothing is stored, whatever
     /// the second one says. The record carries the id in its header
     /// [`antiphon-id`](GIVEN_ID_HEADER), in place of one of that name.
     ///
@@ -239,7 +219,7 @@ impl Publisher {
     /// let payment = Record::new(time, "order 7: 12.50");
     /// // It may have been published before a crash: this is safe to run again.
     /// let receipt = payments.publish_with_id(&payment, "order 7").await?.await?;
-    /// if receipt.published.duplicate {
+    /// if receipt.duplicate {
     ///     println!("{} was there already", receipt.id);
     /// }
     /// # Ok(())
@@ -254,7 +234,7 @@ impl Publisher {
         record: &Record,
         id: &str,
     ) -> Result<Delivery, PublishError> {
-        let name = RecordId::given(&self.topic, id)?;
+        let name = RecordId::given(&self.destination.topic, id)?;
         let mut record = record.clone();
         if record.time == WallClock::default() {
             record.time = wall();
@@ -266,7 +246,11 @@ impl Publisher {
         encode_record(&record, &mut self.encoded)?;
         self.drafts.take_room().await?;
         let place = self.drafts.add(name, &self.encoded)?;
-        Ok(Delivery { id: name, place })
+        Ok(self.delivery(name, place))
+    }
+
+    fn delivery(&self, id: RecordId, place: Place) -> Delivery {
+        Delivery { id, place, destination: Arc::clone(&self.destination) }
     }
 }
 

@@ -99,9 +99,11 @@ impl Topic {
         self.client.survey(&self.name).await
     }
 
-    /// Publishes a record, and waits until as many disks have it as an acknowledgement needs, or the
-    /// time for that is over: then `published.acknowledged` of the receipt is false, and the record
-    /// is delivered later.
+    /// Publishes a record, and waits until as many disks have it flushed as an acknowledgement needs.
+    ///
+    /// If too few replicas confirm within 10 seconds, the error is
+    /// [`Pending`](PublishError::Pending): the record is stored, will be delivered, and can be
+    /// waited for.
     ///
     /// Records that are published at the same time, by this handle or its clones, go out together
     /// with no more waiting than one alone. Who publishes many one after the other takes a
@@ -120,19 +122,21 @@ impl Topic {
     /// # topic.create().await?;
     /// let record = Record::from("M 5.3, 50km NNW of Sangiang");
     /// let receipt = topic.publish(record.with_key("us").with_header("type", "earthquake")).await?;
-    /// println!("{} is on {} disks", receipt.id, receipt.published.copies);
+    /// println!("{} is on {} disks", receipt.id, receipt.copies);
     ///
     /// let records = (0..100).map(|number| topic.publish(format!("number {number}")));
     /// let receipts: Vec<_> = stream::iter(records).buffered(20).try_collect().await?;
-    /// assert!(receipts.iter().all(|receipt| receipt.published.acknowledged));
+    /// assert!(receipts.iter().all(|receipt| receipt.copies >= receipt.wanted));
     /// # Ok(node.stop().await?)
     /// # }
     /// ```
     ///
     /// # Errors
-    /// When the record is above a limit, a node refuses it, or none answers; the error says whether
-    /// it is known that nothing is stored. Waits, as [`Publisher::publish`] does, while the most records are under
-    /// way. **Not cancel-safe**: dropped before it returns, the record was published or not.
+    /// When the record is not acknowledged in time, is above a limit, is refused, or no node answers.
+    /// [`PublishError`] says for each case whether the record is stored, and what to do.
+    ///
+    /// Waits, as [`Publisher::publish`] does, while the most records are under way.
+    /// **Not cancel-safe**: dropped before it returns, the record was published or not.
     pub async fn publish(&self, record: impl Into<Record>) -> Result<Receipt, PublishError> {
         let record = record.into();
         let mut publisher = self.publisher.lock().await;

@@ -8,7 +8,7 @@ use std::{
 use antiphon::model::{Record, TopicName};
 use antiphon_node::{
     Client,
-    client::{Delivery, PublishOptions, Receipt},
+    client::{Delivery, PublishError, PublishOptions, Receipt},
 };
 use anyhow::Context as _;
 use indicatif::ProgressBar;
@@ -103,22 +103,21 @@ struct Acknowledged {
 impl Acknowledged {
     async fn take_one(&mut self) -> anyhow::Result<()> {
         if let Some((_, delivery)) = self.under_way.front_mut() {
-            let receipt = delivery.await;
-            self.took(receipt?)?;
+            let outcome = delivery.await;
+            self.took(outcome)?;
         }
         Ok(())
     }
 
-    fn took(&mut self, receipt: Receipt) -> anyhow::Result<()> {
+    fn took(&mut self, outcome: Result<Receipt, PublishError>) -> anyhow::Result<()> {
         let Some((due, _)) = self.under_way.pop_front() else { return Ok(()) };
-        if !receipt.published.acknowledged {
-            let Receipt { id, published } = receipt;
-            let text = format!(
-                "record {id} was not acknowledged in time: {} of {} copies",
-                published.copies, published.wanted
-            );
+        if let Err(PublishError::Pending(pending)) = &outcome {
+            let (id, copies, wanted) = (pending.id(), pending.copies(), pending.wanted());
+            let text =
+                format!("record {id} was not acknowledged in time: {copies} of {wanted} copies");
             return Err(Failure::failed(text).into());
         }
+        outcome?;
         let now = clock::instant();
         self.measured.done(now, now.duration_since(due));
         if self.measured.messages.is_multiple_of(PROGRESS_RECORDS) {
@@ -135,7 +134,7 @@ impl Acknowledged {
             };
             tokio::select! {
                 biased;
-                receipt = delivery => self.took(receipt?)?,
+                outcome = delivery => self.took(outcome)?,
                 due = pace.next() => return due,
             }
         }

@@ -5,50 +5,47 @@ use std::{
     time::{Duration, Instant},
 };
 
-use antiphon::{
-    model::{LogId, RecordId, TopicName},
-    wire::{Acks, LogRange, Published, Refusal},
-};
-use antiphon_node::client::{Client, Receipt, RequestError};
+use antiphon::model::{LogId, RecordId};
+use antiphon_node::client::Pending;
 
-use super::records;
+use super::{records, tally::Stored};
 use crate::{clock, printer::Printer, signals::Signals};
 
 /// How long the node is asked for at a time: how old what is told may be.
 const ASK_FOR: Duration = Duration::from_secs(1);
 
-/// Pause before the node is asked again that did not answer.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
-
 /// Records that are pending, by the log that they are in.
 #[derive(Debug, Default)]
 pub(super) struct Following {
     logs: BTreeMap<LogId, Vec<RecordId>>,
-    ends: BTreeMap<LogId, (LogRange, Published)>,
+    /// The last of them.
+    ends: BTreeMap<LogId, Pending>,
     count: u64,
 }
 
 /// What became of the records of one log.
 pub(super) struct Followed {
+    ids: Vec<RecordId>,
+    /// The copies that the last one has in the end, which all of them have.
+    last: Stored,
+}
+
+impl Followed {
     /// The records.
-    pub(super) ids: Vec<RecordId>,
-    /// Their copies in the end.
-    pub(super) published: Published,
+    pub(super) fn records(self) -> impl Iterator<Item = Stored> {
+        self.ids.into_iter().map(move |id| Stored { id, ..self.last })
+    }
 }
 
 impl Following {
-    /// Takes a receipt, if it is one of a record that is pending and can be followed; else it is
-    /// given back.
-    pub(super) fn take(&mut self, receipt: Receipt) -> Option<Receipt> {
-        let Some(place) = receipt.published.place.filter(|_| !receipt.published.acknowledged)
-        else {
-            return Some(receipt);
-        };
-        self.logs.entry(place.log).or_default().push(receipt.id);
-        let end = self.ends.entry(place.log).or_insert((place, receipt.published));
-        if end.0.to <= place.to {
+    /// Follows a record that is pending; it is given back if it cannot be followed.
+    pub(super) fn take(&mut self, pending: Pending) -> Option<Pending> {
+        let Some(place) = pending.place() else { return Some(pending) };
+        self.logs.entry(place.log).or_default().push(pending.id());
+        let is_before = |last: &Pending| last.place().is_some_and(|last| last.to > place.to);
+        if !self.ends.get(&place.log).is_some_and(is_before) {
             // An acknowledgement covers what comes before it, so the last one stands for all.
-            *end = (place, receipt.published);
+            self.ends.insert(place.log, pending);
         }
         self.count += 1;
         None
@@ -58,7 +55,7 @@ impl Following {
     pub(super) fn give_up(self) -> Vec<Followed> {
         let Self { logs, mut ends, .. } = self;
         let followed = logs.into_iter().filter_map(|(log, ids)| {
-            ends.remove(&log).map(|(_, published)| Followed { ids, published })
+            ends.remove(&log).map(|last| Followed { ids, last: Stored::from(&last) })
         });
         followed.collect()
     }
@@ -71,9 +68,6 @@ impl Following {
     /// Follows the records until all have their copies, the time is over, or a signal comes.
     pub(super) async fn run(
         self,
-        client: &Client,
-        topic: &TopicName,
-        acks: Acks,
         deadline: Option<Instant>,
         printer: &mut Printer,
     ) -> anyhow::Result<Vec<Followed>> {
@@ -82,10 +76,11 @@ impl Following {
         let Self { logs, mut ends, .. } = self;
         let mut stopped = false;
         for (log, ids) in logs {
-            let Some((place, mut published)) = ends.remove(&log) else { continue };
+            let Some(mut pending) = ends.remove(&log) else { continue };
+            let mut acknowledged = None;
             let mut told = None;
-            while !published.acknowledged && !stopped {
-                let now = (published.copies, published.wanted);
+            while acknowledged.is_none() && !stopped {
+                let now = (pending.copies(), pending.wanted());
                 if told != Some(now) {
                     told = Some(now);
                     let (copies, wanted, count) = (now.0, now.1, records(ids.len() as u64));
@@ -100,35 +95,12 @@ impl Following {
                 let within = left.map_or(ASK_FOR, |left| left.min(ASK_FOR));
                 tokio::select! {
                     () = signals.next() => stopped = true,
-                    outcome = ask(client, topic, place, acks, within) => {
-                        published = outcome?.unwrap_or(published);
-                    }
+                    outcome = pending.wait_within(within) => acknowledged = outcome?,
                 }
             }
-            followed.push(Followed { ids, published });
+            let last = acknowledged.map_or_else(|| Stored::from(&pending), Stored::from);
+            followed.push(Followed { ids, last });
         }
         Ok(followed)
-    }
-}
-
-/// How many copies there are after so long, or as soon as there are enough; none when that could
-/// not be found out for now.
-async fn ask(
-    client: &Client,
-    topic: &TopicName,
-    place: LogRange,
-    acks: Acks,
-    within: Duration,
-) -> anyhow::Result<Option<Published>> {
-    match client.wait_until_acknowledged(topic, place, acks, within).await {
-        Ok(published) => Ok(Some(published)),
-        // It may be started again meanwhile; the records are on its disk.
-        Err(
-            RequestError::Link(_) | RequestError::Refused(Refusal::Busy | Refusal::Stopping(_)),
-        ) => {
-            clock::sleep_until(clock::instant().checked_add(RETRY_PAUSE)).await;
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
     }
 }

@@ -16,12 +16,12 @@ pub(super) enum Fate {
 impl Fate {
     pub(super) fn of(error: &PublishError) -> Self {
         match error {
-            PublishError::Unknown(_) => Self::Unknown,
             PublishError::Record(_)
             | PublishError::Id(_)
             | PublishError::Refused(_)
             | PublishError::NotSent(_)
             | PublishError::Stopped => Self::NotStored,
+            _ => Self::Unknown,
         }
     }
 

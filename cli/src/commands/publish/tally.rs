@@ -1,7 +1,7 @@
 //! What became of the records of one `publish`.
 
 use antiphon::model::{RecordId, TopicName};
-use antiphon_node::client::{PublishError, Receipt};
+use antiphon_node::client::{Pending, PublishError, Receipt};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +14,41 @@ use crate::{
     signals::Caught,
     words::{counted, grouped},
 };
+
+/// What is known of a record that a node has stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored {
+    pub(super) id: RecordId,
+    pub(super) acknowledged: bool,
+    pub(super) copies: u16,
+    pub(super) replicas: u16,
+    pub(super) wanted: u16,
+    pub(super) duplicate: bool,
+    /// Whether there are fewer nodes than copies are wanted.
+    pub(super) too_few_nodes: bool,
+}
+
+impl From<Receipt> for Stored {
+    fn from(receipt: Receipt) -> Self {
+        let Receipt { id, copies, replicas, wanted, duplicate, .. } = receipt;
+        let (acknowledged, too_few_nodes) = (true, false);
+        Self { id, acknowledged, copies, replicas, wanted, duplicate, too_few_nodes }
+    }
+}
+
+impl From<&Pending> for Stored {
+    fn from(pending: &Pending) -> Self {
+        Self {
+            id: pending.id(),
+            acknowledged: false,
+            copies: pending.copies(),
+            replicas: pending.replicas(),
+            wanted: pending.wanted(),
+            duplicate: pending.is_duplicate(),
+            too_few_nodes: pending.has_too_few_nodes(),
+        }
+    }
+}
 
 /// Counts receipts.
 #[derive(Debug)]
@@ -52,9 +87,8 @@ impl Tally {
         }
     }
 
-    /// Takes note of a receipt.
-    pub(super) fn add(&mut self, receipt: Receipt) {
-        let published = receipt.published;
+    /// Counts a record that is stored.
+    pub(super) fn add(&mut self, published: Stored) {
         if published.acknowledged {
             self.acknowledged += 1;
         } else {
@@ -96,12 +130,11 @@ impl Tally {
     }
 
     /// The line of one record, as a value and as a text.
-    pub(super) fn receipt(&self, receipt: Receipt) -> (Value, String) {
-        let published = receipt.published;
+    pub(super) fn receipt(&self, published: Stored) -> (Value, String) {
         let mut value = json!({
             "status": "message_published",
             "topic": self.topic.as_str(),
-            "id": receipt.id.to_string(),
+            "id": published.id.to_string(),
             "copies": published.copies,
             "replicas": published.replicas,
         });
@@ -113,13 +146,13 @@ impl Tally {
         if published.acknowledged {
             let what = if duplicate { "duplicate of" } else { "published" };
             let flushed = flushed(published.copies, published.replicas);
-            return (value, format!("{what} {}, {flushed}", receipt.id));
+            return (value, format!("{what} {}, {flushed}", published.id));
         }
         value["status"] = "pending".into();
         value["wanted"] = published.wanted.into();
         let what = if duplicate { "pending duplicate of" } else { "pending" };
         let needed = needed(published.copies, published.wanted);
-        (value, format!("{what} {}: {needed}", receipt.id))
+        (value, format!("{what} {}: {needed}", published.id))
     }
 
     /// All records together.
@@ -306,29 +339,28 @@ fn needed(copies: u16, wanted: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use antiphon::{
-        model::{ProducerId, RecordId},
-        wire::{Published, Refusal},
-    };
+    use antiphon::{model::ProducerId, wire::Refusal};
     use antiphon_node::client::LinkError;
 
     use super::*;
 
-    fn receipt(number: u64, acknowledged: bool, copies: u16) -> Receipt {
-        Receipt {
-            id: RecordId { producer: ProducerId([1; 16]), number },
-            published: Published {
-                acknowledged,
-                copies,
-                stand_ins: 0,
-                replicas: 3,
-                wanted: 2,
-                ..Published::default()
-            },
+    fn id(number: u64) -> RecordId {
+        RecordId { producer: ProducerId([1; 16]), number }
+    }
+
+    fn receipt(number: u64, acknowledged: bool, copies: u16) -> Stored {
+        Stored {
+            id: id(number),
+            acknowledged,
+            copies,
+            replicas: 3,
+            wanted: 2,
+            duplicate: false,
+            too_few_nodes: false,
         }
     }
 
-    fn tally(receipts: &[Receipt]) -> Tally {
+    fn tally(receipts: &[Stored]) -> Tally {
         let mut tally = Tally::new(&"t".parse().unwrap(), Unit::Line, false);
         for receipt in receipts {
             tally.add(*receipt);
@@ -348,14 +380,14 @@ mod tests {
 
     #[test]
     fn texts_say_where_records_are() {
-        let text = |receipt: Receipt| {
+        let text = |receipt: Stored| {
             let text = tally(&[]).receipt(receipt).1;
             text.replace(&receipt.id.to_string(), "ID")
         };
         assert_eq!(text(receipt(0, true, 2)), "published ID, flushed on 2 nodes (1 more to come)");
         assert_eq!(text(receipt(0, true, 3)), "published ID, flushed on 3 nodes");
         assert_eq!(text(receipt(0, false, 1)), "pending ID: on 1 node, 2 are needed");
-        let all = |receipts: &[Receipt]| tally(receipts).summary_text();
+        let all = |receipts: &[Stored]| tally(receipts).summary_text();
         let (good, late) = (receipt(0, true, 2), receipt(1, false, 1));
         assert_eq!(all(&[]), "published 0 records to `t`");
         assert_eq!(all(&[good]), "published 1 record to `t`, flushed on 2 nodes (1 more to come)");
@@ -372,7 +404,7 @@ mod tests {
     #[test]
     fn a_duplicate_is_told_where_an_id_was_given() {
         let mut again = receipt(0, true, 2);
-        again.published.duplicate = true;
+        again.duplicate = true;
         assert_eq!(tally(&[]).receipt(again).0.get("duplicate"), None);
         let mut given = Tally::new(&"t".parse().unwrap(), Unit::Line, true);
         let (value, text) = given.receipt(again);
@@ -384,7 +416,7 @@ mod tests {
         given.add(receipt(1, true, 2));
         assert_eq!(given.summary()["duplicates"], json!(1));
         assert!(given.summary_text().contains("2 records to `t`, 1 of them there already"));
-        again.published.acknowledged = false;
+        again.acknowledged = false;
         assert!(given.receipt(again).1.starts_with("pending duplicate of "));
     }
 
@@ -416,7 +448,8 @@ mod tests {
     }
 
     fn unknown() -> anyhow::Error {
-        PublishError::Unknown(LinkError::Unreachable("12D3".into())).into()
+        let cause = LinkError::Unreachable("12D3".into());
+        PublishError::Unknown { id: id(3), cause }.into()
     }
 
     #[test]

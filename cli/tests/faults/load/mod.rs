@@ -266,11 +266,11 @@ async fn outcome(number: u32, delivery: Delivery) -> Outcome {
 fn note(sent: &Mutex<Sent>, (number, at, outcome): Outcome) {
     let mut sent = lock(sent);
     match outcome {
-        Ok(receipt) if receipt.published.acknowledged => {
+        Ok(_) => {
             sent.acknowledged.insert(number, at);
         }
-        Ok(receipt) => {
-            let copies = receipt.published.copies;
+        Err(PublishError::Pending(pending)) => {
+            let copies = pending.copies();
             sent.unknown.insert(number, format!("pending with {copies} copies"));
         }
         Err(error) => {

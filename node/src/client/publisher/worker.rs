@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use antiphon::{
-    model::{Blob, TopicName},
+    model::{Blob, RecordId, TopicName},
     wire::{Publish, Published, Refusal, Request, Response},
 };
 use tokio::sync::Notify;
@@ -147,17 +147,16 @@ impl Worker {
     /// the records keep their names. The link has been to other nodes before it says that there
     /// is none, or that one refuses.
     async fn ask(&self, mut publish: Publish, until: Duration) -> Result<Published, PublishError> {
+        let id = RecordId { producer: publish.producer, number: publish.first };
+        let unknown = |cause| PublishError::Unknown { id, cause };
+        let malformed = |what: &str| unknown(LinkError::Malformed(what.to_owned()));
         let mut pause = PAUSE_FIRST;
         let mut may_be_stored = false;
         loop {
             let request = Request::Publish(publish.clone());
             let error = match self.client.ask_within(request, self.left(until)).await {
                 Ok(Response::Published(published)) => return Ok(published),
-                Ok(_) => {
-                    return Err(PublishError::Unknown(LinkError::Malformed(
-                        "not the answer to a publish".into(),
-                    )));
-                }
+                Ok(_) => return Err(malformed("not the answer to a publish")),
                 Err(RequestError::Refused(refusal @ (Refusal::Busy | Refusal::Stopping(_)))) => {
                     PublishError::Refused(refusal)
                 }
@@ -165,18 +164,16 @@ impl Worker {
                 // The link has tried for the whole time, or there is nobody to try.
                 Err(RequestError::Link(error @ LinkError::NotSent(_))) => {
                     return Err(if may_be_stored {
-                        PublishError::Unknown(error)
+                        unknown(error)
                     } else {
                         PublishError::NotSent(error)
                     });
                 }
-                Err(RequestError::Link(error)) => PublishError::Unknown(error),
-                Err(RequestError::Mismatch) => {
-                    PublishError::Unknown(LinkError::Malformed("not an answer".into()))
-                }
+                Err(RequestError::Link(error)) => unknown(error),
+                Err(RequestError::Mismatch) => malformed("not an answer"),
             };
             // A refusal is told only where nothing can have come of it.
-            may_be_stored |= matches!(error, PublishError::Unknown(_));
+            may_be_stored |= matches!(error, PublishError::Unknown { .. });
             publish.retried |= may_be_stored;
             if self.left(until) <= pause {
                 return Err(error);

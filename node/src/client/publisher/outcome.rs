@@ -1,0 +1,122 @@
+//! What became of a published record.
+
+use antiphon::{
+    model::{GivenIdError, RecordError, RecordId},
+    wire::{Published, Refusal},
+};
+use thiserror::Error;
+
+use super::Pending;
+use crate::client::LinkError;
+
+/// A published record is on as many flushed disks as its acknowledgement needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The record's id. Readers see the same one.
+    pub id: RecordId,
+    /// Disks that have the record flushed: `wanted` or more.
+    pub copies: u16,
+    /// How many of those disks belong to stand-ins: nodes in place of home replicas that are away.
+    pub stand_ins: u16,
+    /// Copies that the acknowledgement needed.
+    pub wanted: u16,
+    /// Replicas that the topic has in the end.
+    pub replicas: u16,
+    /// Whether the record was stored before, or was on its way: this publish stored nothing.
+    ///
+    /// Without an id that you gave, this means only that the client itself had sent the record
+    /// before, to a node that did not answer.
+    pub duplicate: bool,
+}
+
+impl Receipt {
+    pub(super) fn new(id: RecordId, published: &Published) -> Self {
+        let Published { copies, stand_ins, wanted, replicas, duplicate, .. } = *published;
+        Self { id, copies, stand_ins, wanted, replicas, duplicate }
+    }
+}
+
+/// Why a record is not acknowledged, and what to do about it.
+///
+/// | Case | Is it stored? | What to do |
+/// |---|---|---|
+/// | [`Pending`](Self::Pending) | yes, on too few disks | [wait](Pending::wait); do not publish it again |
+/// | [`NotSent`](Self::NotSent) | no | publish it again when a node answers |
+/// | [`Refused`](Self::Refused) | no | publish it again if [`is_retriable`](Self::is_retriable); else give up |
+/// | [`Unknown`](Self::Unknown) | perhaps | publish it again if it has an id of yours; else look for it first |
+/// | [`Record`](Self::Record), [`Id`](Self::Id) | no | give up: mend the record |
+/// | [`Stopped`](Self::Stopped) | no | publish it through a new publisher |
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// A node stored the record, and too few replicas confirmed it in time. The record is in the
+    /// node's outbox on its disk, and the node delivers it when replicas are back.
+    #[error("{0}")]
+    Pending(Pending),
+    /// The record is above a limit, or has a header of Antiphon's own. Nothing was sent.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The given id is empty or too long. Nothing was sent.
+    #[error(transparent)]
+    Id(#[from] GivenIdError),
+    /// The node refused the record. Nothing was stored.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No node could be reached in time. Nothing was stored.
+    #[error("the record was not stored: {0}")]
+    NotSent(LinkError),
+    /// A node was sent the record and did not answer. It may have stored the record or not.
+    #[error("it is not known whether the record was stored: {cause}")]
+    Unknown {
+        /// The record's id, to look for it among what is stored.
+        id: RecordId,
+        /// Why there was no answer.
+        cause: LinkError,
+    },
+    /// The publisher has stopped, as [`PublishOptions::stop_at_failure`] says. Nothing was sent.
+    ///
+    /// [`PublishOptions::stop_at_failure`]: super::PublishOptions::stop_at_failure
+    #[error("the publisher has stopped")]
+    Stopped,
+}
+
+impl PublishError {
+    /// Whether publishing the same record again may succeed, and cannot store a second copy.
+    ///
+    /// True of [`NotSent`](Self::NotSent), of a refusal that passes (a busy node, a full disk,
+    /// replicas that are away), and of [`Unknown`](Self::Unknown) where the record has an
+    /// [id that you gave](crate::client::Publisher::publish_with_id). Pause before you try again: the
+    /// client has tried for the whole time of the publish already.
+    ///
+    /// False of [`Pending`](Self::Pending): the record will be delivered, so wait for it instead.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::NotSent(_) => true,
+            Self::Refused(refusal) => passes(refusal),
+            Self::Unknown { id, .. } => id.is_given(),
+            Self::Pending(_) | Self::Record(_) | Self::Id(_) | Self::Stopped => false,
+        }
+    }
+
+    /// The same error for this record of a request.
+    pub(super) fn of_record(self, id: RecordId) -> Self {
+        match self {
+            Self::Unknown { cause, .. } => Self::Unknown { id, cause },
+            other => other,
+        }
+    }
+}
+
+/// Whether a refusal may be none when the request is made again later.
+pub(super) fn passes(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Busy
+            | Refusal::Stopping(_)
+            | Refusal::Unreachable
+            | Refusal::Away(_)
+            | Refusal::Full(_)
+            | Refusal::NotJoined(_)
+    )
+}
