@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     engine::Damage,
+    limits::DEAD_AFTER,
     model::{Batch, RecordId, Retention, Run},
     wire::{Acks, Create, Publish, Published, Refusal, Request, Response},
 };
@@ -206,6 +207,29 @@ fn who_is_cut_off_takes_it_for_new_and_it_has_the_same_name() {
         assert!(published.acknowledged && published.duplicate, "{published:?}");
     }
     assert_eq!(stored(&mut world, owners[0]), 2);
+}
+
+#[test]
+fn a_home_that_can_be_reached_again_is_asked_before_a_record_is_taken_for_new() {
+    let (mut world, owners) = cluster(5);
+    let others: Vec<_> = (0..5).filter(|node| !owners.contains(node)).collect();
+    assert!(world.publish(owners[0], given("7", "m")).acknowledged);
+    for owner in &owners {
+        world.cut(others[0], *owner);
+    }
+    world.run(DEAD_AFTER + Duration::from_secs(1));
+    // It can ask the other stand-in only. Before that says anything the homes are back.
+    let question = world.ask(others[0], Request::Publish(given("7", "m")));
+    world.heal();
+    world.cut(others[0], others[1]);
+    world.run(AT_ONCE / 4);
+    for owner in &owners {
+        world.connect(others[0], *owner);
+    }
+    world.run(Duration::from_secs(5));
+    let published = told(&mut world, question);
+    assert!(published.acknowledged && published.duplicate, "{published:?}");
+    assert_eq!(stored(&mut world, owners[0]), 1);
 }
 
 #[test]

@@ -231,6 +231,11 @@ impl World {
         self.cut.clear();
     }
 
+    /// Connects two nodes now, whatever their engines would do.
+    pub(crate) fn connect(&mut self, one: usize, other: usize) {
+        self.dial(one, &self.contact(other));
+    }
+
     /// The key of a node: what a twin of it signs with.
     pub(crate) fn key(&self, index: usize) -> NodeKey {
         self.nodes[index].key.clone()

@@ -49,6 +49,8 @@ struct Search {
     /// How often the replicas were asked before, and when they were asked last.
     round: u32,
     began: Duration,
+    /// All who were asked in this round.
+    reached: BTreeSet<NodeId>,
     /// Who was asked and has not answered, and what the others said.
     asked: BTreeSet<NodeId>,
     told: BTreeMap<NodeId, Option<Whereabouts>>,
@@ -141,6 +143,7 @@ impl Engine {
             waiting: vec![waiting],
             round: 0,
             began: Duration::ZERO,
+            reached: BTreeSet::new(),
             asked: BTreeSet::new(),
             told: BTreeMap::new(),
             was_found: false,
@@ -166,7 +169,8 @@ impl Engine {
         search.again_at = None;
         search.is_unsure = false;
         search.told.clear();
-        search.asked = others.iter().copied().chain([self.me]).collect();
+        search.reached = others.iter().copied().chain([self.me]).collect();
+        search.asked.clone_from(&search.reached);
         let (topic, run, round) = (search.topic, search.run, search.round);
         for node in others {
             let request = Request::Find(topic, vec![run]);
@@ -291,8 +295,11 @@ impl Engine {
             let given = is_given(&search.run);
             let grace = if given { GRACE } else { GRACE_UNNAMED };
             let is_plain = !is_found && !given;
-            // The homes have changed, and this node learns of it in a moment.
-            let is_unsure = given && search.is_unsure;
+            // A home that could not be asked can be now, or others are homes by now.
+            let is_new =
+                |home: &NodeId| self.members.is_connected(home) && !search.reached.contains(home);
+            // Or this node learns of other homes in a moment.
+            let is_unsure = given && (search.is_unsure || placement.home.iter().any(is_new));
             is_last_moment || !is_unsure && (is_told || enough && (is_plain || age >= grace))
         };
         if is_told && search.again_at.is_none() {
