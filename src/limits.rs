@@ -20,11 +20,13 @@ pub const HEADERS_MAX: usize = 64;
 /// head for each byte string and each header.
 pub const RECORD_OVERHEAD_BYTES_MAX: usize = 64 + HEADERS_MAX * 16;
 
-/// A batch is closed when its records reach this many bytes, before they are compressed. Large enough that one signature and
-/// one flush are spread over thousands of small records, small enough to stay pipelined.
+/// A batch is closed when its records reach this many bytes, before they are compressed. Large
+/// enough that one signature and one flush are spread over thousands of small records, small enough
+/// to stay pipelined.
 pub const BATCH_BODY_BYTES_TARGET: usize = 256 * 1024;
 
-/// Largest body of a batch, in bytes, as it is stored and when it is expanded: one record below the target and one of the largest size.
+/// Largest body of a batch, in bytes, as it is stored and when it is expanded: one record below the
+/// target and one of the largest size.
 pub const BATCH_BODY_BYTES_MAX: usize =
     BATCH_BODY_BYTES_TARGET + RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES_MAX;
 
@@ -153,17 +155,17 @@ pub const RECONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// Absence after which a node loses its home places: its topics are copied to new homes.
 pub const GONE_AFTER_DEFAULT: Duration = Duration::from_mins(10);
 
-/// For how long a node that is new to the network comes behind all others when the replicas of a topic
-/// are chosen. Whoever starts one for a moment leaves no topic without a replica; whoever adds one to
-/// stay sees it at work soon.
+/// For how long a node that is new to the network comes behind all others when the replicas of a
+/// topic are chosen. Whoever starts one for a moment leaves no topic without a replica; whoever
+/// adds one to stay sees it at work soon.
 pub const NEWCOMER_FOR: Duration = Duration::from_secs(15);
 
-/// The same as long as fewer than [`REPLICAS_DEFAULT`] nodes are settled: a topic that one node made
-/// alone soon has its replicas.
+/// The same as long as fewer than [`REPLICAS_DEFAULT`] nodes are settled: a topic that one node
+/// made alone soon has its replicas.
 pub const NEWCOMER_OF_FEW_FOR: Duration = Duration::from_secs(3);
 
-/// Newcomers that would settle within this time of each other settle together, so that topics move once
-/// where several nodes are started one after the other.
+/// Newcomers that would settle within this time of each other settle together, so that topics move
+/// once where several nodes are started one after the other.
 pub const SETTLE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Absence after which a node is forgotten altogether.
@@ -226,8 +228,8 @@ pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
 /// stamps are stored and not adopted.
 ///
 /// A stamp that is further ahead than this lies in the future: it makes no record the newest of its
-/// key, and readers are shown its batch before others. Ten times what a badly kept clock drifts in a
-/// day.
+/// key, and readers are shown its batch before others. Ten times what a badly kept clock drifts in
+/// a day.
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
 
 /// A clock that is off by more than this, beyond the error of the measurement, is off: operators
@@ -310,8 +312,9 @@ pub const REPAIR_FETCHES_PER_PEER_MAX: usize = 2;
 /// Pages that a node fetches for repair at a time, over all peers. Each may be in memory twice.
 pub const REPAIR_FETCHES_MAX: usize = 4;
 
-/// Bytes of batches, as they are stored, per second that a node fetches for repair. Fast enough to catch up with a
-/// gigabyte in seconds, and slow enough to leave a disk and a network to those who publish.
+/// Bytes of batches, as they are stored, per second that a node fetches for repair. Fast enough to
+/// catch up with a gigabyte in seconds, and slow enough to leave a disk and a network to those who
+/// publish.
 pub const REPAIR_BYTES_PER_SECOND_MAX: u64 = 100 * 1024 * 1024;
 
 /// How often a read is planned anew when a node that should have answered did not.
@@ -323,8 +326,8 @@ pub const POSITIONS_BYTES_MAX: usize = 1024 * 1024;
 /// Recent producers that a writer remembers per topic, to recognise a retried publish.
 pub const PRODUCERS_MAX: usize = 1_024;
 
-/// Records with given ids that a node remembers of one topic: in ten minutes a hundred a second. Some
-/// 10 MiB.
+/// Records with given ids that a node remembers of one topic: in ten minutes a hundred a second.
+/// Some 10 MiB.
 pub const RECENT_GIVEN_PER_TOPIC_MAX: usize = 64 * 1024;
 
 /// The same over all topics. Some 20 MiB.
@@ -351,11 +354,12 @@ pub const RECALLS_MAX: usize = 4;
 /// for each at a time as the topic has replicas.
 pub const SEARCHES_MAX: usize = 1_024;
 
-/// Parts that a store tells of when it is asked what it holds of a topic, and one for each log more.
+/// Parts that a store tells of when it is asked what it holds of a topic, and one for each log
+/// more.
 pub const MEASURED_PARTS_MAX: usize = 1_024;
 
-/// Parts that one sweep of a compacted topic takes away: each is a small write. The next sweep, some
-/// seconds later, goes on.
+/// Parts that one sweep of a compacted topic takes away: each is a small write. The next sweep,
+/// some seconds later, goes on.
 pub const SWEPT_PARTS_MAX: usize = 4_096;
 
 /// What a compacted part that names no batches takes in a message at most, in bytes.
@@ -364,8 +368,8 @@ pub const COMPACTED_START_BYTES_MAX: usize = 160;
 /// Largest encoding of a compacted part, in bytes: 1,024 names of 17 bytes, and where it is.
 pub const COMPACTED_BYTES_MAX: usize = 20 * 1024;
 
-/// Batches that a compacted part of a log names, by 16 bytes each: those that a node may still have that
-/// was away, or a writer send once more. They take 17 kB at most.
+/// Batches that a compacted part of a log names, by 16 bytes each: those that a node may still have
+/// that was away, or a writer send once more. They take 17 kB at most.
 pub const COMPACTED_HASHES_MAX: usize = 1_024;
 
 /// Names of subscriptions of which a node knows who reads under them, the newest: some 200 B each.

@@ -1,6 +1,12 @@
-//! Rules of the code that no compiler checks: what may know what, and how long a file may be.
+//! Rules that no compiler checks: what code may know what, how long a file may be, and plain words
+//! in documents.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+#[path = "tidy/documents.rs"]
+mod documents;
+#[path = "tidy/prose.rs"]
+mod prose;
 
 use std::{
     fs,
@@ -44,23 +50,6 @@ const BANNED: &[(&str, &[&str], &str)] = &[
     ),
     ("cli/src", &["libp2p::", "fjall"], "the command line talks to the library"),
 ];
-
-/// Documents, and phrases that they may not have: a reader stops at each of them.
-const UNPLAIN: &[(&str, &[&str])] = &[(
-    "README.md",
-    &[
-        "let go",
-        "anew",
-        "so many",
-        "takes note",
-        "is told as",
-        "for good",
-        "reckon",
-        "whoever",
-        "is to be",
-        "of which one",
-    ],
-)];
 
 /// Lines before the tests of a file, beyond which it needs a reason here.
 const LINES_MAX: usize = 600;
@@ -132,27 +121,4 @@ fn files_are_short_and_lines_carry_no_leftovers() {
         }
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
-}
-
-#[test]
-fn documents_use_plain_phrases() {
-    let mut found = Vec::new();
-    for (document, phrases) in UNPLAIN {
-        let text = fs::read_to_string(root().join(document)).unwrap().to_lowercase();
-        // A phrase may be on two lines.
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let said = phrases.iter().filter(|phrase| text.contains(**phrase));
-        found.extend(said.map(|phrase| format!("{document}: `{phrase}`")));
-    }
-    assert!(found.is_empty(), "\n{}", found.join("\n"));
-}
-
-#[test]
-fn formats_are_documented() {
-    let document = fs::read_to_string(root().join("docs/formats.md")).unwrap();
-    for word in
-        ["header", "signature", "body", "descriptor", "cursor", "frontier", "segment", "checkpoint"]
-    {
-        assert!(document.contains(word), "docs/formats.md says nothing of {word}");
-    }
 }

@@ -8,8 +8,8 @@ use super::{Batch, Hash, LogId, Stamp};
 use crate::limits::COMPACTED_HASHES_MAX;
 
 /// A part of a log without its batches: newer records of the same keys have taken the place of all
-/// that they held. It counts as held. Compaction leaves the batch that follows it, which names its end; so the
-/// chain of a log goes on over it.
+/// that they held. It counts as held. Compaction leaves the batch that follows it, which names its
+/// end; so the chain of a log goes on over it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Compacted {
     /// The log.
@@ -111,8 +111,8 @@ impl Compacted {
         })
     }
 
-    /// Names batches that it takes the place of, behind those that it names already. Of too many the
-    /// newest are named.
+    /// Names batches that it takes the place of, behind those that it names already. Of too many
+    /// the newest are named.
     fn name(&mut self, batches: impl IntoIterator<Item = ShortHash>) {
         self.batches.extend(batches);
         let too_many = self.batches.len().saturating_sub(COMPACTED_HASHES_MAX);
@@ -142,8 +142,8 @@ impl Compacted {
         batch == self.head || self.batches.contains(&batch.into())
     }
 
-    /// Whether a batch may be one of those whose place it takes: it is named, or there were more than
-    /// can be named.
+    /// Whether a batch may be one of those whose place it takes: it is named, or there were more
+    /// than can be named.
     pub fn may_hold(&self, batch: Hash) -> bool {
         self.batches.len() >= COMPACTED_HASHES_MAX || self.names(batch)
     }

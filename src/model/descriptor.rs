@@ -24,9 +24,9 @@ pub struct Retention {
     /// Records that a replica keeps.
     #[n(2)]
     pub records: Option<u64>,
-    /// Of each key only the newest record is kept (compaction), and where that is a tombstone it goes
-    /// so many milliseconds after it was published. Once a topic is compacted it stays so: what has
-    /// gone is missing in a replica that is made later, too.
+    /// Of each key only the newest record is kept (compaction), and where that is a tombstone it
+    /// goes so many milliseconds after it was published. Once a topic is compacted it stays so:
+    /// what has gone is missing in a replica that is made later, too.
     #[n(3)]
     pub tombstones_ms: Option<u64>,
 }

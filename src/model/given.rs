@@ -1,9 +1,9 @@
 //! Names of records that their publishers choose.
 //!
 //! A publisher may give a record an id of its own: the number of an order, the key of an event. The
-//! record's name is then made of the topic's name and that text, so whoever publishes under the same
-//! id, now or later, through whichever node, gives the record the same name. Everything that knows
-//! second copies by their names knows these.
+//! record's name is then made of the topic's name and that text, so whoever publishes under the
+//! same id, now or later, through whichever node, gives the record the same name. Everything that
+//! knows second copies by their names knows these.
 
 use thiserror::Error;
 

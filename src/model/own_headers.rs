@@ -1,9 +1,9 @@
 //! Headers that Antiphon sets itself, and nobody else.
 //!
-//! Ids that publishers give, and where dead letters come from, are in headers whose names begin with
-//! `antiphon-`. A reader may rely on them, so a node takes them only where they are true: the id of
-//! a record is what its name is made of, and a dead letter goes to the topic that is named after
-//! the one that it comes from.
+//! Ids that publishers give, and where dead letters come from, are in headers whose names begin
+//! with `antiphon-`. A reader may rely on them, so a node takes them only where they are true: the
+//! id of a record is what its name is made of, and a dead letter goes to the topic that is named
+//! after the one that it comes from.
 
 use super::{GIVEN_ID_HEADER, Record, RecordError, RecordId, TopicName};
 

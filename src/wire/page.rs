@@ -22,8 +22,8 @@ pub struct Page {
     /// Records that the topic's retention let go, followed in the same way.
     #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
-    /// Records that compaction took away. The batch that follows each of these parts is in the page,
-    /// but where it is missing: then the part ends its log, and is told to nodes only.
+    /// Records that compaction took away. The batch that follows each of these parts is in the
+    /// page, but where it is missing: then the part ends its log, and is told to nodes only.
     #[cbor(n(4), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
     pub compacted: Vec<Compacted>,
     /// Headers of batches that the topic's retention let go: where a single record was asked for

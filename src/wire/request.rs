@@ -30,7 +30,8 @@ pub enum Request {
     /// Where a named subscription stands. Answer: `Position`.
     #[n(4)]
     Position(#[n(0)] TopicName, #[n(1)] SubscriberName),
-    /// Move a named subscription, for a run of its subscriber where one is named. Answer: `Committed`.
+    /// Move a named subscription, for a run of its subscriber where one is named. Answer:
+    /// `Committed`.
     #[n(5)]
     Commit(
         #[n(0)] TopicName,
@@ -238,8 +239,8 @@ pub struct Publish {
     /// After how many milliseconds the answer is `pending`.
     #[n(5)]
     pub timeout_ms: u32,
-    /// The records may be there already: the topic's replicas are asked first, and what they hold is
-    /// not stored a second time.
+    /// The records may be there already: the topic's replicas are asked first, and what they hold
+    /// is not stored a second time.
     #[cbor(n(6), skip_if = "std::ops::Not::not", default)]
     pub retried: bool,
 }

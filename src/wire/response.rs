@@ -93,8 +93,8 @@ pub enum Response {
     /// What the asked node holds of a topic, flushed.
     #[n(19)]
     Held(#[n(0)] Held),
-    /// The position is kept, flushed; whether another subscriber reads under the name, where that is
-    /// known.
+    /// The position is kept, flushed; whether another subscriber reads under the name, where that
+    /// is known.
     #[n(20)]
     Kept(#[n(0)] Option<bool>),
     /// Records held per topic.
@@ -275,7 +275,8 @@ pub struct Published {
     /// Copies that were waited for.
     #[n(4)]
     pub wanted: u16,
-    /// Whether the records were there already, or on their way: nothing was stored for this request.
+    /// Whether the records were there already, or on their way: nothing was stored for this
+    /// request.
     #[cbor(n(5), skip_if = "std::ops::Not::not", default)]
     pub duplicate: bool,
     /// Where the records are, if they are pending: part of a log of the node that took them. With
@@ -283,8 +284,8 @@ pub struct Published {
     /// after a fork of the log.
     #[n(6)]
     pub place: Option<LogRange>,
-    /// Whether there are fewer nodes than copies are wanted, if the records are pending: they stay so
-    /// until nodes are back, or are forgotten, or the topic's floor is lower.
+    /// Whether there are fewer nodes than copies are wanted, if the records are pending: they stay
+    /// so until nodes are back, or are forgotten, or the topic's floor is lower.
     #[cbor(n(7), skip_if = "std::ops::Not::not", default)]
     pub too_few_nodes: bool,
 }

@@ -150,16 +150,17 @@ Written by the fault suite itself; do not edit:
 make faults
 ```
 
-Each scenario runs real `antiphon node` processes under four publishers and two subscribers. It brings
-a real fault in the middle and heals it. Then it reads every node, and every home replica once more
-while that is the only node. `antiphon verify` must find the same, complete, on all their disks.
+Each scenario runs real `antiphon node` processes under four publishers and two subscribers. It
+brings a real fault in the middle and heals it. Then it reads every node, and every home replica
+once more while that is the only node. `antiphon verify` must find the same, complete, on all
+their disks.
 
 - *Acknowledged* are records whose publish succeeded.
 - *Unknown* are those whose publisher got `pending` or an error.
 - *Lost* is any acknowledged record that any reader did not get.
 - *Duplicates* are records that a reader got twice within one run.
-- *Pause* is the longest time without an acknowledgement: at publishers of nodes without a fault and,
-  after the slash, at publishers whose own node had the fault.
+- *Pause* is the longest time without an acknowledgement: at publishers of nodes without a fault
+  and, after the slash, at publishers whose own node had the fault.
 
 | fault | what happened | acknowledged | unknown | lost | duplicates | longest pause |
 |---|---|---|---|---|---|---|

@@ -17,8 +17,8 @@ pub struct LocalNode {
 }
 
 impl LocalNode {
-    /// All of them in a network, in order of their names. Nodes of other users, of the LAN and those
-    /// that were started without discovery are not among them.
+    /// All of them in a network, in order of their names. Nodes of other users, of the LAN and
+    /// those that were started without discovery are not among them.
     ///
     /// # Errors
     /// When the user's runtime directory cannot be read.

@@ -106,9 +106,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<Reading, StoreError>;
 
-    /// Reads the batches and compacted parts of one log from the disk and verifies them, from the one
-    /// that holds record `from` to the one that holds `to - 1`. It goes past holes and damage. It
-    /// stops behind the one with which `bytes_max` is reached, or at `to`.
+    /// Reads the batches and compacted parts of one log from the disk and verifies them, from the
+    /// one that holds record `from` to the one that holds `to - 1`. It goes past holes and damage.
+    /// It stops behind the one with which `bytes_max` is reached, or at `to`.
     ///
     /// # Errors
     /// As [`Store::read`].

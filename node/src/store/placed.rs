@@ -1,8 +1,8 @@
 //! Whether the files that are open are still at their names.
 //!
 //! A flush succeeds in a file that was deleted or renamed, in a directory that another one
-//! replaced, and under a mount that hides it. A start would find nothing of what was flushed. So the
-//! open file is compared with what its name leads to: device, inode and length.
+//! replaced, and under a mount that hides it. A start would find nothing of what was flushed. So
+//! the open file is compared with what its name leads to: device, inode and length.
 
 use std::{
     fs::{self, File, Metadata},
@@ -92,9 +92,9 @@ impl Found {
         file.metadata().map(|found| Self::new(&found))
     }
 
-    /// Asks for no times. From Linux 6.13 on, a file whose times were asked for gets a finer time with
-    /// its next write. That changes the inode, and made each flush slower by a tenth of a millisecond.
-    /// None where the kernel cannot be asked for less than everything.
+    /// Asks for no times. From Linux 6.13 on, a file whose times were asked for gets a finer time
+    /// with its next write. That changes the inode, and made each flush slower by a tenth of a
+    /// millisecond. None where the kernel cannot be asked for less than everything.
     #[cfg(target_os = "linux")]
     fn ask(from: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<Option<Self>> {
         let found = match statx(from, path, flags, StatxFlags::INO | StatxFlags::SIZE) {
@@ -120,8 +120,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// What is at a path now, compared with what was there before. An inode of another number is the
-    /// same file if nothing else has changed: not every file system keeps the numbers.
+    /// What is at a path now, compared with what was there before. An inode of another number is
+    /// the same file if nothing else has changed: not every file system keeps the numbers.
     ///
     /// # Errors
     /// [`StoreError::Displaced`] when it is gone, shorter, or another file.

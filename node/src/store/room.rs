@@ -5,7 +5,8 @@ use std::{fmt, path::PathBuf};
 /// The least disk or quota that leaves a node room for records, in bytes.
 pub(crate) const DISK_BYTES_MIN: u64 = 128 * 1024 * 1024;
 
-/// Bytes that are free when room becomes scarce; a tenth of a small disk. Well again is twice as much.
+/// Bytes that are free when room becomes scarce; a tenth of a small disk. Well again is twice as
+/// much.
 const SCARCE_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Whether there is room.

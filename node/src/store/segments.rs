@@ -205,8 +205,8 @@ impl SegmentStore {
         Group::new(self.salt, segment, at, writer.next_number)
     }
 
-    /// Sees to it that the active segment has room for so many bytes, which may need the next one. So
-    /// many spare ones are left.
+    /// Sees to it that the active segment has room for so many bytes, which may need the next one.
+    /// So many spare ones are left.
     fn make_room(
         &self,
         writer: &mut Writer,

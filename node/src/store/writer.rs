@@ -81,8 +81,8 @@ pub(crate) enum StoreEvent {
     Swept(Ticket, Option<Swept>),
     /// A stored batch can no longer be read. Told before the read that found it.
     Damaged(Damage),
-    /// How much room there is for more records. Told when it changes from one level to another, and while
-    /// there is none; at first there is.
+    /// How much room there is for more records. Told when it changes from one level to another, and
+    /// while there is none; at first there is.
     Room(Room),
     /// A write failed. Told once; nothing becomes durable any more. Reads go on.
     Failed(StoreError),
@@ -288,8 +288,8 @@ impl StoreHandle {
         self.begin_reads();
     }
 
-    /// Begins to find out what compaction may take away; [`StoreEvent::Swept`] follows exactly once.
-    /// It takes no turn from the reads. Otherwise as [`Self::read`].
+    /// Begins to find out what compaction may take away; [`StoreEvent::Swept`] follows exactly
+    /// once. It takes no turn from the reads. Otherwise as [`Self::read`].
     pub(crate) fn sweep(&mut self, ticket: Ticket, topic: TopicId, sweep: Sweep) {
         self.sweeps.begin(Arc::clone(&self.store), ticket, topic, sweep);
     }

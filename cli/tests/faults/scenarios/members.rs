@@ -21,7 +21,7 @@ pub(super) fn nodes_added_and_removed() -> Outcome {
             stage.problem(format!("node {gone} is not forgotten: {reason}"));
         }
     }
-    Outcome::Ran(stage.finish("3 nodes joined 3, then 2 of the first went for good"))
+    Outcome::Ran(stage.finish("3 nodes joined 3, then 2 of the first left for ever"))
 }
 
 pub(super) fn nodes_leave() -> Outcome {

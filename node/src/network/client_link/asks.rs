@@ -188,7 +188,8 @@ impl Ask {
         self.late_at.is_some_and(|late_at| late_at <= now)
     }
 
-    /// The request as it is sent now, unless its asker has withdrawn it. What is sent again has only the rest of its time.
+    /// The request as it is sent now, unless its asker has withdrawn it. What is sent again has
+    /// only the rest of its time.
     pub(super) fn to_request(&self, now: Duration) -> Option<Request> {
         if !self.command.passage.open() {
             return None;

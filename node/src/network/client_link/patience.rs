@@ -31,8 +31,8 @@ pub(super) const DIAL_PACE: Duration = Duration::from_millis(250);
 /// the handshake has to be waited for; other nodes are dialled meanwhile.
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before a node is dialled again that could not be connected or was lost, and before nodes are
-/// looked for again, where none is connected.
+/// Pause before a node is dialled again that could not be connected or was lost, and before nodes
+/// are looked for again, where none is connected.
 pub(super) const REDIAL_PAUSE: Duration = Duration::from_millis(250);
 
 /// The same where one is connected, and the other is only to go on with.

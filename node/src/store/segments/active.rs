@@ -58,8 +58,8 @@ pub(super) struct Writer {
     pub(super) is_short: bool,
     /// The level of room that was told last.
     pub(super) level: Level,
-    /// The segment that could not be moved for lack of room, the bytes of it that are used, and the room
-    /// that there was.
+    /// The segment that could not be moved for lack of room, the bytes of it that are used, and the
+    /// room that there was.
     pub(super) unfit: Option<(u32, u64, usize)>,
     /// Bytes of each segment that were written, as far as that is known.
     pub(super) ends: BTreeMap<u32, usize>,
@@ -68,8 +68,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Takes the next segment, which has room for at least `bytes_min`, and leaves so many spare ones.
-    /// Nothing is written yet.
+    /// Takes the next segment, which has room for at least `bytes_min`, and leaves so many spare
+    /// ones. Nothing is written yet.
     pub(super) fn advance(
         &mut self,
         files: &Files,

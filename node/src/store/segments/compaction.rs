@@ -1,8 +1,9 @@
 //! Space comes back.
 //!
 //! A segment of which nothing is used any more is deleted. One of which less than half is used is
-//! compacted (and where there is no room for records any other one, see `squeeze`): what is used is copied to the end of the store, as new frames of the same bytes, and
-//! the index points there from then on. Then nothing of it is used any more.
+//! compacted (and where there is no room for records any other one, see `squeeze`): what is used is
+//! copied to the end of the store, as new frames of the same bytes, and the index points there from
+//! then on. Then nothing of it is used any more.
 //!
 //! - Only segments before the older one of the two newest checkpoints go, see `checkpoint`.
 //! - The copies are flushed before the index points to them. After a crash in between there are

@@ -34,8 +34,8 @@ pub(super) enum Part {
 #[derive(Debug)]
 pub(super) struct Files {
     directory: PathBuf,
-    /// The directory itself. Segments are made and removed in it, whatever its name leads to by then:
-    /// never in another store that was put in its place.
+    /// The directory itself. Segments are made and removed in it, whatever its name leads to by
+    /// then: never in another store that was put in its place.
     handle: File,
     roll: Roll,
     open: Mutex<BTreeMap<u32, Arc<File>>>,

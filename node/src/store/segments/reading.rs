@@ -1,8 +1,8 @@
 //! What is read back: pages, checks, and the slow walk over all that is stored.
 //!
 //! Each batch is checked twice when it is read: its frame against the checksum, which covers the
-//! signature too, and header and body against the hashes that the writer signed. Of a compacted part the
-//! index says all but the names of its batches.
+//! signature too, and header and body against the hashes that the writer signed. Of a compacted
+//! part the index says all but the names of its batches.
 
 use std::io;
 

@@ -24,8 +24,8 @@ use antiphon::{
 use super::frame::{Frame, HEAD_BYTES, Head, Kind};
 use crate::store::keys::{self, PLACE_BYTES, Place, Table, take};
 
-/// The number of the format of segments that is written here. Format 1 had none; in format 2 nothing
-/// was compacted, and there were no headers without bodies.
+/// The number of the format of segments that is written here. Format 1 had none; in format 2
+/// nothing was compacted, and there were no headers without bodies.
 pub(super) const FORMAT: u32 = 3;
 
 /// Bytes before each stored batch: its hash, and where it is filed, which its bytes do not say of

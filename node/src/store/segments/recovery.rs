@@ -11,10 +11,10 @@
 //! stands before it was durable. What cannot be read there is damage: it is passed over and told,
 //! and what follows is used.
 //!
-//! **A compacted part** takes away what was within it. What a log got back after it was dropped lies
-//! behind the part that it once had, and takes that away, whether the frame of the drop is read or
-//! not: of what overlaps the later one counts. As all of it is in the index then, with the place of
-//! its frame, this is seen to in the end and not at each batch.
+//! **A compacted part** takes away what was within it. What a log got back after it was dropped
+//! lies behind the part that it once had, and takes that away, whether the frame of the drop is
+//! read or not: of what overlaps the later one counts. As all of it is in the index then, with the
+//! place of its frame, this is seen to in the end and not at each batch.
 //!
 //! **Where all is whole**, frames are applied as they were written, to the index as it was after
 //! the group of its position.

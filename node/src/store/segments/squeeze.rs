@@ -3,15 +3,15 @@
 //! Usually a segment is moved when less than half of it is used: more would cost more writing than
 //! it gains. On a full disk every part counts. Segments are moved together, the emptiest first, as
 //! long as each gains a little. That needs one spare segment, which commits leave to it
-//! ([`UPKEEP_SPARES`](super::UPKEEP_SPARES)): when the content of a segment is moved, that segment is the
-//! next spare one.
+//! ([`UPKEEP_SPARES`](super::UPKEEP_SPARES)): when the content of a segment is moved, that segment
+//! is the next spare one.
 //!
 //! - A segment is moved whole or not at all: what is written meanwhile must not take the space that
 //!   the rest of it needs.
 //! - Only what was written counts as a gain. The end of a segment that no batch fitted is none, and
 //!   would be none again: what is moved once is not moved again before more of it is dropped.
-//! - Segments behind the older one of the two newest checkpoints may not go. Where there is something
-//!   to gain among them the next segment is begun early, with two checkpoints.
+//! - Segments behind the older one of the two newest checkpoints may not go. Where there is
+//!   something to gain among them the next segment is begun early, with two checkpoints.
 
 use super::{
     SegmentStore,
@@ -62,8 +62,8 @@ impl SegmentStore {
         self.options.segment_bytes / GAIN_PART
     }
 
-    /// Bytes that were written to a segment, are of no use, and would not be written again. As long as
-    /// it is not known how far a segment was written, that is all that is not used.
+    /// Bytes that were written to a segment, are of no use, and would not be written again. As long
+    /// as it is not known how far a segment was written, that is all that is not used.
     fn dead_bytes(&self, writer: &Writer, segment: u32) -> usize {
         let live = writer.usage.get(&segment).copied().unwrap_or_default();
         let end = writer.ends.get(&segment).copied().unwrap_or(self.options.segment_bytes);
@@ -107,8 +107,8 @@ impl SegmentStore {
         Ok((end, lengths))
     }
 
-    /// Whether frames of these lengths find room, one behind the other, with a checkpoint of so many
-    /// bytes in each segment that is begun. Each frame is reckoned as a group of its own.
+    /// Whether frames of these lengths find room, one behind the other, with a checkpoint of so
+    /// many bytes in each segment that is begun. Each frame is reckoned as a group of its own.
     fn fits(&self, writer: &Writer, checkpoint_bytes: usize, lengths: &[usize]) -> bool {
         let mut rest = writer.active.as_ref().map_or(0, Active::rest);
         let mut spares = writer.spares.len();
@@ -125,8 +125,8 @@ impl SegmentStore {
         true
     }
 
-    /// Begins the next segment with two checkpoints, so that those before it may go, if something is
-    /// gained by that. Whether it was.
+    /// Begins the next segment with two checkpoints, so that those before it may go, if something
+    /// is gained by that. Whether it was.
     fn begin_early(&self, writer: &mut Writer, index: &Index) -> Result<bool, StoreError> {
         let Some(active) = &writer.active else { return Ok(false) };
         let (active, at, rest) = (active.segment, active.at, active.rest());
@@ -158,7 +158,8 @@ impl SegmentStore {
     }
 }
 
-/// Bytes that a segment begins with: so many checkpoints, and what closes the first group behind them.
+/// Bytes that a segment begins with: so many checkpoints, and what closes the first group behind
+/// them.
 fn begun_with(checkpoint_bytes: usize, checkpoints: usize) -> usize {
     OPENING_BYTES + checkpoints * checkpoint_bytes + 4 * COMMIT_BYTES
 }

@@ -242,8 +242,8 @@ fn what_comes_back_after_a_drop_takes_the_place_of_parts() {
     }
 }
 
-/// What came back after a drop, of which a batch is damaged: what the part was that was dropped does
-/// not stand in for it. With no index, and with one that knows the part.
+/// What came back after a drop, of which a batch is damaged: what the part was that was dropped
+/// does not stand in for it. With no index, and with one that knows the part.
 #[test]
 fn a_part_that_was_dropped_does_not_stand_in_for_damage() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! A disk that is nearly full, under random writes, drops, crashes and neighbours: what can be freed is
-//! freed, and nothing that is held is lost.
+//! A disk that is nearly full, under random writes, drops, crashes and neighbours: what can be
+//! freed is freed, and nothing that is held is lost.
 
 use proptest::{
     prelude::*,
@@ -17,7 +17,8 @@ const FREE_MIN: u64 = SMALL as u64;
 /// Records go to so many logs at once.
 const WRITERS: usize = 3;
 
-/// Batches have at most so many bytes: the part of a segment that they have at most in earnest, too.
+/// Batches have at most so many bytes: the part of a segment that they have at most in earnest,
+/// too.
 const BATCH_MAX: usize = SMALL / 16;
 
 /// Upkeeps that a store may need until nothing is left to do.
@@ -169,8 +170,8 @@ impl Model {
         assert!(self.room || !writer.spares.is_empty(), "{sealed} segments for {live} bytes");
     }
 
-    /// Gives a writer records, unless there is no room for them. A little is taken in even then: what
-    /// the engine had accepted already.
+    /// Gives a writer records, unless there is no room for them. A little is taken in even then:
+    /// what the engine had accepted already.
     fn append(&mut self, writer: usize, batches: usize, bytes: usize) {
         if !self.room {
             self.overdrawn += batches * (bytes + 400);
