@@ -1,9 +1,8 @@
 //! The hybrid logical clock.
 //!
-//! After "Logical Physical Clocks" (Kulkarni et al., 2014): a stamp is wall time where that
-//! advances and a counter where it does not, so stamps of one node always rise and a stamp
-//! made after seeing another is later than it. Stamps order what readers are shown; nothing
-//! that must be correct depends on them.
+//! After "Logical Physical Clocks" (Kulkarni et al., 2014). A stamp is the wall time while that
+//! advances, and a counter while it stands still or goes back. So stamps rise along every chain of
+//! cause and effect, and stay near the wall time.
 
 use std::{fmt, time::Duration};
 
@@ -92,14 +91,14 @@ impl Clock {
         was_ahead
     }
 
-    /// Takes note of a stamp that this node gave itself, in an earlier life that it forgot. The
-    /// next one is later, however far in the future that is.
+    /// Adopts a stamp that this node gave itself in an earlier run and forgot. The next one is
+    /// later, however far in the future that is.
     pub fn adopt(&mut self, own: Stamp) {
         self.latest = self.latest.max(own);
     }
 
-    /// Takes note of a stamp from elsewhere. A stamp from too far in the future is not adopted,
-    /// so that one wrong clock does not drag the others along.
+    /// Observes a stamp from another node. A stamp from too far in the future is not adopted, so
+    /// that one wrong clock does not drag the others along.
     pub fn observe(&mut self, now: WallClock, remote: Stamp) {
         if remote <= Stamp::latest_at(now) {
             self.latest = self.latest.max(remote);

@@ -122,7 +122,7 @@ fn paths_in_documents_exist() {
         let folder = root().join(document.parent().unwrap());
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
             let target = link.0.split('#').next().unwrap_or_default();
-            if !target.is_empty() && !target.contains(":") && !folder.join(target).exists() {
+            if !target.is_empty() && !target.contains(':') && !folder.join(target).exists() {
                 found.push(format!("{}: no file for the link {target}", document.display()));
             }
         }
