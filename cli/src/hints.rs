@@ -95,7 +95,7 @@ pub(crate) const OWN_HEADER: &str =
     "give the header another name; those that begin with `antiphon-` are set by Antiphon itself";
 
 /// What to do where nodes are away that must answer.
-pub(crate) const AWAY: &str = "start them again, or `antiphon forget PEER` each that will not come back; `antiphon peers` shows them";
+pub(crate) const AWAY: &str = "start them again, or `antiphon node forget PEER` each that will not come back; `antiphon peers` shows them";
 
 const OTHER_VERSION: &str = "the node may be of another version; compare `antiphon --version`";
 
@@ -170,7 +170,7 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::Away(_) => AWAY.into(),
         Refusal::Unsupported => OTHER_VERSION.into(),
         Refusal::NotAGroup(_) => {
-            "give the group another name; `antiphon subscriptions TOPIC` lists those in use".into()
+            "give the group another name; `antiphon subscription list TOPIC` lists those in use".into()
         }
         Refusal::Group(_) => {
             "`--group NAME` joins it; with `--as` give the subscription another name".into()
@@ -186,7 +186,7 @@ fn refused(refusal: &Refusal) -> String {
             "the node goes on in a new log by itself; `antiphon info` shows the fork".into()
         }
         Refusal::Full(_) => {
-            "free space on the node's disk, let topics keep less (`antiphon alter`), or name another `--node`"
+            "free space on the node's disk, let topics keep less (`antiphon topic alter`), or name another `--node`"
                 .into()
         }
     }

@@ -8,7 +8,7 @@ use clap::{
 };
 
 use crate::{
-    arguments::{Patience, definition},
+    arguments::{Patience, definition, is_hidden},
     exit::{Failure, Status},
     printer,
 };
@@ -52,6 +52,7 @@ pub(crate) fn explain(error: &clap::Error, words: &[OsString]) -> Failure {
             let (one, other) =
                 (text(error, ContextKind::InvalidArg), text(error, ContextKind::PriorArg));
             let message = match (name_of(&one), name_of(&other)) {
+                ("", _) => first_paragraph(error),
                 (one, "") => format!("`{one}` cannot be given like this"),
                 (one, other) if one == other => format!("`{one}` is given twice"),
                 (one, other) => format!("`{one}` and `{other}` cannot be used together"),
@@ -65,6 +66,9 @@ pub(crate) fn explain(error: &clap::Error, words: &[OsString]) -> Failure {
         None => failure.with_hint(called.see_help()),
     }
 }
+
+/// The name of the program.
+const PROGRAM: &str = "antiphon";
 
 /// The command that a command line calls: `antiphon create`.
 pub(crate) fn called(words: &[OsString]) -> String {
@@ -80,7 +84,7 @@ struct Called {
 
 impl Called {
     fn by(words: &[OsString]) -> Self {
-        let mut called = Self { command: definition(), path: "antiphon".to_owned() };
+        let mut called = Self { command: definition(), path: PROGRAM.to_owned() };
         let takes_value = |word: &str| {
             let option = called.command.get_arguments().find(|option| is_named(option, word));
             option.is_some_and(|option| option.get_action().takes_values())
@@ -119,34 +123,59 @@ impl Called {
     }
 
     fn subcommands(&self) -> impl Iterator<Item = &str> {
-        self.command.get_subcommands().map(Command::get_name)
+        let shown = self.command.get_subcommands().filter(|command| !is_hidden(command));
+        shown.map(Command::get_name)
     }
 
-    fn without_subcommand(&self) -> Failure {
-        if self.path == "antiphon" {
-            return Failure::usage("no command is given").with_hint(
-                "`antiphon --help` lists the commands; `antiphon demo` shows what it does",
-            );
-        }
-        let all: Vec<_> = self.subcommands().map(|name| format!("`{name}`")).collect();
-        Failure::usage(format!("`{}` needs {}", self.path, all.join(" or ")))
-    }
-
-    fn unknown_subcommand(&self, word: &str) -> Failure {
-        let failure = Failure::usage(format!("there is no command `{word}`"));
+    /// How a command is written that is called by a word: `topic delete`, of `rm` or `delet`.
+    fn meant(&self, word: &str) -> Option<String> {
         // What others call it.
         let known = match word {
-            "version" => return failure.with_hint("`antiphon --version` prints the version"),
-            "ls" | "list" => Some("topics"),
-            "rm" | "remove" => Some("delete"),
+            "ls" => Some("topics"),
+            "rm" | "remove" => Some("topic delete"),
             "nodes" | "members" | "status" => Some("peers"),
             "consume" | "tail" => Some("subscribe"),
             "produce" | "send" => Some("publish"),
             _ => None,
         };
-        let near = known.or_else(|| nearest(word, self.subcommands()));
+        if let Some(known) = known.filter(|_| self.path == PROGRAM) {
+            return Some(known.to_owned());
+        }
+        if let Some(near) = nearest(word, self.subcommands()) {
+            return Some(near.to_owned());
+        }
+        let verbs: Vec<(&str, &str)> = self
+            .command
+            .get_subcommands()
+            .flat_map(|noun| noun.get_subcommands().map(|verb| (noun.get_name(), verb.get_name())))
+            .collect();
+        let near = nearest(word, verbs.iter().map(|(_, verb)| *verb))?;
+        let (noun, verb) = verbs.iter().find(|(_, verb)| *verb == near)?;
+        Some(format!("{noun} {verb}"))
+    }
+
+    fn without_subcommand(&self) -> Failure {
+        if self.path == PROGRAM {
+            return Failure::usage("no command is given").with_hint(
+                "`antiphon --help` lists the commands; `antiphon demo` shows what it does",
+            );
+        }
+        let all: Vec<_> = self.subcommands().map(|name| format!("`{name}`")).collect();
+        let all = match all.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
+        };
+        Failure::usage(format!("`{}` needs {all}", self.path))
+    }
+
+    fn unknown_subcommand(&self, word: &str) -> Failure {
+        let failure = Failure::usage(format!("there is no command `{word}`"));
+        if word == "version" {
+            return failure.with_hint("`antiphon --version` prints the version");
+        }
         let path = &self.path;
-        failure.with_hint(match near {
+        failure.with_hint(match self.meant(word) {
             Some(near) => format!("did you mean `{near}`? `{path} --help` lists all commands"),
             None => format!("`{path} --help` lists the commands"),
         })

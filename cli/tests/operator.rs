@@ -70,7 +70,7 @@ fn leave_is_for_the_only_node_of_this_user() {
 
     // Carol has no node; mDNS may find two, and the address of one is known to her.
     let none = users.run("carol", &["leave", "--yes", "--timeout", "2s"]).with_status(1);
-    none.without_data().saying(&["no node of this user", "hint: ", "antiphon leave PEER"]);
+    none.without_data().saying(&["no node of this user", "hint: ", "antiphon node leave PEER"]);
     // Without a terminal to ask at it must be said.
     users.run("alice", &["leave"]).with_status(2).without_data().saying(&["`--yes`"]);
     let forget = ["forget", bob.as_str()];

@@ -112,7 +112,10 @@ fn a_topic_is_created_once() {
     assert_eq!(taken.object()["status"], "topic_exists");
     let words = ["create", "quakes", "--if-not-exists", "--replicas", "5", "--min-copies", "1"];
     let other = cluster.run(0, &words).with_status(1).without_data();
-    other.saying(&["asked for 5 replicas, has 3", "hint: `antiphon alter quakes --replicas 5`"]);
+    other.saying(&[
+        "asked for 5 replicas, has 3",
+        "hint: `antiphon topic alter quakes --replicas 5`",
+    ]);
     let same = ["create", "quakes", "--if-not-exists", "--replicas", "3", "--retain-age", "none"];
     cluster.run(0, &same).ok();
     let missing = cluster.run(0, &["publish", "quaks", "m"]).with_status(1).without_data();

@@ -93,7 +93,7 @@ fn who_is_away_and_how_many_are_needed_is_said() {
     assert_eq!(fetched.stderr, "");
     let text = "a: 1 of 3 replicas does not answer; the others hold the same 3 records";
     let verified = cluster.run(0, &["verify", "a"]).with_status(1);
-    verified.saying(&[&format!("error: {text}"), "antiphon forget PEER"]);
+    verified.saying(&[&format!("error: {text}"), "antiphon node forget PEER"]);
     cluster.kill(2);
     wait_for_state(&cluster, 0, 2, "dead");
     let short = |number: usize| {
@@ -108,7 +108,7 @@ fn who_is_away_and_how_many_are_needed_is_said() {
         let words = [vec!["subscription"], words].concat();
         let refused = cluster.run(0, &words).with_status(1);
         let text = format!("error: 2 of 3 replicas of `a` are away, and {need} needs 2: ");
-        refused.saying(&[&text, &away[0], &away[1], "hint: ", "antiphon forget PEER"]);
+        refused.saying(&[&text, &away[0], &away[1], "hint: ", "antiphon node forget PEER"]);
     }
     let new = cluster.run(0, &["subscribe", "a", "--as", "bob", "-n", "1"]).with_status(1);
     new.saying(&["and a new subscription needs 2: "]);
@@ -149,7 +149,8 @@ fn a_lone_node_of_three_acknowledges_nothing_and_says_what_to_do() {
     }
     let words = ["publish", "t", "cut off", "--timeout", "500ms"];
     let pending = cluster.run(0, &words).with_status(3);
-    let parts = ["from 2 copies on", "antiphon forget PEER", "antiphon alter t --min-copies 1"];
+    let parts =
+        ["from 2 copies on", "antiphon node forget PEER", "antiphon topic alter t --min-copies 1"];
     pending.saying(&parts);
     cluster.run(0, &["alter", "t", "--min-copies", "1"]).ok();
     cluster.run(0, &words).ok();

@@ -6,11 +6,11 @@ use clap::{Args, ValueEnum};
 
 use crate::values;
 
-/// Measure publishing, reading, live delivery, failures and many topics
+/// Measure publishing, reading, live delivery and failures
 ///
-/// Starts nodes of its own on this machine, each a process, unless `--node` names a running one.
-/// There it creates topics whose names begin with `bench-`, and deletes them in the end. Published
-/// records are fetched and counted, so no figure counts records that are not there.
+/// It starts nodes of its own on this machine, each a process, unless `--node` names a running one. At
+/// a running node it creates topics whose names begin with `bench-`, and deletes them at the end.
+/// Published records are fetched and counted, so no figure counts lost records.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,11 +21,11 @@ Examples:
   antiphon bench publish --node /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…
   antiphon bench all --plot plots --csv figures.csv
 
-Times are in milliseconds. With a given pace they count from when a record was due, not from when it \
-was sent, so that a pause counts for all records that were due in it.
+Times are in milliseconds. With `--rate` they count from the moment at which a record was due. So a \
+pause counts for all records that were due in it.
 
-Elsewhere than on a terminal, columns are separated by tabs and have no header: case, records, records \
-per second, MB/s, p50, p90, p99, p99.9, longest, range of the rounds, what else there is to say.")]
+In a pipe, columns are separated by tabs and have no header: case, records, records per second, MB/s, \
+p50, p90, p99, p99.9, longest, range of the rounds, other figures.")]
 pub(crate) struct Bench {
     /// What to measure [default: publish, latency, fetch and fanout]
     #[arg(value_enum, value_name = "CASE")]
@@ -61,7 +61,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", value_parser = values::number::<u32>(1..=1_000_000))]
     pub(crate) rate: Option<u32>,
 
-    /// Seconds of a paced load [default: 10]
+    /// Seconds of a load with `--rate` [default: 10]
     #[arg(long, value_name = "S", value_parser = values::number::<u32>(1..=86_400))]
     pub(crate) seconds: Option<u32>,
 
@@ -73,26 +73,26 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", value_parser = values::replicas, default_value = "3")]
     pub(crate) replicas: u16,
 
-    /// How often each case is measured; the median is printed, with least and most
+    /// Rounds of each case; the median is printed, and the range
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = values::number::<u16>(1..=100))]
     pub(crate) rounds: u16,
 
-    /// Do a hundredth of the work, to see that it works
+    /// Do a hundredth of the work, as a trial
     #[arg(long)]
     pub(crate) short: bool,
 
-    /// Leave the topics that it made at a node that `--node` names
+    /// Keep the topics that it creates at a running node
     #[arg(long)]
     pub(crate) keep: bool,
 
-    /// Write the figures to a file as comma-separated values
+    /// File for the figures, as comma-separated values [default: no file]
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
 
-    /// Draw the figures into a directory, as SVG and PNG
+    /// Directory for plots of the figures, as SVG and PNG [default: no plots]
     ///
-    /// With `publish`, the load is varied by record size, records in flight, nodes and replicas.
+    /// With `publish`, the record size, records in flight, nodes and replicas are varied too.
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
 }

@@ -13,7 +13,7 @@ use crate::{clock, exit::Failure, values};
 /// List records that a node has accepted and not yet replicated
 ///
 /// The node is the one that this command talks to: name it by `--node` if several run here. Pending
-/// records are on its disk, and are delivered when replicas are back.
+/// records are on its disk. They are delivered when replicas are back.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,12 +21,13 @@ Examples:
   antiphon outbox --json | jq -r 'select(.away != []) | .topic'
   antiphon outbox --wait=10m && poweroff
 
-Elsewhere than on a terminal, columns are separated by tabs and have no header: topic, records, age \
-of the oldest, copies that there are and that are needed.")]
+In a pipe, columns are separated by tabs and have no header: topic, records, age of the oldest, \
+copies that exist and that are needed.")]
 pub(crate) struct Outbox {
-    /// Wait until nothing is pending [default: no limit]
+    /// Wait until nothing is pending, at most for DURATION [default: do not wait; without DURATION,
+    /// no limit]
     ///
-    /// If the time is over first, what is pending is listed, with exit status 3.
+    /// After that time the pending records are listed, with exit status 3.
     #[arg(long, value_name = "DURATION", value_parser = str::parse::<Patience>)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = Patience::ENDLESS)]
     pub(crate) wait: Option<Patience>,

@@ -1,9 +1,9 @@
-//! Fetching, subscribing, and what becomes of subscriptions.
+//! Fetching and subscribing.
 
 use std::time::Duration;
 
 use antiphon::model::{SubscriberName, TopicName, TopicPattern};
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use crate::{peer::PeerArgument, place::Place, template::Template, values};
 
@@ -11,42 +11,48 @@ use crate::{peer::PeerArgument, place::Place, template::Template, values};
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Reading {
     /// Where to start: start, end, -N, @-1h, @TIME or a cursor [default: start]
+    ///
+    /// -N starts at the last N records, @-1h at the records of the last hour.
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub(crate) from: Option<Place>,
 
-    /// Where to stop: end, -N (before the last N), @-1h, @TIME or a cursor
+    /// Where to stop: the same places [default: fetch stops at the end, subscribe does not stop]
+    ///
+    /// -N stops before the last N records.
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub(crate) to: Option<Place>,
 
-    /// Stop after this many records
+    /// Stop after N records [default: no limit]
     #[arg(short = 'n', value_name = "N", value_parser = values::number::<u64>(0..=u64::MAX))]
     pub(crate) count: Option<u64>,
 
-    /// Only records with this key
+    /// Only records with this key [default: all]
     #[arg(long)]
     pub(crate) key: Option<String>,
 
-    /// Only records that this node has signed
+    /// Only records that this node has signed [default: all]
     #[arg(long, value_name = "PEER")]
     pub(crate) writer: Option<PeerArgument>,
 
-    /// Give each record of `--json` the cursor behind it, to go on there later: `--from CURSOR`
+    /// Add to each record of `--json` the cursor behind it, for a later `--from`
     #[arg(long, conflicts_with_all = ["raw", "format"])]
     pub(crate) cursor: bool,
 
-    /// Write payloads only, with nothing between them, as they are on a terminal as well
+    /// Write payloads only, with nothing between them and nothing escaped
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
 
-    /// Write records like this: %t topic, %k key, %v payload, %h{NAME} header, %d time, …
+    /// Write records like this: %t topic, %k key, %v payload, %h{NAME} header, %d time [default: the
+    /// payload and a newline]
     ///
     /// Also %w writer, %T milliseconds since 1970, %s sequence number, %i id, %n number of this
-    /// delivery in a group, %c the cursor behind it, %% and \n \t \r \0 \\ \xHH. Missing fields are empty. No newline is added.
+    /// delivery in a group, %c the cursor behind it, %%, and \n \t \r \0 \\ \xHH. Missing fields are
+    /// empty. No newline is added.
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "raw"])]
     pub(crate) format: Option<Template>,
 }
 
-/// Print the stored records of a topic, then exit
+/// Print the stored records of a topic
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -64,16 +70,16 @@ pub(crate) struct Fetch {
     #[command(flatten)]
     pub(crate) reading: Reading,
 
-    /// Stop when no record has come for this long, even if there are more
+    /// Stop when no record arrives for this long, even before the end [default: do not stop]
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) idle: Option<Duration>,
 }
 
-/// Print the stored records of topics, and then those to come
+/// Print the stored records of topics, and then new ones
 ///
-/// In a pattern, the part `*` stands for any one part of a name, and `>` at the end for one or more
-/// parts. Topics that are created later are followed from their beginning. `--from` and `--to` count
-/// for those that exist.
+/// In a pattern, `*` stands for one part of a name, and `>` at the end for one or more parts. Topics
+/// that are created later are followed from their start. `--from` and `--to` apply to topics that
+/// exist at the start.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -90,23 +96,24 @@ pub(crate) struct Subscribe {
     #[arg(value_parser = values::pattern)]
     pub(crate) topic: TopicPattern,
 
-    /// Keep the position under this name; `--from` counts only if the name is new
+    /// Keep the position under this name; `--from` applies only if the name is new [default: no name]
     #[arg(long = "as", value_name = "NAME", value_parser = values::subscriber)]
     pub(crate) name: Option<SubscriberName>,
 
-    /// Share the records with the other members of this group: each record goes to one of them
+    /// Share the records with the other members of this group: each record goes to one member
+    /// [default: no group]
     ///
-    /// Records of one key go to one member at a time, in order. Records that a member does not write
-    /// out in time are delivered to another one.
+    /// Records of one key go to one member at a time, in order. If a member does not print a record
+    /// within `--visibility`, another member gets it.
     #[arg(long, value_name = "NAME", value_parser = values::subscriber)]
     pub(crate) group: Option<SubscriberName>,
 
-    /// Time for this member to finish a record; then another one gets it
+    /// Time for this member to print a record; then another member gets it
     #[arg(long, value_name = "DURATION", value_parser = values::visibility,
         default_value = "30s", requires = "group")]
     pub(crate) visibility: Duration,
 
-    /// Deliveries of a record in the group; then it is moved to the topic TOPIC.dead
+    /// Most deliveries of a record in the group; then it is moved to the topic TOPIC.dead
     #[arg(long = "max-deliveries", value_name = "N", default_value_t = 5,
         value_parser = values::number::<u32>(1..=1_000_000), requires = "group")]
     pub(crate) deliveries_max: u32,
@@ -114,69 +121,7 @@ pub(crate) struct Subscribe {
     #[command(flatten)]
     pub(crate) reading: Reading,
 
-    /// Stop when no record has come for this long
+    /// Stop when no record arrives for this long [default: do not stop]
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) idle: Option<Duration>,
-}
-
-/// List the named subscriptions of a topic, and how far each is behind
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "\
-Examples:
-  antiphon subscriptions quakes
-  antiphon subscriptions quakes --json | jq 'select(.records_behind > 1000)'
-
-Elsewhere than on a terminal, columns are separated by tabs and have no header: subscription, records \
-behind, time since the first of them was published, `reader` or `group`.")]
-pub(crate) struct Subscriptions {
-    /// Name of the topic
-    #[arg(value_parser = values::topic)]
-    pub(crate) topic: TopicName,
-}
-
-/// Move or delete a named subscription
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub(crate) struct Subscription {
-    #[command(subcommand)]
-    pub(crate) action: SubscriptionAction,
-}
-
-/// What becomes of a subscription.
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub(crate) enum SubscriptionAction {
-    Reset(ResetSubscription),
-    /// Delete a subscription and its position
-    #[command(after_help = "\
-Examples:
-  antiphon subscription delete quakes alice")]
-    Delete(NamedSubscription),
-}
-
-/// Move a subscription to a place, forwards or back
-///
-/// A reader that is running under the name ends, and starts at the new place when it is run again.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "\
-Examples:
-  antiphon subscription reset quakes alice --to start
-  antiphon subscription reset quakes alice --to @-1h")]
-pub(crate) struct ResetSubscription {
-    #[command(flatten)]
-    pub(crate) named: NamedSubscription,
-
-    /// The place: start, end, -N, @-1h, @TIME or a cursor
-    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
-    pub(crate) to: Place,
-}
-
-/// A subscription of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub(crate) struct NamedSubscription {
-    /// Name of the topic
-    #[arg(value_parser = values::topic)]
-    pub(crate) topic: TopicName,
-
-    /// Name of the subscription
-    #[arg(value_name = "NAME", value_parser = values::subscriber)]
-    pub(crate) name: SubscriberName,
 }

@@ -1,4 +1,4 @@
-//! `antiphon alter`
+//! `antiphon topic alter`
 
 use antiphon::{model::Retention, wire};
 use serde_json::json;
@@ -17,7 +17,7 @@ pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Resu
     let Alter { topic, replicas, min_copies, retain } = arguments;
     let retention = retain.changes();
     if (replicas, min_copies, retention) == (None, None, Retention::default()) {
-        let hint = "`antiphon alter TOPIC --retain-age 7d`; `--help` shows what else";
+        let hint = "`antiphon topic alter TOPIC --retain-age 7d`; `--help` shows what else";
         return Err(Failure::usage("nothing to change is given").with_hint(hint).into());
     }
     let client = context.client().await?;

@@ -67,7 +67,7 @@ pub(super) fn say_what_lacks(printer: &mut Printer, summary: &TopicSummary) {
                 "a publish needs {} copies, so records stay pending until more nodes join",
                 summary.min_copies
             ),
-            "start another node with `antiphon node`, or lower `--min-copies` with `antiphon alter`",
+            "start another node with `antiphon node`, or lower `--min-copies` with `antiphon topic alter`",
         );
     }
 }

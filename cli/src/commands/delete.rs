@@ -1,4 +1,4 @@
-//! `antiphon delete`
+//! `antiphon topic delete`
 
 use serde_json::json;
 

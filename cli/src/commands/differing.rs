@@ -27,7 +27,7 @@ pub(super) fn check(asked: &Create, has: &TopicSummary) -> Result<(), Failure> {
     let options: Vec<_> = differing.iter().map(|term| term.option.as_str()).collect();
     let message = format!("topic `{}` has other terms: {}", has.name, said.join("; "));
     let name = crate::hints::quoted(has.name.as_str());
-    let hint = format!("`antiphon alter {name} {}` changes them", options.join(" "));
+    let hint = format!("`antiphon topic alter {name} {}` changes them", options.join(" "));
     Err(Failure::failed(message).with_hint(hint))
 }
 
@@ -158,7 +158,7 @@ mod tests {
         ] {
             let failure = check(&asked(options), &topic(kept)).unwrap_err();
             assert!(failure.to_string().contains(said), "{failure}");
-            let hint = format!("antiphon alter t {hint}`");
+            let hint = format!("antiphon topic alter t {hint}`");
             assert!(failure.hint().unwrap().contains(&hint), "{failure:?}");
         }
         let compacted = Retention { tombstones_ms: Some(604_800_000), ..kept };

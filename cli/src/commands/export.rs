@@ -1,4 +1,4 @@
-//! `antiphon export`
+//! `antiphon topic export`
 
 mod destination;
 

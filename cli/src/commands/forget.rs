@@ -1,4 +1,4 @@
-//! `antiphon forget`
+//! `antiphon node forget`
 
 use serde_json::json;
 
@@ -26,8 +26,9 @@ pub(super) async fn run(context: &mut Context, arguments: Forget) -> anyhow::Res
     }
     let peers = client.peers().await?;
     let failure = if peers.iter().any(|peer| peer.node == node) {
-        Failure::failed(format!("node {node} is there"))
-            .with_hint("stop it first, or let it hand over what it holds: `antiphon leave PEER`")
+        Failure::failed(format!("node {node} is there")).with_hint(
+            "stop it first, or let it hand over what it holds: `antiphon node leave PEER`",
+        )
     } else {
         Failure::failed(format!("node {node} is not known"))
             .with_hint("`antiphon peers` lists the nodes that are")

@@ -1,4 +1,4 @@
-//! `antiphon import`
+//! `antiphon topic import`
 
 mod creation;
 mod pages;
@@ -148,7 +148,7 @@ fn damaged(path: &Path, error: &ArchiveError, decoder: &Decoder) -> Failure {
     match error {
         ArchiveError::NotAnArchive => {
             return Failure::failed(format!("{path} is no exported topic")).with_hint(
-                "`antiphon export TOPIC FILE` writes one; lines are published with \
+                "`antiphon topic export TOPIC FILE` writes one; lines are published with \
                  `antiphon publish TOPIC < FILE`",
             );
         }
@@ -167,7 +167,7 @@ fn damaged(path: &Path, error: &ArchiveError, decoder: &Decoder) -> Failure {
     if *error == ArchiveError::Truncated {
         let message = format!("{path} ends before its end mark, behind byte {position}: {good}");
         return Failure::failed(message).with_hint(
-            "copy it again; or the export was interrupted: `antiphon export` run again goes on with it",
+            "copy it again; or the export was interrupted: `antiphon topic export` run again goes on with it",
         );
     }
     Failure::failed(format!("{path} is damaged behind byte {position} ({error}): {good}"))

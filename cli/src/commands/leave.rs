@@ -1,4 +1,4 @@
-//! `antiphon leave`
+//! `antiphon node leave`
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Resu
         bar.set_message(describe(left));
         if deadline.is_some_and(|deadline| deadline <= clock::instant()) {
             return Err(Failure::failed(format!("{} left; the node goes on", describe(left)))
-                .with_hint("`antiphon peers` shows who is away; `antiphon forget PEER` says who will not come back")
+                .with_hint("`antiphon peers` shows who is away; `antiphon node forget PEER` says who will not come back")
                 .into());
         }
         clock::sleep_until(clock::instant().checked_add(ASK_INTERVAL)).await;

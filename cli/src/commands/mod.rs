@@ -14,6 +14,7 @@ mod forget;
 mod import;
 mod info;
 mod leave;
+mod manual;
 mod node;
 mod operator;
 mod outbox;
@@ -49,7 +50,7 @@ type Running<'a> = LocalBoxFuture<'a, anyhow::Result<Status>>;
 pub(crate) fn run(context: &mut Context, command: Command) -> Running<'_> {
     match command {
         Command::Node(arguments) => node::run(context, arguments).boxed_local(),
-        Command::Shell(_) => shell::run(context).boxed_local(),
+        Command::Shell => shell::run(context).boxed_local(),
         Command::Bench(arguments) => bench::run(context, arguments).boxed_local(),
         Command::Demo(arguments) => demo::run(context, arguments).boxed_local(),
         other => run_in_shell(context, other),
@@ -81,22 +82,25 @@ fn is_for_its_output(command: &Command) -> bool {
         | Command::Topics(_)
         | Command::Info(_)
         | Command::Outbox(_)
-        | Command::Peers(_)
-        | Command::Verify(_) => true,
+        | Command::Peers
+        | Command::Verify(_)
+        | Command::Completions(_) => true,
         Command::Export(arguments) => export::is_to_output(arguments),
         Command::Create(_)
         | Command::Alter(_)
         | Command::Delete(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
-        | Command::Subscription(_)
+        | Command::ResetSubscription(_)
+        | Command::DeleteSubscription(_)
         | Command::Import(_)
         | Command::Leave(_)
         | Command::Forget(_)
         | Command::Node(_)
-        | Command::Shell(_)
+        | Command::Shell
         | Command::Demo(_)
-        | Command::Bench(_) => false,
+        | Command::Bench(_)
+        | Command::Man(_) => false,
     }
 }
 
@@ -109,17 +113,26 @@ fn carry_out(context: &mut Context, command: Command) -> Running<'_> {
         Command::Fetch(arguments) => fetch::run(context, arguments).boxed_local(),
         Command::Subscribe(arguments) => subscribe::run(context, arguments).boxed_local(),
         Command::Subscriptions(arguments) => subscriptions::run(context, arguments).boxed_local(),
-        Command::Subscription(arguments) => subscription::run(context, arguments).boxed_local(),
+        Command::ResetSubscription(arguments) => {
+            subscription::reset(context, arguments).boxed_local()
+        }
+        Command::DeleteSubscription(arguments) => {
+            subscription::delete(context, arguments).boxed_local()
+        }
         Command::Topics(arguments) => topics::run(context, arguments).boxed_local(),
         Command::Info(arguments) => info::run(context, arguments).boxed_local(),
         Command::Outbox(arguments) => outbox::run(context, arguments).boxed_local(),
-        Command::Peers(_) => peers::run(context).boxed_local(),
+        Command::Peers => peers::run(context).boxed_local(),
         Command::Verify(arguments) => verify::run(context, arguments).boxed_local(),
         Command::Export(arguments) => export::run(context, arguments).boxed_local(),
         Command::Import(arguments) => import::run(context, arguments).boxed_local(),
         Command::Leave(arguments) => leave::run(context, arguments).boxed_local(),
         Command::Forget(arguments) => forget::run(context, arguments).boxed_local(),
-        Command::Node(_) | Command::Shell(_) | Command::Demo(_) | Command::Bench(_) => {
+        Command::Completions(arguments) => {
+            ready(manual::completions(context, &arguments)).boxed_local()
+        }
+        Command::Man(arguments) => ready(manual::man(context, &arguments)).boxed_local(),
+        Command::Node(_) | Command::Shell | Command::Demo(_) | Command::Bench(_) => {
             ready(Err(shell::not_here())).boxed_local()
         }
     }

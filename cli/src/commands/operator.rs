@@ -12,7 +12,8 @@ use super::full_addresses;
 use crate::{context::Context, exit::Failure, peer::PeerArgument};
 
 /// How to name the node.
-const HOW_TO_NAME: &str = "`antiphon leave PEER` names it, or `--data DIR`, or `--node MULTIADDR`";
+const HOW_TO_NAME: &str =
+    "`antiphon node leave PEER` names it, or `--data DIR`, or `--node MULTIADDR`";
 
 /// The node that is meant, and a connection to it.
 pub(super) struct Meant {

@@ -4,34 +4,39 @@ use antiphon::model::Cursor;
 use serde_json::json;
 
 use crate::{
-    arguments::{NamedSubscription, Subscription, SubscriptionAction},
+    arguments::{NamedSubscription, ResetSubscription},
     clock,
     context::Context,
     exit::{Failure, Status},
     printer::OutputError,
 };
 
-/// Sets a named subscription to another place, or deletes it.
-pub(super) async fn run(context: &mut Context, arguments: Subscription) -> anyhow::Result<Status> {
-    match arguments.action {
-        SubscriptionAction::Reset(reset) => {
-            let NamedSubscription { topic, name } = &reset.named;
-            let start = reset.to.start(clock::now())?;
-            let client = context.client().await?;
-            if client.position(topic, name).await?.is_none() {
-                return Err(unknown(&reset.named).into());
-            }
-            let cursor = client.reset_subscription(topic, name, start).await?;
-            say(context, "reset", &reset.named, Some(&cursor))?;
-        }
-        SubscriptionAction::Delete(named) => {
-            let client = context.client().await?;
-            if !client.delete_subscription(&named.topic, &named.name).await? {
-                return Err(unknown(&named).into());
-            }
-            say(context, "deleted", &named, None)?;
-        }
+/// Moves a named subscription to another place.
+pub(super) async fn reset(
+    context: &mut Context,
+    arguments: ResetSubscription,
+) -> anyhow::Result<Status> {
+    let NamedSubscription { topic, name } = &arguments.named;
+    let start = arguments.to.start(clock::now())?;
+    let client = context.client().await?;
+    if client.position(topic, name).await?.is_none() {
+        return Err(unknown(&arguments.named).into());
     }
+    let cursor = client.reset_subscription(topic, name, start).await?;
+    say(context, "reset", &arguments.named, Some(&cursor))?;
+    Ok(Status::Done)
+}
+
+/// Deletes a named subscription.
+pub(super) async fn delete(
+    context: &mut Context,
+    named: NamedSubscription,
+) -> anyhow::Result<Status> {
+    let client = context.client().await?;
+    if !client.delete_subscription(&named.topic, &named.name).await? {
+        return Err(unknown(&named).into());
+    }
+    say(context, "deleted", &named, None)?;
     Ok(Status::Done)
 }
 
@@ -52,5 +57,5 @@ fn say(
 
 fn unknown(NamedSubscription { topic, name }: &NamedSubscription) -> Failure {
     Failure::failed(format!("`{topic}` has no subscription `{name}`"))
-        .with_hint("`antiphon subscriptions TOPIC` lists them")
+        .with_hint("`antiphon subscription list TOPIC` lists those that exist")
 }

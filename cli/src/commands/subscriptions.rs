@@ -1,4 +1,4 @@
-//! `antiphon subscriptions`
+//! `antiphon subscription list`
 
 use std::time::Duration;
 

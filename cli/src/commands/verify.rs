@@ -1,4 +1,4 @@
-//! `antiphon verify`
+//! `antiphon topic verify`
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -51,7 +51,7 @@ const WRONG: [(&str, &str, &str); 52] = [
     ),
     (
         "subscription",
-        "`antiphon subscription` needs `reset` or `delete`",
+        "`antiphon subscription` needs `list`, `reset` or `delete`",
         "`antiphon subscription --help` says what there is",
     ),
     (

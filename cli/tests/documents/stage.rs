@@ -90,8 +90,15 @@ impl Stage {
             Treatment::CutOff(expected) => assert_eq!(status, Some(expected), "{told}"),
             _ => assert_eq!(status, Some(0), "{told}"),
         }
-        let reads =
-            ["fetch ", "subscribe ", "topics", "info ", "peers", "verify ", "subscriptions"];
+        let reads = [
+            "fetch ",
+            "subscribe ",
+            "topics",
+            "info ",
+            "peers",
+            "topic verify ",
+            "subscription list ",
+        ];
         let reads = reads.iter().any(|word| text.starts_with(&format!("antiphon {word}")));
         if !matches!(treatment, Treatment::Quiet | Treatment::EndlessQuiet) {
             let is_empty = stdout.trim().is_empty() && (reads || stderr.trim().is_empty());

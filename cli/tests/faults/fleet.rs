@@ -293,7 +293,7 @@ impl Fleet {
         command.output().map_err(|error| error.to_string())
     }
 
-    /// What `antiphon verify` says of a topic at the end, where it repairs what it finds.
+    /// What `antiphon topic verify` says of a topic at the end, where it repairs what it finds.
     pub(crate) fn verify(&self, number: usize, topic: &TopicName) -> Result<String, String> {
         let words = ["verify", topic.as_str(), "--repair", "--within", "60s", "--json"];
         let output = self.say(number, &words)?;

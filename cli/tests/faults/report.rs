@@ -152,7 +152,7 @@ make faults
 
 Each scenario runs real `antiphon node` processes under four publishers and two subscribers. It
 brings a real fault in the middle and heals it. Then it reads every node, and every home replica
-once more while that is the only node. `antiphon verify` must find the same, complete, on all
+once more while that is the only node. `antiphon topic verify` must find the same, complete, on all
 their disks.
 
 - *Acknowledged* are records whose publish succeeded.

@@ -229,8 +229,8 @@ impl Tally {
             return Some(format!(
                 "{topic} is acknowledged from {wanted} copies on, and fewer nodes are here; the records \
                  are in the node's outbox, {again}. Start the other nodes, or \
-                 `antiphon forget PEER` each that will not come back (`antiphon peers` shows them), or \
-                 let one copy be enough: `antiphon alter {} --min-copies 1`",
+                 `antiphon node forget PEER` each that will not come back (`antiphon peers` shows them), or \
+                 let one copy be enough: `antiphon topic alter {} --min-copies 1`",
                 hints::quoted(self.topic.as_str())
             ));
         }

@@ -7,10 +7,10 @@ use clap::{Arg, Command};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator, completion::Completer};
 use tokio::runtime::Handle;
 
-use crate::arguments::definition;
+use crate::arguments::{definition, is_hidden};
 
 /// Commands that are not there in the shell.
-const ELSEWHERE: [&str; 4] = ["node", "shell", "demo", "bench"];
+const ELSEWHERE: [&str; 5] = ["run", "shell", "demo", "bench", "man"];
 
 /// Time for the node to tell its topics; a person waits for them.
 const TOPICS_WITHIN: Duration = Duration::from_secs(1);
@@ -71,9 +71,7 @@ fn candidates(program: &Command, words: &[&str], typed: &str) -> Candidates {
     let owned =
         |words: Vec<&str>| Candidates::Words(words.into_iter().map(str::to_owned).collect());
     let [first, rest @ ..] = words else {
-        let names = program.get_subcommands().map(Command::get_name);
-        let names = names.filter(|name| !ELSEWHERE.contains(name)).chain(["exit", "help"]);
-        return owned(names.collect());
+        return owned(names(program).chain(["exit", "help"]).collect());
     };
     if *first == "help" {
         return candidates(program, &[], typed);
@@ -82,7 +80,7 @@ fn candidates(program: &Command, words: &[&str], typed: &str) -> Candidates {
     if command.has_subcommands() {
         match rest.iter().find_map(|word| command.find_subcommand(word)) {
             Some(chosen) => command = chosen,
-            None => return owned(command.get_subcommands().map(Command::get_name).collect()),
+            None => return owned(names(command).collect()),
         }
     }
     if typed.starts_with('-') {
@@ -101,6 +99,12 @@ fn candidates(program: &Command, words: &[&str], typed: &str) -> Candidates {
     }
     let names_topics = |argument: &Arg| ["topic", "pattern"].contains(&argument.get_id().as_str());
     if command.get_positionals().any(names_topics) { Candidates::Topics } else { owned(Vec::new()) }
+}
+
+/// The commands below one that the shell knows.
+fn names(command: &Command) -> impl Iterator<Item = &str> {
+    let shown = command.get_subcommands().filter(|command| !is_hidden(command));
+    shown.map(Command::get_name).filter(|name| !ELSEWHERE.contains(name))
 }
 
 fn matching(candidates: Vec<String>, typed: &str) -> Vec<String> {
@@ -134,14 +138,20 @@ mod tests {
         };
         let pairs = [
             ("pub", "publish"),
-            ("no", ""),
+            ("no", "node"),
+            ("node ", "list leave forget"),
+            ("node leave --with", "--within"),
+            ("topic al", "alter"),
+            ("topic alter --retain-a", "--retain-age"),
+            ("topic info qu", "TOPICS"),
+            ("dele", ""),
             ("help pee", "peers"),
             ("fetch --fr", "--from"),
             ("fetch quakes --form", "--format"),
             ("fetch quakes --net", "--network"),
             ("publish quakes m --acks q", "quorum"),
             ("publish quakes m --key ", ""),
-            ("subscription ", "reset delete"),
+            ("subscription ", "list reset delete"),
             ("subscription re", "reset"),
             ("subscription reset --t", "--to --timeout"),
             ("subscription reset qu", "TOPICS"),

@@ -1,0 +1,67 @@
+//! The options that all commands share.
+
+use std::time::Duration;
+
+use antiphon::model::Network;
+use antiphon_node::Multiaddr;
+use clap::{ArgAction, Args};
+
+use crate::values::{self, NodeAddresses};
+
+/// Options of every command; they stand before or after its name.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_display_order = 900)]
+pub(crate) struct GlobalOptions {
+    /// Node to talk to; may be repeated [default: one of this machine, else of the LAN]
+    #[arg(long, value_name = "MULTIADDR", env = "ANTIPHON_NODE", hide_env_values = true)]
+    #[arg(global = true, value_parser = str::parse::<NodeAddresses>)]
+    node: Vec<NodeAddresses>,
+
+    /// Network to use
+    #[arg(long, value_name = "NAME", env = "ANTIPHON_NETWORK", hide_env_values = true)]
+    #[arg(global = true, value_parser = values::network, default_value = Network::DEFAULT)]
+    pub(crate) network: Network,
+
+    /// Longest time to find a node, to get its answer, and to publish
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(global = true, default_value = "10s")]
+    pub(crate) timeout: Duration,
+
+    /// Write one JSON object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Print errors, and the data that was asked for; nothing else
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Print more; twice for debugging
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl GlobalOptions {
+    /// The nodes to talk to, in order.
+    pub(crate) fn nodes(&self) -> Vec<Multiaddr> {
+        self.node.iter().flat_map(|addresses| addresses.0.iter().cloned()).collect()
+    }
+
+    /// Whether a connection that was made with these options serves the others as well.
+    pub(crate) fn same_connection(&self, other: &Self) -> bool {
+        (&self.node, &self.network, self.timeout) == (&other.node, &other.network, other.timeout)
+    }
+
+    /// The options as they are written on a command line.
+    pub(crate) fn to_words(&self) -> Vec<String> {
+        let timeout = humantime::format_duration(self.timeout).to_string();
+        let mut words =
+            vec!["--network".to_owned(), self.network.to_string(), "--timeout".to_owned(), timeout];
+        for node in self.nodes() {
+            words.extend(["--node".to_owned(), node.to_string()]);
+        }
+        let flags = [(self.json, "--json"), (self.quiet, "--quiet")];
+        words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
+        words.extend((0..self.verbose).map(|_| "--verbose".to_owned()));
+        words
+    }
+}
