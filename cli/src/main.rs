@@ -24,6 +24,7 @@ mod shown;
 mod signals;
 mod table;
 mod template;
+mod topic_json;
 mod values;
 mod watch;
 mod words;

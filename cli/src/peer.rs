@@ -10,20 +10,10 @@ use antiphon_node::client::Client;
 
 use crate::exit::Failure;
 
-/// Characters of a peer id that tables show. Two of a thousand nodes share them by chance once
-/// in 250 million networks.
-const SHOWN: usize = 8;
-
 /// Fewest characters that name a node.
 const TYPED_MIN: usize = 4;
 
 const HINT: &str = "`antiphon peers` lists the nodes; a peer id or its last characters name one";
-
-/// The end of a peer id, which tells nodes apart.
-pub(crate) fn short(node: NodeId) -> String {
-    let id = node.to_string();
-    id[id.len().saturating_sub(SHOWN)..].to_owned()
-}
 
 /// A peer id as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +110,7 @@ mod tests {
     #[test]
     fn what_tables_show_names_the_node() {
         for node in nodes() {
-            let (id, end) = (node.to_string(), short(node));
+            let (id, end) = (node.to_string(), node.short());
             assert_eq!(end.len(), 8);
             let forms = [
                 end.clone(),

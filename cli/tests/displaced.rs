@@ -49,7 +49,7 @@ impl Running {
         running.publish("before");
         let receipt: Value = serde_json::from_str(&running.publisher.line().expect("a receipt"))
             .expect("it is JSON");
-        assert_eq!(receipt["status"], "message_published", "{receipt}");
+        assert_eq!(receipt["status"], "published", "{receipt}");
         running
     }
 
@@ -74,7 +74,7 @@ impl Running {
         assert_ne!(self.publisher.wait(), 0, "the publisher is told that it failed");
         while let Some(line) = self.publisher.line() {
             let receipt: Value = serde_json::from_str(&line).expect("it is JSON");
-            assert_ne!(receipt["status"], "message_published", "{receipt}");
+            assert_ne!(receipt["status"], "published", "{receipt}");
         }
         let log = fs_err::read_to_string(self.home.path().join("log")).expect("it is text");
         for part in ["the node stopped: the data directory", reason, "put it back"] {

@@ -42,7 +42,7 @@ impl Publisher {
             for _ in lines {
                 let receipt = process.line().expect("a receipt for each record");
                 let receipt: Value = serde_json::from_str(&receipt).expect("it is JSON");
-                assert_eq!(receipt["status"], "message_published", "{receipt}");
+                assert_eq!(receipt["status"], "published", "{receipt}");
                 *longest_pause = (*longest_pause).max(latest.elapsed());
                 latest = now();
             }
@@ -62,7 +62,7 @@ fn nothing_is_lost_when_the_owner_is_killed_while_publishing() {
     let mut cluster = Cluster::start(5);
     let (path, lines) = earthquakes();
     let created = cluster.run(0, &["create", "earthquakes", "--json"]).ok().object();
-    let owner = cluster.number(created["owners"][0].as_str().unwrap());
+    let owner = cluster.number(created["replicas"][0]["peer"].as_str().unwrap());
     let through = (owner + 1) % 5;
     let logs = tempfile::tempdir().unwrap();
     let mut publisher = Publisher::start(&cluster, through, &logs.path().join("log"));
@@ -96,7 +96,7 @@ fn a_lone_nodes_topic_spreads_to_those_who_join() {
     let created = cluster.run(0, &["create", "t"]).ok();
     created.saying(&["3 replicas wanted, 1 node is here"]);
     let published = cluster.run(0, &["publish", "t", "one", "--json"]).ok().object();
-    assert_eq!((&published["copies"], &published["replicas"]), (&1.into(), &3.into()));
+    assert_eq!((&published["copies"], &published["replicas_wanted"]), (&1.into(), &3.into()));
     assert_eq!(cluster.run(0, &["fetch", "t"]).ok().stdout, b"one\n");
     assert_eq!(cluster.stop(0), 0);
     cluster.restart(0, 0);

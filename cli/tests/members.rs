@@ -20,7 +20,7 @@ fn a_node_hands_over_what_it_holds_and_ends() {
     let mut cluster = Cluster::start(4);
     let created = cluster.run(0, &["create", "t", "--json"]).ok().object();
     publish(&cluster, 0, 0..200);
-    let owner = cluster.number(created["owners"][0].as_str().unwrap());
+    let owner = cluster.number(created["replicas"][0]["peer"].as_str().unwrap());
     let peer = cluster.node(owner).peer.clone();
     let left = cluster.run(owner, &["leave", "--yes", "--json"]).ok().object();
     assert_eq!((&left["status"], &left["peer"]), (&"left".into(), &peer.as_str().into()));

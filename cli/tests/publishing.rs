@@ -10,15 +10,15 @@ fn any_name_and_any_bytes_make_the_round() {
     let topic = "地震 / 🌍";
     let created = cluster.run(0, &["create", topic, "--json"]).ok().object();
     assert_eq!(created["status"], "topic_created");
-    assert_eq!((&created["topic"], &created["replicas"]), (&topic.into(), &3.into()));
+    assert_eq!((&created["topic"], &created["replicas_wanted"]), (&topic.into(), &3.into()));
     assert_eq!(created["min_copies"], 2);
-    assert_eq!(created["owners"].as_array().unwrap().len(), 3);
+    assert_eq!(created["replicas"].as_array().unwrap().len(), 3);
 
     let binary = [0, b'\n', 0xff, b'x', b'\n'];
     let file = tempfile::NamedTempFile::new().unwrap();
     fs_err::write(file.path(), binary).unwrap();
     let empty = cluster.run(0, &["publish", topic, "--json", "--", ""]).ok().object();
-    assert_eq!(empty["status"], "message_published");
+    assert_eq!(empty["status"], "published");
     assert!(empty["copies"].as_u64().unwrap() >= 2);
     let path = file.path().to_str().unwrap();
     let words = ["publish", topic, "--file", path, "--key", "k", "--header", "a=1", "--json"];
@@ -132,8 +132,8 @@ fn lines_become_records_and_one_summary() {
     let cluster = Cluster::start(3);
     cluster.run(0, &["create", "t"]).ok();
     let summary = cluster.run_with(1, &["publish", "t", "--json"], b"a\n\nb\r\nc").ok().object();
-    assert_eq!(summary["status"], "message_published");
-    assert_eq!(summary["count"], 4);
+    assert_eq!(summary["status"], "published");
+    assert_eq!(summary["records"], 4);
     let fetched = cluster.run(2, &["fetch", "t", "--raw"]).ok();
     assert_eq!(fetched.stdout, b"ab\rc");
     let receipts = cluster.run_with(1, &["publish", "t", "--receipts", "--json"], b"d\ne\n").ok();
@@ -181,7 +181,7 @@ fn the_earthquakes_are_the_same_at_each_of_eight_nodes() {
     cluster.run(3, &["create", "earthquakes", "--replicas", "3"]).ok();
     let summary =
         cluster.run_with(0, &["publish", "earthquakes", "--json"], &content).ok().object();
-    assert_eq!(summary["count"], 1_707);
+    assert_eq!(summary["records"], 1_707);
     for number in 0..8 {
         let fetched = cluster.run(number, &["fetch", "earthquakes"]).ok();
         assert!(fetched.stdout == content, "node {number} has other bytes");

@@ -19,10 +19,7 @@ fn an_earthquake_is_published_once_through_whichever_node_and_after_restarts() {
     let (id, line) = earthquake(0);
     let words = ["publish", "quakes", &line, "--id", &id, "--json"];
     let first = cluster.run(0, &words).ok().object();
-    assert_eq!(
-        (&first["status"], &first["duplicate"]),
-        (&"message_published".into(), &false.into())
-    );
+    assert_eq!((&first["status"], &first["duplicate"]), (&"published".into(), &false.into()));
     for node in [3, 2, 1, 0] {
         let again = cluster.run(node, &words).ok().object();
         assert_eq!((&again["duplicate"], &again["id"]), (&true.into(), &first["id"]), "{again}");
@@ -89,10 +86,10 @@ fn a_file_that_was_published_in_part_is_published_again() {
     let part = lines[..200].join(&b'\n');
     let words = ["publish", "quakes", "--id-from", "id", "--json"];
     let summary = cluster.run_with(0, &words, &part).ok().object();
-    assert_eq!((&summary["count"], &summary["duplicates"]), (&200.into(), &0.into()));
+    assert_eq!((&summary["records"], &summary["duplicates"]), (&200.into(), &0.into()));
     let more = lines[100..300].join(&b'\n');
     let summary = cluster.run_with(3, &words, &more).ok().object();
-    assert_eq!((&summary["count"], &summary["duplicates"]), (&200.into(), &100.into()));
+    assert_eq!((&summary["records"], &summary["duplicates"]), (&200.into(), &100.into()));
     let mut expected = lines[..300].join(&b'\n');
     expected.push(b'\n');
     for node in 0..4 {

@@ -67,7 +67,10 @@ fn terms_are_altered_at_any_node() {
     eventually("the oldest are gone", SOON, || (records(&cluster, 2, "t") <= 6).then_some(()));
     cluster.run(2, &["alter", "t", "--retain-records", "none", "--replicas", "2"]).ok();
     let info = cluster.run(0, &["info", "t", "--json"]).ok().object();
-    assert_eq!((&info["retain_records"], &info["replicas"]), (&serde_json::Value::Null, &2.into()));
+    assert_eq!(
+        (&info["retain_records"], &info["replicas_wanted"]),
+        (&serde_json::Value::Null, &2.into())
+    );
     let shown = cluster.run(0, &["info", "t"]).ok().stdout;
     assert!(String::from_utf8_lossy(&shown).contains("keeps     all records"));
 

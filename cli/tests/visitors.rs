@@ -98,7 +98,7 @@ fn who_is_away_and_how_many_are_needed_is_said() {
     wait_for_state(&cluster, 0, 2, "dead");
     let short = |number: usize| {
         let peer = &cluster.node(number).peer;
-        format!("12D3…{}", &peer[peer.len() - 8..])
+        peer[peer.len() - 8..].to_owned()
     };
     let away = [short(1), short(2)];
     for (words, need) in [

@@ -59,11 +59,10 @@ impl NodeId {
         Sha256::digest(self.to_peer_id_bytes()).into()
     }
 
-    /// The peer id in short, to be read beside others: its start, which all share, and its end.
+    /// The peer id in short, for people: its last characters. All peer ids begin alike.
     pub fn short(&self) -> String {
         let text = self.to_string();
-        let end = text.get(text.len().saturating_sub(SHORT_END)..).unwrap_or(&text);
-        format!("12D3…{end}")
+        text.get(text.len().saturating_sub(SHORT_END)..).unwrap_or(&text).to_owned()
     }
 
     /// Checks a signature strictly: one message, one key, one valid signature.

@@ -113,6 +113,6 @@ mod tests {
         let expected =
             format!("2 of 5 replicas of `t` are away, and a reset needs 3: {one}, {two}");
         assert_eq!(text.to_string(), expected);
-        assert!(one != two && one.starts_with("12D3…"), "{one}");
+        assert!(one != two && one.len() == 8, "{one}");
     }
 }

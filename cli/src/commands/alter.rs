@@ -1,13 +1,13 @@
 //! `antiphon topic alter`
 
 use antiphon::{model::Retention, wire};
-use serde_json::json;
 
 use super::create;
 use crate::{
     arguments::Alter,
     context::Context,
     exit::{Failure, Status},
+    topic_json::{TopicDone, TopicJson},
     values::Floor,
     words::counted,
 };
@@ -28,23 +28,12 @@ pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Resu
     };
     let alter = wire::Alter { name: topic, replicas, min_copies, retention, floor_follows };
     let summary = client.alter(alter).await?;
-    let value = json!({
-        "status": "topic_altered",
-        "topic": summary.name.as_str(),
-        "replicas": summary.replicas,
-        "min_copies": summary.min_copies,
-        "min_copies_auto": summary.floor_follows,
-        "retain_age_ms": summary.retention.age_ms,
-        "retain_bytes": summary.retention.bytes,
-        "retain_records": summary.retention.records,
-        "compact": summary.retention.tombstones_ms.is_some(),
-        "keep_tombstones_ms": summary.retention.tombstones_ms,
-    });
+    let done = TopicDone { status: "topic_altered", topic: TopicJson::new(&summary) };
     let replicas = counted(summary.replicas.into(), "replica");
     let terms = create::terms(&summary);
     context
         .printer
-        .result(&value, format_args!("altered `{}`: {replicas}. {terms}", summary.name))?;
+        .result(&done, format_args!("altered `{}`: {replicas}. {terms}", summary.name))?;
     create::say_what_lacks(&mut context.printer, &summary);
     Ok(Status::Done)
 }

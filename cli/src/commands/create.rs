@@ -2,13 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon::{
-    limits::REPLICAS_DEFAULT,
-    model::{NodeId, Retention},
-    wire,
-    wire::TopicSummary,
-};
-use serde_json::{Value, json};
+use antiphon::{limits::REPLICAS_DEFAULT, model::Retention, wire, wire::TopicSummary};
 
 use super::differing;
 use crate::{
@@ -16,6 +10,7 @@ use crate::{
     context::Context,
     exit::{Failure, Status},
     printer::Printer,
+    topic_json::{TopicDone, TopicJson},
     values::Floor,
     words::{self, counted},
 };
@@ -45,7 +40,9 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
     if existed {
         differing::check(&arguments, &summary)?;
     }
-    context.printer.result(&object(&summary, existed), text(&summary, existed))?;
+    let status = if existed { "topic_exists" } else { "topic_created" };
+    let done = TopicDone { status, topic: TopicJson::new(&summary) };
+    context.printer.result(&done, text(&summary, existed))?;
     say_what_lacks(&mut context.printer, &summary);
     Ok(Status::Done)
 }
@@ -95,22 +92,6 @@ pub(super) fn terms(summary: &TopicSummary) -> String {
     format!("A publish needs {copies}{auto}. It keeps {}.", kept(&summary.retention))
 }
 
-fn object(summary: &TopicSummary, existed: bool) -> Value {
-    json!({
-        "status": if existed { "topic_exists" } else { "topic_created" },
-        "topic": summary.name.as_str(),
-        "replicas": summary.replicas,
-        "min_copies": summary.min_copies,
-        "min_copies_auto": summary.floor_follows,
-        "owners": summary.owners.iter().map(NodeId::to_string).collect::<Vec<_>>(),
-        "retain_age_ms": summary.retention.age_ms,
-        "retain_bytes": summary.retention.bytes,
-        "retain_records": summary.retention.records,
-        "compact": summary.retention.tombstones_ms.is_some(),
-        "keep_tombstones_ms": summary.retention.tombstones_ms,
-    })
-}
-
 fn text(summary: &TopicSummary, existed: bool) -> String {
     let name = &summary.name;
     let start = if existed { format!("`{name}` exists") } else { format!("created `{name}`") };
@@ -121,6 +102,8 @@ fn text(summary: &TopicSummary, existed: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use antiphon::model::NodeId;
+
     use super::*;
 
     fn summary(retention: Retention) -> TopicSummary {
@@ -177,28 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn json_says_whether_the_topic_was_there() {
-        let owner = NodeId::from_bytes([1; 32]);
-        let summary = TopicSummary {
-            name: "t".parse().unwrap(),
-            replicas: 3,
-            min_copies: 2,
-            owners: vec![owner],
-            records: 0,
-            nodes_alive: 1,
-            retention: Retention { bytes: Some(1_000), ..Retention::default() },
-            floor_follows: true,
-        };
-        let expected = json!({
-            "status": "topic_created", "topic": "t", "replicas": 3, "min_copies": 2,
-            "min_copies_auto": true, "owners": [owner.to_string()],
-            "retain_age_ms": null, "retain_bytes": 1_000, "retain_records": null,
-            "compact": false, "keep_tombstones_ms": null,
-        });
-        assert_eq!(object(&summary, false), expected);
-        assert_eq!(object(&summary, true)["status"], "topic_exists");
-        assert!(terms(&summary).starts_with("A publish needs 2 copies (auto). "));
-        let fixed = TopicSummary { min_copies: 1, floor_follows: false, ..summary };
+    fn a_floor_that_follows_is_marked() {
+        let fixed = TopicSummary { min_copies: 1, ..summary(Retention::default()) };
         assert!(terms(&fixed).starts_with("A publish needs 1 copy. "));
+        let follows = TopicSummary { min_copies: 2, floor_follows: true, ..fixed };
+        assert!(terms(&follows).starts_with("A publish needs 2 copies (auto). "));
     }
 }

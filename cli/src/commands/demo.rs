@@ -75,7 +75,7 @@ fn summary(outcome: &Outcome) -> Value {
     json!({
         "status": "demo_passed",
         "nodes": outcome.nodes,
-        "replicas": outcome.replicas,
+        "replicas_wanted": outcome.replicas,
         "records": outcome.records,
         "acknowledged": outcome.acknowledged,
         "fetched": outcome.fetched,
@@ -108,7 +108,7 @@ fn say_what_to_try(cluster: &Cluster, printer: &mut Printer) -> Result<(), Outpu
     let program = std::env::args().next().unwrap_or_else(|| "antiphon".to_owned());
     let value = json!({
         "event": "running",
-        "node": node.to_string(),
+        "address": node.to_string(),
         "network": network.as_str(),
     });
     let text = format!(
@@ -154,7 +154,7 @@ mod tests {
             owner_back: Duration::from_secs(2),
         };
         let expected = json!({
-            "status": "demo_passed", "nodes": 8, "replicas": 3, "records": 1707,
+            "status": "demo_passed", "nodes": 8, "replicas_wanted": 3, "records": 1707,
             "acknowledged": 1707, "fetched": 1707, "received": 1707, "lost": 0, "duplicates": 0,
             "longest_pause_ms": 120, "owner_back_ms": 2000,
         });

@@ -117,7 +117,7 @@ pub(super) fn warn_if_incomplete(printer: &mut Printer, surveyed: &Surveyed) {
 fn say_where(printer: &mut Printer, reader: &Reader, count: u64) {
     let cursor = reader.cursor().to_string();
     let text = format!("{}; go on with --from {cursor}", counted(count, "record"));
-    printer.status(&json!({ "status": "fetched", "count": count, "cursor": cursor }), text);
+    printer.status(&json!({ "status": "fetched", "records": count, "cursor": cursor }), text);
 }
 
 /// How records are written.

@@ -1,11 +1,17 @@
 //! `antiphon info`
 
-use antiphon::wire::{Forked, ReplicaState, Role, Surveyed};
-use serde_json::{Value, json};
+use antiphon::wire::{Forked, Surveyed};
+use serde::Serialize;
 
-use super::{create::kept, full_addresses, shown};
+use super::{create::kept, shown};
 use crate::{
-    arguments::Info, context::Context, exit::Status, printer::Printer, table::Table, words::grouped,
+    arguments::Info,
+    context::Context,
+    exit::Status,
+    printer::Printer,
+    table::Table,
+    topic_json::{TopicJson, full_addresses, role},
+    words::grouped,
 };
 
 /// Shows how far a topic goes and who holds it.
@@ -13,7 +19,7 @@ pub(super) async fn run(context: &mut Context, arguments: Info) -> anyhow::Resul
     let surveyed = context.client().await?.survey(&arguments.topic).await?;
     let printer = &mut context.printer;
     if printer.is_json() {
-        printer.object(&object(&surveyed))?;
+        printer.object(&InfoJson::new(&surveyed))?;
         return Ok(Status::Done);
     }
     let summary = &surveyed.summary;
@@ -74,60 +80,52 @@ fn forks(printer: &Printer, surveyed: &Surveyed) -> Table {
     table
 }
 
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Home => "home",
-        Role::StandIn => "stand-in",
-    }
-}
-
 fn incarnation(fork: &Forked) -> String {
     format!("{:016x}", fork.incarnation.0)
 }
 
-fn object(surveyed: &Surveyed) -> Value {
-    let owner = |replica: &ReplicaState| {
-        json!({
-            "peer": replica.node.to_string(),
-            "state": replica.state_as_str(),
-            "role": role(replica.role),
-            "records": replica.records,
-            "complete": replica.complete,
-            "addresses": full_addresses(replica.node, &replica.addresses),
-        })
-    };
-    let fork = |fork: &Forked| {
-        json!({
-            "writer": fork.writer.to_string(),
-            "incarnation": incarnation(fork),
-            "at": fork.at,
-        })
-    };
-    json!({
-        "topic": surveyed.summary.name.as_str(),
-        "id": surveyed.end.topic.to_string(),
-        "replicas": surveyed.summary.replicas,
-        "min_copies": surveyed.summary.min_copies,
-        "min_copies_auto": surveyed.summary.floor_follows,
-        "owners": surveyed.replicas.iter().map(owner).collect::<Vec<_>>(),
-        "retain_age_ms": surveyed.summary.retention.age_ms,
-        "retain_bytes": surveyed.summary.retention.bytes,
-        "retain_records": surveyed.summary.retention.records,
-        "compact": surveyed.summary.retention.tombstones_ms.is_some(),
-        "keep_tombstones_ms": surveyed.summary.retention.tombstones_ms,
-        "records": surveyed.summary.records,
-        "low": surveyed.low.to_string(),
-        "cursor": surveyed.end.to_string(),
-        "forks": surveyed.forks.iter().map(fork).collect::<Vec<_>>(),
-    })
+/// The fields that only `info` has.
+#[derive(Debug, Serialize)]
+struct InfoJson<'a> {
+    #[serde(flatten)]
+    topic: TopicJson<'a>,
+    id: String,
+    low: String,
+    cursor: String,
+    forks: Vec<ForkJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct ForkJson {
+    writer: String,
+    incarnation: String,
+    at: u64,
+}
+
+impl<'a> InfoJson<'a> {
+    fn new(surveyed: &'a Surveyed) -> Self {
+        let fork = |fork: &Forked| ForkJson {
+            writer: fork.writer.to_string(),
+            incarnation: incarnation(fork),
+            at: fork.at,
+        };
+        Self {
+            topic: TopicJson::surveyed(surveyed),
+            id: surveyed.end.topic.to_string(),
+            low: surveyed.low.to_string(),
+            cursor: surveyed.end.to_string(),
+            forks: surveyed.forks.iter().map(fork).collect(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use antiphon::{
         model::{Cursor, Incarnation, NodeId, Retention, TopicId},
-        wire::{MemberState, TopicSummary},
+        wire::{MemberState, ReplicaState, Role, TopicSummary},
     };
+    use serde_json::json;
 
     use super::*;
 
@@ -176,23 +174,16 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_contracts_fields() {
+    fn json_adds_the_ends_of_the_topic_and_its_forks() {
         let surveyed = surveyed();
         let (node, cursor) = (surveyed.replicas[0].node, surveyed.end.clone());
-        let expected = json!({
-            "topic": "t", "id": cursor.topic.to_string(), "replicas": 3, "min_copies": 2,
-            "min_copies_auto": false, "records": 5,
-            "owners": [{
-                "peer": node.to_string(), "state": "alive", "role": "home", "records": 5,
-                "complete": true, "addresses": [format!("/ip4/127.0.0.1/tcp/1/p2p/{node}")],
-            }],
-            "retain_age_ms": null, "retain_bytes": null, "retain_records": null,
-            "compact": false, "keep_tombstones_ms": null,
-            "cursor": cursor.to_string(), "low": cursor.to_string(),
-            "forks": [{
-                "writer": node.to_string(), "incarnation": "000000000000000a", "at": 7,
-            }],
-        });
-        assert_eq!(object(&surveyed), expected);
+        let mut expected = serde_json::to_value(TopicJson::surveyed(&surveyed)).unwrap();
+        expected["id"] = json!(cursor.topic.to_string());
+        expected["low"] = json!(cursor.to_string());
+        expected["cursor"] = json!(cursor.to_string());
+        expected["forks"] = json!([{
+            "writer": node.to_string(), "incarnation": "000000000000000a", "at": 7,
+        }]);
+        assert_eq!(serde_json::to_value(InfoJson::new(&surveyed)).unwrap(), expected);
     }
 }

@@ -37,8 +37,8 @@ use crate::{
     context::Context,
     exit::Status,
     output_watch::OutputWatch,
-    peer,
     printer::{OutputError, Printer},
+    topic_json::full_addresses,
     words::counted,
 };
 
@@ -140,7 +140,7 @@ fn carry_out(context: &mut Context, command: Command) -> Running<'_> {
 
 /// A peer id in a table: its end for a person, all of it for a program and with `-v`.
 fn shown(printer: &Printer, node: NodeId) -> String {
-    if printer.is_brief() { peer::short(node) } else { node.to_string() }
+    if printer.is_brief() { node.short() } else { node.to_string() }
 }
 
 /// The addresses of a node in a table: for a person the one that other machines are most likely
@@ -161,27 +161,5 @@ fn addresses_cell(printer: &Printer, node: NodeId, addresses: &[String]) -> Stri
     match addresses.len() - 1 {
         0 => best.to_owned(),
         more => format!("{best} +{more}"),
-    }
-}
-
-/// Addresses of a node with its peer id at their ends, as `--node` takes them.
-fn full_addresses(node: NodeId, addresses: &[String]) -> Vec<String> {
-    let end = format!("/p2p/{node}");
-    let full = |address: &String| {
-        if address.ends_with(&end) { address.clone() } else { format!("{address}{end}") }
-    };
-    addresses.iter().map(full).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_end_with_the_peer_id_once() {
-        let node = antiphon::model::NodeKey::from_secret(&[1; 32]).node();
-        let full = format!("/ip4/1.2.3.4/tcp/5/p2p/{node}");
-        let given = ["/ip4/1.2.3.4/tcp/5".to_owned(), full.clone()];
-        assert_eq!(full_addresses(node, &given), [full.clone(), full]);
     }
 }

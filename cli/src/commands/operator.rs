@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use antiphon::model::NodeId;
 use antiphon_node::{Client, ClientConfig, LocalNode, Multiaddr, Node};
 
-use super::full_addresses;
-use crate::{context::Context, exit::Failure, peer::PeerArgument};
+use crate::{context::Context, exit::Failure, peer::PeerArgument, topic_json::full_addresses};
 
 /// How to name the node.
 const HOW_TO_NAME: &str =

@@ -3,8 +3,10 @@
 use antiphon::wire::Peer;
 use serde_json::{Value, json};
 
-use super::{addresses_cell, full_addresses, shown};
-use crate::{context::Context, exit::Status, printer::Printer, table::Table};
+use super::{addresses_cell, shown};
+use crate::{
+    context::Context, exit::Status, printer::Printer, table::Table, topic_json::full_addresses,
+};
 
 /// Lists the nodes that the node knows, itself first.
 pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {

@@ -20,7 +20,7 @@ use crate::{
     arguments::{Arguments, Command, GlobalOptions},
     context::Context,
     exit::{Failure, Status},
-    misuse, peer,
+    misuse,
 };
 
 /// Reads commands and runs them until the input ends. The status of a script is that of its
@@ -30,7 +30,7 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
     let client = context.client().await?;
     let mut prompt = Prompt::open(client.clone())?;
     if prompt.is_interactive() {
-        if let Some(node) = client.peers().await?.first().map(|peer| peer::short(peer.node)) {
+        if let Some(node) = client.peers().await?.first().map(|peer| peer.node.short()) {
             let network = &context.options.network;
             context.printer.note(format_args!("node {node} of network `{network}`\n"));
         }

@@ -193,7 +193,8 @@ fn say_subscribed(
         None => String::new(),
     };
     let text = format!("subscribed to `{topic}`{under}{stands}; Ctrl-C ends");
-    let mut value = json!({ "status": "subscribed", "topic": topic.as_str(), "subscriber": name });
+    let mut value =
+        json!({ "status": "subscribed", "topic": topic.as_str(), "subscription": name });
     if let Some(group) = group {
         value["group"] = group.into();
     }

@@ -1,9 +1,8 @@
 //! `antiphon topics`
 
-use antiphon::{model::NodeId, wire::TopicSummary};
-use serde_json::{Value, json};
-
-use crate::{arguments::Topics, context::Context, exit::Status, table::Table};
+use crate::{
+    arguments::Topics, context::Context, exit::Status, table::Table, topic_json::TopicJson,
+};
 
 /// Lists the topics of the network in the order of their names.
 pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Result<Status> {
@@ -14,7 +13,7 @@ pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Res
     let printer = &mut context.printer;
     if printer.is_json() {
         for topic in &topics {
-            printer.object(&object(topic))?;
+            printer.object(&TopicJson::new(topic))?;
         }
         return Ok(Status::Done);
     }
@@ -28,7 +27,7 @@ pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Res
         }
         return Ok(Status::Done);
     }
-    let mut table = Table::new(&["TOPIC", "REPLICAS", "MIN COPIES", "HOLDERS", "RECORDS"]);
+    let mut table = Table::new(&["TOPIC", "WANTED", "MIN COPIES", "REPLICAS", "RECORDS"]);
     for topic in &topics {
         table.push(vec![
             topic.name.to_string(),
@@ -53,17 +52,6 @@ fn part_hint(pattern: &str) -> String {
         "\nhint: `*` stands for a whole part between dots; `antiphon topics | grep '^{start}'` \
          finds names that begin so"
     )
-}
-
-fn object(topic: &TopicSummary) -> Value {
-    json!({
-        "topic": topic.name.as_str(),
-        "replicas": topic.replicas,
-        "min_copies": topic.min_copies,
-        "min_copies_auto": topic.floor_follows,
-        "owners": topic.owners.iter().map(NodeId::to_string).collect::<Vec<_>>(),
-        "records": topic.records,
-    })
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ impl Cluster {
     /// The replicas of a topic as `info` at a node shows them, owner first.
     pub(crate) fn replicas(&self, number: usize, topic: &str) -> Vec<serde_json::Value> {
         let info = self.run(number, &["info", topic, "--json"]).ok().object();
-        info["owners"].as_array().expect("the owners are a list").clone()
+        info["replicas"].as_array().expect("the replicas are a list").clone()
     }
 
     /// Waits until `info` at a node shows so many replicas alive and complete.

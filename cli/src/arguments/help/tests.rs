@@ -40,7 +40,7 @@ fn pages() -> Vec<Page> {
 }
 
 fn push_pages(command: &Command, pages: &mut Vec<Page>) {
-    let path = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+    let path = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
     let words = path.split(' ').chain(["--help"]);
     // Everybody sees the program's help, in any window.
     let columns = if path == "antiphon" { 80 } else { COLUMNS_MAX };

@@ -132,11 +132,11 @@ impl Tally {
     /// The line of one record, as a value and as a text.
     pub(super) fn receipt(&self, published: Stored) -> (Value, String) {
         let mut value = json!({
-            "status": "message_published",
+            "status": "published",
             "topic": self.topic.as_str(),
             "id": published.id.to_string(),
             "copies": published.copies,
-            "replicas": published.replicas,
+            "replicas_wanted": published.replicas,
         });
         // Without a given id it says only that the client had sent it twice.
         let duplicate = self.gives_ids && published.duplicate;
@@ -158,11 +158,11 @@ impl Tally {
     /// All records together.
     pub(super) fn summary(&self) -> Value {
         let mut value = json!({
-            "status": "message_published",
+            "status": "published",
             "topic": self.topic.as_str(),
-            "count": self.count(),
+            "records": self.count(),
             "copies": self.copies.unwrap_or(0),
-            "replicas": self.replicas,
+            "replicas_wanted": self.replicas,
         });
         if self.gives_ids {
             value["duplicates"] = self.duplicates.into();
@@ -372,8 +372,8 @@ mod tests {
     fn a_record_has_its_line() {
         let receipt = receipt(4, true, 2);
         let expected = json!({
-            "status": "message_published", "topic": "t", "id": receipt.id.to_string(),
-            "copies": 2, "replicas": 3,
+            "status": "published", "topic": "t", "id": receipt.id.to_string(),
+            "copies": 2, "replicas_wanted": 3,
         });
         assert_eq!(tally(&[]).receipt(receipt).0, expected);
     }
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(tally(&[]).receipt(again).0.get("duplicate"), None);
         let mut given = Tally::new(&"t".parse().unwrap(), Unit::Line, true);
         let (value, text) = given.receipt(again);
-        assert_eq!((&value["status"], &value["copies"]), (&json!("message_published"), &json!(2)));
+        assert_eq!((&value["status"], &value["copies"]), (&json!("published"), &json!(2)));
         assert_eq!(value["duplicate"], json!(true));
         assert!(text.starts_with("duplicate of "), "{text}");
         assert_eq!(given.receipt(receipt(0, true, 2)).0["duplicate"], json!(false));
@@ -424,7 +424,7 @@ mod tests {
     fn a_summary_gives_the_fewest_copies() {
         let all = tally(&[receipt(0, true, 3), receipt(1, true, 2)]);
         let expected = json!({
-            "status": "message_published", "topic": "t", "count": 2, "copies": 2, "replicas": 3,
+            "status": "published", "topic": "t", "records": 2, "copies": 2, "replicas_wanted": 3,
         });
         assert_eq!(all.summary(), expected);
         assert_eq!(tally(&[]).summary()["copies"], 0);
