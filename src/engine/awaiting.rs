@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Engine, QuestionId,
+    inflight::survey::{Found, Then},
     publish::small,
-    survey::{Found, Then},
 };
 use crate::{
     limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},

@@ -17,8 +17,8 @@ use std::{
 
 use super::{
     Engine, Now, Output, Sweep, Swept, SweptSpan, Ticket, Write,
+    inflight::survey::{Found, Then},
     planted::{Bug, planted},
-    survey::{Found, Then},
 };
 use crate::{
     limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},

@@ -2,7 +2,7 @@
 
 use super::{
     Engine, Output,
-    survey::Then,
+    inflight::survey::Then,
     view::{View, not_shown},
 };
 use crate::{

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Engine, survey::Found};
+use super::{Engine, inflight::survey::Found};
 use crate::{
     model::{Entry, ForkProof, LogId, TopicId},
     wire::{LogRange, Proofs},

@@ -25,7 +25,7 @@ use self::{
 };
 use super::{
     Engine, QuestionId,
-    survey::{Found, Then},
+    inflight::survey::{Found, Then},
 };
 use crate::{
     limits::{

@@ -13,7 +13,7 @@ use std::{
 use super::{
     Engine, Failure, Output, Purpose, Report, Ticket, Write,
     handover_proof::Proving,
-    survey::{Found, Then},
+    inflight::survey::{Found, Then},
 };
 use crate::{
     limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},

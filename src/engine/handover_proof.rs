@@ -9,8 +9,8 @@ use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
 use super::{
     Engine, Failure, Purpose,
+    inflight::survey::Found,
     planted::{Bug, planted},
-    survey::Found,
 };
 use crate::{
     limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},

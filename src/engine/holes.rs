@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Engine,
+    inflight::survey::{Found, Then},
     planted::{Bug, planted},
     read::Source,
-    survey::{Found, Then},
 };
 use crate::{
     model::{Batch, Compacted, LogId, TopicId},

@@ -36,7 +36,6 @@
 //!   signed two batches for one position
 
 mod alter;
-mod asks;
 mod awaiting;
 mod catalogue;
 mod clocks;
@@ -56,6 +55,7 @@ mod handover_proof;
 mod hold_back;
 mod holes;
 mod import;
+mod inflight;
 mod input;
 mod leave;
 mod ledger;
@@ -80,8 +80,6 @@ mod repair;
 mod replicate;
 mod retention;
 mod start;
-mod stored;
-mod survey;
 mod sweep;
 mod tail;
 #[cfg(test)]
@@ -92,10 +90,10 @@ mod view;
 
 use std::{collections::VecDeque, time::Duration};
 
-use asks::{Asks, Purpose};
 use clocks::Clocks;
 pub use early::{Early, EarlyPart};
 use fork::Check;
+use inflight::asks::{Asks, Purpose};
 pub use input::{
     AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket,
     Write, WriteNumber,
@@ -151,7 +149,7 @@ pub struct Engine {
     recent: recent::State,
     replication: replicate::State,
     importing: import::State,
-    surveys: survey::State,
+    surveys: inflight::survey::State,
     reads: read::State,
     names: names::State,
     outbox: outbox::State,
@@ -226,7 +224,7 @@ impl Engine {
             publishing: publish::State::default(),
             replication: replicate::State::default(),
             importing: import::State::default(),
-            surveys: survey::State::default(),
+            surveys: inflight::survey::State::default(),
             reads: read::State::default(),
             names: names::State::default(),
             outbox: outbox::State::recovered(recovered.outbox),

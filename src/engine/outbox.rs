@@ -18,10 +18,10 @@ use minicbor::{Decode, Encode};
 
 use super::{
     Engine, QuestionId, Write,
+    inflight::survey::{Found, Then},
     outgoing::{Outgoing, Unacknowledged},
     planted::{Bug, planted},
     publish::small,
-    survey::{Found, Then},
     topic::Topic,
 };
 use crate::{

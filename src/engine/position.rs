@@ -5,9 +5,9 @@ mod listing;
 use self::listing::Listing;
 use super::{
     Engine, Failure, Numbered, Purpose, QuestionId, Write,
+    inflight::survey::{Found, Then},
     planted::{Bug, planted},
     publish::small,
-    survey::{Found, Then},
 };
 use crate::{
     limits::ASK_TIMEOUT,

@@ -27,9 +27,9 @@ use bytes::Bytes;
 
 use super::{
     Engine, Output, QuestionId, Write, WriteNumber,
+    inflight::survey::Then,
     outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiting},
     planted::{Bug, planted},
-    survey::Then,
 };
 use crate::{
     limits::{

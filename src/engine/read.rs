@@ -17,10 +17,10 @@ use std::{
 use super::{
     Engine, Failure, Numbered, Purpose, QuestionId, Ticket,
     holes::{Met, Passed, told_with},
+    inflight::survey::{Found, Then},
     merge::{answers, merge},
     planted::{Bug, planted},
     read_many::Many,
-    survey::{Found, Then},
     view::View,
 };
 use crate::{

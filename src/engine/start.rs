@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Engine,
+    inflight::survey::{Found, Then},
     outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing},
-    survey::{Found, Then},
     topic::Topic,
 };
 use crate::{

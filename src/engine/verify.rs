@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
-    survey::{Found, Then},
+    inflight::survey::{Found, Then},
 };
 use crate::{
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX, QUESTIONS_MAX},

@@ -5,12 +5,14 @@ use std::{
     time::Duration,
 };
 
-use super::{AskId, QuestionId, read::LaneId, repair::Pull, replicate::Sent};
-use crate::model::{LogId, NodeId, SubscriberName, TopicId, TopicName};
+use crate::{
+    engine::{AskId, QuestionId, read::LaneId, repair::Pull, replicate::Sent},
+    model::{LogId, NodeId, SubscriberName, TopicId, TopicName},
+};
 
 /// What an answer is for.
 #[derive(Debug)]
-pub(super) enum Purpose {
+pub(in crate::engine) enum Purpose {
     /// To learn whom the other knows.
     Acquaint,
     /// To compare holdings.
@@ -67,7 +69,7 @@ struct Pending {
 
 /// The requests under way.
 #[derive(Debug, Default)]
-pub(super) struct Asks {
+pub(in crate::engine) struct Asks {
     next: u64,
     pending: BTreeMap<AskId, Pending>,
     deadlines: BTreeSet<(Duration, AskId)>,
@@ -75,7 +77,7 @@ pub(super) struct Asks {
 
 impl Asks {
     /// Takes note of a request.
-    pub(super) fn put(
+    pub(in crate::engine) fn put(
         &mut self,
         to: NodeId,
         sent: Duration,
@@ -91,21 +93,21 @@ impl Asks {
     }
 
     /// Ends a request: to whom it went, when, and what for.
-    pub(super) fn take(&mut self, ask: AskId) -> Option<(NodeId, Duration, Purpose)> {
+    pub(in crate::engine) fn take(&mut self, ask: AskId) -> Option<(NodeId, Duration, Purpose)> {
         let pending = self.pending.remove(&ask)?;
         self.deadlines.remove(&(pending.deadline, ask));
         Some((pending.to, pending.sent, pending.purpose))
     }
 
     /// Ends all requests to a node.
-    pub(super) fn take_all(&mut self, node: &NodeId) -> Vec<Purpose> {
+    pub(in crate::engine) fn take_all(&mut self, node: &NodeId) -> Vec<Purpose> {
         let of_node = |(ask, pending): (&AskId, &Pending)| (pending.to == *node).then_some(*ask);
         let asks: Vec<_> = self.pending.iter().filter_map(of_node).collect();
         asks.into_iter().filter_map(|ask| self.take(ask)).map(|(.., purpose)| purpose).collect()
     }
 
     /// Ends all requests whose time is over.
-    pub(super) fn take_overdue(&mut self, now: Duration) -> Vec<(NodeId, Purpose)> {
+    pub(in crate::engine) fn take_overdue(&mut self, now: Duration) -> Vec<(NodeId, Purpose)> {
         let overdue: Vec<_> = self
             .deadlines
             .iter()

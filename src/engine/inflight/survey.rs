@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Engine, Failure, Numbered, Output, Purpose, QuestionId,
-    handover::lacking,
-    members::{Member, Placement},
-    planted::{Bug, planted},
-    publish::small,
-};
 use crate::{
+    engine::{
+        Engine, Failure, Numbered, Output, Purpose, QuestionId,
+        handover::lacking,
+        members::{Member, Placement},
+        planted::{Bug, planted},
+        publish::small,
+    },
     limits::SURVEY_TIMEOUT,
     model::{
         Cursor, Entry, Frontier, NodeId, Position, SessionId, SubscriberName, Subscription,
@@ -28,7 +28,7 @@ use crate::{
 
 /// What to do with the outcome of a survey.
 #[derive(Debug)]
-pub(super) enum Then {
+pub(in crate::engine) enum Then {
     /// Tell a client how far the topic goes.
     Answer(QuestionId),
     /// Tell a client where a subscription stands.
@@ -90,33 +90,33 @@ const LOCATED_MAX: usize = 16;
 
 /// The surveys under way.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     surveys: Numbered<Survey>,
 }
 
 /// What a survey found.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) topic: TopicId,
+pub(in crate::engine) struct Found {
+    pub(in crate::engine) topic: TopicId,
     /// Who answered, this node included, and what it holds.
-    pub(super) held: BTreeMap<NodeId, Held>,
-    pub(super) placement: Placement,
+    pub(in crate::engine) held: BTreeMap<NodeId, Held>,
+    pub(in crate::engine) placement: Placement,
     /// How many home replicas must answer to know of every acknowledged record.
-    pub(super) needed: usize,
+    pub(in crate::engine) needed: usize,
     /// Whether so many did.
-    pub(super) complete: bool,
+    pub(in crate::engine) complete: bool,
 }
 
 impl Found {
     /// The end of all that was told of.
-    pub(super) fn end(&self) -> Cursor {
+    pub(in crate::engine) fn end(&self) -> Cursor {
         let mut end = Cursor::start(self.topic);
         self.held.values().for_each(|held| end.join_frontier(&held.frontier));
         end
     }
 
     /// Where the subscription stands that was asked for, by all that was told of it.
-    pub(super) fn position(&self) -> Option<Subscription> {
+    pub(in crate::engine) fn position(&self) -> Option<Subscription> {
         let kept = self.held.values().filter_map(|held| held.position.as_ref());
         let mut kept = kept.filter(|kept| kept.is_well_formed(self.topic));
         let mut position = kept.next()?.clone();
@@ -130,7 +130,7 @@ impl Found {
 impl Engine {
     /// Asks the replicas of a topic what they hold. For a client also those who are none and hold
     /// copies all the same: a stand-in holds what was acknowledged until it is handed over.
-    pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
+    pub(in crate::engine) fn survey(&mut self, topic: TopicId, then: Then) {
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -202,7 +202,7 @@ impl Engine {
     }
 
     /// The table names nodes that hold a topic: those that were not asked yet are.
-    pub(super) fn located(&mut self, topic: TopicId, mut nodes: Vec<NodeId>) {
+    pub(in crate::engine) fn located(&mut self, topic: TopicId, mut nodes: Vec<NodeId>) {
         nodes.retain(|node| *node != self.me && self.members.is_connected(node));
         nodes.truncate(LOCATED_MAX);
         let mut asks = Vec::new();
@@ -224,7 +224,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn survey_told(
+    pub(in crate::engine) fn survey_told(
         &mut self,
         node: NodeId,
         number: u64,
@@ -244,7 +244,7 @@ impl Engine {
         self.finish_if_over(number);
     }
 
-    pub(super) fn tick_surveys(&mut self) {
+    pub(in crate::engine) fn tick_surveys(&mut self) {
         let now = self.now.elapsed;
         let overdue =
             |(number, survey): (&u64, &Survey)| (survey.deadline <= now).then_some(*number);
@@ -291,7 +291,7 @@ impl Engine {
     }
 
     /// Why something is refused that needs the answers of more home replicas.
-    pub(super) fn too_few(&self, found: &Found, need: Need) -> Refusal {
+    pub(in crate::engine) fn too_few(&self, found: &Found, need: Need) -> Refusal {
         let homes = found.placement.home.iter();
         let away = homes.filter(|home| !found.held.contains_key(home)).copied().collect();
         let replicas = found.placement.home.len();
@@ -299,7 +299,7 @@ impl Engine {
     }
 
     /// The same, where these home replicas are away.
-    pub(super) fn refusal_of(
+    pub(in crate::engine) fn refusal_of(
         &self,
         topic: TopicId,
         need: Need,
@@ -319,13 +319,13 @@ impl Engine {
 
     /// Whether all nodes have answered that anybody knows, those that are away included: nobody
     /// else can hold anything.
-    pub(super) fn is_exhaustive(&mut self, found: &Found) -> bool {
+    pub(in crate::engine) fn is_exhaustive(&mut self, found: &Found) -> bool {
         let members = self.members.digest();
         self.members.iter().all(|(node, _)| found.held.contains_key(node))
             && found.held.values().all(|held| held.members == members)
     }
 
-    pub(super) fn survey_for_client(&mut self, question: QuestionId, name: &TopicName) {
+    pub(in crate::engine) fn survey_for_client(&mut self, question: QuestionId, name: &TopicName) {
         let request = Request::Survey(name.clone());
         if let Some(topic) = self.find(question, name, request) {
             self.survey(topic, Then::Answer(question));
@@ -389,7 +389,7 @@ impl Engine {
     }
 
     /// A topic in brief, as far as this node knows; the records are its own.
-    pub(super) fn summary(&mut self, topic: TopicId) -> Option<TopicSummary> {
+    pub(in crate::engine) fn summary(&mut self, topic: TopicId) -> Option<TopicSummary> {
         let nodes_alive = u32::try_from(self.members.alive_count()).unwrap_or(u32::MAX);
         let nodes = self.members.belonging();
         let known = self.topics.get_mut(&topic)?;

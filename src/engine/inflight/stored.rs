@@ -1,32 +1,32 @@
 //! Asking the store, and handing on what it says.
 
-use super::{Engine, Log, Output, Page, Response, Ticket, Write, WriteNumber};
 use crate::{
+    engine::{Engine, Log, Output, Page, Response, Ticket, Write, WriteNumber},
     model::{LogId, TopicId},
     wire::LogRange,
 };
 
 impl Engine {
     /// The newest write, where it is not flushed yet.
-    pub(super) fn unflushed(&self) -> Option<WriteNumber> {
+    pub(in crate::engine) fn unflushed(&self) -> Option<WriteNumber> {
         (self.written > self.durable).then_some(self.written)
     }
 
     /// Stores what is known of a log, where nothing else of it changes.
-    pub(super) fn write_log(&mut self, topic: TopicId, log_id: LogId, log: Log) {
+    pub(in crate::engine) fn write_log(&mut self, topic: TopicId, log_id: LogId, log: Log) {
         // What lies below the low watermark is gone already.
         let to = log.low;
         self.write(Write::Drop { topic, log_id, from: 0, to, log: Some(log) });
     }
 
     /// Names the next read of the store, and says the write that must be flushed before it.
-    pub(super) fn next_read(&mut self) -> (Ticket, Option<WriteNumber>) {
+    pub(in crate::engine) fn next_read(&mut self) -> (Ticket, Option<WriteNumber>) {
         self.next_ticket.0 += 1;
         (self.next_ticket, self.unflushed())
     }
 
     /// Asks the store for batches.
-    pub(super) fn read_store(
+    pub(in crate::engine) fn read_store(
         &mut self,
         topic: TopicId,
         ranges: Vec<LogRange>,
@@ -38,7 +38,7 @@ impl Engine {
         ticket
     }
 
-    pub(super) fn read_done(&mut self, ticket: Ticket, page: Option<Page>) {
+    pub(in crate::engine) fn read_done(&mut self, ticket: Ticket, page: Option<Page>) {
         if let Some(question) = self.reads.take_fetch(ticket) {
             self.answer(question, Response::Page(page.unwrap_or_default()));
         } else if let Some((topic, node)) = self.handover.take_ticket(ticket) {
