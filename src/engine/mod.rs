@@ -38,7 +38,6 @@
 mod alter;
 mod awaiting;
 mod catalogue;
-mod clocks;
 mod compaction;
 mod damage;
 mod early;
@@ -57,17 +56,14 @@ mod holes;
 mod import;
 mod inflight;
 mod input;
-mod leave;
 mod ledger;
 mod log;
 mod members;
 mod merge;
 mod names;
-mod nearest;
 mod numbered;
 mod outbox;
 mod outgoing;
-mod peers;
 #[doc(hidden)]
 pub mod planted;
 mod position;
@@ -90,7 +86,6 @@ mod view;
 
 use std::{collections::VecDeque, time::Duration};
 
-use clocks::Clocks;
 pub use early::{Early, EarlyPart};
 use fork::Check;
 use inflight::asks::{Asks, Purpose};
@@ -101,7 +96,7 @@ pub use input::{
 use ledger::Ledger;
 pub use ledger::{Part, Parts, Step};
 pub use log::{AddError, Added, HeldSpan, Log, Tip};
-use members::{Change, Members};
+use members::{Change, Members, clocks::Clocks};
 use numbered::Numbered;
 pub use outbox::Pending;
 pub use sweep::{Shelf, Stored, Sweep, Swept, SweptSpan};
@@ -162,7 +157,7 @@ pub struct Engine {
     damage: damage::State,
     retention: retention::State,
     compaction: compaction::State,
-    leaving: leave::State,
+    leaving: members::leave::State,
     verification: verify::State,
     forks: fork::State,
     fork_searches: fork_search::State,
@@ -200,7 +195,7 @@ impl Engine {
         }
         let forked: Vec<_> =
             recovered.forks.iter().map(|proof| (proof.topic(), proof.log())).collect();
-        let contacts = peers::with_own(me, &topics, recovered.contacts);
+        let contacts = members::peers::with_own(me, &topics, recovered.contacts);
         let mut engine = Self {
             me,
             addresses: Vec::new(),
@@ -237,7 +232,7 @@ impl Engine {
             damage: damage::State::default(),
             retention: retention::State::default(),
             compaction: compaction::State::default(),
-            leaving: leave::State::default(),
+            leaving: members::leave::State::default(),
             verification: verify::State::default(),
             forks: fork::State::default(),
             fork_searches: fork_search::State::default(),

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use super::{Change, Engine, Output, Purpose, QuestionId};
 use crate::{
+    engine::{Change, Engine, Output, Purpose, QuestionId},
     limits::ASK_TIMEOUT,
     model::NodeId,
     wire::{Refusal, Remaining, Request, Response},
@@ -22,7 +22,7 @@ const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far leaving has come.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     leaving: bool,
     /// When the others are told again that this node is leaving.
     tell_at: Duration,
@@ -33,14 +33,19 @@ pub(super) struct State {
 
 impl State {
     /// Whether this node is leaving.
-    pub(super) fn is_leaving(&self) -> bool {
+    pub(in crate::engine) fn is_leaving(&self) -> bool {
         self.leaving
     }
 }
 
 impl Engine {
     /// A node is to leave, which must be this one.
-    pub(super) fn leave(&mut self, question: QuestionId, from: Option<NodeId>, node: NodeId) {
+    pub(in crate::engine) fn leave(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        node: NodeId,
+    ) {
         if from.is_some() {
             // A node leaves when its operator says so.
             return self.refuse(question, Refusal::Unsupported);
@@ -63,7 +68,7 @@ impl Engine {
     }
 
     /// Tells a node that this one is leaving, if it is.
-    pub(super) fn tell_leaving(&mut self, node: NodeId) {
+    pub(in crate::engine) fn tell_leaving(&mut self, node: NodeId) {
         if self.leaving.leaving {
             let finished = self.leaving.told_at.is_some();
             self.ask(node, Request::Leaving(finished), ASK_TIMEOUT, Purpose::Tell);
@@ -92,7 +97,7 @@ impl Engine {
         remaining
     }
 
-    pub(super) fn tick_leave(&mut self) {
+    pub(in crate::engine) fn tick_leave(&mut self) {
         if !self.leaving.leaving || self.leaving.left {
             return;
         }
@@ -119,7 +124,12 @@ impl Engine {
     // --- another node ----------------------------------------------------------------------
 
     /// Another node is leaving.
-    pub(super) fn leaves(&mut self, question: QuestionId, from: Option<NodeId>, finished: bool) {
+    pub(in crate::engine) fn leaves(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        finished: bool,
+    ) {
         let Some(from) = from else {
             return self.refuse(question, Refusal::Unsupported);
         };
@@ -128,7 +138,7 @@ impl Engine {
     }
 
     /// A node that has left is forgotten when it is away.
-    pub(super) fn gone_if_left(&mut self, node: NodeId) {
+    pub(in crate::engine) fn gone_if_left(&mut self, node: NodeId) {
         if self.members.has_left(&node) && self.members.forget(&node) {
             self.changed(Some(Change::Forgotten(node)));
         }

@@ -13,11 +13,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    Engine, Now, Output, Purpose, Report,
-    planted::{Bug, planted},
-};
 use crate::{
+    engine::{
+        Engine, Now, Output, Purpose, Report,
+        planted::{Bug, planted},
+    },
     limits::{
         ASK_TIMEOUT, CLOCK_AGE_MAX, CLOCK_DRIFT_MAX, CLOCK_OFF_MIN, CLOCK_WAIT_MAX, CLOCKS_MAX,
     },
@@ -47,7 +47,7 @@ struct Measure {
 
 /// The clocks that a node knows.
 #[derive(Debug, Default)]
-pub(super) struct Clocks {
+pub(in crate::engine) struct Clocks {
     measured: BTreeMap<NodeId, Measure>,
     /// What this node's own clock read when the engine started; none before the first input.
     own: Option<i64>,
@@ -138,12 +138,12 @@ impl Clocks {
     }
 
     /// Whether the others are asked just now: nothing is stamped, and nothing is deleted.
-    pub(super) fn is_in_doubt(&self) -> bool {
+    pub(in crate::engine) fn is_in_doubt(&self) -> bool {
         self.doubt_until.is_some() && !planted(Bug::ClockBelieved)
     }
 
     /// Whether most clocks say that this node's own one is right.
-    pub(super) fn is_own_right(&self) -> bool {
+    pub(in crate::engine) fn is_own_right(&self) -> bool {
         self.is_confirmed() && self.own == Some(self.agreed)
     }
 
@@ -154,12 +154,12 @@ impl Clocks {
     }
 
     /// How far the clock of a node is ahead of the time that this node goes by.
-    pub(super) fn offset(&self, node: &NodeId) -> Option<i64> {
+    pub(in crate::engine) fn offset(&self, node: &NodeId) -> Option<i64> {
         self.measured.get(node).map(|measure| measure.start.saturating_sub(self.agreed))
     }
 
     /// The same for its own clock, where there is anything to compare it with.
-    pub(super) fn own_offset(&self) -> Option<i64> {
+    pub(in crate::engine) fn own_offset(&self) -> Option<i64> {
         let own = self.own.filter(|_| !self.measured.is_empty())?;
         Some(own.saturating_sub(self.agreed))
     }
@@ -174,7 +174,7 @@ impl Clocks {
         off.max_by_key(|(_, offset)| offset.unsigned_abs())
     }
 
-    pub(super) fn forget(&mut self, node: &NodeId) {
+    pub(in crate::engine) fn forget(&mut self, node: &NodeId) {
         self.measured.remove(node);
     }
 }
@@ -182,7 +182,7 @@ impl Clocks {
 impl Engine {
     /// The moment of an input, by the time that this node goes by. After a jump of its clock the
     /// others are asked.
-    pub(super) fn read_clock(&mut self, now: Now) {
+    pub(in crate::engine) fn read_clock(&mut self, now: Now) {
         let is_first = self.clocks.own.is_none();
         let is_set = self.clocks.read(now);
         self.now = self.clocks.agreed(now);
@@ -204,14 +204,14 @@ impl Engine {
     }
 
     /// A node that knows no other clock asks the first node that it reaches before it stamps.
-    pub(super) fn connected_for_clock(&mut self) {
+    pub(in crate::engine) fn connected_for_clock(&mut self) {
         if self.clocks.measured.is_empty() && self.clocks.doubt_until.is_none() {
             self.clocks.doubt_until = Some(self.now.elapsed + CLOCK_WAIT_MAX);
         }
     }
 
     /// What this node's own clock reads: what it tells others.
-    pub(super) fn own_wall(&self) -> WallClock {
+    pub(in crate::engine) fn own_wall(&self) -> WallClock {
         let own = self.clocks.own.unwrap_or_default();
         let wall = own.saturating_add(milliseconds(self.now.elapsed));
         WallClock(u64::try_from(wall).unwrap_or(0))
@@ -219,12 +219,12 @@ impl Engine {
 
     /// A time that is over by this node's own clock and by most others: what goes for its age goes by
     /// this. The word of others deletes nothing, and neither does one wrong clock.
-    pub(super) fn safe_wall(&self) -> WallClock {
+    pub(in crate::engine) fn safe_wall(&self) -> WallClock {
         self.own_wall().min(self.now.wall)
     }
 
     /// A node has said what its clock reads, in the answer to what it was asked at `sent`.
-    pub(super) fn clock_told(&mut self, node: NodeId, sent: Duration, wall: WallClock) {
+    pub(in crate::engine) fn clock_told(&mut self, node: NodeId, sent: Duration, wall: WallClock) {
         let now = self.now.elapsed;
         let half = now.saturating_sub(sent) / 2;
         let start = start_of(wall, sent + half);
@@ -264,7 +264,7 @@ impl Engine {
         !reachable.is_empty() && asked.all(|node| self.clocks.measured.contains_key(node))
     }
 
-    pub(super) fn tick_clocks(&mut self) {
+    pub(in crate::engine) fn tick_clocks(&mut self) {
         self.judge_clocks();
         if self.clocks.is_in_doubt() || self.now.elapsed < self.clocks.next_report {
             return;
@@ -282,7 +282,7 @@ impl Engine {
 
     /// Whether nothing may be deleted for its age, or for what is stamped later: this node does not
     /// know what time it is.
-    pub(super) fn is_time_unsure(&self) -> bool {
+    pub(in crate::engine) fn is_time_unsure(&self) -> bool {
         let is_lonely = self.clocks.measured.is_empty()
             && self.members.iter().next().is_some()
             && self.now.elapsed < LONELY_MAX;
@@ -291,7 +291,7 @@ impl Engine {
     }
 
     /// Tells the operator of a batch that is stamped in the future.
-    pub(super) fn note_stamp(&mut self, batch: &Batch) {
+    pub(in crate::engine) fn note_stamp(&mut self, batch: &Batch) {
         let header = batch.header();
         let is_early = header.stamp > Stamp::latest_at(self.now.wall);
         if is_early

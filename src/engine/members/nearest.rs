@@ -13,11 +13,11 @@ type Place = [u8; 32];
 
 /// The places of nodes, in the order of their bits.
 #[derive(Debug, Default)]
-pub(super) struct Places(Vec<(Place, NodeId)>);
+pub(in crate::engine) struct Places(Vec<(Place, NodeId)>);
 
 impl Places {
     /// Adds a node, which may be there already.
-    pub(super) fn insert(&mut self, node: NodeId) {
+    pub(in crate::engine) fn insert(&mut self, node: NodeId) {
         let entry = (node.place(), node);
         if let Err(at) = self.0.binary_search(&entry) {
             self.0.insert(at, entry);
@@ -25,26 +25,26 @@ impl Places {
     }
 
     /// How many nodes there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::engine) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Takes a node out.
-    pub(super) fn remove(&mut self, node: &NodeId) {
+    pub(in crate::engine) fn remove(&mut self, node: &NodeId) {
         if let Ok(at) = self.0.binary_search(&(node.place(), *node)) {
             self.0.remove(at);
         }
     }
 
     /// All nodes, the nearest first.
-    pub(super) fn nearest_first(&self, to: Place) -> NearestFirst<'_> {
+    pub(in crate::engine) fn nearest_first(&self, to: Place) -> NearestFirst<'_> {
         NearestFirst { to, left: vec![&self.0] }
     }
 }
 
 /// Goes through nodes by their distance.
 #[derive(Debug)]
-pub(super) struct NearestFirst<'a> {
+pub(in crate::engine) struct NearestFirst<'a> {
     to: Place,
     /// Parts that are still to be gone through, the nearest last. One for each bit at most.
     left: Vec<&'a [(Place, NodeId)]>,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{
-    ACQUAINT_INTERVAL, Change, Engine, Log, Output, Purpose, QuestionId, Report, Write,
-    topic::{Topic, Topics},
-};
 use crate::{
+    engine::{
+        ACQUAINT_INTERVAL, Change, Engine, Log, Output, Purpose, QuestionId, Report, Write,
+        topic::{Topic, Topics},
+    },
     limits,
     model::{LogId, NodeId},
     wire::{Contact, MemberState, Peer, Refusal, Request, Response},
@@ -14,7 +14,11 @@ use crate::{
 
 /// The nodes known before. This one is among them if it was settled; whoever keeps records for others
 /// was, whatever an older program wrote.
-pub(super) fn with_own(me: NodeId, topics: &Topics, mut contacts: Vec<Contact>) -> Vec<Contact> {
+pub(in crate::engine) fn with_own(
+    me: NodeId,
+    topics: &Topics,
+    mut contacts: Vec<Contact>,
+) -> Vec<Contact> {
     let of_others = |topic: &Topic| {
         let is_held = |(id, log): (&LogId, &Log)| id.writer != me && !log.spans.is_empty();
         topic.id != topics.catalogue() && topic.logs.iter().any(is_held)
@@ -26,7 +30,7 @@ pub(super) fn with_own(me: NodeId, topics: &Topics, mut contacts: Vec<Contact>) 
 }
 
 impl Engine {
-    pub(super) fn acquaint(&mut self) {
+    pub(in crate::engine) fn acquaint(&mut self) {
         if self.now.elapsed < self.next_acquaint {
             return;
         }
@@ -38,7 +42,7 @@ impl Engine {
     }
 
     /// Keeps where a node is, and whether it is new; of this one, that it is new no longer.
-    pub(super) fn write_contact(&mut self, node: NodeId) {
+    pub(in crate::engine) fn write_contact(&mut self, node: NodeId) {
         let addresses = match self.members.get(&node) {
             Some(member) => member.addresses.clone(),
             None => Vec::new(),
@@ -48,7 +52,7 @@ impl Engine {
     }
 
     /// Newcomers that have stayed are new no longer.
-    pub(super) fn tick_newcomers(&mut self) {
+    pub(in crate::engine) fn tick_newcomers(&mut self) {
         let has_topics = self.topics.names_after(None).next().is_some();
         for node in self.members.settle(self.now.elapsed, has_topics) {
             self.write_contact(node);
@@ -58,7 +62,7 @@ impl Engine {
     /// A node has listed those that it knows, and said of itself whether it is new. What it says of
     /// this one is only taken where that is settled, and so asked for more; what it says of others
     /// only means that the network does not begin with this node.
-    pub(super) fn told_new(&mut self, node: NodeId, peers: &[Peer]) {
+    pub(in crate::engine) fn told_new(&mut self, node: NodeId, peers: &[Peer]) {
         if peers.iter().any(|peer| peer.node != self.me && peer.newcomer_ms.is_none()) {
             self.members.heard_of_settled();
         }
@@ -74,14 +78,14 @@ impl Engine {
     }
 
     /// This node is about to stop: the others are told, so that nobody takes it for dead.
-    pub(super) fn tell_stopping(&mut self) {
+    pub(in crate::engine) fn tell_stopping(&mut self) {
         for node in self.members.reachable() {
             self.ask(node, Request::Stopping, limits::ASK_TIMEOUT, Purpose::Tell);
         }
     }
 
     /// Another node is about to stop. Only that node itself can say so.
-    pub(super) fn stops(&mut self, question: QuestionId, from: Option<NodeId>) {
+    pub(in crate::engine) fn stops(&mut self, question: QuestionId, from: Option<NodeId>) {
         let Some(from) = from else {
             return self.refuse(question, Refusal::Unsupported);
         };
@@ -91,7 +95,12 @@ impl Engine {
     }
 
     /// An operator says that a node is gone for good.
-    pub(super) fn forget(&mut self, question: QuestionId, from: Option<NodeId>, node: NodeId) {
+    pub(in crate::engine) fn forget(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        node: NodeId,
+    ) {
         let known = self.members.forget(&node);
         if known {
             self.changed(Some(Change::Forgotten(node)));
@@ -105,7 +114,7 @@ impl Engine {
         self.answer(question, Response::Forgotten(known));
     }
 
-    pub(super) fn list_peers(&mut self, question: QuestionId) {
+    pub(in crate::engine) fn list_peers(&mut self, question: QuestionId) {
         let newcomer_ms = |node: &NodeId| {
             let age = self.members.new_for(self.now.elapsed, node)?;
             Some(u32::try_from(age.as_millis()).unwrap_or(u32::MAX))

@@ -8,17 +8,19 @@
 //! A node that is new to the network comes behind all others for a while when replicas are chosen,
 //! see [`newcomers`].
 
+pub(super) mod clocks;
+pub(super) mod leave;
+pub(super) mod nearest;
 mod newcomers;
+pub(super) mod peers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
-use super::{
-    nearest::Places,
-    planted::{Bug, planted},
-};
+use self::nearest::Places;
+use super::planted::{Bug, planted};
 use crate::{
     limits::{
         ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, FORGET_AFTER, MEMBERS_MAX, RECONNECT_WITHIN,
