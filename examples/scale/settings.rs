@@ -19,7 +19,7 @@ pub(crate) const ANNOUNCE_INTERVAL: Duration = Duration::from_mins(3);
 pub(crate) const BOOTSTRAP_INTERVAL: Duration = Duration::from_mins(1);
 /// How often a node asks another one whom it knows (`src/engine/mod.rs`).
 pub(crate) const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
-/// Topics in one answer about numbers of records (`src/engine/catalogue.rs`).
+/// Topics in one answer about numbers of records (`src/engine/catalogue/mod.rs`).
 pub(crate) const COUNTS_MAX: u64 = 100_000;
 /// Topics whose terms a peer is remembered to know (`src/engine/replicate.rs`).
 pub(crate) const KNOWN_TOPICS_MAX: u64 = 16_384;
@@ -71,7 +71,7 @@ mod tests {
             ),
             ("node/src/network/behaviour.rs", "flood_publish(true)"),
             ("src/engine/mod.rs", "ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);"),
-            ("src/engine/catalogue.rs", "COUNTS_MAX: usize = 100_000;"),
+            ("src/engine/catalogue/mod.rs", "COUNTS_MAX: usize = 100_000;"),
             ("src/engine/replicate.rs", "KNOWN_TOPICS_MAX: usize = 16_384;"),
         ];
         for (file, line) in lines {

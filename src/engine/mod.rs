@@ -35,7 +35,6 @@
 //! - `fork`, `forks`, `fork_search`, `fork_filing`, `fork_headers`, `fork_reading`: writers that
 //!   signed two batches for one position
 
-mod alter;
 mod awaiting;
 mod catalogue;
 mod compaction;
@@ -60,7 +59,6 @@ mod ledger;
 mod log;
 mod members;
 mod merge;
-mod names;
 mod numbered;
 mod outbox;
 mod outgoing;
@@ -146,7 +144,7 @@ pub struct Engine {
     importing: import::State,
     surveys: inflight::survey::State,
     reads: read::State,
-    names: names::State,
+    names: catalogue::names::State,
     outbox: outbox::State,
     awaiting: awaiting::State,
     positions: position::State,
@@ -221,7 +219,7 @@ impl Engine {
             importing: import::State::default(),
             surveys: inflight::survey::State::default(),
             reads: read::State::default(),
-            names: names::State::default(),
+            names: catalogue::names::State::default(),
             outbox: outbox::State::recovered(recovered.outbox),
             awaiting: awaiting::State::default(),
             positions: position::State::default(),

@@ -5,12 +5,12 @@
 //! was away removes what it holds as soon as it learns of it, and until then nobody takes anything
 //! of the topic from it. A topic that gets the name later has another id.
 
-use super::{
-    Engine, Output, QuestionId, Write,
-    outgoing::Waiting,
-    publish::{Change, Waiter},
-};
 use crate::{
+    engine::{
+        Engine, Output, QuestionId, Write,
+        outgoing::Waiting,
+        publish::{Change, Waiter},
+    },
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{
         Descriptor, Record, Retention, SignedDescriptor, SubscriberName, TopicId, TopicName,
@@ -28,7 +28,7 @@ fn changed(now: Option<u64>, asked: Option<u64>) -> Option<u64> {
 }
 
 impl Engine {
-    pub(super) fn alter(&mut self, question: QuestionId, alter: &Alter) {
+    pub(in crate::engine) fn alter(&mut self, question: QuestionId, alter: &Alter) {
         let request = Request::Alter(alter.clone());
         let Some(terms) = self.alterable(question, &alter.name, request) else {
             return;
@@ -58,7 +58,7 @@ impl Engine {
         self.announce(question, altered, Change::Altered);
     }
 
-    pub(super) fn delete(&mut self, question: QuestionId, name: &TopicName) {
+    pub(in crate::engine) fn delete(&mut self, question: QuestionId, name: &TopicName) {
         let request = Request::Delete(name.clone());
         if let Some(terms) = self.alterable(question, name, request) {
             self.announce(question, Descriptor { deleted: true, ..terms }, Change::Deleted);
@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Takes over terms that this node signed, and publishes them in the catalogue.
-    pub(super) fn publish_terms(
+    pub(in crate::engine) fn publish_terms(
         &mut self,
         question: QuestionId,
         descriptor: &SignedDescriptor,
@@ -129,7 +129,12 @@ impl Engine {
     }
 
     /// The terms of a topic are in the catalogue, here and, but for a time-out, at a majority.
-    pub(super) fn change_told(&mut self, question: QuestionId, topic: TopicId, change: Change) {
+    pub(in crate::engine) fn change_told(
+        &mut self,
+        question: QuestionId,
+        topic: TopicId,
+        change: Change,
+    ) {
         let response = match (change, self.summary(topic)) {
             (Change::Created, Some(summary)) => Response::Created(summary, false),
             (Change::Altered, Some(summary)) => Response::Altered(summary),
@@ -144,7 +149,7 @@ impl Engine {
     }
 
     /// Removes all that is held of topics that were deleted, and tells those who wait there.
-    pub(super) fn clear_deleted(&mut self) {
+    pub(in crate::engine) fn clear_deleted(&mut self) {
         for topic in self.topics.take_deleted() {
             let Some(known) = self.topics.get_mut(&topic) else {
                 continue;

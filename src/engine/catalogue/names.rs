@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Engine, Numbered, QuestionId};
 use crate::{
+    engine::{Engine, Numbered, QuestionId},
     limits::{NAMES_WAITING_MAX, READ_WAIT_MAX, TOPICS_PER_MESSAGE_MAX},
     model::{TopicName, TopicPattern},
     wire::{Names, NamesWanted, Refusal, Response},
@@ -24,18 +24,18 @@ struct Waiting {
 
 /// The questions that wait.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     waiting: Numbered<Waiting>,
 }
 
 impl State {
-    pub(super) fn abandon(&mut self, question: QuestionId) {
+    pub(in crate::engine) fn abandon(&mut self, question: QuestionId) {
         self.waiting.things.retain(|_, waiting| waiting.question != question);
     }
 }
 
 impl Engine {
-    pub(super) fn names(&mut self, question: QuestionId, wanted: NamesWanted) {
+    pub(in crate::engine) fn names(&mut self, question: QuestionId, wanted: NamesWanted) {
         let names = self.names_now(&wanted);
         let wait = Duration::from_millis(u64::from(wanted.wait_ms)).min(READ_WAIT_MAX);
         if wanted.after.is_some() || names.digest != wanted.known || wait.is_zero() {
@@ -50,13 +50,13 @@ impl Engine {
 
     /// A topic has become known, or is no more. Who waits is told at the next tick, once for all
     /// names of that time.
-    pub(super) fn name_changed(&mut self, name: &TopicName) {
+    pub(in crate::engine) fn name_changed(&mut self, name: &TopicName) {
         for waiting in self.names.waiting.things.values_mut() {
             waiting.changed |= waiting.wanted.pattern.matches(name);
         }
     }
 
-    pub(super) fn tick_names(&mut self) {
+    pub(in crate::engine) fn tick_names(&mut self) {
         let now = self.now.elapsed;
         let due = |waiting: &Waiting| waiting.changed || waiting.deadline <= now;
         let waiting = &self.names.waiting.things;

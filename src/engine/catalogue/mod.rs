@@ -4,6 +4,9 @@
 //! lists them all. Two nodes that create one name at the same time both write a descriptor; all
 //! nodes settle on the earlier one.
 
+pub(super) mod alter;
+pub(super) mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, Failure, Numbered, Purpose, QuestionId, publish::Change};
