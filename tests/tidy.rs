@@ -53,7 +53,8 @@ const BANNED: &[(&str, &[&str], &str)] = &[
 
 /// Lines before the tests of a file, beyond which it needs a reason here.
 const LINES_MAX: usize = 600;
-const LONG_WITH_A_REASON: &[&str] = &[];
+/// Six lines more since its folder, where the methods are public to the engine by name.
+const LONG_WITH_A_REASON: &[&str] = &["src/engine/holdings/topic.rs"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use super::{
     AddError, Added, Engine, Numbered, Output, Report, Ticket, Write,
     fork_search::header_at,
-    forks::Learned,
+    holdings::proofs::Learned,
     planted::{Bug, planted},
     replicate::Reply,
 };

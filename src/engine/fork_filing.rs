@@ -392,7 +392,7 @@ impl Engine {
         if forks.root(&log).is_some() && !parts && follows {
             return Some(log);
         }
-        let joins = |(branch, _): &(LogId, &super::forks::Root)| {
+        let joins = |(branch, _): &(LogId, &super::holdings::proofs::Root)| {
             let ends = known.logs.get(branch).is_some_and(|log| {
                 log.spans.iter().any(|span| span.next == first && Some(span.head) == base)
             });

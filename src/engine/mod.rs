@@ -39,24 +39,21 @@ mod awaiting;
 mod catalogue;
 mod compaction;
 mod damage;
-mod early;
 mod follow;
 mod fork;
 mod fork_filing;
 mod fork_headers;
 mod fork_reading;
 mod fork_search;
-mod forks;
 mod group;
 mod handover;
 mod handover_proof;
 mod hold_back;
+mod holdings;
 mod holes;
 mod import;
 mod inflight;
 mod input;
-mod ledger;
-mod log;
 mod members;
 mod merge;
 mod numbered;
@@ -74,31 +71,30 @@ mod repair;
 mod replicate;
 mod retention;
 mod start;
-mod sweep;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod topic;
 mod verify;
 mod view;
 
 use std::{collections::VecDeque, time::Duration};
 
-pub use early::{Early, EarlyPart};
 use fork::Check;
+pub use holdings::{
+    early::{Early, EarlyPart},
+    ledger::{Part, Parts, Step},
+    log::{AddError, Added, HeldSpan, Log, Tip},
+    sweep::{Shelf, Stored, Sweep, Swept, SweptSpan},
+};
+use holdings::{ledger::Ledger, topic::Topics};
 use inflight::asks::{Asks, Purpose};
 pub use input::{
     AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket,
     Write, WriteNumber,
 };
-use ledger::Ledger;
-pub use ledger::{Part, Parts, Step};
-pub use log::{AddError, Added, HeldSpan, Log, Tip};
 use members::{Change, Members, clocks::Clocks};
 use numbered::Numbered;
 pub use outbox::Pending;
-pub use sweep::{Shelf, Stored, Sweep, Swept, SweptSpan};
-use topic::Topics;
 
 use crate::{
     limits,

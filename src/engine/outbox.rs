@@ -18,11 +18,11 @@ use minicbor::{Decode, Encode};
 
 use super::{
     Engine, QuestionId, Write,
+    holdings::topic::Topic,
     inflight::survey::{Found, Then},
     outgoing::{Outgoing, Unacknowledged},
     planted::{Bug, planted},
     publish::small,
-    topic::Topic,
 };
 use crate::{
     limits::{OUTBOX_LOOKS_MAX, REPLICAS_MAX},

@@ -226,8 +226,10 @@ impl Engine {
 
     /// How far a topic goes, by all that this node knows.
     pub(super) fn known_end(&self, topic: TopicId) -> Cursor {
-        let mut end =
-            self.topics.get(&topic).map_or_else(|| Cursor::start(topic), super::topic::Topic::end);
+        let mut end = self
+            .topics
+            .get(&topic)
+            .map_or_else(|| Cursor::start(topic), super::holdings::topic::Topic::end);
         if let Some(view) = self.reads.views.get(&topic) {
             view.join_end_into(&mut end);
         }

@@ -12,9 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use self::window::{Place, Window};
 use super::{
     Engine, HeldSpan, QuestionId, Ticket,
-    ledger::Part,
+    holdings::{
+        ledger::Part,
+        topic::{Topic, Topics},
+    },
     planted::{Bug, planted},
-    topic::{Topic, Topics},
 };
 use crate::{
     limits::{

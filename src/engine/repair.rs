@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    Added, Engine, Failure, HeldSpan, Purpose, QuestionId, TICK, forks::Forks, read::is_of,
+    Added, Engine, Failure, HeldSpan, Purpose, QuestionId, TICK, holdings::proofs::Forks,
+    read::is_of,
 };
 use crate::{
     limits::{

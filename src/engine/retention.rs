@@ -12,8 +12,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Engine, Output, Ticket, Write,
+    holdings::ledger::{Ledger, Part},
     inflight::survey::{Found, Then},
-    ledger::{Ledger, Part},
 };
 use crate::{
     limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},

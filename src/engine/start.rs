@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Engine,
+    holdings::topic::Topic,
     inflight::survey::{Found, Then},
     outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing},
-    topic::Topic,
 };
 use crate::{
     model::{Entry, Incarnation, LogId, NodeId, Previous, TopicId},

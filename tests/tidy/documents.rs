@@ -204,7 +204,7 @@ fn formats_are_documented() {
     for (path, item, section) in [
         ("src/model/batch.rs", "struct Header", "\n## Batch\n"),
         ("src/model/descriptor.rs", "struct Descriptor", "\n## Topic descriptor\n"),
-        ("src/engine/log.rs", "struct Log", "\n## On disk\n"),
+        ("src/engine/holdings/log.rs", "struct Log", "\n## On disk\n"),
     ] {
         let (_, text) = document.split_once(section).expect("the section is there");
         let text = text.split("\n## ").next().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     engine::{
         ACQUAINT_INTERVAL, Change, Engine, Log, Output, Purpose, QuestionId, Report, Write,
-        topic::{Topic, Topics},
+        holdings::topic::{Topic, Topics},
     },
     limits,
     model::{LogId, NodeId},

@@ -22,18 +22,18 @@ use crate::{
 
 /// The first batch of a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Root {
-    pub(super) hash: Hash,
-    pub(super) at: u64,
+pub(in crate::engine) struct Root {
+    pub(in crate::engine) hash: Hash,
+    pub(in crate::engine) at: u64,
     /// The log that has forked.
-    pub(super) of: LogId,
+    pub(in crate::engine) of: LogId,
     /// The batch before it; none at the start of the log.
-    pub(super) previous: Option<Hash>,
+    pub(in crate::engine) previous: Option<Hash>,
 }
 
 /// What a proof told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Learned {
+pub(in crate::engine) enum Learned {
     /// Nothing new, or more than is kept.
     Nothing,
     /// One more branch of a fork that was known.
@@ -44,7 +44,7 @@ pub(super) enum Learned {
 
 /// The forks of a topic.
 #[derive(Debug, Default)]
-pub(super) struct Forks {
+pub(in crate::engine) struct Forks {
     proofs: Vec<ForkProof>,
     /// By the log that the branch is filed under.
     roots: BTreeMap<LogId, Root>,
@@ -52,7 +52,7 @@ pub(super) struct Forks {
 
 impl Forks {
     /// Takes note of a proof.
-    pub(super) fn add(&mut self, proof: &ForkProof) -> Learned {
+    pub(in crate::engine) fn add(&mut self, proof: &ForkProof) -> Learned {
         let branches = proof.branches();
         let new = branches.iter().filter(|branch| !self.roots.contains_key(branch)).count();
         let room =
@@ -72,49 +72,49 @@ impl Forks {
     }
 
     /// Whether no log of this topic has forked.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::engine) fn is_empty(&self) -> bool {
         self.proofs.is_empty()
     }
 
-    pub(super) fn proofs(&self) -> impl Iterator<Item = &ForkProof> {
+    pub(in crate::engine) fn proofs(&self) -> impl Iterator<Item = &ForkProof> {
         self.proofs.iter()
     }
 
     /// The proof that has these bytes, if it is known.
-    pub(super) fn proof(&self, bytes: &bytes::Bytes) -> Option<&ForkProof> {
+    pub(in crate::engine) fn proof(&self, bytes: &bytes::Bytes) -> Option<&ForkProof> {
         self.proofs.iter().find(|proof| proof.bytes() == bytes)
     }
 
     /// The proofs that concern a log or the one that it branched off.
-    pub(super) fn proofs_of(&self, log: LogId) -> impl Iterator<Item = &ForkProof> {
+    pub(in crate::engine) fn proofs_of(&self, log: LogId) -> impl Iterator<Item = &ForkProof> {
         let of = self.origin(log);
         self.proofs.iter().filter(move |proof| proof.log() == of)
     }
 
     /// The first batch of the branch that is filed under this log.
-    pub(super) fn root(&self, branch: &LogId) -> Option<&Root> {
+    pub(in crate::engine) fn root(&self, branch: &LogId) -> Option<&Root> {
         self.roots.get(branch)
     }
 
     /// The log that the branch starting with this batch is filed under, if one does.
-    pub(super) fn branch_of(&self, writer: NodeId, hash: Hash) -> Option<LogId> {
+    pub(in crate::engine) fn branch_of(&self, writer: NodeId, hash: Hash) -> Option<LogId> {
         let branch = LogId { writer, incarnation: Incarnation::of_branch(hash) };
         self.roots.get(&branch).filter(|root| root.hash == hash).map(|_| branch)
     }
 
     /// The log itself, or the one that it branched off.
-    pub(super) fn origin(&self, log: LogId) -> LogId {
+    pub(in crate::engine) fn origin(&self, log: LogId) -> LogId {
         self.roots.get(&log).map_or(log, |root| root.of)
     }
 
     /// The branches of a log, or of the one that it branched off, itself among them.
-    pub(super) fn family(&self, log: LogId) -> impl Iterator<Item = (LogId, &Root)> {
+    pub(in crate::engine) fn family(&self, log: LogId) -> impl Iterator<Item = (LogId, &Root)> {
         let of = self.origin(log);
         self.roots.iter().filter(move |(_, root)| root.of == of).map(|(log, root)| (*log, root))
     }
 
     /// From where on a log is sealed. A branch never is: what parts from it is told by its roots.
-    pub(super) fn sealed_at(&self, log: LogId) -> Option<u64> {
+    pub(in crate::engine) fn sealed_at(&self, log: LogId) -> Option<u64> {
         if self.roots.contains_key(&log) {
             return None;
         }
@@ -122,7 +122,7 @@ impl Forks {
     }
 
     /// Takes out of ranges what is sealed: it is held, and not filed under its branch yet.
-    pub(super) fn clip(&self, ranges: &mut Vec<LogRange>) {
+    pub(in crate::engine) fn clip(&self, ranges: &mut Vec<LogRange>) {
         for range in &mut *ranges {
             range.to = range.to.min(self.sealed_at(range.log).unwrap_or(range.to));
         }
@@ -130,13 +130,18 @@ impl Forks {
     }
 
     /// Whether a chain ends with the batch before: what continues it is a branch of its own.
-    pub(super) fn ends_before(&self, log: LogId, at: u64, previous: Option<Hash>) -> bool {
+    pub(in crate::engine) fn ends_before(
+        &self,
+        log: LogId,
+        at: u64,
+        previous: Option<Hash>,
+    ) -> bool {
         self.family(log).any(|(_, root)| (root.at, root.previous) == (at, previous))
     }
 
     /// Whether another node, which tells of these proofs, files the batches of a log and of its
     /// branches as this one does.
-    pub(super) fn agree(&self, log: LogId, others: &Self) -> bool {
+    pub(in crate::engine) fn agree(&self, log: LogId, others: &Self) -> bool {
         let of = self.origin(log);
         let branches = |forks: &Self| forks.family(of).map(|(branch, _)| branch).collect();
         let (mine, theirs): (BTreeSet<_>, BTreeSet<_>) = (branches(self), branches(others));
@@ -145,14 +150,14 @@ impl Forks {
 
     /// Adds what is known to a digest. The roots, not the proofs: of three branches there are
     /// several pairs.
-    pub(super) fn digest_into(&self, hasher: &mut blake3::Hasher) {
+    pub(in crate::engine) fn digest_into(&self, hasher: &mut blake3::Hasher) {
         for root in self.roots.values() {
             hasher.update(&root.hash.0);
         }
     }
 
     /// What an operator is told.
-    pub(super) fn told(&self) -> BTreeSet<Forked> {
+    pub(in crate::engine) fn told(&self) -> BTreeSet<Forked> {
         let told = |proof: &ForkProof| {
             let LogId { writer, incarnation } = proof.log();
             Forked { writer, incarnation, at: proof.at() }

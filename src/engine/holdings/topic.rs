@@ -6,13 +6,15 @@ use std::{
 };
 
 use super::{
-    AddError, Added, Damage, Log,
-    forks::{Forks, Learned},
     ledger::Ledger,
-    members::{Members, Placement},
-    planted::{Bug, planted},
+    proofs::{Forks, Learned},
 };
 use crate::{
+    engine::{
+        AddError, Added, Damage, Log,
+        members::{Members, Placement},
+        planted::{Bug, planted},
+    },
     limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
     model::{
         Batch, Compacted, Cursor, Descriptor, ForkProof, Frontier, Hash, LogId, Network, NodeId,
@@ -23,15 +25,15 @@ use crate::{
 
 /// A topic as this node knows it.
 #[derive(Debug)]
-pub(super) struct Topic {
-    pub(super) id: TopicId,
+pub(in crate::engine) struct Topic {
+    pub(in crate::engine) id: TopicId,
     /// None for the catalogue, and for a topic of which only batches are held so far.
-    pub(super) descriptor: Option<SignedDescriptor>,
-    pub(super) logs: BTreeMap<LogId, Log>,
-    pub(super) subscriptions: BTreeMap<SubscriberName, Subscription>,
-    pub(super) forks: Forks,
+    pub(in crate::engine) descriptor: Option<SignedDescriptor>,
+    pub(in crate::engine) logs: BTreeMap<LogId, Log>,
+    pub(in crate::engine) subscriptions: BTreeMap<SubscriberName, Subscription>,
+    pub(in crate::engine) forks: Forks,
     /// What was received when, where the topic does not keep its records for ever.
-    pub(super) ledger: Option<Ledger>,
+    pub(in crate::engine) ledger: Option<Ledger>,
     /// Where other home replicas have cut logs: what is missing below need not be looked for.
     told_lows: BTreeMap<LogId, (u64, Option<Hash>)>,
     place: [u8; 32],
@@ -42,7 +44,7 @@ pub(super) struct Topic {
     placement: (u64, Placement),
     /// Until when nothing is given up here, for another node may be giving its copy up since this one
     /// said that it keeps all.
-    pub(super) keeps_until: Duration,
+    pub(in crate::engine) keeps_until: Duration,
 }
 
 impl Topic {
@@ -65,35 +67,35 @@ impl Topic {
     }
 
     /// Whether its terms are known, and it is not deleted.
-    pub(super) fn is_known(&self) -> bool {
+    pub(in crate::engine) fn is_known(&self) -> bool {
         self.is_catalogue || self.descriptor.is_some() && !self.is_deleted()
     }
 
     /// Whether it was deleted, or its name is that of a later topic, which says so as well.
-    pub(super) fn is_deleted(&self) -> bool {
+    pub(in crate::engine) fn is_deleted(&self) -> bool {
         let deleted = |signed: &SignedDescriptor| signed.descriptor().deleted;
         self.is_outlived || self.descriptor.as_ref().is_some_and(deleted)
     }
 
     /// How long it keeps its records, where that is not for ever.
-    pub(super) fn retention(&self) -> Option<Retention> {
+    pub(in crate::engine) fn retention(&self) -> Option<Retention> {
         let terms = self.descriptor.as_ref()?.descriptor();
         Some(terms.retention).filter(Retention::has_limits)
     }
 
     /// How long a tombstone is kept, in milliseconds, where of each key the newest record is kept.
-    pub(super) fn tombstones_ms(&self) -> Option<u64> {
+    pub(in crate::engine) fn tombstones_ms(&self) -> Option<u64> {
         self.descriptor.as_ref()?.descriptor().retention.tombstones_ms
     }
 
     /// Whether its records were imported, and are signed for an id that is not its name's.
-    pub(super) fn is_imported(&self) -> bool {
+    pub(in crate::engine) fn is_imported(&self) -> bool {
         let descriptor = self.descriptor.as_ref();
         descriptor.is_some_and(|signed| signed.descriptor().origin.is_some())
     }
 
     /// Replicas wanted.
-    pub(super) fn replicas(&self) -> u16 {
+    pub(in crate::engine) fn replicas(&self) -> u16 {
         if self.is_catalogue {
             return REPLICAS_MAX;
         }
@@ -101,19 +103,19 @@ impl Topic {
     }
 
     /// Floor of copies.
-    pub(super) fn min_copies(&self, members: &Members) -> u16 {
+    pub(in crate::engine) fn min_copies(&self, members: &Members) -> u16 {
         let descriptor = self.descriptor.as_ref().map(SignedDescriptor::descriptor);
         descriptor.map_or(1, |terms| terms.floor(members.belonging()))
     }
 
     /// Whether a node may write to it.
-    pub(super) fn admits(&self, writer: &NodeId) -> bool {
+    pub(in crate::engine) fn admits(&self, writer: &NodeId) -> bool {
         let admits = |signed: &SignedDescriptor| signed.descriptor().writers.admit(writer);
         self.descriptor.as_ref().is_none_or(admits)
     }
 
     /// Its replicas, as the member table has them now.
-    pub(super) fn placement(&mut self, members: &Members) -> &Placement {
+    pub(in crate::engine) fn placement(&mut self, members: &Members) -> &Placement {
         if self.placement.0 != members.version() {
             let placement = members.placement(&self.place, usize::from(self.replicas()));
             if placement.home != self.placement.1.home && !self.told_lows.is_empty() {
@@ -127,13 +129,13 @@ impl Topic {
     }
 
     /// Whether a node should hold all of it.
-    pub(super) fn belongs_to(&mut self, members: &Members, node: &NodeId) -> bool {
+    pub(in crate::engine) fn belongs_to(&mut self, members: &Members, node: &NodeId) -> bool {
         let everywhere = self.is_catalogue && !members.is_leaving(node);
         everywhere || (self.is_known() && self.placement(members).is_home(node))
     }
 
     /// Copies that an acknowledgement needs.
-    pub(super) fn wanted(&mut self, members: &Members, acks: Acks) -> usize {
+    pub(in crate::engine) fn wanted(&mut self, members: &Members, acks: Acks) -> usize {
         let size = self.placement(members).size;
         let copies = match acks {
             Acks::One => 1,
@@ -144,7 +146,7 @@ impl Topic {
     }
 
     /// Adds a batch to its log.
-    pub(super) fn add(&mut self, batch: &Batch) -> Result<Added, AddError> {
+    pub(in crate::engine) fn add(&mut self, batch: &Batch) -> Result<Added, AddError> {
         let log = batch.log();
         if self.is_full(&log) {
             return Err(AddError::TooManyLogs);
@@ -162,7 +164,7 @@ impl Topic {
 
     /// Whether a batch does not belong where it is filed: its log is sealed there, or it is no
     /// part of that branch.
-    pub(super) fn is_misfiled(&self, batch: &Batch) -> bool {
+    pub(in crate::engine) fn is_misfiled(&self, batch: &Batch) -> bool {
         if self.forks.is_empty() && !batch.is_of_branch() {
             return false;
         }
@@ -182,7 +184,7 @@ impl Topic {
     }
 
     /// Takes note that a log has forked.
-    pub(super) fn add_fork(&mut self, proof: &ForkProof) -> Learned {
+    pub(in crate::engine) fn add_fork(&mut self, proof: &ForkProof) -> Learned {
         let learned = self.forks.add(proof);
         if learned != Learned::Nothing {
             self.digest = None;
@@ -199,7 +201,7 @@ impl Topic {
     /// Takes a part out of a log that is held elsewhere from now on; whether that was done.
     /// `before` is the hash and the stamp of the batch before the part. Nothing changes where the
     /// log would have too many gaps.
-    pub(super) fn take_out(
+    pub(in crate::engine) fn take_out(
         &mut self,
         id: &LogId,
         from: u64,
@@ -223,17 +225,17 @@ impl Topic {
     }
 
     /// Whether there is no room for this log beside the others.
-    pub(super) fn is_full(&self, log: &LogId) -> bool {
+    pub(in crate::engine) fn is_full(&self, log: &LogId) -> bool {
         self.logs.len() >= FRONTIER_LOGS_MAX && !self.logs.contains_key(log)
     }
 
     /// Whether there is no room for this subscription beside the others.
-    pub(super) fn is_full_of_subscriptions(&self, name: &SubscriberName) -> bool {
+    pub(in crate::engine) fn is_full_of_subscriptions(&self, name: &SubscriberName) -> bool {
         self.subscriptions.len() >= SUBSCRIPTIONS_MAX && !self.subscriptions.contains_key(name)
     }
 
     /// Takes over a subscription's position; whether that changed anything.
-    pub(super) fn merge_subscription(
+    pub(in crate::engine) fn merge_subscription(
         &mut self,
         name: &SubscriberName,
         subscription: &Subscription,
@@ -251,7 +253,7 @@ impl Topic {
     }
 
     /// Forgets all that is held, which is given back.
-    pub(super) fn clear(
+    pub(in crate::engine) fn clear(
         &mut self,
     ) -> (BTreeMap<LogId, Log>, BTreeMap<SubscriberName, Subscription>) {
         self.digest = None;
@@ -259,14 +261,14 @@ impl Topic {
     }
 
     /// Forgets the position of a subscription.
-    pub(super) fn forget_subscription(&mut self, name: &SubscriberName) {
+    pub(in crate::engine) fn forget_subscription(&mut self, name: &SubscriberName) {
         self.digest = None;
         self.subscriptions.remove(name);
     }
 
     /// Forgets what of a log ends at or before `to`, where the batch `head` ends. Of a log that
     /// is to be continued, the end is remembered.
-    pub(super) fn forget(
+    pub(in crate::engine) fn forget(
         &mut self,
         id: &LogId,
         to: u64,
@@ -284,7 +286,7 @@ impl Topic {
 
     /// Takes note of where other home replicas have cut logs, and nobody holds what is missing here
     /// below that. It holds as long as the log stays as it is.
-    pub(super) fn set_told_lows(&mut self, lows: BTreeMap<LogId, (u64, Option<Hash>)>) {
+    pub(in crate::engine) fn set_told_lows(&mut self, lows: BTreeMap<LogId, (u64, Option<Hash>)>) {
         if self.told_lows != lows {
             self.told_lows = lows;
             self.digest = None;
@@ -292,13 +294,18 @@ impl Topic {
     }
 
     /// Where other home replicas have cut a log, and nobody holds what is missing here below it.
-    pub(super) fn told_low(&self, log: &LogId) -> (u64, Option<Hash>) {
+    pub(in crate::engine) fn told_low(&self, log: &LogId) -> (u64, Option<Hash>) {
         self.told_lows.get(log).copied().unwrap_or_default()
     }
 
     /// Cuts a log off where a batch ends: the log, if that changed it. A log that is not known is
     /// taken note of, and one that has forked ends where it has.
-    pub(super) fn cut(&mut self, id: &LogId, to: u64, head: Option<Hash>) -> Option<Log> {
+    pub(in crate::engine) fn cut(
+        &mut self,
+        id: &LogId,
+        to: u64,
+        head: Option<Hash>,
+    ) -> Option<Log> {
         if self.is_full(id) {
             return None;
         }
@@ -314,7 +321,7 @@ impl Topic {
 
     /// Fills what is missing of a log with what compaction took away: each part that was filled, and
     /// the log with it.
-    pub(super) fn fill(&mut self, part: &Compacted) -> Vec<(Compacted, Log)> {
+    pub(in crate::engine) fn fill(&mut self, part: &Compacted) -> Vec<(Compacted, Log)> {
         let Some(log) = self.logs.get_mut(&part.log) else { return Vec::new() };
         let filled = log.fill(part).unwrap_or_default();
         if !filled.is_empty() {
@@ -324,7 +331,7 @@ impl Topic {
     }
 
     /// Takes out a batch that can no longer be read: the log without it, if it was held.
-    pub(super) fn lose(&mut self, damage: &Damage) -> Option<Log> {
+    pub(in crate::engine) fn lose(&mut self, damage: &Damage) -> Option<Log> {
         self.told_lows.remove(&damage.log);
         let log = self.logs.get_mut(&damage.log)?;
         if !log.lose(damage.first, damage.next, damage.hash, damage.previous) {
@@ -335,13 +342,13 @@ impl Topic {
     }
 
     /// What is held.
-    pub(super) fn frontier(&self) -> Frontier {
+    pub(in crate::engine) fn frontier(&self) -> Frontier {
         let held = self.logs.iter().filter(|(id, log)| !log.spans.is_empty() || self.is_cut(id));
         Frontier(held.map(|(id, log)| (*id, log.entry())).collect())
     }
 
     /// What is held, and where one subscription stands.
-    pub(super) fn held(
+    pub(in crate::engine) fn held(
         &mut self,
         subscriber: Option<&SubscriberName>,
         members: &mut Members,
@@ -356,19 +363,19 @@ impl Topic {
     }
 
     /// The end of what is held.
-    pub(super) fn end(&self) -> Cursor {
+    pub(in crate::engine) fn end(&self) -> Cursor {
         let mut cursor = Cursor::start(self.id);
         cursor.join_frontier(&self.frontier());
         cursor
     }
 
     /// Whether any batch is held.
-    pub(super) fn holds_batches(&self) -> bool {
+    pub(in crate::engine) fn holds_batches(&self) -> bool {
         self.logs.values().any(|log| !log.spans.is_empty())
     }
 
     /// Number of records held.
-    pub(super) fn records(&self) -> u64 {
+    pub(in crate::engine) fn records(&self) -> u64 {
         self.logs.values().map(Log::records).sum()
     }
 
@@ -384,7 +391,7 @@ impl Topic {
     }
 
     /// A digest that is equal where the same is held.
-    pub(super) fn digest(&mut self) -> [u8; 32] {
+    pub(in crate::engine) fn digest(&mut self) -> [u8; 32] {
         if let Some(digest) = self.digest {
             return digest;
         }
@@ -434,7 +441,7 @@ fn has_better_claim(terms: &Descriptor, current: &Descriptor) -> bool {
 
 /// All topics that this node knows.
 #[derive(Debug)]
-pub(super) struct Topics {
+pub(in crate::engine) struct Topics {
     network: Network,
     catalogue: TopicId,
     known: BTreeMap<TopicId, Topic>,
@@ -445,55 +452,55 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    pub(super) fn new(network: Network) -> Self {
+    pub(in crate::engine) fn new(network: Network) -> Self {
         let catalogue = TopicId::derive(&network, &TopicName::catalogue());
         let known = [(catalogue, Topic::new(catalogue, true))].into();
         Self { network, catalogue, known, names: BTreeMap::new(), deleted: BTreeSet::new() }
     }
 
     /// The id of the catalogue.
-    pub(super) fn catalogue(&self) -> TopicId {
+    pub(in crate::engine) fn catalogue(&self) -> TopicId {
         self.catalogue
     }
 
     /// The id of the topic that a descriptor describes.
-    pub(super) fn id_of(&self, descriptor: &Descriptor) -> TopicId {
+    pub(in crate::engine) fn id_of(&self, descriptor: &Descriptor) -> TopicId {
         descriptor.id(&self.network)
     }
 
     /// The newest descriptor of a name, be it that of a topic or of the deletion of one.
-    pub(super) fn newest(&self, name: &TopicName) -> Option<&Descriptor> {
+    pub(in crate::engine) fn newest(&self, name: &TopicName) -> Option<&Descriptor> {
         self.newest_signed(name).map(SignedDescriptor::descriptor)
     }
 
     /// The same with its signature.
-    pub(super) fn newest_signed(&self, name: &TopicName) -> Option<&SignedDescriptor> {
+    pub(in crate::engine) fn newest_signed(&self, name: &TopicName) -> Option<&SignedDescriptor> {
         self.known.get(self.names.get(name)?)?.descriptor.as_ref()
     }
 
     /// The name of the topic with this id, be it deleted.
-    pub(super) fn name_of(&self, id: &TopicId) -> Option<&TopicName> {
+    pub(in crate::engine) fn name_of(&self, id: &TopicId) -> Option<&TopicName> {
         let descriptor = self.known.get(id)?.descriptor.as_ref();
         descriptor.map(|signed| &signed.descriptor().name)
     }
 
     /// The topic with this id.
-    pub(super) fn get(&self, id: &TopicId) -> Option<&Topic> {
+    pub(in crate::engine) fn get(&self, id: &TopicId) -> Option<&Topic> {
         self.known.get(id)
     }
 
     /// The topic with this id, to change it.
-    pub(super) fn get_mut(&mut self, id: &TopicId) -> Option<&mut Topic> {
+    pub(in crate::engine) fn get_mut(&mut self, id: &TopicId) -> Option<&mut Topic> {
         self.known.get_mut(id)
     }
 
     /// The topic with this id, made if it is not there: batches or subscriptions are held of it.
-    pub(super) fn entry(&mut self, id: TopicId) -> &mut Topic {
+    pub(in crate::engine) fn entry(&mut self, id: TopicId) -> &mut Topic {
         self.known.entry(id).or_insert_with(|| Topic::new(id, false))
     }
 
     /// The created topic of this name.
-    pub(super) fn named(&self, name: &TopicName) -> Option<TopicId> {
+    pub(in crate::engine) fn named(&self, name: &TopicName) -> Option<TopicId> {
         self.names.get(name).copied().filter(|id| self.is_there(id))
     }
 
@@ -502,7 +509,7 @@ impl Topics {
     }
 
     /// The names of created topics after one, in order.
-    pub(super) fn names_after(
+    pub(in crate::engine) fn names_after(
         &self,
         after: Option<&TopicName>,
     ) -> impl Iterator<Item = (&TopicName, TopicId)> {
@@ -513,17 +520,17 @@ impl Topics {
     }
 
     /// All topics, in order of their ids.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Topic> {
         self.known.values()
     }
 
     /// All topics, to change them.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
+    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
         self.known.values_mut()
     }
 
     /// Takes note of a descriptor; whether it is news.
-    pub(super) fn adopt(&mut self, signed: &SignedDescriptor) -> bool {
+    pub(in crate::engine) fn adopt(&mut self, signed: &SignedDescriptor) -> bool {
         let terms = signed.descriptor();
         if terms.name.is_reserved() {
             return false;
@@ -575,19 +582,19 @@ impl Topics {
     }
 
     /// What says that a topic was deleted: its descriptor, or that of a later one of its name.
-    pub(super) fn deletion_of(&self, id: &TopicId) -> Option<&SignedDescriptor> {
+    pub(in crate::engine) fn deletion_of(&self, id: &TopicId) -> Option<&SignedDescriptor> {
         let topic = self.known.get(id).filter(|topic| topic.is_deleted())?;
         let own = topic.descriptor.as_ref()?;
         self.newest_signed(&own.descriptor().name).or(Some(own))
     }
 
     /// The topics that were found to be deleted since this was asked last.
-    pub(super) fn take_deleted(&mut self) -> BTreeSet<TopicId> {
+    pub(in crate::engine) fn take_deleted(&mut self) -> BTreeSet<TopicId> {
         std::mem::take(&mut self.deleted)
     }
 
     /// The created name that is most like `name`, if one is like it at all.
-    pub(super) fn nearest_name(&self, name: &TopicName) -> Option<String> {
+    pub(in crate::engine) fn nearest_name(&self, name: &TopicName) -> Option<String> {
         let likeness = |other: &TopicName| strsim::jaro_winkler(other.as_str(), name.as_str());
         self.names_after(None)
             .map(|(other, _)| other)

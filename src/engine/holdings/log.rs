@@ -8,11 +8,9 @@
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::{
-    early::EarlyPart,
-    planted::{Bug, planted},
-};
+use super::early::EarlyPart;
 use crate::{
+    engine::planted::{Bug, planted},
     limits::{EARLY_PARTS_MAX, HEADERS_KEPT_RECORDS, SPANS_MAX},
     model::{Batch, Compacted, Entry, Hash, Incarnation, Previous, Span, Stamp, WallClock},
 };

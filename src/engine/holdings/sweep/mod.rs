@@ -21,11 +21,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{
-    early::Early,
-    planted::{Bug, planted},
-};
+use super::early::Early;
 use crate::{
+    engine::planted::{Bug, planted},
     limits::{CLOCK_DRIFT_MAX, SWEPT_PARTS_MAX},
     model::{Batch, Compacted, LogId, Record, Stamp, WallClock},
     wire::LogRange,

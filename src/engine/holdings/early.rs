@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::{
-    Engine, Log,
-    planted::{Bug, planted},
-    topic::Topic,
-};
+use super::topic::Topic;
 use crate::{
+    engine::{
+        Engine, Log,
+        planted::{Bug, planted},
+    },
     model::{LogId, Stamp, TopicId, WallClock},
     wire::LogRange,
 };
@@ -67,7 +67,7 @@ impl Early {
 
 impl Topic {
     /// The parts that are known to be stamped in the future.
-    pub(super) fn early(&self) -> impl Iterator<Item = LogRange> + '_ {
+    pub(in crate::engine) fn early(&self) -> impl Iterator<Item = LogRange> + '_ {
         let of_log = |(id, log): (&LogId, &Log)| {
             let range = |part: &EarlyPart| (part.first, part.next);
             let (id, parts): (_, Vec<_>) = (*id, log.early.iter().map(range).collect());
@@ -79,7 +79,7 @@ impl Topic {
 
 impl Engine {
     /// What is too early of a topic, now.
-    pub(super) fn early(&self, topic: TopicId) -> Early {
+    pub(in crate::engine) fn early(&self, topic: TopicId) -> Early {
         if planted(Bug::ClockBelieved) {
             return Early::none();
         }
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// Remembers that parts of logs lay in the future, where they are held here.
-    pub(super) fn mark_early(&mut self, topic: TopicId, ranges: &[LogRange]) {
+    pub(in crate::engine) fn mark_early(&mut self, topic: TopicId, ranges: &[LogRange]) {
         let since = self.now.wall;
         for range in ranges {
             let known = self.topics.get_mut(&topic);

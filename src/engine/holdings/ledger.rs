@@ -158,7 +158,7 @@ enum Measured {
 
 /// The steps of one topic.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ledger {
+pub(in crate::engine) struct Ledger {
     /// By their number, the oldest first. They are stored.
     closed: BTreeMap<u64, Step>,
     /// What comes goes in here. It is not stored: after a crash the store is asked.
@@ -205,7 +205,7 @@ impl Ranges {
 
 impl Ledger {
     /// A ledger with the steps that were stored.
-    pub(super) fn recovered(closed: BTreeMap<u64, Step>) -> Self {
+    pub(in crate::engine) fn recovered(closed: BTreeMap<u64, Step>) -> Self {
         let mut ledger = Self { closed, ..Self::default() };
         let ends: Vec<_> = ledger.closed.values().flat_map(|step| &step.ends).collect();
         for (log, end) in ends {
@@ -216,45 +216,45 @@ impl Ledger {
     }
 
     /// Whether all that is stored is reckoned with.
-    pub(super) fn is_measured(&self) -> bool {
+    pub(in crate::engine) fn is_measured(&self) -> bool {
         self.measured == Measured::Yes
     }
 
     /// The store is being asked what it holds.
-    pub(super) fn is_asked(&mut self) {
+    pub(in crate::engine) fn is_asked(&mut self) {
         self.measured = Measured::Asked;
         // All of it is stored, and will be told.
         self.open = Step::default();
     }
 
     /// Up to where a log is reckoned with.
-    pub(super) fn end(&self, log: &LogId) -> u64 {
+    pub(in crate::engine) fn end(&self, log: &LogId) -> u64 {
         let steps = self.closed.values().filter_map(|step| step.ends.get(log));
         steps.map(|end| end.next).max().unwrap_or(0)
     }
 
     /// What has changed since this was asked last, to be stored.
-    pub(super) fn take_changes(&mut self) -> BTreeMap<u64, Option<Step>> {
+    pub(in crate::engine) fn take_changes(&mut self) -> BTreeMap<u64, Option<Step>> {
         std::mem::take(&mut self.changes)
     }
 
     /// Whether anything is to be stored.
-    pub(super) fn has_changes(&self) -> bool {
+    pub(in crate::engine) fn has_changes(&self) -> bool {
         !self.changes.is_empty()
     }
 
     /// Forgets everything; the numbers of the steps that were stored.
-    pub(super) fn into_numbers(self) -> impl Iterator<Item = u64> {
+    pub(in crate::engine) fn into_numbers(self) -> impl Iterator<Item = u64> {
         self.closed.into_keys()
     }
 
     /// What is stored of a log, and will be told when it is measured.
-    pub(super) fn is_stored(&mut self, log: LogId, first: u64, next: u64) {
+    pub(in crate::engine) fn is_stored(&mut self, log: LogId, first: u64, next: u64) {
         self.counted.entry(log).or_default().add(first, next);
     }
 
     /// A batch was received.
-    pub(super) fn receive(&mut self, terms: &Retention, now: WallClock, part: &Part) {
+    pub(in crate::engine) fn receive(&mut self, terms: &Retention, now: WallClock, part: &Part) {
         if self.measured == Measured::No {
             return;
         }
@@ -265,7 +265,7 @@ impl Ledger {
     }
 
     /// A batch that was received is part of another log from now on.
-    pub(super) fn file(&mut self, terms: &Retention, now: WallClock, part: &Part) {
+    pub(in crate::engine) fn file(&mut self, terms: &Retention, now: WallClock, part: &Part) {
         let first = part.end.next.saturating_sub(part.records);
         if self.counted.entry(part.log).or_default().add(first, part.end.next) {
             self.count(terms, now, &Part { bytes: 0, records: 0, ..*part });
@@ -299,7 +299,12 @@ impl Ledger {
 
     /// The store has said what it holds beyond the steps. Of what this node did not see when it
     /// was received the writers' stamps tell the age.
-    pub(super) fn measured(&mut self, terms: &Retention, now: WallClock, mut parts: Vec<Part>) {
+    pub(in crate::engine) fn measured(
+        &mut self,
+        terms: &Retention,
+        now: WallClock,
+        mut parts: Vec<Part>,
+    ) {
         // A stamp that lies in the future tells nothing: such a part is as old as what comes before
         // it in its log.
         parts.sort_by_key(|part| (part.log, part.end));
@@ -350,7 +355,7 @@ impl Ledger {
     }
 
     /// Takes out what the topic is not to keep any more: up to where logs may be cut.
-    pub(super) fn expire(
+    pub(in crate::engine) fn expire(
         &mut self,
         terms: &Retention,
         now: WallClock,
@@ -386,7 +391,12 @@ impl Ledger {
 
     /// This node's wall clock was set, from `before` to `now`, while hardly any time went by: ages
     /// of what was received since a time, by the clock that was set, stay what they are.
-    pub(super) fn clock_set(&mut self, since: WallClock, before: WallClock, now: WallClock) {
+    pub(in crate::engine) fn clock_set(
+        &mut self,
+        since: WallClock,
+        before: WallClock,
+        now: WallClock,
+    ) {
         let moved = |time: &mut WallClock| {
             // What lies in the future was received before the clock went wrong.
             if since <= *time && *time <= before {
