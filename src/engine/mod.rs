@@ -35,7 +35,6 @@
 //! - `fork`, `forks`, `fork_search`, `fork_filing`, `fork_headers`, `fork_reading`: writers that
 //!   signed two batches for one position
 
-mod awaiting;
 mod catalogue;
 mod compaction;
 mod damage;
@@ -57,8 +56,6 @@ mod input;
 mod members;
 mod merge;
 mod numbered;
-mod outbox;
-mod outgoing;
 #[doc(hidden)]
 pub mod planted;
 mod position;
@@ -66,11 +63,9 @@ mod publish;
 mod read;
 mod read_many;
 mod readers;
-mod recent;
 mod repair;
 mod replicate;
 mod retention;
-mod start;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -94,7 +89,7 @@ pub use input::{
 };
 use members::{Change, Members, clocks::Clocks};
 use numbered::Numbered;
-pub use outbox::Pending;
+pub use publish::outbox::Pending;
 
 use crate::{
     limits,
@@ -135,14 +130,14 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     catalogue: catalogue::State,
     publishing: publish::State,
-    recent: recent::State,
+    recent: publish::recent::State,
     replication: replicate::State,
     importing: import::State,
     surveys: inflight::survey::State,
     reads: read::State,
     names: catalogue::names::State,
-    outbox: outbox::State,
-    awaiting: awaiting::State,
+    outbox: publish::outbox::State,
+    awaiting: publish::awaiting::State,
     positions: position::State,
     readers: readers::State,
     groups: group::State,
@@ -201,7 +196,7 @@ impl Engine {
             clocks: Clocks::default(),
             random: fastrand::Rng::with_seed(config.seed),
             members: Members::new(me, config.gone_after, contacts),
-            recent: recent::State::new(&topics),
+            recent: publish::recent::State::new(&topics),
             topics,
             asks: Asks::default(),
             written: WriteNumber(0),
@@ -216,8 +211,8 @@ impl Engine {
             surveys: inflight::survey::State::default(),
             reads: read::State::default(),
             names: catalogue::names::State::default(),
-            outbox: outbox::State::recovered(recovered.outbox),
-            awaiting: awaiting::State::default(),
+            outbox: publish::outbox::State::recovered(recovered.outbox),
+            awaiting: publish::awaiting::State::default(),
             positions: position::State::default(),
             readers: readers::State::default(),
             groups: group::State::default(),

@@ -8,8 +8,7 @@
 use crate::{
     engine::{
         Engine, Output, QuestionId, Write,
-        outgoing::Waiting,
-        publish::{Change, Waiter},
+        publish::{Change, Waiter, outgoing::Waiting},
     },
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{

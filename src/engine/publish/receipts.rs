@@ -1,7 +1,8 @@
 //! Receipts that no longer hold, and batches that are sent again.
 
+use super::outgoing::Unacknowledged;
 use crate::{
-    engine::{Engine, outgoing::Unacknowledged},
+    engine::Engine,
     model::{Hash, NodeId, TopicId},
 };
 

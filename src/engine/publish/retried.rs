@@ -17,14 +17,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::small;
+use super::{
+    outgoing::Waiting,
+    recent::{Asker, is_given},
+    small,
+};
 use crate::{
-    engine::{
-        Engine, Failure, Numbered, Purpose, TICK, WriteNumber,
-        members::Placement,
-        outgoing::Waiting,
-        recent::{Asker, is_given},
-    },
+    engine::{Engine, Failure, Numbered, Purpose, TICK, WriteNumber, members::Placement},
     limits::{FIND_TIMEOUT, SEARCHES_MAX},
     model::{LogId, NodeId, Run, TopicId},
     wire::{LogRange, Published, Refusal, Request, Response, Whereabouts},

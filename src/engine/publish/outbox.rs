@@ -17,14 +17,16 @@ use std::{
 use minicbor::{Decode, Encode};
 
 use super::{
-    Engine, QuestionId, Write,
-    holdings::topic::Topic,
-    inflight::survey::{Found, Then},
     outgoing::{Outgoing, Unacknowledged},
-    planted::{Bug, planted},
-    publish::small,
+    small,
 };
 use crate::{
+    engine::{
+        Engine, QuestionId, Write,
+        holdings::topic::Topic,
+        inflight::survey::{Found, Then},
+        planted::{Bug, planted},
+    },
     limits::{OUTBOX_LOOKS_MAX, REPLICAS_MAX},
     model::{Batch, LogId, NodeId, TopicId, TopicName, WallClock},
     wire::{Acks, Held, LogRange, MemberState, OutboxPage, PendingTopic, Response},
@@ -91,13 +93,13 @@ impl Outbox {
 
 /// What is pending.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     topics: BTreeMap<TopicId, Outbox>,
 }
 
 impl State {
     /// With what the store kept.
-    pub(super) fn recovered(kept: BTreeMap<TopicId, BTreeMap<LogId, Pending>>) -> Self {
+    pub(in crate::engine) fn recovered(kept: BTreeMap<TopicId, BTreeMap<LogId, Pending>>) -> Self {
         let mut topics = BTreeMap::new();
         for (topic, logs) in kept {
             let mut outbox = Outbox::new(FIRST_LOOK);
@@ -120,7 +122,12 @@ struct Lack {
 
 impl Engine {
     /// A batch is told to be pending, or is written anew after it was.
-    pub(super) fn put_in_outbox(&mut self, topic: TopicId, batch: &Batch, copies: usize) {
+    pub(in crate::engine) fn put_in_outbox(
+        &mut self,
+        topic: TopicId,
+        batch: &Batch,
+        copies: usize,
+    ) {
         if topic == self.topics.catalogue() {
             return;
         }
@@ -146,7 +153,7 @@ impl Engine {
     }
 
     /// Receipts have come: all that was told to be pending may have its copies.
-    pub(super) fn outbox_settled(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn outbox_settled(&mut self, topic: TopicId) {
         let Some(outbox) = self.outbox.topics.get(&topic) else {
             return;
         };
@@ -167,7 +174,7 @@ impl Engine {
     }
 
     /// A log has forked: receipts no longer tell of all that was pending in it.
-    pub(super) fn outbox_forked(&mut self, topic: TopicId, log: LogId) {
+    pub(in crate::engine) fn outbox_forked(&mut self, topic: TopicId, log: LogId) {
         let outbox = self.outbox.topics.get_mut(&topic);
         if let Some(pending) = outbox.and_then(|outbox| outbox.logs.get_mut(&log)) {
             pending.is_recent = false;
@@ -186,7 +193,7 @@ impl Engine {
     }
 
     /// A topic is deleted.
-    pub(super) fn empty_outbox(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn empty_outbox(&mut self, topic: TopicId) {
         let logs = self.outbox.topics.remove(&topic).map(|outbox| outbox.logs);
         for log in logs.into_iter().flat_map(BTreeMap::into_keys) {
             self.write(Write::Outbox { topic, log, pending: None });
@@ -194,7 +201,7 @@ impl Engine {
     }
 
     /// Other nodes are alive than before: what is pending is looked at soon.
-    pub(super) fn outbox_soon(&mut self) {
+    pub(in crate::engine) fn outbox_soon(&mut self) {
         let soon = self.now.elapsed + LOOK_PAUSE_MIN;
         for outbox in self.outbox.topics.values_mut() {
             outbox.pause = LOOK_PAUSE_MIN;
@@ -202,7 +209,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn tick_outbox(&mut self) {
+    pub(in crate::engine) fn tick_outbox(&mut self) {
         let now = self.now.elapsed;
         let due = self.outbox.topics.iter().filter(|(_, outbox)| outbox.look_at <= now);
         let mut due: Vec<_> = due.map(|(topic, outbox)| (outbox.look_at, *topic)).collect();
@@ -221,7 +228,7 @@ impl Engine {
     }
 
     /// The replicas have said what they hold.
-    pub(super) fn outbox_found(&mut self, found: &Found) {
+    pub(in crate::engine) fn outbox_found(&mut self, found: &Found) {
         self.confirm(found);
         let topic = found.topic;
         let me = self.me;
@@ -259,7 +266,11 @@ impl Engine {
 
     // --- listing ---------------------------------------------------------------------------
 
-    pub(super) fn list_outbox(&mut self, question: QuestionId, after: Option<&TopicName>) {
+    pub(in crate::engine) fn list_outbox(
+        &mut self,
+        question: QuestionId,
+        after: Option<&TopicName>,
+    ) {
         let name = |topic: &TopicId| Some((self.topics.name_of(topic)?.clone(), *topic));
         let names: BTreeSet<_> = self.outbox.topics.keys().filter_map(name).collect();
         let mut names = names.into_iter().filter(|(name, _)| after.is_none_or(|it| name > it));

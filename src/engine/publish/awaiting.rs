@@ -6,12 +6,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    Engine, QuestionId,
-    inflight::survey::{Found, Then},
-    publish::small,
-};
+use super::small;
 use crate::{
+    engine::{
+        Engine, QuestionId,
+        inflight::survey::{Found, Then},
+    },
     limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},
     model::{NodeId, TopicId},
     wire::{Await, Published, Refusal, Request, Response},
@@ -36,24 +36,24 @@ struct Waiting {
 
 /// The questions that wait.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     waiting: BTreeMap<QuestionId, Waiting>,
 }
 
 impl State {
-    pub(super) fn abandon(&mut self, question: QuestionId) {
+    pub(in crate::engine) fn abandon(&mut self, question: QuestionId) {
         self.waiting.remove(&question);
     }
 
     /// Takes out those who wait for a topic.
-    pub(super) fn of_topic(&mut self, topic: TopicId) -> Vec<QuestionId> {
+    pub(in crate::engine) fn of_topic(&mut self, topic: TopicId) -> Vec<QuestionId> {
         let of_topic = self.waiting.extract_if(.., |_, waiting| waiting.topic == topic);
         of_topic.map(|(question, _)| question).collect()
     }
 }
 
 impl Engine {
-    pub(super) fn await_copies(&mut self, question: QuestionId, wanted: Await) {
+    pub(in crate::engine) fn await_copies(&mut self, question: QuestionId, wanted: Await) {
         let request = Request::Await(wanted.clone());
         let Some(topic) = self.find(question, &wanted.topic, request) else {
             return;
@@ -71,7 +71,7 @@ impl Engine {
         self.survey(topic, Then::Await(question));
     }
 
-    pub(super) fn tick_awaiting(&mut self) {
+    pub(in crate::engine) fn tick_awaiting(&mut self) {
         let now = self.now.elapsed;
         let mut due = Vec::new();
         for (question, waiting) in &mut self.awaiting.waiting {
@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// The replicas have said what they hold.
-    pub(super) fn await_found(&mut self, question: QuestionId, found: &Found) {
+    pub(in crate::engine) fn await_found(&mut self, question: QuestionId, found: &Found) {
         let Some(waiting) = self.awaiting.waiting.get(&question) else {
             return;
         };

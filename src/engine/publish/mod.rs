@@ -14,9 +14,14 @@
 //! are back. It is still reckoned with: as long as memory allows with its receipts, and then by
 //! surveys that say who holds all of that part of the log. See `outbox`.
 
-mod fork;
+pub(super) mod after_fork;
+pub(super) mod awaiting;
+pub(super) mod outbox;
+pub(super) mod outgoing;
 mod receipts;
+pub(super) mod recent;
 mod retried;
+pub(super) mod start;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -25,10 +30,10 @@ use std::{
 
 use bytes::Bytes;
 
+use self::outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiting};
 use super::{
     Engine, Output, QuestionId, Write, WriteNumber,
     inflight::survey::Then,
-    outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiting},
     planted::{Bug, planted},
 };
 use crate::{

@@ -6,12 +6,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::State;
+use super::{
+    State,
+    outgoing::{Parted, Queued, Unacknowledged},
+};
 use crate::{
-    engine::{
-        Config, Engine,
-        outgoing::{Parted, Queued, Unacknowledged},
-    },
+    engine::{Config, Engine},
     model::{Batch, Incarnation, LogId, Previous, TopicId},
 };
 

@@ -10,15 +10,15 @@ mod window;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::window::{Place, Window};
-use super::{
-    Engine, HeldSpan, QuestionId, Ticket,
-    holdings::{
-        ledger::Part,
-        topic::{Topic, Topics},
-    },
-    planted::{Bug, planted},
-};
 use crate::{
+    engine::{
+        Engine, HeldSpan, QuestionId, Ticket,
+        holdings::{
+            ledger::Part,
+            topic::{Topic, Topics},
+        },
+        planted::{Bug, planted},
+    },
     limits::{
         FIND_RUNS_MAX, MEASURED_PARTS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, RECALL_BYTES_MAX,
         RECALL_RECORDS_MAX, RECALLS_MAX, RECENT_GIVEN_AGE, RECENT_GIVEN_MAX,
@@ -30,7 +30,7 @@ use crate::{
 
 /// Who wants to know where records are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Asker {
+pub(in crate::engine) enum Asker {
     /// Another node.
     Node(QuestionId, Vec<Run>),
     /// A publish of this node that may be there already: which search.
@@ -46,7 +46,7 @@ struct Recall {
 
 /// What is remembered of what was stored.
 #[derive(Debug)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     /// Records with given ids.
     given: Window,
     /// Runs of all others.
@@ -63,7 +63,7 @@ pub(super) struct State {
 
 impl State {
     /// Of a node that starts with these topics.
-    pub(super) fn new(topics: &Topics) -> Self {
+    pub(in crate::engine) fn new(topics: &Topics) -> Self {
         let held = topics.iter().filter(|topic| topic.holds_batches());
         let (given, numbered) = (RECENT_GIVEN_PER_TOPIC_MAX, RECENT_RUNS_PER_TOPIC_MAX);
         Self {
@@ -77,7 +77,7 @@ impl State {
         }
     }
 
-    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<TopicId> {
+    pub(in crate::engine) fn take_ticket(&mut self, ticket: Ticket) -> Option<TopicId> {
         self.tickets.remove(&ticket)
     }
 
@@ -87,7 +87,7 @@ impl State {
 }
 
 /// Whether it is a record whose publisher gave it its id.
-pub(super) fn is_given(run: &Run) -> bool {
+pub(in crate::engine) fn is_given(run: &Run) -> bool {
     run.producer.is_given() && (run.first, run.count) == (0, 1)
 }
 
@@ -100,7 +100,7 @@ fn span_of<'a>(topic: Option<&'a Topic>, place: &Place, count: u64) -> Option<&'
 
 impl Engine {
     /// A batch is stored, or filed elsewhere than before.
-    pub(super) fn remember(&mut self, batch: &Batch) {
+    pub(in crate::engine) fn remember(&mut self, batch: &Batch) {
         let header = batch.header();
         if header.topic == self.topics.catalogue() {
             return;
@@ -117,19 +117,24 @@ impl Engine {
         }
     }
 
-    pub(super) fn tick_recent(&mut self) {
+    pub(in crate::engine) fn tick_recent(&mut self) {
         self.recent.given.expire(self.now.elapsed);
         self.recent.numbered.expire(self.now.elapsed);
     }
 
     /// Another node wants to know where records are.
-    pub(super) fn find_for(&mut self, question: QuestionId, topic: TopicId, mut runs: Vec<Run>) {
+    pub(in crate::engine) fn find_for(
+        &mut self,
+        question: QuestionId,
+        topic: TopicId,
+        mut runs: Vec<Run>,
+    ) {
         runs.truncate(FIND_RUNS_MAX);
         self.find_recent(topic, Asker::Node(question, runs));
     }
 
     /// Finds what this node stored lately of a topic, once it knows.
-    pub(super) fn find_recent(&mut self, topic: TopicId, asker: Asker) {
+    pub(in crate::engine) fn find_recent(&mut self, topic: TopicId, asker: Asker) {
         if planted(Bug::RecentForgotten) || !self.recent.unread.contains(&topic) {
             return self.tell_whereabouts(topic, asker);
         }
@@ -166,7 +171,11 @@ impl Engine {
 
     /// Where this node holds a run, flushed or not. Where it lacks records before them, all nodes are
     /// asked whether anybody holds those: what readers pass over is not waited for.
-    pub(super) fn find_here(&mut self, topic: TopicId, run: &Run) -> Option<Whereabouts> {
+    pub(in crate::engine) fn find_here(
+        &mut self,
+        topic: TopicId,
+        run: &Run,
+    ) -> Option<Whereabouts> {
         let place = self.recent.window(run).find(&topic, run)?;
         let known = self.topics.get(&topic);
         let first = span_of(known, &place, u64::from(run.count))?.first;
@@ -215,7 +224,7 @@ impl Engine {
     }
 
     /// The store has said how much there is: what is recent is read, as far as it is not too much.
-    pub(super) fn recall_measured(&mut self, topic: TopicId, parts: Option<Vec<Part>>) {
+    pub(in crate::engine) fn recall_measured(&mut self, topic: TopicId, parts: Option<Vec<Part>>) {
         let mut parts = parts.unwrap_or_default();
         let latest = Stamp::latest_at(self.now.wall);
         parts.sort_unstable_by_key(|part| newest_first(part.stamp, latest));
@@ -260,7 +269,7 @@ impl Engine {
     }
 
     /// The store has given a page.
-    pub(super) fn recalled(&mut self, topic: TopicId, page: Option<Page>) {
+    pub(in crate::engine) fn recalled(&mut self, topic: TopicId, page: Option<Page>) {
         let Some(recall) = self.recent.recalls.get_mut(&topic) else {
             return;
         };

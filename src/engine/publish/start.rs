@@ -8,20 +8,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{
-    Engine,
-    holdings::topic::Topic,
-    inflight::survey::{Found, Then},
-    outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing},
-};
+use super::outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing};
 use crate::{
+    engine::{
+        Engine,
+        holdings::topic::Topic,
+        inflight::survey::{Found, Then},
+    },
     model::{Entry, Incarnation, LogId, NodeId, Previous, TopicId},
     wire::Acks,
 };
 
 impl Engine {
     /// The first record of this node for a topic since it was started.
-    pub(super) fn begin_log(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn begin_log(&mut self, topic: TopicId) {
         let previous = self.newest_own(topic);
         let earlier = previous
             .map(|previous| previous.incarnation)
@@ -47,7 +47,7 @@ impl Engine {
     }
 
     /// The others have said what they hold of the log that this node would continue.
-    pub(super) fn resume(&mut self, found: &Found) {
+    pub(in crate::engine) fn resume(&mut self, found: &Found) {
         let topic = found.topic;
         let known = self.is_exhaustive(found);
         let outgoing = self.publishing.topics.get_mut(&topic);
@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// Whether a topic was imported: of what this node wrote to it before, it cannot tell the end.
-    pub(super) fn is_imported(&self, topic: TopicId) -> bool {
+    pub(in crate::engine) fn is_imported(&self, topic: TopicId) -> bool {
         self.topics.get(&topic).is_some_and(Topic::is_imported)
     }
 
@@ -93,7 +93,7 @@ impl Engine {
     }
 
     /// Whether a batch is of a log that this node may write to now.
-    pub(super) fn writes_to(&self, topic: &TopicId, log: &LogId) -> bool {
+    pub(in crate::engine) fn writes_to(&self, topic: &TopicId, log: &LogId) -> bool {
         let now = self.publishing.incarnation(topic, &self.config);
         let current = log.incarnation == now || self.config.earlier.contains(&log.incarnation);
         log.writer == self.me && current
@@ -113,7 +113,7 @@ impl Engine {
     }
 
     /// The replicas have said what they hold: perhaps all that was told to be pending.
-    pub(super) fn confirm(&mut self, found: &Found) {
+    pub(in crate::engine) fn confirm(&mut self, found: &Found) {
         let topic = found.topic;
         let Some(known) = self.topics.get_mut(&topic) else {
             return;

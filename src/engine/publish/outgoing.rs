@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::publish::Waiter;
+use super::Waiter;
 use crate::{
     limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, PRODUCERS_MAX},
     model::{Batch, Hash, Incarnation, LogId, NodeId, Previous, ProducerId, Run},
@@ -23,81 +23,81 @@ const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 const PENDING_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// How often the replicas are asked whether they hold by now what was told to be pending.
-pub(super) const BEHIND_SURVEY_INTERVAL: Duration = Duration::from_millis(500);
+pub(in crate::engine) const BEHIND_SURVEY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs of one producer that are remembered to recognise a retry: as many as may be under way.
 const RECENT_RUNS_MAX: usize = 8;
 
 /// Records that are not sealed yet.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub(in crate::engine) struct Queued {
     /// Of one producer, but for what was sealed before and is sealed again.
-    pub(super) runs: Vec<Run>,
-    pub(super) records: Bytes,
-    pub(super) waiting: Vec<Waiting>,
+    pub(in crate::engine) runs: Vec<Run>,
+    pub(in crate::engine) records: Bytes,
+    pub(in crate::engine) waiting: Vec<Waiting>,
 }
 
 /// A publisher that waits, for how many copies and until when.
 #[derive(Debug, Clone)]
-pub(super) struct Waiting {
-    pub(super) waiter: Waiter,
-    pub(super) acks: Acks,
-    pub(super) deadline: Duration,
+pub(in crate::engine) struct Waiting {
+    pub(in crate::engine) waiter: Waiter,
+    pub(in crate::engine) acks: Acks,
+    pub(in crate::engine) deadline: Duration,
     /// Whether somebody else published the same before.
-    pub(super) duplicate: bool,
+    pub(in crate::engine) duplicate: bool,
 }
 
 /// A sealed batch that a quorum does not hold yet, or that stands behind one.
 #[derive(Debug)]
-pub(super) struct Unacknowledged {
-    pub(super) batch: Batch,
+pub(in crate::engine) struct Unacknowledged {
+    pub(in crate::engine) batch: Batch,
     /// Of its records as they were queued: what it counts for where memory is bounded.
-    pub(super) bytes: usize,
-    pub(super) sealed: Duration,
-    pub(super) receipts: BTreeSet<NodeId>,
-    pub(super) waiting: Vec<Waiting>,
+    pub(in crate::engine) bytes: usize,
+    pub(in crate::engine) sealed: Duration,
+    pub(in crate::engine) receipts: BTreeSet<NodeId>,
+    pub(in crate::engine) waiting: Vec<Waiting>,
     /// Whether a publisher was told that it is pending.
-    pub(super) is_pending: bool,
+    pub(in crate::engine) is_pending: bool,
 }
 
 /// Records that were told to be pending and are no longer kept in memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Behind {
-    pub(super) log: LogId,
-    pub(super) first: u64,
-    pub(super) next: u64,
+pub(in crate::engine) struct Behind {
+    pub(in crate::engine) log: LogId,
+    pub(in crate::engine) first: u64,
+    pub(in crate::engine) next: u64,
     /// When the replicas are asked next whether they hold them.
-    pub(super) survey_at: Duration,
+    pub(in crate::engine) survey_at: Duration,
 }
 
 /// What this node writes to one topic.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(in crate::engine) struct Outgoing {
     /// The incarnation that it writes in, until its log forks.
-    pub(super) incarnation: Incarnation,
+    pub(in crate::engine) incarnation: Incarnation,
     /// The log forked: until when to wait for the end of the own branch to be known.
-    pub(super) parted: Option<Parted>,
+    pub(in crate::engine) parted: Option<Parted>,
     /// The old incarnation of which the others are being asked whether it can be continued.
-    pub(super) confirming: Option<Incarnation>,
-    pub(super) previous: Option<Previous>,
-    pub(super) next: u64,
-    pub(super) queued: VecDeque<Queued>,
+    pub(in crate::engine) confirming: Option<Incarnation>,
+    pub(in crate::engine) previous: Option<Previous>,
+    pub(in crate::engine) next: u64,
+    pub(in crate::engine) queued: VecDeque<Queued>,
     /// Before all that is unacknowledged.
-    pub(super) behind: Option<Behind>,
-    pub(super) unacknowledged: VecDeque<Unacknowledged>,
-    pub(super) recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
+    pub(in crate::engine) behind: Option<Behind>,
+    pub(in crate::engine) unacknowledged: VecDeque<Unacknowledged>,
+    pub(in crate::engine) recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
 }
 
 /// The end of the own chain in a log that has forked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Parted {
-    pub(super) of: LogId,
-    pub(super) until: Duration,
+pub(in crate::engine) struct Parted {
+    pub(in crate::engine) of: LogId,
+    pub(in crate::engine) until: Duration,
 }
 
 impl Outgoing {
     /// Takes the next batch's worth off the queue.
-    pub(super) fn take_body(&mut self) -> (Vec<Run>, Bytes, Vec<Waiting>) {
+    pub(in crate::engine) fn take_body(&mut self) -> (Vec<Run>, Bytes, Vec<Waiting>) {
         let mut runs: Vec<Run> = Vec::new();
         let mut parts: Vec<Bytes> = Vec::new();
         let mut waiting = Vec::new();
@@ -144,20 +144,20 @@ impl Outgoing {
     }
 
     /// Forgets the runs that [`Self::take_body`] took, for no batch was made of them.
-    pub(super) fn refused(&mut self) {
+    pub(in crate::engine) fn refused(&mut self) {
         for recent in self.recent.values_mut() {
             recent.retain(|(_, hash)| *hash != NOT_SEALED);
         }
     }
 
     /// Goes on in another incarnation, which begins with the next batch.
-    pub(super) fn begin_anew(&mut self, random: &mut fastrand::Rng) {
+    pub(in crate::engine) fn begin_anew(&mut self, random: &mut fastrand::Rng) {
         self.incarnation = Incarnation(random.u64(..));
         self.next = 0;
     }
 
     /// Takes note of a batch that was made of what [`Self::take_body`] took.
-    pub(super) fn sealed(&mut self, batch: &Batch) {
+    pub(in crate::engine) fn sealed(&mut self, batch: &Batch) {
         let header = batch.header();
         self.next = header.next();
         self.previous = Some(Previous {
@@ -184,7 +184,7 @@ impl Outgoing {
     /// Lets go of the oldest batches for which nobody waits, where they are too much to keep
     /// (whatever there is, if all topics together have too much), or are kept for so long that
     /// repair and handover are to bring them where they belong.
-    pub(super) fn leave_behind(&mut self, now: Duration, too_much: bool) {
+    pub(in crate::engine) fn leave_behind(&mut self, now: Duration, too_much: bool) {
         let bytes_max = if too_much { 0 } else { PENDING_BYTES_MAX };
         let mut bytes: usize = self.unacknowledged.iter().map(|sealed| sealed.bytes).sum();
         while let Some(oldest) = self.unacknowledged.pop_front_if(|oldest| {
@@ -207,24 +207,24 @@ impl Outgoing {
     }
 
     /// Whether any publisher waits.
-    pub(super) fn is_waited_for(&self) -> bool {
+    pub(in crate::engine) fn is_waited_for(&self) -> bool {
         let waits = |sealed: &Unacknowledged| !sealed.waiting.is_empty();
         !self.queued.is_empty() || self.unacknowledged.iter().any(waits)
     }
 
     /// Whether the time of a publisher is over.
-    pub(super) fn is_over(&self, now: Duration) -> bool {
+    pub(in crate::engine) fn is_over(&self, now: Duration) -> bool {
         let mut waiting = self.unacknowledged.iter().flat_map(|sealed| &sealed.waiting);
         waiting.any(|waiting| waiting.deadline <= now)
     }
 
     /// Whether nothing is under way.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::engine) fn is_idle(&self) -> bool {
         self.unacknowledged.is_empty() && self.queued.is_empty() && self.behind.is_none()
     }
 
     /// Bytes that this topic has queued and unacknowledged.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::engine) fn bytes(&self) -> usize {
         let queued: usize = self.queued.iter().map(|queued| queued.records.len()).sum();
         queued + self.unacknowledged.iter().map(|sealed| sealed.bytes).sum::<usize>()
     }
