@@ -21,7 +21,7 @@ pub(crate) const BOOTSTRAP_INTERVAL: Duration = Duration::from_mins(1);
 pub(crate) const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Topics in one answer about numbers of records (`src/engine/catalogue/mod.rs`).
 pub(crate) const COUNTS_MAX: u64 = 100_000;
-/// Topics whose terms a peer is remembered to know (`src/engine/replicate.rs`).
+/// Topics whose terms a peer is remembered to know (`src/engine/replication/mod.rs`).
 pub(crate) const KNOWN_TOPICS_MAX: u64 = 16_384;
 
 /// Neighbours in a mesh, wanted and at most (libp2p-gossipsub's `mesh_n` and `mesh_n_high`).
@@ -72,7 +72,7 @@ mod tests {
             ("node/src/network/behaviour.rs", "flood_publish(true)"),
             ("src/engine/mod.rs", "ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);"),
             ("src/engine/catalogue/mod.rs", "COUNTS_MAX: usize = 100_000;"),
-            ("src/engine/replicate.rs", "KNOWN_TOPICS_MAX: usize = 16_384;"),
+            ("src/engine/replication/mod.rs", "KNOWN_TOPICS_MAX: usize = 16_384;"),
         ];
         for (file, line) in lines {
             let text = fs::read_to_string(root.join(file)).unwrap();

@@ -26,7 +26,7 @@ use super::{
     fork_search::header_at,
     holdings::proofs::Learned,
     planted::{Bug, planted},
-    replicate::Reply,
+    replication::Reply,
 };
 use crate::{
     limits::{PAGE_BYTES_MAX, QUESTIONS_MAX},

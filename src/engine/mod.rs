@@ -37,7 +37,6 @@
 
 mod catalogue;
 mod compaction;
-mod damage;
 mod follow;
 mod fork;
 mod fork_filing;
@@ -45,12 +44,9 @@ mod fork_headers;
 mod fork_reading;
 mod fork_search;
 mod group;
-mod handover;
-mod handover_proof;
 mod hold_back;
 mod holdings;
 mod holes;
-mod import;
 mod inflight;
 mod input;
 mod members;
@@ -63,13 +59,11 @@ mod publish;
 mod read;
 mod read_many;
 mod readers;
-mod repair;
-mod replicate;
+mod replication;
 mod retention;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod verify;
 mod view;
 
 use std::{collections::VecDeque, time::Duration};
@@ -131,8 +125,8 @@ pub struct Engine {
     catalogue: catalogue::State,
     publishing: publish::State,
     recent: publish::recent::State,
-    replication: replicate::State,
-    importing: import::State,
+    replication: replication::State,
+    importing: replication::import::State,
     surveys: inflight::survey::State,
     reads: read::State,
     names: catalogue::names::State,
@@ -141,13 +135,13 @@ pub struct Engine {
     positions: position::State,
     readers: readers::State,
     groups: group::State,
-    repair: repair::State,
-    handover: handover::State,
-    damage: damage::State,
+    repair: replication::repair::State,
+    handover: replication::handover::State,
+    damage: replication::damage::State,
     retention: retention::State,
     compaction: compaction::State,
     leaving: members::leave::State,
-    verification: verify::State,
+    verification: replication::verify::State,
     forks: fork::State,
     fork_searches: fork_search::State,
     fork_filing: fork_filing::State,
@@ -206,8 +200,8 @@ impl Engine {
             outputs: VecDeque::new(),
             catalogue: catalogue::State::default(),
             publishing: publish::State::default(),
-            replication: replicate::State::default(),
-            importing: import::State::default(),
+            replication: replication::State::default(),
+            importing: replication::import::State::default(),
             surveys: inflight::survey::State::default(),
             reads: read::State::default(),
             names: catalogue::names::State::default(),
@@ -216,13 +210,13 @@ impl Engine {
             positions: position::State::default(),
             readers: readers::State::default(),
             groups: group::State::default(),
-            repair: repair::State::default(),
-            handover: handover::State::default(),
-            damage: damage::State::default(),
+            repair: replication::repair::State::default(),
+            handover: replication::handover::State::default(),
+            damage: replication::damage::State::default(),
             retention: retention::State::default(),
             compaction: compaction::State::default(),
             leaving: members::leave::State::default(),
-            verification: verify::State::default(),
+            verification: replication::verify::State::default(),
             forks: fork::State::default(),
             fork_searches: fork_search::State::default(),
             fork_filing: fork_filing::State::default(),

@@ -6,7 +6,11 @@ use std::{
 };
 
 use crate::{
-    engine::{AskId, QuestionId, read::LaneId, repair::Pull, replicate::Sent},
+    engine::{
+        AskId, QuestionId,
+        read::LaneId,
+        replication::{Sent, repair::Pull},
+    },
     model::{LogId, NodeId, SubscriberName, TopicId, TopicName},
 };
 

@@ -11,10 +11,10 @@ use std::{
 use crate::{
     engine::{
         Engine, Failure, Numbered, Output, Purpose, QuestionId,
-        handover::lacking,
         members::{Member, Placement},
         planted::{Bug, planted},
         publish::small,
+        replication::handover::lacking,
     },
     limits::SURVEY_TIMEOUT,
     model::{

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Engine, Failure, Output, Purpose, Report, Ticket, Write,
-    handover_proof::Proving,
-    inflight::survey::{Found, Then},
-};
+use super::handover_proof::Proving;
 use crate::{
+    engine::{
+        Engine, Failure, Output, Purpose, Report, Ticket, Write,
+        inflight::survey::{Found, Then},
+    },
     limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{
         Frontier, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
@@ -28,11 +28,11 @@ const SURVEYS_MAX: usize = 64;
 
 /// Where the handover of a topic stands.
 #[derive(Debug, Default)]
-pub(super) struct Handover {
+pub(in crate::engine) struct Handover {
     next: Duration,
     surveying: bool,
     reading: usize,
-    pub(super) proving: Option<Proving>,
+    pub(in crate::engine) proving: Option<Proving>,
     /// The positions that were brought last.
     positions: BTreeMap<SubscriberName, Position>,
 }
@@ -59,26 +59,26 @@ struct Position {
 
 /// What is being handed over.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     attempts: u64,
     next_look: Duration,
-    pub(super) topics: BTreeMap<TopicId, Handover>,
+    pub(in crate::engine) topics: BTreeMap<TopicId, Handover>,
     tickets: BTreeMap<Ticket, (TopicId, NodeId)>,
     /// How many proofs were looked for, and reads of the store for them.
-    pub(super) proofs: u64,
-    pub(super) proof_tickets: BTreeMap<Ticket, (TopicId, u64)>,
+    pub(in crate::engine) proofs: u64,
+    pub(in crate::engine) proof_tickets: BTreeMap<Ticket, (TopicId, u64)>,
     /// Topics that this node has announced to hold.
     provided: BTreeSet<TopicId>,
 }
 
 impl State {
-    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, NodeId)> {
+    pub(in crate::engine) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, NodeId)> {
         self.tickets.remove(&ticket)
     }
 }
 
 impl Engine {
-    pub(super) fn tick_handover(&mut self) {
+    pub(in crate::engine) fn tick_handover(&mut self) {
         let now = self.now.elapsed;
         if now < self.handover.next_look {
             return;
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// Brings the home replicas what they lack, or removes what all of them have.
-    pub(super) fn hand_over(&mut self, found: &Found) {
+    pub(in crate::engine) fn hand_over(&mut self, found: &Found) {
         let topic = found.topic;
         if let Some(handover) = self.handover.topics.get_mut(&topic) {
             handover.surveying = false;
@@ -204,7 +204,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn position_handed_over(
+    pub(in crate::engine) fn position_handed_over(
         &mut self,
         node: NodeId,
         key: &(TopicId, SubscriberName),
@@ -250,7 +250,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn hand_over_page(&mut self, topic: TopicId, node: NodeId, page: Option<Page>) {
+    pub(in crate::engine) fn hand_over_page(
+        &mut self,
+        topic: TopicId,
+        node: NodeId,
+        page: Option<Page>,
+    ) {
         if let Some(handover) = self.handover.topics.get_mut(&topic) {
             handover.reading = handover.reading.saturating_sub(1);
         }
@@ -264,18 +269,24 @@ impl Engine {
     }
 
     /// A home replica has a receipt for something: the next look comes soon.
-    pub(super) fn handed_over(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn handed_over(&mut self, topic: TopicId) {
         if let Some(handover) = self.handover.topics.get_mut(&topic) {
             handover.next = handover.next.min(self.now.elapsed + Duration::from_millis(200));
         }
     }
 
     /// Looks at the next tick what does not belong here.
-    pub(super) fn hand_over_soon(&mut self) {
+    pub(in crate::engine) fn hand_over_soon(&mut self) {
         self.handover.next_look = self.now.elapsed;
     }
 
-    pub(super) fn remove_copies(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Hash) {
+    pub(in crate::engine) fn remove_copies(
+        &mut self,
+        topic: TopicId,
+        log_id: LogId,
+        to: u64,
+        head: Hash,
+    ) {
         let Some(known) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -291,7 +302,7 @@ impl Engine {
 }
 
 /// What `mine` has and `theirs` lacks.
-pub(super) fn lacking(mine: &Frontier, theirs: &Frontier) -> Vec<LogRange> {
+pub(in crate::engine) fn lacking(mine: &Frontier, theirs: &Frontier) -> Vec<LogRange> {
     let mut lacking = Vec::new();
     for (log, entry) in &mine.0 {
         let theirs = theirs.0.get(log).cloned().unwrap_or_default();

@@ -7,12 +7,12 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
-use super::{
-    Engine, Failure, Purpose,
-    inflight::survey::Found,
-    planted::{Bug, planted},
-};
 use crate::{
+    engine::{
+        Engine, Failure, Purpose,
+        inflight::survey::Found,
+        planted::{Bug, planted},
+    },
     limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{Compacted, Entry, Frontier, Hash, LogId, NodeId, Span, TopicId},
     wire::{LogRange, Page, Request, Response},
@@ -42,7 +42,7 @@ impl Seen {
 
 /// A proof that is being looked for.
 #[derive(Debug)]
-pub(super) struct Proving {
+pub(in crate::engine) struct Proving {
     number: u64,
     mine: Frontier,
     homes: BTreeMap<NodeId, Option<Frontier>>,
@@ -179,14 +179,14 @@ const PROMISE: Duration = Duration::from_secs(4);
 impl Engine {
     /// This node says that it keeps all of a topic. It may find at the next moment that it is no home
     /// any more; then it must not rely on the node that it said so to, which relies on this one.
-    pub(super) fn promise_to_keep(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn promise_to_keep(&mut self, topic: TopicId) {
         if let Some(known) = self.topics.get_mut(&topic) {
             known.keeps_until = self.now.elapsed + PROMISE;
         }
     }
 
     /// Removes the copies that every home holds, once that is proven.
-    pub(super) fn prove_handed_over(&mut self, found: &Found, mine: Frontier) {
+    pub(in crate::engine) fn prove_handed_over(&mut self, found: &Found, mine: Frontier) {
         let topic = found.topic;
         // One that takes another node for the home would give its copy up as well.
         let keeps = |home: &NodeId| found.held.get(home).filter(|held| held.keeps);
@@ -215,7 +215,7 @@ impl Engine {
     }
 
     /// A home has shown what it holds, or the store what is held here.
-    pub(super) fn handed_over_shown(
+    pub(in crate::engine) fn handed_over_shown(
         &mut self,
         topic: TopicId,
         number: u64,

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Added, Engine, Failure, HeldSpan, Purpose, QuestionId, TICK, holdings::proofs::Forks,
-    read::is_of,
-};
 use crate::{
+    engine::{
+        Added, Engine, Failure, HeldSpan, Purpose, QuestionId, TICK, holdings::proofs::Forks,
+        read::is_of,
+    },
     limits::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, HEADERS_KEPT_RECORDS, PAGE_BYTES_MAX,
         REPAIR_BYTES_PER_SECOND_MAX, REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX,
@@ -26,7 +26,7 @@ use crate::{
 
 /// What is to be fetched of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pull {
+pub(in crate::engine) struct Pull {
     topic: TopicId,
     ranges: Vec<LogRange>,
 }
@@ -46,7 +46,7 @@ struct Peer {
 
 /// How this node compares with each peer.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     peers: BTreeMap<NodeId, Peer>,
     /// Topics that are being pulled: from one peer at a time.
     pulling: BTreeSet<TopicId>,
@@ -86,7 +86,7 @@ impl Engine {
         digests
     }
 
-    pub(super) fn tick_repair(&mut self) {
+    pub(in crate::engine) fn tick_repair(&mut self) {
         self.pull_waiting();
         for node in self.members.reachable() {
             let peer = self.repair.peers.entry(node).or_default();
@@ -104,16 +104,16 @@ impl Engine {
     }
 
     /// Compares with everybody at the next tick.
-    pub(super) fn repair_soon(&mut self) {
+    pub(in crate::engine) fn repair_soon(&mut self) {
         let now = self.now.elapsed;
         self.repair.peers.values_mut().for_each(|peer| peer.compare_at = now);
     }
 
-    pub(super) fn repair_returned(&mut self, node: NodeId) {
+    pub(in crate::engine) fn repair_returned(&mut self, node: NodeId) {
         self.repair.peers.entry(node).or_default().compare_at = self.now.elapsed;
     }
 
-    pub(super) fn compare(
+    pub(in crate::engine) fn compare(
         &mut self,
         question: QuestionId,
         from: Option<NodeId>,
@@ -134,7 +134,7 @@ impl Engine {
         self.answer_flushed(question, Response::Compared(compared, wall));
     }
 
-    pub(super) fn compared(&mut self, node: NodeId, result: Result<Response, Failure>) {
+    pub(in crate::engine) fn compared(&mut self, node: NodeId, result: Result<Response, Failure>) {
         let mut differing = VecDeque::new();
         let mut after = None;
         if let Ok(Response::Compared(Compared::Differs(digests), _)) = result {
@@ -182,7 +182,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn repair_frontier(
+    pub(in crate::engine) fn repair_frontier(
         &mut self,
         node: NodeId,
         topic: TopicId,
@@ -258,7 +258,7 @@ impl Engine {
     }
 
     /// Takes over positions of subscriptions, page by page.
-    pub(super) fn repair_positions(
+    pub(in crate::engine) fn repair_positions(
         &mut self,
         node: NodeId,
         topic: TopicId,
@@ -278,7 +278,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn repair_forget(&mut self, node: &NodeId) {
+    pub(in crate::engine) fn repair_forget(&mut self, node: &NodeId) {
         self.repair.peers.remove(node);
     }
 
@@ -322,7 +322,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn repair_fetched(
+    pub(in crate::engine) fn repair_fetched(
         &mut self,
         node: NodeId,
         pull: Pull,

@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
-    inflight::survey::{Found, Then},
-};
 use crate::{
+    engine::{
+        Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
+        inflight::survey::{Found, Then},
+    },
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX, QUESTIONS_MAX},
     model::{Cursor, Hash, NodeId, Position, TopicId, TopicName},
     wire::{
@@ -35,7 +35,7 @@ struct Comparison {
 
 /// The comparisons under way, and what is read from the disk here.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     comparisons: Numbered<Comparison>,
     own: BTreeMap<Ticket, u64>,
     /// Reads for other nodes.
@@ -44,13 +44,18 @@ pub(super) struct State {
 
 impl State {
     /// Nobody waits for the answer any more.
-    pub(super) fn abandon(&mut self, question: QuestionId) {
+    pub(in crate::engine) fn abandon(&mut self, question: QuestionId) {
         self.comparisons.things.retain(|_, comparison| comparison.question != question);
     }
 }
 
 impl Engine {
-    pub(super) fn verify(&mut self, question: QuestionId, name: &TopicName, after: Cursor) {
+    pub(in crate::engine) fn verify(
+        &mut self,
+        question: QuestionId,
+        name: &TopicName,
+        after: Cursor,
+    ) {
         let request = Request::Verify(name.clone(), after.clone());
         let Some(topic) = self.find(question, name, request) else {
             return;
@@ -65,7 +70,12 @@ impl Engine {
     }
 
     /// The replicas have said what they hold: the next part is read by all of them.
-    pub(super) fn verify_found(&mut self, question: QuestionId, after: Cursor, found: &Found) {
+    pub(in crate::engine) fn verify_found(
+        &mut self,
+        question: QuestionId,
+        after: Cursor,
+        found: &Found,
+    ) {
         let end = found.end();
         // A node that was there for a moment is not missed, though it was a home where there were too few.
         let counts =
@@ -130,7 +140,7 @@ impl Engine {
     }
 
     /// Another node wants to know what the disk of this one holds.
-    pub(super) fn check_for(
+    pub(in crate::engine) fn check_for(
         &mut self,
         question: QuestionId,
         topic: TopicId,
@@ -145,7 +155,7 @@ impl Engine {
         self.verification.others.insert(ticket, question);
     }
 
-    pub(super) fn check_done(&mut self, ticket: Ticket, checked: Option<Checked>) {
+    pub(in crate::engine) fn check_done(&mut self, ticket: Ticket, checked: Option<Checked>) {
         if let Some(question) = self.verification.others.remove(&ticket) {
             match checked {
                 Some(checked) => self.answer(question, Response::Checked(checked)),
@@ -156,7 +166,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn check_told(
+    pub(in crate::engine) fn check_told(
         &mut self,
         number: u64,
         node: NodeId,

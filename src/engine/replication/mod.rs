@@ -3,6 +3,13 @@
 //! Each peer has one queue and one request under way; what is written meanwhile goes with the
 //! next. A peer that falls too far behind loses its queue and gets the rest by repair.
 
+pub(super) mod damage;
+pub(super) mod handover;
+pub(super) mod handover_proof;
+pub(super) mod import;
+pub(super) mod repair;
+pub(super) mod verify;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,

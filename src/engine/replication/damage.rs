@@ -6,11 +6,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    Damage, Engine, Output, Report, Write, WriteNumber,
-    planted::{Bug, planted},
+use crate::{
+    engine::{
+        Damage, Engine, Output, Report, Write, WriteNumber,
+        planted::{Bug, planted},
+    },
+    model::{Batch, LogId, TopicId},
 };
-use crate::model::{Batch, LogId, TopicId};
 
 /// Batches that are remembered as damaged; of the others a late report is believed.
 const REMEMBERED_MAX: usize = 1_024;
@@ -30,13 +32,13 @@ struct Damaged {
 
 /// What is remembered of damage.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     places: BTreeMap<(TopicId, LogId, u64), Damaged>,
 }
 
 impl Engine {
     /// A batch is stored that was perhaps damaged before.
-    pub(super) fn stored_again(&mut self, batch: &Batch, number: WriteNumber) {
+    pub(in crate::engine) fn stored_again(&mut self, batch: &Batch, number: WriteNumber) {
         if self.damage.places.is_empty() {
             return;
         }
@@ -48,7 +50,7 @@ impl Engine {
     }
 
     /// Something was flushed.
-    pub(super) fn damage_flushed(&mut self) {
+    pub(in crate::engine) fn damage_flushed(&mut self) {
         let (now, durable) = (self.now.elapsed, self.durable);
         self.damage.places.retain(|_, place| {
             if place.again.is_some_and(|again| again <= durable) {
@@ -72,7 +74,7 @@ impl Engine {
         late
     }
 
-    pub(super) fn damaged(&mut self, damage: Damage) {
+    pub(in crate::engine) fn damaged(&mut self, damage: Damage) {
         if planted(Bug::DamageIgnored) || self.is_late_report(&damage) {
             return;
         }

@@ -8,8 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Engine, Failure, Numbered, Purpose, QuestionId, WriteNumber, replicate::Reply};
+use super::Reply;
 use crate::{
+    engine::{Engine, Failure, Numbered, Purpose, QuestionId, WriteNumber},
     limits::{ASK_TIMEOUT, IMPORTS_MAX, IMPORTS_PER_NODE_MAX, PAGE_BYTES_MAX},
     model::{Blob, NodeId, TopicId},
     wire::{Acks, Import, LogRange, Outcome, Refusal, Request, Response},
@@ -27,7 +28,7 @@ struct Page {
 
 /// The imports under way.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     pages: Numbered<Page>,
     /// Pages that were sent to each node and not answered, those included that are done with.
     sent: BTreeMap<NodeId, usize>,
@@ -36,7 +37,12 @@ pub(super) struct State {
 }
 
 impl Engine {
-    pub(super) fn import(&mut self, question: QuestionId, from: Option<NodeId>, import: Import) {
+    pub(in crate::engine) fn import(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        import: Import,
+    ) {
         if from.is_some() {
             self.store_imported(Reply::Imported(question), from, &import);
         } else {
@@ -117,14 +123,14 @@ impl Engine {
     }
 
     /// This node has stored a page of its own import.
-    pub(super) fn imported_here(&mut self, number: u64, outcomes: Vec<Outcome>) {
+    pub(in crate::engine) fn imported_here(&mut self, number: u64, outcomes: Vec<Outcome>) {
         match self.unflushed() {
             Some(write) => self.importing.unflushed.push_back((write, number, outcomes)),
             None => self.imported_at(number, self.me, outcomes),
         }
     }
 
-    pub(super) fn imports_flushed(&mut self) {
+    pub(in crate::engine) fn imports_flushed(&mut self) {
         while let Some((_, number, outcomes)) =
             self.importing.unflushed.pop_front_if(|(write, ..)| *write <= self.durable)
         {
@@ -133,7 +139,7 @@ impl Engine {
     }
 
     /// A replica has answered.
-    pub(super) fn imported(
+    pub(in crate::engine) fn imported(
         &mut self,
         number: u64,
         node: NodeId,
