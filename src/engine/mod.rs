@@ -37,34 +37,27 @@
 
 mod catalogue;
 mod compaction;
-mod follow;
 mod fork;
 mod fork_filing;
 mod fork_headers;
 mod fork_reading;
 mod fork_search;
 mod group;
-mod hold_back;
 mod holdings;
-mod holes;
 mod inflight;
 mod input;
 mod members;
-mod merge;
 mod numbered;
 #[doc(hidden)]
 pub mod planted;
 mod position;
 mod publish;
 mod read;
-mod read_many;
 mod readers;
 mod replication;
 mod retention;
-mod tail;
 #[cfg(test)]
 mod tests;
-mod view;
 
 use std::{collections::VecDeque, time::Duration};
 

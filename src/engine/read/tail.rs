@@ -10,7 +10,7 @@ use crate::{
 
 /// Recent batches, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(in crate::engine) struct Tail {
     batches: VecDeque<Batch>,
     index: BTreeMap<(LogId, u64), Batch>,
     bytes: usize,
@@ -18,7 +18,7 @@ pub(super) struct Tail {
 
 impl Tail {
     /// Takes a batch in, and lets the oldest ones go; whether it is new.
-    pub(super) fn push(&mut self, batch: &Batch) -> bool {
+    pub(in crate::engine) fn push(&mut self, batch: &Batch) -> bool {
         let key = (batch.log(), batch.header().first);
         if self.index.contains_key(&key) {
             return false;
@@ -37,7 +37,7 @@ impl Tail {
     }
 
     /// Lets the oldest batches go, as far as it takes.
-    pub(super) fn keep(&mut self, bytes_max: usize) {
+    pub(in crate::engine) fn keep(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max
             && let Some(oldest) = self.batches.pop_front()
         {
@@ -47,7 +47,7 @@ impl Tail {
     }
 
     /// The batches from the one that holds record `from`, up to `to` and without a hole.
-    pub(super) fn run(&self, log: LogId, from: u64, to: u64) -> Vec<Batch> {
+    pub(in crate::engine) fn run(&self, log: LogId, from: u64, to: u64) -> Vec<Batch> {
         let mut run = Vec::new();
         let holder = self.index.range((log, 0)..=(log, from)).next_back();
         let mut at = match holder {

@@ -1,11 +1,8 @@
 //! Following: what is live reaches those who wait for it.
 
-use super::{
-    Engine, Output,
-    inflight::survey::Then,
-    view::{View, not_shown},
-};
+use super::view::{View, not_shown};
 use crate::{
+    engine::{Engine, Output, inflight::survey::Then},
     limits::{
         FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FOLLOW_SURVEYS_MAX, TAIL_BYTES_MAX, TAILS_BYTES_MAX,
     },
@@ -15,7 +12,7 @@ use crate::{
 
 impl Engine {
     /// Somebody reads a topic here, and perhaps follows it.
-    pub(super) fn look_at(&mut self, topic: TopicId, follows: bool) {
+    pub(in crate::engine) fn look_at(&mut self, topic: TopicId, follows: bool) {
         let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
         view.used = self.now.elapsed;
         if follows && !view.following {
@@ -24,7 +21,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn gossiped(&mut self, gossip: Gossip) {
+    pub(in crate::engine) fn gossiped(&mut self, gossip: Gossip) {
         let (topic, writer) = match &gossip {
             Gossip::Batch(batch) => (batch.header().topic, batch.header().writer),
             Gossip::Announcement(told) => (told.header.topic, told.header.writer),
@@ -53,7 +50,7 @@ impl Engine {
 
     /// A batch is here: from a writer, by gossip, or by repair. Who waits just for it is served
     /// from memory.
-    pub(super) fn arrived(&mut self, batch: &Batch) {
+    pub(in crate::engine) fn arrived(&mut self, batch: &Batch) {
         let header = batch.header();
         let topic = header.topic;
         let now = self.now.elapsed;
@@ -87,7 +84,7 @@ impl Engine {
     }
 
     /// Looks again whether there is something for those who wait.
-    pub(super) fn serve_waiting(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn serve_waiting(&mut self, topic: TopicId) {
         let Some(view) = self.reads.views.get_mut(&topic) else {
             return;
         };
@@ -106,7 +103,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn tick_reads(&mut self) {
+    pub(in crate::engine) fn tick_reads(&mut self) {
         let now = self.now.elapsed;
         let mut stale = Vec::new();
         let mut over = Vec::new();

@@ -42,21 +42,21 @@ struct HeldBack {
 
 /// What is known of a topic that is being read.
 #[derive(Debug)]
-pub(super) struct View {
+pub(in crate::engine) struct View {
     /// What the replicas said they hold.
-    pub(super) frontiers: BTreeMap<NodeId, Frontier>,
+    pub(in crate::engine) frontiers: BTreeMap<NodeId, Frontier>,
     /// When they last said it.
-    pub(super) surveyed: Option<Duration>,
+    pub(in crate::engine) surveyed: Option<Duration>,
     /// Whether they are being asked.
-    pub(super) surveying: bool,
+    pub(in crate::engine) surveying: bool,
     /// The newest batches.
-    pub(super) tail: Tail,
+    pub(in crate::engine) tail: Tail,
     /// The reads that wait for news.
-    pub(super) waiting: BTreeSet<u64>,
+    pub(in crate::engine) waiting: BTreeSet<u64>,
     /// When it was last asked for.
-    pub(super) used: Duration,
+    pub(in crate::engine) used: Duration,
     /// Whether this node has joined the topic's mesh.
-    pub(super) following: bool,
+    pub(in crate::engine) following: bool,
     /// How far the topic goes by what was told and what came.
     end: Cursor,
     /// Batches that exist by what others say, and since when that is known.
@@ -70,7 +70,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(topic: TopicId) -> Self {
+    pub(in crate::engine) fn new(topic: TopicId) -> Self {
         Self {
             frontiers: BTreeMap::new(),
             surveyed: None,
@@ -89,7 +89,7 @@ impl View {
     }
 
     /// The end of the hole that starts at `from` or before and nobody can fill, if there is one.
-    pub(super) fn hole_at(&self, log: LogId, from: u64) -> Option<u64> {
+    pub(in crate::engine) fn hole_at(&self, log: LogId, from: u64) -> Option<u64> {
         let at = |hole: &&Hole| {
             let LogRange { log: of, from: start, to } = hole.range;
             of == log && start <= from && from < to && hole.times >= HOLE_FOUND_TIMES
@@ -98,7 +98,7 @@ impl View {
     }
 
     /// Whether it is time to ask all nodes about holes; then that is taken note of.
-    pub(super) fn holes_due(&mut self, now: Duration) -> bool {
+    pub(in crate::engine) fn holes_due(&mut self, now: Duration) -> bool {
         let due = |at: Duration| now.saturating_sub(at) >= HOLE_SURVEY_INTERVAL;
         let due = self.holes_surveyed.is_none_or(due);
         if due {
@@ -109,12 +109,12 @@ impl View {
     }
 
     /// Whether it may soon be known that something is a hole.
-    pub(super) fn suspects_holes(&self) -> bool {
+    pub(in crate::engine) fn suspects_holes(&self) -> bool {
         self.holes_asked || self.holes.iter().any(|hole| hole.times < HOLE_FOUND_TIMES)
     }
 
     /// Every node has said what it holds, but for those that are gone; these parts nobody does.
-    pub(super) fn holes_found(&mut self, missing: Vec<LogRange>) {
+    pub(in crate::engine) fn holes_found(&mut self, missing: Vec<LogRange>) {
         let found_before = |range: &LogRange| {
             let covers = |hole: &&Hole| {
                 hole.range.log == range.log
@@ -131,26 +131,26 @@ impl View {
     }
 
     /// Not every node has answered: nothing is proven.
-    pub(super) fn holes_unknown(&mut self) {
+    pub(in crate::engine) fn holes_unknown(&mut self) {
         self.holes_asked = false;
         self.holes.clear();
     }
 
     /// A node has said what it holds.
-    pub(super) fn told(&mut self, node: NodeId, frontier: &Frontier) {
+    pub(in crate::engine) fn told(&mut self, node: NodeId, frontier: &Frontier) {
         self.end.join_frontier(frontier);
         self.frontiers.insert(node, frontier.clone());
     }
 
     /// A batch is here; whether it is new.
-    pub(super) fn arrived(&mut self, now: Duration, batch: &Batch) -> bool {
+    pub(in crate::engine) fn arrived(&mut self, now: Duration, batch: &Batch) -> bool {
         self.link(now, batch);
         self.end.advance(batch);
         self.tail.push(batch)
     }
 
     /// A batch exists somewhere.
-    pub(super) fn announced(&mut self, now: Duration, log: LogId, position: Position) {
+    pub(in crate::engine) fn announced(&mut self, now: Duration, log: LogId, position: Position) {
         if self.announced.len() < FRONTIER_LOGS_MAX || self.announced.contains_key(&log) {
             let known = self.announced.entry(log).or_insert((position, now));
             if known.0.next < position.next {
@@ -167,7 +167,7 @@ impl View {
     }
 
     /// How far the topic goes.
-    pub(super) fn join_end_into(&self, end: &mut Cursor) {
+    pub(in crate::engine) fn join_end_into(&self, end: &mut Cursor) {
         end.join(&self.end);
         for (log, (position, _)) in &self.announced {
             end.advance_to(*log, *position);
@@ -175,13 +175,13 @@ impl View {
     }
 
     /// Forgets what was announced and is not found.
-    pub(super) fn expire(&mut self, now: Duration) {
+    pub(in crate::engine) fn expire(&mut self, now: Duration) {
         self.announced.retain(|_, (_, since)| now.saturating_sub(*since) < ANNOUNCED_AGE_MAX);
     }
 
     /// Whether a batch must wait for a reader that was not shown what its writer wrote before its
     /// restart. As long as that `comes` from somewhere, it waits; otherwise it is late at most.
-    pub(super) fn holds_back(
+    pub(in crate::engine) fn holds_back(
         &mut self,
         now: Duration,
         batch: &Batch,
@@ -207,7 +207,7 @@ impl View {
     }
 
     /// A batch need not wait.
-    pub(super) fn lets_through(&mut self, batch: &Batch) {
+    pub(in crate::engine) fn lets_through(&mut self, batch: &Batch) {
         if predecessor(batch).is_some() {
             self.held_back.remove(&batch.log());
         }
@@ -215,7 +215,7 @@ impl View {
 }
 
 /// Where a log ends that a batch continues and a reader at `at` was not shown.
-pub(super) fn not_shown(at: &Cursor, batch: &Batch) -> Option<(LogId, Position)> {
+pub(in crate::engine) fn not_shown(at: &Cursor, batch: &Batch) -> Option<(LogId, Position)> {
     let (before, position) = predecessor(batch)?;
     // It may have been filed under a branch since.
     let stands_there =

@@ -7,40 +7,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Engine,
-    inflight::survey::{Found, Then},
-    planted::{Bug, planted},
-    read::Source,
-};
+use super::Source;
 use crate::{
+    engine::{
+        Engine,
+        inflight::survey::{Found, Then},
+        planted::{Bug, planted},
+    },
     model::{Batch, Compacted, LogId, TopicId},
     wire::LogRange,
 };
 
 /// A part of a log that a read passes over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Passed {
-    pub(super) range: LogRange,
+pub(in crate::engine) struct Passed {
+    pub(in crate::engine) range: LogRange,
     /// Whether retention let it go; else nobody holds it.
-    pub(super) trimmed: bool,
+    pub(in crate::engine) trimmed: bool,
 }
 
 /// What a read has met with so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Met {
+pub(in crate::engine) struct Met {
     /// Sources that failed.
-    pub(super) failed: BTreeSet<Source>,
+    pub(in crate::engine) failed: BTreeSet<Source>,
     /// Logs whose first batch waits for another log, and that filled the page: they come later.
-    pub(super) later: BTreeSet<LogId>,
+    pub(in crate::engine) later: BTreeSet<LogId>,
     /// Compacted parts that were given alone: the next batch is missing behind them. Readers are told
     /// that they were trimmed, for their cursors cannot stand at their ends.
-    pub(super) bare: Vec<Compacted>,
+    pub(in crate::engine) bare: Vec<Compacted>,
 }
 
 /// What of that a reader is told with these batches: only what one of them follows, be it over more
 /// that is passed over, for a reader's cursor stands at the end of a batch.
-pub(super) fn told_with(
+pub(in crate::engine) fn told_with(
     batches: &[Batch],
     compacted: &[Compacted],
     passed: Vec<Passed>,
@@ -66,7 +66,7 @@ impl Engine {
     /// Takes off the start of a range what nobody holds and what retention let go, whichever of them
     /// comes first, and takes note of it. Who gives what is left then, or its start, and up to where:
     /// none where nothing is left, or nobody does.
-    pub(super) fn pass_over(
+    pub(in crate::engine) fn pass_over(
         &mut self,
         topic: TopicId,
         range: &mut LogRange,
@@ -94,7 +94,7 @@ impl Engine {
 
     /// Whether this node holds all of a range that readers do not pass over: that retention did not let
     /// go, and of which it is not proven that nobody holds it.
-    pub(super) fn is_whole(&mut self, topic: TopicId, mut range: LogRange) -> bool {
+    pub(in crate::engine) fn is_whole(&mut self, topic: TopicId, mut range: LogRange) -> bool {
         while range.from < range.to {
             let held = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
             let held = held.and_then(|log| log.held_to(range.from));
@@ -108,7 +108,7 @@ impl Engine {
     }
 
     /// Nobody is known to hold what comes next in a log: all are asked, now and then.
-    pub(super) fn ask_about_holes(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn ask_about_holes(&mut self, topic: TopicId) {
         let view = self.reads.views.get_mut(&topic);
         if view.is_some_and(|view| view.holes_due(self.now.elapsed)) {
             self.survey(topic, Then::Hole);
@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// All nodes that can be asked have said what they hold.
-    pub(super) fn look_for_holes(&mut self, found: &Found) {
+    pub(in crate::engine) fn look_for_holes(&mut self, found: &Found) {
         let topic = found.topic;
         let end = self.end_with(found);
         // One that is away may hold it, and brings it when it is back, however long that takes.

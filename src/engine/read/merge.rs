@@ -1,8 +1,8 @@
 //! The order in which readers are shown batches, and how what several sources gave is brought
 //! into it.
 
-use super::Early;
 use crate::{
+    engine::Early,
     model::{Batch, Compacted, LogId, Stamp},
     wire::{LogRange, Page},
 };
@@ -15,7 +15,7 @@ fn order(batch: &Batch, early: &Early) -> (Stamp, LogId, u64) {
 }
 
 /// Whether a page is what was asked for: batches of these ranges, each log's without a hole.
-pub(super) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
+pub(in crate::engine) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
     let mut ranges = ranges.to_vec();
     let parts = Compacted::by_end(&page.compacted);
     page.batches.iter().all(|batch| {
@@ -41,7 +41,11 @@ pub(super) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
 /// Merges what several sources gave, up to `bytes_max`. Where a source has more that is not here
 /// yet, the merge ends with its last batch, for what follows there may come before what others
 /// gave. Whether all of it is merged.
-pub(super) fn merge(pages: Vec<Page>, early: &Early, bytes_max: usize) -> (Vec<Batch>, bool) {
+pub(in crate::engine) fn merge(
+    pages: Vec<Page>,
+    early: &Early,
+    bytes_max: usize,
+) -> (Vec<Batch>, bool) {
     let mut pages: Vec<_> = pages
         .into_iter()
         .map(|page| (page.batches.into_iter().peekable(), page.finished))

@@ -9,19 +9,29 @@
 //! A client that wants what does not exist yet waits here (long poll), until a batch arrives by
 //! gossip or replication, or a survey finds one.
 
+pub(super) mod follow;
+pub(super) mod hold_back;
+pub(super) mod holes;
+pub(super) mod many;
+pub(super) mod merge;
+pub(super) mod tail;
+pub(super) mod view;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use self::{
+    holes::{Met, Passed, told_with},
+    many::Many,
+    merge::{answers, merge},
+    view::View,
+};
 use super::{
     Engine, Failure, Numbered, Purpose, QuestionId, Ticket,
-    holes::{Met, Passed, told_with},
     inflight::survey::{Found, Then},
-    merge::{answers, merge},
     planted::{Bug, planted},
-    read_many::Many,
-    view::View,
 };
 use crate::{
     limits::{

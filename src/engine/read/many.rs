@@ -7,11 +7,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    Engine, QuestionId,
-    read::{For, Job, Lane, Source, State},
-};
+use super::{For, Job, Lane, Source, State};
 use crate::{
+    engine::{Engine, QuestionId},
     limits::{
         COMPACTED_START_BYTES_MAX, GATHER_WAIT_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_WAIT_MAX,
         READS_MAX,
@@ -22,7 +20,7 @@ use crate::{
 
 /// A question for many topics.
 #[derive(Debug)]
-pub(super) struct Many {
+pub(in crate::engine) struct Many {
     question: QuestionId,
     /// The reads that have not ended, and which topic of the question each is for.
     reads: BTreeMap<u64, u32>,
@@ -41,7 +39,7 @@ pub(super) struct Many {
 impl Many {
     /// The read that looks elsewhere than in memory.
     #[cfg(test)]
-    pub(super) fn under_way(&self) -> Option<u64> {
+    pub(in crate::engine) fn under_way(&self) -> Option<u64> {
         self.under_way
     }
 
@@ -58,13 +56,13 @@ impl Many {
 
 impl State {
     /// Reads that are questions of their own.
-    pub(super) fn single(&self) -> usize {
+    pub(in crate::engine) fn single(&self) -> usize {
         let parts: usize = self.many.things.values().map(|many| many.reads.len()).sum();
         self.jobs.things.len().saturating_sub(parts)
     }
 
     /// Gives up a question for many topics, if it is one; whether it is.
-    pub(super) fn abandon_many(&mut self, question: QuestionId) -> bool {
+    pub(in crate::engine) fn abandon_many(&mut self, question: QuestionId) -> bool {
         let found = self.many.things.iter().find(|(_, many)| many.question == question);
         let Some(number) = found.map(|(number, _)| *number) else {
             return false;
@@ -87,7 +85,7 @@ impl State {
 }
 
 impl Engine {
-    pub(super) fn read_many(&mut self, question: QuestionId, read: ReadMany) {
+    pub(in crate::engine) fn read_many(&mut self, question: QuestionId, read: ReadMany) {
         let mut topics: Vec<(TopicId, Cursor)> = Vec::with_capacity(read.topics.len());
         for of in &read.topics {
             let Some(topic) = self.topics.named(&of.topic) else {
@@ -145,7 +143,7 @@ impl Engine {
 
     /// Whether a read may ask its sources now: one of a question for many topics waits while
     /// another one does.
-    pub(super) fn may_start(&mut self, number: u64, lanes: &[Lane]) -> bool {
+    pub(in crate::engine) fn may_start(&mut self, number: u64, lanes: &[Lane]) -> bool {
         let of = self.reads.jobs.things.get(&number).and_then(Job::part_of);
         let Some(many) = of.and_then(|of| self.reads.many.things.get_mut(&of)) else {
             return true;
@@ -157,7 +155,7 @@ impl Engine {
     }
 
     /// A read of a question for many topics waits, though it was under way: another one may be.
-    pub(super) fn not_under_way(&mut self, number: u64) {
+    pub(in crate::engine) fn not_under_way(&mut self, number: u64) {
         let of = self.reads.jobs.things.get(&number).and_then(Job::part_of);
         let many = of.and_then(|of| Some((of, self.reads.many.things.get_mut(&of)?)));
         if let Some((of, many)) = many.filter(|(_, many)| many.under_way == Some(number)) {
@@ -167,7 +165,7 @@ impl Engine {
     }
 
     /// A read has ended that is part of a question for many topics.
-    pub(super) fn part_read(&mut self, of: u64, number: u64, page: Page) {
+    pub(in crate::engine) fn part_read(&mut self, of: u64, number: u64, page: Page) {
         let Some(many) = self.reads.many.things.get_mut(&of) else {
             return;
         };
@@ -183,7 +181,7 @@ impl Engine {
     }
 
     /// Ends a read that gives nothing.
-    pub(super) fn refuse_read(&mut self, number: u64, refusal: Refusal) {
+    pub(in crate::engine) fn refuse_read(&mut self, number: u64, refusal: Refusal) {
         let Some(job) = self.reads.jobs.things.remove(&number) else {
             return;
         };
@@ -217,7 +215,7 @@ impl Engine {
     }
 
     /// Tells what has waited for long enough.
-    pub(super) fn tick_read_many(&mut self) {
+    pub(in crate::engine) fn tick_read_many(&mut self) {
         let numbers: Vec<u64> = self.reads.many.things.keys().copied().collect();
         for number in numbers {
             self.answer_many(number);

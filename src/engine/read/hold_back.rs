@@ -3,15 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Engine, view::not_shown};
+use super::view::not_shown;
 use crate::{
+    engine::Engine,
     model::{Batch, LogId, Position},
     wire::LogRange,
 };
 
 impl Engine {
     /// Takes out what must wait for what its writer wrote before its restart; of which logs that was.
-    pub(super) fn hold_back(&mut self, number: u64, batches: &mut Vec<Batch>) -> BTreeSet<LogId> {
+    pub(in crate::engine) fn hold_back(
+        &mut self,
+        number: u64,
+        batches: &mut Vec<Batch>,
+    ) -> BTreeSet<LogId> {
         let mut waiting = BTreeSet::new();
         let Some(job) = self.reads.jobs.things.get(&number) else {
             return waiting;
