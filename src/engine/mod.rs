@@ -42,7 +42,6 @@ mod fork_filing;
 mod fork_headers;
 mod fork_reading;
 mod fork_search;
-mod group;
 mod holdings;
 mod inflight;
 mod input;
@@ -50,12 +49,11 @@ mod members;
 mod numbered;
 #[doc(hidden)]
 pub mod planted;
-mod position;
 mod publish;
 mod read;
-mod readers;
 mod replication;
 mod retention;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -125,9 +123,9 @@ pub struct Engine {
     names: catalogue::names::State,
     outbox: publish::outbox::State,
     awaiting: publish::awaiting::State,
-    positions: position::State,
-    readers: readers::State,
-    groups: group::State,
+    positions: subscriptions::position::State,
+    readers: subscriptions::readers::State,
+    groups: subscriptions::group::State,
     repair: replication::repair::State,
     handover: replication::handover::State,
     damage: replication::damage::State,
@@ -200,9 +198,9 @@ impl Engine {
             names: catalogue::names::State::default(),
             outbox: publish::outbox::State::recovered(recovered.outbox),
             awaiting: publish::awaiting::State::default(),
-            positions: position::State::default(),
-            readers: readers::State::default(),
-            groups: group::State::default(),
+            positions: subscriptions::position::State::default(),
+            readers: subscriptions::readers::State::default(),
+            groups: subscriptions::group::State::default(),
             repair: replication::repair::State::default(),
             handover: replication::handover::State::default(),
             damage: replication::damage::State::default(),

@@ -3,7 +3,7 @@
 
 use super::{Dispatch, Key};
 use crate::{
-    engine::{Engine, QuestionId, position::Keeper, publish::small},
+    engine::{Engine, QuestionId, publish::small, subscriptions::position::Keeper},
     wire::{Refusal, Response},
 };
 

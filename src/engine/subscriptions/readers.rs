@@ -36,13 +36,13 @@ struct Reader {
 
 /// The names that are read under.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     readers: BTreeMap<(TopicId, SubscriberName), Reader>,
 }
 
 impl State {
     /// A session has read under a name; whether another one does so as well.
-    pub(super) fn note(
+    pub(in crate::engine) fn note(
         &mut self,
         now: Duration,
         topic: TopicId,

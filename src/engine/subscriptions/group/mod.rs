@@ -23,11 +23,11 @@ use self::{
     dispatch::{Dispatch, Terms},
     passing::Passed,
 };
-use super::{
-    Engine, QuestionId,
-    inflight::survey::{Found, Then},
-};
 use crate::{
+    engine::{
+        Engine, QuestionId,
+        inflight::survey::{Found, Then},
+    },
     limits::{
         GROUP_GRACE, GROUP_IDLE, GROUP_MEMBERS_MAX, GROUP_RANGES_MAX, GROUPS_MAX, PAGE_BYTES_MAX,
         READ_WAIT_MAX, VISIBILITY_MAX, VISIBILITY_MIN,
@@ -41,7 +41,7 @@ type Key = (TopicId, SubscriberName);
 
 /// The groups that this node coordinates, and the questions about others.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     groups: BTreeMap<Key, Group>,
     passed: BTreeMap<QuestionId, Passed>,
 }
@@ -75,7 +75,7 @@ struct Waiting {
 
 impl Engine {
     /// A member takes records, or says what it has done.
-    pub(super) fn member_asks(&mut self, question: QuestionId, request: Request) {
+    pub(in crate::engine) fn member_asks(&mut self, question: QuestionId, request: Request) {
         if let Some((key, request)) = self.coordinated(question, request) {
             self.group_asked(&key, question, request);
         }
@@ -156,7 +156,7 @@ impl Engine {
     }
 
     /// The replicas have said what they keep of a group.
-    pub(super) fn group_found(&mut self, name: &SubscriberName, found: &Found) {
+    pub(in crate::engine) fn group_found(&mut self, name: &SubscriberName, found: &Found) {
         let key = (found.topic, name.clone());
         if self.groups.groups.get(&key).is_none_or(|group| group.dispatch.is_some()) {
             return;
@@ -312,7 +312,7 @@ impl Engine {
         self.keep_group(key);
     }
 
-    pub(super) fn tick_groups(&mut self) {
+    pub(in crate::engine) fn tick_groups(&mut self) {
         let now = self.now.elapsed;
         let keys: Vec<_> = self.groups.groups.keys().cloned().collect();
         for key in keys {
@@ -351,7 +351,7 @@ impl Engine {
     }
 
     /// The topic is deleted.
-    pub(super) fn groups_deleted(&mut self, topic: TopicId, refusal: &Refusal) {
+    pub(in crate::engine) fn groups_deleted(&mut self, topic: TopicId, refusal: &Refusal) {
         let of_topic = |key: &&Key| key.0 == topic;
         let keys: Vec<_> = self.groups.groups.keys().filter(of_topic).cloned().collect();
         for key in keys {
@@ -360,7 +360,7 @@ impl Engine {
     }
 
     /// Whoever asked is gone: nothing is given to it.
-    pub(super) fn group_abandoned(&mut self, question: QuestionId) {
+    pub(in crate::engine) fn group_abandoned(&mut self, question: QuestionId) {
         for group in self.groups.groups.values_mut() {
             group.waiting.retain(|waiting| waiting.question != question);
             group.deferred.retain(|(deferred, _)| *deferred != question);

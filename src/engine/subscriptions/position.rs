@@ -1,15 +1,13 @@
 //! Where named subscriptions stand: kept on the topic's replicas, merged without coordination.
 
-mod listing;
-
-use self::listing::Listing;
-use super::{
-    Engine, Failure, Numbered, Purpose, QuestionId, Write,
-    inflight::survey::{Found, Then},
-    planted::{Bug, planted},
-    publish::small,
-};
+use super::listing::Listing;
 use crate::{
+    engine::{
+        Engine, Failure, Numbered, Purpose, QuestionId, Write,
+        inflight::survey::{Found, Then},
+        planted::{Bug, planted},
+        publish::small,
+    },
     limits::ASK_TIMEOUT,
     model::{Blob, NodeId, SessionId, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Acks, MemberState, Need, Refusal, Request, Response},
@@ -34,7 +32,7 @@ struct Commit {
 
 /// Who has a position kept.
 #[derive(Debug, Clone)]
-pub(super) enum Keeper {
+pub(in crate::engine) enum Keeper {
     /// A client that commits it, or opens a generation; a run of a subscriber.
     Client { question: QuestionId, need: Need, session: Option<SessionId> },
     /// This node, which coordinates the group.
@@ -43,13 +41,13 @@ pub(super) enum Keeper {
 
 /// The commits and listings under way.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     commits: Numbered<Commit>,
-    listings: Numbered<Listing>,
+    pub(super) listings: Numbered<Listing>,
 }
 
 impl Engine {
-    pub(super) fn position(
+    pub(in crate::engine) fn position(
         &mut self,
         question: QuestionId,
         name: &TopicName,
@@ -61,7 +59,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn answer_position(&mut self, question: QuestionId, found: &Found) {
+    pub(in crate::engine) fn answer_position(&mut self, question: QuestionId, found: &Found) {
         let position = found.position();
         let is_new = position.as_ref().is_none_or(|kept| kept.cursor.is_none());
         if is_new && !found.complete {
@@ -72,7 +70,7 @@ impl Engine {
         self.answer(question, Response::Position(position));
     }
 
-    pub(super) fn commit(
+    pub(in crate::engine) fn commit(
         &mut self,
         question: QuestionId,
         name: &TopicName,
@@ -94,7 +92,7 @@ impl Engine {
 
     /// Keeps a position where the replicas say that it exists: one ahead of the log would skip
     /// records that are yet to come.
-    pub(super) fn commit_found(
+    pub(in crate::engine) fn commit_found(
         &mut self,
         question: QuestionId,
         subscriber: &SubscriberName,
@@ -133,7 +131,7 @@ impl Engine {
     }
 
     /// Keeps a position here and on the other replicas, and tells whoever has it kept.
-    pub(super) fn keep_on_replicas(
+    pub(in crate::engine) fn keep_on_replicas(
         &mut self,
         topic: TopicId,
         subscriber: &SubscriberName,
@@ -178,7 +176,7 @@ impl Engine {
         self.settle_commit(number);
     }
 
-    pub(super) fn kept(&mut self, number: u64, result: &Result<Response, Failure>) {
+    pub(in crate::engine) fn kept(&mut self, number: u64, result: &Result<Response, Failure>) {
         let Some(commit) = self.positions.commits.things.get_mut(&number) else {
             return;
         };
@@ -229,7 +227,7 @@ impl Engine {
         self.refusal_of(topic, need, needed, replicas, away)
     }
 
-    pub(super) fn keep(
+    pub(in crate::engine) fn keep(
         &mut self,
         question: QuestionId,
         from: Option<NodeId>,
@@ -269,7 +267,7 @@ impl Engine {
     }
 
     /// Keeps what a client or another node tells of a position; whether it is kept.
-    pub(super) fn keep_told(
+    pub(in crate::engine) fn keep_told(
         &mut self,
         topic: TopicId,
         name: &SubscriberName,
@@ -281,7 +279,7 @@ impl Engine {
     }
 
     /// Keeps a position; whether it is kept.
-    pub(super) fn keep_here(
+    pub(in crate::engine) fn keep_here(
         &mut self,
         topic: TopicId,
         name: &SubscriberName,
