@@ -36,7 +36,6 @@
 //!   signed two batches for one position
 
 mod catalogue;
-mod compaction;
 mod fork;
 mod fork_filing;
 mod fork_headers;
@@ -130,7 +129,7 @@ pub struct Engine {
     handover: replication::handover::State,
     damage: replication::damage::State,
     retention: retention::State,
-    compaction: compaction::State,
+    compaction: retention::compaction::State,
     leaving: members::leave::State,
     verification: replication::verify::State,
     forks: fork::State,
@@ -205,7 +204,7 @@ impl Engine {
             handover: replication::handover::State::default(),
             damage: replication::damage::State::default(),
             retention: retention::State::default(),
-            compaction: compaction::State::default(),
+            compaction: retention::compaction::State::default(),
             leaving: members::leave::State::default(),
             verification: replication::verify::State::default(),
             forks: fork::State::default(),

@@ -1,6 +1,6 @@
 //! Compaction: of each key the newest record is kept.
 //!
-//! Each home replica lets go for itself what it need not keep (see `sweep`), and only what every home
+//! Each home replica lets go for itself what it need not keep (see `holdings::sweep`), and only what every home
 //! replica has is looked at: so a newer record is with all of them before an older one goes from any.
 //! What has gone counts as held, by all who are told so: frontiers, digests and what readers stand at
 //! stay as they are, and there is nothing to repair. Whoever asks for it is given the part instead
@@ -15,12 +15,12 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Engine, Now, Output, Sweep, Swept, SweptSpan, Ticket, Write,
-    inflight::survey::{Found, Then},
-    planted::{Bug, planted},
-};
 use crate::{
+    engine::{
+        Engine, Now, Output, Sweep, Swept, SweptSpan, Ticket, Write,
+        inflight::survey::{Found, Then},
+        planted::{Bug, planted},
+    },
     limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},
     model::{Batch, Compacted, Frontier, NodeId, TopicId, WallClock},
     wire::LogRange,
@@ -66,7 +66,7 @@ enum Stage {
 
 /// The compacted topics, and the sweep under way.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     next_look: Duration,
     topics: BTreeMap<TopicId, Progress>,
     under_way: Option<(TopicId, Stage)>,
@@ -89,7 +89,7 @@ impl Progress {
 
 impl Engine {
     /// A batch was stored.
-    pub(super) fn note_for_compaction(&mut self, batch: &Batch) {
+    pub(in crate::engine) fn note_for_compaction(&mut self, batch: &Batch) {
         if let Some(progress) = self.compaction.topics.get_mut(&batch.header().topic) {
             let bytes = batch.bytes().len() as u64;
             progress.new_bytes = progress.new_bytes.saturating_add(bytes);
@@ -97,11 +97,11 @@ impl Engine {
     }
 
     /// Whether a topic keeps the newest record of each key only.
-    pub(super) fn is_compacted(&self, topic: TopicId) -> bool {
+    pub(in crate::engine) fn is_compacted(&self, topic: TopicId) -> bool {
         self.topics.get(&topic).is_some_and(|known| known.tombstones_ms().is_some())
     }
 
-    pub(super) fn tick_compaction(&mut self) {
+    pub(in crate::engine) fn tick_compaction(&mut self) {
         let now = self.now.elapsed;
         if now < self.compaction.next_look {
             return;
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// The home replicas have said what they have: what all of them have is looked through.
-    pub(super) fn sweep_found(&mut self, found: &Found) {
+    pub(in crate::engine) fn sweep_found(&mut self, found: &Found) {
         let topic = found.topic;
         if !matches!(self.compaction.under_way, Some((of, Stage::Asking(_))) if of == topic) {
             return;
@@ -200,7 +200,7 @@ impl Engine {
     }
 
     /// The store has said what may go.
-    pub(super) fn swept(&mut self, ticket: Ticket, swept: Option<Swept>) {
+    pub(in crate::engine) fn swept(&mut self, ticket: Ticket, swept: Option<Swept>) {
         let is_it = |under_way: &(TopicId, Stage)| {
             matches!(under_way.1, Stage::Sweeping(of) if of == ticket).then_some(under_way.0)
         };
@@ -235,7 +235,7 @@ impl Engine {
 
     /// Takes over what compaction took away before a batch that is held here now; whether any of it
     /// was missing.
-    pub(super) fn fill_compacted(&mut self, topic: TopicId, part: &Compacted) -> bool {
+    pub(in crate::engine) fn fill_compacted(&mut self, topic: TopicId, part: &Compacted) -> bool {
         let own_log = self.writes_to(&topic, &part.log);
         let Some(known) = self.topics.get_mut(&topic) else { return false };
         let is_of_topic = known.is_known() && known.tombstones_ms().is_some();

@@ -1,12 +1,14 @@
 //! Retention: letting go what a topic is not to keep any more.
 //!
-//! Each node cuts what it holds by what it received and by its own clock (see `ledger`), and says
+//! Each node cuts what it holds by what it received and by its own clock (see `holdings::ledger`), and says
 //! so by the low watermark of each log. What is below it is never taken in again, from whomever it
 //! comes; of the newest of it the headers stay, so that a fork there can be proven. Readers who
 //! stand below it are led on and told so, as long as nobody else holds the rest.
 //!
 //! What a node never had, and no other home replica has because one of them let it go, is not looked
 //! for; where the node holds what follows, it takes over that low watermark.
+
+pub(super) mod compaction;
 
 use std::{collections::BTreeMap, time::Duration};
 
