@@ -36,11 +36,7 @@
 //!   signed two batches for one position
 
 mod catalogue;
-mod fork;
-mod fork_filing;
-mod fork_headers;
-mod fork_reading;
-mod fork_search;
+mod forks;
 mod holdings;
 mod inflight;
 mod input;
@@ -58,7 +54,7 @@ mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
-use fork::Check;
+use forks::Check;
 pub use holdings::{
     early::{Early, EarlyPart},
     ledger::{Part, Parts, Step},
@@ -132,9 +128,9 @@ pub struct Engine {
     compaction: retention::compaction::State,
     leaving: members::leave::State,
     verification: replication::verify::State,
-    forks: fork::State,
-    fork_searches: fork_search::State,
-    fork_filing: fork_filing::State,
+    forks: forks::State,
+    fork_searches: forks::search::State,
+    fork_filing: forks::filing::State,
 }
 
 impl Engine {
@@ -207,9 +203,9 @@ impl Engine {
             compaction: retention::compaction::State::default(),
             leaving: members::leave::State::default(),
             verification: replication::verify::State::default(),
-            forks: fork::State::default(),
-            fork_searches: fork_search::State::default(),
-            fork_filing: fork_filing::State::default(),
+            forks: forks::State::default(),
+            fork_searches: forks::search::State::default(),
+            fork_filing: forks::filing::State::default(),
             config,
         };
         engine.clear_deleted();

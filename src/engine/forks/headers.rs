@@ -5,11 +5,9 @@
 //! to which: each names the one before it, back to a root. Nothing comes back by that: the branch
 //! begins where the log had been cut.
 
-use super::{
-    Engine,
-    fork_filing::{Reading, Way},
-};
+use super::filing::{Reading, Way};
 use crate::{
+    engine::Engine,
     limits::HEADERS_PER_PAGE_MAX,
     model::{Hash, LogId, SignedHeader, TopicId},
     wire::{LogRange, Page},
@@ -17,7 +15,7 @@ use crate::{
 
 /// How far back the chain is known before a part that is held.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Walk {
+pub(in crate::engine) struct Walk {
     /// Where the part begins, and the batch that it follows.
     to: u64,
     base: Hash,
@@ -28,7 +26,7 @@ pub(super) struct Walk {
 
 impl Engine {
     /// Looks among headers for the branch of a part that follows a batch that was let go.
-    pub(super) fn walk_back(&mut self, topic: TopicId, log: LogId, to: u64, base: Hash) {
+    pub(in crate::engine) fn walk_back(&mut self, topic: TopicId, log: LogId, to: u64, base: Hash) {
         let walk = Walk { to, base, next: to, head: base };
         self.walk_on(topic, log, walk);
     }
@@ -58,7 +56,7 @@ impl Engine {
     }
 
     /// Follows the chain back among the headers of a page.
-    pub(super) fn headers_read(&mut self, reading: Reading, page: Option<Page>) {
+    pub(in crate::engine) fn headers_read(&mut self, reading: Reading, page: Option<Page>) {
         let (topic, log) = reading.of;
         let (Some(mut walk), Some(known)) = (reading.walk, self.topics.get(&topic)) else {
             return;
@@ -96,7 +94,13 @@ impl Engine {
     }
 
     /// A part of a log goes to a branch: what retention had let go before it stays gone there, too.
-    pub(super) fn cut_branch(&mut self, topic: TopicId, log: LogId, branch: LogId, from: u64) {
+    pub(in crate::engine) fn cut_branch(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        branch: LogId,
+        from: u64,
+    ) {
         let Some(known) = self.topics.get(&topic) else {
             return;
         };

@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Engine, Failure, Purpose, Ticket};
 use crate::{
+    engine::{Engine, Failure, Purpose, Ticket},
     limits::{ASK_TIMEOUT, HEADERS_KEPT_RECORDS},
     model::{Entry, ForkProof, Header, LogId, NodeId, SignedHeader, TopicId},
     wire::{LogRange, Page, Request, Response},
@@ -74,18 +74,18 @@ struct Halving {
 
 /// The searches under way.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     searches: BTreeMap<(TopicId, LogId), Search>,
     tickets: BTreeMap<Ticket, (TopicId, LogId)>,
 }
 
 impl State {
-    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, LogId)> {
+    pub(in crate::engine) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, LogId)> {
         self.tickets.remove(&ticket)
     }
 
     /// Forgets what is being looked for in a topic.
-    pub(super) fn stop(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn stop(&mut self, topic: TopicId) {
         self.searches.retain(|(of, _), _| *of != topic);
     }
 }
@@ -105,7 +105,12 @@ fn comparable(entry: &Entry) -> Vec<(u64, u64)> {
 }
 
 /// The header of the batch that a page has at a position, held or not.
-pub(super) fn header_at(page: &Page, topic: TopicId, log: LogId, at: u64) -> Option<SignedHeader> {
+pub(in crate::engine) fn header_at(
+    page: &Page,
+    topic: TopicId,
+    log: LogId,
+    at: u64,
+) -> Option<SignedHeader> {
     let is_there = |of: LogId, header: &Header| {
         let there = header.first <= at && at < header.next();
         there && (header.topic, of) == (topic, log)
@@ -167,7 +172,12 @@ impl Halving {
 
 impl Engine {
     /// Looks for the place where this node's log and that of another one part.
-    pub(super) fn search_fork(&mut self, topic: TopicId, log: LogId, node: Option<NodeId>) {
+    pub(in crate::engine) fn search_fork(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        node: Option<NodeId>,
+    ) {
         let Some(node) = node.filter(|node| self.members.is_connected(node)) else {
             return;
         };
@@ -193,7 +203,7 @@ impl Engine {
         self.ask(node, request, ASK_TIMEOUT, Purpose::ForkFrontier(topic, log));
     }
 
-    pub(super) fn fork_frontier(
+    pub(in crate::engine) fn fork_frontier(
         &mut self,
         topic: TopicId,
         log: LogId,
@@ -236,7 +246,7 @@ impl Engine {
         self.ask(node, request, ASK_TIMEOUT, Purpose::ForkFetch(topic, log));
     }
 
-    pub(super) fn fork_fetched(
+    pub(in crate::engine) fn fork_fetched(
         &mut self,
         topic: TopicId,
         log: LogId,
@@ -248,7 +258,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn fork_read(&mut self, (topic, log): (TopicId, LogId), page: Option<Page>) {
+    pub(in crate::engine) fn fork_read(
+        &mut self,
+        (topic, log): (TopicId, LogId),
+        page: Option<Page>,
+    ) {
         self.fork_compared(topic, log, &page.unwrap_or_default(), true);
     }
 
@@ -282,7 +296,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn tick_fork_searches(&mut self) {
+    pub(in crate::engine) fn tick_fork_searches(&mut self) {
         let now = self.now.elapsed;
         let searches = &mut self.fork_searches.searches;
         searches.retain(|_, search| search.step.is_some() || search.again_at > now);

@@ -7,7 +7,7 @@
 //! Which branch a batch belongs to follows from the chain: it is the branch's root, or it follows
 //! a batch of the branch. A node that stood in may hold a later part without what connects it; then
 //! the way there is fetched from others and checked batch by batch; where it was let go,
-//! `fork_headers` looks among headers first. Until it is found the part
+//! `headers` looks among headers first. Until it is found the part
 //! stays where it is: held, and not lost.
 
 use std::{
@@ -15,12 +15,12 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Added, Engine, Failure, Purpose, Ticket, Write,
-    fork_headers::Walk,
-    planted::{Bug, planted},
-};
+use super::headers::Walk;
 use crate::{
+    engine::{
+        Added, Engine, Failure, Purpose, Ticket, Write,
+        planted::{Bug, planted},
+    },
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX},
     model::{Batch, Hash, LogId, TopicId},
     wire::{LogRange, Page, Request, Response},
@@ -55,7 +55,7 @@ impl Filing {
 
 /// The chain of a branch as others give it, up to a part that is held here.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
+pub(in crate::engine) struct Way {
     /// The first record of the part, and the batch that it follows.
     to: u64,
     base: Hash,
@@ -69,36 +69,41 @@ pub(super) struct Way {
 
 impl Way {
     /// The way to a part of a branch, where it is known that it leads there.
-    pub(super) fn found(branch: LogId, to: u64, base: Hash) -> Self {
+    pub(in crate::engine) fn found(branch: LogId, to: u64, base: Hash) -> Self {
         Self { to, base, left: Vec::new(), branch, next: to, head: Some(base), found: true }
     }
 }
 
 /// A read for filing that is under way: of batches, or of headers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
-    pub(super) of: (TopicId, LogId),
-    pub(super) walk: Option<Walk>,
+pub(in crate::engine) struct Reading {
+    pub(in crate::engine) of: (TopicId, LogId),
+    pub(in crate::engine) walk: Option<Walk>,
 }
 
 /// All that is being filed.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(in crate::engine) struct State {
     filings: BTreeMap<(TopicId, LogId), Filing>,
     tickets: BTreeMap<Ticket, Reading>,
 }
 
 impl State {
-    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<Reading> {
+    pub(in crate::engine) fn take_ticket(&mut self, ticket: Ticket) -> Option<Reading> {
         self.tickets.remove(&ticket)
     }
 
-    pub(super) fn await_headers(&mut self, ticket: Ticket, of: (TopicId, LogId), walk: Walk) {
+    pub(in crate::engine) fn await_headers(
+        &mut self,
+        ticket: Ticket,
+        of: (TopicId, LogId),
+        walk: Walk,
+    ) {
         self.tickets.insert(ticket, Reading { of, walk: Some(walk) });
     }
 
     /// The way to a part was found; whether that is still of use.
-    pub(super) fn set_way(&mut self, of: (TopicId, LogId), way: Way) -> bool {
+    pub(in crate::engine) fn set_way(&mut self, of: (TopicId, LogId), way: Way) -> bool {
         let filing = self.filings.get_mut(&of).filter(|filing| filing.reading.is_none());
         filing.is_some_and(|filing| {
             filing.way = Some(way);
@@ -107,19 +112,19 @@ impl State {
     }
 
     /// Forgets what is being filed of a topic.
-    pub(super) fn stop(&mut self, topic: TopicId) {
+    pub(in crate::engine) fn stop(&mut self, topic: TopicId) {
         self.filings.retain(|(of, _), _| *of != topic);
     }
 
     /// Whether what a node held of a log is still being filed.
-    pub(super) fn is_filing(&self, topic: TopicId, log: LogId) -> bool {
+    pub(in crate::engine) fn is_filing(&self, topic: TopicId, log: LogId) -> bool {
         self.filings.contains_key(&(topic, log))
     }
 }
 
 impl Engine {
     /// A fork of this log has become known.
-    pub(super) fn file_branches(&mut self, topic: TopicId, of: LogId) {
+    pub(in crate::engine) fn file_branches(&mut self, topic: TopicId, of: LogId) {
         let Some(known) = self.topics.get(&topic) else {
             return;
         };
@@ -140,7 +145,7 @@ impl Engine {
 
     /// A part of a branch has come in. If it does not follow what is held of the branch, the branch
     /// may end in between, and the part belongs to a branch of that one.
-    pub(super) fn file_if_apart(&mut self, batch: &Batch) {
+    pub(in crate::engine) fn file_if_apart(&mut self, batch: &Batch) {
         let (topic, log, first) = (batch.header().topic, batch.log(), batch.header().first);
         let Some(known) = self.topics.get(&topic) else {
             return;
@@ -157,7 +162,7 @@ impl Engine {
     }
 
     /// All that a crash interrupted, and all that could not be filed.
-    pub(super) fn tick_fork_filing(&mut self) {
+    pub(in crate::engine) fn tick_fork_filing(&mut self) {
         let now = self.now.elapsed;
         let due = |(key, filing): (&(TopicId, LogId), &Filing)| {
             let idle = filing.reading.is_none() && filing.again_at <= now;
@@ -190,7 +195,7 @@ impl Engine {
         first_held(spans, from)
     }
 
-    pub(super) fn file_next(&mut self, topic: TopicId, log: LogId) {
+    pub(in crate::engine) fn file_next(&mut self, topic: TopicId, log: LogId) {
         let key = (topic, log);
         if !self.room {
             // What moves is in both places for a moment.
@@ -214,7 +219,7 @@ impl Engine {
         let branches = known.forks.family(log).map(|(branch, _)| branch);
         let read = branches.chain([log]).collect::<BTreeSet<_>>();
         let read = read.into_iter().flat_map(|log| {
-            let entry = known.logs.get(&log).map(super::Log::entry).unwrap_or_default();
+            let entry = known.logs.get(&log).map(crate::engine::Log::entry).unwrap_or_default();
             let start = from.saturating_sub(1);
             let part = move |first: u64, next: u64| {
                 let (from, to) = (first.max(start), next.min(to));
@@ -230,7 +235,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn filing_read(&mut self, reading: Reading, page: Option<Page>) {
+    pub(in crate::engine) fn filing_read(&mut self, reading: Reading, page: Option<Page>) {
         if reading.walk.is_some() {
             return self.headers_read(reading, page);
         }
@@ -392,7 +397,7 @@ impl Engine {
         if forks.root(&log).is_some() && !parts && follows {
             return Some(log);
         }
-        let joins = |(branch, _): &(LogId, &super::holdings::proofs::Root)| {
+        let joins = |(branch, _): &(LogId, &crate::engine::holdings::proofs::Root)| {
             let ends = known.logs.get(branch).is_some_and(|log| {
                 log.spans.iter().any(|span| span.next == first && Some(span.head) == base)
             });
@@ -414,7 +419,8 @@ impl Engine {
             }
             // It may have come as part of a branch from a node that knew the way.
             let is_there = |branch: &LogId| {
-                let held = known.logs.get(branch).map(super::Log::entry).unwrap_or_default();
+                let held =
+                    known.logs.get(branch).map(crate::engine::Log::entry).unwrap_or_default();
                 *branch != log && held.covers(first, batch.header().next())
             };
             let same = page.iter().filter(|held| *held == batch).map(Batch::log).find(is_there);
@@ -444,7 +450,13 @@ impl Engine {
     }
 
     /// Asks others for a branch, to see whether a part that is held here belongs to it.
-    pub(super) fn ask_for_way(&mut self, topic: TopicId, log: LogId, to: u64, base: Hash) {
+    pub(in crate::engine) fn ask_for_way(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        to: u64,
+        base: Hash,
+    ) {
         let Some(known) = self.topics.get(&topic) else {
             return;
         };
@@ -479,7 +491,7 @@ impl Engine {
     }
 
     /// Another node gives part of a branch: it is followed batch by batch.
-    pub(super) fn way_fetched(
+    pub(in crate::engine) fn way_fetched(
         &mut self,
         topic: TopicId,
         log: LogId,
@@ -538,7 +550,7 @@ impl Engine {
 }
 
 /// What is held from a point on, without a hole, or of what comes after it.
-fn first_held(spans: &[super::HeldSpan], at: u64) -> Option<(u64, u64)> {
+fn first_held(spans: &[crate::engine::HeldSpan], at: u64) -> Option<(u64, u64)> {
     let span = spans.iter().find(|span| span.next > at)?;
     Some((span.first.max(at), span.next))
 }

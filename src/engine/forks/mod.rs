@@ -9,21 +9,26 @@
 //! - **Found** where a batch comes for a place that is taken: the batch that is held there is read
 //!   from the store before anything is answered, so that a receipt never stands for another batch.
 //!   Of what was let go the header is read, where it is kept.
-//!   Where two chains differ and the place is not at hand, `fork_search` looks for it.
+//!   Where two chains differ and the place is not at hand, `search` looks for it.
 //! - **Told** with every answer about what is held, with batches of branches, and with the refusal
 //!   to a writer that goes on; and it is part of the topic's digest, so repair finds out who does
 //!   not know. A proof is verified, never believed.
-//! - **Filed** by `fork_filing`: what this node held of the log after the fork goes into branches.
+//! - **Filed** by `filing`: what this node held of the log after the fork goes into branches.
 //!
 //! A writer that learns that its own log has forked goes on in a new incarnation, see `publish`.
+
+pub(super) mod filing;
+pub(super) mod headers;
+pub(super) mod reading;
+pub(super) mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use self::search::header_at;
 use super::{
     AddError, Added, Engine, Numbered, Output, Report, Ticket, Write,
-    fork_search::header_at,
     holdings::proofs::Learned,
     planted::{Bug, planted},
     replication::Reply,

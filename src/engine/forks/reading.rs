@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Engine, inflight::survey::Found};
 use crate::{
+    engine::{Engine, inflight::survey::Found},
     model::{Entry, ForkProof, LogId, TopicId},
     wire::{LogRange, Proofs},
 };
@@ -12,7 +12,13 @@ use crate::{
 impl Engine {
     /// The part of a log that follows a reader's position: a branch begins where its log has
     /// forked, and that log ends there.
-    pub(super) fn readable(&self, topic: TopicId, log: LogId, after: u64, to: u64) -> LogRange {
+    pub(in crate::engine) fn readable(
+        &self,
+        topic: TopicId,
+        log: LogId,
+        after: u64,
+        to: u64,
+    ) -> LogRange {
         let forks = self.topics.get(&topic).map(|known| &known.forks);
         let start = forks.and_then(|forks| forks.root(&log)).map_or(0, |root| root.at);
         let sealed = forks.and_then(|forks| forks.sealed_at(log));
@@ -22,7 +28,7 @@ impl Engine {
     /// The part of a log in which a hole would be one: from where it branches off to where it is
     /// sealed. None where not all nodes file alike what they hold of it, or some have not filed
     /// all of it yet.
-    pub(super) fn filed_alike(&self, found: &Found, log: LogId) -> Option<(u64, u64)> {
+    pub(in crate::engine) fn filed_alike(&self, found: &Found, log: LogId) -> Option<(u64, u64)> {
         let Some(forks) = self.topics.get(&found.topic).map(|known| &known.forks) else {
             return Some((0, u64::MAX));
         };
