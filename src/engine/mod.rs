@@ -8,32 +8,25 @@
 //! An answer that must not be seen before a write is flushed says so itself
 //! ([`Output::Answer`]'s `after`): durability is data, not control flow.
 //!
-//! One file for each thing that a node does:
+//! A folder for each thing that a node does:
 //!
-//! - `members`, `peers`: who is alive, and who is near to a topic; telling others of it
-//! - `catalogue`, `alter`: creating, describing and listing topics; changing and deleting them
-//! - `publish`: sealing batches, counting receipts, answering publishers
-//! - `publish::retried`, `recent`: what is published again, and what this node stored lately
-//! - `outbox`, `awaiting`: what was told to be pending, and following it until it has its copies
-//! - `start`: how a log begins after a start, and what is known of what was told to be pending
-//! - `replicate`: sending batches to replicas, and storing what others send
-//! - `import`: storing what was exported
-//! - `survey`: asking the replicas of a topic what they hold
-//! - `read`, `follow`, `holes`, `hold_back`: serving readers, of history and live, past what is lost,
-//!   and in the order of each writer
-//! - `read_many`, `names`: serving readers of many topics, and telling them of new ones
-//! - `position`: where named subscriptions stand; `readers`: who reads under their names
-//! - `group`: dividing the records of a subscription among members
-//! - `repair`: fetching what this node should hold and does not
-//! - `handover`, `handover_proof`: giving away what this node holds for others
-//! - `retention`, `ledger`: letting go what a topic is not to keep any more
-//! - `compaction`, `sweep`: keeping the newest record of each key
-//! - `clocks`, `early`: what time it is, by most clocks; stamps that lie in the future
-//! - `leave`: handing everything over, and going
-//! - `verify`: comparing what the disks of a topic's replicas really hold
-//! - `damage`: what this node's disk has lost
-//! - `fork`, `forks`, `fork_search`, `fork_filing`, `fork_headers`, `fork_reading`: writers that
-//!   signed two batches for one position
+//! - `holdings`: what this node holds of each topic, as plain state that knows no engine: logs,
+//!   stamps that lie in the future, accounts of retention, proofs of forks, and the sweep that
+//!   finds what compaction may take away
+//! - `members`: who is alive, and who is near to a topic; telling others of it; what time it is,
+//!   by most clocks; leaving
+//! - `inflight`: what this node has asked others and its store, and surveys
+//! - `catalogue`: creating, describing, changing, deleting and listing topics
+//! - `publish`: sealing batches, counting receipts, answering publishers; how a log begins after a
+//!   start; what is published again; what was told to be pending, until it has its copies
+//! - `replication`: sending batches to replicas and storing what others send; import; fetching what
+//!   this node should hold, giving away what it holds for others; what disks have lost
+//! - `read`: serving readers, of history and live, of one topic and of many
+//! - `subscriptions`: where named subscriptions stand, who reads under their names, and dividing
+//!   their records among the members of a group
+//! - `retention`: deleting what a topic does not keep any more, and all but the newest record of
+//!   each key
+//! - `forks`: writers that signed two batches for one position
 
 mod catalogue;
 mod forks;
