@@ -4,9 +4,9 @@
 //! the body. These bytes are made once, by the writer, and are the same on the wire, on the
 //! disk, in gossip and at the reader.
 //!
-//! A [`Batch`] has been verified: there is no way to make one from bytes but
-//! [`Batch::verify`], which checks everything, and [`Batch::restore`], which checks the hashes
-//! of what this node verified before it stored it.
+//! A [`Batch`] has been verified. There are two ways to make one from bytes. [`Batch::verify`]
+//! checks everything. [`Batch::restore`] checks the hashes of what this node verified before it
+//! stored it.
 
 use std::{fmt, sync::Arc};
 
@@ -23,10 +23,10 @@ use crate::limits::{
     SEQUENCE_MAX,
 };
 
-/// The batch before this one: what makes a chain of them.
+/// The batch before this one. These links make a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Previous {
-    /// The incarnation that it belongs to: an earlier one where this batch is the first.
+    /// The incarnation that it belongs to: an earlier one if this batch is the first of its own.
     #[n(0)]
     pub incarnation: Incarnation,
     /// The sequence number after its last record.
@@ -46,7 +46,7 @@ pub struct Run {
     /// The producer's number of the first one.
     #[n(1)]
     pub first: u64,
-    /// How many they are.
+    /// How many there are.
     #[n(2)]
     pub count: u32,
 }
@@ -73,7 +73,7 @@ pub struct Header {
     /// Number of records, at least one.
     #[n(5)]
     pub count: u32,
-    /// The batch before; none for the first that the writer knows of.
+    /// The batch before; none for the first batch that the writer knows.
     #[n(6)]
     pub previous: Option<Previous>,
     /// When it was sealed.
@@ -120,7 +120,7 @@ impl Header {
         })
     }
 
-    /// Checks what a header says of itself.
+    /// Checks that a header agrees with itself.
     fn check(&self) -> Result<(), BatchError> {
         if self.version != Self::VERSION {
             return Err(BatchError::Version(self.version));
@@ -147,7 +147,7 @@ impl Header {
     }
 }
 
-/// Why bytes are no batch. None of these changes anything at the node that finds it.
+/// Why bytes are no batch. Such bytes change nothing at the node that receives them.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum BatchError {
     /// More bytes than any batch has.
@@ -178,9 +178,9 @@ pub enum BatchError {
 
 /// A verified batch. Cloning it copies a pointer.
 ///
-/// It is filed under the log that its header names, or, where that log has forked, under the log
-/// of its branch ([`Incarnation::of_branch`](super::Incarnation::of_branch)). The signed bytes are
-/// the same; where it is filed elsewhere its encoding says so beside them.
+/// It is filed under the log that its header names. If that log has forked, it is filed under the
+/// log of its branch ([`Incarnation::of_branch`](super::Incarnation::of_branch)). The signed bytes
+/// stay the same; the encoding names the branch beside them.
 #[derive(Clone)]
 pub struct Batch {
     parts: Arc<Parts>,
@@ -269,7 +269,7 @@ impl Batch {
         LogId { writer: self.header().writer, incarnation: self.filed }
     }
 
-    /// Whether it is part of a branch: its log has forked, and it is filed under its branch's.
+    /// Whether it is part of a branch: its log has forked.
     pub fn is_of_branch(&self) -> bool {
         self.filed != self.header().incarnation
     }
@@ -279,10 +279,10 @@ impl Batch {
         self.is_of_branch() && self.filed == Incarnation::of_branch(self.hash())
     }
 
-    /// Signs records. What the header says of the body (`body_hash`, `body_bytes`, `compression`)
-    /// is set here.
+    /// Signs records. Sets what the header says about the body (`body_hash`, `body_bytes`,
+    /// `compression`).
     ///
-    /// The caller, who is the writer, has kept the limits and the chain.
+    /// The caller is the writer, and has checked the limits and the chain.
     pub fn seal(mut header: Header, records: &Bytes, key: &NodeKey) -> Self {
         assert_eq!(header.writer, key.node(), "a batch is signed by its writer");
         assert!(records.len() <= BATCH_BODY_BYTES_MAX, "a batch is within its limit");
@@ -324,7 +324,7 @@ impl Batch {
     }
 
     /// Decodes a batch that this node verified before it stored it under `hash`. The hashes of
-    /// header and body say whether it is still the same; the signature is not checked again.
+    /// header and body show whether it is unchanged; the signature is not checked again.
     ///
     /// # Errors
     /// When the bytes have changed.
@@ -352,8 +352,8 @@ impl Batch {
         &self.parts.bytes
     }
 
-    /// The records as they were published, one after the other. Where they are compressed they are
-    /// expanded at each call: what is kept in memory is as small as what is stored.
+    /// The records as they were published, one after the other. A compressed body is expanded at
+    /// each call, so that memory holds no more than the disk.
     pub fn records_bytes(&self) -> Bytes {
         let expanded = self.header().compression.expand(&self.parts.body);
         expanded.expect("a verified body is what its writer made")
@@ -375,7 +375,7 @@ impl Batch {
             .map(|((number, id), record)| (number, id, record))
     }
 
-    /// The header and its signature without the body: what is gossiped of a large batch.
+    /// The header and its signature without the body. A large batch is gossiped like this.
     pub fn announcement(&self) -> Bytes {
         let envelope: Envelope =
             decode_exact(&self.parts.bytes).expect("a verified batch is well-formed");
@@ -383,7 +383,7 @@ impl Batch {
     }
 }
 
-/// Decoding verifies, so that nothing behind it can meet a batch that was not.
+/// Decoding verifies, so that no code behind it meets an unverified batch.
 impl<C: super::Share> Decode<'_, C> for Batch {
     fn decode(
         decoder: &mut minicbor::Decoder<'_>,
@@ -398,7 +398,7 @@ impl<C: super::Share> Decode<'_, C> for Batch {
     }
 }
 
-/// What was signed, and the branch's incarnation where it is filed under one.
+/// What was signed, and the incarnation of the branch if it is filed under one.
 pub(super) fn decode_filed<C: super::Share>(
     decoder: &mut minicbor::Decoder<'_>,
     source: &mut C,

@@ -1,4 +1,4 @@
-//! What compaction leaves of batches that it took away.
+//! What compaction leaves of the batches that it deleted.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,9 +7,9 @@ use minicbor::{Decode, Encode};
 use super::{Batch, Hash, LogId, Stamp};
 use crate::limits::COMPACTED_HASHES_MAX;
 
-/// A part of a log without its batches: newer records of the same keys have taken the place of all
-/// that they held. It counts as held. Compaction leaves the batch that follows it, which names its
-/// end; so the chain of a log goes on over it.
+/// A range of a log without its batches: all of their records have a newer record of the same key.
+/// It counts as held. The batch that follows stays, and names the end of the range, so the chain of
+/// the log continues over it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Compacted {
     /// The log.
@@ -21,7 +21,7 @@ pub struct Compacted {
     /// Sequence number after its last record.
     #[n(2)]
     pub next: u64,
-    /// The batch before it; none where it is the start of all.
+    /// The batch before it; none at the start of the log.
     #[n(3)]
     pub base: Option<Hash>,
     /// Its last batch.
@@ -30,15 +30,15 @@ pub struct Compacted {
     /// When its last batch was sealed.
     #[n(5)]
     pub stamp: Stamp,
-    /// The newest of its batches, up to [`COMPACTED_HASHES_MAX`], the last one at the end: so that
-    /// whoever still has one of them learns that it is one of them, and no other.
+    /// The names of its newest batches, up to [`COMPACTED_HASHES_MAX`], the last one at the end. A
+    /// node that still has one of them recognises it by its name.
     #[n(6)]
     #[cbor(decode_with = "hashes")]
     pub batches: Vec<ShortHash>,
 }
 
-/// The start of a batch's hash: enough to tell it from others that are there by accident or by a
-/// cloned key, for nobody finds another batch that has it.
+/// The first bytes of a batch's hash. They distinguish it from a batch that a cloned key, or
+/// chance, has put in its place. Nobody can make another batch that has them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
 pub struct ShortHash(#[cbor(with = "minicbor::bytes")] [u8; 16]);
@@ -71,7 +71,7 @@ impl fmt::Debug for ShortHash {
     }
 }
 
-/// So many and no more.
+/// At most [`COMPACTED_HASHES_MAX`] of them.
 fn hashes<C>(
     decoder: &mut minicbor::Decoder<'_>,
     context: &mut C,
@@ -93,12 +93,12 @@ impl fmt::Debug for Compacted {
 }
 
 impl Compacted {
-    /// Parts by their log and the record that follows them.
+    /// Ranges by their log and the record that follows them.
     pub fn by_end(parts: &[Self]) -> BTreeMap<(LogId, u64), &Self> {
         parts.iter().map(|part| ((part.log, part.next), part)).collect()
     }
 
-    /// Both as one, where one follows the other.
+    /// Both as one range, if one follows the other.
     #[must_use]
     pub fn joined(&self, after: &Self) -> Option<Self> {
         let follows =
@@ -111,16 +111,15 @@ impl Compacted {
         })
     }
 
-    /// Names batches that it takes the place of, behind those that it names already. Of too many
-    /// the newest are named.
+    /// Adds names of batches, behind those that it has. Of too many, the newest stay.
     fn name(&mut self, batches: impl IntoIterator<Item = ShortHash>) {
         self.batches.extend(batches);
         let too_many = self.batches.len().saturating_sub(COMPACTED_HASHES_MAX);
         self.batches.drain(..too_many);
     }
 
-    /// The same in the place of batches and smaller parts, whose names are given in order: it names
-    /// them. Where there was nothing it names what it named before.
+    /// The same range in the place of batches and smaller ranges, whose names are given in order.
+    /// Where there was nothing, it keeps the names that it had.
     #[must_use]
     pub fn in_place_of(&self, names: Vec<ShortHash>) -> Self {
         if names.is_empty() {
@@ -137,18 +136,18 @@ impl Compacted {
         Self { batches: Vec::new(), ..self.clone() }
     }
 
-    /// Whether a batch is known to be one of those whose place it takes.
+    /// Whether a batch is named: it was compacted here.
     pub fn names(&self, batch: Hash) -> bool {
         batch == self.head || self.batches.contains(&batch.into())
     }
 
-    /// Whether a batch may be one of those whose place it takes: it is named, or there were more
-    /// than can be named.
+    /// Whether a batch may have been compacted here: it is named, or there were more than can be
+    /// named.
     pub fn may_hold(&self, batch: Hash) -> bool {
         self.batches.len() >= COMPACTED_HASHES_MAX || self.names(batch)
     }
 
-    /// Whether a batch follows it, and says so by the hash that it names.
+    /// Whether a batch follows it, and names its last batch.
     pub fn precedes(&self, batch: &Batch) -> bool {
         let header = batch.header();
         self.first < self.next
@@ -156,7 +155,7 @@ impl Compacted {
             && header.previous.is_some_and(|previous| previous.hash == self.head)
     }
 
-    /// Whether it holds the place of a record.
+    /// Whether a record lies in it.
     pub fn covers(&self, log: &LogId, at: u64) -> bool {
         self.log == *log && self.first <= at && at < self.next
     }

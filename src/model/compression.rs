@@ -1,7 +1,7 @@
-//! Bodies of batches, compressed where that saves something.
+//! Bodies of batches, compressed if that saves something.
 //!
-//! LZ4: the block format, behind the size of what was compressed (4 bytes, little-endian).
-//! `docs/performance.md` says what it costs and saves.
+//! LZ4 in its block format, after the size of the sequence (4 bytes, little-endian).
+//! `docs/performance.md` has its costs and savings.
 
 use bytes::Bytes;
 use lz4_flex::block;
@@ -22,17 +22,18 @@ pub enum Compression {
     Lz4,
 }
 
-/// Smaller bodies stay as they are: a record or two have little that repeats itself.
+/// Smaller bodies stay as they are: one or two records rarely repeat themselves.
 const COMPRESSED_BYTES_MIN: usize = 512;
 
-/// What compression must save, as a part of the whole: less is not worth the work at the readers.
+/// The share that compression must save: less is not worth the work at the readers.
 const SAVED_PART_MIN: usize = 8;
 
-/// Whether it pays shows in the first part of a body. The rest of one that is noise is not tried.
+/// How much of a body is compressed first, to see whether it pays. If it does not, the rest is not
+/// tried.
 const SAMPLE_BYTES: usize = 4 * 1024;
 
 impl Compression {
-    /// Compresses records where it pays: how, and what is stored then.
+    /// Compresses records if it pays. Returns the method and the stored bytes.
     pub(super) fn compress(records: &Bytes) -> (Self, Bytes) {
         let as_they_are = (Self::None, records.clone());
         if records.len() < COMPRESSED_BYTES_MIN {
@@ -45,8 +46,8 @@ impl Compression {
         compress_if_it_pays(records).map_or(as_they_are, |body| (Self::Lz4, body.into()))
     }
 
-    /// The records of a body, as they were before they were compressed; none where it is not what
-    /// a writer makes, or more than fits in a batch.
+    /// The records of a body, expanded. None if no writer makes such a body, or if it exceeds a
+    /// batch.
     pub(super) fn expand(self, body: &Bytes) -> Option<Bytes> {
         match self {
             Self::None => Some(body.clone()),

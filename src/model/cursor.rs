@@ -1,7 +1,7 @@
 //! Cursors: a reader's position in a topic.
 //!
-//! A cursor says per log which record comes next, and which batch the one before it was in. It
-//! is valid at any node. Users see it as opaque text.
+//! A cursor has two things for each log: which record comes next, and which batch the one before it
+//! was in. It is valid at any node. Users see it as opaque text.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -59,8 +59,8 @@ impl Cursor {
         }
     }
 
-    /// Moves to the later of both positions in every log. Of two chains that parted, so that the
-    /// batches before a position differ, it is the same one whoever joins whom.
+    /// Moves to the later of both positions in every log. If two chains have parted, the batches
+    /// before one position may differ. Then every node picks the same one.
     pub fn join(&mut self, other: &Self) {
         for (log, position) in &other.logs {
             let entry = self.logs.entry(*log).or_insert(*position);
@@ -68,7 +68,7 @@ impl Cursor {
         }
     }
 
-    /// Moves to the end of all that a node holds.
+    /// Moves to the end of everything that a node holds.
     pub fn join_frontier(&mut self, frontier: &Frontier) {
         for (log, entry) in &frontier.0 {
             match entry.end() {
@@ -83,7 +83,7 @@ impl Cursor {
         }
     }
 
-    /// Moves back to `end` wherever it stands after it, for what is there is yet to come.
+    /// Moves back to `end` in every log where it stands after it: those records do not exist yet.
     pub fn limit(&mut self, end: &Self) {
         self.logs.retain(|log, position| match end.logs.get(log) {
             Some(last) if last.next < position.next => {
@@ -105,7 +105,7 @@ impl Cursor {
         self.logs.values().fold(0, |sum, position| sum.saturating_add(position.next))
     }
 
-    /// Whether a cursor that came from elsewhere is within bounds.
+    /// Whether a cursor from another node is within limits.
     pub fn is_well_formed(&self) -> bool {
         self.logs.len() <= FRONTIER_LOGS_MAX
             && self.logs.values().all(|position| position.next <= SEQUENCE_MAX)

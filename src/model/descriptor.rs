@@ -10,8 +10,8 @@ use super::{
 };
 use crate::limits::{CHANGES_MAX, DESCRIPTOR_BYTES_MAX, REPLICAS_MAX, WRITERS_MAX};
 
-/// How long a topic keeps its records. `None` in each field means: for ever. Records go when any
-/// of the limits says so, whole batches at a time; up to a thirty-second part more is kept.
+/// How long a topic keeps its records. `None` in a field means unlimited. A batch expires when any
+/// limit is exceeded. Up to a thirty-second part more may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Retention {
@@ -24,9 +24,9 @@ pub struct Retention {
     /// Records that a replica keeps.
     #[n(2)]
     pub records: Option<u64>,
-    /// Of each key only the newest record is kept (compaction), and where that is a tombstone it
-    /// goes so many milliseconds after it was published. Once a topic is compacted it stays so:
-    /// what has gone is missing in a replica that is made later, too.
+    /// If set, the topic is compacted: it keeps the newest record of each key. A tombstone is
+    /// deleted this many milliseconds after it was published. A compacted topic stays compacted,
+    /// because replicas that are made later lack the deleted records too.
     #[n(3)]
     pub tombstones_ms: Option<u64>,
 }
@@ -37,7 +37,7 @@ impl Retention {
         *self == Self::default()
     }
 
-    /// Whether records go by age, bytes or number.
+    /// Whether any limit of age, bytes or number is set.
     pub fn has_limits(&self) -> bool {
         [self.age_ms, self.bytes, self.records].iter().any(Option::is_some)
     }
@@ -65,7 +65,7 @@ impl Writers {
     }
 }
 
-/// What a topic is: the terms under which it was created.
+/// What a topic is: the terms under which it was created or altered.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map, context_bound = "super::Share")]
 pub struct Descriptor {
@@ -96,7 +96,7 @@ pub struct Descriptor {
     /// When this was signed. Of two descriptors of one revision the earlier one holds.
     #[n(8)]
     pub created: Stamp,
-    /// Counts changes; of two descriptors of one topic the higher revision holds.
+    /// Counts changes. Of two descriptors of one topic the higher revision holds.
     #[n(9)]
     pub revision: u64,
     /// How many topics had this name before, and were deleted.
@@ -105,20 +105,20 @@ pub struct Descriptor {
     /// Whether the topic is deleted. It never comes back; another one may get the name.
     #[cbor(n(11), skip_if = "is_default")]
     pub deleted: bool,
-    /// The id that the topic had where its records were exported: their signatures hold for it.
+    /// The id for which the records of an imported topic are signed. It is then the topic's id.
     #[n(12)]
     pub origin: Option<TopicId>,
-    /// Whether the floor follows the network, see [`floor`](Self::floor). Then `min_copies` is what
-    /// it was when this was signed, for programs that do not know of this.
+    /// Whether `min_copies` follows the network, see [`floor`](Self::floor). The field then has the
+    /// number of the time when this was signed, for programs that do not know this field.
     #[cbor(n(13), skip_if = "is_default", default)]
     pub floor_follows: bool,
 }
 
-/// Nodes of a network from which on two copies are the floor of a topic that says nothing else.
+/// From this many nodes on, two copies are the least, if the topic names no number.
 const NODES_FOR_TWO_COPIES: usize = 3;
 
-/// The floor of a topic that follows the network: two copies where three or more nodes belong to
-/// it, so that one disk that is cut off from the others acknowledges nothing alone; else one.
+/// `min_copies` of a topic that follows the network: two if three or more nodes belong to it, else
+/// one. So one disk that is cut off from the others acknowledges nothing alone.
 pub fn floor_that_follows(replicas: u16, nodes: usize) -> u16 {
     if nodes >= NODES_FOR_TWO_COPIES { 2.min(replicas) } else { 1 }
 }
@@ -140,9 +140,9 @@ impl Descriptor {
         }
     }
 
-    /// Whether this descriptor replaces `other`, of the same name. A total order on descriptors,
-    /// so all nodes that saw the same ones settle on the same; no change outlives a deletion that
-    /// it did not know of.
+    /// Whether this descriptor replaces `other`, of the same name. This is a total order, so all
+    /// nodes that saw the same descriptors choose the same one. A deletion outlives every change
+    /// that did not know of it.
     pub fn supersedes(&self, other: &Self) -> bool {
         let rank = |d: &Self| {
             (d.generation, d.deleted, d.revision, std::cmp::Reverse((d.created, d.creator)))
@@ -150,12 +150,12 @@ impl Descriptor {
         rank(self) > rank(other)
     }
 
-    /// Copies below which nothing is acknowledged, where so many nodes belong to the network.
+    /// Copies below which nothing is acknowledged, in a network of this many nodes.
     pub fn floor(&self, nodes: usize) -> u16 {
         if self.floor_follows { floor_that_follows(self.replicas, nodes) } else { self.min_copies }
     }
 
-    /// Whether a node may change the terms and delete the topic: whoever may write.
+    /// Whether a node may change the terms and delete the topic: any node that may write.
     pub fn may_alter(&self, node: &NodeId) -> bool {
         self.writers.admit(node)
     }
@@ -205,7 +205,7 @@ pub enum DescriptorError {
     /// Zero or too many replicas.
     #[error("{0} replicas asked; 1 to {REPLICAS_MAX} are allowed")]
     Replicas(u16),
-    /// A floor of zero copies, or above the replicas.
+    /// `min_copies` is zero, or above the replicas.
     #[error("a floor of {0} copies asked; 1 to {1}, the number of replicas, are allowed")]
     MinCopies(u16, u16),
     /// A topic that keeps nothing.

@@ -1,8 +1,8 @@
 //! How bytes become types: CBOR with integer keys, decoded without copying byte strings.
 //!
-//! Integer keys keep a header small and let a later version add fields that an earlier one
-//! skips. A [`Blob`] that is decoded from a buffer shares the buffer's memory: the bytes read
-//! from a socket are the bytes that are written to the disk.
+//! Integer keys keep a header small. A later version may add fields that an earlier one skips. A
+//! [`Blob`] that is decoded from a buffer shares the buffer's memory: the bytes read from a socket
+//! are the bytes that are written to the disk.
 
 use std::{fmt, ops::Deref};
 

@@ -1,8 +1,8 @@
 //! Proof that a writer's log has forked.
 //!
-//! Two headers that one writer signed for one position of one incarnation, on top of the same
-//! batch: whoever sees them knows, on nobody's word, that the log has two branches from there on,
-//! and exactly where they part.
+//! The proof is two headers that one writer signed for one position of one incarnation, on top of
+//! the same batch. It needs no trust in a node. It shows that the log has two branches, and where
+//! they part.
 
 use std::{fmt, sync::Arc};
 
@@ -28,11 +28,11 @@ pub enum ForkError {
     /// One of the headers is none, or is not signed by its writer.
     #[error(transparent)]
     Header(#[from] BatchError),
-    /// They are of other logs, of other positions, or have other batches before them: nothing
-    /// says that they exclude each other, or not here.
+    /// They belong to different logs or positions, or have different batches before them. So they
+    /// do not exclude each other here.
     #[error("the headers do not exclude each other")]
     Unrelated,
-    /// There is one way to write a proof down: the smaller hash comes first.
+    /// The smaller hash must come first.
     #[error("the headers of the proof are in the wrong order")]
     Order,
 }
@@ -60,7 +60,7 @@ struct Envelope {
 }
 
 impl ForkProof {
-    /// The proof that two batches are.
+    /// The proof that two batches make.
     ///
     /// # Errors
     /// When they do not exclude each other right here.
@@ -68,7 +68,7 @@ impl ForkProof {
         Self::of_headers(&SignedHeader::of(one), &SignedHeader::of(other))
     }
 
-    /// The proof that two headers are; their bodies say nothing that it needs.
+    /// The same of two headers; a proof does not need the bodies.
     ///
     /// # Errors
     /// When they do not exclude each other right here.
@@ -151,7 +151,7 @@ impl ForkProof {
         self.0.at
     }
 
-    /// The last batch that both have; none where they part at the start.
+    /// The last batch that both have; none if they part at the start.
     pub fn previous(&self) -> Option<Hash> {
         self.0.previous
     }

@@ -24,8 +24,9 @@ impl fmt::Debug for Hash {
 pub struct Incarnation(#[n(0)] pub u64);
 
 impl Incarnation {
-    /// What the branch of a forked log is filed under: derived from the hash of its first batch,
-    /// so that every node files it under the same one, and nobody can have chosen it.
+    /// The incarnation under which a branch of a forked log is filed. It is derived from the hash
+    /// of the branch's first batch. So every node files it under the same one, and nobody can have
+    /// chosen it.
     pub fn of_branch(root: Hash) -> Self {
         let derived = blake3::derive_key("antiphon 2026-11 fork branch v1", &root.0);
         let (start, _) = derived.split_first_chunk().expect("32 bytes are more than 8");
@@ -45,7 +46,7 @@ pub struct LogId {
     /// Who signs its batches.
     #[n(0)]
     pub writer: NodeId,
-    /// In which life of its data directory.
+    /// The incarnation of its data directory.
     #[n(1)]
     pub incarnation: Incarnation,
 }
@@ -73,7 +74,7 @@ pub struct Span {
 /// What a node holds of one log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Entry {
-    /// The low watermark: records below it were removed by the topic's retention.
+    /// The low watermark: records below it were trimmed.
     #[n(0)]
     pub low: u64,
     /// What is held, in order; more than one span only while a gap is being repaired.
@@ -93,7 +94,7 @@ impl Entry {
         }
     }
 
-    /// The sequence number of the first record held, or at which one would be.
+    /// The sequence number of the first record held, or of the first one that would be.
     pub fn first(&self) -> u64 {
         self.spans.first().map_or(self.low, |span| span.first)
     }
@@ -103,10 +104,10 @@ impl Entry {
         self.spans.last().map(|span| (span.next, span.head))
     }
 
-    /// Makes it the same as one that is held to the same end and was cut elsewhere, as long as
-    /// nothing is missing above the low watermark, or above that of another node where that is
-    /// higher. With each goes the batch that ends there, where it is known; of two the same one is
-    /// taken by both nodes.
+    /// Normalises the low watermark, so that two replicas that differ only in how far they trimmed
+    /// have equal digests. Nothing may be missing above the watermark, or above that of another
+    /// node if that is higher. The batch that ends there is included if it is known; two nodes use
+    /// the same one.
     pub fn overlook_cut(&mut self, other: u64, other_base: Option<Hash>) {
         let (low, base) = (self.low, self.base).max((other, other_base));
         self.spans.retain(|span| span.next >= low);
@@ -139,7 +140,7 @@ impl Entry {
         self.not_held(from.max(self.low), to)
     }
 
-    /// The same with what is below the low watermark: that somebody else may hold.
+    /// The same, and what is below the low watermark: another node may hold it.
     pub fn not_held(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
         let mut at = from;
         let mut gaps = Vec::new();
@@ -182,15 +183,15 @@ impl Frontier {
         self.0.values().map(Entry::records).sum()
     }
 
-    /// A digest that is equal where the same is held. Two logs of one length but of different
-    /// content differ, for the heads are part of it.
+    /// A digest that is equal if the same is held. Two logs of one length with different content
+    /// differ, because the heads are included.
     pub fn digest(&self) -> [u8; 32] {
         let mut bytes = Vec::new();
         minicbor::encode(self, &mut bytes).expect("writing to memory does not fail");
         blake3::hash(&bytes).into()
     }
 
-    /// Whether a frontier that came from elsewhere is within bounds and in order.
+    /// Whether a frontier from another node is within limits and in order.
     pub fn is_well_formed(&self) -> bool {
         self.0.len() <= FRONTIER_LOGS_MAX && self.0.values().all(Entry::is_well_formed)
     }

@@ -1,20 +1,20 @@
-//! Names of records that their publishers choose.
+//! Dedup ids: names of records that their publishers choose.
 //!
 //! A publisher may give a record an id of its own: the number of an order, the key of an event. The
-//! record's name is then made of the topic's name and that text, so whoever publishes under the
-//! same id, now or later, through whichever node, gives the record the same name. Everything that
-//! knows second copies by their names knows these.
+//! record's name is then made of the topic's name and that id. So two publishes with one id make
+//! one name, at any time and through any node. Everything that recognises second copies by their
+//! names recognises these.
 
 use thiserror::Error;
 
 use super::{ProducerId, RecordId, TopicName};
 use crate::limits::NAME_BYTES_MAX;
 
-/// The header in which a record carries the id that its publisher gave it.
+/// The header with the id that the publisher chose.
 pub const GIVEN_ID_HEADER: &str = "antiphon-id";
 
-/// The bit of a producer's id that says that it stands for an id that was given. Producers that are
-/// drawn at random do not have it.
+/// The bit of a producer's id that marks a dedup id. Producers that are drawn at random do not have
+/// it.
 const GIVEN_BIT: u8 = 0x80;
 
 /// A text that cannot be the id of a record. Nothing was published.
@@ -26,22 +26,22 @@ pub struct GivenIdError {
 }
 
 impl ProducerId {
-    /// A producer of these random bytes: never one that stands for an id that was given.
+    /// A producer of these random bytes: never one that stands for a dedup id.
     pub fn random(mut bytes: [u8; 16]) -> Self {
         bytes[0] &= !GIVEN_BIT;
         Self(bytes)
     }
 
-    /// Whether it stands for an id that was given, as far as one can see: producers of old were
-    /// drawn without regard to it.
+    /// Whether it stands for a dedup id. Producers of older versions were drawn without regard to
+    /// that bit.
     pub fn is_given(&self) -> bool {
         self.0[0] & GIVEN_BIT != 0
     }
 }
 
 impl RecordId {
-    /// The name of the record of a topic whose publisher gives it this id: 1 to
-    /// [`NAME_BYTES_MAX`] bytes of any text.
+    /// The name of a record of this topic with this dedup id: 1 to [`NAME_BYTES_MAX`] bytes of any
+    /// text.
     ///
     /// # Errors
     /// When the text is empty or too long.
@@ -58,7 +58,7 @@ impl RecordId {
         Ok(Self { producer: ProducerId(producer), number: 0 })
     }
 
-    /// Whether its publisher gave it its id.
+    /// Whether it is made of a dedup id.
     pub fn is_given(&self) -> bool {
         self.producer.is_given() && self.number == 0
     }

@@ -1,9 +1,8 @@
-//! Groups: subscriptions whose records are divided among members.
+//! Groups: subscriptions whose records are shared among members.
 //!
-//! Members are done with records in any order, so beside its position a group keeps which records
-//! after it are acknowledged. Copies of that at different replicas merge by union, without
-//! coordination: two sides of a network that was parted may have given out the same record, and
-//! both know afterwards what the other one's members did.
+//! Members finish records in any order. So a group keeps, beside its position, which later records
+//! are acknowledged. Copies at different replicas merge by union, without coordination. Two sides
+//! of a partition may lease the same record; afterwards both know what the other's members did.
 
 use std::collections::BTreeMap;
 
@@ -24,15 +23,16 @@ pub struct Progress {
     /// The records after the position that are acknowledged.
     #[cbor(n(0), decode_with = "bounded_logs")]
     pub done: BTreeMap<LogId, Runs>,
-    /// Up to where records were given to members: what of it is not acknowledged may be with one.
+    /// Up to where records were leased to members. A member may hold any of them that is not
+    /// acknowledged.
     #[cbor(n(1), decode_with = "bounded_logs")]
     pub given: BTreeMap<LogId, u64>,
-    /// How often records were given to members that are not acknowledged, where more than once.
+    /// How often unacknowledged records were leased, if more than once.
     #[cbor(n(2), decode_with = "bounded_logs")]
     pub deliveries: BTreeMap<LogId, Deliveries>,
 }
 
-/// How often records of a log were given to members, by sequence number.
+/// How often records of a log were leased, by sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Deliveries(#[cbor(decode_with = "bounded_counts")] pub BTreeMap<u64, u32>);
@@ -43,7 +43,7 @@ impl Progress {
         self.done.get(log).is_some_and(|runs| runs.contains(number))
     }
 
-    /// How often a record was given to members, as far as that is known.
+    /// How often a record was leased, as far as that is known.
     pub fn deliveries(&self, log: &LogId, number: u64) -> u32 {
         let counted = self.deliveries.get(log).and_then(|counts| counts.0.get(&number)).copied();
         let given = self.given.get(log).is_some_and(|given| number < *given);
@@ -55,7 +55,7 @@ impl Progress {
         self.done.values().map(Runs::count).fold(0, u64::saturating_add)
     }
 
-    /// Takes over what `other` knows.
+    /// Merges what `other` knows.
     pub fn merge(&mut self, other: &Self) {
         for (log, runs) in &other.done {
             let mine = self.done.entry(*log).or_default();
@@ -76,7 +76,7 @@ impl Progress {
         }
     }
 
-    /// Drops what the position says anyhow, and what is beyond bounds: it is done again then.
+    /// Drops what the position covers, and what exceeds a limit: that is done again then.
     pub fn settle(&mut self, position: &Cursor) {
         let mut runs_left = GROUP_RUNS_MAX;
         self.done.retain(|log, runs| {
@@ -100,7 +100,7 @@ impl Progress {
         });
     }
 
-    /// Takes back whatever stands at or after `end`, for what is there is yet to come.
+    /// Drops everything at or after `end`: those records do not exist yet.
     pub fn limit(&mut self, end: &Cursor) {
         for (log, runs) in &mut self.done {
             runs.remove_from(end.next(log));
@@ -113,7 +113,7 @@ impl Progress {
         }
     }
 
-    /// Whether one that came from elsewhere is within bounds.
+    /// Whether one from another node is within limits.
     pub fn is_well_formed(&self) -> bool {
         let logs = [self.done.len(), self.given.len(), self.deliveries.len()];
         let runs: usize = self.done.values().map(Runs::len).sum();

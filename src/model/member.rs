@@ -22,7 +22,7 @@ pub struct NodeId(#[cbor(with = "minicbor::bytes")] [u8; 32]);
 /// the key's protobuf encoding (libp2p specification, peer-ids).
 const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
-/// Characters of the end of a peer id that are shown where it is shortened.
+/// Characters of the end of a peer id that are shown if it is shortened.
 const SHORT_END: usize = 8;
 
 impl NodeId {
@@ -53,8 +53,8 @@ impl NodeId {
         <[u8; 32]>::try_from(key).map(Self).map_err(|_malformed| NodeIdError)
     }
 
-    /// Where the node stands in the key space: the hash that Kademlia gives its peer id, so that
-    /// our placement and a lookup in the table agree on who is near.
+    /// The node's place in the key space: the hash that Kademlia uses for its peer id. So our
+    /// placement and a lookup in the table agree on who is near.
     pub fn place(&self) -> [u8; 32] {
         Sha256::digest(self.to_peer_id_bytes()).into()
     }

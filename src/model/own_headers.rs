@@ -1,16 +1,16 @@
-//! Headers that Antiphon sets itself, and nobody else.
+//! Headers that only Antiphon sets.
 //!
-//! Ids that publishers give, and where dead letters come from, are in headers whose names begin
-//! with `antiphon-`. A reader may rely on them, so a node takes them only where they are true: the
-//! id of a record is what its name is made of, and a dead letter goes to the topic that is named
-//! after the one that it comes from.
+//! Dedup ids, and the origins of dead letters, are in headers whose names begin with `antiphon-`.
+//! Readers rely on them, so a node accepts them only if they are true:
+//! - the record's name must be made of the id;
+//! - a dead letter must go to the topic that is named after the one where it comes from.
 
 use super::{GIVEN_ID_HEADER, Record, RecordError, RecordId, TopicName};
 
 /// What the names of these headers begin with, in upper or lower case.
 pub const OWN_HEADER_PREFIX: &str = "antiphon-";
 
-/// What the name of the topic ends in that dead letters of a topic go to.
+/// The ending of the name of a topic for dead letters.
 pub const DEAD_LETTER_SUFFIX: &str = ".dead";
 
 /// Where a dead letter comes from.
@@ -42,7 +42,7 @@ pub fn check_user_headers(record: &Record) -> Result<(), RecordError> {
     }
 }
 
-/// Checks the headers of a record that a node is given for a topic, under this name.
+/// Checks the headers of a record that a node receives for a topic, under this name.
 pub(super) fn check_given_headers(
     topic: &TopicName,
     id: RecordId,
@@ -66,7 +66,7 @@ fn is_known(name: &str) -> bool {
     name == GIVEN_ID_HEADER || DEAD_LETTER_HEADERS.contains(&name)
 }
 
-/// Whether a record of the topic says that it comes from the topic that this one is named after.
+/// Whether a record says that it comes from the topic that this one is named after.
 fn is_dead_letter(topic: &TopicName, headers: &[(&str, &[u8])]) -> bool {
     topic.as_str().strip_suffix(DEAD_LETTER_SUFFIX).is_some_and(|of| {
         headers.iter().any(|(name, value)| *name == DEAD_LETTER_TOPIC && *value == of.as_bytes())
@@ -74,7 +74,7 @@ fn is_dead_letter(topic: &TopicName, headers: &[(&str, &[u8])]) -> bool {
 }
 
 impl Record {
-    /// The record that a dead letter is made of: without headers that a node would refuse there.
+    /// The record for a dead letter, without headers that a node would refuse there.
     #[must_use]
     pub fn to_dead_letter(&self) -> Self {
         let mut record = self.clone();

@@ -1,7 +1,7 @@
-//! Patterns: which topics, by their names.
+//! Patterns: sets of topics, by their names.
 //!
-//! Dots divide a name into parts. In a pattern the part `*` stands for any one part, and `>` at
-//! the end for one part or more. Nothing else is special, and no name has such a part.
+//! Dots divide a name into parts. In a pattern the part `*` stands for any one part, and `>` at the
+//! end for one part or more. Nothing else is special, and no name has such a part.
 
 use std::{fmt, str::FromStr};
 
@@ -54,17 +54,17 @@ impl TopicPattern {
         &self.0
     }
 
-    /// Whether nothing is left open: it matches the topic of this very name, and no other one.
+    /// Whether it is a plain name, which matches one topic.
     pub fn is_literal(&self) -> bool {
         !has_open_part(&self.0)
     }
 
-    /// The name, where nothing is left open.
+    /// The name, if it is a plain name.
     pub fn to_name(&self) -> Option<TopicName> {
         self.0.parse().ok()
     }
 
-    /// Whether a topic of this name is meant.
+    /// Whether it matches a topic of this name.
     pub fn matches(&self, name: &TopicName) -> bool {
         let mut parts = name.as_str().split(DIVIDER);
         for wanted in self.0.split(DIVIDER) {

@@ -16,12 +16,12 @@ use crate::limits::{HEADERS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
 /// What a user publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// When it was published, by the publisher's clock. Where this is not said (0), the client says
-    /// it as it publishes the record.
+    /// When it was published, by the publisher's clock. If it is 0, the client sets it when it
+    /// publishes the record.
     pub time: WallClock,
-    /// What it says; may be empty.
+    /// The content; may be empty.
     pub payload: Bytes,
-    /// What it is about. Records of one key belong together.
+    /// What it is about. Records with one key belong together.
     pub key: Option<Bytes>,
     /// Names and values beside the payload, in the publisher's order.
     pub headers: Vec<(String, Bytes)>,
@@ -33,21 +33,21 @@ impl Record {
         Self { time, payload: payload.into(), key: None, headers: Vec::new() }
     }
 
-    /// The same record about something.
+    /// The same record with this key.
     #[must_use]
     pub fn with_key(self, key: impl Into<Bytes>) -> Self {
         Self { key: Some(key.into()), ..self }
     }
 
-    /// The same record with one header more. Names have 1 to [`NAME_BYTES_MAX`] bytes, and a record
-    /// has at most [`HEADERS_MAX`] headers; beyond that it is refused when it is published.
+    /// The same record with one more header. Names have 1 to [`NAME_BYTES_MAX`] bytes, and a record
+    /// has at most [`HEADERS_MAX`] headers. Beyond that it is refused when it is published.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Whether it says that there is nothing more of its key: it has one, and no payload.
+    /// Whether it deletes its key in a compacted topic: it has a key and no payload.
     pub fn is_tombstone(&self) -> bool {
         self.key.is_some() && self.payload.is_empty()
     }
@@ -57,7 +57,7 @@ impl Record {
         self.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value)
     }
 
-    /// Bytes of payload, key and headers: what [`RECORD_BYTES_MAX`] bounds.
+    /// Bytes of payload, key and headers, which [`RECORD_BYTES_MAX`] limits.
     pub fn size_bytes(&self) -> usize {
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -245,8 +245,8 @@ pub fn validate_records(body: &[u8]) -> Result<u32, RecordError> {
     Ok(count)
 }
 
-/// Checks records that a node is given for a topic as [`validate_records`] does, and that they have
-/// no headers of Antiphon's own but true ones; `first` names the first of them.
+/// Checks records that a node receives for a topic as [`validate_records`] does, and that their
+/// `antiphon-` headers are true. `first` names the first of them.
 ///
 /// # Errors
 /// When they are not records within the limits, or one has such a header.
@@ -321,8 +321,8 @@ impl fmt::Debug for ProducerId {
 
 /// The name of a record: its producer and its number there.
 ///
-/// The producer chooses it before it sends, so a publish that is tried again through another
-/// node keeps its name, and readers know the second copy for what it is.
+/// The producer chooses it before it sends. So a publish that is repeated through another node
+/// keeps its name, and readers recognise the second copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordId {
     /// Who published it.

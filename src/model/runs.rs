@@ -12,7 +12,7 @@ use crate::limits::{GROUP_RUNS_MAX, SEQUENCE_MAX};
 pub struct Runs(#[cbor(decode_with = "decode_runs")] BTreeMap<u64, u64>);
 
 impl Runs {
-    /// Adds the numbers from `from` to `to`, exclusive; whether any was not there.
+    /// Adds the numbers from `from` to `to`, exclusive. Returns whether any was new.
     pub fn insert(&mut self, from: u64, to: u64) -> bool {
         if from >= to || self.covers(from, to) {
             return false;
@@ -85,7 +85,7 @@ impl Runs {
         self.0.iter().map(|(from, to)| to - from).fold(0, u64::saturating_add)
     }
 
-    /// Keeps the lowest runs, so many of them.
+    /// Keeps this many runs, the lowest ones.
     pub fn truncate(&mut self, runs: usize) {
         while self.0.len() > runs {
             self.0.pop_last();

@@ -1,7 +1,7 @@
 //! Headers that are kept without their bodies.
 //!
 //! A header with its signature proves what its writer signed, in a hundredth of the batch's bytes.
-//! It is written down as the batch is, with an empty body, and so is a part of a proof of a fork.
+//! It is encoded as the batch is, with an empty body; so it is a part of a proof of a fork.
 
 use std::sync::Arc;
 
@@ -47,8 +47,8 @@ impl SignedHeader {
         Self::without_body(bytes, &envelope, header)
     }
 
-    /// Decodes a header that this node verified before it stored it under `hash`, which says
-    /// whether it is still the same; the signature is not checked again.
+    /// Decodes a header that this node verified before it stored it under `hash`. The hash shows
+    /// whether it is unchanged; the signature is not checked again.
     ///
     /// # Errors
     /// When the bytes have changed.

@@ -39,29 +39,29 @@ pub struct SessionId(pub u64);
 
 /// Where a named subscription stands.
 ///
-/// Copies at different replicas merge without coordination: within a generation a position only
-/// moves forward; setting it on purpose, or deleting it, opens a new generation, which outranks the
-/// old. So a node that was away brings back neither.
+/// Copies at different replicas merge without coordination. Within a generation a position only
+/// moves forward. A reset or a deletion opens a new generation, which outranks the old one. So a
+/// node that was away brings back neither.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Subscription {
-    /// Counts how often the position was set on purpose.
+    /// Counts resets and deletions.
     #[n(0)]
     pub generation: u64,
-    /// The position; none where the subscription was deleted in this generation.
+    /// The position; none if the subscription was deleted in this generation.
     #[n(1)]
     pub cursor: Option<Cursor>,
-    /// Where it is shared by a group: what the members have done after the position.
+    /// For a group: what the members have done after the position.
     #[n(2)]
     pub group: Option<Box<Progress>>,
 }
 
 impl Subscription {
-    /// One that is not shared.
+    /// A subscription of one reader.
     pub fn new(generation: u64, cursor: Option<Cursor>) -> Self {
         Self { generation, cursor, group: None }
     }
 
-    /// Takes over what `other` knows; whether that changed anything.
+    /// Merges what `other` knows. Returns whether that changed anything.
     pub fn merge(&mut self, other: &Self) -> bool {
         let before = self.clone();
         match other.generation.cmp(&self.generation) {
@@ -88,7 +88,7 @@ impl Subscription {
         }
     }
 
-    /// Moves back to `end` wherever it stands after it, for what is there is yet to come.
+    /// Moves back to `end` in every log where it stands after it: those records do not exist yet.
     pub fn limit(&mut self, end: &Cursor) {
         if let Some(cursor) = &mut self.cursor {
             cursor.limit(end);
@@ -98,7 +98,7 @@ impl Subscription {
         }
     }
 
-    /// Whether one that came from elsewhere is one of this topic, and within bounds.
+    /// Whether one from another node belongs to this topic, and is within limits.
     pub fn is_well_formed(&self, topic: TopicId) -> bool {
         let fits = |cursor: &Cursor| cursor.topic == topic && cursor.is_well_formed();
         self.cursor.as_ref().is_none_or(fits)

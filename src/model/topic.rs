@@ -173,8 +173,8 @@ impl TopicId {
         Self(hasher.finalize().into())
     }
 
-    /// The id of the topic that has this name after so many before it were deleted. What belongs
-    /// to one of them can so never be taken for a part of another.
+    /// The id of a later topic of this name, after this many were deleted. Nothing of one of them
+    /// can be taken for a part of another.
     pub(super) fn derive_again(network: &Network, name: &TopicName, generation: u64) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("antiphon 2026-11 topic id again v1");
         hasher.update(&Self::derive(network, name).0).update(&generation.to_be_bytes());
@@ -191,7 +191,7 @@ impl TopicId {
         &self.0
     }
 
-    /// Where the topic stands in the key space: the hash that Kademlia gives its key.
+    /// The topic's place in the key space: the hash that Kademlia uses for its key.
     pub fn place(&self) -> [u8; 32] {
         Sha256::digest(self.0).into()
     }

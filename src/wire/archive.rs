@@ -1,13 +1,13 @@
 //! Archives: a topic in one file, with its batches as they were signed.
 //!
-//! An archive is a line that says so, and sections: the opening with the topic's descriptor, then
-//! batches, proofs of forks and what was passed over, then the end mark. Each section has a
-//! checksum that covers all sections before it, so a byte that changed is found, and so is a
-//! section that was taken out. What was cut off is told by the end mark that is missing.
+//! An archive is a first line and sections: the opening with the topic's descriptor; batches,
+//! proofs of forks and skipped ranges; the end mark. The checksum of each section covers all
+//! sections before it. So a changed byte is found, and a missing section too. A missing end mark
+//! shows that the archive was cut off.
 //!
-//! Nothing here reads or writes: [`Decoder`] takes bytes as they come, [`Encoder`] makes them. Both
-//! hold what they pass to the same rules ([`Contents`]), and a decoder that came to the end of an
-//! interrupted archive becomes the encoder that goes on with it.
+//! Nothing here does I/O. [`Decoder`] takes bytes as they come, [`Encoder`] makes them. Both apply
+//! the same rules ([`Contents`]). A decoder at the end of an interrupted archive becomes the
+//! encoder that continues it.
 
 mod contents;
 #[cfg(test)]
@@ -372,8 +372,8 @@ impl Decoder {
         if self.contents.is_finished() { Ok(()) } else { Err(ArchiveError::Truncated) }
     }
 
-    /// Goes on with the archive behind what was read, or from its beginning where not even the
-    /// opening is whole. An end mark is to be written anew.
+    /// Continues the archive behind what was read, or from its beginning if the opening is not
+    /// whole. An end mark must be written again.
     pub fn into_encoder(self) -> Encoder {
         Encoder { chain: self.chain, contents: self.contents.reopened() }
     }

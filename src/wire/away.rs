@@ -1,4 +1,4 @@
-//! Nodes that are away: how that is shown, and what cannot be done meanwhile.
+//! Nodes that are away: how that is shown, and what is refused meanwhile.
 
 use std::fmt::{self, Display};
 
@@ -7,14 +7,14 @@ use minicbor::{Decode, Encode};
 use super::{MemberState, Peer, ReplicaState};
 use crate::model::NodeId;
 
-/// What needs the answers of replicas, so that nothing is overlooked.
+/// What needs answers of home replicas, so that nothing is overlooked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Need {
     /// A name of a subscription is used for the first time.
     #[n(0)]
     Subscription,
-    /// A subscription is set to another place.
+    /// A subscription is reset.
     #[n(1)]
     Reset,
     /// A subscription is deleted.
@@ -23,7 +23,7 @@ pub enum Need {
     /// Somebody becomes a member of a group.
     #[n(3)]
     Group,
-    /// A position is to be kept.
+    /// A position is committed.
     #[n(4)]
     Position,
 }

@@ -1,4 +1,4 @@
-//! What is fanned out live.
+//! Live messages to the followers of a topic.
 
 use bytes::Bytes;
 
@@ -10,13 +10,13 @@ use crate::{
 
 /// A message on a topic's gossip mesh.
 ///
-/// Best effort: who misses one finds the batch in the replicas' frontiers. On the wire it is
-/// one byte for the kind and then the batch, or its header, as it was signed.
+/// Best effort: a node that misses one finds the batch in the replicas' frontiers. On the wire it
+/// is one byte for the kind and then the batch, or its header, as it was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gossip {
     /// A batch.
     Batch(Batch),
-    /// The header of a batch that is too large to be gossiped; those who want it pull it.
+    /// The header of a batch that is too large for gossip. Nodes that want the batch fetch it.
     Announcement(Box<Announcement>),
 }
 
@@ -27,7 +27,7 @@ impl Gossip {
     /// Largest message, in bytes.
     pub const BYTES_MAX: usize = GOSSIP_BYTES_MAX + HEADER_BYTES_MAX;
 
-    /// The message for a batch: the batch itself where it is small enough.
+    /// The message for a batch: the batch itself if it is small enough.
     pub fn encode(batch: &Batch) -> Vec<u8> {
         let whole = batch.bytes().len() <= GOSSIP_BYTES_MAX;
         let (kind, bytes) = if whole {

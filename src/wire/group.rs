@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use super::LogRange;
 use crate::model::{MemberId, SubscriberName, TopicName};
 
-/// Which member of which group it is, and by how many nodes this was passed on.
+/// Which member of which group asks, and how many nodes have passed this on.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Membership {
@@ -18,7 +18,7 @@ pub struct Membership {
     /// The member.
     #[n(2)]
     pub member: MemberId,
-    /// The generation of the subscription that what it says is about.
+    /// The generation of the subscription that the message is about.
     #[n(3)]
     pub generation: u64,
     /// Nodes that have passed this on. They may not agree on who coordinates the group.
@@ -30,17 +30,16 @@ pub struct Membership {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Settlement {
-    /// It is done with these records.
+    /// Records that it acknowledges.
     #[cbor(n(0), decode_with = "super::bounded::group_ranges", skip_if = "Vec::is_empty", default)]
     pub acknowledged: Vec<LogRange>,
-    /// It has not looked at these, and does not want them: they go to others at once, and that
-    /// they were here does not count.
+    /// Records that it returns unread. They go to others at once, and this delivery does not count.
     #[cbor(n(1), decode_with = "super::bounded::group_ranges", skip_if = "Vec::is_empty", default)]
     pub returned: Vec<LogRange>,
-    /// It failed with these.
+    /// Records that it rejects.
     #[cbor(n(2), decode_with = "super::bounded::rejections", skip_if = "Vec::is_empty", default)]
     pub rejected: Vec<Rejection>,
-    /// It needs the time for these once more.
+    /// Records for which it needs the visibility timeout again.
     #[cbor(n(3), decode_with = "super::bounded::group_ranges", skip_if = "Vec::is_empty", default)]
     pub extended: Vec<LogRange>,
 }
@@ -54,7 +53,7 @@ pub struct Rejection {
     /// Why; cut off after [`REASON_BYTES_MAX`](crate::limits::REASON_BYTES_MAX) bytes.
     #[n(1)]
     pub reason: String,
-    /// After how many milliseconds they are to be tried again.
+    /// After how many milliseconds they are delivered again.
     #[n(2)]
     pub delay_ms: u32,
 }
@@ -66,10 +65,10 @@ pub struct Take {
     /// Who asks.
     #[n(0)]
     pub membership: Membership,
-    /// Counts its questions that were answered: the same one again gets the same records.
+    /// Counts its answered requests. A repeated request gets the same records.
     #[n(1)]
     pub turn: u64,
-    /// What it has and is not done with. A coordinator that is new learns of it so.
+    /// What it holds. A new coordinator learns it from here.
     #[cbor(n(2), decode_with = "super::bounded::group_ranges", skip_if = "Vec::is_empty", default)]
     pub holding: Vec<LogRange>,
     /// What it has done.
@@ -84,10 +83,10 @@ pub struct Take {
     /// How many milliseconds to wait when there is nothing yet (long poll).
     #[n(6)]
     pub wait_ms: u32,
-    /// After how many milliseconds the records go to others if it has not acknowledged them.
+    /// The visibility timeout, in milliseconds.
     #[n(7)]
     pub visibility_ms: u32,
-    /// After how many deliveries a record is given out to be buried, and not to be worked on.
+    /// After how many deliveries a record is given out as a dead letter.
     #[n(8)]
     pub deliveries_max: u32,
 }
@@ -102,17 +101,17 @@ pub struct Settle {
     /// What it has done.
     #[n(1)]
     pub settlement: Settlement,
-    /// Of what it needs more time for: how many milliseconds from now on.
+    /// The visibility timeout of records that need more time, in milliseconds from now.
     #[n(2)]
     pub visibility_ms: u32,
 }
 
-/// Records for a member, in the order in which it is to work on them.
+/// Records for a member, in the order in which it must process them.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Taken {
-    /// The generation of the subscription. Of another one than the member named, it has nothing
-    /// any more.
+    /// The generation of the subscription. If the member named another one, it holds nothing any
+    /// more.
     #[n(0)]
     pub generation: u64,
     /// The records: where they are. The member reads them like any others.
@@ -120,7 +119,7 @@ pub struct Taken {
     pub assignments: Vec<Assignment>,
 }
 
-/// Records of one log that a member is to work on.
+/// Records of one log that a member is given.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Assignment {
     /// Which.
@@ -129,7 +128,8 @@ pub struct Assignment {
     /// The number of this delivery of each of them, from 1.
     #[n(1)]
     pub deliveries: u32,
-    /// Where they were delivered too often: why the last one failed. They are to be buried.
+    /// For records that were delivered too often: why the last delivery failed. They are dead
+    /// letters.
     #[n(2)]
     pub bury: Option<String>,
 }

@@ -1,9 +1,9 @@
 //! The messages between nodes, and between a client and its node.
 //!
-//! Every exchange is a [`Request`] and its [`Response`], each one CBOR item that fills its
-//! message. Live records are fanned out as [`Gossip`]. Decoding verifies: a [`Batch`] inside a
-//! decoded message has passed [`Batch::verify`], so code behind this room never sees one that
-//! has not. Nothing is allocated for a length that is only claimed.
+//! Every exchange is a [`Request`] and its [`Response`], each one CBOR item that fills its message.
+//! Live records are sent as [`Gossip`]. Decoding verifies: a [`Batch`] in a decoded message has
+//! passed [`Batch::verify`]. So code behind this module never meets an unverified one. No memory is
+//! reserved for a length that is only claimed.
 //!
 //! [`Batch`]: crate::model::Batch
 //! [`Batch::verify`]: crate::model::Batch::verify
@@ -92,8 +92,8 @@ macro_rules! message {
 message!(Request);
 message!(Response);
 
-/// Lists whose items are larger in memory than on the wire: an item of one byte must not become
-/// a hundred, eight million times over.
+/// Lists whose items are larger in memory than on the wire. An item of one byte must not become a
+/// hundred bytes, eight million times.
 mod bounded {
     use minicbor::{Decode, Decoder, decode::Error};
 
@@ -257,14 +257,14 @@ mod bounded {
     }
 }
 
-/// Proofs of forks of one topic, or of the topics of one request; verified where they are used,
-/// and only where they are news.
+/// Proofs of forks of one topic, or of the topics of one request. They are verified where they are
+/// used, and only if they are new.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(transparent, context_bound = "crate::model::Share")]
 pub struct Proofs(#[cbor(n(0), decode_with = "bounded::proofs")] Vec<Blob>);
 
 impl Proofs {
-    /// These proofs; none where there are none.
+    /// These proofs; none if the list is empty.
     pub fn of<'a>(proofs: impl Iterator<Item = &'a ForkProof>) -> Option<Self> {
         let proofs: Vec<_> =
             proofs.take(FORKS_MAX).map(|proof| Blob(proof.bytes().clone())).collect();

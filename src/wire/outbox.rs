@@ -1,4 +1,4 @@
-//! What is said of records that were told to be pending.
+//! Messages about pending records.
 
 use minicbor::{Decode, Encode};
 
@@ -6,13 +6,13 @@ use super::{Acks, LogRange};
 use crate::model::{Header, NodeId, TopicName, WallClock};
 
 impl LogRange {
-    /// The part of its log that a batch is.
+    /// The range of a batch in its log.
     pub fn of(header: &Header) -> Self {
         Self { log: header.log(), from: header.first, to: header.next() }
     }
 }
 
-/// Records that somebody waits for, though they were told to be pending.
+/// Pending records that a client waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Await {
@@ -30,7 +30,7 @@ pub struct Await {
     pub wait_ms: u32,
 }
 
-/// What of one topic was told to be pending and is not known to have its copies by now.
+/// The pending records of one topic.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct PendingTopic {
@@ -58,7 +58,7 @@ pub struct PendingTopic {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct OutboxPage {
-    /// Whose outbox it is: a client may have gone on at another node.
+    /// Whose outbox it is: a client may have moved to another node.
     #[n(0)]
     pub node: NodeId,
     /// What is pending, in the order of the topics' names.

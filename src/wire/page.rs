@@ -1,4 +1,4 @@
-//! Pages: what a store or a node gives of a topic at a time.
+//! Pages: the batches of one answer.
 
 use minicbor::{Decode, Encode};
 
@@ -9,25 +9,25 @@ use crate::model::{Batch, Compacted, SignedHeader};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map, context_bound = "crate::model::Share")]
 pub struct Page {
-    /// The batches. The first of a log may start before the record that was asked for.
+    /// The batches. The first one of a log may start before the requested record.
     #[n(0)]
     pub batches: Vec<Batch>,
     /// Whether this is all that was asked for.
     #[n(1)]
     pub finished: bool,
-    /// Records that no node of the network holds any more. What follows each of these ranges is in
-    /// the page: a batch, or another range that is passed over.
+    /// Records that no node of the network holds any more. Each range is followed in the page by a
+    /// batch, or by another skipped range.
     #[cbor(n(2), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub lost: Vec<LogRange>,
-    /// Records that the topic's retention let go, followed in the same way.
+    /// Records that were trimmed, followed in the same way.
     #[cbor(n(3), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
-    /// Records that compaction took away. The batch that follows each of these parts is in the
-    /// page, but where it is missing: then the part ends its log, and is told to nodes only.
+    /// Compacted ranges. The batch that follows each of them is in the page. If that batch is
+    /// missing, the range ends its log; only nodes are told about such a range.
     #[cbor(n(4), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
     pub compacted: Vec<Compacted>,
-    /// Headers of batches that the topic's retention let go: where a single record was asked for
-    /// that was in one of them, and its header is kept.
+    /// Headers of trimmed batches: for a range of a single record whose batch was trimmed and whose
+    /// header is kept.
     #[cbor(n(5), decode_with = "super::bounded::headers", skip_if = "Vec::is_empty", default)]
     pub headers: Vec<SignedHeader>,
 }

@@ -24,15 +24,15 @@ pub struct Peer {
     /// Whether it said that it was stopping when it was there last.
     #[cbor(n(5), skip_if = "std::ops::Not::not", default)]
     pub stopped: bool,
-    /// For how many milliseconds it has been there, if it is new to the network. What a node says
-    /// of itself counts; what it says of others is shown to people.
+    /// For how many milliseconds it has been there, if it is a newcomer. Only what a node says
+    /// about itself counts; what it says about others is shown to people.
     #[n(6)]
     pub newcomer_ms: Option<u32>,
-    /// What its clock reads, where the node speaks of itself.
+    /// What its clock reads, if the node speaks about itself.
     #[n(4)]
     pub wall: Option<WallClock>,
-    /// How far its clock is ahead of the time that the asked node goes by, in milliseconds, where
-    /// it was measured.
+    /// How far its clock is ahead of the time of the asked node, in milliseconds, if it was
+    /// measured.
     #[n(7)]
     pub clock_offset_ms: Option<i64>,
 }

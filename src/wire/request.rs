@@ -10,8 +10,8 @@ use crate::model::{
 
 /// A question to a node.
 ///
-/// The first group is asked by clients and answered by any node for the whole network; the
-/// second is asked by nodes and answered from what the asked node itself holds.
+/// The first group comes from clients; any node answers it for the whole network. The second group
+/// comes from nodes; the asked node answers from what it holds itself.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "crate::model::Share")]
 pub enum Request {
@@ -30,7 +30,7 @@ pub enum Request {
     /// Where a named subscription stands. Answer: `Position`.
     #[n(4)]
     Position(#[n(0)] TopicName, #[n(1)] SubscriberName),
-    /// Move a named subscription, for a run of its subscriber where one is named. Answer:
+    /// Move a named subscription, for a session of its subscriber if one is named. Answer:
     /// `Committed`.
     #[n(5)]
     Commit(
@@ -45,16 +45,17 @@ pub enum Request {
     /// The nodes that the asked node knows. Answer: `Peers`.
     #[n(7)]
     Peers,
-    /// A node is gone for good, says an operator: its places go to others at once, and nobody
-    /// waits for what it may hold. A client's is passed on to all nodes. Answer: `Forgotten`.
+    /// An operator says that a node will not come back. Its places go to others at once, and nobody
+    /// waits for what it may hold. A client's request is passed on to all nodes. Answer:
+    /// `Forgotten`.
     #[n(8)]
     Forget(#[n(0)] NodeId),
-    /// The named node, which must be the asked one, is to hand over all that it holds, and to leave
-    /// the network. To be asked again and again: the answer is `Leaving`, with what is left to do.
+    /// The named node, which must be the asked one, hands over everything that it holds, and leaves
+    /// the network. The request is repeated: the answer is `Leaving`, with what is left to do.
     #[n(9)]
     Leave(#[n(0)] NodeId),
     /// Compare what the replicas of a topic have on their disks, after a cursor and as far as one
-    /// request goes: every byte is read and checked. Answer: `Verified`.
+    /// request goes. Every byte is read and checked. Answer: `Verified`.
     #[n(10)]
     Verify(#[n(0)] TopicName, #[n(1)] Cursor),
     /// The named subscriptions of a topic after a name, in order, those that were deleted too.
@@ -70,27 +71,26 @@ pub enum Request {
     /// Delete a topic. Answer: `Deleted`.
     #[n(14)]
     Delete(#[n(0)] TopicName),
-    /// Store batches that were exported, on the topic's replicas; asked by a node, here. Answer:
+    /// Store exported batches on the topic's replicas; from a node: on the asked one. Answer:
     /// `Replicated`, after the flush.
     #[n(15)]
     Import(#[n(0)] Import),
-    /// The names of topics that match a pattern, as soon as they are others than the asker knows.
-    /// Answer: `Names`.
+    /// The names of topics that match a pattern, as soon as they differ from those that the asker
+    /// knows. Answer: `Names`.
     #[n(32)]
     Names(#[n(0)] NamesWanted),
-    /// Records of a group for one of its members, as soon as there are any; passed on to the node
-    /// that coordinates the group. Answer: `Taken`.
+    /// Records of a group for one of its members, as soon as there are any. Passed on to the
+    /// coordinator. Answer: `Taken`.
     #[n(33)]
     Take(#[n(0)] Box<Take>),
-    /// What a member of a group has done, to be kept; passed on likewise. Answer: `Settled`.
+    /// What a member of a group has done. Passed on in the same way. Answer: `Settled`.
     #[n(34)]
     Settle(#[n(0)] Box<Settle>),
-    /// What the asked node itself was given and told to be pending, of the topics after a name, in
-    /// order. Answer: `Outbox`.
+    /// What is pending at the asked node, of the topics after a name, in order. Answer: `Outbox`.
     #[n(35)]
     Outbox(#[n(0)] Option<TopicName>),
-    /// Whether records that were told to be pending have their copies by now, as soon as they do.
-    /// Asked of any node. Answer: `Awaited`, after the flush of all that it says.
+    /// Whether pending records have their copies, as soon as they do. Any node may be asked.
+    /// Answer: `Awaited`, after the flush of everything that it reports.
     #[n(36)]
     Await(#[n(0)] Await),
 
@@ -100,16 +100,16 @@ pub enum Request {
     /// Store these batches. Answer: `Replicated`, after the flush.
     #[n(17)]
     Replicate(#[n(0)] Replicate),
-    /// Compare all that both nodes should hold of the topics after one, by their ids. Answer:
+    /// Compare what both nodes should hold of the topics after one, by their ids. Answer:
     /// `Compared`.
     #[n(18)]
     Compare(#[n(0)] Option<TopicId>, #[cbor(n(1), with = "minicbor::bytes")] [u8; 32]),
-    /// What the asked node holds of a topic, and where a subscription stands. Answer: `Held`,
-    /// after the flush of all that it says.
+    /// What the asked node holds of a topic, and where a subscription stands. Answer: `Held`, after
+    /// the flush of everything that it reports.
     #[n(19)]
     Frontier(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
-    /// Batches that the asked node holds; of a single record that it let go the header of its
-    /// batch, where that is kept. Answer: `Page`.
+    /// Batches that the asked node holds. For a single record whose batch was trimmed, the header
+    /// if it is kept. Answer: `Page`.
     #[n(20)]
     Fetch(#[n(0)] TopicId, #[n(1)] Vec<LogRange>, #[n(2)] u32),
     /// Keep the position of a subscription. Answer: `Kept`, after the flush.
@@ -118,23 +118,23 @@ pub enum Request {
     /// How many records of each topic the asked node holds. Answer: `Counts`.
     #[n(22)]
     Counts,
-    /// The subscriptions of a topic after a name, in order. Answer: `Positions`, after the flush
-    /// of all that it says.
+    /// The subscriptions of a topic after a name, in order. Answer: `Positions`, after the flush of
+    /// everything that it reports.
     #[n(23)]
     Positions(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
-    /// The asking node is leaving: nothing new is to be placed there. The flag says that it holds
-    /// nothing any more, and will not come back. Answer: `Noted`.
+    /// The asking node is leaving: nothing new must be placed there. The flag says that it holds
+    /// nothing any more and will not come back. Answer: `Noted`.
     #[n(24)]
     Leaving(#[n(0)] bool),
-    /// Read a range from the disk, and check every byte, up to about so many. Answer: `Checked`.
+    /// Read a range from the disk, and check every byte, up to about this many. Answer: `Checked`.
     #[n(25)]
     Check(#[n(0)] TopicId, #[n(1)] LogRange, #[n(2)] u32),
     /// Where the asked node holds records that were published lately, if it does. Answer:
-    /// `Whereabouts`, after the flush of all that it says.
+    /// `Whereabouts`, after the flush of everything that it reports.
     #[n(26)]
     Find(#[n(0)] TopicId, #[cbor(n(1), decode_with = "super::bounded::runs")] Vec<Run>),
-    /// The asking node is stopping, and may be back. That is shown to people; it counts like any
-    /// other node that is away. Answer: `Noted`.
+    /// The asking node is stopping, and may come back. That is shown to people; the node counts
+    /// like any other that is away. Answer: `Noted`.
     #[n(27)]
     Stopping,
 }
@@ -149,16 +149,16 @@ pub struct Create {
     /// Replicas wanted.
     #[n(1)]
     pub replicas: Option<u16>,
-    /// Floor of copies; none for one that follows the number of nodes.
+    /// `min_copies`; none if it follows the number of nodes.
     #[n(2)]
     pub min_copies: Option<u16>,
-    /// Whether it is fine that the topic is there already.
+    /// Whether an existing topic is accepted.
     #[n(3)]
     pub if_not_exists: bool,
     /// How long records are kept.
     #[cbor(n(4), skip_if = "Retention::is_unlimited")]
     pub retention: Retention,
-    /// The id for which the records are signed that are to be imported: the topic is to have it.
+    /// The id for which the records of an import are signed: the topic gets this id.
     #[n(5)]
     pub origin: Option<TopicId>,
 }
@@ -177,7 +177,7 @@ impl Create {
     }
 }
 
-/// What is to be changed of a topic; what is left out stays.
+/// Changes of a topic; what is left out stays.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Alter {
@@ -190,10 +190,10 @@ pub struct Alter {
     /// Floor of copies.
     #[n(2)]
     pub min_copies: Option<u16>,
-    /// How long records are kept. Zero takes a limit away.
+    /// How long records are kept. Zero removes a limit.
     #[n(3)]
     pub retention: Retention,
-    /// Whether the floor is to follow the number of nodes; no `min_copies` is given then.
+    /// Whether `min_copies` follows the number of nodes; then no number is given.
     #[cbor(n(4), skip_if = "std::ops::Not::not", default)]
     pub floor_follows: bool,
 }
@@ -216,8 +216,8 @@ pub enum Acks {
 
 /// Records to publish.
 ///
-/// Producer and number name each record for ever, so the same request can be sent again, to
-/// this node or to another one, without a second copy being seen.
+/// Producer and number name each record for ever. So the request can be repeated, at this node or
+/// another one, and no reader sees a second copy.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map, context_bound = "crate::model::Share")]
 pub struct Publish {
@@ -239,8 +239,8 @@ pub struct Publish {
     /// After how many milliseconds the answer is `pending`.
     #[n(5)]
     pub timeout_ms: u32,
-    /// The records may be there already: the topic's replicas are asked first, and what they hold
-    /// is not stored a second time.
+    /// The records may be stored already: the replicas are asked first, and what they hold is not
+    /// stored a second time.
     #[cbor(n(6), skip_if = "std::ops::Not::not", default)]
     pub retried: bool,
 }
@@ -255,7 +255,7 @@ pub struct Read {
     /// Where to start.
     #[n(1)]
     pub after: Cursor,
-    /// Where to end; where nothing is said, at what the asked node knows to exist.
+    /// Where to end. If it is absent, the read ends at what the asked node knows to exist.
     #[n(2)]
     pub until: Option<Cursor>,
     /// Most bytes of batches in the answer; at least one batch comes, whatever its size.
@@ -268,7 +268,7 @@ pub struct Read {
 
 /// Several topics to read, from now on and without an end.
 ///
-/// What the asked node does not know to exist when it is asked is found while it waits.
+/// Records that the asked node does not know when it is asked are found while it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct ReadMany {
@@ -289,19 +289,19 @@ pub struct TopicRead {
     /// The topic.
     #[n(0)]
     pub topic: TopicName,
-    /// Where to start; at the beginning where nothing is said.
+    /// Where to start; at the beginning if it is absent.
     #[n(1)]
     pub after: Option<Cursor>,
 }
 
-/// Which names are wanted, and what the asker knows.
+/// Which names the asker wants, and which it knows.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct NamesWanted {
     /// What the names match.
     #[n(0)]
     pub pattern: TopicPattern,
-    /// The digest of the names that the asker knows, as the last answer had it; zeros for none.
+    /// The digest of the names that the asker knows, from the last answer; zeros for none.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub known: [u8; 32],
     /// Names after this one only, at once.
@@ -332,7 +332,7 @@ impl LogRange {
         Self { log, from: at, to: at.saturating_add(1) }
     }
 
-    /// The record, where it is a single one: then the header of its batch is of use, too, see
+    /// The record, if it is a single one. Then the header of its batch is of use too, see
     /// [`Page::headers`](super::Page::headers).
     pub fn as_position(&self) -> Option<u64> {
         (self.to.checked_sub(self.from) == Some(1)).then_some(self.from)
@@ -343,32 +343,32 @@ impl LogRange {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map, context_bound = "crate::model::Share")]
 pub struct Replicate {
-    /// The descriptors of topics that the asked node may not know yet.
+    /// Descriptors of topics that the asked node may not know yet.
     #[cbor(n(0), decode_with = "super::bounded::descriptors")]
     pub descriptors: Vec<DescriptorBytes>,
     /// The batches.
     #[n(1)]
     pub batches: Vec<Batch>,
-    /// Where batches are filed under branches: proofs that their logs have forked.
+    /// Proofs of forks, if batches belong to branches.
     #[n(2)]
     pub forks: Option<Proofs>,
-    /// What compaction took away right before some of the batches.
+    /// Compacted ranges right before some of the batches.
     #[cbor(n(3), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
     pub compacted: Vec<Compacted>,
 }
 
-/// Batches that were exported, to be stored again. At most a page of them.
+/// Exported batches to store again: at most a page.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map, context_bound = "crate::model::Share")]
 pub struct Import {
     /// The topic, which must have the id that the batches are signed for.
     #[n(0)]
     pub topic: TopicName,
-    /// The batches, each log's in order, and what goes with them.
+    /// The batches, each log's in order, and what belongs to them.
     #[n(1)]
     pub replicate: Replicate,
-    /// What retention had let go before they were exported. Where nothing is held of it or before
-    /// it, nobody is to look for it.
+    /// What was trimmed before the export. If nothing is held of it or before it, nobody looks for
+    /// it.
     #[cbor(n(2), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
 }

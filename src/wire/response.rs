@@ -19,7 +19,7 @@ pub enum Response {
     /// The request was understood and not carried out; nothing changed.
     #[n(0)]
     Refused(#[n(0)] Refusal),
-    /// The topic is there. The flag says whether it was there before.
+    /// The topic exists. The flag says whether it existed before.
     #[n(1)]
     Created(#[n(0)] TopicSummary, #[n(1)] bool),
     /// The records are in the log.
@@ -34,8 +34,8 @@ pub enum Response {
     /// Where a subscription stands; none when the name is new.
     #[n(5)]
     Position(#[n(0)] Option<Subscription>),
-    /// On how many replicas a subscription's position is kept, and whether another subscriber reads
-    /// under the name, where that is known.
+    /// On how many replicas a subscription's position is stored, and whether another subscriber
+    /// reads under the name, if that is known.
     #[n(6)]
     Committed(#[n(0)] u16, #[n(1)] Option<bool>),
     /// Topics in order of their names; whether more follow.
@@ -47,7 +47,7 @@ pub enum Response {
     /// Whether the node was known, and is forgotten. One that is connected never is.
     #[n(9)]
     Forgotten(#[n(0)] bool),
-    /// What a node that is leaving has still to hand over; nothing once it goes.
+    /// What a leaving node still has to hand over; nothing once it goes.
     #[n(10)]
     Leaving(#[n(0)] Remaining),
     /// What the disks of the replicas hold of a part of a topic.
@@ -56,7 +56,7 @@ pub enum Response {
     /// Subscriptions and where they stand, in order of their names; whether more follow.
     #[n(12)]
     Subscriptions(#[n(0)] Vec<(SubscriberName, Subscription)>, #[n(1)] bool),
-    /// Batches of several topics, of those that have any; nothing when none has.
+    /// Batches of those topics that have any; nothing if none has.
     #[n(13)]
     Pages(#[cbor(n(0), decode_with = "super::bounded::topic_pages")] Vec<TopicPage>),
     /// The topic has these terms now.
@@ -71,7 +71,7 @@ pub enum Response {
     /// Records for a member of a group.
     #[n(33)]
     Taken(#[n(0)] Taken),
-    /// What a member has done is kept, on so many replicas.
+    /// On how many replicas the work of a member is stored.
     #[n(34)]
     Settled(#[n(0)] u16),
     /// What is pending at the asked node.
@@ -93,7 +93,7 @@ pub enum Response {
     /// What the asked node holds of a topic, flushed.
     #[n(19)]
     Held(#[n(0)] Held),
-    /// The position is kept, flushed; whether another subscriber reads under the name, where that
+    /// The position is stored and flushed; whether another subscriber reads under the name, if that
     /// is known.
     #[n(20)]
     Kept(#[n(0)] Option<bool>),
@@ -103,14 +103,14 @@ pub enum Response {
     /// Subscriptions and where they stand, in order of their names; whether more follow.
     #[n(22)]
     Positions(#[n(0)] Vec<(SubscriberName, Subscription)>, #[n(1)] bool),
-    /// It is taken note of.
+    /// The notice was received.
     #[n(23)]
     Noted,
     /// What the asked node's disk holds of a range.
     #[n(24)]
     Checked(#[n(0)] Checked),
-    /// Where each run of records is held that was asked for, flushed; nothing of what is not held,
-    /// or was published too long ago.
+    /// Where each requested run of records is held, flushed. None for a run that is not held, or
+    /// was published too long ago.
     #[n(25)]
     Whereabouts(
         #[cbor(n(0), decode_with = "super::bounded::whereabouts")] Vec<Option<Whereabouts>>,
@@ -118,7 +118,7 @@ pub enum Response {
 }
 
 impl Response {
-    /// What the clock of the node read that answers, if it says so.
+    /// What the clock of the answering node read, if the answer says so.
     pub fn wall_of(&self, node: &NodeId) -> Option<WallClock> {
         match self {
             Self::Peers(peers) => peers.iter().find(|peer| peer.node == *node)?.wall,
@@ -147,7 +147,7 @@ pub enum Refusal {
     #[n(1)]
     #[error("topic `{0}` exists already")]
     TopicExists(#[n(0)] String),
-    /// A field of the request is out of bounds. The asker's mistake.
+    /// A field of the request is outside its limits. The asker's mistake.
     #[n(2)]
     #[error("{0}")]
     Invalid(#[n(0)] String),
@@ -179,15 +179,15 @@ pub enum Refusal {
         #[n(0)]
         Option<String>,
     ),
-    /// The log has forked, and takes nothing more. With the proof, but for repeated refusals.
+    /// The log has forked and is sealed. The first of several refusals has the proof.
     #[n(9)]
     #[error("the writer's log has forked")]
     Forked(#[n(0)] Option<Blob>),
-    /// The node is to leave, and knows of no other one that runs.
+    /// The node should leave, and knows no other running node.
     #[n(10)]
     #[error("there is no other node to hand anything over to")]
     Alone,
-    /// The subscription was reset or deleted since the asker was told its position.
+    /// The subscription was reset or deleted since the asker learnt its position.
     #[n(11)]
     #[error("the subscription was reset or deleted meanwhile")]
     Superseded,
@@ -195,31 +195,30 @@ pub enum Refusal {
     #[n(12)]
     #[error("this node may not change topic `{0}`")]
     MayNotAlter(#[n(0)] String),
-    /// The cursor is one of another topic. The asker's mistake.
+    /// The cursor belongs to another topic. The asker's mistake.
     #[n(13)]
     #[error("the cursor is one of another topic")]
     ForeignCursor,
-    /// The topic was deleted. With the descriptor that says so.
+    /// The topic was deleted. With the descriptor that proves it.
     #[n(14)]
     #[error("the topic was deleted")]
     Deleted(#[n(0)] DescriptorBytes),
-    /// The node has reached none of the nodes that it is to join through, at these addresses: a
-    /// topic of the name may be there already.
+    /// The node has reached none of the addresses through which it should join. A topic of the name
+    /// may exist already.
     #[n(18)]
     #[error("the node has not joined its network yet: nothing was reached at {0}")]
     NotJoined(#[n(0)] String),
-    /// A member's group is a subscription that is there already and is not shared. The asker's
-    /// mistake.
+    /// The group's name belongs to a subscription that is not a group. The asker's mistake.
     #[n(15)]
     #[error("subscription `{0}` is there already, and no group's")]
     NotAGroup(#[n(0)] String),
-    /// The subscription is a group's, and has no position that one reader may move. The asker's
+    /// The subscription is a group, and has no position that one reader may move. The asker's
     /// mistake.
     #[n(17)]
     #[error("subscription `{0}` is a group's")]
     Group(#[n(0)] String),
     /// Too few home replicas of the topic answer to be sure. Try again when they are back, or when
-    /// their operator has said that they will not come back.
+    /// their operator has forgotten them.
     #[n(19)]
     #[error("{0}")]
     Away(#[n(0)] Away),
@@ -235,7 +234,7 @@ pub struct TopicSummary {
     /// Replicas wanted.
     #[n(1)]
     pub replicas: u16,
-    /// Floor of copies, as the asked node sees it.
+    /// `min_copies`, as the asked node sees it.
     #[n(2)]
     pub min_copies: u16,
     /// The nodes that hold it now, the owner first.
@@ -250,7 +249,7 @@ pub struct TopicSummary {
     /// How long records are kept.
     #[cbor(n(6), skip_if = "Retention::is_unlimited")]
     pub retention: Retention,
-    /// Whether the floor follows the number of nodes; `min_copies` is what it is now.
+    /// Whether `min_copies` follows the number of nodes; the field has its present value.
     #[cbor(n(7), skip_if = "std::ops::Not::not", default)]
     pub floor_follows: bool,
 }
@@ -259,14 +258,14 @@ pub struct TopicSummary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Published {
-    /// Whether the copies that were waited for were reached. If not, the answer is `pending`:
-    /// the records are in the node's outbox and will be delivered.
+    /// Whether enough copies were reached. If not, the answer is `pending`: the records are in the
+    /// node's outbox and will be delivered.
     #[n(0)]
     pub acknowledged: bool,
     /// Flushed copies.
     #[n(1)]
     pub copies: u16,
-    /// How many of them are at stand-ins.
+    /// How many of them are on stand-ins.
     #[n(2)]
     pub stand_ins: u16,
     /// Replicas wanted.
@@ -275,17 +274,15 @@ pub struct Published {
     /// Copies that were waited for.
     #[n(4)]
     pub wanted: u16,
-    /// Whether the records were there already, or on their way: nothing was stored for this
-    /// request.
+    /// Whether the records were stored or under way already. Nothing was stored for this request.
     #[cbor(n(5), skip_if = "std::ops::Not::not", default)]
     pub duplicate: bool,
-    /// Where the records are, if they are pending: part of a log of the node that took them. With
-    /// it any node can be asked what becomes of them. None where they wait to be written anew,
-    /// after a fork of the log.
+    /// Where pending records are: a range in a log of the node that accepted them. With it, any
+    /// node can follow them. None if they wait to be sealed again after a fork.
     #[n(6)]
     pub place: Option<LogRange>,
-    /// Whether there are fewer nodes than copies are wanted, if the records are pending: they stay
-    /// so until nodes are back, or are forgotten, or the topic's floor is lower.
+    /// Whether pending records need more nodes than there are. They stay pending until nodes return
+    /// or are forgotten, or until `min_copies` is lowered.
     #[cbor(n(7), skip_if = "std::ops::Not::not", default)]
     pub too_few_nodes: bool,
 }
@@ -297,7 +294,7 @@ pub struct Surveyed {
     /// The topic in brief.
     #[n(0)]
     pub summary: TopicSummary,
-    /// The end of all that the replicas told of.
+    /// The end of everything that the replicas reported.
     #[n(1)]
     pub end: Cursor,
     /// The start of what they still hold.
@@ -314,8 +311,8 @@ pub struct Surveyed {
     pub forks: Vec<Forked>,
 }
 
-/// A fork: a writer, or whoever has its key, signed two batches for one position. The log keeps
-/// what came before, and takes nothing more; both branches are kept.
+/// A fork: the writer, or somebody with its key, signed two batches for one position. The log keeps
+/// what came before, and is sealed. Both branches are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Forked {
     /// Whose log has forked.
@@ -329,7 +326,7 @@ pub struct Forked {
     pub at: u64,
 }
 
-/// What part a replica plays.
+/// The role of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Role {
@@ -341,7 +338,7 @@ pub enum Role {
     StandIn,
 }
 
-/// How a node is known to be.
+/// The state of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
 pub enum MemberState {
@@ -390,7 +387,7 @@ pub struct ReplicaState {
     /// Records that it holds; none when it did not answer.
     #[n(4)]
     pub records: Option<u64>,
-    /// Whether it holds all that any replica told of.
+    /// Whether it holds everything that any replica reported.
     #[n(5)]
     pub complete: bool,
     /// Whether it said that it was stopping when it was there last.
@@ -402,10 +399,10 @@ pub struct ReplicaState {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Names {
-    /// A digest of all that match, those that are not in this answer included.
+    /// A digest of all names that match, also of those that are not in this answer.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub digest: [u8; 32],
-    /// The names, in order; none where the digest is the known one.
+    /// The names, in order; none if the digest is the known one.
     #[cbor(n(1), decode_with = "super::bounded::names")]
     pub page: Vec<TopicName>,
     /// Whether more follow.
@@ -413,7 +410,7 @@ pub struct Names {
     pub more: bool,
 }
 
-/// What became of a batch that was to be stored.
+/// The outcome for one batch of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "crate::model::Share")]
 pub enum Outcome {
@@ -423,10 +420,10 @@ pub enum Outcome {
     /// It was refused.
     #[n(1)]
     Refused(#[n(0)] Refusal),
-    /// It was there before, flushed. Said of imports only.
+    /// It was stored before, and is flushed. For imports only.
     #[n(2)]
     Present,
-    /// The topic's retention let it go, so it is not taken in again. Said of imports only.
+    /// It was trimmed, so it is not stored again. For imports only.
     #[n(3)]
     Trimmed,
 }
@@ -445,7 +442,7 @@ pub struct TopicDigest {
 /// How holdings compare.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Compared {
-    /// Both hold the same of all that both should hold.
+    /// Both hold the same of everything that both should hold.
     #[n(0)]
     InStep,
     /// They differ; the asked node's digests, topic by topic, in order.
@@ -460,20 +457,20 @@ pub struct Held {
     /// The batches.
     #[n(0)]
     pub frontier: Frontier,
-    /// Where the subscription stands that was asked for, if it is kept here.
+    /// Where the requested subscription stands, if its position is stored here.
     #[n(1)]
     pub position: Option<Subscription>,
-    /// A digest of the nodes that the asked node knows, itself included, whether they are there or
-    /// away. Where all agree on it and all have answered, nobody else can hold anything.
+    /// A digest of the nodes that the asked node knows, itself and absent ones included. If all
+    /// nodes agree on it and all have answered, nobody else can hold anything.
     #[n(2)]
     pub members: u64,
-    /// Proofs of the forks that the asked node knows of, by which its batches are filed.
+    /// Proofs of the forks by which the asked node files its batches.
     #[n(3)]
     pub forks: Option<Proofs>,
-    /// Whether the asked node is to keep all of it: it takes itself for one of the topic's homes.
+    /// Whether the asked node keeps all of it, because it takes itself for a home replica.
     #[cbor(n(4), skip_if = "std::ops::Not::not")]
     pub keeps: bool,
-    /// Parts that the asked node has seen to be stamped in the future.
+    /// Ranges that the asked node has seen stamped in the future.
     #[cbor(n(5), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub early: Vec<LogRange>,
 }
@@ -489,7 +486,7 @@ pub struct TopicCount {
     pub records: u64,
 }
 
-/// What a node that is leaving has still to hand over.
+/// What a leaving node still has to hand over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Remaining {
@@ -501,7 +498,7 @@ pub struct Remaining {
     pub records: u64,
 }
 
-/// A batch that was read from a disk and found to be whole.
+/// A batch that was read from a disk and is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct CheckedBatch {
     /// Sequence number of its first record.
@@ -525,10 +522,10 @@ pub struct Checked {
     /// Batches that are damaged, as ranges.
     #[cbor(n(1), decode_with = "super::bounded::ranges")]
     pub damaged: Vec<LogRange>,
-    /// Up to where the range was looked at: its end, or where the bytes were enough.
+    /// Up to where the range was read: its end, or where the limit of bytes was reached.
     #[n(2)]
     pub to: u64,
-    /// What compaction took away, in order.
+    /// Compacted ranges, in order.
     #[cbor(n(3), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
     pub compacted: Vec<Compacted>,
 }
@@ -543,7 +540,7 @@ pub struct Verified {
     /// Whether that is all.
     #[n(1)]
     pub finished: bool,
-    /// Records of this part, by the union of what the replicas hold.
+    /// Records of this part that any replica holds.
     #[n(2)]
     pub records: u64,
     /// Records of this part that no replica holds.
@@ -570,13 +567,13 @@ pub struct VerifiedReplica {
     /// Records that it holds, read and checked.
     #[n(3)]
     pub records: u64,
-    /// Records that others hold and it does not, the damaged ones not counted.
+    /// Records that others hold and it does not, without the damaged ones.
     #[n(4)]
     pub lacking: u64,
     /// Records that are damaged on its disk.
     #[n(5)]
     pub damaged: u64,
-    /// Records of which it holds another content than another replica.
+    /// Records whose content differs from that at another replica.
     #[n(6)]
     pub differing: u64,
 }

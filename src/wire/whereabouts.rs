@@ -1,10 +1,10 @@
-//! Where records are that may be there already.
+//! Where records are that may be stored already.
 
 use minicbor::{Decode, Encode};
 
 use crate::model::LogId;
 
-/// Where a node holds records of one producer, all of them one after the other in one log.
+/// Where a node holds records of one producer, next to each other in one log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Whereabouts {
     /// The log.
@@ -13,7 +13,7 @@ pub struct Whereabouts {
     /// Sequence number of the first of the records there.
     #[n(1)]
     pub first: u64,
-    /// Whether the node holds all of the log before them that the topic keeps.
+    /// Whether the node holds everything before them in the log that the topic keeps.
     #[n(2)]
     pub whole: bool,
 }

@@ -1,4 +1,4 @@
-//! What an archive has, and the rules by which it grows.
+//! What an archive contains, and the rules by which it grows.
 
 use super::{ArchiveError, End, Opening, Passed, Section};
 use crate::{
@@ -6,10 +6,10 @@ use crate::{
     model::{Batch, Compacted, Cursor, ForkProof, Hash, LogId, Position, TopicId},
 };
 
-/// Stands for the last batch of a log of which the end was passed over.
+/// Stands for the last batch of a log whose end was skipped.
 const NO_BATCH: Hash = Hash([0; 32]);
 
-/// What an archive has up to some place.
+/// What an archive contains up to a section.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
     begun: Option<Begun>,
@@ -57,7 +57,7 @@ impl Contents {
         self.finished
     }
 
-    /// Whether a batch is filed under a log that needs a proof which is not there.
+    /// Whether a batch belongs to a branch whose proof is missing.
     pub fn lacks_proof_of(&self, batch: &Batch) -> bool {
         let log = batch.log();
         let proven = |proof: &ForkProof| proof.branches().contains(&log);
@@ -75,7 +75,7 @@ impl Contents {
         Self { finished: false, ..self }
     }
 
-    /// Takes note of the next section.
+    /// Adds the next section.
     pub(super) fn take(&mut self, section: &Section) -> Result<(), ArchiveError> {
         if self.finished {
             return Err(ArchiveError::Misplaced);
@@ -141,7 +141,7 @@ impl Contents {
 }
 
 impl Begun {
-    /// A batch follows what there is of its log: by its number and by its hash.
+    /// Checks that a batch follows its log, by number and by hash.
     fn check_order(&self, batch: &Batch) -> Result<(), ArchiveError> {
         let header = batch.header();
         let follows = match self.cursor.logs.get(&batch.log()) {
