@@ -1,5 +1,5 @@
-//! The nodes to join through. They are dialled for as long as they are not connected: a node
-//! never gives up joining its network. What keeps it from joining is said, but not at each attempt.
+//! The nodes to join through. They are dialled while they are not connected: a node never gives up
+//! joining its network. It reports what keeps it from joining, but not at each attempt.
 
 use std::time::Duration;
 
@@ -15,36 +15,36 @@ pub(super) struct Bootstrap {
     own: Vec<Multiaddr>,
 }
 
-/// One node to join through, or one address with whatever node is there.
+/// One node to join through, or one address of any node.
 #[derive(Debug)]
 struct Target {
-    /// Who is to be there; none where any node will do.
+    /// The node that must be there; none if any node will do.
     wanted: Option<PeerId>,
-    /// Who was there last.
+    /// The node that was there last.
     found: Option<PeerId>,
     addresses: Vec<Multiaddr>,
     /// The attempt that is under way.
     dial: Option<ConnectionId>,
-    /// The connection that it came to, while it is not known what is there.
+    /// The connection that it led to, while the node there is unknown.
     unknown: Option<ConnectionId>,
     /// When to dial next.
     due: u64,
-    /// Beats from one attempt to the next.
+    /// Beats between two attempts.
     pause: u64,
     /// Since when it is not connected; none while it is.
     since: Option<u64>,
-    /// What was said last of why it is not connected, and when.
+    /// The last reported reason why it is not connected, and when.
     said: Option<(String, u64)>,
 }
 
-/// Whom to dial, and where.
+/// The node to dial, and its address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Attempt {
-    /// Which of the list this is.
+    /// Its index in the list.
     pub(super) target: usize,
-    /// Who is to be there, or was there last.
+    /// The node that must be there, or was there last.
     pub(super) known: Option<PeerId>,
-    /// Who must be there.
+    /// The node that must be there.
     pub(super) wanted: Option<PeerId>,
     pub(super) addresses: Vec<Multiaddr>,
 }
@@ -81,7 +81,7 @@ impl Bootstrap {
         self.targets.iter().flat_map(|target| &target.addresses)
     }
 
-    /// Whom to dial now, and where.
+    /// The node to dial now, and its address.
     pub(super) fn due(
         &mut self,
         beat: u64,
@@ -119,7 +119,7 @@ impl Bootstrap {
         self.targets[target].dial = Some(connection);
     }
 
-    /// A connection is open; true if it was an attempt to reach whatever node is there.
+    /// A connection is open; true if it was an attempt to reach any node.
     pub(super) fn reached(&mut self, connection: ConnectionId, peer: PeerId) -> bool {
         let Some(target) = self.dialled(connection) else {
             return false;
@@ -130,7 +130,7 @@ impl Bootstrap {
         target.wanted.is_none()
     }
 
-    /// An attempt failed, with the cause at each address; what is to be said of it.
+    /// An attempt failed, with the cause at each address. Returns what to report.
     pub(super) fn failed(
         &mut self,
         connection: ConnectionId,
@@ -142,14 +142,14 @@ impl Bootstrap {
         target.complain(beat, GRACE, failures)
     }
 
-    /// A connection was closed; what is to be said of it.
+    /// A connection was closed. Returns what to report.
     pub(super) fn closed(&mut self, connection: ConnectionId, beat: u64) -> Option<String> {
         let target = self.targets.iter_mut().find(|target| target.unknown == Some(connection))?;
         target.unknown = None;
         target.complain(beat, GRACE, &[(None, CLOSED.to_owned())])
     }
 
-    /// A node that was reached is none to join through; what is to be said of it.
+    /// A node that was reached cannot be joined through. Returns what to report.
     pub(super) fn refused(&mut self, peer: &PeerId, beat: u64, cause: &str) -> Option<String> {
         let target = self.targets.iter_mut().find(|target| target.is(peer))?;
         target.unknown = None;
@@ -157,7 +157,7 @@ impl Bootstrap {
         target.complain(beat, Duration::ZERO, &[(None, cause.to_owned())])
     }
 
-    /// A node of the network is connected; what is to be said of it, if it was not before.
+    /// A node of the network is connected. Returns what to report, if it was not connected before.
     pub(super) fn joined(&mut self, peer: &PeerId) -> Option<String> {
         let target = self.targets.iter_mut().find(|target| target.is(peer))?;
         (target.since, target.unknown) = (None, None);
@@ -224,7 +224,7 @@ impl Target {
     }
 }
 
-/// What is said of a node that ends a connection before it has said what it is.
+/// The report on a node that ends a connection before it has said what it is.
 const CLOSED: &str = "the node there closes the connection: is it of this network and version?";
 
 fn beats(time: Duration) -> u64 {
@@ -234,13 +234,13 @@ fn beats(time: Duration) -> u64 {
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Nothing is said of a node that can be joined within this time: several may be started together.
+/// A node that can be joined within this time is not reported: several may be starting together.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Time before another cause is said.
+/// Time before another cause is reported.
 const CHANGE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Time before the same cause is said again.
+/// Time before the same cause is reported again.
 const REPEAT_INTERVAL: Duration = Duration::from_mins(10);
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub(super) struct Nearby {
 /// How often the directories are looked through.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// After so many looks every node counts as new again: the engine may have given up one that
-/// did not answer for long.
+/// After this many looks every node counts as new again: the engine may have given up one that did
+/// not answer for long.
 const LOOKS_TO_FORGET: u32 = 60;
 
 /// Nodes that were found and are not yet handed out. When it is full the watch waits.
@@ -49,7 +49,7 @@ const LOOKS_AT_LOCK: u32 = 10;
 
 impl Nearby {
     /// Enters the node, and starts to watch for others. None, with a warning, if the directory
-    /// cannot be used: a node can do without.
+    /// cannot be used: a node can run without it.
     pub(super) async fn start(
         network: &Network,
         place: Option<PathBuf>,

@@ -25,23 +25,23 @@ use super::{
     verification::Verdict,
 };
 
-/// How long a peer of another network is shunned. It may be started again in this one.
+/// How long a peer of another network is denied. It may be started again in this one.
 const FOREIGN_BEATS: u64 = beats(Duration::from_mins(1));
 
 /// How long a connection to such a peer stays open.
 const FAREWELL_BEATS: u64 = 2;
 
-/// Nodes of another version that are named, once each.
+/// Nodes of another version that are reported, once each.
 const OUTDATED_MAX: usize = 64;
 
 /// Peers of other networks that are remembered.
 const FOREIGN_MAX: usize = 1_024;
 
-/// After so long an exchange is given up.
+/// Time after which an exchange is given up.
 const EXCHANGE_BEATS: u64 = beats(EXCHANGE_TIMEOUT);
 
-/// A peer that is no node and leaves so many pings unanswered is disconnected. For nodes the
-/// engine decides.
+/// Unanswered pings after which a peer that is no node is disconnected. The engine decides about
+/// nodes.
 const UNANSWERED_PINGS_MAX: u32 = 3;
 
 const fn beats(time: Duration) -> u64 {
@@ -303,8 +303,8 @@ impl Network {
         self.foreign.insert(peer, self.beat + FOREIGN_BEATS);
     }
 
-    /// Ends the connections to peers that do not belong here, and denies further ones. They had the
-    /// time to be told who this is, so that they know as well why they cannot join.
+    /// Ends the connections to peers that do not belong here, and denies further ones. They had
+    /// time to learn who this is, so they know as well why they cannot join.
     fn block_strangers(&mut self) {
         let blocked = &mut self.swarm.behaviour_mut().blocked;
         for (peer, until) in &self.foreign {
@@ -328,7 +328,7 @@ impl Network {
         self.discovered(found.peer, &found.addresses);
     }
 
-    /// A node may exist; it is reported unless it is known better.
+    /// A node may exist. It is reported, unless more is known about it.
     pub(super) fn discovered<'a>(
         &mut self,
         peer: PeerId,
@@ -375,7 +375,7 @@ impl Network {
         self.complain(&line);
     }
 
-    /// Says why a node cannot be joined through. With others at hand that is no warning.
+    /// Reports why a node cannot be joined through. If others are connected, that is no warning.
     fn complain(&self, line: &str) {
         if self.peers.nodes() == 0 {
             tracing::warn!("{line}");
@@ -384,7 +384,7 @@ impl Network {
         }
     }
 
-    /// A peer is gone, or is to be: everything that it had to do with is ended.
+    /// A peer is gone, or is being disconnected. Everything of it is ended.
     pub(super) fn part_with(&mut self, peer: PeerId) {
         let abandoned = self.questions.abandoned_by(&peer);
         self.ready.extend(abandoned.into_iter().map(Input::Abandoned));
@@ -405,8 +405,8 @@ impl Network {
     }
 }
 
-/// Why there was no answer, in the engine's words. A peer that drops the stream is as good as
-/// one that cannot be reached.
+/// Why there was no answer, in the engine's words. A peer that drops the stream counts as
+/// unreachable.
 fn failure(error: &AskError) -> Failure {
     match error {
         AskError::Malformed(_) | AskError::TooLarge(_) => Failure::Malformed,

@@ -1,4 +1,4 @@
-//! The requests under way, in both directions, and their bounds.
+//! The requests under way in both directions, and their limits.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,7 @@ use super::{
     rpc::{ReplyTo, RequestId},
 };
 
-/// What others ask of this node.
+/// Inbound requests.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     next: u64,
@@ -24,7 +24,7 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Notes a question and gives it its name; none if there are too many.
+    /// Registers a request and gives it an id; none if there are too many.
     pub(super) fn open(&mut self, reply_to: ReplyTo) -> Option<QuestionId> {
         if self.open.len() >= QUESTIONS_MAX {
             return None;
@@ -37,21 +37,21 @@ impl Questions {
         Some(question)
     }
 
-    /// Where the answer goes; none if the asker is gone.
+    /// Where to send the answer; none if the asker is gone.
     pub(super) fn answered(&mut self, question: QuestionId) -> Option<ReplyTo> {
         let reply_to = self.open.remove(&question)?;
         self.by_reply.remove(&reply_to);
         Some(reply_to)
     }
 
-    /// Nobody waits for the answer any more: the question that is abandoned, if it is still open.
+    /// Nobody waits for the answer any more. Returns the abandoned request, if it is still open.
     pub(super) fn abandoned(&mut self, reply_to: ReplyTo) -> Option<QuestionId> {
         let question = self.by_reply.remove(&reply_to)?;
         self.open.remove(&question);
         Some(question)
     }
 
-    /// A peer is gone: the questions that are abandoned by it.
+    /// A peer is gone. Returns its abandoned requests.
     pub(super) fn abandoned_by(&mut self, peer: &PeerId) -> Vec<QuestionId> {
         let open = self.open.iter().filter(|(_, reply_to)| reply_to.peer() == *peer);
         let abandoned: Vec<_> = open.map(|(question, _)| *question).collect();
@@ -62,7 +62,7 @@ impl Questions {
     }
 }
 
-/// What this node asks of others.
+/// Outbound requests.
 ///
 /// At most [`ASKS_PER_PEER_MAX`] requests are under way at one node; up to [`WAITING_MAX`] more
 /// wait here for their turn.
@@ -85,13 +85,13 @@ struct Load {
     waiting: VecDeque<(AskId, Request)>,
 }
 
-/// Requests that wait for their turn at one node. What they hold is bounded by the engine, in
-/// bytes; this bounds how long a node that is too slow is believed in.
+/// Requests that wait for their turn at one node. The engine limits their bytes. This limits how
+/// long a node that is too slow is relied on.
 const WAITING_MAX: usize = 1_024;
 
 /// What to do with a request.
 pub(super) enum Admission {
-    /// Send it now, and note that with [`Asks::sent`].
+    /// Send it now, and call [`Asks::sent`].
     Send(Request),
     /// It waits; [`Asks::settled`] hands it out in its turn.
     Waits,
@@ -117,7 +117,7 @@ impl Asks {
         self.nodes.entry(to).or_default().sent += 1;
     }
 
-    /// An exchange has ended: whose it was, and what is to be sent to that node next. None if it
+    /// An exchange has ended. Returns whose it was, and what to send to that node next. None if it
     /// was given up before.
     pub(super) fn settled(&mut self, request: RequestId) -> Option<Settled> {
         let Sent { ask, to, .. } = self.sent.remove(&request)?;
@@ -130,7 +130,7 @@ impl Asks {
         Some(Settled { ask, to, next })
     }
 
-    /// A node is gone: the requests to it that get no answer any more.
+    /// A node is gone. Returns the requests that get no answer any more.
     pub(super) fn lost(&mut self, node: NodeId) -> Vec<AskId> {
         let Some(load) = self.nodes.remove(&node) else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Who follows which topic, as the neighbours have told.
+//! Which peers follow which topic, as they have said.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ impl Followers {
         }
     }
 
-    /// A peer is gone, which gossipsub does not tell.
+    /// A peer is gone, which gossipsub does not report.
     pub(super) fn gone(&mut self, peer: &PeerId) {
         self.0.retain(|_, peers| {
             peers.remove(peer);

@@ -16,7 +16,7 @@ use super::{
     translate::{Reach, ip_of, wire_addresses},
 };
 
-/// Where a node is to listen.
+/// Where a node listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Listen {
     /// At these addresses and nowhere else.
@@ -40,7 +40,7 @@ impl Listen {
         }
     }
 
-    /// Whether it means whatever addresses there are.
+    /// Whether it stands for all addresses.
     fn follows_interfaces(&self) -> bool {
         match self {
             Self::At(addresses) => addresses.iter().any(is_unspecified),
@@ -128,7 +128,7 @@ impl Network {
         }
     }
 
-    /// The addresses have changed: those who must know are told.
+    /// The addresses have changed: everything that must know is told.
     pub(super) fn tell_addresses(&mut self) {
         let addresses = self.addresses();
         if let Some(nearby) = &self.nearby {
@@ -140,7 +140,7 @@ impl Network {
         self.ready.push_back(Input::Listening(wire_addresses(&addresses)));
     }
 
-    /// Says which addresses have come and gone.
+    /// Reports which addresses have come and gone.
     pub(super) fn say_addresses(&mut self) {
         if !self.address_news.is_due(self.beat) {
             return;
@@ -201,28 +201,28 @@ impl Network {
     }
 }
 
-/// What is said where nobody else can reach the node.
+/// The report if nobody else can reach the node.
 const CUT_OFF: &str = "no address that others can reach: only nodes of this machine can join";
 
-/// What was said of the addresses at which the node is reached.
+/// What was reported about the addresses of the node.
 #[derive(Debug, Default)]
 pub(super) struct AddressNews {
-    /// The addresses as they were last said.
+    /// The addresses as last reported.
     said: BTreeSet<Multiaddr>,
     follows_interfaces: bool,
     is_cut_off: bool,
-    /// When changes are said; none while there are none.
+    /// When changes are reported; none while there are none.
     due: Option<u64>,
-    /// Not before then.
+    /// The earliest time for the next report.
     earliest: u64,
 }
 
-/// What is to be said of addresses.
+/// A report about addresses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     gone: Vec<Multiaddr>,
     come: Vec<Multiaddr>,
-    /// No address is left that others can reach, since this was last said.
+    /// Since the last report, no address is left that others can reach.
     is_cut_off: bool,
 }
 
@@ -234,7 +234,7 @@ impl AddressNews {
         Self { said, follows_interfaces, is_cut_off: false, due: Some(0), earliest: 0 }
     }
 
-    /// Addresses have come or gone. Often several do: the rest is waited for.
+    /// Addresses have come or gone. Often several do, so the rest is waited for.
     fn changed(&mut self, beat: u64) {
         let due = beat + beats(SETTLING);
         let earliest = self.earliest;
@@ -271,8 +271,7 @@ fn beats(time: Duration) -> u64 {
 /// Time in which an interface gets all of its addresses.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// Shortest time from one report of addresses to the next: a bad cable is no reason for a line a
-/// second.
+/// Shortest time between two reports of addresses: a bad cable must not cause a line a second.
 const NEWS_INTERVAL: Duration = Duration::from_secs(15);
 
 fn is_unspecified(address: &Multiaddr) -> bool {

@@ -1,15 +1,14 @@
 //! The network of a node: libp2p and only libp2p.
 //!
-//! It carries requests and their answers, fans live batches out, finds nodes and keeps
-//! connections, and says what happened in the engine's words ([`Input`]). Every batch that
-//! leaves this room has been verified, on the task of its connection or on one of its own.
+//! It carries requests and answers, sends live batches, finds nodes and keeps connections. It
+//! reports what happened in the engine's words ([`Input`]). Every batch that leaves this module has
+//! been verified, on the task of its connection or on one of its own.
 //!
-//! It decides nothing. Which node is alive, whom to ask, whom to dial again, what to do about an
-//! answer that does not come: all of that is the engine's. Two things it does by itself: it
-//! dials the bootstrap list for as long as those nodes are not connected, and it shuns peers of
-//! other networks.
+//! It decides nothing. The engine decides which node is alive, which one to ask or to dial, and
+//! what a missing answer means. The network does two things by itself: it dials the bootstrap list
+//! while those nodes are not connected, and it denies peers of other networks.
 //!
-//! There is no task here that owns the swarm: the runtime's loop polls [`Network::next`].
+//! No task here owns the swarm: the runtime's loop polls [`Network::next`].
 
 mod behaviour;
 mod bootstrap;
@@ -107,7 +106,7 @@ pub(crate) enum NetworkError {
 pub(crate) struct Network {
     swarm: Swarm<Behaviour>,
     protocols: Protocols,
-    /// What is to be handed out next.
+    /// What to hand out next.
     ready: VecDeque<Input>,
     peers: Peers,
     asks: Asks,

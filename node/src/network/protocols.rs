@@ -1,12 +1,12 @@
-//! The names under which a network's nodes speak to each other. All contain the network's name,
-//! so nodes of different networks have no word in common.
+//! The names under which a network's nodes speak to each other. All contain the network's name, so
+//! nodes of different networks share no protocol.
 
 use antiphon::model::{Network, TopicId};
 use libp2p::{StreamProtocol, gossipsub::IdentTopic};
 
 use super::translate::NO_NODE;
 
-/// The version of all that nodes say to each other. Nodes of different versions do not speak.
+/// The version of the protocol between nodes. Nodes of different versions do not speak.
 const VERSION: u32 = 1;
 
 /// The protocol names of one network.
@@ -16,7 +16,7 @@ pub(super) struct Protocols {
     pub(super) network: Network,
     /// What a peer of this network calls its protocol family in identify.
     pub(super) family: String,
-    /// The table of nodes. Who speaks it is a node; who does not is a client.
+    /// The table of nodes. A peer that speaks it is a node; others are clients.
     pub(super) kad: StreamProtocol,
     /// Requests and responses.
     pub(super) rpc: StreamProtocol,
@@ -32,7 +32,7 @@ impl Protocols {
         }
     }
 
-    /// What a peer of this family is to this network; none if it belongs to it.
+    /// How a peer of this family differs from this network; none if it belongs to it.
     pub(super) fn stranger(&self, family: &str) -> Option<Stranger> {
         if family == self.family {
             return None;

@@ -1,17 +1,17 @@
 //! Requests and responses, over streams that are kept open.
 //!
-//! A substream for each exchange, as libp2p-request-response has it, costs more than all else that
-//! an exchange of a few hundred bytes does: its opening and closing are frames of their own, each
-//! encrypted, written and woken up for. Here an asker opens two streams on a connection, when it
-//! first needs them, and sends one request after the other; the answers come back on the same
-//! stream, in any order. Two, so that pages of a megabyte do not stand in the way of receipts.
+//! libp2p-request-response has a substream for each exchange. Opening and closing it are frames of
+//! their own, each encrypted, written and woken up for. That costs more than the rest of an
+//! exchange of a few hundred bytes. Here an asker opens two streams on a connection when it first
+//! needs them, and sends one request after the other. The answers come back on the same stream, in
+//! any order. There are two, so that pages of a megabyte do not delay receipts.
 //!
-//! Requests of one [`Lane`] to one node arrive in the order in which they were sent, as long as
-//! the connection holds.
+//! Requests of one [`Lane`] to one node arrive in the order in which they were sent, while the
+//! connection holds.
 //!
-//! Encoding, decoding, and so the verification of every batch, run on the task of the connection,
-//! not on the loop of the swarm. A behaviour has no clock: whoever asks gives up what takes too
-//! long ([`Behaviour::give_up`]).
+//! Encoding and decoding, and so the verification of every batch, run on the task of the
+//! connection, not on the loop of the swarm. A behaviour has no clock: the asker gives up what
+//! takes too long ([`Behaviour::give_up`]).
 
 mod answering;
 mod asking;
@@ -197,17 +197,17 @@ impl Behaviour {
         }
     }
 
-    /// Waits no longer for an answer. What else is under way on the same stream fails, for the
-    /// stream is given up with it: the other side learns so that nobody waits there any more, and
-    /// what stands in a queue to a peer that is stuck does not stay there.
+    /// Stops waiting for an answer. Everything else under way on the same stream fails, because the
+    /// stream is given up with it. So the other side learns that nobody waits any more, and nothing
+    /// stays queued for a peer that is stuck.
     pub(super) fn give_up(&mut self, id: RequestId) {
         if let Some((peer, connection)) = self.asked.remove(&id) {
             self.notify(peer, connection, Told::GiveUp(id));
         }
     }
 
-    /// A peer is gone for its asker, or is to be, though its connections may take minutes to
-    /// close: nothing is sent over them any more. One that is made from now on is used.
+    /// A peer is gone for its asker, or is being disconnected, though its connections may take
+    /// minutes to close. Nothing is sent over them any more. A new connection is used.
     pub(super) fn part_with(&mut self, peer: PeerId) {
         for connection in self.connections.remove(&peer).into_iter().flatten() {
             self.closed(connection.id, peer);

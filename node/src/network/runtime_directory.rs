@@ -1,10 +1,9 @@
 //! How nodes and clients on one machine find each other: a directory with one file per running
 //! node, which holds the node's addresses.
 //!
-//! A node holds a lock as long as it runs. Where the lock can be had, the node is gone, however
-//! it ended, and a later reader removes its file. The lock is a file of its own: the file
-//! with the addresses is replaced as a whole at each change, and a lock would be replaced with
-//! it.
+//! A node holds a lock while it runs. If the lock is free, the node is gone, however it ended, and
+//! a later reader removes its file. The lock is a file of its own, because the file with the
+//! addresses is replaced as a whole at each change.
 //!
 //! Three places can hold such a directory. A node enters itself in the first one that it can use;
 //! nodes and clients look through all of them ([`Places`]):
@@ -72,7 +71,7 @@ pub(super) struct Found {
 
 impl RuntimeDirectory {
     /// Opens a network's directory for a node: in the first place that this user can use. It is
-    /// made if it is not there.
+    /// made if it does not exist.
     pub(super) fn open(network: &Network) -> io::Result<Self> {
         let mut refused = None;
         for place in usual_places() {
@@ -111,7 +110,7 @@ impl RuntimeDirectory {
         Ok(nodes)
     }
 
-    /// Enters a node, until the [`Entry`] is dropped. Its addresses are to be written yet.
+    /// Enters a node, until the [`Entry`] is dropped. Its addresses must still be written.
     pub(super) async fn enter(&self, peer: PeerId) -> io::Result<Entry> {
         let path = self.lock_path(peer);
         for _ in 0..LOCK_ATTEMPTS {
@@ -271,7 +270,7 @@ impl Places {
 }
 
 impl Place {
-    /// Makes the directory of a network in a place that is there.
+    /// Makes the directory of a network in an existing place.
     fn make_for(&self, network: &Network) -> io::Result<RuntimeDirectory> {
         let Self { path, kind } = self;
         let path = path.join(network.as_str());
@@ -348,7 +347,7 @@ fn open_lock(path: &Path, kind: Kind) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Lets the other users of the machine read a file, where they are meant to.
+/// Lets the other users of the machine read a file, if they may.
 fn make_readable(path: &Path, kind: Kind) -> io::Result<()> {
     match kind {
         Kind::Own => Ok(()),
@@ -369,7 +368,7 @@ const FILES_MAX: usize = 4_096;
 /// Largest file: all its addresses, each with a peer id, at their longest.
 const FILE_BYTES_MAX: u64 = (ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 64)) as u64;
 
-/// How long a node tries to have the lock that those who look hold for microseconds.
+/// How long a node tries to get the lock. Readers hold it for microseconds.
 const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 

@@ -1,4 +1,5 @@
-//! The distributed table (Kademlia): which nodes there are, and who says that it holds a topic.
+//! The distributed table (Kademlia): which nodes exist, and which of them say that they hold a
+//! topic.
 //!
 //! The table is a hint. It holds the nodes that are connected, so that no lookup waits for one
 //! that is away, and short-lived announcements; no other records.
@@ -38,14 +39,14 @@ impl Network {
         self.announce();
     }
 
-    /// Announces it no longer. What others noted fades away within minutes.
+    /// Stops announcing it. Other nodes forget it within minutes.
     pub(crate) fn unprovide(&mut self, topic: TopicId) {
         self.provided.remove(&topic);
         self.unannounced.remove(&topic);
         self.swarm.behaviour_mut().kad.stop_providing(&key(topic));
     }
 
-    /// Looks up who says that it holds a topic.
+    /// Looks up the nodes that say they hold a topic.
     pub(crate) fn locate(&mut self, topic: TopicId) {
         if self.locating.len() >= LOOKUPS_MAX {
             return self.ready.push_back(Input::Located(topic, Vec::new()));
@@ -122,7 +123,7 @@ impl Network {
         }
     }
 
-    /// Another node announces that it holds a topic: noted, if it speaks for itself.
+    /// Another node announces that it holds a topic. It is stored if the node speaks for itself.
     fn handle_announcement(&mut self, record: ProviderRecord) {
         let Ok(topic) = <[u8; 32]>::try_from(record.key.as_ref()).map(TopicId::from_bytes) else {
             return;
@@ -140,7 +141,7 @@ impl Network {
         }
     }
 
-    /// Begins as many of the announcements that are to be made as may be under way.
+    /// Begins due announcements, as many as may be under way.
     fn announce(&mut self) {
         while self.announcing < ANNOUNCEMENTS_MAX && self.peers.nodes() > 0 {
             let Some(topic) = self.unannounced.pop_first() else {

@@ -17,13 +17,13 @@ use super::protocols::Protocols;
 use crate::runtime::tasks;
 
 /// The messages that are being verified. They leave in the order in which they came, so that a
-/// log's batches stay in theirs.
+/// log's batches keep theirs.
 #[derive(Debug, Default)]
 pub(super) struct Verification {
     tasks: FuturesOrdered<JoinHandle<Verdict>>,
 }
 
-/// What became of a message.
+/// The verdict on a message.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) message: MessageId,

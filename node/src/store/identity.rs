@@ -1,6 +1,6 @@
 //! The key file: who the node is.
 //!
-//! One line: the 32 secret bytes of an ed25519 key as 64 lowercase hexadecimal digits. Whoever
+//! One line: the 32 secret bytes of an ed25519 key as 64 lowercase hexadecimal digits. Anybody who
 //! reads it can sign as the node, so a file that others can read is refused, as ssh does.
 
 use std::{

@@ -6,22 +6,22 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `B` batches | topic 32, writer 32, incarnation 8, first 8, next 8, stamp 8 | header hash 32, segment 4, offset 4, length of the frame 4, of which the body 4, hash of the batch before 32 if there is one; 1 if it is a compacted part, of which the hash is that of its last batch, as is the stamp |
-//! | `H` headers | as `B` | as `B`: of a batch that retention let go |
+//! | `H` headers | as `B` | as `B`: of a trimmed batch |
 //! | `L` logs | topic 32, writer 32, incarnation 8 | what is held of the log, in CBOR |
 //! | `S` subscriptions | topic 32, name (UTF-8) | position, in CBOR |
 //! | `D` descriptors | topic 32 | topic descriptor |
 //! | `K` forks | BLAKE3 of the value 32 | proof of a fork |
 //! | `C` contacts | node 32 | contact, in CBOR |
-//! | `R` receipts | topic 32, number 8 | what was received in one go, in CBOR |
-//! | `O` outbox | topic 32, writer 32, incarnation 8 | from where on records were told to be pending, in CBOR |
+//! | `R` steps | topic 32, number 8 | a bucket of the retention ledger, in CBOR |
+//! | `O` outbox | topic 32, writer 32, incarnation 8 | from where on records are pending, in CBOR |
 //! | `F` facts | name (UTF-8) | bytes |
 //! | `P` position | | number of the last group's last frame 8, its segment 4, offset behind it 4, the store's salt 8, segments of the two newest checkpoints 4 each |
 //! | `U` usage | segment 4 | bytes of the segment that entries of `B` point to, and those of `H` without bodies 8 |
 //! | `V` version | | number of this layout 4 |
 //!
-//! The key of a batch says where it ends and when it was sealed, so finding a batch, merging logs
-//! and trimming them read two hundred bytes of each batch and not its quarter of a megabyte.
-//! Entries of `L` to `F` are also what frames of small state and checkpoints hold.
+//! The key of a batch contains its end and its stamp. So finding a batch, merging logs and trimming
+//! them read two hundred bytes of each batch and not its quarter of a megabyte. Entries of `L` to
+//! `F` are also what frames of small state and checkpoints hold.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
 
@@ -33,7 +33,7 @@ use antiphon::{
     },
 };
 
-/// The number of the layout that this file describes. An index of another one is made anew.
+/// The number of the layout that this file describes. An index of another layout is rebuilt.
 pub(super) const INDEX_FORMAT: u32 = 3;
 
 /// Where the number of the layout is.
@@ -98,7 +98,7 @@ pub(super) fn index_key(table: Table, key: &[u8]) -> Vec<u8> {
     [&[table.tag()], key].concat()
 }
 
-/// Where a batch lies, or a compacted part.
+/// Where a batch lies, or a compacted range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) hash: Hash,
@@ -106,16 +106,15 @@ pub(super) struct Entry {
     pub(super) offset: u32,
     /// Bytes of the frame.
     pub(super) length: u32,
-    /// How many of them are the batch's body: none where only the header is left.
+    /// How many of them are the batch's body: none if only the header is left.
     pub(super) body: u32,
     /// The hash of the batch before.
     pub(super) base: Option<Hash>,
-    /// Whether it is a part that was compacted: place and entry say all of it but the names of its
-    /// batches.
+    /// Whether it is a compacted range: place and entry say all of it but the names of its batches.
     pub(super) is_compacted: bool,
 }
 
-/// What ends the value of a compacted part.
+/// What ends the value of a compacted range.
 const COMPACTED: u8 = 1;
 
 impl Entry {
@@ -135,7 +134,7 @@ impl Entry {
         Self::at(header.header(), header.hash(), [segment, narrow(offset), narrow(length), 0])
     }
 
-    /// The entry of a compacted part whose frame lies there.
+    /// The entry of a compacted range whose frame lies there.
     pub(super) fn of_part(part: &Compacted, segment: u32, offset: usize, length: usize) -> Self {
         let (hash, base, body) = (part.head, part.base, 0);
         let (offset, length) = (narrow(offset), narrow(length));
@@ -171,7 +170,7 @@ impl Entry {
         Some(Self { hash, segment, offset, length, body, base, is_compacted })
     }
 
-    /// What a place and its entry say of what lies there. They name no batches of a part.
+    /// The compacted range at a place and its entry, without names of batches.
     pub(super) fn stored(&self, place: &Place) -> Stored {
         let Place { log, first, next, stamp, .. } = *place;
         let (base, head, batches) = (self.base, self.hash, Vec::new());
@@ -204,7 +203,7 @@ pub(super) struct Position {
     pub(super) offset: u32,
     /// The salt of the segments, so that an index of another store is known by it.
     pub(super) salt: u64,
-    /// The segments of the newest checkpoint and of the one before; 0 where there is none.
+    /// The segments of the newest checkpoint and of the one before; 0 if there is none.
     pub(super) checkpoints: [u32; 2],
 }
 

@@ -1,15 +1,16 @@
 //! Whether the data directory is the very one that a clean stop left.
 //!
-//! A writer may go on with its logs only where nothing was forgotten since: after a crash, with an
-//! old copy or with somebody else's copy it must open new ones. So every start makes a new file
-//! `life` and removes the mark of the last clean stop; a clean stop, after the last flush, writes
-//! the mark `stopped`, which names this machine and the file: device, inode, and the time of its
-//! last change of status. That time is set by the kernel and by nobody else, so neither copying a
-//! directory nor restoring a backup into its place makes a copy pass for the original.
+//! A writer may continue its logs only if nothing was forgotten since the stop. After a crash, with
+//! an old copy, or with a copy of another node's directory, it must open new ones.
 //!
-//! What rolls the whole file system back, as a snapshot of a virtual machine does, is not seen
-//! here. It is seen by what the other nodes know of this node's logs, which are asked before a log
-//! is continued.
+//! - Every start makes a new file `life`, and removes the mark of the last clean stop.
+//! - A clean stop, after the last flush, writes the mark `stopped`. It names this machine and the
+//!   file: device, inode, and the time of its last change of status. Only the kernel sets that
+//!   time. So a copied or restored directory does not pass for the original.
+//!
+//! A rollback of the whole file system, as by a snapshot of a virtual machine, is not seen here.
+//! The other nodes see it by what they know of this node's logs; they are asked before a log is
+//! continued.
 
 use std::{
     collections::BTreeSet,
@@ -24,8 +25,8 @@ use minicbor::{Decode, Encode};
 
 use super::DataDirectory;
 
-/// Lives that are remembered to be continued, the newest ones. Topics that were written in older
-/// ones only begin a new log.
+/// Lives that may be continued, the newest ones. Topics that were written only in older ones begin
+/// a new log.
 const EARLIER_MAX: usize = 64;
 
 /// Largest mark that is read, in bytes.
@@ -35,7 +36,7 @@ const MARK_BYTES_MAX: u64 = 4096;
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 struct Mark {
-    /// Where the file `life` is, and since when.
+    /// The identity of the file `life`.
     #[n(0)]
     place: Place,
     /// The lives of this directory since its last unclean end, in no order.
@@ -99,7 +100,7 @@ impl Life {
         &self.earlier
     }
 
-    /// Marks that this life has ended cleanly. To be called after the last flush of the store.
+    /// Marks that this life has ended cleanly. Call it after the last flush of the store.
     ///
     /// # Errors
     /// When the mark cannot be written; then the next start opens new logs.
@@ -124,7 +125,7 @@ impl Life {
     }
 }
 
-/// The mark of the last stop, where it was clean. One that cannot be read is none.
+/// The mark of the last stop, if it was clean. A mark that cannot be read counts as none.
 fn read_mark(path: &Path) -> io::Result<Option<Mark>> {
     let path = path.join("stopped");
     match path.metadata() {

@@ -70,7 +70,7 @@ impl Kept {
 #[derive(Debug, Default)]
 struct Content {
     batches: BTreeMap<Place, Kept>,
-    /// Of batches that retention let go.
+    /// Headers of trimmed batches.
     headers: BTreeMap<Place, SignedHeader>,
     logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
     subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,

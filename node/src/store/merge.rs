@@ -1,8 +1,8 @@
 //! How a read goes through several logs at once.
 //!
 //! A k-way merge over places, the small keys of batches. The bytes of a batch are read when its
-//! turn comes, so that a page of thousands of logs does not hold one batch of each in memory. What
-//! was compacted has no turn of its own: it comes with the batch that follows it.
+//! turn comes, so that a page of thousands of logs does not hold one batch of each in memory. A
+//! compacted range has no turn of its own: it comes with the batch that follows it.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -15,29 +15,29 @@ use antiphon::{
 
 use super::{Reading, StoreError};
 
-/// What a compacted part adds to the bytes of a page.
+/// What a compacted range adds to the bytes of a page.
 fn compacted_bytes(part: &Compacted) -> usize {
     COMPACTED_START_BYTES_MAX + (ShortHash::BYTES + 1) * part.batches.len()
 }
 
-/// What became of a batch that is to be read.
+/// The outcome of reading a batch.
 #[derive(Debug)]
 pub(super) enum Loaded {
     Batch(Batch),
-    /// It is a compacted part, and this keeps its place.
+    /// It is in a compacted range: this one.
     Compacted(Compacted),
     /// It was removed in the meantime.
     Gone,
-    /// It is there and cannot be read.
+    /// It exists and cannot be read.
     Damaged(Damage),
 }
 
-/// Walks one log from the batch or the part that starts at or before the first record asked for.
+/// Walks one log from the batch or the range that starts at or before the first requested record.
 pub(super) trait Walk {
     /// What comes next; none after the last.
     fn next(&mut self) -> Result<Option<Stored>, StoreError>;
 
-    /// The bytes of what `next` told of last.
+    /// The bytes of what `next` returned last.
     fn load(&mut self) -> Result<Loaded, StoreError>;
 }
 
@@ -56,7 +56,7 @@ enum Step {
     Batch(Next),
     /// All that was asked for has been read.
     Finished,
-    /// A hole or damage: the log cannot be read further. What was compacted right before that.
+    /// A gap or damage: the log cannot be read further. With what was compacted right before that.
     Broken(Option<Compacted>),
 }
 
@@ -64,13 +64,13 @@ enum Step {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Next {
     batch: Compacted,
-    /// What was compacted right before it, as one.
+    /// What was compacted right before it, as one range.
     before: Option<Compacted>,
 }
 
 impl<W: Walk> Source<W> {
-    /// Goes on to the next batch, over what was compacted before it: also where that is all that
-    /// was asked for.
+    /// Moves to the next batch, over what was compacted before it, also if that is all that was
+    /// requested.
     fn step(&mut self) -> Result<Step, StoreError> {
         if self.at >= self.to {
             return Ok(Step::Finished);

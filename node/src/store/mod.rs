@@ -1,17 +1,17 @@
 //! The disk of one node, behind a small trait.
 //!
-//! A [`Store`] keeps what the engine tells it to and gives it back: batches and what is held of
-//! their logs, positions of subscriptions, contacts. It knows nothing of replication. Three
-//! rules hold for all stores:
+//! A [`Store`] keeps what the engine writes and returns it: batches and what is held of their logs,
+//! positions of subscriptions, contacts. It knows nothing of replication. Three rules hold for all
+//! stores:
 //!
-//! - **Flushed means flushed.** [`Store::commit`] returns after the flush. What a commit wrote is
-//!   visible to readers only from then on.
-//! - **A failed write is the last one.** After it the kernel may have thrown the data away and
+//! - **Flushed means flushed.** [`Store::commit`] returns after the flush. Readers see what a
+//!   commit wrote only from then on.
+//! - **A failed write is the last one.** After it the kernel may have thrown the data away, and
 //!   report success on the next try ("Can Applications Recover from fsync Failures?", Rebello et
-//!   al., 2020), so the store latches: every later write fails too. A file that is no longer at its
+//!   al., 2020). So the store latches: every later write fails too. A file that is no longer at its
 //!   name counts as a failed write: no start would find what was flushed to it.
-//! - **Damaged bytes are never returned.** Each batch is checked against the hash that it was
-//!   stored under; a log ends for its readers where it is damaged, which is told as
+//! - **Damaged bytes are never returned.** Each batch is checked against the hash under which it
+//!   was stored. A log ends for its readers where it is damaged. The damage is reported as
 //!   [`Damage`], and repair brings the batch from another replica.
 //!
 //! - `segments`: the store of a node, and `keys` the keys of its index
@@ -89,15 +89,16 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// ends early at a hole or at damage. At most `bytes_max` bytes of batches come, but at least
     /// one batch. `finished` says whether every log was read up to its `to`.
     ///
-    /// Of what was compacted the page has the parts, as one where they follow each other, and each
-    /// with the batch that follows it: that is read also where a part reaches to `to` or beyond.
-    /// Where it is missing the part ends its log in the page.
+    /// The page has the compacted ranges, joined if they follow each other, and each with the batch
+    /// that follows it. That batch is read also if the range reaches to `to` or beyond. If it is
+    /// missing, the range ends its log in the page.
     ///
-    /// For a range of a single record whose batch was let go the header comes, if it is kept and
-    /// can be read; at most [`HEADERS_PER_PAGE_MAX`](antiphon::limits::HEADERS_PER_PAGE_MAX).
+    /// For a range of a single record whose batch was trimmed, the header is returned, if it is
+    /// kept and can be read. At most
+    /// [`HEADERS_PER_PAGE_MAX`](antiphon::limits::HEADERS_PER_PAGE_MAX) are.
     ///
     /// # Errors
-    /// When the disk fails, or the index is lost and not yet made anew.
+    /// When the disk fails, or the index is lost and not rebuilt yet.
     fn read(
         &self,
         topic: TopicId,
@@ -119,14 +120,15 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<Checking, StoreError>;
 
-    /// How much is stored of parts of logs: of the batches and compacted parts that start in them.
+    /// How much is stored of ranges of logs: of the batches and compacted ranges that start in
+    /// them.
     ///
     /// # Errors
     /// As [`Store::read`].
     fn measure(&self, topic: TopicId, ranges: &[LogRange]) -> Result<Vec<Part>, StoreError>;
 
-    /// Finds out what compaction may take away of a topic, until it is told to stop. It may take
-    /// long, and leaves others their turns at the disk.
+    /// Finds out what may be compacted of a topic, until it is told to stop. It may take long, and
+    /// lets others use the disk meanwhile.
     ///
     /// # Errors
     /// As [`Store::read`].
@@ -145,8 +147,8 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     fn scrub(&self, after: Option<ScrubPosition>, bytes_max: usize)
     -> Result<Scrubbed, StoreError>;
 
-    /// Does a bounded part of what keeps the store well: sets space aside, gives space back, makes
-    /// a lost index anew. To be called between commits, and every second or so.
+    /// Does a bounded part of the upkeep: sets space aside, frees space, rebuilds a lost index.
+    /// Call it between commits, and every second or so.
     ///
     /// # Errors
     /// When a write failed; the store is latched then.
@@ -221,9 +223,9 @@ pub(crate) struct Scrubbed {
 pub(crate) struct Upkeep {
     /// Whether there is room for more records, and how much.
     pub(crate) room: Room,
-    /// Whether more is to be done than was done now.
+    /// Whether more upkeep is due.
     pub(crate) busy: bool,
-    /// Damage that was found meanwhile, each told once.
+    /// Damage that was found meanwhile, each reported once.
     pub(crate) damages: Vec<Damage>,
 }
 
@@ -238,7 +240,7 @@ pub(crate) enum StoreError {
         /// What the operating system said.
         reason: String,
     },
-    /// The index is damaged. The data is not, and the index is made anew from it.
+    /// The index is damaged. The data is not, and the index is rebuilt from it.
     #[error("the index failed while {action}: {reason}")]
     Index {
         /// What was tried.
@@ -246,8 +248,8 @@ pub(crate) enum StoreError {
         /// What is wrong.
         reason: String,
     },
-    /// A file or directory is gone, or is another one: somebody deleted, renamed or replaced it, or
-    /// mounted something over it. What is written now would be found by no start.
+    /// A file or directory is gone, or is another one: it was deleted, renamed or replaced, or
+    /// something was mounted over it. No start would find what is written now.
     #[error("{what} {} {reason}", path.display())]
     Displaced {
         /// What it is.

@@ -128,7 +128,7 @@ impl Author {
         Write::Compact { topic: self.topic, part, log: self.log.clone() }
     }
 
-    /// The write with which retention lets go what ends at or before `to`, where `last` ends.
+    /// The write with which retention trims what ends at or before `to`, where `last` ends.
     pub(in crate::store) fn let_go_to(&mut self, last: &Batch) -> Write {
         let to = last.header().next();
         assert!(self.log.cut(to, Some(last.hash())));

@@ -1,8 +1,8 @@
 //! The slow walk over all that is stored.
 //!
-//! A batch that nobody reads may be damaged in one copy after the other until none is left. So
-//! all are read again and again, so slowly that nobody notices. What is found is told as damage
-//! that a read found. The position is in memory: a start begins anew.
+//! A batch that nobody reads may be damaged in one copy after the other until none is left. So all
+//! batches are read again and again, so slowly that nobody notices. Damage is reported as if a read
+//! had found it. The position is in memory: after a start, the scrub begins at the first batch.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -43,7 +43,7 @@ impl Default for Pace {
     }
 }
 
-/// A scrub of one store, which moves on only while [`Scrub::next`] is being awaited.
+/// A scrub of one store. It makes progress only while [`Scrub::next`] is being awaited.
 #[derive(Debug)]
 pub(super) struct Scrub {
     store: Arc<dyn Store>,
@@ -55,7 +55,7 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    /// To be called within the runtime.
+    /// Call it within the runtime.
     pub(super) fn new(store: Arc<dyn Store>, pace: Pace) -> Self {
         let pause = Box::pin(sleep(pace.first));
         Self { store, pace, position: None, pause, step: JoinSet::new() }

@@ -1,23 +1,23 @@
 //! The store of a node: segments of signed batches, and an index of them.
 //!
 //! The segments are the truth: files of frames to which groups are appended, each with one write
-//! and one flush. The index says where each batch lies, and can be made again from the segments
-//! at any time. Why so: a database that is the only copy of what it holds decides what a flipped
-//! bit costs, and the answers are a start that is refused or the silent loss of all that follows.
-//! Here damage costs the batches that it hit, and repair brings them back.
+//! and one flush. The index says where each batch lies, and can be rebuilt from the segments at any
+//! time. The reason: if a database is the only copy of its data, it decides what a flipped bit
+//! costs. The answers are a refused start, or the silent loss of everything that follows. Here
+//! damage costs the batches that it hit, and repair brings them back.
 //!
 //! - `frame`, `record`: the bytes
 //! - `group`, `active`, `files`, `space`: how they are written, and room for them
 //! - `index`, `changes`: the index, and how it follows
 //! - `checkpoint`, `compaction`, `squeeze`: how space comes back, and dropped batches do not
-//! - `headers`: what stays of batches that retention let go
+//! - `headers`: what stays of trimmed batches
 //! - `opening`, `recovery`: what a start makes of it
 //! - `reading`, `sweeping`: reads, checks, scrub, and the sweeps of compacted topics
 //!
-//! **What fails how.** A write or flush that fails latches the store. A full disk shows where space
-//! is set aside, before anything is written: the commit is refused with [`StoreError::Full`],
-//! nothing has changed, and it may be tried again. An index that fails, at a start or while
-//! running, is thrown away and made anew. Nothing else is ever thrown away because it looks wrong.
+//! **What fails how.** A failed write or flush latches the store. A full disk shows where space is
+//! set aside, before anything is written: the commit is refused with [`StoreError::Full`], nothing
+//! has changed, and it may be tried again. An index that fails, at a start or later, is thrown away
+//! and rebuilt. Nothing else is ever thrown away because it looks wrong.
 
 mod active;
 mod changes;
@@ -119,8 +119,8 @@ pub(crate) struct SegmentStore {
     files: Files,
     /// The seed of all checksums, see `frame`.
     salt: u64,
-    /// None while it is lost and could not be made anew. Written to by the writer alone; the lock
-    /// is for the moment in which another one takes its place.
+    /// None while it is lost and could not be rebuilt. Only the writer writes to it; the lock is
+    /// for the moment in which another one takes its place.
     index: RwLock<Option<Index>>,
     /// Set by a read to which the index was damaged.
     is_index_damaged: AtomicBool,
@@ -179,7 +179,7 @@ impl SegmentStore {
         }
     }
 
-    /// Asks the index something. Where it is damaged it will be made anew.
+    /// Asks the index something. If it is damaged, it will be rebuilt.
     fn ask<T>(
         &self,
         question: impl FnOnce(&Index) -> Result<T, StoreError>,
@@ -205,8 +205,8 @@ impl SegmentStore {
         Group::new(self.salt, segment, at, writer.next_number)
     }
 
-    /// Sees to it that the active segment has room for so many bytes, which may need the next one.
-    /// So many spare ones are left.
+    /// Makes sure that the active segment has room for this many bytes, which may need the next
+    /// one. Leaves this many spare ones.
     fn make_room(
         &self,
         writer: &mut Writer,
@@ -223,7 +223,7 @@ impl SegmentStore {
         if is_due { self.write_checkpoint(writer, index, bytes) } else { Ok(()) }
     }
 
-    /// Begins the next segment, which has room for so many bytes.
+    /// Begins the next segment, which has room for this many bytes.
     fn begin_next(
         &self,
         writer: &mut Writer,
@@ -242,7 +242,7 @@ impl SegmentStore {
         Ok(())
     }
 
-    /// Writes the small state, and leaves so many bytes of the segment for what follows. It is
+    /// Writes the small state, and leaves this many bytes of the segment for what follows. It is
     /// flushed together with that.
     fn write_checkpoint(
         &self,
@@ -372,7 +372,7 @@ impl SegmentStore {
         })
     }
 
-    /// Writes with an index that works: where it fails, with one that is made anew.
+    /// Writes with an index that works: if it fails, with a rebuilt one.
     fn with_index(
         &self,
         writer: &mut Writer,
@@ -604,7 +604,7 @@ impl Store for SegmentStore {
 /// What the index must know of a write's frame.
 #[derive(Debug)]
 enum Framed {
-    /// Of a batch or a compacted part.
+    /// Of a batch or a compacted range.
     Stored(Entry),
     Quarantine(Option<Place>),
     Drop,

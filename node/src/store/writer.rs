@@ -1,12 +1,12 @@
 //! The thread that writes, and how the runtime speaks with it.
 //!
-//! Writes go to one thread that takes all that is queued, commits it with one flush, and says up
-//! to where all is durable (group commit): while one group is being flushed the next one
-//! gathers. Between groups, and every second, it does what keeps the store well. Reads run beside
-//! it, a few at a time, a sweep, and a scrub.
+//! Writes go to one thread. It takes everything that is queued, commits it with one flush, and
+//! reports up to where everything is durable (group commit). While one group is flushed, the next
+//! one gathers. Between groups, and every second, it does the upkeep of the store. Reads run beside
+//! it, a few at a time, and so do a sweep and a scrub.
 //!
-//! A commit that finds no space is tried again until it does: what was accepted is in memory, and
-//! waits. Meanwhile [`StoreEvent::Room`] has told that nothing more is to be accepted.
+//! A commit that finds no space is tried again until it succeeds: what was accepted waits in
+//! memory. Meanwhile [`StoreEvent::Room`] has said that nothing more may be accepted.
 
 mod sweeps;
 #[cfg(test)]
@@ -51,7 +51,7 @@ pub(super) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// So much room is kept in reserve.
 pub(super) const BACKLOG_BYTES_HIGH: usize = 16 * 1024 * 1024;
 
-/// What a write that carries no batch is reckoned with, in bytes.
+/// What a write without a batch counts as, in bytes.
 const SMALL_WRITE_BYTES: usize = 512;
 
 /// How often an idle store is looked after, and a commit that found no space is tried again.
@@ -60,7 +60,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of writes after which a busy store is looked after.
 const UPKEEP_BYTES: usize = 2 * 1024 * 1024;
 
-/// Pause between two parts of what is to be done for an idle store, in milliseconds.
+/// Pause between two parts of the upkeep of an idle store, in milliseconds.
 const UPKEEP_PAUSES: usize = 50;
 
 /// Reads at a time. Each holds a page in memory; more do not make one disk faster.
@@ -168,7 +168,7 @@ pub(crate) struct StoreHandle {
     failed: bool,
     /// Damage that the thread found and that is not told yet.
     found: Arc<Mutex<Vec<Damage>>>,
-    /// What is to be told next.
+    /// What to report next.
     told: VecDeque<StoreEvent>,
     upkeep: Interval,
     scrub: Scrub,
@@ -514,7 +514,7 @@ impl WriterThread<'_> {
         }
     }
 
-    /// Does what is to be done for the store. Whether there is more of it.
+    /// Does a part of the upkeep. Returns whether there is more.
     fn look_after(self) -> bool {
         if self.told.borrow().failed.is_some() {
             return false;

@@ -1,4 +1,4 @@
-//! What a client's link was asked: where each request is under way, and what came back.
+//! The requests of a client's link: where each is under way, and which answers came.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,7 +32,7 @@ pub(super) struct Ask {
     pub(super) at: Vec<PeerId>,
     /// The nodes where it is under way, and those that refused it.
     pub(super) asked: Vec<PeerId>,
-    /// The best of what was answered so far, while there is hope for better.
+    /// The best answer so far, while a better one may come.
     pub(super) fallback: Option<Response>,
     /// When it is late; none if it cannot be.
     pub(super) late_at: Option<Duration>,
@@ -48,14 +48,14 @@ pub(super) struct Exchange {
     pub(super) began: Duration,
 }
 
-/// How often the exchange of a request may break: more often means that it is the request that
-/// breaks connections.
+/// How often the exchange of a request may break. Beyond that the request itself breaks
+/// connections.
 const BREAKS_MAX: u32 = 5;
 
 /// Nodes where one request is under way at the same time.
 const COPIES_MAX: usize = 3;
 
-/// Nodes that one request is brought to while each refuses it for its own reasons.
+/// Nodes that one request is sent to while each refuses it for reasons of its own.
 const ASKED_MAX: usize = 4;
 
 impl Asks {
@@ -106,7 +106,7 @@ impl Asks {
         Some(exchange)
     }
 
-    /// The exchanges that have had their time. They are in the order of their beginning.
+    /// The exchanges whose time is over, in the order of their beginning.
     pub(super) fn overdue(&self, now: Duration) -> Vec<RequestId> {
         let had_its_time = |exchange: &Exchange| exchange.began + EXCHANGE_TIMEOUT <= now;
         let overdue = self.exchanges.iter().take_while(|(_, exchange)| had_its_time(exchange));
@@ -146,7 +146,7 @@ impl Asks {
         self.finish(ask, Ok(response))
     }
 
-    /// A request is not brought to any other node: it has the best of the answers so far.
+    /// A request is sent to no other node: it gets the best answer so far.
     pub(super) fn fall_back(&mut self, name: u64) {
         let fallback = self.open.get_mut(&name).and_then(|ask| ask.fallback.take());
         if let Some(response) = fallback {
@@ -173,13 +173,13 @@ impl Asks {
 }
 
 impl Ask {
-    /// Whether it is to be sent to one more node.
+    /// Whether it should be sent to one more node.
     pub(super) fn wants_node(&self, is_silent: impl Fn(&PeerId) -> bool, now: Duration) -> bool {
         let in_vain = self.at.iter().all(is_silent) || self.is_late(now);
         in_vain && self.at.len() < COPIES_MAX && self.may_go_on()
     }
 
-    /// Whether it may be brought to one more node.
+    /// Whether it may be sent to one more node.
     pub(super) fn may_go_on(&self) -> bool {
         self.asked.len() < ASKED_MAX
     }
@@ -188,7 +188,7 @@ impl Ask {
         self.late_at.is_some_and(|late_at| late_at <= now)
     }
 
-    /// The request as it is sent now, unless its asker has withdrawn it. What is sent again has
+    /// The request as it is sent now, unless its asker has withdrawn it. A repeated request has
     /// only the rest of its time.
     pub(super) fn to_request(&self, now: Duration) -> Option<Request> {
         if !self.command.passage.open() {
@@ -211,7 +211,7 @@ impl Ask {
         stored || self.breaks > 0 || !self.at.is_empty()
     }
 
-    /// Keeps an answer that another one may be better than.
+    /// Keeps an answer while a better one may come.
     pub(super) fn keep(&mut self, response: Response) {
         // Records that are stored and not yet copied are more than a refusal, and the first
         // refusal says more than those that follow from it.
@@ -226,7 +226,7 @@ impl Ask {
     }
 }
 
-/// Whether an answer is what was hoped for; else another node may give a better one.
+/// Whether an answer is final; otherwise another node may give a better one.
 pub(super) fn is_success(response: &Response) -> bool {
     !matches!(
         response,
@@ -234,7 +234,7 @@ pub(super) fn is_success(response: &Response) -> bool {
     )
 }
 
-/// Whether a refusal is a matter of that node, so that another one may do.
+/// Whether a refusal concerns that node only, so that another one may accept.
 pub(super) fn is_of_the_node(response: &Response) -> bool {
     matches!(response, Response::Refused(Refusal::Busy | Refusal::Stopping(_) | Refusal::Full(_)))
 }

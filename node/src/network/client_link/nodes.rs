@@ -107,7 +107,7 @@ impl Nodes {
         }
     }
 
-    /// A node left a ping unanswered; whether it is to be given up.
+    /// A node left a ping unanswered. Returns whether to give it up.
     pub(super) fn left_ping_unanswered(&mut self, peer: &PeerId) -> bool {
         self.table.get_mut(peer).is_some_and(|node| {
             node.unanswered += 1;

@@ -53,7 +53,7 @@ impl Asking {
         self.under_way.contains(&id)
     }
 
-    /// Whether a stream is to be opened; it is being opened from now on.
+    /// Whether to open a stream; from now on it is being opened.
     pub(super) fn wants_stream(&mut self) -> bool {
         let wants = matches!(self.stream, State::Closed) && !self.waiting.is_empty();
         if wants {

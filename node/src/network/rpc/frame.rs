@@ -17,7 +17,7 @@ const HEAD_BYTES: usize = 12;
 /// Bytes that are reserved for a message whose length is only announced.
 const RESERVED_BYTES_MAX: usize = 64 * 1024;
 
-/// Small frames that wait are written together, up to so many bytes.
+/// Small frames that wait are written together, up to this many bytes.
 pub(super) const WRITE_BYTES: usize = 64 * 1024;
 
 /// A frame of a message.

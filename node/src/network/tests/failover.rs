@@ -58,7 +58,7 @@ impl Running {
         Peer::new(node, state, vec![address])
     }
 
-    /// Waits until so many peers are connected.
+    /// Waits until this many peers are connected.
     async fn wait_for_peers(&self, count: usize) {
         let (tell, mut told) = mpsc::channel(1);
         let waiting = async {

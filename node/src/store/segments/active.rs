@@ -68,7 +68,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Takes the next segment, which has room for at least `bytes_min`, and leaves so many spare
+    /// Takes the next segment, which has room for at least `bytes_min`, and leaves this many spare
     /// ones. Nothing is written yet.
     pub(super) fn advance(
         &mut self,

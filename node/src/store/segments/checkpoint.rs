@@ -1,14 +1,14 @@
 //! Checkpoints: the small state, at the beginning of a segment.
 //!
-//! A checkpoint is a group of `State` frames that holds all logs, subscriptions, descriptors,
-//! contacts and facts. It is what lets old segments go, and what a rebuild of the index starts
-//! from. These rules make both right:
+//! A checkpoint is a group of frames that holds all logs, subscriptions, descriptors, contacts and
+//! facts. It allows old segments to be deleted, and a rebuild of the index starts from it. Two
+//! rules make both right:
 //!
-//! - A segment goes only when the two newest checkpoints stand in later ones. So there are always
-//!   two copies of the small state, and all frames behind the older one.
+//! - A segment is deleted only when the two newest checkpoints stand in later ones. So there are
+//!   always two copies of the small state, and all frames behind the older one.
 //! - A rebuild looks for the newest whole checkpoint. Of what stands before it only the batches
-//!   count, and of these only those that lie in a span of their log as the checkpoint has it: all
-//!   others had been dropped. What stands behind it is applied in order.
+//!   count, and only those that lie in a span of their log as the checkpoint has it: all others had
+//!   been dropped. What stands behind it is applied in order.
 //!
 //! So a dropped batch does not come back when the frame that dropped it is gone, though its own
 //! bytes may still be there.

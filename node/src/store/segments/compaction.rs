@@ -1,19 +1,20 @@
 //! Space comes back.
 //!
-//! A segment of which nothing is used any more is deleted. One of which less than half is used is
-//! compacted (and where there is no room for records any other one, see `squeeze`): what is used is
-//! copied to the end of the store, as new frames of the same bytes, and the index points there from
-//! then on. Then nothing of it is used any more.
+//! A segment of which nothing is used any more is deleted. A segment that is less than half used is
+//! compacted; so is any other one if there is no room for records, see `squeeze`. What is used is
+//! copied to the end of the store, as new frames of the same bytes. The index then points there,
+//! and nothing of the old segment is used any more.
 //!
-//! - Only segments before the older one of the two newest checkpoints go, see `checkpoint`.
+//! - Only segments before the older one of the two newest checkpoints are deleted, see
+//!   `checkpoint`.
 //! - The copies are flushed before the index points to them. After a crash in between there are
 //!   two copies, and the later one counts.
 //! - The index is flushed before a segment is deleted, so it never comes back to a state that
 //!   needs the frames of that segment.
-//! - Compacted parts are copied as batches are.
-//! - Before copying each batch is checked. A damaged one is left where it is, and the segment with
-//!   it, until it is quarantined. A damaged header is forgotten.
-//! - Of a batch that retention let go the header is copied alone, so its body goes.
+//! - Compacted ranges are copied as batches are.
+//! - Each batch is checked before it is copied. A damaged one stays where it is, and the segment
+//!   with it, until it is quarantined. A damaged header is forgotten.
+//! - Of a trimmed batch only the header is copied, so its body is deleted.
 
 use antiphon::model::{Batch, Compacted, SignedHeader, TopicId};
 use bytes::Bytes;

@@ -12,12 +12,12 @@
 //! | 8 | checksum of the 32 bytes above |
 //!
 //! Numbers are big-endian, checksums XXH3 with the store's salt as their seed. The salt is random
-//! and leaves the disk never: records are written by others, and bytes of a record that look like
-//! a frame must not be taken for one when the header before them is damaged.
+//! and never leaves the disk. Records are written by others, and bytes of a record that look like a
+//! frame must not be taken for one if the header before them is damaged.
 //!
-//! A frame whose header is whole tells its length, so damage of its payload costs that payload.
-//! Where the header is damaged, the next place is sought at which a magic, a checksum and a number
-//! fit, byte by byte.
+//! A frame with a whole header tells its length, so damage of its payload costs that payload only.
+//! If the header is damaged, the next position is searched, byte by byte, at which a magic, a
+//! checksum and a number fit.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
 
@@ -57,9 +57,9 @@ pub(super) enum Kind {
     Checkpoint = 7,
     /// The end of a group.
     Commit = 8,
-    /// What keeps the place of batches that compaction took away.
+    /// A compacted range.
     Compacted = 9,
-    /// A batch that retention let go, without its body.
+    /// The header of a trimmed batch.
     Header = 10,
 }
 

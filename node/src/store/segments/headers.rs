@@ -1,12 +1,12 @@
-//! Headers of batches that retention let go.
+//! Headers of trimmed batches.
 //!
-//! A header is no batch: nobody is told that it is held, it is read for one purpose, to compare
-//! chains, and one that is damaged is as good as gone. In the index it has the entry that its
-//! batch had, in a table of its own. That points to the batch's frame first; when the segment is
-//! compacted the header is copied without its body.
+//! A header is no batch. No answer counts it as held. It is read for one purpose, to compare
+//! chains, and a damaged one is forgotten. In the index it has the entry that its batch had, in a
+//! table of its own. The entry points to the batch's frame first. When the segment is compacted,
+//! the header is copied without its body.
 //!
 //! Which headers are kept follows from what is held of their log, see [`Log::keeps_header`], and
-//! checkpoints have that. So an index that is made anew comes to the same headers.
+//! checkpoints have that. So a rebuilt index has the same headers.
 //!
 //! [`Log::keeps_header`]: antiphon::engine::Log::keeps_header
 

@@ -1,10 +1,10 @@
 //! The index: where each batch lies, and the small state, in one keyspace of fjall.
 //!
-//! It is never flushed on the way of a commit, and need not be: it carries the number of the
-//! last group that it knows ([`Position`]), and all of it is in one keyspace, so after a crash it
-//! is what it was after that group. What followed is in the segments.
+//! A commit never flushes the index, and need not. The index carries the number of the last group
+//! that it knows ([`Position`]), and all of it is in one keyspace. So after a crash it is what it
+//! was after that group. The segments have what followed.
 //!
-//! What it holds in memory is bounded here, each bound with its reason.
+//! Its memory is limited here, each limit with its reason.
 
 use std::{
     ops::RangeInclusive,
@@ -133,7 +133,7 @@ impl Index {
         Batches(self.keyspace.range(start..=end))
     }
 
-    /// The entry of the header of a batch that was let go.
+    /// The entry of the header of a trimmed batch.
     pub(super) fn header(&self, place: &Place) -> Result<Option<Entry>, StoreError> {
         let value = self.get(&place.to_key_of(Table::Headers))?;
         value.map(|value| Entry::decode(&value).ok_or_else(malformed)).transpose()

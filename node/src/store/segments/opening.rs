@@ -1,4 +1,4 @@
-//! How a store is opened, and how its index is made anew.
+//! How a store is opened, and how its index is rebuilt.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,8 +1,8 @@
 //! What is read back: pages, checks, and the slow walk over all that is stored.
 //!
 //! Each batch is checked twice when it is read: its frame against the checksum, which covers the
-//! signature too, and header and body against the hashes that the writer signed. Of a compacted
-//! part the index says all but the names of its batches.
+//! signature too, and header and body against the hashes that the writer signed. The index says
+//! everything about a compacted range but the names of its batches.
 
 use std::io;
 
@@ -30,7 +30,7 @@ use crate::store::{
 pub(super) const FRAME_BYTES_MAX: usize =
     HEAD_BYTES + BATCH_START_BYTES + antiphon::limits::BATCH_BYTES_MAX;
 
-/// How often a batch is looked up anew that was moved meanwhile.
+/// How often a batch that was moved meanwhile is looked up again.
 pub(super) const ATTEMPTS_MAX: usize = 4;
 
 impl SegmentStore {
@@ -129,7 +129,7 @@ impl SegmentStore {
         Ok(scrubbed)
     }
 
-    /// Reads a batch of which the index says that it is there, or what keeps the place of a part.
+    /// Reads a batch that the index lists, or a compacted range.
     pub(super) fn load(
         &self,
         index: &Index,
@@ -242,7 +242,7 @@ impl Walk for SegmentWalk<'_> {
     }
 }
 
-/// From which record on a batch or a part counts: retention may have cut a compacted part in two.
+/// From which record on a batch or a range counts: retention may have cut a compacted range in two.
 fn held_from(index: &Index, place: &Place, entry: &Entry) -> Result<u64, StoreError> {
     if !entry.is_compacted {
         return Ok(place.first);
@@ -253,7 +253,7 @@ fn held_from(index: &Index, place: &Place, entry: &Entry) -> Result<u64, StoreEr
     Ok(if low < place.next { place.first.max(low) } else { place.first })
 }
 
-/// How much is stored of parts of logs, by the index alone.
+/// How much is stored of ranges of logs, by the index alone.
 pub(super) fn measure_on(
     index: &Index,
     topic: TopicId,

@@ -49,7 +49,7 @@ pub(super) enum Record<'a> {
         filed: Incarnation,
         bytes: &'a [u8],
     },
-    /// A batch that retention let go.
+    /// The header of a trimmed batch.
     Header {
         hash: Hash,
         filed: Incarnation,
@@ -230,8 +230,8 @@ pub(super) fn encode_quarantine(place: &Place, is_removed: bool, log: &Log) -> V
     [&[u8::from(is_removed)], &place.to_key()[..], &keys::encode(log)].concat()
 }
 
-/// The payload of what keeps the place of a compacted part. What is held of its log does not change
-/// by it, or follows from it.
+/// The payload of a compacted range. What is held of its log does not change by it, or follows from
+/// it.
 pub(super) fn encode_compacted(topic: TopicId, part: &Compacted) -> Vec<u8> {
     let mut payload = Place::of_part(topic, part).to_key();
     payload.extend_from_slice(&part.head.0);

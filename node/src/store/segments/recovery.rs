@@ -6,23 +6,24 @@
 //! same thing over all segments.
 //!
 //! **The end.** A group was flushed before the next one was written. So of the last closing frame
-//! only its own group is in doubt: that was being written when the power failed, or it is whole.
-//! A group with a part missing, and anything without a closing frame, is cut off there. All that
-//! stands before it was durable. What cannot be read there is damage: it is passed over and told,
-//! and what follows is used.
+//! only its own group is in doubt: it was being written when the power failed, or it is whole. A
+//! group with a part missing, and anything without a closing frame, is cut off there. Everything
+//! before it was durable. What cannot be read there is damage: it is reported, and what follows is
+//! used.
 //!
-//! **A compacted part** takes away what was within it. What a log got back after it was dropped
-//! lies behind the part that it once had, and takes that away, whether the frame of the drop is
-//! read or not: of what overlaps the later one counts. As all of it is in the index then, with the
-//! place of its frame, this is seen to in the end and not at each batch.
+//! **A compacted range** replaces what was within it. If a log got batches back after it was
+//! dropped, they lie behind the range that it once had, and replace that. It does not matter
+//! whether the frame of the drop is read: of what overlaps, the later frame counts. At the end all
+//! of it is in the index, with the place of its frame, so this is checked then and not at each
+//! batch.
 //!
-//! **Where all is whole**, frames are applied as they were written, to the index as it was after
-//! the group of its position.
+//! **If everything is whole**, frames are applied as they were written, to the index as it was
+//! after the group of its position.
 //!
-//! **Where something is missing**, a log claims no more than the batches that are there: each is
-//! told anew from its batches. Its low watermark and its tip come from the newest whole checkpoint
-//! and the frames behind that. `checkpoint` has the rules. Which headers of batches that were let
-//! go are kept follows from the low watermark and what the log says beside it.
+//! **If something is missing**, a log claims no more than the batches that exist: it is described
+//! from its batches. Its low watermark and its tip come from the newest whole checkpoint and the
+//! frames behind that. `checkpoint` has the rules. Which headers of trimmed batches are kept
+//! follows from the low watermark and what the log says beside it.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -233,7 +234,7 @@ struct Replay<'a> {
     /// The checkpoint that tells what of the frames before it is still of use.
     checkpoint: Option<Checkpoint>,
     is_reached: bool,
-    /// Whether the index may have compacted parts.
+    /// Whether the index may have compacted ranges.
     has_parts: bool,
 }
 
@@ -347,7 +348,7 @@ impl Replay<'_> {
         self.applier.compact(&place, &entry)
     }
 
-    /// Removes all of the small state, which a checkpoint tells anew.
+    /// Removes all of the small state, which a checkpoint replaces.
     fn forget_state(&mut self) -> Result<(), StoreError> {
         self.applier.write()?;
         for table in Table::STATE {
@@ -370,8 +371,8 @@ impl Replay<'_> {
         Ok(logs)
     }
 
-    /// Of the batches before a checkpoint, keeps those that lie in a span of their log, and of
-    /// those that retention let go the headers.
+    /// Of the batches before a checkpoint, keeps those that lie in a span of their log, and the
+    /// headers of trimmed ones.
     fn keep_what_is_held(&mut self) -> Result<(), StoreError> {
         self.remove_overtaken()?;
         self.applier.write()?;
@@ -433,7 +434,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Tells each log anew from its batches.
+    /// Describes each log from its batches.
     fn reckon_logs(&mut self) -> Result<(), StoreError> {
         self.remove_overtaken()?;
         self.applier.write()?;

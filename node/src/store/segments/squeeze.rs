@@ -107,8 +107,8 @@ impl SegmentStore {
         Ok((end, lengths))
     }
 
-    /// Whether frames of these lengths find room, one behind the other, with a checkpoint of so
-    /// many bytes in each segment that is begun. Each frame is reckoned as a group of its own.
+    /// Whether frames of these lengths find room, one behind the other, with a checkpoint of this
+    /// many bytes in each segment that is begun. Each frame counts as a group of its own.
     fn fits(&self, writer: &Writer, checkpoint_bytes: usize, lengths: &[usize]) -> bool {
         let mut rest = writer.active.as_ref().map_or(0, Active::rest);
         let mut spares = writer.spares.len();
@@ -158,7 +158,7 @@ impl SegmentStore {
     }
 }
 
-/// Bytes that a segment begins with: so many checkpoints, and what closes the first group behind
+/// Bytes that a segment begins with: this many checkpoints, and what closes the first group behind
 /// them.
 fn begun_with(checkpoint_bytes: usize, checkpoints: usize) -> usize {
     OPENING_BYTES + checkpoints * checkpoint_bytes + 4 * COMMIT_BYTES

@@ -28,8 +28,8 @@ const PACE_BYTES: u64 = 1024 * 1024;
 /// That pause. A sweep reads less than 100 MB/s with it, and a stop waits for one pause at most.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Entries of the index that are taken at a time, 200 bytes each. The index is not held while
-/// batches are read: one that fails is made anew meanwhile.
+/// Entries of the index that are read at a time, 200 bytes each. The index is not locked while
+/// batches are read: one that fails is rebuilt meanwhile.
 const ENTRIES_MAX: usize = 256;
 
 /// A topic in a store.
@@ -57,8 +57,8 @@ impl SegmentStore {
 }
 
 impl SegmentStore {
-    /// A part as it is to be stored: it names the batches whose place it takes, and those that
-    /// smaller parts within it name.
+    /// A range as it will be stored: it names the batches that it replaces, and those that smaller
+    /// ranges within it name.
     pub(super) fn naming(
         &self,
         index: &Index,

@@ -43,7 +43,7 @@ impl Space for Ample {
     }
 }
 
-/// A disk of so many bytes, of which others may take some.
+/// A disk of this many bytes; others may take some of them.
 #[derive(Debug)]
 struct Small {
     free: AtomicU64,

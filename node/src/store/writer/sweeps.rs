@@ -25,7 +25,7 @@ pub(super) struct Sweeps {
 }
 
 impl Sweeps {
-    /// To be called within the runtime.
+    /// Call it within the runtime.
     pub(super) fn begin(
         &mut self,
         store: Arc<dyn Store>,

@@ -1,4 +1,4 @@
-//! What stays of batches that retention let go: headers, without the space of the bodies.
+//! What stays of trimmed batches: headers, without the space of the bodies.
 
 use antiphon::engine::Write;
 

@@ -14,11 +14,10 @@ const DISK: u64 = 24 * SMALL as u64;
 /// Bytes that must be free beside what is set aside.
 const FREE_MIN: u64 = SMALL as u64;
 
-/// Records go to so many logs at once.
+/// Records go to this many logs at once.
 const WRITERS: usize = 3;
 
-/// Batches have at most so many bytes: the part of a segment that they have at most in earnest,
-/// too.
+/// Batches have at most this many bytes: the same share of a segment as in a real store.
 const BATCH_MAX: usize = SMALL / 16;
 
 /// Upkeeps that a store may need until nothing is left to do.
@@ -30,13 +29,13 @@ enum Step {
     Append { writer: usize, batches: usize, bytes: usize },
     /// The writers are given records by turns, each its share, until there is no room.
     Fill { shares: [u8; WRITERS], bytes: usize },
-    /// Retention takes so many eighths of a log.
+    /// Retention trims this many eighths of a log.
     Trim { writer: usize, eighths: usize },
     /// All of a log is removed.
     Delete { writer: usize },
     /// Small state is written, also on a full disk.
     Facts(usize),
-    /// Others take so many segments of the disk.
+    /// Others take this many segments of the disk.
     Others(u64),
     /// The process ends, and starts again, maybe without its index.
     Restart { loses_index: bool },
@@ -297,7 +296,7 @@ fn what_can_be_freed_is_freed_and_nothing_is_lost() {
     }
 }
 
-/// Two topics fill a disk, of which one has a share of each part and is deleted.
+/// Two topics fill a disk. One of them has a share of each part and is deleted.
 #[test]
 fn any_share_of_a_full_disk_comes_back() {
     for share in [1, 2, 4, 6, 9] {
