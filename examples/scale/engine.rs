@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use antiphon::{
     engine::{Config, Engine, Input, Now, Output, QuestionId, Recovered},
     limits::{HEARTBEAT_INTERVAL, REPAIR_INTERVAL, REPLICAS_DEFAULT},
-    model::{Incarnation, Network, NodeId, NodeKey, WallClock},
+    model::{Incarnation, Network, NodeId, NodeKey, SignedDescriptor, WallClock},
     wire::{Compared, Contact, Held, Request, Response},
 };
 
@@ -55,7 +55,9 @@ impl Played {
         #[cfg(test)]
         let me = key.node();
         let config = Config::new(key, Network::default(), Incarnation(seed), seed);
-        let descriptors = (0..topics).map(descriptor).collect();
+        let of_topic =
+            |signed: SignedDescriptor| (signed.descriptor().id(&Network::default()), signed);
+        let descriptors = (0..topics).map(descriptor).map(of_topic).collect();
         let engine = Engine::new(config, Recovered { descriptors, ..Recovered::default() });
         let other = |_| NodeId::from_bytes(std::array::from_fn(|_| random.u8(..)));
         let others: Vec<NodeId> = (1..nodes).map(other).collect();

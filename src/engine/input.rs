@@ -1,9 +1,6 @@
 //! What the world tells the engine, and what the engine asks of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{AddError, Early, Log, Part, Pending, Step, Sweep, Swept};
 use crate::{
@@ -49,27 +46,6 @@ impl Config {
         let gone_after = limits::GONE_AFTER_DEFAULT;
         Self { key, network, incarnation, earlier: BTreeSet::new(), seed, gone_after }
     }
-}
-
-/// What a store held when it was opened.
-#[derive(Debug, Clone, Default)]
-pub struct Recovered {
-    /// What is held of each log.
-    pub logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
-    /// All batches of the catalogue, whose records the engine keeps in memory.
-    pub catalogue: Vec<Batch>,
-    /// Descriptors that came by another way than the catalogue.
-    pub descriptors: Vec<SignedDescriptor>,
-    /// Positions of named subscriptions.
-    pub subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
-    /// What was received when, of topics that do not keep their records for ever.
-    pub steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
-    /// What of which logs was told to be pending.
-    pub outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
-    /// The nodes known before.
-    pub contacts: Vec<Contact>,
-    /// Proofs of forks.
-    pub forks: Vec<ForkProof>,
 }
 
 /// Names a request that this node was asked; its answer repeats it.

@@ -30,6 +30,7 @@
 
 mod catalogue;
 mod forks;
+mod gate;
 mod holdings;
 mod inflight;
 mod input;
@@ -39,6 +40,7 @@ mod numbered;
 pub mod planted;
 mod publish;
 mod read;
+mod recovered;
 mod replication;
 mod retention;
 mod subscriptions;
@@ -48,6 +50,7 @@ mod tests;
 use std::{collections::VecDeque, time::Duration};
 
 use forks::Check;
+pub use gate::FlushGate;
 pub use holdings::{
     early::{Early, EarlyPart},
     ledger::{Part, Parts, Step},
@@ -57,12 +60,13 @@ pub use holdings::{
 use holdings::{ledger::Ledger, topic::Topics};
 use inflight::asks::{Asks, Purpose};
 pub use input::{
-    AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Recovered, Report, Ticket,
-    Write, WriteNumber,
+    AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Report, Ticket, Write,
+    WriteNumber,
 };
 use members::{Change, Members, clocks::Clocks};
 use numbered::Numbered;
 pub use publish::outbox::Pending;
+pub use recovered::Recovered;
 
 use crate::{
     limits,
@@ -144,7 +148,7 @@ impl Engine {
         for (topic, steps) in recovered.steps {
             topics.entry(topic).ledger = Some(Ledger::recovered(steps));
         }
-        for descriptor in &recovered.descriptors {
+        for descriptor in recovered.descriptors.values() {
             topics.adopt(descriptor);
         }
         for batch in &recovered.catalogue {
@@ -157,7 +161,7 @@ impl Engine {
         }
         let forked: Vec<_> =
             recovered.forks.iter().map(|proof| (proof.topic(), proof.log())).collect();
-        let contacts = members::peers::with_own(me, &topics, recovered.contacts);
+        let contacts = members::peers::with_own(me, &topics, recovered.contacts.into_values());
         let mut engine = Self {
             me,
             addresses: Vec::new(),

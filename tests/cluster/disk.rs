@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
-    engine::{Early, Log, Part, Parts, Pending, Recovered, Step, Write},
-    model::{
-        Batch, Compacted, ForkProof, LogId, NodeId, SignedDescriptor, SignedHeader, SubscriberName,
-        Subscription, TopicId,
-    },
-    wire::{Checked, CheckedBatch, Contact, LogRange, Page},
+    engine::{Early, Part, Parts, Recovered, Write},
+    model::{Batch, Compacted, LogId, SignedHeader, TopicId},
+    wire::{Checked, CheckedBatch, LogRange, Page},
 };
 
 use crate::shelf::{self, Place, TopicShelf};
@@ -20,25 +17,20 @@ pub(crate) struct Disk {
     pub(crate) compacted: BTreeMap<Place, Compacted>,
     /// Of batches that retention let go.
     pub(crate) headers: BTreeMap<Place, SignedHeader>,
-    logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
-    pub(crate) subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
-    descriptors: BTreeMap<TopicId, SignedDescriptor>,
-    contacts: BTreeMap<NodeId, Contact>,
-    pub(crate) forks: Vec<ForkProof>,
-    steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
-    pub(crate) outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
+    /// Everything but batches.
+    pub(crate) tables: Recovered,
 }
 
 impl Disk {
-    pub(crate) fn apply(&mut self, write: Write) {
+    pub(crate) fn apply(&mut self, write: &Write) {
+        self.tables.apply(write);
         match write {
-            Write::Append { batch, log } => {
-                let header = batch.header();
-                let (topic, id, first) = (header.topic, batch.log(), header.first);
-                self.logs.entry(topic).or_default().insert(id, log);
-                self.batches.insert((topic, id, first), batch);
+            Write::Append { batch, .. } => {
+                let place = (batch.header().topic, batch.log(), batch.header().first);
+                self.batches.insert(place, batch.clone());
             }
             Write::Drop { topic, log_id, from, to, log } => {
+                let (topic, log_id, from, to) = (*topic, *log_id, *from, *to);
                 let of_log = (topic, log_id, 0)..(topic, log_id, u64::MAX);
                 let gone = self.batches.extract_if(of_log.clone(), |(.., first), batch| {
                     from <= *first && batch.header().next() <= to
@@ -49,57 +41,20 @@ impl Disk {
                 let is_kept = |next| log.as_ref().is_some_and(|log| log.keeps_header(next));
                 let gone = |header: &SignedHeader| !is_kept(header.header().next());
                 self.headers.extract_if(of_log, |_, header| gone(header)).for_each(drop);
-                let logs = self.logs.entry(topic).or_default();
-                match log {
-                    Some(log) => logs.insert(log_id, log),
-                    None => logs.remove(&log_id),
-                };
             }
-            Write::Compact { topic, part, log } => {
-                self.logs.entry(topic).or_default().insert(part.log, log);
-                shelf::compact(&mut self.batches, &mut self.compacted, topic, &part);
+            Write::Compact { topic, part, .. } => {
+                shelf::compact(&mut self.batches, &mut self.compacted, *topic, part);
             }
-            Write::Quarantine { damage, log } => {
-                self.logs.entry(damage.topic).or_default().insert(damage.log, log);
+            Write::Quarantine { damage, .. } => {
                 self.batches.remove(&(damage.topic, damage.log, damage.first));
             }
-            Write::Subscription { topic, name, subscription } => {
-                match subscription {
-                    Some(kept) => self.subscriptions.insert((topic, name), kept),
-                    None => self.subscriptions.remove(&(topic, name)),
-                };
-            }
-            Write::Descriptor(topic, descriptor) => {
-                self.descriptors.insert(topic, descriptor);
-            }
-            Write::Fork(proof) => {
-                if !self.forks.contains(&proof) {
-                    self.forks.push(proof);
-                }
-            }
-            Write::Step { topic, number, step } => {
-                let steps = self.steps.entry(topic).or_default();
-                match step {
-                    Some(step) => steps.insert(number, step),
-                    None => steps.remove(&number),
-                };
-            }
-            Write::Outbox { topic, log, pending } => {
-                let logs = self.outbox.entry(topic).or_default();
-                match pending {
-                    Some(pending) => logs.insert(log, pending),
-                    None => logs.remove(&log),
-                };
-                if logs.is_empty() {
-                    self.outbox.remove(&topic);
-                }
-            }
-            Write::Contact(contact) => {
-                self.contacts.insert(contact.node, contact);
-            }
-            Write::Forget(node) => {
-                self.contacts.remove(&node);
-            }
+            Write::Subscription { .. }
+            | Write::Descriptor(..)
+            | Write::Step { .. }
+            | Write::Outbox { .. }
+            | Write::Fork(_)
+            | Write::Contact(_)
+            | Write::Forget(_) => {}
         }
     }
 
@@ -143,8 +98,8 @@ impl Disk {
         self.headers.retain(|(of, ..), _| *of != topic);
         let theirs = other.headers.iter().filter(|((of, ..), _)| *of == topic);
         self.headers.extend(theirs.map(|(place, header)| (*place, header.clone())));
-        self.logs.remove(&topic);
-        self.logs.extend(other.logs.get(&topic).map(|logs| (topic, logs.clone())));
+        self.tables.logs.remove(&topic);
+        self.tables.logs.extend(other.tables.logs.get(&topic).map(|logs| (topic, logs.clone())));
     }
 
     /// How much there is of parts of logs.
@@ -161,15 +116,7 @@ impl Disk {
         let of_catalogue = |((topic, _, _), batch): (&(TopicId, LogId, u64), &Batch)| {
             (*topic == catalogue).then(|| batch.clone())
         };
-        Recovered {
-            logs: self.logs.clone(),
-            catalogue: self.batches.iter().filter_map(of_catalogue).collect(),
-            descriptors: self.descriptors.values().cloned().collect(),
-            subscriptions: self.subscriptions.clone(),
-            contacts: self.contacts.values().cloned().collect(),
-            forks: self.forks.clone(),
-            steps: self.steps.clone(),
-            outbox: self.outbox.clone(),
-        }
+        let catalogue = self.batches.iter().filter_map(of_catalogue).collect();
+        Recovered { catalogue, ..self.tables.clone() }
     }
 }

@@ -145,7 +145,7 @@ fn converge(world: &mut World, homes: &[usize], log: LogId, at: u64, branches: u
         same && sealed && parted.len() == branches
     });
     for home in homes {
-        assert!(world.disk(*home).forks.iter().any(|proof| (proof.log(), proof.at()) == (log, at)));
+        assert!(world.proofs(*home).iter().any(|proof| (proof.log(), proof.at()) == (log, at)));
         let told = world.survey(*home, "t").forks;
         assert!(
             told.iter().any(|fork| fork.incarnation == log.incarnation && fork.at == at),
@@ -380,7 +380,7 @@ fn a_forged_proof_changes_nothing() {
     }
     world.run(Duration::from_secs(3));
     for node in 0..3 {
-        assert!(world.disk(node).forks.is_empty());
+        assert!(world.proofs(node).is_empty());
         assert!(held(&world, node).iter().all(|batch| batch.log() == log));
     }
 }
@@ -572,14 +572,14 @@ fn a_part_that_comes_after_a_branch_has_forked_is_filed_where_it_belongs() {
     let branch = antiphon::model::Incarnation::of_branch(start[0].hash());
     let filed = |batch: &Batch| batch.clone().filed(branch);
     world.call_from(from, 1, replicate(&start[..1]));
-    world.run_until("the fork is known", SOON, |world| !world.disk(1).forks.is_empty());
+    world.run_until("the fork is known", SOON, |world| !world.proofs(1).is_empty());
     world.run(Duration::from_secs(5));
     let branch_goes_on = [&start[0], &start[1], &rest[0]].map(filed);
     let answer = world.call_from(from, 1, replicate(&branch_goes_on));
     assert_eq!(answer, Response::Replicated(vec![Outcome::Stored; 3]));
     // The branch forks in its turn.
     world.call_from(from, 1, replicate(&[filed(&parted)]));
-    let forks = |world: &World| world.disk(1).forks.len();
+    let forks = |world: &World| world.proofs(1).len();
     world.run_until("that is known, too", SOON, |world| forks(world) == 2);
     world.run(Duration::from_secs(5));
     // Somebody who did not know of it had filed the end under the first branch, and hands it over.

@@ -175,7 +175,7 @@ fn who_has_just_said_that_it_keeps_all_gives_nothing_up_yet() {
     assert!(held.keeps);
     world.call(owners[0], Request::Leave(world.id(owners[0])));
     world.run(Duration::from_secs(3));
-    let keeps_position = |world: &World| !world.disk(owners[0]).subscriptions.is_empty();
+    let keeps_position = |world: &World| !world.disk(owners[0]).tables.subscriptions.is_empty();
     assert!(holds(&world, owners[0]) && keeps_position(&world));
     world.run_until("it has left", SOON, |world| world.left.contains(&owners[0]));
     assert!(!keeps_position(&world));

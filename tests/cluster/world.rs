@@ -8,10 +8,13 @@ use std::{
 
 use antiphon::{
     engine::{
-        AskId, Config, Damage, Engine, Failure, Input, Now, Output, QuestionId, Report, Write,
-        WriteNumber,
+        AskId, Config, Damage, Engine, Failure, FlushGate, Input, Now, Output, QuestionId, Report,
+        Write, WriteNumber,
     },
-    model::{Batch, Incarnation, Network, NodeId, NodeKey, Record, TopicId, TopicName, WallClock},
+    model::{
+        Batch, ForkProof, Incarnation, Network, NodeId, NodeKey, Record, TopicId, TopicName,
+        WallClock,
+    },
     wire::{Contact, Gossip, Request, Response},
 };
 
@@ -40,8 +43,7 @@ struct Node {
     pending: Vec<(WriteNumber, Write)>,
     connected: BTreeSet<usize>,
     following: BTreeSet<TopicId>,
-    held_back: Vec<(WriteNumber, Output)>,
-    durable: WriteNumber,
+    gate: FlushGate,
     /// How many questions it was asked in this life: each is named by how many came before it.
     questions: u64,
     /// Who waits for the answers.
@@ -124,8 +126,7 @@ impl World {
             pending: Vec::new(),
             connected: BTreeSet::new(),
             following: BTreeSet::new(),
-            held_back: Vec::new(),
-            durable: WriteNumber(0),
+            gate: FlushGate::default(),
             questions: 0,
             askers: BTreeMap::new(),
         });
@@ -153,7 +154,6 @@ impl World {
         config.earlier = earlier;
         node.engine = Some(Engine::new(config, node.disk.recover(catalogue)));
         node.started = self.now;
-        node.durable = WriteNumber(0);
         node.questions = 0;
         node.askers.clear();
         self.input(index, Duration::ZERO, Input::Timeout);
@@ -164,7 +164,7 @@ impl World {
         let node = &mut self.nodes[index];
         node.engine = None;
         node.pending.clear();
-        node.held_back.clear();
+        node.gate = FlushGate::default();
         node.following.clear();
         let id = node.key.node();
         for other in std::mem::take(&mut node.connected) {
@@ -234,6 +234,11 @@ impl World {
     /// Connects two nodes now, whatever their engines would do.
     pub(crate) fn connect(&mut self, one: usize, other: usize) {
         self.dial(one, &self.contact(other));
+    }
+
+    /// The forks that a node has the proof of.
+    pub(crate) fn proofs(&self, index: usize) -> &[ForkProof] {
+        &self.disk(index).tables.forks
     }
 
     /// The key of a node: what a twin of it signs with.
@@ -328,19 +333,14 @@ impl World {
             Event::Input(input) => self.handle(index, input),
             Event::Flush(number) => {
                 let node = &mut self.nodes[index];
-                node.durable = number;
                 for (written, write) in std::mem::take(&mut node.pending) {
                     if written <= number {
-                        node.disk.apply(write);
+                        node.disk.apply(&write);
                     } else {
                         node.pending.push((written, write));
                     }
                 }
-                let (ready, rest) = std::mem::take(&mut node.held_back)
-                    .into_iter()
-                    .partition(|(after, _)| *after <= number);
-                node.held_back = rest;
-                for (_, output) in ready {
+                for output in self.nodes[index].gate.flushed(number) {
                     self.carry_out(index, output);
                 }
                 self.handle(index, Input::Durable(number));
@@ -387,17 +387,8 @@ impl World {
     }
 
     fn carry_out(&mut self, index: usize, output: Output) {
-        let durable = self.nodes[index].durable;
+        let Some(output) = self.nodes[index].gate.pass(output) else { return };
         match output {
-            Output::Answer { after: Some(after), .. }
-            | Output::Read { after: Some(after), .. }
-            | Output::Check { after: Some(after), .. }
-            | Output::Measure { after: Some(after), .. }
-            | Output::Sweep { after: Some(after), .. }
-                if after > durable =>
-            {
-                self.nodes[index].held_back.push((after, output));
-            }
             Output::Answer { question, response, .. } => self.answer(index, question, response),
             Output::Ask { ask, to, request } => {
                 let to = self.index(&to);

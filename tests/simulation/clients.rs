@@ -97,7 +97,7 @@ impl World {
         current.open = Some((index, self.nodes[index].life, question));
         self.nodes[index].open.insert(question, (Asker::Client(client, serial), self.now));
         if let Request::Read(read) = &request {
-            let held = self.nodes[index].disk.image.logs.get(&read.after.topic);
+            let held = self.nodes[index].disk.image.tables.logs.get(&read.after.topic);
             let held = (index, read.after.clone(), held.cloned().unwrap_or_default());
             self.held_when_asked.insert(client, held);
         }

@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
-    engine::{Damage, Early, Log, Part, Parts, Pending, Recovered, Step, Write, WriteNumber},
-    model::{
-        Batch, Compacted, ForkProof, Hash, Incarnation, LogId, NodeId, SignedDescriptor,
-        SignedHeader, SubscriberName, Subscription, TopicId,
-    },
-    wire::{Checked, CheckedBatch, Contact, LogRange, Page},
+    engine::{Damage, Early, Log, Part, Parts, Recovered, Write, WriteNumber},
+    model::{Batch, Compacted, Hash, Incarnation, LogId, SignedHeader, TopicId},
+    wire::{Checked, CheckedBatch, LogRange, Page},
 };
 
 use crate::{
@@ -26,16 +23,11 @@ pub(crate) struct Image {
     pub(crate) damaged: BTreeSet<Place>,
     /// Of batches that retention let go.
     pub(crate) headers: BTreeMap<Place, SignedHeader>,
-    pub(crate) logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
-    pub(crate) subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
-    pub(crate) descriptors: BTreeMap<TopicId, SignedDescriptor>,
-    pub(crate) contacts: BTreeMap<NodeId, Contact>,
+    /// Everything but batches.
+    pub(crate) tables: Recovered,
     /// The incarnations that a clean stop left to be continued. A copy of the directory is not
     /// the directory, so it goes with every copy.
     pub(crate) stopped: BTreeSet<Incarnation>,
-    pub(crate) forks: Vec<ForkProof>,
-    pub(crate) steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
-    pub(crate) outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
 }
 
 /// The disk of a node.
@@ -71,7 +63,7 @@ impl Image {
         let place = place_of(batch);
         let held = self.batches.get(&place);
         held.is_some_and(|held| held == batch) && !self.damaged.contains(&place)
-            || !self.forks.is_empty() && self.is_filed(batch)
+            || !self.tables.forks.is_empty() && self.is_filed(batch)
     }
 
     /// Whether a batch can be read under whatever log.
@@ -86,78 +78,40 @@ impl Image {
     }
 
     /// Carries a write out; the batches that it removed.
-    pub(crate) fn apply(&mut self, write: Write) -> Vec<Batch> {
-        let mut removed = Vec::new();
+    pub(crate) fn apply(&mut self, write: &Write) -> Vec<Batch> {
+        self.tables.apply(write);
         match write {
-            Write::Append { batch, log } => {
-                let place = place_of(&batch);
-                self.logs.entry(place.0).or_default().insert(place.1, log);
+            Write::Append { batch, .. } => {
+                let place = place_of(batch);
                 self.damaged.remove(&place);
-                self.batches.insert(place, batch);
+                self.batches.insert(place, batch.clone());
             }
             Write::Drop { topic, log_id, from, to, log } => {
-                let range = LogRange { log: log_id, from, to };
-                removed = self.drop_records(topic, range, log.as_ref());
-                let logs = self.logs.entry(topic).or_default();
-                match log {
-                    Some(log) => logs.insert(log_id, log),
-                    None => logs.remove(&log_id),
-                };
+                let range = LogRange { log: *log_id, from: *from, to: *to };
+                return self.drop_records(*topic, range, log.as_ref());
             }
-            Write::Compact { topic, part, log } => {
-                self.logs.entry(topic).or_default().insert(part.log, log);
-                removed = shelf::compact(&mut self.batches, &mut self.compacted, topic, &part);
+            Write::Compact { topic, part, .. } => {
+                let (batches, compacted) = (&mut self.batches, &mut self.compacted);
+                let removed = shelf::compact(batches, compacted, *topic, part);
                 self.damaged.retain(|place| self.batches.contains_key(place));
+                return removed;
             }
-            Write::Quarantine { damage, log } => {
+            Write::Quarantine { damage, .. } => {
                 let place = (damage.topic, damage.log, damage.first);
-                self.logs.entry(place.0).or_default().insert(place.1, log);
                 // If it can be read after all, it stays.
                 if self.damaged.remove(&place) {
                     self.batches.remove(&place);
                 }
             }
-            Write::Subscription { topic, name, subscription } => match subscription {
-                Some(subscription) => {
-                    self.subscriptions.insert((topic, name), subscription);
-                }
-                None => {
-                    self.subscriptions.remove(&(topic, name));
-                }
-            },
-            Write::Descriptor(topic, descriptor) => {
-                self.descriptors.insert(topic, descriptor);
-            }
-            Write::Fork(proof) => {
-                if !self.forks.contains(&proof) {
-                    self.forks.push(proof);
-                }
-            }
-            Write::Step { topic, number, step } => {
-                let steps = self.steps.entry(topic).or_default();
-                match step {
-                    Some(step) => steps.insert(number, step),
-                    None => steps.remove(&number),
-                };
-            }
-            Write::Outbox { topic, log, pending } => {
-                let logs = self.outbox.entry(topic).or_default();
-                match pending {
-                    Some(pending) => logs.insert(log, pending),
-                    None => logs.remove(&log),
-                };
-                if logs.is_empty() {
-                    self.outbox.remove(&topic);
-                }
-            }
-            Write::Contact(contact) => {
-                self.contacts.insert(contact.node, contact);
-            }
-            Write::Forget(node) => {
-                self.contacts.remove(&node);
-            }
+            Write::Subscription { .. }
+            | Write::Descriptor(..)
+            | Write::Step { .. }
+            | Write::Outbox { .. }
+            | Write::Fork(_)
+            | Write::Contact(_)
+            | Write::Forget(_) => {}
         }
-        removed
+        Vec::new()
     }
 
     /// Removes batches; of those that retention let go the headers stay.
@@ -272,16 +226,8 @@ impl Image {
         let of_catalogue = |(place, batch): (&Place, &Batch)| {
             (place.0 == catalogue && !self.damaged.contains(place)).then(|| batch.clone())
         };
-        Recovered {
-            logs: self.logs.clone(),
-            catalogue: self.batches.iter().filter_map(of_catalogue).collect(),
-            descriptors: self.descriptors.values().cloned().collect(),
-            subscriptions: self.subscriptions.clone(),
-            contacts: self.contacts.values().cloned().collect(),
-            forks: self.forks.clone(),
-            steps: self.steps.clone(),
-            outbox: self.outbox.clone(),
-        }
+        let catalogue = self.batches.iter().filter_map(of_catalogue).collect();
+        Recovered { catalogue, ..self.tables.clone() }
     }
 }
 
@@ -304,7 +250,7 @@ impl Image {
             let rest: Vec<_> = self.batches.range(rest).map(|(place, _)| *place).collect();
             let rest = rest.iter().filter_map(|place| self.batches.remove(place));
             thrown_away.extend(rest.filter(|batch| place_of(batch) != place));
-            let log = self.logs.get_mut(&place.0).and_then(|logs| logs.get_mut(&place.1));
+            let log = self.tables.logs.get_mut(&place.0).and_then(|logs| logs.get_mut(&place.1));
             if let Some(log) = log {
                 log.spans.retain(|span| span.first < place.2);
                 let head = self.batches.range(..place).next_back().map(|(_, batch)| batch.hash());

@@ -245,7 +245,8 @@ impl World {
     pub(crate) fn met(&self) -> Vec<usize> {
         let mut stays = self.stays();
         let has_met = |one: usize, other: usize| {
-            one != other && self.nodes[one].disk.image.contacts.contains_key(&self.nodes[other].id)
+            one != other
+                && self.nodes[one].disk.image.tables.contacts.contains_key(&self.nodes[other].id)
         };
         stays.retain(|other| (0..self.nodes.len()).any(|one| has_met(one, *other)));
         stays

@@ -6,7 +6,10 @@ use std::{
 };
 
 use antiphon::{
-    engine::{AskId, Config, Engine, Input, Now, Output, QuestionId, Report, Write, WriteNumber},
+    engine::{
+        AskId, Config, Engine, FlushGate, Input, Now, Output, QuestionId, Report, Write,
+        WriteNumber,
+    },
     limits::HEARTBEAT_INTERVAL,
     model::{Batch, Hash, Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
     wire::{Contact, Request, Response},
@@ -51,8 +54,7 @@ pub(crate) struct Node {
     /// To whom it is connected.
     pub(crate) connected: BTreeMap<usize, Connection>,
     pub(crate) following: BTreeSet<TopicId>,
-    held_back: Vec<(WriteNumber, Output)>,
-    durable: WriteNumber,
+    gate: FlushGate,
     /// How far its wall clock is off, in milliseconds.
     pub(crate) wall_offset: i64,
     pub(crate) paused_until: Duration,
@@ -118,8 +120,7 @@ impl World {
             disk: Disk::default(),
             connected: BTreeMap::new(),
             following: BTreeSet::new(),
-            held_back: Vec::new(),
-            durable: WriteNumber(0),
+            gate: FlushGate::default(),
             wall_offset: 0,
             paused_until: Duration::ZERO,
             backlog: VecDeque::new(),
@@ -166,7 +167,6 @@ impl World {
         let recovered = node.disk.image.recover(Self::catalogue());
         node.engine = Some(Engine::new(config, recovered));
         node.started = now;
-        node.durable = WriteNumber(0);
         node.paused_until = Duration::ZERO;
         let (life, contact) = (node.life, self.contact(index));
         self.trace.note(now, || format!("node {index} starts, life {life}"));
@@ -204,7 +204,7 @@ impl World {
         self.trace.note(self.now, || format!("node {index} is killed, {kept} writes are kept"));
         let writes: Vec<_> = node.disk.pending.drain(..).collect();
         node.disk.flushing = None;
-        node.held_back.clear();
+        node.gate = FlushGate::default();
         node.following.clear();
         node.open.clear();
         node.abandoned.clear();
@@ -212,7 +212,7 @@ impl World {
         node.publishes.clear();
         let connected = std::mem::take(&mut node.connected);
         for (_, write) in writes.into_iter().take(kept) {
-            self.apply(index, write);
+            self.apply(index, &write);
         }
         for event in std::mem::take(&mut self.nodes[index].backlog) {
             self.missed(event);
@@ -271,17 +271,8 @@ impl World {
     }
 
     fn carry_out(&mut self, index: usize, output: Output) {
-        let durable = self.nodes[index].durable;
+        let Some(output) = self.nodes[index].gate.pass(output) else { return };
         match output {
-            Output::Answer { after: Some(after), .. }
-            | Output::Read { after: Some(after), .. }
-            | Output::Check { after: Some(after), .. }
-            | Output::Measure { after: Some(after), .. }
-            | Output::Sweep { after: Some(after), .. }
-                if after > durable =>
-            {
-                self.nodes[index].held_back.push((after, output));
-            }
             Output::Answer { question, response, .. } => self.answer(index, question, response),
             Output::Ask { ask, to, request } => {
                 self.nodes[index].tells_leaving |= matches!(request, Request::Leaving(_));
@@ -450,20 +441,14 @@ impl World {
             return self.latch(index);
         }
         let node = &mut self.nodes[index];
-        node.durable = number;
         let (group, rest) = std::mem::take(&mut node.disk.pending)
             .into_iter()
             .partition(|(written, _)| *written <= number);
         node.disk.pending = rest;
         for (_, write) in group {
-            self.apply(index, write);
+            self.apply(index, &write);
         }
-        let node = &mut self.nodes[index];
-        let (ready, rest) = std::mem::take(&mut node.held_back)
-            .into_iter()
-            .partition(|(after, _)| *after <= number);
-        node.held_back = rest;
-        for (_, output) in ready {
+        for output in self.nodes[index].gate.flushed(number) {
             self.carry_out(index, output);
         }
         self.begin_flush(index);
@@ -471,8 +456,8 @@ impl World {
     }
 
     /// Applies a write to the flushed disk of a node.
-    pub(crate) fn apply(&mut self, index: usize, write: Write) {
-        let appended = match &write {
+    pub(crate) fn apply(&mut self, index: usize, write: &Write) {
+        let appended = match write {
             Write::Append { batch, .. } => Some(batch.clone()),
             _ => None,
         };
@@ -483,7 +468,7 @@ impl World {
         for batch in removed {
             // What is filed under a branch from now on is still there.
             let image = &self.nodes[index].disk.image;
-            if image.forks.is_empty() || !image.is_filed(&batch) {
+            if image.tables.forks.is_empty() || !image.is_filed(&batch) {
                 self.given_up(index, &batch);
             }
         }

@@ -208,8 +208,9 @@ impl World {
         for index in self.running() {
             let image = &self.nodes[index].disk.image;
             for (topic, log) in &self.oracle.forked {
-                let held = image.logs.get(topic).and_then(|logs| logs.get(log));
+                let held = image.tables.logs.get(topic).and_then(|logs| logs.get(log));
                 let sealed = image
+                    .tables
                     .forks
                     .iter()
                     .filter(|proof| (proof.topic(), proof.log()) == (*topic, *log));
@@ -270,8 +271,10 @@ impl World {
         // on: see "known" in `docs/simulation.md`.
         let forgets = self.options.destructive && !self.oracle.lows.is_empty();
         // With fewer nodes left than a topic wants copies, what is pending is looked at for ever.
-        let looks =
-            self.running().into_iter().any(|it| !self.nodes[it].disk.image.outbox.is_empty());
+        let looks = self
+            .running()
+            .into_iter()
+            .any(|it| !self.nodes[it].disk.image.tables.outbox.is_empty());
         // Nor does anything settle there that compaction waits for.
         let compacts =
             |topic: &usize| self.options.topics[*topic].retention.tombstones_ms.is_some();

@@ -16,7 +16,9 @@ use std::{
 };
 
 use antiphon::{
-    engine::{AskId, Config, Engine, Input, Output, QuestionId, Recovered, Report, WriteNumber},
+    engine::{
+        AskId, Config, Engine, FlushGate, Input, Output, QuestionId, Recovered, Report, WriteNumber,
+    },
     wire::{Refusal, Request, Response},
 };
 use clock::Clock;
@@ -56,11 +58,11 @@ pub(crate) struct Runtime {
     next_question: u64,
     /// Who waits within the process.
     waiting: BTreeMap<QuestionId, oneshot::Sender<Response>>,
-    durable: WriteNumber,
+
     /// Whether the node has handed over all that it held.
     left: bool,
-    /// Outputs that wait for a flush, by the write that must be flushed.
-    held_back: BTreeMap<WriteNumber, Vec<Output>>,
+
+    gate: FlushGate,
     /// Requests that tell others of the stop, and are not answered.
     farewells: BTreeSet<AskId>,
 }
@@ -84,9 +86,9 @@ impl Runtime {
             questions,
             next_question: 1,
             waiting: BTreeMap::new(),
-            durable: WriteNumber::default(),
+
             left: false,
-            held_back: BTreeMap::new(),
+            gate: FlushGate::default(),
             farewells: BTreeSet::new(),
         }
     }
@@ -251,26 +253,15 @@ impl Runtime {
     }
 
     fn flushed(&mut self, number: WriteNumber) {
-        self.durable = number;
-        let still_held = self.held_back.split_off(&WriteNumber(number.0 + 1));
-        let ready = std::mem::replace(&mut self.held_back, still_held);
-        for output in ready.into_values().flatten() {
+        for output in self.gate.flushed(number) {
             self.carry_out(output);
         }
         self.handle(Input::Durable(number));
     }
 
     fn carry_out(&mut self, output: Output) {
+        let Some(output) = self.gate.pass(output) else { return };
         match output {
-            Output::Answer { after: Some(after), .. }
-            | Output::Read { after: Some(after), .. }
-            | Output::Check { after: Some(after), .. }
-            | Output::Measure { after: Some(after), .. }
-            | Output::Sweep { after: Some(after), .. }
-                if after > self.durable =>
-            {
-                self.held_back.entry(after).or_default().push(output);
-            }
             Output::Answer { question, response, .. } => {
                 let response = self.corrected(response);
                 match self.waiting.remove(&question) {

@@ -338,6 +338,11 @@ fn put_log(key: &mut Vec<u8>, topic: TopicId, log: LogId) {
     key.extend_from_slice(&log.incarnation.0.to_be_bytes());
 }
 
+/// The topic that a key without its table names.
+pub(super) fn parse_topic(key: &[u8]) -> Option<TopicId> {
+    Some(TopicId::from_bytes(key.try_into().ok()?))
+}
+
 /// The log that a key without its table names.
 pub(super) fn parse_log_key(key: &[u8]) -> Option<(TopicId, LogId)> {
     let mut rest = key;

@@ -6,13 +6,10 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Early, Log, Part, Parts, Pending, Recovered, Shelf, Step, Stored, Sweep, Write},
+    engine::{Early, Part, Parts, Recovered, Shelf, Stored, Sweep, Write},
     limits::HEADERS_PER_PAGE_MAX,
-    model::{
-        Batch, Compacted, ForkProof, LogId, NodeId, Position, ShortHash, SignedDescriptor,
-        SignedHeader, SubscriberName, Subscription, TopicId,
-    },
-    wire::{Checked, CheckedBatch, Contact, LogRange},
+    model::{Batch, Compacted, LogId, Position, ShortHash, SignedHeader, TopicId},
+    wire::{Checked, CheckedBatch, LogRange},
 };
 
 use super::{
@@ -72,13 +69,8 @@ struct Content {
     batches: BTreeMap<Place, Kept>,
     /// Headers of trimmed batches.
     headers: BTreeMap<Place, SignedHeader>,
-    logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
-    subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,
-    descriptors: BTreeMap<TopicId, SignedDescriptor>,
-    contacts: BTreeMap<NodeId, Contact>,
-    forks: Vec<ForkProof>,
-    steps: BTreeMap<TopicId, BTreeMap<u64, Step>>,
-    outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
+    /// Everything but batches.
+    tables: Recovered,
     facts: BTreeMap<String, Vec<u8>>,
 }
 
@@ -105,16 +97,16 @@ impl Content {
         gone.flat_map(|(_, kept)| names(kept)).collect()
     }
 
-    fn apply(&mut self, write: Write) {
+    fn apply(&mut self, write: &Write) {
+        self.tables.apply(write);
         match write {
-            Write::Append { batch, log } => {
-                let place = Place::of(&batch);
-                self.batches.insert(place, Kept::Batch(batch));
-                self.logs.entry(place.topic).or_default().insert(place.log, log);
+            Write::Append { batch, .. } => {
+                self.batches.insert(Place::of(batch), Kept::Batch(batch.clone()));
             }
             Write::Drop { topic, log_id, from, to, log } => {
-                let start = Place::floor(topic, log_id, from)..Place::floor(topic, log_id, to);
-                let gone = self.batches.extract_if(start, |place, _| place.next <= to);
+                let (topic, log_id) = (*topic, *log_id);
+                let start = Place::floor(topic, log_id, *from)..Place::floor(topic, log_id, *to);
+                let gone = self.batches.extract_if(start, |place, _| place.next <= *to);
                 let header =
                     |(place, kept): (Place, Kept)| Some((place, SignedHeader::of(kept.batch()?)));
                 self.headers.extend(gone.filter_map(header));
@@ -122,65 +114,21 @@ impl Content {
                 let is_kept = |next| log.as_ref().is_some_and(|log| log.keeps_header(next));
                 let gone = |place: &Place| !is_kept(place.next);
                 self.headers.extract_if(places, |place, _| gone(place)).for_each(drop);
-                let logs = self.logs.entry(topic).or_default();
-                match log {
-                    Some(log) => logs.insert(log_id, log),
-                    None => logs.remove(&log_id),
-                };
-                if logs.is_empty() {
-                    self.logs.remove(&topic);
-                }
             }
-            Write::Compact { topic, part, log } => {
-                let gone = self.remove_within(topic, part.log, part.first, part.next);
+            Write::Compact { topic, part, .. } => {
+                let gone = self.remove_within(*topic, part.log, part.first, part.next);
                 let part = part.in_place_of(gone);
-                self.logs.entry(topic).or_default().insert(part.log, log);
-                self.batches.insert(Place::of_part(topic, &part), Kept::Compacted(part));
+                self.batches.insert(Place::of_part(*topic, &part), Kept::Compacted(part));
             }
             // Memory is never damaged.
-            Write::Quarantine { damage, log } => {
-                self.logs.entry(damage.topic).or_default().insert(damage.log, log);
-            }
-            Write::Subscription { topic, name, subscription } => {
-                match subscription {
-                    Some(kept) => self.subscriptions.insert((topic, name), kept),
-                    None => self.subscriptions.remove(&(topic, name)),
-                };
-            }
-            Write::Descriptor(topic, descriptor) => {
-                self.descriptors.insert(topic, descriptor);
-            }
-            Write::Fork(proof) => {
-                if !self.forks.contains(&proof) {
-                    self.forks.push(proof);
-                }
-            }
-            Write::Step { topic, number, step } => {
-                let steps = self.steps.entry(topic).or_default();
-                match step {
-                    Some(step) => steps.insert(number, step),
-                    None => steps.remove(&number),
-                };
-                if steps.is_empty() {
-                    self.steps.remove(&topic);
-                }
-            }
-            Write::Outbox { topic, log, pending } => {
-                let logs = self.outbox.entry(topic).or_default();
-                match pending {
-                    Some(pending) => logs.insert(log, pending),
-                    None => logs.remove(&log),
-                };
-                if logs.is_empty() {
-                    self.outbox.remove(&topic);
-                }
-            }
-            Write::Contact(contact) => {
-                self.contacts.insert(contact.node, contact);
-            }
-            Write::Forget(node) => {
-                self.contacts.remove(&node);
-            }
+            Write::Quarantine { .. }
+            | Write::Subscription { .. }
+            | Write::Descriptor(..)
+            | Write::Step { .. }
+            | Write::Outbox { .. }
+            | Write::Fork(_)
+            | Write::Contact(_)
+            | Write::Forget(_) => {}
         }
     }
 }
@@ -191,21 +139,15 @@ impl Store for MemoryStore {
         let of_catalogue = |(place, kept): (&Place, &Kept)| {
             kept.batch().filter(|_| place.topic == self.catalogue).cloned()
         };
-        Ok(Recovered {
-            logs: content.logs.clone(),
-            catalogue: content.batches.iter().filter_map(of_catalogue).collect(),
-            descriptors: content.descriptors.values().cloned().collect(),
-            subscriptions: content.subscriptions.clone(),
-            contacts: content.contacts.values().cloned().collect(),
-            forks: content.forks.clone(),
-            steps: content.steps.clone(),
-            outbox: content.outbox.clone(),
-        })
+        let catalogue = content.batches.iter().filter_map(of_catalogue).collect();
+        Ok(Recovered { catalogue, ..content.tables.clone() })
     }
 
     fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
         let mut content = self.content();
-        writes.iter().cloned().for_each(|write| content.apply(write));
+        for write in writes {
+            content.apply(write);
+        }
         Ok(())
     }
 

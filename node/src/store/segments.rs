@@ -432,15 +432,18 @@ impl SegmentStore {
             recovered.outbox.entry(topic).or_default().insert(log, decode(&value)?);
         }
         for entry in index.entries(Table::Descriptors) {
-            let descriptor = SignedDescriptor::verify(entry?.1.into());
-            recovered.descriptors.push(descriptor.map_err(|_malformed| malformed())?);
+            let (key, value) = entry?;
+            let topic = keys::parse_topic(&key).ok_or_else(malformed)?;
+            let descriptor = SignedDescriptor::verify(value.into());
+            recovered.descriptors.insert(topic, descriptor.map_err(|_malformed| malformed())?);
         }
         for entry in index.entries(Table::Forks) {
             let proof = ForkProof::verify(&entry?.1.into());
             recovered.forks.push(proof.map_err(|_malformed| malformed())?);
         }
         for entry in index.entries(Table::Contacts) {
-            recovered.contacts.push(decode::<Contact>(&entry?.1)?);
+            let contact = decode::<Contact>(&entry?.1)?;
+            recovered.contacts.insert(contact.node, contact);
         }
         recovered.catalogue = self.recover_catalogue(index)?;
         Ok(recovered)

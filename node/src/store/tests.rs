@@ -130,7 +130,7 @@ fn what_was_written_is_recovered(rig: &dyn Rig) {
     let name = "billing".parse().unwrap();
     assert_eq!(recovered.subscriptions, [((topic(), name), subscription)].into());
     let addresses: Vec<_> =
-        recovered.contacts.iter().map(|contact| &contact.addresses[0]).collect();
+        recovered.contacts.values().map(|contact| &contact.addresses[0]).collect();
     assert_eq!(addresses, ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1"]);
     assert!(recovered.catalogue.is_empty());
     let page = read_page(&*store, &[one.range(0, 6)], usize::MAX);
@@ -358,7 +358,8 @@ fn later_values_replace_earlier_ones(rig: &dyn Rig) {
     drop(store);
     let recovered = rig.open().recover().unwrap();
     assert_eq!(recovered.outbox, [(topic(), [(logs[0], pending(0))].into())].into());
-    assert_eq!(recovered.contacts, [contact(1, "/new")]);
+    let contacts: Vec<_> = recovered.contacts.into_values().collect();
+    assert_eq!(contacts, [contact(1, "/new")]);
     let generations: Vec<_> = recovered.subscriptions.values().map(|s| s.generation).collect();
     assert_eq!(generations, [3]);
 }

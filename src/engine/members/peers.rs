@@ -17,8 +17,9 @@ use crate::{
 pub(in crate::engine) fn with_own(
     me: NodeId,
     topics: &Topics,
-    mut contacts: Vec<Contact>,
+    contacts: impl IntoIterator<Item = Contact>,
 ) -> Vec<Contact> {
+    let mut contacts: Vec<_> = contacts.into_iter().collect();
     let of_others = |topic: &Topic| {
         let is_held = |(id, log): (&LogId, &Log)| id.writer != me && !log.spans.is_empty();
         topic.id != topics.catalogue() && topic.logs.iter().any(is_held)

@@ -30,7 +30,8 @@ fn contact(number: u8) -> Contact {
 
 /// What the store of a node holds that is not new.
 fn settled(number: u8, mut recovered: Recovered) -> Recovered {
-    recovered.contacts.push(Contact::new(key(number).node(), Vec::new()));
+    let node = key(number).node();
+    recovered.contacts.insert(node, Contact::new(node, Vec::new()));
     recovered
 }
 

@@ -128,8 +128,11 @@ fn after_a_start_nothing_is_told_before_the_newest_part_is_read() {
     let mut log = Log::default();
     log.add(&batch).unwrap();
     let logs = [(topic, [(id, log)].into())].into();
-    let mut script =
-        other(Recovered { logs, descriptors: vec![descriptor], ..Recovered::default() });
+    let mut script = other(Recovered {
+        logs,
+        descriptors: [(topic, descriptor)].into(),
+        ..Recovered::default()
+    });
     let outputs = find(&mut script, topic, &[run(0, 1)]);
     let [Output::Measure { ticket, ranges, after: None, .. }] = &outputs[..] else {
         panic!("{outputs:?}")
@@ -186,7 +189,7 @@ fn where_the_store_cannot_read_what_is_known_is_told() {
     log.add(&batch).unwrap();
     let recovered = || Recovered {
         logs: [(topic, [(id, log.clone())].into())].into(),
-        descriptors: vec![descriptor.clone()],
+        descriptors: [(topic, descriptor.clone())].into(),
         ..Recovered::default()
     };
     let mut script = other(recovered());

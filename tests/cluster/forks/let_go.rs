@@ -60,7 +60,7 @@ fn converge(world: &mut World, log: LogId, at: u64, expected: &[String]) {
             let batches = held(world, node);
             let mut payloads: Vec<_> = batches.iter().flat_map(payloads_of).collect();
             payloads.sort();
-            let proofs = &world.disk(node).forks;
+            let proofs = world.proofs(node);
             proofs.iter().any(|proof| (proof.log(), proof.at()) == (log, at))
                 && batches.iter().all(Batch::is_of_branch)
                 && payloads == expected
@@ -155,7 +155,7 @@ fn another_batch_for_a_place_that_was_let_go_is_proof_and_the_same_one_is_none()
     let answer = world.call_from(from, 1, replicate(&all[..3]));
     assert_eq!(answer, Response::Replicated(vec![Outcome::Stored; 3]), "it stays gone");
     assert_eq!(held(&world, 1).len(), 2);
-    assert!(world.disk(1).forks.is_empty());
+    assert!(world.proofs(1).is_empty());
     let other = Twin::of(&world, 0, &batches, 2, 7).seal("twin 2");
     let answer = world.call_from(from, 1, replicate(std::slice::from_ref(&other)));
     let Response::Replicated(outcomes) = answer else { panic!("{answer:?}") };
@@ -228,7 +228,7 @@ fn without_any_headers_nothing_is_proven_and_what_is_held_stays() {
     // A log is searched at most once a second, in a dozen steps.
     assert!(world.asked - asked < 4 * 20 * 20, "{} requests in 20 s", world.asked - asked);
     for (node, before) in before.iter().enumerate() {
-        assert!(world.disk(node).forks.is_empty());
+        assert!(world.proofs(node).is_empty());
         assert_eq!(&held(&world, node), before, "at {node}");
     }
 }

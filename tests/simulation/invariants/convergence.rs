@@ -18,10 +18,10 @@ fn frontier(
     topic: &TopicId,
     adrift: &BTreeSet<(TopicId, LogId)>,
 ) -> Frontier {
-    let logs = world.nodes[node].disk.image.logs.get(topic);
+    let logs = world.nodes[node].disk.image.tables.logs.get(topic);
     let held = logs.into_iter().flatten().map(|(id, log)| (*id, log.entry()));
     // What cannot be filed stays where it is.
-    let forks = &world.nodes[node].disk.image.forks;
+    let forks = &world.nodes[node].disk.image.tables.forks;
     let origin = |log: &LogId| {
         let of = forks.iter().find(|proof| proof.branches().contains(log));
         of.map_or(*log, ForkProof::log)
@@ -133,7 +133,7 @@ fn differing(frontiers: &BTreeMap<usize, Frontier>) -> BTreeMap<LogId, Vec<(usiz
 }
 
 fn subscriptions(world: &World, node: usize, topic: &TopicId) -> Vec<String> {
-    let kept = world.nodes[node].disk.image.subscriptions.iter();
+    let kept = world.nodes[node].disk.image.tables.subscriptions.iter();
     let kept = kept.filter(|((of, _), _)| of == topic);
     kept.map(|((_, name), kept)| format!("{name}: {kept:?}")).collect()
 }

@@ -50,7 +50,7 @@ pub(crate) fn kept(
         }
         _ => None,
     });
-    let flushed = disk.image.subscriptions.get(&(topic, name.clone()));
+    let flushed = disk.image.tables.subscriptions.get(&(topic, name.clone()));
     let Some(before) = written.unwrap_or(flushed) else {
         return Ok(());
     };
@@ -99,10 +99,10 @@ pub(crate) fn at_end(
     let id = world.topic(topic);
     for home in world.homes(topic, false) {
         let image = &world.nodes[home].disk.image;
-        let Some(position) = image.subscriptions.get(&(id, name.clone())) else {
+        let Some(position) = image.tables.subscriptions.get(&(id, name.clone())) else {
             return Err(format!("`{name}` is not kept at node {home}"));
         };
-        let logs = image.logs.get(&id);
+        let logs = image.tables.logs.get(&id);
         let reached = match (&position.cursor, &kept.cursor) {
             _ if position.generation > kept.generation => true,
             (None, None) => true,

@@ -35,7 +35,7 @@ fn proofs(world: &World, node: usize) -> impl Iterator<Item = &ForkProof> {
         Write::Fork(proof) => Some(proof),
         _ => None,
     });
-    disk.image.forks.iter().chain(pending)
+    disk.image.tables.forks.iter().chain(pending)
 }
 
 /// A node stores a batch.

@@ -109,7 +109,7 @@ pub(crate) fn emptied(world: &World) -> Result<(), String> {
     let nodes = world.running();
     let stay = nodes.iter().filter(|node| !world.nodes[**node].tells_leaving).count();
     for node in nodes {
-        for (topic, logs) in &world.nodes[node].disk.image.outbox {
+        for (topic, logs) in &world.nodes[node].disk.image.tables.outbox {
             let number = world.topic_number(topic);
             let floor = number.map_or(0, |it| usize::from(world.options.topics[it].min_copies));
             let kept: Vec<_> =

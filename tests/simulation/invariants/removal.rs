@@ -44,7 +44,8 @@ pub(crate) fn decided(world: &World, index: usize, batch: &Batch) -> Result<(), 
         _ => false,
     });
     let filed = |other: &Batch| other == batch && other.is_of_branch();
-    let moved = moved || !disk.image.forks.is_empty() && disk.image.batches.values().any(filed);
+    let moved =
+        moved || !disk.image.tables.forks.is_empty() && disk.image.batches.values().any(filed);
     if moved || world.is_let_go(batch) {
         return Ok(());
     }

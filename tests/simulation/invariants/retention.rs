@@ -33,7 +33,7 @@ pub(crate) fn received(world: &mut World, index: usize, batch: &Batch) {
 /// A node stores a batch that it must not take in again.
 pub(crate) fn stays_gone(world: &World, index: usize, batch: &Batch) -> Result<(), String> {
     let topic = batch.header().topic;
-    let logs = world.nodes[index].disk.image.logs.get(&topic);
+    let logs = world.nodes[index].disk.image.tables.logs.get(&topic);
     let low = logs.and_then(|logs| logs.get(&batch.log())).map_or(0, |log| log.low);
     if batch.header().next() <= low {
         return Err(format!("node {index} takes {batch:?} in again, which is below {low}"));
@@ -53,7 +53,7 @@ pub(crate) fn cut(world: &mut World, topic: TopicId, log: LogId, low: u64) {
 /// before a crash and not flushed was not done.
 fn lows(world: &World, index: usize, topic: TopicId) -> BTreeMap<LogId, u64> {
     let disk = &world.nodes[index].disk;
-    let flushed = disk.image.logs.get(&topic);
+    let flushed = disk.image.tables.logs.get(&topic);
     let mut lows: BTreeMap<LogId, u64> =
         flushed.into_iter().flatten().map(|(id, log)| (*id, log.low)).collect();
     for (_, write) in &disk.pending {

@@ -92,7 +92,7 @@ fn floor(world: &World, index: usize, topic: usize) -> u16 {
         let forgets = |write: &Write| matches!(write, Write::Forget(node) if node == other);
         node.disk.pending.iter().any(|(_, write)| forgets(write))
     };
-    let known = node.disk.image.contacts.keys();
+    let known = node.disk.image.tables.contacts.keys();
     let others = known.filter(|other| **other != node.id && !is_forgotten(other)).count();
     floor_that_follows(options.replicas, others + 1)
 }

@@ -35,7 +35,7 @@ pub(crate) fn continues(world: &World, cursor: &Cursor, batch: &Batch) -> Result
         let held = world.held_when_asked.get(&world.current).is_some_and(|(node, after, logs)| {
             let (from, to) = (after.next(&log), previous.next);
             let image = &world.nodes[*node].disk.image;
-            let now = image.logs.get(&header.topic);
+            let now = image.tables.logs.get(&header.topic);
             let covers = |log: Option<&Log>| log.is_some_and(|log| log.entry().covers(from, to));
             let damaged =
                 image.damaged.iter().any(|place| (place.0, place.1) == (header.topic, log));
