@@ -114,8 +114,7 @@ fn paths_in_documents_exist() {
         let text = read(document);
         for code in prose::pieces_of_code(&text) {
             let is_path = FOLDERS.iter().any(|folder| code.starts_with(folder));
-            // The folders of the engine are being made.
-            let is_pattern = code.contains(['*', '{', ' ', '<']) || code.starts_with("src/engine/");
+            let is_pattern = code.contains(['*', '{', ' ', '<']);
             if is_path && !is_pattern && !root().join(&code).exists() {
                 found.push(format!("{}: `{code}` does not exist", document.display()));
             }
