@@ -1,4 +1,4 @@
-//! What the world tells the engine, and what the engine asks of it.
+//! What the world reports to the engine, and what the engine asks of it.
 
 use std::{collections::BTreeSet, time::Duration};
 

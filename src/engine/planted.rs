@@ -1,8 +1,8 @@
 //! Bugs that can be planted, one at a time, so that the simulator must prove that it finds them.
 //!
-//! Without the feature `planted-bugs` there are none: [`planted`] is `false` for the compiler,
-//! and what hangs on it is not in the program. `docs/simulation.md` says what each one breaks
-//! and how long it stays hidden.
+//! Without the feature `planted-bugs` there are none: [`planted`] is `false` for the compiler, and
+//! the code of bugs is not in the program. `docs/simulation.md` says what each one breaks and how
+//! long it stays hidden.
 
 /// A known mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

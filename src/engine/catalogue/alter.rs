@@ -1,9 +1,9 @@
 //! Changing the terms of a topic, and deleting it.
 //!
-//! Both are descriptors like the one that created it, of a higher revision, and travel in the
-//! catalogue. A deleted topic never comes back: its descriptor stays in the catalogue, a node that
-//! was away removes what it holds as soon as it learns of it, and until then nobody takes anything
-//! of the topic from it. A topic that gets the name later has another id.
+//! Both are descriptors of a higher revision, and travel in the catalogue. A deleted topic never
+//! comes back. Its descriptor stays in the catalogue. A node that was away removes what it holds as
+//! soon as it learns of the deletion; until then no node accepts anything of the topic from it. A
+//! later topic of the name has another id.
 
 use crate::{
     engine::{

@@ -1,8 +1,8 @@
 //! The catalogue: the system topic that lists all topics.
 //!
-//! Its records are signed descriptors. Every node holds it, so every node knows every topic and
-//! lists them all. Two nodes that create one name at the same time both write a descriptor; all
-//! nodes settle on the earlier one.
+//! Its records are signed descriptors. Every node holds it, so every node knows and lists every
+//! topic. If two nodes create one name at the same time, both write a descriptor, and all nodes
+//! choose the earlier one.
 
 pub(super) mod alter;
 pub(super) mod names;

@@ -1,7 +1,7 @@
-//! Names of topics that match a pattern, and being told when there are others.
+//! Names of topics that match a pattern, and reporting changes of them.
 //!
-//! A digest stands for the names, so an asker is told of a change by whatever node it asks, also
-//! where it has asked another one before.
+//! A digest stands for the names. So any node reports a change, also if the asker asked another
+//! node before.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! Filing: what this node held of a forked log after the fork becomes part of branches.
 //!
-//! Page by page, from the fork on: a batch is stored under its branch, and then taken out of the
-//! log. A crash between the two leaves it twice, and the next start goes on from there; at no
-//! point is it nowhere. One write for all of it would have to be as large as the log.
+//! It goes page by page, from the fork on. A batch is stored under its branch, and then taken out
+//! of the log. A crash between the two leaves it twice, and the next start continues from there; at
+//! no point is it nowhere. One write for all of it would be as large as the log.
 //!
-//! Which branch a batch belongs to follows from the chain: it is the branch's root, or it follows
-//! a batch of the branch. A node that stood in may hold a later part without what connects it; then
-//! the way there is fetched from others and checked batch by batch; where it was let go,
-//! `headers` looks among headers first. Until it is found the part
-//! stays where it is: held, and not lost.
+//! The chain decides to which branch a batch belongs: it is the branch's root, or it follows a
+//! batch of the branch. A node that stood in may hold a later part without the batches that connect
+//! it. Then those are fetched from others and checked one by one; if they were trimmed, `headers`
+//! looks among headers first. Until the branch is found, the part stays where it is: held, and not
+//! lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

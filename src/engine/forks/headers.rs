@@ -1,9 +1,9 @@
-//! Filing by headers: which branch a part of a log belongs to whose beginning was let go.
+//! Filing by headers: the branch of a part whose beginning was trimmed.
 //!
-//! A fork may be proven below the low watermark, where no batch is left on any disk. What is still
-//! held of the log belongs to one of its branches all the same, and the headers that are kept say
-//! to which: each names the one before it, back to a root. Nothing comes back by that: the branch
-//! begins where the log had been cut.
+//! A fork may be proven below the low watermark, where no disk has a batch any more. What is still
+//! held of the log belongs to one of its branches all the same. The kept headers show which: each
+//! names the one before it, back to a root. Nothing trimmed returns: the branch begins where the
+//! log was cut.
 
 use super::filing::{Reading, Way};
 use crate::{

@@ -1,21 +1,21 @@
-//! Forks: a writer, or whoever has its key, has signed two batches for one position.
+//! Forks: the writer, or somebody with its key, has signed two batches for one position.
 //!
-//! A cloned or rolled-back data directory does that, and a writer that means harm. It cannot be
-//! prevented; so it is found, proven, and told, and all replicas come to the same: the log keeps
-//! what came before, it takes nothing more, and the branches are kept as logs of their own
-//! ([`Incarnation::of_branch`](crate::model::Incarnation::of_branch)), so that repair, handover,
-//! surveys and readers treat them as they treat any log.
+//! A cloned or restored data directory does that, and so does a malicious writer. It cannot be
+//! prevented, so it is found, proven, and reported. All replicas come to the same result: the log
+//! keeps what came before and is sealed, and the branches are kept as logs of their own
+//! ([`Incarnation::of_branch`](crate::model::Incarnation::of_branch)). So repair, handover, surveys
+//! and readers treat them as any log.
 //!
-//! - **Found** where a batch comes for a place that is taken: the batch that is held there is read
-//!   from the store before anything is answered, so that a receipt never stands for another batch.
-//!   Of what was let go the header is read, where it is kept.
-//!   Where two chains differ and the place is not at hand, `search` looks for it.
-//! - **Told** with every answer about what is held, with batches of branches, and with the refusal
-//!   to a writer that goes on; and it is part of the topic's digest, so repair finds out who does
+//! - **Found** when a batch arrives for a position that is taken. The batch there is read from the
+//!   store before anything is answered, so that a receipt never stands for another batch. If it was
+//!   trimmed, its header is read if it is kept. If two chains differ and the position is not at
+//!   hand, `search` looks for it.
+//! - **Reported** with every answer about holdings, with batches of branches, and with the refusal
+//!   to a writer that continues. It is part of the topic's digest, so repair finds nodes that do
 //!   not know. A proof is verified, never believed.
-//! - **Filed** by `filing`: what this node held of the log after the fork goes into branches.
+//! - **Filed** by `filing`: what this node held of the log after the fork moves to branches.
 //!
-//! A writer that learns that its own log has forked goes on in a new incarnation, see `publish`.
+//! A writer that learns that its own log has forked continues in a new incarnation, see `publish`.
 
 pub(super) mod filing;
 pub(super) mod headers;

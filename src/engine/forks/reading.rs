@@ -1,5 +1,5 @@
-//! What a fork means for readers: a branch begins where its log ends, and only what all nodes file
-//! alike can be missed.
+//! What a fork means for readers: a branch begins where its log ends. A gap is only declared where
+//! all nodes file alike.
 
 use std::collections::BTreeSet;
 

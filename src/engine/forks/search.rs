@@ -1,15 +1,15 @@
 //! Where two chains part: a search between this node and one that holds the other chain.
 //!
-//! Two nodes hold different chains of one log when heads differ, or a batch does not follow what
-//! is held. A batch names the one before it by its hash, so if both hold the same batch at a
-//! position, all before it is the same too. The first difference is found by halving, one batch
-//! of each side a step: a log of any length takes a few dozen steps. The two batches found there
-//! are the proof, or nothing is: what the other node says beside it counts for nothing.
+//! Two nodes hold different chains of one log if heads differ, or if a batch does not follow what
+//! is held. A batch names the one before it by its hash. So if both hold the same batch at a
+//! position, everything before it is the same too. The first difference is found by bisection, one
+//! batch of each side a step: a few dozen steps for a log of any length. The two batches found
+//! there are the proof. Nothing else that the other node says counts.
 //!
-//! Of what retention let go headers are kept for a while, and they are all that a proof needs. So
-//! the search goes on below the low watermarks of both. What is missing there is no word against
-//! anybody: it may have been let go before headers were kept, or be damaged. Then only what comes
-//! after it is compared.
+//! Headers of trimmed batches are kept for a while, and are all that a proof needs. So the search
+//! continues below the low watermarks of both. A missing header proves nothing against anybody: it
+//! may have been trimmed before headers were kept, or be damaged. Then only what comes after it is
+//! compared.
 
 use std::{
     collections::{BTreeMap, btree_map},

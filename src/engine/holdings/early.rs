@@ -1,8 +1,8 @@
 //! Batches whose stamps lie in the future, or once did.
 //!
-//! What is signed cannot be stamped again, and what was acknowledged is kept. So such a batch is
-//! stored as any other one, and its stamp counts for nothing: readers are shown it before others,
-//! and it is the newest of no key, not even when its time has come.
+//! A signed batch cannot be stamped again, and an acknowledged one is kept. So such a batch is
+//! stored like any other, and its stamp counts for nothing: readers are shown it before others, and
+//! it is the newest of no key, also when its time has come.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! What a node has received of a topic and when, so that it knows what retention lets go.
+//! The retention ledger: what a node received of a topic and when. It decides what is trimmed.
 //!
-//! Batches are reckoned with in *steps*, each a part of what is kept: a step goes as a whole, when
-//! what came after it is all that the topic is to keep. So a few bytes tell the age of any number
-//! of batches, and where each log may be cut.
+//! Batches are counted in buckets (here *steps*), each a part of what is kept. A step expires as a
+//! whole, when newer steps alone fill the topic's limits. So a few bytes describe the age of any
+//! number of batches, and where each log may be cut.
 
 use std::collections::BTreeMap;
 

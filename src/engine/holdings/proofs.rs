@@ -1,16 +1,15 @@
 //! The forks of one topic that this node knows of, and where batches are filed by them.
 //!
 //! **Filing follows from the proofs alone.** A batch belongs to the branch of the nearest root
-//! before it in its chain; a root is a batch that a proof names. So nodes that know the same
-//! proofs file every batch alike, in whatever order they learnt them, and nothing that was stored
-//! is ever in the way: a fork that is found later and earlier in the log, or one within a branch,
-//! only adds roots.
+//! before it in its chain; a root is a batch that a proof names. So nodes that know the same proofs
+//! file every batch alike, in whatever order they learnt them. Nothing stored is ever in the way: a
+//! fork that is found later and earlier in the log, or within a branch, only adds roots.
 //!
-//! **How many branches.** Who knows of a fork takes nothing more from the writer, so there are two
-//! branches unless nodes that did not know of each other had stored more. Those are kept as well,
-//! up to [`BRANCHES_MAX`]: nodes that learnt of different pairs first could otherwise agree only
-//! if some of them threw away what they had acknowledged. Beyond the limits a proof is not taken
-//! and the log is refused at the position; only a key that means harm gets there.
+//! **How many branches.** A node that knows a fork accepts nothing more there. So there are two
+//! branches, unless nodes that did not know of each other had stored more. Those are kept as well,
+//! up to [`BRANCHES_MAX`]: nodes that learnt of different pairs first could agree only by throwing
+//! away what they had acknowledged. Beyond the limits a proof is not accepted and a batch is
+//! refused at its position; only somebody with the writer's key gets there.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Surveys: asking the replicas of a topic what they hold.
 //!
-//! A survey that `R - W + 1` home replicas answered knows of every record that was acknowledged
-//! while the home set was whole, for each such record has a receipt from at least one of them.
+//! A survey that `R - W + 1` home replicas answered knows every record that was acknowledged while
+//! the home replicas were these: at least one of them gave a receipt for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,9 +1,9 @@
 //! Leaving: this node hands over all that it holds, waits for the proof, and goes.
 //!
-//! It tells the others, so that nobody places anything here any more; to itself it is no home of
-//! anything then, and what it holds is handed over like any other copy in the wrong place. When
-//! nothing is left the others are told that too: they forget this node as soon as it is away, and
-//! nobody waits for what it might hold. A node that is started again is a member like any other.
+//! It tells the others, so that nothing new is placed here. To itself it is no home replica any
+//! more, so what it holds is handed over like any misplaced copy. When nothing is left, the others
+//! are told that too: they forget this node as soon as it is away, and nobody waits for what it
+//! might hold. If it is started again, it is a node like any other.
 
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
 //! Who else is there: the member table, who is alive, and who is near to a topic.
 //!
-//! Any traffic is a sign of life; pings fill the silence. A closed connection makes a node
-//! suspect at once, for a killed process closes its connections; it is dead when it does not
-//! come back within [`RECONNECT_WITHIN`]. A node that is silent on an open connection is
-//! suspect after [`SUSPECT_AFTER`] and dead after [`DEAD_AFTER`].
+//! Any traffic is a sign of life; pings fill the silence.
+//! - A closed connection makes a node suspect at once, because a killed process closes its
+//!   connections. It is dead if it does not come back within [`RECONNECT_WITHIN`].
+//! - A node that is silent on an open connection is suspect after [`SUSPECT_AFTER`] and dead after
+//!   [`DEAD_AFTER`].
 //!
-//! A node that is new to the network comes behind all others for a while when replicas are chosen,
-//! see [`newcomers`].
+//! A newcomer comes behind all others for a while when replicas are chosen, see [`newcomers`].
 
 pub(super) mod clocks;
 pub(super) mod leave;

@@ -1,10 +1,9 @@
-//! Who is nearest to a place, without looking at everybody.
+//! The nodes nearest to a place, without looking at all of them.
 //!
-//! Distance is XOR, as in Kademlia. Of places in the order of their bits, those that share their
-//! first bits stand together; among them those with the wanted next bit are all nearer than those
-//! without it. So the nearest is found by halving, and the next ones on the way back: some tens
-//! of steps where there are thousands of nodes. A change of one node's state asks this for every
-//! topic.
+//! Distance is XOR, as in Kademlia. In the order of their bits, places with the same first bits
+//! stand together. Among them, those with the wanted next bit are all nearer than those without it.
+//! So the nearest is found by bisection, and the next ones on the way back: some tens of steps
+//! among thousands of nodes. A change of one node's state asks this for every topic.
 
 use crate::model::NodeId;
 

@@ -1,26 +1,28 @@
 //! Newcomers: nodes that are new to the network, and are asked to hold topics last.
 //!
-//! A node that was there for a moment must leave nothing behind that is missed. So a new one comes
-//! behind all that are settled: it is a home replica only where there are not enough others. It
-//! settles when it has stayed for [`NEWCOMER_FOR`], or for [`NEWCOMER_OF_FEW_FOR`] where fewer than
-//! [`REPLICAS_DEFAULT`] are settled. In a network that begins all are new, which is the same as if
-//! none was; those that are there settle together as soon as there is a topic. A node knows by its
-//! own disk whether it was settled before, and tells those that it meets; until it has, it is taken
-//! for new.
+//! A node that joins for a moment must not be missed afterwards. So a newcomer comes behind all
+//! settled nodes: it is a home replica only if there are not enough others. It settles after
+//! [`NEWCOMER_FOR`], or after [`NEWCOMER_OF_FEW_FOR`] while fewer than [`REPLICAS_DEFAULT`] nodes
+//! are settled. In a network that begins, all nodes are new, which is the same as if none was; they
+//! settle together as soon as there is a topic. A node knows from its own disk whether it was
+//! settled before, and tells those that it meets; until then they take it for new.
 //!
-//! **No acknowledged record is overlooked for it.** Writers and readers choose replicas by one rule.
-//! While a node is new, and there are enough others, an acknowledgement counts receipts of the home
-//! replicas among the others; that of the newcomer only where one of those is away, as of any
-//! stand-in. So `W` home replicas hold the record, none of which is new, and the answers of
-//! `R - W + 1` of them meet it, whatever becomes of the newcomer: it may be stopped, be killed, or
-//! come back. Where there are fewer others than the topic wants a newcomer is a home replica as any
-//! node is, and counts as one when it is away; it may lose its place to one that comes after it, as
-//! any node may to a nearer one. Two nodes that have not told each other yet that they are settled see
-//! other homes than the rest, for the time of one answer, as two that have just met always did. And
-//! nobody is left out of the proof that no node holds a record, newcomer or not.
+//! **No acknowledged record is overlooked for it.** Writers and readers choose replicas by one
+//! rule.
+//! - While a node is new and there are enough others, an acknowledgement counts receipts of the
+//!   home replicas among the others. The newcomer's receipt counts only in place of one that is
+//!   away, as that of any stand-in. So `W` home replicas hold the record, and none of them is new.
+//!   The answers of `R - W + 1` of them meet it, whatever becomes of the newcomer: it may be
+//!   stopped, be killed, or come back.
+//! - If fewer others exist than the topic wants, a newcomer is a home replica like any node, and
+//!   counts as one when it is away. It may lose its place to one that comes after it, as any node
+//!   may to a nearer one.
+//! - Two nodes that have not told each other yet that they are settled see other home replicas than
+//!   the rest, for the time of one answer. Two nodes that have just met always did.
+//! - The proof that no node holds a record leaves nobody out, newcomer or not.
 //!
-//! What a newcomer claims gives it nothing: one that says it is settled is a node like any other, at
-//! once, as every node was that joined, and one that says it is new is asked to hold less.
+//! A false claim gives nothing. A node that says it is settled is a node like any other, at once. A
+//! node that says it is new is asked to hold less.
 
 use std::time::Duration;
 

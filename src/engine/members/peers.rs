@@ -1,4 +1,4 @@
-//! What nodes tell each other, and users, of the nodes that there are.
+//! What nodes report about other nodes, to each other and to users.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! A writer whose own log has forked goes on in a new incarnation.
+//! A writer whose own log has forked continues in a new incarnation.
 //!
-//! Its disk was cloned or brought back from a copy while it ran, or somebody has its key. What
-//! nobody has acknowledged yet is sealed again, under the same names, so a record that is in the
-//! branch as well is recognised; whoever waits for it is answered from there.
+//! Its disk was cloned or restored from a copy while it ran, or somebody has its key. Batches that
+//! nobody has acknowledged are sealed again, under the same record names. So a record that is in
+//! the branch as well is recognised. Waiting publishers are answered from there.
 
 use std::{collections::VecDeque, time::Duration};
 

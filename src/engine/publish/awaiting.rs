@@ -1,8 +1,8 @@
-//! Following records that were told to be pending until they have their copies.
+//! Following pending records until they have their copies.
 //!
-//! Any node can be asked, not only the one that took them: it asks the topic's replicas what they
-//! hold of that log. As for a publisher, what counts is how many hold the records and all that
-//! comes before them.
+//! Any node can be asked, not only the one that accepted them. It asks the topic's replicas what
+//! they hold of that log. As for a publisher, it counts how many hold the records and everything
+//! before them.
 
 use std::{collections::BTreeMap, time::Duration};
 

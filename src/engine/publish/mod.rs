@@ -1,18 +1,18 @@
 //! Publishing: this node as a writer.
 //!
-//! Records queue per topic. While some batches are on their way to the replicas the next one
-//! fills; an idle writer seals at once. A batch is sealed, stored here and sent to the replicas
-//! at the same time. Each receipt says that one more disk has it flushed; when there are as
-//! many as the publisher waits for, it is answered.
+//! Records queue per topic. While some batches are on their way to the replicas, the next one
+//! fills; an idle writer seals at once. A batch is sealed, stored here and sent to the replicas at
+//! the same time. Each receipt says that one more disk has flushed it. When there are enough, the
+//! publisher is answered.
 //!
-//! **In the order of the log.** A batch is acknowledged with as many copies as it has and as
-//! every batch before it in its log has. Otherwise a crash could leave a hole before what was
-//! acknowledged, and readers do not skip holes.
+//! **In the order of the log.** A batch counts as many copies as it has, and as every batch before
+//! it in its log has. Otherwise a crash could leave a gap before an acknowledged record, and
+//! readers do not skip gaps.
 //!
-//! A publisher whose copies are not reached in time is told `pending`. The batch stays in this
-//! node's store, which is its outbox: repair and handover bring it to the replicas when they
-//! are back. It is still reckoned with: as long as memory allows with its receipts, and then by
-//! surveys that say who holds all of that part of the log. See `outbox`.
+//! If the copies are not reached in time, the answer is `pending`. The batch stays in this node's
+//! store, which is its outbox: repair and handover bring it to the replicas when they are back. It
+//! still counts: by its receipts while memory allows, and then by surveys that say who holds all of
+//! that part of the log. See `outbox`.
 
 pub(super) mod after_fork;
 pub(super) mod awaiting;

@@ -1,13 +1,13 @@
-//! The outbox: what this node took, told to be pending, and does not know to have its copies yet.
+//! The outbox: records that were answered `pending` and are not known to have their copies yet.
 //!
-//! The records themselves are in the node's logs, and repair and handover bring them to where they
-//! belong. Here it is kept which part of which log was told to be pending: in memory and, before
-//! the publisher is told, on the disk, so that a restart forgets none of it. A part is done with
-//! when a quorum of the topic's replicas has said that it holds it, flushed: by receipts, or else in
-//! a survey. Topics that nothing was pending of cost nothing, after a start neither.
+//! The records themselves are in the node's logs, and repair and handover bring them to the
+//! replicas. The outbox keeps from which record on each log is pending: in memory and, before the
+//! publisher is answered, on the disk. So a restart forgets nothing. A range leaves the outbox when
+//! a quorum of the topic's replicas has said that it holds it, flushed: by receipts, or else in a
+//! survey. Topics without pending records cost nothing, also after a start.
 //!
-//! The catalogue is left out. Whoever creates a topic is told when it is known here, and each node
-//! has the catalogue anyway.
+//! The catalogue is left out. Creating a topic is answered when the topic is known here, and each
+//! node has the catalogue anyway.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,4 @@
-//! What a writer has under way in one topic: what is queued, what is sealed, what was told to be
-//! pending.
+//! What a writer has under way in one topic: queued, sealed and pending records.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,14 +1,16 @@
-//! Publishes that may be there already: the replicas are asked before anything is sealed.
+//! Dedup searches: a publish that may be a repetition is looked for at the replicas before it is
+//! sealed.
 //!
 //! Each replica that holds the records says where, flushed, so it is a copy like one that gave a
-//! receipt. Copies of one place are counted, and only those that have all of the log before it as well:
-//! an acknowledgement covers that, too. Where there are enough copies
-//! the publish is a duplicate. Where enough home replicas answered and none holds it, or not enough of
-//! them can be reached, it is taken for new: readers drop the second copy that may come of that.
+//! receipt. Copies of one place are counted, and only those with everything before them in the log:
+//! an acknowledgement covers that, too.
+//! - With enough copies, the publish is a duplicate.
+//! - If enough home replicas answered and none holds it, or not enough of them can be reached, it
+//!   is taken for new. Readers drop a second copy.
 //!
-//! Of a record with a given id that has too few copies the replicas are asked again, until there are
+//! If a record with a dedup id has too few copies, the replicas are asked again, until there are
 //! enough or the publisher's time is over. All other records are sealed again then: their publisher
-//! repeats itself because a node failed, and is not to wait for repair.
+//! repeats itself because a node failed, and must not wait for repair.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,10 +1,9 @@
-//! How a log begins, and what is told to be pending: what this node as a writer must ask others.
+//! How a log begins, and what is pending: what this node as a writer must ask others.
 //!
-//! **A sequence number is never used twice in one incarnation.** The first batch of a topic after
-//! a start opens a new incarnation, which names the end of the one before. Only where the node was
-//! stopped cleanly, and every node that is known says that it knows no more of the old log than
-//! this node does, is that log continued. Records wait for that answer, not for longer than a
-//! survey takes.
+//! **A sequence number is never used twice in one incarnation.** The first batch of a topic after a
+//! start opens a new incarnation, which names the end of the one before. The old log is continued
+//! only if the node was stopped cleanly, and every known node says that it knows no more of that
+//! log. Records wait for that answer, for no longer than a survey takes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

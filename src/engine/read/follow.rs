@@ -1,4 +1,4 @@
-//! Following: what is live reaches those who wait for it.
+//! Following: live batches reach the readers that wait for them.
 
 use super::view::{View, not_shown};
 use crate::{

@@ -1,5 +1,5 @@
 //! Order across the restarts of a writer: the beginning of a new log waits for the end of the one
-//! before, as long as that comes from somewhere.
+//! before, while that still comes from somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,9 +1,9 @@
-//! Holes: parts of a log that nobody holds any more, and readers past them.
+//! Gaps (here *holes*): ranges of a log that nobody holds any more, and how readers skip them.
 //!
-//! Faults may destroy every copy of a batch while later ones are whole. Readers are not led past it
-//! on suspicion: only when every node that anybody knows, those included that are away, has said
-//! that it does not hold it, twice. Then they are told what is lost. A node that does not come back
-//! is waited for until its operator says so (`forget`).
+//! Faults may destroy every copy of a batch while later ones are whole. Readers skip it only on
+//! proof: every node that any node knows, those that are away included, has said twice that it does
+//! not hold it. Then readers are told what is lost. A node that does not come back is waited for
+//! until its operator says so (`forget`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,9 +1,9 @@
 //! Reading many topics with one question.
 //!
-//! Each topic is a read like any other ([`Job`]); what the first of them find answers the
-//! question, and the others are dropped. What is in memory goes into one answer. Only one read at
-//! a time looks elsewhere, for most of what several would fetch would be fetched in vain: the
-//! asker asks again, from where it stands then.
+//! Each topic is a read like any other ([`Job`]). What the first of them find answers the request,
+//! and the others are dropped. What is in memory goes into one answer. Only one read at a time
+//! looks elsewhere, because most of what several would fetch would be fetched in vain: the asker
+//! asks again, from its next position.
 
 use std::{collections::BTreeMap, time::Duration};
 

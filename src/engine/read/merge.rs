@@ -1,4 +1,4 @@
-//! The order in which readers are shown batches, and how what several sources gave is brought
+//! The order in which readers are shown batches, and how the pages of several sources are merged
 //! into it.
 
 use crate::{

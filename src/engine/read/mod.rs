@@ -1,13 +1,12 @@
 //! Reading: history and live, for clients of this node and for other nodes.
 //!
-//! A client asks for what follows a cursor. The node knows, from surveys and gossip, how far
-//! each log goes and who holds it, and plans the answer from as few sources as possible: the
-//! tail in memory, its own store, other nodes. Where there are several they are merged by
-//! stamp, so that readers see the order that one replica would have shown. A source that fails
-//! is left out of the next plan.
+//! A client asks for what follows a cursor. The node knows from surveys and gossip how far each log
+//! goes and who holds it. It plans the answer from as few sources as possible: the tail in memory,
+//! its own store, other nodes. Several sources are merged by stamp, so that readers see the order
+//! that one replica would have shown. A source that fails is left out of the next plan.
 //!
-//! A client that wants what does not exist yet waits here (long poll), until a batch arrives by
-//! gossip or replication, or a survey finds one.
+//! A client that asks for records that do not exist yet waits here (long poll), until a batch
+//! arrives by gossip or replication, or a survey finds one.
 
 pub(super) mod follow;
 pub(super) mod hold_back;

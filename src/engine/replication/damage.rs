@@ -1,8 +1,8 @@
 //! What this node's disk has lost: batches that were flushed and can no longer be read.
 //!
-//! Such a batch is not held any more, so it is not claimed any more: the log gets a hole, which
-//! every answer of this node shows from then on, and repair closes it as it closes any other. The
-//! log is never cut off at damage, for what follows is as good as before.
+//! Such a batch no longer counts as held. The log gets a gap, which every answer of this node shows
+//! from then on, and repair closes it like any other. The log is never cut off at damage, because
+//! what follows is as good as before.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,9 +1,9 @@
 //! Handover: giving away what this node holds for others.
 //!
-//! A node may hold batches of a topic without being one of its home replicas: it stood in for
-//! one, it was one before nearer nodes joined, or it wrote them itself. It brings the home
-//! replicas what they lack, and removes its own copy only when every home replica has said that
-//! it holds all of it, flushed.
+//! A node may hold batches of a topic without being one of its home replicas: it stood in for one,
+//! it was one before nearer nodes joined, or it wrote them itself. It brings the home replicas what
+//! they lack. It removes its own copy only when every home replica has said that it holds all of
+//! it, flushed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,9 +1,10 @@
 //! Proof that the home replicas hold what this node is about to give up.
 //!
-//! What a home says it holds is a range of numbers and the hash of its last batch. Where that ends
-//! elsewhere than what is held here, the numbers alone do not say that it is the same chain: the
-//! log may have forked, and then this copy may be the last one of its branch. So one batch of each
-//! is compared: the own batch where the home's part ends, or the home's where the own part ends.
+//! A home replica reports a range of numbers and the hash of its last batch. If that range ends
+//! elsewhere than the own one, the numbers alone do not prove that it is the same chain. The log
+//! may have forked, and then this copy may be the last one of its branch. So one batch of each is
+//! compared: the own batch where the home replica's range ends, or the home replica's batch where
+//! the own range ends.
 
 use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 

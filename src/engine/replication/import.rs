@@ -1,10 +1,10 @@
 //! Imports: storing batches that were exported, on the topic's replicas.
 //!
-//! The asked node passes a page of batches on to the acting replicas, itself among them where it is
-//! one. Each stores them as it stores what is replicated, and answers after the flush. A batch is
-//! imported when as many replicas hold it, flushed, as an acknowledgement needs; it is answered when
-//! that is so of the whole page, or when everybody was heard. Batches may be sent again and again:
-//! what is held already is recognised.
+//! The asked node passes a page of batches on to the acting replicas, itself among them if it is
+//! one. Each stores them like replicated batches, and answers after the flush. A batch is imported
+//! when as many replicas have flushed it as an acknowledgement needs. The request is answered when
+//! that is so of the whole page, or when all replicas have answered. Batches may be sent again and
+//! again: what is held already is recognised.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

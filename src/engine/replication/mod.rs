@@ -1,7 +1,7 @@
 //! Replication: batches to the replicas, and batches from other writers.
 //!
-//! Each peer has one queue and one request under way; what is written meanwhile goes with the
-//! next. A peer that falls too far behind loses its queue and gets the rest by repair.
+//! Each peer has one queue and one request under way; what is written meanwhile goes with the next.
+//! A peer with a full queue gets the rest when there is room, or by repair.
 
 pub(super) mod damage;
 pub(super) mod handover;

@@ -1,8 +1,8 @@
 //! Repair: fetching what this node should hold and does not (anti-entropy).
 //!
-//! Every few seconds two nodes compare one digest over all topics that both should hold. Where
-//! it differs, the digests topic by topic; where those differ, the frontiers; then the missing
-//! batches are pulled in pages. What another node holds is known only from what it says of
+//! Every few seconds two nodes compare one digest over all topics that both should hold. If it
+//! differs, they compare the digests topic by topic; if those differ, the frontiers. Then the
+//! missing batches are fetched in pages. What another node holds is known only from what it says of
 //! itself, never from what it was sent.
 
 use std::{

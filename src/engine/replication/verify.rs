@@ -1,9 +1,9 @@
 //! Verification: comparing what the disks of a topic's replicas really hold.
 //!
-//! Frontiers say what a node believes to hold. Here every replica reads a part of a log from its
-//! disk, checks every byte, and tells the hash of each batch; what it finds damaged it treats as
-//! damage found by a read. One request compares one part of one log, so that a client sees progress
-//! and nothing is held for long.
+//! Frontiers say what a node believes that it holds. Here every replica reads a part of a log from
+//! its disk, checks every byte, and reports the hash of each batch. Damage counts as if a read had
+//! found it. One request compares one part of one log, so that a client sees progress and nothing
+//! is held for long.
 
 use std::collections::{BTreeMap, BTreeSet};
 

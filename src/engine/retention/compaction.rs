@@ -1,14 +1,15 @@
 //! Compaction: of each key the newest record is kept.
 //!
-//! Each home replica lets go for itself what it need not keep (see `holdings::sweep`), and only what every home
-//! replica has is looked at: so a newer record is with all of them before an older one goes from any.
-//! What has gone counts as held, by all who are told so: frontiers, digests and what readers stand at
-//! stay as they are, and there is nothing to repair. Whoever asks for it is given the part instead
-//! of its batches ([`Compacted`]), with the batch that follows; a replica that was empty takes it over
-//! as it is, on the word of the one that it repairs from.
+//! Each home replica compacts for itself (see `holdings::sweep`), and only what every home replica
+//! holds is looked at. So a newer record is with all of them before an older one is deleted
+//! anywhere. Compacted ranges count as held: frontiers, digests and cursors stay as they are, and
+//! there is nothing to repair. A reader of such a range gets the range instead of its batches
+//! ([`Compacted`]), with the batch that follows. A replica that was empty takes it over as it is,
+//! on the word of the one that it repairs from.
 //!
-//! A sweep reads all of a topic, so there is one at a time, when half as much has come as was kept the
-//! last time. Topics that have forked are left alone: their branches are filed by their batches.
+//! A sweep reads all of a topic. So there is one at a time, when half as much has arrived as was
+//! kept the last time. Topics that have forked are left alone: their branches are filed by their
+//! batches.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

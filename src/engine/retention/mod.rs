@@ -1,12 +1,13 @@
-//! Retention: letting go what a topic is not to keep any more.
+//! Retention: trimming what a topic does not keep any more.
 //!
-//! Each node cuts what it holds by what it received and by its own clock (see `holdings::ledger`), and says
-//! so by the low watermark of each log. What is below it is never taken in again, from whomever it
-//! comes; of the newest of it the headers stay, so that a fork there can be proven. Readers who
-//! stand below it are led on and told so, as long as nobody else holds the rest.
+//! Each node trims by what it received and by its own clock (see `holdings::ledger`), and reports
+//! it by the low watermark of each log. What is below it is never accepted again, from any node.
+//! The headers of the newest part of it stay, so that a fork there can be proven. Readers below it
+//! are moved on and told so, as long as nobody else holds the rest.
 //!
-//! What a node never had, and no other home replica has because one of them let it go, is not looked
-//! for; where the node holds what follows, it takes over that low watermark.
+//! A node may never have had a range that no home replica holds any more, because one of them
+//! trimmed it. It does not look for that range. If it holds what follows, it takes over that low
+//! watermark.
 
 pub(super) mod compaction;
 

@@ -1,19 +1,19 @@
-//! Compaction: finding the batches of which newer records have taken every place.
+//! Compaction: finding the batches whose records all have a newer record of their key.
 //!
-//! A record goes when a later one has its key, and batches go whole, for their writers signed them
-//! whole: one goes when all of its records do. A tombstone goes, too, when it is old enough and
-//! the only record of its key that is left, so that nothing older comes to light again.
+//! A batch is compacted as a whole, because its writer signed it as a whole: when every record in
+//! it has a later record of the same key. A tombstone is deleted too, when it is old enough and the
+//! only record of its key that is left, so that nothing older reappears.
 //!
-//! **Stamps that cannot be believed.** A batch that is stamped in the future is the newest of no key,
-//! and neither is one that a later batch of its log is stamped before: its writer's clock was set
-//! right in between. When they were published the stamps do not tell. So they stay, until a record of
-//! the key comes of which it is known that it is later: one that is stamped long after this disk was
-//! seen to hold them, or a later one of the same log. What is stamped a little in the future waits
-//! until its time has come.
+//! **Stamps that count for nothing.** A batch that is stamped in the future is the newest of no
+//! key. Nor is a batch whose own log continues with an earlier stamp: its writer's clock was set
+//! right in between. Their stamps do not tell when they were published. So they stay until a record
+//! of the key is known to be later: one that is stamped long after this disk was seen to hold them,
+//! or a later one of the same log. A batch that is stamped a little in the future waits until its
+//! time has come.
 //!
-//! A sweep reads all that is stored of a topic, from whatever store it is given ([`Shelf`]): once to
-//! learn the newest record of each key, once more to see which batches hold none of those. Memory is
-//! bounded: with more than `KEYS_MAX` keys they are taken in slices, by their hash, and each slice
+//! A sweep reads everything that is stored of a topic, from any store ([`Shelf`]). It reads once to
+//! learn the newest record of each key, and once more to find batches that hold none of those.
+//! Memory is bounded: more than `KEYS_MAX` keys are taken in slices, by their hash, and each slice
 //! costs both readings again.
 
 use std::{

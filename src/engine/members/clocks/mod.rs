@@ -1,15 +1,14 @@
 //! What time it is, by this node's clock and by those of the others.
 //!
-//! Answers that nodes give each other all the time say what the answerer's clock reads. It was read
-//! between the question and the answer, so the difference to the own clock is known to half a round
-//! trip. The time that a node goes by is the median of its own clock and of all that it has measured
-//! lately. One wrong clock moves nobody, and nodes that have measured the same clocks come to the
-//! same time. Of two middle ones a node takes the one that is nearer to its own clock, so two nodes
-//! that disagree keep theirs.
+//! Regular answers between nodes say what the answerer's clock reads. It was read between request
+//! and answer, so the difference to the own clock is known to half a round trip. A node goes by the
+//! median of its own clock and all clocks that it has measured lately. One wrong clock moves
+//! nobody, and nodes that have measured the same clocks agree on the time. Of two middle ones, a
+//! node takes the one nearer to its own clock, so two nodes that disagree keep theirs.
 //!
-//! A measured clock is kept as what it read when this engine started. So a jump of the own clock is
-//! seen as one, and does not change what is known of the others. After a jump, and after a start, a
-//! node is *in doubt* for a moment: it measures before it stamps.
+//! A measured clock is stored as what it read when this engine started. So a jump of the own clock
+//! is recognised, and does not change what is known of the others. After a jump, and after a start,
+//! a node is *in doubt* for a moment: it measures before it stamps.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,9 +1,9 @@
-//! What this node stored lately: where the records are that somebody may be publishing again.
+//! The dedup window: where records are that this node stored lately.
 //!
-//! Each batch that is stored tells its producers' runs, so to know them costs one entry of a bounded
-//! table. What was stored before the start is read back when a topic is asked about for the first
-//! time: the newest part of its logs, and nothing is answered before. What is found is told only as
-//! far as it is held now, and whether all of its log before it is as well.
+//! Each stored batch names its producers' runs, so one costs one entry of a bounded table. What was
+//! stored before the start is read back when a topic is asked about for the first time: the newest
+//! part of its logs. Nothing is answered before. A record is reported only if it is held now, with
+//! whether everything before it in its log is held as well.
 
 mod window;
 

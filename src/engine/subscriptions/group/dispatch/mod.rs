@@ -1,12 +1,12 @@
-//! Which member of a group gets which records, and what becomes of them: without messages.
+//! Which member of a group gets which records, and what follows from its answers: without messages.
 //!
-//! Records come in the order in which readers are shown them. One without a key goes to whoever
-//! asks first. One with a key goes to a member only if all records of that key before it are
-//! acknowledged or with the same member: so a key is with one member at a time, and in order. What
-//! is not acknowledged in time, or refused, is given out again before what follows it.
+//! Records come in the order in which readers are shown them. One without a key goes to the member
+//! that asks first. One with a key goes to a member only if all earlier records of that key are
+//! acknowledged or with the same member. So a key is with one member at a time, in order. A record
+//! that is not acknowledged in time, or rejected, is given out again before what follows it.
 //!
-//! Members take several records at a time, and one that crashes takes down all that it had. So that
-//! nobody is blamed for what another record did, the last deliveries are made one by one.
+//! Members hold several records at a time, and one that crashes fails all of them. So that no
+//! record is blamed for another, the last deliveries are made one by one.
 
 mod entry;
 
