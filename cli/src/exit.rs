@@ -105,7 +105,7 @@ pub(crate) fn conclude(
         Err(error) => {
             // What was written before the error is data all the same.
             let _ = printer.flush();
-            printer.error(&format!("{error:#}"), hints::hint_for(called, &error).as_deref());
+            printer.error(&format!("{error:#}"), hints::hint(called, &error).as_deref());
             hints::status(&error)
         }
     }

@@ -53,7 +53,7 @@ pub(crate) fn explain(error: &clap::Error, words: &[OsString]) -> Failure {
                 (text(error, ContextKind::InvalidArg), text(error, ContextKind::PriorArg));
             let message = match (name_of(&one), name_of(&other)) {
                 ("", _) => first_paragraph(error),
-                (one, "") => format!("`{one}` cannot be given like this"),
+                (one, "") => format!("`{one}` cannot be used like this"),
                 (one, other) if one == other => format!("`{one}` is given twice"),
                 (one, other) => format!("`{one}` and `{other}` cannot be used together"),
             };
@@ -111,13 +111,13 @@ impl Called {
     }
 
     fn see_help(&self) -> String {
-        format!("`{} --help` says what there is", self.path)
+        format!("`{} --help` describes the command", self.path)
     }
 
     fn usage(&self, error: &clap::Error) -> String {
         let usage = text(error, ContextKind::Usage);
         match usage.trim().strip_prefix("Usage: ") {
-            Some(usage) => format!("`{usage}`; `{} --help` says more", self.path),
+            Some(usage) => format!("`{usage}`; `{} --help` describes it", self.path),
             None => self.see_help(),
         }
     }
@@ -198,7 +198,8 @@ impl Called {
             let given = words.last().and_then(|word| word.to_str());
             let given = given.filter(|given| !given.starts_with('-') && words.len() == 4);
             let example = given.unwrap_or(&name);
-            return failure.with_hint(format!("{name} is a plain argument: `{path} {example}`"));
+            return failure
+                .with_hint(format!("{name} is written without an option: `{path} {example}`"));
         }
         let options = self.command.get_arguments().filter_map(Arg::get_long);
         let options: Vec<_> = options.map(|option| format!("--{option}")).collect();
@@ -207,7 +208,8 @@ impl Called {
         }
         if self.command.get_name() == "publish" {
             return failure.with_hint(format!(
-                "a record that begins with a hyphen stands behind `--`: `antiphon publish TOPIC -- {word}`"
+                "write a record that begins with a hyphen after `--`: `antiphon publish TOPIC -- \
+                    {word}`"
             ));
         }
         failure.with_hint(format!("`{path} --help` lists the options"))
@@ -242,15 +244,15 @@ impl Called {
         let failure = if value.is_empty() {
             Failure::usage(format!("`{name}` needs a value"))
         } else {
-            Failure::usage(format!("{name}: there is no `{value}`"))
+            Failure::usage(format!("{name}: `{value}` is not one of its values"))
         };
         if values.is_empty() {
             return failure;
         }
         let all = values.join(", ");
         failure.with_hint(match nearest(&value, values.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`? There are: {all}"),
-            None => format!("there are: {all}"),
+            Some(near) => format!("did you mean `{near}`? The values are {all}"),
+            None => format!("the values are {all}"),
         })
     }
 
@@ -309,4 +311,4 @@ fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a s
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -40,7 +40,8 @@ impl FromStr for Place {
             _ => {}
         }
         if let Some(count) = text.strip_prefix('-') {
-            let count = count.parse().map_err(|_error| usage(format!("`{text}` is no place")))?;
+            let count =
+                count.parse().map_err(|_error| usage(format!("`{text}` is not a place")))?;
             return Ok(Self::Last(count));
         }
         if let Some(ago) = text.strip_prefix("@-") {
@@ -52,7 +53,7 @@ impl FromStr for Place {
         match text.parse() {
             Ok(cursor) => Ok(Self::Cursor(cursor)),
             Err(CursorError::Damaged) => Err(usage(CursorError::Damaged.to_string())),
-            Err(CursorError::Prefix) => Err(usage(format!("`{text}` is no place"))),
+            Err(CursorError::Prefix) => Err(usage(format!("`{text}` is not a place"))),
         }
     }
 }
@@ -64,11 +65,11 @@ fn instant(text: &str) -> Result<WallClock, String> {
         Err(_) => text
             .parse::<DateTime>()
             .and_then(|time| TimeZone::system().to_timestamp(time))
-            .map_err(|_error| format!("`{text}` is no time"))?,
+            .map_err(|_error| format!("`{text}` is not a time"))?,
     };
     u64::try_from(time.as_millisecond())
         .map(WallClock)
-        .map_err(|_negative| format!("`{text}` is before 1970, when no record was published"))
+        .map_err(|_negative| format!("`{text}` is before 1970"))
 }
 
 impl Place {
@@ -97,7 +98,7 @@ impl Place {
         Ok(match self {
             Self::Start => {
                 let hint = "`--to end` stops at what is stored";
-                return Err(Failure::usage("nothing is before the start").with_hint(hint));
+                return Err(Failure::usage("nothing is stored before the start").with_hint(hint));
             }
             Self::End => End::Stored,
             Self::Last(count) => End::BeforeLast(*count),
@@ -110,8 +111,8 @@ impl Place {
     fn check(&self, now: WallClock) -> Result<(), Failure> {
         match self {
             Self::At(time) if *time > now => {
-                let hint = "`subscribe TOPIC --from end` waits for what comes; times without an \
-                    offset are local";
+                let hint = "`antiphon subscribe TOPIC --from end` waits for new records; times \
+                    without an offset are local";
                 Err(Failure::usage("the time is in the future").with_hint(hint))
             }
             _ => Ok(()),

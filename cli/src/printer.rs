@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressFinish, WeakProgressBar};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{arguments::GlobalOptions, progress, shown, table::Table};
+use crate::{arguments::GlobalOptions, peer, progress, shown, table::Table};
 
 /// Bytes of output that are gathered before they are written, unless they are flushed.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -109,6 +109,7 @@ impl Shown {
 pub(crate) struct Notices {
     json: bool,
     quiet: bool,
+    verbose: bool,
     styles: Styles,
     bar: Shown,
 }
@@ -119,7 +120,11 @@ impl Notices {
         match (self.quiet, self.json) {
             (true, _) => {}
             (false, true) => self.bar.write_above(&mut io::stderr(), value),
-            (false, false) => self.bar.write_above(&mut io::stderr(), text),
+            (false, false) => {
+                let text = text.to_string();
+                let text = if self.verbose { text.into() } else { peer::shortened(&text) };
+                self.bar.write_above(&mut io::stderr(), text);
+            }
         }
     }
 
@@ -170,8 +175,8 @@ impl Printer {
 
     /// What speaks beside a command in the same way.
     pub(crate) fn notices(&self) -> Notices {
-        let Self { json, quiet, styles, .. } = *self;
-        Notices { json, quiet, styles, bar: self.bar.clone() }
+        let Self { json, quiet, verbose, styles, .. } = *self;
+        Notices { json, quiet, verbose, styles, bar: self.bar.clone() }
     }
 
     /// Whether every line of output is to be a JSON object.
@@ -215,7 +220,11 @@ impl Printer {
 
     /// Writes a value as one line of JSON, or, without `--json`, a text as one line.
     pub(crate) fn data(&mut self, value: &impl Serialize, text: impl Display) -> Output {
-        if self.json { self.object(value) } else { self.line(text) }
+        match (self.json, self.is_brief()) {
+            (true, _) => self.object(value),
+            (false, true) => self.line(peer::shortened(&text.to_string())),
+            (false, false) => self.line(text),
+        }
     }
 
     /// Writes what a command has done: as a line of JSON, or, without `--json` and unless `-q`, as
@@ -291,7 +300,7 @@ impl Printer {
             let line = serde_json::to_string(value).unwrap_or_default();
             self.say(json_text(self.other_terminal, &line));
         } else {
-            self.say(plain_text(self.other_terminal, &text.to_string()));
+            self.say(self.for_people(&text.to_string()));
         }
     }
 
@@ -303,21 +312,28 @@ impl Printer {
         }
         let styles = self.styles;
         let (warning, next) = (styled(styles.warning, "warning:"), styled(styles.hint, "hint:"));
-        let plain = |text| plain_text(self.other_terminal, text);
-        let text = format!("{warning} {}\n{next} {}", plain(&text), plain(hint));
+        let (text, hint) = (self.for_people(&text), self.for_people(hint));
+        let text = format!("{warning} {text}\n{next} {hint}");
         self.say(text);
     }
 
     /// Asks something, `-q` or not: an answer is waited for.
     pub(crate) fn question(&mut self, text: &str) {
-        let text = plain_text(self.other_terminal, text).into_owned();
-        self.say(text);
+        self.say(self.for_people(text));
     }
 
     /// Says why the command failed and what to do next; `-q` does not silence it.
     pub(crate) fn error(&mut self, text: &str, hint: Option<&str>) {
-        let text = error_text(self.other_terminal, self.json, self.styles, text, hint);
+        let is_short = !self.verbose && !self.json;
+        let text = if is_short { peer::shortened(text) } else { text.into() };
+        let text = error_text(self.other_terminal, self.json, self.styles, &text, hint);
         self.say(text);
+    }
+
+    /// A text on standard error: with short peer ids unless `-v`, and safe on a terminal.
+    fn for_people(&self, text: &str) -> String {
+        let text = if self.verbose { text.into() } else { peer::shortened(text) };
+        plain_text(self.other_terminal, &text).into_owned()
     }
 
     /// Writes lines above the progress, where some is shown.

@@ -75,7 +75,7 @@ impl FromStr for Template {
             }
             .ok_or_else(|| {
                 let wrong: String = rest[at..].chars().take(2).collect();
-                usage(format!("`{wrong}` stands for nothing"))
+                usage(format!("`{wrong}` has no meaning in a format"))
             })?;
             match what {
                 Part::Text(text) => push_text(&mut parts, &text),

@@ -25,7 +25,7 @@ use crate::{
 
 /// A duration: `10s`, `5m`, `1h 30m`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {
-    let hint = "a duration reads like `500ms`, `10s`, `5m` or `7d`";
+    let hint = "a duration is written `500ms`, `10s`, `5m` or `7d`";
     let usage = |message: String| Failure::usage(message).with_hint(hint);
     match read_duration(text).map_err(usage)? {
         Duration::ZERO => Err(usage("the duration is zero".to_owned())),
@@ -41,9 +41,11 @@ pub(crate) fn read_duration(text: &str) -> Result<Duration, String> {
             let number = text.trim();
             format!("`{text}` has no unit: `{number}s`, `{number}m`, `{number}h` or `{number}d`")
         }
-        UnknownUnit { unit, .. } => format!("`{text}` is no duration: `{unit}` is no unit of time"),
-        NumberOverflow => format!("`{text}` is longer than can be counted"),
-        _ => format!("`{text}` is no duration"),
+        UnknownUnit { unit, .. } => {
+            format!("`{text}` is not a duration: `{unit}` is not a unit of time")
+        }
+        NumberOverflow => format!("`{text}` is too long"),
+        _ => format!("`{text}` is not a duration"),
     })
 }
 
@@ -53,7 +55,7 @@ fn read_size(text: &str) -> Result<u64, String> {
     match size {
         Ok(size) if size < SIZE_MAX => Ok(size),
         Ok(_) => Err(format!("`{text}` is more than any disk holds")),
-        Err(_) => Err(format!("`{text}` is no size")),
+        Err(_) => Err(format!("`{text}` is not a size")),
     }
 }
 
@@ -91,7 +93,7 @@ pub(crate) fn visibility(text: &str) -> Result<Duration, Failure> {
 
 /// The size of a record's payload: `128`, `1KiB`, `1MB`.
 pub(crate) fn payload_bytes(text: &str) -> Result<u32, Failure> {
-    let hint = "a size reads like `128` or `64KiB`; a record has at most 1 MiB";
+    let hint = "a size is written `128` or `64KiB`; a record has at most 1 MiB";
     match read_size(text).map(u32::try_from) {
         Ok(Ok(size)) if (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&size) => Ok(size),
         Ok(_) => {
@@ -125,7 +127,7 @@ fn limit(
         return Ok(Limit(None));
     }
     match parse(text) {
-        Ok(0) => Err(Failure::usage("a topic that keeps nothing is of no use").with_hint(hint)),
+        Ok(0) => Err(Failure::usage("the limit is zero").with_hint(hint)),
         Ok(limit) => Ok(Limit(Some(limit))),
         Err(error) => Err(Failure::usage(error).with_hint(hint)),
     }
@@ -133,23 +135,23 @@ fn limit(
 
 /// An age in milliseconds: `7d`, `none`.
 pub(crate) fn retain_age(text: &str) -> Result<Limit, Failure> {
-    limit(text, "an age reads like `12h` or `7d`; `none` takes the limit away", |text| {
+    limit(text, "an age is written `12h` or `7d`; `none` removes the limit", |text| {
         read_milliseconds(text)
     })
 }
 
 fn read_milliseconds(text: &str) -> Result<u64, String> {
     let duration = read_duration(text)?;
-    u64::try_from(duration.as_millis())
-        .map_err(|_error| format!("`{text}` is longer than can be counted"))
+    u64::try_from(duration.as_millis()).map_err(|_error| format!("`{text}` is too long"))
 }
 
 /// How long tombstones are kept, in milliseconds: `7d`.
 pub(crate) fn keep_tombstones(text: &str) -> Result<u64, Failure> {
-    let hint = "a time reads like `12h` or `7d`";
+    let hint = "a time is written `12h` or `7d`";
     match read_milliseconds(text) {
         Ok(0) => {
-            Err(Failure::usage("nobody would see a tombstone that goes at once").with_hint(hint))
+            Err(Failure::usage("the time is zero, and nobody would see a tombstone")
+                .with_hint(hint))
         }
         Ok(milliseconds) => Ok(milliseconds),
         Err(error) => Err(Failure::usage(error).with_hint(hint)),
@@ -158,11 +160,11 @@ pub(crate) fn keep_tombstones(text: &str) -> Result<u64, Failure> {
 
 /// A number of bytes: `50MB`, `none`.
 pub(crate) fn retain_bytes(text: &str) -> Result<Limit, Failure> {
-    limit(text, "a size reads like `50MB` or `1GiB`; `none` takes the limit away", |text| {
+    limit(text, "a size is written `50MB` or `1GiB`; `none` removes the limit", |text| {
         match read_size(text)? {
             little if (1..RETAIN_BYTES_MIN).contains(&little) => {
                 let least = size(RETAIN_BYTES_MIN);
-                Err(format!("`{text}` is too little: a topic keeps at least {least}"))
+                Err(format!("`{text}` is too small: a topic keeps at least {least}"))
             }
             size => Ok(size),
         }
@@ -176,17 +178,17 @@ const RETAIN_BYTES_MIN: u64 = 1_000_000;
 /// The quota of a node: `10GB`.
 pub(crate) fn max_disk(text: &str) -> Result<u64, Failure> {
     let least = NodeConfig::DISK_BYTES_MIN;
-    let hint = "a size reads like `10GB`, and is at least `128MiB`";
+    let hint = "a size is written `10GB`, and is at least `128MiB`";
     match read_size(text) {
         Ok(size) if size >= least => Ok(size),
-        Ok(_) => Err(Failure::usage(format!("`{text}` is too little for a node")).with_hint(hint)),
+        Ok(_) => Err(Failure::usage(format!("`{text}` is too small for a node")).with_hint(hint)),
         Err(error) => Err(Failure::usage(error).with_hint(hint)),
     }
 }
 
 /// A number of records: `10000`, `none`.
 pub(crate) fn retain_records(text: &str) -> Result<Limit, Failure> {
-    limit(text, "a number reads like `10000`; `none` takes the limit away", |text| {
+    limit(text, "a number is written `10000`; `none` removes the limit", |text| {
         text.parse().map_err(|_error| format!("`{text}` is not a number"))
     })
 }
@@ -229,7 +231,7 @@ pub(crate) fn bootstrap_address(text: &str) -> Result<Multiaddr, Failure> {
     let has = |tag| address.iter().any(|part| part.tag() == tag);
     if has("udp") {
         let hint = format!("write `{}`", text.replace("/udp/", "/tcp/").replace("/quic-v1", ""));
-        return Err(Failure::usage("QUIC is not spoken here").with_hint(hint));
+        return Err(Failure::usage("nodes do not listen to QUIC").with_hint(hint));
     }
     if !has("tcp") {
         let message = format!("`{text}` has no host and port");
@@ -249,7 +251,7 @@ pub(crate) fn listen_address(text: &str) -> Result<Multiaddr, Failure> {
 
 /// What is said of a text that is no address: how it would be written, if that can be guessed.
 fn no_address(text: &str, end: &str, hint: &str) -> Failure {
-    let failure = Failure::usage(format!("`{text}` is no address"));
+    let failure = Failure::usage(format!("`{text}` is not an address"));
     match as_multiaddr(text) {
         Some(address) if end.is_empty() => {
             failure.with_hint(format!("it is written `{address}{end}`"))
@@ -279,7 +281,7 @@ fn as_multiaddr(text: &str) -> Option<String> {
 /// The name of a network.
 pub(crate) fn network(text: &str) -> Result<Network, Failure> {
     text.parse().map_err(|error: antiphon::model::NetworkNameError| {
-        Failure::usage(error.to_string()).with_hint("a network's name reads like `lab-2`")
+        Failure::usage(error.to_string()).with_hint("a network's name is written `lab-2`")
     })
 }
 
@@ -292,8 +294,8 @@ pub(crate) fn topic(text: &str) -> Result<TopicName, Failure> {
     text.parse().map_err(|error| {
         let hint = match error {
             TopicNameError::Wildcard => {
-                "here it takes the name of one topic; `antiphon topics PATTERN` lists those that \
-                 match, and `antiphon subscribe PATTERN` reads them"
+                "this command needs the name of one topic; `antiphon topics PATTERN` lists topics \
+                    that match, `antiphon subscribe PATTERN` reads them"
                     .into()
             }
             _ => name_hint(),
@@ -312,11 +314,11 @@ pub(crate) fn new_topic(text: &str) -> Result<TopicName, Failure> {
         return usage(format!("`{text}` has an empty part"), hint);
     }
     if shown::text(text) != text {
-        let hint = "a name has letters, digits and signs that everybody sees";
-        return usage(format!("`{}` has characters that nobody sees", shown::text(text)), hint);
+        let hint = "a name has letters, digits and visible signs only";
+        return usage(format!("`{}` has invisible characters", shown::text(text)), hint);
     }
     if text.trim() != text || text.starts_with('-') {
-        let hint = "a name begins with a letter, a digit or another sign that is no hyphen";
+        let hint = "a name begins and ends with a visible sign, and does not begin with a hyphen";
         return usage(
             format!("`{text}` begins or ends with a space, or begins with a hyphen"),
             hint,
@@ -331,8 +333,8 @@ pub(crate) fn pattern(text: &str) -> Result<TopicPattern, Failure> {
         let hint = match error {
             TopicPatternError::Name(_) => name_hint(),
             TopicPatternError::AfterRest => {
-                "a pattern reads like `sensors.*.temp`, where `*` is any one part, or `sensors.>`, \
-                 where `>` is all that follows"
+                "a pattern is written `sensors.*.temp`, where `*` is one part, or `sensors.>`, \
+                    where `>` is one or more parts"
                     .into()
             }
         };
@@ -377,7 +379,7 @@ pub(crate) fn floor(text: &str) -> Result<Floor, Failure> {
 
 /// A header: `NAME=VALUE`. The value is all that follows the first `=`, and may be empty.
 pub(crate) fn header(text: &str) -> Result<(String, Bytes), Failure> {
-    let hint = "a header reads like `--header source=usgs`";
+    let hint = "a header is written `--header source=usgs`";
     match text.split_once('=') {
         Some((name, _)) if name.is_empty() || name.len() > NAME_BYTES_MAX => {
             let message = format!("a header name has 1 to {NAME_BYTES_MAX} bytes");

@@ -52,7 +52,7 @@ async fn watch(mut connection: Connection, notices: Notices) {
         warn(&connection.state(), &notices);
         let Some(node) = back(&mut connection).await else { return };
         let value = json!({ "note": "connected again", "peer": node.to_string() });
-        notices.status(&value, format_args!("connected again, to {node}"));
+        notices.status(&value, format_args!("connected again, to node {node}"));
     }
 }
 

@@ -148,7 +148,7 @@ fn an_interrupted_export_goes_on_where_it_ended() {
     refused.saying(&["another topic's", "--force"]);
     fs_err::write(files.path("u.antiphon.part"), "my own notes").unwrap();
     let refused = cluster.run(0, &["export", "u", &other]).with_status(1).without_data();
-    refused.saying(&["no export to go on with", "--force"]);
+    refused.saying(&["not an export that can be resumed", "--force"]);
     assert_eq!(fs_err::read(files.path("u.antiphon.part")).unwrap(), b"my own notes");
     cluster.run(0, &["export", "nowhere", &files.text("v")]).with_status(1);
     let lines = ["export", "nowhere", &files.text("v"), "--format", "ndjson"];
@@ -177,16 +177,16 @@ fn a_file_that_is_not_whole_changes_nothing() {
     let mut damaged = bytes.clone();
     let last = bytes.len() - 200;
     damaged[last] ^= 1;
-    let told = ["is damaged behind byte", "4 batches with 4 records", "nothing was imported"];
+    let told = ["is damaged after byte", "4 batches with 4 records", "nothing was imported"];
     import(&damaged).with_status(1).saying(&told).saying(&["hint: copy the file again"]);
-    let told = ["ends before its end mark", "batches with", "nothing was imported", "hint: "];
+    let told = [", before its end mark", "batches with", "nothing was imported", "hint: "];
     import(&bytes[..bytes.len() - 1]).with_status(1).saying(&told);
     import(&bytes[..bytes.len() / 2]).with_status(1).saying(&told);
-    import(b"").with_status(1).saying(&["ends before its end mark", "0 batches with 0 records"]);
+    import(b"").with_status(1).saying(&[", before its end mark", "0 batches with 0 records"]);
     let longer = [&bytes[..], b"x"].concat();
     import(&longer).with_status(1).saying(&["goes on behind its end mark"]);
     let lines = home.run(0, &["fetch", "t", "--json"]).ok().stdout;
-    import(&lines).with_status(1).saying(&["is no exported topic", "antiphon publish"]);
+    import(&lines).with_status(1).saying(&["is not an exported topic", "antiphon publish"]);
     other.run(0, &["import", "-"]).with_status(2).saying(&["reads its file twice"]);
     other.run(0, &["import", "/nowhere"]).with_status(1).saying(&["/nowhere"]);
     assert_eq!(other.run(0, &["topics"]).ok().stdout, b"", "no topic was created");
@@ -254,10 +254,10 @@ fn what_retention_let_go_is_told_at_both_ends() {
         (object(&home, 0, &["info", "t"])["records"] == 5).then_some(())
     });
     let exported = home.run(0, &["export", "t", &file]).ok();
-    exported.saying(&["trimmed: 35 records passed over"]);
+    exported.saying(&["trimmed: 35 records skipped"]);
     home.run(0, &["alter", "t", "--retain-records", "none"]).ok();
     has(&object(&other, 0, &["import", &file]), &[("imported", 5), ("records", 5)]);
-    let read = other.run(0, &["fetch", "t"]).ok().saying(&["trimmed: 35 records passed over"]);
+    let read = other.run(0, &["fetch", "t"]).ok().saying(&["trimmed: 35 records skipped"]);
     assert_eq!(read.lines().len(), 5);
     assert_eq!(object(&other, 0, &["info", "t"])["retain_records"], 5, "with its terms");
 }
@@ -299,7 +299,7 @@ fn an_import_that_reaches_too_few_replicas_says_so_and_goes_on() {
     pending.saying(&[
         "too few replicas",
         "stopped with 0 records",
-        "goes on when it is run again",
+        "run it again, and it resumes",
         "hint: ",
     ]);
     other.restart(1, 0);
@@ -311,7 +311,7 @@ fn an_import_that_reaches_too_few_replicas_says_so_and_goes_on() {
 
     let lone = Cluster::start(1);
     let refused = lone.run(0, &["import", &few]).with_status(1).without_data();
-    refused.saying(&["asks for 2 copies, and 1 node is here", "--min-copies 1"]);
+    refused.saying(&["needs 2 copies, and 1 node is here", "--min-copies 1"]);
     assert_eq!(lone.run(0, &["topics"]).ok().stdout, b"");
     let words = ["import", &few, "--min-copies", "1", "--as", "u"];
     has(&object(&lone, 0, &words), &[("imported", 3)]);

@@ -72,7 +72,7 @@ fn a_copy_beside_the_node_that_it_was_made_of_does_not_start() {
     failed.saying(&[
         "runs already on this machine",
         "is a copy of its data directory",
-        "no second node",
+        "cannot run as a second node",
     ]);
     assert_eq!(first.terminate(), 0);
     // When the first one has ended the copy takes its place.

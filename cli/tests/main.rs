@@ -28,5 +28,6 @@ mod reading;
 mod retried;
 mod terminal;
 mod terms;
+mod texts;
 mod usage;
 mod visitors;

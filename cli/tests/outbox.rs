@@ -132,7 +132,7 @@ fn a_publish_that_is_told_to_wait_no_longer_leaves_the_records_in_the_outbox() {
     publishing.wait_until_it_says("pending: waiting for copies of 2 records (1 of 2)");
     publishing.process.signal(Signal::INT);
     assert_eq!(publishing.process.wait(), 3);
-    publishing.wait_until_it_says("the records are in the node's outbox");
+    publishing.wait_until_it_says("records are in the node's outbox");
     wait_for_records(&cluster, 2);
     let bounded = cluster.run(0, &["publish", &topic, "three", "--wait=1s", "--json"]);
     assert_eq!(bounded.with_status(3).object()["status"], "pending");

@@ -259,7 +259,7 @@ fn a_subscriber_says_that_no_node_answers_and_when_one_is_back() {
     });
     let _node = user.node(0);
     eventually("it says that one is back", SOON, || {
-        user.said("subscribe").contains("connected again, to 12D3KooW").then_some(())
+        user.said("subscribe").contains("connected again, to node ").then_some(())
     });
     user.run(&["publish", "t", "after"]).ok();
     assert_eq!(subscribe.line().as_deref(), Some("after"));

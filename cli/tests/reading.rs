@@ -201,8 +201,11 @@ fn reading_ends_where_it_is_told_to() {
     assert_eq!(subscribe(&["--to", cursor]).ok().stdout, numbered(0..4));
     assert_eq!(subscribe(&["--to", "end"]).ok().stdout, numbered(4..10));
     assert_eq!(subscribe(&["--to", "end"]).ok().stdout, b"");
-    subscribe(&["--to", "-3"]).with_status(2).saying(&["would pass over", "hint:"]);
-    cluster.run(0, &["fetch", "t", "--to", "start"]).with_status(2).saying(&["nothing is before"]);
+    subscribe(&["--to", "-3"]).with_status(2).saying(&["would count as read", "hint:"]);
+    cluster
+        .run(0, &["fetch", "t", "--to", "start"])
+        .with_status(2)
+        .saying(&["nothing is stored before"]);
 }
 
 #[test]
@@ -276,4 +279,21 @@ fn receipts_come_while_the_input_is_open() {
     eventually("the records are there", SOON, || {
         (cluster.run(0, &["fetch", "t"]).ok().stdout == b"0\n1\n2\n").then_some(())
     });
+}
+
+#[test]
+fn a_reader_goes_on_behind_the_cursor_of_a_record() {
+    let cluster = Cluster::start(1);
+    cluster.run(0, &["create", "t"]).ok();
+    cluster.run_with(0, &["publish", "t"], b"1\n2\n3\n").ok();
+    let records = cluster.run(0, &["fetch", "t", "--json", "--cursor"]).ok().objects();
+    let cursors: Vec<_> = records.iter().map(|it| it["cursor"].as_str().unwrap()).collect();
+    let formatted = cluster.run(0, &["fetch", "t", "--format", "%c\\n"]).ok();
+    let formatted = String::from_utf8(formatted.stdout).unwrap();
+    assert_eq!(formatted.lines().collect::<Vec<_>>(), cursors);
+    for (cursor, rest) in cursors.iter().zip([&b"2\n3\n"[..], b"3\n", b""]) {
+        assert_eq!(cluster.run(0, &["fetch", "t", "--from", cursor]).ok().stdout, rest);
+    }
+    let without = cluster.run(0, &["fetch", "t", "--json"]).ok().objects();
+    assert!(without.iter().all(|record| record.get("cursor").is_none()));
 }

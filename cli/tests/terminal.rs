@@ -9,7 +9,7 @@ use std::{
 
 use nix::pty::openpty;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, antiphon};
 
 /// Runs a command at a terminal of its own; what the terminal got, and the exit status.
 fn at_terminal(mut command: Command) -> (String, i32) {
@@ -77,4 +77,26 @@ fn control_characters_of_others_do_not_reach_a_terminal() {
         unknown.contains(r"x\u{202e}y\u{200b}z") && !unknown.contains('\u{202e}'),
         "{unknown:?}"
     );
+}
+
+#[test]
+fn errors_have_colours_at_a_terminal_unless_nobody_wants_them() {
+    let said = |no_colour: Option<&str>| {
+        let mut command = antiphon(&["nosuch"]);
+        command.env("TERM", "xterm").envs(no_colour.map(|value| ("NO_COLOR", value)));
+        for variable in ["CLICOLOR", "CLICOLOR_FORCE"]
+            .into_iter()
+            .chain(no_colour.is_none().then_some("NO_COLOR"))
+        {
+            command.env_remove(variable);
+        }
+        at_terminal(command).0
+    };
+    let coloured = said(None);
+    let plain = "error: there is no command `nosuch`";
+    assert!(!coloured.contains(plain) && coloured.contains("\u{1b}[31merror:"), "{coloured:?}");
+    let bare = said(Some("1"));
+    assert!(bare.contains(plain) && !bare.contains('\u{1b}'), "{bare:?}");
+    let piped = antiphon(&["nosuch"]).env("TERM", "xterm").output().unwrap().stderr;
+    assert!(String::from_utf8(piped).unwrap().contains(plain));
 }

@@ -29,7 +29,7 @@ fn a_topic_keeps_its_newest_records_and_says_what_is_gone() {
         (records(&cluster, 1, "quakes") <= 320 + 10 + 40).then_some(())
     });
     let all = cluster.run(2, &["fetch", "quakes"]).ok();
-    let all = all.saying(&["trimmed: ", "retention let go"]);
+    let all = all.saying(&["trimmed: ", "deleted by retention"]);
     let kept: Vec<_> = all.stdout.split_inclusive(|byte| *byte == b'\n').collect();
     assert!((320..=370).contains(&kept.len()), "{} records", kept.len());
     let newest: Vec<u8> = lines[lines.len() - kept.len()..].join(&b'\n');
@@ -77,11 +77,11 @@ fn terms_are_altered_at_any_node() {
     let wrong = |words: &[&str], status, texts: &[&str]| {
         cluster.run(0, words).with_status(status).without_data().saying(texts);
     };
-    wrong(&["alter", "t"], 2, &["nothing to change", "hint: "]);
+    wrong(&["alter", "t"], 2, &["no option says what to change", "hint: "]);
     wrong(&["alter", "nowhere", "--replicas", "2"], 1, &["does not exist", "hint: "]);
     wrong(&["alter", "t", "--min-copies", "3"], 2, &["3 copies", "hint: "]);
-    wrong(&["alter", "t", "--retain-age", "0s"], 2, &["keeps nothing", "`none`"]);
-    wrong(&["create", "u", "--retain-bytes", "0"], 2, &["keeps nothing", "`none`"]);
+    wrong(&["alter", "t", "--retain-age", "0s"], 2, &["the limit is zero", "`none`"]);
+    wrong(&["create", "u", "--retain-bytes", "0"], 2, &["the limit is zero", "`none`"]);
     assert_eq!(
         cluster.run(0, &["info", "t", "--json"]).ok().object()["min_copies"],
         info["min_copies"]

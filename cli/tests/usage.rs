@@ -81,7 +81,7 @@ fn names_that_are_none() {
         wrong(&["subscribe", "t", "--as", name], &[cause, "255"]);
     }
     for hidden in ["a\u{200b}b", "a\u{202e}b"] {
-        wrong(&["create", hidden], &["nobody sees"]);
+        wrong(&["create", hidden], &["invisible"]);
     }
     wrong(&["topics", "--network", "../x"], &["network"]);
 }
@@ -105,13 +105,13 @@ fn patterns_that_are_none_and_those_where_a_name_is_needed() {
 fn addresses_that_are_none() {
     wrong(
         &["topics", "--node", "localhost:4001"],
-        &["is no address", "/dns/localhost/tcp/4001/p2p/"],
+        &["is not an address", "/dns/localhost/tcp/4001/p2p/"],
     );
     wrong(&["topics", "--node", "/ip4/127.0.0.1/tcp/4001"], &["lacks the peer id", "/p2p/"]);
     wrong(&["node", "--bootstrap", "/ip4/127.0.0.1"], &["no host and port", "/p2p/"]);
     wrong(&["node", "--bootstrap", "/ip4/127.0.0.1/udp/1/quic-v1"], &["QUIC", "/tcp/1"]);
-    wrong(&["node", "--bootstrap", "here"], &["is no address", "/p2p/"]);
-    wrong(&["node", "--listen", "4001"], &["is no address", "/ip4/0.0.0.0/tcp/4001"]);
+    wrong(&["node", "--bootstrap", "here"], &["is not an address", "/p2p/"]);
+    wrong(&["node", "--listen", "4001"], &["is not an address", "/ip4/0.0.0.0/tcp/4001"]);
     let output = antiphon(&["topics"]).env("ANTIPHON_NODE", "here").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
@@ -126,7 +126,7 @@ fn durations_headers_and_places_that_are_none() {
         let words = ["fetch", "t", "--from", from, "--to", to];
         wrong(&words, &["nothing is between", "later place"]);
     }
-    wrong(&["fetch", "t", "--from", "yesterday"], &["is no place", "@-1h"]);
+    wrong(&["fetch", "t", "--from", "yesterday"], &["is not a place", "@-1h"]);
     wrong(&["fetch", "t", "--from", "@2999-01-01T00:00Z"], &["in the future"]);
     wrong(&["demo", "--nodes", "1"], &["--nodes"]);
 }

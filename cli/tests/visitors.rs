@@ -150,7 +150,7 @@ fn a_lone_node_of_three_acknowledges_nothing_and_says_what_to_do() {
     let words = ["publish", "t", "cut off", "--timeout", "500ms"];
     let pending = cluster.run(0, &words).with_status(3);
     let parts =
-        ["from 2 copies on", "antiphon node forget PEER", "antiphon topic alter t --min-copies 1"];
+        ["needs 2 copies", "antiphon node forget PEER", "antiphon topic alter t --min-copies 1"];
     pending.saying(&parts);
     cluster.run(0, &["alter", "t", "--min-copies", "1"]).ok();
     cluster.run(0, &words).ok();

@@ -40,8 +40,9 @@ pub(crate) struct Bench {
     pub(crate) payload_from: Option<PathBuf>,
 
     /// Records, or topics for `create` and `topics` [default: enough for some seconds]
-    #[arg(long, value_name = "N", value_parser = values::number::<u64>(1..=u64::MAX))]
-    pub(crate) messages: Option<u64>,
+    #[arg(long, alias = "messages", value_name = "N")]
+    #[arg(value_parser = values::number::<u64>(1..=u64::MAX))]
+    pub(crate) records: Option<u64>,
 
     /// Records that a publisher has in flight [default: 512]
     #[arg(long, value_name = "N", value_parser = values::number::<u32>(1..=1_000_000))]

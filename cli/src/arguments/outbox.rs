@@ -57,9 +57,9 @@ impl Patience {
         (is_number || is_time).then(|| {
             let unit = if is_number { "s" } else { "" };
             let hint = format!(
-                "write `--wait={time}{unit}`; where `{time}` is a message, write it before `--wait`"
+                "write `--wait={time}{unit}`; if `{time}` is a message, write it before `--wait`"
             );
-            Failure::usage(format!("`--wait {time}`: the time of `--wait` stands behind `=`"))
+            Failure::usage(format!("`--wait {time}`: write the time of `--wait` after `=`"))
                 .with_hint(hint)
         })
     }

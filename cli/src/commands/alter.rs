@@ -17,8 +17,9 @@ pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Resu
     let Alter { topic, replicas, min_copies, retain } = arguments;
     let retention = retain.changes();
     if (replicas, min_copies, retention) == (None, None, Retention::default()) {
-        let hint = "`antiphon topic alter TOPIC --retain-age 7d`; `--help` shows what else";
-        return Err(Failure::usage("nothing to change is given").with_hint(hint).into());
+        let hint = "`antiphon topic alter TOPIC --retain-age 7d`; `antiphon topic alter --help` \
+            lists all options";
+        return Err(Failure::usage("no option says what to change").with_hint(hint).into());
     }
     let client = context.client().await?;
     let floor_follows = min_copies == Some(Floor::Auto);

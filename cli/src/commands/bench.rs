@@ -21,7 +21,7 @@ use self::{
     bed::Bed,
     cases::Run,
     made::Made,
-    measured::{COLUMNS, Outcome},
+    measured::{BRIEF, COLUMNS, Outcome},
     payloads::Payloads,
     plots::Plots,
 };
@@ -29,6 +29,7 @@ use crate::{
     arguments::{Bench, BenchCase},
     context::Context,
     exit::{Failure, Status},
+    printer::{OutputError, Printer},
     signals::Signals,
     table::Table,
 };
@@ -92,16 +93,26 @@ async fn measure(context: &mut Context, arguments: &Bench, made: &Made) -> anyho
         }
     }
     if !context.printer.is_json() {
-        let mut table = Table::new(&COLUMNS);
-        for outcome in &outcomes {
-            table.push(outcome.to_row());
-        }
-        context.printer.table(&table)?;
+        show(&mut context.printer, &outcomes)?;
     }
     if let Some(path) = &arguments.csv {
         fs_err::write(path, csv(&outcomes))?;
     }
     Ok(())
+}
+
+/// All figures for a program; for a person those that fit a terminal, and the others below.
+fn show(printer: &mut Printer, outcomes: &[Outcome]) -> Result<(), OutputError> {
+    let is_brief = printer.is_brief();
+    let shown: Vec<usize> = if is_brief { BRIEF.to_vec() } else { (0..COLUMNS.len()).collect() };
+    let header: Vec<_> = shown.iter().map(|at| COLUMNS[*at]).collect();
+    let mut table = Table::new(&header);
+    for row in outcomes.iter().map(Outcome::to_row) {
+        table.push(shown.iter().map(|at| row[*at].clone()).collect());
+    }
+    printer.table(&table)?;
+    let remarks = outcomes.iter().filter_map(Outcome::remark).filter(|_| is_brief);
+    remarks.into_iter().try_for_each(|remark| printer.line(remark))
 }
 
 /// The cases in the order in which they are measured, each once.

@@ -23,7 +23,7 @@ pub(super) async fn run(context: &mut Context, arguments: Create) -> anyhow::Res
         Some(Floor::Auto) | None => None,
     };
     if let Some(floor) = min_copies.filter(|floor| *floor > replicas) {
-        let message = format!("a floor of {floor} copies is more than the {replicas} replicas");
+        let message = format!("`--min-copies {floor}` is more than the {replicas} replicas");
         let hint =
             format!("ask for more `--replicas`, or for `--min-copies` of at most {replicas}");
         return Err(Failure::usage(message).with_hint(hint).into());
@@ -64,7 +64,8 @@ pub(super) fn say_what_lacks(printer: &mut Printer, summary: &TopicSummary) {
                 "a publish needs {} copies, so records stay pending until more nodes join",
                 summary.min_copies
             ),
-            "start another node with `antiphon node`, or lower `--min-copies` with `antiphon topic alter`",
+            "start another node with `antiphon node`, or lower `--min-copies` with `antiphon \
+                topic alter`",
         );
     }
 }

@@ -12,7 +12,8 @@ pub(super) async fn run(context: &mut Context, arguments: Delete) -> anyhow::Res
     if !yes {
         let surveyed = client.survey(&topic).await?;
         let records = counted(surveyed.summary.records, "record");
-        let question = format!("delete `{topic}` with {records} for good? Type its name:");
+        let question =
+            format!("delete `{topic}` with {records}? This cannot be undone. Type its name:");
         let what = "a topic is deleted";
         confirm(&mut context.printer, &question, topic.as_str(), what).await?;
     }

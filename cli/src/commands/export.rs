@@ -100,7 +100,7 @@ impl Archive {
             destination.write(&mut context.printer, &self.encoder.encode(&opening)?)?;
         } else {
             let records = counted(self.encoder.contents().records(), "record");
-            context.printer.note(format_args!("going on with an export that has {records}"));
+            context.printer.note(format_args!("resuming an export of {records}"));
         }
         let surveyed = batches.surveyed();
         let total = surveyed.end.records().saturating_sub(surveyed.low.records());
@@ -153,10 +153,10 @@ impl Archive {
 
     fn encode(&mut self, section: &Section) -> Result<bytes::Bytes, Failure> {
         self.encoder.encode(section).map_err(|error| {
-            let hint = "`--force` exports it anew";
+            let hint = "`--force` exports it again";
             match error {
                 ArchiveError::BeyondFork | ArchiveError::Order | ArchiveError::Unproven => {
-                    Failure::failed("a log of the topic has forked since the export was begun")
+                    Failure::failed("a log of the topic has forked since the export began")
                         .with_hint(hint)
                 }
                 error => Failure::failed(error.to_string()).with_hint(hint),
@@ -226,9 +226,9 @@ fn say_done(
 
 fn interrupted(file: &Path) -> String {
     if destination::is_output(file) {
-        "the export is not whole".to_owned()
+        "the export is incomplete".to_owned()
     } else {
-        "the export was interrupted, and goes on when it is run again".to_owned()
+        "the export was interrupted; run it again, and it resumes".to_owned()
     }
 }
 
@@ -256,7 +256,7 @@ fn missing_at(
 fn of_another_topic(file: &Path) -> Failure {
     let part = destination::part_of(file);
     Failure::failed(format!("{} is the beginning of another topic's export", part.display()))
-        .with_hint("name another file, or let `--force` replace it")
+        .with_hint("name another file, or replace it with `--force`")
 }
 
 #[cfg(test)]

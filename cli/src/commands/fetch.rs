@@ -42,7 +42,7 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
         };
         let Some(next) = next else {
             let hint = "`antiphon info TOPIC` shows which replicas are away";
-            printer.warning("no record came for that long, and there may be more", hint);
+            printer.warning("no record arrived for that long; more may be stored", hint);
             break;
         };
         let Some(delivered) = next? else {
@@ -77,8 +77,7 @@ pub(super) fn tell_passed_over(printer: &mut Printer, passed_over: &PassedOver) 
         };
         let records = trimmed.iter().map(|range| range.to - range.from).sum();
         let ranges: Vec<_> = trimmed.iter().map(value).collect();
-        let text =
-            format!("trimmed: {} passed over, which retention let go", counted(records, "record"));
+        let text = format!("trimmed: {} skipped, deleted by retention", counted(records, "record"));
         printer.status(&json!({ "status": "trimmed", "records": records, "ranges": ranges }), text);
     }
     for lost in lost {
@@ -116,7 +115,7 @@ pub(super) fn warn_if_incomplete(printer: &mut Printer, surveyed: &Surveyed) {
 /// Says where to go on, to those who read page by page.
 fn say_where(printer: &mut Printer, reader: &Reader, count: u64) {
     let cursor = reader.cursor().to_string();
-    let text = format!("{}; go on with --from {cursor}", counted(count, "record"));
+    let text = format!("{}; continue with --from {cursor}", counted(count, "record"));
     printer.status(&json!({ "status": "fetched", "records": count, "cursor": cursor }), text);
 }
 
@@ -144,7 +143,7 @@ pub(super) fn reader_options(
     let places = [reading.from.as_ref(), reading.to.as_ref()];
     if !is_of_one && places.into_iter().flatten().any(|place| matches!(place, Place::Cursor(_))) {
         let hint = "with a pattern a place is `start`, `end`, `-N`, `@-1h` or `@TIME`";
-        let message = "a cursor is a place in one topic, and a pattern stands for several";
+        let message = "a cursor is a place in one topic; a pattern matches several";
         return Err(Failure::usage(message).with_hint(hint));
     }
     let now = clock::now();
@@ -154,7 +153,7 @@ pub(super) fn reader_options(
         None => end,
     };
     if place::is_empty(&start, &end) {
-        let hint = "`--to` is a later place than `--from`";
+        let hint = "`--to` must be a later place than `--from`";
         return Err(Failure::usage("nothing is between `--from` and `--to`").with_hint(hint));
     }
     let key = reading.key.as_ref().map(|key| Bytes::copy_from_slice(key.as_bytes()));

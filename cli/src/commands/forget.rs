@@ -14,9 +14,8 @@ pub(super) async fn run(context: &mut Context, arguments: Forget) -> anyhow::Res
     let client = context.client().await?;
     let node = arguments.peer.find(&client).await?;
     if !arguments.yes {
-        let question = format!(
-            "node {node} will not come back, and nobody waits for what it alone holds. Type `yes`:"
-        );
+        let question =
+            format!("declare node {node} lost, with the records that it alone holds? Type `yes`:");
         confirm(&mut context.printer, &question, "yes", "a node is forgotten").await?;
     }
     if client.forget(node).await? {
@@ -26,12 +25,11 @@ pub(super) async fn run(context: &mut Context, arguments: Forget) -> anyhow::Res
     }
     let peers = client.peers().await?;
     let failure = if peers.iter().any(|peer| peer.node == node) {
-        Failure::failed(format!("node {node} is there")).with_hint(
-            "stop it first, or let it hand over what it holds: `antiphon node leave PEER`",
-        )
+        Failure::failed(format!("node {node} is alive"))
+            .with_hint("stop it first, or end it with `antiphon node leave PEER`")
     } else {
         Failure::failed(format!("node {node} is not known"))
-            .with_hint("`antiphon peers` lists the nodes that are")
+            .with_hint("`antiphon peers` lists all known nodes")
     };
     Err(failure.into())
 }

@@ -102,7 +102,7 @@ fn text(name: &TopicName, existed: bool, tally: Tally, length: u64) -> String {
         parts.push(format!("{} there before", tally.present));
     }
     if tally.trimmed > 0 {
-        parts.push(format!("{} not taken in again after retention", tally.trimmed));
+        parts.push(format!("{} skipped, deleted by retention before", tally.trimmed));
     }
     parts.push(format!("{} verified", words::size(length)));
     parts.join(", ")
@@ -147,7 +147,7 @@ fn damaged(path: &Path, error: &ArchiveError, decoder: &Decoder) -> Failure {
     let (path, position, contents) = (path.display(), decoder.position(), decoder.contents());
     match error {
         ArchiveError::NotAnArchive => {
-            return Failure::failed(format!("{path} is no exported topic")).with_hint(
+            return Failure::failed(format!("{path} is not an exported topic")).with_hint(
                 "`antiphon topic export TOPIC FILE` writes one; lines are published with \
                  `antiphon publish TOPIC < FILE`",
             );
@@ -160,17 +160,18 @@ fn damaged(path: &Path, error: &ArchiveError, decoder: &Decoder) -> Failure {
     }
     let batches = if contents.batches() == 1 { "batch" } else { "batches" };
     let good = format!(
-        "{} {batches} with {} before that are whole; nothing was imported",
+        "{} {batches} with {} before that are undamaged; nothing was imported",
         contents.batches(),
         counted(contents.records(), "record"),
     );
     if *error == ArchiveError::Truncated {
-        let message = format!("{path} ends before its end mark, behind byte {position}: {good}");
+        let message = format!("{path} ends after byte {position}, before its end mark: {good}");
         return Failure::failed(message).with_hint(
-            "copy it again; or the export was interrupted: `antiphon topic export` run again goes on with it",
+            "copy it again; if the export was interrupted, run `antiphon topic export` again, and \
+                it resumes",
         );
     }
-    Failure::failed(format!("{path} is damaged behind byte {position} ({error}): {good}"))
+    Failure::failed(format!("{path} is damaged after byte {position} ({error}): {good}"))
         .with_hint("copy the file again, or export the topic again")
 }
 
@@ -221,7 +222,7 @@ impl Sender {
 
 fn stopped(tally: Tally) -> String {
     let records = counted(tally.imported + tally.present, "record");
-    format!("the import stopped with {records} in the topic, and goes on when it is run again")
+    format!("the import stopped with {records} in the topic; run it again, and it resumes")
 }
 
 fn pending(refusal: &Refusal, timeout: Duration, tally: Tally) -> Failure {

@@ -33,7 +33,7 @@ pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Resu
     if arguments.yes {
         context.printer.note(format_args!("node {node} hands over what it holds"));
     } else {
-        let question = format!("node {node} hands over all that it holds, and ends. Type `yes`:");
+        let question = format!("node {node} hands over all that it holds, then ends. Type `yes`:");
         confirm(&mut context.printer, &question, "yes", "a node leaves").await?;
     }
     let bar = context.printer.spinner();
@@ -42,9 +42,10 @@ pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Resu
     while let Some(left) = remaining.filter(|left| *left != Remaining::default()) {
         bar.set_message(describe(left));
         if deadline.is_some_and(|deadline| deadline <= clock::instant()) {
-            return Err(Failure::failed(format!("{} left; the node goes on", describe(left)))
-                .with_hint("`antiphon peers` shows who is away; `antiphon node forget PEER` says who will not come back")
-                .into());
+            let hint = "`antiphon peers` lists the nodes that are away; declare lost ones with \
+                        `antiphon node forget PEER`";
+            let message = format!("{} left; the node goes on handing over", describe(left));
+            return Err(Failure::failed(message).with_hint(hint).into());
         }
         clock::sleep_until(clock::instant().checked_add(ASK_INTERVAL)).await;
         remaining = ask(&client, node).await?;

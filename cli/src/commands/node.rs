@@ -57,14 +57,17 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
             error => Err(error.into()),
         },
         () = signals.next() => {
-            context.printer.detail("stopping; once more stops at once");
+            context.printer.detail("stopping; press Ctrl-C again to stop at once");
             tokio::select! {
                 stopped = node.stop() => Ok(stopped.map(|()| Status::Done)?),
-                () = signals.next_after(SAME_SIGNAL) => Err(Failure::failed("stopped before all was flushed").into()),
+                () = signals.next_after(SAME_SIGNAL) => Err(Failure::failed(FORCED).into()),
             }
         }
     }
 }
+
+/// What is said where the second signal ends a node.
+const FORCED: &str = "forced to stop before all writes were flushed";
 
 /// A signal that comes so soon after the first is the same one: `timeout` and terminals send it to
 /// the process and to its group.
@@ -73,7 +76,7 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// What somebody who has just started a node may want to do.
 fn show_next_steps(printer: &mut Printer, node: &antiphon_node::Node, is_found: bool) {
     if is_found {
-        printer.note("nodes of this machine and this LAN find it by themselves");
+        printer.note("nodes of this machine and this LAN find it");
     }
     // What stays on this machine leads nobody here.
     let leads_here = |address: &&antiphon_node::Multiaddr| {

@@ -102,7 +102,7 @@ async fn ask_for(context: &mut Context, node: NodeId) -> anyhow::Result<Vec<Mult
     let addresses = peer.map(|peer| full(&peer.addresses)).unwrap_or_default();
     let addresses: Vec<_> = addresses.iter().filter_map(|text| text.parse().ok()).collect();
     if addresses.is_empty() {
-        let hint = "`antiphon peers` lists the nodes that are known; `--node MULTIADDR` names one \
+        let hint = "`antiphon peers` lists all known nodes; `--node MULTIADDR` names one \
                     by its address";
         return Err(Failure::failed(format!("node {node} is not known")).with_hint(hint).into());
     }

@@ -53,8 +53,10 @@ async fn wait(
         let Outbox { node, topics } = client.outbox().await?;
         if *asked.get_or_insert(node) != node {
             // What another node says of its own outbox is no answer.
-            return Err(Failure::failed("the node is gone, and what was pending there with it")
-                .with_hint("it is on its disk, and is delivered when the node is started again")
+            return Err(Failure::failed("the node no longer answers; its outbox cannot be read")
+                .with_hint(
+                    "pending records are on its disk; start the node again, and it delivers them",
+                )
                 .into());
         }
         let records: u64 = topics.iter().map(|topic| topic.records).sum();

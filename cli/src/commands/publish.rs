@@ -114,11 +114,10 @@ fn check_id(arguments: &Publish) -> anyhow::Result<()> {
         return Ok(());
     }
     let message = match records {
-        0 => "`--id` is for one record, and each line of standard input is one".to_owned(),
-        more => format!("`--id` is for one record, and these are {more}"),
+        0 => "`--id` names one record, and each line of standard input is a record".to_owned(),
+        more => format!("`--id` names one record, and these are {more}"),
     };
-    let hint =
-        "publish each record by a command of its own, or lines of JSON with `--id-from FIELD`";
+    let hint = "publish each record with its own command, or lines of JSON with `--id-from FIELD`";
     Err(Failure::usage(message).with_hint(hint).into())
 }
 
@@ -391,7 +390,7 @@ fn unpublished(error: PublishError, unit: Unit, number: u64) -> anyhow::Error {
         other => format!("{what} {number}: {other}"),
     };
     let failure = Failure::failed(text);
-    match crate::hints::hint(&error.into()) {
+    match crate::hints::hint("antiphon publish", &error.into()) {
         Some(hint) => failure.with_hint(hint).into(),
         None => failure.into(),
     }

@@ -133,10 +133,8 @@ async fn interruptible(context: &mut Context, command: Command) -> anyhow::Resul
 
 /// Why a command is not there in the shell.
 pub(super) fn not_here() -> anyhow::Error {
-    let hint = "leave with Ctrl-D and run it from the command line";
-    Failure::usage("this command starts processes and is not there in the shell")
-        .with_hint(hint)
-        .into()
+    let hint = "leave the shell with Ctrl-D, and run it from the command line";
+    Failure::usage("this command does not run in the shell").with_hint(hint).into()
 }
 
 fn connection_is_lost(error: &anyhow::Error) -> bool {

@@ -50,14 +50,15 @@ pub(super) async fn run(context: &mut Context, arguments: Subscribe) -> anyhow::
     check(topic.as_ref(), &arguments)?;
     let mut options = reader_options(topic.is_some(), &arguments.reading, End::Never)?;
     if arguments.name.is_some() && matches!(options.end, End::Before(_) | End::BeforeLast(_)) {
-        let message = "a named subscription would pass over what is left out";
-        let hint = "with `--as`, `--to` takes `end` or a cursor";
+        let message =
+            "`--as` cannot be combined with this `--to`: skipped records would count as read";
+        let hint = "with `--as`, `--to` is `end` or a cursor";
         return Err(Failure::usage(message).with_hint(hint).into());
     }
     let form = form(context, &arguments.reading)?;
     if form.has_cursor() && (topic.is_none() || arguments.group.is_some()) {
-        let message = "a cursor is a place in one topic, for one reader of it";
-        let hint = "leave out `--cursor` and `%c`, or name one topic and no group";
+        let message = "`--cursor` and `%c` need one topic and one reader";
+        let hint = "leave them out, or name one topic and no group";
         return Err(Failure::usage(message).with_hint(hint).into());
     }
     let records = RecordPrinter::new(form);
@@ -112,23 +113,23 @@ async fn is_new(
 /// Refuses what cannot be meant together.
 fn check(topic: Option<&TopicName>, arguments: &Subscribe) -> Result<(), Failure> {
     let reading = &arguments.reading;
-    let several = "leave `--as` and `--group` out, or name one of the topics that `antiphon topics \
-                   PATTERN` lists";
+    let several =
+        "leave `--as` and `--group` out, or name one topic; `antiphon topics PATTERN` lists them";
     let (message, hint) = if topic.is_none() && arguments.name.is_some() {
-        ("a named subscription is of one topic, and a pattern stands for several", several)
+        ("`--as` needs one topic; a pattern matches several", several)
     } else if topic.is_none() && arguments.group.is_some() {
-        ("a group is of one topic, and a pattern stands for several", several)
+        ("`--group` needs one topic; a pattern matches several", several)
     } else if arguments.name.is_some() && arguments.group.is_some() {
         (
-            "a subscription has one reader, or is shared by a group: not both",
-            "`--as NAME` for all records, `--group NAME` for a share of them",
+            "`--as` and `--group` cannot be used together",
+            "use `--as NAME` for all records, `--group NAME` for a share of them",
         )
     } else if arguments.group.is_some()
         && (reading.key.is_some() || reading.writer.is_some() || reading.to.is_some())
     {
         (
-            "the members of a group get all records, each some of them, and without an end",
-            "leave out `--key`, `--writer` and `--to`; `-n` and `--idle` end a member",
+            "`--group` cannot be combined with `--key`, `--writer` or `--to`",
+            "leave them out; `-n` and `--idle` end a member",
         )
     } else {
         return Ok(());
@@ -343,8 +344,9 @@ impl Subscription<'_> {
         }
         self.shared_said_again = now.checked_add(SHARED_SAID_EVERY);
         self.printer.warning(
-            "another subscriber reads under the same name: both get all records, and move one position",
-            "give each a name of its own with `--as`, or share the records with `--group`",
+            "another subscriber reads under the same name; both get all records, and both move \
+                its position",
+            "use another name with `--as`, or share the records with `--group`",
         );
     }
 

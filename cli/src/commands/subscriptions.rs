@@ -49,7 +49,7 @@ pub(super) async fn run(context: &mut Context, arguments: Subscriptions) -> anyh
         return Ok(Status::Done);
     }
     if all.is_empty() {
-        printer.note("no subscriptions; `antiphon subscribe TOPIC --as NAME` begins one");
+        printer.note("no subscriptions; `antiphon subscribe TOPIC --as NAME` creates one");
         return Ok(Status::Done);
     }
     let mut table = Table::new(&["SUBSCRIPTION", "RECORDS BEHIND", "TIME BEHIND", "KIND"]);

@@ -23,7 +23,7 @@ pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Res
                 let hint = part_hint(pattern.as_str());
                 printer.note(format_args!("no topic matches `{pattern}`{hint}"));
             }
-            None => printer.note("no topics yet; `antiphon create TOPIC` makes one"),
+            None => printer.note("no topics yet; `antiphon create TOPIC` creates one"),
         }
         return Ok(Status::Done);
     }
@@ -50,7 +50,7 @@ fn part_hint(pattern: &str) -> String {
     let start = pattern.split(['*', '>']).next().unwrap_or_default();
     format!(
         "\nhint: `*` stands for a whole part between dots; `antiphon topics | grep '^{start}'` \
-         finds names that begin so"
+         finds names with that beginning"
     )
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn run(context: &mut Context, arguments: Verify) -> anyhow::Res
         None => client.topics().await?.into_iter().map(|topic| topic.name).collect(),
     };
     if topics.is_empty() {
-        context.printer.note("no topics yet; `antiphon create TOPIC` makes one");
+        context.printer.note("no topics yet; `antiphon create TOPIC` creates one");
     }
     let mut compared = Vec::new();
     for topic in topics {
@@ -81,14 +81,14 @@ fn failure(compared: &[(TopicName, Comparison)], repaired: bool) -> Option<Failu
     match unlike[..] {
         [] => {}
         [(topic, _)] => {
-            let message = format!("the replicas of `{topic}` do not hold the same, whole");
+            let message = format!("the replicas of `{topic}` differ, or have damaged records");
             return Some(Failure::failed(message).with_hint(hint));
         }
         [(first, _), ..] => {
             let count = unlike.len();
             let message = format!(
-                "the replicas of {count} of {of_all} topics do not hold the same, whole: \
-                 `{first}` is one"
+                "the replicas of {count} of {of_all} topics differ, or have damaged records: \
+                    `{first}` is one"
             );
             return Some(Failure::failed(message).with_hint(hint));
         }
@@ -210,7 +210,7 @@ fn show(context: &mut Context, topic: &TopicName, comparison: &Comparison) -> an
     printer.line(format_args!("{topic}: {}", comparison.verdict()))?;
     if comparison.lost > 0 {
         let lost = counted(comparison.lost, "record");
-        printer.line(format_args!("{topic}: {lost} held by no replica any more"))?;
+        printer.line(format_args!("{topic}: {lost} lost, held by no replica"))?;
     }
     let header = ["REPLICA", "ROLE", "RECORDS", "LACKING", "DAMAGED", "DIFFERING"];
     let mut table = Table::new(&header);
@@ -285,7 +285,7 @@ mod tests {
         let all = [compared("a", &[silent]), compared("b", &[silent]), compared("d", &[])];
         let expected = "2 of 3 topics have replicas that do not answer; the others hold the same";
         assert_eq!(said(&all).as_deref(), Some(expected));
-        let expected = "the replicas of `c` do not hold the same, whole";
+        let expected = "the replicas of `c` differ, or have damaged records";
         assert_eq!(said(&[unlike, compared("d", &[silent])]).as_deref(), Some(expected));
     }
 }

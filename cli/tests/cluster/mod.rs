@@ -126,6 +126,11 @@ impl Cluster {
         &self.nodes[number]
     }
 
+    /// The node of this number, if there is one.
+    pub(crate) fn get(&self, number: usize) -> Option<&Node> {
+        self.nodes.get(number)
+    }
+
     /// The number of the node with this name.
     pub(crate) fn number(&self, peer: &str) -> usize {
         let found = self.nodes.iter().position(|node| node.peer == peer);

@@ -20,7 +20,7 @@ pub(crate) async fn measure(
     let name = if case.one_at_a_time() { "latency" } else { "publish" };
     let mut command = Command::new(program);
     command.args(["bench", name, "--nodes", "3", "--replicas", "3", "--json"]);
-    command.args(["--size", &case.size.to_string(), "--messages", &messages.to_string()]);
+    command.args(["--size", &case.size.to_string(), "--records", &messages.to_string()]);
     if !case.one_at_a_time() {
         command.args(["--in-flight", &case.in_flight.to_string()]);
     }
@@ -39,7 +39,7 @@ fn read(output: &str, name: &str, case: &Case, messages: usize) -> Result<Measur
         .find(|line| line["case"] == name)
         .with_context(|| format!("no line of the case {name}"))?;
     let number = |key: &str| line[key].as_f64().with_context(|| format!("no number {key}"));
-    for (key, value) in [("replicas", 3), ("size", case.size), ("messages", messages)] {
+    for (key, value) in [("replicas_wanted", 3), ("size", case.size), ("records", messages)] {
         ensure!(line[key] == value, "{key} is {}, not {value}", line[key]);
     }
     if !case.one_at_a_time() {
@@ -47,7 +47,7 @@ fn read(output: &str, name: &str, case: &Case, messages: usize) -> Result<Measur
     }
     let latency =
         if case.one_at_a_time() { Some((number("p50_us")?, number("p99_us")?)) } else { None };
-    Ok(Measured { messages, per_second: number("msgs_per_s")?, latency })
+    Ok(Measured { messages, per_second: number("records_per_s")?, latency })
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::cases::CASES;
 
-    const LINE: &str = r#"{"case":"publish","nodes":3,"replicas":3,"size":128,"in_flight":512,"messages":10,"msgs_per_s":250000,"mb_per_s":32,"p50_us":1000,"p90_us":1100,"p99_us":1900.5,"p999_us":2000,"max_us":2100}"#;
+    const LINE: &str = r#"{"case":"publish","nodes":3,"replicas_wanted":3,"size":128,"in_flight":512,"records":10,"records_per_s":250000,"mb_per_s":32,"p50_us":1000,"p90_us":1100,"p99_us":1900.5,"p999_us":2000,"max_us":2100}"#;
 
     #[test]
     fn reads_the_line_of_its_case() {

@@ -51,7 +51,7 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Records, or what else the case counts.
     fn messages(&self, default: u64) -> u64 {
-        self.arguments.messages.unwrap_or_else(|| self.scaled(default))
+        self.arguments.records.unwrap_or_else(|| self.scaled(default))
     }
 
     /// Seconds of a paced load.

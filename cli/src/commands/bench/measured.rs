@@ -218,11 +218,11 @@ impl Outcome {
         let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
         put("case", self.case.into());
         put("nodes", self.setting.nodes.into());
-        put("replicas", self.setting.replicas.into());
+        put("replicas_wanted", self.setting.replicas.into());
         put("size", self.setting.size.into());
         put("in_flight", self.setting.in_flight.into());
-        put("messages", self.measured.messages.into());
-        put("msgs_per_s", rounded(self.measured.per_second(), 1.0));
+        put("records", self.measured.messages.into());
+        put("records_per_s", rounded(self.measured.per_second(), 1.0));
         put("mb_per_s", rounded(self.megabytes_per_second(), 1_000.0));
         let latencies = &self.measured.latencies;
         let told = |value: u64| if latencies.is_empty() { Value::Null } else { value.into() };
@@ -233,8 +233,8 @@ impl Outcome {
         let spread = self.spread;
         put("rounds", spread.map_or(1, |spread| spread.rounds).into());
         let rate = |rate: Option<f64>| rate.map_or(Value::Null, |rate| rounded(rate, 1.0));
-        put("msgs_per_s_min", rate(spread.map(|spread| spread.per_second.0)));
-        put("msgs_per_s_max", rate(spread.map(|spread| spread.per_second.1)));
+        put("records_per_s_min", rate(spread.map(|spread| spread.per_second.0)));
+        put("records_per_s_max", rate(spread.map(|spread| spread.per_second.1)));
         let time = |time: Option<u64>| time.map_or(Value::Null, told);
         put("p50_us_min", time(spread.map(|spread| spread.p50.0)));
         put("p50_us_max", time(spread.map(|spread| spread.p50.1)));
@@ -261,17 +261,33 @@ impl Outcome {
         ];
         row.extend(QUANTILES.map(|(_, quantile)| time(latencies.at(quantile))));
         row.push(time(latencies.max()));
-        let range =
-            |spread: Spread| format!("{:.0}-{:.0}", spread.per_second.0, spread.per_second.1);
-        row.push(
-            self.spread.filter(|spread| spread.rounds > 1).map_or_else(|| "-".to_owned(), range),
-        );
-        let also: Vec<_> =
-            self.also.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        row.push(if also.is_empty() { "-".to_owned() } else { also.join(", ") });
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        row.extend([or_none(self.range()), or_none(self.other_figures())]);
         row
     }
+
+    /// What a person is told below the table: a line for each case that has more to say.
+    pub(super) fn remark(&self) -> Option<String> {
+        let range = self.range().map(|range| format!("{range} records/s"));
+        let parts: Vec<_> = range.into_iter().chain(self.other_figures()).collect();
+        (!parts.is_empty()).then(|| format!("{}: {}", self.case, parts.join(", ")))
+    }
+
+    /// The least and the most records per second of several rounds.
+    fn range(&self) -> Option<String> {
+        let spread = self.spread.filter(|spread| spread.rounds > 1)?;
+        Some(format!("{:.0}-{:.0}", spread.per_second.0, spread.per_second.1))
+    }
+
+    fn other_figures(&self) -> Option<String> {
+        let also = self.also.iter().map(|(name, value)| format!("{name} {value}"));
+        let also: Vec<_> = also.collect();
+        (!also.is_empty()).then(|| also.join(", "))
+    }
 }
+
+/// The columns of [`Outcome::to_row`] that a person is shown; what the others say is below.
+pub(super) const BRIEF: [usize; 8] = [0, 1, 2, 3, 4, 6, 7, 8];
 
 /// The columns of [`Outcome::to_row`].
 pub(super) const COLUMNS: [&str; 11] = [
@@ -306,11 +322,11 @@ mod tests {
         let first = [
             "case",
             "nodes",
-            "replicas",
+            "replicas_wanted",
             "size",
             "in_flight",
-            "messages",
-            "msgs_per_s",
+            "records",
+            "records_per_s",
             "mb_per_s",
             "p50_us",
             "p90_us",
@@ -321,7 +337,7 @@ mod tests {
         assert_eq!(keys(&with)[..first.len()], first);
         assert_eq!(keys(&with), keys(&without));
         let object = with.to_json();
-        assert_eq!(object["msgs_per_s"], 1_000.0);
+        assert_eq!(object["records_per_s"], 1_000.0);
         assert_eq!(object["mb_per_s"], 0.1);
         let p50 = object["p50_us"].as_u64().unwrap();
         assert!((2_000..=2_002).contains(&p50), "three digits: {p50}");
@@ -329,12 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_a_person_fits_80_columns() {
+        let slow = measured(1_000_000, Duration::from_secs(9));
+        let outcome = Outcome::new("fanout-nodes", SETTING, slow).with("subscribers", 20.0);
+        let row = outcome.to_row();
+        let mut table = crate::table::Table::new(&BRIEF.map(|at| COLUMNS[at]));
+        table.push(BRIEF.map(|at| row[at].clone()).to_vec());
+        assert!(table.lines(true).iter().all(|line| line.len() <= 80), "{:?}", table.lines(true));
+        assert_eq!(outcome.remark().unwrap(), "fanout-nodes: subscribers 20");
+    }
+
+    #[test]
     fn the_median_round_is_told_with_its_spread() {
         let round = |count| Outcome::new("p", SETTING, measured(count, Duration::from_millis(1)));
         let median = Outcome::median(vec![round(30), round(10), round(20)]).to_json();
-        assert_eq!(median["msgs_per_s"], 20.0);
+        assert_eq!(median["records_per_s"], 20.0);
         assert_eq!(
-            (&median["msgs_per_s_min"], &median["msgs_per_s_max"]),
+            (&median["records_per_s_min"], &median["records_per_s_max"]),
             (&json!(10.0), &json!(30.0))
         );
         assert_eq!(median["rounds"], 3);

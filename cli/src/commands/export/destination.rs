@@ -60,8 +60,9 @@ impl Destination {
             match read_whole(&mut reader) {
                 Err(ReadError::Input(error)) => return Err(error.into()),
                 Err(ReadError::Archive(ArchiveError::NotAnArchive | ArchiveError::Version)) => {
-                    let message = format!("{} is no export to go on with", part.display());
-                    let hint = "move it away, or let `--force` replace it";
+                    let message =
+                        format!("{} is not an export that can be resumed", part.display());
+                    let hint = "move it away, or replace it with `--force`";
                     return Err(Failure::failed(message).with_hint(hint).into());
                 }
                 // What was being written when the power failed may be anything.

@@ -47,7 +47,7 @@ pub(super) async fn create(
         }
         Err(RequestError::Refused(Refusal::TopicExists(other))) => {
             let message = format!("these are the records of topic `{other}` of this network");
-            let hint = "leave out `--as`: a topic is restored under its name, and has one name";
+            let hint = "leave out `--as`: a topic has one name, and is restored under it";
             Err(Failure::failed(message).with_hint(hint).into())
         }
         Err(error) => Err(error.into()),
@@ -55,7 +55,7 @@ pub(super) async fn create(
 }
 
 fn is_another(name: &TopicName) -> Failure {
-    Failure::failed(format!("topic `{name}` exists already, and is another one"))
+    Failure::failed(format!("another topic `{name}` exists already"))
         .with_hint("`--as NAME` imports the records under another name")
 }
 
@@ -67,21 +67,20 @@ async fn check_terms(
     min_copies: u16,
 ) -> anyhow::Result<()> {
     if min_copies > replicas {
-        let message =
-            format!("a floor of {min_copies} copies is more than the {replicas} replicas");
+        let message = format!("{min_copies} copies are more than the {replicas} replicas");
         let hint = format!("ask for `--min-copies` of at most {replicas}, or more `--replicas`");
         return Err(Failure::usage(message).with_hint(hint).into());
     }
     if terms.writers != Writers::Anyone || terms.encryption_key.is_some() {
         let message = "the topic's list of writers, or its key, cannot be set here";
-        let hint = "create the topic in its own network first; then the records are added to it";
+        let hint = "import it in its own network";
         return Err(Failure::failed(message).with_hint(hint).into());
     }
     let peers = client.peers().await?;
     let alive = peers.iter().filter(|peer| peer.state == MemberState::Alive).count() as u64;
     if alive < u64::from(min_copies) {
         let here = if alive == 1 { "1 node is".to_owned() } else { format!("{alive} nodes are") };
-        let message = format!("the topic asks for {min_copies} copies, and {here} here");
+        let message = format!("the topic needs {min_copies} copies, and {here} here");
         let hint = format!("start more nodes, or import it with `--min-copies {alive}`");
         return Err(Failure::failed(message).with_hint(hint).into());
     }

@@ -78,9 +78,9 @@ pub(super) fn field_of(
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Number(number)) => Ok(number.to_string()),
         _ if mark_of(line).is_some() => {
-            let message = format!("line {number} begins with a byte order mark, so it is no JSON");
-            let hint = "take the mark out: `sed 's/^\\xEF\\xBB\\xBF//'`, or of UTF-16 \
-                        `iconv -f UTF-16 -t UTF-8`";
+            let message = format!("line {number} begins with a byte order mark, so it is not JSON");
+            let hint = "remove the mark with `sed 's/^\\xEF\\xBB\\xBF//'`; convert UTF-16 with \
+                `iconv -f UTF-16 -t UTF-8`";
             Err(Failure::failed(message).with_hint(hint))
         }
         _ => {
@@ -117,8 +117,8 @@ pub(super) fn without_mark(mut line: Bytes, printer: &mut Printer) -> Bytes {
             line.split_off(UTF8_MARK.len())
         }
         Some(Mark::Utf16) => {
-            let text = "standard input begins with the byte order mark of UTF-16; lines are split \
-                        and published as the bytes that they are";
+            let text = "standard input begins with the byte order mark of UTF-16; its bytes are \
+                split at LF and published unchanged";
             printer.warning(text, "convert it first: `iconv -f UTF-16 -t UTF-8`");
             line
         }
@@ -234,7 +234,7 @@ mod tests {
         let error = |line: &[u8]| field_of(line, "k", "--key-from", 7).unwrap_err().to_string();
         for mark in [UTF8_MARK, b"\xff\xfe"] {
             let line = [mark, br#"{"k": "a"}"#].concat();
-            assert_eq!(error(&line), "line 7 begins with a byte order mark, so it is no JSON");
+            assert_eq!(error(&line), "line 7 begins with a byte order mark, so it is not JSON");
         }
         assert_eq!(error(b"\xff"), "line 7 has no text or number `k`");
     }

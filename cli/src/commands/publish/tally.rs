@@ -197,7 +197,7 @@ impl Tally {
         }
         let mut text = format!("published {} to {topic}", records(count));
         if self.gives_ids && self.duplicates > 0 {
-            text = format!("{text}, {} of them there already", grouped(self.duplicates));
+            text = format!("{text}, {} of them stored before", grouped(self.duplicates));
         }
         match (count, self.pending) {
             (0, _) => text,
@@ -227,16 +227,16 @@ impl Tally {
         if self.too_few_nodes {
             let (topic, wanted) = (named(&self.topic), self.wanted);
             return Some(format!(
-                "{topic} is acknowledged from {wanted} copies on, and fewer nodes are here; the records \
-                 are in the node's outbox, {again}. Start the other nodes, or \
-                 `antiphon node forget PEER` each that will not come back (`antiphon peers` shows them), or \
-                 let one copy be enough: `antiphon topic alter {} --min-copies 1`",
+                "{topic} needs {wanted} copies, and fewer nodes are alive. The records are in the \
+                    node's outbox; {again}. Start the other nodes again, or declare them lost \
+                    with `antiphon node forget PEER` (`antiphon peers` lists them), or let one \
+                    copy be enough: `antiphon topic alter {} --min-copies 1`",
                 hints::quoted(self.topic.as_str())
             ));
         }
         Some(format!(
-            "the records are in the node's outbox and are delivered when nodes return; {again}; \
-             `antiphon outbox` lists what is pending, and `antiphon peers` shows which nodes are away"
+            "the records are in the node's outbox, and are delivered when nodes return; {again}; \
+                `antiphon outbox` lists pending records, `antiphon peers` the nodes that are away"
         ))
     }
 
@@ -268,7 +268,7 @@ impl Tally {
             Status::Usage => Failure::usage(message),
             _ => Failure::failed(message),
         };
-        match next.or_else(|| hints::hint(&error)) {
+        match next.or_else(|| hints::hint("antiphon publish", &error)) {
             Some(hint) => failure.with_hint(hint).into(),
             None => failure.into(),
         }
@@ -310,14 +310,14 @@ impl Tally {
         }
         let (named, first, topic) = (head.named(self.unit), head.first, &self.topic);
         Some(if self.gives_ids {
-            "publish the same input again: what is stored is not stored a second time".to_owned()
+            "publish the same input again; stored records are not stored twice".to_owned()
         } else if self.lost.unknown.is_some() {
             format!(
-                "{named} may be stored: `antiphon fetch {topic} --from -1` shows the newest record; \
-                 go on with the line after it"
+                "{named} may be stored: `antiphon fetch {topic} --from -1` shows the newest \
+                    record; continue with the line after it"
             )
         } else {
-            format!("nothing from {named} on is stored: go on there (`tail -n +{first}`)")
+            format!("nothing from {named} on is stored; continue there (`tail -n +{first}`)")
         })
     }
 }
@@ -415,7 +415,7 @@ mod tests {
         given.add(again);
         given.add(receipt(1, true, 2));
         assert_eq!(given.summary()["duplicates"], json!(1));
-        assert!(given.summary_text().contains("2 records to `t`, 1 of them there already"));
+        assert!(given.summary_text().contains("2 records to `t`, 1 of them stored before"));
         again.acknowledged = false;
         assert!(given.receipt(again).1.starts_with("pending duplicate of "));
     }
@@ -443,7 +443,7 @@ mod tests {
         let error = || Failure::failed("line 3 is too long").with_hint("cut it").into();
         let explained = tally(&[receipt(0, true, 2), receipt(1, true, 2)]).explain(error());
         assert_eq!(explained.to_string(), "line 3 is too long (2 records acknowledged)");
-        assert_eq!(hints::hint(&explained).as_deref(), Some("cut it"));
+        assert_eq!(hints::hint("antiphon publish", &explained).as_deref(), Some("cut it"));
         assert_eq!(tally(&[]).explain(error()).to_string(), "line 3 is too long");
     }
 
@@ -468,7 +468,7 @@ mod tests {
              could be reached: 12D3; nothing after it was sent (2 records acknowledged, 1 not \
              known: line 3)"
         );
-        assert!(hints::hint(&explained).unwrap().contains("the line after it"));
+        assert!(hints::hint("antiphon publish", &explained).unwrap().contains("the line after it"));
         let _ = some.lose(4, id, Fate::Unknown);
         let (value, text) = some.lose(5, id, Fate::NotStored);
         assert_eq!(
@@ -507,6 +507,6 @@ mod tests {
         let interrupted = some.interrupted(Caught::Interrupt);
         assert_eq!(text(&some), "interrupted (1 record acknowledged, 1 not known: line 2)");
         assert_eq!(hints::status(&interrupted), Status::Interrupted(Caught::Interrupt));
-        assert!(hints::hint(&interrupted).is_some());
+        assert!(hints::hint("antiphon publish", &interrupted).is_some());
     }
 }

@@ -64,7 +64,9 @@ impl Source {
             return Ok(Self::Plain(topic, Box::new(reader)));
         };
         if options.start != Start::Beginning && client.position(&topic, &name).await?.is_some() {
-            printer.note(format_args!("`{name}` goes on where it stopped; --from counts once"));
+            printer.note(format_args!(
+                "`{name}` resumes where it stopped; `--from` applies to new names only"
+            ));
         }
         let subscriber = client.subscriber(topic.clone(), name, options).await?;
         Ok(Self::Named(topic, Box::new(subscriber)))
@@ -88,7 +90,9 @@ impl Source {
         };
         let member = client.member(topic.clone(), group.clone(), options).await?;
         if starts && !member.is_new() {
-            printer.note(format_args!("group `{group}` goes on where it is; --from counts once"));
+            printer.note(format_args!(
+                "group `{group}` resumes where it is; `--from` applies to new groups only"
+            ));
         }
         Ok(Self::Group(Box::new(Shared { topic, member, printed: Vec::new() })))
     }
