@@ -26,11 +26,14 @@ impl Engine {
         let mut lacking: Vec<(LogId, Position)> = lacking.collect();
         // What retention let go comes no more.
         let mut gone = BTreeSet::new();
+        let mut lows = BTreeMap::new();
         lacking.retain(|(log, position)| {
-            let is_gone = self.known_low(topic, log) >= position.next;
+            let low = self.known_low(topic, log);
+            let is_gone = low >= position.next;
             if is_gone {
                 gone.insert(*log);
             }
+            lows.insert(*log, low);
             !is_gone
         });
         let Some(job) = self.reads.jobs.things.get(&number) else {
@@ -38,7 +41,8 @@ impl Engine {
         };
         let rest = |(log, position): &(LogId, Position)| {
             let until = job.until.as_ref().map_or(u64::MAX, |until| until.next(log));
-            self.readable(topic, *log, job.after.next(log), until.min(position.next))
+            let from = job.after.next(log).max(lows[log]);
+            self.readable(topic, *log, from, until.min(position.next))
         };
         let mut comes: Vec<LogRange> = lacking.iter().map(rest).collect();
         let (mut at, met) = (job.after.clone(), job.met.clone());

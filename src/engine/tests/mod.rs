@@ -1,6 +1,7 @@
 //! Exact scripts: inputs in, outputs out.
 
 mod many;
+mod order;
 mod recent;
 
 use std::{collections::BTreeSet, time::Duration};
