@@ -60,8 +60,12 @@ pub(crate) fn run(choices: Choices, verbose: bool) -> Outcome {
 
 impl World {
     /// The home replicas of a topic: the nearest nodes, those included that are destroyed if
-    /// it is asked who was.
+    /// it is asked who was. None where faults destroyed the terms of the topic everywhere: nobody
+    /// can read what is left of it then.
     pub(crate) fn homes(&self, topic: usize, destroyed: bool) -> BTreeSet<usize> {
+        if !destroyed && self.options.destructive && !self.knows_terms(topic) {
+            return BTreeSet::new();
+        }
         let place = self.topic(topic).place();
         let counts = |index: &usize| {
             destroyed || !self.nodes[*index].gone && !convergence::has_handed_over(self, *index)

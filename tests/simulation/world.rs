@@ -206,6 +206,13 @@ impl World {
         usize::from(self.options.topics[topic].replicas).min(fewest)
     }
 
+    /// Whether any node that runs knows the name and the terms of a topic.
+    pub(crate) fn knows_terms(&self, topic: usize) -> bool {
+        let id = self.topic(topic);
+        let engines = self.nodes.iter().filter_map(|node| node.engine.as_ref());
+        engines.into_iter().any(|engine| engine.topic_name(&id).is_some())
+    }
+
     /// Whether fewer nodes are left than the floor of a topic.
     pub(crate) fn is_out_of_reach(&self, topic: usize) -> bool {
         self.stays().len() < usize::from(self.options.topics[topic].min_copies)

@@ -42,6 +42,8 @@ pub(crate) fn has_handed_over(world: &World, node: usize) -> bool {
 pub(crate) fn converged(world: &World) -> Result<(), String> {
     let topics = 0..world.options.topics.len();
     let topics = topics.filter(|number| world.deleted != Some(*number));
+    let is_known = |number: &usize| !world.options.destructive || world.knows_terms(*number);
+    let topics = topics.filter(is_known);
     let topics = topics.map(|number| (world.topic(number), world.homes(number, false)));
     let adrift = world.oracle.adrift();
     let catalogue = World::catalogue();
