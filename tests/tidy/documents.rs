@@ -24,16 +24,21 @@ const FOLDERS: &[&str] =
     &["src/", "node/", "cli/", "tests/", "docs/", "examples/", "benches/", "fuzz/"];
 
 fn documents() -> Vec<PathBuf> {
-    let mut all: Vec<_> =
-        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(PathBuf::from).into();
-    let mut folders = vec![PathBuf::from("docs")];
+    let mut all = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(PathBuf::from).to_vec();
+    all.extend(files_in("docs", "md"));
+    all
+}
+
+/// The files with this extension in a folder and below it, as paths from the root.
+fn files_in(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(root().join(&folder)).unwrap() {
-            let entry = entry.unwrap();
-            let path = folder.join(entry.file_name());
-            if entry.path().is_dir() {
+            let path = folder.join(entry.unwrap().file_name());
+            if root().join(&path).is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else if path.extension().is_some_and(|it| it == extension) {
                 all.push(path);
             }
         }
@@ -104,6 +109,16 @@ fn documentation_uses_plain_sentences() {
     check(&sources(PLAIN_CODE), |source| {
         let text = prose::documentation(source);
         [prose::unplain_phrases(&text), prose::long_sentences(&text)].concat()
+    });
+}
+
+/// The texts of `--help`, as snapshots have them.
+#[test]
+fn help_uses_plain_sentences() {
+    check(&files_in("cli/src", "snap"), |help| {
+        let text = prose::help_as_markdown(help);
+        let plain = [prose::unplain_phrases(&text), prose::long_sentences(&text)].concat();
+        [plain, prose::long_lines(help)].concat()
     });
 }
 

@@ -172,6 +172,22 @@ pub(super) fn documentation(source: &str) -> String {
     lines.join("\n")
 }
 
+/// A text of `--help` as Markdown: titles become headings, lists of commands and examples rows.
+pub(super) fn help_as_markdown(help: &str) -> String {
+    let line = |line: &str| {
+        let text = line.trim_start();
+        let is_row = text.contains("  ") || text.starts_with("antiphon ");
+        if is_row {
+            format!("| {text}")
+        } else if text.len() == line.len() && text.ends_with(':') {
+            format!("# {text}")
+        } else {
+            text.to_owned()
+        }
+    };
+    help.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// All pieces of code in a text that is no block, such as `this`.
 pub(super) fn pieces_of_code(text: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
@@ -200,6 +216,8 @@ fn each_rule_finds_what_it_is_for() {
     assert_eq!(long_sentences(&long).len(), 1);
     assert_eq!(long_sentences(&format!("```\n{long}\n```\n| {long} |\n# {long}")).len(), 0);
     assert_eq!(unplain_phrases("It is let\ngo. We reckoned. Let gossip be; `anew`.").len(), 2);
+    let help = "Options:\n      --a  one\nantiphon a\n          Text\n          on";
+    assert_eq!(help_as_markdown(help), "# Options:\n| --a  one\n| antiphon a\nText\non");
     let wide = "x".repeat(COLUMNS_MAX + 1);
     assert_eq!(long_lines(&format!("{wide}\n| {wide} |\n```\n{wide}\n```")).len(), 1);
     assert_eq!(long_lines_of_documentation(&format!("{wide}\n/// {wide}\n/// | {wide}")).len(), 1);
