@@ -9,7 +9,10 @@ use std::{
 use super::{prose, root, rust_files};
 
 /// Documents that are not plain yet.
-const NOT_PLAIN_YET: &[&str] = &["CHANGELOG.md", "docs/library.md", "docs/simulation.md"];
+const NOT_PLAIN_YET: &[&str] = &["docs/library.md", "docs/simulation.md"];
+
+/// Documents that have long lines, and may.
+const WIDE: &[&str] = &["CHANGELOG.md"];
 
 /// Code whose documentation has short lines.
 const NARROW_CODE: &[&str] =
@@ -96,7 +99,9 @@ fn documents_have_short_sentences() {
 
 #[test]
 fn documents_have_short_lines() {
-    check(&plain_documents(), prose::long_lines);
+    let is_wide = |path: &PathBuf| WIDE.iter().any(|other| path.ends_with(other));
+    let narrow: Vec<_> = plain_documents().into_iter().filter(|path| !is_wide(path)).collect();
+    check(&narrow, prose::long_lines);
 }
 
 #[test]
@@ -112,13 +117,13 @@ fn documentation_uses_plain_sentences() {
     });
 }
 
-/// The texts of `--help`, as snapshots have them.
+/// Help, errors and hints, as snapshots have them.
 #[test]
-fn help_uses_plain_sentences() {
-    check(&files_in("cli/src", "snap"), |help| {
+fn texts_of_the_command_are_plain() {
+    check(&files_in("cli/src", "snap"), prose::unplain_phrases);
+    check(&files_in("cli/src/arguments/help", "snap"), |help| {
         let text = prose::help_as_markdown(help);
-        let plain = [prose::unplain_phrases(&text), prose::long_sentences(&text)].concat();
-        [plain, prose::long_lines(help)].concat()
+        [prose::long_sentences(&text), prose::long_lines(help)].concat()
     });
 }
 
