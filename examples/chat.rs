@@ -15,10 +15,10 @@
 use std::{collections::BTreeSet, io::BufRead, path::PathBuf, time::Duration};
 
 use antiphon_node::{
-    Client, Network, Node, NodeConfig, Record, StartError, TopicName,
-    client::{Delivered, Delivery, PublishError, PublishOptions, RequestError, Start, Topic},
-    model::RecordId,
-    wire::MemberState,
+    Client, Network, Node, NodeConfig, Record, RecordId, StartError, TopicName,
+    client::{
+        Delivered, Delivery, NodeState, PublishError, PublishOptions, RequestError, Start, Topic,
+    },
 };
 use anyhow::Context;
 use clap::Parser;
@@ -132,8 +132,8 @@ async fn meet(client: &Client) -> anyhow::Result<usize> {
     let meeting = tokio::time::sleep(MEETING_TIME);
     tokio::pin!(meeting);
     loop {
-        let peers = client.peers().await?;
-        let others = peers.iter().skip(1).filter(|peer| peer.state == MemberState::Alive).count();
+        let nodes = client.nodes().await?;
+        let others = nodes.iter().skip(1).filter(|node| node.state == NodeState::Alive).count();
         if others > 0 || meeting.is_elapsed() {
             return Ok(others);
         }
@@ -150,8 +150,8 @@ async fn pass_on(room: &Topic) -> anyhow::Result<bool> {
     let all_have_it = async {
         loop {
             let replicas = room.info().await?.replicas;
-            let mut alive = replicas.iter().filter(|replica| replica.state == MemberState::Alive);
-            if alive.all(|replica| replica.complete) {
+            let mut alive = replicas.iter().filter(|replica| replica.state == NodeState::Alive);
+            if alive.all(|replica| replica.is_complete) {
                 return Ok::<_, RequestError>(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

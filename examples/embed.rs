@@ -18,8 +18,7 @@ use std::{future::IntoFuture, net::SocketAddr, path::PathBuf, pin::pin};
 
 use antiphon_node::{
     Network, Node, NodeConfig, Record, TopicName,
-    client::{Delivered, PublishError, RequestError, Start, Topic},
-    wire::{MemberState, Refusal},
+    client::{Delivered, NodeState, PublishError, Refusal, RequestError, Start, Topic},
 };
 use axum::{
     Json, Router,
@@ -176,9 +175,9 @@ fn data(delivered: &Delivered) -> Value {
 
 /// `GET /health`: whether the node answers, and how many there are.
 async fn health(State(service): State<Service>) -> Result<Json<Value>, Failure> {
-    let peers = service.events.client().peers().await?;
-    let alive = peers.iter().filter(|peer| peer.state == MemberState::Alive).count();
-    let node = peers.first().map(|own| own.node.to_string());
+    let nodes = service.events.client().nodes().await?;
+    let alive = nodes.iter().filter(|node| node.state == NodeState::Alive).count();
+    let node = nodes.first().map(|own| own.id.to_string());
     Ok(Json(json!({ "node": node, "nodes_alive": alive })))
 }
 
@@ -230,7 +229,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let error = refusal.to_string();
         let (status, hint) = match refusal {
-            Refusal::UnknownTopic { .. } | Refusal::Deleted(_) => {
+            Refusal::UnknownTopic { .. } | Refusal::Deleted => {
                 (StatusCode::GONE, "the topic was deleted; a restart makes it anew")
             }
             Refusal::ForeignCursor => {

@@ -5,11 +5,10 @@ use std::error::Error;
 use antiphon::{
     limits::{RECORD_BYTES_MAX, REPLICAS_MAX},
     model::RecordError,
-    wire::Refusal,
 };
 use antiphon_node::{
     NodeError, StartError,
-    client::{ConnectError, LinkError, PublishError, RequestError},
+    client::{ConnectError, LinkError, PublishError, Refusal, RequestError},
 };
 
 use crate::{
@@ -86,6 +85,7 @@ impl Advice for ConnectError {
             }
             Self::WithoutPeer(_) => address(),
             Self::Unreachable(causes) => unreachable(causes),
+            _ => NODE_PRINTS.into(),
         })
     }
 
@@ -99,7 +99,7 @@ impl Advice for RequestError {
         Some(match self {
             Self::Refused(refusal) => refused(called, refusal),
             Self::Link(error) => link(error),
-            Self::Mismatch => OTHER_VERSION.into(),
+            _ => OTHER_VERSION.into(),
         })
     }
 
@@ -203,7 +203,7 @@ fn refused(called: &str, refusal: &Refusal) -> String {
         Refusal::UnknownTopic { name, nearest: None } if creates => {
             format!("create it with `antiphon create {}`", quoted(name))
         }
-        Refusal::UnknownTopic { .. } | Refusal::Deleted(_) => {
+        Refusal::UnknownTopic { .. } | Refusal::Deleted => {
             "`antiphon topics` lists all topics".into()
         }
         Refusal::TopicExists(_) => "`--if-not-exists` accepts an existing topic".into(),
@@ -227,8 +227,7 @@ fn refused(called: &str, refusal: &Refusal) -> String {
         Refusal::Unreachable => {
             "`antiphon peers` shows which nodes are away; try again when they are back".into()
         }
-        Refusal::Away(_) => AWAY.into(),
-        Refusal::Unsupported => OTHER_VERSION.into(),
+        Refusal::Away { .. } => AWAY.into(),
         Refusal::NotAGroup(_) => {
             "give the group another name; `antiphon subscription list TOPIC` lists those in \
                 use"
@@ -246,7 +245,7 @@ fn refused(called: &str, refusal: &Refusal) -> String {
         Refusal::Alone => "start another node first, or stop this one; its data stays on its \
             disk"
             .into(),
-        Refusal::Forked(_) => {
+        Refusal::Forked => {
             "the node continues in a new log by itself; `antiphon info` shows the fork".into()
         }
         Refusal::Full(_) => {
@@ -254,6 +253,7 @@ fn refused(called: &str, refusal: &Refusal) -> String {
              `--node`"
                 .into()
         }
+        _ => OTHER_VERSION.into(),
     }
 }
 
@@ -268,7 +268,7 @@ fn link(error: &LinkError) -> String {
             "check that the node still runs, or name another one with `--node MULTIADDR`".into()
         }
         LinkError::TimedOut(_) => "a longer `--timeout` may help, or another `--node`".into(),
-        LinkError::Malformed(_) => OTHER_VERSION.into(),
+        _ => OTHER_VERSION.into(),
     }
 }
 

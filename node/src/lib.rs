@@ -56,8 +56,14 @@
 //!
 //! # Features
 //!
-//! The package has none to choose. Values of the protocol, of which a program needs a few, are in
-//! [`model`] and [`wire`]; the most used are here.
+//! The package has none to choose.
+//!
+//! # The protocol's types
+//!
+//! The values that a program and the protocol share are here: a [`Record`] and its [`RecordId`], names
+//! ([`TopicName`], [`SubscriberName`], [`TopicPattern`], [`Network`]), a [`NodeId`], and a [`Cursor`]
+//! with its [`LogId`]s. All others are types of this crate, which may grow and do not change with the
+//! protocol.
 //!
 //! # Where to read on
 //!
@@ -75,11 +81,9 @@ mod node;
 mod runtime;
 mod store;
 
-pub use antiphon::{
-    model::{
-        self, Cursor, Network, NodeId, Record, SubscriberName, TopicName, TopicPattern, WallClock,
-    },
-    wire,
+pub use antiphon::model::{
+    Cursor, CursorError, LogId, Network, NodeId, ProducerId, Record, RecordError, RecordId,
+    SubscriberName, TopicName, TopicNameError, TopicPattern, WallClock,
 };
 pub use client::{Client, ClientConfig};
 pub use libp2p::Multiaddr;

@@ -1,10 +1,10 @@
 //! Reading a compacted topic while more of it goes.
 
+use std::time::Duration;
+
 use antiphon_node::{
     Node, Record, WallClock,
-    client::{PublishOptions, Publisher, Start},
-    model::Retention,
-    wire::Create,
+    client::{PublishOptions, Publisher, Start, TopicOptions},
 };
 use futures::TryStreamExt;
 
@@ -34,9 +34,8 @@ async fn of_key(node: &Node) -> Vec<String> {
 async fn a_read_of_what_is_stored_ends_behind_what_took_the_place_of_what_went_meanwhile() {
     let (node, _directory) = node(None).await;
     let client = node.client();
-    let name = "t".parse().expect("a name");
-    let retention = Retention { tombstones_ms: Some(3_600_000), ..Retention::default() };
-    client.create(Create { retention, ..Create::new(name) }).await.expect("it is made");
+    let options = TopicOptions::new().compacted(Duration::from_hours(1));
+    client.topic("t".parse().expect("a name")).create_with(options).await.expect("it is made");
     let name = "t".parse().expect("a name");
     let mut publisher = client.publisher(name, PublishOptions::default());
     // More than one page before it.
@@ -55,7 +54,7 @@ async fn a_read_of_what_is_stored_ends_behind_what_took_the_place_of_what_went_m
     publish(&mut publisher, "end", "end").await;
     let gone = async {
         while of_key(&node).await != ["new"] {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     tokio::time::timeout(SOON, gone).await.expect("it is compacted");

@@ -1,12 +1,10 @@
 //! The code of `docs/library.md`, which runs.
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, path::PathBuf, time::Duration};
 
 use antiphon_node::{
     Client, ClientConfig, Multiaddr, Node, NodeConfig, Record,
-    client::{Delivered, PublishError, PublishOptions, Start, Topic},
-    model::Retention,
-    wire::Create,
+    client::{Delivered, PublishError, PublishOptions, Start, Topic, TopicChanges, TopicOptions},
 };
 use futures::TryStreamExt;
 
@@ -27,7 +25,7 @@ impl Handled {
 async fn one_that_finds_others(data: PathBuf) -> Outcome<Node> {
     let node = Node::start(NodeConfig::new(data)).await?;
     let client = node.client();
-    client.peers().await?;
+    client.nodes().await?;
     Ok(node)
 }
 
@@ -52,9 +50,10 @@ async fn the_first_record(client: &Client) -> Outcome<Topic> {
         Err(error) if error.is_retriable() => println!("later: {error}"),
         Err(error) => return Err(error.into()),
     }
-    let name = "quakes.week".parse()?;
-    let retention = Retention { age_ms: Some(7 * 24 * 3_600_000), ..Retention::default() };
-    client.create(Create { replicas: Some(5), retention, ..Create::new(name) }).await?;
+    let week = client.topic("quakes.week".parse()?);
+    let options = TopicOptions::new().replicas(5).max_age(Duration::from_hours(7 * 24));
+    week.create_with(options.if_missing()).await?;
+    week.alter(TopicChanges::new().max_age(None).max_bytes(1_000_000_000)).await?;
     let record = Record::from("M 5.3, 50km NNW of Sangiang");
     quakes.publish(record.with_key("us").with_header("magnitude", "5.3")).await?;
     Ok(quakes)

@@ -5,10 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use antiphon_node::{
     Client, ClientConfig, Node, NodeConfig, Record, WallClock,
     client::{
-        ConnectionState, Delivered, LinkError, PublishError, PublishOptions, ReaderOptions,
-        RequestError, Start, Topic,
+        ConnectionState, Delivered, LinkError, NodeState, PublishError, PublishOptions,
+        ReaderOptions, Refusal, RequestError, Start, Topic, TopicChanges, TopicOptions,
     },
-    wire::{Create, MemberState},
 };
 use futures::{StreamExt, TryStreamExt, future::join_all};
 use tempfile::TempDir;
@@ -37,8 +36,8 @@ pub(crate) fn text(delivered: &Delivered) -> String {
 async fn until_alive(client: &Client, count: usize) {
     let seen = async {
         loop {
-            let peers = client.peers().await.expect("it runs");
-            let alive = peers.iter().filter(|peer| peer.state == MemberState::Alive).count();
+            let nodes = client.nodes().await.expect("it runs");
+            let alive = nodes.iter().filter(|node| node.state == NodeState::Alive).count();
             if alive == count {
                 return;
             }
@@ -84,11 +83,47 @@ async fn clones_of_a_handle_publish_in_the_order_of_the_calls() {
 }
 
 #[tokio::test]
+async fn terms_are_named_when_a_topic_is_made_and_can_be_changed() {
+    let (node, _directory) = node(None).await;
+    let client = node.client();
+    let topic = client.topic("t".parse().expect("a name"));
+    let day = Duration::from_hours(24);
+    let options = TopicOptions::new().replicas(5).min_copies(1).max_age(day).max_records(10);
+    let created = topic.create_with(options.clone()).await.expect("it is made");
+    assert!(created.is_new);
+    assert_eq!((created.topic.replicas, created.topic.min_copies), (5, 1));
+    assert_eq!(created.topic.retention, options.retention);
+    let exists = topic.create().await;
+    assert_eq!(exists, Err(Refusal::TopicExists("t".into()).into()));
+    let again = topic.create_if_missing().await.expect("it is there");
+    assert_eq!((again.topic, again.is_new), (created.topic, false));
+
+    let changes = TopicChanges::new().replicas(3).max_age(None).max_bytes(2_000_000);
+    let altered = topic.alter(changes.min_copies(None)).await.expect("it is altered");
+    assert_eq!((altered.replicas, altered.min_copies_follow), (3, true));
+    let retention = altered.retention;
+    assert_eq!((retention.max_age, retention.max_records), (None, Some(10)));
+    assert_eq!(retention.max_bytes, Some(2_000_000));
+
+    topic.publish("x").await.expect("published");
+    let info = topic.info().await.expect("it is there");
+    assert_eq!((info.summary.name.as_str(), info.summary.records), ("t", 1));
+    assert_eq!((&info.summary.holders[..], info.is_complete), (&[node.id()][..], true));
+    let [replica] = &info.replicas[..] else { panic!("{info:?}") };
+    assert_eq!((replica.node, replica.state), (node.id(), NodeState::Alive));
+    let listed = client.topics().await.expect("it runs");
+    assert_eq!(listed.len(), 1);
+    topic.delete().await.expect("it is deleted");
+    let gone = topic.info().await.expect_err("it is gone");
+    assert!(matches!(gone, RequestError::Refused(Refusal::UnknownTopic { .. })), "{gone:?}");
+    node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
 async fn a_pending_record_is_an_error_and_is_waited_for_until_nodes_come() {
     let (first, _directory) = node(None).await;
     let topic = first.client().topic("t".parse().expect("a name"));
-    let create = Create { min_copies: Some(2), ..Create::new(topic.name().clone()) };
-    topic.client().create(create).await.expect("it is made");
+    topic.create_with(TopicOptions::new().min_copies(2)).await.expect("it is made");
     let timeout = Duration::from_millis(100);
     let mut publisher = topic.publisher(PublishOptions { timeout, ..PublishOptions::default() });
     let outcome = publisher.publish(&"kept".into()).await.expect("queued").await;

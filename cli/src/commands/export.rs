@@ -7,12 +7,12 @@ use std::path::Path;
 use antiphon::{
     model::{Batch, Compacted, Hash, LogId, TopicName},
     wire::{
-        LogRange, Refusal,
+        LogRange,
         archive::{ArchiveError, Encoder, Opening, Passed, Section},
     },
 };
 use antiphon_node::client::{
-    BatchPage, BatchReader, Client, PassedOver, ReaderOptions, RequestError,
+    BatchPage, BatchReader, Client, PassedOver, ReaderOptions, Refusal, RequestError,
 };
 use anyhow::Context as _;
 use serde_json::{Value, json};

@@ -16,7 +16,7 @@ use antiphon::{
         archive::{ArchiveError, Contents, Decoder},
     },
 };
-use antiphon_node::client::{Client, RequestError};
+use antiphon_node::client::{self, Client, RequestError};
 use anyhow::Context as _;
 use fs_err::File;
 use indicatif::ProgressBar;
@@ -190,7 +190,9 @@ impl Sender {
         loop {
             let outcomes = match self.client.import(page.to_request()).await {
                 Ok(outcomes) => outcomes,
-                Err(RequestError::Refused(Refusal::Busy)) => page.all_refused(&Refusal::Busy),
+                Err(RequestError::Refused(client::Refusal::Busy)) => {
+                    page.all_refused(&Refusal::Busy)
+                }
                 Err(error) => return Err(error).context(stopped(*tally)),
             };
             let refusal = page.keep_refused(&outcomes, |outcome, records| match outcome {
@@ -209,7 +211,8 @@ impl Sender {
                 Refusal::Busy | Refusal::Full(_) | Refusal::Stopping(_) | Refusal::Unreachable
             );
             if !may_pass {
-                return Err(RequestError::from(refusal)).context(stopped(*tally));
+                return Err(RequestError::from(client::Refusal::from(refusal)))
+                    .context(stopped(*tally));
             }
             if deadline.is_some_and(|deadline| deadline <= clock::instant()) {
                 return Err(pending(&refusal, self.timeout, *tally).into());

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use antiphon::{
-    model::NodeId,
-    wire::{Refusal, Remaining},
-};
-use antiphon_node::client::{Client, RequestError};
+use antiphon::{model::NodeId, wire::Remaining};
+use antiphon_node::client::{Client, Refusal, RequestError};
 use serde_json::json;
 
 use super::{

@@ -8,11 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use antiphon::{
-    model::{SubscriberName, TopicName},
-    wire::Refusal,
+use antiphon::model::{SubscriberName, TopicName};
+use antiphon_node::client::{
+    Client, End, GroupCounts, LinkError, NextError, Refusal, RequestError,
 };
-use antiphon_node::client::{Client, End, GroupCounts, LinkError, NextError, RequestError};
 use futures::FutureExt;
 use serde_json::json;
 

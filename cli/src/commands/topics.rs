@@ -6,7 +6,7 @@ use crate::{
 
 /// Lists the topics of the network in the order of their names.
 pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Result<Status> {
-    let mut topics = context.client().await?.topics().await?;
+    let mut topics = context.client().await?.summaries().await?;
     if let Some(pattern) = &arguments.pattern {
         topics.retain(|topic| pattern.matches(&topic.name));
     }

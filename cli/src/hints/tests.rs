@@ -60,7 +60,7 @@ fn refusals() {
         Refusal::Unreachable,
         Refusal::Unsupported,
         Refusal::Full(None),
-        Refusal::Forked(None),
+        Refusal::Forked,
         Refusal::Alone,
         Refusal::Superseded,
         Refusal::MayNotAlter(text()),
@@ -68,7 +68,7 @@ fn refusals() {
         Refusal::NotJoined("/ip4/192.168.1.10/tcp/4001".to_owned()),
         Refusal::NotAGroup("alice".to_owned()),
         Refusal::Group("alarms".to_owned()),
-        Refusal::Away(away),
+        antiphon::wire::Refusal::Away(away).into(),
     ];
     let errors =
         refusals.into_iter().chain(invalid).map(|refusal| RequestError::from(refusal).into());

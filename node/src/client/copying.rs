@@ -3,10 +3,10 @@
 use antiphon::{
     model::{Cursor, ForkProof, SignedDescriptor, TopicId, TopicName},
     wire,
-    wire::{Import, Outcome, Refusal, Request, Response},
+    wire::{Import, Outcome, Request, Response},
 };
 
-use super::{BatchReader, Client, RequestError};
+use super::{BatchReader, Client, Refusal, RequestError};
 
 impl Client {
     /// Starts reading the batches of a topic as they were signed, after a cursor or from the start.
@@ -14,6 +14,7 @@ impl Client {
     /// # Errors
     /// When the topic does not exist, the cursor is one of another topic, or the node cannot be
     /// reached.
+    #[doc(hidden)]
     pub async fn batches(
         &self,
         topic: TopicName,
@@ -26,6 +27,7 @@ impl Client {
     ///
     /// # Errors
     /// When the node does not know the topic or cannot be reached.
+    #[doc(hidden)]
     pub async fn describe(&self, topic: &TopicName) -> Result<SignedDescriptor, RequestError> {
         match self.ask(Request::Describe(topic.clone())).await? {
             Response::Described(Some(bytes)) => SignedDescriptor::verify(bytes.0)
@@ -44,6 +46,7 @@ impl Client {
     ///
     /// # Errors
     /// When the node cannot be reached.
+    #[doc(hidden)]
     pub async fn fork_proofs(&self, topic: TopicId) -> Result<Vec<ForkProof>, RequestError> {
         match self.ask(Request::Frontier(topic, None)).await? {
             Response::Held(held) => {
@@ -61,6 +64,7 @@ impl Client {
     /// # Errors
     /// When the topic does not exist, has another id than the batches are signed for, or the node
     /// cannot be reached.
+    #[doc(hidden)]
     pub async fn import(&self, import: Import) -> Result<Vec<Outcome>, RequestError> {
         let count = import.replicate.batches.len();
         match self.ask(Request::Import(import)).await? {

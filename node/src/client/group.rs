@@ -12,7 +12,7 @@ use std::{
 use antiphon::{
     limits::{GROUP_RANGES_MAX, VISIBILITY_MAX, VISIBILITY_MIN},
     model::{Cursor, LogId, MemberId, SubscriberName, Subscription, TopicName},
-    wire::{Assignment, LogRange, Membership, Refusal, Request, Response, Settle, Take},
+    wire::{Assignment, LogRange, Membership, Request, Response, Settle, Take},
 };
 
 use self::{
@@ -22,7 +22,7 @@ use self::{
 };
 pub use self::{settlement::GroupCounts, work::Work};
 use super::{
-    Client, NextError, PassedOver, RequestError, Start, reader::LIVE_WAIT,
+    Client, NextError, PassedOver, Refusal, RequestError, Start, reader::LIVE_WAIT,
     unacknowledged::UNACKNOWLEDGED_MAX,
 };
 use crate::runtime::{clock::Clock, random_bytes};

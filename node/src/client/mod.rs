@@ -8,27 +8,30 @@
 mod connection;
 mod copying;
 mod group;
+mod info;
 mod outbox;
 mod pattern;
+mod protocol;
 mod publisher;
 mod reader;
+mod refusal;
 mod stream;
 mod subscription;
+mod terms;
 mod topic;
 mod unacknowledged;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use antiphon::wire::{Acks, LogRange, PendingTopic};
 use antiphon::{
-    model::{Cursor, NodeId, SubscriberName, TopicName, TopicPattern},
-    wire::{
-        Alter, Create, Peer, Read, Refusal, Remaining, Request, Response, Surveyed, TopicSummary,
-        Verified,
-    },
+    model::{SubscriberName, TopicName, TopicPattern},
+    wire::{Read, Request, Response},
 };
 pub use connection::{Connection, ConnectionState};
 use futures::{FutureExt, future::BoxFuture};
 pub use group::{GroupCounts, GroupOptions, Member, Work};
+pub use info::{NodeInfo, NodeState, Replica, TopicInfo, TopicSummary};
 pub use outbox::Outbox;
 pub use pattern::PatternReader;
 pub use publisher::{
@@ -37,8 +40,10 @@ pub use publisher::{
 pub use reader::{
     BatchPage, BatchReader, Delivered, End, PassedOver, Reader, ReaderOptions, Start,
 };
+pub use refusal::Refusal;
 pub use stream::{ReaderStream, SubscriberStream};
 pub use subscription::{NextError, Subscriber};
+pub use terms::{Created, Retention, TopicChanges, TopicOptions};
 use thiserror::Error;
 pub use topic::Topic;
 pub use unacknowledged::Acknowledgement;
@@ -76,6 +81,7 @@ const PUBLISH_ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Why a request got no answer. Whether it was carried out is not known, where the error does not
 /// say so.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkError {
     /// The request was sent to no node, so nothing was carried out.
     #[error("{0}")]
@@ -93,6 +99,7 @@ pub enum LinkError {
 
 /// Why a request was not carried out.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RequestError {
     /// The node refused it; nothing has changed.
     #[error(transparent)]
@@ -155,30 +162,6 @@ impl Client {
         Topic::new(self.clone(), name)
     }
 
-    /// Creates a topic; the flag says whether it was there already, which is an error unless
-    /// `create.if_not_exists`.
-    ///
-    /// # Errors
-    /// When the node refuses the terms or cannot be reached.
-    pub async fn create(&self, create: Create) -> Result<(TopicSummary, bool), RequestError> {
-        match self.ask(Request::Create(create)).await? {
-            Response::Created(summary, existed) => Ok((summary, existed)),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
-    /// Changes the terms of a topic. What records go by a new limit goes within seconds.
-    ///
-    /// # Errors
-    /// When the topic does not exist, the node may not change it, it refuses the terms, or it
-    /// cannot be reached.
-    pub async fn alter(&self, alter: Alter) -> Result<TopicSummary, RequestError> {
-        match self.ask(Request::Alter(alter)).await? {
-            Response::Altered(summary) => Ok(summary),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
     /// Deletes a topic with its records and subscriptions. Nodes that are away do so when they are
     /// back. The name can be used again, for another topic.
     ///
@@ -191,86 +174,21 @@ impl Client {
         }
     }
 
-    /// How far a topic goes and who holds it.
-    ///
-    /// # Errors
-    /// When the topic does not exist or the node cannot be reached.
-    pub async fn survey(&self, topic: &TopicName) -> Result<Surveyed, RequestError> {
-        match self.ask(Request::Survey(topic.clone())).await? {
-            Response::Surveyed(surveyed) => Ok(surveyed),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
     /// All topics of the network, in order of their names.
     ///
     /// # Errors
-    /// When the node cannot be reached.
+    /// When no node can be reached.
     pub async fn topics(&self) -> Result<Vec<TopicSummary>, RequestError> {
-        let mut topics: Vec<TopicSummary> = Vec::new();
-        loop {
-            let after = topics.last().map(|topic| topic.name.clone());
-            match self.ask(Request::Topics(after)).await? {
-                Response::Topics(page, more) => {
-                    let more = more && !page.is_empty();
-                    topics.extend(page);
-                    if !more {
-                        return Ok(topics);
-                    }
-                }
-                _ => return Err(RequestError::Mismatch),
-            }
-        }
+        let summaries = self.summaries().await?;
+        Ok(summaries.into_iter().map(TopicSummary::from).collect())
     }
 
-    /// The nodes that the node knows, itself first.
+    /// The nodes that the asked node knows, itself first.
     ///
     /// # Errors
-    /// When the node cannot be reached.
-    pub async fn peers(&self) -> Result<Vec<Peer>, RequestError> {
-        match self.ask(Request::Peers).await? {
-            Response::Peers(peers) => Ok(peers),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
-    /// Tells all nodes that one of them is gone for good: its places go to others at once, and no
-    /// reader waits for what it may hold. Whether the asked node knew it and is not connected to
-    /// it; only then it is forgotten.
-    ///
-    /// # Errors
-    /// When the node cannot be reached.
-    pub async fn forget(&self, node: NodeId) -> Result<bool, RequestError> {
-        match self.ask(Request::Forget(node)).await? {
-            Response::Forgotten(known) => Ok(known),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
-    /// Asks the node that this client talks to, which the caller must name, to hand over all that
-    /// it holds and to leave the network; what is left to be done. To be called again until nothing
-    /// is: then the node ends. Cancel-safe: the node goes on by itself.
-    ///
-    /// # Errors
-    /// When there is no other node, or the node cannot be reached: it may have ended.
-    pub async fn leave(&self, node: NodeId) -> Result<Remaining, RequestError> {
-        match self.ask(Request::Leave(node)).await? {
-            Response::Leaving(remaining) => Ok(remaining),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
-    /// Compares what the replicas of a topic have on their disks, after a cursor and for as much
-    /// as one request takes; every byte is read and checked. To be called again with the cursor in
-    /// the answer until that is finished.
-    ///
-    /// # Errors
-    /// When the topic does not exist or no replica can be reached.
-    pub async fn verify(&self, topic: &TopicName, after: Cursor) -> Result<Verified, RequestError> {
-        match self.ask(Request::Verify(topic.clone(), after)).await? {
-            Response::Verified(verified) => Ok(verified),
-            _ => Err(RequestError::Mismatch),
-        }
+    /// When no node can be reached.
+    pub async fn nodes(&self) -> Result<Vec<NodeInfo>, RequestError> {
+        Ok(self.peers().await?.into_iter().map(NodeInfo::from).collect())
     }
 
     /// Starts publishing to a topic.
@@ -326,7 +244,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<Response, RequestError> {
         match self.link.ask(request, timeout).await? {
-            Response::Refused(refusal) => Err(refusal.into()),
+            Response::Refused(refusal) => Err(Refusal::from(refusal).into()),
             response => Ok(response),
         }
     }
@@ -357,6 +275,7 @@ pub struct ClientConfig {
 
 /// Why a client did not connect.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// No node was named, none runs on this machine, and mDNS found none.
     #[error("no node of network `{network}` was found on this machine or on the LAN")]

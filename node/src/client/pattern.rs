@@ -10,13 +10,12 @@ use std::collections::VecDeque;
 use antiphon::{
     limits,
     model::{Cursor, TopicName, TopicPattern},
-    wire::Refusal,
 };
 use futures::{StreamExt, stream};
 
 use self::following::Following;
 use super::{
-    Client, RequestError,
+    Client, Refusal, RequestError,
     reader::{Delivered, End, PassedOver, Reader, ReaderOptions, Start},
 };
 

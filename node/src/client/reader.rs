@@ -15,7 +15,7 @@ use antiphon::{
     model::{
         Batch, Compacted, Cursor, LogId, NodeId, Position, Record, RecordId, TopicName, WallClock,
     },
-    wire::{Page, Read, Refusal, Surveyed},
+    wire::{Page, Read, Surveyed},
 };
 
 pub use self::{
@@ -24,7 +24,7 @@ pub use self::{
     passed_over::PassedOver,
 };
 pub(super) use self::{passed_over::advance_over, seen::Seen};
-use super::{Client, RequestError};
+use super::{Client, Refusal, RequestError};
 
 /// A record as a reader gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]

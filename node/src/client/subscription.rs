@@ -2,12 +2,12 @@
 
 use antiphon::{
     model::{Cursor, LogId, Position, SessionId, SubscriberName, Subscription, TopicName},
-    wire::{Refusal, Request, Response},
+    wire::{Request, Response},
 };
 use thiserror::Error;
 
 use super::{
-    Client, Delivered, Reader, ReaderOptions, RequestError, Start,
+    Client, Delivered, Reader, ReaderOptions, Refusal, RequestError, Start,
     unacknowledged::{Acknowledgement, UNACKNOWLEDGED_MAX, Unacknowledged},
 };
 

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use antiphon::{
-    model::{Record, SubscriberName, TopicName},
-    wire::{Create, Surveyed, TopicSummary},
-};
+use antiphon::model::{Record, SubscriberName, TopicName};
 use tokio::sync::Mutex;
 
 use super::{
-    Client, End, PublishError, PublishOptions, Publisher, ReaderOptions, ReaderStream, Receipt,
-    RequestError, Start, SubscriberStream,
+    Client, Created, End, PublishError, PublishOptions, Publisher, ReaderOptions, ReaderStream,
+    Receipt, RequestError, Start, SubscriberStream, TopicChanges, TopicInfo, TopicOptions,
+    TopicSummary,
 };
 
 /// One topic: what a program does with it, as futures and streams.
@@ -62,28 +60,67 @@ impl Topic {
         &self.client
     }
 
-    /// Creates the topic with the terms that the network takes where none are named;
-    /// [`Client::create`] names them.
+    /// Creates the topic with the default terms; [`create_with`](Self::create_with) names others.
+    ///
+    /// Safe to repeat. Cancel-safe in so far: dropped before it returns, the topic exists or not.
     ///
     /// # Errors
-    /// When it is there already, or no node can be reached.
-    pub async fn create(&self) -> Result<TopicSummary, RequestError> {
-        let (summary, _) = self.client.create(Create::new(self.name.clone())).await?;
-        Ok(summary)
+    /// [`Refusal::TopicExists`](super::Refusal::TopicExists) where it exists already, another refusal, or when no node can be
+    /// reached.
+    pub async fn create(&self) -> Result<Created, RequestError> {
+        self.create_with(TopicOptions::new()).await
     }
 
-    /// Creates the topic as [`Self::create`] does, unless it is there already; the terms that it has.
-    /// Safe to be called by many programs at the same time.
+    /// Creates the topic as [`create`](Self::create) does, unless it exists already. Many programs
+    /// may do so at the same time.
     ///
     /// # Errors
-    /// When the node refuses, or none can be reached.
-    pub async fn create_if_missing(&self) -> Result<TopicSummary, RequestError> {
-        let create = Create { if_not_exists: true, ..Create::new(self.name.clone()) };
-        let (summary, _) = self.client.create(create).await?;
-        Ok(summary)
+    /// When the node refuses, or no node can be reached.
+    pub async fn create_if_missing(&self) -> Result<Created, RequestError> {
+        self.create_with(TopicOptions::new().if_missing()).await
     }
 
-    /// Deletes the topic for good, with its records and subscriptions; see [`Client::delete`].
+    /// Creates the topic with these terms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use antiphon_node::client::TopicOptions;
+    ///
+    /// # use antiphon_node::{Node, NodeConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let client = node.client();
+    /// let week = client.topic("quakes.week".parse()?);
+    /// let options = TopicOptions::new().replicas(5).max_age(Duration::from_hours(7 * 24));
+    /// let created = week.create_with(options.if_missing()).await?;
+    /// assert!(created.is_new);
+    /// assert_eq!(created.topic.replicas, 5);
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); [`Refusal::Invalid`](super::Refusal::Invalid) where a term is out of bounds.
+    pub async fn create_with(&self, options: TopicOptions) -> Result<Created, RequestError> {
+        let (topic, existed) = self.client.create(options.into_request(self.name.clone())).await?;
+        Ok(Created { topic: topic.into(), is_new: !existed })
+    }
+
+    /// Changes the topic's terms; the terms that it then has. Records that a new limit excludes go
+    /// within seconds.
+    ///
+    /// # Errors
+    /// When the topic does not exist, a term is out of bounds, or no node can be reached.
+    pub async fn alter(&self, changes: TopicChanges) -> Result<TopicSummary, RequestError> {
+        let summary = self.client.alter(changes.into_request(self.name.clone())).await?;
+        Ok(summary.into())
+    }
+
+    /// Deletes the topic with its records and subscriptions. This cannot be undone; see
+    /// [`Client::delete`].
     ///
     /// # Errors
     /// As [`Client::delete`].
@@ -91,12 +128,12 @@ impl Topic {
         self.client.delete(&self.name).await
     }
 
-    /// How far the topic goes and who holds it.
+    /// The topic's terms, how far it goes, and who holds it.
     ///
     /// # Errors
     /// When it does not exist or no node can be reached.
-    pub async fn info(&self) -> Result<Surveyed, RequestError> {
-        self.client.survey(&self.name).await
+    pub async fn info(&self) -> Result<TopicInfo, RequestError> {
+        Ok(self.client.survey(&self.name).await?.into())
     }
 
     /// Publishes a record, and waits until as many disks have it flushed as an acknowledgement needs.

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use antiphon::{model::TopicName, wire::Refusal};
-use antiphon_node::client::{Client, RequestError};
+use antiphon::model::TopicName;
+use antiphon_node::client::{Client, Refusal, RequestError};
 use futures::{StreamExt, stream};
 
 use crate::{printer::Printer, words::counted};

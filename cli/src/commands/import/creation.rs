@@ -2,9 +2,9 @@
 
 use antiphon::{
     model::{Descriptor, TopicName, Writers},
-    wire::{self, MemberState, Refusal, archive::Opening},
+    wire::{self, MemberState, archive::Opening},
 };
-use antiphon_node::client::{Client, RequestError};
+use antiphon_node::client::{Client, Refusal, RequestError};
 
 use crate::{arguments::Import, exit::Failure, values::Floor};
 

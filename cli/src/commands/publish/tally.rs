@@ -339,8 +339,8 @@ fn needed(copies: u16, wanted: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use antiphon::{model::ProducerId, wire::Refusal};
-    use antiphon_node::client::LinkError;
+    use antiphon::model::ProducerId;
+    use antiphon_node::client::{LinkError, Refusal};
 
     use super::*;
 

@@ -6,12 +6,12 @@ use antiphon::{
         Blob, DEAD_LETTER_SUFFIX as SUFFIX, DEAD_LETTER_TOPIC, ProducerId, Record, SubscriberName,
         TopicName, encode_record,
     },
-    wire::{Acks, Create, Publish, Refusal, Request, Response},
+    wire::{Acks, Create, Publish, Request, Response},
 };
 use bytes::Bytes;
 
 use super::Work;
-use crate::client::{Client, RequestError};
+use crate::client::{Client, Refusal, RequestError};
 
 /// The topic that they go to.
 #[derive(Debug)]

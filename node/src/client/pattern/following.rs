@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use antiphon::{
     model::{Batch, Cursor, TopicId, TopicName, TopicPattern},
-    wire::{Refusal, TopicPage},
+    wire::TopicPage,
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     questions::{Answer, NOTHING_KNOWN, Questions, too_many},
 };
 use crate::client::{
-    Client, RequestError,
+    Client, Refusal, RequestError,
     reader::{Delivered, PassedOver, ReaderOptions, Seen, Start, advance_over},
 };
 

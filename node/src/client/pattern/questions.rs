@@ -11,12 +11,12 @@ use std::{
 use antiphon::{
     limits::READ_MANY_TOPICS_MAX,
     model::{Cursor, TopicName, TopicPattern},
-    wire::{Names, NamesWanted, ReadMany, Refusal, Request, Response, TopicPage, TopicRead},
+    wire::{Names, NamesWanted, ReadMany, Request, Response, TopicPage, TopicRead},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 
 use super::TOPICS_MAX;
-use crate::client::{Client, RequestError, reader::LIVE_WAIT};
+use crate::client::{Client, Refusal, RequestError, reader::LIVE_WAIT};
 
 /// Most questions for records under way: half of what one connection has under way, so that other
 /// requests over it do not wait for records.

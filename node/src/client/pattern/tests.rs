@@ -11,7 +11,7 @@ use antiphon::{
         Batch, Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId,
         Record, Run, Stamp, TopicId, WallClock, encode_record,
     },
-    wire::{Names, Page, ReadMany, Request, Response, TopicPage},
+    wire::{self, Names, Page, ReadMany, Request, Response, TopicPage},
 };
 use futures::{FutureExt, future::BoxFuture};
 
@@ -72,7 +72,7 @@ impl State {
         for (which, of) in (0..).zip(&read.topics) {
             let Some(batches) = self.topics.get(of.topic.as_str()) else {
                 let name = of.topic.to_string();
-                let unknown = Refusal::UnknownTopic { name, nearest: None };
+                let unknown = wire::Refusal::UnknownTopic { name, nearest: None };
                 return Some(Response::Refused(unknown));
             };
             let is_old = of.after.as_ref().is_some_and(|after| {
@@ -80,7 +80,7 @@ impl State {
             });
             if is_old && self.anew.as_deref() == Some(of.topic.as_str()) {
                 let why = "the cursor is one of another topic".to_owned();
-                return Some(Response::Refused(Refusal::Invalid(why)));
+                return Some(Response::Refused(wire::Refusal::Invalid(why)));
             }
             let is_new = |batch: &&Batch| {
                 let next = of.after.as_ref().map_or(0, |after| after.next(&batch.log()));

@@ -2,12 +2,12 @@
 
 use antiphon::{
     model::{GivenIdError, RecordError, RecordId},
-    wire::{Published, Refusal},
+    wire::Published,
 };
 use thiserror::Error;
 
 use super::Pending;
-use crate::client::LinkError;
+use crate::client::{LinkError, Refusal};
 
 /// A published record is on as many flushed disks as its acknowledgement needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl PublishError {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::NotSent(_) => true,
-            Self::Refused(refusal) => passes(refusal),
+            Self::Refused(refusal) => refusal.is_passing(),
             Self::Unknown { id, .. } => id.is_given(),
             Self::Pending(_) | Self::Record(_) | Self::Id(_) | Self::Stopped => false,
         }
@@ -106,17 +106,4 @@ impl PublishError {
             other => other,
         }
     }
-}
-
-/// Whether a refusal may be none when the request is made again later.
-pub(super) fn passes(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::Busy
-            | Refusal::Stopping(_)
-            | Refusal::Unreachable
-            | Refusal::Away(_)
-            | Refusal::Full(_)
-            | Refusal::NotJoined(_)
-    )
 }

@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use antiphon::{
     model::{RecordId, TopicName},
-    wire::{Acks, LogRange, Published, Refusal},
+    wire::{Acks, LogRange, Published},
 };
 
-use super::{Receipt, outcome::passes};
+use super::Receipt;
 use crate::{
-    client::{Client, ConnectionState, RequestError},
+    client::{Client, ConnectionState, Refusal, RequestError},
     runtime::clock::Clock,
 };
 
@@ -126,7 +126,7 @@ impl Pending {
     pub async fn wait_within(&mut self, within: Duration) -> Result<Option<Receipt>, RequestError> {
         let state = &mut *self.0;
         let Published { place, duplicate, .. } = state.published;
-        let place = place.ok_or(Refusal::Forked(None))?;
+        let place = place.ok_or(Refusal::Forked)?;
         let Destination { client, topic, acks } = &*state.destination;
         let clock = Clock::start();
         loop {
@@ -154,7 +154,7 @@ impl Pending {
 fn may_pass(client: &Client, error: &RequestError) -> bool {
     match error {
         RequestError::Link(_) => client.connection().state() != ConnectionState::Stopped,
-        RequestError::Refused(refusal) => passes(refusal),
+        RequestError::Refused(refusal) => refusal.is_passing(),
         RequestError::Mismatch => false,
     }
 }

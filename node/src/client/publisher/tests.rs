@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use antiphon::{
     model::{GivenIdError, RecordError, WallClock},
-    wire::{Published, Refusal, Request, Response},
+    wire::{self, Published, Request, Response},
 };
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::{worker::FILL_TIME, *};
 use crate::{
-    client::{Link, LinkError},
+    client::{Link, LinkError, Refusal},
     runtime::clock::Clock,
 };
 
@@ -85,14 +85,14 @@ async fn all_attempts_together_have_the_time_of_one() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_a_busy_node_asked_again() {
     let refused = |refusal| Ok(Response::Refused(refusal));
-    let (outcome, given) = publish(vec![refused(Refusal::Full(None))]).await;
+    let (outcome, given) = publish(vec![refused(wire::Refusal::Full(None))]).await;
     assert_eq!(outcome, Err(PublishError::Refused(Refusal::Full(None))));
     assert_eq!(given.len(), 1);
     let then = Ok(Response::Published(published()));
-    let (outcome, given) = publish(vec![refused(Refusal::Busy), then]).await;
+    let (outcome, given) = publish(vec![refused(wire::Refusal::Busy), then]).await;
     assert_eq!(outcome.map(|receipt| (receipt.copies, receipt.wanted)), Ok((2, 2)));
     assert_eq!(given.len(), 2);
-    let (outcome, _) = publish(vec![refused(Refusal::Busy)]).await;
+    let (outcome, _) = publish(vec![refused(wire::Refusal::Busy)]).await;
     assert_eq!(outcome, Err(PublishError::Refused(Refusal::Busy)));
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use antiphon::{
     model::{Blob, RecordId, TopicName},
-    wire::{Publish, Published, Refusal, Request, Response},
+    wire::{Publish, Published, Request, Response},
 };
 use tokio::sync::Notify;
 
@@ -13,7 +13,7 @@ use super::{
     drafts::{Draft, Drafts},
 };
 use crate::{
-    client::{Client, LinkError, RequestError},
+    client::{Client, LinkError, Refusal, RequestError},
     runtime::clock::Clock,
 };
 

@@ -67,7 +67,7 @@ async fn too_few_copies_are_an_error_that_says_how_many_there_are() {
 async fn a_pending_record_is_waited_for_past_nodes_that_do_not_answer() {
     let mut pending = pending(vec![
         Err(LinkError::Unreachable("it restarts".into())),
-        Ok(Response::Refused(Refusal::Busy)),
+        Ok(Response::Refused(wire::Refusal::Busy)),
         Ok(Response::Awaited(on(1))),
         Ok(Response::Awaited(on(2))),
     ])
@@ -85,16 +85,16 @@ async fn a_wait_with_a_bound_says_that_it_is_pending_still() {
 
 #[tokio::test]
 async fn a_wait_ends_where_the_topic_is_deleted_or_the_place_is_not_known() {
-    let forked = Refusal::Forked(None);
-    let mut refused = pending(vec![Ok(Response::Refused(forked.clone()))]).await;
-    assert_eq!(refused.wait().await, Err(forked.clone().into()));
+    let forked = Ok(Response::Refused(wire::Refusal::Forked(None)));
+    let mut refused = pending(vec![forked]).await;
+    assert_eq!(refused.wait().await, Err(Refusal::Forked.into()));
     let nowhere = Published { place: None, ..on(1) };
     let Err(PublishError::Pending(mut pending)) =
         outcome(vec![Ok(Response::Published(nowhere))]).await
     else {
         panic!("it is pending")
     };
-    assert_eq!(pending.wait().await, Err(forked.into()));
+    assert_eq!(pending.wait().await, Err(Refusal::Forked.into()));
 }
 
 #[test]

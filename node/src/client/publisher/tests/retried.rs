@@ -7,7 +7,7 @@ use super::*;
 /// Answers as it was told, and keeps the requests.
 #[derive(Debug)]
 struct Keeping {
-    requests: Mutex<Vec<antiphon::wire::Publish>>,
+    requests: Mutex<Vec<wire::Publish>>,
     answers: Mutex<Vec<Result<Response, LinkError>>>,
 }
 
@@ -30,7 +30,7 @@ fn keeping(answers: Vec<Result<Response, LinkError>>) -> (Arc<Keeping>, Publishe
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_again_says_that_it_may_be_there() {
     let unreachable = || Err(LinkError::Unreachable("it broke".into()));
-    let busy = Ok(Response::Refused(Refusal::Busy));
+    let busy = Ok(Response::Refused(wire::Refusal::Busy));
     let (link, mut publisher) = keeping(vec![unreachable(), busy]);
     let record = Record::new(WallClock(1), b"m".to_vec());
     publisher.publish(&record).await.unwrap().await.unwrap();

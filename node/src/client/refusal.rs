@@ -1,0 +1,161 @@
+//! Why a node did not carry a request out.
+
+use antiphon::{model::NodeId, wire};
+use thiserror::Error;
+
+/// Why a node did not carry a request out. Nothing has changed.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No node that was reached knows the topic. Most often its name is misspelt.
+    #[error("topic `{name}` does not exist")]
+    UnknownTopic {
+        /// The name that was asked for.
+        name: String,
+        /// The existing name that is most like it.
+        nearest: Option<String>,
+    },
+    /// The topic exists already.
+    #[error("topic `{0}` exists already")]
+    TopicExists(String),
+    /// A value in the request is out of bounds. The text says which one.
+    #[error("{0}")]
+    Invalid(String),
+    /// The topic lists who may write to it, and the node is not among them.
+    #[error("this node may not write to topic `{0}`")]
+    NotAWriter(String),
+    /// The topic lists who may change it, and the node is not among them.
+    #[error("this node may not change topic `{0}`")]
+    MayNotAlter(String),
+    /// The node has as many requests under way as it can hold. Passes.
+    #[error("the node has too much under way; try again")]
+    Busy,
+    /// The node is stopping, or its disk has failed. Another node may answer.
+    #[error("the node is stopping: {0}")]
+    Stopping(String),
+    /// No node that holds the records could be reached. Passes when nodes are back.
+    #[error("no node that holds the records answers")]
+    Unreachable,
+    /// Too few home replicas of the topic answer to be sure. Passes when they are back, or are
+    /// forgotten.
+    #[error("{message}")]
+    Away {
+        /// Who is away, and what needs them.
+        message: String,
+        /// How many home replicas must answer.
+        needed: u16,
+        /// How many home replicas there are.
+        replicas: u16,
+        /// Those that did not answer.
+        nodes: Vec<NodeId>,
+    },
+    /// The node's disk, or its quota, has no room for more records. Passes when there is room.
+    #[error("{}", .0.as_deref().unwrap_or("the disk of the node is full, or its quota is used up"))]
+    Full(
+        /// Which of them, and how many bytes are free and needed.
+        Option<String>,
+    ),
+    /// The node has reached none of the nodes that it is to join through, at these addresses. A
+    /// topic of the name may exist already. Passes when the node has joined.
+    #[error("the node has not joined its network yet: nothing was reached at {0}")]
+    NotJoined(String),
+    /// The writer's log has forked, and takes nothing more.
+    #[error("the writer's log has forked")]
+    Forked,
+    /// The node is to leave, and knows of no other node that runs.
+    #[error("there is no other node to hand anything over to")]
+    Alone,
+    /// The subscription was reset or deleted meanwhile. Start it again.
+    #[error("the subscription was reset or deleted meanwhile")]
+    Superseded,
+    /// The cursor belongs to another topic.
+    #[error("the cursor is one of another topic")]
+    ForeignCursor,
+    /// The topic was deleted.
+    #[error("the topic was deleted")]
+    Deleted,
+    /// A group was named, and the subscription of that name is not shared.
+    #[error("subscription `{0}` is there already, and no group's")]
+    NotAGroup(String),
+    /// One subscriber was to be started, and the subscription of that name belongs to a group.
+    #[error("subscription `{0}` is a group's")]
+    Group(String),
+    /// The node does not know this kind of request: it is of an older version.
+    #[error("the node does not know this request")]
+    Unsupported,
+}
+
+impl Refusal {
+    /// Whether the same request may be carried out later: the node is busy, stopping or full, or
+    /// other nodes are away.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy
+                | Self::Stopping(_)
+                | Self::Unreachable
+                | Self::Away { .. }
+                | Self::Full(_)
+                | Self::NotJoined(_)
+        )
+    }
+}
+
+#[doc(hidden)]
+impl From<wire::Refusal> for Refusal {
+    fn from(refusal: wire::Refusal) -> Self {
+        use wire::Refusal as Wire;
+        match refusal {
+            Wire::UnknownTopic { name, nearest } => Self::UnknownTopic { name, nearest },
+            Wire::TopicExists(name) => Self::TopicExists(name),
+            Wire::Invalid(reason) => Self::Invalid(reason),
+            Wire::NotAWriter(name) => Self::NotAWriter(name),
+            Wire::MayNotAlter(name) => Self::MayNotAlter(name),
+            Wire::Busy => Self::Busy,
+            Wire::Stopping(reason) => Self::Stopping(reason),
+            Wire::Unreachable => Self::Unreachable,
+            Wire::Away(away) => {
+                let message = away.to_string();
+                let wire::Away { needed, replicas, nodes, .. } = away;
+                Self::Away { message, needed, replicas, nodes }
+            }
+            Wire::Full(reason) => Self::Full(reason),
+            Wire::NotJoined(addresses) => Self::NotJoined(addresses),
+            Wire::Forked(_) => Self::Forked,
+            Wire::Alone => Self::Alone,
+            Wire::Superseded => Self::Superseded,
+            Wire::ForeignCursor => Self::ForeignCursor,
+            Wire::Deleted(_) => Self::Deleted,
+            Wire::NotAGroup(name) => Self::NotAGroup(name),
+            Wire::Group(name) => Self::Group(name),
+            Wire::Unsupported => Self::Unsupported,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon::model::Blob;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_reads_as_the_node_wrote_it_and_has_no_bytes_of_the_protocol() {
+        let nodes = vec![NodeId::from_bytes([1; 32])];
+        let need = wire::Need::Reset;
+        let away = wire::Away { topic: "t".into(), need, needed: 3, replicas: 5, nodes };
+        let all = [
+            wire::Refusal::UnknownTopic { name: "t".into(), nearest: Some("tea".into()) },
+            wire::Refusal::Invalid("too many".into()),
+            wire::Refusal::Full(Some("7 bytes are free".into())),
+            wire::Refusal::Full(None),
+            wire::Refusal::Forked(Some(Blob(vec![1, 2, 3].into()))),
+            wire::Refusal::Away(away),
+            wire::Refusal::Superseded,
+        ];
+        for refusal in all {
+            let text = refusal.to_string();
+            assert_eq!(Refusal::from(refusal).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The terms of topics: how many replicas there are, and what they keep.
+
+use std::time::Duration;
+
+use antiphon::{
+    model::{self, TopicName},
+    wire::{Alter, Create},
+};
+
+use super::TopicSummary;
+
+/// The terms of a new topic. What is not said gets its default.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use antiphon_node::client::TopicOptions;
+///
+/// let options = TopicOptions::new()
+///     .replicas(5)
+///     .max_age(Duration::from_hours(7 * 24))
+///     .max_bytes(1_000_000_000);
+/// # assert_eq!(options.retention.max_bytes, Some(1_000_000_000));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TopicOptions {
+    /// Replicas, 1 to 32; 3 by default. A smaller network holds as many as it has nodes.
+    pub replicas: Option<u16>,
+    /// Copies below which nothing is acknowledged, 1 to `replicas`. By default this follows the
+    /// network: 2 as soon as it has three nodes, and 1 before.
+    pub min_copies: Option<u16>,
+    /// How long records are kept; for ever by default.
+    pub retention: Retention,
+    /// Whether it is no error that the topic exists already. It then keeps the terms that it has.
+    pub if_missing: bool,
+}
+
+/// How long a topic keeps its records. None in a field means: without such a limit.
+///
+/// Records go when any limit says so, the oldest first, whole batches at a time. Up to 1/32 more
+/// than a limit may be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Retention {
+    /// Age, since the replica received the record, in steps of a millisecond.
+    pub max_age: Option<Duration>,
+    /// Bytes that each replica keeps, as they are stored.
+    pub max_bytes: Option<u64>,
+    /// Records that each replica keeps.
+    pub max_records: Option<u64>,
+    /// Of each key only the newest record is kept (compaction). Where that is a tombstone, it goes
+    /// after this time.
+    pub tombstones: Option<Duration>,
+}
+
+impl TopicOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how many replicas are wanted.
+    #[must_use]
+    pub fn replicas(self, replicas: u16) -> Self {
+        Self { replicas: Some(replicas), ..self }
+    }
+
+    /// Sets below how many copies nothing is acknowledged.
+    #[must_use]
+    pub fn min_copies(self, copies: u16) -> Self {
+        Self { min_copies: Some(copies), ..self }
+    }
+
+    /// Sets the age after which records go.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.retention.max_age = Some(age);
+        self
+    }
+
+    /// Sets how many bytes each replica keeps.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.retention.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how many records each replica keeps.
+    #[must_use]
+    pub fn max_records(mut self, records: u64) -> Self {
+        self.retention.max_records = Some(records);
+        self
+    }
+
+    /// Has the topic compacted: of each key only the newest record is kept. A tombstone (a record
+    /// with a key and no payload) goes after `tombstones`.
+    #[must_use]
+    pub fn compacted(mut self, tombstones: Duration) -> Self {
+        self.retention.tombstones = Some(tombstones);
+        self
+    }
+
+    /// Takes a topic of this name that exists already.
+    #[must_use]
+    pub fn if_missing(self) -> Self {
+        Self { if_missing: true, ..self }
+    }
+
+    pub(super) fn into_request(self, name: TopicName) -> Create {
+        let Self { replicas, min_copies, retention, if_missing } = self;
+        let (retention, if_not_exists) = (retention.into(), if_missing);
+        Create { replicas, min_copies, retention, if_not_exists, ..Create::new(name) }
+    }
+}
+
+/// A topic that was asked for, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Created {
+    /// The topic and its terms.
+    pub topic: TopicSummary,
+    /// Whether this request created it. Otherwise it existed before, maybe with other terms.
+    pub is_new: bool,
+}
+
+/// What is to change of a topic's terms. What is not said stays as it is.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use antiphon_node::client::TopicChanges;
+///
+/// // At most a day, and as many bytes as there are.
+/// let changes = TopicChanges::new().max_age(Duration::from_hours(24)).max_bytes(None);
+/// # assert_ne!(changes, TopicChanges::new());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use = "changes do nothing until a topic is altered"]
+pub struct TopicChanges {
+    replicas: Option<u16>,
+    min_copies: Option<u16>,
+    /// Whether the floor is to follow the number of nodes.
+    floor_follows: bool,
+    /// Zero takes a limit away.
+    retention: model::Retention,
+}
+
+impl TopicChanges {
+    /// Nothing changes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Changes how many replicas are wanted, 1 to 32.
+    pub fn replicas(self, replicas: u16) -> Self {
+        Self { replicas: Some(replicas), ..self }
+    }
+
+    /// Changes below how many copies nothing is acknowledged; none has it follow the network.
+    pub fn min_copies(self, copies: impl Into<Option<u16>>) -> Self {
+        let min_copies = copies.into();
+        Self { min_copies, floor_follows: min_copies.is_none(), ..self }
+    }
+
+    /// Changes the age after which records go; none takes the limit away.
+    pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.retention.age_ms = Some(age.into().map_or(0, at_least_a_millisecond));
+        self
+    }
+
+    /// Changes how many bytes each replica keeps; none takes the limit away.
+    pub fn max_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.retention.bytes = Some(bytes.into().unwrap_or(0));
+        self
+    }
+
+    /// Changes how many records each replica keeps; none takes the limit away.
+    pub fn max_records(mut self, records: impl Into<Option<u64>>) -> Self {
+        self.retention.records = Some(records.into().unwrap_or(0));
+        self
+    }
+
+    /// Has the topic compacted, or changes after which time tombstones go. A topic that is
+    /// compacted stays so.
+    pub fn compacted(mut self, tombstones: Duration) -> Self {
+        self.retention.tombstones_ms = Some(at_least_a_millisecond(tombstones));
+        self
+    }
+
+    pub(super) fn into_request(self, name: TopicName) -> Alter {
+        let Self { replicas, min_copies, floor_follows, retention } = self;
+        Alter { name, replicas, min_copies, retention, floor_follows }
+    }
+}
+
+impl From<Retention> for model::Retention {
+    fn from(retention: Retention) -> Self {
+        Self {
+            age_ms: retention.max_age.map(milliseconds),
+            bytes: retention.max_bytes,
+            records: retention.max_records,
+            tombstones_ms: retention.tombstones.map(milliseconds),
+        }
+    }
+}
+
+impl From<model::Retention> for Retention {
+    fn from(retention: model::Retention) -> Self {
+        Self {
+            max_age: retention.age_ms.map(Duration::from_millis),
+            max_bytes: retention.bytes,
+            max_records: retention.records,
+            tombstones: retention.tombstones_ms.map(Duration::from_millis),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A limit of zero would be none.
+fn at_least_a_millisecond(duration: Duration) -> u64 {
+    milliseconds(duration).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_say_which_limits_stay_and_which_go() {
+        let name: TopicName = "t".parse().unwrap();
+        let nothing = TopicChanges::new().into_request(name.clone());
+        assert_eq!(nothing.retention, model::Retention::default());
+        assert_eq!((nothing.replicas, nothing.min_copies), (None, None));
+        let changes = TopicChanges::new().max_age(Duration::from_secs(1)).max_bytes(None);
+        let asked = changes.min_copies(None).into_request(name.clone());
+        let expected =
+            model::Retention { age_ms: Some(1_000), bytes: Some(0), ..Default::default() };
+        assert_eq!((asked.retention, asked.floor_follows), (expected, true));
+        let short = TopicChanges::new().max_age(Duration::from_micros(1)).min_copies(2);
+        let asked = short.into_request(name);
+        assert_eq!((asked.retention.age_ms, asked.min_copies), (Some(1), Some(2)));
+        assert!(!asked.floor_follows);
+    }
+}
