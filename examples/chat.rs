@@ -73,7 +73,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let others = meet(&node.client()).await?;
     println!("* {} and {others} others; Ctrl-D leaves", options.name);
-    let room = node.client().topic(topic);
+    let room = node.client().topic(topic)?;
     chat(&mut node, &room, &options.name).await?;
     if !pass_on(&room).await? {
         println!("* the others do not have all of it; they will when you are back");

@@ -70,7 +70,7 @@ async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let config = NodeConfig { network: options.network, ..NodeConfig::new(options.data) };
     let mut node = Node::start(config).await?;
-    let events = node.client().topic(options.topic);
+    let events = node.client().topic(options.topic)?;
     events.create_if_missing().await?;
     let (end, ending) = watch::channel(false);
     let service = Service { events, ending: ending.clone() };

@@ -20,7 +20,7 @@ use std::{
 };
 
 use antiphon_node::{
-    Client, ClientConfig, Multiaddr, Network, Node, NodeConfig, Record, SubscriberName, TopicName,
+    Client, ClientConfig, Multiaddr, Network, Node, NodeConfig, Record, TopicName,
     client::{GroupCounts, GroupOptions, Member, PublishOptions, Start, Topic, Work},
 };
 use clap::Parser;
@@ -71,9 +71,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(client: &Client, options: &Options) -> anyhow::Result<()> {
-    let topic = client.topic(options.topic.clone());
+    let topic = client.topic(&options.topic)?;
     topic.create_if_missing().await?;
-    let group: SubscriberName = "workers".parse()?;
     // Before there are jobs, so that what an earlier run left is theirs as well.
     let settings = GroupOptions {
         start: Start::End,
@@ -81,7 +80,7 @@ async fn run(client: &Client, options: &Options) -> anyhow::Result<()> {
         deliveries_max: TRIES,
         prefetch: 4,
     };
-    let join = || client.member(options.topic.clone(), group.clone(), settings.clone());
+    let join = || client.member(&options.topic, "workers", settings.clone());
     let mortal = join().await?;
     publish(&topic, options.jobs).await?;
     die(mortal).await?;
@@ -212,7 +211,7 @@ async fn report_dead(client: &Client, options: &Options) -> anyhow::Result<()> {
     if options.jobs <= 13 {
         return Ok(());
     }
-    let dead = client.topic(format!("{}.dead", options.topic).parse()?);
+    let dead = client.topic(format!("{}.dead", options.topic))?;
     let mut records = dead.fetch(Start::Beginning).await?;
     while let Some(delivered) = records.try_next().await? {
         let record = delivered.record;

@@ -124,7 +124,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(client: &Client, options: &Options, text: &str) -> anyhow::Result<()> {
-    let topic = client.topic(options.topic.clone());
+    let topic = client.topic(&options.topic)?;
     let terms = topic.create_if_missing().await?.topic;
     println!(
         "topic {}: {} replicas wanted, {} nodes",

@@ -23,7 +23,7 @@ const BANNED: &[(&str, &[&str], &str)] = &[
             "std::net",
             "std::thread",
             "Instant::now",
-            "SystemTime",
+            "SystemTime::now",
             "libp2p::",
             "HashMap",
             "HashSet",

@@ -83,8 +83,8 @@ impl Place {
             Self::Start => Start::Beginning,
             Self::End => Start::End,
             Self::Last(count) => Start::Last(*count),
-            Self::Ago(ago) => Start::Since(before(now, *ago)),
-            Self::At(time) => Start::Since(*time),
+            Self::Ago(ago) => Start::Since(before(now, *ago).into()),
+            Self::At(time) => Start::Since((*time).into()),
             Self::Cursor(cursor) => Start::At(cursor.clone()),
         })
     }
@@ -102,8 +102,8 @@ impl Place {
             }
             Self::End => End::Stored,
             Self::Last(count) => End::BeforeLast(*count),
-            Self::Ago(ago) => End::Before(before(now, *ago)),
-            Self::At(time) => End::Before(*time),
+            Self::Ago(ago) => End::Before(before(now, *ago).into()),
+            Self::At(time) => End::Before((*time).into()),
             Self::Cursor(cursor) => End::At(cursor.clone()),
         })
     }
@@ -150,8 +150,8 @@ mod tests {
         assert_eq!(resolve("start"), Ok(Start::Beginning));
         assert_eq!(resolve("end"), Ok(Start::End));
         assert_eq!(resolve("-10"), Ok(Start::Last(10)));
-        assert_eq!(resolve("@-1h"), Ok(Start::Since(WallClock(NOW.0 - 3_600_000))));
-        let time = Start::Since(WallClock(1_517_363_399_650));
+        assert_eq!(resolve("@-1h"), Ok(Start::Since(WallClock(NOW.0 - 3_600_000).into())));
+        let time = Start::Since(WallClock(1_517_363_399_650).into());
         assert_eq!(resolve("@2018-01-31T01:49:59.650Z"), Ok(time.clone()));
         assert_eq!(resolve("@2018-01-31T02:49:59.65+01:00"), Ok(time));
     }
@@ -161,7 +161,7 @@ mod tests {
         let end = |text: &str| text.parse::<Place>()?.end(NOW);
         assert_eq!(end("end"), Ok(End::Stored));
         assert_eq!(end("-10"), Ok(End::BeforeLast(10)));
-        assert_eq!(end("@-1h"), Ok(End::Before(WallClock(NOW.0 - 3_600_000))));
+        assert_eq!(end("@-1h"), Ok(End::Before(WallClock(NOW.0 - 3_600_000).into())));
         for wrong in ["start", "@2999-01-01T00:00Z"] {
             assert!(end(wrong).unwrap_err().hint().is_some(), "{wrong}");
         }
@@ -187,7 +187,7 @@ mod tests {
         let local: DateTime = "2018-01-31T10:00".parse().unwrap();
         let time = TimeZone::system().to_timestamp(local).unwrap();
         let expected = WallClock(u64::try_from(time.as_millisecond()).unwrap());
-        assert_eq!(resolve("@2018-01-31T10:00"), Ok(Start::Since(expected)));
+        assert_eq!(resolve("@2018-01-31T10:00"), Ok(Start::Since(expected.into())));
     }
 
     #[test]

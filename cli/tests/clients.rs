@@ -131,8 +131,7 @@ fn what_is_not_acknowledged_by_hand_comes_again_at_another_node() {
         };
         runtime.block_on(async move {
             let client = Client::connect(config).await.expect("a node");
-            let (topic, name) = ("jobs".parse().expect("a name"), "w".parse().expect("a name"));
-            let subscriber = client.subscriber(topic, name, ReaderOptions::default()).await;
+            let subscriber = client.subscriber("jobs", "w", ReaderOptions::default()).await;
             let mut subscriber = subscriber.expect("a subscription");
             let mut taken = Vec::new();
             for number in 0..count {

@@ -16,7 +16,7 @@
 //! #   let data = directory.path();
 //!     // Alone, for the sake of the example. `NodeConfig::new(data)` finds the nodes of the LAN.
 //!     let node = Node::start(NodeConfig::on_loopback(data)).await?;
-//!     let quakes = node.client().topic("quakes".parse()?);
+//!     let quakes = node.client().topic("quakes")?;
 //!     quakes.create_if_missing().await?;
 //!
 //!     // Acknowledged: on the disks of a majority of the topic's replicas, flushed.

@@ -24,7 +24,7 @@ async fn publish(publisher: &mut Publisher, key: &str, payload: impl Into<bytes:
 
 /// The records of the key `k` that there are.
 async fn of_key(node: &Node) -> Vec<String> {
-    let topic = node.client().topic("t".parse().expect("a name"));
+    let topic = node.client().topic("t").expect("a name");
     let stored = topic.fetch(Start::Beginning).await.expect("there");
     let stored: Vec<_> = stored.try_collect().await.expect("there");
     stored.iter().filter(|it| it.record.key.as_deref() == Some(b"k")).map(text).collect()
@@ -35,7 +35,7 @@ async fn a_read_of_what_is_stored_ends_behind_what_took_the_place_of_what_went_m
     let (node, _directory) = node(None).await;
     let client = node.client();
     let options = TopicOptions::new().compacted(Duration::from_hours(1));
-    client.topic("t".parse().expect("a name")).create_with(options).await.expect("it is made");
+    client.topic("t").expect("a name").create_with(options).await.expect("it is made");
     let name = "t".parse().expect("a name");
     let mut publisher = client.publisher(name, PublishOptions::default());
     // More than one page before it.

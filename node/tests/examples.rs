@@ -142,7 +142,7 @@ async fn sensors_publishes_a_file_through_a_node_that_runs() {
     let (lines, _home) = lines.await.expect("it is published");
     assert!(lines.iter().any(|line| line == "25 records acknowledged, 0 pending"), "{lines:?}");
 
-    let topic = node.client().topic("week".parse().expect("a name"));
+    let topic = node.client().topic("week").expect("a name");
     let stored = topic.fetch(Start::Beginning).await.expect("the topic is there");
     let stored: Vec<Delivered> = stored.try_collect().await.expect("it is stored here");
     assert_eq!(stored.len(), events.len());

@@ -23,8 +23,7 @@ async fn with_records(client: &Client, count: usize) -> Topic {
 async fn join(client: &Client) -> Member {
     let visibility = Duration::from_hours(1);
     let options = GroupOptions { visibility, ..GroupOptions::default() };
-    let (topic, group) = ("jobs".parse().expect("a name"), "workers".parse().expect("a name"));
-    client.member(topic, group, options).await.expect("it joins")
+    client.member("jobs", "workers", options).await.expect("it joins")
 }
 
 async fn next(member: &mut Member) -> (String, u32, Work) {

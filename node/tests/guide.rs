@@ -7,6 +7,7 @@ use antiphon_node::{
     client::{Delivered, PublishError, PublishOptions, Start, Topic, TopicChanges, TopicOptions},
 };
 use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -37,7 +38,7 @@ async fn somebody_elses(address: Multiaddr) -> Outcome<Client> {
 
 #[expect(clippy::print_stdout, reason = "the guide says so")]
 async fn the_first_record(client: &Client) -> Outcome<Topic> {
-    let quakes = client.topic("quakes".parse()?);
+    let quakes = client.topic("quakes")?;
     quakes.create_if_missing().await?;
     let receipt = quakes.publish("M 5.3, 50km NNW of Sangiang").await?;
     println!("on {} disks", receipt.copies);
@@ -50,7 +51,7 @@ async fn the_first_record(client: &Client) -> Outcome<Topic> {
         Err(error) if error.is_retriable() => println!("later: {error}"),
         Err(error) => return Err(error.into()),
     }
-    let week = client.topic("quakes.week".parse()?);
+    let week = client.topic("quakes.week")?;
     let options = TopicOptions::new().replicas(5).max_age(Duration::from_hours(7 * 24));
     week.create_with(options.if_missing()).await?;
     week.alter(TopicChanges::new().max_age(None).max_bytes(1_000_000_000)).await?;
@@ -59,11 +60,35 @@ async fn the_first_record(client: &Client) -> Outcome<Topic> {
     Ok(quakes)
 }
 
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Quake {
+    id: String,
+    magnitude: f64,
+}
+
+async fn values_and_ids(client: &Client, quakes: &Topic) -> Outcome<()> {
+    let quake = Quake { id: "us7000kufc".into(), magnitude: 5.3 };
+    quakes.publish(Record::json(&quake)?.with_key("us")).await?;
+    let record = Record::json(&quake)?.with_id(&quake.id);
+    quakes.publish(record.clone()).await?;
+    let receipt = quakes.publish(record).await?;
+    assert!(receipt.duplicate);
+    let dead = client.topic("jobs.dead")?;
+    dead.create_if_missing().await?;
+    let jobs = client.topic("jobs")?;
+    jobs.create_if_missing().await?;
+    let mut given_up = dead.fetch(Start::Beginning).await?;
+    while let Some(delivered) = given_up.try_next().await? {
+        jobs.publish(delivered.record.without_own_headers()).await?;
+    }
+    Ok(())
+}
+
 async fn many_records(quakes: &Topic, lines: [&str; 3]) -> Outcome<()> {
     let mut publisher = quakes.publisher(PublishOptions::default());
     let mut deliveries = Vec::new();
     for line in lines {
-        deliveries.push(publisher.publish(&Record::from(line)).await?);
+        deliveries.push(publisher.publish(line).await?);
     }
     for delivery in deliveries {
         delivery.await?;
@@ -74,6 +99,8 @@ async fn many_records(quakes: &Topic, lines: [&str; 3]) -> Outcome<()> {
 async fn what_there_is(quakes: &Topic) -> Outcome<usize> {
     let stored = quakes.fetch(Start::Beginning).await?;
     let records: Vec<_> = stored.try_collect().await?;
+    let newest: Quake = records[records.len() - 1].json()?;
+    assert_eq!(newest.id, "us7000kufc");
     Ok(records.len())
 }
 
@@ -105,7 +132,7 @@ async fn durable_subscriptions(quakes: &Topic) -> Outcome<()> {
     let mut handled = Handled::default();
     for last in ["two", "three"] {
         let mut handle = |delivered: &Delivered| handled.take(delivered);
-        let mut quakes = quakes.subscribe_as("alarm".parse()?, Start::Beginning).await?;
+        let mut quakes = quakes.subscribe_as("alarm", Start::Beginning).await?;
         while let Some((delivered, acknowledgement)) = quakes.try_next().await? {
             handle(&delivered);
             quakes.acknowledge(acknowledgement);
@@ -128,9 +155,10 @@ async fn the_guide_runs_from_the_first_record_to_durable_subscriptions() -> Outc
     let client = somebody_elses(node.addresses()[0].clone()).await?;
     let quakes = the_first_record(&client).await?;
     many_records(&quakes, ["one", "two", "three"]).await?;
-    assert_eq!(what_there_is(&quakes).await?, 6);
     history_then_live(&quakes).await?;
     durable_subscriptions(&quakes).await?;
+    values_and_ids(&client, &quakes).await?;
+    assert_eq!(what_there_is(&quakes).await?, 8, "each id once");
     node.stop().await?;
     Ok(())
 }

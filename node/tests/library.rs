@@ -1,11 +1,14 @@
 //! Topics, streams and handles over real nodes in this process.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use antiphon_node::{
-    Client, ClientConfig, Node, NodeConfig, Record, WallClock,
+    Client, ClientConfig, Node, NodeConfig, Record, TopicName, WallClock,
     client::{
-        ConnectionState, Delivered, LinkError, NodeState, PublishError, PublishOptions,
+        ConnectionState, Delivered, LinkError, NameError, NodeState, PublishError, PublishOptions,
         ReaderOptions, Refusal, RequestError, Start, Topic, TopicChanges, TopicOptions,
     },
 };
@@ -23,7 +26,7 @@ pub(crate) async fn node(bootstrap: Option<&Node>) -> (Node, TempDir) {
 }
 
 pub(crate) async fn topic(client: &Client, name: &str) -> Topic {
-    let topic = client.topic(name.parse().expect("a name"));
+    let topic = client.topic(name).expect("a name");
     topic.create_if_missing().await.expect("it is made");
     topic
 }
@@ -83,10 +86,73 @@ async fn clones_of_a_handle_publish_in_the_order_of_the_calls() {
 }
 
 #[tokio::test]
+async fn names_may_be_texts_and_the_error_says_what_is_wrong_with_one() {
+    let (node, _directory) = node(None).await;
+    let client = node.client();
+    let name: TopicName = "t".parse().expect("a name");
+    assert_eq!(client.topic(&name).expect("a name").name(), &name);
+    assert_eq!(client.topic(String::from("t")).expect("a name").name(), &name);
+    let wrong = |name: &str| client.topic(name).expect_err("no name").to_string();
+    assert_eq!(wrong(""), "the name is empty");
+    assert_eq!(wrong("a.*"), "a part `*` or `>` makes a pattern and not the name of a topic");
+    assert_eq!(wrong(&"x".repeat(256)), "the name has 256 bytes, more than the limit of 255");
+    topic(&client, "t").await;
+    let error = client.subscriber("t", "", ReaderOptions::default()).await.expect_err("no name");
+    assert!(matches!(error, RequestError::Name(NameError::Name(_))), "{error:?}");
+    let error = client.pattern_reader("a.>.b", ReaderOptions::follow()).await.expect_err("none");
+    assert_eq!(error.to_string(), "`>` stands for the rest of a name, and nothing follows it");
+    node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn a_record_under_a_given_id_is_stored_once_whatever_handle_publishes_it() {
+    let (node, _directory) = node(None).await;
+    let topic = topic(&node.client(), "orders").await;
+    let order = Record::json(&serde_json::json!({ "total": 12.5 })).expect("it is JSON");
+    let first = topic.publish(order.clone().with_id("7")).await.expect("published");
+    assert!(!first.duplicate);
+    let mut publisher = topic.publisher(PublishOptions::default());
+    let again = publisher.publish(order.with_id("7")).await.expect("queued").await;
+    let again = again.expect("it is there");
+    assert_eq!((again.id, again.duplicate), (first.id, true));
+    topic.publish(b"plain bytes").await.expect("published");
+    let stored: Vec<_> =
+        topic.fetch(Start::Beginning).await.expect("there").try_collect().await.expect("there");
+    let [order, plain] = &stored[..] else { panic!("{stored:?}") };
+    let value: serde_json::Value = order.json().expect("it is JSON");
+    assert_eq!(value["total"], 12.5);
+    assert_eq!(order.record.header("antiphon-id").map(|id| &**id), Some(b"7".as_slice()));
+    assert_eq!(order.record.id, None);
+    assert!(plain.json::<serde_json::Value>().is_err());
+    // What was read with an id is published again without it.
+    let refused = topic.publish(&order.record).await.expect_err("the header is not its own");
+    assert!(matches!(refused, PublishError::Record(_)), "{refused:?}");
+    let copy = order.record.clone().without_own_headers();
+    assert!(!topic.publish(copy).await.expect("published").duplicate);
+    node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn a_reader_starts_at_a_time() {
+    let (node, _directory) = node(None).await;
+    let topic = topic(&node.client(), "t").await;
+    let day = |day: u64| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * day);
+    for number in 1..4 {
+        let record = Record::from(number.to_string()).with_time(day(number));
+        topic.publish(record).await.expect("published");
+    }
+    let since = topic.fetch(Start::Since(day(2))).await.expect("there");
+    let times: Vec<_> =
+        since.map_ok(|it| it.record.published_at()).try_collect().await.expect("there");
+    assert_eq!(times, [day(2), day(3)]);
+    node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
 async fn terms_are_named_when_a_topic_is_made_and_can_be_changed() {
     let (node, _directory) = node(None).await;
     let client = node.client();
-    let topic = client.topic("t".parse().expect("a name"));
+    let topic = client.topic("t").expect("a name");
     let day = Duration::from_hours(24);
     let options = TopicOptions::new().replicas(5).min_copies(1).max_age(day).max_records(10);
     let created = topic.create_with(options.clone()).await.expect("it is made");
@@ -122,11 +188,11 @@ async fn terms_are_named_when_a_topic_is_made_and_can_be_changed() {
 #[tokio::test]
 async fn a_pending_record_is_an_error_and_is_waited_for_until_nodes_come() {
     let (first, _directory) = node(None).await;
-    let topic = first.client().topic("t".parse().expect("a name"));
+    let topic = first.client().topic("t").expect("a name");
     topic.create_with(TopicOptions::new().min_copies(2)).await.expect("it is made");
     let timeout = Duration::from_millis(100);
     let mut publisher = topic.publisher(PublishOptions { timeout, ..PublishOptions::default() });
-    let outcome = publisher.publish(&"kept".into()).await.expect("queued").await;
+    let outcome = publisher.publish("kept").await.expect("queued").await;
     let Err(PublishError::Pending(mut pending)) = outcome else { panic!("{outcome:?}") };
     assert_eq!((pending.copies(), pending.wanted()), (1, 2));
     assert!(pending.has_too_few_nodes());
@@ -149,8 +215,7 @@ async fn a_durable_stream_goes_on_at_another_node_after_what_was_acknowledged() 
     for job in ["dig", "fill", "rake", "sow"] {
         here.publish(job).await.expect("published");
     }
-    let name = || "gardener".parse().expect("a name");
-    let mut jobs = here.subscribe_as(name(), Start::Beginning).await.expect("subscribed");
+    let mut jobs = here.subscribe_as("gardener", Start::Beginning).await.expect("subscribed");
     assert!(jobs.is_new());
     let mut out = Vec::new();
     for _ in 0..4 {
@@ -166,8 +231,8 @@ async fn a_durable_stream_goes_on_at_another_node_after_what_was_acknowledged() 
     jobs.commit().await.expect("it is kept");
     drop(jobs);
 
-    let there = second.client().topic("jobs".parse().expect("a name"));
-    let mut jobs = there.subscribe_as(name(), Start::Beginning).await.expect("subscribed");
+    let there = second.client().topic("jobs").expect("a name");
+    let mut jobs = there.subscribe_as("gardener", Start::Beginning).await.expect("subscribed");
     assert!(!jobs.is_new());
     for expected in ["rake", "sow"] {
         let (delivered, acknowledgement) = jobs.next().await.expect("no end").expect("a job");
@@ -188,8 +253,8 @@ async fn a_pattern_is_a_stream_of_all_its_topics_those_made_later_included() {
     let client = node.client();
     topic(&client, "sensors.attic").await.publish("21").await.expect("published");
     topic(&client, "other").await.publish("no").await.expect("published");
-    let pattern = "sensors.>".parse().expect("a pattern");
-    let reader = client.pattern_reader(pattern, ReaderOptions::follow()).await.expect("started");
+    let reader =
+        client.pattern_reader("sensors.>", ReaderOptions::follow()).await.expect("started");
     let mut records = reader.into_stream();
     let mut seen = BTreeSet::new();
     let (name, delivered) = records.next().await.expect("no end").expect("a record");
@@ -207,7 +272,7 @@ async fn a_pattern_is_a_stream_of_all_its_topics_those_made_later_included() {
 async fn the_client_of_a_node_that_has_stopped_says_at_once_that_nothing_was_stored() {
     let directory = tempfile::tempdir().unwrap();
     let node = Node::start(NodeConfig::on_loopback(directory.path())).await.unwrap();
-    let topic = node.client().topic("t".parse().unwrap());
+    let topic = node.client().topic("t").unwrap();
     topic.create().await.unwrap();
     let mut connection = topic.client().connection();
     assert_eq!(connection.state(), ConnectionState::Connected(node.id()));
@@ -229,7 +294,7 @@ async fn a_client_whose_node_has_stopped_goes_on_when_it_is_started_again() {
     config.listen = vec![node.addresses()[0].iter().take(2).collect()];
     let nodes = node.addresses();
     let client = Client::connect(ClientConfig { nodes, ..ClientConfig::default() }).await.unwrap();
-    let topic = client.topic("t".parse().unwrap());
+    let topic = client.topic("t").unwrap();
     topic.create().await.unwrap();
     let mut connection = client.connection();
     node.stop().await.unwrap();
@@ -241,7 +306,7 @@ async fn a_client_whose_node_has_stopped_goes_on_when_it_is_started_again() {
         timeout: Duration::from_millis(100),
         ..PublishOptions::default()
     });
-    let error = publisher.publish(&"in vain".into()).await.unwrap().await.unwrap_err();
+    let error = publisher.publish("in vain").await.unwrap().await.unwrap_err();
     assert!(matches!(error, PublishError::NotSent(_)), "{error:?}");
     let (published, node) = tokio::join!(topic.publish("kept"), Node::start(config));
     let node = node.unwrap();

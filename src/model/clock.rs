@@ -4,7 +4,10 @@
 //! advances, and a counter while it stands still or goes back. So stamps rise along every chain of
 //! cause and effect, and stay near the wall time.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use minicbor::{Decode, Encode};
 
@@ -21,6 +24,21 @@ impl WallClock {
     pub fn plus(self, duration: Duration) -> Self {
         let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(milliseconds))
+    }
+}
+
+/// Times before 1970 are taken as 1970.
+impl From<SystemTime> for WallClock {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Times that the system cannot hold are taken as 1970.
+impl From<WallClock> for SystemTime {
+    fn from(time: WallClock) -> Self {
+        UNIX_EPOCH.checked_add(Duration::from_millis(time.0)).unwrap_or(UNIX_EPOCH)
     }
 }
 

@@ -93,6 +93,28 @@ impl fmt::Display for TopicPattern {
     }
 }
 
+impl TryFrom<&str> for TopicPattern {
+    type Error = TopicPatternError;
+
+    fn try_from(name: &str) -> Result<Self, TopicPatternError> {
+        name.parse()
+    }
+}
+
+impl TryFrom<String> for TopicPattern {
+    type Error = TopicPatternError;
+
+    fn try_from(name: String) -> Result<Self, TopicPatternError> {
+        name.parse()
+    }
+}
+
+impl From<&Self> for TopicPattern {
+    fn from(name: &Self) -> Self {
+        name.clone()
+    }
+}
+
 impl FromStr for TopicPattern {
     type Err = TopicPatternError;
 

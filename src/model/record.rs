@@ -4,7 +4,7 @@
 //! are empty. A batch's body is a CBOR sequence of records (RFC 8742). The publisher encodes a
 //! record once; from then on its bytes are only copied.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::SystemTime};
 
 use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
@@ -16,8 +16,8 @@ use crate::limits::{HEADERS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
 /// What a user publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// When it was published, by the publisher's clock. If it is 0, the client sets it when it
-    /// publishes the record.
+    /// When it was published, by the publisher's clock, in milliseconds since 1970. If it is 0, the
+    /// client sets it when it publishes the record.
     pub time: WallClock,
     /// The content; may be empty.
     pub payload: Bytes,
@@ -25,12 +25,66 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// Names and values beside the payload, in the publisher's order.
     pub headers: Vec<(String, Bytes)>,
+    /// The id to publish it under; see [`with_id`](Self::with_id). A record that was read has none
+    /// here: it carries the id that it was given in its header [`antiphon-id`].
+    ///
+    /// [`antiphon-id`]: super::GIVEN_ID_HEADER
+    pub id: Option<String>,
 }
 
 impl Record {
-    /// A record with a payload and nothing else.
+    /// A record with a time and a payload, and nothing else.
     pub fn new(time: WallClock, payload: impl Into<Bytes>) -> Self {
-        Self { time, payload: payload.into(), key: None, headers: Vec::new() }
+        Self { time, payload: payload.into(), ..Self::default() }
+    }
+
+    /// A record whose payload is the value as JSON, without a time.
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON: it has a map whose keys are no texts, or its own
+    /// serialization fails.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        Ok(serde_json::to_vec(value)?.into())
+    }
+
+    /// The payload, which is JSON, as a value.
+    ///
+    /// # Errors
+    /// When the payload is not JSON, or not that of such a value.
+    #[cfg(feature = "json")]
+    pub fn to_json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.payload)
+    }
+
+    /// The same record with another time, in whole milliseconds.
+    #[must_use]
+    pub fn with_time(self, time: SystemTime) -> Self {
+        Self { time: time.into(), ..self }
+    }
+
+    /// When it was published, by the publisher's clock.
+    pub fn published_at(&self) -> SystemTime {
+        self.time.into()
+    }
+
+    /// The same record under an id that the publisher chooses: 1 to 255 bytes of any text.
+    ///
+    /// A later publish to the topic under the same id stores nothing, whatever its record says,
+    /// through any node and from any process. It gets the receipt of the first record, marked as a
+    /// duplicate. So publishing again after a crash is safe. The record carries the id in its
+    /// header `antiphon-id`.
+    ///
+    /// An id is looked for among the records with ids that the topic's replicas stored in the last
+    /// ten minutes, at most 65,536 of them. Two records of one id that are published through two
+    /// nodes at the same moment, or through a node that cannot reach the replicas, may both be
+    /// stored. Then a reader hands out one of them: it remembers the last 65,536 ids that it has
+    /// seen, however old they are. So use an id for one record only.
+    ///
+    /// Each such record is a request of its own. Thousands a second take several publishers.
+    #[must_use]
+    pub fn with_id(self, id: impl Into<String>) -> Self {
+        Self { id: Some(id.into()), ..self }
     }
 
     /// The same record with this key.
@@ -76,6 +130,34 @@ impl From<Bytes> for Record {
 impl From<Vec<u8>> for Record {
     fn from(payload: Vec<u8>) -> Self {
         Bytes::from(payload).into()
+    }
+}
+
+/// A record with these bytes as its payload, which says nothing of its time.
+impl<const N: usize> From<[u8; N]> for Record {
+    fn from(payload: [u8; N]) -> Self {
+        payload.to_vec().into()
+    }
+}
+
+/// A record with these bytes as its payload, which says nothing of its time. Copies nothing.
+impl<const N: usize> From<&'static [u8; N]> for Record {
+    fn from(payload: &'static [u8; N]) -> Self {
+        Bytes::from_static(payload).into()
+    }
+}
+
+/// A record with these bytes as its payload, which says nothing of its time. Copies nothing.
+impl From<&'static [u8]> for Record {
+    fn from(payload: &'static [u8]) -> Self {
+        Bytes::from_static(payload).into()
+    }
+}
+
+/// The same record. Its bytes are shared and not copied.
+impl From<&Self> for Record {
+    fn from(record: &Self) -> Self {
+        record.clone()
     }
 }
 
@@ -298,6 +380,7 @@ impl Iterator for Records {
                         .into_iter()
                         .map(|(name, value)| (name.to_owned(), share(value)))
                         .collect(),
+                    id: None,
                 }))
             }
             Err(error) => {
@@ -372,6 +455,7 @@ mod tests {
                 payload: payload.into(),
                 key: key.map(Bytes::from),
                 headers: headers.into_iter().map(|(n, v)| (n, v.into_bytes().into())).collect(),
+                id: None,
             })
     }
 
@@ -413,5 +497,30 @@ mod tests {
         let id = RecordId { producer: ProducerId([9; 16]), number: 41 };
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!("9-".parse::<RecordId>(), Err(RecordIdError));
+    }
+
+    #[test]
+    fn times_are_whole_milliseconds_since_1970() {
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(1_500);
+        let record = Record::from(b"x").with_time(time);
+        assert_eq!(record.time, WallClock(1));
+        assert_eq!(
+            SystemTime::from(WallClock(u64::MAX)).max(time),
+            SystemTime::from(WallClock(u64::MAX))
+        );
+        let before = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(1);
+        assert_eq!(WallClock::from(before), WallClock(0));
+        assert_eq!(
+            record.published_at(),
+            SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1)
+        );
+    }
+
+    #[test]
+    fn bytes_of_any_kind_are_a_payload() {
+        const BYTES: &[u8] = &[1, 2];
+        let expected = Record::new(WallClock(0), vec![1, 2]);
+        let all: [Record; 4] = [[1, 2].into(), (&[1, 2]).into(), BYTES.into(), (&expected).into()];
+        assert_eq!(all, [(); 4].map(|()| expected.clone()));
     }
 }

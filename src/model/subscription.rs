@@ -32,6 +32,28 @@ impl std::str::FromStr for SubscriberName {
     }
 }
 
+impl TryFrom<&str> for SubscriberName {
+    type Error = TopicNameError;
+
+    fn try_from(name: &str) -> Result<Self, TopicNameError> {
+        name.parse()
+    }
+}
+
+impl TryFrom<String> for SubscriberName {
+    type Error = TopicNameError;
+
+    fn try_from(name: String) -> Result<Self, TopicNameError> {
+        name.parse()
+    }
+}
+
+impl From<&Self> for SubscriberName {
+    fn from(name: &Self) -> Self {
+        name.clone()
+    }
+}
+
 /// One run of a subscriber, drawn at random when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]

@@ -145,6 +145,28 @@ pub(super) fn check_name(name: &str) -> Result<(), TopicNameError> {
     }
 }
 
+impl TryFrom<&str> for TopicName {
+    type Error = TopicNameError;
+
+    fn try_from(name: &str) -> Result<Self, TopicNameError> {
+        name.parse()
+    }
+}
+
+impl TryFrom<String> for TopicName {
+    type Error = TopicNameError;
+
+    fn try_from(name: String) -> Result<Self, TopicNameError> {
+        name.parse()
+    }
+}
+
+impl From<&Self> for TopicName {
+    fn from(name: &Self) -> Self {
+        name.clone()
+    }
+}
+
 impl FromStr for TopicName {
     type Err = TopicNameError;
 

@@ -302,7 +302,7 @@ fn a_reset_reaches_the_members_and_what_they_do_for_the_old_one_counts_for_nothi
     );
     assert!(matches!(late, Response::Settled(_)), "{late:?}");
     assert_eq!(kept(&mut world, 0).cursor.unwrap().records(), 0);
-    assert_eq!(numbers(&member.take(&mut world, 2, 20)), [], "it is told first");
+    assert_eq!(numbers(&member.take(&mut world, 2, 20)), [0_u64; 0], "it is told first");
     assert_eq!(member.generation, 1);
     let again = member.take(&mut world, 2, 20);
     assert_eq!(numbers(&again), (0..10).collect::<Vec<_>>());

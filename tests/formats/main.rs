@@ -86,6 +86,7 @@ fn records() -> Bytes {
         payload: Bytes::from_static(&[0, 10, 255]),
         key: Some("uw".into()),
         headers: vec![("kind".into(), "quake".into()), ("ü".into(), Bytes::new())],
+        id: None,
     };
     encode_record(&plain, &mut body).unwrap();
     encode_record(&full, &mut body).unwrap();

@@ -247,11 +247,8 @@ impl Publishing<'_> {
     ) -> Result<(), PublishError> {
         let template = self.template.clone();
         let key = key.or(template.key);
-        let record = Record { time: clock::now(), payload, key, ..template };
-        let delivery = match id {
-            Some(id) => self.publisher.publish_with_id(&record, &id).await?,
-            None => self.publisher.publish(&record).await?,
-        };
+        let record = Record { time: clock::now(), payload, key, id, ..template };
+        let delivery = self.publisher.publish(record).await?;
         self.pending.push_back(Sent { number, delivery });
         Ok(())
     }

@@ -210,6 +210,7 @@ fn say_subscribed(
 }
 
 /// What a subscription waited for.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, most often a record")]
 enum Event {
     Next(Result<Option<Next>, NextError>),
     Stop,

@@ -22,8 +22,8 @@ use self::{
 };
 pub use self::{settlement::GroupCounts, work::Work};
 use super::{
-    Client, NextError, PassedOver, Refusal, RequestError, Start, reader::LIVE_WAIT,
-    unacknowledged::UNACKNOWLEDGED_MAX,
+    Client, NextError, PassedOver, Refusal, RequestError, Start, ToSubscriberName, ToTopicName,
+    named, reader::LIVE_WAIT, unacknowledged::UNACKNOWLEDGED_MAX,
 };
 use crate::runtime::{clock::Clock, random_bytes};
 
@@ -78,8 +78,7 @@ impl Default for GroupOptions {
 /// ```no_run
 /// # use antiphon_node::client::{Client, GroupOptions, NextError};
 /// # async fn work(client: Client) -> Result<(), NextError> {
-/// let (topic, group) = ("jobs".parse().unwrap(), "resizers".parse().unwrap());
-/// let mut member = client.member(topic, group, GroupOptions::default()).await?;
+/// let mut member = client.member("jobs", "resizers", GroupOptions::default()).await?;
 /// loop {
 ///     let work = member.next().await?;
 ///     println!("{} bytes, delivery {}", work.record.payload.len(), work.deliveries);
@@ -119,11 +118,11 @@ impl Client {
     /// replica can be reached.
     pub async fn member(
         &self,
-        topic: TopicName,
-        group: SubscriberName,
+        topic: impl ToTopicName,
+        group: impl ToSubscriberName,
         options: GroupOptions,
     ) -> Result<Member, RequestError> {
-        Member::start(self.clone(), topic, group, options).await
+        Member::start(self.clone(), named(topic)?, named(group)?, options).await
     }
 }
 

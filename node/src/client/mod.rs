@@ -9,6 +9,7 @@ mod connection;
 mod copying;
 mod group;
 mod info;
+mod name;
 mod outbox;
 mod pattern;
 mod protocol;
@@ -25,13 +26,15 @@ use std::{fmt, sync::Arc, time::Duration};
 
 pub use antiphon::wire::{Acks, LogRange, PendingTopic};
 use antiphon::{
-    model::{SubscriberName, TopicName, TopicPattern},
+    model::TopicName,
     wire::{Read, Request, Response},
 };
 pub use connection::{Connection, ConnectionState};
 use futures::{FutureExt, future::BoxFuture};
 pub use group::{GroupCounts, GroupOptions, Member, Work};
 pub use info::{NodeInfo, NodeState, Replica, TopicInfo, TopicSummary};
+use name::named;
+pub use name::{NameError, ToSubscriberName, ToTopicName, ToTopicPattern};
 pub use outbox::Outbox;
 pub use pattern::PatternReader;
 pub use publisher::{
@@ -101,6 +104,9 @@ pub enum LinkError {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
+    /// A text in the request is no name. Nothing was sent.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The node refused it; nothing has changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -157,9 +163,28 @@ impl Client {
         self.link.connection()
     }
 
-    /// A handle of one topic, which need not exist yet. Asks nothing.
-    pub fn topic(&self, name: TopicName) -> Topic {
-        Topic::new(self.clone(), name)
+    /// A handle of one topic, which need not exist yet. Asks no node.
+    ///
+    /// ```
+    /// # use antiphon_node::{Node, NodeConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+    /// # let client = node.client();
+    /// let quakes = client.topic("quakes")?;
+    /// assert_eq!(quakes.name().as_str(), "quakes");
+    /// let wrong = client.topic("quakes.*").unwrap_err();
+    /// assert_eq!(wrong.to_string(), "a part `*` or `>` makes a pattern and not the name of a topic");
+    /// # Ok(node.stop().await?)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the text is no name of a topic: it is empty, has more than 255 bytes or control
+    /// characters, has a part `*` or `>`, or begins with `_antiphon.`.
+    pub fn topic(&self, name: impl ToTopicName) -> Result<Topic, NameError> {
+        Ok(Topic::new(self.clone(), named(name)?))
     }
 
     /// Deletes a topic with its records and subscriptions. Nodes that are away do so when they are
@@ -202,10 +227,10 @@ impl Client {
     /// When the topic does not exist or the node cannot be reached.
     pub async fn reader(
         &self,
-        topic: TopicName,
+        topic: impl ToTopicName,
         options: ReaderOptions,
     ) -> Result<Reader, RequestError> {
-        Reader::start(self.clone(), topic, options).await
+        Reader::start(self.clone(), named(topic)?, options).await
     }
 
     /// Starts reading all topics whose names match a pattern; where it has no end, those that are
@@ -215,10 +240,10 @@ impl Client {
     /// When too many topics match, a place is a cursor, or the node cannot be reached.
     pub async fn pattern_reader(
         &self,
-        pattern: TopicPattern,
+        pattern: impl ToTopicPattern,
         options: ReaderOptions,
     ) -> Result<PatternReader, RequestError> {
-        PatternReader::start(self.clone(), pattern, options).await
+        PatternReader::start(self.clone(), named(pattern)?, options).await
     }
 
     /// Starts, or goes on with, a named subscription.
@@ -227,11 +252,11 @@ impl Client {
     /// When the topic does not exist or no replica can be reached.
     pub async fn subscriber(
         &self,
-        topic: TopicName,
-        name: SubscriberName,
+        topic: impl ToTopicName,
+        name: impl ToSubscriberName,
         options: ReaderOptions,
     ) -> Result<Subscriber, RequestError> {
-        Subscriber::start(self.clone(), topic, name, options).await
+        Subscriber::start(self.clone(), named(topic)?, named(name)?, options).await
     }
 
     async fn ask(&self, request: Request) -> Result<Response, RequestError> {

@@ -80,7 +80,7 @@ impl Default for PublishOptions {
 /// again because a node did not answer is recognised: nodes ask the topic's replicas before they
 /// store it, and readers drop a second copy. That is so for as long as the publisher lives; a record
 /// that is to be published again by another process, or after a crash, is given an id
-/// ([`Publisher::publish_with_id`]).
+/// ([`Record::with_id`]).
 ///
 /// Dropping it lets records under way go on; await their [`Delivery`] to know what became of
 /// them.
@@ -158,12 +158,12 @@ impl Publisher {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
     /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
-    /// # let topic = node.client().topic("lines".parse()?);
+    /// # let topic = node.client().topic("lines")?;
     /// # topic.create().await?;
     /// let mut publisher = topic.publisher(PublishOptions::default());
     /// let mut deliveries = Vec::new();
     /// for line in ["one", "two", "three"] {
-    ///     deliveries.push(publisher.publish(&Record::from(line)).await?);
+    ///     deliveries.push(publisher.publish(line).await?);
     /// }
     /// for delivery in deliveries {
     ///     delivery.await?;
@@ -173,80 +173,39 @@ impl Publisher {
     /// ```
     ///
     /// # Errors
-    /// When the record is above a limit or has a header of Antiphon's own
-    /// (`antiphon-…`), or the publisher has stopped. Cancel-safe: a record is
-    /// queued when this returns, and not before.
-    pub async fn publish(&mut self, record: &Record) -> Result<Delivery, PublishError> {
-        check_user_headers(record)?;
-        self.encoded.clear();
-        if record.time == WallClock::default() {
-            let stamped = Record { time: wall(), ..record.clone() };
-            encode_record(&stamped, &mut self.encoded)?;
-        } else {
-            encode_record(record, &mut self.encoded)?;
-        }
-        self.drafts.take_room().await?;
-        let id = RecordId { producer: self.producer, number: self.next };
-        let place = self.drafts.add(id, &self.encoded)?;
-        self.next += 1;
-        Ok(self.delivery(id, place))
+    /// When the record is above a limit, has a header of Antiphon's own (`antiphon-…`), has an id
+    /// that is empty or too long, or the publisher has stopped.
+    ///
+    /// Cancel-safe: a record is queued when this returns, and not before.
+    pub async fn publish(&mut self, record: impl Into<Record>) -> Result<Delivery, PublishError> {
+        self.queue(record.into()).await
     }
 
-    /// Queues a record under an id that the caller chooses: 1 to 255 bytes of any text. Whoever
-    /// publishes to the topic under the same id again, through any node and from any process, is
-    /// told where the first record is ([`Receipt::duplicate`]), and nothing is stored, whatever
-    /// the second one says. The record carries the id in its header
-    /// [`antiphon-id`](GIVEN_ID_HEADER), in place of one of that name.
-    ///
-    /// An id is looked for among what the topic's replicas stored within the last ten minutes, or
-    /// the last 65,536 such records of the topic, if that is less. Two that are published through two
-    /// nodes at the same moment, or through a node that cannot reach the replicas, may both be
-    /// stored; their name is the same, and a reader hands out one of them. It does so however old
-    /// the first is, among the last 65,536 ids that it has seen: an id is for one record, and not to
-    /// be used again.
-    ///
-    /// Each such record is a request of its own, so thousands a second take several publishers.
-    ///
-    /// ```no_run
-    /// # async fn pay(
-    /// #     client: antiphon_node::Client,
-    /// #     time: antiphon::model::WallClock,
-    /// # ) -> Result<(), Box<dyn std::error::Error>> {
-    /// use antiphon::model::Record;
-    /// use antiphon_node::client::PublishOptions;
-    ///
-    /// let mut payments = client.publisher("payments".parse()?, PublishOptions::default());
-    /// let payment = Record::new(time, "order 7: 12.50");
-    /// // It may have been published before a crash: this is safe to run again.
-    /// let receipt = payments.publish_with_id(&payment, "order 7").await?.await?;
-    /// if receipt.duplicate {
-    ///     println!("{} was there already", receipt.id);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// When the id is empty or too long, the record with it is above a limit, or the publisher has
-    /// stopped. Cancel-safe, as [`Self::publish`].
-    pub async fn publish_with_id(
-        &mut self,
-        record: &Record,
-        id: &str,
-    ) -> Result<Delivery, PublishError> {
-        let name = RecordId::given(&self.destination.topic, id)?;
-        let mut record = record.clone();
+    pub(super) async fn queue(&mut self, mut record: Record) -> Result<Delivery, PublishError> {
         if record.time == WallClock::default() {
             record.time = wall();
         }
-        record.headers.retain(|(name, _)| name != GIVEN_ID_HEADER);
+        let given = record.id.take();
+        if given.is_some() {
+            // It may have been read with another one.
+            record.headers.retain(|(name, _)| name != GIVEN_ID_HEADER);
+        }
         check_user_headers(&record)?;
-        record.headers.push((GIVEN_ID_HEADER.to_owned(), id.to_owned().into()));
+        let name = match given {
+            Some(id) => {
+                let name = RecordId::given(&self.destination.topic, &id)?;
+                record.headers.push((GIVEN_ID_HEADER.to_owned(), id.into()));
+                Some(name)
+            }
+            None => None,
+        };
         self.encoded.clear();
         encode_record(&record, &mut self.encoded)?;
         self.drafts.take_room().await?;
-        let place = self.drafts.add(name, &self.encoded)?;
-        Ok(self.delivery(name, place))
+        let id = name.unwrap_or(RecordId { producer: self.producer, number: self.next });
+        let place = self.drafts.add(id, &self.encoded)?;
+        self.next += u64::from(name.is_none());
+        Ok(self.delivery(id, place))
     }
 
     fn delivery(&self, id: RecordId, place: Place) -> Delivery {

@@ -42,6 +42,17 @@ pub struct Delivered {
     pub forked: bool,
 }
 
+#[cfg(feature = "json")]
+impl Delivered {
+    /// The payload, which is JSON, as a value.
+    ///
+    /// # Errors
+    /// When the payload is not JSON, or not that of such a value.
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        self.record.to_json()
+    }
+}
+
 /// Reads one topic.
 ///
 /// Memory is bounded by one page of batches: what is not asked for is not fetched.

@@ -135,12 +135,12 @@ impl Reader {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
-/// # let topic = node.client().topic("jobs".parse()?);
+/// # let topic = node.client().topic("jobs")?;
 /// # topic.create().await?;
 /// # for job in ["dig", "fill", "rake", "sow", "weed"] { topic.publish(job).await?; }
 /// # async fn work(_record: &Delivered) {}
 /// # let mut left = 5;
-/// let mut jobs = topic.subscribe_as("gardener".parse()?, Start::Beginning).await?;
+/// let mut jobs = topic.subscribe_as("gardener", Start::Beginning).await?;
 /// let mut under_way = FuturesUnordered::new();
 /// loop {
 ///     tokio::select! {
@@ -239,10 +239,10 @@ impl PatternReader {
     /// # let directory = tempfile::tempdir()?;
     /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
     /// # let client = node.client();
-    /// # let topic = client.topic("sensors.attic".parse()?);
+    /// # let topic = client.topic("sensors.attic")?;
     /// # topic.create().await?;
     /// # topic.publish("21").await?;
-    /// let reader = client.pattern_reader("sensors.*".parse()?, ReaderOptions::follow()).await?;
+    /// let reader = client.pattern_reader("sensors.*", ReaderOptions::follow()).await?;
     /// let mut records = reader.into_stream();
     /// if let Some((topic, delivered)) = records.try_next().await? {
     ///     println!("{topic}: {} bytes", delivered.record.payload.len());

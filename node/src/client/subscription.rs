@@ -100,7 +100,11 @@ impl Client {
         start: Start,
     ) -> Result<Cursor, RequestError> {
         if let Start::Since(time) = start {
-            return self.reader(topic.clone(), ReaderOptions::default()).await?.seek(time).await;
+            return self
+                .reader(topic.clone(), ReaderOptions::default())
+                .await?
+                .seek(time.into())
+                .await;
         }
         let options = ReaderOptions { start, ..ReaderOptions::default() };
         Ok(self.reader(topic.clone(), options).await?.cursor().clone())

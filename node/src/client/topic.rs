@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use antiphon::model::{Record, SubscriberName, TopicName};
+use antiphon::model::{Record, TopicName};
 use tokio::sync::Mutex;
 
 use super::{
     Client, Created, End, PublishError, PublishOptions, Publisher, ReaderOptions, ReaderStream,
-    Receipt, RequestError, Start, SubscriberStream, TopicChanges, TopicInfo, TopicOptions,
-    TopicSummary,
+    Receipt, RequestError, Start, SubscriberStream, ToSubscriberName, TopicChanges, TopicInfo,
+    TopicOptions, TopicSummary,
 };
 
 /// One topic: what a program does with it, as futures and streams.
@@ -27,7 +27,7 @@ use super::{
 /// # let directory = tempfile::tempdir()?;
 /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
 /// # let client = node.client();
-/// let quakes = client.topic("quakes".parse()?);
+/// let quakes = client.topic("quakes")?;
 /// quakes.create_if_missing().await?;
 /// quakes.publish("M 5.3, 50km NNW of Sangiang").await?;
 ///
@@ -93,7 +93,7 @@ impl Topic {
     /// # let directory = tempfile::tempdir()?;
     /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
     /// # let client = node.client();
-    /// let week = client.topic("quakes.week".parse()?);
+    /// let week = client.topic("quakes.week")?;
     /// let options = TopicOptions::new().replicas(5).max_age(Duration::from_hours(7 * 24));
     /// let created = week.create_with(options.if_missing()).await?;
     /// assert!(created.is_new);
@@ -155,7 +155,7 @@ impl Topic {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
     /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
-    /// # let topic = node.client().topic("quakes".parse()?);
+    /// # let topic = node.client().topic("quakes")?;
     /// # topic.create().await?;
     /// let record = Record::from("M 5.3, 50km NNW of Sangiang");
     /// let receipt = topic.publish(record.with_key("us").with_header("type", "earthquake")).await?;
@@ -178,7 +178,7 @@ impl Topic {
         let record = record.into();
         let mut publisher = self.publisher.lock().await;
         let started = publisher.get_or_insert_with(|| self.publisher(PublishOptions::default()));
-        let delivery = started.publish(&record).await;
+        let delivery = started.queue(record).await;
         drop(publisher);
         delivery?.await
     }
@@ -208,7 +208,7 @@ impl Topic {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
     /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
-    /// # let topic = node.client().topic("lines".parse()?);
+    /// # let topic = node.client().topic("lines")?;
     /// # topic.create().await?;
     /// topic.publish("stored").await?;
     /// let mut lines = topic.subscribe(Start::Last(20)).await?;
@@ -251,11 +251,11 @@ impl Topic {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
     /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
-    /// # let topic = node.client().topic("quakes".parse()?);
+    /// # let topic = node.client().topic("quakes")?;
     /// # topic.create().await?;
     /// # topic.publish("first").await?;
     /// # topic.publish("second").await?;
-    /// let mut quakes = topic.subscribe_as("alice".parse()?, Start::Beginning).await?;
+    /// let mut quakes = topic.subscribe_as("alice", Start::Beginning).await?;
     /// if let Some((delivered, acknowledgement)) = quakes.try_next().await? {
     ///     assert_eq!(delivered.record.payload, "first");
     ///     quakes.acknowledge(acknowledgement);
@@ -263,7 +263,7 @@ impl Topic {
     /// }
     /// drop(quakes);
     ///
-    /// let mut quakes = topic.subscribe_as("alice".parse()?, Start::Beginning).await?;
+    /// let mut quakes = topic.subscribe_as("alice", Start::Beginning).await?;
     /// let (delivered, _) = quakes.try_next().await?.expect("it does not end");
     /// assert_eq!(delivered.record.payload, "second");
     /// # Ok(node.stop().await?)
@@ -274,7 +274,7 @@ impl Topic {
     /// When the topic does not exist or no replica can be reached.
     pub async fn subscribe_as(
         &self,
-        name: SubscriberName,
+        name: impl ToSubscriberName,
         start: Start,
     ) -> Result<SubscriberStream, RequestError> {
         let options = ReaderOptions { start, end: End::Never, ..ReaderOptions::default() };

@@ -438,7 +438,7 @@ fn of_what_was_let_go_the_headers_stay(rig: &dyn Rig) {
     let store = rig.open();
     let writes = [author.append(1), author.append(2), author.append(3), other.append(4)];
     store.commit(&writes).unwrap();
-    assert_eq!(headers(&*store, &author, 0, 9), []);
+    assert_eq!(headers(&*store, &author, 0, 9), [0_u64; 0]);
     let batch = author.batches[0].clone();
     store.commit(&[author.let_go_to(&batch)]).unwrap();
     // Together with what was written before it, as well.
@@ -450,7 +450,7 @@ fn of_what_was_let_go_the_headers_stay(rig: &dyn Rig) {
     for _ in 0..2 {
         assert_eq!(headers(&*store, &author, 0, 12), [0, 3, 6]);
         assert_eq!(headers(&*store, &author, 5, 6), [3], "whichever of its records is asked for");
-        assert_eq!(headers(&*store, &other, 0, 3), []);
+        assert_eq!(headers(&*store, &other, 0, 3), [0_u64; 0]);
         assert_eq!(read(&*store, &author, 0, 12), (vec![], false), "a header is no batch");
         assert_eq!(read(&*store, &author, 9, 12), (vec![9], true));
         let several = read_page(&*store, &[author.range(0, 9)], usize::MAX);
@@ -509,15 +509,15 @@ fn what_is_deleted_or_handed_over_leaves_no_header(rig: &dyn Rig) {
     assert_eq!(headers(&*store, &author, 0, 9), [0]);
     let second = author.batches[1].clone();
     store.commit(&[author.drop_to(&second)]).unwrap();
-    assert_eq!(headers(&*store, &author, 0, 9), []);
+    assert_eq!(headers(&*store, &author, 0, 9), [0_u64; 0]);
     // Nor does what was handed over get one later.
     let third = author.batches[2].clone();
     store.commit(&[author.let_go_to(&third)]).unwrap();
     let store = rig_again(rig, store);
     assert_eq!(headers(&*store, &author, 0, 9), [6]);
     store.commit(&[author.delete()]).unwrap();
-    assert_eq!(headers(&*store, &author, 0, 9), []);
-    assert_eq!(headers(&*rig_again(rig, store), &author, 0, 9), []);
+    assert_eq!(headers(&*store, &author, 0, 9), [0_u64; 0]);
+    assert_eq!(headers(&*rig_again(rig, store), &author, 0, 9), [0_u64; 0]);
 }
 
 fn a_page_has_so_many_headers_and_no_more(rig: &dyn Rig) {

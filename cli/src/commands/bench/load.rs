@@ -84,7 +84,7 @@ async fn publish_one(
         // Without a pace it is due when there is room for it.
         let due = due.unwrap_or_else(clock::instant);
         let payload = load.payloads.make(number, load.size, due.duration_since(started));
-        let delivery = publisher.publish(&Record::new(clock::now(), payload)).await?;
+        let delivery = publisher.publish(Record::new(clock::now(), payload)).await?;
         acknowledged.under_way.push_back((due, delivery));
     }
     while !acknowledged.under_way.is_empty() {

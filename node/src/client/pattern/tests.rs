@@ -152,7 +152,7 @@ impl Node {
 
 async fn start(node: &Arc<Node>) -> PatternReader {
     let client = Client::over(Arc::<Node>::clone(node));
-    client.pattern_reader(">".parse().unwrap(), ReaderOptions::follow()).await.unwrap()
+    client.pattern_reader(">", ReaderOptions::follow()).await.unwrap()
 }
 
 /// All that can be read now.

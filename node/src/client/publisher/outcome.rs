@@ -86,7 +86,7 @@ impl PublishError {
     ///
     /// True of [`NotSent`](Self::NotSent), of a refusal that passes (a busy node, a full disk,
     /// replicas that are away), and of [`Unknown`](Self::Unknown) where the record has an
-    /// [id that you gave](crate::client::Publisher::publish_with_id). Pause before you try again: the
+    /// [id that you gave](antiphon::model::Record::with_id). Pause before you try again: the
     /// client has tried for the whole time of the publish already.
     ///
     /// False of [`Pending`](Self::Pending): the record will be delivered, so wait for it instead.

@@ -155,7 +155,7 @@ fn may_pass(client: &Client, error: &RequestError) -> bool {
     match error {
         RequestError::Link(_) => client.connection().state() != ConnectionState::Stopped,
         RequestError::Refused(refusal) => refusal.is_passing(),
-        RequestError::Mismatch => false,
+        RequestError::Name(_) | RequestError::Mismatch => false,
     }
 }
 

@@ -170,7 +170,7 @@ impl Worker {
                     });
                 }
                 Err(RequestError::Link(error)) => unknown(error),
-                Err(RequestError::Mismatch) => malformed("not an answer"),
+                Err(RequestError::Name(_) | RequestError::Mismatch) => malformed("not an answer"),
             };
             // A refusal is told only where nothing can have come of it.
             may_be_stored |= matches!(error, PublishError::Unknown { .. });

@@ -2,6 +2,7 @@
 
 use antiphon::model::{Cursor, NodeId, Record, WallClock};
 use bytes::Bytes;
+use std::time::SystemTime;
 
 /// Where a reader starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,7 +15,7 @@ pub enum Start {
     /// At the last so many records before the end, of those that are wanted.
     Last(u64),
     /// At the first record that was published at this time or later.
-    Since(WallClock),
+    Since(SystemTime),
     /// At a position.
     At(Cursor),
 }
@@ -31,7 +32,7 @@ pub enum End {
     At(Cursor),
     /// At the end of what was stored; records that were published at this time or later are left
     /// out.
-    Before(WallClock),
+    Before(SystemTime),
     /// Before the last so many of what was stored.
     BeforeLast(u64),
 }
@@ -64,11 +65,11 @@ impl ReaderOptions {
 
     pub(in crate::client) fn wants(&self, record: &Record) -> bool {
         let since = match self.start {
-            Start::Since(time) => time,
+            Start::Since(time) => time.into(),
             _ => WallClock::default(),
         };
         let is_before = match self.end {
-            End::Before(time) => record.time < time,
+            End::Before(time) => record.time < time.into(),
             _ => true,
         };
         let has_key = self.key.as_ref().is_none_or(|key| record.key.as_ref() == Some(key));

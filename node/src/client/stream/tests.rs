@@ -115,7 +115,7 @@ fn page(first: u64, count: u32) -> Page {
 }
 
 fn topic(node: &Arc<Node>) -> Topic {
-    Client::over(Arc::clone(node) as Arc<dyn Link>).topic("t".parse().unwrap())
+    Client::over(Arc::clone(node) as Arc<dyn Link>).topic("t").unwrap()
 }
 
 /// What the stream has without waiting: a record's text, or none.
@@ -190,8 +190,7 @@ async fn a_stream_that_has_an_end_ends_and_stays_ended() {
 async fn a_durable_stream_keeps_the_place_before_what_is_not_acknowledged() {
     let node = Arc::new(Node::default());
     node.answer(Ok(page(0, 3)));
-    let mut stream =
-        topic(&node).subscribe_as("s".parse().unwrap(), Start::Beginning).await.unwrap();
+    let mut stream = topic(&node).subscribe_as("s", Start::Beginning).await.unwrap();
     let (_, first) = stream.next().await.unwrap().unwrap();
     let (_, second) = stream.next().await.unwrap().unwrap();
     stream.acknowledge(second);
@@ -216,8 +215,7 @@ async fn a_durable_stream_hands_out_so_many_and_goes_on_when_one_is_acknowledged
         node.answer(Ok(page(number * COUNT / 4, 16 * 1024)));
     }
     node.answer(Ok(page(COUNT, 1)));
-    let mut stream =
-        topic(&node).subscribe_as("s".parse().unwrap(), Start::Beginning).await.unwrap();
+    let mut stream = topic(&node).subscribe_as("s", Start::Beginning).await.unwrap();
     let mut out = Vec::new();
     for _ in 0..COUNT {
         out.push(stream.next().await.unwrap().unwrap().1);

@@ -52,7 +52,7 @@ async fn a_record_with_a_given_id_is_a_request_by_itself() {
     assert!(matches!(refused, Some(PublishError::Record(RecordError::OwnHeader { .. }))));
     let mut deliveries = vec![publisher.publish(&record).await.unwrap()];
     // A record that was read with an id can be published under another one.
-    deliveries.push(publisher.publish_with_id(&forged, "order 7").await.unwrap());
+    deliveries.push(publisher.publish(forged.with_id("order 7")).await.unwrap());
     deliveries.push(publisher.publish(&record).await.unwrap());
     deliveries.push(publisher.publish(&record).await.unwrap());
     let mut ids = Vec::new();
@@ -74,7 +74,7 @@ async fn a_record_with_a_given_id_is_a_request_by_itself() {
 async fn an_id_that_is_none_sends_nothing() {
     let (link, mut publisher) = keeping(Vec::new());
     for id in [String::new(), "x".repeat(limits::NAME_BYTES_MAX + 1)] {
-        let refused = publisher.publish_with_id(&Record::default(), &id).await.err();
+        let refused = publisher.publish(Record::default().with_id(&id)).await.err();
         assert_eq!(refused, Some(PublishError::Id(GivenIdError { size: id.len() })));
     }
     publisher.publish(&Record::default()).await.unwrap().await.unwrap();
