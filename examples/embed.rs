@@ -31,7 +31,7 @@ use axum::{
     routing::get,
 };
 use clap::Parser;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{

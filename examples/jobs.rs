@@ -24,7 +24,6 @@ use antiphon_node::{
     client::{GroupCounts, GroupOptions, Member, PublishOptions, Start, Topic, Work},
 };
 use clap::Parser;
-use futures::TryStreamExt;
 use tokio::{sync::watch, task::JoinSet};
 
 /// How often a job is tried.

@@ -21,7 +21,7 @@ use antiphon_node::{
 };
 use anyhow::Context;
 use clap::Parser;
-use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use serde::Deserialize;
 

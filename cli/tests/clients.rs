@@ -100,7 +100,7 @@ async fn settle(delivery: Delivery) {
 async fn follow(mut reader: Reader) {
     let mut seen = BTreeSet::new();
     while seen.len() < RECORDS {
-        let delivered = reader.next().await.expect("the reader goes on").expect("it follows");
+        let delivered = reader.try_next().await.expect("the reader goes on").expect("it follows");
         let payload = delivered.record.payload;
         assert!(seen.insert(payload.clone()), "{payload:?} came twice");
     }
@@ -136,10 +136,10 @@ fn what_is_not_acknowledged_by_hand_comes_again_at_another_node() {
             let mut taken = Vec::new();
             for number in 0..count {
                 let (job, acknowledgement) =
-                    subscriber.next().await.expect("a node").expect("more");
+                    subscriber.try_next().await.expect("a node").expect("more");
                 taken.push(String::from_utf8(job.record.payload.to_vec()).expect("text"));
                 if done.contains(&number) {
-                    subscriber.acknowledge(acknowledgement);
+                    acknowledgement.acknowledge();
                 }
             }
             subscriber.commit().await.expect("it is kept");

@@ -8,7 +8,6 @@
 //!
 //! ```
 //! use antiphon_node::{Node, NodeConfig, Record, client::Start};
-//! use futures::TryStreamExt;
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,8 +49,9 @@
 //! is dropped; repeating them is safe, except for [`Topic::publish`](client::Topic::publish), which would
 //! publish a second record.
 //!
-//! Streams have no task of their own: they ask when they are polled, and hold one page. A [`Node`] is one
-//! task and its helpers, a [`client::Publisher`] one more, which ends when it has sent what it was given.
+//! Readers have no task of their own: they ask when they are polled, and hold one page. A [`Node`] is one
+//! task and its helpers. A [`client::Publisher`] is one more, which ends when it has sent what it was
+//! given, and a [`client::Subscriber`] that commits in the background is one more until it is dropped.
 //! Everything runs on tokio, and needs its timers and I/O.
 //!
 //! # Features

@@ -135,12 +135,12 @@ async fn durable_subscriptions(quakes: &Topic) -> Outcome<()> {
         let mut quakes = quakes.subscribe_as("alarm", Start::Beginning).await?;
         while let Some((delivered, acknowledgement)) = quakes.try_next().await? {
             handle(&delivered);
-            quakes.acknowledge(acknowledgement);
-            quakes.commit().await?;
+            acknowledgement.acknowledge();
             if delivered.record.payload == last {
                 break;
             }
         }
+        quakes.commit().await?;
     }
     let sangiang = "M 5.3, 50km NNW of Sangiang";
     let idyllwild = "M 2.1, 8km SW of Idyllwild, CA";

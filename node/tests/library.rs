@@ -225,7 +225,7 @@ async fn a_durable_stream_goes_on_at_another_node_after_what_was_acknowledged() 
     for (job, acknowledgement) in out {
         // The third is left undone, so the fourth comes again with it.
         if job != "rake" {
-            jobs.acknowledge(acknowledgement);
+            acknowledgement.acknowledge();
         }
     }
     jobs.commit().await.expect("it is kept");
@@ -237,7 +237,7 @@ async fn a_durable_stream_goes_on_at_another_node_after_what_was_acknowledged() 
     for expected in ["rake", "sow"] {
         let (delivered, acknowledgement) = jobs.next().await.expect("no end").expect("a job");
         assert_eq!(text(&delivered), expected);
-        jobs.acknowledge(acknowledgement);
+        acknowledgement.acknowledge();
     }
     // Live, from the other node.
     here.publish("weed").await.expect("published");

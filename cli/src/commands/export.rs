@@ -177,7 +177,7 @@ async fn export_lines(context: &mut Context, arguments: Export) -> anyhow::Resul
     let mut records = RecordPrinter::new(Form::Json { with_cursor: false });
     let (mut count, mut line) = (0, Vec::new());
     loop {
-        let delivered = match reader.next().await {
+        let delivered = match reader.try_next().await {
             Ok(Some(delivered)) => delivered,
             Ok(None) => break,
             Err(error) => {

@@ -35,7 +35,7 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
     let limit = arguments.reading.count.unwrap_or(u64::MAX);
     let mut count = 0;
     while count < limit {
-        let next = reader.next();
+        let next = reader.try_next();
         let next = match arguments.idle {
             Some(idle) => tokio::time::timeout(idle, next).await.ok(),
             None => Some(next.await),

@@ -248,13 +248,13 @@ impl Subscription<'_> {
             match self.wait(signals).await? {
                 Event::Next(Ok(Some(next))) => self.write(&next)?,
                 Event::Next(Ok(None)) | Event::Stop => break,
-                Event::Next(Err(error @ NextError::Unacknowledged(_))) => return Err(error.into()),
                 Event::Next(Err(NextError::Request(error))) => {
                     self.note_loss(error)?;
                     if !self.rest(signals).await? {
                         break;
                     }
                 }
+                Event::Next(Err(error)) => return Err(error.into()),
                 Event::Timer => {}
             }
             if self.idle_end().is_some_and(|end| end <= clock::instant()) {

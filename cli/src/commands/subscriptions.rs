@@ -79,7 +79,7 @@ async fn behind(
     if records > 0 {
         let options =
             ReaderOptions { start: Start::At(cursor.clone()), ..ReaderOptions::default() };
-        let next = client.reader(topic.clone(), options).await?.next().await?;
+        let next = client.reader(topic.clone(), options).await?.try_next().await?;
         since = next.map(|delivered| delivered.record.time);
     }
     Ok(Some(Behind { name, cursor, is_group, records, since }))

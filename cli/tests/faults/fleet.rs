@@ -328,7 +328,9 @@ impl Fleet {
             let reader = client.reader(topic.clone(), ReaderOptions::default()).await;
             let mut reader = reader.map_err(|error| error.to_string())?;
             let mut arrivals = Vec::new();
-            while let Some(delivered) = reader.next().await.map_err(|error| error.to_string())? {
+            while let Some(delivered) =
+                reader.try_next().await.map_err(|error| error.to_string())?
+            {
                 let name = Name::of_payload(&delivered.record.payload);
                 arrivals.push(Arrival { name, writer: delivered.writer });
             }

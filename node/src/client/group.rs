@@ -23,7 +23,7 @@ use self::{
 pub use self::{settlement::GroupCounts, work::Work};
 use super::{
     Client, NextError, PassedOver, Refusal, RequestError, Start, ToSubscriberName, ToTopicName,
-    named, reader::LIVE_WAIT, unacknowledged::UNACKNOWLEDGED_MAX,
+    named, reader::LIVE_WAIT, subscriber::UNACKNOWLEDGED_MAX,
 };
 use crate::runtime::{clock::Clock, random_bytes};
 

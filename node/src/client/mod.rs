@@ -16,11 +16,10 @@ mod protocol;
 mod publisher;
 mod reader;
 mod refusal;
-mod stream;
+mod subscriber;
 mod subscription;
 mod terms;
 mod topic;
-mod unacknowledged;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -44,12 +43,12 @@ pub use reader::{
     BatchPage, BatchReader, Delivered, End, PassedOver, Reader, ReaderOptions, Start,
 };
 pub use refusal::Refusal;
-pub use stream::{ReaderStream, SubscriberStream};
-pub use subscription::{NextError, Subscriber};
+pub use subscriber::{
+    Acknowledgement, COMMIT_INTERVAL_DEFAULT, COMMIT_RECORDS_MAX, NextError, Subscriber,
+};
 pub use terms::{Created, Retention, TopicChanges, TopicOptions};
 use thiserror::Error;
 pub use topic::Topic;
-pub use unacknowledged::Acknowledgement;
 
 /// How requests reach a node: over the network, or within this process.
 pub(crate) trait Link: Send + Sync + fmt::Debug {

@@ -11,7 +11,10 @@ use antiphon::{
     limits,
     model::{Cursor, TopicName, TopicPattern},
 };
-use futures::{StreamExt, stream};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 
 use self::following::Following;
 use super::{
@@ -27,10 +30,30 @@ const TOPICS_MAX: usize = questions::QUESTIONS_MAX * limits::READ_MANY_TOPICS_MA
 /// them has so many in memory.
 const STARTS_AT_ONCE: usize = 8;
 
-/// Reads all topics that match.
+/// Reads all topics that match a pattern, each record with its topic.
 ///
 /// Memory is bounded: a page for each question under way, and the cursors of the topics. What is
 /// not asked for is not fetched.
+///
+/// ```
+/// use antiphon_node::client::ReaderOptions;
+///
+/// # use antiphon_node::{Node, NodeConfig};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+/// # let client = node.client();
+/// # let topic = client.topic("sensors.attic")?;
+/// # topic.create().await?;
+/// # topic.publish("21").await?;
+/// let mut records = client.pattern_reader("sensors.*", ReaderOptions::follow()).await?;
+/// if let Some((topic, delivered)) = records.try_next().await? {
+///     println!("{topic}: {} bytes", delivered.record.payload.len());
+/// }
+/// # Ok(node.stop().await?)
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct PatternReader {
     source: Source,
@@ -78,6 +101,12 @@ impl PatternReader {
         std::mem::take(&mut self.passed_over)
     }
 
+    /// The next record and its topic, or why there is none now; none at the end. Cancel-safe, as
+    /// [`try_next`](Self::try_next).
+    pub async fn next(&mut self) -> Option<Result<(TopicName, Delivered), RequestError>> {
+        self.try_next().await.transpose()
+    }
+
     /// The next record and its topic; none at the end of what was stored when a reader that does
     /// not follow was started. Records of one writer in one topic come in their order.
     /// Cancel-safe: a record is handed out when this returns, and not before.
@@ -85,11 +114,23 @@ impl PatternReader {
     /// # Errors
     /// When no node that holds the records can be reached, or too many topics match; the reader
     /// stays where it is and can be asked again.
-    pub async fn next(&mut self) -> Result<Option<(TopicName, Delivered)>, RequestError> {
+    pub async fn try_next(&mut self) -> Result<Option<(TopicName, Delivered)>, RequestError> {
         match &mut self.source {
             Source::Stored(stored) => stored.next(&mut self.passed_over).await,
             Source::Following(following) => following.next(&mut self.passed_over).await.map(Some),
         }
+    }
+}
+
+impl PatternReader {
+    /// The records that follow, each with its topic, as a [`Stream`](futures::Stream). Errors and
+    /// cancel-safety are as with [`Reader`].
+    pub fn into_stream(self) -> BoxStream<'static, Result<(TopicName, Delivered), RequestError>> {
+        let records = stream::unfold(self, |mut reader| async {
+            let next = reader.next().await?;
+            Some((next, reader))
+        });
+        records.boxed()
     }
 }
 
@@ -154,7 +195,7 @@ impl Stored {
             }
             let next = match &mut self.reader {
                 Some(reader) => {
-                    let next = reader.next().await;
+                    let next = reader.try_next().await;
                     passed_over.join(reader.take_passed_over());
                     next
                 }

@@ -1,5 +1,6 @@
 //! Reading: history and then live records in one stream, each record once.
 
+mod asking;
 mod batches;
 mod options;
 mod passed_over;
@@ -7,6 +8,9 @@ mod seen;
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,7 +21,9 @@ use antiphon::{
     },
     wire::{Page, Read, Surveyed},
 };
+use futures::Stream;
 
+use self::asking::Asked;
 pub use self::{
     batches::{BatchPage, BatchReader},
     options::{End, ReaderOptions, Start},
@@ -53,12 +59,46 @@ impl Delivered {
     }
 }
 
-/// Reads one topic.
+/// A record, its log, and where the reader stood in that log before.
+pub(super) type NextOfLog = (Delivered, LogId, Option<Position>);
+
+/// Reads one topic: a [`Stream`] of its records, with [`next`](Self::next) and
+/// [`try_next`](Self::try_next) of its own.
 ///
-/// Memory is bounded by one page of batches: what is not asked for is not fetched.
+/// ```
+/// use antiphon_node::client::Start;
+///
+/// # use antiphon_node::{Node, NodeConfig};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
+/// # let topic = node.client().topic("quakes")?;
+/// # topic.create().await?;
+/// # topic.publish("M 5.3").await?;
+/// let mut stored = topic.fetch(Start::Beginning).await?;
+/// while let Some(delivered) = stored.try_next().await? {
+///     println!("{} bytes", delivered.record.payload.len());
+/// }
+/// # Ok(node.stop().await?)
+/// # }
+/// ```
+///
+/// **Back-pressure.** Nothing is asked for unless the reader is polled, and memory is bounded by one
+/// page of batches (4 MiB as they are stored). What comes meanwhile waits in the topic.
+///
+/// **Errors** are items and not the end: the reader stays where it is, and asks again when it is
+/// polled again. Some do not pass by themselves, such as a topic that was deleted; `try_next` with
+/// `?` ends at the first one.
+///
+/// **Cancel-safe.** Dropping the future of `next` or `try_next` loses no record, and the question
+/// stays under way. Dropping the reader ends it; [`cursor`](Self::cursor) tells where another one
+/// goes on.
 #[derive(Debug)]
+#[must_use = "a reader does nothing unless it is polled"]
 pub struct Reader {
     client: Client,
+    asked: Asked,
     topic: TopicName,
     options: ReaderOptions,
     surveyed: Surveyed,
@@ -108,6 +148,7 @@ impl Reader {
         let stored_end = surveyed.end.clone();
         let mut reader = Self {
             client,
+            asked: Asked::default(),
             topic,
             surveyed,
             fetched: start.clone(),
@@ -130,6 +171,7 @@ impl Reader {
     }
 
     /// The state of the topic when the reader started.
+    #[doc(hidden)]
     pub fn surveyed(&self) -> &Surveyed {
         &self.surveyed
     }
@@ -169,33 +211,41 @@ impl Reader {
         }
     }
 
-    /// The next record; none at the end of what was stored when a reader that does not follow
-    /// was started. Cancel-safe: a record is handed out when this returns, and not before.
+    /// The next record, or why there is none now; none at the end. Without a trait in scope; as a
+    /// [`Stream`] a reader does the same.
     ///
-    /// # Errors
-    /// When no node that holds the records can be reached; the reader stays where it is and
-    /// can be asked again.
-    pub async fn next(&mut self) -> Result<Option<Delivered>, RequestError> {
-        Ok(self.next_of_log().await?.map(|(record, ..)| record))
+    /// Cancel-safe: a record is handed out when this returns, and not before.
+    pub async fn next(&mut self) -> Option<Result<Delivered, RequestError>> {
+        self.try_next().await.transpose()
     }
 
-    /// The next record, its log, and where the reader stood in it before; otherwise as
-    /// [`Self::next`].
-    pub(super) async fn next_of_log(
+    /// The next record; none at the end. Cancel-safe, as [`next`](Self::next).
+    ///
+    /// # Errors
+    /// When no node that holds the records can be reached, the topic was deleted, or an answer is
+    /// malformed. The reader stays where it is, and can be asked again.
+    pub async fn try_next(&mut self) -> Result<Option<Delivered>, RequestError> {
+        let next = poll_fn(|context| self.poll_next_of_log(context)).await?;
+        Ok(next.map(|(delivered, ..)| delivered))
+    }
+
+    /// The next record, its log, and where the reader stood in it before; none at the end.
+    fn poll_next_of_log(
         &mut self,
-    ) -> Result<Option<(Delivered, LogId, Option<Position>)>, RequestError> {
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<NextOfLog>, RequestError>> {
         loop {
             if let Some(next) = self.take_ready() {
-                return Ok(Some(next));
+                return Poll::Ready(Ok(Some(next)));
             }
-            if !self.fetch().await? {
-                return Ok(None);
+            if !ready!(self.poll_fetch(context))? {
+                return Poll::Ready(Ok(None));
             }
         }
     }
 
     /// The next of the records that were fetched, its log, and where the reader stood in it before.
-    pub(super) fn take_ready(&mut self) -> Option<(Delivered, LogId, Option<Position>)> {
+    pub(super) fn take_ready(&mut self) -> Option<NextOfLog> {
         let held_back = self.left_out();
         loop {
             while self.held_back.len() <= held_back
@@ -264,30 +314,13 @@ impl Reader {
         }
     }
 
-    /// Fetches the next page; whether there may be more.
+    /// Fetches the next page; whether there may be more. Cancel-safe.
     async fn fetch(&mut self) -> Result<bool, RequestError> {
-        loop {
-            if let Some(read) = self.question() {
-                let page = self.client.read_page(read).await?;
-                return self.take_page(page);
-            }
-            if !self.end_is_late || self.options.end != End::Stored {
-                return Ok(false);
-            }
-            // Of each key the newest record is read that there is when the read ends.
-            let surveyed = self.client.survey(&self.topic).await?;
-            self.stored_end = surveyed.end;
-            (self.end_is_late, self.ended) = (false, false);
-        }
-    }
-
-    /// The client that is asked.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+        poll_fn(|context| self.poll_fetch(context)).await
     }
 
     /// What is to be asked for the next page; none at the end.
-    pub(super) fn question(&mut self) -> Option<Read> {
+    fn question(&mut self) -> Option<Read> {
         if self.ended {
             return None;
         }
@@ -311,7 +344,7 @@ impl Reader {
     }
 
     /// Takes the answer to a question; whether there may be more.
-    pub(super) fn take_page(&mut self, page: Page) -> Result<bool, RequestError> {
+    fn take_page(&mut self, page: Page) -> Result<bool, RequestError> {
         if page.batches.is_empty() && page.finished && self.options.end != End::Never {
             // The end that was told is no longer there: what followed a fork is in branches now.
             self.ended = true;
@@ -354,6 +387,15 @@ impl Reader {
     }
 }
 
+impl Stream for Reader {
+    type Item = Result<Delivered, RequestError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(self.get_mut().poll_next_of_log(context));
+        Poll::Ready(next.map(|next| next.map(|(delivered, ..)| delivered)).transpose())
+    }
+}
+
 /// Producers whose records a reader of one topic remembers, to drop second copies.
 const PRODUCERS_MAX: usize = 4_096;
 
@@ -368,3 +410,6 @@ fn last(surveyed: &Surveyed, count: u64) -> Cursor {
     }
     cursor
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,9 @@ use antiphon::model::{Record, TopicName};
 use tokio::sync::Mutex;
 
 use super::{
-    Client, Created, End, PublishError, PublishOptions, Publisher, ReaderOptions, ReaderStream,
-    Receipt, RequestError, Start, SubscriberStream, ToSubscriberName, TopicChanges, TopicInfo,
-    TopicOptions, TopicSummary,
+    COMMIT_INTERVAL_DEFAULT, Client, Created, End, PublishError, PublishOptions, Publisher, Reader,
+    ReaderOptions, Receipt, RequestError, Start, Subscriber, ToSubscriberName, TopicChanges,
+    TopicInfo, TopicOptions, TopicSummary,
 };
 
 /// One topic: what a program does with it, as futures and streams.
@@ -192,7 +192,7 @@ impl Topic {
     ///
     /// # Errors
     /// When the topic does not exist or no node can be reached.
-    pub async fn fetch(&self, start: Start) -> Result<ReaderStream, RequestError> {
+    pub async fn fetch(&self, start: Start) -> Result<Reader, RequestError> {
         self.read(ReaderOptions { start, ..ReaderOptions::default() }).await
     }
 
@@ -201,7 +201,6 @@ impl Topic {
     ///
     /// ```
     /// use antiphon_node::client::Start;
-    /// use futures::TryStreamExt;
     ///
     /// # use antiphon_node::{Node, NodeConfig};
     /// # #[tokio::main(flavor = "current_thread")]
@@ -226,7 +225,7 @@ impl Topic {
     ///
     /// # Errors
     /// When the topic does not exist or no node can be reached.
-    pub async fn subscribe(&self, start: Start) -> Result<ReaderStream, RequestError> {
+    pub async fn subscribe(&self, start: Start) -> Result<Reader, RequestError> {
         self.read(ReaderOptions { start, ..ReaderOptions::follow() }).await
     }
 
@@ -234,17 +233,19 @@ impl Topic {
     ///
     /// # Errors
     /// When the topic does not exist, a cursor is one of another topic, or no node can be reached.
-    pub async fn read(&self, options: ReaderOptions) -> Result<ReaderStream, RequestError> {
-        Ok(self.client.reader(self.name.clone(), options).await?.into_stream())
+    pub async fn read(&self, options: ReaderOptions) -> Result<Reader, RequestError> {
+        self.client.reader(&self.name, options).await
     }
 
     /// Subscribes under a name whose position the topic's replicas keep: goes on after what was
     /// acknowledged and committed under it, at whichever node that was. `start` counts where the name
-    /// is new. Does not end; [`Client::subscriber`] takes options that do.
+    /// is new. Does not end.
+    ///
+    /// What is acknowledged is committed in the background, once a second or as soon as 1,024 records
+    /// are. [`Client::subscriber`] takes other options, and commits only when told.
     ///
     /// ```
     /// use antiphon_node::client::Start;
-    /// use futures::TryStreamExt;
     ///
     /// # use antiphon_node::{Node, NodeConfig};
     /// # #[tokio::main(flavor = "current_thread")]
@@ -258,9 +259,10 @@ impl Topic {
     /// let mut quakes = topic.subscribe_as("alice", Start::Beginning).await?;
     /// if let Some((delivered, acknowledgement)) = quakes.try_next().await? {
     ///     assert_eq!(delivered.record.payload, "first");
-    ///     quakes.acknowledge(acknowledgement);
-    ///     quakes.commit().await?;
+    ///     acknowledgement.acknowledge();
     /// }
+    /// // At once, and not within a second.
+    /// quakes.commit().await?;
     /// drop(quakes);
     ///
     /// let mut quakes = topic.subscribe_as("alice", Start::Beginning).await?;
@@ -276,9 +278,9 @@ impl Topic {
         &self,
         name: impl ToSubscriberName,
         start: Start,
-    ) -> Result<SubscriberStream, RequestError> {
+    ) -> Result<Subscriber, RequestError> {
         let options = ReaderOptions { start, end: End::Never, ..ReaderOptions::default() };
-        let subscriber = self.client.subscriber(self.name.clone(), name, options).await?;
-        Ok(subscriber.into_stream())
+        let subscriber = self.client.subscriber(&self.name, name, options).await?;
+        Ok(subscriber.commit_every(COMMIT_INTERVAL_DEFAULT))
     }
 }

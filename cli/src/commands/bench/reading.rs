@@ -28,7 +28,7 @@ pub(super) async fn read_all(
     let mut measured = Measured::begin();
     let mut reader = client.reader(topic.clone(), ReaderOptions::default()).await?;
     let mut since_look = 0;
-    while reader.next().await?.is_some() {
+    while reader.try_next().await?.is_some() {
         since_look += 1;
         if since_look == RECORDS_PER_LOOK {
             measured.counted(clock::instant(), since_look);
@@ -72,7 +72,7 @@ pub(super) async fn receive(
     let mut measured = Measured::begin_at(started);
     let mut since_look = 0;
     for received in 0..count {
-        let next = tokio::time::timeout(RECORD_WITHIN, reader.next()).await;
+        let next = tokio::time::timeout(RECORD_WITHIN, reader.try_next()).await;
         let next = next
             .with_context(|| format!("a subscriber got {received} of {count} records, no more"))?;
         let delivered = next?.context("the subscription ended")?;

@@ -201,7 +201,7 @@ impl Acknowledgements {
 async fn receive(mut reader: Reader, count: usize) -> anyhow::Result<Vec<Bytes>> {
     let mut payloads = Vec::with_capacity(count);
     while payloads.len() < count {
-        let next = tokio::time::timeout(RECORD_WITHIN, reader.next()).await;
+        let next = tokio::time::timeout(RECORD_WITHIN, reader.try_next()).await;
         let next = next.with_context(|| {
             format!("the subscriber got {} of {count} records and then nothing", payloads.len())
         })?;
@@ -215,7 +215,7 @@ async fn fetch(cluster: &Cluster, number: usize, topic: &TopicName) -> anyhow::R
     let client = cluster.client(number).await?;
     let mut reader = client.reader(topic.clone(), ReaderOptions::default()).await?;
     let mut payloads = Vec::new();
-    while let Some(delivered) = reader.next().await? {
+    while let Some(delivered) = reader.try_next().await? {
         payloads.push(delivered.record.payload);
     }
     Ok(payloads)

@@ -114,10 +114,10 @@ impl Source {
     /// The next record.
     pub(super) async fn next(&mut self) -> Result<Option<Next>, NextError> {
         let (topic, next) = match self {
-            Self::Plain(topic, reader) => (&*topic, reader.next().await?),
-            Self::Named(topic, subscriber) => (&*topic, subscriber.reader().next().await?),
+            Self::Plain(topic, reader) => (&*topic, reader.try_next().await?),
+            Self::Named(topic, subscriber) => (&*topic, subscriber.reader().try_next().await?),
             Self::Pattern(reader) => {
-                let next = reader.next().await?;
+                let next = reader.try_next().await?;
                 return Ok(next.map(|(topic, delivered)| Next {
                     topic,
                     delivered,

@@ -60,7 +60,7 @@ pub(super) async fn run(
     };
     while *on.borrow() {
         let next = tokio::select! {
-            next = follower.reader().next() => next,
+            next = follower.reader().try_next() => next,
             _ = on.changed() => return,
         };
         match next {

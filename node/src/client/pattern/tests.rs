@@ -160,7 +160,7 @@ fn read(reader: &mut PatternReader) -> Vec<String> {
     let mut read = Vec::new();
     // A question is looked at again whenever it is polled.
     for _ in 0..10 {
-        while let Some(next) = reader.next().now_or_never() {
+        while let Some(next) = reader.try_next().now_or_never() {
             let (name, delivered) = next.unwrap().unwrap();
             let text = String::from_utf8(delivered.record.payload.to_vec()).unwrap();
             assert!(text.starts_with(name.as_str()), "{text} is of {name}");
@@ -226,7 +226,7 @@ async fn a_failure_is_told_and_then_it_goes_on_where_it_stood() {
     // What was asked before is answered; what is asked now is not.
     let mut came = 0;
     let error = loop {
-        match reader.next().await {
+        match reader.try_next().await {
             Ok(_) => came += 1,
             Err(error) => break error,
         }
@@ -246,12 +246,12 @@ async fn nothing_is_skipped_whatever_a_node_says() {
     node.publish("a", 0..2);
     node.change(|state| state.skips = true);
     let mut reader = start(&node).await;
-    assert_eq!(reader.next().await, Err(RequestError::Mismatch));
+    assert_eq!(reader.try_next().await, Err(RequestError::Mismatch));
     node.change(|state| state.skips = false);
     assert_eq!(read(&mut reader), ["a 0", "a 1"]);
     // Batches of another topic.
     node.change(|state| state.topics.get_mut("a").unwrap().push(batch("b", 2, 1)));
-    assert_eq!(reader.next().await, Err(RequestError::Mismatch));
+    assert_eq!(reader.try_next().await, Err(RequestError::Mismatch));
 }
 
 #[tokio::test]
@@ -263,11 +263,11 @@ async fn nothing_is_asked_for_while_there_is_something() {
     let mut reader = start(&node).await;
     let asked = || node.state.lock().unwrap().asked;
     let before = asked();
-    assert!(reader.next().await.is_ok());
+    assert!(reader.try_next().await.is_ok());
     let once = asked();
     assert!(once - before <= 3, "names, and two questions for topics");
     for _ in 1..8 {
-        assert!(reader.next().await.is_ok());
+        assert!(reader.try_next().await.is_ok());
     }
     assert_eq!(asked(), once, "there was a page of each topic of a question");
     assert_eq!(read(&mut reader).len(), 80 - 8);

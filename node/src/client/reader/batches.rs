@@ -42,6 +42,7 @@ impl BatchReader {
     }
 
     /// The state of the topic when the reader started.
+    #[doc(hidden)]
     pub fn surveyed(&self) -> &Surveyed {
         self.reader.surveyed()
     }

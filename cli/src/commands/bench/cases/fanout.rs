@@ -135,7 +135,7 @@ async fn warm_up(
     let publishing = load::publish(&clients, topic, &load, clock::instant(), &hidden);
     let receiving = readers.iter_mut().map(|reader| async move {
         for _ in 0..count {
-            reader.next().await?.context("the subscription ended")?;
+            reader.try_next().await?.context("the subscription ended")?;
         }
         anyhow::Ok(())
     });

@@ -1,4 +1,4 @@
-//! What a subscriber handed out and was not told to be done with.
+//! Records that a subscriber handed out and that are not acknowledged yet.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,13 +6,11 @@ use antiphon::model::{Cursor, LogId, Position};
 
 /// Most records that may be handed out and not acknowledged: some 6 MB of memory, and as many
 /// records that a crash repeats.
-pub(super) const UNACKNOWLEDGED_MAX: usize = 64 * 1024;
+pub(in crate::client) const UNACKNOWLEDGED_MAX: usize = 64 * 1024;
 
-/// Stands for one record that was handed out, until it is acknowledged. Dropped without that, the
-/// record comes again when the subscription is started the next time.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a record that is not acknowledged comes again"]
-pub struct Acknowledgement {
+/// Names one record that was handed out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
     log: LogId,
     serial: u64,
 }
@@ -40,17 +38,16 @@ impl Unacknowledged {
     }
 
     /// A record was handed out.
-    pub(super) fn hand_out(&mut self, log: LogId, before: Option<Position>) -> Acknowledgement {
+    pub(super) fn hand_out(&mut self, log: LogId, before: Option<Position>) -> Ticket {
         self.serial += 1;
         self.count += 1;
         let handed_out = HandedOut { serial: self.serial, before, is_done: false };
         self.logs.entry(log).or_default().push_back(handed_out);
-        Acknowledgement { log, serial: self.serial }
+        Ticket { log, serial: self.serial }
     }
 
     /// A record is done with.
-    pub(super) fn acknowledge(&mut self, acknowledgement: &Acknowledgement) {
-        let Acknowledgement { log, serial } = *acknowledgement;
+    pub(super) fn acknowledge(&mut self, Ticket { log, serial }: Ticket) {
         let Some(handed_out) = self.logs.get_mut(&log) else {
             return;
         };
@@ -114,13 +111,13 @@ mod tests {
             (cursor.next(&log(1)), cursor.next(&log(2)))
         };
         assert_eq!(limited(&records), (0, 7));
-        records.acknowledge(&second);
+        records.acknowledge(second);
         assert_eq!(limited(&records), (0, 7), "the first one comes before it");
-        records.acknowledge(&first);
+        records.acknowledge(first);
         assert_eq!(limited(&records), (5, 7));
-        records.acknowledge(&third);
+        records.acknowledge(third);
         assert_eq!(limited(&records), (9, 7));
-        records.acknowledge(&other);
+        records.acknowledge(other);
         assert_eq!(limited(&records), (9, 8));
         assert!(records.logs.is_empty() && records.count == 0);
     }
@@ -133,7 +130,7 @@ mod tests {
             let _ = records.hand_out(log(1), Some(at(next)));
         }
         assert!(records.is_full());
-        records.acknowledge(&first);
+        records.acknowledge(first);
         assert!(!records.is_full());
     }
 }

@@ -1,4 +1,4 @@
-//! Streams over a node that the test answers for.
+//! Readers and subscribers over a node that the test answers for.
 
 use std::{
     collections::VecDeque,
@@ -11,11 +11,15 @@ use antiphon::{
         Batch, Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId,
         Record, Retention, Run, Stamp, TopicId, encode_record,
     },
-    wire::{Request, Response, Surveyed, TopicSummary},
+    wire::{self, Request, Response, Surveyed, TopicSummary},
 };
 
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+
 use super::*;
-use crate::client::{Client, Link, LinkError, Start, Topic};
+use crate::client::{
+    Acknowledgement, COMMIT_RECORDS_MAX, Client, Link, LinkError, NextError, Subscriber, Topic,
+};
 
 type Answer = Result<Page, LinkError>;
 
@@ -25,11 +29,17 @@ struct Node {
     asked: Mutex<usize>,
     answers: Mutex<VecDeque<Answer>>,
     committed: Mutex<Vec<u64>>,
+    /// Whether commits are refused.
+    is_superseded: Mutex<bool>,
 }
 
 impl Node {
     fn answer(&self, answer: Answer) {
         self.answers.lock().unwrap().push_back(answer);
+    }
+
+    fn committed(&self) -> Vec<u64> {
+        self.committed.lock().unwrap().clone()
     }
 
     fn asked(&self) -> usize {
@@ -44,12 +54,16 @@ impl Link for Node {
             Request::Position(..) => Response::Position(None),
             Request::Commit(_, _, kept, _) => {
                 let next = kept.cursor.unwrap().logs.values().map(|position| position.next).sum();
-                self.committed.lock().unwrap().push(next);
-                Response::Committed(1, None)
+                if *self.is_superseded.lock().unwrap() {
+                    Response::Refused(wire::Refusal::Superseded)
+                } else {
+                    self.committed.lock().unwrap().push(next);
+                    Response::Committed(1, None)
+                }
             }
             Request::Read(_) => {
                 *self.asked.lock().unwrap() += 1;
-                let answered = std::future::poll_fn(|_| {
+                let answered = poll_fn(|_| {
                     let answer = self.answers.lock().unwrap().pop_front();
                     answer.map_or(Poll::Pending, |answer| Poll::Ready(answer.map(Response::Page)))
                 });
@@ -119,13 +133,13 @@ fn topic(node: &Arc<Node>) -> Topic {
 }
 
 /// What the stream has without waiting: a record's text, or none.
-fn poll(stream: &mut ReaderStream) -> Option<Result<String, RequestError>> {
+fn poll(stream: &mut Reader) -> Option<Result<String, RequestError>> {
     let next = stream.next().now_or_never()?.expect("it does not end");
     Some(next.map(|delivered| String::from_utf8(delivered.record.payload.to_vec()).unwrap()))
 }
 
 /// Asserts that the stream has the record of this number without waiting.
-fn gives(stream: &mut ReaderStream, number: u64) {
+fn gives(stream: &mut Reader, number: u64) {
     assert_eq!(poll(stream), Some(Ok(number.to_string())));
 }
 
@@ -155,10 +169,12 @@ async fn a_question_stays_under_way_when_nobody_waits_any_more() {
     assert_eq!(node.asked(), 1);
 
     assert_eq!(poll(&mut stream), None);
-    let mut reader = stream.into_reader();
     node.answer(Ok(page(1, 1)));
-    let delivered = reader.next().await.unwrap().unwrap();
-    assert_eq!(delivered.record.payload, "1", "the reader goes on at the same place");
+    let delivered = stream.try_next().await.unwrap().unwrap();
+    assert_eq!(delivered.record.payload, "1");
+    assert_eq!(node.asked(), 2, "both ways to ask wait for the same answer");
+    let all: Vec<_> = Box::pin(stream).take_until(std::future::ready(())).collect().await;
+    assert_eq!(all, [], "a reader is a stream");
 }
 
 #[tokio::test]
@@ -186,43 +202,106 @@ async fn a_stream_that_has_an_end_ends_and_stays_ended() {
     assert_eq!(node.asked(), 0, "nothing was stored when it was started");
 }
 
-#[tokio::test]
-async fn a_durable_stream_keeps_the_place_before_what_is_not_acknowledged() {
-    let node = Arc::new(Node::default());
-    node.answer(Ok(page(0, 3)));
-    let mut stream = topic(&node).subscribe_as("s", Start::Beginning).await.unwrap();
-    let (_, first) = stream.next().await.unwrap().unwrap();
-    let (_, second) = stream.next().await.unwrap().unwrap();
-    stream.acknowledge(second);
-    stream.commit().await.unwrap();
-    assert_eq!(*node.committed.lock().unwrap(), [0], "the start, and nothing since");
-    stream.acknowledge(first);
-    stream.commit().await.unwrap();
-    assert_eq!(*node.committed.lock().unwrap(), [0, 2]);
-    let mut subscriber = stream.into_subscriber();
-    let (third, acknowledgement) = subscriber.next().await.unwrap().unwrap();
-    assert_eq!(third.record.payload, "2");
-    subscriber.acknowledge(acknowledgement);
-    subscriber.commit().await.unwrap();
-    assert_eq!(*node.committed.lock().unwrap(), [0, 2, 3]);
+async fn subscriber(node: &Arc<Node>) -> Subscriber {
+    let options = ReaderOptions::follow();
+    topic(node).client().subscriber("t", "s", options).await.unwrap()
+}
+
+async fn take(subscriber: &mut Subscriber) -> Acknowledgement {
+    subscriber.next().await.unwrap().unwrap().1
 }
 
 #[tokio::test]
-async fn a_durable_stream_hands_out_so_many_and_goes_on_when_one_is_acknowledged() {
+async fn a_commit_keeps_the_place_before_what_is_not_acknowledged() {
+    let node = Arc::new(Node::default());
+    node.answer(Ok(page(0, 3)));
+    let mut subscriber = subscriber(&node).await;
+    let (first, second) = (take(&mut subscriber).await, take(&mut subscriber).await);
+    second.acknowledge();
+    subscriber.commit().await.unwrap();
+    assert_eq!(node.committed(), [0], "the start, and nothing since");
+    first.acknowledge();
+    subscriber.commit().await.unwrap();
+    assert_eq!(node.committed(), [0, 2]);
+    let (third, acknowledgement) = subscriber.try_next().await.unwrap().unwrap();
+    assert_eq!(third.record.payload, "2");
+    acknowledgement.acknowledge();
+    subscriber.commit().await.unwrap();
+    assert_eq!(node.committed(), [0, 2, 3]);
+}
+
+/// Lets all others go as far as they can, while no time passes.
+async fn yield_often() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+const INTERVAL: Duration = Duration::from_secs(7);
+
+#[tokio::test(start_paused = true)]
+async fn what_is_acknowledged_is_committed_in_the_background_once_an_interval() {
+    let node = Arc::new(Node::default());
+    node.answer(Ok(page(0, 3)));
+    let mut subscriber = subscriber(&node).await.commit_every(INTERVAL);
+    let (first, second) = (take(&mut subscriber).await, take(&mut subscriber).await);
+    yield_often().await;
+    first.acknowledge();
+    yield_often().await;
+    assert_eq!(node.committed(), [0], "more may come");
+    tokio::time::sleep(INTERVAL).await;
+    yield_often().await;
+    assert_eq!(node.committed(), [0, 1]);
+    tokio::time::sleep(INTERVAL * 3).await;
+    assert_eq!(node.committed(), [0, 1], "nothing has moved");
+    second.acknowledge();
+    drop(subscriber);
+    yield_often().await;
+    assert_eq!(node.committed(), [0, 1, 2], "the last one, when the subscriber is dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_acknowledged_records_are_committed_before_the_interval_is_over() {
+    let node = Arc::new(Node::default());
+    let count = COMMIT_RECORDS_MAX as u64;
+    node.answer(Ok(page(0, u32::try_from(count).unwrap())));
+    let mut subscriber = subscriber(&node).await.commit_every(INTERVAL);
+    for _ in 0..count {
+        take(&mut subscriber).await.acknowledge();
+    }
+    yield_often().await;
+    assert_eq!(node.committed(), [0, count]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_subscription_was_reset_the_next_record_is_the_error() {
+    let node = Arc::new(Node::default());
+    node.answer(Ok(page(0, 3)));
+    let mut subscriber = subscriber(&node).await.commit_every(INTERVAL);
+    *node.is_superseded.lock().unwrap() = true;
+    take(&mut subscriber).await.acknowledge();
+    tokio::time::sleep(INTERVAL * 2).await;
+    let error = subscriber.try_next().await.unwrap_err();
+    assert_eq!(error, NextError::Request(Refusal::Superseded.into()));
+    take(&mut subscriber).await.acknowledge();
+}
+
+#[tokio::test]
+async fn a_subscriber_hands_out_65_536_records_and_more_when_one_is_acknowledged() {
     const COUNT: u64 = 64 * 1024;
     let node = Arc::new(Node::default());
     for number in 0..4 {
         node.answer(Ok(page(number * COUNT / 4, 16 * 1024)));
     }
     node.answer(Ok(page(COUNT, 1)));
-    let mut stream = topic(&node).subscribe_as("s", Start::Beginning).await.unwrap();
+    let mut subscriber = subscriber(&node).await;
     let mut out = Vec::new();
     for _ in 0..COUNT {
-        out.push(stream.next().await.unwrap().unwrap().1);
+        out.push(take(&mut subscriber).await);
     }
-    let full = NextError::Unacknowledged(64 * 1024);
-    assert_eq!(stream.next().await, Some(Err(full.clone())));
-    assert_eq!(stream.next().await, Some(Err(full)));
-    stream.acknowledge(out.remove(0));
-    assert!(stream.next().await.unwrap().is_ok());
+    let full = || NextError::Unacknowledged(64 * 1024);
+    assert_eq!(subscriber.try_next().await.unwrap_err(), full());
+    assert_eq!(subscriber.try_next().await.unwrap_err(), full());
+    out.remove(0).acknowledge();
+    assert!(subscriber.try_next().await.is_ok());
 }
