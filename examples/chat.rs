@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
         None => usual_place(&options.name)?,
     };
     let config = NodeConfig { network: options.network, ..NodeConfig::new(data) };
-    let mut node = match Node::start(config).await {
+    let node = match Node::start(config).await {
         Err(StartError::DataInUse(_)) => {
             anyhow::bail!("{} chats here already; take another --name", options.name)
         }
@@ -74,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
     let others = meet(&node.client()).await?;
     println!("* {} and {others} others; Ctrl-D leaves", options.name);
     let room = node.client().topic(topic)?;
-    chat(&mut node, &room, &options.name).await?;
+    chat(&node, &room, &options.name).await?;
     if !pass_on(&room).await? {
         println!("* the others do not have all of it; they will when you are back");
     }
@@ -84,7 +84,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Shows what was and is said in a room, and says what is typed, until there is no more of that.
-async fn chat(node: &mut Node, room: &Topic, name: &str) -> anyhow::Result<()> {
+async fn chat(node: &Node, room: &Topic, name: &str) -> anyhow::Result<()> {
     room.create_if_missing().await?;
     let mut said = room.subscribe(Start::Last(HISTORY)).await?;
     let mut publisher = room.publisher(PublishOptions::default());

@@ -69,7 +69,7 @@ struct Service {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let config = NodeConfig { network: options.network, ..NodeConfig::new(options.data) };
-    let mut node = Node::start(config).await?;
+    let node = Node::start(config).await?;
     let events = node.client().topic(options.topic)?;
     events.create_if_missing().await?;
     let (end, ending) = watch::channel(false);

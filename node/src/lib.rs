@@ -4,10 +4,13 @@
 //!   whoever asks. The `antiphon node` command is little more.
 //! - [`Client`] publishes and reads through a node: one elsewhere ([`Client::connect`]), or the
 //!   program's own ([`Node::client`]).
-//! - [`Topic`](client::Topic) is a handle of one topic: futures that publish, streams that read.
+//! - [`Topic`] is a handle of one topic: futures that publish, streams that read.
+//!
+//! Everything that most programs name is here, at the root. The module [`client`] has the rest: what a
+//! client says of topics and nodes, and of groups.
 //!
 //! ```
-//! use antiphon_node::{Node, NodeConfig, Record, client::Start};
+//! use antiphon_node::{Node, NodeConfig, Record, Start};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,9 +38,9 @@
 //!
 //! # What is promised
 //!
-//! - A publish that returns a [`Receipt`](client::Receipt) is on as many flushed disks as the receipt
+//! - A publish that returns a [`Receipt`] is on as many flushed disks as the receipt
 //!   says. Anything less is an error. It says whether the record is stored, and one that is
-//!   [pending](client::Pending) can be waited for.
+//!   [pending](Pending) can be waited for.
 //! - A stream gives each record once, those of one node in the order in which it signed them, with no
 //!   gap. What was let go or lost is told ([`client::PassedOver`]), never skipped silently.
 //! - A named subscription gives each record at least once, over restarts of everything.
@@ -46,12 +49,12 @@
 //!
 //! Dropping a future of `next` (of readers, subscribers and streams) loses no record. Each method says
 //! whether it is cancel-safe. Requests that change something may have been carried out when their future
-//! is dropped; repeating them is safe, except for [`Topic::publish`](client::Topic::publish), which would
+//! is dropped; repeating them is safe, except for [`Topic::publish`], which would
 //! publish a second record.
 //!
 //! Readers have no task of their own: they ask when they are polled, and hold one page. A [`Node`] is one
-//! task and its helpers. A [`client::Publisher`] is one more, which ends when it has sent what it was
-//! given, and a [`client::Subscriber`] that commits in the background is one more until it is dropped.
+//! task and its helpers. A [`Publisher`] is one more, which ends when it has sent what it was
+//! given, and a [`Subscriber`] that commits in the background is one more until it is dropped.
 //! Everything runs on tokio, and needs its timers and I/O.
 //!
 //! # Features
@@ -85,7 +88,13 @@ pub use antiphon::model::{
     Cursor, CursorError, LogId, Network, NodeId, ProducerId, Record, RecordError, RecordId,
     SubscriberName, TopicName, TopicNameError, TopicPattern, WallClock,
 };
-pub use client::{Client, ClientConfig};
+pub use bytes::Bytes;
+pub use client::{
+    Acknowledgement, Client, ClientConfig, ConnectError, Created, Delivered, Delivery, End,
+    GroupOptions, LinkError, Member, NameError, NextError, PatternReader, Pending, PublishError,
+    PublishOptions, Publisher, Reader, ReaderOptions, Receipt, Refusal, RequestError, Start,
+    Subscriber, Topic, TopicChanges, TopicInfo, TopicOptions, TopicSummary, Work,
+};
 pub use libp2p::Multiaddr;
 pub use network::LocalNode;
 pub use node::{Node, NodeConfig, NodeError, StartError};

@@ -9,10 +9,13 @@ use antiphon::{
     engine::{Config, Recovered},
     model::{Incarnation, Network, NodeId, NodeKey, TopicId, TopicName},
 };
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use thiserror::Error;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::AbortHandle};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -169,8 +172,11 @@ impl From<DirectoryError> for StartError {
     }
 }
 
-/// A running node. Dropping it stops it at once, as a crash would; [`Node::stop`] stops it
-/// cleanly.
+/// A running node: its task, its data and its place in the network.
+///
+/// **Dropping it** stops it at once, as a crash would: nothing that was acknowledged is lost, and the
+/// other nodes find it dead after some seconds. Its clients say that the node has stopped.
+/// [`Node::stop`] stops it cleanly.
 ///
 /// ```
 /// use antiphon_node::{Node, NodeConfig};
@@ -179,7 +185,7 @@ impl From<DirectoryError> for StartError {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let data = directory.path();
-/// let mut node = Node::start(NodeConfig::on_loopback(data)).await?;
+/// let node = Node::start(NodeConfig::on_loopback(data)).await?;
 /// println!("others join by --bootstrap {}", node.addresses()[0]);
 /// # let work = async { };
 /// tokio::select! {
@@ -197,7 +203,9 @@ pub struct Node {
     addresses: Vec<Multiaddr>,
     link: LocalLink,
     stop: Option<oneshot::Sender<()>>,
-    runtime: JoinHandle<Result<(), NodeError>>,
+    /// How the runtime ended, for all who wait for that.
+    ended: Shared<BoxFuture<'static, Result<(), NodeError>>>,
+    runtime: AbortHandle,
     life: Life,
     /// The lock on the data directory, which ends with the node.
     directory: DataDirectory,
@@ -256,10 +264,13 @@ impl Node {
         let (link, questions) = LocalLink::new(id);
         let runtime = Runtime::new(engine, opened.recovered, network, store, questions);
         let (stop, stopped) = oneshot::channel();
-        let runtime = tasks::spawn("node", runtime.run(stopped));
+        let task = tasks::spawn("node", runtime.run(stopped));
+        let runtime = task.abort_handle();
+        let ended = task.map(|outcome| outcome.unwrap_or_else(|error| Err(broken(&error))));
+        let ended = ended.boxed().shared();
         tracing::debug!(node = %id, "the node has started");
         let Opened { directory, life, .. } = opened;
-        Ok(Self { id, addresses, link, stop: Some(stop), runtime, life, directory })
+        Ok(Self { id, addresses, link, stop: Some(stop), ended, runtime, life, directory })
     }
 
     /// The name of the node that has this data directory, whether it runs or not.
@@ -293,12 +304,12 @@ impl Node {
     }
 
     /// Waits until the node stops by itself, which it does only when something failed or when it
-    /// has [left](NodeError::Left). Cancel-safe; not to be awaited again when it has returned.
-    pub async fn failed(&mut self) -> NodeError {
-        match (&mut self.runtime).await {
-            Ok(Ok(())) => NodeError::Broken("it stopped unasked".into()),
-            Ok(Err(error)) => error,
-            Err(error) => NodeError::Broken(error.to_string()),
+    /// has [left](NodeError::Left). Cancel-safe; may be awaited often, and by several tasks: each gets
+    /// the same error.
+    pub async fn failed(&self) -> NodeError {
+        match self.ended.clone().await {
+            Ok(()) => NodeError::Broken("it stopped unasked".into()),
+            Err(error) => error,
         }
     }
 
@@ -312,10 +323,7 @@ impl Node {
             // It fails if the node has stopped already; the outcome is below.
             let _ = stop.send(());
         }
-        match (&mut self.runtime).await {
-            Ok(outcome) => outcome?,
-            Err(error) => return Err(NodeError::Broken(error.to_string())),
-        }
+        self.ended.clone().await?;
         if let Err(error) = self.life.clone().end(&self.directory) {
             tracing::warn!(%error, "the clean stop was not marked; the next start opens new logs");
         }
@@ -333,6 +341,10 @@ impl Drop for Node {
 /// asynchronous, and not generic.
 fn start(config: NodeConfig) -> BoxFuture<'static, Result<Node, StartError>> {
     Node::start_here(config).boxed()
+}
+
+fn broken(error: &tokio::task::JoinError) -> NodeError {
+    NodeError::Broken(error.to_string())
 }
 
 fn data_error(path: &Path, error: &dyn std::fmt::Display) -> StartError {

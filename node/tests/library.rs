@@ -6,13 +6,13 @@ use std::{
 };
 
 use antiphon_node::{
-    Client, ClientConfig, Node, NodeConfig, Record, TopicName, WallClock,
+    Client, ClientConfig, Node, NodeConfig, NodeError, Record, TopicName, WallClock,
     client::{
         ConnectionState, Delivered, LinkError, NameError, NodeState, PublishError, PublishOptions,
         ReaderOptions, Refusal, RequestError, Start, Topic, TopicChanges, TopicOptions,
     },
 };
-use futures::{StreamExt, TryStreamExt, future::join_all};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::join_all};
 use tempfile::TempDir;
 
 /// Time for nodes on a busy machine to do what they do by themselves.
@@ -313,4 +313,36 @@ async fn a_client_whose_node_has_stopped_goes_on_when_it_is_started_again() {
     published.unwrap();
     assert_eq!(connection.changed().await, Some(ConnectionState::Connected(node.id())));
     node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn all_who_wait_for_a_node_to_fail_are_told_why_however_often_they_ask() {
+    let (first, _directory) = node(None).await;
+    let (second, _other_directory) = node(Some(&first)).await;
+    until_alive(&first.client(), 2).await;
+    until_alive(&second.client(), 2).await;
+    assert!(first.failed().now_or_never().is_none(), "it runs");
+    let left = async {
+        loop {
+            // It has ended, or is about to.
+            if first.client().leave(first.id()).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let all = async { tokio::join!(first.failed(), first.failed(), left) };
+    let (one, other, ()) = tokio::time::timeout(SOON, all).await.expect("it leaves");
+    assert_eq!((&one, &other), (&NodeError::Left, &NodeError::Left));
+    assert_eq!(first.failed().await, NodeError::Left);
+    assert_eq!(first.stop().await, Err(NodeError::Left));
+    second.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn a_node_that_is_dropped_has_stopped_for_its_clients() {
+    let (node, _directory) = node(None).await;
+    let mut connection = node.client().connection();
+    drop(node);
+    assert_eq!(connection.changed().await, Some(ConnectionState::Stopped));
 }

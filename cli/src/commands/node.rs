@@ -34,7 +34,7 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
         discovery: !arguments.no_discovery,
         disk_bytes_max: arguments.max_disk,
     });
-    let mut node = tokio::select! {
+    let node = tokio::select! {
         node = starting => node?,
         () = signals.next() => return Ok(Status::Done),
     };
