@@ -48,6 +48,7 @@ impl Example {
         assert!(program.exists(), "{} is not built: `cargo build --examples`", program.display());
         let mut command = Command::new(program);
         command.args(words).env("XDG_RUNTIME_DIR", home.path().join("run"));
+        command.current_dir(home.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let stdin = child.stdin.take();
@@ -112,6 +113,16 @@ impl Drop for Example {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn the_first_program_of_the_guide_runs_and_runs_again() {
+    let home = home();
+    for _ in 0..2 {
+        let lines = Example::start(&home, "first", &[]).finish();
+        assert!(matches!(&lines[..], [line] if line.contains("Sangiang")), "{lines:?}");
+    }
+    assert!(home.path().join("data").is_dir(), "what it stored is there");
 }
 
 #[test]

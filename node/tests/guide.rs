@@ -1,10 +1,10 @@
-//! The code of `docs/library.md`, which runs.
+//! The code of `docs/library.md`, which runs. Its first program is `examples/first.rs`.
 
 use std::{error::Error, path::PathBuf, time::Duration};
 
 use antiphon_node::{
-    Client, ClientConfig, Multiaddr, Node, NodeConfig, Record,
-    client::{Delivered, PublishError, PublishOptions, Start, Topic, TopicChanges, TopicOptions},
+    Client, ClientConfig, Delivered, Multiaddr, Node, NodeConfig, PublishError, PublishOptions,
+    Record, Start, Topic, TopicChanges, TopicOptions,
 };
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,8 @@ async fn the_guide_runs_from_the_first_record_to_durable_subscriptions() -> Outc
 #[test]
 fn all_code_of_the_guide_is_here() {
     let lines = |text: &'static str| text.lines().map(str::trim).collect::<Vec<_>>();
-    let here = lines(include_str!("guide.rs"));
+    let mut here = lines(include_str!("../../examples/first.rs"));
+    here.extend(lines(include_str!("guide.rs")));
     let guide = include_str!("../../docs/library.md");
     let blocks: Vec<_> = guide.split("```rust\n").skip(1).collect();
     assert!(blocks.len() > 8, "the guide has code");
