@@ -17,6 +17,7 @@ mod answering;
 mod asking;
 mod frame;
 mod handler;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod writer;

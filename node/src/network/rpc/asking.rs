@@ -6,12 +6,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use antiphon::wire::{Request, Response};
+use antiphon::wire::Request;
 use bytes::Bytes;
 use futures::{AsyncReadExt, StreamExt, io::ReadHalf, stream::BoxStream};
 use libp2p::{Stream, core::upgrade::NegotiationError};
 
-use super::{AskError, RequestId, frame, handler::Said, writer::Writer};
+use super::{AskError, RequestId, frame, handler::Said, pace, writer::Writer};
 
 /// The requests of one lane, and the stream that they take once it is open.
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl Asking {
             Poll::Ready(Some(Ok((number, message)))) => {
                 let id = RequestId(number);
                 if self.under_way.remove(&id) {
-                    said.push_back(match Response::decode(&message) {
+                    said.push_back(match pace::decode(&message) {
                         Ok(response) => Said::Answered(id, response),
                         Err(error) => Said::Failed(id, AskError::Malformed(error)),
                     });
