@@ -64,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
         Some(data) => data,
         None => usual_place(&options.name)?,
     };
-    let config = NodeConfig { network: options.network, ..NodeConfig::new(data) };
+    let config = NodeConfig::new(data).network(options.network);
     let node = match Node::start(config).await {
         Err(StartError::DataInUse(_)) => {
             anyhow::bail!("{} chats here already; take another --name", options.name)

@@ -68,7 +68,7 @@ struct Service {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let config = NodeConfig { network: options.network, ..NodeConfig::new(options.data) };
+    let config = NodeConfig::new(options.data).network(options.network);
     let node = Node::start(config).await?;
     let events = node.client().topic(options.topic)?;
     events.create_if_missing().await?;

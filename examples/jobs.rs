@@ -61,11 +61,7 @@ async fn main() -> anyhow::Result<()> {
         run(&node.client(), &options).await?;
         return Ok(node.stop().await?);
     };
-    let config = ClientConfig {
-        network: options.network.clone(),
-        nodes: vec![address],
-        ..ClientConfig::default()
-    };
+    let config = ClientConfig::new().network(options.network.clone()).nodes([address]);
     run(&Client::connect(config).await?, &options).await
 }
 
@@ -73,12 +69,11 @@ async fn run(client: &Client, options: &Options) -> anyhow::Result<()> {
     let topic = client.topic(&options.topic)?;
     topic.create_if_missing().await?;
     // Before there are jobs, so that what an earlier run left is theirs as well.
-    let settings = GroupOptions {
-        start: Start::End,
-        visibility: VISIBILITY,
-        deliveries_max: TRIES,
-        prefetch: 4,
-    };
+    let settings = GroupOptions::new()
+        .start(Start::End)
+        .visibility(VISIBILITY)
+        .deliveries_max(TRIES)
+        .prefetch(4);
     let join = || client.member(&options.topic, "workers", settings.clone());
     let mortal = join().await?;
     publish(&topic, options.jobs).await?;

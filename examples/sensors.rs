@@ -119,7 +119,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(node.stop().await?);
     };
     let network = options.network.clone();
-    let config = ClientConfig { network, nodes: vec![address], ..ClientConfig::default() };
+    let config = ClientConfig::new().network(network).nodes([address]);
     run(&Client::connect(config).await?, &options, &text).await
 }
 
@@ -175,11 +175,11 @@ async fn publish(topic: &Topic, text: &str, speed: f64) -> anyhow::Result<Summar
 
 /// The strongest earthquake that the topic has of a network: reads the records of this key.
 async fn strongest(topic: &Topic, network: &str) -> anyhow::Result<Option<Event>> {
-    let key = Some(network.to_owned().into());
-    let mut records = topic.read(ReaderOptions { key, ..ReaderOptions::default() }).await?;
+    let options = ReaderOptions::new().key(network.to_owned());
+    let mut records = topic.read(options).await?;
     let mut strongest: Option<Event> = None;
     while let Some(delivered) = records.try_next().await? {
-        let event: Event = serde_json::from_slice(&delivered.record.payload)?;
+        let event: Event = delivered.json()?;
         if strongest.as_ref().is_none_or(|so_far| event.mag > so_far.mag) {
             strongest = Some(event);
         }

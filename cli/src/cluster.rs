@@ -146,11 +146,8 @@ impl Cluster {
 
     /// A connection to one node and no other.
     pub(crate) async fn client(&self, number: usize) -> anyhow::Result<Client> {
-        let config = ClientConfig {
-            network: self.network.clone(),
-            nodes: vec![self.address(number).clone()],
-            timeout: None,
-        };
+        let nodes = [self.address(number).clone()];
+        let config = ClientConfig::new().network(self.network.clone()).nodes(nodes);
         let client = Client::connect(config).await;
         client.with_context(|| format!("node {number} cannot be reached"))
     }

@@ -43,11 +43,8 @@ impl Context {
 
     async fn connect(&mut self) -> anyhow::Result<Client> {
         let Self { options, printer, .. } = self;
-        let mut connecting = pin!(Client::connect(ClientConfig {
-            network: options.network.clone(),
-            nodes: options.nodes(),
-            timeout: Some(options.timeout),
-        }));
+        let config = ClientConfig::new().network(options.network.clone()).nodes(options.nodes());
+        let mut connecting = pin!(Client::connect(config.timeout(options.timeout)));
         let said_at = clock::instant().checked_add(SAID_AFTER);
         tokio::select! {
             biased;

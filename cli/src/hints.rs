@@ -146,7 +146,7 @@ impl Advice for NodeError {
                  acknowledged since, and other replicas hold the acknowledged records"
             }
             Self::Left => "start it again, and it is a node like any other",
-            Self::Broken(_) => "start it again; `-v` shows what it does",
+            _ => START_AGAIN,
         };
         Some(hint.to_owned())
     }
@@ -326,6 +326,7 @@ fn start(error: &StartError) -> String {
             format!("you must own it, and nobody else may read it: `chmod 600 {}`", path.display())
         }
         StartError::Listen { reason, .. } => listen(reason),
+        _ => START_AGAIN.into(),
     }
 }
 
@@ -348,6 +349,8 @@ fn listen(reason: &str) -> String {
 const TOO_MANY_FILES: &str = "Too many open files";
 
 const RAISE_FILES: &str = "allow this process more files with `ulimit -n 4096`";
+
+const START_AGAIN: &str = "start it again; `-v` shows what it does";
 
 /// A name as it is typed in a shell.
 pub(crate) fn quoted(name: &str) -> String {

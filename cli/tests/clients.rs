@@ -50,18 +50,15 @@ fn publish_and_follow_through(fault: impl FnOnce(&mut Cluster)) -> Cluster {
         });
     }
     let address = |number| cluster.node(number).address.parse().expect("an address");
-    let config = ClientConfig {
-        network: cluster.network().parse().expect("a name"),
-        nodes: vec![address(0), address(1)],
-        timeout: None,
-    };
+    let network = cluster.network().parse().expect("a name");
+    let config = ClientConfig::new().network(network).nodes([address(0), address(1)]);
     let topic: TopicName = "t".parse().expect("a name");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let client = Client::connect(config).await.expect("the node answers");
         let options = ReaderOptions::follow();
         let reader = client.reader(topic.clone(), options).await.expect("the topic is there");
-        let options = PublishOptions { in_flight: IN_FLIGHT, ..PublishOptions::default() };
+        let options = PublishOptions::new().in_flight(IN_FLIGHT);
         let publisher = client.publisher(topic, options);
         let both =
             async { tokio::join!(publish(publisher, || fault(&mut cluster)), follow(reader)) };
@@ -124,11 +121,9 @@ fn what_is_not_acknowledged_by_hand_comes_again_at_another_node() {
     cluster.run_with(0, &["publish", "jobs"], &lines).ok();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let take = |node: usize, count: usize, done: &'static [usize]| {
-        let config = ClientConfig {
-            network: cluster.network().parse().expect("a name"),
-            nodes: vec![cluster.node(node).address.parse().expect("an address")],
-            timeout: None,
-        };
+        let network = cluster.network().parse().expect("a name");
+        let address = cluster.node(node).address.parse().expect("an address");
+        let config = ClientConfig::new().network(network).nodes([address]);
         runtime.block_on(async move {
             let client = Client::connect(config).await.expect("a node");
             let subscriber = client.subscriber("jobs", "w", ReaderOptions::default()).await;

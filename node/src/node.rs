@@ -29,7 +29,17 @@ use crate::{
 };
 
 /// What a node is started with.
+///
+/// ```
+/// use antiphon_node::NodeConfig;
+///
+/// let address = "/ip4/192.168.1.10/tcp/4001".parse()?;
+/// let config = NodeConfig::new("./data").bootstrap([address]).disk_bytes_max(10_000_000_000);
+/// # assert_eq!(config.bootstrap.len(), 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NodeConfig {
     /// Where it keeps its topics and its key. Made if it is not there.
     pub data: PathBuf,
@@ -77,10 +87,47 @@ impl NodeConfig {
         let address = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::LOCALHOST));
         Self { listen: vec![address.with(Protocol::Tcp(0))], discovery: false, ..Self::new(data) }
     }
+
+    /// The same options with another [`listen`](field@Self::listen).
+    #[must_use]
+    pub fn listen(self, listen: impl IntoIterator<Item = Multiaddr>) -> Self {
+        Self { listen: listen.into_iter().collect(), ..self }
+    }
+
+    /// The same options with another [`bootstrap`](field@Self::bootstrap).
+    #[must_use]
+    pub fn bootstrap(self, bootstrap: impl IntoIterator<Item = Multiaddr>) -> Self {
+        Self { bootstrap: bootstrap.into_iter().collect(), ..self }
+    }
+
+    /// The same options with another [`alone`](field@Self::alone).
+    #[must_use]
+    pub fn alone(self, alone: bool) -> Self {
+        Self { alone, ..self }
+    }
+
+    /// The same options with another [`network`](field@Self::network).
+    #[must_use]
+    pub fn network(self, network: Network) -> Self {
+        Self { network, ..self }
+    }
+
+    /// The same options with another [`discovery`](field@Self::discovery).
+    #[must_use]
+    pub fn discovery(self, discovery: bool) -> Self {
+        Self { discovery, ..self }
+    }
+
+    /// The same options with another [`disk_bytes_max`](field@Self::disk_bytes_max).
+    #[must_use]
+    pub fn disk_bytes_max(self, disk_bytes_max: u64) -> Self {
+        Self { disk_bytes_max: Some(disk_bytes_max), ..self }
+    }
 }
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// Another node uses the data directory.
     #[error("the data directory {0} is used by another node")]
@@ -135,6 +182,7 @@ pub enum StartError {
 
 /// Why a node stopped by itself.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NodeError {
     /// The disk failed. What was acknowledged is on other nodes, and on this disk as far as it
     /// can be read.

@@ -22,7 +22,7 @@ async fn with_records(client: &Client, count: usize) -> Topic {
 /// A member that takes all that there is, and whose time for it is not over in a test.
 async fn join(client: &Client) -> Member {
     let visibility = Duration::from_hours(1);
-    let options = GroupOptions { visibility, ..GroupOptions::default() };
+    let options = GroupOptions::new().visibility(visibility);
     client.member("jobs", "workers", options).await.expect("it joins")
 }
 

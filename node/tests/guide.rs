@@ -31,7 +31,7 @@ async fn one_that_finds_others(data: PathBuf) -> Outcome<Node> {
 }
 
 async fn somebody_elses(address: Multiaddr) -> Outcome<Client> {
-    let config = ClientConfig { nodes: vec![address], ..ClientConfig::default() };
+    let config = ClientConfig::new().nodes([address]);
     let client = Client::connect(config).await?;
     Ok(client)
 }

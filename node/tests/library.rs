@@ -20,8 +20,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) async fn node(bootstrap: Option<&Node>) -> (Node, TempDir) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let bootstrap = bootstrap.map(|node| node.addresses()[0].clone()).into_iter().collect();
-    let config = NodeConfig { bootstrap, ..NodeConfig::on_loopback(directory.path()) };
+    let bootstrap = bootstrap.map(|node| node.addresses()[0].clone());
+    let config = NodeConfig::on_loopback(directory.path()).bootstrap(bootstrap);
     (Node::start(config).await.expect("a node"), directory)
 }
 
@@ -191,7 +191,7 @@ async fn a_pending_record_is_an_error_and_is_waited_for_until_nodes_come() {
     let topic = first.client().topic("t").expect("a name");
     topic.create_with(TopicOptions::new().min_copies(2)).await.expect("it is made");
     let timeout = Duration::from_millis(100);
-    let mut publisher = topic.publisher(PublishOptions { timeout, ..PublishOptions::default() });
+    let mut publisher = topic.publisher(PublishOptions::new().timeout(timeout));
     let outcome = publisher.publish("kept").await.expect("queued").await;
     let Err(PublishError::Pending(mut pending)) = outcome else { panic!("{outcome:?}") };
     assert_eq!((pending.copies(), pending.wanted()), (1, 2));
@@ -293,7 +293,7 @@ async fn a_client_whose_node_has_stopped_goes_on_when_it_is_started_again() {
     let mut config = NodeConfig::on_loopback(directory.path());
     config.listen = vec![node.addresses()[0].iter().take(2).collect()];
     let nodes = node.addresses();
-    let client = Client::connect(ClientConfig { nodes, ..ClientConfig::default() }).await.unwrap();
+    let client = Client::connect(ClientConfig::new().nodes(nodes)).await.unwrap();
     let topic = client.topic("t").unwrap();
     topic.create().await.unwrap();
     let mut connection = client.connection();
@@ -302,10 +302,7 @@ async fn a_client_whose_node_has_stopped_goes_on_when_it_is_started_again() {
         connection.changed().await,
         Some(ConnectionState::Searching { known: 1, .. })
     ));
-    let mut publisher = topic.publisher(PublishOptions {
-        timeout: Duration::from_millis(100),
-        ..PublishOptions::default()
-    });
+    let mut publisher = topic.publisher(PublishOptions::new().timeout(Duration::from_millis(100)));
     let error = publisher.publish("in vain").await.unwrap().await.unwrap_err();
     assert!(matches!(error, PublishError::NotSent(_)), "{error:?}");
     let (published, node) = tokio::join!(topic.publish("kept"), Node::start(config));

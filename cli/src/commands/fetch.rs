@@ -157,7 +157,9 @@ pub(super) fn reader_options(
         return Err(Failure::usage("nothing is between `--from` and `--to`").with_hint(hint));
     }
     let key = reading.key.as_ref().map(|key| Bytes::copy_from_slice(key.as_bytes()));
-    Ok(ReaderOptions { start, end, key, writer: None })
+    let mut options = ReaderOptions::new().start(start).end(end);
+    options.key = key;
+    Ok(options)
 }
 
 /// The node whose records are wanted: one that the network knows, or that wrote to the topic.

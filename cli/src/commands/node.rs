@@ -25,15 +25,14 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
         context.printer.note(format_args!("data directory {data}, network `{network}`"));
     }
     let joins_through = arguments.bootstrap.clone();
-    let starting = antiphon_node::Node::start(NodeConfig {
-        data,
-        listen: arguments.listen,
-        bootstrap: arguments.bootstrap,
-        alone: arguments.alone,
-        network,
-        discovery: !arguments.no_discovery,
-        disk_bytes_max: arguments.max_disk,
-    });
+    let mut config = NodeConfig::new(data)
+        .listen(arguments.listen)
+        .bootstrap(arguments.bootstrap)
+        .alone(arguments.alone)
+        .network(network)
+        .discovery(!arguments.no_discovery);
+    config.disk_bytes_max = arguments.max_disk;
+    let starting = antiphon_node::Node::start(config);
     let node = tokio::select! {
         node = starting => node?,
         () = signals.next() => return Ok(Status::Done),

@@ -50,9 +50,8 @@ pub(super) async fn meant(
     if nodes.is_empty() {
         nodes = ask_for(context, node).await?;
     }
-    let network = context.options.network.clone();
-    let timeout = Some(context.options.timeout);
-    let client = Client::connect(ClientConfig { network, nodes, timeout }).await?;
+    let config = ClientConfig::new().network(context.options.network.clone()).nodes(nodes);
+    let client = Client::connect(config.timeout(context.options.timeout)).await?;
     Ok(Meant { node, client })
 }
 

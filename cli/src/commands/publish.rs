@@ -43,13 +43,11 @@ pub(super) async fn run(context: &mut Context, arguments: Publish) -> anyhow::Re
         None => None,
     };
     let client = context.client().await?;
-    let options = PublishOptions {
-        acks: arguments.acks.into(),
-        timeout: context.options.timeout,
-        outbox_at_once: arguments.wait.is_some(),
-        stop_at_failure: true,
-        ..PublishOptions::default()
-    };
+    let options = PublishOptions::new()
+        .acks(arguments.acks.into())
+        .timeout(context.options.timeout)
+        .outbox_at_once(arguments.wait.is_some())
+        .stop_at_failure(true);
     let from_lines = arguments.messages.is_empty() && file.is_none();
     let mut publishing = Publishing {
         publisher: client.publisher(arguments.topic.clone(), options),

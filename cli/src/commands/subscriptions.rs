@@ -77,8 +77,7 @@ async fn behind(
     let is_group = kept.group.is_some();
     let mut since = None;
     if records > 0 {
-        let options =
-            ReaderOptions { start: Start::At(cursor.clone()), ..ReaderOptions::default() };
+        let options = ReaderOptions::new().start(Start::At(cursor.clone()));
         let next = client.reader(topic.clone(), options).await?.try_next().await?;
         since = next.map(|delivered| delivered.record.time);
     }

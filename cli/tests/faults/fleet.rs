@@ -228,11 +228,8 @@ impl Fleet {
     pub(crate) fn config(&self, numbers: &[usize]) -> ClientConfig {
         let addresses = numbers.iter().filter_map(|number| self.nodes[*number].address());
         let parse = |address: String| address.parse::<Multiaddr>().expect("an address");
-        ClientConfig {
-            network: self.network.parse().expect("a network"),
-            nodes: addresses.map(parse).collect(),
-            timeout: Some(ANSWER_WITHIN),
-        }
+        let network = self.network.parse().expect("a network");
+        ClientConfig::new().network(network).nodes(addresses.map(parse)).timeout(ANSWER_WITHIN)
     }
 
     async fn client(&self, number: usize) -> Result<Client, String> {

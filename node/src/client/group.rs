@@ -38,6 +38,7 @@ const SETTLE_AT: usize = 512;
 
 /// How a member takes part in a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GroupOptions {
     /// Where the group starts, if there is none of that name yet.
     pub start: Start,
@@ -60,6 +61,37 @@ impl Default for GroupOptions {
             deliveries_max: 5,
             prefetch: 64,
         }
+    }
+}
+
+impl GroupOptions {
+    /// The defaults: from the beginning, 30 seconds for a record, 5 deliveries, 64 records at a time.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same options with another [`start`](field@Self::start).
+    #[must_use]
+    pub fn start(self, start: Start) -> Self {
+        Self { start, ..self }
+    }
+
+    /// The same options with another [`visibility`](field@Self::visibility).
+    #[must_use]
+    pub fn visibility(self, visibility: Duration) -> Self {
+        Self { visibility, ..self }
+    }
+
+    /// The same options with another [`deliveries_max`](field@Self::deliveries_max).
+    #[must_use]
+    pub fn deliveries_max(self, deliveries_max: u32) -> Self {
+        Self { deliveries_max, ..self }
+    }
+
+    /// The same options with another [`prefetch`](field@Self::prefetch).
+    #[must_use]
+    pub fn prefetch(self, prefetch: usize) -> Self {
+        Self { prefetch, ..self }
     }
 }
 

@@ -25,13 +25,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 pub use antiphon::wire::{Acks, LogRange, PendingTopic};
 use antiphon::{
-    model::TopicName,
+    model::{Network, TopicName},
     wire::{Read, Request, Response},
 };
 pub use connection::{Connection, ConnectionState};
 use futures::{FutureExt, future::BoxFuture};
 pub use group::{GroupCounts, GroupOptions, Member, Work};
 pub use info::{NodeInfo, NodeState, Replica, TopicInfo, TopicSummary};
+use libp2p::Multiaddr;
 use name::named;
 pub use name::{NameError, ToSubscriberName, ToTopicName, ToTopicPattern};
 pub use outbox::Outbox;
@@ -284,17 +285,43 @@ impl Client {
 
 /// How a client finds its node.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ClientConfig {
     /// The network.
-    pub network: antiphon::model::Network,
+    pub network: Network,
     /// Nodes to try, in order, each with its peer id. Where none is given, the nodes that run
     /// on this machine, then those that mDNS finds on the LAN. Once connected, the client knows
     /// those that its node knows, too. While none answers it tries them, and looks for others, again
     /// and again.
-    pub nodes: Vec<libp2p::Multiaddr>,
+    pub nodes: Vec<Multiaddr>,
     /// Time to find a node and connect to it, which may be started meanwhile; none for
     /// [`REQUEST_TIMEOUT_DEFAULT`]. Later requests take as long at most.
     pub timeout: Option<Duration>,
+}
+
+impl ClientConfig {
+    /// The nearest node of the default network.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same options with another [`network`](field@Self::network).
+    #[must_use]
+    pub fn network(self, network: Network) -> Self {
+        Self { network, ..self }
+    }
+
+    /// The same options with another [`nodes`](field@Self::nodes).
+    #[must_use]
+    pub fn nodes(self, nodes: impl IntoIterator<Item = Multiaddr>) -> Self {
+        Self { nodes: nodes.into_iter().collect(), ..self }
+    }
+
+    /// The same options with another [`timeout`](field@Self::timeout).
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
 }
 
 /// Why a client did not connect.
@@ -312,7 +339,7 @@ pub enum ConnectError {
     },
     /// A node address lacks the peer id.
     #[error("the node address {0} lacks the peer id (`/p2p/…`)")]
-    WithoutPeer(libp2p::Multiaddr),
+    WithoutPeer(Multiaddr),
     /// None of the nodes answers: one line for each.
     #[error("no node answers: {}", .0.join("; "))]
     Unreachable(Vec<String>),
@@ -331,7 +358,7 @@ impl Client {
     /// # let node = Node::start(NodeConfig::on_loopback(directory.path())).await?;
     /// # let nodes = node.addresses();
     /// // With no nodes named: one of this machine, or of the LAN.
-    /// let client = Client::connect(ClientConfig { nodes, ..ClientConfig::default() }).await?;
+    /// let client = Client::connect(ClientConfig::new().nodes(nodes)).await?;
     /// for topic in client.topics().await? {
     ///     println!("{}: {} records", topic.name, topic.records);
     /// }

@@ -36,7 +36,17 @@ use super::Client;
 use crate::runtime::{clock::wall, tasks};
 
 /// How records are published.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use antiphon_node::PublishOptions;
+///
+/// let options = PublishOptions::new().timeout(Duration::from_secs(2)).stop_at_failure(true);
+/// # assert!(options.stop_at_failure);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PublishOptions {
     /// How many copies to wait for.
     pub acks: Acks,
@@ -71,6 +81,43 @@ impl Default for PublishOptions {
             stop_at_failure: false,
             outbox_at_once: false,
         }
+    }
+}
+
+impl PublishOptions {
+    /// The defaults: a quorum of copies within 10 seconds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same options with another [`acks`](field@Self::acks).
+    #[must_use]
+    pub fn acks(self, acks: Acks) -> Self {
+        Self { acks, ..self }
+    }
+
+    /// The same options with another [`timeout`](field@Self::timeout).
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The same options with another [`in_flight`](field@Self::in_flight).
+    #[must_use]
+    pub fn in_flight(self, in_flight: usize) -> Self {
+        Self { in_flight, ..self }
+    }
+
+    /// The same options with another [`stop_at_failure`](field@Self::stop_at_failure).
+    #[must_use]
+    pub fn stop_at_failure(self, stop_at_failure: bool) -> Self {
+        Self { stop_at_failure, ..self }
+    }
+
+    /// The same options with another [`outbox_at_once`](field@Self::outbox_at_once).
+    #[must_use]
+    pub fn outbox_at_once(self, outbox_at_once: bool) -> Self {
+        Self { outbox_at_once, ..self }
     }
 }
 

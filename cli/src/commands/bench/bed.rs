@@ -94,11 +94,8 @@ impl Bed {
 
     /// A new connection to that node.
     pub(super) async fn client(&self, number: usize) -> anyhow::Result<Client> {
-        let config = ClientConfig {
-            network: self.network().clone(),
-            nodes: vec![self.address(number).clone()],
-            timeout: None,
-        };
+        let nodes = [self.address(number).clone()];
+        let config = ClientConfig::new().network(self.network().clone()).nodes(nodes);
         Client::connect(config).await.with_context(|| format!("node {number} cannot be reached"))
     }
 

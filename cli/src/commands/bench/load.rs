@@ -61,8 +61,7 @@ async fn publish_one(
     started: Instant,
     progress: ProgressBar,
 ) -> anyhow::Result<Measured> {
-    let options =
-        PublishOptions { in_flight: load.in_flight as usize, ..PublishOptions::default() };
+    let options = PublishOptions::new().in_flight(load.in_flight as usize);
     let mut publisher = client.publisher(topic, options);
     let mut acknowledged = Acknowledged {
         measured: Measured::begin_at(started),

@@ -57,7 +57,7 @@ pub(super) async fn check(
 
 /// A reader of what is to come.
 pub(super) async fn follow(client: &Client, topic: &TopicName) -> anyhow::Result<Reader> {
-    let options = ReaderOptions { start: Start::End, ..ReaderOptions::follow() };
+    let options = ReaderOptions::follow().start(Start::End);
     Ok(client.reader(topic.clone(), options).await?)
 }
 

@@ -151,7 +151,7 @@ async fn publish(
     let (owner, through) = (cast.owner, cast.publisher);
     steps
         .say(format_args!("publishing {half} of {} records through node {through}", records.len()));
-    let options = PublishOptions { in_flight: IN_FLIGHT, ..PublishOptions::default() };
+    let options = PublishOptions::new().in_flight(IN_FLIGHT);
     let mut publisher = cluster.client(through).await?.publisher(topic.clone(), options);
     let mut acknowledgements = Acknowledgements::default();
     for (number, payload) in records.iter().enumerate() {

@@ -82,12 +82,11 @@ impl Source {
     ) -> Result<Self, RequestError> {
         let count = arguments.reading.count.unwrap_or(u64::MAX);
         let starts = start != Start::Beginning;
-        let options = GroupOptions {
-            start,
-            visibility: arguments.visibility,
-            deliveries_max: arguments.deliveries_max,
-            prefetch: usize::try_from(count).unwrap_or(usize::MAX).min(PREFETCH),
-        };
+        let options = GroupOptions::new()
+            .start(start)
+            .visibility(arguments.visibility)
+            .deliveries_max(arguments.deliveries_max)
+            .prefetch(usize::try_from(count).unwrap_or(usize::MAX).min(PREFETCH));
         let member = client.member(topic.clone(), group.clone(), options).await?;
         if starts && !member.is_new() {
             printer.note(format_args!(

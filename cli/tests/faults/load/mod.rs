@@ -221,7 +221,7 @@ struct Publishing {
 
 async fn run_publisher(load: Publishing, sent: &Mutex<Sent>, mut on: watch::Receiver<bool>) {
     let Publishing { config, topic, publisher, payload_bytes } = load;
-    let options = PublishOptions { timeout: PUBLISH_WITHIN, ..Default::default() };
+    let options = PublishOptions::new().timeout(PUBLISH_WITHIN);
     let Some(client) = connect(&config, &mut on).await else { return };
     let client = client.with_timeout(PUBLISH_WITHIN);
     let mut queue = client.publisher(topic, options);

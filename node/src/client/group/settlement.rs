@@ -15,6 +15,7 @@ use super::work::ranges;
 
 /// What a member was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct GroupCounts {
     /// Records that were handed out.
     pub records: u64,

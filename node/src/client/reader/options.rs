@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 /// Where a reader starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Start {
     /// At the oldest record that is still there.
     #[default]
@@ -22,6 +23,7 @@ pub enum Start {
 
 /// Where a reader ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum End {
     /// At the end of what was stored when it was started.
     #[default]
@@ -38,7 +40,16 @@ pub enum End {
 }
 
 /// How a topic is read.
+///
+/// ```
+/// use antiphon_node::{ReaderOptions, Start};
+///
+/// // The last ten records of one key, and then those to come.
+/// let options = ReaderOptions::follow().start(Start::Last(10)).key("us");
+/// # assert_eq!(options.start, Start::Last(10));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ReaderOptions {
     /// Where to start.
     pub start: Start,
@@ -51,10 +62,39 @@ pub struct ReaderOptions {
 }
 
 impl ReaderOptions {
+    /// All records that are stored.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// From the oldest record on, and then those to come.
     #[must_use]
     pub fn follow() -> Self {
         Self { end: End::Never, ..Self::default() }
+    }
+
+    /// The same options with another [`start`](field@Self::start).
+    #[must_use]
+    pub fn start(self, start: Start) -> Self {
+        Self { start, ..self }
+    }
+
+    /// The same options with another [`end`](field@Self::end).
+    #[must_use]
+    pub fn end(self, end: End) -> Self {
+        Self { end, ..self }
+    }
+
+    /// The same options for records with this key only.
+    #[must_use]
+    pub fn key(self, key: impl Into<Bytes>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+
+    /// The same options for records only that this node has signed.
+    #[must_use]
+    pub fn writer(self, writer: NodeId) -> Self {
+        Self { writer: Some(writer), ..self }
     }
 
     /// Whether all records are wanted, up to the end.

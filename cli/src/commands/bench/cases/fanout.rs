@@ -101,11 +101,8 @@ async fn between_nodes(run: &mut Run<'_>) -> anyhow::Result<Outcome> {
 }
 
 async fn embed(data: &Path, network: &Network, bootstrap: &Multiaddr) -> anyhow::Result<Node> {
-    let config = NodeConfig {
-        bootstrap: vec![bootstrap.clone()],
-        network: network.clone(),
-        ..NodeConfig::on_loopback(data)
-    };
+    let config = NodeConfig::on_loopback(data).network(network.clone());
+    let config = config.bootstrap([bootstrap.clone()]);
     Ok(Node::start(config).await?)
 }
 
