@@ -1,13 +1,13 @@
 //! Durable publish/subscribe without a broker, inside a program.
 //!
 //! - [`Node`] runs a node: it finds others, keeps its share of the topics on its disk, and serves
-//!   whoever asks. The `antiphon node` command is little more.
+//!   clients and other nodes. The `antiphon node` command is little more.
 //! - [`Client`] publishes and reads through a node: one elsewhere ([`Client::connect`]), or the
 //!   program's own ([`Node::client`]).
 //! - [`Topic`] is a handle of one topic: futures that publish, streams that read.
 //!
-//! Everything that most programs name is here, at the root. The module [`client`] has the rest: what a
-//! client says of topics and nodes, and of groups.
+//! Everything that most programs name is here, at the root. The module [`client`] has the rest:
+//! what a client says of topics and nodes, and of groups.
 //!
 //! ```
 //! use antiphon_node::{Node, NodeConfig, Record, Start};
@@ -41,42 +41,43 @@
 //! - A publish that returns a [`Receipt`] is on as many flushed disks as the receipt
 //!   says. Anything less is an error. It says whether the record is stored, and one that is
 //!   [pending](Pending) can be waited for.
-//! - A stream gives each record once, those of one node in the order in which it signed them, with no
-//!   gap. What was let go or lost is told ([`client::PassedOver`]), never skipped silently.
+//! - A stream gives each record once, those of one node in the order in which it signed them, with
+//!   no gap. Records that were trimmed or lost are reported ([`client::PassedOver`]), never skipped
+//!   silently.
 //! - A named subscription gives each record at least once, over restarts of everything.
 //!
 //! # Cancel-safety, tasks and back-pressure
 //!
-//! Dropping a future of `next` (of readers, subscribers and streams) loses no record. Each method says
-//! whether it is cancel-safe. Requests that change something may have been carried out when their future
-//! is dropped; repeating them is safe, except for [`Topic::publish`], which would
+//! Dropping a future of `next` (of readers, subscribers and streams) loses no record. Each method
+//! says whether it is cancel-safe. Requests that change something may have been carried out when
+//! their future is dropped; repeating them is safe, except for [`Topic::publish`], which would
 //! publish a second record.
 //!
-//! Readers have no task of their own: they ask when they are polled, and hold one page. A [`Node`] is one
-//! task and its helpers. A [`Publisher`] is one more, which ends when it has sent what it was
-//! given, and a [`Subscriber`] that commits in the background is one more until it is dropped.
+//! Readers have no task of their own: they ask when they are polled, and hold one page. A [`Node`]
+//! is one task and its helpers. A [`Publisher`] is one more, which ends when it has sent what it
+//! was given, and a [`Subscriber`] that commits in the background is one more until it is dropped.
 //! Everything runs on tokio, and needs its timers and I/O.
 //!
 //! # Features
 //!
-//! The package has none to choose.
+//! - `json`, on by default: [`Record::json`], [`Delivered::json`] and what they need of serde.
 //!
 //! # The protocol's types
 //!
-//! The values that a program and the protocol share are here: a [`Record`] and its [`RecordId`], names
-//! ([`TopicName`], [`SubscriberName`], [`TopicPattern`], [`Network`]), a [`NodeId`], and a [`Cursor`]
-//! with its [`LogId`]s. All others are types of this crate, which may grow and do not change with the
-//! protocol.
+//! The values that a program and the protocol share are here: a [`Record`] and its [`RecordId`],
+//! names ([`TopicName`], [`SubscriberName`], [`TopicPattern`], [`Network`]), a [`NodeId`], and a
+//! [`Cursor`] with its [`LogId`]s. All others are types of this crate, which may grow and do not
+//! change with the protocol.
 //!
 //! # Where to read on
 //!
-//! `docs/library.md` leads from the first record to durable subscriptions; `examples/` has whole programs:
-//! `sensors`, `chat`, and `embed`, a node inside an HTTP service.
+//! `docs/library.md` leads from the first record to durable subscriptions; `examples/` has whole
+//! programs: `first`, `sensors`, `jobs`, `chat`, and `embed`, a node inside an HTTP service.
 //!
-//! Inside, four rooms that know each other only through the engine's inputs and outputs:
-//! `network` is libp2p and only libp2p, `store` is the disk behind a small trait, `runtime` is
-//! the one loop that joins them to the engine and the only reader of clocks, `client` is what
-//! users of this library call.
+//! Inside are four rooms that know each other only through the engine's inputs and outputs.
+//! `network` is libp2p and only libp2p. `store` is the disk behind a small trait. `runtime` is the
+//! one loop that joins them to the engine, and the only reader of clocks. `client` is what users
+//! of this library call.
 
 pub mod client;
 mod network;

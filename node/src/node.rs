@@ -49,8 +49,8 @@ pub struct NodeConfig {
     /// Nodes to join through (`/ip4/…/tcp/…/p2p/…`). Where an address has no peer id, whatever node
     /// of the network is there will do.
     pub bootstrap: Vec<Multiaddr>,
-    /// Whether it takes new topics though none of the nodes to join through was reached yet. Without
-    /// this it refuses them: a topic of that name may be there already.
+    /// Whether it takes new topics though none of the nodes to join through was reached yet.
+    /// Without this it refuses them: a topic of that name may be there already.
     pub alone: bool,
     /// The network. Nodes of another one never join.
     pub network: Network,
@@ -67,8 +67,8 @@ impl NodeConfig {
     /// The least quota that leaves room for records beside what is set aside.
     pub const DISK_BYTES_MIN: u64 = crate::store::DISK_BYTES_MIN;
 
-    /// A node that finds others by itself, in the network that nodes are in where none is named, on all
-    /// interfaces, with as much of the disk as there is.
+    /// A node that finds others by itself, in the network that nodes are in where none is named, on
+    /// all interfaces, with as much of the disk as there is.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
@@ -81,8 +81,8 @@ impl NodeConfig {
         }
     }
 
-    /// A node that is reached from this machine alone, at a port that is free, and looks for no others:
-    /// for tests, and for programs that are their own network.
+    /// A node that is reached from this machine alone, at a port that is free, and looks for no
+    /// others: for tests, and for programs that are their own network.
     pub fn on_loopback(data: impl Into<PathBuf>) -> Self {
         let address = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::LOCALHOST));
         Self { listen: vec![address.with(Protocol::Tcp(0))], discovery: false, ..Self::new(data) }
@@ -188,8 +188,8 @@ pub enum NodeError {
     /// can be read.
     #[error("the store failed: {0}")]
     Store(String),
-    /// Its data directory, or a file in it, is gone or was replaced while it ran. Nothing was acknowledged
-    /// since.
+    /// Its data directory, or a file in it, is gone or was replaced while it ran. Nothing was
+    /// acknowledged since.
     #[error("the node stopped: {0}")]
     DataGone(String),
     /// It was asked to leave the network, and other nodes hold all that it held: no failure.
@@ -222,8 +222,8 @@ impl From<DirectoryError> for StartError {
 
 /// A running node: its task, its data and its place in the network.
 ///
-/// **Dropping it** stops it at once, as a crash would: nothing that was acknowledged is lost, and the
-/// other nodes find it dead after some seconds. Its clients say that the node has stopped.
+/// **Dropping it** stops it at once, as a crash would: nothing that was acknowledged is lost, and
+/// the other nodes find it dead after some seconds. Its clients say that the node has stopped.
 /// [`Node::stop`] stops it cleanly.
 ///
 /// ```
@@ -352,8 +352,8 @@ impl Node {
     }
 
     /// Waits until the node stops by itself, which it does only when something failed or when it
-    /// has [left](NodeError::Left). Cancel-safe; may be awaited often, and by several tasks: each gets
-    /// the same error.
+    /// has [left](NodeError::Left). Cancel-safe; may be awaited often, and by several tasks: each
+    /// gets the same error.
     pub async fn failed(&self) -> NodeError {
         match self.ended.clone().await {
             Ok(()) => NodeError::Broken("it stopped unasked".into()),
@@ -385,8 +385,8 @@ impl Drop for Node {
     }
 }
 
-/// The code of a node is compiled here and not in each program that starts one: this function is not
-/// asynchronous, and not generic.
+/// The code of a node is compiled here and not in each program that starts one: this function is
+/// not asynchronous, and not generic.
 fn start(config: NodeConfig) -> BoxFuture<'static, Result<Node, StartError>> {
     Node::start_here(config).boxed()
 }

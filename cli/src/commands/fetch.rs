@@ -66,7 +66,7 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
 
 /// Says what a reader passed over, for retention let it go or nobody has it any more.
 pub(super) fn tell_passed_over(printer: &mut Printer, passed_over: &PassedOver) {
-    let PassedOver { trimmed, lost } = passed_over;
+    let PassedOver { trimmed, lost, .. } = passed_over;
     if !trimmed.is_empty() {
         let value = |range: &LogRange| {
             json!({

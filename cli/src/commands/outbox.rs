@@ -50,7 +50,7 @@ async fn wait(
     let mut told = None;
     let mut asked = None;
     loop {
-        let Outbox { node, topics } = client.outbox().await?;
+        let Outbox { node, topics, .. } = client.outbox().await?;
         if *asked.get_or_insert(node) != node {
             // What another node says of its own outbox is no answer.
             return Err(Failure::failed("the node no longer answers; its outbox cannot be read")

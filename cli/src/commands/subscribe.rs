@@ -138,7 +138,7 @@ fn check(topic: Option<&TopicName>, arguments: &Subscribe) -> Result<(), Failure
 
 /// What a member of a group did.
 fn say_left(printer: &mut Printer, arguments: &Subscribe, counts: GroupCounts) {
-    let GroupCounts { records, redelivered, dead_lettered } = counts;
+    let GroupCounts { records, redelivered, dead_lettered, .. } = counts;
     let topic = &arguments.topic;
     let group = arguments.group.as_ref().map(SubscriberName::as_str);
     let mut text = counted(records, "record");

@@ -1,4 +1,4 @@
-//! Members of groups: who share the records of a topic among them.
+//! Members of groups, which share the records of a topic among them.
 
 mod dead_letters;
 mod settlement;
@@ -33,23 +33,23 @@ const TAKEN_BYTES: u32 = 4 * 1024 * 1024;
 /// How long a record that is done with waits for others before the group is told.
 const SETTLE_WITHIN: Duration = Duration::from_millis(500);
 
-/// So many do not wait.
+/// This many do not wait.
 const SETTLE_AT: usize = 512;
 
 /// How a member takes part in a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupOptions {
-    /// Where the group starts, if there is none of that name yet.
+    /// Where the group starts, if it does not exist yet. By default at the beginning.
     pub start: Start,
-    /// Time for this member to acknowledge a record; then it goes to others. A tenth of a second
-    /// to twelve hours.
+    /// Time for this member to acknowledge a record. After that the record goes to other members.
+    /// From 0.1 seconds to 12 hours; 30 seconds by default.
     pub visibility: Duration,
-    /// How often a record is delivered at most. Who would be the next one moves it to the topic
-    /// `TOPIC.dead` instead.
+    /// How often a record is delivered at most, 5 times by default. Instead of the next delivery,
+    /// it is moved to the topic `TOPIC.dead`.
     pub deliveries_max: u32,
-    /// Most records that the member takes at a time, and keeps for itself until it gets to them:
-    /// 1 to 8,192. They are not lost when it dies, but wait for `visibility`.
+    /// Most records that the member takes at a time and keeps until it hands them out: 1 to 8,192,
+    /// by default 64. If the member dies, they go to others after `visibility`.
     pub prefetch: usize,
 }
 
@@ -65,7 +65,8 @@ impl Default for GroupOptions {
 }
 
 impl GroupOptions {
-    /// The defaults: from the beginning, 30 seconds for a record, 5 deliveries, 64 records at a time.
+    /// The defaults: from the beginning, 30 seconds for a record, 5 deliveries, 64 records at a
+    /// time.
     pub fn new() -> Self {
         Self::default()
     }
@@ -95,17 +96,19 @@ impl GroupOptions {
     }
 }
 
-/// A member of a group: gets some of a topic's records, of which no other member gets the same ones
+/// A member of a group: it gets a share of a topic's records. No other member has the same records
 /// at the same time.
 ///
-/// Records of one key are with one member at a time, and in order; those without a key are divided
-/// by what comes. What is not acknowledged in time goes to others and is delivered again, as is what
-/// is [rejected](Self::reject); so a record may be worked on twice, and none is passed over. During
-/// a partition of the network both sides may work on the same record.
+/// Records of one key are with one member at a time, and in order. Records without a key are
+/// divided as they arrive. A record that is not acknowledged in time, or is
+/// [rejected](Self::reject), is delivered again. So a record may be worked on twice, and none is
+/// skipped. During a partition of the network both sides may work on the same record.
 ///
-/// There is no task behind it: what nobody asks for is not taken, and what is done with is told when
-/// the next record is asked for, or by [`Self::commit`]. Dropped without [`Self::leave`], what it
-/// has goes to others after `visibility`.
+/// No task stands behind a member. It takes records when it is asked for one, and reports what was
+/// acknowledged with the next record that it is asked for, or by [`commit`](Self::commit). So a
+/// program that acknowledges a record and then pauses for long commits first.
+///
+/// Dropped without [`leave`](Self::leave), its records go to others after `visibility`.
 ///
 /// ```no_run
 /// # use antiphon_node::client::{Client, GroupOptions, NextError};
@@ -143,11 +146,11 @@ pub struct Member {
 }
 
 impl Client {
-    /// Becomes a member of a group, which begins with its first member.
+    /// Becomes a member of a group. A group begins with its first member.
     ///
     /// # Errors
-    /// When the topic does not exist, the name is one of a subscription that is not shared, or no
-    /// replica can be reached.
+    /// When the topic does not exist, the name belongs to a subscription that is not shared, or too
+    /// few replicas answer.
     pub async fn member(
         &self,
         topic: impl ToTopicName,
@@ -221,19 +224,19 @@ impl Member {
         self.ready.is_empty()
     }
 
-    /// What could not be delivered since this was last asked, for it is not there any more.
+    /// The records that were skipped since the last call, because no node holds them any more.
     pub fn take_passed_over(&mut self) -> PassedOver {
         std::mem::take(&mut self.passed_over)
     }
 
-    /// The next record for this member; waits until there is one. Tells the group what was done
-    /// meanwhile.
+    /// The next record for this member; waits until there is one. Reports to the group what was
+    /// acknowledged or rejected meanwhile.
     ///
     /// Cancel-safe: a record is handed out when this returns, and not before.
     ///
     /// # Errors
-    /// When 65,536 records wait to be acknowledged, no replica can be reached (it can be asked
-    /// again), or the group was deleted.
+    /// When 65,536 records wait to be acknowledged, no replica can be reached, or the group was
+    /// deleted. In the first two cases the member can be asked again.
     pub async fn next(&mut self) -> Result<Work, NextError> {
         loop {
             if self.unsettled.len() >= SETTLE_AT || self.is_settling_due() {
@@ -267,7 +270,8 @@ impl Member {
         }
     }
 
-    /// A record is done with. It counts for good once [`Self::commit`] has kept that.
+    /// A record is done with. The group knows that after the next [`commit`](Self::commit) or
+    /// [`next`](Self::next).
     #[expect(clippy::needless_pass_by_value, reason = "what is acknowledged is done with")]
     pub fn acknowledge(&mut self, work: Work) {
         self.handed_out.remove(&work.place());
@@ -277,9 +281,9 @@ impl Member {
         }
     }
 
-    /// This member failed with a record: it is delivered again after `delay`, to whoever is there,
-    /// and what follows of its key after it. The reason, of 512 bytes at most, goes with it when it
-    /// is moved to the dead letters.
+    /// This member failed with a record. The record is delivered again after `delay`, to any
+    /// member, and later records of its key after it. If the record is moved to the dead letters,
+    /// the reason goes with it; at most 512 bytes of it.
     #[expect(clippy::needless_pass_by_value, reason = "what is rejected is done with here")]
     pub fn reject(&mut self, work: Work, reason: &str, delay: Duration) {
         self.handed_out.remove(&work.place());
@@ -300,19 +304,20 @@ impl Member {
         self.unsettled.reject(work.place(), reason, delay);
     }
 
-    /// Asks for the whole of `visibility` once more, for a record that takes its time.
+    /// Asks for the whole of `visibility` again, for a record that takes long. Cancel-safe.
     ///
     /// # Errors
-    /// When no replica can be reached; the record may go to others then.
+    /// When no replica can be reached. Then the record may go to others.
     pub async fn extend(&mut self, work: &Work) -> Result<(), RequestError> {
         self.unsettled.extend(work.place());
         self.commit().await
     }
 
-    /// Tells the group what was done, and waits until replicas have kept it. Cancel-safe.
+    /// Reports to the group what was acknowledged and rejected, and waits until replicas have
+    /// stored it. Cancel-safe.
     ///
     /// # Errors
-    /// When no replica can be reached; it is told again with the next call.
+    /// When no replica can be reached. The next call reports it again.
     pub async fn commit(&mut self) -> Result<(), RequestError> {
         // What is at hand is not to go to others while this member is there.
         for work in &self.ready {
@@ -335,10 +340,11 @@ impl Member {
         }
     }
 
-    /// Gives back what this member has and is not done with, and tells what it did.
+    /// Gives back the records that this member has not acknowledged, so that others get them at
+    /// once. Reports the rest, and returns what the member was given in all.
     ///
     /// # Errors
-    /// When no replica can be reached: others get what it has when its time is over.
+    /// When no replica can be reached. Then others get the records after `visibility`.
     pub async fn leave(mut self) -> Result<GroupCounts, RequestError> {
         let ready = std::mem::take(&mut self.ready);
         let assigned = std::mem::take(&mut self.assigned);

@@ -1,9 +1,14 @@
 //! The client: creates topics, publishes, reads, subscribes.
 //!
 //! A client talks to one node, which does the rest: it finds the replicas, waits for their
-//! receipts and fills gaps. When the node fails, the client goes on at another one: one that it
-//! was given, or that its node told of. Records keep their names over such a retry, so that a
-//! second copy of one is recognised for what it is.
+//! receipts and fills gaps. When the node fails, the client goes on at another one that it was
+//! given, or that its node named. Records keep their ids over such a retry, so nodes and readers
+//! recognise a second copy.
+//!
+//! [`Client`] has what concerns the network. [`Topic`] has what concerns one topic, and is where
+//! most programs go on: [`publish`](Topic::publish), [`fetch`](Topic::fetch),
+//! [`subscribe`](Topic::subscribe), [`subscribe_as`](Topic::subscribe_as). [`Member`] shares the
+//! records of a topic with others.
 
 mod connection;
 mod copying;
@@ -81,15 +86,15 @@ pub(crate) fn answer_grace(request: &Request) -> Duration {
 /// A node that was asked last had at least a second for the copies; as much again for its answer.
 const PUBLISH_ANSWER_GRACE: Duration = Duration::from_secs(2);
 
-/// Why a request got no answer. Whether it was carried out is not known, where the error does not
-/// say so.
+/// Why a request got no answer. It may have been carried out, unless the error says that it was
+/// not.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkError {
     /// The request was sent to no node, so nothing was carried out.
     #[error("{0}")]
     NotSent(String),
-    /// None of the nodes could be reached.
+    /// None of the nodes answered: a connection broke, or could not be opened.
     #[error("no node could be reached: {0}")]
     Unreachable(String),
     /// The node did not answer in time.
@@ -118,15 +123,17 @@ pub enum RequestError {
     Mismatch,
 }
 
-/// A connection to the network through one node. Cloning it is cheap; clones share the
+/// A connection to the network through one node at a time. Cloning it is cheap; clones share the
 /// connection.
+///
+/// Dropping the last clone of a client that [connected](Self::connect) closes the connection.
 #[derive(Debug, Clone)]
 pub struct Client {
     link: Arc<dyn Link>,
     timeout: Duration,
 }
 
-/// Time for an ordinary request, where the caller names none.
+/// Time for a request, where the program names none: 10 seconds.
 pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 impl Client {
@@ -134,14 +141,15 @@ impl Client {
         Self { link, timeout: REQUEST_TIMEOUT_DEFAULT }
     }
 
-    /// The same connection with another time for each request.
+    /// The same connection with another time for each request. Publishing has its own:
+    /// [`PublishOptions::timeout`].
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
     /// Whether the client has a node at present, and how that changes: for programs that tell their
-    /// users. Nothing needs to be done about it: the client goes on by itself.
+    /// users. The client looks for nodes by itself.
     ///
     /// ```
     /// use antiphon_node::client::ConnectionState;
@@ -174,8 +182,8 @@ impl Client {
     /// # let client = node.client();
     /// let quakes = client.topic("quakes")?;
     /// assert_eq!(quakes.name().as_str(), "quakes");
-    /// let wrong = client.topic("quakes.*").unwrap_err();
-    /// assert_eq!(wrong.to_string(), "a part `*` or `>` makes a pattern and not the name of a topic");
+    /// let wrong = client.topic("").unwrap_err();
+    /// assert_eq!(wrong.to_string(), "the name is empty");
     /// # Ok(node.stop().await?)
     /// # }
     /// ```
@@ -190,8 +198,10 @@ impl Client {
     /// Deletes a topic with its records and subscriptions. Nodes that are away do so when they are
     /// back. The name can be used again, for another topic.
     ///
+    /// Safe to repeat. Dropped before it returns, the topic is deleted or not.
+    ///
     /// # Errors
-    /// When the topic does not exist, the node may not change it, or it cannot be reached.
+    /// When the topic does not exist, the node may not change it, or no node can be reached.
     pub async fn delete(&self, topic: &TopicName) -> Result<(), RequestError> {
         match self.ask(Request::Delete(topic.clone())).await? {
             Response::Deleted => Ok(()),
@@ -216,15 +226,19 @@ impl Client {
         Ok(self.peers().await?.into_iter().map(NodeInfo::from).collect())
     }
 
-    /// Starts publishing to a topic.
+    /// Starts publishing to a topic; [`Topic::publisher`] does the same. Asks no node yet, and
+    /// starts a task that ends with the publisher.
+    ///
+    /// # Panics
+    /// When it is called outside of a tokio runtime.
     pub fn publisher(&self, topic: TopicName, options: PublishOptions) -> Publisher {
         Publisher::start(self.clone(), topic, options)
     }
 
-    /// Starts reading a topic.
+    /// Starts reading a topic; [`Topic::read`] does the same. Cancel-safe.
     ///
     /// # Errors
-    /// When the topic does not exist or the node cannot be reached.
+    /// When the topic does not exist, a cursor belongs to another topic, or no node can be reached.
     pub async fn reader(
         &self,
         topic: impl ToTopicName,
@@ -233,11 +247,14 @@ impl Client {
         Reader::start(self.clone(), named(topic)?, options).await
     }
 
-    /// Starts reading all topics whose names match a pattern; where it has no end, those that are
-    /// created later as well.
+    /// Starts reading all topics whose names match a pattern, at most 16,384 of them. A reader
+    /// without an end also reads topics that are created later. Cancel-safe.
+    ///
+    /// In a pattern the part `*` stands for one part of a name, and `>` at the end for the rest:
+    /// `sensors.*.cellar`, `sensors.>`.
     ///
     /// # Errors
-    /// When too many topics match, a place is a cursor, or the node cannot be reached.
+    /// When too many topics match, a place is a cursor, or no node can be reached.
     pub async fn pattern_reader(
         &self,
         pattern: impl ToTopicPattern,
@@ -246,10 +263,11 @@ impl Client {
         PatternReader::start(self.clone(), named(pattern)?, options).await
     }
 
-    /// Starts, or goes on with, a named subscription.
+    /// Starts a named subscription, or continues it where it stands. It commits only when the
+    /// program says so, unless it is told to [commit in the background](Subscriber::commit_every).
     ///
     /// # Errors
-    /// When the topic does not exist or no replica can be reached.
+    /// When the topic does not exist, the name belongs to a group, or too few replicas answer.
     pub async fn subscriber(
         &self,
         topic: impl ToTopicName,
@@ -289,13 +307,13 @@ impl Client {
 pub struct ClientConfig {
     /// The network.
     pub network: Network,
-    /// Nodes to try, in order, each with its peer id. Where none is given, the nodes that run
-    /// on this machine, then those that mDNS finds on the LAN. Once connected, the client knows
-    /// those that its node knows, too. While none answers it tries them, and looks for others, again
-    /// and again.
+    /// Nodes to try, in order, each with its peer id at the end: `/ip4/…/tcp/…/p2p/…`. By default
+    /// the nodes that run on this machine, then those that mDNS finds on the LAN. Once connected,
+    /// the client also knows the nodes that its node knows. While none answers, it tries all of
+    /// them again and again.
     pub nodes: Vec<Multiaddr>,
-    /// Time to find a node and connect to it, which may be started meanwhile; none for
-    /// [`REQUEST_TIMEOUT_DEFAULT`]. Later requests take as long at most.
+    /// Time to find a node and connect to it; the node may be started meanwhile. By default
+    /// [`REQUEST_TIMEOUT_DEFAULT`]. Later requests have the same time.
     pub timeout: Option<Duration>,
 }
 
@@ -333,8 +351,8 @@ pub enum ConnectError {
     NoNode {
         /// The network.
         network: String,
-        /// The directories of this machine where nodes enter themselves, each with the reason why it
-        /// was left out, if it was.
+        /// The directories of this machine where nodes enter themselves, each with the reason why
+        /// it was left out, if it was.
         looked_in: Vec<String>,
     },
     /// A node address lacks the peer id.
@@ -373,8 +391,8 @@ impl Client {
     }
 }
 
-/// The code of a connection is compiled here and not in each program that connects: this function is not
-/// asynchronous, and not generic.
+/// The code of a connection is compiled here and not in each program that connects: this function
+/// is not asynchronous, and not generic.
 fn connect(config: ClientConfig) -> BoxFuture<'static, Result<Client, ConnectError>> {
     async move {
         let timeout = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);

@@ -11,19 +11,20 @@ use super::{Client, RequestError};
 
 /// What is pending at a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outbox {
-    /// The node. A client that lost its node goes on at another one, which has an outbox of its own.
+    /// The node. Each node has an outbox of its own, and a client may have changed its node.
     pub node: NodeId,
     /// What is pending, in the order of the topics' names.
     pub topics: Vec<PendingTopic>,
 }
 
 impl Client {
-    /// What the node that this client talks to was given, told to be pending, and has not brought
-    /// to enough replicas yet. Cancel-safe.
+    /// The records that are pending at the node that this client talks to, counted by topic.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// When the node cannot be reached, or is too old to know the question.
+    /// When no node can be reached, or the node is too old to know the request.
     pub async fn outbox(&self) -> Result<Outbox, RequestError> {
         let mut topics: Vec<PendingTopic> = Vec::new();
         let mut asked = None;
@@ -45,8 +46,8 @@ impl Client {
         }
     }
 
-    /// How many copies the records at `place` and all before them in that log have, as soon as those
-    /// are enough for `acks`, and after `wait` otherwise.
+    /// How many copies the records at `place` and all before them in that log have, as soon as
+    /// those are enough for `acks`, and after `wait` otherwise.
     pub(super) async fn copies_of(
         &self,
         topic: &TopicName,

@@ -27,7 +27,7 @@ use super::{
 const TOPICS_MAX: usize = questions::QUESTIONS_MAX * limits::READ_MANY_TOPICS_MAX;
 
 /// Topics whose start is looked for at the same time. Where the last records are wanted, each of
-/// them has so many in memory.
+/// them has that many in memory.
 const STARTS_AT_ONCE: usize = 8;
 
 /// Reads all topics that match a pattern, each record with its topic.

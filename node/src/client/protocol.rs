@@ -84,7 +84,7 @@ impl Client {
         }
     }
 
-    /// Tells all nodes that one of them is gone for good: its places go to others at once, and no
+    /// Tells all nodes that one of them is gone for ever: its places go to others at once, and no
     /// reader waits for what it may hold. Whether the asked node knew it and is not connected to
     /// it; only then it is forgotten.
     ///

@@ -60,16 +60,16 @@ pub struct PublishOptions {
     /// behind it fail with [`PublishError::Stopped`]: they were not sent. Without it later records
     /// are published all the same.
     pub stop_at_failure: bool,
-    /// Whether records go into the node's outbox at once, instead of waiting for `timeout`, as long
-    /// as copies are out of reach: the copies of the first are waited for for a second at most, and
-    /// after a record that is pending, the next ones are pending as soon as the node has them
-    /// flushed, until one is acknowledged again (tried once a second). For programs that wait for
-    /// pending records by themselves ([`Pending::wait`]).
+    /// Whether records go into the node's outbox at once while copies are out of reach, instead of
+    /// waiting for `timeout`. The publisher waits for the copies of the first record for a second
+    /// at most. After a record that is pending, the next ones are pending as soon as the node has
+    /// them flushed. Once a second the publisher tries whether copies can be reached again. This is
+    /// for programs that wait for pending records by themselves ([`Pending::wait`]).
     pub outbox_at_once: bool,
 }
 
-/// Records that a publisher has under way, where it is not told otherwise. Enough to fill
-/// batches over a slow flush.
+/// Records that a publisher has under way by default. They are enough to fill batches over a slow
+/// flush.
 pub const IN_FLIGHT_DEFAULT: usize = 8_192;
 
 impl Default for PublishOptions {
@@ -123,14 +123,13 @@ impl PublishOptions {
 
 /// Publishes records to one topic, in the order of the calls.
 ///
-/// Each record has a name, its producer and its number there, before it is sent. So whatever is sent
-/// again because a node did not answer is recognised: nodes ask the topic's replicas before they
-/// store it, and readers drop a second copy. That is so for as long as the publisher lives; a record
-/// that is to be published again by another process, or after a crash, is given an id
-/// ([`Record::with_id`]).
+/// Each record has an id before it is sent: its producer and its number there. So a record that is
+/// sent again, because a node did not answer, is recognised: nodes ask the topic's replicas before
+/// they store it, and readers drop a second copy. That holds as long as the publisher lives. Give a
+/// record an id of your own ([`Record::with_id`]) if another process may publish it again.
 ///
-/// Dropping it lets records under way go on; await their [`Delivery`] to know what became of
-/// them.
+/// Dropping the publisher does not stop what is under way; await each [`Delivery`] to know what
+/// became of its record.
 #[derive(Debug)]
 pub struct Publisher {
     drafts: Arc<Drafts>,

@@ -32,7 +32,7 @@ pub use self::{
 pub(super) use self::{passed_over::advance_over, seen::Seen};
 use super::{Client, Refusal, RequestError};
 
-/// A record as a reader gets it.
+/// A record as a reader gets it. [`Record::published_at`] is its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
     /// Its name.
@@ -43,8 +43,8 @@ pub struct Delivered {
     pub number: u64,
     /// The record.
     pub record: Record,
-    /// Whether it is in a branch: its writer, or whoever has the writer's key, signed something
-    /// else for the same place as well, and both are shown.
+    /// Whether it is in a branch of a fork: the writer's key has signed other records for the same
+    /// place as well, and readers are shown both.
     pub forked: bool,
 }
 
@@ -84,8 +84,8 @@ pub(super) type NextOfLog = (Delivered, LogId, Option<Position>);
 /// # }
 /// ```
 ///
-/// **Back-pressure.** Nothing is asked for unless the reader is polled, and memory is bounded by one
-/// page of batches (4 MiB as they are stored). What comes meanwhile waits in the topic.
+/// **Back-pressure.** Nothing is asked for unless the reader is polled, and memory is bounded by
+/// one page of batches (4 MiB as they are stored). What comes meanwhile waits in the topic.
 ///
 /// **Errors** are items and not the end: the reader stays where it is, and asks again when it is
 /// polled again. Some do not pass by themselves, such as a topic that was deleted; `try_next` with
@@ -116,8 +116,8 @@ pub struct Reader {
     compacted: Vec<Compacted>,
     /// Where a read of what is stored ends.
     stored_end: Cursor,
-    /// Whether something was compacted before that end that was not known when it was told: what took
-    /// its place may stand behind it.
+    /// Whether something was compacted before that end that was not known when it was told: what
+    /// took its place may stand behind it.
     end_is_late: bool,
     ended: bool,
 }
@@ -319,7 +319,7 @@ impl Reader {
         poll_fn(|context| self.poll_fetch(context)).await
     }
 
-    /// What is to be asked for the next page; none at the end.
+    /// The request for the next page; none at the end.
     fn question(&mut self) -> Option<Read> {
         if self.ended {
             return None;

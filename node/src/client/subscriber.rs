@@ -25,12 +25,12 @@ use crate::runtime::tasks;
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NextError {
-    /// The program has as many records as it may have that it did not acknowledge. Acknowledge some,
-    /// and ask again.
+    /// The program has as many records as it may have that it did not acknowledge. Acknowledge
+    /// some, and ask again.
     #[error("{0} records are not acknowledged; no more are handed out")]
     Unacknowledged(usize),
-    /// The records cannot be reached, or the position cannot be kept. It can be asked again, but for
-    /// a refusal that does not [pass](super::Refusal::is_passing).
+    /// The records cannot be reached, or the position cannot be kept. It can be asked again, but
+    /// for a refusal that does not [pass](super::Refusal::is_passing).
     #[error(transparent)]
     Request(#[from] RequestError),
 }
@@ -137,8 +137,8 @@ impl Subscriber {
     /// The same subscriber, which commits in the background from now on: once in each `interval` in
     /// which records were acknowledged, and sooner where [`COMMIT_RECORDS_MAX`] were.
     ///
-    /// While no node answers, it tries again with the next interval. A refusal that does not pass, such
-    /// as [`Refusal::Superseded`], ends it, and is the error of the next [`next`](Self::next).
+    /// While no node answers, it tries again with the next interval. A refusal that does not pass,
+    /// such as [`Refusal::Superseded`], ends it, and is the error of the next [`next`](Self::next).
     pub fn commit_every(mut self, interval: Duration) -> Self {
         if !std::mem::replace(&mut self.commits, true) {
             let standing = Arc::clone(&self.standing);
@@ -195,8 +195,8 @@ impl Subscriber {
     /// ```
     ///
     /// # Errors
-    /// As [`Reader::try_next`], when 65,536 records wait to be acknowledged, and when commits in the
-    /// background have stopped.
+    /// As [`Reader::try_next`], when 65,536 records wait to be acknowledged, and when commits in
+    /// the background have stopped.
     pub async fn try_next(&mut self) -> Result<Option<(Delivered, Acknowledgement)>, NextError> {
         poll_fn(|context| self.poll_record(context)).await
     }
@@ -221,9 +221,9 @@ impl Subscriber {
         }
     }
 
-    /// Keeps the position after the last record that was handed out, or before the first one of each
-    /// log that is not acknowledged. Asks no node where the position has not moved. A crash before
-    /// this repeats records, and loses none.
+    /// Keeps the position after the last record that was handed out, or before the first one of
+    /// each log that is not acknowledged. Asks no node where the position has not moved. A crash
+    /// before this repeats records, and loses none.
     ///
     /// Cancel-safe: the position may be kept or not, and the next commit keeps the one of then.
     ///

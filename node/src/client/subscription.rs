@@ -48,10 +48,13 @@ impl Client {
         Ok(self.kept(topic, name).await?.and_then(|kept| kept.cursor))
     }
 
-    /// Sets a named subscription to a place, also back; where that is. A subscriber that goes on
-    /// under the name is refused its next commit, and finds the new position when it starts again.
+    /// Moves a named subscription to a place, forward or back, and returns where that is. A
+    /// subscriber that runs under the name is refused its next commit ([`Refusal::Superseded`]),
+    /// and finds the new position when it starts again.
     ///
-    /// A place that is a time is looked for by reading the topic.
+    /// To find a place that is a time, this reads the topic.
+    ///
+    /// [`Refusal::Superseded`]: super::Refusal::Superseded
     ///
     /// # Errors
     /// When the topic does not exist or no replica can be reached.
@@ -71,7 +74,8 @@ impl Client {
         Ok(cursor)
     }
 
-    /// Deletes a named subscription; whether there was one. Under the same name a new one may begin.
+    /// Deletes a named subscription; whether there was one. Under the same name a new one may
+    /// begin.
     ///
     /// # Errors
     /// When the topic does not exist or no replica can be reached.
@@ -117,8 +121,8 @@ impl Client {
         }
     }
 
-    /// Keeps a position; on how many replicas, and whether another run than this one reads under the
-    /// name.
+    /// Keeps a position; on how many replicas, and whether another run than this one reads under
+    /// the name.
     pub(super) async fn commit(
         &self,
         topic: &TopicName,

@@ -13,9 +13,9 @@ use super::{
 
 /// One topic: what a program does with it, as futures and streams.
 ///
-/// Cloning it is cheap; clones share the connection, and what they [`publish`](Self::publish) keeps
-/// the order of the calls: the first call starts a [`Publisher`] for all of them. What is not here
-/// is a method of [`Client`], which takes the name.
+/// Cloning it is cheap. Clones share the connection, and records that they
+/// [`publish`](Self::publish) keep the order of the calls: the first call starts a [`Publisher`]
+/// for all of them. What is not here is a method of [`Client`], which takes the name.
 ///
 /// ```
 /// use antiphon_node::client::Start;
@@ -40,8 +40,8 @@ use super::{
 pub struct Topic {
     client: Client,
     name: TopicName,
-    /// What single records go through, from the first one on. Held while a record is queued, so that
-    /// clones keep their order.
+    /// What single records go through, from the first one on. Held while a record is queued, so
+    /// that clones keep their order.
     publisher: Arc<Mutex<Option<Publisher>>>,
 }
 
@@ -61,12 +61,11 @@ impl Topic {
     }
 
     /// Creates the topic with the default terms; [`create_with`](Self::create_with) names others.
-    ///
-    /// Safe to repeat. Cancel-safe in so far: dropped before it returns, the topic exists or not.
+    /// Dropped before it returns, the topic exists or not.
     ///
     /// # Errors
-    /// [`Refusal::TopicExists`](super::Refusal::TopicExists) where it exists already, another refusal, or when no node can be
-    /// reached.
+    /// [`Refusal::TopicExists`](super::Refusal::TopicExists) where it exists already, another
+    /// refusal, or when no node can be reached.
     pub async fn create(&self) -> Result<Created, RequestError> {
         self.create_with(TopicOptions::new()).await
     }
@@ -103,7 +102,8 @@ impl Topic {
     /// ```
     ///
     /// # Errors
-    /// As [`create`](Self::create); [`Refusal::Invalid`](super::Refusal::Invalid) where a term is out of bounds.
+    /// As [`create`](Self::create); [`Refusal::Invalid`](super::Refusal::Invalid) where a term is
+    /// out of bounds.
     pub async fn create_with(&self, options: TopicOptions) -> Result<Created, RequestError> {
         let (topic, existed) = self.client.create(options.into_request(self.name.clone())).await?;
         Ok(Created { topic: topic.into(), is_new: !existed })
@@ -136,7 +136,8 @@ impl Topic {
         Ok(self.client.survey(&self.name).await?.into())
     }
 
-    /// Publishes a record, and waits until as many disks have it flushed as an acknowledgement needs.
+    /// Publishes a record, and waits until as many disks have it flushed as an acknowledgement
+    /// needs.
     ///
     /// If too few replicas confirm within 10 seconds, the error is
     /// [`Pending`](PublishError::Pending): the record is stored, will be delivered, and can be
@@ -169,8 +170,8 @@ impl Topic {
     /// ```
     ///
     /// # Errors
-    /// When the record is not acknowledged in time, is above a limit, is refused, or no node answers.
-    /// [`PublishError`] says for each case whether the record is stored, and what to do.
+    /// When the record is not acknowledged in time, is above a limit, is refused, or no node
+    /// answers. [`PublishError`] says for each case whether the record is stored, and what to do.
     ///
     /// Waits, as [`Publisher::publish`] does, while the most records are under way.
     /// **Not cancel-safe**: dropped before it returns, the record was published or not.
@@ -183,12 +184,16 @@ impl Topic {
         delivery?.await
     }
 
-    /// Starts publishing with options of one's own, and without waiting for each record.
+    /// Starts publishing with other options, and without waiting for each record. Asks no node yet,
+    /// and starts a task that ends with the publisher.
+    ///
+    /// # Panics
+    /// When it is called outside of a tokio runtime.
     pub fn publisher(&self, options: PublishOptions) -> Publisher {
         self.client.publisher(self.name.clone(), options)
     }
 
-    /// What is stored, from a place on, to the end as it is now.
+    /// Reads what is stored, from a place on to the end as it is now.
     ///
     /// # Errors
     /// When the topic does not exist or no node can be reached.
@@ -196,8 +201,8 @@ impl Topic {
         self.read(ReaderOptions { start, ..ReaderOptions::default() }).await
     }
 
-    /// What is stored, from a place on, and then what comes: one stream that does not end, with no
-    /// gap and each record once.
+    /// Reads what is stored, from a place on, and then live records. This is one stream that does
+    /// not end. It has no gap, and each record once.
     ///
     /// ```
     /// use antiphon_node::client::Start;
@@ -237,12 +242,12 @@ impl Topic {
         self.client.reader(&self.name, options).await
     }
 
-    /// Subscribes under a name whose position the topic's replicas keep: goes on after what was
-    /// acknowledged and committed under it, at whichever node that was. `start` counts where the name
-    /// is new. Does not end.
+    /// Subscribes under a name. The topic's replicas keep the position of the name, so the
+    /// subscription continues after what was acknowledged and committed under it, at any node.
+    /// `start` counts where the name is new. Does not end.
     ///
-    /// What is acknowledged is committed in the background, once a second or as soon as 1,024 records
-    /// are. [`Client::subscriber`] takes other options, and commits only when told.
+    /// What is acknowledged is committed in the background, once a second or as soon as 1,024
+    /// records are. [`Client::subscriber`] takes other options, and commits only when told.
     ///
     /// ```
     /// use antiphon_node::client::Start;

@@ -27,7 +27,7 @@ struct Followed {
     /// Whether it existed when the reader was started.
     existed: bool,
     /// Whether the node did not know it when it was last asked. Where it was read is kept: a node
-    /// may not know a topic yet, and the logs of one that is created anew are other ones.
+    /// may not know a topic yet, and the logs of one that is created again are other ones.
     gone: bool,
     /// Whether it was gone before.
     returned: bool,
@@ -122,7 +122,7 @@ impl Following {
         self.questions.ask_records(&self.client, topics.len(), cursor);
     }
 
-    /// Something failed: all is asked anew, from where the topics stand.
+    /// Something failed: all is asked again, from where the topics stand.
     fn begin_anew(&mut self) {
         self.questions.clear();
         for (name, _) in self.topics.iter().filter(|(_, followed)| !followed.gone) {

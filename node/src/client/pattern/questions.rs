@@ -22,7 +22,7 @@ use crate::client::{Client, Refusal, RequestError, reader::LIVE_WAIT};
 /// requests over it do not wait for records.
 pub(super) const QUESTIONS_MAX: usize = 64;
 
-/// Topics of one question, where there are few: a question is sent anew with each answer.
+/// Topics of one question, where there are few: a question is sent again with each answer.
 const QUESTION_TOPICS_MIN: usize = 32;
 
 /// About how many bytes of batches one answer has: all under way have 32 MiB at most.

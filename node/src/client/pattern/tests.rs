@@ -35,7 +35,7 @@ struct State {
     unreachable: bool,
     /// Whether it gives the second batch of a topic before the first one.
     skips: bool,
-    /// A topic that was created anew, so that a cursor from before is not of it.
+    /// A topic that was created again, so that a cursor from before is not of it.
     anew: Option<String>,
 }
 

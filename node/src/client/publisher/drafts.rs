@@ -59,7 +59,7 @@ struct State {
 }
 
 impl Drafts {
-    /// With room for so many records.
+    /// With room for this many records.
     pub(super) fn new(room: usize) -> Self {
         let room = Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS));
         Self { clock: Clock::start(), state: Mutex::default(), news: Notify::new(), room }
@@ -82,13 +82,13 @@ impl Drafts {
         room.map(tokio::sync::SemaphorePermit::forget).map_err(|_closed| PublishError::Stopped)
     }
 
-    /// Gives room back for so many records.
+    /// Gives room back for this many records.
     pub(super) fn give_room(&self, count: u32) {
         self.room.add_permits(count as usize);
     }
 
-    /// Adds a record with this name, for which room was taken. It follows the one before of the same
-    /// producer.
+    /// Adds a record with this name, for which room was taken. It follows the one before of the
+    /// same producer.
     ///
     /// # Errors
     /// When nobody sends any more.
@@ -156,7 +156,7 @@ impl Drafts {
         Some(draft)
     }
 
-    /// There will be no more records; what there is is to be sent.
+    /// There will be no more records; what there is must be sent.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;

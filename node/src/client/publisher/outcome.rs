@@ -41,10 +41,10 @@ impl Receipt {
 ///
 /// | Case | Is it stored? | What to do |
 /// |---|---|---|
-/// | [`Pending`](Self::Pending) | yes, on too few disks | [wait](Pending::wait); do not publish it again |
+/// | [`Pending`](Self::Pending) | yes, on too few disks | [wait](Pending::wait) |
 /// | [`NotSent`](Self::NotSent) | no | publish it again when a node answers |
-/// | [`Refused`](Self::Refused) | no | publish it again if [`is_retriable`](Self::is_retriable); else give up |
-/// | [`Unknown`](Self::Unknown) | perhaps | publish it again if it has an id of yours; else look for it first |
+/// | [`Refused`](Self::Refused) | no | if [retriable](Self::is_retriable), publish it again |
+/// | [`Unknown`](Self::Unknown) | perhaps | if you gave it an id, publish it again; else look |
 /// | [`Record`](Self::Record), [`Id`](Self::Id) | no | give up: mend the record |
 /// | [`Stopped`](Self::Stopped) | no | publish it through a new publisher |
 #[derive(Debug, Error, Clone, PartialEq, Eq)]

@@ -94,7 +94,7 @@ impl Pending {
     }
 
     /// Where the record is: a part of a log of the node that took it. A log is acknowledged in
-    /// order, so whoever follows many records of one log waits for the last one alone.
+    /// order, so a program with many pending records of one log waits for the last one alone.
     ///
     /// None where the node has to write the record again first, because its log has forked. Such a
     /// record is delivered, and cannot be followed.

@@ -81,8 +81,8 @@ impl Worker {
         }
     }
 
-    /// Who waited for the records that were just answered publishes the next ones now, and waits for
-    /// them when there are no more to come for the moment.
+    /// Who waited for the records that were just answered publishes the next ones now, and waits
+    /// for them when there are no more to come for the moment.
     async fn let_fill(&self, before: u32, wanted: &Notify) {
         let is_wanted = tokio::time::timeout(FILL_TIME, wanted.notified()).await.is_ok();
         let clock = Clock::start();
@@ -101,7 +101,7 @@ impl Worker {
         }
     }
 
-    /// Takes note of how a publish went that had this time.
+    /// Records how a publish went that had this time.
     fn note(&mut self, timeout: Duration, published: &Published) {
         if published.acknowledged {
             self.try_at = None;

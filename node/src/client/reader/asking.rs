@@ -1,8 +1,8 @@
 //! What a reader asks, one question at a time.
 //!
 //! No task stands behind a reader: it asks when it is polled and has no record left. The question
-//! stays under way when whoever waits for a record stops waiting. So a reader in a `select!` asks no
-//! more often than one that is awaited.
+//! stays under way when the program stops waiting. So a reader in a `select!` asks
+//! no more often than one that is awaited.
 
 use std::{
     fmt,

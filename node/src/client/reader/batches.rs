@@ -1,4 +1,5 @@
-//! Reading batches as they were signed: for copies of a topic, and for whoever checks signatures.
+//! Reading batches as they were signed: for copies of a topic, and for programs that check
+//! signatures.
 
 use antiphon::{
     model::{Batch, Compacted, Cursor, TopicName},

@@ -13,11 +13,11 @@ pub enum Start {
     Beginning,
     /// After the newest record.
     End,
-    /// At the last so many records before the end, of those that are wanted.
+    /// This many records before the end, counting only those that the reader wants.
     Last(u64),
     /// At the first record that was published at this time or later.
     Since(SystemTime),
-    /// At a position.
+    /// At a place in this topic, for example where an earlier reader stopped.
     At(Cursor),
 }
 
@@ -30,12 +30,12 @@ pub enum End {
     Stored,
     /// Nowhere: live records follow the stored ones.
     Never,
-    /// At a position. Of a named subscription, which goes on there, nothing is passed over.
+    /// At a place in this topic. A named subscription that ends there later continues there.
     At(Cursor),
-    /// At the end of what was stored; records that were published at this time or later are left
-    /// out.
+    /// At the end of what was stored, without the records that were published at this time or
+    /// later.
     Before(SystemTime),
-    /// Before the last so many of what was stored.
+    /// This many records before the end of what was stored.
     BeforeLast(u64),
 }
 

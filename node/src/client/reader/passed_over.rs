@@ -1,4 +1,4 @@
-//! What a reader is led past, and told of.
+//! Records that a reader had to skip, and how it reports them.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,13 @@ use antiphon::{
 
 use crate::client::RequestError;
 
-/// What a reader passed over.
+/// Records that a reader skipped, as parts of logs: each from a sequence number to another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct PassedOver {
-    /// What the topic's retention let go.
+    /// Records that the topic's retention had deleted before they were read.
     pub trimmed: Vec<LogRange>,
-    /// What every node of the network said that it does not hold: the disks that did are lost.
+    /// Records that no node of the network holds any more: the disks that held them are lost.
     pub lost: Vec<LogRange>,
 }
 
@@ -47,8 +48,8 @@ impl PassedOver {
         }
     }
 
-    /// Adds what a page passes over in a log, from where the reader stands up to a batch: some of it
-    /// may be let go, and some lost. Of what was compacted nobody is told: newer records have its
+    /// Adds what a page passes over in a log, from where the reader stands up to a batch. Some of
+    /// it may be trimmed, and some lost. What was compacted is not reported: newer records have its
     /// place.
     fn add(&mut self, told: &Told, log: LogId, from: u64, to: u64) -> Result<(), RequestError> {
         let mut at = from;
@@ -77,7 +78,7 @@ impl PassedOver {
     }
 }
 
-/// Moves a cursor to the end of a page, and takes note of what is passed over before that. Nothing
+/// Moves a cursor to the end of a page, and records what is passed over before that. Nothing
 /// else is skipped: a page that would is an error, and the cursor stays where it is.
 pub(in crate::client) fn advance_over(
     cursor: &mut Cursor,

@@ -7,8 +7,8 @@ use antiphon::{
     model::{ProducerId, RecordId},
 };
 
-/// Records with given ids that are remembered: as many as nodes look for. Each is its producer's only
-/// one, so among the producers they would be forgotten soon, and make others be.
+/// Records with given ids that are remembered: as many as nodes look for. Each is its producer's
+/// only one, so among the producers they would be forgotten soon, and make others be.
 const GIVEN_MAX: usize = RECENT_GIVEN_PER_TOPIC_MAX;
 
 /// Which records were seen, per producer: the numbers below a bound and those above it. Of too many

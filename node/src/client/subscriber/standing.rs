@@ -20,7 +20,7 @@ use crate::client::{Client, RequestError};
 /// How often a subscription that commits in the background does so, where nothing else is said.
 pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 
-/// So many acknowledged records are committed in the background before the interval is over. A crash
+/// Acknowledged records that are committed in the background before the interval is over. A crash
 /// repeats about as many.
 pub const COMMIT_RECORDS_MAX: usize = 1_024;
 
