@@ -206,10 +206,10 @@ pub enum DescriptorError {
     #[error("{0} replicas asked; 1 to {REPLICAS_MAX} are allowed")]
     Replicas(u16),
     /// `min_copies` is zero, or above the replicas.
-    #[error("a floor of {0} copies asked; 1 to {1}, the number of replicas, are allowed")]
+    #[error("{0} copies are not from 1 to {1}, the number of replicas")]
     MinCopies(u16, u16),
     /// A topic that keeps nothing.
-    #[error("a topic that keeps nothing was asked for")]
+    #[error("a limit is zero, so the topic would keep nothing")]
     Retention,
     /// Too many keys.
     #[error("{0} writers listed, more than the limit of {WRITERS_MAX}")]

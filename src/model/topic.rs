@@ -38,7 +38,7 @@ impl fmt::Display for Network {
 /// A text that cannot name a network.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 #[error(
-    "a network's name has 1 to 64 letters, digits, `-`, `_` or `.` and starts with none of the latter three"
+    "a network's name has 1 to 64 letters, digits, `-`, `_` or `.` and starts with a letter or a digit"
 )]
 pub struct NetworkNameError;
 
