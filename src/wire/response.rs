@@ -185,7 +185,7 @@ pub enum Refusal {
     Forked(#[n(0)] Option<Blob>),
     /// The node should leave, and knows no other running node.
     #[n(10)]
-    #[error("there is no other node to hand anything over to")]
+    #[error("no other node can take over its records")]
     Alone,
     /// The subscription was reset or deleted since the asker learnt its position.
     #[n(11)]
@@ -197,7 +197,7 @@ pub enum Refusal {
     MayNotAlter(#[n(0)] String),
     /// The cursor belongs to another topic. The asker's mistake.
     #[n(13)]
-    #[error("the cursor is one of another topic")]
+    #[error("the cursor belongs to another topic")]
     ForeignCursor,
     /// The topic was deleted. With the descriptor that proves it.
     #[n(14)]
@@ -210,12 +210,12 @@ pub enum Refusal {
     NotJoined(#[n(0)] String),
     /// The group's name belongs to a subscription that is not a group. The asker's mistake.
     #[n(15)]
-    #[error("subscription `{0}` is there already, and no group's")]
+    #[error("subscription `{0}` exists and is not a group")]
     NotAGroup(#[n(0)] String),
     /// The subscription is a group, and has no position that one reader may move. The asker's
     /// mistake.
     #[n(17)]
-    #[error("subscription `{0}` is a group's")]
+    #[error("subscription `{0}` is a group")]
     Group(#[n(0)] String),
     /// Too few home replicas of the topic answer to be sure. Try again when they are back, or when
     /// their operator has forgotten them.

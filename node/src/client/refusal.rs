@@ -63,22 +63,22 @@ pub enum Refusal {
     #[error("the writer's log has forked")]
     Forked,
     /// The node is to leave, and knows of no other node that runs.
-    #[error("there is no other node to hand anything over to")]
+    #[error("no other node can take over its records")]
     Alone,
     /// The subscription was reset or deleted meanwhile. Start it again.
     #[error("the subscription was reset or deleted meanwhile")]
     Superseded,
     /// The cursor belongs to another topic.
-    #[error("the cursor is one of another topic")]
+    #[error("the cursor belongs to another topic")]
     ForeignCursor,
     /// The topic was deleted.
     #[error("the topic was deleted")]
     Deleted,
     /// A group was named, and the subscription of that name is not shared.
-    #[error("subscription `{0}` is there already, and no group's")]
+    #[error("subscription `{0}` exists and is not a group")]
     NotAGroup(String),
     /// One subscriber was to be started, and the subscription of that name belongs to a group.
-    #[error("subscription `{0}` is a group's")]
+    #[error("subscription `{0}` is a group")]
     Group(String),
     /// The node does not know this kind of request: it is of an older version.
     #[error("the node does not know this request")]

@@ -96,7 +96,7 @@ impl Engine {
             };
             let after = of.after.clone().unwrap_or_else(|| Cursor::start(topic));
             if after.topic != topic || !after.is_well_formed() {
-                let what = format!("the cursor for topic `{}` is one of another topic", of.topic);
+                let what = format!("the cursor for topic `{}` belongs to another topic", of.topic);
                 return self.refuse_invalid(question, what);
             }
             topics.push((topic, after));

@@ -79,7 +79,7 @@ impl State {
                 after.logs.keys().any(|log| log.incarnation == Incarnation(1))
             });
             if is_old && self.anew.as_deref() == Some(of.topic.as_str()) {
-                let why = "the cursor is one of another topic".to_owned();
+                let why = "the cursor belongs to another topic".to_owned();
                 return Some(Response::Refused(wire::Refusal::Invalid(why)));
             }
             let is_new = |batch: &&Batch| {
