@@ -2,7 +2,15 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{AddError, Early, Log, Part, Pending, Step, Sweep, Swept};
+use super::{
+    holdings::{
+        early::Early,
+        ledger::{Part, Step},
+        log::{AddError, Log},
+        sweep::{Sweep, Swept},
+    },
+    publish::outbox::Pending,
+};
 use crate::{
     limits,
     model::{

@@ -49,7 +49,6 @@ mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
-use forks::Check;
 pub use gate::FlushGate;
 pub use holdings::{
     early::{Early, EarlyPart},
@@ -64,14 +63,13 @@ pub use input::{
     WriteNumber,
 };
 use members::{Change, Members, clocks::Clocks};
-use numbered::Numbered;
 pub use publish::outbox::Pending;
 pub use recovered::Recovered;
 
 use crate::{
     limits,
     model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
-    wire::{Address, Contact, Held, MemberState, Page, Refusal, Request, Response},
+    wire::{Address, Contact, Held, MemberState, Refusal, Request, Response},
 };
 
 /// How often the engine looks at what is due: timeouts, silent nodes, repair.

@@ -7,7 +7,8 @@
 
 use crate::{
     engine::{
-        Engine, Output, QuestionId, Write,
+        Engine,
+        input::{Output, QuestionId, Write},
         publish::{Change, Waiter, outgoing::Waiting},
     },
     limits::PUBLISH_TIMEOUT_DEFAULT,

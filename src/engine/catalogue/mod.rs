@@ -9,7 +9,13 @@ pub(super) mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Engine, Failure, Numbered, Purpose, QuestionId, publish::Change};
+use super::{
+    Engine,
+    inflight::asks::Purpose,
+    input::{Failure, QuestionId},
+    numbered::Numbered,
+    publish::Change,
+};
 use crate::{
     limits::{QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
     model::{

@@ -18,7 +18,13 @@ use std::{
 use super::headers::Walk;
 use crate::{
     engine::{
-        Added, Engine, Failure, Purpose, Ticket, Write,
+        Engine,
+        holdings::{
+            log::{Added, HeldSpan, Log},
+            proofs::Root,
+        },
+        inflight::asks::Purpose,
+        input::{Failure, Ticket, Write},
         planted::{Bug, planted},
     },
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX},
@@ -219,7 +225,7 @@ impl Engine {
         let branches = known.forks.family(log).map(|(branch, _)| branch);
         let read = branches.chain([log]).collect::<BTreeSet<_>>();
         let read = read.into_iter().flat_map(|log| {
-            let entry = known.logs.get(&log).map(crate::engine::Log::entry).unwrap_or_default();
+            let entry = known.logs.get(&log).map(Log::entry).unwrap_or_default();
             let start = from.saturating_sub(1);
             let part = move |first: u64, next: u64| {
                 let (from, to) = (first.max(start), next.min(to));
@@ -397,7 +403,7 @@ impl Engine {
         if forks.root(&log).is_some() && !parts && follows {
             return Some(log);
         }
-        let joins = |(branch, _): &(LogId, &crate::engine::holdings::proofs::Root)| {
+        let joins = |(branch, _): &(LogId, &Root)| {
             let ends = known.logs.get(branch).is_some_and(|log| {
                 log.spans.iter().any(|span| span.next == first && Some(span.head) == base)
             });
@@ -419,8 +425,7 @@ impl Engine {
             }
             // It may have come as part of a branch from a node that knew the way.
             let is_there = |branch: &LogId| {
-                let held =
-                    known.logs.get(branch).map(crate::engine::Log::entry).unwrap_or_default();
+                let held = known.logs.get(branch).map(Log::entry).unwrap_or_default();
                 *branch != log && held.covers(first, batch.header().next())
             };
             let same = page.iter().filter(|held| *held == batch).map(Batch::log).find(is_there);
@@ -550,7 +555,7 @@ impl Engine {
 }
 
 /// What is held from a point on, without a hole, or of what comes after it.
-fn first_held(spans: &[crate::engine::HeldSpan], at: u64) -> Option<(u64, u64)> {
+fn first_held(spans: &[HeldSpan], at: u64) -> Option<(u64, u64)> {
     let span = spans.iter().find(|span| span.next > at)?;
     Some((span.first.max(at), span.next))
 }

@@ -28,8 +28,13 @@ use bytes::Bytes;
 
 use self::search::header_at;
 use super::{
-    AddError, Added, Engine, Numbered, Output, Report, Ticket, Write,
-    holdings::proofs::Learned,
+    Engine,
+    holdings::{
+        log::{AddError, Added},
+        proofs::Learned,
+    },
+    input::{Output, Report, Ticket, Write},
+    numbered::Numbered,
     planted::{Bug, planted},
     replication::Reply,
 };

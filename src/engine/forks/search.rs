@@ -17,7 +17,11 @@ use std::{
 };
 
 use crate::{
-    engine::{Engine, Failure, Purpose, Ticket},
+    engine::{
+        Engine,
+        inflight::asks::Purpose,
+        input::{Failure, Ticket},
+    },
     limits::{ASK_TIMEOUT, HEADERS_KEPT_RECORDS},
     model::{Entry, ForkProof, Header, LogId, NodeId, SignedHeader, TopicId},
     wire::{LogRange, Page, Request, Response},

@@ -8,13 +8,9 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::topic::Topic;
+use super::{log::Log, topic::Topic};
 use crate::{
-    engine::{
-        Engine, Log,
-        planted::{Bug, planted},
-    },
-    model::{LogId, Stamp, TopicId, WallClock},
+    model::{LogId, Stamp, WallClock},
     wire::LogRange,
 };
 
@@ -74,33 +70,5 @@ impl Topic {
             parts.into_iter().map(move |(from, to)| LogRange { log: id, from, to })
         };
         self.logs.iter().flat_map(of_log)
-    }
-}
-
-impl Engine {
-    /// What is too early of a topic, now.
-    pub(in crate::engine) fn early(&self, topic: TopicId) -> Early {
-        if planted(Bug::ClockBelieved) {
-            return Early::none();
-        }
-        let logs = self.topics.get(&topic).into_iter().flat_map(|known| &known.logs);
-        let marked = logs.filter(|(_, log)| !log.early.is_empty());
-        let parts = marked.map(|(id, log)| (*id, log.early.clone())).collect();
-        Early { after: Stamp::latest_at(self.now.wall), parts }
-    }
-
-    /// Remembers that parts of logs lay in the future, where they are held here.
-    pub(in crate::engine) fn mark_early(&mut self, topic: TopicId, ranges: &[LogRange]) {
-        let since = self.now.wall;
-        for range in ranges {
-            let known = self.topics.get_mut(&topic);
-            let Some(log) = known.and_then(|known| known.logs.get_mut(&range.log)) else {
-                continue;
-            };
-            if log.mark_early(range.from, range.to, since) {
-                let log = log.clone();
-                self.write_log(topic, range.log, log);
-            }
-        }
     }
 }

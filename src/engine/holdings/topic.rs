@@ -7,12 +7,13 @@ use std::{
 
 use super::{
     ledger::Ledger,
+    log::{AddError, Added, Log},
+    placement::Placement,
     proofs::{Forks, Learned},
 };
 use crate::{
     engine::{
-        AddError, Added, Damage, Log,
-        members::{Members, Placement},
+        input::Damage,
         planted::{Bug, planted},
     },
     limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
@@ -20,7 +21,6 @@ use crate::{
         Batch, Compacted, Cursor, Descriptor, ForkProof, Frontier, Hash, LogId, Network, NodeId,
         Retention, SignedDescriptor, Stamp, SubscriberName, Subscription, TopicId, TopicName,
     },
-    wire::{Acks, Held, Proofs},
 };
 
 /// A topic as this node knows it.
@@ -36,7 +36,7 @@ pub(in crate::engine) struct Topic {
     pub(in crate::engine) ledger: Option<Ledger>,
     /// Where other home replicas have cut logs: what is missing below need not be looked for.
     told_lows: BTreeMap<LogId, (u64, Option<Hash>)>,
-    place: [u8; 32],
+    pub(in crate::engine) place: [u8; 32],
     is_catalogue: bool,
     /// Whether a later topic has its name.
     is_outlived: bool,
@@ -102,47 +102,35 @@ impl Topic {
         self.descriptor.as_ref().map_or(REPLICAS_DEFAULT, |signed| signed.descriptor().replicas)
     }
 
-    /// Floor of copies.
-    pub(in crate::engine) fn min_copies(&self, members: &Members) -> u16 {
-        let descriptor = self.descriptor.as_ref().map(SignedDescriptor::descriptor);
-        descriptor.map_or(1, |terms| terms.floor(members.belonging()))
-    }
-
     /// Whether a node may write to it.
     pub(in crate::engine) fn admits(&self, writer: &NodeId) -> bool {
         let admits = |signed: &SignedDescriptor| signed.descriptor().writers.admit(writer);
         self.descriptor.as_ref().is_none_or(admits)
     }
 
-    /// Its replicas, as the member table has them now.
-    pub(in crate::engine) fn placement(&mut self, members: &Members) -> &Placement {
-        if self.placement.0 != members.version() {
-            let placement = members.placement(&self.place, usize::from(self.replicas()));
-            if placement.home != self.placement.1.home && !self.told_lows.is_empty() {
-                // They were told by other homes.
-                self.told_lows.clear();
-                self.digest = None;
-            }
-            self.placement = (members.version(), placement);
-        }
+    /// Whether it is the catalogue, which every node holds.
+    pub(in crate::engine) fn is_catalogue(&self) -> bool {
+        self.is_catalogue
+    }
+
+    /// Its replicas as they were found last.
+    pub(in crate::engine) fn last_placement(&self) -> &Placement {
         &self.placement.1
     }
 
-    /// Whether a node should hold all of it.
-    pub(in crate::engine) fn belongs_to(&mut self, members: &Members, node: &NodeId) -> bool {
-        let everywhere = self.is_catalogue && !members.is_leaving(node);
-        everywhere || (self.is_known() && self.placement(members).is_home(node))
+    /// The version of the member table that they were found by.
+    pub(in crate::engine) fn placed_at(&self) -> u64 {
+        self.placement.0
     }
 
-    /// Copies that an acknowledgement needs.
-    pub(in crate::engine) fn wanted(&mut self, members: &Members, acks: Acks) -> usize {
-        let size = self.placement(members).size;
-        let copies = match acks {
-            Acks::One => 1,
-            Acks::Quorum => size / 2 + 1,
-            Acks::All => size,
-        };
-        copies.max(usize::from(self.min_copies(members)))
+    /// Its replicas are these, by this version of the member table.
+    pub(in crate::engine) fn place_at(&mut self, version: u64, placement: Placement) {
+        if placement.home != self.placement.1.home && !self.told_lows.is_empty() {
+            // They were told by other homes.
+            self.told_lows.clear();
+            self.digest = None;
+        }
+        self.placement = (version, placement);
     }
 
     /// Adds a batch to its log.
@@ -345,21 +333,6 @@ impl Topic {
     pub(in crate::engine) fn frontier(&self) -> Frontier {
         let held = self.logs.iter().filter(|(id, log)| !log.spans.is_empty() || self.is_cut(id));
         Frontier(held.map(|(id, log)| (*id, log.entry())).collect())
-    }
-
-    /// What is held, and where one subscription stands.
-    pub(in crate::engine) fn held(
-        &mut self,
-        subscriber: Option<&SubscriberName>,
-        members: &mut Members,
-        me: &NodeId,
-    ) -> Held {
-        let keeps = self.belongs_to(members, me);
-        let position = subscriber.and_then(|name| self.subscriptions.get(name)).cloned();
-        let forks = Proofs::of(self.forks.proofs());
-        let early = self.early().take(FRONTIER_LOGS_MAX).collect();
-        let members = members.digest();
-        Held { frontier: self.frontier(), position, members, forks, keeps, early }
     }
 
     /// The end of what is held.

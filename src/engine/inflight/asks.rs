@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     engine::{
-        AskId, QuestionId,
+        input::{AskId, QuestionId},
         read::LaneId,
         replication::{Sent, repair::Pull},
     },

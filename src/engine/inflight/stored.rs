@@ -1,9 +1,14 @@
 //! Asking the store, and handing on what it says.
 
 use crate::{
-    engine::{Engine, Log, Output, Page, Response, Ticket, Write, WriteNumber},
-    model::{LogId, TopicId},
-    wire::LogRange,
+    engine::{
+        Engine,
+        holdings::{early::Early, log::Log},
+        input::{Output, Ticket, Write, WriteNumber},
+        planted::{Bug, planted},
+    },
+    model::{LogId, Stamp, TopicId},
+    wire::{LogRange, Page, Response},
 };
 
 impl Engine {
@@ -23,6 +28,17 @@ impl Engine {
     pub(in crate::engine) fn next_read(&mut self) -> (Ticket, Option<WriteNumber>) {
         self.next_ticket.0 += 1;
         (self.next_ticket, self.unflushed())
+    }
+
+    /// What is too early of a topic, now.
+    pub(in crate::engine) fn early(&self, topic: TopicId) -> Early {
+        if planted(Bug::ClockBelieved) {
+            return Early::none();
+        }
+        let logs = self.topics.get(&topic).into_iter().flat_map(|known| &known.logs);
+        let marked = logs.filter(|(_, log)| !log.early.is_empty());
+        let parts = marked.map(|(id, log)| (*id, log.early.clone())).collect();
+        Early { after: Stamp::latest_at(self.now.wall), parts }
     }
 
     /// Asks the store for batches.

@@ -8,10 +8,14 @@ use std::{
     time::Duration,
 };
 
+use super::asks::Purpose;
 use crate::{
     engine::{
-        Engine, Failure, Numbered, Output, Purpose, QuestionId,
-        members::{Member, Placement},
+        Engine,
+        holdings::placement::Placement,
+        input::{Failure, Output, QuestionId},
+        members::Member,
+        numbered::Numbered,
         planted::{Bug, planted},
         publish::small,
         replication::handover::lacking,

@@ -8,7 +8,11 @@
 use std::time::Duration;
 
 use crate::{
-    engine::{Change, Engine, Output, Purpose, QuestionId},
+    engine::{
+        Change, Engine,
+        inflight::asks::Purpose,
+        input::{Output, QuestionId},
+    },
     limits::ASK_TIMEOUT,
     model::NodeId,
     wire::{Refusal, Remaining, Request, Response},

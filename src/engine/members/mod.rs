@@ -9,6 +9,7 @@
 //! A newcomer comes behind all others for a while when replicas are chosen, see [`newcomers`].
 
 pub(super) mod clocks;
+mod homes;
 pub(super) mod leave;
 pub(super) mod nearest;
 mod newcomers;
@@ -20,7 +21,10 @@ use std::{
 };
 
 use self::nearest::Places;
-use super::planted::{Bug, planted};
+use super::{
+    holdings::placement::Placement,
+    planted::{Bug, planted},
+};
 use crate::{
     limits::{
         ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, FORGET_AFTER, MEMBERS_MAX, RECONNECT_WITHIN,
@@ -81,31 +85,6 @@ impl DialPlan {
             self.tries = self.tries.saturating_add(1);
         }
         due
-    }
-}
-
-/// A topic's replicas, as this node sees them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Placement {
-    /// The nearest nodes, the owner first, those included that are away for a short time.
-    pub(super) home: Vec<NodeId>,
-    /// Who is sent what is new: the nearest nodes that are alive, and between them those that
-    /// are suspect or whose disk does not take it, in whose place others are sent it too.
-    pub(super) acting: Vec<NodeId>,
-    /// How many of the acting nodes make up the set whose majority acknowledges.
-    pub(super) size: usize,
-}
-
-impl Placement {
-    /// Whether `node` is one of the home replicas.
-    pub(super) fn is_home(&self, node: &NodeId) -> bool {
-        self.home.contains(node)
-    }
-
-    /// All nodes of the placement, home replicas first.
-    pub(super) fn all(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let stand_ins = self.acting.iter().filter(|node| !self.is_home(node));
-        self.home.iter().chain(stand_ins).copied()
     }
 }
 

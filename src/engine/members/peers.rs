@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use crate::{
     engine::{
-        ACQUAINT_INTERVAL, Change, Engine, Log, Output, Purpose, QuestionId, Report, Write,
-        holdings::topic::{Topic, Topics},
+        ACQUAINT_INTERVAL, Change, Engine,
+        holdings::{
+            log::Log,
+            topic::{Topic, Topics},
+        },
+        inflight::asks::Purpose,
+        input::{Output, QuestionId, Report, Write},
     },
     limits,
     model::{LogId, NodeId},

@@ -11,7 +11,7 @@ use super::{
     outgoing::{Parted, Queued, Unacknowledged},
 };
 use crate::{
-    engine::{Config, Engine},
+    engine::{Engine, input::Config},
     model::{Batch, Incarnation, LogId, Previous, TopicId},
 };
 

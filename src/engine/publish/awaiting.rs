@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, time::Duration};
 use super::small;
 use crate::{
     engine::{
-        Engine, QuestionId,
+        Engine,
         inflight::survey::{Found, Then},
+        input::QuestionId,
     },
     limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},
     model::{NodeId, TopicId},

@@ -32,8 +32,10 @@ use bytes::Bytes;
 
 use self::outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiting};
 use super::{
-    Engine, Output, QuestionId, Write, WriteNumber,
+    Engine,
+    holdings::log::{AddError, Added},
     inflight::survey::Then,
+    input::{Output, QuestionId, Write, WriteNumber},
     planted::{Bug, planted},
 };
 use crate::{
@@ -124,7 +126,7 @@ impl Engine {
         let incarnation = self.publishing.incarnation(&topic, &self.config);
         let log = LogId { writer: self.me, incarnation };
         if self.topics.get(&topic).is_some_and(|known| known.is_full(&log)) {
-            return self.refuse_invalid(question, super::AddError::TooManyLogs);
+            return self.refuse_invalid(question, AddError::TooManyLogs);
         }
         let run = Run { producer: publish.producer, first: publish.first, count };
         let waiting = Waiting {
@@ -250,7 +252,7 @@ impl Engine {
         if self.topics.entry(topic).is_full(&log) {
             outgoing.refused();
             self.publishing.bytes -= body.len();
-            return self.refuse_all(waiting, &super::AddError::TooManyLogs);
+            return self.refuse_all(waiting, &AddError::TooManyLogs);
         }
         let count = runs.iter().map(|run| run.count).sum();
         let header = Header {
@@ -270,7 +272,7 @@ impl Engine {
         };
         let batch = Batch::seal(header, &body, &self.config.key);
         let known = self.topics.entry(topic);
-        if !matches!(known.add(&batch), Ok(super::Added::New)) {
+        if !matches!(known.add(&batch), Ok(Added::New)) {
             // What is held of the log has changed since: damage has left too many holes in it, or
             // a batch of somebody else, with the same key, stands there.
             let runs = batch.header().runs.clone();
@@ -303,7 +305,7 @@ impl Engine {
         self.stored(&batch);
     }
 
-    fn refuse_all(&mut self, waiting: Vec<Waiting>, error: &super::AddError) {
+    fn refuse_all(&mut self, waiting: Vec<Waiting>, error: &AddError) {
         for Waiting { waiter, .. } in waiting {
             self.refuse_invalid(waiter.question(), error);
         }

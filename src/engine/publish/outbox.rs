@@ -22,9 +22,10 @@ use super::{
 };
 use crate::{
     engine::{
-        Engine, QuestionId, Write,
+        Engine,
         holdings::topic::Topic,
         inflight::survey::{Found, Then},
+        input::{QuestionId, Write},
         planted::{Bug, planted},
     },
     limits::{OUTBOX_LOOKS_MAX, REPLICAS_MAX},

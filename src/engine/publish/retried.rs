@@ -25,7 +25,13 @@ use super::{
     small,
 };
 use crate::{
-    engine::{Engine, Failure, Numbered, Purpose, TICK, WriteNumber, members::Placement},
+    engine::{
+        Engine, TICK,
+        holdings::placement::Placement,
+        inflight::asks::Purpose,
+        input::{Failure, WriteNumber},
+        numbered::Numbered,
+    },
     limits::{FIND_TIMEOUT, SEARCHES_MAX},
     model::{LogId, NodeId, Run, TopicId},
     wire::{LogRange, Published, Refusal, Request, Response, Whereabouts},

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{For, Job, Lane, Source, State};
 use crate::{
-    engine::{Engine, QuestionId},
+    engine::{Engine, input::QuestionId},
     limits::{
         COMPACTED_START_BYTES_MAX, GATHER_WAIT_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_WAIT_MAX,
         READS_MAX,

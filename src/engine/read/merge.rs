@@ -2,7 +2,7 @@
 //! into it.
 
 use crate::{
-    engine::Early,
+    engine::holdings::early::Early,
     model::{Batch, Compacted, LogId, Stamp},
     wire::{LogRange, Page},
 };

@@ -28,8 +28,14 @@ use self::{
     view::View,
 };
 use super::{
-    Engine, Failure, Numbered, Purpose, QuestionId, Ticket,
-    inflight::survey::{Found, Then},
+    Engine,
+    holdings::topic::Topic,
+    inflight::{
+        asks::Purpose,
+        survey::{Found, Then},
+    },
+    input::{Failure, QuestionId, Ticket},
+    numbered::Numbered,
     planted::{Bug, planted},
 };
 use crate::{
@@ -235,10 +241,7 @@ impl Engine {
 
     /// How far a topic goes, by all that this node knows.
     pub(super) fn known_end(&self, topic: TopicId) -> Cursor {
-        let mut end = self
-            .topics
-            .get(&topic)
-            .map_or_else(|| Cursor::start(topic), super::holdings::topic::Topic::end);
+        let mut end = self.topics.get(&topic).map_or_else(|| Cursor::start(topic), Topic::end);
         if let Some(view) = self.reads.views.get(&topic) {
             view.join_end_into(&mut end);
         }

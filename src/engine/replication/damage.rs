@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     engine::{
-        Damage, Engine, Output, Report, Write, WriteNumber,
+        Engine,
+        input::{Damage, Output, Report, Write, WriteNumber},
         planted::{Bug, planted},
     },
     model::{Batch, LogId, TopicId},

@@ -13,8 +13,12 @@ use std::{
 use super::handover_proof::Proving;
 use crate::{
     engine::{
-        Engine, Failure, Output, Purpose, Report, Ticket, Write,
-        inflight::survey::{Found, Then},
+        Engine,
+        inflight::{
+            asks::Purpose,
+            survey::{Found, Then},
+        },
+        input::{Failure, Output, Report, Ticket, Write},
     },
     limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{

@@ -10,8 +10,9 @@ use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
 use crate::{
     engine::{
-        Engine, Failure, Purpose,
-        inflight::survey::Found,
+        Engine,
+        inflight::{asks::Purpose, survey::Found},
+        input::Failure,
         planted::{Bug, planted},
     },
     limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},

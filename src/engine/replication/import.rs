@@ -10,7 +10,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Reply;
 use crate::{
-    engine::{Engine, Failure, Numbered, Purpose, QuestionId, WriteNumber},
+    engine::{
+        Engine,
+        inflight::asks::Purpose,
+        input::{Failure, QuestionId, WriteNumber},
+        numbered::Numbered,
+    },
     limits::{ASK_TIMEOUT, IMPORTS_MAX, IMPORTS_PER_NODE_MAX, PAGE_BYTES_MAX},
     model::{Blob, NodeId, TopicId},
     wire::{Acks, Import, LogRange, Outcome, Refusal, Request, Response},

@@ -16,7 +16,12 @@ use std::{
 };
 
 use super::{
-    AddError, Added, Check, Engine, Failure, HeldSpan, Purpose, QuestionId, Write,
+    Engine,
+    catalogue::descriptors_in,
+    forks::Check,
+    holdings::log::{AddError, Added, HeldSpan},
+    inflight::asks::Purpose,
+    input::{Failure, QuestionId, Write},
     planted::{Bug, planted},
 };
 use crate::{
@@ -451,7 +456,7 @@ impl Engine {
     /// A batch is new here, of this writer or another: those who wait for it are served.
     pub(super) fn stored(&mut self, batch: &Batch) {
         if batch.header().topic == self.topics.catalogue() {
-            for descriptor in super::catalogue::descriptors_in(batch) {
+            for descriptor in descriptors_in(batch) {
                 self.adopt(&descriptor);
             }
         }

@@ -12,7 +12,13 @@ use std::{
 
 use crate::{
     engine::{
-        Added, Engine, Failure, HeldSpan, Purpose, QuestionId, TICK, holdings::proofs::Forks,
+        Engine, TICK,
+        holdings::{
+            log::{Added, HeldSpan},
+            proofs::Forks,
+        },
+        inflight::asks::Purpose,
+        input::{Failure, QuestionId},
         read::is_of,
     },
     limits::{

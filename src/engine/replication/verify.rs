@@ -9,8 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     engine::{
-        Engine, Failure, Numbered, Output, Purpose, QuestionId, Ticket,
-        inflight::survey::{Found, Then},
+        Engine,
+        inflight::{
+            asks::Purpose,
+            survey::{Found, Then},
+        },
+        input::{Failure, Output, QuestionId, Ticket},
+        numbered::Numbered,
     },
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX, QUESTIONS_MAX},
     model::{Cursor, Hash, NodeId, Position, TopicId, TopicName},

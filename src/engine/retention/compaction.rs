@@ -18,8 +18,10 @@ use std::{
 
 use crate::{
     engine::{
-        Engine, Now, Output, Sweep, Swept, SweptSpan, Ticket, Write,
+        Engine,
+        holdings::sweep::{Sweep, Swept, SweptSpan},
         inflight::survey::{Found, Then},
+        input::{Now, Output, Ticket, Write},
         planted::{Bug, planted},
     },
     limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},
@@ -257,6 +259,21 @@ impl Engine {
             self.serve_waiting(topic);
         }
         is_any
+    }
+
+    /// Remembers that parts of logs lay in the future, where they are held here.
+    pub(in crate::engine) fn mark_early(&mut self, topic: TopicId, ranges: &[LogRange]) {
+        let since = self.now.wall;
+        for range in ranges {
+            let known = self.topics.get_mut(&topic);
+            let Some(log) = known.and_then(|known| known.logs.get_mut(&range.log)) else {
+                continue;
+            };
+            if log.mark_early(range.from, range.to, since) {
+                let log = log.clone();
+                self.write_log(topic, range.log, log);
+            }
+        }
     }
 }
 

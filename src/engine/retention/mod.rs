@@ -14,9 +14,13 @@ pub(super) mod compaction;
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Engine, Output, Ticket, Write,
-    holdings::ledger::{Ledger, Part},
+    Engine,
+    holdings::{
+        ledger::{Ledger, Part},
+        log::{HeldSpan, Log},
+    },
     inflight::survey::{Found, Then},
+    input::{Output, Ticket, Write},
 };
 use crate::{
     limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},
@@ -181,7 +185,7 @@ impl Engine {
         }
         let unknown = known.logs.iter().flat_map(|(id, log)| {
             let start = ledger.end(id).max(log.low);
-            let range = move |span: &super::HeldSpan| {
+            let range = move |span: &HeldSpan| {
                 let range = LogRange { log: *id, from: span.first.max(start), to: span.next };
                 (range.from < range.to).then_some(range)
             };
@@ -275,7 +279,7 @@ impl Engine {
             if lows.contains_key(log) || lows.len() >= FRONTIER_LOGS_MAX {
                 continue;
             }
-            let own = known.logs.get(log).map(super::Log::entry).unwrap_or_default();
+            let own = known.logs.get(log).map(Log::entry).unwrap_or_default();
             let entries: Vec<_> = held.iter().filter_map(|held| held.frontier.0.get(log)).collect();
             let is_nowhere = |low: u64| {
                 let missing = own.missing(0, low);
@@ -333,7 +337,7 @@ impl Engine {
     pub(super) fn trimmed_to(&mut self, topic: TopicId, range: LogRange) -> Option<u64> {
         let low = self.known_low(topic, &range.log).min(range.to);
         let own = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
-        let own = own.map(super::Log::entry);
+        let own = own.map(Log::entry);
         let view = self.reads.views.get(&topic);
         let others = view.into_iter().flat_map(|view| &view.frontiers);
         let others = others.filter(|(node, _)| self.members.state(node) <= MemberState::Suspect);

@@ -6,7 +6,11 @@ use std::{
 };
 
 use crate::{
-    engine::{Engine, Failure, Purpose, QuestionId},
+    engine::{
+        Engine,
+        inflight::asks::Purpose,
+        input::{Failure, QuestionId},
+    },
     limits::{ASK_TIMEOUT, POSITIONS_BYTES_MAX},
     model::{NodeId, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Refusal, Request, Response},

@@ -3,8 +3,13 @@
 use super::listing::Listing;
 use crate::{
     engine::{
-        Engine, Failure, Numbered, Purpose, QuestionId, Write,
-        inflight::survey::{Found, Then},
+        Engine,
+        inflight::{
+            asks::Purpose,
+            survey::{Found, Then},
+        },
+        input::{Failure, QuestionId, Write},
+        numbered::Numbered,
         planted::{Bug, planted},
         publish::small,
     },

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     engine::read::For,
     model::Batch,
-    wire::{NamesWanted, ReadMany, TopicRead},
+    wire::{NamesWanted, Page, ReadMany, TopicRead},
 };
 
 /// Topics `a`, `b` and `c`, here, each with one record on the disk that nobody has in memory.

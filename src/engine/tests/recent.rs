@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     limits::{PAGE_BYTES_MAX, RECALLS_MAX},
     model::{Batch, LogId, Run},
-    wire::{LogRange, Whereabouts},
+    wire::{LogRange, Page, Whereabouts},
 };
 
 const QUESTION: QuestionId = QuestionId(5);

@@ -3,9 +3,12 @@
 use std::convert::Infallible;
 
 use super::*;
-use crate::model::{
-    Compression, Header, Incarnation, Network, NodeKey, Previous, ProducerId, Run, TopicId,
-    encode_record,
+use crate::{
+    engine::holdings::early::Early,
+    model::{
+        Compression, Header, Incarnation, Network, NodeKey, Previous, ProducerId, Run, TopicId,
+        encode_record,
+    },
 };
 
 /// When all tests of this file are run.

@@ -14,7 +14,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     engine::{
-        Engine, Now, Output, Purpose, Report,
+        Engine,
+        inflight::asks::Purpose,
+        input::{Now, Output, Report},
         planted::{Bug, planted},
     },
     limits::{

@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use self::window::{Place, Window};
 use crate::{
     engine::{
-        Engine, HeldSpan, QuestionId, Ticket,
+        Engine,
         holdings::{
             ledger::Part,
+            log::HeldSpan,
             topic::{Topic, Topics},
         },
+        input::{QuestionId, Ticket},
         planted::{Bug, planted},
     },
     limits::{

@@ -1,9 +1,9 @@
 //! What a group's coordinator keeps on the topic's replicas: one write at a time, in which all goes
 //! that came while the one before it was under way.
 
-use super::{Dispatch, Key};
+use super::{Key, dispatch::Dispatch};
 use crate::{
-    engine::{Engine, QuestionId, publish::small, subscriptions::position::Keeper},
+    engine::{Engine, input::QuestionId, publish::small, subscriptions::position::Keeper},
     wire::{Refusal, Response},
 };
 

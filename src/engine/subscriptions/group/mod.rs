@@ -25,8 +25,9 @@ use self::{
 };
 use crate::{
     engine::{
-        Engine, QuestionId,
+        Engine,
         inflight::survey::{Found, Then},
+        input::QuestionId,
     },
     limits::{
         GROUP_GRACE, GROUP_IDLE, GROUP_MEMBERS_MAX, GROUP_RANGES_MAX, GROUPS_MAX, PAGE_BYTES_MAX,

@@ -2,7 +2,11 @@
 
 use super::{Key, ranges};
 use crate::{
-    engine::{Engine, Failure, Purpose, QuestionId},
+    engine::{
+        Engine,
+        inflight::asks::Purpose,
+        input::{Failure, QuestionId},
+    },
     limits::{ASK_TIMEOUT, QUESTIONS_MAX, READ_WAIT_MAX},
     model::NodeId,
     wire::{MemberState, Membership, Refusal, Request, Response, Settle, Settlement},
