@@ -140,6 +140,9 @@ pub const REPLICAS_DEFAULT: u16 = 3;
 /// How often a silent peer is pinged.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the engine looks at what is due: timeouts, silent nodes, repair.
+pub const TICK: Duration = Duration::from_millis(100);
+
 /// Silence after which a node is suspect: it keeps its place, and other nodes are asked first.
 pub const SUSPECT_AFTER: Duration = Duration::from_millis(2_500);
 

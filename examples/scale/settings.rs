@@ -17,7 +17,7 @@ pub(crate) const TOPICS_ANNOUNCED_MAX: u64 = 50_000;
 pub(crate) const ANNOUNCE_INTERVAL: Duration = Duration::from_mins(3);
 /// How often a node looks around in the table (there).
 pub(crate) const BOOTSTRAP_INTERVAL: Duration = Duration::from_mins(1);
-/// How often a node asks another one whom it knows (`src/engine/mod.rs`).
+/// How often a node asks another one whom it knows (`src/engine/members/peers.rs`).
 pub(crate) const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Topics in one answer about numbers of records (`src/engine/catalogue/mod.rs`).
 pub(crate) const COUNTS_MAX: u64 = 100_000;
@@ -70,7 +70,10 @@ mod tests {
                 "periodic_bootstrap_interval(Some(Duration::from_mins(1)))",
             ),
             ("node/src/network/behaviour.rs", "flood_publish(true)"),
-            ("src/engine/mod.rs", "ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);"),
+            (
+                "src/engine/members/peers.rs",
+                "ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);",
+            ),
             ("src/engine/catalogue/mod.rs", "COUNTS_MAX: usize = 100_000;"),
             ("src/engine/replication/mod.rs", "KNOWN_TOPICS_MAX: usize = 16_384;"),
         ];

@@ -67,19 +67,13 @@ pub use publish::outbox::Pending;
 pub use recovered::Recovered;
 
 use crate::{
-    limits,
+    limits::{self, TICK},
     model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
     wire::{Address, Contact, Held, MemberState, Refusal, Request, Response},
 };
 
-/// How often the engine looks at what is due: timeouts, silent nodes, repair.
-const TICK: Duration = Duration::from_millis(100);
-
 /// A tick that is later than this shows that the process was stopped or starved.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
-
-/// How often a node asks another one whom it knows.
-const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The state machine of one node.
 #[derive(Debug)]

@@ -303,3 +303,8 @@ impl Contact {
 
 /// An encoded [`SignedDescriptor`](crate::model::SignedDescriptor), verified where it is used.
 pub type DescriptorBytes = Blob;
+
+/// A number of nodes, as messages have it.
+pub(crate) fn small(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::LogRange;
-use crate::model::{Batch, Compacted, SignedHeader};
+use crate::model::{Batch, Compacted, SignedHeader, TopicId};
 
 /// Batches, in the order in which readers are shown them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -30,6 +30,13 @@ pub struct Page {
     /// header is kept.
     #[cbor(n(5), decode_with = "super::bounded::headers", skip_if = "Vec::is_empty", default)]
     pub headers: Vec<SignedHeader>,
+}
+
+impl Page {
+    /// Whether all its batches belong to the topic.
+    pub fn is_of(&self, topic: TopicId) -> bool {
+        self.batches.iter().all(|batch| batch.header().topic == topic)
+    }
 }
 
 /// Batches of one of several topics that were asked for.

@@ -9,7 +9,7 @@ use crate::{
     engine::{
         Engine,
         input::{Output, QuestionId, Write},
-        publish::{Change, Waiter, outgoing::Waiting},
+        publish::outgoing::{Change, Waiter, Waiting},
     },
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{

@@ -5,6 +5,7 @@
 //! choose the earlier one.
 
 pub(super) mod alter;
+mod info;
 pub(super) mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use super::{
     inflight::asks::Purpose,
     input::{Failure, QuestionId},
     numbered::Numbered,
-    publish::Change,
+    publish::outgoing::Change,
 };
 use crate::{
     limits::{QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use super::headers::Walk;
+use super::way::{Reading, Walk, Way};
 use crate::{
     engine::{
         Engine,
@@ -57,34 +57,6 @@ impl Filing {
     fn pause(&self) -> Duration {
         PAUSE * 2_u32.pow(self.tries.min(DOUBLINGS_MAX))
     }
-}
-
-/// The chain of a branch as others give it, up to a part that is held here.
-#[derive(Debug, Clone)]
-pub(in crate::engine) struct Way {
-    /// The first record of the part, and the batch that it follows.
-    to: u64,
-    base: Hash,
-    /// Branches that were not tried yet.
-    left: Vec<LogId>,
-    branch: LogId,
-    next: u64,
-    head: Option<Hash>,
-    found: bool,
-}
-
-impl Way {
-    /// The way to a part of a branch, where it is known that it leads there.
-    pub(in crate::engine) fn found(branch: LogId, to: u64, base: Hash) -> Self {
-        Self { to, base, left: Vec::new(), branch, next: to, head: Some(base), found: true }
-    }
-}
-
-/// A read for filing that is under way: of batches, or of headers.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Reading {
-    pub(in crate::engine) of: (TopicId, LogId),
-    pub(in crate::engine) walk: Option<Walk>,
 }
 
 /// All that is being filed.

@@ -5,24 +5,13 @@
 //! names the one before it, back to a root. Nothing trimmed returns: the branch begins where the
 //! log was cut.
 
-use super::filing::{Reading, Way};
+use super::way::{Reading, Walk, Way};
 use crate::{
     engine::Engine,
     limits::HEADERS_PER_PAGE_MAX,
     model::{Hash, LogId, SignedHeader, TopicId},
     wire::{LogRange, Page},
 };
-
-/// How far back the chain is known before a part that is held.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Walk {
-    /// Where the part begins, and the batch that it follows.
-    to: u64,
-    base: Hash,
-    /// The batch that is looked for next, and where it ends.
-    next: u64,
-    head: Hash,
-}
 
 impl Engine {
     /// Looks among headers for the branch of a part that follows a batch that was let go.

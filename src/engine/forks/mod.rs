@@ -21,6 +21,7 @@ pub(super) mod filing;
 pub(super) mod headers;
 pub(super) mod reading;
 pub(super) mod search;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,10 +34,10 @@ use super::{
         log::{AddError, Added},
         proofs::Learned,
     },
+    inflight::stored::Reply,
     input::{Output, Report, Ticket, Write},
     numbered::Numbered,
     planted::{Bug, planted},
-    replication::Reply,
 };
 use crate::{
     limits::{PAGE_BYTES_MAX, QUESTIONS_MAX},

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    engine::{Engine, inflight::survey::Found},
+    engine::{Engine, inflight::found::Found},
     model::{Entry, ForkProof, LogId, TopicId},
     wire::{LogRange, Proofs},
 };

@@ -6,13 +6,32 @@ use std::{
 };
 
 use crate::{
-    engine::{
-        input::{AskId, QuestionId},
-        read::LaneId,
-        replication::{Sent, repair::Pull},
-    },
-    model::{LogId, NodeId, SubscriberName, TopicId, TopicName},
+    engine::input::{AskId, QuestionId},
+    model::{Hash, LogId, NodeId, SubscriberName, TopicId, TopicName},
+    wire::LogRange,
 };
+
+/// A batch that was sent, to match its receipt.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Sent {
+    pub(in crate::engine) topic: TopicId,
+    pub(in crate::engine) log: LogId,
+    pub(in crate::engine) hash: Hash,
+}
+
+/// What is to be fetched of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) struct Pull {
+    pub(in crate::engine) topic: TopicId,
+    pub(in crate::engine) ranges: Vec<LogRange>,
+}
+
+/// Names a lane of a read: its attempt and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::engine) struct LaneId {
+    pub(in crate::engine) attempt: u32,
+    pub(in crate::engine) index: usize,
+}
 
 /// What an answer is for.
 #[derive(Debug)]

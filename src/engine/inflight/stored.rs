@@ -4,12 +4,23 @@ use crate::{
     engine::{
         Engine,
         holdings::{early::Early, log::Log},
-        input::{Output, Ticket, Write, WriteNumber},
+        input::{Output, QuestionId, Ticket, Write, WriteNumber},
         planted::{Bug, planted},
     },
     model::{LogId, Stamp, TopicId},
     wire::{LogRange, Page, Response},
 };
+
+/// Whom it is said what became of batches that were to be stored.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) enum Reply {
+    /// Whoever replicates them.
+    Replicated(QuestionId),
+    /// A node that imports them.
+    Imported(QuestionId),
+    /// An import of this node: which one.
+    Own(u64),
+}
 
 impl Engine {
     /// The newest write, where it is not flushed yet.

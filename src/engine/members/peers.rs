@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::Change;
 use crate::{
     engine::{
-        ACQUAINT_INTERVAL, Change, Engine,
+        Engine,
         holdings::{
             log::Log,
             topic::{Topic, Topics},
@@ -16,6 +17,9 @@ use crate::{
     model::{LogId, NodeId},
     wire::{Contact, MemberState, Peer, Refusal, Request, Response},
 };
+
+/// How often a node asks another one whom it knows.
+const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The nodes known before. This one is among them if it was settled; whoever keeps records for others
 /// was, whatever an older program wrote.

@@ -6,16 +6,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::small;
 use crate::{
     engine::{
         Engine,
-        inflight::survey::{Found, Then},
+        inflight::{found::Found, survey::Then},
         input::QuestionId,
     },
     limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},
     model::{NodeId, TopicId},
-    wire::{Await, Published, Refusal, Request, Response},
+    wire::{Await, Published, Refusal, Request, Response, small},
 };
 
 /// Pause before the replicas are asked again; it doubles.

@@ -30,7 +30,7 @@ use std::{
 
 use bytes::Bytes;
 
-use self::outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiting};
+use self::outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiter, Waiting};
 use super::{
     Engine,
     holdings::log::{AddError, Added},
@@ -47,37 +47,12 @@ use crate::{
         Batch, Compression, Hash, Header, LogId, NodeId, ProducerId, RecordId, Run, TopicId,
         validate_given,
     },
-    wire::{Acks, LogRange, Publish, Published, Refusal, Response},
+    wire::{Acks, LogRange, Publish, Published, Refusal, Response, small},
 };
 
 /// A batch that is under way for longer than this no longer keeps the next one waiting: the
 /// replicas are slow or away, and records are safer sealed than queued.
 const SLOT_AGE_MAX: Duration = Duration::from_millis(500);
-
-/// Whom a publish is answered to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Waiter {
-    /// A publisher.
-    Publisher(QuestionId),
-    /// Whoever creates, alters or deletes this topic; the record is its descriptor.
-    Changer(QuestionId, TopicId, Change),
-}
-
-impl Waiter {
-    pub(super) fn question(&self) -> QuestionId {
-        match self {
-            Self::Publisher(question) | Self::Changer(question, ..) => *question,
-        }
-    }
-}
-
-/// What is done to a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
-    Created,
-    Altered,
-    Deleted,
-}
 
 /// All that this node writes.
 #[derive(Debug, Default)]
@@ -561,9 +536,4 @@ impl Engine {
         let answers = over.into_iter().map(pending).collect();
         self.answer_waiters(answers);
     }
-}
-
-/// A number of nodes, as messages have it.
-pub(super) fn small(count: usize) -> u16 {
-    u16::try_from(count).unwrap_or(u16::MAX)
 }

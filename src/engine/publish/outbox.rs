@@ -16,21 +16,18 @@ use std::{
 
 use minicbor::{Decode, Encode};
 
-use super::{
-    outgoing::{Outgoing, Unacknowledged},
-    small,
-};
+use super::outgoing::{Outgoing, Unacknowledged};
 use crate::{
     engine::{
         Engine,
         holdings::topic::Topic,
-        inflight::survey::{Found, Then},
+        inflight::{found::Found, survey::Then},
         input::{QuestionId, Write},
         planted::{Bug, planted},
     },
     limits::{OUTBOX_LOOKS_MAX, REPLICAS_MAX},
     model::{Batch, LogId, NodeId, TopicId, TopicName, WallClock},
-    wire::{Acks, Held, LogRange, MemberState, OutboxPage, PendingTopic, Response},
+    wire::{Acks, Held, LogRange, MemberState, OutboxPage, PendingTopic, Response, small},
 };
 
 /// After a start nodes are given time to connect: before that all would be found lacking.

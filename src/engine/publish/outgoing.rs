@@ -7,10 +7,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::Waiter;
 use crate::{
+    engine::input::QuestionId,
     limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, PRODUCERS_MAX},
-    model::{Batch, Hash, Incarnation, LogId, NodeId, Previous, ProducerId, Run},
+    model::{Batch, Hash, Incarnation, LogId, NodeId, Previous, ProducerId, Run, TopicId},
     wire::Acks,
 };
 
@@ -34,6 +34,31 @@ pub(in crate::engine) struct Queued {
     pub(in crate::engine) runs: Vec<Run>,
     pub(in crate::engine) records: Bytes,
     pub(in crate::engine) waiting: Vec<Waiting>,
+}
+
+/// Whom a publish is answered to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) enum Waiter {
+    /// A publisher.
+    Publisher(QuestionId),
+    /// Whoever creates, alters or deletes this topic; the record is its descriptor.
+    Changer(QuestionId, TopicId, Change),
+}
+
+impl Waiter {
+    pub(in crate::engine) fn question(&self) -> QuestionId {
+        match self {
+            Self::Publisher(question) | Self::Changer(question, ..) => *question,
+        }
+    }
+}
+
+/// What is done to a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Change {
+    Created,
+    Altered,
+    Deleted,
 }
 
 /// A publisher that waits, for how many copies and until when.

@@ -22,19 +22,18 @@ use bytes::Bytes;
 use super::{
     outgoing::Waiting,
     recent::{Asker, is_given},
-    small,
 };
 use crate::{
     engine::{
-        Engine, TICK,
+        Engine,
         holdings::placement::Placement,
         inflight::asks::Purpose,
         input::{Failure, WriteNumber},
         numbered::Numbered,
     },
-    limits::{FIND_TIMEOUT, SEARCHES_MAX},
+    limits::{FIND_TIMEOUT, SEARCHES_MAX, TICK},
     model::{LogId, NodeId, Run, TopicId},
-    wire::{LogRange, Published, Refusal, Request, Response, Whereabouts},
+    wire::{LogRange, Published, Refusal, Request, Response, Whereabouts, small},
 };
 
 /// How often the replicas are asked again whether there are more copies by now.

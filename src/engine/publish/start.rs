@@ -12,7 +12,7 @@ use crate::{
     engine::{
         Engine,
         holdings::topic::Topic,
-        inflight::survey::{Found, Then},
+        inflight::{found::Found, survey::Then},
     },
     model::{Entry, Incarnation, LogId, NodeId, Previous, TopicId},
     wire::Acks,

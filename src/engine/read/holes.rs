@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Source;
+use super::view::Source;
 use crate::{
     engine::{
         Engine,
-        inflight::survey::{Found, Then},
+        inflight::{found::Found, survey::Then},
         planted::{Bug, planted},
     },
     model::{Batch, Compacted, LogId, TopicId},

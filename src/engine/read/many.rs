@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{For, Job, Lane, Source, State};
+use super::{For, Job, Lane, State, view::Source};
 use crate::{
     engine::{Engine, input::QuestionId},
     limits::{

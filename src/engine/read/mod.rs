@@ -25,14 +25,15 @@ use self::{
     holes::{Met, Passed, told_with},
     many::Many,
     merge::{answers, merge},
-    view::View,
+    view::{Source, View},
 };
 use super::{
     Engine,
     holdings::topic::Topic,
     inflight::{
-        asks::Purpose,
-        survey::{Found, Then},
+        asks::{LaneId, Purpose},
+        found::Found,
+        survey::Then,
     },
     input::{Failure, QuestionId, Ticket},
     numbered::Numbered,
@@ -52,21 +53,6 @@ const HOLE_PATIENCE: Duration = Duration::from_secs(6);
 
 /// Logs that a read leaves out for they wait for others, before it waits itself.
 const LATER_LOGS_MAX: usize = 64;
-
-/// Where batches come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
-    Tail,
-    Store,
-    Node(NodeId),
-}
-
-/// Names a lane of a read: its attempt and its number there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LaneId {
-    attempt: u32,
-    index: usize,
-}
 
 /// What one source is asked for, and what it gave.
 #[derive(Debug)]
@@ -481,7 +467,7 @@ impl Engine {
         let asked = job.lanes.get(lane.index).filter(|_| lane.attempt == job.attempt);
         let page = match (result, asked) {
             (Ok(Response::Page(page)), Some(asked))
-                if is_of(&page, job.topic)
+                if page.is_of(job.topic)
                     && answers(&page, &asked.ranges)
                     && (page.compacted.is_empty() || self.is_compacted(job.topic)) =>
             {
@@ -576,9 +562,4 @@ impl Engine {
             For::Group(name) => self.group_read(topic, name, number, Some(page)),
         }
     }
-}
-
-/// Whether all batches of a page belong to the topic.
-pub(super) fn is_of(page: &Page, topic: TopicId) -> bool {
-    page.batches.iter().all(|batch| batch.header().topic == topic)
 }

@@ -13,6 +13,14 @@ use crate::{
     wire::LogRange,
 };
 
+/// Where batches come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::engine) enum Source {
+    Tail,
+    Store,
+    Node(NodeId),
+}
+
 /// Time for a batch that was announced to be found. Then its writer has taken it along.
 const ANNOUNCED_AGE_MAX: Duration = Duration::from_secs(5);
 

@@ -16,15 +16,14 @@ use crate::{
         Engine,
         inflight::{
             asks::Purpose,
-            survey::{Found, Then},
+            found::{Found, lacking},
+            survey::Then,
         },
         input::{Failure, Output, Report, Ticket, Write},
     },
     limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
-    model::{
-        Frontier, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
-    },
-    wire::{LogRange, MemberState, Page, Refusal, Request, Response},
+    model::{Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    wire::{MemberState, Page, Refusal, Request, Response},
 };
 
 /// Topics that are surveyed for handover at a time.
@@ -303,17 +302,4 @@ impl Engine {
             self.outputs.push_back(Output::Report(Report::HandedOver(topic)));
         }
     }
-}
-
-/// What `mine` has and `theirs` lacks.
-pub(in crate::engine) fn lacking(mine: &Frontier, theirs: &Frontier) -> Vec<LogRange> {
-    let mut lacking = Vec::new();
-    for (log, entry) in &mine.0 {
-        let theirs = theirs.0.get(log).cloned().unwrap_or_default();
-        for span in &entry.spans {
-            let gaps = theirs.missing(span.first, span.next).into_iter();
-            lacking.extend(gaps.map(|(from, to)| LogRange { log: *log, from, to }));
-        }
-    }
-    lacking
 }

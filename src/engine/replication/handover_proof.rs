@@ -11,7 +11,7 @@ use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 use crate::{
     engine::{
         Engine,
-        inflight::{asks::Purpose, survey::Found},
+        inflight::{asks::Purpose, found::Found},
         input::Failure,
         planted::{Bug, planted},
     },

@@ -8,11 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Reply;
 use crate::{
     engine::{
         Engine,
-        inflight::asks::Purpose,
+        inflight::{asks::Purpose, stored::Reply},
         input::{Failure, QuestionId, WriteNumber},
         numbered::Numbered,
     },

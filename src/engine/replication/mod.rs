@@ -20,13 +20,16 @@ use super::{
     catalogue::descriptors_in,
     forks::Check,
     holdings::log::{AddError, Added, HeldSpan},
-    inflight::asks::Purpose,
+    inflight::{
+        asks::{Purpose, Sent},
+        stored::Reply,
+    },
     input::{Failure, QuestionId, Write},
     planted::{Bug, planted},
 };
 use crate::{
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
-    model::{Batch, Blob, Compacted, Hash, LogId, NodeId, SignedDescriptor, TopicId},
+    model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, TopicId},
     wire::{Outcome, Page, Refusal, Replicate, Request, Response},
 };
 
@@ -48,25 +51,6 @@ const SLOW_AFTER: Duration = Duration::from_millis(500);
 
 /// Topics of which a peer is remembered to know the terms; beyond it they are sent again.
 const KNOWN_TOPICS_MAX: usize = 16_384;
-
-/// A batch that was sent, to match its receipt.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sent {
-    topic: TopicId,
-    log: LogId,
-    hash: Hash,
-}
-
-/// Whom it is said what became of batches that were to be stored.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Reply {
-    /// Whoever replicates them.
-    Replicated(QuestionId),
-    /// A node that imports them.
-    Imported(QuestionId),
-    /// An import of this node: which one.
-    Own(u64),
-}
 
 #[derive(Debug, Default)]
 struct Peer {

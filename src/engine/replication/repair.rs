@@ -12,30 +12,22 @@ use std::{
 
 use crate::{
     engine::{
-        Engine, TICK,
+        Engine,
         holdings::{
             log::{Added, HeldSpan},
             proofs::Forks,
         },
-        inflight::asks::Purpose,
+        inflight::asks::{Pull, Purpose},
         input::{Failure, QuestionId},
-        read::is_of,
     },
     limits::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, HEADERS_KEPT_RECORDS, PAGE_BYTES_MAX,
         REPAIR_BYTES_PER_SECOND_MAX, REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX,
-        REPAIR_INTERVAL, TOPICS_PER_MESSAGE_MAX,
+        REPAIR_INTERVAL, TICK, TOPICS_PER_MESSAGE_MAX,
     },
     model::{Compacted, ForkProof, NodeId, TopicId},
     wire::{Compared, Held, LogRange, Page, Proofs, Refusal, Request, Response, TopicDigest},
 };
-
-/// What is to be fetched of a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine) struct Pull {
-    topic: TopicId,
-    ranges: Vec<LogRange>,
-}
 
 #[derive(Debug, Default)]
 struct Peer {
@@ -336,7 +328,7 @@ impl Engine {
     ) {
         self.repair.fetching = self.repair.fetching.saturating_sub(1);
         let page = match result {
-            Ok(Response::Page(page)) if is_of(&page, pull.topic) => page,
+            Ok(Response::Page(page)) if page.is_of(pull.topic) => page,
             Ok(_) | Err(_) => {
                 self.pulled(node, pull.topic);
                 return self.pull_waiting();

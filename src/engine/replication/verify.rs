@@ -10,10 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     engine::{
         Engine,
-        inflight::{
-            asks::Purpose,
-            survey::{Found, Then},
-        },
+        inflight::{asks::Purpose, found::Found, survey::Then},
         input::{Failure, Output, QuestionId, Ticket},
         numbered::Numbered,
     },

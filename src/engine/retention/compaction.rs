@@ -20,7 +20,7 @@ use crate::{
     engine::{
         Engine,
         holdings::sweep::{Sweep, Swept, SweptSpan},
-        inflight::survey::{Found, Then},
+        inflight::{found::Found, survey::Then},
         input::{Now, Output, Ticket, Write},
         planted::{Bug, planted},
     },

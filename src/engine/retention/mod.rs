@@ -19,7 +19,7 @@ use super::{
         ledger::{Ledger, Part},
         log::{HeldSpan, Log},
     },
-    inflight::survey::{Found, Then},
+    inflight::{found::Found, survey::Then},
     input::{Output, Ticket, Write},
 };
 use crate::{

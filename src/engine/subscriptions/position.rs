@@ -4,18 +4,14 @@ use super::listing::Listing;
 use crate::{
     engine::{
         Engine,
-        inflight::{
-            asks::Purpose,
-            survey::{Found, Then},
-        },
+        inflight::{asks::Purpose, found::Found, survey::Then},
         input::{Failure, QuestionId, Write},
         numbered::Numbered,
         planted::{Bug, planted},
-        publish::small,
     },
     limits::ASK_TIMEOUT,
     model::{Blob, NodeId, SessionId, SubscriberName, Subscription, TopicId, TopicName},
-    wire::{Acks, MemberState, Need, Refusal, Request, Response},
+    wire::{Acks, MemberState, Need, Refusal, Request, Response, small},
 };
 
 /// A commit that waits for the replicas.

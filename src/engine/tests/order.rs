@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     engine::{
         holdings::log::HeldSpan,
-        read::{For, Job, Source, view::View},
+        read::{
+            For, Job,
+            view::{Source, View},
+        },
     },
     model::{Batch, Compression, Entry, Frontier, Hash, Header, LogId, Previous, Run, Span},
 };

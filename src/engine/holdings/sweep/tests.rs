@@ -9,6 +9,7 @@ use crate::{
         Compression, Header, Incarnation, Network, NodeKey, Previous, ProducerId, Run, TopicId,
         encode_record,
     },
+    wire::LogRange,
 };
 
 /// When all tests of this file are run.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::NodeId;
 
 const SECOND: i64 = 1_000;
 const YEAR: i64 = 365 * 86_400 * SECOND;

@@ -3,8 +3,8 @@
 
 use super::{Key, dispatch::Dispatch};
 use crate::{
-    engine::{Engine, input::QuestionId, publish::small, subscriptions::position::Keeper},
-    wire::{Refusal, Response},
+    engine::{Engine, input::QuestionId, subscriptions::position::Keeper},
+    wire::{Refusal, Response, small},
 };
 
 /// What is to be kept, and who waits for it.

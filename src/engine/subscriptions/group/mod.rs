@@ -26,7 +26,7 @@ use self::{
 use crate::{
     engine::{
         Engine,
-        inflight::survey::{Found, Then},
+        inflight::{found::Found, survey::Then},
         input::QuestionId,
     },
     limits::{

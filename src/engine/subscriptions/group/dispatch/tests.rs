@@ -7,6 +7,7 @@ use crate::{
         Compression, Header, Incarnation, NodeKey, Previous, ProducerId, Record, Run, TopicId,
         WallClock, encode_record,
     },
+    wire::LogRange,
 };
 
 const ONE: MemberId = MemberId([1; 16]);
