@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Output, WriteNumber};
+use super::{ids::WriteNumber, output::Output};
 
 impl Output {
     /// The write that must be flushed before this is carried out; none where it may be at once.

@@ -32,10 +32,12 @@ mod catalogue;
 mod forks;
 mod gate;
 mod holdings;
+mod ids;
 mod inflight;
 mod input;
 mod members;
 mod numbered;
+mod output;
 #[doc(hidden)]
 pub mod planted;
 mod publish;
@@ -51,19 +53,18 @@ use std::{collections::VecDeque, time::Duration};
 
 pub use gate::FlushGate;
 pub use holdings::{
+    Damage, Pending,
     early::{Early, EarlyPart},
     ledger::{Part, Parts, Step},
     log::{AddError, Added, HeldSpan, Log, Tip},
     sweep::{Shelf, Stored, Sweep, Swept, SweptSpan},
 };
 use holdings::{ledger::Ledger, topic::Topics};
+pub use ids::{AskId, QuestionId, Ticket, WriteNumber};
 use inflight::asks::{Asks, Purpose};
-pub use input::{
-    AskId, Config, Damage, Failure, Input, Now, Output, QuestionId, Report, Ticket, Write,
-    WriteNumber,
-};
+pub use input::{Config, Failure, Input, Now};
 use members::{Change, Members, clocks::Clocks};
-pub use publish::outbox::Pending;
+pub use output::{Output, Report, Write};
 pub use recovered::Recovered;
 
 use crate::{

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::{Log, Pending, Step, Write};
+use super::{
+    holdings::{Pending, ledger::Step, log::Log},
+    output::Write,
+};
 use crate::{
     model::{
         Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,

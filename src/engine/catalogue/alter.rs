@@ -8,7 +8,8 @@
 use crate::{
     engine::{
         Engine,
-        input::{Output, QuestionId, Write},
+        ids::QuestionId,
+        output::{Output, Write},
         publish::outgoing::{Change, Waiter, Waiting},
     },
     limits::PUBLISH_TIMEOUT_DEFAULT,

@@ -3,11 +3,11 @@
 use crate::{
     engine::{
         Engine,
+        ids::QuestionId,
         inflight::{
             found::{Found, lacking},
             survey::Then,
         },
-        input::QuestionId,
         members::Member,
     },
     model::{Cursor, Entry, Frontier, NodeId, Position, TopicId, TopicName},

@@ -11,10 +11,7 @@ pub(super) mod names;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Engine,
-    inflight::asks::Purpose,
-    input::{Failure, QuestionId},
-    numbered::Numbered,
+    Engine, ids::QuestionId, inflight::asks::Purpose, input::Failure, numbered::Numbered,
     publish::outgoing::Change,
 };
 use crate::{

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::{
-    engine::{Engine, input::QuestionId, numbered::Numbered},
+    engine::{Engine, ids::QuestionId, numbered::Numbered},
     limits::{NAMES_WAITING_MAX, READ_WAIT_MAX, TOPICS_PER_MESSAGE_MAX},
     model::{TopicName, TopicPattern},
     wire::{Names, NamesWanted, Refusal, Response},

@@ -34,9 +34,10 @@ use super::{
         log::{AddError, Added},
         proofs::Learned,
     },
+    ids::Ticket,
     inflight::stored::Reply,
-    input::{Output, Report, Ticket, Write},
     numbered::Numbered,
+    output::{Output, Report, Write},
     planted::{Bug, planted},
 };
 use crate::{

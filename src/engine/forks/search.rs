@@ -17,11 +17,7 @@ use std::{
 };
 
 use crate::{
-    engine::{
-        Engine,
-        inflight::asks::Purpose,
-        input::{Failure, Ticket},
-    },
+    engine::{Engine, ids::Ticket, inflight::asks::Purpose, input::Failure},
     limits::{ASK_TIMEOUT, HEADERS_KEPT_RECORDS},
     model::{Entry, ForkProof, Header, LogId, NodeId, SignedHeader, TopicId},
     wire::{LogRange, Page, Request, Response},

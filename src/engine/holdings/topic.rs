@@ -6,16 +6,14 @@ use std::{
 };
 
 use super::{
+    Damage,
     ledger::Ledger,
     log::{AddError, Added, Log},
     placement::Placement,
     proofs::{Forks, Learned},
 };
 use crate::{
-    engine::{
-        input::Damage,
-        planted::{Bug, planted},
-    },
+    engine::planted::{Bug, planted},
     limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
     model::{
         Batch, Compacted, Cursor, Descriptor, ForkProof, Frontier, Hash, LogId, Network, NodeId,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    engine::input::{AskId, QuestionId},
+    engine::ids::{AskId, QuestionId},
     model::{Hash, LogId, NodeId, SubscriberName, TopicId, TopicName},
     wire::LogRange,
 };

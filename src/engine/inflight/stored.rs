@@ -4,7 +4,8 @@ use crate::{
     engine::{
         Engine,
         holdings::{early::Early, log::Log},
-        input::{Output, QuestionId, Ticket, Write, WriteNumber},
+        ids::{QuestionId, Ticket, WriteNumber},
+        output::{Output, Write},
         planted::{Bug, planted},
     },
     model::{LogId, Stamp, TopicId},

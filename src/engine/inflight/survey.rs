@@ -12,8 +12,10 @@ use super::{asks::Purpose, found::Found};
 use crate::{
     engine::{
         Engine,
-        input::{Failure, Output, QuestionId},
+        ids::QuestionId,
+        input::Failure,
         numbered::Numbered,
+        output::Output,
         planted::{Bug, planted},
     },
     limits::SURVEY_TIMEOUT,

@@ -8,11 +8,7 @@
 use std::time::Duration;
 
 use crate::{
-    engine::{
-        Change, Engine,
-        inflight::asks::Purpose,
-        input::{Output, QuestionId},
-    },
+    engine::{Change, Engine, ids::QuestionId, inflight::asks::Purpose, output::Output},
     limits::ASK_TIMEOUT,
     model::NodeId,
     wire::{Refusal, Remaining, Request, Response},

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     engine::{
         Engine,
+        ids::QuestionId,
         inflight::{found::Found, survey::Then},
-        input::QuestionId,
     },
     limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},
     model::{NodeId, TopicId},

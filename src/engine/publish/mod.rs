@@ -34,8 +34,9 @@ use self::outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, W
 use super::{
     Engine,
     holdings::log::{AddError, Added},
+    ids::{QuestionId, WriteNumber},
     inflight::survey::Then,
-    input::{Output, QuestionId, Write, WriteNumber},
+    output::{Output, Write},
     planted::{Bug, planted},
 };
 use crate::{

@@ -14,19 +14,18 @@ use std::{
     time::Duration,
 };
 
-use minicbor::{Decode, Encode};
-
 use super::outgoing::{Outgoing, Unacknowledged};
 use crate::{
     engine::{
         Engine,
-        holdings::topic::Topic,
+        holdings::{Pending, topic::Topic},
+        ids::QuestionId,
         inflight::{found::Found, survey::Then},
-        input::{QuestionId, Write},
+        output::Write,
         planted::{Bug, planted},
     },
     limits::{OUTBOX_LOOKS_MAX, REPLICAS_MAX},
-    model::{Batch, LogId, NodeId, TopicId, TopicName, WallClock},
+    model::{Batch, LogId, NodeId, TopicId, TopicName},
     wire::{Acks, Held, LogRange, MemberState, OutboxPage, PendingTopic, Response, small},
 };
 
@@ -38,18 +37,6 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_millis(500);
 
 /// How often they are asked at least: the pauses double while nothing changes.
 const LOOK_PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// From where on records of a log were told to be pending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Pending {
-    /// Sequence number of the first of them.
-    #[n(0)]
-    pub first: u64,
-    /// When it was written, by the wall clock of its writer.
-    #[n(1)]
-    pub since: WallClock,
-}
 
 /// What is pending of a log.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    engine::input::QuestionId,
+    engine::ids::QuestionId,
     limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, PRODUCERS_MAX},
     model::{Batch, Hash, Incarnation, LogId, NodeId, Previous, ProducerId, Run, TopicId},
     wire::Acks,

@@ -25,11 +25,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Engine,
-        holdings::placement::Placement,
-        inflight::asks::Purpose,
-        input::{Failure, WriteNumber},
-        numbered::Numbered,
+        Engine, holdings::placement::Placement, ids::WriteNumber, inflight::asks::Purpose,
+        input::Failure, numbered::Numbered,
     },
     limits::{FIND_TIMEOUT, SEARCHES_MAX, TICK},
     model::{LogId, NodeId, Run, TopicId},

@@ -2,7 +2,7 @@
 
 use super::view::{View, not_shown};
 use crate::{
-    engine::{Engine, inflight::survey::Then, input::Output},
+    engine::{Engine, inflight::survey::Then, output::Output},
     limits::{
         FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FOLLOW_SURVEYS_MAX, TAIL_BYTES_MAX, TAILS_BYTES_MAX,
     },

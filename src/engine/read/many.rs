@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{For, Job, Lane, State, view::Source};
 use crate::{
-    engine::{Engine, input::QuestionId},
+    engine::{Engine, ids::QuestionId},
     limits::{
         COMPACTED_START_BYTES_MAX, GATHER_WAIT_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_WAIT_MAX,
         READS_MAX,

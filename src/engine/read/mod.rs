@@ -30,12 +30,13 @@ use self::{
 use super::{
     Engine,
     holdings::topic::Topic,
+    ids::{QuestionId, Ticket},
     inflight::{
         asks::{LaneId, Purpose},
         found::Found,
         survey::Then,
     },
-    input::{Failure, QuestionId, Ticket},
+    input::Failure,
     numbered::Numbered,
     planted::{Bug, planted},
 };

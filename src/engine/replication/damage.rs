@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     engine::{
         Engine,
-        input::{Damage, Output, Report, Write, WriteNumber},
+        holdings::Damage,
+        ids::WriteNumber,
+        output::{Output, Report, Write},
         planted::{Bug, planted},
     },
     model::{Batch, LogId, TopicId},

@@ -14,12 +14,14 @@ use super::handover_proof::Proving;
 use crate::{
     engine::{
         Engine,
+        ids::Ticket,
         inflight::{
             asks::Purpose,
             found::{Found, lacking},
             survey::Then,
         },
-        input::{Failure, Output, Report, Ticket, Write},
+        input::Failure,
+        output::{Output, Report, Write},
     },
     limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},

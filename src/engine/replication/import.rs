@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::{
     engine::{
         Engine,
+        ids::{QuestionId, WriteNumber},
         inflight::{asks::Purpose, stored::Reply},
-        input::{Failure, QuestionId, WriteNumber},
+        input::Failure,
         numbered::Numbered,
     },
     limits::{ASK_TIMEOUT, IMPORTS_MAX, IMPORTS_PER_NODE_MAX, PAGE_BYTES_MAX},

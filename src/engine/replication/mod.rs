@@ -20,11 +20,13 @@ use super::{
     catalogue::descriptors_in,
     forks::Check,
     holdings::log::{AddError, Added, HeldSpan},
+    ids::QuestionId,
     inflight::{
         asks::{Purpose, Sent},
         stored::Reply,
     },
-    input::{Failure, QuestionId, Write},
+    input::Failure,
+    output::Write,
     planted::{Bug, planted},
 };
 use crate::{

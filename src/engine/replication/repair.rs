@@ -17,8 +17,9 @@ use crate::{
             log::{Added, HeldSpan},
             proofs::Forks,
         },
+        ids::QuestionId,
         inflight::asks::{Pull, Purpose},
-        input::{Failure, QuestionId},
+        input::Failure,
     },
     limits::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, HEADERS_KEPT_RECORDS, PAGE_BYTES_MAX,

@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     engine::{
         Engine,
+        ids::{QuestionId, Ticket},
         inflight::{asks::Purpose, found::Found, survey::Then},
-        input::{Failure, Output, QuestionId, Ticket},
+        input::Failure,
         numbered::Numbered,
+        output::Output,
     },
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX, QUESTIONS_MAX},
     model::{Cursor, Hash, NodeId, Position, TopicId, TopicName},

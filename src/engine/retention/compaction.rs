@@ -20,8 +20,10 @@ use crate::{
     engine::{
         Engine,
         holdings::sweep::{Sweep, Swept, SweptSpan},
+        ids::Ticket,
         inflight::{found::Found, survey::Then},
-        input::{Now, Output, Ticket, Write},
+        input::Now,
+        output::{Output, Write},
         planted::{Bug, planted},
     },
     limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},

@@ -19,8 +19,9 @@ use super::{
         ledger::{Ledger, Part},
         log::{HeldSpan, Log},
     },
+    ids::Ticket,
     inflight::{found::Found, survey::Then},
-    input::{Output, Ticket, Write},
+    output::{Output, Write},
 };
 use crate::{
     limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},

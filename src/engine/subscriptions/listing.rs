@@ -6,11 +6,7 @@ use std::{
 };
 
 use crate::{
-    engine::{
-        Engine,
-        inflight::asks::Purpose,
-        input::{Failure, QuestionId},
-    },
+    engine::{Engine, ids::QuestionId, inflight::asks::Purpose, input::Failure},
     limits::{ASK_TIMEOUT, POSITIONS_BYTES_MAX},
     model::{NodeId, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Refusal, Request, Response},

@@ -4,9 +4,11 @@ use super::listing::Listing;
 use crate::{
     engine::{
         Engine,
+        ids::QuestionId,
         inflight::{asks::Purpose, found::Found, survey::Then},
-        input::{Failure, QuestionId, Write},
+        input::Failure,
         numbered::Numbered,
+        output::Write,
         planted::{Bug, planted},
     },
     limits::ASK_TIMEOUT,

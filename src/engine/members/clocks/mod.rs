@@ -16,7 +16,8 @@ use crate::{
     engine::{
         Engine,
         inflight::asks::Purpose,
-        input::{Now, Output, Report},
+        input::Now,
+        output::{Output, Report},
         planted::{Bug, planted},
     },
     limits::{

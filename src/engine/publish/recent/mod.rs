@@ -18,7 +18,7 @@ use crate::{
             log::HeldSpan,
             topic::{Topic, Topics},
         },
-        input::{QuestionId, Ticket},
+        ids::{QuestionId, Ticket},
         planted::{Bug, planted},
     },
     limits::{

@@ -3,7 +3,7 @@
 
 use super::{Key, dispatch::Dispatch};
 use crate::{
-    engine::{Engine, input::QuestionId, subscriptions::position::Keeper},
+    engine::{Engine, ids::QuestionId, subscriptions::position::Keeper},
     wire::{Refusal, Response, small},
 };
 

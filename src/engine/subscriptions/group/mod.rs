@@ -26,8 +26,8 @@ use self::{
 use crate::{
     engine::{
         Engine,
+        ids::QuestionId,
         inflight::{found::Found, survey::Then},
-        input::QuestionId,
     },
     limits::{
         GROUP_GRACE, GROUP_IDLE, GROUP_MEMBERS_MAX, GROUP_RANGES_MAX, GROUPS_MAX, PAGE_BYTES_MAX,

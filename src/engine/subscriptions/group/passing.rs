@@ -2,11 +2,7 @@
 
 use super::{Key, ranges};
 use crate::{
-    engine::{
-        Engine,
-        inflight::asks::Purpose,
-        input::{Failure, QuestionId},
-    },
+    engine::{Engine, ids::QuestionId, inflight::asks::Purpose, input::Failure},
     limits::{ASK_TIMEOUT, QUESTIONS_MAX, READ_WAIT_MAX},
     model::NodeId,
     wire::{MemberState, Membership, Refusal, Request, Response, Settle, Settlement},
