@@ -7,6 +7,8 @@
 mod documents;
 #[path = "tidy/prose.rs"]
 mod prose;
+#[path = "tidy/rooms.rs"]
+mod rooms;
 
 use std::{
     fs,

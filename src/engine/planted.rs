@@ -78,7 +78,7 @@ pub use selected::{plant, planted};
 mod selected {
     use std::cell::Cell;
 
-    use super::Bug;
+    use crate::engine::planted::Bug;
 
     impl Bug {
         /// All of them.

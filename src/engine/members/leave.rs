@@ -7,8 +7,9 @@
 
 use std::time::Duration;
 
+use super::Change;
 use crate::{
-    engine::{Change, Engine, ids::QuestionId, inflight::asks::Purpose, output::Output},
+    engine::{Engine, ids::QuestionId, inflight::asks::Purpose, output::Output},
     limits::ASK_TIMEOUT,
     model::NodeId,
     wire::{Refusal, Remaining, Request, Response},
