@@ -58,6 +58,59 @@ pub(in crate::engine) enum Then {
     Resume,
 }
 
+impl Then {
+    /// Who is asked.
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Refresh
+            | Self::HandOver
+            | Self::Confirm
+            | Self::Outbox
+            | Self::Lows
+            | Self::Sweep => Scope::Replicas,
+            Self::Hole | Self::Resume => Scope::All,
+            Self::Answer(_)
+            | Self::Position(..)
+            | Self::Group(_)
+            | Self::Commit(..)
+            | Self::Verify(..)
+            | Self::Read(_)
+            | Self::Await(_) => Scope::Holders,
+        }
+    }
+
+    /// The subscription whose position is asked for as well.
+    fn subscriber(&self) -> Option<&SubscriberName> {
+        match self {
+            Self::Position(_, name) | Self::Commit(_, name, ..) | Self::Group(name) => Some(name),
+            Self::Answer(_)
+            | Self::Verify(..)
+            | Self::Read(_)
+            | Self::Refresh
+            | Self::HandOver
+            | Self::Confirm
+            | Self::Outbox
+            | Self::Await(_)
+            | Self::Hole
+            | Self::Lows
+            | Self::Sweep
+            | Self::Resume => None,
+        }
+    }
+}
+
+/// Whom a survey asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// The topic's replicas.
+    Replicas,
+    /// All nodes that can be asked.
+    All,
+    /// The topic's replicas, and nodes that hold a copy though they are none. A small network is
+    /// asked whole; in a larger one the table names them.
+    Holders,
+}
+
 /// A survey under way.
 #[derive(Debug)]
 struct Survey {
@@ -99,40 +152,18 @@ impl Engine {
             return;
         };
         let me = self.me;
-        let subscriber = match &then {
-            Then::Position(_, name) | Then::Commit(_, name, ..) | Then::Group(name) => {
-                Some(name.clone())
-            }
-            Then::Answer(_)
-            | Then::Verify(..)
-            | Then::Read(_)
-            | Then::Refresh
-            | Then::HandOver
-            | Then::Confirm
-            | Then::Outbox
-            | Then::Await(_)
-            | Then::Hole
-            | Then::Lows
-            | Then::Sweep
-            | Then::Resume => None,
-        };
+        let subscriber = then.subscriber().cloned();
         let held = [(me, known.held(subscriber.as_ref(), &mut self.members, &me))].into();
         let placement = known.placement(&self.members).clone();
         let mut asked: BTreeSet<_> =
             placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
-        let of_replicas = matches!(
-            then,
-            Then::Refresh
-                | Then::HandOver
-                | Then::Confirm
-                | Then::Outbox
-                | Then::Lows
-                | Then::Sweep
-        );
-        let of_all = matches!(then, Then::Hole | Then::Resume);
         let reachable = self.members.reachable();
-        let locating = !of_replicas && !of_all && reachable.len() >= ASK_ALL_MAX;
-        if !of_replicas && !locating {
+        let (all, locating) = match then.scope() {
+            Scope::Replicas => (false, false),
+            Scope::All => (true, false),
+            Scope::Holders => (reachable.len() < ASK_ALL_MAX, reachable.len() >= ASK_ALL_MAX),
+        };
+        if all {
             asked.extend(reachable);
         }
         let deadline = self.now.elapsed + SURVEY_TIMEOUT;
