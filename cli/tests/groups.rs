@@ -178,7 +178,7 @@ fn what_cannot_be_meant_is_refused_with_a_hint() {
     }
     cluster.run(0, &["subscribe", "t", "--as", "one", "-n", "1"]).ok();
     let words = ["subscribe", "t", "--group", "one", "-n", "1"];
-    cluster.run(0, &words).with_status(2).saying(&["`one` is there already", "hint:"]);
+    cluster.run(0, &words).with_status(2).saying(&["`one` exists", "hint:"]);
     cluster.run(0, &["subscribe", "t", "--group", "many", "-n", "1"]).ok();
     let words = ["subscribe", "t", "--as", "many", "-n", "1"];
     cluster.run(0, &words).with_status(2).saying(&["`many` is a group", "hint:"]);

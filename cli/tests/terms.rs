@@ -120,5 +120,5 @@ fn a_deleted_topic_does_not_come_back_and_its_name_can_be_used() {
     assert_eq!(fresh.stdout, b"new\n", "the subscription is gone with its topic");
     let words = ["fetch", "t", "--from", cursor.as_str().unwrap()];
     let foreign = cluster.run(here, &words).with_status(2).without_data();
-    foreign.saying(&["of another topic", "antiphon info"]);
+    foreign.saying(&["belongs to another topic", "antiphon info"]);
 }
