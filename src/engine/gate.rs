@@ -29,8 +29,8 @@ impl Output {
     }
 }
 
-/// Holds outputs back until the writes that they tell of are flushed. Whoever carries outputs out
-/// passes each one through it. It holds what the engine has under way, which is bounded there.
+/// Holds outputs back until the writes that they report are flushed. The code that carries outputs
+/// out passes each one through it. It holds what the engine has under way, which is bounded there.
 #[derive(Debug, Default)]
 pub struct FlushGate {
     flushed: WriteNumber,

@@ -71,7 +71,7 @@ pub enum Input {
         /// What is asked.
         request: Request,
     },
-    /// Whoever asked is gone; the answer is no longer wanted.
+    /// The asker is gone; the answer is no longer wanted.
     Abandoned(QuestionId),
     /// The outcome of an [`Output::Ask`].
     Told {
@@ -110,7 +110,7 @@ pub enum Input {
     /// The outcome of an [`Output::Locate`]: the nodes that say they hold the topic.
     Located(TopicId, Vec<NodeId>),
     /// This node is about to stop. [`Output::Ask`] with [`Request::Stopping`] follows for each node
-    /// that is to be told; a moment to send them is enough.
+    /// that must be told; a moment to send them is enough.
     Stopping,
     /// The addresses at which this node can be reached have changed.
     Listening(Vec<Address>),

@@ -1,9 +1,9 @@
 //! The state machine of one node.
 //!
-//! [`Engine::handle`] takes one [`Input`] with the time at which it happened; what is to be
-//! done comes out of [`Engine::poll_output`], in order. The engine reads no clock, draws no
-//! random number that its seed does not determine, and iterates over ordered maps only, so the
-//! same inputs give the same outputs. The simulator runs this very code.
+//! [`Engine::handle`] takes one [`Input`] with the time at which it happened.
+//! [`Engine::poll_output`] returns what to do, in order. The engine reads no clock, draws no random
+//! number that its seed does not determine, and iterates over ordered maps only. So the same inputs
+//! give the same outputs. The simulator runs this very code.
 //!
 //! An answer that must not be seen before a write is flushed says so itself
 //! ([`Output::Answer`]'s `after`): durability is data, not control flow.
@@ -536,7 +536,7 @@ impl Engine {
         self.verification.abandon(question);
     }
 
-    /// Takes note of a descriptor that came by another way than the catalogue, and keeps it.
+    /// Adopts a descriptor that did not come through the catalogue, and stores it.
     fn adopt_kept(&mut self, descriptor: &SignedDescriptor) {
         let topic = self.topics.id_of(descriptor.descriptor());
         if self.adopt(descriptor) {
@@ -544,7 +544,7 @@ impl Engine {
         }
     }
 
-    /// Takes note of a descriptor; whether it is news.
+    /// Adopts a descriptor. Returns whether it is new.
     fn adopt(&mut self, descriptor: &SignedDescriptor) -> bool {
         let news = self.topics.adopt(descriptor);
         if news {

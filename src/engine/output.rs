@@ -50,8 +50,8 @@ pub enum Output {
         ticket: Ticket,
         /// The topic.
         topic: TopicId,
-        /// What to read. Logs are merged by stamp; a log ends at its first hole. Of a single
-        /// record whose batch was let go the header is read, where it is kept.
+        /// What to read. Logs are merged by stamp; a log ends at its first gap. For a single record
+        /// whose batch was trimmed the header is read, if it is kept.
         ranges: Vec<LogRange>,
         /// What is shown before others, whatever its stamp.
         early: Early,
@@ -61,7 +61,7 @@ pub enum Output {
         after: Option<WriteNumber>,
     },
     /// Read a range of a log from the disk, once every write up to `after` is flushed, and check
-    /// every byte. Exactly one [`Input::CheckDone`] follows; what is damaged is told as
+    /// every byte. Exactly one [`Input::CheckDone`] follows. Damage is reported as
     /// [`Input::Damaged`], too.
     Check {
         /// Names it.
@@ -136,7 +136,7 @@ pub enum Report {
     Member(NodeId, MemberState),
     /// Another node says that it is stopping.
     Stopping(NodeId),
-    /// A writer, or whoever has its key, signed two batches for one position. Told once.
+    /// A writer, or somebody with its key, signed two batches for one position. Reported once.
     Fork(TopicId, LogId, AddError),
     /// A stored batch was damaged. It is counted as missing, and repair brings it again.
     Damaged(Damage),
@@ -147,7 +147,7 @@ pub enum Report {
     ClockOff(NodeId, i64),
     /// The same of this node's own clock, as most others say: it goes by theirs.
     OwnClockOff(i64),
-    /// A batch of this topic and writer is stamped so many milliseconds in the future.
+    /// A batch of this topic and writer is stamped this many milliseconds in the future.
     EarlyStamp(TopicId, NodeId, u64),
 }
 

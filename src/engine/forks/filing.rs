@@ -38,7 +38,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(2);
 const DOUBLINGS_MAX: u32 = 3;
 
-/// What is to be filed of one log.
+/// What must be filed of one log.
 #[derive(Debug, Default)]
 struct Filing {
     /// Where branches part within a branch: not looked at yet.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Looks among headers for the branch of a part that follows a batch that was let go.
+    /// Looks among headers for the branch of a part that follows a trimmed batch.
     pub(in crate::engine) fn walk_back(&mut self, topic: TopicId, log: LogId, to: u64, base: Hash) {
         let walk = Walk { to, base, next: to, head: base };
         self.walk_on(topic, log, walk);
@@ -82,7 +82,7 @@ impl Engine {
         }
     }
 
-    /// A part of a log goes to a branch: what retention had let go before it stays gone there, too.
+    /// A part of a log moves to a branch: what was trimmed before it stays trimmed there, too.
     pub(in crate::engine) fn cut_branch(
         &mut self,
         topic: TopicId,

@@ -224,19 +224,19 @@ impl Engine {
         Refusal::Forked(proof.map(|proof| Blob(proof.bytes().clone())))
     }
 
-    /// Takes note of proofs that another node tells of, as far as they are proofs and are news.
+    /// Learns proofs that another node reports, if they are valid and new.
     pub(super) fn learn_forks(&mut self, topic: TopicId, proofs: Option<&Proofs>) {
         for bytes in proofs.iter().flat_map(|proofs| proofs.iter()) {
             self.learn_fork_from(topic, bytes);
         }
     }
 
-    /// Takes note of one such proof.
+    /// Learns one such proof.
     pub(super) fn learn_fork_from(&mut self, topic: TopicId, bytes: &Bytes) {
         self.learn_fork_in(&[topic].into(), bytes);
     }
 
-    /// Takes note of a proof that concerns one of these topics.
+    /// Learns a proof that concerns one of these topics.
     pub(super) fn learn_fork_in(&mut self, topics: &BTreeSet<TopicId>, bytes: &Bytes) {
         let mut known = topics.iter().filter_map(|topic| self.topics.get(topic));
         if known.any(|known| known.forks.proof(bytes).is_some()) {
@@ -249,7 +249,7 @@ impl Engine {
         }
     }
 
-    /// Takes note of a fork.
+    /// Learns a fork.
     pub(super) fn learn_fork(&mut self, proof: &ForkProof) {
         let (topic, log) = (proof.topic(), proof.log());
         let known = self.topics.get_mut(&topic);

@@ -62,7 +62,7 @@ struct Halving {
     /// The earliest two batches that differ.
     differ: Option<(SignedHeader, SignedHeader)>,
     at: u64,
-    /// Below it one side may have let go what was there, and its header as well.
+    /// Below it one side may have trimmed what was there, and its header as well.
     low: u64,
     /// Where the log goes on behind what compaction took away there on one side.
     behind: u64,

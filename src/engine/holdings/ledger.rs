@@ -27,7 +27,7 @@ const STEP_LOGS_MAX: usize = 4_096;
 /// steps become one.
 const ENDS_MAX: usize = 64 * 1024;
 
-/// Most ranges of one log that are reckoned with: more than there are spans of a log.
+/// Most ranges of one log that are counted: more than there are spans of a log.
 const RANGES_MAX: usize = 2 * SPANS_MAX;
 
 /// What was received in one go.
@@ -145,7 +145,7 @@ impl Step {
     }
 }
 
-/// Whether all that is stored is reckoned with.
+/// Whether everything stored is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Measured {
     /// What comes will be stored before it is asked.
@@ -168,7 +168,7 @@ pub(in crate::engine) struct Ledger {
     measured: Measured,
     /// What has changed of the closed steps and is not stored.
     changes: BTreeMap<u64, Option<Step>>,
-    /// What is reckoned with, so that nothing is twice: copies come and go.
+    /// What is counted, so that nothing counts twice: copies come and go.
     counted: BTreeMap<LogId, Ranges>,
 }
 
@@ -177,8 +177,8 @@ pub(in crate::engine) struct Ledger {
 struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
-    /// Adds a range; whether any of it is new. With too many the two that are nearest to each other
-    /// become one, so what is missing between them is never reckoned with, and more is kept.
+    /// Adds a range. Returns whether any of it is new. With too many ranges the two nearest to each
+    /// other become one. What is missing between them is then never counted, and more is kept.
     fn add(&mut self, first: u64, next: u64) -> bool {
         if self.0.iter().any(|(from, to)| *from <= first && next <= *to) {
             return false;
@@ -215,7 +215,7 @@ impl Ledger {
         ledger
     }
 
-    /// Whether all that is stored is reckoned with.
+    /// Whether everything stored is counted.
     pub(in crate::engine) fn is_measured(&self) -> bool {
         self.measured == Measured::Yes
     }
@@ -227,7 +227,7 @@ impl Ledger {
         self.open = Step::default();
     }
 
-    /// Up to where a log is reckoned with.
+    /// Up to where a log is counted.
     pub(in crate::engine) fn end(&self, log: &LogId) -> u64 {
         let steps = self.closed.values().filter_map(|step| step.ends.get(log));
         steps.map(|end| end.next).max().unwrap_or(0)
@@ -238,7 +238,7 @@ impl Ledger {
         std::mem::take(&mut self.changes)
     }
 
-    /// Whether anything is to be stored.
+    /// Whether anything must be stored.
     pub(in crate::engine) fn has_changes(&self) -> bool {
         !self.changes.is_empty()
     }

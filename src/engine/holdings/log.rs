@@ -89,8 +89,8 @@ pub enum Added {
 /// Why a batch cannot be added. The log is unchanged.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum AddError {
-    /// The batch and what is held cannot both belong to the log: its writer, or whoever has its
-    /// key, signed two batches for one position. Which one, the neighbours alone do not tell.
+    /// The batch and what is held cannot both belong to the log: its writer, or somebody with its
+    /// key, signed two batches for one position. The neighbours alone do not tell which position.
     #[error("the log has forked at {at}")]
     Fork {
         /// The position.
@@ -226,9 +226,9 @@ impl Log {
         debug_assert!(self.is_well_formed());
     }
 
-    /// Cuts off what ends at or before `to`, where the batch `head` ends, for good: it is not taken
-    /// in again. Whether that changed anything. The batch must be known where part of a span goes.
-    /// Of the newest of it the headers stay.
+    /// Cuts off what ends at or before `to`, where the batch `head` ends: it is never stored again.
+    /// Returns whether that changed anything. The batch must be known if part of a span is cut. The
+    /// headers of the newest part stay.
     pub fn cut(&mut self, to: u64, head: Option<Hash>) -> bool {
         if to <= self.low {
             return false;
@@ -279,8 +279,8 @@ impl Log {
         true
     }
 
-    /// Whether of a batch that ends at `next` the header is kept, and the batch is not. A store
-    /// goes by this alone, so it comes to the same whatever it is made anew from.
+    /// Whether the header of a batch that ends at `next` is kept, and the batch is not. A store
+    /// uses this rule alone, so a rebuilt one has the same headers.
     pub fn keeps_header(&self, next: u64) -> bool {
         next <= self.low && self.headers.is_some_and(|from| from < next)
     }

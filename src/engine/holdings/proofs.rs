@@ -50,7 +50,7 @@ pub(in crate::engine) struct Forks {
 }
 
 impl Forks {
-    /// Takes note of a proof.
+    /// Adds a proof.
     pub(in crate::engine) fn add(&mut self, proof: &ForkProof) -> Learned {
         let branches = proof.branches();
         let new = branches.iter().filter(|branch| !self.roots.contains_key(branch)).count();

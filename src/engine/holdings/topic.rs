@@ -40,8 +40,8 @@ pub(in crate::engine) struct Topic {
     is_outlived: bool,
     digest: Option<[u8; 32]>,
     placement: (u64, Placement),
-    /// Until when nothing is given up here, for another node may be giving its copy up since this one
-    /// said that it keeps all.
+    /// Until when nothing is given up here, for another node may be giving its copy up since this
+    /// one said that it keeps all.
     pub(in crate::engine) keeps_until: Duration,
 }
 
@@ -169,7 +169,7 @@ impl Topic {
         self.forks.ends_before(log, header.first, previous)
     }
 
-    /// Takes note that a log has forked.
+    /// Learns that a log has forked.
     pub(in crate::engine) fn add_fork(&mut self, proof: &ForkProof) -> Learned {
         let learned = self.forks.add(proof);
         if learned != Learned::Nothing {
@@ -178,7 +178,7 @@ impl Topic {
         learned
     }
 
-    /// Whether the beginning of a log was let go: that is remembered, whatever else is not.
+    /// Whether the beginning of a log was trimmed: that is always remembered.
     fn is_cut(&self, id: &LogId) -> bool {
         let begins = self.forks.root(id).map_or(0, |root| root.at);
         self.logs.get(id).is_some_and(|log| log.low > begins)
@@ -252,8 +252,8 @@ impl Topic {
         self.subscriptions.remove(name);
     }
 
-    /// Forgets what of a log ends at or before `to`, where the batch `head` ends. Of a log that
-    /// is to be continued, the end is remembered.
+    /// Forgets what of a log ends at or before `to`, where the batch `head` ends. If the log will
+    /// be continued, its end is remembered.
     pub(in crate::engine) fn forget(
         &mut self,
         id: &LogId,
@@ -270,8 +270,8 @@ impl Topic {
         self.logs.get(id).cloned()
     }
 
-    /// Takes note of where other home replicas have cut logs, and nobody holds what is missing here
-    /// below that. It holds as long as the log stays as it is.
+    /// Records where other home replicas have cut logs, and nobody holds what is missing here below
+    /// that. It holds while the log stays as it is.
     pub(in crate::engine) fn set_told_lows(&mut self, lows: BTreeMap<LogId, (u64, Option<Hash>)>) {
         if self.told_lows != lows {
             self.told_lows = lows;
@@ -284,8 +284,8 @@ impl Topic {
         self.told_lows.get(log).copied().unwrap_or_default()
     }
 
-    /// Cuts a log off where a batch ends: the log, if that changed it. A log that is not known is
-    /// taken note of, and one that has forked ends where it has.
+    /// Cuts a log off where a batch ends. Returns the log, if that changed it. A log that is not
+    /// known is recorded, and a forked one ends at its fork.
     pub(in crate::engine) fn cut(
         &mut self,
         id: &LogId,
@@ -305,8 +305,8 @@ impl Topic {
         Some(log.clone())
     }
 
-    /// Fills what is missing of a log with what compaction took away: each part that was filled, and
-    /// the log with it.
+    /// Fills what is missing of a log with what compaction took away: each part that was filled,
+    /// and the log with it.
     pub(in crate::engine) fn fill(&mut self, part: &Compacted) -> Vec<(Compacted, Log)> {
         let Some(log) = self.logs.get_mut(&part.log) else { return Vec::new() };
         let filled = log.fill(part).unwrap_or_default();
@@ -500,7 +500,7 @@ impl Topics {
         self.known.values_mut()
     }
 
-    /// Takes note of a descriptor; whether it is news.
+    /// Adopts a descriptor. Returns whether it is new.
     pub(in crate::engine) fn adopt(&mut self, signed: &SignedDescriptor) -> bool {
         let terms = signed.descriptor();
         if terms.name.is_reserved() {

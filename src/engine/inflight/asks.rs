@@ -19,7 +19,7 @@ pub(in crate::engine) struct Sent {
     pub(in crate::engine) hash: Hash,
 }
 
-/// What is to be fetched of a topic.
+/// What must be fetched of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Pull {
     pub(in crate::engine) topic: TopicId,
@@ -99,7 +99,7 @@ pub(in crate::engine) struct Asks {
 }
 
 impl Asks {
-    /// Takes note of a request.
+    /// Registers a request.
     pub(in crate::engine) fn put(
         &mut self,
         to: NodeId,

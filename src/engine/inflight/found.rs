@@ -17,7 +17,7 @@ pub(in crate::engine) struct Found {
     pub(in crate::engine) placement: Placement,
     /// How many home replicas must answer to know of every acknowledged record.
     pub(in crate::engine) needed: usize,
-    /// Whether so many did.
+    /// Whether that many did.
     pub(in crate::engine) complete: bool,
 }
 

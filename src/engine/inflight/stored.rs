@@ -15,7 +15,7 @@ use crate::{
 /// Whom it is said what became of batches that were to be stored.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) enum Reply {
-    /// Whoever replicates them.
+    /// A node that replicates them.
     Replicated(QuestionId),
     /// A node that imports them.
     Imported(QuestionId),

@@ -131,11 +131,11 @@ impl Survey {
     }
 }
 
-/// In a network of at most so many nodes a client's survey asks all of them: it costs less than
-/// looking in the table who else may hold a copy.
+/// In a network of at most this many nodes, a client's survey asks all of them: that costs less
+/// than looking in the table for other holders.
 const ASK_ALL_MAX: usize = 16;
 
-/// Nodes that the table names, of which a survey asks at most so many.
+/// Most nodes named by the table that a survey asks.
 const LOCATED_MAX: usize = 16;
 
 /// The surveys under way.

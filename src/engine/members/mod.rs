@@ -57,7 +57,8 @@ pub(super) struct Member {
     leaving_until: Option<Duration>,
     /// Whether it has left: it holds nothing, and is forgotten when it goes.
     left: bool,
-    /// Whether it said that it was stopping, and has not come back. It counts as any node that is away.
+    /// Whether it said that it was stopping, and has not come back. It counts as any node that is
+    /// away.
     stopped: bool,
     /// Of a newcomer, since when it is there; while it is away, since when it was.
     new_since: Option<Duration>,
@@ -117,7 +118,7 @@ pub(super) enum Change {
     State(NodeId, MemberState),
     /// A node on an open connection is silent for too long.
     Silent(NodeId),
-    /// A node is to be dialled.
+    /// A node should be dialled.
     Dial(Contact),
     /// A node was away for so long that it is forgotten.
     Forgotten(NodeId),
@@ -201,7 +202,8 @@ impl Members {
         self.digest.1
     }
 
-    /// An operator says that a node is gone for good; whether it was known and is not connected.
+    /// An operator says that a node will not come back. Returns whether it was known and is not
+    /// connected.
     pub(super) fn forget(&mut self, node: &NodeId) -> bool {
         self.strangers.remove(node);
         let away = self.known.get(node).is_some_and(|member| !member.connected);
@@ -218,8 +220,8 @@ impl Members {
         self.version += 1;
     }
 
-    /// How many nodes belong to the network, those included that are away: all that are known and not
-    /// forgotten, and this one.
+    /// How many nodes belong to the network, those included that are away: all that are known and
+    /// not forgotten, and this one.
     pub(super) fn belonging(&self) -> usize {
         self.known.len() + 1
     }
@@ -316,7 +318,7 @@ impl Members {
         (member.state != MemberState::Alive).then(|| self.set(node, MemberState::Alive))
     }
 
-    /// Takes note whether a node stores what it is sent. One that does not keeps its place, and
+    /// Records whether a node stores what it is sent. One that does not keeps its place, and
     /// another one is sent the same.
     pub(super) fn set_able(&mut self, node: NodeId, able: bool) {
         if let Some(member) = self.known.get_mut(&node)
@@ -349,7 +351,7 @@ impl Members {
         }
     }
 
-    /// Whether nothing is to be placed at a node, for it is leaving.
+    /// Whether nothing must be placed at a node, because it is leaving.
     pub(super) fn is_leaving(&self, node: &NodeId) -> bool {
         if *node == self.me {
             return self.me_leaves;
@@ -450,7 +452,8 @@ impl Members {
         Placement { home, acting, size }
     }
 
-    /// The state of a node that may hold topics, and whether its disk is; none for one that may not.
+    /// The state of a node that may hold topics, and whether its disk is; none for one that may
+    /// not.
     fn as_replica(&self, node: &NodeId) -> Option<(MemberState, bool)> {
         if *node == self.me {
             return (!self.me_leaves).then_some((MemberState::Alive, true));

@@ -22,8 +22,8 @@ use crate::{
 /// How often a node asks another one whom it knows.
 const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The nodes known before. This one is among them if it was settled; whoever keeps records for others
-/// was, whatever an older program wrote.
+/// The nodes known before. This one is among them if it was settled. A node that holds records of
+/// others was settled, whatever an older program wrote.
 pub(in crate::engine) fn with_own(
     me: NodeId,
     topics: &Topics,
@@ -105,7 +105,7 @@ impl Engine {
         self.answer(question, Response::Noted);
     }
 
-    /// An operator says that a node is gone for good.
+    /// An operator says that a node will not come back.
     pub(in crate::engine) fn forget(
         &mut self,
         question: QuestionId,

@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// A batch has come that continues what this node writes, and this node has not written it: its
-    /// directory was cloned, or somebody has its key. It leaves the log to whoever that is.
+    /// directory was cloned, or somebody has its key. It leaves that log.
     pub(in crate::engine) fn written_elsewhere(&mut self, batch: &Batch) {
         let topic = batch.header().topic;
         if let Some(outgoing) = self.publishing.topics.get_mut(&topic)

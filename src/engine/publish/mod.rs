@@ -157,7 +157,7 @@ impl Engine {
         }
     }
 
-    /// Whether so many bytes are more than may be under way.
+    /// Whether this many bytes more are too much under way.
     pub(super) fn is_busy_with(&self, bytes: usize) -> bool {
         self.publishing.bytes + bytes > UNACKNOWLEDGED_BYTES_MAX
     }

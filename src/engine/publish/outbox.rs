@@ -106,7 +106,7 @@ struct Lack {
 }
 
 impl Engine {
-    /// A batch is told to be pending, or is written anew after it was.
+    /// A batch is answered as pending, or is sealed again after that.
     pub(in crate::engine) fn put_in_outbox(
         &mut self,
         topic: TopicId,

@@ -14,8 +14,8 @@ use crate::{
     wire::Acks,
 };
 
-/// Bytes of records of one topic that were told to be pending and whose batches are kept in memory, so that
-/// their replicas are sent them at once when they are back.
+/// Bytes of records of one topic that were told to be pending and whose batches are kept in memory,
+/// so that their replicas are sent them at once when they are back.
 const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long they are kept there.
@@ -41,7 +41,7 @@ pub(in crate::engine) struct Queued {
 pub(in crate::engine) enum Waiter {
     /// A publisher.
     Publisher(QuestionId),
-    /// Whoever creates, alters or deletes this topic; the record is its descriptor.
+    /// A client that creates, alters or deletes this topic; the record is its descriptor.
     Changer(QuestionId, TopicId, Change),
 }
 
@@ -180,7 +180,7 @@ impl Outgoing {
         self.next = 0;
     }
 
-    /// Takes note of a batch that was made of what [`Self::take_body`] took.
+    /// Records a batch that was made of what [`Self::take_body`] took.
     pub(in crate::engine) fn sealed(&mut self, batch: &Batch) {
         let header = batch.header();
         self.next = header.next();
@@ -205,9 +205,9 @@ impl Outgoing {
         }
     }
 
-    /// Lets go of the oldest batches for which nobody waits, where they are too much to keep
-    /// (whatever there is, if all topics together have too much), or are kept for so long that
-    /// repair and handover are to bring them where they belong.
+    /// Drops the oldest batches for which nobody waits from memory, if they are too many or too
+    /// old; repair and handover then bring them to the replicas. If all topics together have too
+    /// much, any such batch is dropped.
     pub(in crate::engine) fn leave_behind(&mut self, now: Duration, too_much: bool) {
         let bytes_max = if too_much { 0 } else { PENDING_BYTES_MAX };
         let mut bytes: usize = self.unacknowledged.iter().map(|sealed| sealed.bytes).sum();

@@ -11,7 +11,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Takes out what must wait for what its writer wrote before its restart; of which logs that was.
+    /// Takes out what must wait for what its writer wrote before its restart; of which logs that
+    /// was.
     pub(in crate::engine) fn hold_back(
         &mut self,
         number: u64,

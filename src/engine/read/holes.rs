@@ -33,8 +33,8 @@ pub(in crate::engine) struct Met {
     pub(in crate::engine) failed: BTreeSet<Source>,
     /// Logs whose first batch waits for another log, and that filled the page: they come later.
     pub(in crate::engine) later: BTreeSet<LogId>,
-    /// Compacted parts that were given alone: the next batch is missing behind them. Readers are told
-    /// that they were trimmed, for their cursors cannot stand at their ends.
+    /// Compacted parts that were given alone: the next batch is missing behind them. Readers are
+    /// told that they were trimmed, for their cursors cannot stand at their ends.
     pub(in crate::engine) bare: Vec<Compacted>,
 }
 
@@ -63,9 +63,9 @@ pub(in crate::engine) fn told_with(
 }
 
 impl Engine {
-    /// Takes off the start of a range what nobody holds and what retention let go, whichever of them
-    /// comes first, and takes note of it. Who gives what is left then, or its start, and up to where:
-    /// none where nothing is left, or nobody does.
+    /// Takes off the start of a range what nobody holds and what was trimmed, whichever comes
+    /// first, and records it. Returns who gives the rest, or its start, and up to where. None if
+    /// nothing is left, or nobody does.
     pub(in crate::engine) fn pass_over(
         &mut self,
         topic: TopicId,
@@ -92,8 +92,8 @@ impl Engine {
         None
     }
 
-    /// Whether this node holds all of a range that readers do not pass over: that retention did not let
-    /// go, and of which it is not proven that nobody holds it.
+    /// Whether this node holds all of a range that readers do not skip: what was not trimmed, and
+    /// is not proven to be lost.
     pub(in crate::engine) fn is_whole(&mut self, topic: TopicId, mut range: LogRange) -> bool {
         while range.from < range.to {
             let held = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));

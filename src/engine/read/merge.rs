@@ -7,8 +7,8 @@ use crate::{
     wire::{LogRange, Page},
 };
 
-/// The order of batches: by stamp, then writer; within a log by number. What is stamped in the future
-/// comes first.
+/// The order of batches: by stamp, then writer; within a log by number. What is stamped in the
+/// future comes first.
 fn order(batch: &Batch, early: &Early) -> (Stamp, LogId, u64) {
     let (header, log) = (batch.header(), batch.log());
     (early.order(&log, header.first, header.stamp), log, header.first)

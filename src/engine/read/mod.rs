@@ -212,7 +212,7 @@ impl Engine {
         self.plan_read(job);
     }
 
-    /// Takes note of what the replicas said they hold, where somebody reads the topic.
+    /// Records what the replicas said they hold, if somebody reads the topic.
     pub(super) fn note_frontiers(&mut self, found: &Found) {
         let Some(view) = self.reads.views.get_mut(&found.topic) else {
             return;

@@ -105,7 +105,7 @@ impl View {
         self.holes.iter().find(at).map(|hole| hole.range.to)
     }
 
-    /// Whether it is time to ask all nodes about holes; then that is taken note of.
+    /// Whether it is time to ask all nodes about gaps. If so, it counts as asked.
     pub(in crate::engine) fn holes_due(&mut self, now: Duration) -> bool {
         let due = |at: Duration| now.saturating_sub(at) >= HOLE_SURVEY_INTERVAL;
         let due = self.holes_surveyed.is_none_or(due);

@@ -173,8 +173,8 @@ impl Engine {
     }
 
     /// Brings the home replicas the positions that this node keeps. It forgets one when all of them
-    /// keep it that had just said that they keep the topic: one that takes another node for the home
-    /// would forget it as well.
+    /// keep it that had just said that they keep the topic: one that takes another node for the
+    /// home would forget it as well.
     fn hand_over_positions(&mut self, found: &Found) {
         let topic = found.topic;
         let Some(known) = self.topics.get(&topic) else {
@@ -236,8 +236,8 @@ impl Engine {
         }
     }
 
-    /// All home replicas keep a position: it is forgotten here, unless that was true only a while ago,
-    /// or this node may have said meanwhile that it keeps it.
+    /// All home replicas keep a position: it is forgotten here, unless that was true only a while
+    /// ago, or this node may have said meanwhile that it keeps it.
     fn forget_position(&mut self, (topic, name): &(TopicId, SubscriberName), position: &Position) {
         let fresh = self.now.elapsed.saturating_sub(position.begun) <= SURVEY_TIMEOUT;
         let Some(known) = self.topics.get_mut(topic).filter(|_| fresh) else {

@@ -59,7 +59,7 @@ pub(in crate::engine) struct Proving {
 }
 
 impl Proving {
-    /// What the homes are to show, and what is to be read here.
+    /// What the home replicas must show, and what must be read here.
     fn questions(&self) -> (BTreeMap<NodeId, Vec<LogRange>>, Vec<LogRange>) {
         let (mut asks, mut reads) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
         let ending_at = |log: &LogId, next: u64| LogRange { log: *log, from: next - 1, to: next };
@@ -174,13 +174,14 @@ fn is_cut(held: &Frontier, log: &LogId, first: &Span) -> bool {
     held.0.get(log).is_some_and(|entry| first.next <= entry.low)
 }
 
-/// For how long a node gives nothing up that has said that it keeps all: as long as another one takes
-/// that has heard it to give its own copy up, and a moment more.
+/// For how long a node gives nothing up that has said that it keeps all: as long as another one
+/// takes that has heard it to give its own copy up, and a moment more.
 const PROMISE: Duration = Duration::from_secs(4);
 
 impl Engine {
-    /// This node says that it keeps all of a topic. It may find at the next moment that it is no home
-    /// any more; then it must not rely on the node that it said so to, which relies on this one.
+    /// This node says that it keeps all of a topic. It may find at the next moment that it is no
+    /// home any more; then it must not rely on the node that it said so to, which relies on this
+    /// one.
     pub(in crate::engine) fn promise_to_keep(&mut self, topic: TopicId) {
         if let Some(known) = self.topics.get_mut(&topic) {
             known.keeps_until = self.now.elapsed + PROMISE;

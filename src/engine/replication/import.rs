@@ -108,8 +108,8 @@ impl Engine {
         self.store_all(reply, from, &import.replicate);
     }
 
-    /// Takes note of what retention had let go before the export: where nothing is held of it, and
-    /// nothing before it, it need not be looked for.
+    /// Records what was trimmed before the export. If nothing is held of it, and nothing before it,
+    /// nobody looks for it.
     fn take_over_lows(&mut self, page: &crate::wire::Replicate, trimmed: &[LogRange]) {
         let topics: BTreeSet<_> = page.batches.iter().map(|batch| batch.header().topic).collect();
         for (topic, range) in

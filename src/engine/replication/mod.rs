@@ -41,8 +41,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// The same where it answered that it has no room.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
-/// Batches of so many bytes are not sent to a replica by gossip as well, even where it gets them
-/// after a flush only: encrypting and verifying them once more takes as long.
+/// Batches of this many bytes are not sent to a replica by gossip as well, even if it gets them
+/// only after a flush: encrypting and verifying them once more takes as long.
 const TWICE_BYTES_MAX: usize = 16 * 1024;
 
 /// A request that is under way for longer than this waits for more than an ordinary flush.
@@ -277,7 +277,7 @@ impl Engine {
         }
     }
 
-    /// Takes note of what goes with batches: their topics' terms, and where their logs have forked.
+    /// Learns what comes with batches: their topics' terms, and proofs of forks.
     pub(super) fn learn_with(&mut self, replicate: &Replicate) {
         for bytes in &replicate.descriptors {
             if let Ok(descriptor) = SignedDescriptor::verify(bytes.0.clone()) {
@@ -450,7 +450,7 @@ impl Engine {
     }
 }
 
-/// Whoever replicates a batch is told that it is flushed, and no more.
+/// A node that replicates a batch is told only that it is flushed.
 fn as_stored(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Present | Outcome::Trimmed => Outcome::Stored,

@@ -63,7 +63,7 @@ impl State {
         self.fetching < REPAIR_FETCHES_MAX && self.paid_at <= now + TICK
     }
 
-    /// Takes note of a page that came.
+    /// Counts a page that came.
     fn pay(&mut self, now: Duration, page: &Page) {
         let bytes: usize = page.batches.iter().map(|batch| batch.bytes().len()).sum();
         let nanoseconds = bytes as u64 * 1_000_000_000 / REPAIR_BYTES_PER_SECOND_MAX;

@@ -67,8 +67,8 @@ impl Engine {
         ledger.receive(&terms, own, &Part::of(batch));
     }
 
-    /// A batch that was stored is filed under a branch from now on: it is reckoned with already, and
-    /// goes with what is as old.
+    /// A stored batch is filed under a branch from now on. It is counted already, and expires with
+    /// what is as old.
     pub(super) fn note_filed(&mut self, batch: &Batch) {
         let own = self.own_wall();
         let Some(known) = self.topics.get_mut(&batch.header().topic) else {
@@ -311,8 +311,8 @@ impl Engine {
         }
     }
 
-    /// The highest low watermark of a log that this node or a home replica has: what is below it,
-    /// somebody let go.
+    /// The highest low watermark of a log that this node or a home replica has: below it, somebody
+    /// trimmed.
     pub(super) fn known_low(&mut self, topic: TopicId, log: &LogId) -> u64 {
         let Some(known) = self.topics.get_mut(&topic) else {
             return 0;
@@ -332,9 +332,9 @@ impl Engine {
         surveyed.is_some_and(|at| self.now.elapsed.saturating_sub(at) < FOLLOW_SURVEY_INTERVAL)
     }
 
-    /// The end of what retention let go at the start of a range that nobody can give: where
-    /// somebody holds something, or at the highest low watermark. Nothing is let go that a node said
-    /// to hold that does not answer just now; a dead one nobody waits for, where others let it go.
+    /// The end of the trimmed part at the start of a range that nobody can give: where somebody
+    /// holds something, or at the highest low watermark. Data that an unresponsive node reported is
+    /// not treated as trimmed. A dead node is ignored if others have trimmed it.
     pub(super) fn trimmed_to(&mut self, topic: TopicId, range: LogRange) -> Option<u64> {
         let low = self.known_low(topic, &range.log).min(range.to);
         let own = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));

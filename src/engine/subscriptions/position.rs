@@ -24,8 +24,8 @@ struct Commit {
     waiting: usize,
     copies: usize,
     wanted: usize,
-    /// Copies without which it is refused: a position that nobody is told of is only a later one,
-    /// but a new generation must be met by whoever opens the next one.
+    /// Copies without which it is refused. A lost position only makes a reader start earlier. But a
+    /// new generation must be seen by the opener of the next one.
     enough: usize,
     /// Whether another subscriber reads under the name.
     shared: bool,
@@ -133,7 +133,7 @@ impl Engine {
         self.keep_on_replicas(topic, subscriber, &subscription, keeper);
     }
 
-    /// Keeps a position here and on the other replicas, and tells whoever has it kept.
+    /// Stores a position here and on the other replicas, and answers the one who asked for it.
     pub(in crate::engine) fn keep_on_replicas(
         &mut self,
         topic: TopicId,
@@ -258,7 +258,7 @@ impl Engine {
         }
     }
 
-    /// Takes note of a run of a subscriber; whether another one reads under the name.
+    /// Records a session of a subscriber. Returns whether another one reads under the name.
     fn is_shared(
         &mut self,
         topic: TopicId,

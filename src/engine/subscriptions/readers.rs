@@ -1,10 +1,10 @@
 //! Who reads under the name of a subscription.
 //!
-//! Each run of a subscriber has a session of its own, which goes with its commits. One run after the
-//! other is as it should be. Where sessions come in turn, several read under one name at once: each
-//! gets all records, and together they move one position. Both are told. Nothing is refused, for a
-//! node cannot know which of them its user meant, and one that has crashed must not keep the next one
-//! out.
+//! Each run of a subscriber has a session of its own, which goes with its commits. One run after
+//! the other is as it should be. Where sessions come in turn, several read under one name at once:
+//! each gets all records, and together they move one position. Both are told. Nothing is refused,
+//! for a node cannot know which of them its user meant, and one that has crashed must not keep the
+//! next one out.
 //!
 //! This is in memory only, at each replica: what is forgotten is seen again within a few commits.
 

@@ -35,11 +35,11 @@ const KEYS_MAX: usize = 256 * 1024;
 /// Slices that keys are taken in. A topic with more keys than 64 slices hold is not compacted.
 const SLICES_MAX: u32 = 64;
 
-/// Batches that one sweep may find at most: some 25 MB of memory. The next one finds the rest. Where
-/// the keys are in slices, so many batches are looked at, from the start.
+/// Most batches that one sweep may find: some 25 MB of memory. The next one finds the rest. If the
+/// keys are in slices, this many batches are looked at, from the start.
 const FOUND_MAX: usize = 1024 * 1024;
 
-/// Batches of one log, stamped before earlier ones, that are reckoned with: the last of them. A clock
+/// Batches of one log, stamped before earlier ones, that are considered: the last of them. A clock
 /// is set right now and then.
 const FALLS_MAX: usize = 64;
 
@@ -86,7 +86,7 @@ pub struct Swept {
 /// What is stored: a batch, or a part that was compacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Where it is. It need not name batches: whoever writes the part that takes its place does.
+    /// Where it is. It need not name batches: the writer of the range that replaces it does.
     pub part: Compacted,
     /// Bytes of the batch; none where it was compacted.
     pub bytes: Option<u64>,
@@ -114,7 +114,7 @@ pub trait Shelf {
     fn load(&self, stored: &Stored) -> Result<Option<Batch>, Self::Error>;
 }
 
-/// A hash of a key. So many bits that nobody finds two keys of one hash.
+/// A hash of a key, with enough bits that nobody finds two keys of one hash.
 type KeyHash = u128;
 
 /// Where a batch stands: the number of its span, and that of its first record.
@@ -175,7 +175,7 @@ fn hash(key: &[u8]) -> KeyHash {
     KeyHash::from_be_bytes(*start)
 }
 
-/// Which of so many slices a key is in.
+/// Which of this many slices a key is in.
 fn slice_of(key: KeyHash, slices: u32) -> u32 {
     u32::try_from(key % KeyHash::from(slices)).expect("it is less than the number of slices")
 }
@@ -290,7 +290,8 @@ impl Sweep {
         Ok(())
     }
 
-    /// Looks for what may go, with the keys in so many slices; none where those are too few.
+    /// Looks for what may be compacted, with the keys in this many slices; none if those are too
+    /// few.
     fn look<S: Shelf>(
         &self,
         shelf: &S,

@@ -219,8 +219,8 @@ impl Engine {
         WallClock(u64::try_from(wall).unwrap_or(0))
     }
 
-    /// A time that is over by this node's own clock and by most others: what goes for its age goes by
-    /// this. The word of others deletes nothing, and neither does one wrong clock.
+    /// A time that is over by this node's own clock and by most others: what goes for its age goes
+    /// by this. The word of others deletes nothing, and neither does one wrong clock.
     pub(in crate::engine) fn safe_wall(&self) -> WallClock {
         self.own_wall().min(self.now.wall)
     }

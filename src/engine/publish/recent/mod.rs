@@ -171,8 +171,8 @@ impl Engine {
         }
     }
 
-    /// Where this node holds a run, flushed or not. Where it lacks records before them, all nodes are
-    /// asked whether anybody holds those: what readers pass over is not waited for.
+    /// Where this node holds a run, flushed or not. Where it lacks records before them, all nodes
+    /// are asked whether anybody holds those: what readers pass over is not waited for.
     pub(in crate::engine) fn find_here(
         &mut self,
         topic: TopicId,

@@ -51,9 +51,8 @@ impl Window {
         Self { topics, oldest, count: 0, per_topic_max, max, age }
     }
 
-    /// Takes note of a run that is stored at a place. Of several places of one run the first by
-    /// their order is remembered, as long as it is held, so that nodes that hold the same name the
-    /// same one.
+    /// Remembers a run that is stored at a place. Of several places of one run, the first in their
+    /// order is remembered while it is held. So nodes that hold the same places name the same one.
     pub(super) fn note(
         &mut self,
         now: Duration,
@@ -110,7 +109,7 @@ impl Window {
         (end <= stored.count).then_some(Place { number, ..stored.place })
     }
 
-    /// Forgets what is older than is to be remembered.
+    /// Forgets what is too old.
     pub(super) fn expire(&mut self, now: Duration) {
         while let Some((at, topic)) = self.oldest.first().copied()
             && at + self.age < now

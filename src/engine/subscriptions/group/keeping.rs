@@ -7,7 +7,7 @@ use crate::{
     wire::{Refusal, Response, small},
 };
 
-/// What is to be kept, and who waits for it.
+/// What must be stored, and who waits for it.
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// Whether something has changed since the last write was begun.
@@ -21,7 +21,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Something has changed that is to be kept.
+    /// Something has changed that must be stored.
     pub(super) fn has_changed(&mut self) {
         self.dirty = true;
     }
@@ -67,7 +67,7 @@ impl Engine {
         self.keep_on_replicas(*topic, name, &subscription, Keeper::Group(key.clone()));
     }
 
-    /// What was to be kept of a group is, on so many replicas.
+    /// The state of a group is stored, on this many replicas.
     pub(in crate::engine) fn group_kept(&mut self, key: &Key, copies: usize) {
         let Some(group) = self.groups.groups.get_mut(key) else { return };
         let keeping = &mut group.keeping;

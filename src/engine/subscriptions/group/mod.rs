@@ -3,11 +3,13 @@
 //! One of the topic's replicas coordinates a group: it reads the topic, decides which member gets
 //! which records ([`dispatch`]), and keeps on all replicas what is done. Any node takes a member's
 //! questions and passes them on. Who coordinates follows from who is alive, and from nothing else:
-//! where nodes do not agree on that, because the network is parted or has just changed, there may be
-//! two for a while. Then both give out the same records, and nothing worse: what is done is merged.
+//! where nodes do not agree on that, because the network is parted or has just changed, there may
+//! be two for a while. Then both give out the same records, and nothing worse: what is done is
+//! merged.
 //!
 //! A coordinator that takes a group over knows what was done, and up to where records were given
-//! out. What is not done of that it keeps back for a moment, until members have said what they have.
+//! out. What is not done of that it keeps back for a moment, until members have said what they
+//! have.
 
 mod dispatch;
 mod feed;
@@ -142,7 +144,7 @@ impl Engine {
         self.survey(topic, Then::Group(name));
     }
 
-    /// Begins anew with what the replicas keep.
+    /// Begins again with what the replicas hold.
     fn reload_group(&mut self, key: &Key) {
         let Some(group) = self.groups.groups.remove(key) else { return };
         self.load_group(key.clone());
@@ -272,8 +274,7 @@ impl Engine {
         group.keeping.has_changed();
     }
 
-    /// Gives to members that wait, as far as there is something for them, and keeps what is to be
-    /// kept of all that.
+    /// Gives records to waiting members, if there are any, and stores what must be stored of that.
     fn serve_members(&mut self, key: &Key) {
         let now = self.now.elapsed;
         self.feed_group(key);
@@ -360,7 +361,7 @@ impl Engine {
         }
     }
 
-    /// Whoever asked is gone: nothing is given to it.
+    /// The asker is gone: nothing is given to it.
     pub(in crate::engine) fn group_abandoned(&mut self, question: QuestionId) {
         for group in self.groups.groups.values_mut() {
             group.waiting.retain(|waiting| waiting.question != question);

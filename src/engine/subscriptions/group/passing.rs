@@ -15,13 +15,13 @@ const HOPS_MAX: u8 = 2;
 #[derive(Debug)]
 pub(super) struct Passed {
     membership: Membership,
-    /// Whether whoever asked is gone.
+    /// Whether the asker is gone.
     is_abandoned: bool,
 }
 
 impl Engine {
-    /// The group that a question is about, where this node coordinates it; otherwise the question is
-    /// passed on, or refused.
+    /// The group that a question is about, where this node coordinates it; otherwise the question
+    /// is passed on, or refused.
     pub(super) fn coordinated(
         &mut self,
         question: QuestionId,
@@ -135,7 +135,7 @@ pub(super) fn generation(request: &Request) -> u64 {
     membership(request).map_or(0, |membership| membership.generation)
 }
 
-/// Whether nodes did not agree on who is to be asked.
+/// Whether nodes did not agree on the coordinator.
 pub(super) fn is_disputed(request: &Request) -> bool {
     membership(request).is_some_and(|membership| membership.hops >= HOPS_MAX)
 }

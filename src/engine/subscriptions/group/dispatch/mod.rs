@@ -25,7 +25,7 @@ use crate::{
     wire::{Assignment, LogRange, Rejection},
 };
 
-/// From which delivery on records are given out one by one, if they are to have so many.
+/// From this delivery on, records are given out one by one, if they may have that many.
 const ALONE_FROM: u32 = 3;
 
 const NOT_IN_TIME: &str = "not acknowledged in time";
@@ -248,7 +248,7 @@ impl Dispatch {
         has.into_iter().flatten().filter(in_turn).copied().collect()
     }
 
-    /// Records are done with, whoever has them.
+    /// Records are acknowledged, whichever member holds them.
     pub(super) fn acknowledge(&mut self, range: &LogRange, end: u64) {
         let serials = self.serials(range);
         for serial in &serials {
@@ -294,7 +294,8 @@ impl Dispatch {
         }
     }
 
-    /// Takes back what was not acknowledged in time, and lets go what has waited; whether any.
+    /// Takes back what was not acknowledged in time, and frees what has waited long enough. Returns
+    /// whether there was any.
     pub(super) fn expire(&mut self, now: Duration) -> bool {
         let mut any = false;
         while let Some((_, serial)) = self.due.first().copied().filter(|(until, _)| *until <= now) {
@@ -313,12 +314,12 @@ impl Dispatch {
         any
     }
 
-    /// When something is to be taken back, or has waited for long enough.
+    /// When something must be taken back, or has waited long enough.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.due.first().map(|(until, _)| *until)
     }
 
-    /// A record is to be given out again, and what its member has of the same key after it.
+    /// A record is given out again, with what its member holds of the same key after it.
     fn fail(&mut self, serial: u64, why: String, with: With) {
         let Some(entry) = self.entries.get_mut(&serial) else { return };
         entry.why = Some(why);
@@ -354,7 +355,7 @@ impl Dispatch {
         self.taken_over.merge(group);
     }
 
-    /// What is to be kept of it.
+    /// What must be stored of it.
     pub(super) fn snapshot(&self) -> Subscription {
         let mut cursor = Cursor::start(self.read.topic);
         for log in self.read.logs.keys() {
