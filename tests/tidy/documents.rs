@@ -8,9 +8,6 @@ use std::{
 
 use super::{prose, root, rust_files};
 
-/// Documents that are not plain yet.
-const NOT_PLAIN_YET: &[&str] = &["docs/simulation.md"];
-
 /// Documents that have long lines, and may.
 const WIDE: &[&str] = &["CHANGELOG.md"];
 
