@@ -6,8 +6,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
-/// A name, a message or a line of a table. Characters that nobody sees or that turn the direction of
-/// the text are shown as well: two names that look alike are two.
+/// A name, a message or a line of a table. Characters that nobody sees or that turn the direction
+/// of the text are shown as well: two names that look alike are two.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| c != '\n' && (c.is_control() || turns(c) || is_invisible(c));
     if !text.contains(hidden) {

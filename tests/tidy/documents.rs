@@ -12,16 +12,7 @@ use super::{prose, root, rust_files};
 const WIDE: &[&str] = &["CHANGELOG.md"];
 
 /// Code whose documentation has short lines.
-const NARROW_CODE: &[&str] = &[
-    "src/model",
-    "src/wire",
-    "src/limits.rs",
-    "node/src/lib.rs",
-    "node/src/node.rs",
-    "node/src/client",
-    "node/src/network",
-    "node/src/store",
-];
+const NARROW_CODE: &[&str] = &["src", "node/src", "cli/src"];
 
 /// Code whose documentation has plain sentences. More is added file by file.
 const PLAIN_CODE: &[&str] = &[

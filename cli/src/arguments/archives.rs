@@ -9,8 +9,8 @@ use crate::values::{self, Floor};
 
 /// Write a topic to a file: all its records, as they were signed
 ///
-/// It exports the records that are stored at its start, and writes to FILE.part until it is complete.
-/// Run it again after an interruption, and it resumes.
+/// It exports the records that are stored at its start, and writes to FILE.part until it is
+/// complete. Run it again after an interruption, and it resumes.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -51,8 +51,8 @@ pub(crate) enum ExportFormat {
 /// Store the records of an exported topic, with their signatures
 ///
 /// The whole file is verified first; nothing of a damaged file is stored. The topic is created with
-/// its former terms, unless it exists. Records that exist already are not stored twice: run an import
-/// again after an interruption. Imported records are on as many disks as published ones.
+/// its former terms, unless it exists. Records that exist already are not stored twice: run an
+/// import again after an interruption. Imported records are on as many disks as published ones.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:

@@ -8,9 +8,9 @@ use crate::values;
 
 /// Measure publishing, reading, live delivery and failures
 ///
-/// It starts nodes of its own on this machine, each a process, unless `--node` names a running one. At
-/// a running node it creates topics whose names begin with `bench-`, and deletes them at the end.
-/// Published records are fetched and counted, so no figure counts lost records.
+/// It starts nodes of its own on this machine, each a process, unless `--node` names a running one.
+/// At a running node it creates topics whose names begin with `bench-`, and deletes them at the
+/// end. Published records are fetched and counted, so no figure counts lost records.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:

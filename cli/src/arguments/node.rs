@@ -74,8 +74,8 @@ pub(crate) struct Peers {}
 
 /// Hand over all that a node holds, and end it
 ///
-/// The node ends when other nodes hold all that it held. Ctrl-C ends this command only; the node goes
-/// on handing over. A node that left can be started again, and is then a node like any other.
+/// The node ends when other nodes hold all that it held. Ctrl-C ends this command only; the node
+/// goes on handing over. A node that left can be started again, and is then a node like any other.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -84,8 +84,8 @@ Examples:
   antiphon node leave Fw5bx3pN                       its last characters are enough
   antiphon node leave --node /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…")]
 pub(crate) struct Leave {
-    /// Peer id of the node, or its last characters [default: the node at `--node`, else the only node
-    /// of this user on this machine]
+    /// Peer id of the node, or its last characters [default: the node at `--node`, else the only
+    /// node of this user on this machine]
     pub(crate) peer: Option<PeerArgument>,
 
     /// Data directory of the node [default: see PEER]
@@ -103,8 +103,8 @@ pub(crate) struct Leave {
 
 /// Declare a node lost
 ///
-/// Other nodes copy its topics at once, not after ten minutes. Readers no longer wait for records that
-/// it alone may hold. If it comes back, it is a node like any other.
+/// Other nodes copy its topics at once, not after ten minutes. Readers no longer wait for records
+/// that it alone may hold. If it comes back, it is a node like any other.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:

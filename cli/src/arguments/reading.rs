@@ -42,12 +42,12 @@ pub(crate) struct Reading {
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
 
-    /// Write records like this: %t topic, %k key, %v payload, %h{NAME} header, %d time [default: the
-    /// payload and a newline]
+    /// Write records like this: %t topic, %k key, %v payload, %h{NAME} header, %d time [default:
+    /// the payload and a newline]
     ///
     /// Also %w writer, %T milliseconds since 1970, %s sequence number, %i id, %n number of this
-    /// delivery in a group, %c the cursor behind it, %%, and \n \t \r \0 \\ \xHH. Missing fields are
-    /// empty. No newline is added.
+    /// delivery in a group, %c the cursor behind it, %%, and \n \t \r \0 \\ \xHH. Missing fields
+    /// are empty. No newline is added.
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "raw"])]
     pub(crate) format: Option<Template>,
 }
@@ -77,9 +77,9 @@ pub(crate) struct Fetch {
 
 /// Print the stored records of topics, and then new ones
 ///
-/// In a pattern, `*` stands for one part of a name, and `>` at the end for one or more parts. Topics
-/// that are created later are followed from their start. `--from` and `--to` apply to topics that
-/// exist at the start.
+/// In a pattern, `*` stands for one part of a name, and `>` at the end for one or more parts.
+/// Topics that are created later are followed from their start. `--from` and `--to` apply to topics
+/// that exist at the start.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -96,7 +96,8 @@ pub(crate) struct Subscribe {
     #[arg(value_parser = values::pattern)]
     pub(crate) topic: TopicPattern,
 
-    /// Keep the position under this name; `--from` applies only if the name is new [default: no name]
+    /// Keep the position under this name; `--from` applies only if the name is new [default: no
+    /// name]
     #[arg(long = "as", value_name = "NAME", value_parser = values::subscriber)]
     pub(crate) name: Option<SubscriberName>,
 

@@ -83,8 +83,8 @@ pub(crate) struct Info {
 
 /// Compare what the replicas of topics have on their disks
 ///
-/// Every replica reads all its records and checks every byte. Damaged records are fetched again from
-/// another replica. The command fails unless all replicas hold the same.
+/// Every replica reads all its records and checks every byte. Damaged records are fetched again
+/// from another replica. The command fails unless all replicas hold the same.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -110,8 +110,8 @@ pub(crate) struct Verify {
 
 /// Change how long a topic keeps its records, and on how many nodes
 ///
-/// Options that are not given leave their terms unchanged. Higher limits do not bring deleted records
-/// back.
+/// Options that are not given leave their terms unchanged. Higher limits do not bring deleted
+/// records back.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -138,8 +138,8 @@ pub(crate) struct Alter {
 
 /// Delete a topic with all its records and subscriptions
 ///
-/// This cannot be undone. A node that is away deletes its copies when it comes back. A new topic may
-/// have the same name.
+/// This cannot be undone. A node that is away deletes its copies when it comes back. A new topic
+/// may have the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:

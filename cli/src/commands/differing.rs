@@ -16,8 +16,8 @@ struct Differing {
     option: String,
 }
 
-/// Why a topic that is there is not the one that was asked for; none where it has all the terms that
-/// were given.
+/// Why a topic that is there is not the one that was asked for; none where it has all the terms
+/// that were given.
 pub(super) fn check(asked: &Create, has: &TopicSummary) -> Result<(), Failure> {
     let differing = differing(asked, has);
     if differing.is_empty() {

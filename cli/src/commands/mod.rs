@@ -42,8 +42,8 @@ use crate::{
     words::counted,
 };
 
-/// A command that runs. It is boxed by the function that makes it: the compiler then translates each
-/// command once, and not again for each place that runs it.
+/// A command that runs. It is boxed by the function that makes it: the compiler then translates
+/// each command once, and not again for each place that runs it.
 type Running<'a> = LocalBoxFuture<'a, anyhow::Result<Status>>;
 
 /// Runs a command to its end.
@@ -58,7 +58,8 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Running<'_> {
 }
 
 /// Runs a command that the shell knows as well: all but those that start nodes or a shell. One that
-/// is run for its output ends when nobody reads that any more, though it may wait for something else.
+/// is run for its output ends when nobody reads that any more, though it may wait for something
+/// else.
 fn run_in_shell(context: &mut Context, command: Command) -> Running<'_> {
     if !is_for_its_output(&command) {
         return carry_out(context, command);

@@ -41,7 +41,8 @@ pub(super) async fn run(context: &mut Context, arguments: Topics) -> anyhow::Res
     Ok(Status::Done)
 }
 
-/// What is said of a `*` that is only a piece of a part, as in a shell's `qua*`: it stands for itself.
+/// What is said of a `*` that is only a piece of a part, as in a shell's `qua*`: it stands for
+/// itself.
 fn part_hint(pattern: &str) -> String {
     let is_piece = |part: &str| part.len() > 1 && part.contains(['*', '>']);
     if !pattern.split('.').any(is_piece) {

@@ -45,8 +45,8 @@ enum Scale {
     Linear,
     /// Equal factors are.
     Logarithmic,
-    /// Percentiles, the slowest records apart from each other. A value is one in how many records is
-    /// slower: 100 stands for 99 %.
+    /// Percentiles, the slowest records apart from each other. A value is one in how many records
+    /// is slower: 100 stands for 99 %.
     Percentiles,
 }
 
