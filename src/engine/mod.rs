@@ -29,6 +29,8 @@
 //! - `forks`: writers that signed two batches for one position
 
 mod catalogue;
+#[cfg(debug_assertions)]
+mod check;
 mod forks;
 mod gate;
 mod holdings;
@@ -250,6 +252,8 @@ impl Engine {
             self.tick();
         }
         self.placed();
+        #[cfg(debug_assertions)]
+        self.check();
     }
 
     /// The next thing to do; none when all is done that the inputs so far ask for.

@@ -26,6 +26,7 @@ const FLOORS: &[&str] = &[
     "publish",
     "catalogue",
     "replication",
+    "check",
     "mod",
 ];
 

@@ -355,8 +355,10 @@ impl Log {
         self.spans.iter().map(|span| span.next - span.first).sum()
     }
 
-    fn is_well_formed(&self) -> bool {
-        self.spans.iter().all(|span| span.first < span.next)
+    /// Whether spans are in order and apart, above the low watermark.
+    pub(in crate::engine) fn is_well_formed(&self) -> bool {
+        self.spans.first().is_none_or(|span| self.low < span.next)
+            && self.spans.iter().all(|span| span.first < span.next)
             && self.spans.is_sorted_by(|one, two| one.next < two.first)
     }
 }

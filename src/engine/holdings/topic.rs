@@ -366,6 +366,23 @@ impl Topic {
         if let Some(digest) = self.digest {
             return digest;
         }
+        let digest = self.computed_digest();
+        self.digest = Some(digest);
+        digest
+    }
+
+    /// Asserts that logs are in order, that tables are within their bounds, and that the kept
+    /// digest is the one of what is held.
+    #[cfg(debug_assertions)]
+    pub(in crate::engine) fn check(&self) {
+        assert!(self.logs.values().all(Log::is_well_formed), "a log is not well formed");
+        assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX, "too many subscriptions");
+        if let Some(kept) = self.digest {
+            assert!(kept == self.computed_digest(), "the digest of {:?} is stale", self.id);
+        }
+    }
+
+    fn computed_digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         if planted(Bug::DigestByNumbers) {
             hasher.update(&crate::model::encode_to_bytes(&self.newest_numbers()));
@@ -396,9 +413,7 @@ impl Topic {
         for kept in &self.subscriptions {
             hasher.update(&crate::model::encode_to_bytes(&kept));
         }
-        let digest = hasher.finalize().into();
-        self.digest = Some(digest);
-        digest
+        hasher.finalize().into()
     }
 }
 

@@ -99,6 +99,16 @@ pub(in crate::engine) struct Asks {
 }
 
 impl Asks {
+    /// Asserts that each request under way has its deadline.
+    #[cfg(debug_assertions)]
+    pub(in crate::engine) fn check(&self) {
+        assert_eq!(self.pending.len(), self.deadlines.len(), "requests and their deadlines");
+        for (deadline, ask) in &self.deadlines {
+            let pending = self.pending.get(ask);
+            assert!(pending.is_some_and(|it| it.deadline == *deadline), "{ask:?} has no deadline");
+        }
+    }
+
     /// Registers a request.
     pub(in crate::engine) fn put(
         &mut self,

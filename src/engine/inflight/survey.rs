@@ -144,6 +144,16 @@ pub(in crate::engine) struct State {
     surveys: Numbered<Survey>,
 }
 
+impl State {
+    /// Asserts that each survey waits for somebody: otherwise nothing would end it.
+    #[cfg(debug_assertions)]
+    pub(in crate::engine) fn check(&self) {
+        for survey in self.surveys.things.values() {
+            assert!(!survey.is_over(), "a survey waits for nobody: {survey:?}");
+        }
+    }
+}
+
 impl Engine {
     /// Asks the replicas of a topic what they hold. For a client also those who are none and hold
     /// copies all the same: a stand-in holds what was acknowledged until it is handed over.

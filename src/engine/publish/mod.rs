@@ -69,6 +69,25 @@ pub(super) struct State {
     retried: retried::State,
 }
 
+impl State {
+    /// Asserts that the bytes under way are counted, that every topic with some is active, and that
+    /// batches are in order.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        let under_way = self.topics.values().map(Outgoing::bytes).sum::<usize>();
+        assert_eq!(self.bytes, under_way + self.retried.bytes(), "bytes under way");
+        for (topic, outgoing) in &self.topics {
+            assert!(outgoing.is_idle() || self.active.contains(topic), "{topic:?} is forgotten");
+            let mut ends = BTreeMap::new();
+            for batch in outgoing.unacknowledged.iter().map(|sealed| &sealed.batch) {
+                let before = ends.insert(batch.log(), batch.header().next()).unwrap_or(0);
+                assert!(before <= batch.header().first, "{batch:?} comes after {before}");
+            }
+        }
+        assert!(self.unflushed.iter().map(|(write, ..)| *write).is_sorted(), "writes in order");
+    }
+}
+
 impl Engine {
     pub(super) fn publish(&mut self, question: QuestionId, publish: Publish) {
         let request = crate::wire::Request::Publish(publish.clone());

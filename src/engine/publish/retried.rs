@@ -72,6 +72,14 @@ pub(super) struct State {
     unflushed: VecDeque<(WriteNumber, u64, u32, Option<Whereabouts>)>,
 }
 
+impl State {
+    /// Bytes of the records that are looked for.
+    #[cfg(debug_assertions)]
+    pub(super) fn bytes(&self) -> usize {
+        self.searches.things.values().map(|search| search.records.len()).sum()
+    }
+}
+
 /// Copies of the records at one place.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Copies {

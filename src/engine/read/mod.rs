@@ -139,6 +139,28 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Asserts that what waits for news is under way, and that each part has its whole.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        for (topic, view) in &self.views {
+            for number in &view.waiting {
+                let job = self.jobs.things.get(number);
+                assert!(job.is_some_and(|job| job.topic == *topic), "no read {number} waits");
+            }
+        }
+        for job in self.jobs.things.values() {
+            let of = job.part_of();
+            assert!(of.is_none_or(|of| self.many.things.contains_key(&of)), "a part of nothing");
+        }
+    }
+
+    /// Whether a read is the one of a group.
+    #[cfg(debug_assertions)]
+    pub(super) fn is_for_group(&self, number: u64, topic: TopicId, name: &SubscriberName) -> bool {
+        let job = self.jobs.things.get(&number).filter(|job| job.topic == topic);
+        job.is_some_and(|job| job.reader == For::Group(name.clone()))
+    }
+
     pub(super) fn take_fetch(&mut self, ticket: Ticket) -> Option<QuestionId> {
         self.fetches.remove(&ticket)
     }

@@ -49,6 +49,17 @@ pub(in crate::engine) struct State {
     passed: BTreeMap<QuestionId, Passed>,
 }
 
+impl State {
+    /// Asserts that a group which reads has a read under way: otherwise it would never read again.
+    #[cfg(debug_assertions)]
+    pub(in crate::engine) fn check(&self, reads: &crate::engine::read::State) {
+        for ((topic, name), group) in &self.groups {
+            let is_under_way = |number| reads.is_for_group(number, *topic, name);
+            assert!(group.reading.is_none_or(is_under_way), "{name} waits for no read");
+        }
+    }
+}
+
 /// A group that this node coordinates.
 #[derive(Debug)]
 struct Group {
