@@ -51,7 +51,10 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 pub use gate::FlushGate;
 pub use holdings::{
@@ -63,7 +66,10 @@ pub use holdings::{
 };
 use holdings::{ledger::Ledger, topic::Topics};
 pub use ids::{AskId, QuestionId, Ticket, WriteNumber};
-use inflight::asks::{Asks, Purpose};
+use inflight::{
+    asks::{Asks, Purpose},
+    stored::ReadPurpose,
+};
 pub use input::{Config, Failure, Input, Now};
 use members::{Change, Members, clocks::Clocks};
 pub use output::{Output, Report, Write};
@@ -97,6 +103,8 @@ pub struct Engine {
     written: WriteNumber,
     durable: WriteNumber,
     next_ticket: Ticket,
+    /// What batches are read from the store for.
+    store_reads: BTreeMap<Ticket, ReadPurpose>,
     /// Whether the disk has room for records.
     room: bool,
     outputs: VecDeque<Output>,
@@ -174,6 +182,7 @@ impl Engine {
             written: WriteNumber(0),
             durable: WriteNumber(0),
             next_ticket: Ticket(0),
+            store_reads: BTreeMap::new(),
             room: true,
             outputs: VecDeque::new(),
             catalogue: catalogue::State::default(),
@@ -233,7 +242,7 @@ impl Engine {
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
             Input::CheckDone(ticket, checked) => self.check_done(ticket, checked),
-            Input::MeasureDone(ticket, parts) => match self.recent.take_ticket(ticket) {
+            Input::MeasureDone(ticket, parts) => match self.recent.take_measuring(ticket) {
                 Some(topic) => self.recall_measured(topic, parts),
                 None => self.measured(ticket, parts),
             },

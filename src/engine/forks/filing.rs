@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use super::way::{Reading, Walk, Way};
+use super::way::Way;
 use crate::{
     engine::{
         Engine,
@@ -23,8 +23,7 @@ use crate::{
             log::{Added, HeldSpan, Log},
             proofs::Root,
         },
-        ids::Ticket,
-        inflight::asks::Purpose,
+        inflight::{asks::Purpose, stored::ReadPurpose},
         input::Failure,
         output::Write,
         planted::{Bug, planted},
@@ -65,23 +64,9 @@ impl Filing {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
     filings: BTreeMap<(TopicId, LogId), Filing>,
-    tickets: BTreeMap<Ticket, Reading>,
 }
 
 impl State {
-    pub(in crate::engine) fn take_ticket(&mut self, ticket: Ticket) -> Option<Reading> {
-        self.tickets.remove(&ticket)
-    }
-
-    pub(in crate::engine) fn await_headers(
-        &mut self,
-        ticket: Ticket,
-        of: (TopicId, LogId),
-        walk: Walk,
-    ) {
-        self.tickets.insert(ticket, Reading { of, walk: Some(walk) });
-    }
-
     /// The way to a part was found; whether that is still of use.
     pub(in crate::engine) fn set_way(&mut self, of: (TopicId, LogId), way: Way) -> bool {
         let filing = self.filings.get_mut(&of).filter(|filing| filing.reading.is_none());
@@ -208,18 +193,18 @@ impl Engine {
             entry.spans.into_iter().filter_map(move |span| part(span.first, span.next))
         });
         let ranges: Vec<_> = read.collect();
-        let ticket = self.read_store(topic, ranges, PAGE_BYTES_MAX);
-        self.fork_filing.tickets.insert(ticket, Reading { of: key, walk: None });
+        self.read_store(topic, ranges, PAGE_BYTES_MAX, ReadPurpose::File(key.0, key.1));
         if let Some(filing) = self.fork_filing.filings.get_mut(&key) {
             filing.reading = Some(from);
         }
     }
 
-    pub(in crate::engine) fn filing_read(&mut self, reading: Reading, page: Option<Page>) {
-        if reading.walk.is_some() {
-            return self.headers_read(reading, page);
-        }
-        let (topic, log) = reading.of;
+    pub(in crate::engine) fn filing_read(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        page: Option<Page>,
+    ) {
         let now = self.now.elapsed;
         let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
             return;

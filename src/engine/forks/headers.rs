@@ -5,9 +5,12 @@
 //! names the one before it, back to a root. Nothing trimmed returns: the branch begins where the
 //! log was cut.
 
-use super::way::{Reading, Walk, Way};
+use super::way::Way;
 use crate::{
-    engine::Engine,
+    engine::{
+        Engine,
+        inflight::{asks::Walk, stored::ReadPurpose},
+    },
     limits::HEADERS_PER_PAGE_MAX,
     model::{Hash, LogId, SignedHeader, TopicId},
     wire::{LogRange, Page},
@@ -40,14 +43,18 @@ impl Engine {
             return self.ask_for_way(topic, log, walk.to, walk.base);
         }
         // The batches at these positions are gone, so there is no more than headers.
-        let ticket = self.read_store(topic, ranges, 1);
-        self.fork_filing.await_headers(ticket, (topic, log), walk);
+        self.read_store(topic, ranges, 1, ReadPurpose::Headers(topic, log, walk));
     }
 
     /// Follows the chain back among the headers of a page.
-    pub(in crate::engine) fn headers_read(&mut self, reading: Reading, page: Option<Page>) {
-        let (topic, log) = reading.of;
-        let (Some(mut walk), Some(known)) = (reading.walk, self.topics.get(&topic)) else {
+    pub(in crate::engine) fn headers_read(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        mut walk: Walk,
+        page: Option<Page>,
+    ) {
+        let Some(known) = self.topics.get(&topic) else {
             return;
         };
         let forks = &known.forks;

@@ -34,8 +34,7 @@ use super::{
         log::{AddError, Added},
         proofs::Learned,
     },
-    ids::Ticket,
-    inflight::stored::Reply,
+    inflight::stored::{ReadPurpose, Reply},
     numbered::Numbered,
     output::{Output, Report, Write},
     planted::{Bug, planted},
@@ -76,13 +75,6 @@ impl Check {
 #[derive(Debug, Default)]
 pub(super) struct State {
     checks: Numbered<Check>,
-    tickets: BTreeMap<Ticket, (u64, TopicId)>,
-}
-
-impl State {
-    pub(super) fn take_ticket(&mut self, ticket: Ticket) -> Option<(u64, TopicId)> {
-        self.tickets.remove(&ticket)
-    }
 }
 
 impl Engine {
@@ -106,8 +98,7 @@ impl Engine {
         check.reads = topics.len();
         let number = self.forks.checks.put(check);
         for (topic, ranges) in topics {
-            let ticket = self.read_store(topic, ranges, PAGE_BYTES_MAX);
-            self.forks.tickets.insert(ticket, (number, topic));
+            self.read_store(topic, ranges, PAGE_BYTES_MAX, ReadPurpose::Check(number, topic));
         }
     }
 

@@ -17,7 +17,11 @@ use std::{
 };
 
 use crate::{
-    engine::{Engine, ids::Ticket, inflight::asks::Purpose, input::Failure},
+    engine::{
+        Engine,
+        inflight::{asks::Purpose, stored::ReadPurpose},
+        input::Failure,
+    },
     limits::{ASK_TIMEOUT, HEADERS_KEPT_RECORDS},
     model::{Entry, ForkProof, Header, LogId, NodeId, SignedHeader, TopicId},
     wire::{LogRange, Page, Request, Response},
@@ -76,14 +80,9 @@ struct Halving {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
     searches: BTreeMap<(TopicId, LogId), Search>,
-    tickets: BTreeMap<Ticket, (TopicId, LogId)>,
 }
 
 impl State {
-    pub(in crate::engine) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, LogId)> {
-        self.tickets.remove(&ticket)
-    }
-
     /// Forgets what is being looked for in a topic.
     pub(in crate::engine) fn stop(&mut self, topic: TopicId) {
         self.searches.retain(|(of, _), _| *of != topic);
@@ -240,8 +239,7 @@ impl Engine {
         let node = search.node;
         search.step = Some(Step::Compared(halving));
         let range = LogRange::position(log, at);
-        let ticket = self.read_store(topic, vec![range], 1);
-        self.fork_searches.tickets.insert(ticket, (topic, log));
+        self.read_store(topic, vec![range], 1, ReadPurpose::ForkSearch(topic, log));
         let request = Request::Fetch(topic, vec![range], 1);
         self.ask(node, request, ASK_TIMEOUT, Purpose::ForkFetch(topic, log));
     }
@@ -258,16 +256,14 @@ impl Engine {
         }
     }
 
-    pub(in crate::engine) fn fork_read(
-        &mut self,
-        (topic, log): (TopicId, LogId),
-        page: Option<Page>,
-    ) {
-        self.fork_compared(topic, log, &page.unwrap_or_default(), true);
-    }
-
     /// One side has given what it holds at the position.
-    fn fork_compared(&mut self, topic: TopicId, log: LogId, page: &Page, mine: bool) {
+    pub(in crate::engine) fn fork_compared(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        page: &Page,
+        mine: bool,
+    ) {
         let search = self.fork_searches.searches.get_mut(&(topic, log));
         let Some(Step::Compared(halving)) = search.and_then(|search| search.step.as_mut()) else {
             return;

@@ -1,6 +1,6 @@
 //! The way along a chain of batches to a part that nothing here connects.
 
-use crate::model::{Hash, LogId, TopicId};
+use crate::model::{Hash, LogId};
 
 /// The chain of a branch as others give it, up to a part that is held here.
 #[derive(Debug, Clone)]
@@ -21,22 +21,4 @@ impl Way {
     pub(in crate::engine) fn found(branch: LogId, to: u64, base: Hash) -> Self {
         Self { to, base, left: Vec::new(), branch, next: to, head: Some(base), found: true }
     }
-}
-
-/// A read for filing that is under way: of batches, or of headers.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Reading {
-    pub(in crate::engine) of: (TopicId, LogId),
-    pub(in crate::engine) walk: Option<Walk>,
-}
-
-/// How far back the chain is known before a part that is held.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Walk {
-    /// Where the part begins, and the batch that it follows.
-    pub(super) to: u64,
-    pub(super) base: Hash,
-    /// The batch that is looked for next, and where it ends.
-    pub(super) next: u64,
-    pub(super) head: Hash,
 }

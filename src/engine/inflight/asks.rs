@@ -33,6 +33,17 @@ pub(in crate::engine) struct LaneId {
     pub(in crate::engine) index: usize,
 }
 
+/// How far back the chain is known before a part that is held.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Walk {
+    /// Where the part begins, and the batch that it follows.
+    pub(in crate::engine) to: u64,
+    pub(in crate::engine) base: Hash,
+    /// The batch that is looked for next, and where it ends.
+    pub(in crate::engine) next: u64,
+    pub(in crate::engine) head: Hash,
+}
+
 /// What an answer is for.
 #[derive(Debug)]
 pub(in crate::engine) enum Purpose {

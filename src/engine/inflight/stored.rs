@@ -1,5 +1,6 @@
 //! Asking the store, and handing on what it says.
 
+use super::asks::{LaneId, Walk};
 use crate::{
     engine::{
         Engine,
@@ -8,7 +9,7 @@ use crate::{
         output::{Output, Write},
         planted::{Bug, planted},
     },
-    model::{LogId, Stamp, TopicId},
+    model::{LogId, NodeId, Stamp, TopicId},
     wire::{LogRange, Page, Response},
 };
 
@@ -21,6 +22,29 @@ pub(in crate::engine) enum Reply {
     Imported(QuestionId),
     /// An import of this node: which one.
     Own(u64),
+}
+
+/// What batches are read from the store for.
+#[derive(Debug)]
+pub(in crate::engine) enum ReadPurpose {
+    /// To answer another node: this question.
+    Fetch(QuestionId),
+    /// To serve a reader: which read, and which lane of it.
+    Lane(u64, LaneId),
+    /// To hand a topic over to a node.
+    HandOver(TopicId, NodeId),
+    /// To see whether this node and the home replicas hold the very same: which proof.
+    HandOverProof(TopicId, u64),
+    /// To see whether a place is taken by another batch: which check.
+    Check(u64, TopicId),
+    /// To find where a log has forked.
+    ForkSearch(TopicId, LogId),
+    /// To file a part of a forked log under branches.
+    File(TopicId, LogId),
+    /// To find among headers the branch of a part.
+    Headers(TopicId, LogId, Walk),
+    /// To remember what was stored lately.
+    Recall(TopicId),
 }
 
 impl Engine {
@@ -59,31 +83,35 @@ impl Engine {
         topic: TopicId,
         ranges: Vec<LogRange>,
         bytes_max: usize,
-    ) -> Ticket {
+        purpose: ReadPurpose,
+    ) {
         let (ticket, after) = self.next_read();
+        self.store_reads.insert(ticket, purpose);
         let early = self.early(topic);
         self.outputs.push_back(Output::Read { ticket, topic, ranges, early, bytes_max, after });
-        ticket
     }
 
+    /// Hands what the store has read to the part that asked for it.
     pub(in crate::engine) fn read_done(&mut self, ticket: Ticket, page: Option<Page>) {
-        if let Some(question) = self.reads.take_fetch(ticket) {
-            self.answer(question, Response::Page(page.unwrap_or_default()));
-        } else if let Some((topic, node)) = self.handover.take_ticket(ticket) {
-            self.hand_over_page(topic, node, page);
-        } else if let Some((topic, number)) = self.handover.proof_tickets.remove(&ticket) {
-            let page = Response::Page(page.unwrap_or_default());
-            self.handed_over_shown(topic, number, None, Ok(page));
-        } else if let Some((check, topic)) = self.forks.take_ticket(ticket) {
-            self.checked(check, topic, page);
-        } else if let Some(search) = self.fork_searches.take_ticket(ticket) {
-            self.fork_read(search, page);
-        } else if let Some(topic) = self.recent.take_ticket(ticket) {
-            self.recalled(topic, page);
-        } else if let Some(filing) = self.fork_filing.take_ticket(ticket) {
-            self.filing_read(filing, page);
-        } else {
-            self.lane_read(ticket, page);
+        let Some(purpose) = self.store_reads.remove(&ticket) else {
+            debug_assert!(false, "each read of the store is answered once");
+            return;
+        };
+        match purpose {
+            ReadPurpose::Fetch(question) => self.fetch_read(question, page),
+            ReadPurpose::Lane(read, lane) => self.lane_done(read, lane, page),
+            ReadPurpose::HandOver(topic, node) => self.hand_over_page(topic, node, page),
+            ReadPurpose::HandOverProof(topic, number) => {
+                let page = Response::Page(page.unwrap_or_default());
+                self.handed_over_shown(topic, number, None, Ok(page));
+            }
+            ReadPurpose::Check(check, topic) => self.checked(check, topic, page),
+            ReadPurpose::ForkSearch(topic, log) => {
+                self.fork_compared(topic, log, &page.unwrap_or_default(), true);
+            }
+            ReadPurpose::Recall(topic) => self.recalled(topic, page),
+            ReadPurpose::File(topic, log) => self.filing_read(topic, log, page),
+            ReadPurpose::Headers(topic, log, walk) => self.headers_read(topic, log, walk, page),
         }
     }
 }

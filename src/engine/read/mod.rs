@@ -30,10 +30,11 @@ use self::{
 use super::{
     Engine,
     holdings::topic::Topic,
-    ids::{QuestionId, Ticket},
+    ids::QuestionId,
     inflight::{
         asks::{LaneId, Purpose},
         found::Found,
+        stored::ReadPurpose,
         survey::Then,
     },
     input::Failure,
@@ -133,9 +134,9 @@ pub(super) struct State {
     pub(super) many: Numbered<Many>,
     pub(super) views: BTreeMap<TopicId, View>,
     /// Reads of the store for lanes.
-    tickets: BTreeMap<Ticket, (u64, LaneId)>,
     /// Reads of the store for other nodes.
-    fetches: BTreeMap<Ticket, QuestionId>,
+    /// How many reads of the store are under way for other nodes.
+    fetching: usize,
 }
 
 impl State {
@@ -159,10 +160,6 @@ impl State {
     pub(super) fn is_for_group(&self, number: u64, topic: TopicId, name: &SubscriberName) -> bool {
         let job = self.jobs.things.get(&number).filter(|job| job.topic == topic);
         job.is_some_and(|job| job.reader == For::Group(name.clone()))
-    }
-
-    pub(super) fn take_fetch(&mut self, ticket: Ticket) -> Option<QuestionId> {
-        self.fetches.remove(&ticket)
     }
 
     /// The reads of a topic.
@@ -197,15 +194,20 @@ impl Engine {
         ranges: Vec<LogRange>,
         bytes_max: u32,
     ) {
-        if self.reads.fetches.len() >= QUESTIONS_MAX {
+        if self.reads.fetching >= QUESTIONS_MAX {
             return self.refuse(question, Refusal::Busy);
         }
         if ranges.len() > FRONTIER_LOGS_MAX || self.topics.get(&topic).is_none() {
             return self.answer(question, Response::Page(Page::default()));
         }
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(PAGE_BYTES_MAX);
-        let ticket = self.read_store(topic, ranges, bytes_max);
-        self.reads.fetches.insert(ticket, question);
+        self.reads.fetching += 1;
+        self.read_store(topic, ranges, bytes_max, ReadPurpose::Fetch(question));
+    }
+
+    pub(super) fn fetch_read(&mut self, question: QuestionId, page: Option<Page>) {
+        self.reads.fetching = self.reads.fetching.saturating_sub(1);
+        self.answer(question, Response::Page(page.unwrap_or_default()));
     }
 
     // --- for clients -----------------------------------------------------------------------
@@ -456,8 +458,8 @@ impl Engine {
                     self.lane_done(number, lane, Some(page));
                 }
                 Source::Store => {
-                    let ticket = self.read_store(topic, ranges, bytes_max);
-                    self.reads.tickets.insert(ticket, (number, lane));
+                    let purpose = ReadPurpose::Lane(number, lane);
+                    self.read_store(topic, ranges, bytes_max, purpose);
                 }
                 Source::Node(node) => {
                     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
@@ -501,13 +503,7 @@ impl Engine {
         self.lane_done(number, lane, page);
     }
 
-    pub(super) fn lane_read(&mut self, ticket: Ticket, page: Option<Page>) {
-        if let Some((number, lane)) = self.reads.tickets.remove(&ticket) {
-            self.lane_done(number, lane, page);
-        }
-    }
-
-    fn lane_done(&mut self, number: u64, lane: LaneId, page: Option<Page>) {
+    pub(super) fn lane_done(&mut self, number: u64, lane: LaneId, page: Option<Page>) {
         let Some(job) = self.reads.jobs.things.get_mut(&number) else {
             return;
         };

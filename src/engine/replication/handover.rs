@@ -14,10 +14,10 @@ use super::handover_proof::Proving;
 use crate::{
     engine::{
         Engine,
-        ids::Ticket,
         inflight::{
             asks::Purpose,
             found::{Found, lacking},
+            stored::ReadPurpose,
             survey::Then,
         },
         input::Failure,
@@ -68,18 +68,10 @@ pub(in crate::engine) struct State {
     attempts: u64,
     next_look: Duration,
     pub(in crate::engine) topics: BTreeMap<TopicId, Handover>,
-    tickets: BTreeMap<Ticket, (TopicId, NodeId)>,
-    /// How many proofs were looked for, and reads of the store for them.
+    /// How many proofs were looked for.
     pub(in crate::engine) proofs: u64,
-    pub(in crate::engine) proof_tickets: BTreeMap<Ticket, (TopicId, u64)>,
     /// Topics that this node has announced to hold.
     provided: BTreeSet<TopicId>,
-}
-
-impl State {
-    pub(in crate::engine) fn take_ticket(&mut self, ticket: Ticket) -> Option<(TopicId, NodeId)> {
-        self.tickets.remove(&ticket)
-    }
 }
 
 impl Engine {
@@ -148,8 +140,8 @@ impl Engine {
             // What is not filed yet is sent when it is.
             known.forks.clip(&mut lacking);
             if !lacking.is_empty() && self.members.state(home) == MemberState::Alive {
-                let ticket = self.read_store(topic, lacking, PAGE_BYTES_MAX);
-                self.handover.tickets.insert(ticket, (topic, *home));
+                let purpose = ReadPurpose::HandOver(topic, *home);
+                self.read_store(topic, lacking, PAGE_BYTES_MAX, purpose);
                 self.handover.topics.entry(topic).or_default().reading += 1;
             }
         }

@@ -11,7 +11,7 @@ use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 use crate::{
     engine::{
         Engine,
-        inflight::{asks::Purpose, found::Found},
+        inflight::{asks::Purpose, found::Found, stored::ReadPurpose},
         input::Failure,
         planted::{Bug, planted},
     },
@@ -207,8 +207,8 @@ impl Engine {
         }
         self.handover.topics.entry(topic).or_default().proving = Some(proving);
         if !reads.is_empty() {
-            let ticket = self.read_store(topic, reads, PAGE_BYTES_MAX);
-            self.handover.proof_tickets.insert(ticket, (topic, number));
+            let purpose = ReadPurpose::HandOverProof(topic, number);
+            self.read_store(topic, reads, PAGE_BYTES_MAX, purpose);
         }
         let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
         for (home, ranges) in asks {

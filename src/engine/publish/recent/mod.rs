@@ -19,6 +19,7 @@ use crate::{
             topic::{Topic, Topics},
         },
         ids::{QuestionId, Ticket},
+        inflight::stored::ReadPurpose,
         planted::{Bug, planted},
     },
     limits::{
@@ -60,7 +61,7 @@ pub(in crate::engine) struct State {
     waiting: VecDeque<TopicId>,
     reading: usize,
     /// What the store was asked for that.
-    tickets: BTreeMap<Ticket, TopicId>,
+    measuring: BTreeMap<Ticket, TopicId>,
 }
 
 impl State {
@@ -75,12 +76,12 @@ impl State {
             recalls: BTreeMap::new(),
             waiting: VecDeque::new(),
             reading: 0,
-            tickets: BTreeMap::new(),
+            measuring: BTreeMap::new(),
         }
     }
 
-    pub(in crate::engine) fn take_ticket(&mut self, ticket: Ticket) -> Option<TopicId> {
-        self.tickets.remove(&ticket)
+    pub(in crate::engine) fn take_measuring(&mut self, ticket: Ticket) -> Option<TopicId> {
+        self.measuring.remove(&ticket)
     }
 
     fn window(&self, run: &Run) -> &Window {
@@ -222,7 +223,7 @@ impl Engine {
         };
         let ranges = spans.iter().map(end).collect();
         let ticket = self.measure_store(topic, ranges);
-        self.recent.tickets.insert(ticket, topic);
+        self.recent.measuring.insert(ticket, topic);
     }
 
     /// The store has said how much there is: what is recent is read, as far as it is not too much.
@@ -265,8 +266,7 @@ impl Engine {
         if ranges.is_empty() {
             return self.end_recall(topic);
         }
-        let ticket = self.read_store(topic, ranges.clone(), PAGE_BYTES_MAX);
-        self.recent.tickets.insert(ticket, topic);
+        self.read_store(topic, ranges.clone(), PAGE_BYTES_MAX, ReadPurpose::Recall(topic));
         self.recent.recalls.entry(topic).or_default().ranges = ranges;
     }
 
