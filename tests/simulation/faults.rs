@@ -119,7 +119,7 @@ impl Fault {
             Self::Restore => "old disk restored",
             Self::Clone => "disk cloned",
             Self::Wipe => "disk wiped",
-            Self::Destroy => "node gone for good",
+            Self::Destroy => "node lost for ever",
             Self::Equivocate => "second batch for a position",
         }
     }
