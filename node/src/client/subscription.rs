@@ -1,10 +1,11 @@
 //! Named subscriptions: positions that are kept on a topic's replicas.
 
-use super::{Client, ReaderOptions, RequestError, Start};
 use antiphon::{
     model::{Cursor, SessionId, SubscriberName, Subscription, TopicName},
     wire::{Request, Response},
 };
+
+use super::{Client, ReaderOptions, RequestError, Start};
 
 impl Client {
     /// The named subscriptions of a topic and where they stand, groups included, in order of their

@@ -1,8 +1,9 @@
 //! What of a topic is read.
 
+use std::time::SystemTime;
+
 use antiphon::model::{Cursor, NodeId, Record, WallClock};
 use bytes::Bytes;
-use std::time::SystemTime;
 
 /// Where a reader starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -13,7 +13,6 @@ use antiphon::{
     },
     wire::{self, Request, Response, Surveyed, TopicSummary},
 };
-
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 
 use super::*;
