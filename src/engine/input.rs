@@ -73,7 +73,7 @@ pub enum Input {
     },
     /// The asker is gone; the answer is no longer wanted.
     Abandoned(QuestionId),
-    /// The outcome of an [`Output::Ask`].
+    /// The outcome of an `Output::Ask`.
     Told {
         /// Which one.
         ask: AskId,
@@ -94,22 +94,22 @@ pub enum Input {
     Discovered(Contact),
     /// Every write up to this one is flushed.
     Durable(WriteNumber),
-    /// The outcome of an [`Output::Read`]; none when the store could not read.
+    /// The outcome of an `Output::Read`; none when the store could not read.
     ReadDone(Ticket, Option<Page>),
-    /// The outcome of an [`Output::Check`]; none when the store could not read.
+    /// The outcome of an `Output::Check`; none when the store could not read.
     CheckDone(Ticket, Option<Checked>),
-    /// The outcome of an [`Output::Measure`]; none when the store could not read.
+    /// The outcome of an `Output::Measure`; none when the store could not read.
     MeasureDone(Ticket, Option<Vec<Part>>),
-    /// The outcome of an [`Output::Sweep`]; none when the store could not read.
+    /// The outcome of an `Output::Sweep`; none when the store could not read.
     SweepDone(Ticket, Option<Swept>),
     /// A batch that was flushed can no longer be read: a read or the scrub has found that.
     Damaged(Damage),
     /// Whether the disk has room for more records. Without any they are refused; the few bytes
     /// of all else still fit.
     Room(bool),
-    /// The outcome of an [`Output::Locate`]: the nodes that say they hold the topic.
+    /// The outcome of an `Output::Locate`: the nodes that say they hold the topic.
     Located(TopicId, Vec<NodeId>),
-    /// This node is about to stop. [`Output::Ask`] with [`Request::Stopping`] follows for each node
+    /// This node is about to stop. `Output::Ask` with [`Request::Stopping`] follows for each node
     /// that must be told; a moment to send them is enough.
     Stopping,
     /// The addresses at which this node can be reached have changed.

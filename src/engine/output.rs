@@ -30,7 +30,7 @@ pub enum Output {
         /// The write that must be flushed first; none if it may go at once.
         after: Option<WriteNumber>,
     },
-    /// Ask another node. At most one [`Input::Told`] follows; the engine itself knows how long
+    /// Ask another node. At most one `Input::Told` follows; the engine itself knows how long
     /// it waits.
     Ask {
         /// Names it.
@@ -40,11 +40,11 @@ pub enum Output {
         /// What.
         request: Request,
     },
-    /// Write to the store. Writes are applied in order; [`Input::Durable`] follows when this
+    /// Write to the store. Writes are applied in order; `Input::Durable` follows when this
     /// and all before it are flushed.
     Write(WriteNumber, Write),
     /// Read from the store once every write up to `after` is flushed. Exactly one
-    /// [`Input::ReadDone`] follows.
+    /// `Input::ReadDone` follows.
     Read {
         /// Names it.
         ticket: Ticket,
@@ -61,8 +61,8 @@ pub enum Output {
         after: Option<WriteNumber>,
     },
     /// Read a range of a log from the disk, once every write up to `after` is flushed, and check
-    /// every byte. Exactly one [`Input::CheckDone`] follows. Damage is reported as
-    /// [`Input::Damaged`], too.
+    /// every byte. Exactly one `Input::CheckDone` follows. Damage is reported as
+    /// `Input::Damaged`, too.
     Check {
         /// Names it.
         ticket: Ticket,
@@ -76,7 +76,7 @@ pub enum Output {
         after: Option<WriteNumber>,
     },
     /// Find out how much is stored of parts of logs, once every write up to `after` is flushed.
-    /// Exactly one [`Input::MeasureDone`] follows, with [`limits::MEASURED_PARTS_MAX`] parts at
+    /// Exactly one `Input::MeasureDone` follows, with `MEASURED_PARTS_MAX` parts at
     /// most.
     Measure {
         /// Names it.
@@ -90,7 +90,7 @@ pub enum Output {
     },
     /// Find out what compaction may take away of a topic ([`Sweep::run`]), once every write up to
     /// `after` is flushed. It may take long, and others need not wait for it. Exactly one
-    /// [`Input::SweepDone`] follows.
+    /// `Input::SweepDone` follows.
     Sweep {
         /// Names it.
         ticket: Ticket,
@@ -119,9 +119,9 @@ pub enum Output {
     Provide(TopicId),
     /// Withdraw that.
     Unprovide(TopicId),
-    /// Find in the table who says that it holds a topic. [`Input::Located`] follows.
+    /// Find in the table who says that it holds a topic. `Input::Located` follows.
     Locate(TopicId),
-    /// Connect to a node. [`Input::Connected`] follows if that succeeds.
+    /// Connect to a node. `Input::Connected` follows if that succeeds.
     Dial(Contact),
     /// Close the connections to a node that has gone silent.
     Disconnect(NodeId),
