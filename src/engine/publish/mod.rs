@@ -189,10 +189,11 @@ impl Engine {
             return;
         }
         self.publishing.bytes += records.len();
-        self.publishing.active.insert(topic);
         if !self.publishing.topics.contains_key(&topic) {
             self.begin_log(topic);
         }
+        // Not before: a lone node knows the end of its old log at once, and is idle until now.
+        self.publishing.active.insert(topic);
         let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
             return;
         };

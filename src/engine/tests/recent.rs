@@ -43,6 +43,30 @@ fn at(log: LogId, first: u64) -> Whereabouts {
 }
 
 #[test]
+fn what_a_lone_node_publishes_after_a_clean_stop_is_answered_in_time() {
+    let (batch, descriptor) = batch();
+    let topic = batch.header().topic;
+    let mut log = Log::default();
+    log.add(&batch).unwrap();
+    let recovered = Recovered {
+        logs: [(topic, [(batch.log(), log)].into())].into(),
+        descriptors: [(topic, descriptor)].into(),
+        ..Recovered::default()
+    };
+    let mut config = Config::new(key(1), crate::model::Network::default(), Incarnation(8), 0);
+    config.earlier.insert(batch.header().incarnation);
+    let engine = Engine::new(config, settled(1, recovered));
+    let mut script = Script { engine, now: Now::default() };
+    // The disk does not flush it.
+    script.ask(1, publish(7, "b", 500));
+    let outputs = script.pass(Duration::from_secs(1));
+    let is_answer = |output: &Output| {
+        matches!(output, Output::Answer { question: QuestionId(1), after: Some(_), .. })
+    };
+    assert!(outputs.iter().any(is_answer), "{outputs:?}");
+}
+
+#[test]
 fn where_a_record_is_is_told_after_the_flush() {
     let mut script = Script::with_topic("t", 1);
     let outputs = script.ask(2, publish(0, "a", 1_000));
