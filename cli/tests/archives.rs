@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use antiphon::{
     model::{
-        Batch, Compression, Descriptor, ForkProof, Header, Incarnation, NodeKey, Previous,
-        ProducerId, Record, Retention, Run, Stamp, WallClock, Writers, encode_record,
+        Batch, Descriptor, Draft, ForkProof, Incarnation, NodeKey, Previous, ProducerId, Record,
+        Retention, Run, Stamp, WallClock, Writers, encode_record,
     },
     wire::archive::{Encoder, Opening, Section},
 };
@@ -351,13 +351,9 @@ fn forked_archive() -> Vec<u8> {
             next: batch.header().next(),
             hash: batch.hash(),
         });
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic: opening.topic(),
-            writer: key.node(),
             incarnation,
-            first,
-            count: 1,
             previous,
             stamp: stamp(first),
             runs: vec![Run {
@@ -365,12 +361,8 @@ fn forked_archive() -> Vec<u8> {
                 first: payload.len() as u64,
                 count: 1,
             }],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        Batch::seal(header, &body.into(), &key)
+        draft.seal(&body.into(), &key)
     };
     let trunk = seal(0, None, "t");
     let (one, other) = (seal(1, Some(&trunk), "on"), seal(1, Some(&trunk), "oth"));

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use antiphon::{
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{
-        Batch, Blob, Compression, Descriptor, Entry, Frontier, Hash, Header, Incarnation, LogId,
-        NodeId, NodeKey, Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Span,
-        Stamp, WallClock, Writers, encode_record,
+        Batch, Blob, Descriptor, Draft, Entry, Frontier, Hash, Incarnation, LogId, NodeId, NodeKey,
+        Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Span, Stamp, WallClock,
+        Writers, encode_record,
     },
     wire::{
         Acks, Compared, Held, MemberState, Outcome, Peer, Publish, Published, Replicate, Request,
@@ -50,22 +50,14 @@ fn records(count: u32, payload_bytes: usize) -> Vec<u8> {
 pub(crate) fn batch(count: u32, payload_bytes: usize) -> Batch {
     let key = key();
     let incarnation = Incarnation(u64::MAX / 3);
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: topic(1),
-        writer: key.node(),
         incarnation,
-        first: 1_000_000,
-        count,
         previous: Some(Previous { incarnation, next: 1_000_000, hash: Hash([3; 32]) }),
         stamp: Stamp::at(WALL),
         runs: vec![Run { producer: ProducerId([4; 16]), first: 1_000_000, count }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &records(count, payload_bytes).into(), &key)
+    draft.seal(&records(count, payload_bytes).into(), &key)
 }
 
 /// The terms of a topic.

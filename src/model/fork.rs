@@ -190,8 +190,7 @@ impl Eq for ForkProof {}
 mod tests {
     use super::*;
     use crate::model::{
-        Compression, Header, NodeKey, Previous, ProducerId, Record, Run, Stamp, WallClock,
-        encode_record,
+        Draft, NodeKey, Previous, ProducerId, Record, Run, Stamp, WallClock, encode_record,
     };
 
     fn sealed(key: u8, first: u64, before: u8, payload: &str) -> Batch {
@@ -200,22 +199,14 @@ mod tests {
         encode_record(&Record::new(WallClock(1), payload.to_owned()), &mut body).unwrap();
         let incarnation = Incarnation(5);
         let previous = Previous { incarnation, next: first, hash: Hash([before; 32]) };
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic: TopicId::from_bytes([2; 32]),
-            writer: key.node(),
             incarnation,
-            first,
-            count: 1,
             previous: (first > 0).then_some(previous),
             stamp: Stamp::at(WallClock(3)),
             runs: vec![Run { producer: ProducerId([4; 16]), first: 10, count: 1 }],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        Batch::seal(header, &body.into(), &key)
+        draft.seal(&body.into(), &key)
     }
 
     #[test]

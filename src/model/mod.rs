@@ -9,6 +9,7 @@ mod compacted;
 mod compression;
 mod cursor;
 mod descriptor;
+mod draft;
 mod encoding;
 mod fork;
 mod frontier;
@@ -31,6 +32,7 @@ pub use cursor::{Cursor, CursorError, Position};
 pub use descriptor::{
     Descriptor, DescriptorError, Retention, SignedDescriptor, Writers, floor_that_follows,
 };
+pub use draft::Draft;
 pub use encoding::{Blob, Share, Source, decode_exact, encode_to_bytes};
 pub use fork::{ForkError, ForkProof};
 pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};

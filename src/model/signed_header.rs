@@ -132,7 +132,7 @@ impl Eq for SignedHeader {}
 mod tests {
     use super::*;
     use crate::model::{
-        Compression, NodeKey, ProducerId, Record, Run, Stamp, TopicId, WallClock, encode_record,
+        Draft, NodeKey, ProducerId, Record, Run, Stamp, TopicId, WallClock, encode_record,
         encode_to_bytes,
     };
 
@@ -140,22 +140,14 @@ mod tests {
         let key = NodeKey::from_secret(&[1; 32]);
         let mut body = Vec::new();
         encode_record(&Record::new(WallClock(1), "a".to_owned()), &mut body).unwrap();
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic: TopicId::from_bytes([2; 32]),
-            writer: key.node(),
             incarnation: Incarnation(5),
-            first: 0,
-            count: 1,
             previous: None,
             stamp: Stamp::at(WallClock(3)),
             runs: vec![Run { producer: ProducerId([4; 16]), first: 10, count: 1 }],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        Batch::seal(header, &body.into(), &key)
+        draft.seal(&body.into(), &key)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     engine::Damage,
-    model::{Batch, Blob, Cursor, Record, Retention, WallClock, encode_record},
+    model::{Batch, Blob, Cursor, Draft, Record, Retention, WallClock, encode_record},
     wire::{Alter, Create, Import, Outcome, Publish, Replicate, Request, Response},
 };
 
@@ -252,7 +252,7 @@ fn a_batch_that_is_sent_again_is_known_by_its_name_and_another_is_not_taken_for_
     let mut body = Vec::new();
     encode_record(&Record::new(WallClock(1), b"other".to_vec()), &mut body).unwrap();
     let key = world.key(world.index(&sent.header().writer));
-    let other = Batch::seal(sent.header().clone(), &body.into(), &key);
+    let other = Draft::of(sent.header()).seal(&body.into(), &key);
     assert_ne!(sent, other);
     for (batch, is_known) in [(sent, true), (other, false)] {
         let batches = vec![batch];

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, time::Duration};
 use antiphon::{
     engine::{Damage, Report},
     model::{
-        Batch, Compression, ForkProof, Header, LogId, NodeKey, Previous, ProducerId, Record, Run,
-        Stamp, WallClock, encode_record,
+        Batch, Draft, ForkProof, LogId, NodeKey, Previous, ProducerId, Record, Run, Stamp,
+        WallClock, encode_record,
     },
     wire::{Outcome, Refusal, Replicate, Request, Response},
 };
@@ -47,22 +47,14 @@ impl Twin {
         let mut body = Vec::new();
         encode_record(&Record::new(WallClock(1), payload.as_bytes().to_vec()), &mut body).unwrap();
         let run = Run { producer: ProducerId([self.producer; 16]), first, count: 1 };
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic: World::topic("t"),
-            writer: self.key.node(),
             incarnation: self.log.incarnation,
-            first,
-            count: 1,
             previous: self.previous,
             stamp: Stamp::at(WallClock(1_700_000_060_000 + first)),
             runs: vec![run],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        let batch = Batch::seal(header, &body.into(), &self.key);
+        let batch = draft.seal(&body.into(), &self.key);
         let (incarnation, next) = (self.log.incarnation, first + 1);
         self.previous = Some(Previous { incarnation, next, hash: batch.hash() });
         batch

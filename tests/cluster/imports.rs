@@ -6,8 +6,8 @@ use antiphon::{
     engine::Report,
     limits::PAGE_BYTES_MAX,
     model::{
-        Batch, Compression, Cursor, ForkProof, Header, Incarnation, NodeKey, ProducerId, Record,
-        Retention, Run, Stamp, TopicId, WallClock, encode_record,
+        Batch, Cursor, Draft, ForkProof, Incarnation, NodeKey, ProducerId, Record, Retention, Run,
+        Stamp, TopicId, WallClock, encode_record,
     },
     wire::{Create, Import, LogRange, Outcome, Proofs, Refusal, Replicate, Request, Response},
 };
@@ -351,13 +351,9 @@ fn twin(first: u64, previous: Option<&Batch>, payload: &str) -> Batch {
     let key = NodeKey::from_secret(&[77; 32]);
     let mut body = Vec::new();
     encode_record(&Record::new(WallClock(1), payload.as_bytes().to_vec()), &mut body).unwrap();
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: World::topic("t"),
-        writer: key.node(),
         incarnation: Incarnation(3),
-        first,
-        count: 1,
         previous: previous.map(|batch| antiphon::model::Previous {
             incarnation: Incarnation(3),
             next: first,
@@ -365,12 +361,8 @@ fn twin(first: u64, previous: Option<&Batch>, payload: &str) -> Batch {
         }),
         stamp: Stamp::at(WallClock(1_700_000_000_000 + first)),
         runs: vec![Run { producer: ProducerId([5; 16]), first, count: 1 }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &body.into(), &key)
+    draft.seal(&body.into(), &key)
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use antiphon::{
     engine::{Config, Engine, Input, Now, Output, QuestionId, Recovered, Write},
     model::{
-        Batch, Compression, Header, Incarnation, Network, NodeKey, ProducerId, Record, Run, Stamp,
-        TopicName, WallClock, encode_record,
+        Batch, Draft, Incarnation, Network, NodeKey, ProducerId, Record, Run, Stamp, TopicName,
+        WallClock, encode_record,
     },
     wire::{Create, Replicate, Request},
 };
@@ -54,20 +54,12 @@ fn a_writer_stamps_later_than_what_it_forgot_and_got_back() {
 fn sealed(key: &NodeKey, stamp: Stamp) -> Batch {
     let mut body = Vec::new();
     encode_record(&Record::new(WALL, "old".as_bytes().to_vec()), &mut body).unwrap();
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: World::topic("t"),
-        writer: key.node(),
         incarnation: Incarnation(1),
-        first: 0,
-        count: 1,
         previous: None,
         stamp,
         runs: vec![Run { producer: ProducerId([3; 16]), first: 0, count: 1 }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &body.into(), key)
+    draft.seal(&body.into(), key)
 }

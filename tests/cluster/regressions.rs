@@ -6,8 +6,8 @@ use antiphon::{
     engine::{Config, Engine, Input, Now, Output, Recovered, Report},
     limits::SEQUENCE_MAX,
     model::{
-        Batch, Compression, Cursor, Hash, Header, Incarnation, LogId, Network, NodeKey, Previous,
-        ProducerId, Record, Run, Stamp, Subscription, WallClock, encode_record,
+        Batch, Cursor, Draft, Hash, Incarnation, LogId, Network, NodeKey, Previous, ProducerId,
+        Record, Run, Stamp, Subscription, WallClock, encode_record,
     },
     wire::{
         Contact, Create, LogRange, MemberState, Publish, Refusal, Replicate, Request, Response,
@@ -32,22 +32,14 @@ fn forged(key: &NodeKey, incarnation: u64, first: u64, stamp: u64, body: usize) 
     let incarnation = Incarnation(incarnation);
     let previous =
         (first > 0).then_some(Previous { incarnation, next: first, hash: Hash([7; 32]) });
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: World::topic("t"),
-        writer: key.node(),
         incarnation,
-        first,
-        count: 1,
         previous,
         stamp: Stamp::at(WallClock(stamp)),
         runs: vec![Run { producer: ProducerId([9; 16]), first: 0, count: 1 }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &bytes.into(), key)
+    draft.seal(&bytes.into(), key)
 }
 
 fn replicate(batches: Vec<Batch>) -> Request {
@@ -512,22 +504,14 @@ fn repair_reaches_every_topic() {
             encode_record(&Record::new(WallClock(1), signed.bytes().clone()), &mut bytes).unwrap();
         }
         let count = u32::try_from(names.len()).unwrap();
-        let header = Header {
-            version: 1,
+        let draft = Draft {
             topic: catalogue,
-            writer: key.node(),
             incarnation: Incarnation(part as u64),
-            first: 0,
-            count,
             previous: None,
             stamp: Stamp::at(WallClock(WALL)),
             runs: vec![Run { producer: ProducerId([9; 16]), first: 0, count }],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        let batch = Batch::seal(header, &bytes.into(), &key);
+        let batch = draft.seal(&bytes.into(), &key);
         for node in 0..2 {
             world.call(node, replicate(vec![batch.clone()]));
         }

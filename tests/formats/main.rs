@@ -17,7 +17,7 @@ use antiphon::{
     engine::{Log, Pending, Step},
     limits::READ_MANY_TOPICS_MAX,
     model::{
-        Batch, Blob, Compression, Cursor, Deliveries, Descriptor, ForkProof, Hash, Header,
+        Batch, Blob, Compression, Cursor, Deliveries, Descriptor, Draft, ForkProof, Hash,
         Incarnation, MemberId, NodeKey, Position, Previous, ProducerId, Progress, Record,
         Retention, Run, Runs, SignedDescriptor, Stamp, Subscription, TopicId, WallClock, Writers,
         encode_record, encode_to_bytes,
@@ -98,13 +98,9 @@ fn batch() -> Batch {
 }
 
 fn sealed(count: u32, records: &Bytes) -> Batch {
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: topic(),
-        writer: key().node(),
         incarnation: Incarnation(0x0102_0304_0506_0708),
-        first: 40,
-        count,
         previous: Some(Previous {
             incarnation: Incarnation(0x0102_0304_0506_0708),
             next: 40,
@@ -112,12 +108,8 @@ fn sealed(count: u32, records: &Bytes) -> Batch {
         }),
         stamp: Stamp::at(WallClock(1_517_363_399_700)),
         runs: vec![Run { producer: ProducerId([4; 16]), first: 7, count }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, records, &key())
+    draft.seal(records, &key())
 }
 
 fn cursor() -> Cursor {
@@ -484,8 +476,8 @@ fn one_request_reads_so_many_topics_and_no_more() {
 
 /// A twin of the batch: another one for its place.
 fn twin() -> Batch {
-    let header = Header { stamp: batch().header().stamp.next(), ..batch().header().clone() };
-    Batch::seal(header, &records(), &key())
+    let draft = Draft { stamp: batch().header().stamp.next(), ..Draft::of(batch().header()) };
+    draft.seal(&records(), &key())
 }
 
 #[test]

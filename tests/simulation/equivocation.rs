@@ -7,8 +7,8 @@ use antiphon::{
     engine::{Input, QuestionId},
     limits::FORKS_MAX,
     model::{
-        Batch, Compression, Hash, Header, Previous, ProducerId, Record, RecordId, Run, Stamp,
-        WallClock, encode_record,
+        Batch, Draft, Hash, Header, Previous, ProducerId, Record, RecordId, Run, Stamp, WallClock,
+        encode_record,
     },
     wire::{Outcome, Replicate, Request, Response},
 };
@@ -93,19 +93,13 @@ impl World {
         let id = RecordId { producer, number };
         let published = oracle::Published { topic, payload, batches: Vec::new() };
         self.oracle.published.insert(id, published);
-        let first = previous
-            .filter(|previous| previous.incarnation == template.incarnation)
-            .map_or(0, |previous| previous.next);
-        let header = Header {
-            first,
-            count: 1,
+        let draft = Draft {
             previous,
             stamp: Stamp::at(WallClock(template.stamp.time().0 + 1)),
             runs: vec![Run { producer, first: number, count: 1 }],
-            compression: Compression::None,
-            ..template.clone()
+            ..Draft::of(template)
         };
-        let batch = Batch::seal(header, &body.into(), &self.nodes[index].key);
+        let batch = draft.seal(&body.into(), &self.nodes[index].key);
         self.oracle.twins.insert(batch.hash());
         self.oracle.forked.insert((template.topic, batch.log()));
         self.appeared(&batch);

@@ -5,8 +5,8 @@ use std::{path::Path, time::Duration};
 use antiphon::{
     limits::MESSAGE_BYTES_MAX,
     model::{
-        Blob, Compression, Hash, Header, Incarnation, NodeKey, ProducerId, Record, Run, Stamp,
-        TopicName, WallClock, encode_record,
+        Blob, Draft, Hash, Incarnation, NodeKey, ProducerId, Record, Run, Stamp, TopicName,
+        WallClock, encode_record,
     },
     wire::{Acks, Publish, Refusal},
 };
@@ -135,22 +135,14 @@ fn batch(topic: TopicId, size: usize) -> Batch {
     let payload: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
     let mut body = Vec::new();
     encode_record(&Record::new(WallClock(1), payload), &mut body).unwrap();
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic,
-        writer: key.node(),
         incarnation: Incarnation(1),
-        first: 0,
-        count: 1,
         previous: None,
         stamp: Stamp::at(WallClock(1)),
         runs: vec![Run { producer: ProducerId([1; 16]), first: 0, count: 1 }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &body.into(), &key)
+    draft.seal(&body.into(), &key)
 }
 
 fn publish(size: usize) -> Request {

@@ -5,8 +5,8 @@ use std::ops::Range;
 use antiphon::{
     engine::{Damage, Log, Write},
     model::{
-        Batch, Compacted, Compression, Header, Incarnation, LogId, NodeKey, ProducerId, Record,
-        Run, Stamp, TopicId, WallClock, encode_record,
+        Batch, Compacted, Draft, Incarnation, LogId, NodeKey, ProducerId, Record, Run, Stamp,
+        TopicId, WallClock, encode_record,
     },
     wire::LogRange,
 };
@@ -68,22 +68,14 @@ impl Author {
             hash: batch.hash(),
         });
         let first = previous.map_or(0, |previous| previous.next);
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic: self.topic,
-            writer: self.key.node(),
             incarnation: self.incarnation,
-            first,
-            count,
             previous,
             stamp: Stamp::at(WallClock(time)),
             runs: vec![Run { producer: ProducerId([4; 16]), first, count }],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        let batch = Batch::seal(header, &body.into(), &self.key);
+        let batch = draft.seal(&body.into(), &self.key);
         self.batches.push(batch.clone());
         batch
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::{
-    Compression, Descriptor, Hash, Header, Incarnation, LogId, NodeKey, Previous, ProducerId,
-    Record, Retention, Run, Stamp, WallClock, Writers, encode_record,
+    Descriptor, Draft, Hash, Incarnation, LogId, NodeKey, Previous, ProducerId, Record, Retention,
+    Run, Stamp, WallClock, Writers, encode_record,
 };
 
 const LOG: Incarnation = Incarnation(5);
@@ -34,22 +34,14 @@ fn opening() -> Opening {
 fn sealed(first: u64, previous: Option<Hash>, payload: &str) -> Batch {
     let mut body = Vec::new();
     encode_record(&Record::new(WallClock(1), payload.as_bytes().to_vec()), &mut body).unwrap();
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: opening().topic(),
-        writer: key().node(),
         incarnation: LOG,
-        first,
-        count: 1,
         previous: previous.map(|hash| Previous { incarnation: LOG, next: first, hash }),
         stamp: Stamp::at(WallClock(3)),
         runs: vec![Run { producer: ProducerId([4; 16]), first, count: 1 }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &body.into(), &key())
+    draft.seal(&body.into(), &key())
 }
 
 fn chain(payloads: &[&str]) -> Vec<Batch> {
@@ -221,9 +213,8 @@ fn what_is_no_export_of_a_topic_is_not_written() {
     assert_eq!(refused(&other_chain), ArchiveError::Order);
     let unproven = [opened.clone(), section(&root(&batches[0]))];
     assert_eq!(refused(&unproven), ArchiveError::Unproven);
-    let mut header = batches[0].header().clone();
-    header.topic = TopicId::from_bytes([9; 32]);
-    let foreign = Batch::seal(header, &batches[0].records_bytes(), &key());
+    let draft = Draft { topic: TopicId::from_bytes([9; 32]), ..Draft::of(batches[0].header()) };
+    let foreign = draft.seal(&batches[0].records_bytes(), &key());
     assert_eq!(refused(&[opened.clone(), section(&foreign)]), ArchiveError::Foreign);
     let twin = sealed(1, Some(batches[0].hash()), "x");
     let proof = Section::Fork(ForkProof::of(&batches[1], &twin).unwrap());

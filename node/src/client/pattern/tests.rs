@@ -8,8 +8,8 @@ use std::{
 
 use antiphon::{
     model::{
-        Batch, Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId,
-        Record, Run, Stamp, TopicId, WallClock, encode_record,
+        Batch, Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run,
+        Stamp, TopicId, WallClock, encode_record,
     },
     wire::{self, Names, Page, ReadMany, Request, Response, TopicPage},
 };
@@ -47,23 +47,15 @@ fn batch(name: &str, number: u64, life: u8) -> Batch {
     encode_record(&record, &mut body).unwrap();
     let incarnation = Incarnation(life.into());
     let previous = Previous { incarnation, next: number, hash: Hash([0; 32]) };
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: TopicId::derive(&Network::default(), &name.parse().unwrap()),
-        writer: key.node(),
         incarnation,
-        first: number,
-        count: 1,
         previous: (number > 0).then_some(previous),
         stamp: Stamp::default(),
         // One producer for all topics: its numbers are its own in each.
         runs: vec![Run { producer: ProducerId([life; 16]), first: number, count: 1 }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &body.into(), &key)
+    draft.seal(&body.into(), &key)
 }
 
 impl State {

@@ -8,8 +8,8 @@ use std::{
 
 use antiphon::{
     model::{
-        Batch, Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId,
-        Record, Retention, Run, Stamp, TopicId, encode_record,
+        Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Retention, Run,
+        Stamp, TopicId, encode_record,
     },
     wire::{self, Request, Response, Surveyed, TopicSummary},
 };
@@ -109,22 +109,14 @@ fn page(first: u64, count: u32) -> Page {
     }
     let incarnation = Incarnation(1);
     let previous = Previous { incarnation, next: first, hash: Hash([0; 32]) };
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: topic_id(),
-        writer: key.node(),
         incarnation,
-        first,
-        count,
         previous: (first > 0).then_some(previous),
         stamp: Stamp::default(),
         runs: vec![Run { producer: ProducerId([1; 16]), first, count }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Page { batches: vec![Batch::seal(header, &body.into(), &key)], ..Page::default() }
+    Page { batches: vec![draft.seal(&body.into(), &key)], ..Page::default() }
 }
 
 fn topic(node: &Arc<Node>) -> Topic {

@@ -1,8 +1,8 @@
 //! How a cursor moves over a page that does not have all records.
 
 use antiphon::model::{
-    Batch, Compacted, Compression, Hash, Header, Incarnation, NodeKey, Position, Previous,
-    ProducerId, Record, Run, Stamp, TopicId, encode_record,
+    Batch, Compacted, Draft, Hash, Incarnation, NodeKey, Position, Previous, ProducerId, Record,
+    Run, Stamp, TopicId, encode_record,
 };
 
 use super::*;
@@ -20,22 +20,14 @@ fn batch(first: u64) -> Batch {
     }
     let incarnation = Incarnation(1);
     let previous = Previous { incarnation, next: first, hash: Hash([9; 32]) };
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: topic(),
-        writer: key.node(),
         incarnation,
-        first,
-        count: 3,
         previous: (first > 0).then_some(previous),
         stamp: Stamp::default(),
         runs: vec![Run { producer: ProducerId([1; 16]), first, count: 3 }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &body.into(), &key)
+    draft.seal(&body.into(), &key)
 }
 
 fn range(from: u64, to: u64) -> LogRange {
