@@ -59,7 +59,7 @@ impl<R: Read> ArchiveReader<R> {
         &self.decoder
     }
 
-    /// What was read so far, to be gone on with.
+    /// The decoder as it is after what was read, to continue with.
     pub(crate) fn into_decoder(self) -> Decoder {
         self.decoder
     }

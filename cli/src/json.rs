@@ -3,9 +3,11 @@
 //! `{"topic","id","writer","seq","time","key","headers","payload"}`. Bytes that are not UTF-8
 //! stand as base64 under the name with `_base64` at its end, in place of the plain one. `time`
 //! is RFC 3339 in UTC with milliseconds. `headers` is an array of `{"name","value"}`, for names
-//! may repeat and their order counts. A record of a branch, whose writer signed another one for
-//! the same place, has `"forked":true` at its end, one that a group gets `"deliveries"`: the
-//! number of this delivery, and where it was asked for `"cursor"`: the place behind it.
+//! may repeat and their order counts. Some records have more at their end:
+//!
+//! - `"forked":true`: the record is of a branch: its writer signed another one for the same place
+//! - `"deliveries"`: the number of this delivery to a group
+//! - `"cursor"`, with `--cursor`: the place behind the record
 
 use std::{
     fmt::{self, Display},

@@ -1,7 +1,7 @@
 //! Peer ids as people read and type them.
 //!
 //! All peer ids begin alike, so the end of one tells nodes apart. Tables show the last eight
-//! characters; whoever types an id may type those, or any part that fits one node.
+//! characters; someone who types an id may type those, or any part that fits one node.
 
 use std::{borrow::Cow, str::FromStr};
 

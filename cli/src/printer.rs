@@ -179,7 +179,7 @@ impl Printer {
         Notices { json, quiet, verbose, styles, bar: self.bar.clone() }
     }
 
-    /// Whether every line of output is to be a JSON object.
+    /// Whether every line of output is a JSON object.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }

@@ -47,7 +47,7 @@ enum Part {
 /// What a record is written with.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Shown<'a> {
-    /// The how-manieth delivery it is.
+    /// The number of this delivery, from 1.
     pub(crate) deliveries: Option<u32>,
     /// The place behind it.
     pub(crate) cursor: Option<&'a Cursor>,

@@ -111,7 +111,7 @@ const PAYLOAD_BYTES_MIN: u32 = 8;
 /// With room for what else belongs to a record.
 const PAYLOAD_BYTES_MAX: u32 = 1024 * 1024 - 1024;
 
-/// A limit of retention; nothing where there is to be none.
+/// A limit of retention, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<u64>);
 
@@ -304,8 +304,8 @@ pub(crate) fn topic(text: &str) -> Result<TopicName, Failure> {
     })
 }
 
-/// The name of a topic that is to be made. A name that patterns or a shell would misread is as
-/// good as lost, so none is made.
+/// The name of a topic that does not exist yet. A name that patterns or a shell would misread is
+/// refused.
 pub(crate) fn new_topic(text: &str) -> Result<TopicName, Failure> {
     let name = topic(text)?;
     let usage = |message: String, hint| Err(Failure::usage(message).with_hint(hint));
@@ -359,7 +359,7 @@ pub(crate) fn replicas(text: &str) -> Result<u16, Failure> {
 pub(crate) enum Floor {
     /// As many as fit the number of nodes.
     Auto,
-    /// So many.
+    /// This number.
     Copies(u16),
 }
 

@@ -8,21 +8,8 @@ use std::{
 
 use super::{prose, root, rust_files};
 
-/// Documents that have long lines, and may.
-const WIDE: &[&str] = &["CHANGELOG.md"];
-
-/// Code whose documentation has short lines.
-const NARROW_CODE: &[&str] = &["src", "node/src", "cli/src"];
-
-/// Code whose documentation has plain sentences. More is added file by file.
-const PLAIN_CODE: &[&str] = &[
-    "src",
-    "node/src/lib.rs",
-    "node/src/node.rs",
-    "node/src/client",
-    "node/src/network",
-    "node/src/store",
-];
+/// Code whose documentation has short lines and plain sentences.
+const DOCUMENTED: &[&str] = &["src", "node/src", "cli/src"];
 
 /// The folders in the root that documents name paths of.
 const FOLDERS: &[&str] =
@@ -95,19 +82,17 @@ fn documents_have_short_sentences() {
 
 #[test]
 fn documents_have_short_lines() {
-    let is_wide = |path: &PathBuf| WIDE.iter().any(|other| path.ends_with(other));
-    let narrow: Vec<_> = documents().into_iter().filter(|path| !is_wide(path)).collect();
-    check(&narrow, prose::long_lines);
+    check(&documents(), prose::long_lines);
 }
 
 #[test]
 fn documentation_has_short_lines() {
-    check(&sources(NARROW_CODE), prose::long_lines_of_documentation);
+    check(&sources(DOCUMENTED), prose::long_lines_of_documentation);
 }
 
 #[test]
 fn documentation_uses_plain_sentences() {
-    check(&sources(PLAIN_CODE), |source| {
+    check(&sources(DOCUMENTED), |source| {
         let text = prose::documentation(source);
         [prose::unplain_phrases(&text), prose::long_sentences(&text)].concat()
     });

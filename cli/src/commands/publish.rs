@@ -150,7 +150,7 @@ struct Publishing<'a> {
     /// Records under way, in order.
     pending: VecDeque<Sent>,
     tally: Tally,
-    /// What is pending, where that is to be followed.
+    /// What is pending, with `--wait`.
     following: Option<Following>,
     /// Whether each record gets a line of output.
     receipts: bool,
@@ -251,7 +251,7 @@ impl Publishing<'_> {
         Ok(())
     }
 
-    /// Takes note of what is known without waiting.
+    /// Records the outcomes that are known without waiting.
     fn note_ready(&mut self) -> anyhow::Result<()> {
         while let Some((number, id, outcome)) = front(&mut self.pending).now_or_never() {
             self.note(number, id, outcome)?;
@@ -304,7 +304,7 @@ impl Publishing<'_> {
         if self.tally.pending() > 0 { Status::Pending } else { status }
     }
 
-    /// Takes note of what became of records that were pending.
+    /// Records what became of records that were pending.
     fn note_followed(&mut self, followed: Vec<Followed>) -> anyhow::Result<()> {
         followed.into_iter().flat_map(Followed::records).try_for_each(|it| self.note_stored(it))?;
         Ok(unless_closed(self.printer.flush())?)

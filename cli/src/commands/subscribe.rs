@@ -309,7 +309,7 @@ impl Subscription<'_> {
         Ok(())
     }
 
-    /// When the position is to be kept at the latest.
+    /// When the position must be committed at the latest.
     fn commit_due(&self) -> Option<Instant> {
         self.uncommitted_since.map(|since| since + COMMIT_WITHIN)
     }
@@ -350,7 +350,7 @@ impl Subscription<'_> {
         );
     }
 
-    /// Keeps the position for good. What a member of a group was given.
+    /// Commits the position. Returns what a member of a group was given.
     async fn finish(mut self) -> anyhow::Result<Option<GroupCounts>> {
         self.write_out()?;
         let kept = self.source.finish().await.map_err(anyhow::Error::from);

@@ -33,8 +33,8 @@ use crate::{
     store::{Level, Room, StoreEvent, StoreHandle},
 };
 
-/// Longest time that a stop takes to tell the others. Whoever has not answered by then learns it
-/// from the closed connection, and takes this node for dead.
+/// Longest time that a stop takes to tell the others. A node that has not answered by then learns
+/// it from the closed connection, and takes this node for dead.
 const FAREWELL_MAX: Duration = Duration::from_millis(500);
 
 /// Bytes from the operating system's random source.

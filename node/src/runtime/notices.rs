@@ -14,7 +14,7 @@ use antiphon::{
     wire::MemberState,
 };
 
-/// What is to be said of the other nodes, and of the topics that they took over.
+/// Collects what a node says of the other nodes, and of the topics that they took over.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     /// Who is here, and who was here and is away, as it is.
@@ -82,7 +82,7 @@ impl Notices {
         self.due.get_or_insert_with(|| (now + GATHERING).max(self.earliest));
     }
 
-    /// What is to be said now.
+    /// The notices that are due now.
     pub(super) fn due(&mut self, now: Duration) -> Vec<Notice> {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();

@@ -23,7 +23,7 @@ impl Default for RoomNotices {
 }
 
 impl RoomNotices {
-    /// What is to be said; none where it was.
+    /// The news, unless it was said before.
     pub(super) fn news(&mut self, room: &Room, now: Duration) -> Option<String> {
         if room.level == self.level {
             return None;

@@ -39,7 +39,7 @@ pub(super) enum Bed {
 }
 
 impl Bed {
-    /// Starts so many nodes and waits until they know each other.
+    /// Starts nodes and waits until they know each other.
     pub(super) async fn start(nodes: usize) -> anyhow::Result<Self> {
         let mut cluster = Cluster::new("bench")?;
         cluster.start(nodes).await?;
@@ -58,7 +58,7 @@ impl Bed {
     /// The cluster of this command.
     ///
     /// # Errors
-    /// When the network is somebody else's: no node of it is to be killed or measured.
+    /// When the network is somebody else's: its nodes are neither killed nor measured.
     pub(super) fn own(&mut self, case: &str) -> anyhow::Result<&mut Cluster> {
         match self {
             Self::Own(cluster) => Ok(cluster),
@@ -164,7 +164,7 @@ impl Bed {
     }
 }
 
-/// A topic of which one copy fewer than all is enough, as with the default of three.
+/// A topic with the default floor: with three replicas, two copies are enough.
 pub(super) fn create(name: TopicName, replicas: u16) -> Create {
     Create { replicas: Some(replicas), ..Create::new(name) }
 }

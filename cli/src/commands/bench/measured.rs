@@ -86,7 +86,7 @@ impl Measured {
         self.counted(now, 1);
     }
 
-    /// So many more are done, of which no times are taken.
+    /// Counts messages that are done, without their times.
     pub(super) fn counted(&mut self, now: Instant, count: u64) {
         self.messages += count;
         self.elapsed = now.duration_since(self.started);
@@ -148,7 +148,7 @@ pub(super) struct Outcome {
     pub(super) case: &'static str,
     pub(super) setting: Setting,
     pub(super) measured: Measured,
-    /// What else is to be told: names with their units, and values.
+    /// Further results: names with their units, and values.
     pub(super) also: Vec<(&'static str, f64)>,
     spread: Option<Spread>,
     is_of_latency: bool,

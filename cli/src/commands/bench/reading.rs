@@ -61,7 +61,7 @@ pub(super) async fn follow(client: &Client, topic: &TopicName) -> anyhow::Result
     Ok(client.reader(topic.clone(), options).await?)
 }
 
-/// Takes so many records from a live reader: how long after each was due it came, or, unless
+/// Takes records from a live reader: how long after each was due it came, or, unless
 /// `timed`, only how many came when.
 pub(super) async fn receive(
     mut reader: Reader,

@@ -124,7 +124,7 @@ impl Steps<'_> {
 }
 
 /// Creates the topic and gives every part to a node of its own. Publisher, subscriber and
-/// fetcher are nodes that hold no copy, where there are so many.
+/// fetcher are nodes that hold no copy, where there are enough.
 async fn create(cluster: &Cluster, topic: &TopicName, nodes: usize) -> anyhow::Result<Cast> {
     let create = Create { replicas: Some(REPLICAS), ..Create::new(topic.clone()) };
     let client = cluster.client(1).await?;
@@ -197,7 +197,7 @@ impl Acknowledgements {
     }
 }
 
-/// Takes so many records from a live reader.
+/// Takes `count` records from a live reader.
 async fn receive(mut reader: Reader, count: usize) -> anyhow::Result<Vec<Bytes>> {
     let mut payloads = Vec::with_capacity(count);
     while payloads.len() < count {

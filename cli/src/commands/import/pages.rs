@@ -25,7 +25,7 @@ pub(super) struct Pages<R> {
     before: Surveyed,
     /// The batch that did not fit into the last page.
     next: Option<Batch>,
-    /// What retention had let go before the next batch of each log.
+    /// What retention had trimmed before the next batch of each log.
     trimmed: BTreeMap<LogId, LogRange>,
     /// What compaction took away before it.
     compacted: BTreeMap<LogId, Compacted>,

@@ -25,7 +25,7 @@ const CHUNKS_MAX: usize = 16;
 pub(super) enum Item {
     /// Without the newline at its end.
     Line(Bytes),
-    /// Longer than any record; so many bytes, none of which was kept.
+    /// Longer than any record: the number of its bytes, none of which was kept.
     TooLong(usize),
 }
 

@@ -186,7 +186,7 @@ impl Source {
         matches!(self, Self::Named(_, subscriber) if subscriber.is_shared())
     }
 
-    /// Ends: keeps for good what was consumed. What a member of a group was given in all.
+    /// Ends: commits what was consumed. Returns what a member of a group was given in all.
     pub(super) async fn finish(self) -> Result<Option<GroupCounts>, RequestError> {
         match self {
             Self::Plain(..) | Self::Pattern(_) => Ok(None),

@@ -42,7 +42,7 @@ impl Run<'_> {
         Ok(outcomes)
     }
 
-    /// With so many replicas.
+    /// With this number of replicas.
     pub(in super::super) async fn with_replicas(&self, replicas: u16) -> anyhow::Result<Outcome> {
         let mut setting = self.setting(self.in_flight());
         setting.replicas = replicas;
