@@ -44,8 +44,6 @@ mod memory;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
-mod speed;
-#[cfg(test)]
 mod tests;
 
 use std::{fmt, path::PathBuf, sync::atomic::AtomicBool};
