@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     engine::{Config, Engine, Input, Now, Output, Recovered, Report},
-    limits::SEQUENCE_MAX,
+    limits::{SEQUENCE_MAX, SUBSCRIPTIONS_MAX},
     model::{
         Batch, Cursor, Draft, Hash, Incarnation, LogId, Network, NodeKey, Previous, ProducerId,
         Record, Run, Stamp, Subscription, WallClock, encode_record,
@@ -90,7 +90,9 @@ fn a_writer_that_is_sent_parts_of_its_own_log_goes_on() {
     };
     assert_eq!(page.batches.len(), 16);
     world.call(writer, replicate(page.batches));
-    world.publish(writer, World::publish_request("t", 1, 40, &lines(40, 41)));
+    let published = world.publish(writer, World::publish_request("t", 1, 40, &lines(40, 41)));
+    assert!(published.acknowledged, "{published:?}");
+    assert_eq!(world.fetch(owners[1], "t"), lines(0, 41));
 }
 
 #[test]
@@ -170,16 +172,22 @@ fn a_position_that_is_told_to_be_kept_is_kept() {
     world.publish(0, World::publish_request("t", 1, 0, &lines(0, 5)));
     let cursor = world.survey(0, "t").end;
     let kept = Subscription::new(0, Some(cursor));
-    for number in 0..=antiphon::limits::SUBSCRIPTIONS_MAX {
+    let mut commit = |number: usize| {
         let name = || format!("s{number}").parse().unwrap();
-        match world.call(0, Request::Commit("t".parse().unwrap(), name(), kept.clone(), None)) {
-            Response::Committed(..) => {
-                let position = world.call(0, Request::Position("t".parse().unwrap(), name()));
-                assert_eq!(position, Response::Position(Some(kept.clone())), "{number}");
-            }
-            _refused => {}
+        let request = Request::Commit("t".parse().unwrap(), name(), kept.clone(), None);
+        let answer = world.call(0, request);
+        if matches!(answer, Response::Committed(..)) {
+            let position = world.call(0, Request::Position("t".parse().unwrap(), name()));
+            assert_eq!(position, Response::Position(Some(kept.clone())), "{number}");
         }
+        answer
+    };
+    for number in 0..SUBSCRIPTIONS_MAX {
+        let answer = commit(number);
+        assert!(matches!(answer, Response::Committed(..)), "{number}: {answer:?}");
     }
+    let one_more = commit(SUBSCRIPTIONS_MAX);
+    assert!(matches!(one_more, Response::Refused(_)), "{one_more:?}");
 }
 
 #[test]
