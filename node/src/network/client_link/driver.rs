@@ -5,7 +5,7 @@ mod events;
 
 use std::time::Duration;
 
-use antiphon::wire::Request;
+use antiphon::wire::{Peer, Request};
 use futures::StreamExt;
 use libp2p::{PeerId, swarm::ConnectionId};
 use tokio::sync::{mpsc, watch};
@@ -16,8 +16,8 @@ use super::{
     connector::{Connector, Next},
     nodes::Nodes,
     patience::{
-        ACQUAINT_AFTER, ACQUAINT_INTERVAL, DIAL_PACE, OVERSLEPT, Patience, REDIAL_PAUSE,
-        SPARE_REDIAL_PAUSE,
+        ACQUAINT_AFTER, ACQUAINT_INTERVAL, ACQUAINT_RETRY, DIAL_PACE, OVERSLEPT, Patience,
+        REDIAL_PAUSE, SPARE_REDIAL_PAUSE,
     },
 };
 use crate::{
@@ -237,7 +237,7 @@ impl Driver {
 
     /// Asks the node for other nodes.
     fn acquaint(&mut self, now: Duration) {
-        self.acquaint_at = now + ACQUAINT_INTERVAL;
+        self.acquaint_at = now + ACQUAINT_RETRY;
         if let Some(node) = self.nodes.speaking_main(now) {
             let rpc = &mut self.connector.swarm.behaviour_mut().rpc;
             if let Some(unanswered) = self.acquainting.take() {
@@ -246,6 +246,16 @@ impl Driver {
             self.acquainting = Some(rpc.ask(node, Request::Peers));
         }
         self.wants_spare = true;
+    }
+
+    /// A node says which others there are.
+    fn acquainted(&mut self, peers: Vec<Peer>) {
+        self.acquainting = None;
+        let candidates = &mut self.connector.candidates;
+        candidates.learn(peers, self.turn);
+        if candidates.len() > 1 {
+            self.acquaint_at = self.connector.now() + ACQUAINT_INTERVAL;
+        }
     }
 
     /// A node is connected.

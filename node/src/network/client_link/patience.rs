@@ -54,6 +54,10 @@ pub(super) const ACQUAINT_AFTER: Duration = Duration::from_millis(200);
 /// How often it asks again: the network may have changed.
 pub(super) const ACQUAINT_INTERVAL: Duration = Duration::from_mins(1);
 
+/// How soon it asks again while it knows no other node: the node may have been silent, or may have
+/// taken the others for dead. Without another node the link ends with its own.
+pub(super) const ACQUAINT_RETRY: Duration = Duration::from_secs(2);
+
 /// What is left of its time for a publish that is sent again, at least. Shorter would make every
 /// answer `pending`.
 pub(super) const TIME_LEFT_MIN: Duration = Duration::from_secs(1);

@@ -190,6 +190,21 @@ async fn a_link_learns_of_other_nodes() {
     assert_eq!(asked.await.unwrap(), Ok(acknowledged(2)));
 }
 
+#[tokio::test]
+async fn a_link_asks_again_until_it_knows_another_node() {
+    let (mut first, second) = (start(settings(1)).await, start(settings(2)).await);
+    let _link = link_to(&[&first]).await;
+    let (_unanswered, _, request) = first.asked().await;
+    assert_eq!(request, Request::Peers);
+    let (question, _, request) = first.asked().await;
+    assert_eq!(request, Request::Peers);
+    first.reply(question, Response::Peers(vec![first.as_peer()])).await;
+    let (question, _, request) = first.asked().await;
+    assert_eq!(request, Request::Peers);
+    first.reply(question, Response::Peers(vec![first.as_peer(), second.as_peer()])).await;
+    second.wait_for_peers(1).await;
+}
+
 /// A way to a node that takes bytes and, once told so, loses them.
 struct Swallowing {
     stalled: Arc<AtomicBool>,

@@ -58,13 +58,11 @@ impl Driver {
         match event {
             rpc::Event::Answered(peer, id, response) => {
                 self.nodes.heard(&peer, self.connector.now());
-                if self.acquainting == Some(id) {
-                    self.acquainting = None;
-                    if let Response::Peers(peers) = response {
-                        self.connector.candidates.learn(peers, self.turn);
+                match response {
+                    Response::Peers(peers) if self.acquainting == Some(id) => {
+                        self.acquainted(peers);
                     }
-                } else {
-                    self.handle_response(id, response);
+                    response => self.handle_response(id, response),
                 }
             }
             rpc::Event::Failed(_, id, error) => self.handle_failure(id, &error),
