@@ -12,18 +12,18 @@ const TOPIC_EVERY: u128 = 16;
 impl Engine {
     /// Asserts that the state agrees with itself.
     pub(super) fn check(&self) {
-        assert!(self.durable <= self.written, "more is flushed than was written");
-        self.asks.check();
+        assert!(self.core.durable <= self.core.written, "more is flushed than was written");
+        self.core.asks.check();
         self.surveys.check();
-        self.publishing.check();
-        self.reads.check();
-        self.groups.check(&self.reads);
+        self.publish.check();
+        self.read.check();
+        self.subscriptions.groups.check(&self.read);
         // One topic at a time, and which one depends on nothing but the time.
-        let turn = self.now.elapsed.as_micros();
-        let topics = self.topics.iter().count() as u128;
+        let turn = self.core.now.elapsed.as_micros();
+        let topics = self.core.topics.iter().count() as u128;
         if topics > 0 && turn.is_multiple_of(TOPIC_EVERY) {
             let index = turn / TOPIC_EVERY % topics;
-            for (_, topic) in (0..).zip(self.topics.iter()).filter(|(at, _)| *at == index) {
+            for (_, topic) in (0..).zip(self.core.topics.iter()).filter(|(at, _)| *at == index) {
                 topic.check();
             }
         }

@@ -13,9 +13,12 @@
 //! - `holdings`: what this node holds of each topic, as plain state that knows no engine: logs,
 //!   stamps that lie in the future, accounts of retention, proofs of forks, and the sweep that
 //!   finds what compaction may take away
-//! - `members`: who is alive, and who is near to a topic; telling others of it; what time it is,
-//!   by most clocks; leaving
-//! - `inflight`: what this node has asked others and its store, and surveys
+//! - `members`: who is alive, who is near to a topic, and what the clocks of others read, as plain
+//!   state
+//! - `inflight`: what this node has asked others and its store
+//! - `core`: what all parts share; each borrows it together with its own state
+//! - `survey`: asking the replicas of a topic what they hold
+//! - `membership`: telling others about nodes, and leaving
 //! - `catalogue`: creating, describing, changing, deleting and listing topics
 //! - `publish`: sealing batches, counting receipts, answering publishers; how a log begins after a
 //!   start; what is published again; what was told to be pending, until it has its copies
@@ -31,6 +34,7 @@
 mod catalogue;
 #[cfg(debug_assertions)]
 mod check;
+mod core;
 mod forks;
 mod gate;
 mod holdings;
@@ -38,6 +42,7 @@ mod ids;
 mod inflight;
 mod input;
 mod members;
+mod membership;
 mod numbered;
 mod output;
 #[doc(hidden)]
@@ -48,13 +53,12 @@ mod recovered;
 mod replication;
 mod retention;
 mod subscriptions;
+mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use core::Core;
+use std::time::Duration;
 
 pub use gate::FlushGate;
 pub use holdings::{
@@ -66,19 +70,16 @@ pub use holdings::{
 };
 use holdings::{ledger::Ledger, topic::Topics};
 pub use ids::{AskId, QuestionId, Ticket, WriteNumber};
-use inflight::{
-    asks::{Asks, Purpose},
-    stored::ReadPurpose,
-};
+use inflight::{asks::Purpose, stored::ReadPurpose};
 pub use input::{Config, Failure, Input, Now};
-use members::{Change, Members, clocks::Clocks};
+use members::Change;
 pub use output::{Output, Report, Write};
 pub use recovered::Recovered;
 
 use crate::{
     limits::{self, TICK},
-    model::{Clock, NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
-    wire::{Address, Contact, Held, MemberState, Refusal, Request, Response},
+    model::{NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
+    wire::{Contact, Held, MemberState, Page, Request, Response},
 };
 
 /// A tick that is later than this shows that the process was stopped or starved.
@@ -87,50 +88,18 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The state machine of one node.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    me: NodeId,
-    addresses: Vec<Address>,
-    now: Now,
+    core: Core,
     next_tick: Duration,
-    next_acquaint: Duration,
     placed_at: u64,
-    clock: Clock,
-    clocks: Clocks,
-    random: fastrand::Rng,
-    members: Members,
-    topics: Topics,
-    asks: Asks,
-    written: WriteNumber,
-    durable: WriteNumber,
-    next_ticket: Ticket,
-    /// What batches are read from the store for.
-    store_reads: BTreeMap<Ticket, ReadPurpose>,
-    /// Whether the disk has room for records.
-    room: bool,
-    outputs: VecDeque<Output>,
+    surveys: survey::State,
+    membership: membership::State,
     catalogue: catalogue::State,
-    publishing: publish::State,
-    recent: publish::recent::State,
+    publish: publish::State,
     replication: replication::State,
-    importing: replication::import::State,
-    surveys: inflight::survey::State,
-    reads: read::State,
-    names: catalogue::names::State,
-    outbox: publish::outbox::State,
-    awaiting: publish::awaiting::State,
-    positions: subscriptions::position::State,
-    readers: subscriptions::readers::State,
-    groups: subscriptions::group::State,
-    repair: replication::repair::State,
-    handover: replication::handover::State,
-    damage: replication::damage::State,
+    read: read::State,
+    subscriptions: subscriptions::State,
     retention: retention::State,
-    compaction: retention::compaction::State,
-    leaving: members::leave::State,
-    verification: replication::verify::State,
     forks: forks::State,
-    fork_searches: forks::search::State,
-    fork_filing: forks::filing::State,
 }
 
 impl Engine {
@@ -164,50 +133,20 @@ impl Engine {
         }
         let forked: Vec<_> =
             recovered.forks.iter().map(|proof| (proof.topic(), proof.log())).collect();
-        let contacts = members::peers::with_own(me, &topics, recovered.contacts.into_values());
+        let contacts = membership::with_own(me, &topics, recovered.contacts.into_values());
         let mut engine = Self {
-            me,
-            addresses: Vec::new(),
-            now: Now::default(),
             next_tick: Duration::ZERO,
-            next_acquaint: Duration::ZERO,
             placed_at: 0,
-            clock: Clock::after(newest),
-            clocks: Clocks::default(),
-            random: fastrand::Rng::with_seed(config.seed),
-            members: Members::new(me, config.gone_after, contacts),
-            recent: publish::recent::State::new(&topics),
-            topics,
-            asks: Asks::default(),
-            written: WriteNumber(0),
-            durable: WriteNumber(0),
-            next_ticket: Ticket(0),
-            store_reads: BTreeMap::new(),
-            room: true,
-            outputs: VecDeque::new(),
+            surveys: survey::State::default(),
+            membership: membership::State::default(),
             catalogue: catalogue::State::default(),
-            publishing: publish::State::default(),
+            publish: publish::State::new(&topics, recovered.outbox),
             replication: replication::State::default(),
-            importing: replication::import::State::default(),
-            surveys: inflight::survey::State::default(),
-            reads: read::State::default(),
-            names: catalogue::names::State::default(),
-            outbox: publish::outbox::State::recovered(recovered.outbox),
-            awaiting: publish::awaiting::State::default(),
-            positions: subscriptions::position::State::default(),
-            readers: subscriptions::readers::State::default(),
-            groups: subscriptions::group::State::default(),
-            repair: replication::repair::State::default(),
-            handover: replication::handover::State::default(),
-            damage: replication::damage::State::default(),
+            read: read::State::default(),
+            subscriptions: subscriptions::State::default(),
             retention: retention::State::default(),
-            compaction: retention::compaction::State::default(),
-            leaving: members::leave::State::default(),
-            verification: replication::verify::State::default(),
             forks: forks::State::default(),
-            fork_searches: forks::search::State::default(),
-            fork_filing: forks::filing::State::default(),
-            config,
+            core: Core::new(config, topics, contacts, newest),
         };
         engine.clear_deleted();
         // A crash may have interrupted it.
@@ -219,8 +158,8 @@ impl Engine {
 
     /// Takes an input. Time must not go back between calls.
     pub fn handle(&mut self, now: Now, input: Input) {
-        debug_assert!(now.elapsed >= self.now.elapsed, "elapsed time never goes back");
-        self.read_clock(now);
+        debug_assert!(now.elapsed >= self.core.now.elapsed, "elapsed time never goes back");
+        self.core.read_clock(now);
         match input {
             Input::Asked { question, from, request } => self.asked(question, from, request),
             Input::Abandoned(question) => self.abandoned(question),
@@ -230,19 +169,19 @@ impl Engine {
             Input::Moved(contact) => self.moved(contact),
             Input::Disconnected(node) => {
                 self.asks_lost(node);
-                let change = self.members.disconnected(now.elapsed, node);
+                let change = self.core.members.disconnected(now.elapsed, node);
                 self.changed(change);
                 self.gone_if_left(node);
             }
             Input::Heard(node, round_trip) => {
-                let change = self.members.heard(now.elapsed, node, round_trip);
+                let change = self.core.members.heard(now.elapsed, node, round_trip);
                 self.changed(change);
             }
-            Input::Discovered(contact) => self.members.discovered(contact),
+            Input::Discovered(contact) => self.core.members.discovered(contact),
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
             Input::CheckDone(ticket, checked) => self.check_done(ticket, checked),
-            Input::MeasureDone(ticket, parts) => match self.recent.take_measuring(ticket) {
+            Input::MeasureDone(ticket, parts) => match self.publish.recent.take_measuring(ticket) {
                 Some(topic) => self.recall_measured(topic, parts),
                 None => self.measured(ticket, parts),
             },
@@ -253,7 +192,7 @@ impl Engine {
             Input::Stopping => self.tell_stopping(),
             Input::Listening(mut addresses) => {
                 addresses.truncate(limits::ADDRESSES_MAX);
-                self.addresses = addresses;
+                self.core.addresses = addresses;
             }
             Input::Timeout => {}
         }
@@ -267,7 +206,7 @@ impl Engine {
 
     /// The next thing to do; none when all is done that the inputs so far ask for.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.core.next_output()
     }
 
     /// When [`Input::Timeout`] is due, as time since the start.
@@ -277,27 +216,30 @@ impl Engine {
 
     /// Whether a topic of this name is known here.
     pub fn knows_topic(&self, name: &TopicName) -> bool {
-        self.topics.named(name).is_some()
+        self.core.topics.named(name).is_some()
     }
 
     /// The name of a topic that is known here.
     pub fn topic_name(&self, topic: &TopicId) -> Option<&TopicName> {
-        self.topics.name_of(topic)
+        self.core.topics.name_of(topic)
     }
 
     fn tick(&mut self) {
-        let late = self.now.elapsed.saturating_sub(self.next_tick);
+        let late = self.core.now.elapsed.saturating_sub(self.next_tick);
         if late > PAUSE_MIN {
             // This node was stopped, not the others: their silence in that time says nothing.
-            self.members.forgive(late);
+            self.core.members.forgive(late);
         }
-        self.next_tick = self.now.elapsed + TICK;
-        for change in self.members.tick(self.now.elapsed) {
+        self.next_tick = self.core.now.elapsed + TICK;
+        for change in self.core.members.tick(self.core.now.elapsed) {
             self.changed(Some(change));
         }
         self.tick_newcomers();
         self.time_out_asks();
-        self.tick_clocks();
+        if self.core.settle_clocks() {
+            self.seal_waiting();
+        }
+        self.core.report_clocks();
         self.tick_publishing();
         self.tick_recent();
         self.tick_replication();
@@ -320,8 +262,8 @@ impl Engine {
     /// Acts upon another set of nodes that are alive: what is under way goes to the replicas of
     /// now.
     fn placed(&mut self) {
-        if self.placed_at != self.members.version() {
-            self.placed_at = self.members.version();
+        if self.placed_at != self.core.members.version() {
+            self.placed_at = self.core.members.version();
             self.redispatch();
             self.repair_soon();
             self.outbox_soon();
@@ -363,15 +305,15 @@ impl Engine {
             Request::Replicate(replicate) => self.replicate(question, from, &replicate),
             Request::Compare(after, digest) => self.compare(question, from, after, digest),
             Request::Frontier(topic, subscriber) => {
-                let members = &mut self.members;
-                let held = match self.topics.get_mut(&topic) {
-                    Some(known) => known.held(subscriber.as_ref(), members, &self.me),
+                let members = &mut self.core.members;
+                let held = match self.core.topics.get_mut(&topic) {
+                    Some(known) => known.held(subscriber.as_ref(), members, &self.core.me),
                     None => Held { members: members.digest(), ..Held::default() },
                 };
                 if held.keeps && from.is_some() {
                     self.promise_to_keep(topic);
                 }
-                self.answer_flushed(question, Response::Held(held));
+                self.core.answer_flushed(question, Response::Held(held));
             }
             Request::Fetch(topic, ranges, bytes_max) => {
                 self.fetch(question, topic, ranges, bytes_max);
@@ -389,14 +331,16 @@ impl Engine {
 
     fn told(&mut self, ask: AskId, result: Result<Response, Failure>) {
         // An answer that comes after its time is no longer expected.
-        let Some((node, sent, purpose)) = self.asks.take(ask) else {
+        let Some((node, sent, purpose)) = self.core.asks.take(ask) else {
             return;
         };
-        if let Some(wall) = result.as_ref().ok().and_then(|answer| answer.wall_of(&node)) {
-            self.clock_told(node, sent, wall);
+        if let Some(wall) = result.as_ref().ok().and_then(|answer| answer.wall_of(&node))
+            && self.core.clock_told(node, sent, wall)
+        {
+            self.seal_waiting();
         }
         if result.is_ok() {
-            let change = self.members.heard(self.now.elapsed, node, None);
+            let change = self.core.members.heard(self.core.now.elapsed, node, None);
             self.changed(change);
         }
         self.told_for(node, purpose, result);
@@ -434,7 +378,7 @@ impl Engine {
                     self.told_new(node, &peers);
                     for peer in peers.into_iter().take(limits::MEMBERS_MAX) {
                         let contact = Contact::new(peer.node, peer.addresses);
-                        self.members.discovered(contact);
+                        self.core.members.discovered(contact);
                     }
                 }
             }
@@ -443,15 +387,15 @@ impl Engine {
 
     fn connected(&mut self, contact: Contact) {
         let node = contact.node;
-        self.connected_for_clock();
+        self.core.clocks.doubt_if_lonely(self.core.now.elapsed);
         self.moved(contact);
-        self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
+        self.core.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
         self.tell_leaving(node);
     }
 
     fn moved(&mut self, contact: Contact) {
         let node = contact.node;
-        let (news, change) = self.members.connected(self.now.elapsed, contact);
+        let (news, change) = self.core.members.connected(self.core.now.elapsed, contact);
         if news {
             self.write_contact(node);
         }
@@ -462,18 +406,18 @@ impl Engine {
         match change {
             None => {}
             Some(Change::State(node, state)) => {
-                self.outputs.push_back(Output::Report(Report::Member(node, state)));
+                self.core.report(Report::Member(node, state));
                 match state {
                     MemberState::Alive => self.returned(node),
                     MemberState::Suspect => {}
                     MemberState::Dead | MemberState::Gone => self.asks_lost(node),
                 }
             }
-            Some(Change::Silent(node)) => self.outputs.push_back(Output::Disconnect(node)),
-            Some(Change::Dial(contact)) => self.outputs.push_back(Output::Dial(contact)),
+            Some(Change::Silent(node)) => self.core.output(Output::Disconnect(node)),
+            Some(Change::Dial(contact)) => self.core.output(Output::Dial(contact)),
             Some(Change::Forgotten(node)) => {
-                self.write(Write::Forget(node));
-                self.clocks.forget(&node);
+                self.core.write(Write::Forget(node));
+                self.core.clocks.forget(&node);
                 self.replication_forget(&node);
                 self.repair_forget(&node);
             }
@@ -488,80 +432,66 @@ impl Engine {
 
     /// Requests to a node that can no longer answer have failed.
     fn asks_lost(&mut self, node: NodeId) {
-        for purpose in self.asks.take_all(&node) {
+        for purpose in self.core.asks.take_all(&node) {
             self.told_for(node, purpose, Err(Failure::Unreachable));
         }
     }
 
     fn time_out_asks(&mut self) {
-        for (node, purpose) in self.asks.take_overdue(self.now.elapsed) {
+        for (node, purpose) in self.core.asks.take_overdue(self.core.now.elapsed) {
             self.told_for(node, purpose, Err(Failure::TimedOut));
         }
     }
 
-    // --- outputs ---------------------------------------------------------------------------
-
-    fn answer(&mut self, question: QuestionId, response: Response) {
-        self.outputs.push_back(Output::Answer { question, response, after: None });
-    }
-
-    /// Answers once all that was written so far is flushed.
-    fn answer_flushed(&mut self, question: QuestionId, response: Response) {
-        let after = self.unflushed();
-        self.outputs.push_back(Output::Answer { question, response, after });
-    }
-
-    fn refuse(&mut self, question: QuestionId, refusal: Refusal) {
-        self.answer(question, Response::Refused(refusal));
-    }
-
-    fn refuse_invalid(&mut self, question: QuestionId, reason: impl std::fmt::Display) {
-        self.refuse(question, Refusal::Invalid(reason.to_string()));
-    }
-
-    fn write(&mut self, write: Write) -> WriteNumber {
-        if let Write::Append { batch, .. } = &write {
-            self.remember(batch);
+    /// Hands what the store has read to the part that asked for it.
+    fn read_done(&mut self, ticket: Ticket, page: Option<Page>) {
+        let Some(purpose) = self.core.store_read(ticket) else { return };
+        match purpose {
+            ReadPurpose::Fetch(question) => self.fetch_read(question, page),
+            ReadPurpose::Lane(read, lane) => self.lane_done(read, lane, page),
+            ReadPurpose::HandOver(topic, node) => self.hand_over_page(topic, node, page),
+            ReadPurpose::HandOverProof(topic, number) => {
+                let page = Response::Page(page.unwrap_or_default());
+                self.handed_over_shown(topic, number, None, Ok(page));
+            }
+            ReadPurpose::Check(check, topic) => self.checked(check, topic, page),
+            ReadPurpose::ForkSearch(topic, log) => {
+                self.fork_compared(topic, log, &page.unwrap_or_default(), true);
+            }
+            ReadPurpose::Recall(topic) => self.recalled(topic, page),
+            ReadPurpose::File(topic, log) => self.filing_read(topic, log, page),
+            ReadPurpose::Headers(topic, log, walk) => self.headers_read(topic, log, walk, page),
         }
-        self.written.0 += 1;
-        self.outputs.push_back(Output::Write(self.written, write));
-        self.written
-    }
-
-    fn ask(&mut self, to: NodeId, request: Request, timeout: Duration, purpose: Purpose) {
-        let ask = self.asks.put(to, self.now.elapsed, timeout, purpose);
-        self.outputs.push_back(Output::Ask { ask, to, request });
     }
 
     fn flushed(&mut self, number: WriteNumber) {
-        debug_assert!(number <= self.written, "only what was written is flushed");
-        self.durable = self.durable.max(number);
+        self.core.flushed(number);
         self.damage_flushed();
         self.publishing_flushed();
         self.imports_flushed();
     }
 
     fn abandoned(&mut self, question: QuestionId) {
-        self.reads.abandon(question);
-        self.names.abandon(question);
+        self.read.abandon(question);
+        self.catalogue.names.abandon(question);
         self.group_abandoned(question);
-        self.awaiting.abandon(question);
-        self.verification.abandon(question);
+        self.publish.awaiting.abandon(question);
+        self.replication.verify.abandon(question);
     }
 
     /// Adopts a descriptor that did not come through the catalogue, and stores it.
     fn adopt_kept(&mut self, descriptor: &SignedDescriptor) {
-        let topic = self.topics.id_of(descriptor.descriptor());
+        let topic = self.core.topics.id_of(descriptor.descriptor());
         if self.adopt(descriptor) {
-            self.write(Write::Descriptor(topic, descriptor.clone()));
+            self.core.write(Write::Descriptor(topic, descriptor.clone()));
         }
     }
 
     /// Adopts a descriptor. Returns whether it is new.
     fn adopt(&mut self, descriptor: &SignedDescriptor) -> bool {
-        let news = self.topics.adopt(descriptor);
+        let news = self.core.topics.adopt(descriptor);
         if news {
-            let topic = self.topics.id_of(descriptor.descriptor());
+            let topic = self.core.topics.id_of(descriptor.descriptor());
             self.replication_terms(&topic);
             self.clear_deleted();
             self.repair_soon();

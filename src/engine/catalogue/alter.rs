@@ -47,13 +47,13 @@ impl Engine {
         };
         let min_copies = match alter.min_copies {
             Some(floor) => floor,
-            None if floor_follows => floor_that_follows(replicas, self.members.belonging()),
+            None if floor_follows => floor_that_follows(replicas, self.core.members.belonging()),
             None => terms.min_copies,
         };
         let altered =
             Descriptor { replicas, min_copies, retention, floor_follows, ..terms.clone() };
         if altered == terms {
-            let topic = self.topics.id_of(&terms);
+            let topic = self.core.topics.id_of(&terms);
             return self.change_told(question, topic, Change::Altered);
         }
         self.announce(question, altered, Change::Altered);
@@ -73,29 +73,29 @@ impl Engine {
         name: &TopicName,
         request: Request,
     ) -> Option<Descriptor> {
-        let refusal = if self.leaving.is_leaving() {
+        let refusal = if self.membership.is_leaving() {
             Refusal::Stopping("it is leaving the network".into())
         } else {
             let topic = self.find(question, name, request)?;
-            let known = self.topics.get(&topic)?;
+            let known = self.core.topics.get(&topic)?;
             let terms = known.descriptor.as_ref()?.descriptor();
-            if terms.may_alter(&self.me) {
+            if terms.may_alter(&self.core.me) {
                 return Some(terms.clone());
             }
             Refusal::MayNotAlter(name.to_string())
         };
-        self.refuse(question, refusal);
+        self.core.refuse(question, refusal);
         None
     }
 
     /// Signs terms, takes them over, and publishes them in the catalogue.
     fn announce(&mut self, question: QuestionId, terms: Descriptor, change: Change) {
-        let created = self.clock.tick(self.now.wall);
+        let created = self.core.clock.tick(self.core.now.wall);
         let revision = terms.revision.saturating_add(1);
-        let terms = Descriptor { creator: self.me, created, revision, ..terms };
-        match terms.sign(&self.config.key) {
+        let terms = Descriptor { creator: self.core.me, created, revision, ..terms };
+        match terms.sign(&self.core.config.key) {
             Ok(descriptor) => self.publish_terms(question, &descriptor, change),
-            Err(error) => self.refuse_invalid(question, error),
+            Err(error) => self.core.refuse_invalid(question, error),
         }
     }
 
@@ -107,25 +107,25 @@ impl Engine {
         change: Change,
     ) {
         let mut bytes = Vec::new();
-        let record = Record::new(self.now.wall, descriptor.bytes().clone());
+        let record = Record::new(self.core.now.wall, descriptor.bytes().clone());
         if let Err(error) = encode_record(&record, &mut bytes) {
-            return self.refuse_invalid(question, error);
+            return self.core.refuse_invalid(question, error);
         }
         if self.is_busy_with(bytes.len()) {
-            return self.refuse(question, Refusal::Busy);
+            return self.core.refuse(question, Refusal::Busy);
         }
-        let topic = self.topics.id_of(descriptor.descriptor());
+        let topic = self.core.topics.id_of(descriptor.descriptor());
         // From now on they hold here. What they have this node remove is gone for good, so they are
         // kept before that, whatever becomes of the catalogue's record.
         if change != Change::Created {
-            self.write(Write::Descriptor(topic, descriptor.clone()));
+            self.core.write(Write::Descriptor(topic, descriptor.clone()));
         }
-        self.topics.adopt(descriptor);
+        self.core.topics.adopt(descriptor);
         self.name_changed(&descriptor.descriptor().name);
         self.replication_terms(&topic);
         self.clear_deleted();
         let waiter = Waiter::Changer(question, topic, change);
-        let catalogue = self.topics.catalogue();
+        let catalogue = self.core.topics.catalogue();
         self.publish_own(catalogue, bytes.into(), waiter, PUBLISH_TIMEOUT_DEFAULT);
     }
 
@@ -146,46 +146,46 @@ impl Engine {
                 Response::Refused(Refusal::UnknownTopic { name, nearest: None })
             }
         };
-        self.answer_flushed(question, response);
+        self.core.answer_flushed(question, response);
     }
 
     /// Removes all that is held of topics that were deleted, and tells those who wait there.
     pub(in crate::engine) fn clear_deleted(&mut self) {
-        for topic in self.topics.take_deleted() {
-            let Some(known) = self.topics.get_mut(&topic) else {
+        for topic in self.core.topics.take_deleted() {
+            let Some(known) = self.core.topics.get_mut(&topic) else {
                 continue;
             };
             let (logs, subscriptions) = known.clear();
             let descriptor = known.descriptor.as_ref().map(SignedDescriptor::descriptor);
             let name = descriptor.map_or_else(|| topic.to_string(), |terms| terms.name.to_string());
             for (log_id, _) in logs {
-                self.write(Write::Drop { topic, log_id, from: 0, to: u64::MAX, log: None });
+                self.core.write(Write::Drop { topic, log_id, from: 0, to: u64::MAX, log: None });
             }
             for name in subscriptions.into_keys() {
                 self.forget_kept(topic, name);
             }
             self.drop_ledger(topic);
-            self.fork_filing.stop(topic);
-            self.fork_searches.stop(topic);
+            self.forks.filing.stop(topic);
+            self.forks.searches.stop(topic);
             let unknown = Refusal::UnknownTopic { name, nearest: None };
             for Waiting { waiter, .. } in self.stop_publishing(topic) {
-                self.refuse(waiter.question(), unknown.clone());
+                self.core.refuse(waiter.question(), unknown.clone());
             }
             self.groups_deleted(topic, &unknown);
             self.empty_outbox(topic);
-            for question in self.awaiting.of_topic(topic) {
-                self.refuse(question, unknown.clone());
+            for question in self.publish.awaiting.of_topic(topic) {
+                self.core.refuse(question, unknown.clone());
             }
-            for read in self.reads.of_topic(topic) {
+            for read in self.read.of_topic(topic) {
                 self.refuse_read(read, unknown.clone());
             }
-            if self.reads.views.remove(&topic).is_some_and(|view| view.following) {
-                self.outputs.push_back(Output::Unfollow(topic));
+            if self.read.views.remove(&topic).is_some_and(|view| view.following) {
+                self.core.output(Output::Unfollow(topic));
             }
         }
     }
 
     fn forget_kept(&mut self, topic: TopicId, name: SubscriberName) {
-        self.write(Write::Subscription { topic, name, subscription: None });
+        self.core.write(Write::Subscription { topic, name, subscription: None });
     }
 }

@@ -4,11 +4,9 @@ use crate::{
     engine::{
         Engine,
         ids::QuestionId,
-        inflight::{
-            found::{Found, lacking},
-            survey::Then,
-        },
+        inflight::found::{Found, lacking},
         members::Member,
+        survey::Then,
     },
     model::{Cursor, Entry, Frontier, NodeId, Position, TopicId, TopicName},
     wire::{Refusal, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
@@ -37,14 +35,14 @@ impl Engine {
         let Some(mut summary) = self.summary(found.topic) else {
             // It was deleted meanwhile.
             let name = found.topic.to_string();
-            return self.refuse(question, Refusal::UnknownTopic { name, nearest: None });
+            return self.core.refuse(question, Refusal::UnknownTopic { name, nearest: None });
         };
         summary.records = total;
-        let known = self.topics.get(&found.topic);
+        let known = self.core.topics.get(&found.topic);
         let forks = known.map(|known| known.forks.told().into_iter().collect()).unwrap_or_default();
         let surveyed = Surveyed { summary, end, low, replicas, complete: found.complete, forks };
         // What this node itself holds and has not flushed is part of the answer.
-        self.answer_flushed(question, Response::Surveyed(surveyed));
+        self.core.answer_flushed(question, Response::Surveyed(surveyed));
     }
 
     fn replica_state(&self, node: NodeId, found: &Found, end: &Cursor) -> ReplicaState {
@@ -61,17 +59,17 @@ impl Engine {
             end.logs.iter().all(same)
                 && others.map(|held| lacking(&held.frontier, mine)).all(|lacks| lacks.is_empty())
         });
-        let addresses = if node == self.me {
-            self.addresses.clone()
+        let addresses = if node == self.core.me {
+            self.core.addresses.clone()
         } else {
-            self.members.get(&node).map(|member| member.addresses.clone()).unwrap_or_default()
+            self.core.members.get(&node).map(|member| member.addresses.clone()).unwrap_or_default()
         };
         let role = if found.placement.is_home(&node) { Role::Home } else { Role::StandIn };
         ReplicaState {
             node,
             role,
-            state: self.members.state(&node),
-            stopped: self.members.get(&node).is_some_and(Member::has_stopped),
+            state: self.core.members.state(&node),
+            stopped: self.core.members.get(&node).is_some_and(Member::has_stopped),
             addresses,
             records: frontier.map(Frontier::records),
             complete,
@@ -80,10 +78,10 @@ impl Engine {
 
     /// A topic in brief, as far as this node knows; the records are its own.
     pub(in crate::engine) fn summary(&mut self, topic: TopicId) -> Option<TopicSummary> {
-        let nodes_alive = u32::try_from(self.members.alive_count()).unwrap_or(u32::MAX);
-        let nodes = self.members.belonging();
-        let known = self.topics.get_mut(&topic)?;
-        let owners = known.placement(&self.members).acting.clone();
+        let nodes_alive = u32::try_from(self.core.members.alive_count()).unwrap_or(u32::MAX);
+        let nodes = self.core.members.belonging();
+        let known = self.core.topics.get_mut(&topic)?;
+        let owners = known.placement(&self.core.members).acting.clone();
         let descriptor = known.descriptor.as_ref().filter(|_| known.is_known())?.descriptor();
         Some(TopicSummary {
             name: descriptor.name.clone(),

@@ -50,6 +50,7 @@ struct Listing {
 pub(super) struct State {
     lookups: BTreeMap<TopicName, Lookup>,
     listings: Numbered<Listing>,
+    pub(super) names: names::State,
 }
 
 /// The descriptors in a batch of the catalogue. A record that is none is passed over.
@@ -74,7 +75,7 @@ impl Engine {
         name: &TopicName,
         request: Request,
     ) -> Option<TopicId> {
-        if let Some(topic) = self.topics.named(name) {
+        if let Some(topic) = self.core.topics.named(name) {
             return Some(topic);
         }
         if name.is_reserved() {
@@ -90,18 +91,18 @@ impl Engine {
             if lookup.deferred.len() < QUESTIONS_MAX {
                 lookup.deferred.push((question, request));
             } else {
-                self.refuse(question, Refusal::Busy);
+                self.core.refuse(question, Refusal::Busy);
             }
             return;
         }
-        let mut asked = self.members.reachable();
+        let mut asked = self.core.members.reachable();
         asked.truncate(DESCRIBE_ASKED_MAX);
         let waiting = asked.iter().copied().collect();
         let lookup = Lookup { waiting, deferred: vec![(question, request)] };
         self.catalogue.lookups.insert(name.clone(), lookup);
         for node in &asked {
             let purpose = Purpose::Describe(name.clone());
-            self.ask(*node, Request::Describe(name.clone()), SURVEY_TIMEOUT, purpose);
+            self.core.ask(*node, Request::Describe(name.clone()), SURVEY_TIMEOUT, purpose);
         }
         if asked.is_empty() {
             self.finish_lookup(name);
@@ -138,7 +139,7 @@ impl Engine {
         let Some(lookup) = self.catalogue.lookups.remove(name) else {
             return;
         };
-        let known = self.topics.named(name).is_some();
+        let known = self.core.topics.named(name).is_some();
         for (question, request) in lookup.deferred {
             match request {
                 request if known => self.asked(question, None, request),
@@ -149,32 +150,34 @@ impl Engine {
     }
 
     fn refuse_unknown(&mut self, question: QuestionId, name: &TopicName) {
-        let nearest = self.topics.nearest_name(name);
-        self.refuse(question, Refusal::UnknownTopic { name: name.to_string(), nearest });
+        let nearest = self.core.topics.nearest_name(name);
+        self.core.refuse(question, Refusal::UnknownTopic { name: name.to_string(), nearest });
     }
 
     pub(super) fn describe(&mut self, question: QuestionId, name: &TopicName) {
         // A deletion, too: a topic that gets the name is another one.
-        let descriptor = self.topics.newest_signed(name);
+        let descriptor = self.core.topics.newest_signed(name);
         let bytes = descriptor.map(|signed| Blob(signed.bytes().clone()));
-        self.answer(question, Response::Described(bytes));
+        self.core.answer(question, Response::Described(bytes));
     }
 
     // --- creating --------------------------------------------------------------------------
 
     pub(super) fn create(&mut self, question: QuestionId, create: &Create) {
         if create.name.is_reserved() {
-            return self.refuse_invalid(question, crate::model::TopicNameError::Reserved);
+            return self.core.refuse_invalid(question, crate::model::TopicNameError::Reserved);
         }
-        if !self.room {
-            return self.refuse(question, Refusal::Full(None));
+        if !self.core.room {
+            return self.core.refuse(question, Refusal::Full(None));
         }
-        if self.leaving.is_leaving() {
-            return self.refuse(question, Refusal::Stopping("it is leaving the network".into()));
+        if self.membership.is_leaving() {
+            return self
+                .core
+                .refuse(question, Refusal::Stopping("it is leaving the network".into()));
         }
         // Terms that can never hold are refused before anybody is asked.
-        if let Err(error) = self.terms(create).sign(&self.config.key) {
-            return self.refuse_invalid(question, error);
+        if let Err(error) = self.terms(create).sign(&self.core.config.key) {
+            return self.core.refuse_invalid(question, error);
         }
         let request = Request::Create(create.clone());
         let Some(topic) = self.find(question, &create.name, request) else {
@@ -182,20 +185,20 @@ impl Engine {
         };
         let is_another = create.origin.is_some_and(|origin| origin != topic);
         if !create.if_not_exists || is_another {
-            return self.refuse(question, Refusal::TopicExists(create.name.to_string()));
+            return self.core.refuse(question, Refusal::TopicExists(create.name.to_string()));
         }
         if let Some(summary) = self.summary(topic) {
-            self.answer(question, Response::Created(summary, true));
+            self.core.answer(question, Response::Created(summary, true));
         }
     }
 
     /// The terms of a topic that would be created now.
     fn terms(&mut self, create: &Create) -> Descriptor {
         let mut terms = self.terms_but_id(create);
-        let id = self.topics.id_of(&terms);
+        let id = self.core.topics.id_of(&terms);
         if create.origin.is_some_and(|origin| origin != id) {
             terms.origin = create.origin;
-        } else if self.topics.name_of(&id).is_some_and(|name| *name != create.name) {
+        } else if self.core.topics.name_of(&id).is_some_and(|name| *name != create.name) {
             // A topic of another name was imported with the id that this name would have.
             terms.generation = terms.generation.saturating_add(1);
         }
@@ -204,7 +207,7 @@ impl Engine {
 
     fn terms_but_id(&mut self, create: &Create) -> Descriptor {
         let replicas = create.replicas.unwrap_or(REPLICAS_DEFAULT);
-        let floor = floor_that_follows(replicas, self.members.belonging());
+        let floor = floor_that_follows(replicas, self.core.members.belonging());
         Descriptor {
             version: Descriptor::VERSION,
             name: create.name.clone(),
@@ -214,29 +217,29 @@ impl Engine {
             retention: create.retention,
             writers: Writers::Anyone,
             encryption_key: None,
-            creator: self.me,
-            created: self.clock.tick(self.now.wall),
+            creator: self.core.me,
+            created: self.core.clock.tick(self.core.now.wall),
             revision: 0,
-            generation: self.topics.newest(&create.name).map_or(0, next_generation),
+            generation: self.core.topics.newest(&create.name).map_or(0, next_generation),
             deleted: false,
             origin: None,
         }
     }
 
     fn create_new(&mut self, question: QuestionId, create: &Create) {
-        if self.topics.named(&create.name).is_some() {
+        if self.core.topics.named(&create.name).is_some() {
             // Somebody else asked for it at the same time.
             return self.create(question, create);
         }
-        if let Some(other) = create.origin.and_then(|origin| self.topics.name_of(&origin))
+        if let Some(other) = create.origin.and_then(|origin| self.core.topics.name_of(&origin))
             && *other != create.name
         {
             // Two topics cannot have one id.
-            return self.refuse(question, Refusal::TopicExists(other.to_string()));
+            return self.core.refuse(question, Refusal::TopicExists(other.to_string()));
         }
-        let descriptor = match self.terms(create).sign(&self.config.key) {
+        let descriptor = match self.terms(create).sign(&self.core.config.key) {
             Ok(descriptor) => descriptor,
-            Err(error) => return self.refuse_invalid(question, error),
+            Err(error) => return self.core.refuse_invalid(question, error),
         };
         self.publish_terms(question, &descriptor, Change::Created);
     }
@@ -244,8 +247,8 @@ impl Engine {
     // --- listing ---------------------------------------------------------------------------
 
     pub(super) fn list_topics(&mut self, question: QuestionId, after: Option<TopicName>) {
-        let asked = self.members.reachable();
-        let counts = self.topics.iter().map(|topic| (topic.id, topic.records())).collect();
+        let asked = self.core.members.reachable();
+        let counts = self.core.topics.iter().map(|topic| (topic.id, topic.records())).collect();
         let number = self.catalogue.listings.put(Listing {
             question,
             after,
@@ -253,7 +256,7 @@ impl Engine {
             counts,
         });
         for node in &asked {
-            self.ask(*node, Request::Counts, SURVEY_TIMEOUT, Purpose::Counts(number));
+            self.core.ask(*node, Request::Counts, SURVEY_TIMEOUT, Purpose::Counts(number));
         }
         if asked.is_empty() {
             self.finish_listing(number);
@@ -280,7 +283,7 @@ impl Engine {
         let Some(listing) = self.catalogue.listings.things.remove(&number) else {
             return;
         };
-        let names = self.topics.names_after(listing.after.as_ref());
+        let names = self.core.topics.names_after(listing.after.as_ref());
         let mut page: Vec<_> = names.map(|(_, id)| id).take(TOPICS_PER_MESSAGE_MAX + 1).collect();
         let more = page.len() > TOPICS_PER_MESSAGE_MAX;
         page.truncate(TOPICS_PER_MESSAGE_MAX);
@@ -291,13 +294,13 @@ impl Engine {
                 summaries.push(summary);
             }
         }
-        self.answer(listing.question, Response::Topics(summaries, more));
+        self.core.answer(listing.question, Response::Topics(summaries, more));
     }
 
     pub(super) fn count_records(&mut self, question: QuestionId) {
-        let held = self.topics.iter().filter(|topic| topic.holds_batches());
+        let held = self.core.topics.iter().filter(|topic| topic.holds_batches());
         let count = held.map(|topic| TopicCount { topic: topic.id, records: topic.records() });
         let counts = count.take(COUNTS_MAX).collect();
-        self.answer(question, Response::Counts(counts));
+        self.core.answer(question, Response::Counts(counts));
     }
 }

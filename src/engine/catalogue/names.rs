@@ -39,39 +39,39 @@ impl Engine {
         let names = self.names_now(&wanted);
         let wait = Duration::from_millis(u64::from(wanted.wait_ms)).min(READ_WAIT_MAX);
         if wanted.after.is_some() || names.digest != wanted.known || wait.is_zero() {
-            return self.answer(question, Response::Names(names));
+            return self.core.answer(question, Response::Names(names));
         }
-        if self.names.waiting.things.len() >= NAMES_WAITING_MAX {
-            return self.refuse(question, Refusal::Busy);
+        if self.catalogue.names.waiting.things.len() >= NAMES_WAITING_MAX {
+            return self.core.refuse(question, Refusal::Busy);
         }
-        let deadline = self.now.elapsed + wait;
-        self.names.waiting.put(Waiting { question, wanted, deadline, changed: false });
+        let deadline = self.core.now.elapsed + wait;
+        self.catalogue.names.waiting.put(Waiting { question, wanted, deadline, changed: false });
     }
 
     /// A topic has become known, or is no more. Who waits is told at the next tick, once for all
     /// names of that time.
     pub(in crate::engine) fn name_changed(&mut self, name: &TopicName) {
-        for waiting in self.names.waiting.things.values_mut() {
+        for waiting in self.catalogue.names.waiting.things.values_mut() {
             waiting.changed |= waiting.wanted.pattern.matches(name);
         }
     }
 
     pub(in crate::engine) fn tick_names(&mut self) {
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         let due = |waiting: &Waiting| waiting.changed || waiting.deadline <= now;
-        let waiting = &self.names.waiting.things;
+        let waiting = &self.catalogue.names.waiting.things;
         let due = waiting.iter().filter(|(_, waiting)| due(waiting)).map(|(number, _)| *number);
         for number in due.collect::<Vec<_>>() {
-            let Some(waiting) = self.names.waiting.things.get(&number) else {
+            let Some(waiting) = self.catalogue.names.waiting.things.get(&number) else {
                 continue;
             };
             let names = self.names_now(&waiting.wanted);
             if names.digest == waiting.wanted.known && now < waiting.deadline {
-                if let Some(waiting) = self.names.waiting.things.get_mut(&number) {
+                if let Some(waiting) = self.catalogue.names.waiting.things.get_mut(&number) {
                     waiting.changed = false;
                 }
-            } else if let Some(waiting) = self.names.waiting.things.remove(&number) {
-                self.answer(waiting.question, Response::Names(names));
+            } else if let Some(waiting) = self.catalogue.names.waiting.things.remove(&number) {
+                self.core.answer(waiting.question, Response::Names(names));
             }
         }
     }
@@ -81,7 +81,7 @@ impl Engine {
         if wanted.after.is_none() && digest == wanted.known {
             return Names { digest, page: Vec::new(), more: false };
         }
-        let names = self.topics.names_after(wanted.after.as_ref()).map(|(name, _)| name);
+        let names = self.core.topics.names_after(wanted.after.as_ref()).map(|(name, _)| name);
         let matching = names.filter(|name| wanted.pattern.matches(name)).cloned();
         let mut page: Vec<_> = matching.take(TOPICS_PER_MESSAGE_MAX + 1).collect();
         let more = page.len() > TOPICS_PER_MESSAGE_MAX;
@@ -92,7 +92,7 @@ impl Engine {
     /// A digest of all names that match.
     fn digest_of_names(&self, pattern: &TopicPattern) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
-        let names = self.topics.names_after(None).map(|(name, _)| name);
+        let names = self.core.topics.names_after(None).map(|(name, _)| name);
         for name in names.filter(|name| pattern.matches(name)) {
             // No name has a NUL.
             hasher.update(name.as_str().as_bytes()).update(&[0]);

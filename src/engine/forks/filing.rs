@@ -90,7 +90,7 @@ impl State {
 impl Engine {
     /// A fork of this log has become known.
     pub(in crate::engine) fn file_branches(&mut self, topic: TopicId, of: LogId) {
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return;
         };
         let points: BTreeSet<_> = known.forks.family(of).map(|(_, root)| root.at).collect();
@@ -98,7 +98,7 @@ impl Engine {
         let logs: Vec<_> =
             branches.chain([of]).filter(|log| known.logs.contains_key(log)).collect();
         for log in logs {
-            let filing = self.fork_filing.filings.entry((topic, log)).or_default();
+            let filing = self.forks.filing.filings.entry((topic, log)).or_default();
             filing.points.clone_from(&points);
             // A way that was found may lead past a fork that was not known then.
             filing.way = None;
@@ -112,7 +112,7 @@ impl Engine {
     /// may end in between, and the part belongs to a branch of that one.
     pub(in crate::engine) fn file_if_apart(&mut self, batch: &Batch) {
         let (topic, log, first) = (batch.header().topic, batch.log(), batch.header().first);
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return;
         };
         let (Some(root), Some(held)) = (known.forks.root(&log), known.logs.get(&log)) else {
@@ -128,12 +128,12 @@ impl Engine {
 
     /// All that a crash interrupted, and all that could not be filed.
     pub(in crate::engine) fn tick_fork_filing(&mut self) {
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         let due = |(key, filing): (&(TopicId, LogId), &Filing)| {
             let idle = filing.reading.is_none() && filing.again_at <= now;
             idle.then_some(*key)
         };
-        let due: Vec<_> = self.fork_filing.filings.iter().filter_map(due).collect();
+        let due: Vec<_> = self.forks.filing.filings.iter().filter_map(due).collect();
         for (topic, log) in due {
             self.file_next(topic, log);
         }
@@ -146,7 +146,7 @@ impl Engine {
         log: LogId,
         points: &BTreeSet<u64>,
     ) -> Option<(u64, u64)> {
-        let known = self.topics.get(&topic)?;
+        let known = self.core.topics.get(&topic)?;
         let spans = &known.logs.get(&log)?.spans;
         let start = known.forks.root(&log).map(|root| root.at);
         let from = match start {
@@ -162,22 +162,22 @@ impl Engine {
 
     pub(in crate::engine) fn file_next(&mut self, topic: TopicId, log: LogId) {
         let key = (topic, log);
-        if !self.room {
+        if !self.core.room {
             // What moves is in both places for a moment.
-            if let Some(filing) = self.fork_filing.filings.get_mut(&key) {
-                filing.again_at = self.now.elapsed + PAUSE;
+            if let Some(filing) = self.forks.filing.filings.get_mut(&key) {
+                filing.again_at = self.core.now.elapsed + PAUSE;
             }
             return;
         }
-        let Some(filing) = self.fork_filing.filings.get(&key) else {
+        let Some(filing) = self.forks.filing.filings.get(&key) else {
             return;
         };
         let Some((from, to)) = self.next_to_file(topic, log, &filing.points) else {
-            self.fork_filing.filings.remove(&key);
+            self.forks.filing.filings.remove(&key);
             return;
         };
         let to = if filing.narrow { from + 1 } else { to };
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return;
         };
         // What branches hold there already, and the batch before.
@@ -193,8 +193,8 @@ impl Engine {
             entry.spans.into_iter().filter_map(move |span| part(span.first, span.next))
         });
         let ranges: Vec<_> = read.collect();
-        self.read_store(topic, ranges, PAGE_BYTES_MAX, ReadPurpose::File(key.0, key.1));
-        if let Some(filing) = self.fork_filing.filings.get_mut(&key) {
+        self.core.read_store(topic, ranges, PAGE_BYTES_MAX, ReadPurpose::File(key.0, key.1));
+        if let Some(filing) = self.forks.filing.filings.get_mut(&key) {
             filing.reading = Some(from);
         }
     }
@@ -205,15 +205,15 @@ impl Engine {
         log: LogId,
         page: Option<Page>,
     ) {
-        let now = self.now.elapsed;
-        let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
+        let now = self.core.now.elapsed;
+        let Some(filing) = self.forks.filing.filings.get_mut(&(topic, log)) else {
             return;
         };
         let Some(from) = filing.reading.take() else {
             return;
         };
         filing.again_at = now + filing.pause();
-        if !self.room {
+        if !self.core.room {
             return;
         }
         let page = page.unwrap_or_default().batches;
@@ -233,7 +233,7 @@ impl Engine {
             return;
         };
         let Some(branch) = self.branch_for(topic, log, first, &page) else {
-            if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
+            if let Some(filing) = self.forks.filing.filings.get_mut(&(topic, log)) {
                 filing.tries += 1;
             }
             return self.look_for_way(topic, log, first);
@@ -241,11 +241,11 @@ impl Engine {
         if branch == log {
             // Nothing parts here, nor in what is missing before it. A point that has become known
             // while this was read is still to be looked at.
-            let known = self.topics.get(&topic).and_then(|known| known.logs.get(&log));
+            let known = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
             let spans = known.map_or_else(Vec::new, |log| log.spans.clone());
             let looked_at =
                 |at: u64| first_held(&spans, at).is_some_and(|(first, _)| first == from);
-            if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
+            if let Some(filing) = self.forks.filing.filings.get_mut(&(topic, log)) {
                 filing.points.retain(|at| !looked_at(*at));
             }
             return self.file_next(topic, log);
@@ -255,7 +255,7 @@ impl Engine {
         self.cut_branch(topic, log, branch, from);
         let moved = self.file(topic, branch, &own, &page);
         let Some(last) = moved.last() else {
-            let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
+            let Some(filing) = self.forks.filing.filings.get_mut(&(topic, log)) else {
                 return;
             };
             filing.narrow = !filing.narrow;
@@ -265,12 +265,12 @@ impl Engine {
             return;
         };
         let (to, head) = (last.header().next(), last.hash());
-        if let Some(known) = self.topics.get_mut(&topic)
+        if let Some(known) = self.core.topics.get_mut(&topic)
             && known.take_out(&log, from, to, head, before)
         {
             let rest = known.logs.get(&log).cloned();
-            self.write(Write::Drop { topic, log_id: log, from, to, log: rest });
-            if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
+            self.core.write(Write::Drop { topic, log_id: log, from, to, log: rest });
+            if let Some(filing) = self.forks.filing.filings.get_mut(&(topic, log)) {
                 filing.narrow = false;
                 filing.way = None;
                 filing.tries = 0;
@@ -292,7 +292,7 @@ impl Engine {
     ) -> Vec<Batch> {
         let mut moved = Vec::new();
         for batch in own {
-            let Some(known) = self.topics.get_mut(&topic) else {
+            let Some(known) = self.core.topics.get_mut(&topic) else {
                 break;
             };
             let (first, previous) = (batch.header().first, batch.header().previous);
@@ -314,7 +314,7 @@ impl Engine {
             match known.add(&filed) {
                 Ok(Added::New) => {
                     let log = known.logs[&branch].clone();
-                    self.write(Write::Append { batch: filed.clone(), log });
+                    self.append(filed.clone(), log);
                     self.note_filed(&filed);
                 }
                 Ok(Added::Held) => {}
@@ -349,7 +349,7 @@ impl Engine {
         batch: &Batch,
         page: &[Batch],
     ) -> Option<LogId> {
-        let known = self.topics.get(&topic)?;
+        let known = self.core.topics.get(&topic)?;
         let forks = &known.forks;
         if let Some(branch) = forks.branch_of(log.writer, batch.hash()) {
             return Some(branch);
@@ -391,7 +391,7 @@ impl Engine {
             if forks.root(&log).is_none() && same.is_some() {
                 return same;
             }
-            let filing = self.fork_filing.filings.get(&(topic, log));
+            let filing = self.forks.filing.filings.get(&(topic, log));
             let way = filing.and_then(|filing| filing.way.as_ref()).filter(|way| way.found);
             if let Some(way) = way.filter(|way| (way.to, Some(way.base)) == (first, base)) {
                 return Some(way.branch);
@@ -400,7 +400,7 @@ impl Engine {
         // One more branch of the same fork.
         let proof = forks.proofs_of(log).find_map(|proof| proof.with(batch).ok())?;
         self.learn_fork(&proof);
-        self.topics.get(&topic)?.forks.branch_of(log.writer, batch.hash())
+        self.core.topics.get(&topic)?.forks.branch_of(log.writer, batch.hash())
     }
 
     // --- the way to a part that nothing connects -------------------------------------------
@@ -421,7 +421,7 @@ impl Engine {
         to: u64,
         base: Hash,
     ) {
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return;
         };
         let below = known.forks.family(log).filter(|(_, root)| root.at < to);
@@ -436,21 +436,22 @@ impl Engine {
 
     fn ask_way(&mut self, topic: TopicId, log: LogId, way: Way) {
         let range = LogRange { log: way.branch, from: way.next, to: way.to };
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let replicas = known.placement(&self.members).all();
-        let replicas: Vec<_> =
-            replicas.filter(|node| *node != self.me && self.members.is_connected(node)).collect();
-        let Some(node) = self.random.choice(replicas) else {
+        let replicas = known.placement(&self.core.members).all();
+        let replicas: Vec<_> = replicas
+            .filter(|node| *node != self.core.me && self.core.members.is_connected(node))
+            .collect();
+        let Some(node) = self.core.random.choice(replicas) else {
             return;
         };
-        if let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) {
+        if let Some(filing) = self.forks.filing.filings.get_mut(&(topic, log)) {
             filing.way = Some(way);
-            filing.again_at = self.now.elapsed + ASK_TIMEOUT + PAUSE;
+            filing.again_at = self.core.now.elapsed + ASK_TIMEOUT + PAUSE;
             let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
             let request = Request::Fetch(topic, vec![range], bytes_max);
-            self.ask(node, request, ASK_TIMEOUT, Purpose::ForkWay(topic, log));
+            self.core.ask(node, request, ASK_TIMEOUT, Purpose::ForkWay(topic, log));
         }
     }
 
@@ -461,8 +462,8 @@ impl Engine {
         log: LogId,
         result: Result<Response, Failure>,
     ) {
-        let now = self.now.elapsed;
-        let Some(filing) = self.fork_filing.filings.get_mut(&(topic, log)) else {
+        let now = self.core.now.elapsed;
+        let Some(filing) = self.forks.filing.filings.get_mut(&(topic, log)) else {
             return;
         };
         let Some(mut way) = filing.way.take() else {
@@ -473,7 +474,7 @@ impl Engine {
             return;
         };
         let (start, asked) = (way.next, way.branch);
-        let Some(forks) = self.topics.get(&topic).map(|known| &known.forks) else {
+        let Some(forks) = self.core.topics.get(&topic).map(|known| &known.forks) else {
             return;
         };
         for batch in &page.batches {
@@ -503,7 +504,7 @@ impl Engine {
         } else if way.next > start && way.next < way.to {
             self.ask_way(topic, log, way);
         } else if let Some(branch) = way.left.pop() {
-            let known = self.topics.get(&topic);
+            let known = self.core.topics.get(&topic);
             let root = known.and_then(|known| known.forks.root(&branch));
             let Some(next) = root.map(|root| root.at) else {
                 return;

@@ -25,7 +25,7 @@ impl Engine {
 
     /// Reads the headers before a position; where none can be there others are asked.
     fn walk_on(&mut self, topic: TopicId, log: LogId, walk: Walk) {
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return;
         };
         // Of a branch that is parted once more they are still where they were.
@@ -43,7 +43,7 @@ impl Engine {
             return self.ask_for_way(topic, log, walk.to, walk.base);
         }
         // The batches at these positions are gone, so there is no more than headers.
-        self.read_store(topic, ranges, 1, ReadPurpose::Headers(topic, log, walk));
+        self.core.read_store(topic, ranges, 1, ReadPurpose::Headers(topic, log, walk));
     }
 
     /// Follows the chain back among the headers of a page.
@@ -54,7 +54,7 @@ impl Engine {
         mut walk: Walk,
         page: Option<Page>,
     ) {
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return;
         };
         let forks = &known.forks;
@@ -69,7 +69,7 @@ impl Engine {
             if let Some(branch) = forks.branch_of(log.writer, header.hash()) {
                 let Walk { to, base, .. } = walk;
                 let way = Way::found(branch, to, base);
-                if self.fork_filing.set_way((topic, log), way) {
+                if self.forks.filing.set_way((topic, log), way) {
                     self.file_next(topic, log);
                 }
                 return;
@@ -97,7 +97,7 @@ impl Engine {
         branch: LogId,
         from: u64,
     ) {
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return;
         };
         let (Some(root), Some(held)) = (known.forks.root(&branch), known.logs.get(&log)) else {

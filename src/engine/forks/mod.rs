@@ -36,7 +36,7 @@ use super::{
     },
     inflight::stored::{ReadPurpose, Reply},
     numbered::Numbered,
-    output::{Output, Report, Write},
+    output::{Report, Write},
     planted::{Bug, planted},
 };
 use crate::{
@@ -75,6 +75,8 @@ impl Check {
 #[derive(Debug, Default)]
 pub(super) struct State {
     checks: Numbered<Check>,
+    pub(super) searches: search::State,
+    pub(super) filing: filing::State,
 }
 
 impl Engine {
@@ -98,7 +100,7 @@ impl Engine {
         check.reads = topics.len();
         let number = self.forks.checks.put(check);
         for (topic, ranges) in topics {
-            self.read_store(topic, ranges, PAGE_BYTES_MAX, ReadPurpose::Check(number, topic));
+            self.core.read_store(topic, ranges, PAGE_BYTES_MAX, ReadPurpose::Check(number, topic));
         }
     }
 
@@ -167,7 +169,7 @@ impl Engine {
 
     /// Whether a batch comes for a place of which no more is left than, perhaps, a header.
     pub(super) fn is_header_kept(&self, batch: &Batch) -> bool {
-        let known = self.topics.get(&batch.header().topic);
+        let known = self.core.topics.get(&batch.header().topic);
         let log = known.and_then(|known| known.logs.get(&batch.log()));
         log.is_some_and(|log| log.keeps_header(batch.header().next()))
     }
@@ -210,7 +212,7 @@ impl Engine {
 
     /// Why a log that has forked takes nothing more.
     pub(super) fn refusal_of_fork(&self, topic: TopicId, log: LogId) -> Refusal {
-        let known = self.topics.get(&topic);
+        let known = self.core.topics.get(&topic);
         let proof = known.and_then(|known| known.forks.proofs_of(log).min_by_key(|p| p.at()));
         Refusal::Forked(proof.map(|proof| Blob(proof.bytes().clone())))
     }
@@ -229,7 +231,7 @@ impl Engine {
 
     /// Learns a proof that concerns one of these topics.
     pub(super) fn learn_fork_in(&mut self, topics: &BTreeSet<TopicId>, bytes: &Bytes) {
-        let mut known = topics.iter().filter_map(|topic| self.topics.get(topic));
+        let mut known = topics.iter().filter_map(|topic| self.core.topics.get(topic));
         if known.any(|known| known.forks.proof(bytes).is_some()) {
             return;
         }
@@ -243,7 +245,7 @@ impl Engine {
     /// Learns a fork.
     pub(super) fn learn_fork(&mut self, proof: &ForkProof) {
         let (topic, log) = (proof.topic(), proof.log());
-        let known = self.topics.get_mut(&topic);
+        let known = self.core.topics.get_mut(&topic);
         let Some(known) = known.filter(|known| known.is_known() && known.admits(&log.writer))
         else {
             return;
@@ -253,10 +255,10 @@ impl Engine {
             Learned::Branch => {}
             Learned::Fork => {
                 let report = Report::Fork(topic, log, AddError::Fork { at: proof.at() });
-                self.outputs.push_back(Output::Report(report));
+                self.core.report(report);
             }
         }
-        self.write(Write::Fork(proof.clone()));
+        self.core.write(Write::Fork(proof.clone()));
         self.file_branches(topic, log);
         self.go_on_after_fork(topic, log);
         // Those who do not know are found by comparing.
@@ -268,7 +270,7 @@ impl Engine {
     pub(super) fn proofs_for(&self, batches: &[Batch]) -> Option<Proofs> {
         let mut proofs: Vec<&ForkProof> = Vec::new();
         for batch in batches.iter().filter(|batch| batch.is_of_branch()) {
-            let known = self.topics.get(&batch.header().topic);
+            let known = self.core.topics.get(&batch.header().topic);
             for proof in known.into_iter().flat_map(|known| known.forks.proofs_of(batch.log())) {
                 if !proofs.contains(&proof) {
                     proofs.push(proof);

@@ -19,7 +19,7 @@ impl Engine {
         after: u64,
         to: u64,
     ) -> LogRange {
-        let forks = self.topics.get(&topic).map(|known| &known.forks);
+        let forks = self.core.topics.get(&topic).map(|known| &known.forks);
         let start = forks.and_then(|forks| forks.root(&log)).map_or(0, |root| root.at);
         let sealed = forks.and_then(|forks| forks.sealed_at(log));
         LogRange { log, from: after.max(start), to: sealed.unwrap_or(to).min(to) }
@@ -29,7 +29,7 @@ impl Engine {
     /// sealed. None where not all nodes file alike what they hold of it, or some have not filed
     /// all of it yet.
     pub(in crate::engine) fn filed_alike(&self, found: &Found, log: LogId) -> Option<(u64, u64)> {
-        let Some(forks) = self.topics.get(&found.topic).map(|known| &known.forks) else {
+        let Some(forks) = self.core.topics.get(&found.topic).map(|known| &known.forks) else {
             return Some((0, u64::MAX));
         };
         let origin = forks.origin(log);
@@ -52,7 +52,7 @@ impl Engine {
                 let of_log = proofs.filter(|proof| proof.log() == origin);
                 of_log.flat_map(ForkProof::branches).collect()
             };
-            filed && (*node == self.me || branches() == mine)
+            filed && (*node == self.core.me || branches() == mine)
         });
         let start = forks.root(&log).map_or(0, |root| root.at);
         alike.then_some((start, if log == origin { sealed } else { u64::MAX }))

@@ -177,11 +177,11 @@ impl Engine {
         log: LogId,
         node: Option<NodeId>,
     ) {
-        let Some(node) = node.filter(|node| self.members.is_connected(node)) else {
+        let Some(node) = node.filter(|node| self.core.members.is_connected(node)) else {
             return;
         };
-        let now = self.now.elapsed;
-        let searches = &mut self.fork_searches.searches;
+        let now = self.core.now.elapsed;
+        let searches = &mut self.forks.searches.searches;
         let under_way = searches.values().filter(|search| search.step.is_some()).count();
         let room = searches.len() < REMEMBERED_MAX || searches.contains_key(&(topic, log));
         if under_way >= SEARCHES_MAX || !room {
@@ -199,7 +199,7 @@ impl Engine {
             }
         }
         let request = Request::Frontier(topic, None);
-        self.ask(node, request, ASK_TIMEOUT, Purpose::ForkFrontier(topic, log));
+        self.core.ask(node, request, ASK_TIMEOUT, Purpose::ForkFrontier(topic, log));
     }
 
     pub(in crate::engine) fn fork_frontier(
@@ -213,7 +213,7 @@ impl Engine {
         };
         // It may know already.
         self.learn_forks(topic, held.forks.as_ref());
-        let mine = self.topics.get(&topic).and_then(|known| known.logs.get(&log));
+        let mine = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
         let theirs = held.frontier.0.get(&log).filter(|_| held.frontier.is_well_formed());
         let (Some(mine), Some(theirs)) = (mine, theirs) else {
             return self.end_fork_search(topic, log);
@@ -233,15 +233,15 @@ impl Engine {
             return;
         };
         halving.at = at;
-        let Some(search) = self.fork_searches.searches.get_mut(&(topic, log)) else {
+        let Some(search) = self.forks.searches.searches.get_mut(&(topic, log)) else {
             return;
         };
         let node = search.node;
         search.step = Some(Step::Compared(halving));
         let range = LogRange::position(log, at);
-        self.read_store(topic, vec![range], 1, ReadPurpose::ForkSearch(topic, log));
+        self.core.read_store(topic, vec![range], 1, ReadPurpose::ForkSearch(topic, log));
         let request = Request::Fetch(topic, vec![range], 1);
-        self.ask(node, request, ASK_TIMEOUT, Purpose::ForkFetch(topic, log));
+        self.core.ask(node, request, ASK_TIMEOUT, Purpose::ForkFetch(topic, log));
     }
 
     pub(in crate::engine) fn fork_fetched(
@@ -264,7 +264,7 @@ impl Engine {
         page: &Page,
         mine: bool,
     ) {
-        let search = self.fork_searches.searches.get_mut(&(topic, log));
+        let search = self.forks.searches.searches.get_mut(&(topic, log));
         let Some(Step::Compared(halving)) = search.and_then(|search| search.step.as_mut()) else {
             return;
         };
@@ -286,15 +286,15 @@ impl Engine {
     }
 
     fn end_fork_search(&mut self, topic: TopicId, log: LogId) {
-        if let Some(search) = self.fork_searches.searches.get_mut(&(topic, log)) {
+        if let Some(search) = self.forks.searches.searches.get_mut(&(topic, log)) {
             search.step = None;
-            search.again_at = self.now.elapsed + PAUSE;
+            search.again_at = self.core.now.elapsed + PAUSE;
         }
     }
 
     pub(in crate::engine) fn tick_fork_searches(&mut self) {
-        let now = self.now.elapsed;
-        let searches = &mut self.fork_searches.searches;
+        let now = self.core.now.elapsed;
+        let searches = &mut self.forks.searches.searches;
         searches.retain(|_, search| search.step.is_some() || search.again_at > now);
     }
 }

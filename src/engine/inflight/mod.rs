@@ -1,6 +1,5 @@
-//! What this node has under way: requests to other nodes, reads of the store, and surveys.
+//! What this node has under way: requests to other nodes, and reads of the store.
 
 pub(super) mod asks;
 pub(super) mod found;
 pub(super) mod stored;
-pub(super) mod survey;

@@ -10,10 +10,9 @@
 
 pub(super) mod clocks;
 mod homes;
-pub(super) mod leave;
+
 pub(super) mod nearest;
 mod newcomers;
-pub(super) mod peers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},

@@ -29,11 +29,11 @@ impl State {
 impl Engine {
     /// A log has forked: if this node writes it, it does so no longer.
     pub(in crate::engine) fn go_on_after_fork(&mut self, topic: TopicId, log: LogId) {
-        let sealed = self.topics.get(&topic).and_then(|known| known.forks.sealed_at(log));
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let sealed = self.core.topics.get(&topic).and_then(|known| known.forks.sealed_at(log));
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
-        let Some(at) = sealed.filter(|_| log.writer == self.me) else {
+        let Some(at) = sealed.filter(|_| log.writer == self.core.me) else {
             return;
         };
         // Also of a log that it has left before: a proof may come that says it forked earlier.
@@ -46,12 +46,13 @@ impl Engine {
         // What was told to be pending and is part of the branch goes with it.
         outgoing.behind = outgoing.behind.filter(|it| it.log != log || it.next <= at);
         self.outbox_forked(topic, log);
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         if outgoing.incarnation == log.incarnation {
-            outgoing.begin_anew(&mut self.random);
-            outgoing.parted = Some(Parted { of: log, until: self.now.elapsed + OWN_BRANCH_WITHIN });
+            outgoing.begin_anew(&mut self.core.random);
+            outgoing.parted =
+                Some(Parted { of: log, until: self.core.now.elapsed + OWN_BRANCH_WITHIN });
         } else if again.is_empty() {
             return;
         }
@@ -60,7 +61,7 @@ impl Engine {
             let (records, waiting) = (sealed.batch.records_bytes(), sealed.waiting);
             outgoing.queued.push_front(Queued { runs, records, waiting });
         }
-        self.publishing.active.insert(topic);
+        self.publish.active.insert(topic);
         self.seal_ready(topic);
     }
 
@@ -68,32 +69,32 @@ impl Engine {
     /// directory was cloned, or somebody has its key. It leaves that log.
     pub(in crate::engine) fn written_elsewhere(&mut self, batch: &Batch) {
         let topic = batch.header().topic;
-        if let Some(outgoing) = self.publishing.topics.get_mut(&topic)
-            && batch.header().writer == self.me
+        if let Some(outgoing) = self.publish.topics.get_mut(&topic)
+            && batch.header().writer == self.core.me
             && batch.log().incarnation == outgoing.incarnation
             && batch.header().next() >= outgoing.next
             && outgoing.previous.is_none_or(|end| end.hash != batch.hash())
         {
-            outgoing.begin_anew(&mut self.random);
+            outgoing.begin_anew(&mut self.core.random);
         }
     }
 
     /// An incarnation in which nothing of a topic is held.
     pub(in crate::engine) fn unused_incarnation(&mut self, topic: TopicId) -> Incarnation {
-        let log = LogId { writer: self.me, incarnation: self.config.incarnation };
-        let known = self.topics.get(&topic);
+        let log = LogId { writer: self.core.me, incarnation: self.core.config.incarnation };
+        let known = self.core.topics.get(&topic);
         if known.is_some_and(|known| known.is_imported() || known.logs.contains_key(&log)) {
-            return Incarnation(self.random.u64(..));
+            return Incarnation(self.core.random.u64(..));
         }
         log.incarnation
     }
 
     /// Finds out which batch the first one of the new incarnation comes after.
     pub(super) fn find_own_branch(&mut self, topic: TopicId) {
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
-        let (Some(parted), Some(known)) = (outgoing.parted, self.topics.get(&topic)) else {
+        let (Some(parted), Some(known)) = (outgoing.parted, self.core.topics.get(&topic)) else {
             return;
         };
         let (forks, of) = (&known.forks, parted.of);
@@ -106,8 +107,8 @@ impl Engine {
             };
             let own = forks.family(of).map(|(branch, _)| branch).find(is_end);
             if own.is_none()
-                && self.now.elapsed < parted.until
-                && self.fork_filing.is_filing(topic, of)
+                && self.core.now.elapsed < parted.until
+                && self.forks.filing.is_filing(topic, of)
             {
                 return;
             }

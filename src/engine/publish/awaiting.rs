@@ -7,11 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    engine::{
-        Engine,
-        ids::QuestionId,
-        inflight::{found::Found, survey::Then},
-    },
+    engine::{Engine, ids::QuestionId, inflight::found::Found, survey::Then},
     limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},
     model::{NodeId, TopicId},
     wire::{Await, Published, Refusal, Request, Response, small},
@@ -59,22 +55,22 @@ impl Engine {
             return;
         };
         if wanted.place.from >= wanted.place.to || wanted.place.to > SEQUENCE_MAX {
-            return self.refuse_invalid(question, "no such part of a log");
+            return self.core.refuse_invalid(question, "no such part of a log");
         }
-        if self.awaiting.waiting.len() >= AWAITS_MAX {
-            return self.refuse(question, Refusal::Busy);
+        if self.publish.awaiting.waiting.len() >= AWAITS_MAX {
+            return self.core.refuse(question, Refusal::Busy);
         }
         let wait = Duration::from_millis(u64::from(wanted.wait_ms)).min(READ_WAIT_MAX);
-        let deadline = self.now.elapsed + wait;
+        let deadline = self.core.now.elapsed + wait;
         let waiting = Waiting { topic, wanted, deadline, ask_at: None, pause: PAUSE_MIN };
-        self.awaiting.waiting.insert(question, waiting);
+        self.publish.awaiting.waiting.insert(question, waiting);
         self.survey(topic, Then::Await(question));
     }
 
     pub(in crate::engine) fn tick_awaiting(&mut self) {
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         let mut due = Vec::new();
-        for (question, waiting) in &mut self.awaiting.waiting {
+        for (question, waiting) in &mut self.publish.awaiting.waiting {
             if waiting.ask_at.take_if(|at| *at <= now).is_some() {
                 due.push((waiting.topic, *question));
             }
@@ -86,15 +82,16 @@ impl Engine {
 
     /// The replicas have said what they hold.
     pub(in crate::engine) fn await_found(&mut self, question: QuestionId, found: &Found) {
-        let Some(waiting) = self.awaiting.waiting.get(&question) else {
+        let Some(waiting) = self.publish.awaiting.waiting.get(&question) else {
             return;
         };
         let place = waiting.wanted.place;
-        let Some(known) = self.topics.get_mut(&found.topic).filter(|known| known.is_known()) else {
+        let Some(known) = self.core.topics.get_mut(&found.topic).filter(|known| known.is_known())
+        else {
             return;
         };
         let sealed = known.forks.sealed_at(place.log);
-        let wanted = known.wanted(&self.members, waiting.wanted.acks);
+        let wanted = known.wanted(&self.core.members, waiting.wanted.acks);
         let replicas = known.replicas();
         let entries = || found.held.values().filter_map(|held| held.frontier.0.get(&place.log));
         // What any of them holds: of an older part, faults may have destroyed some.
@@ -123,8 +120,8 @@ impl Engine {
             ..Published::default()
         };
         let is_forked = sealed.is_some_and(|at| at < place.to);
-        let now = self.now.elapsed;
-        let Some(waiting) = self.awaiting.waiting.get_mut(&question) else {
+        let now = self.core.now.elapsed;
+        let Some(waiting) = self.publish.awaiting.waiting.get_mut(&question) else {
             return;
         };
         if !acknowledged && !is_forked && now < waiting.deadline {
@@ -132,11 +129,11 @@ impl Engine {
             waiting.pause = (waiting.pause * 2).min(PAUSE_MAX);
             return;
         }
-        self.awaiting.waiting.remove(&question);
+        self.publish.awaiting.waiting.remove(&question);
         if is_forked {
             // They may be in either branch, or were written anew.
-            return self.refuse(question, Refusal::Forked(None));
+            return self.core.refuse(question, Refusal::Forked(None));
         }
-        self.answer_flushed(question, Response::Awaited(published));
+        self.core.answer_flushed(question, Response::Awaited(published));
     }
 }

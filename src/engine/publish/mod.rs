@@ -33,11 +33,15 @@ use bytes::Bytes;
 use self::outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiter, Waiting};
 use super::{
     Engine,
-    holdings::log::{AddError, Added},
+    holdings::{
+        Pending,
+        log::{AddError, Added},
+        topic::Topics,
+    },
     ids::{QuestionId, WriteNumber},
-    inflight::survey::Then,
-    output::{Output, Write},
+    output::Output,
     planted::{Bug, planted},
+    survey::Then,
 };
 use crate::{
     limits::{
@@ -56,7 +60,7 @@ use crate::{
 const SLOT_AGE_MAX: Duration = Duration::from_millis(500);
 
 /// All that this node writes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) topics: BTreeMap<TopicId, Outgoing>,
     /// Topics with records queued or unacknowledged.
@@ -67,9 +71,29 @@ pub(super) struct State {
     pub(super) unflushed: VecDeque<(WriteNumber, TopicId, LogId, Hash)>,
     /// What may be there already.
     retried: retried::State,
+    pub(super) recent: recent::State,
+    outbox: outbox::State,
+    pub(super) awaiting: awaiting::State,
 }
 
 impl State {
+    /// Of a node that starts with these topics, and with this in its outbox.
+    pub(super) fn new(
+        topics: &Topics,
+        outbox: BTreeMap<TopicId, BTreeMap<LogId, Pending>>,
+    ) -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            active: BTreeSet::new(),
+            bytes: 0,
+            unflushed: VecDeque::new(),
+            retried: retried::State::default(),
+            recent: recent::State::new(topics),
+            outbox: outbox::State::recovered(outbox),
+            awaiting: awaiting::State::default(),
+        }
+    }
+
     /// Asserts that the bytes under way are counted, that every topic with some is active, and that
     /// batches are in order.
     #[cfg(debug_assertions)]
@@ -96,38 +120,40 @@ impl Engine {
         };
         let first = RecordId { producer: publish.producer, number: publish.first };
         let count = match validate_given(&publish.topic, first, &publish.records) {
-            Ok(0) => return self.refuse_invalid(question, "no records"),
+            Ok(0) => return self.core.refuse_invalid(question, "no records"),
             Ok(count) if count > BATCH_RECORDS_MAX => {
-                return self.refuse_invalid(question, "too many records in one request");
+                return self.core.refuse_invalid(question, "too many records in one request");
             }
             Ok(count) => count,
-            Err(error) => return self.refuse_invalid(question, error),
+            Err(error) => return self.core.refuse_invalid(question, error),
         };
         if publish.records.len() > BATCH_BODY_BYTES_MAX {
-            return self.refuse_invalid(question, "too many bytes in one request");
+            return self.core.refuse_invalid(question, "too many bytes in one request");
         }
         if publish.first.checked_add(u64::from(count)).is_none() {
-            return self.refuse_invalid(question, "record number out of range");
+            return self.core.refuse_invalid(question, "record number out of range");
         }
-        if !self.room {
-            return self.refuse(question, Refusal::Full(None));
+        if !self.core.room {
+            return self.core.refuse(question, Refusal::Full(None));
         }
-        if self.leaving.is_leaving() {
-            return self.refuse(question, Refusal::Stopping("it is leaving the network".into()));
+        if self.membership.is_leaving() {
+            return self
+                .core
+                .refuse(question, Refusal::Stopping("it is leaving the network".into()));
         }
-        if self.topics.get(&topic).is_some_and(|known| !known.admits(&self.me)) {
-            return self.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
+        if self.core.topics.get(&topic).is_some_and(|known| !known.admits(&self.core.me)) {
+            return self.core.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
         }
-        let incarnation = self.publishing.incarnation(&topic, &self.config);
-        let log = LogId { writer: self.me, incarnation };
-        if self.topics.get(&topic).is_some_and(|known| known.is_full(&log)) {
-            return self.refuse_invalid(question, AddError::TooManyLogs);
+        let incarnation = self.publish.incarnation(&topic, &self.core.config);
+        let log = LogId { writer: self.core.me, incarnation };
+        if self.core.topics.get(&topic).is_some_and(|known| known.is_full(&log)) {
+            return self.core.refuse_invalid(question, AddError::TooManyLogs);
         }
         let run = Run { producer: publish.producer, first: publish.first, count };
         let waiting = Waiting {
             waiter: Waiter::Publisher(question),
             acks: publish.acks,
-            deadline: self.now.elapsed + Duration::from_millis(u64::from(publish.timeout_ms)),
+            deadline: self.core.now.elapsed + Duration::from_millis(u64::from(publish.timeout_ms)),
             duplicate: false,
         };
         if self.join_earlier(topic, run, &waiting) {
@@ -148,53 +174,53 @@ impl Engine {
         waiter: Waiter,
         timeout: Duration,
     ) {
-        let producer = ProducerId::random(std::array::from_fn(|_| self.random.u8(..)));
+        let producer = ProducerId::random(std::array::from_fn(|_| self.core.random.u8(..)));
         let run = Run { producer, first: 0, count: 1 };
-        let deadline = self.now.elapsed + timeout;
+        let deadline = self.core.now.elapsed + timeout;
         let waiting = Waiting { waiter, acks: Acks::Quorum, deadline, duplicate: false };
         self.enqueue(topic, run, record, vec![waiting]);
     }
 
     /// The disk has room for records, or has none: what is not sealed yet is refused then.
     pub(super) fn set_room(&mut self, room: bool) {
-        self.room = room;
+        self.core.room = room;
         if room {
             return;
         }
         let mut refused = Vec::new();
-        let catalogue = self.topics.catalogue();
-        for topic in self.publishing.active.iter().filter(|topic| **topic != catalogue) {
-            if let Some(outgoing) = self.publishing.topics.get_mut(topic) {
+        let catalogue = self.core.topics.catalogue();
+        for topic in self.publish.active.iter().filter(|topic| **topic != catalogue) {
+            if let Some(outgoing) = self.publish.topics.get_mut(topic) {
                 for queued in outgoing.queued.drain(..) {
-                    self.publishing.bytes -= queued.records.len();
+                    self.publish.bytes -= queued.records.len();
                     refused.extend(queued.waiting);
                 }
             }
         }
         for Waiting { waiter, .. } in refused {
-            self.refuse(waiter.question(), Refusal::Full(None));
+            self.core.refuse(waiter.question(), Refusal::Full(None));
         }
     }
 
     /// Whether this many bytes more are too much under way.
     pub(super) fn is_busy_with(&self, bytes: usize) -> bool {
-        self.publishing.bytes + bytes > UNACKNOWLEDGED_BYTES_MAX
+        self.publish.bytes + bytes > UNACKNOWLEDGED_BYTES_MAX
     }
 
     fn enqueue(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Vec<Waiting>) {
         if self.is_busy_with(records.len()) {
             for Waiting { waiter, .. } in waiting {
-                self.refuse(waiter.question(), Refusal::Busy);
+                self.core.refuse(waiter.question(), Refusal::Busy);
             }
             return;
         }
-        self.publishing.bytes += records.len();
-        if !self.publishing.topics.contains_key(&topic) {
+        self.publish.bytes += records.len();
+        if !self.publish.topics.contains_key(&topic) {
             self.begin_log(topic);
         }
         // Not before: a lone node knows the end of its old log at once, and is idle until now.
-        self.publishing.active.insert(topic);
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        self.publish.active.insert(topic);
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         if planted(Bug::SequenceReused)
@@ -209,9 +235,9 @@ impl Engine {
 
     /// Seals what is queued, as far as batches may be under way.
     pub(super) fn seal_ready(&mut self, topic: TopicId) {
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         self.find_own_branch(topic);
-        while let Some(outgoing) = self.publishing.topics.get(&topic) {
+        while let Some(outgoing) = self.publish.topics.get(&topic) {
             if outgoing.parted.is_some() {
                 break;
             }
@@ -221,8 +247,8 @@ impl Engine {
             };
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             let full = under_way >= UNACKNOWLEDGED_BATCHES_MAX;
-            let has_room = self.room || topic == self.topics.catalogue();
-            let is_unsure = outgoing.confirming.is_some() || self.clocks.is_in_doubt();
+            let has_room = self.core.room || topic == self.core.topics.catalogue();
+            let is_unsure = outgoing.confirming.is_some() || self.core.clocks.is_in_doubt();
             let waits = full || is_unsure || !has_room;
             if outgoing.queued.is_empty() || waits {
                 break;
@@ -233,28 +259,28 @@ impl Engine {
 
     /// Seals what waited to be stamped.
     pub(super) fn seal_waiting(&mut self) {
-        for topic in self.publishing.active.clone() {
+        for topic in self.publish.active.clone() {
             self.seal_ready(topic);
         }
     }
 
     fn seal_one(&mut self, topic: TopicId) {
-        let stamp = self.clock.tick(self.now.wall);
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let stamp = self.core.clock.tick(self.core.now.wall);
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         let (runs, body, waiting) = outgoing.take_body();
-        let log = LogId { writer: self.me, incarnation: outgoing.incarnation };
-        if self.topics.entry(topic).is_full(&log) {
+        let log = LogId { writer: self.core.me, incarnation: outgoing.incarnation };
+        if self.core.topics.entry(topic).is_full(&log) {
             outgoing.refused();
-            self.publishing.bytes -= body.len();
+            self.publish.bytes -= body.len();
             return self.refuse_all(waiting, &AddError::TooManyLogs);
         }
         let count = runs.iter().map(|run| run.count).sum();
         let header = Header {
             version: Header::VERSION,
             topic,
-            writer: self.me,
+            writer: self.core.me,
             incarnation: outgoing.incarnation,
             first: outgoing.next,
             count,
@@ -266,14 +292,14 @@ impl Engine {
             compression: Compression::None,
             encryption_key: None,
         };
-        let batch = Batch::seal(header, &body, &self.config.key);
-        let known = self.topics.entry(topic);
+        let batch = Batch::seal(header, &body, &self.core.config.key);
+        let known = self.core.topics.entry(topic);
         if !matches!(known.add(&batch), Ok(Added::New)) {
             // What is held of the log has changed since: damage has left too many holes in it, or
             // a batch of somebody else, with the same key, stands there.
             let runs = batch.header().runs.clone();
             outgoing.queued.push_front(Queued { runs, records: body, waiting });
-            return outgoing.begin_anew(&mut self.random);
+            return outgoing.begin_anew(&mut self.core.random);
         }
         let log = known.logs[&batch.log()].clone();
         let is_pending = waiting.is_empty();
@@ -281,29 +307,29 @@ impl Engine {
         outgoing.unacknowledged.push_back(Unacknowledged {
             batch: batch.clone(),
             bytes: body.len(),
-            sealed: self.now.elapsed,
+            sealed: self.core.now.elapsed,
             receipts: BTreeSet::new(),
             waiting,
             is_pending,
         });
-        let number = self.write(Write::Append { batch: batch.clone(), log });
+        let number = self.append(batch.clone(), log);
         let log = batch.header().log();
-        self.publishing.unflushed.push_back((number, topic, log, batch.hash()));
+        self.publish.unflushed.push_back((number, topic, log, batch.hash()));
         if is_pending {
             self.put_in_outbox(topic, &batch, 0);
         }
         self.note_received(&batch);
         let sent_to = self.dispatch(topic, &batch, &BTreeSet::new());
-        self.outputs.push_back(Output::Gossip { batch: batch.clone(), sent_to });
+        self.core.output(Output::Gossip { batch: batch.clone(), sent_to });
         if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {
-            self.receipt(topic, batch.log(), batch.hash(), self.me);
+            self.receipt(topic, batch.log(), batch.hash(), self.core.me);
         }
         self.stored(&batch);
     }
 
     fn refuse_all(&mut self, waiting: Vec<Waiting>, error: &AddError) {
         for Waiting { waiter, .. } in waiting {
-            self.refuse_invalid(waiter.question(), error);
+            self.core.refuse_invalid(waiter.question(), error);
         }
     }
 
@@ -314,20 +340,22 @@ impl Engine {
         batch: &Batch,
         receipts: &BTreeSet<NodeId>,
     ) -> Vec<NodeId> {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return Vec::new();
         };
-        let mut acting = known.placement(&self.members).acting.clone();
+        let mut acting = known.placement(&self.core.members).acting.clone();
         acting.retain(|node| {
-            *node != self.me && !receipts.contains(node) && self.send_batch(*node, topic, batch)
+            *node != self.core.me
+                && !receipts.contains(node)
+                && self.send_batch(*node, topic, batch)
         });
         acting
     }
 
     /// Sends what is unacknowledged to the replicas of now.
     pub(super) fn redispatch(&mut self) {
-        for topic in self.publishing.active.clone() {
-            let Some(outgoing) = self.publishing.topics.get(&topic) else {
+        for topic in self.publish.active.clone() {
+            let Some(outgoing) = self.publish.topics.get(&topic) else {
                 continue;
             };
             let batches: Vec<_> = outgoing
@@ -345,10 +373,10 @@ impl Engine {
 
     /// A replica has a batch flushed.
     pub(super) fn receipt(&mut self, topic: TopicId, log: LogId, hash: Hash, node: NodeId) {
-        if log.writer != self.me {
+        if log.writer != self.core.me {
             return;
         }
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         let sealed = outgoing.unacknowledged.iter_mut().find(|other| other.batch.hash() == hash);
@@ -359,13 +387,13 @@ impl Engine {
 
     /// This node's own disk counts where it is one of the replicas.
     pub(super) fn publishing_flushed(&mut self) {
-        while let Some((number, topic, log, hash)) = self.publishing.unflushed.front().copied() {
-            if number > self.durable {
+        while let Some((number, topic, log, hash)) = self.publish.unflushed.front().copied() {
+            if number > self.core.durable {
                 break;
             }
-            self.publishing.unflushed.pop_front();
+            self.publish.unflushed.pop_front();
             if self.is_acting(topic) {
-                self.receipt(topic, log, hash, self.me);
+                self.receipt(topic, log, hash, self.core.me);
             } else if self.is_over(topic) {
                 self.settle(topic);
             }
@@ -374,8 +402,8 @@ impl Engine {
     }
 
     fn is_over(&self, topic: TopicId) -> bool {
-        let outgoing = self.publishing.topics.get(&topic);
-        outgoing.is_some_and(|outgoing| outgoing.is_over(self.now.elapsed))
+        let outgoing = self.publish.topics.get(&topic);
+        outgoing.is_some_and(|outgoing| outgoing.is_over(self.core.now.elapsed))
     }
 
     /// This node may have become a replica of what it wrote before.
@@ -384,29 +412,29 @@ impl Engine {
             return;
         }
         let unflushed: BTreeSet<_> =
-            self.publishing.unflushed.iter().map(|(.., hash)| *hash).collect();
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+            self.publish.unflushed.iter().map(|(.., hash)| *hash).collect();
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         for sealed in &mut outgoing.unacknowledged {
             if !unflushed.contains(&sealed.batch.hash()) {
-                sealed.receipts.insert(self.me);
+                sealed.receipts.insert(self.core.me);
             }
         }
     }
 
     fn is_acting(&mut self, topic: TopicId) -> bool {
-        let me = self.me;
-        let known = self.topics.get_mut(&topic);
-        known.is_some_and(|known| known.placement(&self.members).acting.contains(&me))
+        let me = self.core.me;
+        let known = self.core.topics.get_mut(&topic);
+        known.is_some_and(|known| known.placement(&self.core.members).acting.contains(&me))
     }
 
     /// Answers the publishers whose copies are reached, or whose time is over.
     pub(super) fn settle(&mut self, topic: TopicId) {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let wanted = |acks| known.wanted(&self.members, acks);
+        let wanted = |acks| known.wanted(&self.core.members, acks);
         let wanted = [Acks::One, Acks::Quorum, Acks::All].map(wanted);
         let wanted = |acks| match acks {
             Acks::One => wanted[0],
@@ -414,10 +442,10 @@ impl Engine {
             Acks::All => wanted[2],
         };
         let quorum = wanted(Acks::Quorum);
-        let home = known.placement(&self.members).home.clone();
-        let there = known.placement(&self.members).acting.len();
+        let home = known.placement(&self.core.members).home.clone();
+        let there = known.placement(&self.core.members).acting.len();
         let replicas = known.replicas();
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         let (mut answers, mut pending) = (Vec::new(), Vec::new());
@@ -425,7 +453,8 @@ impl Engine {
         // Copies that all batches have up to the one that is looked at.
         let mut throughout = if outgoing.behind.is_some() { 0 } else { usize::MAX };
         outgoing.unacknowledged.retain_mut(|sealed| {
-            let twice = planted(Bug::ReceiptCountedTwice) && sealed.receipts.contains(&self.me);
+            let twice =
+                planted(Bug::ReceiptCountedTwice) && sealed.receipts.contains(&self.core.me);
             let own = sealed.receipts.len() + usize::from(twice);
             if !planted(Bug::AcknowledgedOutOfOrder) {
                 throughout = throughout.min(own);
@@ -435,7 +464,7 @@ impl Engine {
             let stand_ins = sealed.receipts.iter().filter(|node| !home.contains(node)).count();
             sealed.waiting.retain(|waiting| {
                 let wanted = wanted(waiting.acks);
-                let over = waiting.deadline <= self.now.elapsed;
+                let over = waiting.deadline <= self.core.now.elapsed;
                 let acknowledged = copies >= wanted || over && planted(Bug::PendingIsSuccess);
                 // Of a batch that is pending it is told how many there are of itself.
                 let copies = if acknowledged { copies } else { own };
@@ -464,11 +493,11 @@ impl Engine {
             }
             lacking || !sealed.waiting.is_empty()
         });
-        let too_much = self.publishing.bytes > UNACKNOWLEDGED_BYTES_MAX / 2;
-        outgoing.leave_behind(self.now.elapsed, too_much);
-        self.publishing.bytes -= before - outgoing.bytes();
+        let too_much = self.publish.bytes > UNACKNOWLEDGED_BYTES_MAX / 2;
+        outgoing.leave_behind(self.core.now.elapsed, too_much);
+        self.publish.bytes -= before - outgoing.bytes();
         if outgoing.is_idle() {
-            self.publishing.active.remove(&topic);
+            self.publish.active.remove(&topic);
         }
         for (batch, copies) in pending {
             self.put_in_outbox(topic, &batch, copies);
@@ -484,11 +513,11 @@ impl Engine {
                 Waiter::Publisher(question)
                     if published.acknowledged || planted(Bug::PendingBeforeFlush) =>
                 {
-                    self.answer(question, Response::Published(published));
+                    self.core.answer(question, Response::Published(published));
                 }
                 // It is in the outbox, and so on this node's disk.
                 Waiter::Publisher(question) => {
-                    self.answer_flushed(question, Response::Published(published));
+                    self.core.answer_flushed(question, Response::Published(published));
                 }
                 Waiter::Changer(question, topic, change) => {
                     self.change_told(question, topic, change);
@@ -499,13 +528,13 @@ impl Engine {
 
     /// Drops all that is under way in a topic; those who wait for it.
     pub(super) fn stop_publishing(&mut self, topic: TopicId) -> Vec<Waiting> {
-        self.publishing.active.remove(&topic);
-        self.publishing.unflushed.retain(|(_, of, ..)| *of != topic);
+        self.publish.active.remove(&topic);
+        self.publish.unflushed.retain(|(_, of, ..)| *of != topic);
         let searched = self.stop_searches(topic);
-        let Some(outgoing) = self.publishing.topics.remove(&topic) else {
+        let Some(outgoing) = self.publish.topics.remove(&topic) else {
             return searched;
         };
-        self.publishing.bytes -= outgoing.bytes();
+        self.publish.bytes -= outgoing.bytes();
         let queued = outgoing.queued.into_iter().flat_map(|queued| queued.waiting);
         let sealed = outgoing.unacknowledged.into_iter().flat_map(|sealed| sealed.waiting);
         searched.into_iter().chain(queued).chain(sealed).collect()
@@ -513,22 +542,23 @@ impl Engine {
 
     /// Whether somebody waits for records of this topic.
     pub(super) fn is_publishing(&self, topic: &TopicId) -> bool {
-        let outgoing = self.publishing.topics.get(topic);
+        let outgoing = self.publish.topics.get(topic);
         outgoing.is_some_and(Outgoing::is_waited_for) || self.is_searching(topic)
     }
 
     pub(super) fn tick_publishing(&mut self) {
         self.tick_searches();
-        for topic in self.publishing.active.clone() {
+        for topic in self.publish.active.clone() {
             self.seal_ready(topic);
             self.settle(topic);
             self.expire_queued(topic);
-            let outgoing = self.publishing.topics.get_mut(&topic);
+            let outgoing = self.publish.topics.get_mut(&topic);
             // Only where somebody waits for what comes after it.
             let outgoing = outgoing.filter(|outgoing| outgoing.is_waited_for());
             let behind = outgoing.and_then(|outgoing| outgoing.behind.as_mut());
-            if let Some(behind) = behind.filter(|behind| behind.survey_at <= self.now.elapsed) {
-                behind.survey_at = self.now.elapsed + BEHIND_SURVEY_INTERVAL;
+            if let Some(behind) = behind.filter(|behind| behind.survey_at <= self.core.now.elapsed)
+            {
+                behind.survey_at = self.core.now.elapsed + BEHIND_SURVEY_INTERVAL;
                 self.survey(topic, Then::Confirm);
             }
         }
@@ -537,20 +567,20 @@ impl Engine {
     /// Tells publishers whose time is over while their records wait to be sealed again, after a
     /// fork and with no room on the disk. They stay in the queue.
     fn expire_queued(&mut self, topic: TopicId) {
-        let now = self.now.elapsed;
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic).filter(|_| !self.room) else {
+        let now = self.core.now.elapsed;
+        let Some(outgoing) = self.publish.topics.get_mut(&topic).filter(|_| !self.core.room) else {
             return;
         };
         let mut over = Vec::new();
         for queued in &mut outgoing.queued {
             over.extend(queued.waiting.extract_if(.., |waiting| waiting.deadline <= now));
         }
-        let Some(known) = self.topics.get_mut(&topic).filter(|_| !over.is_empty()) else {
+        let Some(known) = self.core.topics.get_mut(&topic).filter(|_| !over.is_empty()) else {
             return;
         };
         let replicas = known.replicas();
         let pending = |Waiting { waiter, acks, duplicate, .. }| {
-            let wanted = small(known.wanted(&self.members, acks));
+            let wanted = small(known.wanted(&self.core.members, acks));
             let published = Published { replicas, wanted, duplicate, ..Published::default() };
             (waiter, published)
         };

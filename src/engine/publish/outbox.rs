@@ -20,9 +20,10 @@ use crate::{
         Engine,
         holdings::{Pending, topic::Topic},
         ids::QuestionId,
-        inflight::{found::Found, survey::Then},
+        inflight::found::Found,
         output::Write,
         planted::{Bug, planted},
+        survey::Then,
     },
     limits::{OUTBOX_LOOKS_MAX, REPLICAS_MAX},
     model::{Batch, LogId, NodeId, TopicId, TopicName},
@@ -113,11 +114,12 @@ impl Engine {
         batch: &Batch,
         copies: usize,
     ) {
-        if topic == self.topics.catalogue() {
+        if topic == self.core.topics.catalogue() {
             return;
         }
-        let (header, look_at) = (batch.header(), self.now.elapsed + LOOK_PAUSE_MIN);
-        let outbox = self.outbox.topics.entry(topic).or_insert_with(|| Outbox::new(look_at));
+        let (header, look_at) = (batch.header(), self.core.now.elapsed + LOOK_PAUSE_MIN);
+        let outbox =
+            self.publish.outbox.topics.entry(topic).or_insert_with(|| Outbox::new(look_at));
         let pending = Pending { first: header.first, since: header.stamp.time() };
         let log = header.log();
         match outbox.logs.get_mut(&log) {
@@ -134,15 +136,15 @@ impl Engine {
                 outbox.logs.insert(log, PendingLog::new(pending, copies, true));
             }
         }
-        self.write(Write::Outbox { topic, log, pending: Some(pending) });
+        self.core.write(Write::Outbox { topic, log, pending: Some(pending) });
     }
 
     /// Receipts have come: all that was told to be pending may have its copies.
     pub(in crate::engine) fn outbox_settled(&mut self, topic: TopicId) {
-        let Some(outbox) = self.outbox.topics.get(&topic) else {
+        let Some(outbox) = self.publish.outbox.topics.get(&topic) else {
             return;
         };
-        let Some(outgoing) = self.publishing.topics.get(&topic) else {
+        let Some(outgoing) = self.publish.topics.get(&topic) else {
             return;
         };
         let is_done = |(log, pending): (&LogId, &PendingLog)| {
@@ -160,52 +162,52 @@ impl Engine {
 
     /// A log has forked: receipts no longer tell of all that was pending in it.
     pub(in crate::engine) fn outbox_forked(&mut self, topic: TopicId, log: LogId) {
-        let outbox = self.outbox.topics.get_mut(&topic);
+        let outbox = self.publish.outbox.topics.get_mut(&topic);
         if let Some(pending) = outbox.and_then(|outbox| outbox.logs.get_mut(&log)) {
             pending.is_recent = false;
         }
     }
 
     fn take_from_outbox(&mut self, topic: TopicId, log: LogId) {
-        if let Some(outbox) = self.outbox.topics.get_mut(&topic)
+        if let Some(outbox) = self.publish.outbox.topics.get_mut(&topic)
             && outbox.logs.remove(&log).is_some()
         {
             if outbox.logs.is_empty() {
-                self.outbox.topics.remove(&topic);
+                self.publish.outbox.topics.remove(&topic);
             }
-            self.write(Write::Outbox { topic, log, pending: None });
+            self.core.write(Write::Outbox { topic, log, pending: None });
         }
     }
 
     /// A topic is deleted.
     pub(in crate::engine) fn empty_outbox(&mut self, topic: TopicId) {
-        let logs = self.outbox.topics.remove(&topic).map(|outbox| outbox.logs);
+        let logs = self.publish.outbox.topics.remove(&topic).map(|outbox| outbox.logs);
         for log in logs.into_iter().flat_map(BTreeMap::into_keys) {
-            self.write(Write::Outbox { topic, log, pending: None });
+            self.core.write(Write::Outbox { topic, log, pending: None });
         }
     }
 
     /// Other nodes are alive than before: what is pending is looked at soon.
     pub(in crate::engine) fn outbox_soon(&mut self) {
-        let soon = self.now.elapsed + LOOK_PAUSE_MIN;
-        for outbox in self.outbox.topics.values_mut() {
+        let soon = self.core.now.elapsed + LOOK_PAUSE_MIN;
+        for outbox in self.publish.outbox.topics.values_mut() {
             outbox.pause = LOOK_PAUSE_MIN;
             outbox.look_at = outbox.look_at.min(soon);
         }
     }
 
     pub(in crate::engine) fn tick_outbox(&mut self) {
-        let now = self.now.elapsed;
-        let due = self.outbox.topics.iter().filter(|(_, outbox)| outbox.look_at <= now);
+        let now = self.core.now.elapsed;
+        let due = self.publish.outbox.topics.iter().filter(|(_, outbox)| outbox.look_at <= now);
         let mut due: Vec<_> = due.map(|(topic, outbox)| (outbox.look_at, *topic)).collect();
         due.sort_unstable();
         for (_, topic) in due.into_iter().take(OUTBOX_LOOKS_MAX) {
-            if self.topics.get(&topic).is_none() {
+            if self.core.topics.get(&topic).is_none() {
                 // Nothing is held of it, so there is nothing to deliver.
                 self.empty_outbox(topic);
                 continue;
             }
-            if let Some(outbox) = self.outbox.topics.get_mut(&topic) {
+            if let Some(outbox) = self.publish.outbox.topics.get_mut(&topic) {
                 outbox.look_at = now + outbox.pause;
             }
             self.survey(topic, Then::Outbox);
@@ -216,19 +218,19 @@ impl Engine {
     pub(in crate::engine) fn outbox_found(&mut self, found: &Found) {
         self.confirm(found);
         let topic = found.topic;
-        let me = self.me;
-        let flushed = self.publishing.unflushed.iter().all(|(_, other, ..)| *other != topic);
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let me = self.core.me;
+        let flushed = self.publish.unflushed.iter().all(|(_, other, ..)| *other != topic);
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let wanted = known.wanted(&self.members, Acks::Quorum);
-        let mut acting = known.placement(&self.members).acting.clone();
+        let wanted = known.wanted(&self.core.members, Acks::Quorum);
+        let mut acting = known.placement(&self.core.members).acting.clone();
         acting.retain(|node| *node != me || flushed);
         let holders: Vec<_> = acting.iter().filter_map(|node| found.held.get(node)).collect();
-        let Some(outbox) = self.outbox.topics.get_mut(&topic) else {
+        let Some(outbox) = self.publish.outbox.topics.get_mut(&topic) else {
             return;
         };
-        let outgoing = self.publishing.topics.get(&topic);
+        let outgoing = self.publish.topics.get(&topic);
         let before = outbox.lacking();
         let mut done = Vec::new();
         for (log, pending) in &mut outbox.logs {
@@ -256,30 +258,30 @@ impl Engine {
         question: QuestionId,
         after: Option<&TopicName>,
     ) {
-        let name = |topic: &TopicId| Some((self.topics.name_of(topic)?.clone(), *topic));
-        let names: BTreeSet<_> = self.outbox.topics.keys().filter_map(name).collect();
+        let name = |topic: &TopicId| Some((self.core.topics.name_of(topic)?.clone(), *topic));
+        let names: BTreeSet<_> = self.publish.outbox.topics.keys().filter_map(name).collect();
         let mut names = names.into_iter().filter(|(name, _)| after.is_none_or(|it| name > it));
         let page: Vec<_> = names.by_ref().take(crate::limits::OUTBOX_TOPICS_MAX).collect();
         let more = names.next().is_some();
         let page = page.into_iter().filter_map(|(name, topic)| self.pending_topic(name, topic));
-        let page = OutboxPage { topics: page.collect(), node: self.me, more };
-        self.answer(question, Response::Outbox(page));
+        let page = OutboxPage { topics: page.collect(), node: self.core.me, more };
+        self.core.answer(question, Response::Outbox(page));
     }
 
     fn pending_topic(&mut self, name: TopicName, topic: TopicId) -> Option<PendingTopic> {
-        let outbox = self.outbox.topics.get(&topic)?;
-        let known = self.topics.get_mut(&topic)?;
-        let wanted = known.wanted(&self.members, Acks::Quorum);
-        let home = known.placement(&self.members).home.clone();
-        let outgoing = self.publishing.topics.get(&topic);
+        let outbox = self.publish.outbox.topics.get(&topic)?;
+        let known = self.core.topics.get_mut(&topic)?;
+        let wanted = known.wanted(&self.core.members, Acks::Quorum);
+        let home = known.placement(&self.core.members).home.clone();
+        let outgoing = self.publish.topics.get(&topic);
         let records = |(log, pending): (&LogId, &PendingLog)| {
             let to = outgoing.and_then(|outgoing| first_not_pending(outgoing, *log));
             let parts = parts_of(known, *log, pending.from, to.unwrap_or(u64::MAX));
             let held: u64 = parts.iter().map(|part| part.to - part.from).sum();
             pending.lacking.map_or(held, |lacking| lacking.min(held))
         };
-        let state = |node: &NodeId| self.members.state(node);
-        let is_away = |node: &NodeId| *node != self.me && state(node) != MemberState::Alive;
+        let state = |node: &NodeId| self.core.members.state(node);
+        let is_away = |node: &NodeId| *node != self.core.me && state(node) != MemberState::Alive;
         let logs = outbox.logs.values();
         Some(PendingTopic {
             topic: name,

@@ -9,8 +9,8 @@ use crate::{
 impl Engine {
     /// What a node had flushed it may have no longer.
     pub(in crate::engine) fn forget_receipts(&mut self, node: NodeId) {
-        for topic in &self.publishing.active {
-            let outgoing = self.publishing.topics.get_mut(topic);
+        for topic in &self.publish.active {
+            let outgoing = self.publish.topics.get_mut(topic);
             for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
                 sealed.receipts.remove(&node);
             }
@@ -19,8 +19,8 @@ impl Engine {
 
     /// This node's disk has lost a batch.
     pub(in crate::engine) fn forget_own_receipt(&mut self, topic: TopicId, hash: Hash) {
-        let me = self.me;
-        let outgoing = self.publishing.topics.get_mut(&topic);
+        let me = self.core.me;
+        let outgoing = self.publish.topics.get_mut(&topic);
         for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
             if sealed.batch.hash() == hash {
                 sealed.receipts.remove(&me);
@@ -31,14 +31,14 @@ impl Engine {
     /// The unacknowledged batches that a node should have and gave no receipt for are sent to
     /// it again.
     pub(in crate::engine) fn redispatch_to(&mut self, node: NodeId) {
-        for topic in self.publishing.active.clone() {
-            let Some(known) = self.topics.get_mut(&topic) else {
+        for topic in self.publish.active.clone() {
+            let Some(known) = self.core.topics.get_mut(&topic) else {
                 continue;
             };
-            if !known.placement(&self.members).acting.contains(&node) {
+            if !known.placement(&self.core.members).acting.contains(&node) {
                 continue;
             }
-            let Some(outgoing) = self.publishing.topics.get(&topic) else {
+            let Some(outgoing) = self.publish.topics.get(&topic) else {
                 continue;
             };
             let lacking = |sealed: &&Unacknowledged| !sealed.receipts.contains(&node);

@@ -110,7 +110,7 @@ fn count(told: &BTreeMap<NodeId, Option<Whereabouts>>, placement: &Placement) ->
 impl Engine {
     /// Recognises a request that was sent before: it waits for the same batch. Whether it was.
     pub(super) fn join_earlier(&mut self, topic: TopicId, run: Run, waiting: &Waiting) -> bool {
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return false;
         };
         if let Some(queued) = outgoing.queued.iter_mut().find(|queued| queued.runs == [run]) {
@@ -137,17 +137,17 @@ impl Engine {
 
     /// Looks for records that may be there before they are sealed.
     pub(super) fn search(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Waiting) {
-        let searches = &mut self.publishing.retried.searches.things;
+        let searches = &mut self.publish.retried.searches.things;
         let same = |search: &&mut Search| search.topic == topic && search.run == run;
         if let Some(earlier) = searches.values_mut().find(same) {
             earlier.waiting.push(Waiting { duplicate: true, ..waiting });
             return;
         }
         if searches.len() >= SEARCHES_MAX || self.is_busy_with(records.len()) {
-            return self.refuse(waiting.waiter.question(), Refusal::Busy);
+            return self.core.refuse(waiting.waiter.question(), Refusal::Busy);
         }
-        self.publishing.bytes += records.len();
-        let number = self.publishing.retried.searches.put(Search {
+        self.publish.bytes += records.len();
+        let number = self.publish.retried.searches.put(Search {
             topic,
             run,
             records,
@@ -166,49 +166,50 @@ impl Engine {
 
     /// Asks the replicas of now, and this node's own memory.
     fn ask_whereabouts(&mut self, number: u64) {
-        let Some(search) = self.publishing.retried.searches.things.get_mut(&number) else {
+        let Some(search) = self.publish.retried.searches.things.get_mut(&number) else {
             return;
         };
-        let Some(known) = self.topics.get_mut(&search.topic) else {
+        let Some(known) = self.core.topics.get_mut(&search.topic) else {
             return;
         };
-        let placement = known.placement(&self.members);
-        let connected = |node: &NodeId| *node != self.me && self.members.is_connected(node);
+        let placement = known.placement(&self.core.members);
+        let connected =
+            |node: &NodeId| *node != self.core.me && self.core.members.is_connected(node);
         let others: Vec<_> = placement.all().filter(connected).collect();
         search.round += 1;
-        search.began = self.now.elapsed;
+        search.began = self.core.now.elapsed;
         search.again_at = None;
         search.is_unsure = false;
         search.told.clear();
-        search.reached = others.iter().copied().chain([self.me]).collect();
+        search.reached = others.iter().copied().chain([self.core.me]).collect();
         search.asked.clone_from(&search.reached);
         let (topic, run, round) = (search.topic, search.run, search.round);
         for node in others {
             let request = Request::Find(topic, vec![run]);
-            self.ask(node, request, FIND_TIMEOUT, Purpose::Find(number, round));
+            self.core.ask(node, request, FIND_TIMEOUT, Purpose::Find(number, round));
         }
         self.find_recent(topic, Asker::Search(number));
     }
 
     /// This node knows by now whether it holds what is looked for.
     pub(in crate::engine) fn search_told_here(&mut self, number: u64) {
-        let Some(search) = self.publishing.retried.searches.things.get(&number) else {
+        let Some(search) = self.publish.retried.searches.things.get(&number) else {
             return;
         };
         let (topic, run, round) = (search.topic, search.run, search.round);
         // What is written while that is flushed is another matter.
         let place = self.find_here(topic, &run);
-        if let Some(write) = self.unflushed() {
-            return self.publishing.retried.unflushed.push_back((write, number, round, place));
+        if let Some(write) = self.core.unflushed() {
+            return self.publish.retried.unflushed.push_back((write, number, round, place));
         }
-        self.search_told(number, round, self.me, place);
+        self.search_told(number, round, self.core.me, place);
     }
 
     pub(super) fn searches_flushed(&mut self) {
         while let Some((_, number, round, place)) =
-            self.publishing.retried.unflushed.pop_front_if(|(write, ..)| *write <= self.durable)
+            self.publish.retried.unflushed.pop_front_if(|(write, ..)| *write <= self.core.durable)
         {
-            self.search_told(number, round, self.me, place);
+            self.search_told(number, round, self.core.me, place);
         }
     }
 
@@ -226,12 +227,13 @@ impl Engine {
                 self.search_told(number, round, node, place);
             }
             other => {
-                let searches = &mut self.publishing.retried.searches.things;
+                let searches = &mut self.publish.retried.searches.things;
                 let search = searches.get_mut(&number).filter(|search| search.round == round);
                 let Some(search) = search else { return };
                 search.asked.remove(&node);
-                let known = self.topics.get_mut(&search.topic);
-                let is_home = known.is_some_and(|it| it.placement(&self.members).is_home(&node));
+                let known = self.core.topics.get_mut(&search.topic);
+                let is_home =
+                    known.is_some_and(|it| it.placement(&self.core.members).is_home(&node));
                 search.is_unsure |= is_home && matches!(other, Ok(Response::Refused(_)));
                 self.settle_search(number);
             }
@@ -239,7 +241,7 @@ impl Engine {
     }
 
     fn search_told(&mut self, number: u64, round: u32, node: NodeId, place: Option<Whereabouts>) {
-        let searches = &mut self.publishing.retried.searches.things;
+        let searches = &mut self.publish.retried.searches.things;
         let Some(search) = searches.get_mut(&number).filter(|search| search.round == round) else {
             return;
         };
@@ -251,17 +253,18 @@ impl Engine {
 
     /// Answers, seals or goes on, by what is known so far.
     fn settle_search(&mut self, number: u64) {
-        let now = self.now.elapsed;
-        let Some(search) = self.publishing.retried.searches.things.get_mut(&number) else {
+        let now = self.core.now.elapsed;
+        let Some(search) = self.publish.retried.searches.things.get_mut(&number) else {
             return;
         };
-        let Some(known) = self.topics.get_mut(&search.topic) else {
+        let Some(known) = self.core.topics.get_mut(&search.topic) else {
             return;
         };
         let replicas = known.replicas();
-        let placement = known.placement(&self.members).clone();
+        let placement = known.placement(&self.core.members).clone();
         let homes = placement.home.len();
-        let quorum = (homes / 2 + 1).max(usize::from(known.min_copies(&self.members))).min(homes);
+        let quorum =
+            (homes / 2 + 1).max(usize::from(known.min_copies(&self.core.members))).min(homes);
         let copies = count(&search.told, &placement);
         let is_found = search.told.values().any(Option::is_some);
         let waits = is_given(&search.run) && search.was_found;
@@ -272,7 +275,7 @@ impl Engine {
         });
         let mut answers = Vec::new();
         search.waiting.retain(|waiting| {
-            let wanted = known.wanted(&self.members, waiting.acks);
+            let wanted = known.wanted(&self.core.members, waiting.acks);
             let acknowledged = is_found && copies.whole >= wanted;
             let over = waits && waiting.deadline <= now;
             if acknowledged || over {
@@ -307,8 +310,9 @@ impl Engine {
             let grace = if given { GRACE } else { GRACE_UNNAMED };
             let is_plain = !is_found && !given;
             // A home that could not be asked can be now, or others are homes by now.
-            let is_new =
-                |home: &NodeId| self.members.is_connected(home) && !search.reached.contains(home);
+            let is_new = |home: &NodeId| {
+                self.core.members.is_connected(home) && !search.reached.contains(home)
+            };
             // Or this node learns of other homes in a moment.
             let is_unsure = given && (search.is_unsure || placement.home.iter().any(is_new));
             is_last_moment || !is_unsure && (is_told || enough && (is_plain || age >= grace))
@@ -317,12 +321,12 @@ impl Engine {
             search.again_at = Some((search.began + AGAIN_INTERVAL).max(now));
         }
         // What this node itself is to hold it can have at once, and that is one copy more.
-        let lacks_here = search.told.get(&self.me).is_some_and(Option::is_none);
+        let lacks_here = search.told.get(&self.core.me).is_some_and(Option::is_none);
         let fetches = is_found && waits && search.round == 1 && lacks_here && all_in;
         if is_done || may_seal {
             self.end_search(number);
         }
-        if fetches && !is_done && placement.is_home(&self.me) {
+        if fetches && !is_done && placement.is_home(&self.core.me) {
             self.repair_soon();
         }
         self.answer_waiters(answers);
@@ -330,16 +334,16 @@ impl Engine {
 
     /// Seals what was not found, if anybody waits for it.
     fn end_search(&mut self, number: u64) {
-        let Some(search) = self.publishing.retried.searches.things.remove(&number) else {
+        let Some(search) = self.publish.retried.searches.things.remove(&number) else {
             return;
         };
-        self.publishing.bytes -= search.records.len();
+        self.publish.bytes -= search.records.len();
         if search.waiting.is_empty() {
             return;
         }
-        if !self.room {
+        if !self.core.room {
             for Waiting { waiter, .. } in search.waiting {
-                self.refuse(waiter.question(), Refusal::Full(None));
+                self.core.refuse(waiter.question(), Refusal::Full(None));
             }
             return;
         }
@@ -347,11 +351,11 @@ impl Engine {
     }
 
     pub(super) fn tick_searches(&mut self) {
-        let now = self.now.elapsed;
-        let numbers: Vec<u64> = self.publishing.retried.searches.things.keys().copied().collect();
+        let now = self.core.now.elapsed;
+        let numbers: Vec<u64> = self.publish.retried.searches.things.keys().copied().collect();
         for number in numbers {
             self.settle_search(number);
-            let search = self.publishing.retried.searches.things.get(&number);
+            let search = self.publish.retried.searches.things.get(&number);
             if search.is_some_and(|search| search.again_at.is_some_and(|at| at <= now)) {
                 self.ask_whereabouts(number);
             }
@@ -360,15 +364,14 @@ impl Engine {
 
     /// Ends the searches in a topic; those who wait for them.
     pub(super) fn stop_searches(&mut self, topic: TopicId) -> Vec<Waiting> {
-        let searches = &mut self.publishing.retried.searches.things;
+        let searches = &mut self.publish.retried.searches.things;
         let stopped: Vec<_> = searches.extract_if(.., |_, search| search.topic == topic).collect();
-        self.publishing.bytes -=
-            stopped.iter().map(|(_, search)| search.records.len()).sum::<usize>();
+        self.publish.bytes -= stopped.iter().map(|(_, search)| search.records.len()).sum::<usize>();
         stopped.into_iter().flat_map(|(_, search)| search.waiting).collect()
     }
 
     /// Whether anything of a topic is looked for.
     pub(super) fn is_searching(&self, topic: &TopicId) -> bool {
-        self.publishing.retried.searches.things.values().any(|search| search.topic == *topic)
+        self.publish.retried.searches.things.values().any(|search| search.topic == *topic)
     }
 }

@@ -9,11 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing};
 use crate::{
-    engine::{
-        Engine,
-        holdings::topic::Topic,
-        inflight::{found::Found, survey::Then},
-    },
+    engine::{Engine, holdings::topic::Topic, inflight::found::Found, survey::Then},
     model::{Entry, Incarnation, LogId, NodeId, Previous, TopicId},
     wire::Acks,
 };
@@ -24,7 +20,7 @@ impl Engine {
         let previous = self.newest_own(topic);
         let earlier = previous
             .map(|previous| previous.incarnation)
-            .filter(|incarnation| self.config.earlier.contains(incarnation))
+            .filter(|incarnation| self.core.config.earlier.contains(incarnation))
             .filter(|incarnation| !self.is_sealed(topic, *incarnation))
             // What was written before the export, and after it, may be known elsewhere.
             .filter(|_| !self.is_imported(topic));
@@ -39,7 +35,7 @@ impl Engine {
             unacknowledged: VecDeque::new(),
             recent: BTreeMap::new(),
         };
-        self.publishing.topics.insert(topic, outgoing);
+        self.publish.topics.insert(topic, outgoing);
         if earlier.is_some() {
             self.survey(topic, Then::Resume);
         }
@@ -49,12 +45,12 @@ impl Engine {
     pub(in crate::engine) fn resume(&mut self, found: &Found) {
         let topic = found.topic;
         let known = self.is_exhaustive(found);
-        let outgoing = self.publishing.topics.get_mut(&topic);
+        let outgoing = self.publish.topics.get_mut(&topic);
         let Some(earlier) = outgoing.and_then(|outgoing| outgoing.confirming.take()) else {
             return;
         };
-        let log = LogId { writer: self.me, incarnation: earlier };
-        let held = self.topics.get(&topic).and_then(|known| known.logs.get(&log));
+        let log = LogId { writer: self.core.me, incarnation: earlier };
+        let held = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
         let end = held.and_then(|held| held.previous(earlier));
         let no_more = |entry: &Entry| {
             entry.end().is_none_or(|(next, head)| {
@@ -64,7 +60,7 @@ impl Engine {
         let others = found.held.values().filter_map(|held| held.frontier.0.get(&log));
         let agreed = known && others.into_iter().all(no_more);
         let sealed = self.is_sealed(topic, earlier);
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         if let Some(end) = end.filter(|_| agreed && !sealed) {
@@ -72,7 +68,7 @@ impl Engine {
             outgoing.next = end.next;
             outgoing.previous = Some(end);
             // Its end may have been told to be pending before the stop.
-            let survey_at = self.now.elapsed + BEHIND_SURVEY_INTERVAL;
+            let survey_at = self.core.now.elapsed + BEHIND_SURVEY_INTERVAL;
             outgoing.behind = Some(Behind { log, first: 0, next: end.next, survey_at });
             self.confirm(found);
         }
@@ -81,27 +77,27 @@ impl Engine {
 
     /// Whether a topic was imported: of what this node wrote to it before, it cannot tell the end.
     pub(in crate::engine) fn is_imported(&self, topic: TopicId) -> bool {
-        self.topics.get(&topic).is_some_and(Topic::is_imported)
+        self.core.topics.get(&topic).is_some_and(Topic::is_imported)
     }
 
     /// Whether a log of this node has forked, and takes nothing more.
     fn is_sealed(&self, topic: TopicId, incarnation: Incarnation) -> bool {
-        let log = LogId { writer: self.me, incarnation };
-        let known = self.topics.get(&topic);
+        let log = LogId { writer: self.core.me, incarnation };
+        let known = self.core.topics.get(&topic);
         known.is_some_and(|known| known.forks.sealed_at(log).is_some())
     }
 
     /// Whether a batch is of a log that this node may write to now.
     pub(in crate::engine) fn writes_to(&self, topic: &TopicId, log: &LogId) -> bool {
-        let now = self.publishing.incarnation(topic, &self.config);
-        let current = log.incarnation == now || self.config.earlier.contains(&log.incarnation);
-        log.writer == self.me && current
+        let now = self.publish.incarnation(topic, &self.core.config);
+        let current = log.incarnation == now || self.core.config.earlier.contains(&log.incarnation);
+        log.writer == self.core.me && current
     }
 
     /// The newest batch of this node in a topic, from an earlier incarnation.
     fn newest_own(&self, topic: TopicId) -> Option<Previous> {
-        let logs = &self.topics.get(&topic)?.logs;
-        let own = logs.iter().filter(|(id, _)| id.writer == self.me);
+        let logs = &self.core.topics.get(&topic)?.logs;
+        let own = logs.iter().filter(|(id, _)| id.writer == self.core.me);
         // Its clock may have been ahead then, so stamps alone do not tell which log came last.
         let starts = own.clone().filter_map(|(_, log)| log.spans.first());
         let starts = starts.filter(|span| span.first == 0).filter_map(|span| span.base);
@@ -114,13 +110,13 @@ impl Engine {
     /// The replicas have said what they hold: perhaps all that was told to be pending.
     pub(in crate::engine) fn confirm(&mut self, found: &Found) {
         let topic = found.topic;
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let wanted = known.wanted(&self.members, Acks::Quorum);
-        let acting = known.placement(&self.members).acting.clone();
-        let flushed = self.publishing.unflushed.iter().all(|(_, other, ..)| *other != topic);
-        let Some(outgoing) = self.publishing.topics.get_mut(&topic) else {
+        let wanted = known.wanted(&self.core.members, Acks::Quorum);
+        let acting = known.placement(&self.core.members).acting.clone();
+        let flushed = self.publish.unflushed.iter().all(|(_, other, ..)| *other != topic);
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         let Some(behind) = outgoing.behind else {
@@ -136,7 +132,7 @@ impl Engine {
         let holds = |node: &&NodeId| {
             let entry = found.held.get(*node).and_then(|held| held.frontier.0.get(&log));
             entry.is_some_and(|entry| parts.iter().all(|(from, to)| entry.covers(*from, *to)))
-                && (**node != self.me || flushed)
+                && (**node != self.core.me || flushed)
         };
         if acting.iter().filter(holds).count() >= wanted {
             outgoing.behind = None;

@@ -2,7 +2,7 @@
 
 use super::view::{View, not_shown};
 use crate::{
-    engine::{Engine, inflight::survey::Then, output::Output},
+    engine::{Engine, output::Output, survey::Then},
     limits::{
         FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FOLLOW_SURVEYS_MAX, TAIL_BYTES_MAX, TAILS_BYTES_MAX,
     },
@@ -13,11 +13,11 @@ use crate::{
 impl Engine {
     /// Somebody reads a topic here, and perhaps follows it.
     pub(in crate::engine) fn look_at(&mut self, topic: TopicId, follows: bool) {
-        let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
-        view.used = self.now.elapsed;
+        let view = self.read.views.entry(topic).or_insert_with(|| View::new(topic));
+        view.used = self.core.now.elapsed;
         if follows && !view.following {
             view.following = true;
-            self.outputs.push_back(Output::Follow(topic));
+            self.core.output(Output::Follow(topic));
         }
     }
 
@@ -26,10 +26,15 @@ impl Engine {
             Gossip::Batch(batch) => (batch.header().topic, batch.header().writer),
             Gossip::Announcement(told) => (told.header.topic, told.header.writer),
         };
-        if !self.topics.get(&topic).is_some_and(|known| known.is_known() && known.admits(&writer)) {
+        if !self
+            .core
+            .topics
+            .get(&topic)
+            .is_some_and(|known| known.is_known() && known.admits(&writer))
+        {
             return;
         }
-        let sealed = |log: &LogId| self.topics.get(&topic)?.forks.sealed_at(*log);
+        let sealed = |log: &LogId| self.core.topics.get(&topic)?.forks.sealed_at(*log);
         match gossip {
             Gossip::Batch(batch)
                 if sealed(&batch.log()).is_some_and(|at| batch.header().next() > at) => {}
@@ -37,11 +42,11 @@ impl Engine {
                 if sealed(&told.header.log()).is_some_and(|at| told.header.next() > at) => {}
             Gossip::Batch(batch) => self.arrived(&batch),
             Gossip::Announcement(told) => {
-                let Some(view) = self.reads.views.get_mut(&topic) else {
+                let Some(view) = self.read.views.get_mut(&topic) else {
                     return;
                 };
                 let position = Position { next: told.header.next(), head: told.hash };
-                view.announced(self.now.elapsed, told.header.log(), position);
+                view.announced(self.core.now.elapsed, told.header.log(), position);
                 // Somebody holds it; a survey says who.
                 self.refresh(topic);
             }
@@ -53,8 +58,8 @@ impl Engine {
     pub(in crate::engine) fn arrived(&mut self, batch: &Batch) {
         let header = batch.header();
         let topic = header.topic;
-        let now = self.now.elapsed;
-        let Some(view) = self.reads.views.get_mut(&topic).filter(|view| view.following) else {
+        let now = self.core.now.elapsed;
+        let Some(view) = self.read.views.get_mut(&topic).filter(|view| view.following) else {
             return;
         };
         if !view.arrived(now, batch) {
@@ -62,7 +67,7 @@ impl Engine {
         }
         let mut served = Vec::new();
         for number in std::mem::take(&mut view.waiting) {
-            let Some(job) = self.reads.jobs.things.get(&number) else {
+            let Some(job) = self.read.jobs.things.get(&number) else {
                 continue;
             };
             let next = job.after.next(&batch.log());
@@ -78,14 +83,14 @@ impl Engine {
             let page = Page { batches: vec![batch.clone()], ..Page::default() };
             self.finish_read(number, page);
         }
-        if self.reads.views.get(&topic).is_some_and(|view| !view.waiting.is_empty()) {
+        if self.read.views.get(&topic).is_some_and(|view| !view.waiting.is_empty()) {
             self.serve_waiting(topic);
         }
     }
 
     /// Looks again whether there is something for those who wait.
     pub(in crate::engine) fn serve_waiting(&mut self, topic: TopicId) {
-        let Some(view) = self.reads.views.get_mut(&topic) else {
+        let Some(view) = self.read.views.get_mut(&topic) else {
             return;
         };
         for number in std::mem::take(&mut view.waiting) {
@@ -94,7 +99,7 @@ impl Engine {
     }
 
     fn refresh(&mut self, topic: TopicId) {
-        let Some(view) = self.reads.views.get_mut(&topic) else {
+        let Some(view) = self.read.views.get_mut(&topic) else {
             return;
         };
         if !view.surveying {
@@ -104,18 +109,18 @@ impl Engine {
     }
 
     pub(in crate::engine) fn tick_reads(&mut self) {
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         let mut stale = Vec::new();
         let mut over = Vec::new();
         let mut unused = Vec::new();
-        let tail_bytes = (TAILS_BYTES_MAX / self.reads.views.len().max(1)).min(TAIL_BYTES_MAX);
-        for (topic, view) in &mut self.reads.views {
+        let tail_bytes = (TAILS_BYTES_MAX / self.read.views.len().max(1)).min(TAIL_BYTES_MAX);
+        for (topic, view) in &mut self.read.views {
             view.expire(now);
             if tail_bytes < TAIL_BYTES_MAX {
                 view.tail.keep(tail_bytes);
             }
             let overdue = |number: &&u64| {
-                self.reads.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
+                self.read.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
             };
             over.extend(view.waiting.iter().filter(overdue).map(|number| (*topic, *number)));
             let old =
@@ -128,10 +133,10 @@ impl Engine {
             }
         }
         for (topic, number) in over {
-            if let Some(view) = self.reads.views.get_mut(&topic) {
+            if let Some(view) = self.read.views.get_mut(&topic) {
                 view.waiting.remove(&number);
             }
-            if self.reads.jobs.things.get(&number).is_some_and(|job| job.until.is_some()) {
+            if self.read.jobs.things.get(&number).is_some_and(|job| job.until.is_some()) {
                 // It waits only where something is lacking.
                 self.give_up(number);
             } else {
@@ -144,8 +149,8 @@ impl Engine {
             self.refresh(topic);
         }
         for topic in unused {
-            if self.reads.views.remove(&topic).is_some_and(|view| view.following) {
-                self.outputs.push_back(Output::Unfollow(topic));
+            if self.read.views.remove(&topic).is_some_and(|view| view.following) {
+                self.core.output(Output::Unfollow(topic));
             }
         }
         self.tick_read_many();

@@ -19,7 +19,7 @@ impl Engine {
         batches: &mut Vec<Batch>,
     ) -> BTreeSet<LogId> {
         let mut waiting = BTreeSet::new();
-        let Some(job) = self.reads.jobs.things.get(&number) else {
+        let Some(job) = self.read.jobs.things.get(&number) else {
             return waiting;
         };
         let topic = job.topic;
@@ -37,7 +37,7 @@ impl Engine {
             lows.insert(*log, low);
             !is_gone
         });
-        let Some(job) = self.reads.jobs.things.get(&number) else {
+        let Some(job) = self.read.jobs.things.get(&number) else {
             return waiting;
         };
         let rest = |(log, position): &(LogId, Position)| {
@@ -54,14 +54,14 @@ impl Engine {
             self.pass_over(topic, range, &met, &chosen, passed).is_some()
         });
         let comes: BTreeSet<LogId> = comes.into_iter().map(|range| range.log).collect();
-        let Some(view) = self.reads.views.get_mut(&topic) else {
+        let Some(view) = self.read.views.get_mut(&topic) else {
             return waiting;
         };
         batches.retain(|batch| {
             let before = not_shown(&at, batch).filter(|(before, _)| !gone.contains(before));
             let held_back = if let Some((before, _)) = before {
                 let comes = comes.contains(&before);
-                view.holds_back(self.now.elapsed, batch, before, comes)
+                view.holds_back(self.core.now.elapsed, batch, before, comes)
             } else {
                 view.lets_through(batch);
                 false

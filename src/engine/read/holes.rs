@@ -11,8 +11,9 @@ use super::view::Source;
 use crate::{
     engine::{
         Engine,
-        inflight::{found::Found, survey::Then},
+        inflight::found::Found,
         planted::{Bug, planted},
+        survey::Then,
     },
     model::{Batch, Compacted, LogId, TopicId},
     wire::LogRange,
@@ -75,7 +76,7 @@ impl Engine {
         passed: &mut Vec<Passed>,
     ) -> Option<(Source, u64)> {
         while range.from < range.to {
-            let view = self.reads.views.get(&topic);
+            let view = self.read.views.get(&topic);
             let hole = view.and_then(|view| view.hole_at(range.log, range.from));
             let part = met.bare.iter().find(|part| part.covers(&range.log, range.from));
             let (to, trimmed) = match (hole, part) {
@@ -96,9 +97,9 @@ impl Engine {
     /// is not proven to be lost.
     pub(in crate::engine) fn is_whole(&mut self, topic: TopicId, mut range: LogRange) -> bool {
         while range.from < range.to {
-            let held = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+            let held = self.core.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
             let held = held.and_then(|log| log.held_to(range.from));
-            let view = self.reads.views.get(&topic);
+            let view = self.read.views.get(&topic);
             let hole = || view.and_then(|view| view.hole_at(range.log, range.from));
             let to = held.or_else(hole).or_else(|| self.trimmed_to(topic, range));
             let Some(to) = to else { return false };
@@ -109,8 +110,8 @@ impl Engine {
 
     /// Nobody is known to hold what comes next in a log: all are asked, now and then.
     pub(in crate::engine) fn ask_about_holes(&mut self, topic: TopicId) {
-        let view = self.reads.views.get_mut(&topic);
-        if view.is_some_and(|view| view.holes_due(self.now.elapsed)) {
+        let view = self.read.views.get_mut(&topic);
+        if view.is_some_and(|view| view.holes_due(self.core.now.elapsed)) {
             self.survey(topic, Then::Hole);
         }
     }
@@ -127,7 +128,7 @@ impl Engine {
                 parts.insert(*log, (start, sealed, self.known_low(topic, log)));
             }
         }
-        let Some(view) = self.reads.views.get_mut(&topic) else {
+        let Some(view) = self.read.views.get_mut(&topic) else {
             return;
         };
         if !exhaustive {

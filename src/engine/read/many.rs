@@ -88,7 +88,7 @@ impl Engine {
     pub(in crate::engine) fn read_many(&mut self, question: QuestionId, read: ReadMany) {
         let mut topics: Vec<(TopicId, Cursor)> = Vec::with_capacity(read.topics.len());
         for of in &read.topics {
-            let Some(topic) = self.topics.named(&of.topic) else {
+            let Some(topic) = self.core.topics.named(&of.topic) else {
                 let name = of.topic.clone();
                 // If it becomes known, the question is looked at again as a whole.
                 self.find(question, &name, Request::ReadMany(read));
@@ -97,18 +97,18 @@ impl Engine {
             let after = of.after.clone().unwrap_or_else(|| Cursor::start(topic));
             if after.topic != topic || !after.is_well_formed() {
                 let what = format!("the cursor for topic `{}` belongs to another topic", of.topic);
-                return self.refuse_invalid(question, what);
+                return self.core.refuse_invalid(question, what);
             }
             topics.push((topic, after));
         }
-        let is_busy = self.reads.many.things.len() >= QUESTIONS_MAX
-            || self.reads.jobs.things.len() + topics.len() > READS_MAX;
+        let is_busy = self.read.many.things.len() >= QUESTIONS_MAX
+            || self.read.jobs.things.len() + topics.len() > READS_MAX;
         if is_busy {
-            return self.refuse(question, Refusal::Busy);
+            return self.core.refuse(question, Refusal::Busy);
         }
         let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
         let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
-        let number = self.reads.many.put(Many {
+        let number = self.read.many.put(Many {
             question,
             reads: BTreeMap::new(),
             under_way: None,
@@ -119,9 +119,9 @@ impl Engine {
             due: None,
             beginning: true,
         });
-        let deadline = self.now.elapsed + wait;
+        let deadline = self.core.now.elapsed + wait;
         for (which, (topic, after)) in (0..).zip(topics) {
-            let Some(many) = self.reads.many.things.get_mut(&number) else {
+            let Some(many) = self.read.many.things.get_mut(&number) else {
                 return;
             };
             if many.is_full() {
@@ -130,12 +130,12 @@ impl Engine {
             let bytes_max = many.bytes_max - many.bytes;
             let job = Job { bytes_max, deadline, ..Job::new(For::Part(number), topic, after) };
             // Topics that were not surveyed yet are, one after the other, while this one waits.
-            let job = self.reads.jobs.put(Job { surveyed: true, ..job });
+            let job = self.read.jobs.put(Job { surveyed: true, ..job });
             many.reads.insert(job, which);
             self.look_at(topic, true);
             self.plan_read(job);
         }
-        if let Some(many) = self.reads.many.things.get_mut(&number) {
+        if let Some(many) = self.read.many.things.get_mut(&number) {
             many.beginning = false;
         }
         self.answer_many(number);
@@ -144,8 +144,8 @@ impl Engine {
     /// Whether a read may ask its sources now: one of a question for many topics waits while
     /// another one does.
     pub(in crate::engine) fn may_start(&mut self, number: u64, lanes: &[Lane]) -> bool {
-        let of = self.reads.jobs.things.get(&number).and_then(Job::part_of);
-        let Some(many) = of.and_then(|of| self.reads.many.things.get_mut(&of)) else {
+        let of = self.read.jobs.things.get(&number).and_then(Job::part_of);
+        let Some(many) = of.and_then(|of| self.read.many.things.get_mut(&of)) else {
             return true;
         };
         if lanes.iter().all(|lane| lane.source == Source::Tail) {
@@ -156,8 +156,8 @@ impl Engine {
 
     /// A read of a question for many topics waits, though it was under way: another one may be.
     pub(in crate::engine) fn not_under_way(&mut self, number: u64) {
-        let of = self.reads.jobs.things.get(&number).and_then(Job::part_of);
-        let many = of.and_then(|of| Some((of, self.reads.many.things.get_mut(&of)?)));
+        let of = self.read.jobs.things.get(&number).and_then(Job::part_of);
+        let many = of.and_then(|of| Some((of, self.read.many.things.get_mut(&of)?)));
         if let Some((of, many)) = many.filter(|(_, many)| many.under_way == Some(number)) {
             many.under_way = None;
             self.answer_many(of);
@@ -166,7 +166,7 @@ impl Engine {
 
     /// A read has ended that is part of a question for many topics.
     pub(in crate::engine) fn part_read(&mut self, of: u64, number: u64, page: Page) {
-        let Some(many) = self.reads.many.things.get_mut(&of) else {
+        let Some(many) = self.read.many.things.get_mut(&of) else {
             return;
         };
         let which = many.reads.remove(&number);
@@ -175,21 +175,21 @@ impl Engine {
             many.bytes += page.batches.iter().map(|batch| batch.bytes().len()).sum::<usize>();
             many.bytes += page.compacted.len() * COMPACTED_START_BYTES_MAX;
             many.found.push(TopicPage { which, page });
-            many.due.get_or_insert(self.now.elapsed + GATHER_WAIT_MAX);
+            many.due.get_or_insert(self.core.now.elapsed + GATHER_WAIT_MAX);
         }
         self.answer_many(of);
     }
 
     /// Ends a read that gives nothing.
     pub(in crate::engine) fn refuse_read(&mut self, number: u64, refusal: Refusal) {
-        let Some(job) = self.reads.jobs.things.remove(&number) else {
+        let Some(job) = self.read.jobs.things.remove(&number) else {
             return;
         };
-        if let Some(view) = self.reads.views.get_mut(&job.topic) {
+        if let Some(view) = self.read.views.get_mut(&job.topic) {
             view.waiting.remove(&number);
         }
         match job.reader {
-            For::Client(question) => self.refuse(question, refusal),
+            For::Client(question) => self.core.refuse(question, refusal),
             // Other topics of the question may be read all the same.
             For::Part(of) if refusal == Refusal::Unreachable => {
                 self.part_read(of, number, Page::default());
@@ -201,22 +201,22 @@ impl Engine {
 
     /// A topic of a question cannot be read: all of it is refused, and says why.
     fn refuse_many(&mut self, of: u64, refusal: Refusal) {
-        if let Some(many) = self.reads.end_many(of) {
-            self.refuse(many.question, refusal);
+        if let Some(many) = self.read.end_many(of) {
+            self.core.refuse(many.question, refusal);
         }
     }
 
     fn answer_many(&mut self, number: u64) {
-        let now = self.now.elapsed;
-        let is_answered = self.reads.many.things.get(&number).is_some_and(|it| it.is_answered(now));
-        if is_answered && let Some(many) = self.reads.end_many(number) {
-            self.answer(many.question, Response::Pages(many.found));
+        let now = self.core.now.elapsed;
+        let is_answered = self.read.many.things.get(&number).is_some_and(|it| it.is_answered(now));
+        if is_answered && let Some(many) = self.read.end_many(number) {
+            self.core.answer(many.question, Response::Pages(many.found));
         }
     }
 
     /// Tells what has waited for long enough.
     pub(in crate::engine) fn tick_read_many(&mut self) {
-        let numbers: Vec<u64> = self.reads.many.things.keys().copied().collect();
+        let numbers: Vec<u64> = self.read.many.things.keys().copied().collect();
         for number in numbers {
             self.answer_many(number);
         }

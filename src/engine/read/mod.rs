@@ -35,11 +35,11 @@ use super::{
         asks::{LaneId, Purpose},
         found::Found,
         stored::ReadPurpose,
-        survey::Then,
     },
     input::Failure,
     numbered::Numbered,
     planted::{Bug, planted},
+    survey::Then,
 };
 use crate::{
     limits::{
@@ -194,20 +194,20 @@ impl Engine {
         ranges: Vec<LogRange>,
         bytes_max: u32,
     ) {
-        if self.reads.fetching >= QUESTIONS_MAX {
-            return self.refuse(question, Refusal::Busy);
+        if self.read.fetching >= QUESTIONS_MAX {
+            return self.core.refuse(question, Refusal::Busy);
         }
-        if ranges.len() > FRONTIER_LOGS_MAX || self.topics.get(&topic).is_none() {
-            return self.answer(question, Response::Page(Page::default()));
+        if ranges.len() > FRONTIER_LOGS_MAX || self.core.topics.get(&topic).is_none() {
+            return self.core.answer(question, Response::Page(Page::default()));
         }
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(PAGE_BYTES_MAX);
-        self.reads.fetching += 1;
-        self.read_store(topic, ranges, bytes_max, ReadPurpose::Fetch(question));
+        self.read.fetching += 1;
+        self.core.read_store(topic, ranges, bytes_max, ReadPurpose::Fetch(question));
     }
 
     pub(super) fn fetch_read(&mut self, question: QuestionId, page: Option<Page>) {
-        self.reads.fetching = self.reads.fetching.saturating_sub(1);
-        self.answer(question, Response::Page(page.unwrap_or_default()));
+        self.read.fetching = self.read.fetching.saturating_sub(1);
+        self.core.answer(question, Response::Page(page.unwrap_or_default()));
     }
 
     // --- for clients -----------------------------------------------------------------------
@@ -219,18 +219,18 @@ impl Engine {
         };
         let well_formed = |cursor: &Cursor| cursor.topic == topic && cursor.is_well_formed();
         if !well_formed(&read.after) || read.until.as_ref().is_some_and(|end| !well_formed(end)) {
-            return self.refuse(question, Refusal::ForeignCursor);
+            return self.core.refuse(question, Refusal::ForeignCursor);
         }
-        if self.reads.single() >= QUESTIONS_MAX {
-            return self.refuse(question, Refusal::Busy);
+        if self.read.single() >= QUESTIONS_MAX {
+            return self.core.refuse(question, Refusal::Busy);
         }
         let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
         self.look_at(topic, read.until.is_none());
         let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
-        let job = self.reads.jobs.put(Job {
+        let job = self.read.jobs.put(Job {
             until: read.until,
             bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX),
-            deadline: self.now.elapsed + wait,
+            deadline: self.core.now.elapsed + wait,
             ..Job::new(For::Client(question), topic, read.after)
         });
         self.plan_read(job);
@@ -238,13 +238,13 @@ impl Engine {
 
     /// Records what the replicas said they hold, if somebody reads the topic.
     pub(super) fn note_frontiers(&mut self, found: &Found) {
-        let Some(view) = self.reads.views.get_mut(&found.topic) else {
+        let Some(view) = self.read.views.get_mut(&found.topic) else {
             return;
         };
-        view.surveyed = Some(self.now.elapsed);
+        view.surveyed = Some(self.core.now.elapsed);
         view.surveying = false;
         for (node, held) in &found.held {
-            if *node != self.me {
+            if *node != self.core.me {
                 view.told(*node, &held.frontier);
             }
         }
@@ -252,8 +252,8 @@ impl Engine {
 
     /// How far a topic goes, by all that this node knows.
     pub(super) fn known_end(&self, topic: TopicId) -> Cursor {
-        let mut end = self.topics.get(&topic).map_or_else(|| Cursor::start(topic), Topic::end);
-        if let Some(view) = self.reads.views.get(&topic) {
+        let mut end = self.core.topics.get(&topic).map_or_else(|| Cursor::start(topic), Topic::end);
+        if let Some(view) = self.read.views.get(&topic) {
             view.join_end_into(&mut end);
         }
         end
@@ -268,12 +268,12 @@ impl Engine {
 
     /// Plans where the answer to a read comes from, and asks there.
     pub(super) fn plan_read(&mut self, number: u64) {
-        let Some(job) = self.reads.jobs.things.get(&number) else {
+        let Some(job) = self.read.jobs.things.get(&number) else {
             return;
         };
         let (topic, surveyed, job_ends) = (job.topic, job.surveyed, job.until.is_some());
         let fresh = |view: &View| view.surveyed.is_some();
-        if job.until.is_none() && !self.reads.views.get(&topic).is_some_and(fresh) && !surveyed {
+        if job.until.is_none() && !self.read.views.get(&topic).is_some_and(fresh) && !surveyed {
             return self.survey_for_read(number);
         }
         let target = job.until.clone().unwrap_or_else(|| self.known_end(topic));
@@ -308,7 +308,7 @@ impl Engine {
         if unsure && !surveyed && job_ends {
             return self.survey_for_read(number);
         }
-        if let Some(job) = self.reads.jobs.things.get_mut(&number) {
+        if let Some(job) = self.read.jobs.things.get_mut(&number) {
             job.passed = passed;
         }
         if lanes.is_empty() {
@@ -329,7 +329,7 @@ impl Engine {
 
     /// Where a range starts; a planted bug skips what is not held here.
     fn start_here(&self, topic: TopicId, range: LogRange) -> u64 {
-        let log = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+        let log = self.core.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
         match log.filter(|_| planted(Bug::HoleSkipped)) {
             Some(log) if log.entry().held_from(range.from).is_none() => {
                 let later = log.spans.iter().map(|span| span.first).find(|at| *at > range.from);
@@ -347,10 +347,10 @@ impl Engine {
         failed: &BTreeSet<Source>,
         chosen: &BTreeMap<Source, Vec<LogRange>>,
     ) -> Option<(Source, u64)> {
-        let view = self.reads.views.get(&topic);
+        let view = self.read.views.get(&topic);
         let recent = view.map(|view| view.tail.run(range.log, range.from, range.to));
         let recent = recent.and_then(|run| run.last().map(|last| last.header().next()));
-        let held = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+        let held = self.core.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
         let held = held.and_then(|log| log.entry().held_from(range.from));
         let held = held.filter(|_| !failed.contains(&Source::Store));
         // Part of a range is taken only where nobody has all of it: what other logs have would be
@@ -365,23 +365,28 @@ impl Engine {
             view.into_iter().flat_map(|view| &view.frontiers).filter_map(|(node, held)| {
                 let end = held.0.get(&range.log)?.held_from(range.from)?;
                 let source = Source::Node(*node);
-                let usable = self.members.is_connected(node)
-                    && self.members.state(node) <= MemberState::Suspect
+                let usable = self.core.members.is_connected(node)
+                    && self.core.members.state(node) <= MemberState::Suspect
                     && !failed.contains(&source);
                 usable.then_some((source, *node, end))
             });
         // One source for many logs is better than the nearest for each; then the nearest.
         let rank = |(source, node, end): &(Source, NodeId, u64)| {
-            let member = self.members.get(node);
+            let member = self.core.members.get(node);
             let round_trip = member.and_then(|member| member.round_trip).unwrap_or(Duration::MAX);
-            (*end < range.to, !chosen.contains_key(source), self.members.state(node), round_trip)
+            (
+                *end < range.to,
+                !chosen.contains_key(source),
+                self.core.members.state(node),
+                round_trip,
+            )
         };
         let other = holders.min_by_key(rank).map(|(source, _, end)| (source, end));
         other.filter(is_whole).or(recent).or(held).or(other)
     }
 
     fn survey_for_read(&mut self, number: u64) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+        let Some(job) = self.read.jobs.things.get_mut(&number) else {
             return;
         };
         job.surveyed = true;
@@ -391,12 +396,12 @@ impl Engine {
 
     /// There is nothing after the cursor: the read waits, or that is the answer.
     pub(super) fn wait_or_end(&mut self, number: u64) {
-        let Some(job) = self.reads.jobs.things.get(&number) else {
+        let Some(job) = self.read.jobs.things.get(&number) else {
             return;
         };
-        if job.until.is_none() && self.now.elapsed < job.deadline {
+        if job.until.is_none() && self.core.now.elapsed < job.deadline {
             let topic = job.topic;
-            let view = self.reads.views.entry(topic).or_insert_with(|| View::new(topic));
+            let view = self.read.views.entry(topic).or_insert_with(|| View::new(topic));
             view.waiting.insert(number);
             self.not_under_way(number);
         } else {
@@ -407,18 +412,17 @@ impl Engine {
     /// Nobody gave anything: other sources are looked for, a few times. Who follows the topic
     /// waits until the next survey tells something else.
     fn try_again(&mut self, number: u64) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+        let Some(job) = self.read.jobs.things.get_mut(&number) else {
             return;
         };
         job.met.later.clear();
-        if job.until.is_none() && self.now.elapsed < job.deadline {
+        if job.until.is_none() && self.core.now.elapsed < job.deadline {
             job.attempt = 0;
             job.met.failed.clear();
             return self.wait_or_end(number);
         }
-        let now = self.now.elapsed;
-        if let Some(view) =
-            self.reads.views.get_mut(&job.topic).filter(|view| view.suspects_holes())
+        let now = self.core.now.elapsed;
+        if let Some(view) = self.read.views.get_mut(&job.topic).filter(|view| view.suspects_holes())
         {
             let patience = *job.patience.get_or_insert(now + HOLE_PATIENCE);
             if job.until.is_some() && now < patience {
@@ -441,7 +445,7 @@ impl Engine {
     }
 
     fn start_lanes(&mut self, number: u64, lanes: Vec<Lane>, whole: bool) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+        let Some(job) = self.read.jobs.things.get_mut(&number) else {
             return;
         };
         job.attempt += 1;
@@ -459,24 +463,24 @@ impl Engine {
                 }
                 Source::Store => {
                     let purpose = ReadPurpose::Lane(number, lane);
-                    self.read_store(topic, ranges, bytes_max, purpose);
+                    self.core.read_store(topic, ranges, bytes_max, purpose);
                 }
                 Source::Node(node) => {
                     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
                     let request = Request::Fetch(topic, ranges, bytes_max);
-                    self.ask(node, request, ASK_TIMEOUT, Purpose::ReadLane(number, lane));
+                    self.core.ask(node, request, ASK_TIMEOUT, Purpose::ReadLane(number, lane));
                 }
             }
         }
     }
 
     fn read_tail(&self, topic: TopicId, ranges: &[LogRange]) -> Page {
-        let tail = self.reads.views.get(&topic).map(|view| &view.tail);
+        let tail = self.read.views.get(&topic).map(|view| &view.tail);
         let run = |range: &LogRange| tail.map(|tail| tail.run(range.log, range.from, range.to));
         // Each log in its own order, whatever its stamps say: a writer may sign any.
         let page = |batches| Page { batches, finished: true, ..Page::default() };
         let pages = ranges.iter().filter_map(run).map(page).collect();
-        let (batches, _) = merge(pages, &self.early(topic), usize::MAX);
+        let (batches, _) = merge(pages, &self.core.early(topic), usize::MAX);
         Page { batches, finished: true, ..Page::default() }
     }
 
@@ -486,7 +490,7 @@ impl Engine {
         lane: LaneId,
         result: Result<Response, Failure>,
     ) {
-        let Some(job) = self.reads.jobs.things.get(&number) else {
+        let Some(job) = self.read.jobs.things.get(&number) else {
             return;
         };
         let asked = job.lanes.get(lane.index).filter(|_| lane.attempt == job.attempt);
@@ -504,7 +508,7 @@ impl Engine {
     }
 
     pub(super) fn lane_done(&mut self, number: u64, lane: LaneId, page: Option<Page>) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+        let Some(job) = self.read.jobs.things.get_mut(&number) else {
             return;
         };
         if lane.attempt != job.attempt {
@@ -538,7 +542,7 @@ impl Engine {
             // Only nodes need the names.
             pages.iter().flat_map(|page| page.compacted.iter().map(Compacted::unnamed)).collect();
         let (topic, bytes_max, whole) = (job.topic, job.bytes_max, job.whole);
-        let (mut batches, finished) = merge(pages, &self.early(topic), bytes_max);
+        let (mut batches, finished) = merge(pages, &self.core.early(topic), bytes_max);
         let held_back = self.hold_back(number, &mut batches);
         if batches.is_empty() {
             return self.read_without(number, held_back);
@@ -548,7 +552,7 @@ impl Engine {
             batches.iter().map(|batch| ((batch.log(), batch.header().first), batch)).collect();
         let next = |part: &Compacted| starts.get(&(part.log, part.next)).copied();
         compacted.retain(|part| next(part).is_some_and(|batch| part.precedes(batch)));
-        let job = self.reads.jobs.things.get_mut(&number);
+        let job = self.read.jobs.things.get_mut(&number);
         let passed = job.map(|job| std::mem::take(&mut job.passed)).unwrap_or_default();
         let mut page = Page { finished, compacted, ..Page::default() };
         for Passed { range, trimmed } in told_with(&batches, &page.compacted, passed) {
@@ -560,7 +564,7 @@ impl Engine {
 
     /// All that was given waits for what was not: that is read without these logs.
     fn read_without(&mut self, number: u64, held_back: BTreeSet<LogId>) {
-        let Some(job) = self.reads.jobs.things.get_mut(&number) else {
+        let Some(job) = self.read.jobs.things.get_mut(&number) else {
             return;
         };
         let known = job.met.later.len();
@@ -572,11 +576,11 @@ impl Engine {
     }
 
     pub(super) fn finish_read(&mut self, number: u64, page: Page) {
-        let Some(Job { reader, topic, .. }) = self.reads.jobs.things.remove(&number) else {
+        let Some(Job { reader, topic, .. }) = self.read.jobs.things.remove(&number) else {
             return;
         };
         match reader {
-            For::Client(question) => self.answer(question, Response::Page(page)),
+            For::Client(question) => self.core.answer(question, Response::Page(page)),
             For::Part(of) => self.part_read(of, number, page),
             For::Group(name) => self.group_read(topic, name, number, Some(page)),
         }

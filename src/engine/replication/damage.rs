@@ -11,7 +11,7 @@ use crate::{
         Engine,
         holdings::Damage,
         ids::WriteNumber,
-        output::{Output, Report, Write},
+        output::{Report, Write},
         planted::{Bug, planted},
     },
     model::{Batch, LogId, TopicId},
@@ -42,11 +42,12 @@ pub(in crate::engine) struct State {
 impl Engine {
     /// A batch is stored that was perhaps damaged before.
     pub(in crate::engine) fn stored_again(&mut self, batch: &Batch, number: WriteNumber) {
-        if self.damage.places.is_empty() {
+        if self.replication.damage.places.is_empty() {
             return;
         }
         let header = batch.header();
-        if let Some(place) = self.damage.places.get_mut(&(header.topic, batch.log(), header.first))
+        if let Some(place) =
+            self.replication.damage.places.get_mut(&(header.topic, batch.log(), header.first))
         {
             *place = Damaged { again: Some(number), flushed_at: None };
         }
@@ -54,8 +55,8 @@ impl Engine {
 
     /// Something was flushed.
     pub(in crate::engine) fn damage_flushed(&mut self) {
-        let (now, durable) = (self.now.elapsed, self.durable);
-        self.damage.places.retain(|_, place| {
+        let (now, durable) = (self.core.now.elapsed, self.core.durable);
+        self.replication.damage.places.retain(|_, place| {
             if place.again.is_some_and(|again| again <= durable) {
                 let since = *place.flushed_at.get_or_insert(now);
                 return now.saturating_sub(since) < LATE_REPORT;
@@ -68,7 +69,7 @@ impl Engine {
     /// nothing is lost by waiting: whatever reads the batch next reports it once more.
     fn is_late_report(&mut self, damage: &Damage) -> bool {
         self.damage_flushed();
-        let places = &mut self.damage.places;
+        let places = &mut self.replication.damage.places;
         let key = (damage.topic, damage.log, damage.first);
         let late = places.get(&key).is_some_and(|place| place.again.is_some());
         if !late && places.len() < REMEMBERED_MAX {
@@ -81,14 +82,14 @@ impl Engine {
         if planted(Bug::DamageIgnored) || self.is_late_report(&damage) {
             return;
         }
-        let Some(topic) = self.topics.get_mut(&damage.topic) else {
+        let Some(topic) = self.core.topics.get_mut(&damage.topic) else {
             return;
         };
         let Some(log) = topic.lose(&damage) else {
             return;
         };
-        self.write(Write::Quarantine { damage, log });
-        self.outputs.push_back(Output::Report(Report::Damaged(damage)));
+        self.core.write(Write::Quarantine { damage, log });
+        self.core.report(Report::Damaged(damage));
         self.forget_own_receipt(damage.topic, damage.hash);
         self.repair_soon();
     }

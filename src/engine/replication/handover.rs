@@ -18,10 +18,10 @@ use crate::{
             asks::Purpose,
             found::{Found, lacking},
             stored::ReadPurpose,
-            survey::Then,
         },
         input::Failure,
         output::{Output, Report, Write},
+        survey::Then,
     },
     limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
@@ -76,40 +76,42 @@ pub(in crate::engine) struct State {
 
 impl Engine {
     pub(in crate::engine) fn tick_handover(&mut self) {
-        let now = self.now.elapsed;
-        if now < self.handover.next_look {
+        let now = self.core.now.elapsed;
+        if now < self.replication.handover.next_look {
             return;
         }
-        self.handover.next_look = now + LOOK_INTERVAL;
-        let mut due = Vec::new();
-        let catalogue = self.topics.catalogue();
-        for topic in self.topics.iter_mut() {
+        self.replication.handover.next_look = now + LOOK_INTERVAL;
+        let (mut due, mut announcements) = (Vec::new(), Vec::new());
+        let catalogue = self.core.topics.catalogue();
+        for topic in self.core.topics.iter_mut() {
             let holds = topic.holds_batches();
             if topic.id == catalogue {
                 // Who holds the catalogue is no question.
-            } else if holds && self.handover.provided.insert(topic.id) {
-                self.outputs.push_back(Output::Provide(topic.id));
-            } else if !holds && self.handover.provided.remove(&topic.id) {
-                self.outputs.push_back(Output::Unprovide(topic.id));
+            } else if holds && self.replication.handover.provided.insert(topic.id) {
+                announcements.push(Output::Provide(topic.id));
+            } else if !holds && self.replication.handover.provided.remove(&topic.id) {
+                announcements.push(Output::Unprovide(topic.id));
             }
             let foreign = topic.is_known()
                 && (holds || !topic.subscriptions.is_empty())
-                && !topic.belongs_to(&self.members, &self.me);
+                && !topic.belongs_to(&self.core.members, &self.core.me);
             if !foreign {
-                self.handover.topics.remove(&topic.id);
+                self.replication.handover.topics.remove(&topic.id);
                 continue;
             }
-            let handover = self.handover.topics.entry(topic.id).or_insert_with(|| Handover {
-                next: now + HANDOVER_INTERVAL,
-                ..Handover::default()
+            let handover = self.replication.handover.topics.entry(topic.id).or_insert_with(|| {
+                Handover { next: now + HANDOVER_INTERVAL, ..Handover::default() }
             });
             let busy = handover.surveying || handover.reading > 0;
             if handover.next <= now && !busy && due.len() < SURVEYS_MAX {
                 handover.surveying = true;
-                let jitter = Duration::from_millis(self.random.u64(..=1_000));
+                let jitter = Duration::from_millis(self.core.random.u64(..=1_000));
                 handover.next = now + HANDOVER_INTERVAL + jitter;
                 due.push(topic.id);
             }
+        }
+        for announcement in announcements {
+            self.core.output(announcement);
         }
         for topic in due {
             self.survey(topic, Then::HandOver);
@@ -119,18 +121,18 @@ impl Engine {
     /// Brings the home replicas what they lack, or removes what all of them have.
     pub(in crate::engine) fn hand_over(&mut self, found: &Found) {
         let topic = found.topic;
-        if let Some(handover) = self.handover.topics.get_mut(&topic) {
+        if let Some(handover) = self.replication.handover.topics.get_mut(&topic) {
             handover.surveying = false;
         }
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        if known.belongs_to(&self.members, &self.me) {
+        if known.belongs_to(&self.core.members, &self.core.me) {
             return;
         }
         let mine = known.frontier();
         for home in &found.placement.home {
-            let Some(known) = self.topics.get(&topic) else {
+            let Some(known) = self.core.topics.get(&topic) else {
                 return;
             };
             let Some(held) = found.held.get(home) else {
@@ -139,10 +141,10 @@ impl Engine {
             let mut lacking = lacking(&mine, &held.frontier);
             // What is not filed yet is sent when it is.
             known.forks.clip(&mut lacking);
-            if !lacking.is_empty() && self.members.state(home) == MemberState::Alive {
+            if !lacking.is_empty() && self.core.members.state(home) == MemberState::Alive {
                 let purpose = ReadPurpose::HandOver(topic, *home);
-                self.read_store(topic, lacking, PAGE_BYTES_MAX, purpose);
-                self.handover.topics.entry(topic).or_default().reading += 1;
+                self.core.read_store(topic, lacking, PAGE_BYTES_MAX, purpose);
+                self.replication.handover.topics.entry(topic).or_default().reading += 1;
             }
         }
         if self.are_homes_agreed(found) {
@@ -155,12 +157,13 @@ impl Engine {
     /// which is so only when this node is leaving, they must be all that anybody knows: one that is
     /// away may come back, or is forgotten by its operator.
     fn are_homes_agreed(&mut self, found: &Found) -> bool {
-        let wanted = self.topics.get(&found.topic).map_or(0, |known| usize::from(known.replicas()));
-        let members = self.members.digest();
+        let wanted =
+            self.core.topics.get(&found.topic).map_or(0, |known| usize::from(known.replicas()));
+        let members = self.core.members.digest();
         let agrees = |home: &NodeId| found.held.get(home).is_some_and(|it| it.members == members);
         let homes = &found.placement.home;
-        let stays = |(node, _): &(&NodeId, _)| !self.members.is_leaving(node);
-        let all = homes.len() == self.members.iter().filter(stays).count();
+        let stays = |(node, _): &(&NodeId, _)| !self.core.members.is_leaving(node);
+        let all = homes.len() == self.core.members.iter().filter(stays).count();
         homes.len() >= wanted || all && homes.iter().all(agrees)
     }
 
@@ -169,7 +172,7 @@ impl Engine {
     /// home would forget it as well.
     fn hand_over_positions(&mut self, found: &Found) {
         let topic = found.topic;
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return;
         };
         let homes = &found.placement.home;
@@ -179,24 +182,24 @@ impl Engine {
             homes.iter().copied().filter(|home| found.held.contains_key(home)).collect();
         let some = known.subscriptions.iter().take(POSITIONS_AT_A_TIME);
         let mine: Vec<_> = some.map(|(name, kept)| (name.clone(), kept.clone())).collect();
-        self.handover.topics.entry(topic).or_default().positions.clear();
+        self.replication.handover.topics.entry(topic).or_default().positions.clear();
         for (name, subscription) in mine {
-            self.handover.attempts += 1;
-            let attempt = self.handover.attempts;
+            self.replication.handover.attempts += 1;
+            let attempt = self.replication.handover.attempts;
             let position = Position {
                 subscription: subscription.clone(),
                 attempt,
-                begun: self.now.elapsed,
+                begun: self.core.now.elapsed,
                 homes: homes.clone(),
                 lacking: homes.iter().copied().collect(),
                 is_proof,
             };
-            let handover = self.handover.topics.entry(topic).or_default();
+            let handover = self.replication.handover.topics.entry(topic).or_default();
             handover.positions.insert(name.clone(), position);
             for home in &answered {
                 let request = Request::Keep(topic, name.clone(), subscription.clone(), None);
                 let purpose = Purpose::HandOverPosition(topic, name.clone(), attempt);
-                self.ask(*home, request, SURVEY_TIMEOUT, purpose);
+                self.core.ask(*home, request, SURVEY_TIMEOUT, purpose);
             }
         }
     }
@@ -214,7 +217,7 @@ impl Engine {
             self.adopt_kept(&deletion);
         }
         if let Ok(Response::Kept(_)) = result
-            && let Some(handover) = self.handover.topics.get_mut(&key.0)
+            && let Some(handover) = self.replication.handover.topics.get_mut(&key.0)
             && let Some(position) = handover.positions.get_mut(&key.1)
             && position.attempt == attempt
         {
@@ -231,18 +234,18 @@ impl Engine {
     /// All home replicas keep a position: it is forgotten here, unless that was true only a while
     /// ago, or this node may have said meanwhile that it keeps it.
     fn forget_position(&mut self, (topic, name): &(TopicId, SubscriberName), position: &Position) {
-        let fresh = self.now.elapsed.saturating_sub(position.begun) <= SURVEY_TIMEOUT;
-        let Some(known) = self.topics.get_mut(topic).filter(|_| fresh) else {
+        let fresh = self.core.now.elapsed.saturating_sub(position.begun) <= SURVEY_TIMEOUT;
+        let Some(known) = self.core.topics.get_mut(topic).filter(|_| fresh) else {
             return;
         };
         let is_same = known.subscriptions.get(name) == Some(&position.subscription);
-        let may_go = self.now.elapsed >= known.keeps_until
-            && !known.belongs_to(&self.members, &self.me)
-            && known.placement(&self.members).home == position.homes;
+        let may_go = self.core.now.elapsed >= known.keeps_until
+            && !known.belongs_to(&self.core.members, &self.core.me)
+            && known.placement(&self.core.members).home == position.homes;
         if is_same && may_go {
             known.forget_subscription(name);
             let (topic, name) = (*topic, name.clone());
-            self.write(Write::Subscription { topic, name, subscription: None });
+            self.core.write(Write::Subscription { topic, name, subscription: None });
             self.handed_over(topic);
         }
     }
@@ -253,7 +256,7 @@ impl Engine {
         node: NodeId,
         page: Option<Page>,
     ) {
-        if let Some(handover) = self.handover.topics.get_mut(&topic) {
+        if let Some(handover) = self.replication.handover.topics.get_mut(&topic) {
             handover.reading = handover.reading.saturating_sub(1);
         }
         let page = page.unwrap_or_default();
@@ -267,14 +270,14 @@ impl Engine {
 
     /// A home replica has a receipt for something: the next look comes soon.
     pub(in crate::engine) fn handed_over(&mut self, topic: TopicId) {
-        if let Some(handover) = self.handover.topics.get_mut(&topic) {
-            handover.next = handover.next.min(self.now.elapsed + Duration::from_millis(200));
+        if let Some(handover) = self.replication.handover.topics.get_mut(&topic) {
+            handover.next = handover.next.min(self.core.now.elapsed + Duration::from_millis(200));
         }
     }
 
     /// Looks at the next tick what does not belong here.
     pub(in crate::engine) fn hand_over_soon(&mut self) {
-        self.handover.next_look = self.now.elapsed;
+        self.replication.handover.next_look = self.core.now.elapsed;
     }
 
     pub(in crate::engine) fn remove_copies(
@@ -284,16 +287,16 @@ impl Engine {
         to: u64,
         head: Hash,
     ) {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
         // A writer continues its own log, so it remembers the end.
-        let continued = log_id.writer == self.me && known.forks.root(&log_id).is_none();
+        let continued = log_id.writer == self.core.me && known.forks.root(&log_id).is_none();
         let log = known.forget(&log_id, to, head, continued);
         let rest = known.holds_batches();
-        self.write(Write::Drop { topic, log_id, from: 0, to, log });
+        self.core.write(Write::Drop { topic, log_id, from: 0, to, log });
         if !rest {
-            self.outputs.push_back(Output::Report(Report::HandedOver(topic)));
+            self.core.report(Report::HandedOver(topic));
         }
     }
 }

@@ -183,8 +183,8 @@ impl Engine {
     /// home any more; then it must not rely on the node that it said so to, which relies on this
     /// one.
     pub(in crate::engine) fn promise_to_keep(&mut self, topic: TopicId) {
-        if let Some(known) = self.topics.get_mut(&topic) {
-            known.keeps_until = self.now.elapsed + PROMISE;
+        if let Some(known) = self.core.topics.get_mut(&topic) {
+            known.keeps_until = self.core.now.elapsed + PROMISE;
         }
     }
 
@@ -195,25 +195,25 @@ impl Engine {
         let keeps = |home: &NodeId| found.held.get(home).filter(|held| held.keeps);
         let held = |home: &NodeId| keeps(home).map(|held| held.frontier.clone());
         let homes = found.placement.home.iter().map(|home| (*home, held(home))).collect();
-        self.handover.proofs += 1;
-        let number = self.handover.proofs;
+        self.replication.handover.proofs += 1;
+        let number = self.replication.handover.proofs;
         let (own, shown, compacted) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let begun = self.now.elapsed;
+        let begun = self.core.now.elapsed;
         let mut proving = Proving { number, mine, homes, own, compacted, shown, waiting: 0, begun };
         let (asks, reads) = proving.questions();
         proving.waiting = asks.len() + usize::from(!reads.is_empty());
         if proving.waiting == 0 {
             return self.remove_proven(topic, &proving);
         }
-        self.handover.topics.entry(topic).or_default().proving = Some(proving);
+        self.replication.handover.topics.entry(topic).or_default().proving = Some(proving);
         if !reads.is_empty() {
             let purpose = ReadPurpose::HandOverProof(topic, number);
-            self.read_store(topic, reads, PAGE_BYTES_MAX, purpose);
+            self.core.read_store(topic, reads, PAGE_BYTES_MAX, purpose);
         }
         let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
         for (home, ranges) in asks {
             let request = Request::Fetch(topic, ranges, bytes_max);
-            self.ask(home, request, SURVEY_TIMEOUT, Purpose::HandOverProof(topic, number));
+            self.core.ask(home, request, SURVEY_TIMEOUT, Purpose::HandOverProof(topic, number));
         }
     }
 
@@ -225,7 +225,7 @@ impl Engine {
         node: Option<NodeId>,
         result: Result<Response, Failure>,
     ) {
-        let Some(handover) = self.handover.topics.get_mut(&topic) else {
+        let Some(handover) = self.replication.handover.topics.get_mut(&topic) else {
             return;
         };
         let Some(proving) = handover.proving.as_mut().filter(|it| it.number == number) else {
@@ -246,7 +246,7 @@ impl Engine {
         proving.compacted.extend(page.compacted.iter().map(|part| (node, part.clone())));
         proving.waiting -= 1;
         // What was true then need not be now: this node may have been stopped meanwhile.
-        let fresh = self.now.elapsed.saturating_sub(proving.begun) <= SURVEY_TIMEOUT;
+        let fresh = self.core.now.elapsed.saturating_sub(proving.begun) <= SURVEY_TIMEOUT;
         if proving.waiting == 0
             && let Some(proving) = handover.proving.take()
             && fresh
@@ -256,14 +256,14 @@ impl Engine {
     }
 
     fn remove_proven(&mut self, topic: TopicId, proving: &Proving) {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
         // It may have become a home meanwhile, or others may have.
-        if self.now.elapsed < known.keeps_until
-            || known.belongs_to(&self.members, &self.me)
+        if self.core.now.elapsed < known.keeps_until
+            || known.belongs_to(&self.core.members, &self.core.me)
             || !known
-                .placement(&self.members)
+                .placement(&self.core.members)
                 .home
                 .iter()
                 .all(|home| proving.homes.contains_key(home))
@@ -271,7 +271,7 @@ impl Engine {
             return;
         }
         for (log, entry) in &proving.mine.0 {
-            let now = self.topics.get(&topic).and_then(|known| known.logs.get(log));
+            let now = self.core.topics.get(&topic).and_then(|known| known.logs.get(log));
             let same = now.is_some_and(|log| {
                 let now = log.spans.first().map(|span| span.first);
                 now == entry.spans.first().map(|span| span.first)

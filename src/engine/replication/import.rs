@@ -62,28 +62,28 @@ impl Engine {
         };
         let batches = &import.replicate.batches;
         if batches.iter().any(|batch| batch.header().topic != topic) {
-            return self.refuse_invalid(question, "the batches are signed for another topic");
+            return self.core.refuse_invalid(question, "the batches are signed for another topic");
         }
         let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
         if bytes > PAGE_BYTES_MAX {
-            return self.refuse_invalid(question, "too many bytes in one request");
+            return self.core.refuse_invalid(question, "too many bytes in one request");
         }
-        if self.importing.pages.things.len() >= IMPORTS_MAX {
-            return self.refuse(question, Refusal::Busy);
+        if self.replication.import.pages.things.len() >= IMPORTS_MAX {
+            return self.core.refuse(question, Refusal::Busy);
         }
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let acting = known.placement(&self.members).acting.clone();
+        let acting = known.placement(&self.core.members).acting.clone();
         let descriptor = known.descriptor.iter().map(|signed| Blob(signed.bytes().clone()));
         import.replicate.descriptors = descriptor.collect();
-        let (me, sent) = (self.me, &self.importing.sent);
+        let (me, sent) = (self.core.me, &self.replication.import.sent);
         let takes = |node: &NodeId| {
             let under_way = sent.get(node).copied().unwrap_or(0);
-            *node == me || self.members.is_connected(node) && under_way < IMPORTS_PER_NODE_MAX
+            *node == me || self.core.members.is_connected(node) && under_way < IMPORTS_PER_NODE_MAX
         };
         let waiting: BTreeSet<_> = acting.into_iter().filter(takes).collect();
-        let number = self.importing.pages.put(Page {
+        let number = self.replication.import.pages.put(Page {
             question,
             topic,
             batches: import.replicate.batches.len(),
@@ -91,9 +91,9 @@ impl Engine {
             outcomes: BTreeMap::new(),
         });
         for node in waiting.iter().copied().filter(|node| *node != me) {
-            *self.importing.sent.entry(node).or_default() += 1;
+            *self.replication.import.sent.entry(node).or_default() += 1;
             let request = Request::Import(import.clone());
-            self.ask(node, request, ASK_TIMEOUT, Purpose::Import(number));
+            self.core.ask(node, request, ASK_TIMEOUT, Purpose::Import(number));
         }
         if waiting.contains(&me) {
             self.store_imported(Reply::Own(number), None, &import);
@@ -115,7 +115,7 @@ impl Engine {
         for (topic, range) in
             topics.iter().flat_map(|topic| trimmed.iter().map(move |it| (*topic, *it)))
         {
-            let Some(known) = self.topics.get(&topic).filter(|known| known.is_known()) else {
+            let Some(known) = self.core.topics.get(&topic).filter(|known| known.is_known()) else {
                 continue;
             };
             let of_page = |log| page.batches.iter().any(|batch| batch.log() == log);
@@ -129,17 +129,20 @@ impl Engine {
 
     /// This node has stored a page of its own import.
     pub(in crate::engine) fn imported_here(&mut self, number: u64, outcomes: Vec<Outcome>) {
-        match self.unflushed() {
-            Some(write) => self.importing.unflushed.push_back((write, number, outcomes)),
-            None => self.imported_at(number, self.me, outcomes),
+        match self.core.unflushed() {
+            Some(write) => self.replication.import.unflushed.push_back((write, number, outcomes)),
+            None => self.imported_at(number, self.core.me, outcomes),
         }
     }
 
     pub(in crate::engine) fn imports_flushed(&mut self) {
-        while let Some((_, number, outcomes)) =
-            self.importing.unflushed.pop_front_if(|(write, ..)| *write <= self.durable)
+        while let Some((_, number, outcomes)) = self
+            .replication
+            .import
+            .unflushed
+            .pop_front_if(|(write, ..)| *write <= self.core.durable)
         {
-            self.imported_at(number, self.me, outcomes);
+            self.imported_at(number, self.core.me, outcomes);
         }
     }
 
@@ -150,10 +153,10 @@ impl Engine {
         node: NodeId,
         result: Result<Response, Failure>,
     ) {
-        if let Some(sent) = self.importing.sent.get_mut(&node) {
+        if let Some(sent) = self.replication.import.sent.get_mut(&node) {
             *sent = sent.saturating_sub(1);
             if *sent == 0 {
-                self.importing.sent.remove(&node);
+                self.replication.import.sent.remove(&node);
             }
         }
         let outcomes = match result {
@@ -164,7 +167,7 @@ impl Engine {
     }
 
     fn imported_at(&mut self, number: u64, node: NodeId, outcomes: Vec<Outcome>) {
-        if let Some(page) = self.importing.pages.things.get_mut(&number) {
+        if let Some(page) = self.replication.import.pages.things.get_mut(&number) {
             page.waiting.remove(&node);
             if outcomes.len() == page.batches {
                 page.outcomes.insert(node, outcomes);
@@ -175,22 +178,22 @@ impl Engine {
 
     /// Answers where enough replicas of now hold the whole page, or nobody is left to be heard.
     fn settle_import(&mut self, number: u64) {
-        let Some(page) = self.importing.pages.things.get(&number) else {
+        let Some(page) = self.replication.import.pages.things.get(&number) else {
             return;
         };
-        let Some(known) = self.topics.get_mut(&page.topic) else {
+        let Some(known) = self.core.topics.get_mut(&page.topic) else {
             return;
         };
-        let wanted = known.wanted(&self.members, Acks::Quorum);
-        let acting = &known.placement(&self.members).acting;
+        let wanted = known.wanted(&self.core.members, Acks::Quorum);
+        let acting = &known.placement(&self.core.members).acting;
         let told: Vec<_> = acting.iter().filter_map(|node| page.outcomes.get(node)).collect();
         let outcome = |at| outcome(told.iter().filter_map(|outcomes| outcomes.get(at)), wanted);
         let outcomes: Vec<_> = (0..page.batches).map(outcome).collect();
         let lacks = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
         if page.waiting.is_empty() || !outcomes.iter().any(lacks) {
             let question = page.question;
-            self.importing.pages.things.remove(&number);
-            self.answer(question, Response::Replicated(outcomes));
+            self.replication.import.pages.things.remove(&number);
+            self.core.answer(question, Response::Replicated(outcomes));
         }
     }
 }

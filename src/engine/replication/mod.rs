@@ -26,7 +26,6 @@ use super::{
         stored::Reply,
     },
     input::Failure,
-    output::Write,
     planted::{Bug, planted},
 };
 use crate::{
@@ -72,6 +71,11 @@ struct Peer {
 #[derive(Debug, Default)]
 pub(super) struct State {
     peers: BTreeMap<NodeId, Peer>,
+    pub(super) import: import::State,
+    pub(super) repair: repair::State,
+    pub(super) handover: handover::State,
+    pub(super) damage: damage::State,
+    pub(super) verify: verify::State,
 }
 
 impl Engine {
@@ -79,10 +83,10 @@ impl Engine {
     /// in another way: it is sent at once, or it is so large that sending it twice would cost more
     /// time than the wait.
     pub(super) fn send_batch(&mut self, node: NodeId, topic: TopicId, batch: &Batch) -> bool {
-        if !self.members.is_connected(&node) {
+        if !self.core.members.is_connected(&node) {
             return false;
         }
-        let is_able = self.members.get(&node).is_some_and(|member| member.able);
+        let is_able = self.core.members.get(&node).is_some_and(|member| member.able);
         let peer = self.replication.peers.entry(node).or_default();
         if peer.bytes + batch.bytes().len() > PEER_QUEUE_BYTES_MAX {
             // It is sent when there is room, or found missing by repair.
@@ -92,7 +96,7 @@ impl Engine {
         if !peer.queued.insert(batch.hash()) {
             return false;
         }
-        let is_short = |since: Duration| self.now.elapsed.saturating_sub(since) < FLUSH_TIME;
+        let is_short = |since: Duration| self.core.now.elapsed.saturating_sub(since) < FLUSH_TIME;
         let is_soon = peer.retry_at.is_none()
             && is_able
             && peer
@@ -125,7 +129,7 @@ impl Engine {
             bytes += batch.bytes().len();
             peer.queued.remove(&batch.hash());
             if !peer.knows.contains(&topic) && described.insert(topic) {
-                let known = self.topics.get(&topic);
+                let known = self.core.topics.get(&topic);
                 let descriptor = known.and_then(|known| known.descriptor.as_ref());
                 replicate.descriptors.extend(descriptor.map(|signed| Blob(signed.bytes().clone())));
             }
@@ -133,15 +137,15 @@ impl Engine {
             replicate.batches.push(batch);
         }
         peer.bytes -= bytes;
-        peer.under_way = Some(self.now.elapsed);
+        peer.under_way = Some(self.core.now.elapsed);
         replicate.forks = self.proofs_for(&replicate.batches);
         let request = Request::Replicate(replicate);
-        self.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
+        self.core.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
     }
 
     /// Sends a page at once: what compaction took away goes with the batches behind it.
     pub(super) fn send_page(&mut self, node: NodeId, topic: TopicId, page: Page) {
-        let known = self.topics.get(&topic).and_then(|known| known.descriptor.as_ref());
+        let known = self.core.topics.get(&topic).and_then(|known| known.descriptor.as_ref());
         let descriptors = known.map(|signed| Blob(signed.bytes().clone())).into_iter().collect();
         let sent = |batch: &Batch| Sent { topic, log: batch.log(), hash: batch.hash() };
         let sent = page.batches.iter().map(sent).collect();
@@ -149,7 +153,7 @@ impl Engine {
         let Page { batches, compacted, .. } = page;
         self.replication.peers.entry(node).or_default();
         let request = Request::Replicate(Replicate { descriptors, batches, forks, compacted });
-        self.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
+        self.core.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
     }
 
     pub(super) fn replicated(
@@ -165,11 +169,11 @@ impl Engine {
         let outcomes = match result {
             Ok(Response::Replicated(outcomes)) if outcomes.len() == sent.len() => outcomes,
             Ok(_) | Err(_) => {
-                peer.retry_at = Some(self.now.elapsed + RETRY_PAUSE);
-                return self.members.set_able(node, false);
+                peer.retry_at = Some(self.core.now.elapsed + RETRY_PAUSE);
+                return self.core.members.set_able(node, false);
             }
         };
-        self.members.set_able(
+        self.core.members.set_able(
             node,
             !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(Refusal::Full(_)))),
         );
@@ -202,7 +206,7 @@ impl Engine {
                     }
                     let full = matches!(refusal, Refusal::Full(_));
                     let pause = if full { FULL_PAUSE } else { RETRY_PAUSE };
-                    peer.retry_at = Some(self.now.elapsed + pause);
+                    peer.retry_at = Some(self.core.now.elapsed + pause);
                 }
             }
         }
@@ -234,7 +238,7 @@ impl Engine {
     }
 
     pub(super) fn tick_replication(&mut self) {
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         let due = |(node, peer): (&NodeId, &mut Peer)| {
             let due = peer.retry_at.is_some_and(|at| at <= now);
             if due {
@@ -250,7 +254,7 @@ impl Engine {
         };
         let slow: Vec<_> = self.replication.peers.iter().filter_map(slow).collect();
         for node in slow {
-            self.members.set_able(node, false);
+            self.core.members.set_able(node, false);
         }
         for node in due {
             self.redispatch_to(node);
@@ -346,14 +350,14 @@ impl Engine {
             && let Reply::Replicated(question) = reply
         {
             let outcomes = outcomes.into_iter().flatten().map(as_stored).collect();
-            return self.answer(question, Response::Replicated(outcomes));
+            return self.core.answer(question, Response::Replicated(outcomes));
         }
         self.check_taken(Check::new(reply, from, outcomes, taken, followers));
     }
 
     /// Whether the place of a batch is held, by itself or by another one.
     fn is_place_taken(&self, batch: &Batch) -> bool {
-        let (header, known) = (batch.header(), self.topics.get(&batch.header().topic));
+        let (header, known) = (batch.header(), self.core.topics.get(&batch.header().topic));
         let spans = known.and_then(|known| known.logs.get(&batch.log())).map(|log| &log.spans);
         let taken = |span: &HeldSpan| span.first < header.next() && header.first < span.next;
         spans.is_some_and(|spans| spans.iter().any(taken))
@@ -369,10 +373,10 @@ impl Engine {
         match reply {
             Reply::Replicated(question) => {
                 let outcomes = outcomes.into_iter().map(as_stored).collect();
-                self.answer_flushed(question, Response::Replicated(outcomes));
+                self.core.answer_flushed(question, Response::Replicated(outcomes));
             }
             Reply::Imported(question) => {
-                self.answer_flushed(question, Response::Replicated(outcomes));
+                self.core.answer_flushed(question, Response::Replicated(outcomes));
             }
             Reply::Own(import) => self.imported_here(import, outcomes),
         }
@@ -382,14 +386,14 @@ impl Engine {
     pub(super) fn store(&mut self, batch: &Batch, from: Option<NodeId>) -> Result<Added, Refusal> {
         let header = batch.header();
         // What makes room again, an altered topic or a deleted one, finds its place in the reserve.
-        if !self.room && header.topic != self.topics.catalogue() {
+        if !self.core.room && header.topic != self.core.topics.catalogue() {
             return Err(Refusal::Full(None));
         }
         let own_log = self.writes_to(&header.topic, &header.log());
-        if let Some(deletion) = self.topics.deletion_of(&header.topic) {
+        if let Some(deletion) = self.core.topics.deletion_of(&header.topic) {
             return Err(Refusal::Deleted(Blob(deletion.bytes().clone())));
         }
-        let Some(topic) = self.topics.get_mut(&header.topic).filter(|topic| topic.is_known())
+        let Some(topic) = self.core.topics.get_mut(&header.topic).filter(|topic| topic.is_known())
         else {
             let name = header.topic.to_string();
             return Err(Refusal::UnknownTopic { name, nearest: None });
@@ -401,7 +405,7 @@ impl Engine {
         if topic.is_misfiled(batch) {
             return Err(self.refusal_of_fork(topic_id, batch.log()));
         }
-        if own_log && !topic.belongs_to(&self.members, &self.me) {
+        if own_log && !topic.belongs_to(&self.core.members, &self.core.me) {
             // This node wrote it, gave it away, and is no place for it.
             return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
         }
@@ -415,16 +419,16 @@ impl Engine {
             Ok(added @ (Added::Held | Added::Taken)) => Ok(added),
             Ok(Added::New) => {
                 let log = topic.logs[&batch.log()].clone();
-                let number = self.write(Write::Append { batch: batch.clone(), log });
+                let number = self.append(batch.clone(), log);
                 self.stored_again(batch, number);
                 self.note_received(batch);
-                self.note_stamp(batch);
+                self.core.note_stamp(batch);
                 self.file_if_apart(batch);
-                if header.writer == self.me {
+                if header.writer == self.core.me {
                     // What this node wrote before is older than what it writes from now on.
-                    self.clock.adopt(header.stamp);
+                    self.core.clock.adopt(header.stamp);
                 } else {
-                    self.clock.observe(self.now.wall, header.stamp);
+                    self.core.clock.observe(self.core.now.wall, header.stamp);
                 }
                 self.stored(batch);
                 self.written_elsewhere(batch);
@@ -441,7 +445,7 @@ impl Engine {
 
     /// A batch is new here, of this writer or another: those who wait for it are served.
     pub(super) fn stored(&mut self, batch: &Batch) {
-        if batch.header().topic == self.topics.catalogue() {
+        if batch.header().topic == self.core.topics.catalogue() {
             for descriptor in descriptors_in(batch) {
                 self.adopt(&descriptor);
             }

@@ -75,9 +75,9 @@ impl Engine {
     /// What both nodes should hold of the topics after one, in order of the ids.
     fn shared_digests(&mut self, other: NodeId, after: Option<TopicId>) -> Vec<TopicDigest> {
         let mut digests = Vec::new();
-        for topic in self.topics.iter_mut().filter(|topic| Some(topic.id) > after) {
-            let shared = topic.belongs_to(&self.members, &self.me)
-                && topic.belongs_to(&self.members, &other);
+        for topic in self.core.topics.iter_mut().filter(|topic| Some(topic.id) > after) {
+            let shared = topic.belongs_to(&self.core.members, &self.core.me)
+                && topic.belongs_to(&self.core.members, &other);
             if shared {
                 digests.push(TopicDigest { topic: topic.id, digest: topic.digest() });
             }
@@ -87,29 +87,30 @@ impl Engine {
 
     pub(in crate::engine) fn tick_repair(&mut self) {
         self.pull_waiting();
-        for node in self.members.reachable() {
-            let peer = self.repair.peers.entry(node).or_default();
-            if peer.comparing || peer.compare_at > self.now.elapsed || peer.under_way > 0 {
+        for node in self.core.members.reachable() {
+            let peer = self.replication.repair.peers.entry(node).or_default();
+            if peer.comparing || peer.compare_at > self.core.now.elapsed || peer.under_way > 0 {
                 continue;
             }
             peer.comparing = true;
             peer.progress = false;
-            let jitter = self.random.u64(..=1_000);
-            peer.compare_at = self.now.elapsed + REPAIR_INTERVAL + Duration::from_millis(jitter);
+            let jitter = self.core.random.u64(..=1_000);
+            peer.compare_at =
+                self.core.now.elapsed + REPAIR_INTERVAL + Duration::from_millis(jitter);
             let after = peer.after;
             let digest = digest_of(&self.shared_digests(node, after));
-            self.ask(node, Request::Compare(after, digest), ASK_TIMEOUT, Purpose::Compare);
+            self.core.ask(node, Request::Compare(after, digest), ASK_TIMEOUT, Purpose::Compare);
         }
     }
 
     /// Compares with everybody at the next tick.
     pub(in crate::engine) fn repair_soon(&mut self) {
-        let now = self.now.elapsed;
-        self.repair.peers.values_mut().for_each(|peer| peer.compare_at = now);
+        let now = self.core.now.elapsed;
+        self.replication.repair.peers.values_mut().for_each(|peer| peer.compare_at = now);
     }
 
     pub(in crate::engine) fn repair_returned(&mut self, node: NodeId) {
-        self.repair.peers.entry(node).or_default().compare_at = self.now.elapsed;
+        self.replication.repair.peers.entry(node).or_default().compare_at = self.core.now.elapsed;
     }
 
     pub(in crate::engine) fn compare(
@@ -120,7 +121,7 @@ impl Engine {
         digest: [u8; 32],
     ) {
         let Some(from) = from else {
-            return self.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported);
         };
         let mut digests = self.shared_digests(from, after);
         let compared = if digest_of(&digests) == digest {
@@ -129,8 +130,8 @@ impl Engine {
             digests.truncate(TOPICS_PER_MESSAGE_MAX);
             Compared::Differs(digests)
         };
-        let wall = Some(self.own_wall());
-        self.answer_flushed(question, Response::Compared(compared, wall));
+        let wall = Some(self.core.own_wall());
+        self.core.answer_flushed(question, Response::Compared(compared, wall));
     }
 
     pub(in crate::engine) fn compared(&mut self, node: NodeId, result: Result<Response, Failure>) {
@@ -142,19 +143,19 @@ impl Engine {
                 after = digests.last().map(|last| last.topic);
             }
             for TopicDigest { topic, digest } in digests {
-                if let Some(known) = self.topics.get_mut(&topic)
-                    && known.belongs_to(&self.members, &self.me)
+                if let Some(known) = self.core.topics.get_mut(&topic)
+                    && known.belongs_to(&self.core.members, &self.core.me)
                     && known.digest() != digest
                 {
                     differing.push_back(topic);
                 }
             }
         }
-        let peer = self.repair.peers.entry(node).or_default();
+        let peer = self.replication.repair.peers.entry(node).or_default();
         peer.comparing = false;
         peer.after = after;
         if after.is_some() {
-            peer.compare_at = self.now.elapsed;
+            peer.compare_at = self.core.now.elapsed;
         }
         peer.differing = differing;
         self.repair_next(node);
@@ -162,21 +163,21 @@ impl Engine {
 
     fn repair_next(&mut self, node: NodeId) {
         loop {
-            let peer = self.repair.peers.entry(node).or_default();
+            let peer = self.replication.repair.peers.entry(node).or_default();
             if peer.under_way >= REPAIR_FETCHES_PER_PEER_MAX {
                 return;
             }
             let Some(topic) = peer.differing.pop_front() else {
                 if peer.under_way == 0 && peer.progress {
                     // What was fetched may have been all, or the other has more by now.
-                    peer.compare_at = self.now.elapsed;
+                    peer.compare_at = self.core.now.elapsed;
                 }
                 return;
             };
-            if self.repair.pulling.insert(topic) {
+            if self.replication.repair.pulling.insert(topic) {
                 peer.under_way += 1;
                 let purpose = Purpose::RepairFrontier(topic);
-                self.ask(node, Request::Frontier(topic, None), ASK_TIMEOUT, purpose);
+                self.core.ask(node, Request::Frontier(topic, None), ASK_TIMEOUT, purpose);
             }
         }
     }
@@ -197,7 +198,7 @@ impl Engine {
         self.lows_told(topic, node, &held.frontier.0);
         let ranges = self.ranges_of(node, topic, &held);
         self.pull(node, Pull { topic, ranges });
-        self.ask(
+        self.core.ask(
             node,
             Request::Positions(topic, None),
             ASK_TIMEOUT,
@@ -211,12 +212,13 @@ impl Engine {
         let mut theirs = Forks::default();
         for bytes in held.forks.iter().flat_map(Proofs::iter) {
             // Of three branches there are several pairs, so what it tells may not be known as such.
-            let known = self.topics.get(&topic).and_then(|known| known.forks.proof(bytes)).cloned();
+            let known =
+                self.core.topics.get(&topic).and_then(|known| known.forks.proof(bytes)).cloned();
             if let Some(proof) = known.or_else(|| ForkProof::verify(bytes).ok()) {
                 theirs.add(&proof);
             }
         }
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return Vec::new();
         };
         let mut ranges = Vec::new();
@@ -273,17 +275,17 @@ impl Engine {
         }
         if more && let Some((last, _)) = positions.into_iter().next_back() {
             let request = Request::Positions(topic, Some(last));
-            self.ask(node, request, ASK_TIMEOUT, Purpose::RepairPositions(topic));
+            self.core.ask(node, request, ASK_TIMEOUT, Purpose::RepairPositions(topic));
         }
     }
 
     pub(in crate::engine) fn repair_forget(&mut self, node: &NodeId) {
-        self.repair.peers.remove(node);
+        self.replication.repair.peers.remove(node);
     }
 
     /// Fetches the first page of what of these ranges is missing here.
     fn pull(&mut self, node: NodeId, pull: Pull) {
-        let Some(known) = self.topics.get(&pull.topic) else {
+        let Some(known) = self.core.topics.get(&pull.topic) else {
             return self.pulled(node, pull.topic);
         };
         let missing = |range: LogRange| {
@@ -299,23 +301,23 @@ impl Engine {
         if ranges.is_empty() {
             return self.pulled(node, pull.topic);
         }
-        if !self.repair.may_fetch(self.now.elapsed) {
-            self.repair.waiting.push_back((node, pull));
+        if !self.replication.repair.may_fetch(self.core.now.elapsed) {
+            self.replication.repair.waiting.push_back((node, pull));
             return;
         }
-        self.repair.fetching += 1;
+        self.replication.repair.fetching += 1;
         let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
         let request = Request::Fetch(pull.topic, ranges, bytes_max);
-        self.ask(node, request, ASK_TIMEOUT, Purpose::RepairFetch(pull));
+        self.core.ask(node, request, ASK_TIMEOUT, Purpose::RepairFetch(pull));
     }
 
     /// Pulls what waited for its turn.
     fn pull_waiting(&mut self) {
-        for _ in 0..self.repair.waiting.len() {
-            if !self.repair.may_fetch(self.now.elapsed) {
+        for _ in 0..self.replication.repair.waiting.len() {
+            if !self.replication.repair.may_fetch(self.core.now.elapsed) {
                 return;
             }
-            if let Some((node, pull)) = self.repair.waiting.pop_front() {
+            if let Some((node, pull)) = self.replication.repair.waiting.pop_front() {
                 self.pull(node, pull);
             }
         }
@@ -327,7 +329,7 @@ impl Engine {
         pull: Pull,
         result: Result<Response, Failure>,
     ) {
-        self.repair.fetching = self.repair.fetching.saturating_sub(1);
+        self.replication.repair.fetching = self.replication.repair.fetching.saturating_sub(1);
         let page = match result {
             Ok(Response::Page(page)) if page.is_of(pull.topic) => page,
             Ok(_) | Err(_) => {
@@ -335,7 +337,7 @@ impl Engine {
                 return self.pull_waiting();
             }
         };
-        self.repair.pay(self.now.elapsed, &page);
+        self.replication.repair.pay(self.core.now.elapsed, &page);
         let mut progress = false;
         let parts = Compacted::by_end(&page.compacted);
         for batch in &page.batches {
@@ -358,7 +360,7 @@ impl Engine {
             }
         }
         if progress {
-            self.repair.peers.entry(node).or_default().progress = true;
+            self.replication.repair.peers.entry(node).or_default().progress = true;
         }
         if progress && !page.finished {
             self.pull(node, pull);
@@ -370,8 +372,8 @@ impl Engine {
 
     /// One topic is done with, for this round.
     fn pulled(&mut self, node: NodeId, topic: TopicId) {
-        self.repair.pulling.remove(&topic);
-        let peer = self.repair.peers.entry(node).or_default();
+        self.replication.repair.pulling.remove(&topic);
+        let peer = self.replication.repair.peers.entry(node).or_default();
         peer.under_way = peer.under_way.saturating_sub(1);
         self.repair_next(node);
     }

@@ -11,10 +11,11 @@ use crate::{
     engine::{
         Engine,
         ids::{QuestionId, Ticket},
-        inflight::{asks::Purpose, found::Found, survey::Then},
+        inflight::{asks::Purpose, found::Found},
         input::Failure,
         numbered::Numbered,
         output::Output,
+        survey::Then,
     },
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX, QUESTIONS_MAX},
     model::{Cursor, Hash, NodeId, Position, TopicId, TopicName},
@@ -65,10 +66,10 @@ impl Engine {
             return;
         };
         if after.topic != topic || !after.is_well_formed() {
-            return self.refuse(question, Refusal::ForeignCursor);
+            return self.core.refuse(question, Refusal::ForeignCursor);
         }
-        if self.verification.comparisons.things.len() >= QUESTIONS_MAX {
-            return self.refuse(question, Refusal::Busy);
+        if self.replication.verify.comparisons.things.len() >= QUESTIONS_MAX {
+            return self.core.refuse(question, Refusal::Busy);
         }
         self.survey(topic, Then::Verify(question, after));
     }
@@ -83,7 +84,7 @@ impl Engine {
         let end = found.end();
         // A node that was there for a moment is not missed, though it was a home where there were too few.
         let counts =
-            |node: &&NodeId| found.held.contains_key(node) || !self.members.is_newcomer(node);
+            |node: &&NodeId| found.held.contains_key(node) || !self.core.members.is_newcomer(node);
         let homes = found.placement.home.iter().filter(counts);
         let mut replicas: BTreeMap<_, _> = homes.map(|node| (*node, Role::Home)).collect();
         for (node, held) in &found.held {
@@ -104,7 +105,7 @@ impl Engine {
                 lost: 0,
                 replicas: replicas.collect(),
             };
-            return self.answer(question, Response::Verified(verified));
+            return self.core.answer(question, Response::Verified(verified));
         };
         let entries = found.held.values().filter_map(|held| held.frontier.0.get(log));
         let low = entries.map(|entry| entry.low).min().unwrap_or(0);
@@ -112,9 +113,9 @@ impl Engine {
         let asked: BTreeSet<_> = replicas
             .keys()
             .copied()
-            .filter(|node| *node == self.me || self.members.is_connected(node))
+            .filter(|node| *node == self.core.me || self.core.members.is_connected(node))
             .collect();
-        let number = self.verification.comparisons.put(Comparison {
+        let number = self.replication.verify.comparisons.put(Comparison {
             question,
             after,
             end,
@@ -125,21 +126,21 @@ impl Engine {
         });
         let bytes_max = PAGE_BYTES_MAX;
         for node in asked {
-            if node == self.me {
+            if node == self.core.me {
                 let ticket = self.check_store(found.topic, range, bytes_max);
-                self.verification.own.insert(ticket, number);
+                self.replication.verify.own.insert(ticket, number);
             } else {
                 let bytes_max = u32::try_from(bytes_max).expect("a page is below 4 GiB");
                 let request = Request::Check(found.topic, range, bytes_max);
-                self.ask(node, request, ASK_TIMEOUT, Purpose::Check(number));
+                self.core.ask(node, request, ASK_TIMEOUT, Purpose::Check(number));
             }
         }
         self.compare_if_told(number);
     }
 
     fn check_store(&mut self, topic: TopicId, range: LogRange, bytes_max: usize) -> Ticket {
-        let (ticket, after) = self.next_read();
-        self.outputs.push_back(Output::Check { ticket, topic, range, bytes_max, after });
+        let (ticket, after) = self.core.next_read();
+        self.core.output(Output::Check { ticket, topic, range, bytes_max, after });
         ticket
     }
 
@@ -151,22 +152,22 @@ impl Engine {
         range: LogRange,
         bytes_max: u32,
     ) {
-        if self.verification.others.len() >= QUESTIONS_MAX {
-            return self.refuse(question, Refusal::Busy);
+        if self.replication.verify.others.len() >= QUESTIONS_MAX {
+            return self.core.refuse(question, Refusal::Busy);
         }
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(PAGE_BYTES_MAX);
         let ticket = self.check_store(topic, range, bytes_max);
-        self.verification.others.insert(ticket, question);
+        self.replication.verify.others.insert(ticket, question);
     }
 
     pub(in crate::engine) fn check_done(&mut self, ticket: Ticket, checked: Option<Checked>) {
-        if let Some(question) = self.verification.others.remove(&ticket) {
+        if let Some(question) = self.replication.verify.others.remove(&ticket) {
             match checked {
-                Some(checked) => self.answer(question, Response::Checked(checked)),
-                None => self.refuse(question, Refusal::Unreachable),
+                Some(checked) => self.core.answer(question, Response::Checked(checked)),
+                None => self.core.refuse(question, Refusal::Unreachable),
             }
-        } else if let Some(number) = self.verification.own.remove(&ticket) {
-            self.take_checked(number, self.me, checked);
+        } else if let Some(number) = self.replication.verify.own.remove(&ticket) {
+            self.take_checked(number, self.core.me, checked);
         }
     }
 
@@ -184,7 +185,7 @@ impl Engine {
     }
 
     fn take_checked(&mut self, number: u64, node: NodeId, checked: Option<Checked>) {
-        let Some(comparison) = self.verification.comparisons.things.get_mut(&number) else {
+        let Some(comparison) = self.replication.verify.comparisons.things.get_mut(&number) else {
             return;
         };
         comparison.waiting.remove(&node);
@@ -195,14 +196,14 @@ impl Engine {
     }
 
     fn compare_if_told(&mut self, number: u64) {
-        let comparisons = &mut self.verification.comparisons.things;
+        let comparisons = &mut self.replication.verify.comparisons.things;
         if comparisons.get(&number).is_some_and(|comparison| comparison.waiting.is_empty())
             && let Some(comparison) = comparisons.remove(&number)
         {
             let question = comparison.question;
             match comparison.compare() {
-                Some(verified) => self.answer(question, Response::Verified(verified)),
-                None => self.refuse(question, Refusal::Unreachable),
+                Some(verified) => self.core.answer(question, Response::Verified(verified)),
+                None => self.core.refuse(question, Refusal::Unreachable),
             }
         }
     }

@@ -21,10 +21,11 @@ use crate::{
         Engine,
         holdings::sweep::{Sweep, Swept, SweptSpan},
         ids::Ticket,
-        inflight::{found::Found, survey::Then},
+        inflight::found::Found,
         input::Now,
         output::{Output, Write},
         planted::{Bug, planted},
+        survey::Then,
     },
     limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},
     model::{Batch, Compacted, Frontier, NodeId, TopicId, WallClock},
@@ -95,7 +96,7 @@ impl Progress {
 impl Engine {
     /// A batch was stored.
     pub(in crate::engine) fn note_for_compaction(&mut self, batch: &Batch) {
-        if let Some(progress) = self.compaction.topics.get_mut(&batch.header().topic) {
+        if let Some(progress) = self.retention.compaction.topics.get_mut(&batch.header().topic) {
             let bytes = batch.bytes().len() as u64;
             progress.new_bytes = progress.new_bytes.saturating_add(bytes);
         }
@@ -103,57 +104,62 @@ impl Engine {
 
     /// Whether a topic keeps the newest record of each key only.
     pub(in crate::engine) fn is_compacted(&self, topic: TopicId) -> bool {
-        self.topics.get(&topic).is_some_and(|known| known.tombstones_ms().is_some())
+        self.core.topics.get(&topic).is_some_and(|known| known.tombstones_ms().is_some())
     }
 
     pub(in crate::engine) fn tick_compaction(&mut self) {
-        let now = self.now.elapsed;
-        if now < self.compaction.next_look {
+        let now = self.core.now.elapsed;
+        if now < self.retention.compaction.next_look {
             return;
         }
-        self.compaction.next_look = now + LOOK_INTERVAL;
-        match self.compaction.under_way {
-            Some((_, Stage::Asking(until))) if until <= now => self.compaction.under_way = None,
+        self.retention.compaction.next_look = now + LOOK_INTERVAL;
+        match self.retention.compaction.under_way {
+            Some((_, Stage::Asking(until))) if until <= now => {
+                self.retention.compaction.under_way = None;
+            }
             Some(_) => return,
             None => {}
         }
         // What goes for its age goes by this time.
-        let now = Now { wall: self.safe_wall(), ..self.now };
+        let now = Now { wall: self.core.safe_wall(), ..self.core.now };
         let compacted: Vec<_> = self
+            .core
             .topics
             .iter()
             .filter(|topic| topic.is_known() && topic.forks.is_empty())
             .filter_map(|topic| Some((topic.id, topic.tombstones_ms()?, topic.records() > 0)))
             .collect();
         let ids: BTreeSet<_> = compacted.iter().map(|(id, ..)| *id).collect();
-        self.compaction.topics.retain(|id, _| ids.contains(id));
+        self.retention.compaction.topics.retain(|id, _| ids.contains(id));
         let mut due = None;
         for (topic, tombstones_ms, holds_any) in compacted {
-            let progress = self.compaction.topics.entry(topic).or_insert_with(|| Progress {
-                // What came before this node was started, or the topic was compacted.
-                new_bytes: u64::from(holds_any),
-                swept_at: now.elapsed,
-                ..Progress::default()
-            });
+            let progress =
+                self.retention.compaction.topics.entry(topic).or_insert_with(|| Progress {
+                    // What came before this node was started, or the topic was compacted.
+                    new_bytes: u64::from(holds_any),
+                    swept_at: now.elapsed,
+                    ..Progress::default()
+                });
             if progress.is_due(now, tombstones_ms)
                 && due.is_none_or(|(_, at)| progress.swept_at < at)
             {
                 due = Some((topic, progress.swept_at));
             }
         }
-        if let Some((topic, _)) = due.filter(|_| !self.is_time_unsure()) {
+        if let Some((topic, _)) = due.filter(|_| !self.core.is_time_unsure()) {
             self.begin_sweep(topic);
         }
     }
 
     fn begin_sweep(&mut self, topic: TopicId) {
-        let now = self.now.elapsed;
-        if let Some(progress) = self.compaction.topics.get_mut(&topic) {
+        let now = self.core.now.elapsed;
+        if let Some(progress) = self.retention.compaction.topics.get_mut(&topic) {
             progress.swept_at = now;
         }
-        let known = self.topics.get_mut(&topic);
-        if known.is_some_and(|known| known.belongs_to(&self.members, &self.me)) {
-            self.compaction.under_way = Some((topic, Stage::Asking(now + 2 * SURVEY_TIMEOUT)));
+        let known = self.core.topics.get_mut(&topic);
+        if known.is_some_and(|known| known.belongs_to(&self.core.members, &self.core.me)) {
+            self.retention.compaction.under_way =
+                Some((topic, Stage::Asking(now + 2 * SURVEY_TIMEOUT)));
             self.survey(topic, Then::Sweep);
         }
     }
@@ -161,17 +167,19 @@ impl Engine {
     /// The home replicas have said what they have: what all of them have is looked through.
     pub(in crate::engine) fn sweep_found(&mut self, found: &Found) {
         let topic = found.topic;
-        if !matches!(self.compaction.under_way, Some((of, Stage::Asking(_))) if of == topic) {
+        if !matches!(self.retention.compaction.under_way, Some((of, Stage::Asking(_))) if of == topic)
+        {
             return;
         }
-        self.compaction.under_way = None;
-        let others = found.placement.home.iter().filter(|home| **home != self.me);
+        self.retention.compaction.under_way = None;
+        let others = found.placement.home.iter().filter(|home| **home != self.core.me);
         let others: Option<Vec<&Frontier>> =
             others.map(|home| Some(&found.held.get(home)?.frontier)).collect();
-        let Some(known) = self.topics.get_mut(&topic) else { return };
+        let Some(known) = self.core.topics.get_mut(&topic) else { return };
         let (Some(others), Some(tombstones_ms)) = (others, known.tombstones_ms()) else { return };
-        let is_enough = found.placement.home.len() >= usize::from(known.min_copies(&self.members));
-        if !is_enough || !known.belongs_to(&self.members, &self.me) {
+        let is_enough =
+            found.placement.home.len() >= usize::from(known.min_copies(&self.core.members));
+        if !is_enough || !known.belongs_to(&self.core.members, &self.core.me) {
             return;
         }
         let mut spans = Vec::new();
@@ -190,18 +198,22 @@ impl Engine {
                 spans.push(SweptSpan { range, settled });
             }
         }
-        if let Some(progress) = self.compaction.topics.get_mut(&topic) {
+        if let Some(progress) = self.retention.compaction.topics.get_mut(&topic) {
             progress.new_bytes = 0;
             progress.is_partial = spans.iter().any(|span| span.settled < span.range.to);
         }
-        let tombstones_before = WallClock(self.safe_wall().0.saturating_sub(tombstones_ms));
-        let marks = others_early(found, &self.me);
+        let tombstones_before = WallClock(self.core.safe_wall().0.saturating_sub(tombstones_ms));
+        let marks = others_early(found, &self.core.me);
         self.mark_early(topic, &marks);
-        let sweep =
-            Sweep { spans, tombstones_before, now: self.now.wall, early: self.early(topic) };
-        let (ticket, after) = self.next_read();
-        self.outputs.push_back(Output::Sweep { ticket, topic, sweep, after });
-        self.compaction.under_way = Some((topic, Stage::Sweeping(ticket)));
+        let sweep = Sweep {
+            spans,
+            tombstones_before,
+            now: self.core.now.wall,
+            early: self.core.early(topic),
+        };
+        let (ticket, after) = self.core.next_read();
+        self.core.output(Output::Sweep { ticket, topic, sweep, after });
+        self.retention.compaction.under_way = Some((topic, Stage::Sweeping(ticket)));
     }
 
     /// The store has said what may go.
@@ -209,9 +221,11 @@ impl Engine {
         let is_it = |under_way: &(TopicId, Stage)| {
             matches!(under_way.1, Stage::Sweeping(of) if of == ticket).then_some(under_way.0)
         };
-        let Some(topic) = self.compaction.under_way.as_ref().and_then(is_it) else { return };
-        self.compaction.under_way = None;
-        if let Some(progress) = self.compaction.topics.get_mut(&topic) {
+        let Some(topic) = self.retention.compaction.under_way.as_ref().and_then(is_it) else {
+            return;
+        };
+        self.retention.compaction.under_way = None;
+        if let Some(progress) = self.retention.compaction.topics.get_mut(&topic) {
             match &swept {
                 Some(swept) => {
                     progress.kept_bytes = swept.bytes;
@@ -222,18 +236,18 @@ impl Engine {
             }
         }
         self.mark_early(topic, swept.as_ref().map_or(&[], |swept| &swept.early));
-        let known = self.topics.get_mut(&topic).filter(|known| known.is_known());
+        let known = self.core.topics.get_mut(&topic).filter(|known| known.is_known());
         let may = known.is_some_and(|known| {
-            known.forks.is_empty() && known.belongs_to(&self.members, &self.me)
+            known.forks.is_empty() && known.belongs_to(&self.core.members, &self.core.me)
         });
         for part in swept.into_iter().flat_map(|swept| swept.parts).filter(|_| may) {
-            let log = self.topics.get(&topic).and_then(|known| known.logs.get(&part.log));
+            let log = self.core.topics.get(&topic).and_then(|known| known.logs.get(&part.log));
             // A part of it may have been lost meanwhile, or let go by retention.
             let log = log.filter(|log| {
                 log.spans.iter().any(|span| span.first <= part.first && part.next < span.next)
             });
             if let Some(log) = log.cloned() {
-                self.write(Write::Compact { topic, part, log });
+                self.core.write(Write::Compact { topic, part, log });
             }
         }
     }
@@ -242,20 +256,20 @@ impl Engine {
     /// was missing.
     pub(in crate::engine) fn fill_compacted(&mut self, topic: TopicId, part: &Compacted) -> bool {
         let own_log = self.writes_to(&topic, &part.log);
-        let Some(known) = self.topics.get_mut(&topic) else { return false };
+        let Some(known) = self.core.topics.get_mut(&topic) else { return false };
         let is_of_topic = known.is_known() && known.tombstones_ms().is_some();
         let is_past_fork = known.forks.sealed_at(part.log).is_some_and(|at| part.next > at);
         if !is_of_topic
             || is_past_fork
             || !known.admits(&part.log.writer)
-            || own_log && !known.belongs_to(&self.members, &self.me)
+            || own_log && !known.belongs_to(&self.core.members, &self.core.me)
         {
             return false;
         }
         let filled = known.fill(part);
         let is_any = !filled.is_empty();
         for (part, log) in filled {
-            self.write(Write::Compact { topic, part, log });
+            self.core.write(Write::Compact { topic, part, log });
         }
         if is_any {
             self.serve_waiting(topic);
@@ -265,15 +279,15 @@ impl Engine {
 
     /// Remembers that parts of logs lay in the future, where they are held here.
     pub(in crate::engine) fn mark_early(&mut self, topic: TopicId, ranges: &[LogRange]) {
-        let since = self.now.wall;
+        let since = self.core.now.wall;
         for range in ranges {
-            let known = self.topics.get_mut(&topic);
+            let known = self.core.topics.get_mut(&topic);
             let Some(log) = known.and_then(|known| known.logs.get_mut(&range.log)) else {
                 continue;
             };
             if log.mark_early(range.from, range.to, since) {
                 let log = log.clone();
-                self.write_log(topic, range.log, log);
+                self.core.write_log(topic, range.log, log);
             }
         }
     }

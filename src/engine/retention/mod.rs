@@ -20,8 +20,9 @@ use super::{
         log::{HeldSpan, Log},
     },
     ids::Ticket,
-    inflight::{found::Found, survey::Then},
+    inflight::found::Found,
     output::{Output, Write},
+    survey::Then,
 };
 use crate::{
     limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},
@@ -45,6 +46,7 @@ pub(super) struct State {
     started: WallClock,
     /// Topics of which the store is asked what it holds.
     measuring: BTreeMap<Ticket, TopicId>,
+    pub(super) compaction: compaction::State,
 }
 
 impl Engine {
@@ -52,8 +54,8 @@ impl Engine {
     pub(super) fn note_received(&mut self, batch: &Batch) {
         self.note_for_compaction(batch);
         self.watch_clock();
-        let own = self.own_wall();
-        let Some(known) = self.topics.get_mut(&batch.header().topic) else {
+        let own = self.core.own_wall();
+        let Some(known) = self.core.topics.get_mut(&batch.header().topic) else {
             return;
         };
         let Some(terms) = known.retention() else {
@@ -70,8 +72,8 @@ impl Engine {
     /// A stored batch is filed under a branch from now on. It is counted already, and expires with
     /// what is as old.
     pub(super) fn note_filed(&mut self, batch: &Batch) {
-        let own = self.own_wall();
-        let Some(known) = self.topics.get_mut(&batch.header().topic) else {
+        let own = self.core.own_wall();
+        let Some(known) = self.core.topics.get_mut(&batch.header().topic) else {
             return;
         };
         if let Some(terms) = known.retention()
@@ -82,20 +84,20 @@ impl Engine {
     }
 
     pub(super) fn tick_retention(&mut self) {
-        let now = self.now;
+        let now = self.core.now;
         if now.elapsed < self.retention.next_look {
             return;
         }
         self.retention.next_look = now.elapsed + LOOK_INTERVAL;
-        if self.clocks.is_in_doubt() {
+        if self.core.clocks.is_in_doubt() {
             return;
         }
         self.watch_clock();
-        let (is_unsure, safe_wall) = (self.is_time_unsure(), self.safe_wall());
+        let (is_unsure, safe_wall) = (self.core.is_time_unsure(), self.core.safe_wall());
         let mut cuts = Vec::new();
         let mut unmeasured = Vec::new();
         let mut without = Vec::new();
-        for topic in self.topics.iter_mut() {
+        for topic in self.core.topics.iter_mut() {
             let Some(terms) = topic.retention() else {
                 if topic.ledger.is_some() {
                     without.push(topic.id);
@@ -129,10 +131,10 @@ impl Engine {
 
     /// Looks whether the wall clock was set, and if so keeps all ages as they are.
     fn watch_clock(&mut self) {
-        if self.clocks.is_in_doubt() {
+        if self.core.clocks.is_in_doubt() {
             return;
         }
-        let (own, now) = (self.own_wall(), self.now.elapsed);
+        let (own, now) = (self.core.own_wall(), self.core.now.elapsed);
         let Some((wall, elapsed)) = self.retention.clock.replace((own, now)) else {
             self.retention.started = own;
             return;
@@ -143,8 +145,8 @@ impl Engine {
             // Most others say that it is right now. Then only what came since the start was reckoned
             // by the wrong time.
             let since =
-                if self.clocks.is_own_right() { self.retention.started } else { WallClock(0) };
-            for ledger in self.topics.iter_mut().filter_map(|topic| topic.ledger.as_mut()) {
+                if self.core.clocks.is_own_right() { self.retention.started } else { WallClock(0) };
+            for ledger in self.core.topics.iter_mut().filter_map(|topic| topic.ledger.as_mut()) {
                 ledger.clock_set(since, expected, own);
             }
             let age = expected.0.saturating_sub(self.retention.started.0);
@@ -153,28 +155,28 @@ impl Engine {
     }
 
     fn write_steps(&mut self, topic: TopicId) {
-        let ledger = self.topics.get_mut(&topic).and_then(|known| known.ledger.as_mut());
+        let ledger = self.core.topics.get_mut(&topic).and_then(|known| known.ledger.as_mut());
         let changes = ledger.map(Ledger::take_changes).unwrap_or_default();
         for (number, step) in changes {
-            self.write(Write::Step { topic, number, step });
+            self.core.write(Write::Step { topic, number, step });
         }
     }
 
     /// A topic that is kept for ever needs no ledger.
     pub(super) fn drop_ledger(&mut self, topic: TopicId) {
-        let ledger = self.topics.get_mut(&topic).and_then(|known| known.ledger.take());
+        let ledger = self.core.topics.get_mut(&topic).and_then(|known| known.ledger.take());
         for number in ledger.into_iter().flat_map(Ledger::into_numbers) {
-            self.write(Write::Step { topic, number, step: None });
+            self.core.write(Write::Step { topic, number, step: None });
         }
     }
 
     /// Asks the store what it holds that the ledger does not speak of.
     fn measure(&mut self, topic: TopicId) {
-        let own = self.own_wall();
+        let own = self.core.own_wall();
         if self.retention.measuring.values().any(|other| *other == topic) {
             return;
         }
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
         let Some(ledger) = &mut known.ledger else {
@@ -207,8 +209,8 @@ impl Engine {
 
     /// Asks the store how much it holds of parts of logs.
     pub(super) fn measure_store(&mut self, topic: TopicId, ranges: Vec<LogRange>) -> Ticket {
-        let (ticket, after) = self.next_read();
-        self.outputs.push_back(Output::Measure { ticket, topic, ranges, after });
+        let (ticket, after) = self.core.next_read();
+        self.core.output(Output::Measure { ticket, topic, ranges, after });
         ticket
     }
 
@@ -217,8 +219,8 @@ impl Engine {
         let Some(topic) = self.retention.measuring.remove(&ticket) else {
             return;
         };
-        let own = self.own_wall();
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let own = self.core.own_wall();
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
         if let Some(terms) = known.retention()
@@ -237,10 +239,10 @@ impl Engine {
     }
 
     pub(super) fn cut_log(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Option<Hash>) {
-        let known = self.topics.get_mut(&topic);
+        let known = self.core.topics.get_mut(&topic);
         if let Some(log) = known.and_then(|known| known.cut(&log_id, to, head)) {
             let to = log.low;
-            self.write(Write::Drop { topic, log_id, from: 0, to, log: Some(log) });
+            self.core.write(Write::Drop { topic, log_id, from: 0, to, log: Some(log) });
         }
     }
 
@@ -251,14 +253,14 @@ impl Engine {
         from: NodeId,
         entries: &BTreeMap<LogId, Entry>,
     ) {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
         let is_news = |(log, entry): (&LogId, &Entry)| {
             let own = known.logs.get(log).map(|log| (log.low, log.base)).unwrap_or_default();
             (entry.low, entry.base) > own.max(known.told_low(log))
         };
-        if entries.iter().any(is_news) && known.placement(&self.members).is_home(&from) {
+        if entries.iter().any(is_news) && known.placement(&self.core.members).is_home(&from) {
             self.survey(topic, Then::Lows);
         }
     }
@@ -268,9 +270,9 @@ impl Engine {
     /// nothing that another one holds. Where this node holds what comes after the cut and nothing
     /// before it, the log is cut here, too.
     pub(super) fn lows_found(&mut self, found: &Found) {
-        let others = found.placement.home.iter().filter(|home| **home != self.me);
+        let others = found.placement.home.iter().filter(|home| **home != self.core.me);
         let held: Option<Vec<_>> = others.map(|home| found.held.get(home)).collect();
-        let known = self.topics.get(&found.topic);
+        let known = self.core.topics.get(&found.topic);
         let (Some(held), Some(known)) = (held, known) else {
             return;
         };
@@ -298,7 +300,7 @@ impl Engine {
             };
             lows.insert(*log, (low, base));
             let follows = own.spans.first().is_some_and(|span| span.first >= low);
-            if follows && found.placement.is_home(&self.me) {
+            if follows && found.placement.is_home(&self.core.me) {
                 // Nothing is cut in two, so nobody asks for the batch that ends there.
                 cuts.push((*log, low, base));
             }
@@ -306,7 +308,7 @@ impl Engine {
         for (log, low, base) in cuts {
             self.cut_log(found.topic, log, low, base);
         }
-        if let Some(known) = self.topics.get_mut(&found.topic) {
+        if let Some(known) = self.core.topics.get_mut(&found.topic) {
             known.set_told_lows(lows);
         }
     }
@@ -314,12 +316,12 @@ impl Engine {
     /// The highest low watermark of a log that this node or a home replica has: below it, somebody
     /// trimmed.
     pub(super) fn known_low(&mut self, topic: TopicId, log: &LogId) -> u64 {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return 0;
         };
         let own = known.logs.get(log).map_or(0, |log| log.low);
-        let placement = known.placement(&self.members);
-        let view = self.reads.views.get(&topic);
+        let placement = known.placement(&self.core.members);
+        let view = self.read.views.get(&topic);
         let told = view.into_iter().flat_map(|view| &view.frontiers);
         let told = told.filter(|(node, _)| placement.is_home(node));
         let told = told.filter_map(|(_, frontier)| frontier.0.get(log)).map(|entry| entry.low);
@@ -328,8 +330,8 @@ impl Engine {
 
     /// Whether the replicas have said lately what they hold of a topic.
     pub(super) fn is_surveyed(&self, topic: TopicId) -> bool {
-        let surveyed = self.reads.views.get(&topic).and_then(|view| view.surveyed);
-        surveyed.is_some_and(|at| self.now.elapsed.saturating_sub(at) < FOLLOW_SURVEY_INTERVAL)
+        let surveyed = self.read.views.get(&topic).and_then(|view| view.surveyed);
+        surveyed.is_some_and(|at| self.core.now.elapsed.saturating_sub(at) < FOLLOW_SURVEY_INTERVAL)
     }
 
     /// The end of the trimmed part at the start of a range that nobody can give: where somebody
@@ -337,11 +339,12 @@ impl Engine {
     /// not treated as trimmed. A dead node is ignored if others have trimmed it.
     pub(super) fn trimmed_to(&mut self, topic: TopicId, range: LogRange) -> Option<u64> {
         let low = self.known_low(topic, &range.log).min(range.to);
-        let own = self.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
+        let own = self.core.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
         let own = own.map(Log::entry);
-        let view = self.reads.views.get(&topic);
+        let view = self.read.views.get(&topic);
         let others = view.into_iter().flat_map(|view| &view.frontiers);
-        let others = others.filter(|(node, _)| self.members.state(node) <= MemberState::Suspect);
+        let others =
+            others.filter(|(node, _)| self.core.members.state(node) <= MemberState::Suspect);
         let others = others.filter_map(|(_, held)| held.0.get(&range.log));
         let mut spans = own.iter().chain(others).flat_map(|entry| &entry.spans);
         let holds = |span: &Span| span.first <= range.from && range.from < span.next;

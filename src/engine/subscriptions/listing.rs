@@ -34,7 +34,7 @@ impl Engine {
         after: Option<&SubscriberName>,
     ) {
         let (positions, more) = self.positions_after(topic, after);
-        self.answer_flushed(question, Response::Positions(positions, more));
+        self.core.answer_flushed(question, Response::Positions(positions, more));
     }
 
     /// The subscriptions of a topic that are kept here, after a name; whether more follow.
@@ -43,7 +43,7 @@ impl Engine {
         topic: TopicId,
         after: Option<&SubscriberName>,
     ) -> (Vec<(SubscriberName, Subscription)>, bool) {
-        let Some(known) = self.topics.get(&topic) else {
+        let Some(known) = self.core.topics.get(&topic) else {
             return (Vec::new(), false);
         };
         let start = after.map_or(Unbounded, Excluded);
@@ -61,14 +61,14 @@ impl Engine {
         let Some(topic) = self.find(question, name, request) else {
             return;
         };
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let replicas: Vec<_> = known.placement(&self.members).all().collect();
-        let is_replica = replicas.contains(&self.me);
+        let replicas: Vec<_> = known.placement(&self.core.members).all().collect();
+        let is_replica = replicas.contains(&self.core.me);
         let asked: BTreeSet<_> = replicas
             .into_iter()
-            .filter(|node| *node != self.me && self.members.is_connected(node))
+            .filter(|node| *node != self.core.me && self.core.members.is_connected(node))
             .collect();
         let listing = Listing {
             question,
@@ -79,12 +79,12 @@ impl Engine {
             merged: BTreeMap::new(),
             until: None,
         };
-        let number = self.positions.listings.put(listing);
+        let number = self.subscriptions.positions.listings.put(listing);
         let (own, more) = self.positions_after(topic, after);
         self.take_positions(number, own, more);
         for node in asked {
             let request = Request::Positions(topic, after.cloned());
-            self.ask(node, request, ASK_TIMEOUT, Purpose::Positions(number));
+            self.core.ask(node, request, ASK_TIMEOUT, Purpose::Positions(number));
         }
         self.settle_listing(number);
     }
@@ -95,7 +95,7 @@ impl Engine {
         node: NodeId,
         result: Result<Response, Failure>,
     ) {
-        if let Some(listing) = self.positions.listings.things.get_mut(&number) {
+        if let Some(listing) = self.subscriptions.positions.listings.things.get_mut(&number) {
             listing.waiting.remove(&node);
             listing.answered |= matches!(result, Ok(Response::Positions(..)));
         }
@@ -111,7 +111,7 @@ impl Engine {
         mut positions: Vec<(SubscriberName, Subscription)>,
         more: bool,
     ) {
-        let Some(listing) = self.positions.listings.things.get_mut(&number) else {
+        let Some(listing) = self.subscriptions.positions.listings.things.get_mut(&number) else {
             return;
         };
         let (topic, after) = (listing.topic, &listing.after);
@@ -131,19 +131,19 @@ impl Engine {
 
     fn settle_listing(&mut self, number: u64) {
         let waits = |listing: &Listing| !listing.waiting.is_empty();
-        if self.positions.listings.things.get(&number).is_some_and(waits) {
+        if self.subscriptions.positions.listings.things.get(&number).is_some_and(waits) {
             return;
         }
-        let Some(listing) = self.positions.listings.things.remove(&number) else {
+        let Some(listing) = self.subscriptions.positions.listings.things.remove(&number) else {
             return;
         };
         let Listing { question, answered, mut merged, until, .. } = listing;
         if !answered {
-            return self.refuse(question, Refusal::Unreachable);
+            return self.core.refuse(question, Refusal::Unreachable);
         }
         merged.retain(|name, _| until.as_ref().is_none_or(|until| name <= until));
         let (page, cut) = page_of(merged.iter());
-        self.answer_flushed(question, Response::Subscriptions(page, cut || until.is_some()));
+        self.core.answer_flushed(question, Response::Subscriptions(page, cut || until.is_some()));
     }
 }
 

@@ -5,11 +5,12 @@ use crate::{
     engine::{
         Engine,
         ids::QuestionId,
-        inflight::{asks::Purpose, found::Found, survey::Then},
+        inflight::{asks::Purpose, found::Found},
         input::Failure,
         numbered::Numbered,
         output::Write,
         planted::{Bug, planted},
+        survey::Then,
     },
     limits::ASK_TIMEOUT,
     model::{Blob, NodeId, SessionId, SubscriberName, Subscription, TopicId, TopicName},
@@ -68,9 +69,9 @@ impl Engine {
         if is_new && !found.complete {
             // A reader that is told that its name is new may skip what it has not read.
             let refusal = self.too_few(found, Need::Subscription);
-            return self.refuse(question, refusal);
+            return self.core.refuse(question, refusal);
         }
-        self.answer(question, Response::Position(position));
+        self.core.answer(question, Response::Position(position));
     }
 
     pub(in crate::engine) fn commit(
@@ -87,7 +88,7 @@ impl Engine {
             return;
         };
         if !subscription.is_well_formed(topic) {
-            return self.refuse(question, Refusal::ForeignCursor);
+            return self.core.refuse(question, Refusal::ForeignCursor);
         }
         let then = Then::Commit(question, subscriber.clone(), subscription.clone(), session);
         self.survey(topic, then);
@@ -107,7 +108,7 @@ impl Engine {
         let kept = found.position();
         let newest = kept.as_ref().map(|kept| kept.generation);
         if newest > Some(subscription.generation) {
-            return self.refuse(question, Refusal::Superseded);
+            return self.core.refuse(question, Refusal::Superseded);
         }
         // The first is opened by nobody on purpose, and joins whatever else there is of it.
         let opens = subscription.generation > 0 && newest < Some(subscription.generation);
@@ -119,12 +120,12 @@ impl Engine {
         if opens && !found.complete {
             // Somebody else may have opened the same generation, for another position.
             let refusal = self.too_few(found, need);
-            return self.refuse(question, refusal);
+            return self.core.refuse(question, refusal);
         }
         let is_of_group = kept
             .is_some_and(|kept| kept.generation == subscription.generation && kept.group.is_some());
         if is_of_group && subscription.group.is_none() && subscription.cursor.is_some() {
-            return self.refuse(question, Refusal::Group(subscriber.to_string()));
+            return self.core.refuse(question, Refusal::Group(subscriber.to_string()));
         }
         if !planted(Bug::PositionPastLog) {
             subscription.limit(&self.end_with(found));
@@ -141,11 +142,11 @@ impl Engine {
         subscription: &Subscription,
         keeper: Keeper,
     ) {
-        let Some(known) = self.topics.get_mut(&topic) else {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let wanted = known.wanted(&self.members, Acks::Quorum);
-        let acting = known.placement(&self.members).acting.clone();
+        let wanted = known.wanted(&self.core.members, Acks::Quorum);
+        let acting = known.placement(&self.core.members).acting.clone();
         let session = match keeper {
             Keeper::Client { session, .. } => session,
             Keeper::Group(_) => None,
@@ -154,13 +155,13 @@ impl Engine {
         let mut copies = 0;
         let mut asked = Vec::new();
         for node in acting {
-            if node == self.me {
+            if node == self.core.me {
                 shared = self.is_shared(topic, subscriber, session);
                 copies += usize::from(match keeper {
                     Keeper::Client { .. } => self.keep_told(topic, subscriber, subscription),
                     Keeper::Group(_) => self.keep_here(topic, subscriber, subscription),
                 });
-            } else if self.members.is_connected(&node) {
+            } else if self.core.members.is_connected(&node) {
                 asked.push(node);
             }
         }
@@ -171,16 +172,16 @@ impl Engine {
         let waiting = asked.len();
         let commit =
             Commit { topic, keeper, waiting, copies, wanted, enough, shared, refused: None };
-        let number = self.positions.commits.put(commit);
+        let number = self.subscriptions.positions.commits.put(commit);
         for node in asked {
             let request = Request::Keep(topic, subscriber.clone(), subscription.clone(), session);
-            self.ask(node, request, ASK_TIMEOUT, Purpose::Keep(number));
+            self.core.ask(node, request, ASK_TIMEOUT, Purpose::Keep(number));
         }
         self.settle_commit(number);
     }
 
     pub(in crate::engine) fn kept(&mut self, number: u64, result: &Result<Response, Failure>) {
-        let Some(commit) = self.positions.commits.things.get_mut(&number) else {
+        let Some(commit) = self.subscriptions.positions.commits.things.get_mut(&number) else {
             return;
         };
         commit.waiting -= 1;
@@ -196,13 +197,13 @@ impl Engine {
     }
 
     fn settle_commit(&mut self, number: u64) {
-        let Some(commit) = self.positions.commits.things.get(&number) else {
+        let Some(commit) = self.subscriptions.positions.commits.things.get(&number) else {
             return;
         };
         if commit.copies < commit.wanted && commit.waiting > 0 {
             return;
         }
-        let Some(commit) = self.positions.commits.things.remove(&number) else {
+        let Some(commit) = self.subscriptions.positions.commits.things.remove(&number) else {
             return;
         };
         match commit.keeper {
@@ -212,20 +213,21 @@ impl Engine {
                     Some(refusal) => refusal,
                     None => self.too_few_kept(commit.topic, need, commit.enough),
                 };
-                self.refuse(question, refusal);
+                self.core.refuse(question, refusal);
             }
             Keeper::Client { question, .. } => {
                 let shared = commit.shared.then_some(true);
-                self.answer_flushed(question, Response::Committed(small(commit.copies), shared));
+                self.core
+                    .answer_flushed(question, Response::Committed(small(commit.copies), shared));
             }
         }
     }
 
     fn too_few_kept(&mut self, topic: TopicId, need: Need, needed: usize) -> Refusal {
-        let Some(known) = self.topics.get_mut(&topic) else { return Refusal::Unreachable };
-        let home = known.placement(&self.members).home.clone();
+        let Some(known) = self.core.topics.get_mut(&topic) else { return Refusal::Unreachable };
+        let home = known.placement(&self.core.members).home.clone();
         let replicas = home.len();
-        let is_away = |node: &NodeId| self.members.state(node) != MemberState::Alive;
+        let is_away = |node: &NodeId| self.core.members.state(node) != MemberState::Alive;
         let away = home.into_iter().filter(is_away).collect();
         self.refusal_of(topic, need, needed, replicas, away)
     }
@@ -240,21 +242,21 @@ impl Engine {
     ) {
         if from.is_none() {
             // Only a node has made sure that the position exists.
-            return self.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported);
         }
-        if let Some(deletion) = self.topics.deletion_of(&topic) {
+        if let Some(deletion) = self.core.topics.deletion_of(&topic) {
             let deletion = Blob(deletion.bytes().clone());
-            return self.refuse(question, Refusal::Deleted(deletion));
+            return self.core.refuse(question, Refusal::Deleted(deletion));
         }
-        if !subscription.is_well_formed(topic) || self.topics.get(&topic).is_none() {
+        if !subscription.is_well_formed(topic) || self.core.topics.get(&topic).is_none() {
             let name = topic.to_string();
-            return self.refuse(question, Refusal::UnknownTopic { name, nearest: None });
+            return self.core.refuse(question, Refusal::UnknownTopic { name, nearest: None });
         }
         if self.keep_told(topic, name, subscription) {
             let shared = self.is_shared(topic, name, session).then_some(true);
-            self.answer_flushed(question, Response::Kept(shared));
+            self.core.answer_flushed(question, Response::Kept(shared));
         } else {
-            self.refuse_invalid(question, "the topic has too many subscriptions");
+            self.core.refuse_invalid(question, "the topic has too many subscriptions");
         }
     }
 
@@ -265,8 +267,8 @@ impl Engine {
         name: &SubscriberName,
         session: Option<SessionId>,
     ) -> bool {
-        let now = self.now.elapsed;
-        session.is_some_and(|session| self.readers.note(now, topic, name, session))
+        let now = self.core.now.elapsed;
+        session.is_some_and(|session| self.subscriptions.readers.note(now, topic, name, session))
     }
 
     /// Keeps what a client or another node tells of a position; whether it is kept.
@@ -288,7 +290,8 @@ impl Engine {
         name: &SubscriberName,
         subscription: &Subscription,
     ) -> bool {
-        let Some(known) = self.topics.get_mut(&topic).filter(|known| !known.is_deleted()) else {
+        let Some(known) = self.core.topics.get_mut(&topic).filter(|known| !known.is_deleted())
+        else {
             return false;
         };
         if known.is_full_of_subscriptions(name) {
@@ -296,7 +299,7 @@ impl Engine {
         }
         if known.merge_subscription(name, subscription) {
             let subscription = known.subscriptions.get(name).cloned();
-            self.write(Write::Subscription { topic, name: name.clone(), subscription });
+            self.core.write(Write::Subscription { topic, name: name.clone(), subscription });
         }
         true
     }

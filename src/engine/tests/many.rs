@@ -28,7 +28,7 @@ fn write(script: &mut Script, name: &str, number: u64) -> Batch {
         Output::Gossip { batch, .. } => Some(batch.clone()),
         _ => None,
     });
-    let written = script.engine.written;
+    let written = script.engine.core.written;
     script.give(Input::Durable(written));
     batch.unwrap()
 }
@@ -71,7 +71,7 @@ fn pages(outputs: &[Output], question: u64) -> Vec<Vec<(u32, usize)>> {
 
 /// Nothing of any question is left.
 fn is_idle(script: &Script) -> bool {
-    let reads = &script.engine.reads;
+    let reads = &script.engine.read;
     reads.jobs.things.is_empty()
         && reads.many.things.is_empty()
         && reads.views.values().all(|view| view.waiting.is_empty())
@@ -86,7 +86,7 @@ fn one_read_at_a_time_goes_to_the_disk() {
     let page = Page { batches: vec![batches[0].clone()], finished: true, ..Page::default() };
     let outputs = script.give(Input::ReadDone(read[0], Some(page)));
     assert_eq!(pages(&outputs, 3), [[(0, 1)]]);
-    assert!(is_idle(&script), "{:?}", script.engine.reads);
+    assert!(is_idle(&script), "{:?}", script.engine.read);
 }
 
 #[test]
@@ -97,8 +97,8 @@ fn a_read_that_fails_makes_way_for_the_next() {
     let mut asked = BTreeSet::new();
     for _ in 0..60 {
         for ticket in std::mem::take(&mut under_way) {
-            let many = script.engine.reads.many.things.values().next().unwrap();
-            let topic = script.engine.reads.jobs.things[&many.under_way().unwrap()].topic;
+            let many = script.engine.read.many.things.values().next().unwrap();
+            let topic = script.engine.read.jobs.things[&many.under_way().unwrap()].topic;
             asked.insert(topic);
             under_way.extend(reads(&script.give(Input::ReadDone(ticket, None))));
         }
@@ -122,12 +122,12 @@ fn what_is_in_memory_comes_together_and_the_rest_is_dropped() {
     let live = Publish { topic: "b".parse().unwrap(), ..request };
     let outputs = script.ask(4, Request::Publish(live.clone()));
     assert_eq!(pages(&outputs, 3), [[(1, 1)]], "at once");
-    assert!(is_idle(&script), "{:?}", script.engine.reads);
+    assert!(is_idle(&script), "{:?}", script.engine.read);
     // The next question finds what came meanwhile in memory.
     script.ask(5, Request::Publish(Publish { topic: "c".parse().unwrap(), ..live }));
     let outputs = script.ask(6, read_many(&all));
     assert_eq!(pages(&outputs, 6), [[(1, 1), (2, 1)]]);
-    assert!(is_idle(&script), "{:?}", script.engine.reads);
+    assert!(is_idle(&script), "{:?}", script.engine.read);
 }
 
 #[test]
@@ -160,10 +160,10 @@ fn an_abandoned_question_leaves_nothing_behind() {
     script.ask(3, read_many(&[("a", None), ("b", None)]));
     script.ask(4, read_many(&waiting));
     script.give(Input::Abandoned(QuestionId(3)));
-    let left: Vec<_> = script.engine.reads.jobs.things.values().map(|job| &job.reader).collect();
+    let left: Vec<_> = script.engine.read.jobs.things.values().map(|job| &job.reader).collect();
     assert_eq!(left, [&For::Part(2); 2], "the other question waits still");
     script.give(Input::Abandoned(QuestionId(4)));
-    assert!(is_idle(&script), "{:?}", script.engine.reads);
+    assert!(is_idle(&script), "{:?}", script.engine.read);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn nothing_comes_and_the_wait_ends() {
     script.ask(3, read_many(&[("b", Some(after(&batches[1]))), ("c", Some(after(&batches[2])))]));
     assert_eq!(pages(&script.pass(Duration::from_millis(9_900)), 3), [[]; 0]);
     assert_eq!(pages(&script.pass(Duration::from_millis(200)), 3), [[]]);
-    assert!(is_idle(&script), "{:?}", script.engine.reads);
+    assert!(is_idle(&script), "{:?}", script.engine.read);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn what_nobody_gives_is_nothing_when_the_wait_ends() {
         under_way.extend(reads(&outputs));
     }
     assert_eq!(pages(&outputs, 3), [[]], "it is no refusal: {outputs:?}");
-    assert!(is_idle(&script), "{:?}", script.engine.reads);
+    assert!(is_idle(&script), "{:?}", script.engine.read);
 }
 
 #[test]

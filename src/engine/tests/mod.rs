@@ -4,14 +4,17 @@ mod many;
 mod order;
 mod recent;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
     model::{
         Blob, Cursor, Incarnation, NodeKey, ProducerId, Record, TopicId, WallClock, encode_record,
     },
-    wire::{Acks, Contact, Create, Held, Import, Outcome, Publish, Published, Replicate},
+    wire::{Acks, Contact, Create, Held, Import, Outcome, Publish, Published, Refusal, Replicate},
 };
 
 /// An engine and its clock.
@@ -285,7 +288,7 @@ fn a_replica_gives_its_receipt_after_the_flush() {
     let mut writer = Script::with_topic("t", 1);
     let outputs = writer.ask(2, publish(0, "a", 1_000));
     let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
-    let descriptor = writer.engine.topics.get(&batch.header().topic).unwrap();
+    let descriptor = writer.engine.core.topics.get(&batch.header().topic).unwrap();
     let descriptor = Blob(descriptor.descriptor.as_ref().unwrap().bytes().clone());
     let replicate = Replicate {
         descriptors: vec![descriptor],
@@ -330,7 +333,7 @@ fn a_batch_of_an_unknown_topic_is_refused_and_not_written() {
 fn what_is_told_of_a_frontier_is_flushed_first() {
     let mut script = Script::with_topic("t", 1);
     script.ask(2, publish(0, "a", 1_000));
-    let topic = script.engine.topics.named(&"t".parse().unwrap()).unwrap();
+    let topic = script.engine.core.topics.named(&"t".parse().unwrap()).unwrap();
     let outputs = script.ask(3, Request::Frontier(topic, None));
     let [Output::Answer { response: Response::Held(Held { frontier, .. }), after, .. }] =
         outputs.as_slice()
@@ -357,13 +360,16 @@ fn a_restarted_writer_continues_in_a_new_incarnation_that_names_the_old_head() {
     let outputs = script.ask(2, publish(0, "a", 1_000));
     let Some(Output::Gossip { batch: before, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let topic = before.header().topic;
-    let logs = |topic| (topic, script.engine.topics.get(&topic).unwrap().logs.clone());
-    let catalogue = script.engine.topics.catalogue();
+    let logs = |topic| (topic, script.engine.core.topics.get(&topic).unwrap().logs.clone());
+    let catalogue = script.engine.core.topics.catalogue();
     let recovered =
         Recovered { logs: [logs(topic), logs(catalogue)].into(), ..Recovered::default() };
     let config = Config::new(key(1), crate::model::Network::default(), Incarnation(99), 0);
     let mut engine = Engine::new(config, settled(1, recovered));
-    engine.topics.adopt(script.engine.topics.get(&topic).unwrap().descriptor.as_ref().unwrap());
+    engine
+        .core
+        .topics
+        .adopt(script.engine.core.topics.get(&topic).unwrap().descriptor.as_ref().unwrap());
     let mut restarted = Script { engine, now: Now::default() };
     let outputs = restarted.ask(3, publish(1, "b", 1_000));
     let Some(Output::Gossip { batch: after, .. }) = outputs.last() else { panic!("{outputs:?}") };
@@ -393,7 +399,7 @@ fn the_same_inputs_give_the_same_outputs() {
 #[test]
 fn a_reader_is_served_from_memory_when_the_record_arrives() {
     let mut script = Script::with_topic("t", 1);
-    let topic = script.engine.topics.named(&"t".parse().unwrap()).unwrap();
+    let topic = script.engine.core.topics.named(&"t".parse().unwrap()).unwrap();
     let read = crate::wire::Read {
         topic: "t".parse().unwrap(),
         after: Cursor::start(topic),

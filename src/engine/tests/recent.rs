@@ -18,7 +18,7 @@ fn batch() -> (Batch, SignedDescriptor) {
     let mut writer = Script::with_topic("t", 1);
     let outputs = writer.ask(2, publish(0, "a", 1_000));
     let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
-    let known = writer.engine.topics.get(&batch.header().topic).unwrap();
+    let known = writer.engine.core.topics.get(&batch.header().topic).unwrap();
     (batch.clone(), known.descriptor.clone().unwrap())
 }
 

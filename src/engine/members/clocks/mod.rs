@@ -14,17 +14,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     engine::{
-        Engine,
-        inflight::asks::Purpose,
         input::Now,
-        output::{Output, Report},
+        output::Report,
         planted::{Bug, planted},
     },
-    limits::{
-        ASK_TIMEOUT, CLOCK_AGE_MAX, CLOCK_DRIFT_MAX, CLOCK_OFF_MIN, CLOCK_WAIT_MAX, CLOCKS_MAX,
-    },
-    model::{Batch, NodeId, Stamp, WallClock},
-    wire::Request,
+    limits::{CLOCK_AGE_MAX, CLOCK_DRIFT_MAX, CLOCK_OFF_MIN, CLOCK_WAIT_MAX, CLOCKS_MAX},
+    model::{NodeId, WallClock},
 };
 
 /// A measurement that is older than this is replaced by any other one.
@@ -79,13 +74,18 @@ fn differs(one: i64, other: i64, by: Duration, error: i64) -> bool {
 
 impl Clocks {
     /// The moment, with the time that this node goes by.
-    fn agreed(&self, now: Now) -> Now {
+    pub(in crate::engine) fn agreed(&self, now: Now) -> Now {
         let start = self.agreed.saturating_add(milliseconds(now.elapsed));
         Now { wall: WallClock(u64::try_from(start).unwrap_or(0)), ..now }
     }
 
+    /// Whether the own clock was never read.
+    pub(in crate::engine) fn is_unread(&self) -> bool {
+        self.own.is_none()
+    }
+
     /// Reads the own clock; whether it was set since it was last read.
-    fn read(&mut self, now: Now) -> bool {
+    pub(in crate::engine) fn read(&mut self, now: Now) -> bool {
         let own = start_of(now.wall, now.elapsed);
         let before = self.own.replace(own);
         let Some(before) = before else {
@@ -102,6 +102,19 @@ impl Clocks {
         is_set
     }
 
+    /// A node has said what its clock reads, in the answer to what it was asked at `sent`.
+    pub(in crate::engine) fn told(
+        &mut self,
+        now: Duration,
+        node: NodeId,
+        sent: Duration,
+        wall: WallClock,
+    ) {
+        let half = now.saturating_sub(sent) / 2;
+        let start = start_of(wall, sent + half);
+        self.note(node, Measure { start, error: milliseconds(half).saturating_add(1), at: now });
+    }
+
     fn note(&mut self, node: NodeId, measure: Measure) {
         let known = self.measured.get(&node);
         let is_better = known.is_none_or(|known| {
@@ -115,8 +128,42 @@ impl Clocks {
         }
     }
 
-    /// Forgets what is too old, and decides by which time this node goes.
-    fn judge(&mut self) {
+    /// Nothing is stamped for a moment, until the others have said what time it is.
+    pub(in crate::engine) fn doubt(&mut self, now: Duration) {
+        self.doubt_until = Some(now + CLOCK_WAIT_MAX);
+    }
+
+    /// The same, where no other clock is known and no doubt is open.
+    pub(in crate::engine) fn doubt_if_lonely(&mut self, now: Duration) {
+        if self.measured.is_empty() && self.doubt_until.is_none() {
+            self.doubt(now);
+        }
+    }
+
+    /// Forgets what is too old, and decides by which time this node goes. In doubt it waits until
+    /// all these nodes are measured. Returns none while the doubt goes on, else whether it ended.
+    pub(in crate::engine) fn settle(&mut self, now: Duration, others: &[NodeId]) -> Option<bool> {
+        self.measured.retain(|_, other| now.saturating_sub(other.at) < CLOCK_AGE_MAX);
+        let before = self.agreed;
+        self.judge();
+        if self.doubt_until.is_some_and(|until| now < until)
+            && (self.is_disputed || !self.are_all_measured(others))
+        {
+            // It goes on as before, whatever its own clock says now.
+            self.agreed = before;
+            return None;
+        }
+        Some(self.doubt_until.take().is_some())
+    }
+
+    /// Whether all that can be asked what time it is have said so, and anybody can.
+    fn are_all_measured(&self, others: &[NodeId]) -> bool {
+        let mut asked = others.iter().take(CLOCKS_MAX);
+        !others.is_empty() && asked.all(|node| self.measured.contains_key(node))
+    }
+
+    /// Decides by which time this node goes.
+    pub(in crate::engine) fn judge(&mut self) {
         let Some(own) = self.own else { return };
         let contradicts =
             |measure: &&Measure| differs(measure.start, own, CLOCK_OFF_MIN, measure.error);
@@ -151,7 +198,7 @@ impl Clocks {
 
     /// Whether more than half of the clocks, more than this node's own one, read the time that
     /// this node goes by.
-    fn is_confirmed(&self) -> bool {
+    pub(in crate::engine) fn is_confirmed(&self) -> bool {
         !self.measured.is_empty() && !self.is_disputed && self.doubt_until.is_none()
     }
 
@@ -176,135 +223,44 @@ impl Clocks {
         off.max_by_key(|(_, offset)| offset.unsigned_abs())
     }
 
-    pub(in crate::engine) fn forget(&mut self, node: &NodeId) {
-        self.measured.remove(node);
-    }
-}
-
-impl Engine {
-    /// The moment of an input, by the time that this node goes by. After a jump of its clock the
-    /// others are asked.
-    pub(in crate::engine) fn read_clock(&mut self, now: Now) {
-        let is_first = self.clocks.own.is_none();
-        let is_set = self.clocks.read(now);
-        self.now = self.clocks.agreed(now);
-        if is_set && self.members.reachable().is_empty() {
-            self.clocks.judge();
-            self.now = self.clocks.agreed(now);
-        } else if is_set || is_first && self.members.iter().next().is_some() {
-            self.doubt_clock();
-        }
-    }
-
-    /// Nothing is stamped until the others have said what time it is, for a moment.
-    fn doubt_clock(&mut self) {
-        self.clocks.doubt_until = Some(self.now.elapsed + CLOCK_WAIT_MAX);
-        let others = self.members.reachable();
-        for node in others.into_iter().take(CLOCKS_MAX) {
-            self.ask(node, Request::Peers, ASK_TIMEOUT, Purpose::Acquaint);
-        }
-    }
-
-    /// A node that knows no other clock asks the first node that it reaches before it stamps.
-    pub(in crate::engine) fn connected_for_clock(&mut self) {
-        if self.clocks.measured.is_empty() && self.clocks.doubt_until.is_none() {
-            self.clocks.doubt_until = Some(self.now.elapsed + CLOCK_WAIT_MAX);
-        }
-    }
-
     /// What this node's own clock reads: what it tells others.
-    pub(in crate::engine) fn own_wall(&self) -> WallClock {
-        let own = self.clocks.own.unwrap_or_default();
-        let wall = own.saturating_add(milliseconds(self.now.elapsed));
+    pub(in crate::engine) fn own_wall(&self, now: Duration) -> WallClock {
+        let wall = self.own.unwrap_or_default().saturating_add(milliseconds(now));
         WallClock(u64::try_from(wall).unwrap_or(0))
     }
 
-    /// A time that is over by this node's own clock and by most others: what goes for its age goes
-    /// by this. The word of others deletes nothing, and neither does one wrong clock.
-    pub(in crate::engine) fn safe_wall(&self) -> WallClock {
-        self.own_wall().min(self.now.wall)
+    /// Whether this node does not know what time it is.
+    pub(in crate::engine) fn is_unsure(&self, now: Duration, has_others: bool) -> bool {
+        let is_lonely = self.measured.is_empty() && has_others && now < LONELY_MAX;
+        (self.is_in_doubt() || self.is_disputed || is_lonely) && !planted(Bug::ClockBelieved)
     }
 
-    /// A node has said what its clock reads, in the answer to what it was asked at `sent`.
-    pub(in crate::engine) fn clock_told(&mut self, node: NodeId, sent: Duration, wall: WallClock) {
-        let now = self.now.elapsed;
-        let half = now.saturating_sub(sent) / 2;
-        let start = start_of(wall, sent + half);
-        let measure = Measure { start, error: milliseconds(half).saturating_add(1), at: now };
-        self.clocks.note(node, measure);
-        self.judge_clocks();
-    }
-
-    /// Decides what time it is. Where that was in doubt, and is not any more, what waits is sealed.
-    fn judge_clocks(&mut self) {
-        let elapsed = self.now.elapsed;
-        self.clocks.measured.retain(|_, other| elapsed.saturating_sub(other.at) < CLOCK_AGE_MAX);
-        let before = self.clocks.agreed;
-        self.clocks.judge();
-        let was_in_doubt = self.clocks.doubt_until.is_some();
-        if self.clocks.doubt_until.is_some_and(|until| elapsed < until)
-            && (self.clocks.is_disputed || !self.are_all_measured())
-        {
-            // It goes on as before, whatever its own clock says now.
-            self.clocks.agreed = before;
-            return;
-        }
-        self.clocks.doubt_until = None;
-        self.now = self.clocks.agreed(self.now);
-        if self.clocks.is_confirmed() {
-            self.clock.confirm(self.now.wall);
-        }
-        if was_in_doubt {
-            self.seal_waiting();
-        }
-    }
-
-    /// Whether all that can be asked what time it is have said so, and anybody can.
-    fn are_all_measured(&self) -> bool {
-        let reachable = self.members.reachable();
-        let mut asked = reachable.iter().take(CLOCKS_MAX);
-        !reachable.is_empty() && asked.all(|node| self.clocks.measured.contains_key(node))
-    }
-
-    pub(in crate::engine) fn tick_clocks(&mut self) {
-        self.judge_clocks();
-        if self.clocks.is_in_doubt() || self.now.elapsed < self.clocks.next_report {
-            return;
+    /// What to tell the operator about clocks that are off, if it is time.
+    pub(in crate::engine) fn due_report(&mut self, now: Duration) -> Option<Report> {
+        if self.is_in_doubt() || now < self.next_report {
+            return None;
         }
         let is_off = |own: &i64| own.unsigned_abs() > milliseconds(CLOCK_OFF_MIN).unsigned_abs();
-        let own = self.clocks.own_offset().filter(is_off);
-        let report = match (own, self.clocks.furthest()) {
+        let report = match (self.own_offset().filter(is_off), self.furthest()) {
             (Some(ahead), _) => Report::OwnClockOff(ahead),
             (None, Some((node, ahead))) => Report::ClockOff(node, ahead),
-            (None, None) => return,
+            (None, None) => return None,
         };
-        self.clocks.next_report = self.now.elapsed + REPORT_INTERVAL;
-        self.outputs.push_back(Output::Report(report));
+        self.next_report = now + REPORT_INTERVAL;
+        Some(report)
     }
 
-    /// Whether nothing may be deleted for its age, or for what is stamped later: this node does not
-    /// know what time it is.
-    pub(in crate::engine) fn is_time_unsure(&self) -> bool {
-        let is_lonely = self.clocks.measured.is_empty()
-            && self.members.iter().next().is_some()
-            && self.now.elapsed < LONELY_MAX;
-        (self.clocks.is_in_doubt() || self.clocks.is_disputed || is_lonely)
-            && !planted(Bug::ClockBelieved)
-    }
-
-    /// Tells the operator of a batch that is stamped in the future.
-    pub(in crate::engine) fn note_stamp(&mut self, batch: &Batch) {
-        let header = batch.header();
-        let is_early = header.stamp > Stamp::latest_at(self.now.wall);
-        if is_early
-            && !self.clocks.is_in_doubt()
-            && self.now.elapsed >= self.clocks.next_stamp_report
-        {
-            self.clocks.next_stamp_report = self.now.elapsed + REPORT_INTERVAL;
-            let ahead = header.stamp.time().0.saturating_sub(self.now.wall.0);
-            let report = Report::EarlyStamp(header.topic, header.writer, ahead);
-            self.outputs.push_back(Output::Report(report));
+    /// Whether a stamp from the future is reported now: not in doubt, and not too often.
+    pub(in crate::engine) fn reports_stamp(&mut self, now: Duration) -> bool {
+        let reports = !self.is_in_doubt() && now >= self.next_stamp_report;
+        if reports {
+            self.next_stamp_report = now + REPORT_INTERVAL;
         }
+        reports
+    }
+
+    pub(in crate::engine) fn forget(&mut self, node: &NodeId) {
+        self.measured.remove(node);
     }
 }
 

@@ -15,11 +15,12 @@ use crate::{
         Engine,
         holdings::{
             ledger::Part,
-            log::HeldSpan,
+            log::{HeldSpan, Log},
             topic::{Topic, Topics},
         },
-        ids::{QuestionId, Ticket},
+        ids::{QuestionId, Ticket, WriteNumber},
         inflight::stored::ReadPurpose,
+        output::Write,
         planted::{Bug, planted},
     },
     limits::{
@@ -102,27 +103,33 @@ fn span_of<'a>(topic: Option<&'a Topic>, place: &Place, count: u64) -> Option<&'
 }
 
 impl Engine {
+    /// Stores a batch, and what is then held of its log. The dedup window learns where it is.
+    pub(in crate::engine) fn append(&mut self, batch: Batch, log: Log) -> WriteNumber {
+        self.remember(&batch);
+        self.core.write(Write::Append { batch, log })
+    }
+
     /// A batch is stored, or filed elsewhere than before.
-    pub(in crate::engine) fn remember(&mut self, batch: &Batch) {
+    fn remember(&mut self, batch: &Batch) {
         let header = batch.header();
-        if header.topic == self.topics.catalogue() {
+        if header.topic == self.core.topics.catalogue() {
             return;
         }
-        let topic = self.topics.get(&header.topic);
+        let topic = self.core.topics.get(&header.topic);
         let mut number = header.first;
         for run in &header.runs {
-            let recent = &mut self.recent;
+            let recent = &mut self.publish.recent;
             let window = if is_given(run) { &mut recent.given } else { &mut recent.numbered };
             let place = Place { log: batch.log(), number };
             let is_held = |place: &Place, count| span_of(topic, place, count).is_some();
-            window.note(self.now.elapsed, header.topic, run, place, is_held);
+            window.note(self.core.now.elapsed, header.topic, run, place, is_held);
             number += u64::from(run.count);
         }
     }
 
     pub(in crate::engine) fn tick_recent(&mut self) {
-        self.recent.given.expire(self.now.elapsed);
-        self.recent.numbered.expire(self.now.elapsed);
+        self.publish.recent.given.expire(self.core.now.elapsed);
+        self.publish.recent.numbered.expire(self.core.now.elapsed);
     }
 
     /// Another node wants to know where records are.
@@ -138,18 +145,18 @@ impl Engine {
 
     /// Finds what this node stored lately of a topic, once it knows.
     pub(in crate::engine) fn find_recent(&mut self, topic: TopicId, asker: Asker) {
-        if planted(Bug::RecentForgotten) || !self.recent.unread.contains(&topic) {
+        if planted(Bug::RecentForgotten) || !self.publish.recent.unread.contains(&topic) {
             return self.tell_whereabouts(topic, asker);
         }
-        let recall = self.recent.recalls.entry(topic).or_default();
+        let recall = self.publish.recent.recalls.entry(topic).or_default();
         let is_first = recall.asked.is_empty();
         if recall.asked.len() < QUESTIONS_MAX {
             recall.asked.push(asker);
         } else if let Asker::Node(question, _) = asker {
-            return self.refuse(question, Refusal::Busy);
+            return self.core.refuse(question, Refusal::Busy);
         }
         if is_first {
-            self.recent.waiting.push_back(topic);
+            self.publish.recent.waiting.push_back(topic);
             self.begin_recalls();
         }
     }
@@ -158,15 +165,15 @@ impl Engine {
         match asker {
             Asker::Node(question, runs) => {
                 let places: Vec<_> = runs.iter().map(|run| self.find_here(topic, run)).collect();
-                let known = self.topics.get_mut(&topic);
+                let known = self.core.topics.get_mut(&topic);
                 let is_elsewhere = known.is_some_and(|known| {
-                    known.is_known() && !known.belongs_to(&self.members, &self.me)
+                    known.is_known() && !known.belongs_to(&self.core.members, &self.core.me)
                 });
                 if is_elsewhere && places.contains(&None) {
                     // It may have handed them over, to homes of which the asker does not know yet.
-                    return self.refuse(question, Refusal::Unreachable);
+                    return self.core.refuse(question, Refusal::Unreachable);
                 }
-                self.answer_flushed(question, Response::Whereabouts(places));
+                self.core.answer_flushed(question, Response::Whereabouts(places));
             }
             Asker::Search(search) => self.search_told_here(search),
         }
@@ -179,8 +186,8 @@ impl Engine {
         topic: TopicId,
         run: &Run,
     ) -> Option<Whereabouts> {
-        let place = self.recent.window(run).find(&topic, run)?;
-        let known = self.topics.get(&topic);
+        let place = self.publish.recent.window(run).find(&topic, run)?;
+        let known = self.core.topics.get(&topic);
         let first = span_of(known, &place, u64::from(run.count))?.first;
         let low = known?.logs.get(&place.log)?.low;
         let before = LogRange { log: place.log, from: low, to: first };
@@ -195,20 +202,20 @@ impl Engine {
     // --- after a start ---------------------------------------------------------------------
 
     fn begin_recalls(&mut self) {
-        while self.recent.reading < RECALLS_MAX
-            && let Some(topic) = self.recent.waiting.pop_front()
+        while self.publish.recent.reading < RECALLS_MAX
+            && let Some(topic) = self.publish.recent.waiting.pop_front()
         {
-            self.recent.reading += 1;
+            self.publish.recent.reading += 1;
             self.begin_recall(topic);
         }
     }
 
     /// Asks the store how much there is at the ends of the logs that were written to last.
     fn begin_recall(&mut self, topic: TopicId) {
-        let spans = self.topics.get(&topic).into_iter().flat_map(|known| &known.logs);
+        let spans = self.core.topics.get(&topic).into_iter().flat_map(|known| &known.logs);
         let spans = spans.flat_map(|(id, log)| log.spans.iter().map(|span| (*id, *span)));
         let mut spans: Vec<(LogId, HeldSpan)> = spans.collect();
-        let latest = Stamp::latest_at(self.now.wall);
+        let latest = Stamp::latest_at(self.core.now.wall);
         spans.sort_unstable_by_key(|(_, span)| newest_first(span.stamp, latest));
         let newest = spans.first().map(|(_, span)| span.stamp);
         spans.retain(|(_, span)| newest.is_some_and(|newest| is_recent(span.stamp, newest)));
@@ -223,13 +230,13 @@ impl Engine {
         };
         let ranges = spans.iter().map(end).collect();
         let ticket = self.measure_store(topic, ranges);
-        self.recent.measuring.insert(ticket, topic);
+        self.publish.recent.measuring.insert(ticket, topic);
     }
 
     /// The store has said how much there is: what is recent is read, as far as it is not too much.
     pub(in crate::engine) fn recall_measured(&mut self, topic: TopicId, parts: Option<Vec<Part>>) {
         let mut parts = parts.unwrap_or_default();
-        let latest = Stamp::latest_at(self.now.wall);
+        let latest = Stamp::latest_at(self.core.now.wall);
         parts.sort_unstable_by_key(|part| newest_first(part.stamp, latest));
         let newest = parts.first().map(|part| part.stamp);
         let mut bytes: u64 = 0;
@@ -245,7 +252,7 @@ impl Engine {
             let start = from.entry(part.log).or_insert(first);
             *start = first.min(*start);
         }
-        let known = self.topics.get(&topic);
+        let known = self.core.topics.get(&topic);
         let spans = |(log, from): (&LogId, &u64)| {
             let (id, from) = (*log, *from);
             let held = known.and_then(|known| known.logs.get(log));
@@ -266,13 +273,13 @@ impl Engine {
         if ranges.is_empty() {
             return self.end_recall(topic);
         }
-        self.read_store(topic, ranges.clone(), PAGE_BYTES_MAX, ReadPurpose::Recall(topic));
-        self.recent.recalls.entry(topic).or_default().ranges = ranges;
+        self.core.read_store(topic, ranges.clone(), PAGE_BYTES_MAX, ReadPurpose::Recall(topic));
+        self.publish.recent.recalls.entry(topic).or_default().ranges = ranges;
     }
 
     /// The store has given a page.
     pub(in crate::engine) fn recalled(&mut self, topic: TopicId, page: Option<Page>) {
-        let Some(recall) = self.recent.recalls.get_mut(&topic) else {
+        let Some(recall) = self.publish.recent.recalls.get_mut(&topic) else {
             return;
         };
         let mut ranges = std::mem::take(&mut recall.ranges);
@@ -292,9 +299,9 @@ impl Engine {
     }
 
     fn end_recall(&mut self, topic: TopicId) {
-        self.recent.unread.remove(&topic);
-        self.recent.reading = self.recent.reading.saturating_sub(1);
-        let recall = self.recent.recalls.remove(&topic).unwrap_or_default();
+        self.publish.recent.unread.remove(&topic);
+        self.publish.recent.reading = self.publish.recent.reading.saturating_sub(1);
+        let recall = self.publish.recent.recalls.remove(&topic).unwrap_or_default();
         for asker in recall.asked {
             self.tell_whereabouts(topic, asker);
         }

@@ -19,8 +19,8 @@ const PAGE_BYTES: usize = 512 * 1024;
 impl Engine {
     /// Looks into what was read, as far as there is room, and reads on.
     pub(super) fn feed_group(&mut self, key: &Key) {
-        let now = self.now.elapsed;
-        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let now = self.core.now.elapsed;
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
         while dispatch.len() < GROUP_RECORDS_MAX
             && let Some(batch) = group.read.pop_front()
@@ -37,8 +37,8 @@ impl Engine {
         let (topic, name) = key.clone();
         self.look_at(topic, true);
         let job = Job::new(For::Group(name), topic, after);
-        let job = self.reads.jobs.put(Job { bytes_max: PAGE_BYTES, deadline, ..job });
-        if let Some(group) = self.groups.groups.get_mut(key) {
+        let job = self.read.jobs.put(Job { bytes_max: PAGE_BYTES, deadline, ..job });
+        if let Some(group) = self.subscriptions.groups.groups.get_mut(key) {
             group.reading = Some(job);
         }
         self.plan_read(job);
@@ -53,7 +53,7 @@ impl Engine {
         page: Option<Page>,
     ) {
         let key = (topic, name);
-        let Some(group) = self.groups.groups.get_mut(&key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.get_mut(&key) else { return };
         // Of a read from before the group was begun anew, other records follow.
         if group.reading != Some(number) {
             return;

@@ -38,8 +38,8 @@ impl State {
 impl Engine {
     /// Answers a question once all is kept that came before it.
     pub(super) fn answer_when_kept(&mut self, key: &Key, question: QuestionId) {
-        let Some(group) = self.groups.groups.get_mut(key) else {
-            return self.refuse(question, Refusal::Unreachable);
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else {
+            return self.core.refuse(question, Refusal::Unreachable);
         };
         let keeping = &mut group.keeping;
         if keeping.dirty {
@@ -48,13 +48,13 @@ impl Engine {
             keeping.now.push(question);
         } else {
             let copies = keeping.copies;
-            self.answer_flushed(question, Response::Settled(copies));
+            self.core.answer_flushed(question, Response::Settled(copies));
         }
     }
 
     /// Keeps what has changed, unless another write is under way: then after that.
     pub(super) fn keep_group(&mut self, key: &Key) {
-        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &group.dispatch else { return };
         let keeping = &mut group.keeping;
         if keeping.under_way || !keeping.dirty {
@@ -69,16 +69,16 @@ impl Engine {
 
     /// The state of a group is stored, on this many replicas.
     pub(in crate::engine) fn group_kept(&mut self, key: &Key, copies: usize) {
-        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let keeping = &mut group.keeping;
         keeping.under_way = false;
         keeping.copies = small(copies);
         let copies = keeping.copies;
         for question in std::mem::take(&mut keeping.now) {
             if copies > 0 {
-                self.answer_flushed(question, Response::Settled(copies));
+                self.core.answer_flushed(question, Response::Settled(copies));
             } else {
-                self.refuse(question, Refusal::Unreachable);
+                self.core.refuse(question, Refusal::Unreachable);
             }
         }
         self.keep_group(key);
@@ -88,9 +88,9 @@ impl Engine {
     pub(in crate::engine) fn position_told(&mut self, key: &Key) {
         let (topic, name) = key;
         let generation = |dispatch: &Dispatch| dispatch.generation();
-        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
-        let known = self.topics.get(topic).and_then(|known| known.subscriptions.get(name));
+        let known = self.core.topics.get(topic).and_then(|known| known.subscriptions.get(name));
         let Some(kept) = known else { return };
         if kept.generation > generation(dispatch) {
             self.reload_group(key);

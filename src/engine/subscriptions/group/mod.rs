@@ -26,11 +26,7 @@ use self::{
     passing::Passed,
 };
 use crate::{
-    engine::{
-        Engine,
-        ids::QuestionId,
-        inflight::{found::Found, survey::Then},
-    },
+    engine::{Engine, ids::QuestionId, inflight::found::Found, survey::Then},
     limits::{
         GROUP_GRACE, GROUP_IDLE, GROUP_MEMBERS_MAX, GROUP_RANGES_MAX, GROUPS_MAX, PAGE_BYTES_MAX,
         READ_WAIT_MAX, VISIBILITY_MAX, VISIBILITY_MIN,
@@ -97,15 +93,15 @@ impl Engine {
 
     /// A member asks something of a group that this node coordinates.
     fn group_asked(&mut self, key: &Key, question: QuestionId, request: Request) {
-        let now = self.now.elapsed;
-        if !self.groups.groups.contains_key(key) {
-            if self.groups.groups.len() >= GROUPS_MAX {
-                return self.refuse(question, Refusal::Busy);
+        let now = self.core.now.elapsed;
+        if !self.subscriptions.groups.groups.contains_key(key) {
+            if self.subscriptions.groups.groups.len() >= GROUPS_MAX {
+                return self.core.refuse(question, Refusal::Busy);
             }
             self.load_group(key.clone());
         }
-        let Some(group) = self.groups.groups.get_mut(key) else {
-            return self.refuse(question, Refusal::Unreachable);
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else {
+            return self.core.refuse(question, Refusal::Unreachable);
         };
         group.used = now;
         group.disputed |= passing::is_disputed(&request);
@@ -115,12 +111,12 @@ impl Engine {
             // It was reset, and this node was not told.
             self.reload_group(key);
         }
-        let Some(group) = self.groups.groups.get_mut(key) else {
-            return self.refuse(question, Refusal::Unreachable);
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else {
+            return self.core.refuse(question, Refusal::Unreachable);
         };
         if group.dispatch.is_none() {
             if group.deferred.len() >= 2 * GROUP_MEMBERS_MAX {
-                return self.refuse(question, Refusal::Busy);
+                return self.core.refuse(question, Refusal::Busy);
             }
             return group.deferred.push((question, request));
         }
@@ -132,7 +128,7 @@ impl Engine {
                 self.answer_when_kept(key, question);
                 self.serve_members(key);
             }
-            _ => self.refuse_invalid(question, "not a question about a group"),
+            _ => self.core.refuse_invalid(question, "not a question about a group"),
         }
     }
 
@@ -147,22 +143,22 @@ impl Engine {
             read: VecDeque::new(),
             reading: None,
             keeping: keeping::State::default(),
-            used: self.now.elapsed,
+            used: self.core.now.elapsed,
             disputed: false,
         };
         let (topic, name) = key.clone();
-        self.groups.groups.insert(key, group);
+        self.subscriptions.groups.groups.insert(key, group);
         self.survey(topic, Then::Group(name));
     }
 
     /// Begins again with what the replicas hold.
     fn reload_group(&mut self, key: &Key) {
-        let Some(group) = self.groups.groups.remove(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.remove(key) else { return };
         self.load_group(key.clone());
         for question in group.keeping.into_waiting() {
-            self.refuse(question, Refusal::Superseded);
+            self.core.refuse(question, Refusal::Superseded);
         }
-        if let Some(anew) = self.groups.groups.get_mut(key) {
+        if let Some(anew) = self.subscriptions.groups.groups.get_mut(key) {
             anew.deferred = group.deferred;
             let asked = |waiting: Waiting| (waiting.question, Request::Take(waiting.take));
             anew.deferred.extend(group.waiting.into_iter().map(asked));
@@ -172,7 +168,7 @@ impl Engine {
     /// The replicas have said what they keep of a group.
     pub(in crate::engine) fn group_found(&mut self, name: &SubscriberName, found: &Found) {
         let key = (found.topic, name.clone());
-        if self.groups.groups.get(&key).is_none_or(|group| group.dispatch.is_some()) {
+        if self.subscriptions.groups.groups.get(&key).is_none_or(|group| group.dispatch.is_some()) {
             return;
         }
         match self.what_is_kept(name, found) {
@@ -180,8 +176,8 @@ impl Engine {
                 let has_given = kept.group.iter().any(|group| !group.given.is_empty());
                 let grace = if has_given { GROUP_GRACE } else { Duration::ZERO };
                 let Some(read) = kept.cursor.clone() else { return };
-                let dispatch = Dispatch::new(&kept, read, self.now.elapsed + grace);
-                let Some(group) = self.groups.groups.get_mut(&key) else { return };
+                let dispatch = Dispatch::new(&kept, read, self.core.now.elapsed + grace);
+                let Some(group) = self.subscriptions.groups.groups.get_mut(&key) else { return };
                 group.dispatch = Some(dispatch);
                 let deferred = std::mem::take(&mut group.deferred);
                 for (question, request) in deferred {
@@ -210,27 +206,27 @@ impl Engine {
 
     /// Forgets a group, and tells all who wait why.
     fn end_group(&mut self, key: &Key, refusal: &Refusal) {
-        let Some(group) = self.groups.groups.remove(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.remove(key) else { return };
         let deferred = group.deferred.into_iter().map(|(question, _)| question);
         let waiting = group.waiting.into_iter().map(|waiting| waiting.question);
         for question in deferred.chain(waiting).chain(group.keeping.into_waiting()) {
-            self.refuse(question, refusal.clone());
+            self.core.refuse(question, refusal.clone());
         }
     }
 
     // --- giving and taking back ------------------------------------------------------------
 
     fn give_to(&mut self, key: &Key, question: QuestionId, mut take: Box<Take>) {
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         let member = take.membership.member;
         let visibility = visibility(take.visibility_ms);
         let settlement = std::mem::take(&mut take.settlement);
         self.settle_group(key, &take.membership, &settlement, visibility);
-        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
         if !dispatch.meet(now, member) {
             self.keep_group(key);
-            return self.refuse(question, Refusal::Busy);
+            return self.core.refuse(question, Refusal::Busy);
         }
         let is_current = dispatch.generation() == take.membership.generation;
         if is_current {
@@ -246,7 +242,7 @@ impl Engine {
         if let Some(before) = before {
             let generation = before.take.membership.generation;
             let nothing = Taken { generation, assignments: Vec::new() };
-            self.answer(before.question, Response::Taken(nothing));
+            self.core.answer(before.question, Response::Taken(nothing));
         }
         self.serve_members(key);
     }
@@ -262,9 +258,9 @@ impl Engine {
         if *settlement == Settlement::default() {
             return;
         }
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         let end = self.known_end(key.0);
-        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
         if dispatch.generation() != membership.generation {
             return;
@@ -287,9 +283,9 @@ impl Engine {
 
     /// Gives records to waiting members, if there are any, and stores what must be stored of that.
     fn serve_members(&mut self, key: &Key) {
-        let now = self.now.elapsed;
+        let now = self.core.now.elapsed;
         self.feed_group(key);
-        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
         dispatch.expire(now);
         let generation = dispatch.generation();
@@ -320,17 +316,17 @@ impl Engine {
             waits
         });
         for (question, taken) in answers {
-            self.answer(question, Response::Taken(taken));
+            self.core.answer(question, Response::Taken(taken));
         }
         self.keep_group(key);
     }
 
     pub(in crate::engine) fn tick_groups(&mut self) {
-        let now = self.now.elapsed;
-        let keys: Vec<_> = self.groups.groups.keys().cloned().collect();
+        let now = self.core.now.elapsed;
+        let keys: Vec<_> = self.subscriptions.groups.groups.keys().cloned().collect();
         for key in keys {
-            let elsewhere = self.coordinator(&key).is_some_and(|node| node != self.me);
-            let Some(group) = self.groups.groups.get(&key) else { continue };
+            let elsewhere = self.coordinator(&key).is_some_and(|node| node != self.core.me);
+            let Some(group) = self.subscriptions.groups.groups.get(&key) else { continue };
             if elsewhere && !group.disputed && !group.keeping.is_under_way() {
                 self.give_up_group(&key);
                 continue;
@@ -351,9 +347,9 @@ impl Engine {
 
     /// Another node coordinates the group now: those who wait are passed on.
     fn give_up_group(&mut self, key: &Key) {
-        let Some(group) = self.groups.groups.remove(key) else { return };
+        let Some(group) = self.subscriptions.groups.groups.remove(key) else { return };
         for question in group.keeping.into_waiting() {
-            self.refuse(question, Refusal::Unreachable);
+            self.core.refuse(question, Refusal::Unreachable);
         }
         for (question, request) in group.deferred {
             self.asked(question, None, request);
@@ -366,7 +362,8 @@ impl Engine {
     /// The topic is deleted.
     pub(in crate::engine) fn groups_deleted(&mut self, topic: TopicId, refusal: &Refusal) {
         let of_topic = |key: &&Key| key.0 == topic;
-        let keys: Vec<_> = self.groups.groups.keys().filter(of_topic).cloned().collect();
+        let keys: Vec<_> =
+            self.subscriptions.groups.groups.keys().filter(of_topic).cloned().collect();
         for key in keys {
             self.end_group(&key, refusal);
         }
@@ -374,7 +371,7 @@ impl Engine {
 
     /// The asker is gone: nothing is given to it.
     pub(in crate::engine) fn group_abandoned(&mut self, question: QuestionId) {
-        for group in self.groups.groups.values_mut() {
+        for group in self.subscriptions.groups.groups.values_mut() {
             group.waiting.retain(|waiting| waiting.question != question);
             group.deferred.retain(|(deferred, _)| *deferred != question);
         }

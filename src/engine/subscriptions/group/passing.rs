@@ -28,7 +28,7 @@ impl Engine {
         request: Request,
     ) -> Option<(Key, Request)> {
         let Membership { topic: name, group, hops, .. } = membership(&request)?;
-        let Some(topic) = self.topics.named(name) else {
+        let Some(topic) = self.core.topics.named(name) else {
             let name = name.clone();
             // If it becomes known, the question is looked at again.
             self.find(question, &name, request);
@@ -36,7 +36,7 @@ impl Engine {
         };
         let (key, hops) = ((topic, group.clone()), *hops);
         match self.coordinator(&key).filter(|_| hops < HOPS_MAX) {
-            Some(node) if node != self.me => {
+            Some(node) if node != self.core.me => {
                 self.pass_on(question, node, request);
                 None
             }
@@ -47,11 +47,11 @@ impl Engine {
     /// The node that coordinates a group: of the topic's replicas that are alive one that follows
     /// from the group's name, so that the groups of a topic are at different nodes.
     pub(super) fn coordinator(&mut self, (topic, group): &Key) -> Option<NodeId> {
-        let known = self.topics.get_mut(topic)?;
-        let acting = known.placement(&self.members).acting.clone();
+        let known = self.core.topics.get_mut(topic)?;
+        let acting = known.placement(&self.core.members).acting.clone();
         let is_there = |node: &NodeId| {
-            let alive = self.members.state(node) == MemberState::Alive;
-            *node == self.me || alive && self.members.is_connected(node)
+            let alive = self.core.members.state(node) == MemberState::Alive;
+            *node == self.core.me || alive && self.core.members.is_connected(node)
         };
         let rank = |node: &NodeId| {
             let mut hasher = blake3::Hasher::new();
@@ -63,16 +63,19 @@ impl Engine {
 
     fn pass_on(&mut self, question: QuestionId, node: NodeId, request: Request) {
         let Some(membership) = membership(&request).cloned() else { return };
-        if self.groups.passed.len() >= QUESTIONS_MAX {
-            return self.refuse(question, Refusal::Busy);
+        if self.subscriptions.groups.passed.len() >= QUESTIONS_MAX {
+            return self.core.refuse(question, Refusal::Busy);
         }
-        self.groups.passed.insert(question, Passed { membership, is_abandoned: false });
+        self.subscriptions
+            .groups
+            .passed
+            .insert(question, Passed { membership, is_abandoned: false });
         let request = further(request);
         let timeout = match &request {
             Request::Take(_) => READ_WAIT_MAX + ASK_TIMEOUT,
             _ => ASK_TIMEOUT,
         };
-        self.ask(node, request, timeout, Purpose::Group(question));
+        self.core.ask(node, request, timeout, Purpose::Group(question));
     }
 
     /// The coordinator has answered, or cannot.
@@ -82,7 +85,7 @@ impl Engine {
         question: QuestionId,
         result: Result<Response, Failure>,
     ) {
-        let Some(passed) = self.groups.passed.remove(&question) else { return };
+        let Some(passed) = self.subscriptions.groups.passed.remove(&question) else { return };
         match result {
             Ok(Response::Taken(taken)) if passed.is_abandoned => {
                 // Nobody is there to work on them.
@@ -90,17 +93,17 @@ impl Engine {
                 let membership = Membership { generation: taken.generation, ..passed.membership };
                 let settle = Settle { membership, settlement, visibility_ms: 0 };
                 let request = further(Request::Settle(Box::new(settle)));
-                self.ask(node, request, ASK_TIMEOUT, Purpose::Tell);
+                self.core.ask(node, request, ASK_TIMEOUT, Purpose::Tell);
             }
             Ok(response @ (Response::Taken(_) | Response::Settled(_) | Response::Refused(_))) => {
-                self.answer(question, response);
+                self.core.answer(question, response);
             }
-            Ok(_) | Err(_) => self.refuse(question, Refusal::Unreachable),
+            Ok(_) | Err(_) => self.core.refuse(question, Refusal::Unreachable),
         }
     }
 
     pub(super) fn passed_abandoned(&mut self, question: QuestionId) {
-        if let Some(passed) = self.groups.passed.get_mut(&question) {
+        if let Some(passed) = self.subscriptions.groups.passed.get_mut(&question) {
             passed.is_abandoned = true;
         }
     }

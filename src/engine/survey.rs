@@ -8,16 +8,16 @@ use std::{
     time::Duration,
 };
 
-use super::{asks::Purpose, found::Found};
+use super::{
+    Engine,
+    ids::QuestionId,
+    inflight::{asks::Purpose, found::Found},
+    input::Failure,
+    numbered::Numbered,
+    output::Output,
+    planted::{Bug, planted},
+};
 use crate::{
-    engine::{
-        Engine,
-        ids::QuestionId,
-        input::Failure,
-        numbered::Numbered,
-        output::Output,
-        planted::{Bug, planted},
-    },
     limits::SURVEY_TIMEOUT,
     model::{Cursor, NodeId, SessionId, SubscriberName, Subscription, TopicId},
     wire::{Away, Held, Need, Refusal, Request, Response, small},
@@ -25,7 +25,7 @@ use crate::{
 
 /// What to do with the outcome of a survey.
 #[derive(Debug)]
-pub(in crate::engine) enum Then {
+pub(super) enum Then {
     /// Tell a client how far the topic goes.
     Answer(QuestionId),
     /// Tell a client where a subscription stands.
@@ -140,14 +140,14 @@ const LOCATED_MAX: usize = 16;
 
 /// The surveys under way.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct State {
+pub(super) struct State {
     surveys: Numbered<Survey>,
 }
 
 impl State {
     /// Asserts that each survey waits for somebody: otherwise nothing would end it.
     #[cfg(debug_assertions)]
-    pub(in crate::engine) fn check(&self) {
+    pub(super) fn check(&self) {
         for survey in self.surveys.things.values() {
             assert!(!survey.is_over(), "a survey waits for nobody: {survey:?}");
         }
@@ -157,17 +157,19 @@ impl State {
 impl Engine {
     /// Asks the replicas of a topic what they hold. For a client also those who are none and hold
     /// copies all the same: a stand-in holds what was acknowledged until it is handed over.
-    pub(in crate::engine) fn survey(&mut self, topic: TopicId, then: Then) {
-        let Some(known) = self.topics.get_mut(&topic) else {
+    pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let me = self.me;
+        let me = self.core.me;
         let subscriber = then.subscriber().cloned();
-        let held = [(me, known.held(subscriber.as_ref(), &mut self.members, &me))].into();
-        let placement = known.placement(&self.members).clone();
-        let mut asked: BTreeSet<_> =
-            placement.all().filter(|node| *node != me && self.members.is_connected(node)).collect();
-        let reachable = self.members.reachable();
+        let held = [(me, known.held(subscriber.as_ref(), &mut self.core.members, &me))].into();
+        let placement = known.placement(&self.core.members).clone();
+        let mut asked: BTreeSet<_> = placement
+            .all()
+            .filter(|node| *node != me && self.core.members.is_connected(node))
+            .collect();
+        let reachable = self.core.members.reachable();
         let (all, locating) = match then.scope() {
             Scope::Replicas => (false, false),
             Scope::All => (true, false),
@@ -176,12 +178,12 @@ impl Engine {
         if all {
             asked.extend(reachable);
         }
-        let deadline = self.now.elapsed + SURVEY_TIMEOUT;
+        let deadline = self.core.now.elapsed + SURVEY_TIMEOUT;
         let waiting = asked.clone();
         let survey = Survey { topic, subscriber, waiting, locating, held, deadline, then };
         let number = self.surveys.surveys.put(survey);
         if locating {
-            self.outputs.push_back(Output::Locate(topic));
+            self.core.output(Output::Locate(topic));
         }
         for node in asked {
             self.ask_frontier(number, topic, node);
@@ -192,7 +194,7 @@ impl Engine {
     fn ask_frontier(&mut self, number: u64, topic: TopicId, node: NodeId) {
         let survey = self.surveys.surveys.things.get(&number);
         let subscriber = survey.and_then(|survey| survey.subscriber.clone());
-        self.ask(
+        self.core.ask(
             node,
             Request::Frontier(topic, subscriber),
             SURVEY_TIMEOUT,
@@ -207,8 +209,8 @@ impl Engine {
     }
 
     /// The table names nodes that hold a topic: those that were not asked yet are.
-    pub(in crate::engine) fn located(&mut self, topic: TopicId, mut nodes: Vec<NodeId>) {
-        nodes.retain(|node| *node != self.me && self.members.is_connected(node));
+    pub(super) fn located(&mut self, topic: TopicId, mut nodes: Vec<NodeId>) {
+        nodes.retain(|node| *node != self.core.me && self.core.members.is_connected(node));
         nodes.truncate(LOCATED_MAX);
         let mut asks = Vec::new();
         for (number, survey) in &mut self.surveys.surveys.things {
@@ -229,7 +231,7 @@ impl Engine {
         }
     }
 
-    pub(in crate::engine) fn survey_told(
+    pub(super) fn survey_told(
         &mut self,
         node: NodeId,
         number: u64,
@@ -249,8 +251,8 @@ impl Engine {
         self.finish_if_over(number);
     }
 
-    pub(in crate::engine) fn tick_surveys(&mut self) {
-        let now = self.now.elapsed;
+    pub(super) fn tick_surveys(&mut self) {
+        let now = self.core.now.elapsed;
         let overdue =
             |(number, survey): (&u64, &Survey)| (survey.deadline <= now).then_some(*number);
         let overdue: Vec<_> = self.surveys.surveys.things.iter().filter_map(overdue).collect();
@@ -263,12 +265,13 @@ impl Engine {
         let Some(survey) = self.surveys.surveys.things.remove(&number) else {
             return;
         };
-        let Some(known) = self.topics.get_mut(&survey.topic) else {
+        let Some(known) = self.core.topics.get_mut(&survey.topic) else {
             return;
         };
-        let placement = known.placement(&self.members).clone();
+        let placement = known.placement(&self.core.members).clone();
         let homes = placement.home.len();
-        let quorum = (homes / 2 + 1).max(usize::from(known.min_copies(&self.members))).min(homes);
+        let quorum =
+            (homes / 2 + 1).max(usize::from(known.min_copies(&self.core.members))).min(homes);
         let answered = placement.home.iter().filter(|node| survey.held.contains_key(node)).count();
         let needed = homes - quorum + usize::from(!planted(Bug::SurveyTooEarly));
         let complete = answered >= needed;
@@ -296,7 +299,7 @@ impl Engine {
     }
 
     /// Why something is refused that needs the answers of more home replicas.
-    pub(in crate::engine) fn too_few(&self, found: &Found, need: Need) -> Refusal {
+    pub(super) fn too_few(&self, found: &Found, need: Need) -> Refusal {
         let homes = found.placement.home.iter();
         let away = homes.filter(|home| !found.held.contains_key(home)).copied().collect();
         let replicas = found.placement.home.len();
@@ -304,7 +307,7 @@ impl Engine {
     }
 
     /// The same, where these home replicas are away.
-    pub(in crate::engine) fn refusal_of(
+    pub(super) fn refusal_of(
         &self,
         topic: TopicId,
         need: Need,
@@ -316,7 +319,7 @@ impl Engine {
             // All are there, and did not do it: their disks are full, or they are about to stop.
             return Refusal::Unreachable;
         }
-        let name = self.topics.name_of(&topic);
+        let name = self.core.topics.name_of(&topic);
         let topic = name.map_or_else(|| topic.to_string(), ToString::to_string);
         let (needed, replicas) = (small(needed), small(replicas));
         Refusal::Away(Away { topic, need, needed, replicas, nodes: away })
@@ -324,9 +327,9 @@ impl Engine {
 
     /// Whether all nodes have answered that anybody knows, those that are away included: nobody
     /// else can hold anything.
-    pub(in crate::engine) fn is_exhaustive(&mut self, found: &Found) -> bool {
-        let members = self.members.digest();
-        self.members.iter().all(|(node, _)| found.held.contains_key(node))
+    pub(super) fn is_exhaustive(&mut self, found: &Found) -> bool {
+        let members = self.core.members.digest();
+        self.core.members.iter().all(|(node, _)| found.held.contains_key(node))
             && found.held.values().all(|held| held.members == members)
     }
 }

@@ -7,9 +7,8 @@
 
 use std::time::Duration;
 
-use super::Change;
 use crate::{
-    engine::{Engine, ids::QuestionId, inflight::asks::Purpose, output::Output},
+    engine::{Engine, ids::QuestionId, inflight::asks::Purpose, members::Change, output::Output},
     limits::ASK_TIMEOUT,
     model::NodeId,
     wire::{Refusal, Remaining, Request, Response},
@@ -23,7 +22,7 @@ const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far leaving has come.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct State {
+pub(super) struct State {
     leaving: bool,
     /// When the others are told again that this node is leaving.
     tell_at: Duration,
@@ -34,7 +33,7 @@ pub(in crate::engine) struct State {
 
 impl State {
     /// Whether this node is leaving.
-    pub(in crate::engine) fn is_leaving(&self) -> bool {
+    pub(super) fn is_leaving(&self) -> bool {
         self.leaving
     }
 }
@@ -49,43 +48,43 @@ impl Engine {
     ) {
         if from.is_some() {
             // A node leaves when its operator says so.
-            return self.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported);
         }
-        if node != self.me {
+        if node != self.core.me {
             // A client that lost its node asks the next one.
-            return self.refuse_invalid(question, "another node was asked to leave");
+            return self.core.refuse_invalid(question, "another node was asked to leave");
         }
-        if self.members.reachable().is_empty() && !self.leaving.leaving {
-            return self.refuse(question, Refusal::Alone);
+        if self.core.members.reachable().is_empty() && !self.membership.leaving.leaving {
+            return self.core.refuse(question, Refusal::Alone);
         }
-        if !self.leaving.leaving {
-            self.leaving.leaving = true;
-            self.members.leave();
+        if !self.membership.leaving.leaving {
+            self.membership.leaving.leaving = true;
+            self.core.members.leave();
             self.tell_all_leaving();
             self.hand_over_soon();
         }
         let remaining = self.remaining();
-        self.answer(question, Response::Leaving(remaining));
+        self.core.answer(question, Response::Leaving(remaining));
     }
 
     /// Tells a node that this one is leaving, if it is.
     pub(in crate::engine) fn tell_leaving(&mut self, node: NodeId) {
-        if self.leaving.leaving {
-            let finished = self.leaving.told_at.is_some();
-            self.ask(node, Request::Leaving(finished), ASK_TIMEOUT, Purpose::Tell);
+        if self.membership.leaving.leaving {
+            let finished = self.membership.leaving.told_at.is_some();
+            self.core.ask(node, Request::Leaving(finished), ASK_TIMEOUT, Purpose::Tell);
         }
     }
 
     fn tell_all_leaving(&mut self) {
-        self.leaving.tell_at = self.now.elapsed + TELL_INTERVAL;
-        for node in self.members.reachable() {
+        self.membership.leaving.tell_at = self.core.now.elapsed + TELL_INTERVAL;
+        for node in self.core.members.reachable() {
             self.tell_leaving(node);
         }
     }
 
     /// What this node has still to hand over.
     fn remaining(&self) -> Remaining {
-        let here = self.topics.iter().filter(|topic| {
+        let here = self.core.topics.iter().filter(|topic| {
             topic.holds_batches()
                 || !topic.subscriptions.is_empty()
                 || self.is_publishing(&topic.id)
@@ -99,24 +98,24 @@ impl Engine {
     }
 
     pub(in crate::engine) fn tick_leave(&mut self) {
-        if !self.leaving.leaving || self.leaving.left {
+        if !self.membership.leaving.leaving || self.membership.leaving.left {
             return;
         }
-        if self.leaving.tell_at <= self.now.elapsed {
+        if self.membership.leaving.tell_at <= self.core.now.elapsed {
             self.tell_all_leaving();
         }
-        if self.remaining() != Remaining::default() || self.written > self.durable {
-            self.leaving.told_at = None;
+        if self.remaining() != Remaining::default() || self.core.written > self.core.durable {
+            self.membership.leaving.told_at = None;
             return;
         }
-        match self.leaving.told_at {
+        match self.membership.leaving.told_at {
             None => {
-                self.leaving.told_at = Some(self.now.elapsed);
+                self.membership.leaving.told_at = Some(self.core.now.elapsed);
                 self.tell_all_leaving();
             }
-            Some(at) if self.now.elapsed.saturating_sub(at) >= FAREWELL => {
-                self.leaving.left = true;
-                self.outputs.push_back(Output::Left);
+            Some(at) if self.core.now.elapsed.saturating_sub(at) >= FAREWELL => {
+                self.membership.leaving.left = true;
+                self.core.output(Output::Left);
             }
             Some(_) => {}
         }
@@ -132,15 +131,15 @@ impl Engine {
         finished: bool,
     ) {
         let Some(from) = from else {
-            return self.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported);
         };
-        self.members.set_leaving(self.now.elapsed, from, finished);
-        self.answer(question, Response::Noted);
+        self.core.members.set_leaving(self.core.now.elapsed, from, finished);
+        self.core.answer(question, Response::Noted);
     }
 
     /// A node that has left is forgotten when it is away.
     pub(in crate::engine) fn gone_if_left(&mut self, node: NodeId) {
-        if self.members.has_left(&node) && self.members.forget(&node) {
+        if self.core.members.has_left(&node) && self.core.members.forget(&node) {
             self.changed(Some(Change::Forgotten(node)));
         }
     }

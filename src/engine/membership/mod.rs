@@ -1,8 +1,9 @@
-//! What nodes report about other nodes, to each other and to users.
+//! What nodes report about other nodes, to each other and to users; leaving the network.
+
+mod leave;
 
 use std::time::Duration;
 
-use super::Change;
 use crate::{
     engine::{
         Engine,
@@ -12,7 +13,8 @@ use crate::{
         },
         ids::QuestionId,
         inflight::asks::Purpose,
-        output::{Output, Report, Write},
+        members::Change,
+        output::{Report, Write},
     },
     limits,
     model::{LogId, NodeId},
@@ -21,6 +23,20 @@ use crate::{
 
 /// How often a node asks another one whom it knows.
 const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// When other nodes are asked, and how far leaving has come.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    next_acquaint: Duration,
+    leaving: leave::State,
+}
+
+impl State {
+    /// Whether this node is leaving.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_leaving()
+    }
+}
 
 /// The nodes known before. This one is among them if it was settled. A node that holds records of
 /// others was settled, whatever an older program wrote.
@@ -42,30 +58,30 @@ pub(in crate::engine) fn with_own(
 
 impl Engine {
     pub(in crate::engine) fn acquaint(&mut self) {
-        if self.now.elapsed < self.next_acquaint {
+        if self.core.now.elapsed < self.membership.next_acquaint {
             return;
         }
-        self.next_acquaint = self.now.elapsed + ACQUAINT_INTERVAL;
-        let reachable = self.members.reachable();
-        if let Some(node) = self.random.choice(reachable) {
-            self.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
+        self.membership.next_acquaint = self.core.now.elapsed + ACQUAINT_INTERVAL;
+        let reachable = self.core.members.reachable();
+        if let Some(node) = self.core.random.choice(reachable) {
+            self.core.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
         }
     }
 
     /// Keeps where a node is, and whether it is new; of this one, that it is new no longer.
     pub(in crate::engine) fn write_contact(&mut self, node: NodeId) {
-        let addresses = match self.members.get(&node) {
+        let addresses = match self.core.members.get(&node) {
             Some(member) => member.addresses.clone(),
             None => Vec::new(),
         };
-        let newcomer = self.members.is_newcomer(&node);
-        self.write(Write::Contact(Contact { node, addresses, newcomer }));
+        let newcomer = self.core.members.is_newcomer(&node);
+        self.core.write(Write::Contact(Contact { node, addresses, newcomer }));
     }
 
     /// Newcomers that have stayed are new no longer.
     pub(in crate::engine) fn tick_newcomers(&mut self) {
-        let has_topics = self.topics.names_after(None).next().is_some();
-        for node in self.members.settle(self.now.elapsed, has_topics) {
+        let has_topics = self.core.topics.names_after(None).next().is_some();
+        for node in self.core.members.settle(self.core.now.elapsed, has_topics) {
             self.write_contact(node);
         }
     }
@@ -74,35 +90,35 @@ impl Engine {
     /// this one is only taken where that is settled, and so asked for more; what it says of others
     /// only means that the network does not begin with this node.
     pub(in crate::engine) fn told_new(&mut self, node: NodeId, peers: &[Peer]) {
-        if peers.iter().any(|peer| peer.node != self.me && peer.newcomer_ms.is_none()) {
-            self.members.heard_of_settled();
+        if peers.iter().any(|peer| peer.node != self.core.me && peer.newcomer_ms.is_none()) {
+            self.core.members.heard_of_settled();
         }
-        let settled = |peer: &Peer| peer.node == self.me && peer.newcomer_ms.is_none();
-        if peers.iter().any(settled) && self.members.told_settled() {
-            self.write_contact(self.me);
+        let settled = |peer: &Peer| peer.node == self.core.me && peer.newcomer_ms.is_none();
+        if peers.iter().any(settled) && self.core.members.told_settled() {
+            self.write_contact(self.core.me);
         }
         let Some(own) = peers.iter().find(|peer| peer.node == node) else { return };
         let age = own.newcomer_ms.map(|age| Duration::from_millis(u64::from(age)));
-        if self.members.told_new_for(self.now.elapsed, &node, age) {
+        if self.core.members.told_new_for(self.core.now.elapsed, &node, age) {
             self.write_contact(node);
         }
     }
 
     /// This node is about to stop: the others are told, so that nobody takes it for dead.
     pub(in crate::engine) fn tell_stopping(&mut self) {
-        for node in self.members.reachable() {
-            self.ask(node, Request::Stopping, limits::ASK_TIMEOUT, Purpose::Tell);
+        for node in self.core.members.reachable() {
+            self.core.ask(node, Request::Stopping, limits::ASK_TIMEOUT, Purpose::Tell);
         }
     }
 
     /// Another node is about to stop. Only that node itself can say so.
     pub(in crate::engine) fn stops(&mut self, question: QuestionId, from: Option<NodeId>) {
         let Some(from) = from else {
-            return self.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported);
         };
-        self.members.set_stopping(&from);
-        self.outputs.push_back(Output::Report(Report::Stopping(from)));
-        self.answer(question, Response::Noted);
+        self.core.members.set_stopping(&from);
+        self.core.report(Report::Stopping(from));
+        self.core.answer(question, Response::Noted);
     }
 
     /// An operator says that a node will not come back.
@@ -112,35 +128,35 @@ impl Engine {
         from: Option<NodeId>,
         node: NodeId,
     ) {
-        let known = self.members.forget(&node);
+        let known = self.core.members.forget(&node);
         if known {
             self.changed(Some(Change::Forgotten(node)));
             self.asks_lost(node);
         }
         if from.is_none() {
-            for other in self.members.reachable() {
-                self.ask(other, Request::Forget(node), limits::ASK_TIMEOUT, Purpose::Tell);
+            for other in self.core.members.reachable() {
+                self.core.ask(other, Request::Forget(node), limits::ASK_TIMEOUT, Purpose::Tell);
             }
         }
-        self.answer(question, Response::Forgotten(known));
+        self.core.answer(question, Response::Forgotten(known));
     }
 
     pub(in crate::engine) fn list_peers(&mut self, question: QuestionId) {
         let newcomer_ms = |node: &NodeId| {
-            let age = self.members.new_for(self.now.elapsed, node)?;
+            let age = self.core.members.new_for(self.core.now.elapsed, node)?;
             Some(u32::try_from(age.as_millis()).unwrap_or(u32::MAX))
         };
         let me = Peer {
-            node: self.me,
+            node: self.core.me,
             state: MemberState::Alive,
             round_trip_us: None,
-            addresses: self.addresses.clone(),
+            addresses: self.core.addresses.clone(),
             stopped: false,
-            newcomer_ms: newcomer_ms(&self.me),
-            wall: Some(self.own_wall()),
-            clock_offset_ms: self.clocks.own_offset(),
+            newcomer_ms: newcomer_ms(&self.core.me),
+            wall: Some(self.core.own_wall()),
+            clock_offset_ms: self.core.clocks.own_offset(),
         };
-        let others = self.members.iter().map(|(node, member)| Peer {
+        let others = self.core.members.iter().map(|(node, member)| Peer {
             node: *node,
             state: member.state,
             round_trip_us: member
@@ -150,9 +166,9 @@ impl Engine {
             stopped: member.has_stopped(),
             newcomer_ms: newcomer_ms(node),
             wall: None,
-            clock_offset_ms: self.clocks.offset(node),
+            clock_offset_ms: self.core.clocks.offset(node),
         });
         let peers = std::iter::once(me).chain(others).collect();
-        self.answer(question, Response::Peers(peers));
+        self.core.answer(question, Response::Peers(peers));
     }
 }
