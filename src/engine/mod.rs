@@ -131,8 +131,6 @@ impl Engine {
         for proof in &recovered.forks {
             topics.entry(proof.topic()).add_fork(proof);
         }
-        let forked: Vec<_> =
-            recovered.forks.iter().map(|proof| (proof.topic(), proof.log())).collect();
         let contacts = membership::with_own(me, &topics, recovered.contacts.into_values());
         let mut engine = Self {
             next_tick: Duration::ZERO,
@@ -149,10 +147,7 @@ impl Engine {
             core: Core::new(config, topics, contacts, newest),
         };
         engine.clear_deleted();
-        // A crash may have interrupted it.
-        for (topic, log) in forked {
-            engine.file_branches(topic, log);
-        }
+        engine.forks_on_start(&recovered.forks);
         engine
     }
 
@@ -254,8 +249,7 @@ impl Engine {
         self.tick_retention();
         self.tick_compaction();
         self.tick_leave();
-        self.tick_fork_searches();
-        self.tick_fork_filing();
+        self.forks_on_tick();
         self.acquaint();
     }
 
@@ -366,9 +360,7 @@ impl Engine {
             Purpose::RepairFrontier(topic) => self.repair_frontier(node, topic, result),
             Purpose::RepairFetch(pull) => self.repair_fetched(node, pull, result),
             Purpose::Check(job) => self.check_told(job, node, result),
-            Purpose::ForkFrontier(topic, log) => self.fork_frontier(topic, log, result),
-            Purpose::ForkFetch(topic, log) => self.fork_fetched(topic, log, result),
-            Purpose::ForkWay(topic, log) => self.way_fetched(topic, log, result),
+            Purpose::Fork(ask, topic, log) => self.forks_on_response(ask, (topic, log), result),
             Purpose::HandOverProof(topic, number) => {
                 self.handed_over_shown(topic, number, Some(node), result);
             }
@@ -454,13 +446,8 @@ impl Engine {
                 let page = Response::Page(page.unwrap_or_default());
                 self.handed_over_shown(topic, number, None, Ok(page));
             }
-            ReadPurpose::Check(check, topic) => self.checked(check, topic, page),
-            ReadPurpose::ForkSearch(topic, log) => {
-                self.fork_compared(topic, log, &page.unwrap_or_default(), true);
-            }
+            ReadPurpose::Fork(read, topic) => self.forks_on_store_read(read, topic, page),
             ReadPurpose::Recall(topic) => self.recalled(topic, page),
-            ReadPurpose::File(topic, log) => self.filing_read(topic, log, page),
-            ReadPurpose::Headers(topic, log, walk) => self.headers_read(topic, log, walk, page),
         }
     }
 

@@ -165,8 +165,7 @@ impl Engine {
                 self.forget_kept(topic, name);
             }
             self.drop_ledger(topic);
-            self.forks.filing.stop(topic);
-            self.forks.searches.stop(topic);
+            self.forks.on_topic_deleted(topic);
             let unknown = Refusal::UnknownTopic { name, nearest: None };
             for Waiting { waiter, .. } in self.stop_publishing(topic) {
                 self.core.refuse(waiter.question(), unknown.clone());

@@ -6,7 +6,7 @@
 //! ([`Incarnation::of_branch`](crate::model::Incarnation::of_branch)). So repair, handover, surveys
 //! and readers treat them as any log.
 //!
-//! - **Found** when a batch arrives for a position that is taken. The batch there is read from the
+//! - **Found** by `check` when a batch arrives for a position that is taken. The batch there is read from the
 //!   store before anything is answered, so that a receipt never stands for another batch. If it was
 //!   trimmed, its header is read if it is kept. If two chains differ and the position is not at
 //!   hand, `search` looks for it.
@@ -17,195 +17,130 @@
 //!
 //! A writer that learns that its own log has forked continues in a new incarnation, see `publish`.
 
-pub(super) mod filing;
-pub(super) mod headers;
-pub(super) mod reading;
-pub(super) mod search;
+mod check;
+mod filing;
+mod reading;
+mod search;
 mod way;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use self::search::header_at;
+pub(super) use self::check::Check;
+use self::{
+    filing::Filings,
+    search::{Searches, Side},
+};
 use super::{
     Engine,
-    holdings::{
-        log::{AddError, Added},
-        proofs::Learned,
-    },
-    inflight::stored::{ReadPurpose, Reply},
+    holdings::{log::AddError, proofs::Learned},
+    inflight::{asks::ForkAsk, stored::ForkRead},
+    input::Failure,
     numbered::Numbered,
     output::{Report, Write},
-    planted::{Bug, planted},
 };
 use crate::{
-    limits::{PAGE_BYTES_MAX, QUESTIONS_MAX},
-    model::{Batch, Blob, ForkProof, LogId, NodeId, SignedHeader, TopicId},
-    wire::{LogRange, Outcome, Page, Proofs, Refusal},
+    model::{Batch, Blob, ForkProof, LogId, NodeId, TopicId},
+    wire::{Page, Proofs, Refusal, Response},
 };
 
-/// A request to store batches that waits for what the store says of some of them.
-#[derive(Debug)]
-pub(super) struct Check {
-    reply: Reply,
-    from: Option<NodeId>,
-    outcomes: Vec<Option<Outcome>>,
-    /// The batches whose places are taken, by their number in the request.
-    taken: BTreeMap<usize, Batch>,
-    /// What follows a batch of the request that is not stored, or not yet: its number, the number
-    /// of the one before, and itself.
-    followers: Vec<(usize, usize, Batch)>,
-    reads: usize,
-}
-
-impl Check {
-    pub(super) fn new(
-        reply: Reply,
-        from: Option<NodeId>,
-        outcomes: Vec<Option<Outcome>>,
-        taken: BTreeMap<usize, Batch>,
-        followers: Vec<(usize, usize, Batch)>,
-    ) -> Self {
-        Self { reply, from, outcomes, taken, followers, reads: 0 }
-    }
-}
-
-/// The checks under way.
+/// What is being found out about forks, and filed.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Requests that wait until it is known what is held.
     checks: Numbered<Check>,
-    pub(super) searches: search::State,
-    pub(super) filing: filing::State,
+    searches: Searches,
+    filings: Filings,
+}
+
+impl State {
+    /// Whether what this node held of a log is still being filed.
+    pub(super) fn is_filing(&self, topic: TopicId, log: LogId) -> bool {
+        self.filings.is_filing(topic, log)
+    }
+
+    /// Forgets what is being done for a topic. Checks are answered when the store has.
+    pub(super) fn on_topic_deleted(&mut self, topic: TopicId) {
+        self.filings.on_topic_deleted(topic);
+        self.searches.on_topic_deleted(topic);
+    }
 }
 
 impl Engine {
-    // --- whether a place is taken by another batch -----------------------------------------
+    // --- entry points ----------------------------------------------------------------------
 
-    /// Answers a request to store batches once it is known of each whether it is held itself.
-    pub(super) fn check_taken(&mut self, mut check: Check) {
-        if check.taken.is_empty() || self.forks.checks.things.len() >= QUESTIONS_MAX {
-            return self.finish_check(check);
-        }
-        let mut topics: BTreeMap<TopicId, Vec<LogRange>> = BTreeMap::new();
-        for batch in check.taken.values() {
-            let header = batch.header();
-            let range = if self.is_header_kept(batch) {
-                LogRange::position(batch.log(), header.first)
-            } else {
-                LogRange { log: batch.log(), from: header.first, to: header.next() }
-            };
-            topics.entry(header.topic).or_default().push(range);
-        }
-        check.reads = topics.len();
-        let number = self.forks.checks.put(check);
-        for (topic, ranges) in topics {
-            self.core.read_store(topic, ranges, PAGE_BYTES_MAX, ReadPurpose::Check(number, topic));
+    pub(super) fn forks_on_start(&mut self, proofs: &[ForkProof]) {
+        // A crash may have interrupted it.
+        for proof in proofs {
+            self.forks.filings.begin(&mut self.core, proof.topic(), proof.log());
         }
     }
 
-    /// The store gives the batches of a topic whose places were asked for.
-    pub(super) fn checked(&mut self, number: u64, topic: TopicId, page: Option<Page>) {
-        let Some(check) = self.forks.checks.things.get(&number) else {
-            return;
-        };
-        let from = check.from;
-        let is_import = !matches!(check.reply, Reply::Replicated(_));
-        let of_topic = |(_, batch): &(&usize, &Batch)| batch.header().topic == topic;
-        let taken: Vec<_> =
-            check.taken.iter().filter(of_topic).map(|(at, batch)| (*at, batch.clone())).collect();
-        let page = page.unwrap_or_default();
-        for (at, batch) in taken {
-            let (log, first) = (batch.log(), batch.header().first);
-            let outcome = match page.compacted.iter().find(|part| part.covers(&log, first)) {
-                Some(part) if part.names(batch.hash()) || planted(Bug::CompactedIsAny) => {
-                    Outcome::Present
-                }
-                // It may be of another chain, which nobody can prove any more. Who imports is told
-                // that it is not taken in; who replicates is given no receipt for it.
-                Some(_) if is_import => Outcome::Trimmed,
-                Some(_) => Outcome::Refused(Refusal::Busy),
-                None => self.compare_held(&page, &batch, from),
-            };
-            if let Some(check) = self.forks.checks.things.get_mut(&number)
-                && let Some(slot) = check.outcomes.get_mut(at)
-            {
-                *slot = Some(outcome);
+    pub(super) fn forks_on_tick(&mut self) {
+        self.forks.searches.on_tick(&self.core);
+        self.forks.filings.on_tick(&mut self.core);
+    }
+
+    pub(super) fn forks_on_response(
+        &mut self,
+        ask: ForkAsk,
+        (topic, log): (TopicId, LogId),
+        result: Result<Response, Failure>,
+    ) {
+        let State { searches, filings, .. } = &mut self.forks;
+        match (ask, result) {
+            (ForkAsk::Way, result) => filings.on_way(&mut self.core, topic, log, result),
+            (ForkAsk::Frontier, Ok(Response::Held(held))) => {
+                // It may know already.
+                self.learn_forks(topic, held.forks.as_ref());
+                let searches = &mut self.forks.searches;
+                let found = searches.on_frontier(&mut self.core, topic, log, &held);
+                self.learn_found(found);
             }
-        }
-        if let Some(check) = self.forks.checks.things.get_mut(&number) {
-            check.reads -= 1;
-            if check.reads == 0
-                && let Some(check) = self.forks.checks.things.remove(&number)
-            {
-                self.finish_check(check);
+            (ForkAsk::Batch, Ok(Response::Page(page))) => {
+                let given = (Side::Theirs, &page);
+                let found = searches.on_page(&mut self.core, topic, log, given);
+                self.learn_found(found);
             }
+            (ForkAsk::Frontier | ForkAsk::Batch, _) => searches.end(&self.core, topic, log),
         }
     }
 
-    fn compare_held(&mut self, page: &Page, batch: &Batch, from: Option<NodeId>) -> Outcome {
-        let (topic, first) = (batch.header().topic, batch.header().first);
-        let is_let_go = self.is_header_kept(batch);
-        let Some(there) = header_at(page, topic, batch.log(), first) else {
-            // Of what was let go nobody may know any more whether it is the same. All else could not
-            // be read, or was too much at once.
-            return if is_let_go { Outcome::Trimmed } else { Outcome::Refused(Refusal::Busy) };
-        };
-        let header = SignedHeader::of(batch);
-        if there == header {
-            return if is_let_go { Outcome::Trimmed } else { Outcome::Present };
-        }
-        match ForkProof::of_headers(&there, &header) {
-            Ok(proof) => {
-                self.learn_fork(&proof);
-                Outcome::Refused(self.refusal_of_fork(topic, batch.log()))
+    pub(super) fn forks_on_store_read(
+        &mut self,
+        read: ForkRead,
+        topic: TopicId,
+        page: Option<Page>,
+    ) {
+        let State { searches, filings, .. } = &mut self.forks;
+        match read {
+            ForkRead::Taken(check) => self.checked(check, topic, page),
+            ForkRead::Search(log) => {
+                let page = page.unwrap_or_default();
+                let found = searches.on_page(&mut self.core, topic, log, (Side::Mine, &page));
+                self.learn_found(found);
             }
-            Err(_elsewhere) => {
-                self.search_fork(topic, batch.log(), from);
-                Outcome::Refused(Refusal::Invalid(AddError::Fork { at: first }.to_string()))
+            ForkRead::File(log) => self.part_to_file_read(topic, log, page),
+            ForkRead::Headers(log, walk) => {
+                let headers = page.unwrap_or_default().headers;
+                filings.on_headers(&mut self.core, topic, log, (walk, &headers));
             }
         }
     }
 
-    /// Whether a batch comes for a place of which no more is left than, perhaps, a header.
-    pub(super) fn is_header_kept(&self, batch: &Batch) -> bool {
-        let known = self.core.topics.get(&batch.header().topic);
-        let log = known.and_then(|known| known.logs.get(&batch.log()));
-        log.is_some_and(|log| log.keeps_header(batch.header().next()))
+    /// Looks for the place where this node's log and that of another one part.
+    pub(super) fn search_fork(&mut self, topic: TopicId, log: LogId, node: Option<NodeId>) {
+        // A client's batches are from nobody who could be asked.
+        if let Some(node) = node {
+            self.forks.searches.begin(&mut self.core, topic, log, node);
+        }
     }
 
-    fn finish_check(&mut self, check: Check) {
-        let Check { reply, from, mut outcomes, followers, .. } = check;
-        for (at, before, batch) in followers {
-            let before = outcomes.get(before).cloned().flatten();
-            let outcome = match before {
-                Some(Outcome::Stored | Outcome::Present | Outcome::Trimmed) => {
-                    match self.store(&batch, from) {
-                        Ok(Added::New) => Outcome::Stored,
-                        Ok(Added::Held) => self.outcome_of_held(&batch),
-                        Ok(Added::Taken) => Outcome::Refused(Refusal::Busy),
-                        Err(refusal) => Outcome::Refused(refusal),
-                    }
-                }
-                Some(refused) => refused,
-                None => Outcome::Refused(Refusal::Busy),
-            };
-            if let Some(slot) = outcomes.get_mut(at) {
-                *slot = Some(outcome);
-            }
+    fn learn_found(&mut self, proof: Option<ForkProof>) {
+        if let Some(proof) = proof {
+            self.learn_fork(&proof);
         }
-        // The proof goes with the first refusal only: there may be thousands.
-        let mut told = false;
-        let outcomes = outcomes.into_iter().map(|outcome| match outcome {
-            Some(Outcome::Refused(Refusal::Forked(proof))) => {
-                let proof = proof.filter(|_| !std::mem::replace(&mut told, true));
-                Outcome::Refused(Refusal::Forked(proof))
-            }
-            Some(outcome) => outcome,
-            None => Outcome::Refused(Refusal::Busy),
-        });
-        let outcomes = outcomes.collect();
-        self.reply(reply, outcomes);
     }
 
     // --- knowing of forks ------------------------------------------------------------------
@@ -259,7 +194,7 @@ impl Engine {
             }
         }
         self.core.write(Write::Fork(proof.clone()));
-        self.file_branches(topic, log);
+        self.forks.filings.begin(&mut self.core, topic, log);
         self.go_on_after_fork(topic, log);
         // Those who do not know are found by comparing.
         self.repair_soon();

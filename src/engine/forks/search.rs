@@ -18,13 +18,15 @@ use std::{
 
 use crate::{
     engine::{
-        Engine,
-        inflight::{asks::Purpose, stored::ReadPurpose},
-        input::Failure,
+        core::Core,
+        inflight::{
+            asks::{ForkAsk, Purpose},
+            stored::{ForkRead, ReadPurpose},
+        },
     },
     limits::{ASK_TIMEOUT, HEADERS_KEPT_RECORDS},
     model::{Entry, ForkProof, Header, LogId, NodeId, SignedHeader, TopicId},
-    wire::{LogRange, Page, Request, Response},
+    wire::{Held, LogRange, Page, Request},
 };
 
 /// Searches under way at a time. Others wait for the next sign of their fork.
@@ -76,17 +78,10 @@ struct Halving {
     steps: u32,
 }
 
-/// The searches under way.
+/// The searches under way, and those that ended lately.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct State {
+pub(super) struct Searches {
     searches: BTreeMap<(TopicId, LogId), Search>,
-}
-
-impl State {
-    /// Forgets what is being looked for in a topic.
-    pub(in crate::engine) fn stop(&mut self, topic: TopicId) {
-        self.searches.retain(|(of, _), _| *of != topic);
-    }
 }
 
 /// What a node may be able to show of a log, in order: what it holds, and before it headers.
@@ -104,12 +99,7 @@ fn comparable(entry: &Entry) -> Vec<(u64, u64)> {
 }
 
 /// The header of the batch that a page has at a position, held or not.
-pub(in crate::engine) fn header_at(
-    page: &Page,
-    topic: TopicId,
-    log: LogId,
-    at: u64,
-) -> Option<SignedHeader> {
+pub(super) fn header_at(page: &Page, topic: TopicId, log: LogId, at: u64) -> Option<SignedHeader> {
     let is_there = |of: LogId, header: &Header| {
         let there = header.first <= at && at < header.next();
         there && (header.topic, of) == (topic, log)
@@ -169,25 +159,28 @@ impl Halving {
     }
 }
 
-impl Engine {
-    /// Looks for the place where this node's log and that of another one part.
-    pub(in crate::engine) fn search_fork(
-        &mut self,
-        topic: TopicId,
-        log: LogId,
-        node: Option<NodeId>,
-    ) {
-        let Some(node) = node.filter(|node| self.core.members.is_connected(node)) else {
+/// Whose batch is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Mine,
+    Theirs,
+}
+
+impl Searches {
+    /// Looks for the place where this node's log and that of another one part, unless too much is
+    /// looked for, or the same was a moment ago.
+    pub(super) fn begin(&mut self, core: &mut Core, topic: TopicId, log: LogId, node: NodeId) {
+        if !core.members.is_connected(&node) {
             return;
-        };
-        let now = self.core.now.elapsed;
-        let searches = &mut self.forks.searches.searches;
-        let under_way = searches.values().filter(|search| search.step.is_some()).count();
-        let room = searches.len() < REMEMBERED_MAX || searches.contains_key(&(topic, log));
+        }
+        let now = core.now.elapsed;
+        let under_way = self.searches.values().filter(|search| search.step.is_some()).count();
+        let room =
+            self.searches.len() < REMEMBERED_MAX || self.searches.contains_key(&(topic, log));
         if under_way >= SEARCHES_MAX || !room {
             return;
         }
-        match searches.entry((topic, log)) {
+        match self.searches.entry((topic, log)) {
             btree_map::Entry::Occupied(known)
                 if known.get().step.is_some() || known.get().again_at > now =>
             {
@@ -198,103 +191,103 @@ impl Engine {
                 entry.insert_entry(search);
             }
         }
-        let request = Request::Frontier(topic, None);
-        self.core.ask(node, request, ASK_TIMEOUT, Purpose::ForkFrontier(topic, log));
+        let purpose = Purpose::Fork(ForkAsk::Frontier, topic, log);
+        core.ask(node, Request::Frontier(topic, None), ASK_TIMEOUT, purpose);
     }
 
-    pub(in crate::engine) fn fork_frontier(
+    /// The other node has said what it holds.
+    pub(super) fn on_frontier(
         &mut self,
+        core: &mut Core,
         topic: TopicId,
         log: LogId,
-        result: Result<Response, Failure>,
-    ) {
-        let Ok(Response::Held(held)) = result else {
-            return self.end_fork_search(topic, log);
-        };
-        // It may know already.
-        self.learn_forks(topic, held.forks.as_ref());
-        let mine = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
+        held: &Held,
+    ) -> Option<ForkProof> {
+        let mine = core.topics.get(&topic).and_then(|known| known.logs.get(&log));
         let theirs = held.frontier.0.get(&log).filter(|_| held.frontier.is_well_formed());
         let (Some(mine), Some(theirs)) = (mine, theirs) else {
-            return self.end_fork_search(topic, log);
+            // Trimmed or filed meanwhile, here or there.
+            self.end(core, topic, log);
+            return None;
         };
         let halving = Halving::between(&mine.entry(), theirs);
-        self.step_fork_search(topic, log, halving);
+        self.step(core, topic, log, halving)
     }
 
-    fn step_fork_search(&mut self, topic: TopicId, log: LogId, mut halving: Halving) {
+    /// Compares the next batch of both. The proof, where all is compared that must be.
+    fn step(
+        &mut self,
+        core: &mut Core,
+        topic: TopicId,
+        log: LogId,
+        mut halving: Halving,
+    ) -> Option<ForkProof> {
         let Some(at) = halving.middle() else {
-            self.end_fork_search(topic, log);
-            if let Some((mine, theirs)) = halving.differ
-                && let Ok(proof) = ForkProof::of_headers(&mine, &theirs)
-            {
-                self.learn_fork(&proof);
-            }
-            return;
+            self.end(core, topic, log);
+            let (mine, theirs) = halving.differ?;
+            return ForkProof::of_headers(&mine, &theirs).ok();
         };
         halving.at = at;
-        let Some(search) = self.forks.searches.searches.get_mut(&(topic, log)) else {
-            return;
-        };
+        // The topic was deleted meanwhile.
+        let search = self.searches.get_mut(&(topic, log))?;
         let node = search.node;
         search.step = Some(Step::Compared(halving));
         let range = LogRange::position(log, at);
-        self.core.read_store(topic, vec![range], 1, ReadPurpose::ForkSearch(topic, log));
-        let request = Request::Fetch(topic, vec![range], 1);
-        self.core.ask(node, request, ASK_TIMEOUT, Purpose::ForkFetch(topic, log));
+        let purpose = ReadPurpose::Fork(ForkRead::Search(log), topic);
+        core.read_store(topic, vec![range], 1, purpose);
+        let purpose = Purpose::Fork(ForkAsk::Batch, topic, log);
+        core.ask(node, Request::Fetch(topic, vec![range], 1), ASK_TIMEOUT, purpose);
+        None
     }
 
-    pub(in crate::engine) fn fork_fetched(
+    /// One side has given what it holds at the position. The proof, where that was the last batch
+    /// to compare.
+    pub(super) fn on_page(
         &mut self,
+        core: &mut Core,
         topic: TopicId,
         log: LogId,
-        result: Result<Response, Failure>,
-    ) {
-        match result {
-            Ok(Response::Page(page)) => self.fork_compared(topic, log, &page, false),
-            Ok(_) | Err(_) => self.end_fork_search(topic, log),
-        }
-    }
-
-    /// One side has given what it holds at the position.
-    pub(in crate::engine) fn fork_compared(
-        &mut self,
-        topic: TopicId,
-        log: LogId,
-        page: &Page,
-        mine: bool,
-    ) {
-        let search = self.forks.searches.searches.get_mut(&(topic, log));
+        (side, page): (Side, &Page),
+    ) -> Option<ForkProof> {
+        let search = self.searches.get_mut(&(topic, log));
         let Some(Step::Compared(halving)) = search.and_then(|search| search.step.as_mut()) else {
-            return;
+            // It ended meanwhile: the other side did not answer, or the topic was deleted.
+            return None;
         };
         let at = halving.at;
-        let side = if mine { &mut halving.mine } else { &mut halving.theirs };
-        *side = Some(header_at(page, topic, log, at).into_iter().collect());
+        let found = match side {
+            Side::Mine => &mut halving.mine,
+            Side::Theirs => &mut halving.theirs,
+        };
+        *found = Some(header_at(page, topic, log, at).into_iter().collect());
         let part = page.compacted.iter().find(|part| part.covers(&log, at));
         halving.behind = halving.behind.max(part.map_or(0, |part| part.next));
         if halving.mine.is_none() || halving.theirs.is_none() {
-            return;
+            return None;
         }
         let goes_on = halving.compare();
         let halving = halving.clone();
         if goes_on {
-            self.step_fork_search(topic, log, halving);
-        } else {
-            self.end_fork_search(topic, log);
+            return self.step(core, topic, log, halving);
         }
+        self.end(core, topic, log);
+        None
     }
 
-    fn end_fork_search(&mut self, topic: TopicId, log: LogId) {
-        if let Some(search) = self.forks.searches.searches.get_mut(&(topic, log)) {
+    /// A search is over, with or without a proof. It is not repeated at once.
+    pub(super) fn end(&mut self, core: &Core, topic: TopicId, log: LogId) {
+        if let Some(search) = self.searches.get_mut(&(topic, log)) {
             search.step = None;
-            search.again_at = self.core.now.elapsed + PAUSE;
+            search.again_at = core.now.elapsed + PAUSE;
         }
     }
 
-    pub(in crate::engine) fn tick_fork_searches(&mut self) {
-        let now = self.core.now.elapsed;
-        let searches = &mut self.forks.searches.searches;
-        searches.retain(|_, search| search.step.is_some() || search.again_at > now);
+    pub(super) fn on_tick(&mut self, core: &Core) {
+        let now = core.now.elapsed;
+        self.searches.retain(|_, search| search.step.is_some() || search.again_at > now);
+    }
+
+    pub(super) fn on_topic_deleted(&mut self, topic: TopicId) {
+        self.searches.retain(|(of, _), _| *of != topic);
     }
 }

@@ -33,15 +33,15 @@ pub(in crate::engine) struct LaneId {
     pub(in crate::engine) index: usize,
 }
 
-/// How far back the chain is known before a part that is held.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Walk {
-    /// Where the part begins, and the batch that it follows.
-    pub(in crate::engine) to: u64,
-    pub(in crate::engine) base: Hash,
-    /// The batch that is looked for next, and where it ends.
-    pub(in crate::engine) next: u64,
-    pub(in crate::engine) head: Hash,
+/// What is asked to find where a log has forked, and what belongs where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum ForkAsk {
+    /// What the other holds of the log.
+    Frontier,
+    /// One batch, to compare it.
+    Batch,
+    /// A part of a branch, to learn whether a part that is held here belongs to it.
+    Way,
 }
 
 /// What an answer is for.
@@ -55,12 +55,8 @@ pub(in crate::engine) enum Purpose {
     Counts(u64),
     /// To find a topic that is unknown here.
     Describe(TopicName),
-    /// To find where a log has forked: what the other holds of it.
-    ForkFrontier(TopicId, LogId),
-    /// The same: one batch.
-    ForkFetch(TopicId, LogId),
-    /// To learn which branch a part of a log belongs to.
-    ForkWay(TopicId, LogId),
+    /// To find where a log has forked.
+    Fork(ForkAsk, TopicId, LogId),
     /// To see whether the other holds the very batches that are to be given up here.
     HandOverProof(TopicId, u64),
     /// To give a subscription's position to where it belongs.

@@ -1,9 +1,9 @@
 //! What the store is asked for.
 
-use super::asks::{LaneId, Walk};
+use super::asks::LaneId;
 use crate::{
     engine::ids::QuestionId,
-    model::{LogId, NodeId, TopicId},
+    model::{Hash, LogId, NodeId, TopicId},
 };
 
 /// Whom it is said what became of batches that were to be stored.
@@ -17,6 +17,30 @@ pub(in crate::engine) enum Reply {
     Own(u64),
 }
 
+/// What is read to find where a log has forked, and to file it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) enum ForkRead {
+    /// Whether places are taken by other batches: which check.
+    Taken(u64),
+    /// One batch, to compare it with another node's.
+    Search(LogId),
+    /// A part of a forked log, to file it under branches.
+    File(LogId),
+    /// Headers, to find the branch of a part.
+    Headers(LogId, Walk),
+}
+
+/// How far back the chain is known before a part that is held.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Walk {
+    /// Where the part begins, and the batch that it follows.
+    pub(in crate::engine) to: u64,
+    pub(in crate::engine) base: Hash,
+    /// The batch that is looked for next, and where it ends.
+    pub(in crate::engine) next: u64,
+    pub(in crate::engine) head: Hash,
+}
+
 /// What batches are read from the store for.
 #[derive(Debug)]
 pub(in crate::engine) enum ReadPurpose {
@@ -28,14 +52,8 @@ pub(in crate::engine) enum ReadPurpose {
     HandOver(TopicId, NodeId),
     /// To see whether this node and the home replicas hold the very same: which proof.
     HandOverProof(TopicId, u64),
-    /// To see whether a place is taken by another batch: which check.
-    Check(u64, TopicId),
-    /// To find where a log has forked.
-    ForkSearch(TopicId, LogId),
-    /// To file a part of a forked log under branches.
-    File(TopicId, LogId),
-    /// To find among headers the branch of a part.
-    Headers(TopicId, LogId, Walk),
+    /// To find where a log has forked, and to file it.
+    Fork(ForkRead, TopicId),
     /// To remember what was stored lately.
     Recall(TopicId),
 }

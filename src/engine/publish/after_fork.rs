@@ -108,7 +108,7 @@ impl Engine {
             let own = forks.family(of).map(|(branch, _)| branch).find(is_end);
             if own.is_none()
                 && self.core.now.elapsed < parted.until
-                && self.forks.filing.is_filing(topic, of)
+                && self.forks.is_filing(topic, of)
             {
                 return;
             }
