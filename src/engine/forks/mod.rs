@@ -6,10 +6,10 @@
 //! ([`Incarnation::of_branch`](crate::model::Incarnation::of_branch)). So repair, handover, surveys
 //! and readers treat them as any log.
 //!
-//! - **Found** by `check` when a batch arrives for a position that is taken. The batch there is read from the
-//!   store before anything is answered, so that a receipt never stands for another batch. If it was
-//!   trimmed, its header is read if it is kept. If two chains differ and the position is not at
-//!   hand, `search` looks for it.
+//! - **Found** by `check` when a batch arrives for a position that is taken. The batch there is
+//!   read from the store before anything is answered, so that a receipt never stands for another
+//!   batch. If it was trimmed, its header is read if it is kept. If two chains differ and the
+//!   position is not at hand, `search` looks for it.
 //! - **Reported** with every answer about holdings, with batches of branches, and with the refusal
 //!   to a writer that continues. It is part of the topic's digest, so repair finds nodes that do
 //!   not know. A proof is verified, never believed.
