@@ -109,7 +109,8 @@ pub(in crate::engine) struct Outgoing {
     /// Before all that is unacknowledged.
     pub(in crate::engine) behind: Option<Behind>,
     pub(in crate::engine) unacknowledged: VecDeque<Unacknowledged>,
-    pub(in crate::engine) recent: BTreeMap<ProducerId, VecDeque<(Run, Hash)>>,
+    /// What was sealed lately, each run with its batch; with none while that is being sealed.
+    pub(in crate::engine) recent: BTreeMap<ProducerId, VecDeque<(Run, Option<Hash>)>>,
 }
 
 /// The end of the own chain in a log that has forked.
@@ -149,7 +150,7 @@ impl Outgoing {
                     }
                     Some(_) | None => runs.push(run),
                 }
-                self.recent.entry(run.producer).or_default().push_back((run, NOT_SEALED));
+                self.recent.entry(run.producer).or_default().push_back((run, None));
             }
             parts.push(next.records);
             waiting.extend(next.waiting);
@@ -170,7 +171,7 @@ impl Outgoing {
     /// Forgets the runs that [`Self::take_body`] took, for no batch was made of them.
     pub(in crate::engine) fn refused(&mut self) {
         for recent in self.recent.values_mut() {
-            recent.retain(|(_, hash)| *hash != NOT_SEALED);
+            recent.retain(|(_, sealed)| sealed.is_some());
         }
     }
 
@@ -191,8 +192,8 @@ impl Outgoing {
         });
         for run in &header.runs {
             if let Some(recent) = self.recent.get_mut(&run.producer) {
-                for entry in recent.iter_mut().filter(|(_, hash)| *hash == NOT_SEALED) {
-                    entry.1 = batch.hash();
+                for (_, sealed) in recent.iter_mut() {
+                    sealed.get_or_insert(batch.hash());
                 }
                 while recent.len() > RECENT_RUNS_MAX {
                     recent.pop_front();
@@ -253,9 +254,6 @@ impl Outgoing {
         queued + self.unacknowledged.iter().map(|sealed| sealed.bytes).sum::<usize>()
     }
 }
-
-/// Stands for the hash of a batch that is about to be sealed.
-const NOT_SEALED: Hash = Hash([0; 32]);
 
 #[cfg(test)]
 mod tests {

@@ -119,10 +119,9 @@ impl Engine {
         }
         let recent = outgoing.recent.get(&run.producer);
         let earlier = recent.and_then(|runs| runs.iter().find(|(other, _)| *other == run));
-        let Some((_, hash)) = earlier else {
+        let Some(hash) = earlier.and_then(|(_, sealed)| *sealed) else {
             return false;
         };
-        let hash = *hash;
         let batch = outgoing.unacknowledged.iter_mut().find(|sealed| sealed.batch.hash() == hash);
         if let Some(sealed) = batch {
             sealed.waiting.push(Waiting { duplicate: true, ..waiting.clone() });
