@@ -13,14 +13,45 @@ use super::{Batch, Frontier, Hash, LogId, TopicId};
 use crate::limits::{FRONTIER_LOGS_MAX, SEQUENCE_MAX};
 
 /// Where a reader stands in one log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Sequence number of the record that comes next.
-    #[n(0)]
     pub next: u64,
-    /// The batch that holds the record before it.
+    /// The batch that holds the record before it, where that is known.
+    pub head: Option<Hash>,
+}
+
+/// A position as it is encoded. 32 zero bytes, which no batch has as its hash, stand for a batch
+/// that is not known.
+#[derive(Encode, Decode)]
+struct Encoded {
+    #[n(0)]
+    next: u64,
     #[n(1)]
-    pub head: Hash,
+    head: Hash,
+}
+
+const NOT_KNOWN: Hash = Hash([0; 32]);
+
+impl<C> Encode<C> for Position {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let head = self.head.unwrap_or(NOT_KNOWN);
+        Encoded { next: self.next, head }.encode(encoder, context)
+    }
+}
+
+impl<C> Decode<'_, C> for Position {
+    fn decode(
+        decoder: &mut minicbor::Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Self, minicbor::decode::Error> {
+        let Encoded { next, head } = Encoded::decode(decoder, context)?;
+        Ok(Self { next, head: Some(head).filter(|head| *head != NOT_KNOWN) })
+    }
 }
 
 /// A reader's position in one topic. A log that is not named stands at its start.
@@ -47,7 +78,7 @@ impl Cursor {
 
     /// Moves to the end of a batch, never back.
     pub fn advance(&mut self, batch: &Batch) {
-        let position = Position { next: batch.header().next(), head: batch.hash() };
+        let position = Position { next: batch.header().next(), head: Some(batch.hash()) };
         self.advance_to(batch.log(), position);
     }
 
@@ -72,11 +103,10 @@ impl Cursor {
     pub fn join_frontier(&mut self, frontier: &Frontier) {
         for (log, entry) in &frontier.0 {
             match entry.end() {
-                Some((next, head)) => self.advance_to(*log, Position { next, head }),
+                Some((next, head)) => self.advance_to(*log, Position { next, head: Some(head) }),
                 // Nothing is left of it, and there was as much.
                 None if entry.low > 0 => {
-                    let head = entry.base.unwrap_or(Hash([0; 32]));
-                    self.advance_to(*log, Position { next: entry.low, head });
+                    self.advance_to(*log, Position { next: entry.low, head: entry.base });
                 }
                 None => {}
             }
@@ -164,8 +194,8 @@ mod tests {
             writer: NodeId::from_bytes([1; 32]),
             incarnation: Incarnation(incarnation),
         };
-        cursor.advance_to(log(7), Position { next: 9, head: Hash([2; 32]) });
-        cursor.advance_to(log(8), Position { next: 1, head: Hash([4; 32]) });
+        cursor.advance_to(log(7), Position { next: 9, head: Some(Hash([2; 32])) });
+        cursor.advance_to(log(8), Position { next: 1, head: Some(Hash([4; 32])) });
         cursor
     }
 
@@ -177,6 +207,15 @@ mod tests {
         assert_eq!(text[..text.len() - 1].parse::<Cursor>(), Err(CursorError::Damaged));
         let other = text.replace(&text[20..22], "zz");
         assert_eq!(other.parse::<Cursor>(), Err(CursorError::Damaged));
+    }
+
+    #[test]
+    fn a_batch_that_is_not_known_is_written_as_zeros() {
+        let position = Position { next: 3, head: None };
+        let bytes = minicbor::to_vec(position).unwrap();
+        assert!(bytes.ends_with(&[0; 32]));
+        assert_eq!(minicbor::decode(&bytes).ok(), Some(position));
+        assert!(position < Position { head: Some(Hash([1; 32])), ..position });
     }
 
     #[test]
@@ -194,7 +233,7 @@ mod tests {
     fn joining_comes_to_the_same_in_any_order() {
         let with_head = |byte: u8| {
             let mut one = cursor();
-            one.logs.values_mut().for_each(|position| position.head = Hash([byte; 32]));
+            one.logs.values_mut().for_each(|position| position.head = Some(Hash([byte; 32])));
             one
         };
         let join = |mut one: Cursor, other: &Cursor| {

@@ -155,7 +155,7 @@ fn bounded_map<'b, C, K: Decode<'b, C> + Ord, V: Decode<'b, C>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Hash, Incarnation, NodeId, Position, TopicId};
+    use crate::model::{Incarnation, NodeId, Position, TopicId};
 
     fn log(number: u64) -> LogId {
         LogId { writer: NodeId::from_bytes([1; 32]), incarnation: Incarnation(number) }
@@ -163,7 +163,7 @@ mod tests {
 
     fn at(next: u64) -> Cursor {
         let mut cursor = Cursor::start(TopicId::from_bytes([2; 32]));
-        cursor.logs.insert(log(1), Position { next, head: Hash([0; 32]) });
+        cursor.logs.insert(log(1), Position { next, head: None });
         cursor
     }
 

@@ -114,7 +114,7 @@ fn sealed(count: u32, records: &Bytes) -> Batch {
 
 fn cursor() -> Cursor {
     let mut cursor = Cursor::start(topic());
-    let position = Position { next: 42, head: Hash([5; 32]) };
+    let position = Position { next: 42, head: Some(Hash([5; 32])) };
     cursor.advance_to(batch().header().log(), position);
     cursor
 }
@@ -270,7 +270,7 @@ fn terms_of_topics() {
         received: WallClock(1_517_363_399_650),
         bytes: 1_000,
         records: 10,
-        ends: [(range.log, Position { next: 40, head: Hash([5; 32]) })].into(),
+        ends: [(range.log, Position { next: 40, head: Some(Hash([5; 32])) })].into(),
     };
     let deleted =
         Descriptor { revision: 3, generation: 1, deleted: true, origin: Some(topic()), ..terms() };

@@ -148,7 +148,7 @@ impl Archive {
         if next >= first || position.is_none() && batch.is_root() {
             return None;
         }
-        missing_at(page, log, position.map_or((0, None), |at| (at.next, Some(at.head))), first)
+        missing_at(page, log, position.map_or((0, None), |at| (at.next, at.head)), first)
     }
 
     fn encode(&mut self, section: &Section) -> Result<bytes::Bytes, Failure> {

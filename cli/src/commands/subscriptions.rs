@@ -112,7 +112,7 @@ fn object(topic: &TopicName, subscription: &Behind) -> Value {
 #[cfg(test)]
 mod tests {
     use antiphon::{
-        model::{Hash, Incarnation, LogId, NodeId, Position, Retention, TopicId},
+        model::{Incarnation, LogId, NodeId, Position, Retention, TopicId},
         wire::TopicSummary,
     };
 
@@ -126,7 +126,7 @@ mod tests {
         let cursor = |ends: &[(u64, u64)]| {
             let mut cursor = Cursor::start(topic);
             for (id, next) in ends {
-                cursor.advance_to(log(*id), Position { next: *next, head: Hash([0; 32]) });
+                cursor.advance_to(log(*id), Position { next: *next, head: None });
             }
             cursor
         };

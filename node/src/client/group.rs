@@ -447,6 +447,5 @@ fn milliseconds(duration: Duration) -> u32 {
 
 /// A position in one log only, whatever batch is before it.
 fn at(cursor: &mut Cursor, log: LogId, next: u64) {
-    let head = antiphon::model::Hash([0; 32]);
-    cursor.logs.insert(log, antiphon::model::Position { next, head });
+    cursor.logs.insert(log, antiphon::model::Position { next, head: None });
 }

@@ -202,7 +202,7 @@ impl Reader {
                     found.insert(log);
                 }
                 if next > batch.header().first {
-                    self.delivered.advance_to(log, Position { next, head: batch.hash() });
+                    self.delivered.advance_to(log, Position { next, head: Some(batch.hash()) });
                 }
             }
             if !self.fetch().await? {
@@ -290,7 +290,7 @@ impl Reader {
             let Ok(record) = record else { break };
             let wanted = number >= after && self.options.wants(&record) && self.seen.is_new((), id);
             if wanted {
-                let position = Position { next: number + 1, head: batch.hash() };
+                let position = Position { next: number + 1, head: Some(batch.hash()) };
                 let (writer, forked) = (header.writer, batch.is_of_branch());
                 let delivered = Delivered { id, writer, number, record, forked };
                 self.current.push_back((delivered, log, position));
@@ -300,7 +300,7 @@ impl Reader {
         if let Some((_, _, position)) = self.current.back_mut() {
             position.next = end;
         } else if end > after {
-            self.pass_over(log, Position { next: end, head: batch.hash() });
+            self.pass_over(log, Position { next: end, head: Some(batch.hash()) });
         }
         true
     }

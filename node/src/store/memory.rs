@@ -217,7 +217,7 @@ impl Store for MemoryStore {
                 ..Place::floor(topic, range.log, range.to);
             for (_, kept) in content.batches.range(places) {
                 let Compacted { log, first, next, head, stamp, .. } = kept.stored().part;
-                let (end, bytes) = (Position { next, head }, kept.bytes() as u64);
+                let (end, bytes) = (Position { next, head: Some(head) }, kept.bytes() as u64);
                 parts.push(Part { log, end, bytes, records: next - first, stamp });
             }
         }

@@ -95,7 +95,7 @@ impl Author {
     /// The write that removes what ends at or before `to`, where the batch `last` ends.
     pub(in crate::store) fn drop_to(&mut self, last: &Batch) -> Write {
         let to = last.header().next();
-        self.log.forget(to, last.hash());
+        self.log.forget(to, Some(last.hash()));
         self.log.low = to;
         let log = Some(self.log.clone());
         Write::Drop { topic: self.topic, log_id: self.log_id(), from: 0, to, log }

@@ -52,7 +52,10 @@ impl Engine {
             let others = found.held.values();
             let same = |(log, position): (&_, &Position)| {
                 let entry = mine.0.get(log);
-                let at_end = |entry: &Entry| entry.end() == Some((position.next, position.head));
+                let at_end = |entry: &Entry| {
+                    entry.end().map(|(next, head)| Position { next, head: Some(head) })
+                        == Some(*position)
+                };
                 entry.is_some_and(|entry| at_end(entry) || entry.low >= position.next)
                     || position.next == 0
             };

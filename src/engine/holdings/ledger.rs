@@ -69,7 +69,7 @@ impl Part {
         let header = batch.header();
         Self {
             log: batch.log(),
-            end: Position { next: header.next(), head: batch.hash() },
+            end: Position { next: header.next(), head: Some(batch.hash()) },
             bytes: batch.bytes().len() as u64,
             records: u64::from(header.count),
             stamp: header.stamp,
@@ -415,12 +415,12 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Hash, Incarnation, NodeId};
+    use crate::model::{Incarnation, NodeId};
 
     const LOG: LogId = LogId { writer: NodeId::from_bytes([1; 32]), incarnation: Incarnation(1) };
 
     fn position(next: u64) -> Position {
-        Position { next, head: Hash([0; 32]) }
+        Position { next, head: None }
     }
 
     fn part(next: u64, bytes: u64, records: u64) -> Part {

@@ -212,14 +212,15 @@ impl Log {
     }
 
     /// Forgets what ends at or before `to`, where the batch `head` ends, and remembers the end of
-    /// the log. It is elsewhere, and so are its headers.
-    pub fn forget(&mut self, to: u64, head: Hash) {
+    /// the log. It is elsewhere, and so are its headers. The batch must be known if part of a span
+    /// is forgotten.
+    pub fn forget(&mut self, to: u64, head: Option<Hash>) {
         self.tip = self.end();
         self.headers = Some(to.max(self.headers.unwrap_or(0)));
         self.spans.retain_mut(|span| {
             if span.first < to && to < span.next {
-                span.first = to;
-                span.base = Some(head);
+                debug_assert!(head.is_some(), "a span is parted behind a batch that is known");
+                (span.first, span.base) = (to, head);
             }
             span.next > to
         });
@@ -235,7 +236,7 @@ impl Log {
         }
         let headers = self.headers.unwrap_or(self.low);
         let headers = headers.max(to.saturating_sub(HEADERS_KEPT_RECORDS));
-        self.forget(to, head.unwrap_or(Hash([0; 32])));
+        self.forget(to, head);
         self.early.retain(|part| part.next > to);
         (self.low, self.base, self.headers) = (to, head, Some(headers));
         true
@@ -391,7 +392,7 @@ mod tests {
         }
         let covered = |at: u64| log.early.iter().any(|part| part.first <= at && at < part.next);
         assert!((1..200).all(|at| covered(at * 50)), "none is forgotten");
-        log.cut(5_000, None);
+        log.cut(5_000, Some(Hash([7; 32])));
         assert!(log.early.iter().all(|part| part.next > 5_000));
     }
     #[test]

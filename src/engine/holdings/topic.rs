@@ -263,7 +263,7 @@ impl Topic {
     ) -> Option<Log> {
         self.digest = None;
         let log = self.logs.get_mut(id)?;
-        log.forget(to, head);
+        log.forget(to, Some(head));
         if log.spans.is_empty() && !continued && !self.is_cut(id) {
             self.logs.remove(id);
         }

@@ -45,7 +45,7 @@ impl Engine {
                 let Some(view) = self.read.views.get_mut(&topic) else {
                     return;
                 };
-                let position = Position { next: told.header.next(), head: told.hash };
+                let position = Position { next: told.header.next(), head: Some(told.hash) };
                 view.announced(self.core.now.elapsed, told.header.log(), position);
                 // Somebody holds it; a survey says who.
                 self.refresh(topic);

@@ -238,7 +238,7 @@ fn predecessor(batch: &Batch) -> Option<(LogId, Position)> {
     let header = batch.header();
     let previous = header.previous?;
     let log = LogId { incarnation: previous.incarnation, ..header.log() };
-    let position = Position { next: previous.next, head: previous.hash };
+    let position = Position { next: previous.next, head: Some(previous.hash) };
     let starts = previous.incarnation != header.incarnation || batch.is_root();
     starts.then_some((log, position))
 }

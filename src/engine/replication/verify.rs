@@ -285,9 +285,9 @@ impl Comparison {
 }
 
 /// The batch that ends at a record, where somebody has it.
-fn end_of(checked: &BTreeMap<NodeId, Checked>, to: u64) -> Hash {
+fn end_of(checked: &BTreeMap<NodeId, Checked>, to: u64) -> Option<Hash> {
     let batches = checked.values().flat_map(|checked| &checked.batches);
-    batches.into_iter().find(|batch| batch.next == to).map_or(Hash([0; 32]), |batch| batch.hash)
+    batches.into_iter().find(|batch| batch.next == to).map(|batch| batch.hash)
 }
 
 /// Whether compaction took a batch away.

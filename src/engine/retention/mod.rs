@@ -234,7 +234,7 @@ impl Engine {
     /// Cuts logs.
     fn cut(&mut self, topic: TopicId, ends: BTreeMap<LogId, Position>) {
         for (log_id, end) in ends {
-            self.cut_log(topic, log_id, end.next, Some(end.head));
+            self.cut_log(topic, log_id, end.next, end.head);
         }
     }
 

@@ -3,11 +3,8 @@
 use super::{ArchiveError, End, Opening, Passed, Section};
 use crate::{
     limits::{FORKS_MAX, FRONTIER_LOGS_MAX, SEQUENCE_MAX},
-    model::{Batch, Compacted, Cursor, ForkProof, Hash, LogId, Position, TopicId},
+    model::{Batch, Compacted, Cursor, ForkProof, LogId, Position, TopicId},
 };
-
-/// Stands for the last batch of a log whose end was skipped.
-const NO_BATCH: Hash = Hash([0; 32]);
 
 /// What an archive contains up to a section.
 #[derive(Debug, Clone, Default)]
@@ -150,7 +147,7 @@ impl Begun {
             Some(position) => {
                 let before = header.previous.map(|previous| previous.hash);
                 header.first == position.next
-                    && (position.head == NO_BATCH || before == Some(position.head))
+                    && position.head.is_none_or(|head| before == Some(head))
             }
         };
         if follows { Ok(()) } else { Err(ArchiveError::Order) }
@@ -170,12 +167,12 @@ impl Begun {
             return Err(ArchiveError::Order);
         }
         self.check_room(&part.log)?;
-        // What comes before it names no batch where its end was passed over.
-        let before = self.cursor.logs.get(&part.log).map(|position| position.head);
-        if before.is_some_and(|head| head != NO_BATCH && part.base != Some(head)) {
+        // The batch before it is not known where the end of the log was passed over.
+        let before = self.cursor.logs.get(&part.log).and_then(|position| position.head);
+        if before.is_some_and(|head| part.base != Some(head)) {
             return Err(ArchiveError::Order);
         }
-        self.cursor.advance_to(part.log, Position { next: part.next, head: part.head });
+        self.cursor.advance_to(part.log, Position { next: part.next, head: Some(part.head) });
         Ok(())
     }
 
@@ -186,7 +183,7 @@ impl Begun {
             return Err(ArchiveError::Order);
         }
         self.check_room(&range.log)?;
-        self.cursor.advance_to(range.log, Position { next: range.to, head: NO_BATCH });
+        self.cursor.advance_to(range.log, Position { next: range.to, head: None });
         Ok(())
     }
 }

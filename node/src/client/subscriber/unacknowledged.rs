@@ -82,7 +82,7 @@ impl Unacknowledged {
 
 #[cfg(test)]
 mod tests {
-    use antiphon::model::{Hash, Incarnation, NodeId, TopicId};
+    use antiphon::model::{Incarnation, NodeId, TopicId};
 
     use super::*;
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     fn at(next: u64) -> Position {
-        Position { next, head: Hash([0; 32]) }
+        Position { next, head: None }
     }
 
     #[test]

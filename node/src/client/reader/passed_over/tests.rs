@@ -42,7 +42,7 @@ fn part(first: u64, next: u64) -> Compacted {
 /// Where a cursor stands that has read up to `from` and is led over a page, and what is noted.
 fn advanced(from: u64, page: &Page) -> Option<(u64, PassedOver)> {
     let mut cursor = Cursor::start(topic());
-    cursor.advance_to(range(0, 0).log, Position { next: from, head: Hash([9; 32]) });
+    cursor.advance_to(range(0, 0).log, Position { next: from, head: Some(Hash([9; 32])) });
     let (before, mut passed_over) = (cursor.clone(), PassedOver::default());
     let outcome = advance_over(&mut cursor, page, &mut passed_over);
     if outcome.is_err() {

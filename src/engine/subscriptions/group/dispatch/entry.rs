@@ -9,8 +9,8 @@ use crate::model::{Hash, LogId, MemberId};
 pub(super) struct Entry {
     pub(super) log: LogId,
     pub(super) number: u64,
-    /// The batch that holds the record before it.
-    pub(super) before: Hash,
+    /// The batch that holds the record before it; none before the first one.
+    pub(super) before: Option<Hash>,
     /// What stands for its key.
     pub(super) key: Option<u64>,
     pub(super) bytes: usize,

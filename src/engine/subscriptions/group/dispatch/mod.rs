@@ -19,9 +19,7 @@ use self::entry::{Entry, With};
 use crate::{
     engine::planted::{Bug, planted},
     limits::{GROUP_IDLE, GROUP_MEMBERS_MAX, GROUP_RECORDS_MAX, GROUP_RUNS_MAX, REASON_BYTES_MAX},
-    model::{
-        Batch, Cursor, Deliveries, Hash, LogId, MemberId, Position, Progress, Runs, Subscription,
-    },
+    model::{Batch, Cursor, Deliveries, LogId, MemberId, Position, Progress, Runs, Subscription},
     wire::{Assignment, LogRange, Rejection},
 };
 
@@ -110,7 +108,7 @@ impl Dispatch {
     pub(super) fn push(&mut self, now: Duration, batch: &Batch) {
         let log = batch.log();
         let header = batch.header();
-        let mut before = header.previous.map_or(Hash([0; 32]), |previous| previous.hash);
+        let mut before = header.previous.map(|previous| previous.hash);
         for (number, _, record) in batch.numbered_records() {
             let Ok(record) = record else { break };
             let is_done = self.done.get(&log).is_some_and(|runs| runs.contains(number));
@@ -128,7 +126,7 @@ impl Dispatch {
                 let entry = Entry { log, number, before, key, bytes, deliveries, why: None, with };
                 self.put(entry);
             }
-            before = batch.hash();
+            before = Some(batch.hash());
         }
         self.read.advance(batch);
     }

@@ -250,11 +250,11 @@ fn the_position_names_the_batch_that_ends_before_it() {
     dispatch.push(START, &second);
     dispatch.acknowledge(&of(0, 2), 4);
     let head = |dispatch: &Dispatch| dispatch.snapshot().cursor.unwrap().logs[&log()];
-    assert_eq!(head(&dispatch), Position { next: 2, head: first.hash() });
+    assert_eq!(head(&dispatch), Position { next: 2, head: Some(first.hash()) });
     dispatch.acknowledge(&of(2, 3), 4);
-    assert_eq!(head(&dispatch), Position { next: 3, head: second.hash() });
+    assert_eq!(head(&dispatch), Position { next: 3, head: Some(second.hash()) });
     dispatch.acknowledge(&of(3, 9), 4);
-    assert_eq!(head(&dispatch), Position { next: 4, head: second.hash() });
+    assert_eq!(head(&dispatch), Position { next: 4, head: Some(second.hash()) });
 }
 
 #[test]
