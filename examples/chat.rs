@@ -169,8 +169,7 @@ fn line(delivered: &Delivered) -> String {
         String::from_utf8_lossy(bytes).chars().filter(|char| !char.is_control()).collect()
     };
     let record = &delivered.record;
-    let time =
-        i64::try_from(record.time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let time = record.published_at().and_then(|time| Timestamp::try_from(time).ok());
     let time = time
         .unwrap_or_default()
         .to_zoned_datetime(TimeZone::system())

@@ -167,7 +167,7 @@ fn data(delivered: &Delivered) -> Value {
     let record = &delivered.record;
     json!({
         "id": delivered.id.to_string(),
-        "time": record.time.0,
+        "time": record.time.map(|time| time.0),
         "key": record.key.as_deref().map(text),
         "payload": text(&record.payload),
     })

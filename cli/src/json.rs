@@ -150,7 +150,7 @@ impl Serialize for Line<'_> {
         map.serialize_entry("id", &Text(format_args!("{}{}", self.id_prefix, id.number)))?;
         map.serialize_entry("writer", self.writer)?;
         map.serialize_entry("seq", number)?;
-        map.serialize_entry("time", &Time(record.time))?;
+        map.serialize_entry("time", &record.time.map(Time))?;
         match &record.key {
             Some(key) => bytes_entry(&mut map, "key", "key_base64", key)?,
             None => map.serialize_entry("key", &())?,

@@ -177,10 +177,13 @@ impl Template {
                     push(named.map_or(&[][..], |(_, value)| value), out);
                 }
                 Part::Time => {
-                    let time = rfc3339(record.time).map(|time| time.to_string());
+                    let time = record.time.and_then(rfc3339).map(|time| time.to_string());
                     out.extend_from_slice(time.unwrap_or_default().as_bytes());
                 }
-                Part::Milliseconds => out.extend_from_slice(record.time.0.to_string().as_bytes()),
+                Part::Milliseconds => {
+                    let time = record.time.map(|time| time.0.to_string());
+                    out.extend_from_slice(time.unwrap_or_default().as_bytes());
+                }
                 Part::Writer => out.extend_from_slice(delivered.writer.to_string().as_bytes()),
                 Part::Sequence => out.extend_from_slice(delivered.number.to_string().as_bytes()),
                 Part::Id => out.extend_from_slice(delivered.id.to_string().as_bytes()),

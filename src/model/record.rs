@@ -16,9 +16,9 @@ use crate::limits::{HEADERS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
 /// What a user publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// When it was published, by the publisher's clock, in milliseconds since 1970. If it is 0, the
-    /// client sets it when it publishes the record.
-    pub time: WallClock,
+    /// When it was published, by the publisher's clock. A record that was read has a time. If a
+    /// record has none, the client sets it when it publishes the record.
+    pub time: Option<WallClock>,
     /// The content; may be empty.
     pub payload: Bytes,
     /// What it is about. Records with one key belong together.
@@ -35,7 +35,7 @@ pub struct Record {
 impl Record {
     /// A record with a time and a payload, and nothing else.
     pub fn new(time: WallClock, payload: impl Into<Bytes>) -> Self {
-        Self { time, payload: payload.into(), ..Self::default() }
+        Self { time: Some(time), payload: payload.into(), ..Self::default() }
     }
 
     /// A record whose payload is the value as JSON, without a time.
@@ -60,12 +60,12 @@ impl Record {
     /// The same record with another time, in whole milliseconds.
     #[must_use]
     pub fn with_time(self, time: SystemTime) -> Self {
-        Self { time: time.into(), ..self }
+        Self { time: Some(time.into()), ..self }
     }
 
-    /// When it was published, by the publisher's clock.
-    pub fn published_at(&self) -> SystemTime {
-        self.time.into()
+    /// When it was published, by the publisher's clock. A record that was read has a time.
+    pub fn published_at(&self) -> Option<SystemTime> {
+        self.time.map(SystemTime::from)
     }
 
     /// The same record under an id that the publisher chooses: 1 to 255 bytes of any text.
@@ -122,7 +122,7 @@ impl Record {
 /// A record with this payload, which says nothing of its time.
 impl From<Bytes> for Record {
     fn from(payload: Bytes) -> Self {
-        Self::new(WallClock::default(), payload)
+        Self { payload, ..Self::default() }
     }
 }
 
@@ -213,7 +213,7 @@ impl From<minicbor::decode::Error> for RecordError {
     }
 }
 
-/// Appends the encoding of a record to `buffer`.
+/// Appends the encoding of a record to `buffer`. A record without a time is encoded as one of 1970.
 ///
 /// # Errors
 /// When the record is above a limit; `buffer` is unchanged then.
@@ -249,7 +249,7 @@ fn write_record<W: minicbor::encode::Write>(
         (Some(_), true) => 3,
         (_, false) => 4,
     };
-    encoder.array(length)?.u64(record.time.0)?.bytes(&record.payload)?;
+    encoder.array(length)?.u64(record.time.unwrap_or_default().0)?.bytes(&record.payload)?;
     if length >= 3 {
         match &record.key {
             Some(key) => encoder.bytes(key)?,
@@ -372,7 +372,7 @@ impl Iterator for Records {
                 self.position = decoder.position();
                 let share = |part: &[u8]| self.body.slice_ref(part);
                 Some(Ok(Record {
-                    time: WallClock(borrowed.time),
+                    time: Some(WallClock(borrowed.time)),
                     payload: share(borrowed.payload),
                     key: borrowed.key.map(share),
                     headers: borrowed
@@ -451,7 +451,7 @@ mod tests {
             proptest::collection::vec(("[a-zü]{1,9}", "[ -~]{0,9}"), 0..4),
         )
             .prop_map(|(time, payload, key, headers)| Record {
-                time: WallClock(time),
+                time: Some(WallClock(time)),
                 payload: payload.into(),
                 key: key.map(Bytes::from),
                 headers: headers.into_iter().map(|(n, v)| (n, v.into_bytes().into())).collect(),
@@ -503,7 +503,7 @@ mod tests {
     fn times_are_whole_milliseconds_since_1970() {
         let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(1_500);
         let record = Record::from(b"x").with_time(time);
-        assert_eq!(record.time, WallClock(1));
+        assert_eq!(record.time, Some(WallClock(1)));
         assert_eq!(
             SystemTime::from(WallClock(u64::MAX)).max(time),
             SystemTime::from(WallClock(u64::MAX))
@@ -512,14 +512,14 @@ mod tests {
         assert_eq!(WallClock::from(before), WallClock(0));
         assert_eq!(
             record.published_at(),
-            SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1)
+            Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1))
         );
     }
 
     #[test]
     fn bytes_of_any_kind_are_a_payload() {
         const BYTES: &[u8] = &[1, 2];
-        let expected = Record::new(WallClock(0), vec![1, 2]);
+        let expected = Record { payload: vec![1, 2].into(), ..Record::default() };
         let all: [Record; 4] = [[1, 2].into(), (&[1, 2]).into(), BYTES.into(), (&expected).into()];
         assert_eq!(all, [(); 4].map(|()| expected.clone()));
     }

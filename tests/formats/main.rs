@@ -82,7 +82,7 @@ fn records() -> Bytes {
     let mut body = Vec::new();
     let plain = Record::new(WallClock(1_517_363_399_650), "a");
     let full = Record {
-        time: WallClock(1_517_363_399_651),
+        time: Some(WallClock(1_517_363_399_651)),
         payload: Bytes::from_static(&[0, 10, 255]),
         key: Some("uw".into()),
         headers: vec![("kind".into(), "quake".into()), ("ü".into(), Bytes::new())],

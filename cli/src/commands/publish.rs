@@ -245,7 +245,7 @@ impl Publishing<'_> {
     ) -> Result<(), PublishError> {
         let template = self.template.clone();
         let key = key.or(template.key);
-        let record = Record { time: clock::now(), payload, key, id, ..template };
+        let record = Record { time: Some(clock::now()), payload, key, id, ..template };
         let delivery = self.publisher.publish(record).await?;
         self.pending.push_back(Sent { number, delivery });
         Ok(())

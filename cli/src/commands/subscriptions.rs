@@ -79,7 +79,7 @@ async fn behind(
     if records > 0 {
         let options = ReaderOptions::new().start(Start::At(cursor.clone()));
         let next = client.reader(topic.clone(), options).await?.try_next().await?;
-        since = next.map(|delivered| delivered.record.time);
+        since = next.and_then(|delivered| delivered.record.time);
     }
     Ok(Some(Behind { name, cursor, is_group, records, since }))
 }

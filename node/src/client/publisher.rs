@@ -16,8 +16,7 @@ use std::{
 use antiphon::{
     limits,
     model::{
-        GIVEN_ID_HEADER, ProducerId, Record, RecordId, TopicName, WallClock, check_user_headers,
-        encode_record,
+        GIVEN_ID_HEADER, ProducerId, Record, RecordId, TopicName, check_user_headers, encode_record,
     },
     wire::Acks,
 };
@@ -228,9 +227,7 @@ impl Publisher {
     }
 
     pub(super) async fn queue(&mut self, mut record: Record) -> Result<Delivery, PublishError> {
-        if record.time == WallClock::default() {
-            record.time = wall();
-        }
+        record.time.get_or_insert_with(wall);
         let given = record.id.take();
         if given.is_some() {
             // It may have been read with another one.

@@ -196,7 +196,8 @@ impl Reader {
                 if found.contains(&log) {
                     continue;
                 }
-                let earlier = batch.records().map_while(Result::ok).take_while(|it| it.time < time);
+                let earlier =
+                    batch.records().map_while(Result::ok).take_while(|it| it.time < Some(time));
                 let next = batch.header().first + earlier.count() as u64;
                 if next < batch.header().next() {
                     found.insert(log);

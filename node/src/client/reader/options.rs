@@ -106,11 +106,11 @@ impl ReaderOptions {
 
     pub(in crate::client) fn wants(&self, record: &Record) -> bool {
         let since = match self.start {
-            Start::Since(time) => time.into(),
-            _ => WallClock::default(),
+            Start::Since(time) => Some(WallClock::from(time)),
+            _ => None,
         };
         let is_before = match self.end {
-            End::Before(time) => record.time < time.into(),
+            End::Before(time) => record.time < Some(time.into()),
             _ => true,
         };
         let has_key = self.key.as_ref().is_none_or(|key| record.key.as_ref() == Some(key));
