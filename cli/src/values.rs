@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU64,
     ops::RangeInclusive,
     str::FromStr,
     time::Duration,
@@ -113,7 +114,7 @@ const PAYLOAD_BYTES_MAX: u32 = 1024 * 1024 - 1024;
 
 /// A limit of retention, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limit(pub(crate) Option<u64>);
+pub(crate) struct Limit(pub(crate) Option<NonZeroU64>);
 
 /// What takes a limit away.
 const NO_LIMIT: &str = "none";
@@ -126,9 +127,9 @@ fn limit(
     if text == NO_LIMIT {
         return Ok(Limit(None));
     }
-    match parse(text) {
-        Ok(0) => Err(Failure::usage("the limit is zero").with_hint(hint)),
-        Ok(limit) => Ok(Limit(Some(limit))),
+    match parse(text).map(NonZeroU64::new) {
+        Ok(None) => Err(Failure::usage("the limit is zero").with_hint(hint)),
+        Ok(limit) => Ok(Limit(limit)),
         Err(error) => Err(Failure::usage(error).with_hint(hint)),
     }
 }
@@ -493,9 +494,9 @@ mod tests {
 
     #[test]
     fn limits_of_retention() {
-        assert_eq!(retain_age("7d"), Ok(Limit(Some(7 * 24 * 3_600_000))));
-        assert_eq!(retain_bytes("50MB"), Ok(Limit(Some(50_000_000))));
-        assert_eq!(retain_records("10"), Ok(Limit(Some(10))));
+        assert_eq!(retain_age("7d"), Ok(Limit(NonZeroU64::new(7 * 24 * 3_600_000))));
+        assert_eq!(retain_bytes("50MB"), Ok(Limit(NonZeroU64::new(50_000_000))));
+        assert_eq!(retain_records("10"), Ok(Limit(NonZeroU64::new(10))));
         assert_eq!(retain_records("none"), Ok(Limit(None)));
         let wrong = [
             retain_age("0s"),

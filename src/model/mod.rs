@@ -15,6 +15,7 @@ mod fork;
 mod frontier;
 mod given;
 mod group;
+mod limit_change;
 mod member;
 mod own_headers;
 mod pattern;
@@ -38,6 +39,7 @@ pub use fork::{ForkError, ForkProof};
 pub use frontier::{Entry, Frontier, Hash, Incarnation, LogId, Span};
 pub use given::{GIVEN_ID_HEADER, GivenIdError};
 pub use group::{Deliveries, MemberId, Progress};
+pub use limit_change::{LimitChange, RetentionChange};
 pub use member::{NodeId, NodeIdError, NodeKey, Signature};
 pub use own_headers::{
     DEAD_LETTER_SUFFIX, DEAD_LETTER_TOPIC, OWN_HEADER_PREFIX, check_user_headers, is_own_header,

@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 
 use super::{Await, DescriptorBytes, Proofs, Settle, Take};
 use crate::model::{
-    Batch, Blob, Compacted, Cursor, LogId, NodeId, ProducerId, Retention, Run, SessionId,
-    SubscriberName, Subscription, TopicId, TopicName, TopicPattern,
+    Batch, Blob, Compacted, Cursor, LogId, NodeId, ProducerId, Retention, RetentionChange, Run,
+    SessionId, SubscriberName, Subscription, TopicId, TopicName, TopicPattern,
 };
 
 /// A question to a node.
@@ -190,9 +190,9 @@ pub struct Alter {
     /// Floor of copies.
     #[n(2)]
     pub min_copies: Option<u16>,
-    /// How long records are kept. Zero removes a limit.
+    /// How long records are kept.
     #[n(3)]
-    pub retention: Retention,
+    pub retention: RetentionChange,
     /// Whether `min_copies` follows the number of nodes; then no number is given.
     #[cbor(n(4), skip_if = "std::ops::Not::not", default)]
     pub floor_follows: bool,

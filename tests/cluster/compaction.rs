@@ -1,10 +1,13 @@
 //! What compaction takes away, and what becomes of readers and replicas then.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use antiphon::{
     engine::Damage,
-    model::{Batch, Blob, Cursor, Draft, Record, Retention, WallClock, encode_record},
+    model::{
+        Batch, Blob, Cursor, Draft, LimitChange, Record, Retention, RetentionChange, WallClock,
+        encode_record,
+    },
     wire::{Alter, Create, Import, Outcome, Publish, Replicate, Request, Response},
 };
 
@@ -198,7 +201,7 @@ fn a_topic_is_compacted_from_when_it_is_altered() {
     publish_some(&mut world, 0);
     world.run(Duration::from_mins(1));
     assert_eq!(stored(&world, 0), (14, 0));
-    let retention = Retention { tombstones_ms: Some(HOUR_MS), ..Retention::default() };
+    let retention = RetentionChange { tombstones_ms: Some(HOUR_MS), ..RetentionChange::default() };
     let alter = |retention| {
         let name = "t".parse().unwrap();
         Request::Alter(Alter {
@@ -212,7 +215,8 @@ fn a_topic_is_compacted_from_when_it_is_altered() {
     world.call(1, alter(retention));
     world.run_until("all compact", SOON, |world| (0..3).all(|node| stored(world, node) == (4, 1)));
     // Other terms leave that as it is.
-    let retention = Retention { records: Some(10_000), ..Retention::default() };
+    let records = LimitChange::Set(NonZeroU64::new(10_000).unwrap());
+    let retention = RetentionChange { records, ..RetentionChange::default() };
     let Response::Altered(summary) = world.call(2, alter(retention)) else { panic!("not altered") };
     assert_eq!(summary.retention.tombstones_ms, Some(HOUR_MS));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::{Cursor, Retention, SignedDescriptor, Subscription},
+    model::{Cursor, Retention, RetentionChange, SignedDescriptor, Subscription},
     wire::{Alter, Create, Refusal, Request, Response},
 };
 
@@ -105,7 +105,7 @@ fn who_publishes_where_the_deletion_is_not_known_yet_is_overruled() {
         name: "t".parse().unwrap(),
         replicas: Some(2),
         min_copies: None,
-        retention: Retention::default(),
+        retention: RetentionChange::default(),
         floor_follows: false,
     };
     assert!(matches!(world.call(5, Request::Alter(alter.clone())), Response::Altered(_)));
@@ -194,7 +194,7 @@ fn terms_that_contradict_are_refused_and_change_nothing() {
     world.join();
     world.create(0, "t", 3);
     let alter = |replicas, min_copies| {
-        let (name, retention) = ("t".parse().unwrap(), Retention::default());
+        let (name, retention) = ("t".parse().unwrap(), RetentionChange::default());
         Request::Alter(Alter { name, replicas, min_copies, retention, floor_follows: false })
     };
     for request in [alter(Some(0), None), alter(Some(1), Some(2)), alter(None, Some(4))] {

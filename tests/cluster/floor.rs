@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::Retention,
+    model::RetentionChange,
     wire::{Alter, Create, Published, Request, Response, TopicSummary},
 };
 
@@ -14,7 +14,7 @@ fn publish(world: &mut World, node: usize, first: u64) -> Published {
 }
 
 fn alter(min_copies: Option<u16>, floor_follows: bool) -> Request {
-    let (name, retention) = ("t".parse().unwrap(), Retention::default());
+    let (name, retention) = ("t".parse().unwrap(), RetentionChange::default());
     Request::Alter(Alter { name, replicas: None, min_copies, retention, floor_follows })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     engine::Damage,
-    model::{Batch, Cursor, MemberId, Retention, Subscription},
+    model::{Batch, Cursor, LimitChange, MemberId, Retention, RetentionChange, Subscription},
     wire::{Alter, Create, LogRange, Membership, Request, Response, Settlement, Take},
 };
 
@@ -154,7 +154,7 @@ fn what_one_node_has_let_go_and_others_have_lost_is_passed_over() {
     let (mut world, outsider, owners) = outsider_has_let_go();
     // The homes are to keep everything from now on.
     let (name, replicas, min_copies) = ("t".parse().unwrap(), None, None);
-    let retention = Retention { records: Some(0), ..Retention::default() };
+    let retention = RetentionChange { records: LimitChange::Remove, ..RetentionChange::default() };
     let alter = Alter { name, replicas, min_copies, retention, floor_follows: false };
     let altered = world.call(owners[0], Request::Alter(alter));
     assert!(matches!(altered, Response::Altered(_)), "{altered:?}");

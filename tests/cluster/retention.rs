@@ -1,9 +1,9 @@
 //! What a topic lets go, and what becomes of readers and replicas then.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use antiphon::{
-    model::{Cursor, Retention},
+    model::{Cursor, LimitChange, Retention, RetentionChange},
     wire::{Alter, Create, LogRange, Page, Request, Response},
 };
 
@@ -13,6 +13,14 @@ const SOON: Duration = Duration::from_secs(20);
 
 fn records(limit: u64) -> Retention {
     Retention { records: Some(limit), ..Retention::default() }
+}
+
+fn change(records: LimitChange) -> RetentionChange {
+    RetentionChange { records, ..RetentionChange::default() }
+}
+
+fn to_records(limit: u64) -> RetentionChange {
+    change(NonZeroU64::new(limit).into())
 }
 
 fn age(limit: Duration) -> Retention {
@@ -212,12 +220,16 @@ fn a_limit_that_is_set_later_counts_for_what_is_there() {
             floor_follows: false,
         })
     };
-    let Response::Altered(summary) = world.call(1, alter(records(40))) else { panic!("refused") };
+    let Response::Altered(summary) = world.call(1, alter(to_records(40))) else {
+        panic!("refused")
+    };
     assert_eq!(summary.retention, records(40));
     world.run_until("all let go", SOON, |world| (0..3).all(|node| stored(world, node) <= 42));
     assert!((0..3).all(|node| stored(&world, node) >= 40));
     // Without a limit everything stays from then on.
-    let Response::Altered(summary) = world.call(2, alter(records(0))) else { panic!("refused") };
+    let Response::Altered(summary) = world.call(2, alter(change(LimitChange::Remove))) else {
+        panic!("refused")
+    };
     assert_eq!(summary.retention, Retention::default());
     let before = stored(&world, 0);
     publish(&mut world, 0, 100..150);
@@ -260,7 +272,8 @@ fn full_nodes_take_what_makes_room_again() {
     assert_eq!(world.call(0, Request::Publish(request)), refused);
     assert_eq!(world.call(0, Request::Create(Create::new("u".parse().unwrap()))), refused);
     let (name, replicas, min_copies) = ("t".parse().unwrap(), None, None);
-    let alter = Alter { name, replicas, min_copies, retention: records(32), floor_follows: false };
+    let alter =
+        Alter { name, replicas, min_copies, retention: to_records(32), floor_follows: false };
     assert!(matches!(world.call(1, Request::Alter(alter)), Response::Altered(_)));
     world.run_until("all let go", SOON, |world| (0..3).all(|node| stored(world, node) <= 34));
     assert_eq!(read(&mut world, 2).0.last().unwrap(), "line 99", "it is served");

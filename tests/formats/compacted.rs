@@ -2,7 +2,7 @@
 
 use antiphon::{
     limits::{COMPACTED_BYTES_MAX, COMPACTED_HASHES_MAX},
-    model::{Compacted, Hash, Retention, ShortHash, Stamp, WallClock, encode_to_bytes},
+    model::{Compacted, Hash, RetentionChange, ShortHash, Stamp, WallClock, encode_to_bytes},
     wire::{Alter, Checked, Page, Replicate, Request, Response},
 };
 
@@ -26,7 +26,8 @@ fn compacted_parts() {
     let compacted = vec![start, part()];
     let replicate =
         Replicate { batches: vec![batch()], compacted: compacted.clone(), ..Replicate::default() };
-    let retention = Retention { tombstones_ms: Some(604_800_000), ..Retention::default() };
+    let retention =
+        RetentionChange { tombstones_ms: Some(604_800_000), ..RetentionChange::default() };
     let name = "earthquakes".parse().unwrap();
     let alter = Alter { name, replicas: None, min_copies: None, retention, floor_follows: false };
     let page = Page { batches: vec![batch()], compacted: compacted.clone(), ..Page::default() };

@@ -11,16 +11,16 @@ mod headers;
 mod presence;
 mod retried;
 
-use std::path::PathBuf;
+use std::{num::NonZeroU64, path::PathBuf};
 
 use antiphon::{
     engine::{Log, Pending, Step},
     limits::READ_MANY_TOPICS_MAX,
     model::{
         Batch, Blob, Compression, Cursor, Deliveries, Descriptor, Draft, ForkProof, Hash,
-        Incarnation, MemberId, NodeKey, Position, Previous, ProducerId, Progress, Record,
-        Retention, Run, Runs, SignedDescriptor, Stamp, Subscription, TopicId, WallClock, Writers,
-        encode_record, encode_to_bytes,
+        Incarnation, LimitChange, MemberId, NodeKey, Position, Previous, ProducerId, Progress,
+        Record, Retention, RetentionChange, Run, Runs, SignedDescriptor, Stamp, Subscription,
+        TopicId, WallClock, Writers, encode_record, encode_to_bytes,
     },
     wire,
     wire::{
@@ -242,7 +242,12 @@ fn terms_of_topics() {
             name: name(),
             replicas: Some(5),
             min_copies: None,
-            retention: Retention { bytes: Some(0), ..retention },
+            retention: RetentionChange {
+                age_ms: NonZeroU64::new(604_800_000).into(),
+                bytes: LimitChange::Remove,
+                records: NonZeroU64::new(1_000).into(),
+                tombstones_ms: None,
+            },
             floor_follows: false,
         }),
         Request::Delete(name()),

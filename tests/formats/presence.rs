@@ -2,7 +2,7 @@
 
 use antiphon::{
     limits::ADDRESSES_MAX,
-    model::{Descriptor, Retention, SignedDescriptor, TopicName, encode_to_bytes},
+    model::{Descriptor, Retention, RetentionChange, SignedDescriptor, TopicName, encode_to_bytes},
     wire::{
         Alter, Away, Contact, MemberState, Need, Peer, Published, Refusal, Request, Response,
         TopicSummary,
@@ -31,7 +31,7 @@ fn coming_and_going() {
         name: name.clone(),
         replicas: None,
         min_copies: None,
-        retention: Retention::default(),
+        retention: RetentionChange::default(),
         floor_follows: true,
     };
     let gone = Peer { state: MemberState::Dead, stopped: true, newcomer_ms: None, ..peer() };

@@ -1,6 +1,8 @@
 //! How long topics keep their records.
 
-use antiphon::model::Retention;
+use std::num::NonZeroU64;
+
+use antiphon::model::{LimitChange, Retention, RetentionChange};
 use clap::Args;
 
 use crate::values::{self, Limit};
@@ -39,7 +41,7 @@ pub(crate) struct Retain {
 impl Retain {
     /// The limits of a new topic.
     pub(crate) fn limits(&self) -> Retention {
-        let limit = |asked: Option<Limit>| asked.and_then(|limit| limit.0);
+        let limit = |asked: Option<Limit>| asked.and_then(|limit| limit.0).map(NonZeroU64::get);
         Retention {
             age_ms: limit(self.age),
             bytes: limit(self.bytes),
@@ -48,10 +50,10 @@ impl Retain {
         }
     }
 
-    /// The limits that are to be changed, where zero stands for none.
-    pub(crate) fn changes(&self) -> Retention {
-        let change = |asked: Option<Limit>| asked.map(|limit| limit.0.unwrap_or(0));
-        Retention {
+    /// The limits that change.
+    pub(crate) fn changes(&self) -> RetentionChange {
+        let change = |asked: Option<Limit>| asked.map_or(LimitChange::Keep, |to| to.0.into());
+        RetentionChange {
             age_ms: change(self.age),
             bytes: change(self.bytes),
             records: change(self.records),

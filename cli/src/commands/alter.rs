@@ -1,6 +1,6 @@
 //! `antiphon topic alter`
 
-use antiphon::{model::Retention, wire};
+use antiphon::{model::RetentionChange, wire};
 
 use super::create;
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Result<Status> {
     let Alter { topic, replicas, min_copies, retain } = arguments;
     let retention = retain.changes();
-    if (replicas, min_copies, retention) == (None, None, Retention::default()) {
+    if (replicas, min_copies, retention) == (None, None, RetentionChange::default()) {
         let hint = "`antiphon topic alter TOPIC --retain-age 7d`; `antiphon topic alter --help` \
             lists all options";
         return Err(Failure::usage("no option says what to change").with_hint(hint).into());

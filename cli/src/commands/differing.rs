@@ -1,5 +1,7 @@
 //! Terms that were asked for, of a topic that is there already and has others.
 
+use std::num::NonZeroU64;
+
 use antiphon::wire::TopicSummary;
 
 use crate::{
@@ -40,13 +42,16 @@ fn differing(asked: &Create, has: &TopicSummary) -> Vec<Differing> {
         })
     };
     let limit = |asked: Option<Limit>, has: Option<u64>, option: &str, text: fn(u64) -> String| {
-        let asked = asked.filter(|asked| asked.0 != has)?;
+        let asked = asked?.0.map(NonZeroU64::get);
+        if asked == has {
+            return None;
+        }
         let text = |limit: Option<u64>| limit.map_or_else(|| "none".to_owned(), text);
-        let option = format!("{option} {}", text(asked.0));
+        let option = format!("{option} {}", text(asked));
         Some(Differing { said: format!("asked for `{option}`, has `{}`", text(has)), option })
     };
     let (retain, kept) = (&asked.retain, &has.retention);
-    let tombstones = retain.tombstones.map(|asked| Limit(Some(asked)));
+    let tombstones = retain.tombstones.map(|asked| Limit(NonZeroU64::new(asked)));
     let compaction = match kept.tombstones_ms {
         None if retain.compact => Some(Differing {
             said: "asked for compaction, has none".to_owned(),

@@ -1,9 +1,9 @@
 //! The terms of topics: how many replicas there are, and what they keep.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use antiphon::{
-    model::{self, TopicName},
+    model::{self, RetentionChange, TopicName},
     wire::{Alter, Create},
 };
 
@@ -142,8 +142,7 @@ pub struct TopicChanges {
     min_copies: Option<u16>,
     /// Whether the floor is to follow the number of nodes.
     floor_follows: bool,
-    /// Zero takes a limit away.
-    retention: model::Retention,
+    retention: RetentionChange,
 }
 
 impl TopicChanges {
@@ -165,26 +164,26 @@ impl TopicChanges {
 
     /// Changes the age after which records go; none takes the limit away.
     pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.retention.age_ms = Some(age.into().map_or(0, at_least_a_millisecond));
+        self.retention.age_ms = age.into().map(milliseconds).map(at_least_one).into();
         self
     }
 
     /// Changes how many bytes each replica keeps; none takes the limit away.
     pub fn max_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.retention.bytes = Some(bytes.into().unwrap_or(0));
+        self.retention.bytes = bytes.into().map(at_least_one).into();
         self
     }
 
     /// Changes how many records each replica keeps; none takes the limit away.
     pub fn max_records(mut self, records: impl Into<Option<u64>>) -> Self {
-        self.retention.records = Some(records.into().unwrap_or(0));
+        self.retention.records = records.into().map(at_least_one).into();
         self
     }
 
     /// Has the topic compacted, or changes after which time tombstones go. A topic that is
     /// compacted stays so.
     pub fn compacted(mut self, tombstones: Duration) -> Self {
-        self.retention.tombstones_ms = Some(at_least_a_millisecond(tombstones));
+        self.retention.tombstones_ms = Some(at_least_one(milliseconds(tombstones)).get());
         self
     }
 
@@ -220,29 +219,33 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A limit of zero would be none.
-fn at_least_a_millisecond(duration: Duration) -> u64 {
-    milliseconds(duration).max(1)
+/// A topic keeps nothing with a limit of zero, so that is taken as one.
+fn at_least_one(limit: u64) -> NonZeroU64 {
+    NonZeroU64::new(limit).unwrap_or(NonZeroU64::MIN)
 }
 
 #[cfg(test)]
 mod tests {
+    use antiphon::model::LimitChange;
+
     use super::*;
 
     #[test]
     fn changes_say_which_limits_stay_and_which_go() {
         let name: TopicName = "t".parse().unwrap();
         let nothing = TopicChanges::new().into_request(name.clone());
-        assert_eq!(nothing.retention, model::Retention::default());
+        assert_eq!(nothing.retention, RetentionChange::default());
         assert_eq!((nothing.replicas, nothing.min_copies), (None, None));
         let changes = TopicChanges::new().max_age(Duration::from_secs(1)).max_bytes(None);
         let asked = changes.min_copies(None).into_request(name.clone());
-        let expected =
-            model::Retention { age_ms: Some(1_000), bytes: Some(0), ..Default::default() };
+        let age_ms = LimitChange::Set(NonZeroU64::new(1_000).unwrap());
+        let bytes = LimitChange::Remove;
+        let expected = RetentionChange { age_ms, bytes, ..RetentionChange::default() };
         assert_eq!((asked.retention, asked.floor_follows), (expected, true));
         let short = TopicChanges::new().max_age(Duration::from_micros(1)).min_copies(2);
         let asked = short.into_request(name);
-        assert_eq!((asked.retention.age_ms, asked.min_copies), (Some(1), Some(2)));
+        let shortest = LimitChange::Set(NonZeroU64::MIN);
+        assert_eq!((asked.retention.age_ms, asked.min_copies), (shortest, Some(2)));
         assert!(!asked.floor_follows);
     }
 }

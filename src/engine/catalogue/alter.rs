@@ -14,19 +14,11 @@ use crate::{
     },
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{
-        Descriptor, Record, Retention, SignedDescriptor, SubscriberName, TopicId, TopicName,
-        encode_record, floor_that_follows,
+        Descriptor, Record, SignedDescriptor, SubscriberName, TopicId, TopicName, encode_record,
+        floor_that_follows,
     },
     wire::{Alter, Refusal, Request, Response},
 };
-
-/// The limit that a change asks for, where zero stands for none at all.
-fn changed(now: Option<u64>, asked: Option<u64>) -> Option<u64> {
-    match asked {
-        None => now,
-        Some(limit) => Some(limit).filter(|limit| *limit > 0),
-    }
-}
 
 impl Engine {
     pub(in crate::engine) fn alter(&mut self, question: QuestionId, alter: &Alter) {
@@ -34,12 +26,7 @@ impl Engine {
         let Some(terms) = self.alterable(question, &alter.name, request) else {
             return;
         };
-        let retention = Retention {
-            age_ms: changed(terms.retention.age_ms, alter.retention.age_ms),
-            bytes: changed(terms.retention.bytes, alter.retention.bytes),
-            records: changed(terms.retention.records, alter.retention.records),
-            tombstones_ms: alter.retention.tombstones_ms.or(terms.retention.tombstones_ms),
-        };
+        let retention = alter.retention.of(terms.retention);
         let replicas = alter.replicas.unwrap_or(terms.replicas);
         let floor_follows = match alter.min_copies {
             Some(_) => false,
