@@ -296,13 +296,6 @@ impl Batch {
         Self::of(Parts { header, hash, bytes, body })
     }
 
-    /// Signs records as the draft of this header says, until the engine makes drafts itself.
-    #[expect(clippy::needless_pass_by_value, reason = "it is taken apart soon")]
-    pub fn seal(header: Header, records: &Bytes, key: &NodeKey) -> Self {
-        assert_eq!(header.writer, key.node(), "a batch is signed by its writer");
-        super::Draft::of(&header).seal(records, key)
-    }
-
     /// Decodes a batch that came from elsewhere and checks all of it: bounds, signature, body
     /// and each record.
     ///

@@ -49,8 +49,7 @@ use crate::{
         UNACKNOWLEDGED_BYTES_MAX,
     },
     model::{
-        Batch, Compression, Hash, Header, LogId, NodeId, ProducerId, RecordId, Run, TopicId,
-        validate_given,
+        Batch, Draft, Hash, LogId, NodeId, ProducerId, RecordId, Run, TopicId, validate_given,
     },
     wire::{Acks, LogRange, Publish, Published, Refusal, Response, small},
 };
@@ -276,23 +275,14 @@ impl Engine {
             self.publish.bytes -= body.len();
             return self.refuse_all(waiting, &AddError::TooManyLogs);
         }
-        let count = runs.iter().map(|run| run.count).sum();
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic,
-            writer: self.core.me,
             incarnation: outgoing.incarnation,
-            first: outgoing.next,
-            count,
             previous: outgoing.previous,
             stamp,
             runs,
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        let batch = Batch::seal(header, &body, &self.core.config.key);
+        let batch = draft.seal(&body, &self.core.config.key);
         let known = self.core.topics.entry(topic);
         if !matches!(known.add(&batch), Ok(Added::New)) {
             // What is held of the log has changed since: damage has left too many holes in it, or

@@ -69,8 +69,8 @@ impl Tail {
 mod tests {
     use super::*;
     use crate::model::{
-        Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId, Record,
-        Run, Stamp, TopicId, WallClock, encode_record,
+        Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run, Stamp,
+        TopicId, WallClock, encode_record,
     };
 
     fn batch(number: u64) -> Batch {
@@ -79,22 +79,14 @@ mod tests {
         encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
         let incarnation = Incarnation(1);
         let previous = Previous { incarnation, next: number, hash: Hash([7; 32]) };
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic: TopicId::derive(&Network::default(), &"t".parse().unwrap()),
-            writer: key.node(),
             incarnation,
-            first: number,
-            count: 1,
             previous: (number > 0).then_some(previous),
             stamp: Stamp::default(),
             runs: vec![Run { producer: ProducerId([1; 16]), first: number, count: 1 }],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        Batch::seal(header, &body.into(), &key)
+        draft.seal(&body.into(), &key)
     }
 
     #[test]

@@ -247,8 +247,8 @@ fn predecessor(batch: &Batch) -> Option<(LogId, Position)> {
 mod tests {
     use super::*;
     use crate::model::{
-        Compression, Hash, Header, Incarnation, Network, NodeKey, Previous, ProducerId, Record,
-        Run, Stamp, WallClock, encode_record,
+        Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run, Stamp,
+        WallClock, encode_record,
     };
 
     fn topic() -> TopicId {
@@ -265,22 +265,14 @@ mod tests {
         });
         let mut body = Vec::new();
         encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic: topic(),
-            writer: key.node(),
             incarnation: Incarnation(incarnation),
-            first: 0,
-            count: 1,
             previous,
             stamp: Stamp::default(),
             runs: vec![Run { producer: ProducerId([1; 16]), first: 0, count: 1 }],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        Batch::seal(header, &body.into(), &key)
+        draft.seal(&body.into(), &key)
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::{
 use super::*;
 use crate::{
     model::{
-        Blob, Cursor, Incarnation, NodeKey, ProducerId, Record, TopicId, WallClock, encode_record,
+        Blob, Cursor, Draft, Incarnation, NodeKey, ProducerId, Record, TopicId, WallClock,
+        encode_record,
     },
     wire::{Acks, Contact, Create, Held, Import, Outcome, Publish, Published, Refusal, Replicate},
 };
@@ -427,11 +428,8 @@ fn import() -> Request {
         Output::Write(_, Write::Append { batch, .. }) => Some(batch),
         _ => None,
     });
-    let header = crate::model::Header {
-        writer: key(9).node(),
-        ..written.as_ref().unwrap().header().clone()
-    };
-    let batch = crate::model::Batch::seal(header, &written.unwrap().records_bytes(), &key(9));
+    let written = written.unwrap();
+    let batch = Draft::of(written.header()).seal(&written.records_bytes(), &key(9));
     let replicate = Replicate { batches: vec![batch], ..Replicate::default() };
     Request::Import(Import { topic: "t".parse().unwrap(), replicate, trimmed: Vec::new() })
 }

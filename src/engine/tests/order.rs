@@ -9,29 +9,21 @@ use crate::{
             view::{Source, View},
         },
     },
-    model::{Batch, Compression, Entry, Frontier, Hash, Header, LogId, Previous, Run, Span},
+    model::{Batch, Draft, Entry, Frontier, Hash, LogId, Previous, Run, Span},
 };
 
 /// The first batch of a log that continues another one, which ends at a record.
 fn first_of_next(topic: TopicId, writer: u8, next: u64, hash: Hash) -> Batch {
     let mut body = Vec::new();
     encode_record(&Record::new(WallClock(1), "x"), &mut body).unwrap();
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic,
-        writer: key(writer).node(),
         incarnation: Incarnation(2),
-        first: 0,
-        count: 1,
         previous: Some(Previous { incarnation: Incarnation(1), next, hash }),
         stamp: Stamp::default(),
         runs: vec![Run { producer: ProducerId([1; 16]), first: 0, count: 1 }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &body.into(), &key(writer))
+    draft.seal(&body.into(), &key(writer))
 }
 
 #[test]

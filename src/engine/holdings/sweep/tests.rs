@@ -6,8 +6,7 @@ use super::*;
 use crate::{
     engine::holdings::early::Early,
     model::{
-        Compression, Header, Incarnation, Network, NodeKey, Previous, ProducerId, Run, TopicId,
-        encode_record,
+        Draft, Incarnation, Network, NodeKey, Previous, ProducerId, Run, TopicId, encode_record,
     },
     wire::LogRange,
 };
@@ -64,13 +63,9 @@ impl Logs {
         let incarnation = Incarnation(1);
         let count = u32::try_from(records.len()).unwrap();
         let first = last.as_ref().map_or(0, |last| last.next);
-        let header = Header {
-            version: Header::VERSION,
+        let draft = Draft {
             topic: TopicId::derive(&Network::default(), &"t".parse().unwrap()),
-            writer: key.node(),
             incarnation,
-            first,
-            count,
             previous: last.as_ref().map(|last| Previous {
                 incarnation,
                 next: first,
@@ -78,12 +73,8 @@ impl Logs {
             }),
             stamp: Stamp::at(WallClock(at)),
             runs: vec![Run { producer: ProducerId([writer; 16]), first, count }],
-            body_hash: [0; 32],
-            body_bytes: 0,
-            compression: Compression::None,
-            encryption_key: None,
         };
-        let batch = Batch::seal(header, &body.into(), &key);
+        let batch = draft.seal(&body.into(), &key);
         let part = Compacted {
             log: batch.log(),
             first,

@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     limits::GROUP_GRACE,
     model::{
-        Compression, Header, Incarnation, NodeKey, Previous, ProducerId, Record, Run, TopicId,
-        WallClock, encode_record,
+        Draft, Incarnation, NodeKey, Previous, ProducerId, Record, Run, TopicId, WallClock,
+        encode_record,
     },
     wire::LogRange,
 };
@@ -44,22 +44,14 @@ fn batch(previous: Option<&Batch>, keys: &[&'static str]) -> Batch {
         next: first,
         hash: batch.hash(),
     });
-    let header = Header {
-        version: Header::VERSION,
+    let draft = Draft {
         topic: topic(),
-        writer: key.node(),
         incarnation: Incarnation(1),
-        first,
-        count,
         previous,
         stamp: crate::model::Stamp::default(),
         runs: vec![Run { producer: ProducerId([3; 16]), first, count }],
-        body_hash: [0; 32],
-        body_bytes: 0,
-        compression: Compression::None,
-        encryption_key: None,
     };
-    Batch::seal(header, &body.into(), &key)
+    draft.seal(&body.into(), &key)
 }
 
 fn shared(cursor: Cursor, group: Progress) -> Subscription {
