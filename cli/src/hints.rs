@@ -108,6 +108,9 @@ impl Advice for RequestError {
             self,
             Self::Refused(
                 Refusal::Invalid(_)
+                    | Refusal::Copies(_)
+                    | Refusal::OwnHeader(_)
+                    | Refusal::TooManyTopics(_)
                     | Refusal::ForeignCursor
                     | Refusal::NotAGroup(_)
                     | Refusal::Group(_)
@@ -175,12 +178,22 @@ pub(crate) const OWN_HEADER: &str =
 pub(crate) const AWAY: &str = "start these nodes again, or declare them lost with `antiphon node forget PEER`; \
     `antiphon peers` lists them";
 
+const OTHER_NETWORK: &str =
+    "name its network with `--network NAME`; `antiphon node` prints it at the start";
+
+const OTHER_PROTOCOL: &str =
+    "install the same version on all machines; `antiphon --version` shows this one's";
+
 const OTHER_VERSION: &str = "the node may be of another version; compare `antiphon --version`";
 
 /// What to do about nodes that could not be connected, by what is wrong with the first of them.
 fn unreachable(causes: &[String]) -> String {
     let first = causes.first().map_or("", String::as_str);
-    let hint = if first.contains("the node there is") {
+    let hint = if first.contains("r protocol (") {
+        OTHER_PROTOCOL
+    } else if first.contains("is of network") {
+        OTHER_NETWORK
+    } else if first.contains("the node there is") {
         "the node there has another key; use the address that it printed"
     } else if first.contains("no Antiphon node") {
         "another program uses that port; use the address that `antiphon node` printed"
@@ -207,13 +220,13 @@ fn refused(called: &str, refusal: &Refusal) -> String {
             "`antiphon topics` lists all topics".into()
         }
         Refusal::TopicExists(_) => "`--if-not-exists` accepts an existing topic".into(),
-        Refusal::Invalid(reason) if reason.contains("replicas") || reason.contains("copies") => {
+        Refusal::Copies(_) => {
             format!("a topic has 1 to {REPLICAS_MAX} replicas, and at most as many `--min-copies`")
         }
-        Refusal::Invalid(reason) if reason.contains("match the pattern") => {
+        Refusal::TooManyTopics(_) => {
             "use a pattern that matches fewer topics, or several commands".into()
         }
-        Refusal::Invalid(reason) if reason.contains("Antiphon's own") => OWN_HEADER.into(),
+        Refusal::OwnHeader(_) => OWN_HEADER.into(),
         Refusal::Invalid(_) => format!("`{called} --help` describes the command"),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
         Refusal::MayNotAlter(_) => "alter it through a node that the topic lists".into(),
@@ -260,9 +273,14 @@ fn refused(called: &str, refusal: &Refusal) -> String {
 fn link(error: &LinkError) -> String {
     match error {
         LinkError::NotSent(reason) | LinkError::Unreachable(reason)
-            if reason.contains("another network") =>
+            if ["another network", "is of network"].iter().any(|part| reason.contains(part)) =>
         {
-            "name its network with `--network NAME`; `antiphon node` prints it at the start".into()
+            OTHER_NETWORK.into()
+        }
+        LinkError::NotSent(reason) | LinkError::Unreachable(reason)
+            if reason.contains("r protocol (") =>
+        {
+            OTHER_PROTOCOL.into()
         }
         LinkError::NotSent(_) | LinkError::Unreachable(_) => {
             "check that the node still runs, or name another one with `--node MULTIADDR`".into()

@@ -16,7 +16,8 @@ use thiserror::Error;
 
 use super::{
     Blob, Compression, Hash, Incarnation, LogId, NodeId, NodeKey, ProducerId, RecordError,
-    RecordId, Records, Signature, Stamp, TopicId, decode_exact, encode_to_bytes, validate_records,
+    RecordId, Records, Signature, Stamp, TopicId, decode_exact, encode_to_bytes, newer,
+    validate_records,
 };
 use crate::limits::{
     BATCH_BODY_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, HEADER_BYTES_MAX,
@@ -122,9 +123,6 @@ impl Header {
 
     /// Checks that a header agrees with itself.
     fn check(&self) -> Result<(), BatchError> {
-        if self.version != Self::VERSION {
-            return Err(BatchError::Version(self.version));
-        }
         if self.count == 0 || self.count > BATCH_RECORDS_MAX {
             return Err(BatchError::Malformed("record count"));
         }
@@ -156,6 +154,9 @@ pub enum BatchError {
     /// Written by a newer program.
     #[error("a batch of version {0}, which this program does not know")]
     Version(u8),
+    /// It has something that only a newer program knows.
+    #[error("a batch with a {0} that this program does not know")]
+    Newer(&'static str),
     /// The encoding, or what a field says, is wrong.
     #[error("malformed batch: {0}")]
     Malformed(&'static str),
@@ -174,6 +175,13 @@ pub enum BatchError {
     /// The signature is not the writer's.
     #[error("the signature of the batch is not its writer's")]
     Signature,
+}
+
+impl BatchError {
+    /// Whether a newer program may have made the batch, which this one does not understand.
+    pub fn is_of_newer(&self) -> bool {
+        matches!(self, Self::Version(_) | Self::Newer(_))
+    }
 }
 
 /// A verified batch. Cloning it copies a pointer.
@@ -216,6 +224,7 @@ impl Envelope {
         if envelope.header.len() > HEADER_BYTES_MAX {
             return Err(BatchError::Malformed("header too large"));
         }
+        newer::check(&envelope.header)?;
         let header: Header =
             decode_exact(&envelope.header).map_err(|_malformed| BatchError::Malformed("header"))?;
         header.check()?;

@@ -17,6 +17,7 @@ mod given;
 mod group;
 mod limit_change;
 mod member;
+mod newer;
 mod own_headers;
 mod pattern;
 mod record;

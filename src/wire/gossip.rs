@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::WireError;
 use crate::{
     limits::{GOSSIP_BYTES_MAX, HEADER_BYTES_MAX},
-    model::{Announcement, Batch},
+    model::{Announcement, Batch, BatchError},
 };
 
 /// A message on a topic's gossip mesh.
@@ -44,9 +44,13 @@ impl Gossip {
     /// Decodes and verifies a message.
     ///
     /// # Errors
-    /// When it is too large or anything in it is wrong.
+    /// When it is too large or anything in it is wrong. [`WireError::Unknown`] says that it may be
+    /// of a newer program: it is ignored then, and its sender has done nothing wrong.
     pub fn decode(mut bytes: Bytes) -> Result<Self, WireError> {
-        let malformed = |error: crate::model::BatchError| WireError::Malformed(error.to_string());
+        let malformed = |error: BatchError| {
+            let text = error.to_string();
+            if error.is_of_newer() { WireError::Unknown(text) } else { WireError::Malformed(text) }
+        };
         if bytes.len() > Self::BYTES_MAX {
             return Err(WireError::TooLarge(bytes.len()));
         }
@@ -59,7 +63,7 @@ impl Gossip {
             KIND_ANNOUNCEMENT => Announcement::verify(&bytes)
                 .map(|announcement| Self::Announcement(Box::new(announcement)))
                 .map_err(malformed),
-            _ => Err(WireError::Malformed("unknown kind".into())),
+            other => Err(WireError::Unknown(format!("gossip of kind {other}"))),
         }
     }
 }

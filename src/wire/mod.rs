@@ -5,6 +5,11 @@
 //! passed [`Batch::verify`]. So code behind this module never meets an unverified one. No memory is
 //! reserved for a length that is only claimed.
 //!
+//! Newer programs may say more. A field that is not known is skipped. A request that is not known
+//! is [`WireError::Unknown`], and is answered [`Refusal::Unsupported`]. A refusal that is not known
+//! is [`Refusal::Other`]. Of gossip that is not known nothing is made. `docs/formats.md` lists the
+//! numbers that are reserved.
+//!
 //! [`Batch`]: crate::model::Batch
 //! [`Batch::verify`]: crate::model::Batch::verify
 
@@ -15,9 +20,12 @@ mod group;
 mod outbox;
 mod page;
 mod peer;
+mod refusal;
 mod request;
 mod response;
 mod whereabouts;
+
+use std::error::Error as _;
 
 pub use away::{Away, Need};
 use bytes::Bytes;
@@ -26,12 +34,13 @@ pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Tak
 pub use outbox::{Await, OutboxPage, PendingTopic};
 pub use page::{Page, TopicPage};
 pub use peer::Peer;
+pub use refusal::Refusal;
 pub use request::{
     Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
     Request, TopicRead,
 };
 pub use response::{
-    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Names, Outcome, Published, Refusal,
+    Checked, CheckedBatch, Compared, Forked, Held, MemberState, Names, Outcome, Published,
     Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
     Verified, VerifiedReplica,
 };
@@ -40,7 +49,7 @@ pub use whereabouts::Whereabouts;
 
 use crate::{
     limits::{FORKS_MAX, MESSAGE_BYTES_MAX},
-    model::{Blob, ForkProof, NodeId},
+    model::{BatchError, Blob, ForkProof, NodeId},
 };
 
 /// Why a message from another node is not understood. It changed nothing here.
@@ -49,6 +58,9 @@ pub enum WireError {
     /// More bytes than any message has.
     #[error("a message of {0} bytes, more than the limit of {MESSAGE_BYTES_MAX}")]
     TooLarge(usize),
+    /// It is, or has in it, something of a kind that only a newer program knows.
+    #[error("a message that this program does not know: {0}")]
+    Unknown(String),
     /// The encoding, or something inside it, is wrong.
     #[error("malformed message: {0}")]
     Malformed(String),
@@ -56,7 +68,12 @@ pub enum WireError {
 
 impl From<minicbor::decode::Error> for WireError {
     fn from(error: minicbor::decode::Error) -> Self {
-        Self::Malformed(error.to_string())
+        let batch = error.source().and_then(|cause| cause.downcast_ref::<BatchError>());
+        if error.is_unknown_variant() || batch.is_some_and(BatchError::is_of_newer) {
+            Self::Unknown(error.to_string())
+        } else {
+            Self::Malformed(error.to_string())
+        }
     }
 }
 

@@ -1,14 +1,13 @@
 //! What is answered.
 
 use minicbor::{Decode, Encode};
-use thiserror::Error;
 
 use super::{
-    Address, Away, DescriptorBytes, LogRange, OutboxPage, Page, Peer, Proofs, Taken, TopicPage,
+    Address, DescriptorBytes, LogRange, OutboxPage, Page, Peer, Proofs, Refusal, Taken, TopicPage,
     Whereabouts,
 };
 use crate::model::{
-    Blob, Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
+    Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
     Subscription, TopicId, TopicName, WallClock,
 };
 
@@ -18,7 +17,7 @@ use crate::model::{
 pub enum Response {
     /// The request was understood and not carried out; nothing changed.
     #[n(0)]
-    Refused(#[n(0)] Refusal),
+    Refused(#[cbor(n(0), with = "super::refusal")] Refusal),
     /// The topic exists. The flag says whether it existed before.
     #[n(1)]
     Created(#[n(0)] TopicSummary, #[n(1)] bool),
@@ -126,102 +125,6 @@ impl Response {
             _ => None,
         }
     }
-}
-
-/// Why a request was not carried out. Nothing has changed.
-#[derive(Debug, Error, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(context_bound = "crate::model::Share")]
-pub enum Refusal {
-    /// No node that was reached knows the topic. The asker's mistake, most often.
-    #[n(0)]
-    #[error("topic `{name}` does not exist")]
-    UnknownTopic {
-        /// The name that was asked for.
-        #[n(0)]
-        name: String,
-        /// The existing name that is most like it.
-        #[n(1)]
-        nearest: Option<String>,
-    },
-    /// The topic is there already.
-    #[n(1)]
-    #[error("topic `{0}` exists already")]
-    TopicExists(#[n(0)] String),
-    /// A field of the request is outside its limits. The asker's mistake.
-    #[n(2)]
-    #[error("{0}")]
-    Invalid(#[n(0)] String),
-    /// The topic's descriptor does not let this node write.
-    #[n(3)]
-    #[error("this node may not write to topic `{0}`")]
-    NotAWriter(#[n(0)] String),
-    /// The node has as much under way as it can hold. Try again.
-    #[n(4)]
-    #[error("the node has too much under way; try again")]
-    Busy,
-    /// The node is stopping, or its disk has failed. Ask another one.
-    #[n(5)]
-    #[error("the node is stopping: {0}")]
-    Stopping(#[n(0)] String),
-    /// No node that holds the records could be reached. Try again when nodes are back.
-    #[n(6)]
-    #[error("no node that holds the records answers")]
-    Unreachable,
-    /// The asked node does not know this kind of request.
-    #[n(7)]
-    #[error("the node does not know this request")]
-    Unsupported,
-    /// The disk of the node, or its quota, has no room for more records. Others may have.
-    #[n(8)]
-    #[error("{}", .0.as_deref().unwrap_or("the disk of the node is full, or its quota is used up"))]
-    Full(
-        /// Which of them, and how much is free and needed.
-        #[n(0)]
-        Option<String>,
-    ),
-    /// The log has forked and is sealed. The first of several refusals has the proof.
-    #[n(9)]
-    #[error("the writer's log has forked")]
-    Forked(#[n(0)] Option<Blob>),
-    /// The node should leave, and knows no other running node.
-    #[n(10)]
-    #[error("no other node can take over its records")]
-    Alone,
-    /// The subscription was reset or deleted since the asker learnt its position.
-    #[n(11)]
-    #[error("the subscription was reset or deleted meanwhile")]
-    Superseded,
-    /// The topic's descriptor does not let this node change it.
-    #[n(12)]
-    #[error("this node may not change topic `{0}`")]
-    MayNotAlter(#[n(0)] String),
-    /// The cursor belongs to another topic. The asker's mistake.
-    #[n(13)]
-    #[error("the cursor belongs to another topic")]
-    ForeignCursor,
-    /// The topic was deleted. With the descriptor that proves it.
-    #[n(14)]
-    #[error("the topic was deleted")]
-    Deleted(#[n(0)] DescriptorBytes),
-    /// The node has reached none of the addresses through which it should join. A topic of the name
-    /// may exist already.
-    #[n(18)]
-    #[error("the node has not joined its network yet: nothing was reached at {0}")]
-    NotJoined(#[n(0)] String),
-    /// The group's name belongs to a subscription that is not a group. The asker's mistake.
-    #[n(15)]
-    #[error("subscription `{0}` exists and is not a group")]
-    NotAGroup(#[n(0)] String),
-    /// The subscription is a group, and has no position that one reader may move. The asker's
-    /// mistake.
-    #[n(17)]
-    #[error("subscription `{0}` is a group")]
-    Group(#[n(0)] String),
-    /// Too few home replicas of the topic answer to be sure. Try again when they are back, or when
-    /// their operator has forgotten them.
-    #[n(19)]
-    #[error("{0}")]
-    Away(#[n(0)] Away),
 }
 
 /// A topic in brief.
@@ -419,7 +322,7 @@ pub enum Outcome {
     Stored,
     /// It was refused.
     #[n(1)]
-    Refused(#[n(0)] Refusal),
+    Refused(#[cbor(n(0), with = "super::refusal")] Refusal),
     /// It was stored before, and is flushed. For imports only.
     #[n(2)]
     Present,

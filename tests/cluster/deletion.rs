@@ -199,7 +199,7 @@ fn terms_that_contradict_are_refused_and_change_nothing() {
     };
     for request in [alter(Some(0), None), alter(Some(1), Some(2)), alter(None, Some(4))] {
         let answer = world.call(0, request);
-        assert!(matches!(answer, Response::Refused(Refusal::Invalid(_))), "{answer:?}");
+        assert!(matches!(answer, Response::Refused(Refusal::Copies(_))), "{answer:?}");
     }
     let nothing = Create {
         retention: Retention { records: Some(0), ..Retention::default() },

@@ -186,7 +186,7 @@ fn a_replica_that_says_that_it_stops_counts_like_any_that_is_away() {
 #[test]
 fn nobody_says_of_another_that_it_stops() {
     let mut world = settled();
-    assert_eq!(world.call(0, Request::Stopping), Response::Refused(Refusal::Unsupported));
+    assert_eq!(world.call(0, Request::Stopping), Response::Refused(Refusal::Unsupported(None)));
     // One that goes on all the same is there.
     let second = world.id(1);
     assert_eq!(world.call_from(second, 0, Request::Stopping), Response::Noted);

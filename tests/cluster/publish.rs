@@ -73,7 +73,7 @@ fn terms_that_cannot_hold_are_refused() {
     };
     for request in [create(Some(0), None), create(Some(33), None), create(Some(2), Some(3))] {
         let answer = world.call(0, request);
-        assert!(matches!(answer, Response::Refused(Refusal::Invalid(_))), "{answer:?}");
+        assert!(matches!(answer, Response::Refused(Refusal::Copies(_))), "{answer:?}");
     }
     let reserved = Create::new(TopicName::catalogue());
     let answer = world.call(0, Request::Create(reserved));

@@ -8,6 +8,7 @@
 
 mod compacted;
 mod headers;
+mod newer;
 mod presence;
 mod retried;
 
@@ -58,7 +59,8 @@ fn frozen(name: &str, bytes: &[u8]) {
     assert_eq!(actual, expected, "{} holds another value; now it is\n{actual}", path.display());
 }
 
-/// The bytes of messages, each of which is understood as what it was.
+/// The bytes of messages, each of which is understood as what it was, also with fields that are not
+/// known.
 #[track_caller]
 fn round_trip(
     requests: impl IntoIterator<Item = Request>,
@@ -67,11 +69,17 @@ fn round_trip(
     let mut all = Vec::new();
     for request in requests {
         let bytes = request.encode();
+        for newer in [newer::with_unknown_fields(&bytes), newer::with_one_more_field(&bytes)] {
+            assert_eq!(Request::decode(&newer.into()).as_ref(), Ok(&request));
+        }
         assert_eq!(Request::decode(&bytes), Ok(request));
         all.extend_from_slice(&bytes);
     }
     for response in responses {
         let bytes = response.encode();
+        for newer in [newer::with_unknown_fields(&bytes), newer::with_one_more_field(&bytes)] {
+            assert_eq!(Response::decode(&newer.into()).as_ref(), Ok(&response));
+        }
         assert_eq!(Response::decode(&bytes), Ok(response));
         all.extend_from_slice(&bytes);
     }

@@ -196,7 +196,7 @@ fn formats_are_documented() {
     for (path, item) in [
         ("src/wire/request.rs", "enum Request"),
         ("src/wire/response.rs", "enum Response"),
-        ("src/wire/response.rs", "enum Refusal"),
+        ("src/wire/refusal.rs", "enum Refusal"),
     ] {
         for (code, name) in codes(path, item) {
             expect(&document, format!(" {code} `{name}` "), item);

@@ -365,12 +365,13 @@ impl Subscription<'_> {
                 Refusal::UnknownTopic { .. }
                     | Refusal::TopicExists(_)
                     | Refusal::Invalid(_)
+                    | Refusal::TooManyTopics(_)
                     | Refusal::NotAWriter(_)
                     | Refusal::Superseded
                     | Refusal::NotAGroup(_)
                     | Refusal::Group(_)
                     | Refusal::ForeignCursor
-                    | Refusal::Unsupported
+                    | Refusal::Unsupported(_)
             )
         );
         if lasting {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use antiphon::{
-    model::{NodeId, NodeKey, RecordId},
+    model::{DescriptorError, NodeId, NodeKey, RecordId},
     wire::{Away, Need},
 };
 
@@ -43,13 +43,13 @@ fn refusals() {
         replicas: 5,
         nodes: vec![node(1), node(2)],
     };
-    let reasons = [
-        "5 copies are more than the 3 replicas",
-        "more than 16384 topics match the pattern",
-        "the header `antiphon-id` is Antiphon's own",
-        "too many records in one request",
+    let invalid = [
+        antiphon::wire::Refusal::from(DescriptorError::MinCopies(5, 3)).into(),
+        Refusal::TooManyTopics(16_384),
+        antiphon::wire::Refusal::from(RecordError::OwnHeader { name: "antiphon-id".to_owned() })
+            .into(),
+        Refusal::Invalid("too many records in one request".to_owned()),
     ];
-    let invalid = reasons.map(|reason| Refusal::Invalid(reason.to_owned()));
     let refusals = [
         unknown(Some("quakes")),
         unknown(None),
@@ -58,7 +58,8 @@ fn refusals() {
         Refusal::Busy,
         Refusal::Stopping("it was asked to".to_owned()),
         Refusal::Unreachable,
-        Refusal::Unsupported,
+        Refusal::Unsupported(None),
+        Refusal::Other { number: 24, text: "the record was changed meanwhile".to_owned() },
         Refusal::Full(None),
         Refusal::Forked,
         Refusal::Alone,

@@ -21,6 +21,15 @@ pub enum Refusal {
     /// A value in the request is out of bounds. The text says which one.
     #[error("{0}")]
     Invalid(String),
+    /// The numbers of replicas or of copies that a topic should have are out of bounds.
+    #[error("{0}")]
+    Copies(String),
+    /// A record has a header that only Antiphon sets.
+    #[error("{0}")]
+    OwnHeader(String),
+    /// More topics match a pattern than one reader follows.
+    #[error("more than {0} topics match the pattern")]
+    TooManyTopics(usize),
     /// The topic lists who may write to it, and the node is not among them.
     #[error("this node may not write to topic `{0}`")]
     NotAWriter(String),
@@ -80,9 +89,25 @@ pub enum Refusal {
     /// One subscriber was to be started, and the subscription of that name belongs to a group.
     #[error("subscription `{0}` is a group")]
     Group(String),
-    /// The node does not know this kind of request: it is of an older version.
-    #[error("the node does not know this request")]
-    Unsupported,
+    /// The node does not know this kind of request, or what the topic needs: it is of an older
+    /// version.
+    #[error("{}", .0.as_deref().unwrap_or("the node does not know this request"))]
+    Unsupported(
+        /// What it does not know.
+        Option<String>,
+    ),
+    /// The node refused for a reason that only a newer version of this library knows.
+    #[error("{}", other(*.number, .text))]
+    Other {
+        /// The number of the refusal in the protocol.
+        number: u32,
+        /// What the node says about it.
+        text: String,
+    },
+}
+
+fn other(number: u32, text: &str) -> String {
+    wire::Refusal::Other { number, text: text.to_owned() }.to_string()
 }
 
 impl Refusal {
@@ -109,6 +134,8 @@ impl From<wire::Refusal> for Refusal {
             Wire::UnknownTopic { name, nearest } => Self::UnknownTopic { name, nearest },
             Wire::TopicExists(name) => Self::TopicExists(name),
             Wire::Invalid(reason) => Self::Invalid(reason),
+            Wire::Copies(reason) => Self::Copies(reason),
+            Wire::OwnHeader(reason) => Self::OwnHeader(reason),
             Wire::NotAWriter(name) => Self::NotAWriter(name),
             Wire::MayNotAlter(name) => Self::MayNotAlter(name),
             Wire::Busy => Self::Busy,
@@ -128,7 +155,8 @@ impl From<wire::Refusal> for Refusal {
             Wire::Deleted(_) => Self::Deleted,
             Wire::NotAGroup(name) => Self::NotAGroup(name),
             Wire::Group(name) => Self::Group(name),
-            Wire::Unsupported => Self::Unsupported,
+            Wire::Unsupported(reason) => Self::Unsupported(reason),
+            Wire::Other { number, text } => Self::Other { number, text },
         }
     }
 }
@@ -152,6 +180,9 @@ mod tests {
             wire::Refusal::Forked(Some(Blob(vec![1, 2, 3].into()))),
             wire::Refusal::Away(away),
             wire::Refusal::Superseded,
+            wire::Refusal::Unsupported(None),
+            wire::Refusal::Other { number: 24, text: "the version is 7".into() },
+            wire::Refusal::Other { number: 24, text: String::new() },
         ];
         for refusal in all {
             let text = refusal.to_string();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use antiphon::{
     engine::{Failure, Input},
-    wire::{Contact, Refusal, Response},
+    wire::{Contact, Refusal, Response, WireError},
 };
 use libp2p::{
     Multiaddr, PeerId, gossipsub,
@@ -22,7 +22,7 @@ use super::{
     rpc::{self, AskError, Received, ReplyTo, RequestId},
     runtime_directory::Found,
     translate::{dial_failures, leads_there, node_of, wire_addresses},
-    verification::Verdict,
+    verification::{GossipError, Verdict},
 };
 
 /// How long a peer of another network is denied. It may be started again in this one.
@@ -149,7 +149,7 @@ impl Network {
             },
             Err(error) => {
                 tracing::debug!(%peer, %error, "a request is not understood");
-                Refusal::Invalid(error.to_string())
+                not_understood(&error)
             }
         };
         self.swarm.behaviour_mut().rpc.answer(reply_to, Response::Refused(refusal));
@@ -195,6 +195,11 @@ impl Network {
             Ok(gossip) => {
                 self.report(&message, &source, MessageAcceptance::Accept);
                 self.ready.push_back(Input::Gossiped(gossip));
+            }
+            // A rejection would count against its sender, which may be of a newer version.
+            Err(error @ GossipError::Wire(WireError::Unknown(_))) => {
+                tracing::debug!(%source, %error, "gossip is ignored");
+                self.report(&message, &source, MessageAcceptance::Ignore);
             }
             Err(error) => {
                 tracing::debug!(%source, %error, "gossip is rejected");
@@ -402,6 +407,15 @@ impl Network {
         if let Some(node) = self.peers.heard(peer) {
             self.ready.push_back(Input::Heard(node, None));
         }
+    }
+}
+
+/// The answer to a request that is not understood. One that this version does not know is no
+/// mistake of the asker.
+fn not_understood(error: &WireError) -> Refusal {
+    match error {
+        WireError::Unknown(_) => Refusal::Unsupported(None),
+        WireError::Malformed(_) | WireError::TooLarge(_) => Refusal::Invalid(error.to_string()),
     }
 }
 

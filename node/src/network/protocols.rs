@@ -6,8 +6,9 @@ use libp2p::{StreamProtocol, gossipsub::IdentTopic};
 
 use super::translate::NO_NODE;
 
-/// The version of the protocol between nodes. Nodes of different versions do not speak.
-const VERSION: u32 = 1;
+/// The version of the protocol between nodes, and between clients and nodes. Those of different
+/// versions do not speak.
+const VERSION: u32 = 2;
 
 /// The protocol names of one network.
 #[derive(Debug, Clone)]
@@ -101,9 +102,9 @@ mod tests {
     fn strangers_are_of_another_version_of_another_network_or_no_nodes() {
         let protocols = Protocols::of(&"lab".parse().unwrap());
         let said = |family| protocols.stranger(family).map(|stranger| stranger.to_string());
-        assert_eq!(said("/antiphon/lab/1"), None);
-        assert!(said("/antiphon/lab/2").unwrap().contains("newer protocol (2; this one 1)"));
-        assert!(said("/antiphon/lab/0").unwrap().contains("older protocol (0; this one 1)"));
+        assert_eq!(said("/antiphon/lab/2"), None);
+        assert!(said("/antiphon/lab/3").unwrap().contains("newer protocol (3; this one 2)"));
+        assert!(said("/antiphon/lab/1").unwrap().contains("older protocol (1; this one 2)"));
         assert!(said("/antiphon/other/2").unwrap().contains("network `other`, not `lab`"));
         for other in ["ipfs/0.1.0", "", "/antiphon/lab", "/antiphon/lab/x", "/antiphon/\u{1b}/1"] {
             assert_eq!(said(other).as_deref(), Some(NO_NODE), "{other}");

@@ -82,7 +82,7 @@ impl Engine {
         let terms = Descriptor { creator: self.core.me, created, revision, ..terms };
         match terms.sign(&self.core.config.key) {
             Ok(descriptor) => self.publish_terms(question, &descriptor, change),
-            Err(error) => self.core.refuse_invalid(question, error),
+            Err(error) => self.core.refuse(question, error.into()),
         }
     }
 
@@ -96,7 +96,7 @@ impl Engine {
         let mut bytes = Vec::new();
         let record = Record::new(self.core.now.wall, descriptor.bytes().clone());
         if let Err(error) = encode_record(&record, &mut bytes) {
-            return self.core.refuse_invalid(question, error);
+            return self.core.refuse(question, error.into());
         }
         if self.is_busy_with(bytes.len()) {
             return self.core.refuse(question, Refusal::Busy);

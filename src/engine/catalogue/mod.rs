@@ -177,7 +177,7 @@ impl Engine {
         }
         // Terms that can never hold are refused before anybody is asked.
         if let Err(error) = self.terms(create).sign(&self.core.config.key) {
-            return self.core.refuse_invalid(question, error);
+            return self.core.refuse(question, error.into());
         }
         let request = Request::Create(create.clone());
         let Some(topic) = self.find(question, &create.name, request) else {
@@ -239,7 +239,7 @@ impl Engine {
         }
         let descriptor = match self.terms(create).sign(&self.core.config.key) {
             Ok(descriptor) => descriptor,
-            Err(error) => return self.core.refuse_invalid(question, error),
+            Err(error) => return self.core.refuse(question, error.into()),
         };
         self.publish_terms(question, &descriptor, Change::Created);
     }

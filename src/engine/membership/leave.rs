@@ -48,7 +48,7 @@ impl Engine {
     ) {
         if from.is_some() {
             // A node leaves when its operator says so.
-            return self.core.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported(None));
         }
         if node != self.core.me {
             // A client that lost its node asks the next one.
@@ -131,7 +131,7 @@ impl Engine {
         finished: bool,
     ) {
         let Some(from) = from else {
-            return self.core.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported(None));
         };
         self.core.members.set_leaving(self.core.now.elapsed, from, finished);
         self.core.answer(question, Response::Noted);

@@ -114,7 +114,7 @@ impl Engine {
     /// Another node is about to stop. Only that node itself can say so.
     pub(in crate::engine) fn stops(&mut self, question: QuestionId, from: Option<NodeId>) {
         let Some(from) = from else {
-            return self.core.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported(None));
         };
         self.core.members.set_stopping(&from);
         self.core.report(Report::Stopping(from));

@@ -124,7 +124,7 @@ impl Engine {
                 return self.core.refuse_invalid(question, "too many records in one request");
             }
             Ok(count) => count,
-            Err(error) => return self.core.refuse_invalid(question, error),
+            Err(error) => return self.core.refuse(question, error.into()),
         };
         if publish.records.len() > BATCH_BODY_BYTES_MAX {
             return self.core.refuse_invalid(question, "too many bytes in one request");

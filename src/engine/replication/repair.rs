@@ -121,7 +121,7 @@ impl Engine {
         digest: [u8; 32],
     ) {
         let Some(from) = from else {
-            return self.core.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported(None));
         };
         let mut digests = self.shared_digests(from, after);
         let compared = if digest_of(&digests) == digest {

@@ -242,7 +242,7 @@ impl Engine {
     ) {
         if from.is_none() {
             // Only a node has made sure that the position exists.
-            return self.core.refuse(question, Refusal::Unsupported);
+            return self.core.refuse(question, Refusal::Unsupported(None));
         }
         if let Some(deletion) = self.core.topics.deletion_of(&topic) {
             let deletion = Blob(deletion.bytes().clone());

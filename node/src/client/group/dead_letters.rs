@@ -6,7 +6,7 @@ use antiphon::{
         Blob, DEAD_LETTER_SUFFIX as SUFFIX, DEAD_LETTER_TOPIC, ProducerId, Record, SubscriberName,
         TopicName, encode_record,
     },
-    wire::{Acks, Create, Publish, Request, Response},
+    wire::{self, Acks, Create, Publish, Request, Response},
 };
 use bytes::Bytes;
 
@@ -62,7 +62,7 @@ impl DeadLetters {
         if encode_record(&marked, &mut records).is_err() {
             // It has no room for more headers.
             encode_record(&work.record.clone().without_own_headers(), &mut records)
-                .map_err(|error| RequestError::Refused(Refusal::Invalid(error.to_string())))?;
+                .map_err(|error| RequestError::Refused(wire::Refusal::from(error).into()))?;
         }
         let publish = Publish {
             topic: self.topic.clone(),

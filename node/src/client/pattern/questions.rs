@@ -87,7 +87,7 @@ impl Client {
 }
 
 pub(super) fn too_many() -> RequestError {
-    Refusal::Invalid(format!("more than {TOPICS_MAX} topics match the pattern")).into()
+    Refusal::TooManyTopics(TOPICS_MAX).into()
 }
 
 fn milliseconds(wait: Duration) -> u32 {

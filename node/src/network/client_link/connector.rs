@@ -22,7 +22,7 @@ use crate::{
     client::ConnectError,
     network::{
         behaviour::{self, Family},
-        protocols::Protocols,
+        protocols::{Protocols, Stranger},
         rpc,
         translate::{dial_causes, leads_there, split_peer},
         transport,
@@ -187,12 +187,15 @@ impl Connector {
                 self.dials.get(&peer_id) =>
             {
                 let connection = *connection;
-                if !self.is_foreign(info) {
+                let Some(stranger) = self.stranger(info) else {
                     return self.connected(peer_id, connection);
-                }
-                // Other networks on the LAN are nothing to complain about.
+                };
                 self.candidates.remove(&peer_id);
                 self.dials.remove(&peer_id);
+                // Other networks on the LAN are nothing to complain about.
+                if matches!(stranger, Stranger::Version(_)) {
+                    self.note_failure(peer_id, self.now(), vec![format!("{peer_id}: {stranger}")]);
+                }
                 self.swarm.close_connection(connection);
                 Progress::Noted
             }
@@ -252,9 +255,9 @@ impl Connector {
         failed.chain(dialled).take(CAUSES_MAX).collect()
     }
 
-    /// Whether identify says that a peer is of another network.
-    pub(super) fn is_foreign(&self, info: &identify::Info) -> bool {
-        info.protocol_version != self.protocols.family
+    /// How a peer differs from this network, by what it says in identify.
+    pub(super) fn stranger(&self, info: &identify::Info) -> Option<Stranger> {
+        self.protocols.stranger(&info.protocol_version)
     }
 
     /// Notes whom mDNS has found.

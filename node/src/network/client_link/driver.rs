@@ -3,7 +3,7 @@
 
 mod events;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::wire::{Peer, Request};
 use futures::StreamExt;
@@ -42,6 +42,8 @@ pub(super) struct Driver {
     refresh_at: Duration,
     /// Whether it is time for a second connection.
     wants_spare: bool,
+    /// Connected nodes that did not speak the protocol once.
+    doubted: BTreeSet<PeerId>,
     /// Where clients begin among the nodes that they learn of: each elsewhere.
     turn: usize,
 }
@@ -63,6 +65,7 @@ impl Driver {
             acquaint_at: now + ACQUAINT_INTERVAL,
             refresh_at: now + REDIAL_PAUSE,
             wants_spare: false,
+            doubted: BTreeSet::new(),
             turn: own.last().copied().map_or(0, usize::from),
         }
     }
@@ -272,6 +275,7 @@ impl Driver {
 
     /// A node is lost, or given up. What it has not answered goes to another one.
     fn lose(&mut self, node: PeerId, cause: String) {
+        self.doubted.remove(&node);
         let Some(since) = self.nodes.remove(&node) else { return };
         tracing::debug!(%node, cause, "a node is lost");
         self.connector.swarm.behaviour_mut().rpc.part_with(node);
@@ -289,13 +293,12 @@ impl Driver {
         self.acquaint_at = self.acquaint_at.min(now + ACQUAINT_AFTER);
     }
 
-    /// A node turns out to be of another network, or no node.
-    fn shun(&mut self, node: PeerId) {
+    /// A node turns out to be of another network or version, or no node.
+    fn shun(&mut self, node: PeerId, cause: &str) {
         self.connector.candidates.remove(&node);
-        self.lose(node, foreign(&node));
+        self.lose(node, format!("{node}: {cause}"));
     }
 }
 
-fn foreign(node: &PeerId) -> String {
-    format!("{node}: it is a node of another network, or not a node")
-}
+/// What is known of a node that does not speak the protocol, as long as it has not said what it is.
+const FOREIGN: &str = "it is a node of another network or of another version, or not a node";

@@ -8,7 +8,7 @@ use super::{
         asks::{is_of_the_node, is_success},
         connector::{LightEvent, Progress},
     },
-    Driver, foreign,
+    Driver, FOREIGN,
 };
 use crate::{
     client::LinkError,
@@ -43,7 +43,9 @@ impl Driver {
                 peer_id,
                 info,
                 ..
-            })) if self.connector.is_foreign(&info) => self.shun(peer_id),
+            })) if let Some(stranger) = self.connector.stranger(&info) => {
+                self.shun(peer_id, &stranger.to_string());
+            }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. }
                 if self.nodes.is_at(&peer_id, connection_id) =>
             {
@@ -114,8 +116,11 @@ impl Driver {
                 self.asks.fail(exchange.ask, LinkError::Malformed(error.to_string()));
             }
             AskError::Unsupported => {
-                self.asks.broke(exchange, &foreign(&node));
-                self.shun(node);
+                self.asks.broke(exchange, &format!("{node}: {FOREIGN}"));
+                // What it says of itself may be on its way, and tells more.
+                if !self.doubted.insert(node) {
+                    self.shun(node, FOREIGN);
+                }
             }
             // Either the connection broke, which is reported for itself, or the node gave up
             // this one stream.
