@@ -110,7 +110,7 @@ pub struct Descriptor {
     pub origin: Option<TopicId>,
     /// Whether `min_copies` follows the network, see [`floor`](Self::floor). The field then has the
     /// number of the time when this was signed, for programs that do not know this field.
-    #[cbor(n(13), skip_if = "is_default", default)]
+    #[cbor(n(19), skip_if = "is_default", default)]
     pub floor_follows: bool,
 }
 

@@ -186,7 +186,7 @@ pub struct Published {
     pub place: Option<LogRange>,
     /// Whether pending records need more nodes than there are. They stay pending until nodes return
     /// or are forgotten, or until `min_copies` is lowered.
-    #[cbor(n(7), skip_if = "std::ops::Not::not", default)]
+    #[cbor(n(10), skip_if = "std::ops::Not::not", default)]
     pub too_few_nodes: bool,
 }
 
@@ -374,7 +374,7 @@ pub struct Held {
     #[cbor(n(4), skip_if = "std::ops::Not::not")]
     pub keeps: bool,
     /// Ranges that the asked node has seen stamped in the future.
-    #[cbor(n(5), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
+    #[cbor(n(7), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub early: Vec<LogRange>,
 }
 
