@@ -260,7 +260,7 @@ impl Engine {
             self.placed_at = self.core.members.version();
             self.redispatch();
             self.repair_soon();
-            self.outbox_soon();
+            self.publish.on_other_members(&self.core);
         }
     }
 
@@ -462,7 +462,7 @@ impl Engine {
         self.read.abandon(question);
         self.catalogue.names.abandon(question);
         self.group_abandoned(question);
-        self.publish.awaiting.abandon(question);
+        self.publish.on_abandoned(question);
         self.replication.verify.abandon(question);
     }
 

@@ -158,8 +158,7 @@ impl Engine {
                 self.core.refuse(waiter.question(), unknown.clone());
             }
             self.groups_deleted(topic, &unknown);
-            self.empty_outbox(topic);
-            for question in self.publish.awaiting.of_topic(topic) {
+            for question in self.publish.on_topic_deleted(&mut self.core, topic) {
                 self.core.refuse(question, unknown.clone());
             }
             for read in self.read.of_topic(topic) {

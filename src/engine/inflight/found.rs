@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     engine::holdings::placement::Placement,
-    model::{Cursor, Frontier, NodeId, Subscription, TopicId},
+    model::{Cursor, Frontier, LogId, NodeId, Subscription, TopicId},
     wire::{Held, LogRange},
 };
 
@@ -27,6 +27,29 @@ impl Found {
         let mut end = Cursor::start(self.topic);
         self.held.values().for_each(|held| end.join_frontier(&held.frontier));
         end
+    }
+
+    /// Whether a node holds a part of a log.
+    pub(in crate::engine) fn holds(&self, node: &NodeId, part: LogRange) -> bool {
+        let entry = self.held.get(node).and_then(|held| held.frontier.0.get(&part.log));
+        entry.is_some_and(|entry| entry.covers(part.from, part.to))
+    }
+
+    /// Whether a node holds all that any node holds of a log between two records. Of an older part,
+    /// faults may have destroyed some everywhere.
+    pub(in crate::engine) fn holds_all(
+        &self,
+        log: LogId,
+        from: u64,
+        to: u64,
+    ) -> impl Fn(&NodeId) -> bool {
+        let entries = self.held.values().filter_map(|held| held.frontier.0.get(&log));
+        let spans = entries.flat_map(|entry| &entry.spans);
+        let parts: Vec<_> = spans.map(|span| (span.first.max(from), span.next.min(to))).collect();
+        move |node| {
+            let entry = self.held.get(node).and_then(|held| held.frontier.0.get(&log));
+            entry.is_some_and(|entry| parts.iter().all(|(from, to)| entry.covers(*from, *to)))
+        }
     }
 
     /// Where the subscription stands that was asked for, by all that was told of it.

@@ -45,7 +45,7 @@ impl Engine {
             std::mem::take(&mut outgoing.unacknowledged).into_iter().partition(beyond);
         // What was told to be pending and is part of the branch goes with it.
         outgoing.behind = outgoing.behind.filter(|it| it.log != log || it.next <= at);
-        self.outbox_forked(topic, log);
+        self.publish.outbox.on_fork(topic, log);
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    engine::{Engine, ids::QuestionId, inflight::found::Found, survey::Then},
+    engine::{Engine, core::Core, ids::QuestionId, inflight::found::Found, survey::Then},
     limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},
     model::{NodeId, TopicId},
     wire::{Await, Published, Refusal, Request, Response, small},
@@ -32,19 +32,67 @@ struct Waiting {
 
 /// The questions that wait.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct State {
+pub(super) struct Awaiting {
     waiting: BTreeMap<QuestionId, Waiting>,
 }
 
-impl State {
-    pub(in crate::engine) fn abandon(&mut self, question: QuestionId) {
+impl Awaiting {
+    pub(super) fn on_abandoned(&mut self, question: QuestionId) {
         self.waiting.remove(&question);
     }
 
     /// Takes out those who wait for a topic.
-    pub(in crate::engine) fn of_topic(&mut self, topic: TopicId) -> Vec<QuestionId> {
+    pub(super) fn on_topic_deleted(&mut self, topic: TopicId) -> Vec<QuestionId> {
         let of_topic = self.waiting.extract_if(.., |_, waiting| waiting.topic == topic);
         of_topic.map(|(question, _)| question).collect()
+    }
+
+    /// The questions for which the replicas are asked now.
+    fn due(&mut self, now: Duration) -> Vec<(TopicId, QuestionId)> {
+        let due = |(question, waiting): (&QuestionId, &mut Waiting)| {
+            waiting.ask_at.take_if(|at| *at <= now).map(|_| (waiting.topic, *question))
+        };
+        self.waiting.iter_mut().filter_map(due).collect()
+    }
+
+    /// The replicas have said what they hold.
+    fn on_found(&mut self, core: &mut Core, question: QuestionId, found: &Found) {
+        // Abandoned meanwhile, or the topic was deleted.
+        let Some(waiting) = self.waiting.get_mut(&question) else {
+            return;
+        };
+        let Some(known) = core.topics.get_mut(&found.topic).filter(|known| known.is_known()) else {
+            return;
+        };
+        let (now, place) = (core.now.elapsed, waiting.wanted.place);
+        let is_forked = known.forks.sealed_at(place.log).is_some_and(|at| at < place.to);
+        let wanted = known.wanted(&core.members, waiting.wanted.acks);
+        let holds_before = found.holds_all(place.log, 0, place.to);
+        let holds = |node: &&NodeId| found.holds(node, place) && holds_before(node);
+        let holders: Vec<_> = found.placement.acting.iter().filter(holds).collect();
+        let stand_ins = holders.iter().filter(|node| !found.placement.is_home(node)).count();
+        let acknowledged = holders.len() >= wanted;
+        if !acknowledged && !is_forked && now < waiting.deadline {
+            waiting.ask_at = Some((now + waiting.pause).min(waiting.deadline));
+            waiting.pause = (waiting.pause * 2).min(PAUSE_MAX);
+            return;
+        }
+        self.waiting.remove(&question);
+        if is_forked {
+            // They may be in either branch, or were written again.
+            return core.refuse(question, Refusal::Forked(None));
+        }
+        let published = Published {
+            acknowledged,
+            copies: small(holders.len()),
+            stand_ins: small(stand_ins),
+            replicas: known.replicas(),
+            wanted: small(wanted),
+            place: (!acknowledged).then_some(place),
+            too_few_nodes: !acknowledged && found.placement.acting.len() < wanted,
+            ..Published::default()
+        };
+        core.answer_flushed(question, Response::Awaited(published));
     }
 }
 
@@ -68,72 +116,12 @@ impl Engine {
     }
 
     pub(in crate::engine) fn tick_awaiting(&mut self) {
-        let now = self.core.now.elapsed;
-        let mut due = Vec::new();
-        for (question, waiting) in &mut self.publish.awaiting.waiting {
-            if waiting.ask_at.take_if(|at| *at <= now).is_some() {
-                due.push((waiting.topic, *question));
-            }
-        }
-        for (topic, question) in due {
+        for (topic, question) in self.publish.awaiting.due(self.core.now.elapsed) {
             self.survey(topic, Then::Await(question));
         }
     }
 
-    /// The replicas have said what they hold.
     pub(in crate::engine) fn await_found(&mut self, question: QuestionId, found: &Found) {
-        let Some(waiting) = self.publish.awaiting.waiting.get(&question) else {
-            return;
-        };
-        let place = waiting.wanted.place;
-        let Some(known) = self.core.topics.get_mut(&found.topic).filter(|known| known.is_known())
-        else {
-            return;
-        };
-        let sealed = known.forks.sealed_at(place.log);
-        let wanted = known.wanted(&self.core.members, waiting.wanted.acks);
-        let replicas = known.replicas();
-        let entries = || found.held.values().filter_map(|held| held.frontier.0.get(&place.log));
-        // What any of them holds: of an older part, faults may have destroyed some.
-        let before: Vec<_> = entries()
-            .flat_map(|entry| &entry.spans)
-            .map(|span| (span.first, span.next.min(place.to)))
-            .collect();
-        let holds = |node: &&NodeId| {
-            let entry = found.held.get(*node).and_then(|held| held.frontier.0.get(&place.log));
-            entry.is_some_and(|entry| {
-                entry.covers(place.from, place.to)
-                    && before.iter().all(|(from, to)| entry.covers(*from, *to))
-            })
-        };
-        let holders: Vec<_> = found.placement.acting.iter().filter(holds).collect();
-        let stand_ins = holders.iter().filter(|node| !found.placement.is_home(node)).count();
-        let acknowledged = holders.len() >= wanted;
-        let published = Published {
-            acknowledged,
-            copies: small(holders.len()),
-            stand_ins: small(stand_ins),
-            replicas,
-            wanted: small(wanted),
-            place: (!acknowledged).then_some(place),
-            too_few_nodes: !acknowledged && found.placement.acting.len() < wanted,
-            ..Published::default()
-        };
-        let is_forked = sealed.is_some_and(|at| at < place.to);
-        let now = self.core.now.elapsed;
-        let Some(waiting) = self.publish.awaiting.waiting.get_mut(&question) else {
-            return;
-        };
-        if !acknowledged && !is_forked && now < waiting.deadline {
-            waiting.ask_at = Some((now + waiting.pause).min(waiting.deadline));
-            waiting.pause = (waiting.pause * 2).min(PAUSE_MAX);
-            return;
-        }
-        self.publish.awaiting.waiting.remove(&question);
-        if is_forked {
-            // They may be in either branch, or were written anew.
-            return self.core.refuse(question, Refusal::Forked(None));
-        }
-        self.core.answer_flushed(question, Response::Awaited(published));
+        self.publish.awaiting.on_found(&mut self.core, question, found);
     }
 }

@@ -15,8 +15,8 @@
 //! that part of the log. See `outbox`.
 
 pub(super) mod after_fork;
-pub(super) mod awaiting;
-pub(super) mod outbox;
+mod awaiting;
+mod outbox;
 pub(super) mod outgoing;
 mod receipts;
 pub(super) mod recent;
@@ -30,9 +30,14 @@ use std::{
 
 use bytes::Bytes;
 
-use self::outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiter, Waiting};
+use self::{
+    awaiting::Awaiting,
+    outbox::Outboxes,
+    outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Queued, Unacknowledged, Waiter, Waiting},
+};
 use super::{
     Engine,
+    core::Core,
     holdings::{
         Pending,
         log::{AddError, Added},
@@ -71,8 +76,8 @@ pub(super) struct State {
     /// What may be there already.
     retried: retried::State,
     pub(super) recent: recent::State,
-    outbox: outbox::State,
-    pub(super) awaiting: awaiting::State,
+    outbox: Outboxes,
+    awaiting: Awaiting,
 }
 
 impl State {
@@ -88,9 +93,29 @@ impl State {
             unflushed: VecDeque::new(),
             retried: retried::State::default(),
             recent: recent::State::new(topics),
-            outbox: outbox::State::recovered(outbox),
-            awaiting: awaiting::State::default(),
+            outbox: Outboxes::recovered(outbox),
+            awaiting: Awaiting::default(),
         }
+    }
+
+    /// Whether all that this node wrote to a topic is flushed.
+    fn is_flushed(&self, topic: TopicId) -> bool {
+        self.unflushed.iter().all(|(_, other, ..)| *other != topic)
+    }
+
+    /// Empties the outbox of a topic. Those who wait for its copies.
+    pub(super) fn on_topic_deleted(&mut self, core: &mut Core, topic: TopicId) -> Vec<QuestionId> {
+        self.outbox.on_topic_deleted(core, topic);
+        self.awaiting.on_topic_deleted(topic)
+    }
+
+    pub(super) fn on_abandoned(&mut self, question: QuestionId) {
+        self.awaiting.on_abandoned(question);
+    }
+
+    /// Other nodes are alive than before.
+    pub(super) fn on_other_members(&mut self, core: &Core) {
+        self.outbox.on_other_members(core);
     }
 
     /// Asserts that the bytes under way are counted, that every topic with some is active, and that
@@ -306,7 +331,7 @@ impl Engine {
         let log = batch.header().log();
         self.publish.unflushed.push_back((number, topic, log, batch.hash()));
         if is_pending {
-            self.put_in_outbox(topic, &batch, 0);
+            self.publish.outbox.put(&mut self.core, topic, &batch, 0);
         }
         self.note_received(&batch);
         let sent_to = self.dispatch(topic, &batch, &BTreeSet::new());
@@ -490,9 +515,11 @@ impl Engine {
             self.publish.active.remove(&topic);
         }
         for (batch, copies) in pending {
-            self.put_in_outbox(topic, &batch, copies);
+            self.publish.outbox.put(&mut self.core, topic, &batch, copies);
         }
-        self.outbox_settled(topic);
+        if let Some(outgoing) = self.publish.topics.get(&topic) {
+            self.publish.outbox.on_receipts(&mut self.core, topic, outgoing);
+        }
         self.answer_waiters(answers);
         self.seal_ready(topic);
     }

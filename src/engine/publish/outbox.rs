@@ -18,6 +18,7 @@ use super::outgoing::{Outgoing, Unacknowledged};
 use crate::{
     engine::{
         Engine,
+        core::Core,
         holdings::{Pending, topic::Topic},
         ids::QuestionId,
         inflight::found::Found,
@@ -25,7 +26,7 @@ use crate::{
         planted::{Bug, planted},
         survey::Then,
     },
-    limits::{OUTBOX_LOOKS_MAX, REPLICAS_MAX},
+    limits::{OUTBOX_LOOKS_MAX, OUTBOX_TOPICS_MAX, REPLICAS_MAX},
     model::{Batch, LogId, NodeId, TopicId, TopicName},
     wire::{Acks, Held, LogRange, MemberState, OutboxPage, PendingTopic, Response, small},
 };
@@ -77,15 +78,15 @@ impl Outbox {
     }
 }
 
-/// What is pending.
+/// All that is pending.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct State {
+pub(super) struct Outboxes {
     topics: BTreeMap<TopicId, Outbox>,
 }
 
-impl State {
+impl Outboxes {
     /// With what the store kept.
-    pub(in crate::engine) fn recovered(kept: BTreeMap<TopicId, BTreeMap<LogId, Pending>>) -> Self {
+    pub(super) fn recovered(kept: BTreeMap<TopicId, BTreeMap<LogId, Pending>>) -> Self {
         let mut topics = BTreeMap::new();
         for (topic, logs) in kept {
             let mut outbox = Outbox::new(FIRST_LOOK);
@@ -95,31 +96,14 @@ impl State {
         }
         Self { topics }
     }
-}
 
-/// Records that lack copies: where the first of them is, how many there are, and how many copies
-/// each has at least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Lack {
-    first: Option<u64>,
-    records: u64,
-    copies: usize,
-}
-
-impl Engine {
     /// A batch is answered as pending, or is sealed again after that.
-    pub(in crate::engine) fn put_in_outbox(
-        &mut self,
-        topic: TopicId,
-        batch: &Batch,
-        copies: usize,
-    ) {
-        if topic == self.core.topics.catalogue() {
+    pub(super) fn put(&mut self, core: &mut Core, topic: TopicId, batch: &Batch, copies: usize) {
+        if topic == core.topics.catalogue() {
             return;
         }
-        let (header, look_at) = (batch.header(), self.core.now.elapsed + LOOK_PAUSE_MIN);
-        let outbox =
-            self.publish.outbox.topics.entry(topic).or_insert_with(|| Outbox::new(look_at));
+        let (header, look_at) = (batch.header(), core.now.elapsed + LOOK_PAUSE_MIN);
+        let outbox = self.topics.entry(topic).or_insert_with(|| Outbox::new(look_at));
         let pending = Pending { first: header.first, since: header.stamp.time() };
         let log = header.log();
         match outbox.logs.get_mut(&log) {
@@ -136,15 +120,23 @@ impl Engine {
                 outbox.logs.insert(log, PendingLog::new(pending, copies, true));
             }
         }
-        self.core.write(Write::Outbox { topic, log, pending: Some(pending) });
+        core.write(Write::Outbox { topic, log, pending: Some(pending) });
     }
 
-    /// Receipts have come: all that was told to be pending may have its copies.
-    pub(in crate::engine) fn outbox_settled(&mut self, topic: TopicId) {
-        let Some(outbox) = self.publish.outbox.topics.get(&topic) else {
-            return;
-        };
-        let Some(outgoing) = self.publish.topics.get(&topic) else {
+    fn take_out(&mut self, core: &mut Core, topic: TopicId, log: LogId) {
+        if let Some(outbox) = self.topics.get_mut(&topic)
+            && outbox.logs.remove(&log).is_some()
+        {
+            if outbox.logs.is_empty() {
+                self.topics.remove(&topic);
+            }
+            core.write(Write::Outbox { topic, log, pending: None });
+        }
+    }
+
+    /// Receipts have come: all that was answered as pending may have its copies.
+    pub(super) fn on_receipts(&mut self, core: &mut Core, topic: TopicId, outgoing: &Outgoing) {
+        let Some(outbox) = self.topics.get(&topic) else {
             return;
         };
         let is_done = |(log, pending): (&LogId, &PendingLog)| {
@@ -156,81 +148,74 @@ impl Engine {
         };
         let done: Vec<_> = outbox.logs.iter().filter_map(is_done).collect();
         for log in done {
-            self.take_from_outbox(topic, log);
+            self.take_out(core, topic, log);
         }
     }
 
     /// A log has forked: receipts no longer tell of all that was pending in it.
-    pub(in crate::engine) fn outbox_forked(&mut self, topic: TopicId, log: LogId) {
-        let outbox = self.publish.outbox.topics.get_mut(&topic);
+    pub(super) fn on_fork(&mut self, topic: TopicId, log: LogId) {
+        let outbox = self.topics.get_mut(&topic);
         if let Some(pending) = outbox.and_then(|outbox| outbox.logs.get_mut(&log)) {
             pending.is_recent = false;
         }
     }
 
-    fn take_from_outbox(&mut self, topic: TopicId, log: LogId) {
-        if let Some(outbox) = self.publish.outbox.topics.get_mut(&topic)
-            && outbox.logs.remove(&log).is_some()
-        {
-            if outbox.logs.is_empty() {
-                self.publish.outbox.topics.remove(&topic);
-            }
-            self.core.write(Write::Outbox { topic, log, pending: None });
-        }
-    }
-
-    /// A topic is deleted.
-    pub(in crate::engine) fn empty_outbox(&mut self, topic: TopicId) {
-        let logs = self.publish.outbox.topics.remove(&topic).map(|outbox| outbox.logs);
+    pub(super) fn on_topic_deleted(&mut self, core: &mut Core, topic: TopicId) {
+        let logs = self.topics.remove(&topic).map(|outbox| outbox.logs);
         for log in logs.into_iter().flat_map(BTreeMap::into_keys) {
-            self.core.write(Write::Outbox { topic, log, pending: None });
+            core.write(Write::Outbox { topic, log, pending: None });
         }
     }
 
     /// Other nodes are alive than before: what is pending is looked at soon.
-    pub(in crate::engine) fn outbox_soon(&mut self) {
-        let soon = self.core.now.elapsed + LOOK_PAUSE_MIN;
-        for outbox in self.publish.outbox.topics.values_mut() {
+    pub(super) fn on_other_members(&mut self, core: &Core) {
+        let soon = core.now.elapsed + LOOK_PAUSE_MIN;
+        for outbox in self.topics.values_mut() {
             outbox.pause = LOOK_PAUSE_MIN;
             outbox.look_at = outbox.look_at.min(soon);
         }
     }
 
-    pub(in crate::engine) fn tick_outbox(&mut self) {
-        let now = self.core.now.elapsed;
-        let due = self.publish.outbox.topics.iter().filter(|(_, outbox)| outbox.look_at <= now);
+    /// The topics whose replicas are asked now, those that have waited longest first.
+    pub(super) fn due(&mut self, core: &mut Core) -> Vec<TopicId> {
+        let now = core.now.elapsed;
+        let due = self.topics.iter().filter(|(_, outbox)| outbox.look_at <= now);
         let mut due: Vec<_> = due.map(|(topic, outbox)| (outbox.look_at, *topic)).collect();
         due.sort_unstable();
-        for (_, topic) in due.into_iter().take(OUTBOX_LOOKS_MAX) {
-            if self.core.topics.get(&topic).is_none() {
+        due.truncate(OUTBOX_LOOKS_MAX);
+        let mut asked = Vec::with_capacity(due.len());
+        for (_, topic) in due {
+            if core.topics.get(&topic).is_none() {
                 // Nothing is held of it, so there is nothing to deliver.
-                self.empty_outbox(topic);
-                continue;
-            }
-            if let Some(outbox) = self.publish.outbox.topics.get_mut(&topic) {
+                self.on_topic_deleted(core, topic);
+            } else if let Some(outbox) = self.topics.get_mut(&topic) {
                 outbox.look_at = now + outbox.pause;
+                asked.push(topic);
             }
-            self.survey(topic, Then::Outbox);
         }
+        asked
     }
 
-    /// The replicas have said what they hold.
-    pub(in crate::engine) fn outbox_found(&mut self, found: &Found) {
-        self.confirm(found);
-        let topic = found.topic;
-        let me = self.core.me;
-        let flushed = self.publish.unflushed.iter().all(|(_, other, ..)| *other != topic);
-        let Some(known) = self.core.topics.get_mut(&topic) else {
+    /// The replicas have said what they hold. This node's own disk counts where all that it wrote
+    /// to the topic is flushed.
+    pub(super) fn on_found(
+        &mut self,
+        core: &mut Core,
+        found: &Found,
+        outgoing: Option<&Outgoing>,
+        is_flushed: bool,
+    ) {
+        let (topic, me) = (found.topic, core.me);
+        let Some(known) = core.topics.get_mut(&topic) else {
             return;
         };
-        let wanted = known.wanted(&self.core.members, Acks::Quorum);
-        let mut acting = known.placement(&self.core.members).acting.clone();
-        acting.retain(|node| *node != me || flushed);
+        let wanted = known.wanted(&core.members, Acks::Quorum);
+        let mut acting = known.placement(&core.members).acting.clone();
+        acting.retain(|node| *node != me || is_flushed);
         let holders: Vec<_> = acting.iter().filter_map(|node| found.held.get(node)).collect();
-        let Some(outbox) = self.publish.outbox.topics.get_mut(&topic) else {
+        let Some(outbox) = self.topics.get_mut(&topic) else {
             return;
         };
-        let outgoing = self.publish.topics.get(&topic);
         let before = outbox.lacking();
         let mut done = Vec::new();
         for (log, pending) in &mut outbox.logs {
@@ -247,41 +232,48 @@ impl Engine {
         let moves = outbox.lacking() < before;
         outbox.pause = if moves { LOOK_PAUSE_MIN } else { (outbox.pause * 2).min(LOOK_PAUSE_MAX) };
         for log in done {
-            self.take_from_outbox(topic, log);
+            self.take_out(core, topic, log);
         }
     }
 
     // --- listing ---------------------------------------------------------------------------
 
-    pub(in crate::engine) fn list_outbox(
-        &mut self,
-        question: QuestionId,
+    /// What is pending of the topics after a name.
+    pub(super) fn page(
+        &self,
+        core: &mut Core,
+        outgoing: &BTreeMap<TopicId, Outgoing>,
         after: Option<&TopicName>,
-    ) {
-        let name = |topic: &TopicId| Some((self.core.topics.name_of(topic)?.clone(), *topic));
-        let names: BTreeSet<_> = self.publish.outbox.topics.keys().filter_map(name).collect();
+    ) -> OutboxPage {
+        let name = |topic: &TopicId| Some((core.topics.name_of(topic)?.clone(), *topic));
+        let names: BTreeSet<_> = self.topics.keys().filter_map(name).collect();
         let mut names = names.into_iter().filter(|(name, _)| after.is_none_or(|it| name > it));
-        let page: Vec<_> = names.by_ref().take(crate::limits::OUTBOX_TOPICS_MAX).collect();
+        let page: Vec<_> = names.by_ref().take(OUTBOX_TOPICS_MAX).collect();
         let more = names.next().is_some();
-        let page = page.into_iter().filter_map(|(name, topic)| self.pending_topic(name, topic));
-        let page = OutboxPage { topics: page.collect(), node: self.core.me, more };
-        self.core.answer(question, Response::Outbox(page));
+        let pending = |(name, topic)| self.pending_topic(core, outgoing.get(&topic), name, topic);
+        let topics = page.into_iter().filter_map(pending).collect();
+        OutboxPage { topics, node: core.me, more }
     }
 
-    fn pending_topic(&mut self, name: TopicName, topic: TopicId) -> Option<PendingTopic> {
-        let outbox = self.publish.outbox.topics.get(&topic)?;
-        let known = self.core.topics.get_mut(&topic)?;
-        let wanted = known.wanted(&self.core.members, Acks::Quorum);
-        let home = known.placement(&self.core.members).home.clone();
-        let outgoing = self.publish.topics.get(&topic);
+    fn pending_topic(
+        &self,
+        core: &mut Core,
+        outgoing: Option<&Outgoing>,
+        name: TopicName,
+        topic: TopicId,
+    ) -> Option<PendingTopic> {
+        let outbox = self.topics.get(&topic)?;
+        let known = core.topics.get_mut(&topic)?;
+        let wanted = known.wanted(&core.members, Acks::Quorum);
+        let home = known.placement(&core.members).home.clone();
         let records = |(log, pending): (&LogId, &PendingLog)| {
             let to = outgoing.and_then(|outgoing| first_not_pending(outgoing, *log));
             let parts = parts_of(known, *log, pending.from, to.unwrap_or(u64::MAX));
             let held: u64 = parts.iter().map(|part| part.to - part.from).sum();
             pending.lacking.map_or(held, |lacking| lacking.min(held))
         };
-        let state = |node: &NodeId| self.core.members.state(node);
-        let is_away = |node: &NodeId| *node != self.core.me && state(node) != MemberState::Alive;
+        let state = |node: &NodeId| core.members.state(node);
+        let is_away = |node: &NodeId| *node != core.me && state(node) != MemberState::Alive;
         let logs = outbox.logs.values();
         Some(PendingTopic {
             topic: name,
@@ -291,6 +283,40 @@ impl Engine {
             wanted: small(wanted),
             away: home.into_iter().filter(is_away).take(usize::from(REPLICAS_MAX)).collect(),
         })
+    }
+}
+
+/// Records that lack copies: where the first of them is, how many there are, and how many copies
+/// each has at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Lack {
+    first: Option<u64>,
+    records: u64,
+    copies: usize,
+}
+
+impl Engine {
+    pub(in crate::engine) fn tick_outbox(&mut self) {
+        for topic in self.publish.outbox.due(&mut self.core) {
+            self.survey(topic, Then::Outbox);
+        }
+    }
+
+    /// The replicas have said what they hold of a topic of which something is pending.
+    pub(in crate::engine) fn outbox_found(&mut self, found: &Found) {
+        self.confirm(found);
+        let is_flushed = self.publish.is_flushed(found.topic);
+        let outgoing = self.publish.topics.get(&found.topic);
+        self.publish.outbox.on_found(&mut self.core, found, outgoing, is_flushed);
+    }
+
+    pub(in crate::engine) fn list_outbox(
+        &mut self,
+        question: QuestionId,
+        after: Option<&TopicName>,
+    ) {
+        let page = self.publish.outbox.page(&mut self.core, &self.publish.topics, after);
+        self.core.answer(question, Response::Outbox(page));
     }
 }
 

@@ -115,25 +115,15 @@ impl Engine {
         };
         let wanted = known.wanted(&self.core.members, Acks::Quorum);
         let acting = known.placement(&self.core.members).acting.clone();
-        let flushed = self.publish.unflushed.iter().all(|(_, other, ..)| *other != topic);
+        let is_flushed = self.publish.is_flushed(topic);
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
         let Some(behind) = outgoing.behind else {
             return;
         };
-        let log = behind.log;
-        // What any of them holds of it: of an older part, faults may have destroyed some.
-        let entries = || found.held.values().filter_map(|held| held.frontier.0.get(&log));
-        let parts: Vec<_> = entries()
-            .flat_map(|entry| &entry.spans)
-            .map(|span| (span.first.max(behind.first), span.next.min(behind.next)))
-            .collect();
-        let holds = |node: &&NodeId| {
-            let entry = found.held.get(*node).and_then(|held| held.frontier.0.get(&log));
-            entry.is_some_and(|entry| parts.iter().all(|(from, to)| entry.covers(*from, *to)))
-                && (**node != self.core.me || flushed)
-        };
+        let holds_all = found.holds_all(behind.log, behind.first, behind.next);
+        let holds = |node: &&NodeId| holds_all(node) && (**node != self.core.me || is_flushed);
         if acting.iter().filter(holds).count() >= wanted {
             outgoing.behind = None;
             self.settle(topic);
