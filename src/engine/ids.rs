@@ -15,3 +15,43 @@ pub struct Ticket(pub u64);
 /// Numbers the writes of one engine, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct WriteNumber(pub u64);
+
+/// Declares ids of one table each, so that none passes for another one.
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(in crate::engine) struct $name(u64);
+
+        impl From<u64> for $name {
+            fn from(number: u64) -> Self {
+                Self(number)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// Names a read of one topic.
+    ReadId
+    /// Names a read of many topics.
+    ManyId
+    /// Names a survey.
+    SurveyId
+    /// Names a search for records that may be stored already.
+    SearchId
+    /// Names a page that is imported.
+    ImportId
+    /// Names a listing of topics.
+    TopicListingId
+    /// Names a client that waits for other names of topics.
+    NamesId
+    /// Names a listing of subscriptions.
+    ListingId
+    /// Names a commit of a subscription's position.
+    CommitId
+    /// Names a comparison of disks.
+    ComparisonId
+    /// Names a check whether the place of a batch is taken.
+    CheckId
+}

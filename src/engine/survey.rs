@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Engine,
-    ids::QuestionId,
+    ids::{QuestionId, ReadId, SurveyId},
     inflight::{asks::Purpose, found::Found},
     input::Failure,
     numbered::Numbered,
@@ -37,7 +37,7 @@ pub(super) enum Then {
     /// Compare what the replicas' disks hold after a cursor.
     Verify(QuestionId, Cursor),
     /// Go on with a read.
-    Read(u64),
+    Read(ReadId),
     /// Look for news for those who wait for it.
     Refresh,
     /// Hand over what this node holds for others.
@@ -141,14 +141,14 @@ const LOCATED_MAX: usize = 16;
 /// The surveys under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    surveys: Numbered<Survey>,
+    surveys: Numbered<SurveyId, Survey>,
 }
 
 impl State {
     /// Asserts that each survey waits for somebody: otherwise nothing would end it.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self) {
-        for survey in self.surveys.things.values() {
+        for survey in self.surveys.values() {
             assert!(!survey.is_over(), "a survey waits for nobody: {survey:?}");
         }
     }
@@ -181,7 +181,7 @@ impl Engine {
         let deadline = self.core.now.elapsed + SURVEY_TIMEOUT;
         let waiting = asked.clone();
         let survey = Survey { topic, subscriber, waiting, locating, held, deadline, then };
-        let number = self.surveys.surveys.put(survey);
+        let number = self.surveys.surveys.insert(survey);
         if locating {
             self.core.output(Output::Locate(topic));
         }
@@ -191,8 +191,8 @@ impl Engine {
         self.finish_if_over(number);
     }
 
-    fn ask_frontier(&mut self, number: u64, topic: TopicId, node: NodeId) {
-        let survey = self.surveys.surveys.things.get(&number);
+    fn ask_frontier(&mut self, number: SurveyId, topic: TopicId, node: NodeId) {
+        let survey = self.surveys.surveys.get(number);
         let subscriber = survey.and_then(|survey| survey.subscriber.clone());
         self.core.ask(
             node,
@@ -202,8 +202,8 @@ impl Engine {
         );
     }
 
-    fn finish_if_over(&mut self, number: u64) {
-        if self.surveys.surveys.things.get(&number).is_some_and(Survey::is_over) {
+    fn finish_if_over(&mut self, number: SurveyId) {
+        if self.surveys.surveys.get(number).is_some_and(Survey::is_over) {
             self.finish_survey(number);
         }
     }
@@ -213,14 +213,14 @@ impl Engine {
         nodes.retain(|node| *node != self.core.me && self.core.members.is_connected(node));
         nodes.truncate(LOCATED_MAX);
         let mut asks = Vec::new();
-        for (number, survey) in &mut self.surveys.surveys.things {
+        for (number, survey) in self.surveys.surveys.iter_mut() {
             if survey.topic == topic && std::mem::take(&mut survey.locating) {
                 for node in &nodes {
                     if !survey.held.contains_key(node) && survey.waiting.insert(*node) {
-                        asks.push((*number, Some(*node)));
+                        asks.push((number, Some(*node)));
                     }
                 }
-                asks.push((*number, None));
+                asks.push((number, None));
             }
         }
         for (number, node) in asks {
@@ -234,10 +234,10 @@ impl Engine {
     pub(super) fn survey_told(
         &mut self,
         node: NodeId,
-        number: u64,
+        number: SurveyId,
         result: Result<Response, Failure>,
     ) {
-        let Some(survey) = self.surveys.surveys.things.get_mut(&number) else {
+        let Some(survey) = self.surveys.surveys.get_mut(number) else {
             return;
         };
         survey.waiting.remove(&node);
@@ -254,15 +254,15 @@ impl Engine {
     pub(super) fn tick_surveys(&mut self) {
         let now = self.core.now.elapsed;
         let overdue =
-            |(number, survey): (&u64, &Survey)| (survey.deadline <= now).then_some(*number);
-        let overdue: Vec<_> = self.surveys.surveys.things.iter().filter_map(overdue).collect();
+            |(number, survey): (SurveyId, &Survey)| (survey.deadline <= now).then_some(number);
+        let overdue: Vec<_> = self.surveys.surveys.iter().filter_map(overdue).collect();
         for number in overdue {
             self.finish_survey(number);
         }
     }
 
-    fn finish_survey(&mut self, number: u64) {
-        let Some(survey) = self.surveys.surveys.things.remove(&number) else {
+    fn finish_survey(&mut self, number: SurveyId) {
+        let Some(survey) = self.surveys.surveys.remove(number) else {
             return;
         };
         let Some(known) = self.core.topics.get_mut(&survey.topic) else {

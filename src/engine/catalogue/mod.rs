@@ -11,7 +11,11 @@ pub(super) mod names;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Engine, ids::QuestionId, inflight::asks::Purpose, input::Failure, numbered::Numbered,
+    Engine,
+    ids::{QuestionId, TopicListingId},
+    inflight::asks::Purpose,
+    input::Failure,
+    numbered::Numbered,
     publish::outgoing::Change,
 };
 use crate::{
@@ -49,7 +53,7 @@ struct Listing {
 #[derive(Debug, Default)]
 pub(super) struct State {
     lookups: BTreeMap<TopicName, Lookup>,
-    listings: Numbered<Listing>,
+    listings: Numbered<TopicListingId, Listing>,
     pub(super) names: names::State,
 }
 
@@ -249,7 +253,7 @@ impl Engine {
     pub(super) fn list_topics(&mut self, question: QuestionId, after: Option<TopicName>) {
         let asked = self.core.members.reachable();
         let counts = self.core.topics.iter().map(|topic| (topic.id, topic.records())).collect();
-        let number = self.catalogue.listings.put(Listing {
+        let number = self.catalogue.listings.insert(Listing {
             question,
             after,
             waiting: asked.iter().copied().collect(),
@@ -263,8 +267,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn counted(&mut self, node: NodeId, number: u64, result: Result<Response, Failure>) {
-        let Some(listing) = self.catalogue.listings.things.get_mut(&number) else {
+    pub(super) fn counted(
+        &mut self,
+        node: NodeId,
+        number: TopicListingId,
+        result: Result<Response, Failure>,
+    ) {
+        let Some(listing) = self.catalogue.listings.get_mut(number) else {
             return;
         };
         if let Ok(Response::Counts(counts)) = result {
@@ -279,8 +288,8 @@ impl Engine {
         }
     }
 
-    fn finish_listing(&mut self, number: u64) {
-        let Some(listing) = self.catalogue.listings.things.remove(&number) else {
+    fn finish_listing(&mut self, number: TopicListingId) {
+        let Some(listing) = self.catalogue.listings.remove(number) else {
             return;
         };
         let names = self.core.topics.names_after(listing.after.as_ref());

@@ -6,7 +6,11 @@
 use std::time::Duration;
 
 use crate::{
-    engine::{Engine, ids::QuestionId, numbered::Numbered},
+    engine::{
+        Engine,
+        ids::{NamesId, QuestionId},
+        numbered::Numbered,
+    },
     limits::{NAMES_WAITING_MAX, READ_WAIT_MAX, TOPICS_PER_MESSAGE_MAX},
     model::{TopicName, TopicPattern},
     wire::{Names, NamesWanted, Refusal, Response},
@@ -25,12 +29,12 @@ struct Waiting {
 /// The questions that wait.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
-    waiting: Numbered<Waiting>,
+    waiting: Numbered<NamesId, Waiting>,
 }
 
 impl State {
     pub(in crate::engine) fn abandon(&mut self, question: QuestionId) {
-        self.waiting.things.retain(|_, waiting| waiting.question != question);
+        self.waiting.retain(|waiting| waiting.question != question);
     }
 }
 
@@ -41,17 +45,17 @@ impl Engine {
         if wanted.after.is_some() || names.digest != wanted.known || wait.is_zero() {
             return self.core.answer(question, Response::Names(names));
         }
-        if self.catalogue.names.waiting.things.len() >= NAMES_WAITING_MAX {
+        if self.catalogue.names.waiting.len() >= NAMES_WAITING_MAX {
             return self.core.refuse(question, Refusal::Busy);
         }
         let deadline = self.core.now.elapsed + wait;
-        self.catalogue.names.waiting.put(Waiting { question, wanted, deadline, changed: false });
+        self.catalogue.names.waiting.insert(Waiting { question, wanted, deadline, changed: false });
     }
 
     /// A topic has become known, or is no more. Who waits is told at the next tick, once for all
     /// names of that time.
     pub(in crate::engine) fn name_changed(&mut self, name: &TopicName) {
-        for waiting in self.catalogue.names.waiting.things.values_mut() {
+        for waiting in self.catalogue.names.waiting.values_mut() {
             waiting.changed |= waiting.wanted.pattern.matches(name);
         }
     }
@@ -59,18 +63,18 @@ impl Engine {
     pub(in crate::engine) fn tick_names(&mut self) {
         let now = self.core.now.elapsed;
         let due = |waiting: &Waiting| waiting.changed || waiting.deadline <= now;
-        let waiting = &self.catalogue.names.waiting.things;
-        let due = waiting.iter().filter(|(_, waiting)| due(waiting)).map(|(number, _)| *number);
+        let waiting = &self.catalogue.names.waiting;
+        let due = waiting.iter().filter(|(_, waiting)| due(waiting)).map(|(number, _)| number);
         for number in due.collect::<Vec<_>>() {
-            let Some(waiting) = self.catalogue.names.waiting.things.get(&number) else {
+            let Some(waiting) = self.catalogue.names.waiting.get(number) else {
                 continue;
             };
             let names = self.names_now(&waiting.wanted);
             if names.digest == waiting.wanted.known && now < waiting.deadline {
-                if let Some(waiting) = self.catalogue.names.waiting.things.get_mut(&number) {
+                if let Some(waiting) = self.catalogue.names.waiting.get_mut(number) {
                     waiting.changed = false;
                 }
-            } else if let Some(waiting) = self.catalogue.names.waiting.things.remove(&number) {
+            } else if let Some(waiting) = self.catalogue.names.waiting.remove(number) {
                 self.core.answer(waiting.question, Response::Names(names));
             }
         }

@@ -8,6 +8,7 @@ use crate::{
     engine::{
         Engine,
         holdings::log::{AddError, Added},
+        ids::CheckId,
         inflight::stored::{ForkRead, ReadPurpose, Reply},
         planted::{Bug, planted},
     },
@@ -45,7 +46,7 @@ impl Check {
 impl Engine {
     /// Answers a request to store batches once it is known of each whether it is held itself.
     pub(in crate::engine) fn check_taken(&mut self, mut check: Check) {
-        if check.taken.is_empty() || self.forks.checks.things.len() >= QUESTIONS_MAX {
+        if check.taken.is_empty() || self.forks.checks.len() >= QUESTIONS_MAX {
             return self.finish_check(check);
         }
         let mut topics: BTreeMap<TopicId, Vec<LogRange>> = BTreeMap::new();
@@ -59,7 +60,7 @@ impl Engine {
             topics.entry(header.topic).or_default().push(range);
         }
         check.reads = topics.len();
-        let number = self.forks.checks.put(check);
+        let number = self.forks.checks.insert(check);
         for (topic, ranges) in topics {
             self.core.read_store(
                 topic,
@@ -71,8 +72,8 @@ impl Engine {
     }
 
     /// The store gives the batches of a topic whose places were asked for.
-    pub(super) fn checked(&mut self, number: u64, topic: TopicId, page: Option<Page>) {
-        let Some(check) = self.forks.checks.things.get(&number) else {
+    pub(super) fn checked(&mut self, number: CheckId, topic: TopicId, page: Option<Page>) {
+        let Some(check) = self.forks.checks.get(number) else {
             debug_assert!(false, "a check waits for all that it reads");
             return;
         };
@@ -94,16 +95,16 @@ impl Engine {
                 Some(_) => Outcome::Refused(Refusal::Busy),
                 None => self.compare_held(&page, &batch, from),
             };
-            if let Some(check) = self.forks.checks.things.get_mut(&number)
+            if let Some(check) = self.forks.checks.get_mut(number)
                 && let Some(slot) = check.outcomes.get_mut(at)
             {
                 *slot = Some(outcome);
             }
         }
-        if let Some(check) = self.forks.checks.things.get_mut(&number) {
+        if let Some(check) = self.forks.checks.get_mut(number) {
             check.reads -= 1;
             if check.reads == 0
-                && let Some(check) = self.forks.checks.things.remove(&number)
+                && let Some(check) = self.forks.checks.remove(number)
             {
                 self.finish_check(check);
             }

@@ -35,6 +35,7 @@ use self::{
 use super::{
     Engine,
     holdings::{log::AddError, proofs::Learned},
+    ids::CheckId,
     inflight::{asks::ForkAsk, stored::ForkRead},
     input::Failure,
     numbered::Numbered,
@@ -49,7 +50,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// Requests that wait until it is known what is held.
-    checks: Numbered<Check>,
+    checks: Numbered<CheckId, Check>,
     searches: Searches,
     filings: Filings,
 }

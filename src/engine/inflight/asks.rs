@@ -6,7 +6,10 @@ use std::{
 };
 
 use crate::{
-    engine::ids::{AskId, QuestionId},
+    engine::ids::{
+        AskId, CommitId, ComparisonId, ImportId, ListingId, QuestionId, ReadId, SearchId, SurveyId,
+        TopicListingId,
+    },
     model::{Hash, LogId, NodeId, SubscriberName, TopicId, TopicName},
     wire::LogRange,
 };
@@ -52,7 +55,7 @@ pub(in crate::engine) enum Purpose {
     /// To compare holdings.
     Compare,
     /// To list topics: which listing.
-    Counts(u64),
+    Counts(TopicListingId),
     /// To find a topic that is unknown here.
     Describe(TopicName),
     /// To find where a log has forked.
@@ -64,13 +67,13 @@ pub(in crate::engine) enum Purpose {
     /// To repair: the subscriptions of a topic.
     RepairPositions(TopicId),
     /// To list subscriptions: which listing.
-    Positions(u64),
+    Positions(ListingId),
     /// To ask who coordinates a group, for this question.
     Group(QuestionId),
     /// To keep a subscription's position: which commit.
-    Keep(u64),
+    Keep(CommitId),
     /// To serve a reader.
-    ReadLane(u64, LaneId),
+    ReadLane(ReadId, LaneId),
     /// To have batches stored.
     Replicate(Vec<Sent>),
     /// To repair: batches.
@@ -78,13 +81,13 @@ pub(in crate::engine) enum Purpose {
     /// To repair: what the other holds of a topic.
     RepairFrontier(TopicId),
     /// To survey a topic: which survey.
-    Survey(u64),
+    Survey(SurveyId),
     /// To find records that may be there already: which search, and which round of it.
-    Find(u64, u32),
+    Find(SearchId, u32),
     /// To import batches: which import.
-    Import(u64),
+    Import(ImportId),
     /// To compare disks: which comparison.
-    Check(u64),
+    Check(ComparisonId),
     /// To tell something, whatever the answer.
     Tell,
 }

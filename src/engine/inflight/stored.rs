@@ -2,7 +2,7 @@
 
 use super::asks::LaneId;
 use crate::{
-    engine::ids::QuestionId,
+    engine::ids::{CheckId, ImportId, QuestionId, ReadId},
     model::{Hash, LogId, NodeId, TopicId},
 };
 
@@ -14,14 +14,14 @@ pub(in crate::engine) enum Reply {
     /// A node that imports them.
     Imported(QuestionId),
     /// An import of this node: which one.
-    Own(u64),
+    Own(ImportId),
 }
 
 /// What is read to find where a log has forked, and to file it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) enum ForkRead {
     /// Whether places are taken by other batches: which check.
-    Taken(u64),
+    Taken(CheckId),
     /// One batch, to compare it with another node's.
     Search(LogId),
     /// A part of a forked log, to file it under branches.
@@ -47,7 +47,7 @@ pub(in crate::engine) enum ReadPurpose {
     /// To answer another node: this question.
     Fetch(QuestionId),
     /// To serve a reader: which read, and which lane of it.
-    Lane(u64, LaneId),
+    Lane(ReadId, LaneId),
     /// To hand a topic over to a node.
     HandOver(TopicId, NodeId),
     /// To see whether this node and the home replicas hold the very same: which proof.

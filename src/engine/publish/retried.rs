@@ -25,8 +25,12 @@ use super::{
 };
 use crate::{
     engine::{
-        Engine, holdings::placement::Placement, ids::WriteNumber, inflight::asks::Purpose,
-        input::Failure, numbered::Numbered,
+        Engine,
+        holdings::placement::Placement,
+        ids::{SearchId, WriteNumber},
+        inflight::asks::Purpose,
+        input::Failure,
+        numbered::Numbered,
     },
     limits::{FIND_TIMEOUT, SEARCHES_MAX, TICK},
     model::{LogId, NodeId, Run, TopicId},
@@ -67,16 +71,16 @@ struct Search {
 /// The searches under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    searches: Numbered<Search>,
+    searches: Numbered<SearchId, Search>,
     /// What this node itself holds counts once it is flushed: of which search and round, and where.
-    unflushed: VecDeque<(WriteNumber, u64, u32, Option<Whereabouts>)>,
+    unflushed: VecDeque<(WriteNumber, SearchId, u32, Option<Whereabouts>)>,
 }
 
 impl State {
     /// Bytes of the records that are looked for.
     #[cfg(debug_assertions)]
     pub(super) fn bytes(&self) -> usize {
-        self.searches.things.values().map(|search| search.records.len()).sum()
+        self.searches.values().map(|search| search.records.len()).sum()
     }
 }
 
@@ -136,7 +140,7 @@ impl Engine {
 
     /// Looks for records that may be there before they are sealed.
     pub(super) fn search(&mut self, topic: TopicId, run: Run, records: Bytes, waiting: Waiting) {
-        let searches = &mut self.publish.retried.searches.things;
+        let searches = &mut self.publish.retried.searches;
         let same = |search: &&mut Search| search.topic == topic && search.run == run;
         if let Some(earlier) = searches.values_mut().find(same) {
             earlier.waiting.push(Waiting { duplicate: true, ..waiting });
@@ -146,7 +150,7 @@ impl Engine {
             return self.core.refuse(waiting.waiter.question(), Refusal::Busy);
         }
         self.publish.bytes += records.len();
-        let number = self.publish.retried.searches.put(Search {
+        let number = self.publish.retried.searches.insert(Search {
             topic,
             run,
             records,
@@ -164,8 +168,8 @@ impl Engine {
     }
 
     /// Asks the replicas of now, and this node's own memory.
-    fn ask_whereabouts(&mut self, number: u64) {
-        let Some(search) = self.publish.retried.searches.things.get_mut(&number) else {
+    fn ask_whereabouts(&mut self, number: SearchId) {
+        let Some(search) = self.publish.retried.searches.get_mut(number) else {
             return;
         };
         let Some(known) = self.core.topics.get_mut(&search.topic) else {
@@ -191,8 +195,8 @@ impl Engine {
     }
 
     /// This node knows by now whether it holds what is looked for.
-    pub(in crate::engine) fn search_told_here(&mut self, number: u64) {
-        let Some(search) = self.publish.retried.searches.things.get(&number) else {
+    pub(in crate::engine) fn search_told_here(&mut self, number: SearchId) {
+        let Some(search) = self.publish.retried.searches.get(number) else {
             return;
         };
         let (topic, run, round) = (search.topic, search.run, search.round);
@@ -215,7 +219,7 @@ impl Engine {
     /// A replica has answered.
     pub(in crate::engine) fn found(
         &mut self,
-        number: u64,
+        number: SearchId,
         round: u32,
         node: NodeId,
         result: Result<Response, Failure>,
@@ -226,8 +230,8 @@ impl Engine {
                 self.search_told(number, round, node, place);
             }
             other => {
-                let searches = &mut self.publish.retried.searches.things;
-                let search = searches.get_mut(&number).filter(|search| search.round == round);
+                let searches = &mut self.publish.retried.searches;
+                let search = searches.get_mut(number).filter(|search| search.round == round);
                 let Some(search) = search else { return };
                 search.asked.remove(&node);
                 let known = self.core.topics.get_mut(&search.topic);
@@ -239,9 +243,15 @@ impl Engine {
         }
     }
 
-    fn search_told(&mut self, number: u64, round: u32, node: NodeId, place: Option<Whereabouts>) {
-        let searches = &mut self.publish.retried.searches.things;
-        let Some(search) = searches.get_mut(&number).filter(|search| search.round == round) else {
+    fn search_told(
+        &mut self,
+        number: SearchId,
+        round: u32,
+        node: NodeId,
+        place: Option<Whereabouts>,
+    ) {
+        let searches = &mut self.publish.retried.searches;
+        let Some(search) = searches.get_mut(number).filter(|search| search.round == round) else {
             return;
         };
         search.asked.remove(&node);
@@ -251,9 +261,9 @@ impl Engine {
     }
 
     /// Answers, seals or goes on, by what is known so far.
-    fn settle_search(&mut self, number: u64) {
+    fn settle_search(&mut self, number: SearchId) {
         let now = self.core.now.elapsed;
-        let Some(search) = self.publish.retried.searches.things.get_mut(&number) else {
+        let Some(search) = self.publish.retried.searches.get_mut(number) else {
             return;
         };
         let Some(known) = self.core.topics.get_mut(&search.topic) else {
@@ -332,8 +342,8 @@ impl Engine {
     }
 
     /// Seals what was not found, if anybody waits for it.
-    fn end_search(&mut self, number: u64) {
-        let Some(search) = self.publish.retried.searches.things.remove(&number) else {
+    fn end_search(&mut self, number: SearchId) {
+        let Some(search) = self.publish.retried.searches.remove(number) else {
             return;
         };
         self.publish.bytes -= search.records.len();
@@ -351,10 +361,9 @@ impl Engine {
 
     pub(super) fn tick_searches(&mut self) {
         let now = self.core.now.elapsed;
-        let numbers: Vec<u64> = self.publish.retried.searches.things.keys().copied().collect();
-        for number in numbers {
+        for number in self.publish.retried.searches.ids() {
             self.settle_search(number);
-            let search = self.publish.retried.searches.things.get(&number);
+            let search = self.publish.retried.searches.get(number);
             if search.is_some_and(|search| search.again_at.is_some_and(|at| at <= now)) {
                 self.ask_whereabouts(number);
             }
@@ -363,14 +372,14 @@ impl Engine {
 
     /// Ends the searches in a topic; those who wait for them.
     pub(super) fn stop_searches(&mut self, topic: TopicId) -> Vec<Waiting> {
-        let searches = &mut self.publish.retried.searches.things;
-        let stopped: Vec<_> = searches.extract_if(.., |_, search| search.topic == topic).collect();
-        self.publish.bytes -= stopped.iter().map(|(_, search)| search.records.len()).sum::<usize>();
-        stopped.into_iter().flat_map(|(_, search)| search.waiting).collect()
+        let searches = &mut self.publish.retried.searches;
+        let stopped = searches.extract(|search| search.topic == topic);
+        self.publish.bytes -= stopped.iter().map(|search| search.records.len()).sum::<usize>();
+        stopped.into_iter().flat_map(|search| search.waiting).collect()
     }
 
     /// Whether anything of a topic is looked for.
     pub(super) fn is_searching(&self, topic: &TopicId) -> bool {
-        self.publish.retried.searches.things.values().any(|search| search.topic == *topic)
+        self.publish.retried.searches.values().any(|search| search.topic == *topic)
     }
 }

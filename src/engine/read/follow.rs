@@ -2,7 +2,7 @@
 
 use super::view::{View, not_shown};
 use crate::{
-    engine::{Engine, output::Output, survey::Then},
+    engine::{Engine, ids::ReadId, output::Output, survey::Then},
     limits::{
         FOLLOW_LINGER, FOLLOW_SURVEY_INTERVAL, FOLLOW_SURVEYS_MAX, TAIL_BYTES_MAX, TAILS_BYTES_MAX,
     },
@@ -67,7 +67,7 @@ impl Engine {
         }
         let mut served = Vec::new();
         for number in std::mem::take(&mut view.waiting) {
-            let Some(job) = self.read.jobs.things.get(&number) else {
+            let Some(job) = self.read.jobs.get(number) else {
                 continue;
             };
             let next = job.after.next(&batch.log());
@@ -119,8 +119,8 @@ impl Engine {
             if tail_bytes < TAIL_BYTES_MAX {
                 view.tail.keep(tail_bytes);
             }
-            let overdue = |number: &&u64| {
-                self.read.jobs.things.get(*number).is_none_or(|job| job.deadline <= now)
+            let overdue = |number: &&ReadId| {
+                self.read.jobs.get(**number).is_none_or(|job| job.deadline <= now)
             };
             over.extend(view.waiting.iter().filter(overdue).map(|number| (*topic, *number)));
             let old =
@@ -136,7 +136,7 @@ impl Engine {
             if let Some(view) = self.read.views.get_mut(&topic) {
                 view.waiting.remove(&number);
             }
-            if self.read.jobs.things.get(&number).is_some_and(|job| job.until.is_some()) {
+            if self.read.jobs.get(number).is_some_and(|job| job.until.is_some()) {
                 // It waits only where something is lacking.
                 self.give_up(number);
             } else {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::view::not_shown;
 use crate::{
-    engine::Engine,
+    engine::{Engine, ids::ReadId},
     model::{Batch, LogId, Position},
     wire::LogRange,
 };
@@ -15,11 +15,11 @@ impl Engine {
     /// was.
     pub(in crate::engine) fn hold_back(
         &mut self,
-        number: u64,
+        number: ReadId,
         batches: &mut Vec<Batch>,
     ) -> BTreeSet<LogId> {
         let mut waiting = BTreeSet::new();
-        let Some(job) = self.read.jobs.things.get(&number) else {
+        let Some(job) = self.read.jobs.get(number) else {
             return waiting;
         };
         let topic = job.topic;
@@ -37,7 +37,7 @@ impl Engine {
             lows.insert(*log, low);
             !is_gone
         });
-        let Some(job) = self.read.jobs.things.get(&number) else {
+        let Some(job) = self.read.jobs.get(number) else {
             return waiting;
         };
         let rest = |(log, position): &(LogId, Position)| {

@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{For, Job, Lane, State, view::Source};
 use crate::{
-    engine::{Engine, ids::QuestionId},
+    engine::{
+        Engine,
+        ids::{ManyId, QuestionId, ReadId},
+    },
     limits::{
         COMPACTED_START_BYTES_MAX, GATHER_WAIT_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_WAIT_MAX,
         READS_MAX,
@@ -23,9 +26,9 @@ use crate::{
 pub(in crate::engine) struct Many {
     question: QuestionId,
     /// The reads that have not ended, and which topic of the question each is for.
-    reads: BTreeMap<u64, u32>,
+    reads: BTreeMap<ReadId, u32>,
     /// The read that looks elsewhere than in memory.
-    under_way: Option<u64>,
+    under_way: Option<ReadId>,
     found: Vec<TopicPage>,
     /// Bytes of batches that were found, and that are wanted.
     bytes: usize,
@@ -39,7 +42,7 @@ pub(in crate::engine) struct Many {
 impl Many {
     /// The read that looks elsewhere than in memory.
     #[cfg(test)]
-    pub(in crate::engine) fn under_way(&self) -> Option<u64> {
+    pub(in crate::engine) fn under_way(&self) -> Option<ReadId> {
         self.under_way
     }
 
@@ -57,14 +60,14 @@ impl Many {
 impl State {
     /// Reads that are questions of their own.
     pub(in crate::engine) fn single(&self) -> usize {
-        let parts: usize = self.many.things.values().map(|many| many.reads.len()).sum();
-        self.jobs.things.len().saturating_sub(parts)
+        let parts: usize = self.many.values().map(|many| many.reads.len()).sum();
+        self.jobs.len().saturating_sub(parts)
     }
 
     /// Gives up a question for many topics, if it is one; whether it is.
     pub(in crate::engine) fn abandon_many(&mut self, question: QuestionId) -> bool {
-        let found = self.many.things.iter().find(|(_, many)| many.question == question);
-        let Some(number) = found.map(|(number, _)| *number) else {
+        let found = self.many.iter().find(|(_, many)| many.question == question);
+        let Some(number) = found.map(|(number, _)| number) else {
             return false;
         };
         self.end_many(number);
@@ -72,10 +75,10 @@ impl State {
     }
 
     /// Takes a question out, and drops its reads.
-    fn end_many(&mut self, number: u64) -> Option<Many> {
-        let many = self.many.things.remove(&number)?;
+    fn end_many(&mut self, number: ManyId) -> Option<Many> {
+        let many = self.many.remove(number)?;
         for read in many.reads.keys() {
-            let job = self.jobs.things.remove(read);
+            let job = self.jobs.remove(*read);
             if let Some(view) = job.and_then(|job| self.views.get_mut(&job.topic)) {
                 view.waiting.remove(read);
             }
@@ -101,14 +104,14 @@ impl Engine {
             }
             topics.push((topic, after));
         }
-        let is_busy = self.read.many.things.len() >= QUESTIONS_MAX
-            || self.read.jobs.things.len() + topics.len() > READS_MAX;
+        let is_busy = self.read.many.len() >= QUESTIONS_MAX
+            || self.read.jobs.len() + topics.len() > READS_MAX;
         if is_busy {
             return self.core.refuse(question, Refusal::Busy);
         }
         let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
         let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
-        let number = self.read.many.put(Many {
+        let number = self.read.many.insert(Many {
             question,
             reads: BTreeMap::new(),
             under_way: None,
@@ -121,7 +124,7 @@ impl Engine {
         });
         let deadline = self.core.now.elapsed + wait;
         for (which, (topic, after)) in (0..).zip(topics) {
-            let Some(many) = self.read.many.things.get_mut(&number) else {
+            let Some(many) = self.read.many.get_mut(number) else {
                 return;
             };
             if many.is_full() {
@@ -130,12 +133,12 @@ impl Engine {
             let bytes_max = many.bytes_max - many.bytes;
             let job = Job { bytes_max, deadline, ..Job::new(For::Part(number), topic, after) };
             // Topics that were not surveyed yet are, one after the other, while this one waits.
-            let job = self.read.jobs.put(Job { surveyed: true, ..job });
+            let job = self.read.jobs.insert(Job { surveyed: true, ..job });
             many.reads.insert(job, which);
             self.look_at(topic, true);
             self.plan_read(job);
         }
-        if let Some(many) = self.read.many.things.get_mut(&number) {
+        if let Some(many) = self.read.many.get_mut(number) {
             many.beginning = false;
         }
         self.answer_many(number);
@@ -143,9 +146,9 @@ impl Engine {
 
     /// Whether a read may ask its sources now: one of a question for many topics waits while
     /// another one does.
-    pub(in crate::engine) fn may_start(&mut self, number: u64, lanes: &[Lane]) -> bool {
-        let of = self.read.jobs.things.get(&number).and_then(Job::part_of);
-        let Some(many) = of.and_then(|of| self.read.many.things.get_mut(&of)) else {
+    pub(in crate::engine) fn may_start(&mut self, number: ReadId, lanes: &[Lane]) -> bool {
+        let of = self.read.jobs.get(number).and_then(Job::part_of);
+        let Some(many) = of.and_then(|of| self.read.many.get_mut(of)) else {
             return true;
         };
         if lanes.iter().all(|lane| lane.source == Source::Tail) {
@@ -155,9 +158,9 @@ impl Engine {
     }
 
     /// A read of a question for many topics waits, though it was under way: another one may be.
-    pub(in crate::engine) fn not_under_way(&mut self, number: u64) {
-        let of = self.read.jobs.things.get(&number).and_then(Job::part_of);
-        let many = of.and_then(|of| Some((of, self.read.many.things.get_mut(&of)?)));
+    pub(in crate::engine) fn not_under_way(&mut self, number: ReadId) {
+        let of = self.read.jobs.get(number).and_then(Job::part_of);
+        let many = of.and_then(|of| Some((of, self.read.many.get_mut(of)?)));
         if let Some((of, many)) = many.filter(|(_, many)| many.under_way == Some(number)) {
             many.under_way = None;
             self.answer_many(of);
@@ -165,8 +168,8 @@ impl Engine {
     }
 
     /// A read has ended that is part of a question for many topics.
-    pub(in crate::engine) fn part_read(&mut self, of: u64, number: u64, page: Page) {
-        let Some(many) = self.read.many.things.get_mut(&of) else {
+    pub(in crate::engine) fn part_read(&mut self, of: ManyId, number: ReadId, page: Page) {
+        let Some(many) = self.read.many.get_mut(of) else {
             return;
         };
         let which = many.reads.remove(&number);
@@ -181,8 +184,8 @@ impl Engine {
     }
 
     /// Ends a read that gives nothing.
-    pub(in crate::engine) fn refuse_read(&mut self, number: u64, refusal: Refusal) {
-        let Some(job) = self.read.jobs.things.remove(&number) else {
+    pub(in crate::engine) fn refuse_read(&mut self, number: ReadId, refusal: Refusal) {
+        let Some(job) = self.read.jobs.remove(number) else {
             return;
         };
         if let Some(view) = self.read.views.get_mut(&job.topic) {
@@ -200,15 +203,15 @@ impl Engine {
     }
 
     /// A topic of a question cannot be read: all of it is refused, and says why.
-    fn refuse_many(&mut self, of: u64, refusal: Refusal) {
+    fn refuse_many(&mut self, of: ManyId, refusal: Refusal) {
         if let Some(many) = self.read.end_many(of) {
             self.core.refuse(many.question, refusal);
         }
     }
 
-    fn answer_many(&mut self, number: u64) {
+    fn answer_many(&mut self, number: ManyId) {
         let now = self.core.now.elapsed;
-        let is_answered = self.read.many.things.get(&number).is_some_and(|it| it.is_answered(now));
+        let is_answered = self.read.many.get(number).is_some_and(|it| it.is_answered(now));
         if is_answered && let Some(many) = self.read.end_many(number) {
             self.core.answer(many.question, Response::Pages(many.found));
         }
@@ -216,8 +219,7 @@ impl Engine {
 
     /// Tells what has waited for long enough.
     pub(in crate::engine) fn tick_read_many(&mut self) {
-        let numbers: Vec<u64> = self.read.many.things.keys().copied().collect();
-        for number in numbers {
+        for number in self.read.many.ids() {
             self.answer_many(number);
         }
     }

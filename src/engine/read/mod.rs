@@ -30,7 +30,7 @@ use self::{
 use super::{
     Engine,
     holdings::topic::Topic,
-    ids::QuestionId,
+    ids::{ManyId, QuestionId, ReadId},
     inflight::{
         asks::{LaneId, Purpose},
         found::Found,
@@ -72,7 +72,7 @@ pub(super) enum For {
     /// A client, which asked this.
     Client(QuestionId),
     /// A client that asked for many topics: which of those questions it is part of.
-    Part(u64),
+    Part(ManyId),
     /// A group of the topic, which this node coordinates.
     Group(SubscriberName),
 }
@@ -119,7 +119,7 @@ impl Job {
     }
 
     /// The question for many topics that it is part of.
-    pub(super) fn part_of(&self) -> Option<u64> {
+    pub(super) fn part_of(&self) -> Option<ManyId> {
         match self.reader {
             For::Part(of) => Some(of),
             For::Client(_) | For::Group(_) => None,
@@ -130,8 +130,8 @@ impl Job {
 /// The reads under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) jobs: Numbered<Job>,
-    pub(super) many: Numbered<Many>,
+    pub(super) jobs: Numbered<ReadId, Job>,
+    pub(super) many: Numbered<ManyId, Many>,
     pub(super) views: BTreeMap<TopicId, View>,
     /// Reads of the store for lanes.
     /// Reads of the store for other nodes.
@@ -144,28 +144,33 @@ impl State {
     #[cfg(debug_assertions)]
     pub(super) fn check(&self) {
         for (topic, view) in &self.views {
-            for number in &view.waiting {
-                let job = self.jobs.things.get(number);
-                assert!(job.is_some_and(|job| job.topic == *topic), "no read {number} waits");
+            for &number in &view.waiting {
+                let job = self.jobs.get(number);
+                assert!(job.is_some_and(|job| job.topic == *topic), "no {number:?} waits");
             }
         }
-        for job in self.jobs.things.values() {
+        for job in self.jobs.values() {
             let of = job.part_of();
-            assert!(of.is_none_or(|of| self.many.things.contains_key(&of)), "a part of nothing");
+            assert!(of.is_none_or(|of| self.many.get(of).is_some()), "a part of nothing");
         }
     }
 
     /// Whether a read is the one of a group.
     #[cfg(debug_assertions)]
-    pub(super) fn is_for_group(&self, number: u64, topic: TopicId, name: &SubscriberName) -> bool {
-        let job = self.jobs.things.get(&number).filter(|job| job.topic == topic);
+    pub(super) fn is_for_group(
+        &self,
+        number: ReadId,
+        topic: TopicId,
+        name: &SubscriberName,
+    ) -> bool {
+        let job = self.jobs.get(number).filter(|job| job.topic == topic);
         job.is_some_and(|job| job.reader == For::Group(name.clone()))
     }
 
     /// The reads of a topic.
-    pub(super) fn of_topic(&self, topic: TopicId) -> Vec<u64> {
-        let jobs = self.jobs.things.iter().filter(|(_, job)| job.topic == topic);
-        jobs.map(|(number, _)| *number).collect()
+    pub(super) fn of_topic(&self, topic: TopicId) -> Vec<ReadId> {
+        let jobs = self.jobs.iter().filter(|(_, job)| job.topic == topic);
+        jobs.map(|(number, _)| number).collect()
     }
 
     pub(super) fn abandon(&mut self, question: QuestionId) {
@@ -173,9 +178,9 @@ impl State {
             return;
         }
         let reader = For::Client(question);
-        let job = self.jobs.things.iter().find(|(_, job)| job.reader == reader);
-        if let Some((number, topic)) = job.map(|(number, job)| (*number, job.topic)) {
-            self.jobs.things.remove(&number);
+        let job = self.jobs.iter().find(|(_, job)| job.reader == reader);
+        if let Some((number, topic)) = job.map(|(number, job)| (number, job.topic)) {
+            self.jobs.remove(number);
             if let Some(view) = self.views.get_mut(&topic) {
                 view.waiting.remove(&number);
             }
@@ -227,7 +232,7 @@ impl Engine {
         let wait = Duration::from_millis(u64::from(read.wait_ms)).min(READ_WAIT_MAX);
         self.look_at(topic, read.until.is_none());
         let bytes_max = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
-        let job = self.read.jobs.put(Job {
+        let job = self.read.jobs.insert(Job {
             until: read.until,
             bytes_max: bytes_max.clamp(1, PAGE_BYTES_MAX),
             deadline: self.core.now.elapsed + wait,
@@ -267,8 +272,8 @@ impl Engine {
     }
 
     /// Plans where the answer to a read comes from, and asks there.
-    pub(super) fn plan_read(&mut self, number: u64) {
-        let Some(job) = self.read.jobs.things.get(&number) else {
+    pub(super) fn plan_read(&mut self, number: ReadId) {
+        let Some(job) = self.read.jobs.get(number) else {
             return;
         };
         let (topic, surveyed, job_ends) = (job.topic, job.surveyed, job.until.is_some());
@@ -308,7 +313,7 @@ impl Engine {
         if unsure && !surveyed && job_ends {
             return self.survey_for_read(number);
         }
-        if let Some(job) = self.read.jobs.things.get_mut(&number) {
+        if let Some(job) = self.read.jobs.get_mut(number) {
             job.passed = passed;
         }
         if lanes.is_empty() {
@@ -385,8 +390,8 @@ impl Engine {
         other.filter(is_whole).or(recent).or(held).or(other)
     }
 
-    fn survey_for_read(&mut self, number: u64) {
-        let Some(job) = self.read.jobs.things.get_mut(&number) else {
+    fn survey_for_read(&mut self, number: ReadId) {
+        let Some(job) = self.read.jobs.get_mut(number) else {
             return;
         };
         job.surveyed = true;
@@ -395,8 +400,8 @@ impl Engine {
     }
 
     /// There is nothing after the cursor: the read waits, or that is the answer.
-    pub(super) fn wait_or_end(&mut self, number: u64) {
-        let Some(job) = self.read.jobs.things.get(&number) else {
+    pub(super) fn wait_or_end(&mut self, number: ReadId) {
+        let Some(job) = self.read.jobs.get(number) else {
             return;
         };
         if job.until.is_none() && self.core.now.elapsed < job.deadline {
@@ -411,8 +416,8 @@ impl Engine {
 
     /// Nobody gave anything: other sources are looked for, a few times. Who follows the topic
     /// waits until the next survey tells something else.
-    fn try_again(&mut self, number: u64) {
-        let Some(job) = self.read.jobs.things.get_mut(&number) else {
+    fn try_again(&mut self, number: ReadId) {
+        let Some(job) = self.read.jobs.get_mut(number) else {
             return;
         };
         job.met.later.clear();
@@ -440,12 +445,12 @@ impl Engine {
         self.give_up(number);
     }
 
-    pub(super) fn give_up(&mut self, number: u64) {
+    pub(super) fn give_up(&mut self, number: ReadId) {
         self.refuse_read(number, Refusal::Unreachable);
     }
 
-    fn start_lanes(&mut self, number: u64, lanes: Vec<Lane>, whole: bool) {
-        let Some(job) = self.read.jobs.things.get_mut(&number) else {
+    fn start_lanes(&mut self, number: ReadId, lanes: Vec<Lane>, whole: bool) {
+        let Some(job) = self.read.jobs.get_mut(number) else {
             return;
         };
         job.attempt += 1;
@@ -486,11 +491,11 @@ impl Engine {
 
     pub(super) fn lane_told(
         &mut self,
-        number: u64,
+        number: ReadId,
         lane: LaneId,
         result: Result<Response, Failure>,
     ) {
-        let Some(job) = self.read.jobs.things.get(&number) else {
+        let Some(job) = self.read.jobs.get(number) else {
             return;
         };
         let asked = job.lanes.get(lane.index).filter(|_| lane.attempt == job.attempt);
@@ -507,8 +512,8 @@ impl Engine {
         self.lane_done(number, lane, page);
     }
 
-    pub(super) fn lane_done(&mut self, number: u64, lane: LaneId, page: Option<Page>) {
-        let Some(job) = self.read.jobs.things.get_mut(&number) else {
+    pub(super) fn lane_done(&mut self, number: ReadId, lane: LaneId, page: Option<Page>) {
+        let Some(job) = self.read.jobs.get_mut(number) else {
             return;
         };
         if lane.attempt != job.attempt {
@@ -552,7 +557,7 @@ impl Engine {
             batches.iter().map(|batch| ((batch.log(), batch.header().first), batch)).collect();
         let next = |part: &Compacted| starts.get(&(part.log, part.next)).copied();
         compacted.retain(|part| next(part).is_some_and(|batch| part.precedes(batch)));
-        let job = self.read.jobs.things.get_mut(&number);
+        let job = self.read.jobs.get_mut(number);
         let passed = job.map(|job| std::mem::take(&mut job.passed)).unwrap_or_default();
         let mut page = Page { finished, compacted, ..Page::default() };
         for Passed { range, trimmed } in told_with(&batches, &page.compacted, passed) {
@@ -563,8 +568,8 @@ impl Engine {
     }
 
     /// All that was given waits for what was not: that is read without these logs.
-    fn read_without(&mut self, number: u64, held_back: BTreeSet<LogId>) {
-        let Some(job) = self.read.jobs.things.get_mut(&number) else {
+    fn read_without(&mut self, number: ReadId, held_back: BTreeSet<LogId>) {
+        let Some(job) = self.read.jobs.get_mut(number) else {
             return;
         };
         let known = job.met.later.len();
@@ -575,8 +580,8 @@ impl Engine {
         self.try_again(number);
     }
 
-    pub(super) fn finish_read(&mut self, number: u64, page: Page) {
-        let Some(Job { reader, topic, .. }) = self.read.jobs.things.remove(&number) else {
+    pub(super) fn finish_read(&mut self, number: ReadId, page: Page) {
+        let Some(Job { reader, topic, .. }) = self.read.jobs.remove(number) else {
             return;
         };
         match reader {

@@ -8,6 +8,7 @@ use std::{
 
 use super::tail::Tail;
 use crate::{
+    engine::ids::ReadId,
     limits::FRONTIER_LOGS_MAX,
     model::{Batch, Cursor, Frontier, LogId, NodeId, Position, TopicId},
     wire::LogRange,
@@ -60,7 +61,7 @@ pub(in crate::engine) struct View {
     /// The newest batches.
     pub(in crate::engine) tail: Tail,
     /// The reads that wait for news.
-    pub(in crate::engine) waiting: BTreeSet<u64>,
+    pub(in crate::engine) waiting: BTreeSet<ReadId>,
     /// When it was last asked for.
     pub(in crate::engine) used: Duration,
     /// Whether this node has joined the topic's mesh.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::{
     engine::{
         Engine,
-        ids::{QuestionId, WriteNumber},
+        ids::{ImportId, QuestionId, WriteNumber},
         inflight::{asks::Purpose, stored::Reply},
         input::Failure,
         numbered::Numbered,
@@ -34,11 +34,11 @@ struct Page {
 /// The imports under way.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
-    pages: Numbered<Page>,
+    pages: Numbered<ImportId, Page>,
     /// Pages that were sent to each node and not answered, those included that are done with.
     sent: BTreeMap<NodeId, usize>,
     /// What became of pages here, which counts once it is flushed.
-    unflushed: VecDeque<(WriteNumber, u64, Vec<Outcome>)>,
+    unflushed: VecDeque<(WriteNumber, ImportId, Vec<Outcome>)>,
 }
 
 impl Engine {
@@ -68,7 +68,7 @@ impl Engine {
         if bytes > PAGE_BYTES_MAX {
             return self.core.refuse_invalid(question, "too many bytes in one request");
         }
-        if self.replication.import.pages.things.len() >= IMPORTS_MAX {
+        if self.replication.import.pages.len() >= IMPORTS_MAX {
             return self.core.refuse(question, Refusal::Busy);
         }
         let Some(known) = self.core.topics.get_mut(&topic) else {
@@ -83,7 +83,7 @@ impl Engine {
             *node == me || self.core.members.is_connected(node) && under_way < IMPORTS_PER_NODE_MAX
         };
         let waiting: BTreeSet<_> = acting.into_iter().filter(takes).collect();
-        let number = self.replication.import.pages.put(Page {
+        let number = self.replication.import.pages.insert(Page {
             question,
             topic,
             batches: import.replicate.batches.len(),
@@ -128,7 +128,7 @@ impl Engine {
     }
 
     /// This node has stored a page of its own import.
-    pub(in crate::engine) fn imported_here(&mut self, number: u64, outcomes: Vec<Outcome>) {
+    pub(in crate::engine) fn imported_here(&mut self, number: ImportId, outcomes: Vec<Outcome>) {
         match self.core.unflushed() {
             Some(write) => self.replication.import.unflushed.push_back((write, number, outcomes)),
             None => self.imported_at(number, self.core.me, outcomes),
@@ -149,7 +149,7 @@ impl Engine {
     /// A replica has answered.
     pub(in crate::engine) fn imported(
         &mut self,
-        number: u64,
+        number: ImportId,
         node: NodeId,
         result: Result<Response, Failure>,
     ) {
@@ -166,8 +166,8 @@ impl Engine {
         self.imported_at(number, node, outcomes);
     }
 
-    fn imported_at(&mut self, number: u64, node: NodeId, outcomes: Vec<Outcome>) {
-        if let Some(page) = self.replication.import.pages.things.get_mut(&number) {
+    fn imported_at(&mut self, number: ImportId, node: NodeId, outcomes: Vec<Outcome>) {
+        if let Some(page) = self.replication.import.pages.get_mut(number) {
             page.waiting.remove(&node);
             if outcomes.len() == page.batches {
                 page.outcomes.insert(node, outcomes);
@@ -177,8 +177,8 @@ impl Engine {
     }
 
     /// Answers where enough replicas of now hold the whole page, or nobody is left to be heard.
-    fn settle_import(&mut self, number: u64) {
-        let Some(page) = self.replication.import.pages.things.get(&number) else {
+    fn settle_import(&mut self, number: ImportId) {
+        let Some(page) = self.replication.import.pages.get(number) else {
             return;
         };
         let Some(known) = self.core.topics.get_mut(&page.topic) else {
@@ -192,7 +192,7 @@ impl Engine {
         let lacks = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
         if page.waiting.is_empty() || !outcomes.iter().any(lacks) {
             let question = page.question;
-            self.replication.import.pages.things.remove(&number);
+            self.replication.import.pages.remove(number);
             self.core.answer(question, Response::Replicated(outcomes));
         }
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     engine::{
         Engine,
-        ids::{QuestionId, Ticket},
+        ids::{ComparisonId, QuestionId, Ticket},
         inflight::{asks::Purpose, found::Found},
         input::Failure,
         numbered::Numbered,
@@ -41,8 +41,8 @@ struct Comparison {
 /// The comparisons under way, and what is read from the disk here.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
-    comparisons: Numbered<Comparison>,
-    own: BTreeMap<Ticket, u64>,
+    comparisons: Numbered<ComparisonId, Comparison>,
+    own: BTreeMap<Ticket, ComparisonId>,
     /// Reads for other nodes.
     others: BTreeMap<Ticket, QuestionId>,
 }
@@ -50,7 +50,7 @@ pub(in crate::engine) struct State {
 impl State {
     /// Nobody waits for the answer any more.
     pub(in crate::engine) fn abandon(&mut self, question: QuestionId) {
-        self.comparisons.things.retain(|_, comparison| comparison.question != question);
+        self.comparisons.retain(|comparison| comparison.question != question);
     }
 }
 
@@ -68,7 +68,7 @@ impl Engine {
         if after.topic != topic || !after.is_well_formed() {
             return self.core.refuse(question, Refusal::ForeignCursor);
         }
-        if self.replication.verify.comparisons.things.len() >= QUESTIONS_MAX {
+        if self.replication.verify.comparisons.len() >= QUESTIONS_MAX {
             return self.core.refuse(question, Refusal::Busy);
         }
         self.survey(topic, Then::Verify(question, after));
@@ -115,7 +115,7 @@ impl Engine {
             .copied()
             .filter(|node| *node == self.core.me || self.core.members.is_connected(node))
             .collect();
-        let number = self.replication.verify.comparisons.put(Comparison {
+        let number = self.replication.verify.comparisons.insert(Comparison {
             question,
             after,
             end,
@@ -173,7 +173,7 @@ impl Engine {
 
     pub(in crate::engine) fn check_told(
         &mut self,
-        number: u64,
+        number: ComparisonId,
         node: NodeId,
         result: Result<Response, Failure>,
     ) {
@@ -184,8 +184,8 @@ impl Engine {
         self.take_checked(number, node, checked);
     }
 
-    fn take_checked(&mut self, number: u64, node: NodeId, checked: Option<Checked>) {
-        let Some(comparison) = self.replication.verify.comparisons.things.get_mut(&number) else {
+    fn take_checked(&mut self, number: ComparisonId, node: NodeId, checked: Option<Checked>) {
+        let Some(comparison) = self.replication.verify.comparisons.get_mut(number) else {
             return;
         };
         comparison.waiting.remove(&node);
@@ -195,10 +195,10 @@ impl Engine {
         self.compare_if_told(number);
     }
 
-    fn compare_if_told(&mut self, number: u64) {
-        let comparisons = &mut self.replication.verify.comparisons.things;
-        if comparisons.get(&number).is_some_and(|comparison| comparison.waiting.is_empty())
-            && let Some(comparison) = comparisons.remove(&number)
+    fn compare_if_told(&mut self, number: ComparisonId) {
+        let comparisons = &mut self.replication.verify.comparisons;
+        if comparisons.get(number).is_some_and(|comparison| comparison.waiting.is_empty())
+            && let Some(comparison) = comparisons.remove(number)
         {
             let question = comparison.question;
             match comparison.compare() {

@@ -6,7 +6,12 @@ use std::{
 };
 
 use crate::{
-    engine::{Engine, ids::QuestionId, inflight::asks::Purpose, input::Failure},
+    engine::{
+        Engine,
+        ids::{ListingId, QuestionId},
+        inflight::asks::Purpose,
+        input::Failure,
+    },
     limits::{ASK_TIMEOUT, POSITIONS_BYTES_MAX},
     model::{NodeId, SubscriberName, Subscription, TopicId, TopicName},
     wire::{Refusal, Request, Response},
@@ -79,7 +84,7 @@ impl Engine {
             merged: BTreeMap::new(),
             until: None,
         };
-        let number = self.subscriptions.positions.listings.put(listing);
+        let number = self.subscriptions.positions.listings.insert(listing);
         let (own, more) = self.positions_after(topic, after);
         self.take_positions(number, own, more);
         for node in asked {
@@ -91,11 +96,11 @@ impl Engine {
 
     pub(in crate::engine) fn positions_told(
         &mut self,
-        number: u64,
+        number: ListingId,
         node: NodeId,
         result: Result<Response, Failure>,
     ) {
-        if let Some(listing) = self.subscriptions.positions.listings.things.get_mut(&number) {
+        if let Some(listing) = self.subscriptions.positions.listings.get_mut(number) {
             listing.waiting.remove(&node);
             listing.answered |= matches!(result, Ok(Response::Positions(..)));
         }
@@ -107,11 +112,11 @@ impl Engine {
 
     fn take_positions(
         &mut self,
-        number: u64,
+        number: ListingId,
         mut positions: Vec<(SubscriberName, Subscription)>,
         more: bool,
     ) {
-        let Some(listing) = self.subscriptions.positions.listings.things.get_mut(&number) else {
+        let Some(listing) = self.subscriptions.positions.listings.get_mut(number) else {
             return;
         };
         let (topic, after) = (listing.topic, &listing.after);
@@ -129,12 +134,12 @@ impl Engine {
         }
     }
 
-    fn settle_listing(&mut self, number: u64) {
+    fn settle_listing(&mut self, number: ListingId) {
         let waits = |listing: &Listing| !listing.waiting.is_empty();
-        if self.subscriptions.positions.listings.things.get(&number).is_some_and(waits) {
+        if self.subscriptions.positions.listings.get(number).is_some_and(waits) {
             return;
         }
-        let Some(listing) = self.subscriptions.positions.listings.things.remove(&number) else {
+        let Some(listing) = self.subscriptions.positions.listings.remove(number) else {
             return;
         };
         let Listing { question, answered, mut merged, until, .. } = listing;

@@ -4,7 +4,7 @@ use super::listing::Listing;
 use crate::{
     engine::{
         Engine,
-        ids::QuestionId,
+        ids::{CommitId, ListingId, QuestionId},
         inflight::{asks::Purpose, found::Found},
         input::Failure,
         numbered::Numbered,
@@ -46,8 +46,8 @@ pub(in crate::engine) enum Keeper {
 /// The commits and listings under way.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
-    commits: Numbered<Commit>,
-    pub(super) listings: Numbered<Listing>,
+    commits: Numbered<CommitId, Commit>,
+    pub(super) listings: Numbered<ListingId, Listing>,
 }
 
 impl Engine {
@@ -172,7 +172,7 @@ impl Engine {
         let waiting = asked.len();
         let commit =
             Commit { topic, keeper, waiting, copies, wanted, enough, shared, refused: None };
-        let number = self.subscriptions.positions.commits.put(commit);
+        let number = self.subscriptions.positions.commits.insert(commit);
         for node in asked {
             let request = Request::Keep(topic, subscriber.clone(), subscription.clone(), session);
             self.core.ask(node, request, ASK_TIMEOUT, Purpose::Keep(number));
@@ -180,8 +180,8 @@ impl Engine {
         self.settle_commit(number);
     }
 
-    pub(in crate::engine) fn kept(&mut self, number: u64, result: &Result<Response, Failure>) {
-        let Some(commit) = self.subscriptions.positions.commits.things.get_mut(&number) else {
+    pub(in crate::engine) fn kept(&mut self, number: CommitId, result: &Result<Response, Failure>) {
+        let Some(commit) = self.subscriptions.positions.commits.get_mut(number) else {
             return;
         };
         commit.waiting -= 1;
@@ -196,14 +196,14 @@ impl Engine {
         self.settle_commit(number);
     }
 
-    fn settle_commit(&mut self, number: u64) {
-        let Some(commit) = self.subscriptions.positions.commits.things.get(&number) else {
+    fn settle_commit(&mut self, number: CommitId) {
+        let Some(commit) = self.subscriptions.positions.commits.get(number) else {
             return;
         };
         if commit.copies < commit.wanted && commit.waiting > 0 {
             return;
         }
-        let Some(commit) = self.subscriptions.positions.commits.things.remove(&number) else {
+        let Some(commit) = self.subscriptions.positions.commits.remove(number) else {
             return;
         };
         match commit.keeper {

@@ -72,8 +72,8 @@ fn pages(outputs: &[Output], question: u64) -> Vec<Vec<(u32, usize)>> {
 /// Nothing of any question is left.
 fn is_idle(script: &Script) -> bool {
     let reads = &script.engine.read;
-    reads.jobs.things.is_empty()
-        && reads.many.things.is_empty()
+    reads.jobs.is_empty()
+        && reads.many.is_empty()
         && reads.views.values().all(|view| view.waiting.is_empty())
 }
 
@@ -97,8 +97,8 @@ fn a_read_that_fails_makes_way_for_the_next() {
     let mut asked = BTreeSet::new();
     for _ in 0..60 {
         for ticket in std::mem::take(&mut under_way) {
-            let many = script.engine.read.many.things.values().next().unwrap();
-            let topic = script.engine.read.jobs.things[&many.under_way().unwrap()].topic;
+            let many = script.engine.read.many.values().next().unwrap();
+            let topic = script.engine.read.jobs.get(many.under_way().unwrap()).unwrap().topic;
             asked.insert(topic);
             under_way.extend(reads(&script.give(Input::ReadDone(ticket, None))));
         }
@@ -160,8 +160,8 @@ fn an_abandoned_question_leaves_nothing_behind() {
     script.ask(3, read_many(&[("a", None), ("b", None)]));
     script.ask(4, read_many(&waiting));
     script.give(Input::Abandoned(QuestionId(3)));
-    let left: Vec<_> = script.engine.read.jobs.things.values().map(|job| &job.reader).collect();
-    assert_eq!(left, [&For::Part(2); 2], "the other question waits still");
+    let left: Vec<_> = script.engine.read.jobs.values().map(|job| &job.reader).collect();
+    assert_eq!(left, [&For::Part(2.into()); 2], "the other question waits still");
     script.give(Input::Abandoned(QuestionId(4)));
     assert!(is_idle(&script), "{:?}", script.engine.read);
 }

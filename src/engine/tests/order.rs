@@ -43,7 +43,7 @@ fn a_new_log_waits_for_an_older_one_that_is_trimmed_here_and_not_at_a_node_that_
     engine.read.views.insert(topic, view);
     let mut job = Job::new(For::Client(QuestionId(1)), topic, Cursor::start(topic));
     job.met.failed.insert(Source::Node(key(2).node()));
-    let number = engine.read.jobs.put(job);
+    let number = engine.read.jobs.insert(job);
     let batch = first_of_next(topic, 9, 10, head);
     for _ in 0..3 {
         let mut batches = vec![batch.clone()];

@@ -18,7 +18,7 @@ use crate::{
             log::{HeldSpan, Log},
             topic::{Topic, Topics},
         },
-        ids::{QuestionId, Ticket, WriteNumber},
+        ids::{QuestionId, SearchId, Ticket, WriteNumber},
         inflight::stored::ReadPurpose,
         output::Write,
         planted::{Bug, planted},
@@ -38,7 +38,7 @@ pub(in crate::engine) enum Asker {
     /// Another node.
     Node(QuestionId, Vec<Run>),
     /// A publish of this node that may be there already: which search.
-    Search(u64),
+    Search(SearchId),
 }
 
 /// A topic whose newest part is read back.

@@ -6,6 +6,7 @@ use super::Key;
 use crate::{
     engine::{
         Engine,
+        ids::ReadId,
         read::{For, Job},
     },
     limits::GROUP_RECORDS_MAX,
@@ -37,7 +38,7 @@ impl Engine {
         let (topic, name) = key.clone();
         self.look_at(topic, true);
         let job = Job::new(For::Group(name), topic, after);
-        let job = self.read.jobs.put(Job { bytes_max: PAGE_BYTES, deadline, ..job });
+        let job = self.read.jobs.insert(Job { bytes_max: PAGE_BYTES, deadline, ..job });
         if let Some(group) = self.subscriptions.groups.groups.get_mut(key) {
             group.reading = Some(job);
         }
@@ -49,7 +50,7 @@ impl Engine {
         &mut self,
         topic: TopicId,
         name: SubscriberName,
-        number: u64,
+        number: ReadId,
         page: Option<Page>,
     ) {
         let key = (topic, name);

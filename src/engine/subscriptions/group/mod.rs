@@ -26,7 +26,12 @@ use self::{
     passing::Passed,
 };
 use crate::{
-    engine::{Engine, ids::QuestionId, inflight::found::Found, survey::Then},
+    engine::{
+        Engine,
+        ids::{QuestionId, ReadId},
+        inflight::found::Found,
+        survey::Then,
+    },
     limits::{
         GROUP_GRACE, GROUP_IDLE, GROUP_MEMBERS_MAX, GROUP_RANGES_MAX, GROUPS_MAX, PAGE_BYTES_MAX,
         READ_WAIT_MAX, VISIBILITY_MAX, VISIBILITY_MIN,
@@ -68,7 +73,7 @@ struct Group {
     /// Batches that were read, and are not looked into yet.
     read: VecDeque<Batch>,
     /// The read of the topic that is under way.
-    reading: Option<u64>,
+    reading: Option<ReadId>,
     keeping: keeping::State,
     /// When a member was heard last.
     used: Duration,
