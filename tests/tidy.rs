@@ -74,9 +74,7 @@ const LONG_WITH_A_REASON: &[(&str, &str)] = &[
     ("src/wire/response.rs", "one list: each answer and each refusal"),
     ("tests/cluster/forks.rs", "its tests share their helpers, and are short each"),
     ("tests/cluster/regressions.rs", "its tests share their helpers, and are short each"),
-    ("tests/cluster/world.rs", "one world"),
     ("tests/formats/main.rs", "one sample of each format"),
-    ("tests/simulation/node.rs", "one node, and what is checked at each of its steps"),
 ];
 
 fn root() -> PathBuf {

@@ -11,7 +11,7 @@ use antiphon::{
     wire::{Alter, Create, Import, Outcome, Publish, Replicate, Request, Response},
 };
 
-use crate::world::{World, payloads_of};
+use crate::script::{World, payloads_of};
 
 const SOON: Duration = Duration::from_mins(2);
 

@@ -8,7 +8,7 @@ use antiphon::{
     wire::{Create, Refusal, Request, Response},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -7,7 +7,7 @@ use antiphon::{
     wire::{Alter, Create, Refusal, Request, Response},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -161,7 +161,7 @@ fn a_node_that_leaves_with_nothing_but_a_position_learns_of_a_deletion() {
     assert_eq!(delete(&mut world, other), Response::Deleted);
     world.run(Duration::from_secs(1));
     world.heal();
-    world.run_until("it has left", Duration::from_mins(1), |world| world.left.contains(&leaver));
+    world.run_until("it has left", Duration::from_mins(1), |world| world.has_left(leaver));
 }
 
 #[test]
@@ -175,9 +175,12 @@ fn a_crash_in_the_middle_of_a_deletion_leaves_nothing_behind() {
     assert_eq!(delete(&mut world, 0), Response::Deleted);
     world.run(Duration::from_secs(1));
     // The catalogue of after, and the batches of before.
-    let mut torn = before;
+    let (mut torn, after) = (before, world.disk(0));
     let catalogue = World::catalogue();
-    torn.take_topic(catalogue, world.disk(0));
+    torn.batches.retain(|(of, ..), _| *of != catalogue);
+    let theirs = after.batches.iter().filter(|((of, ..), _)| *of == catalogue);
+    torn.batches.extend(theirs.map(|(place, batch)| (*place, batch.clone())));
+    torn.tables.logs.insert(catalogue, after.tables.logs[&catalogue].clone());
     world.kill(0);
     world.replace_disk(0, torn);
     world.start(0);

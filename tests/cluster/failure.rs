@@ -7,7 +7,7 @@ use antiphon::{
     wire::{MemberState, Request, Response},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -26,11 +26,11 @@ fn publishing_goes_on_when_the_owner_is_killed() {
         if number == 100 {
             world.kill(owners[0]);
         }
-        let before = world.now();
+        let before = world.now;
         let payload = [format!("line {number}")];
         let published = world.publish(writer, World::publish_request("t", 1, number, &payload));
         assert!(published.acknowledged);
-        longest = longest.max(world.now().saturating_sub(before));
+        longest = longest.max(world.now.saturating_sub(before));
     }
     assert!(longest < Duration::from_millis(50), "{longest:?}");
     for node in (0..8).filter(|node| *node != owners[0]) {

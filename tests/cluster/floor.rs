@@ -7,7 +7,7 @@ use antiphon::{
     wire::{Alter, Create, Published, Request, Response, TopicSummary},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 fn publish(world: &mut World, node: usize, first: u64) -> Published {
     world.publish(node, World::publish_request("t", 1, first, &[format!("line {first}")]))

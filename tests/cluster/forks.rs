@@ -14,7 +14,7 @@ use antiphon::{
     wire::{Outcome, Refusal, Replicate, Request, Response},
 };
 
-use crate::world::{World, payloads_of};
+use crate::script::{World, payloads_of};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -11,7 +11,7 @@ use antiphon::{
     },
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const VISIBILITY: Duration = Duration::from_secs(30);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::World;
+use crate::script::World;
 
 const SOON: Duration = Duration::from_secs(10);
 

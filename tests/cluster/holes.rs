@@ -8,7 +8,7 @@ use antiphon::{
     wire::{Alter, Create, LogRange, Membership, Request, Response, Settlement, Take},
 };
 
-use crate::world::{World, payloads_of};
+use crate::script::{World, payloads_of};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -12,7 +12,7 @@ use antiphon::{
     wire::{Create, Import, LogRange, Outcome, Proofs, Refusal, Replicate, Request, Response},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const SOON: Duration = Duration::from_secs(20);
 

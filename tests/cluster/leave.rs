@@ -7,7 +7,7 @@ use antiphon::{
     wire::{MemberState, Refusal, Request, Response, Verified},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -35,7 +35,7 @@ fn a_node_that_leaves_hands_over_all_that_it_holds() {
     let refused =
         world.call(owners[0], Request::Publish(World::publish_request("t", 2, 0, &lines(0, 1))));
     assert!(matches!(refused, Response::Refused(Refusal::Stopping(_))), "{refused:?}");
-    world.run_until("it has left", SOON, |world| world.left.contains(&owners[0]));
+    world.run_until("it has left", SOON, |world| world.has_left(owners[0]));
     assert!(!holds(&world, owners[0]));
     world.kill(owners[0]);
     world.run(Duration::from_millis(100));
@@ -80,9 +80,9 @@ fn leaving_waits_for_a_home_that_is_away() {
     );
     world.call(1, leave);
     world.run(Duration::from_secs(30));
-    assert!(!world.left.contains(&1), "node 2 may be the one that is to hold it");
+    assert!(!world.has_left(1), "node 2 may be the one that is to hold it");
     world.start(2);
-    world.run_until("it has left", SOON, |world| world.left.contains(&1));
+    world.run_until("it has left", SOON, |world| world.has_left(1));
     assert_eq!(world.fetch(0, "t"), lines(0, 5));
 }
 
@@ -177,6 +177,6 @@ fn who_has_just_said_that_it_keeps_all_gives_nothing_up_yet() {
     world.run(Duration::from_secs(3));
     let keeps_position = |world: &World| !world.disk(owners[0]).tables.subscriptions.is_empty();
     assert!(holds(&world, owners[0]) && keeps_position(&world));
-    world.run_until("it has left", SOON, |world| world.left.contains(&owners[0]));
+    world.run_until("it has left", SOON, |world| world.has_left(owners[0]));
     assert!(!keeps_position(&world));
 }

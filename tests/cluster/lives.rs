@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{engine::Report, model::Incarnation};
 
-use crate::world::World;
+use crate::script::World;
 
 fn lines(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|number| format!("line {number}")).collect()

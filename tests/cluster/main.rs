@@ -1,10 +1,13 @@
-//! Clusters of engines in one process: the code of production, with a network, disks and a
-//! clock that the test holds.
+//! Clusters of engines in one process: the code of production, in the world of the simulation, by
+//! scripts. `TRACE=1` prints what happens in a test.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+#![expect(clippy::print_stderr, reason = "the trace of a test is for a reader")]
 
-mod disk;
-mod shelf;
+mod script;
+mod terms;
+#[expect(dead_code, reason = "shared with the simulation, which uses all of it")]
+#[path = "../world/mod.rs"]
 mod world;
 
 mod clocks;

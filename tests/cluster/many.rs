@@ -7,7 +7,7 @@ use antiphon::{
     wire::{NamesWanted, ReadMany, Request, Response, TopicRead},
 };
 
-use crate::world::{World, payloads_of};
+use crate::script::{World, payloads_of};
 
 /// Where a reader of several topics stands, and what it was given of each.
 struct Reader {

@@ -8,7 +8,7 @@ use antiphon::{
     wire::{Need, Peer, Refusal, Request, Response, Role, Verified},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const TOPICS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 

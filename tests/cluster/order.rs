@@ -11,7 +11,7 @@ use antiphon::{
     wire::{Create, Replicate, Request},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const WALL: WallClock = WallClock(1_700_000_000_000);
 

@@ -10,7 +10,7 @@ use antiphon::{
     },
 };
 
-use crate::world::World;
+use crate::script::World;
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -5,7 +5,7 @@ use antiphon::{
     wire::{Create, Refusal, Request, Response},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 fn lines(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|number| format!("line {number}")).collect()

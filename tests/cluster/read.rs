@@ -7,7 +7,7 @@ use antiphon::{
     wire::{Page, Request, Response},
 };
 
-use crate::world::{World, payloads_of};
+use crate::script::{World, payloads_of};
 
 fn payload(number: usize) -> Vec<String> {
     vec![format!("line {number}")]
@@ -90,10 +90,10 @@ fn nothing_comes_and_the_wait_ends() {
     world.join();
     world.create(0, "t", 3);
     let cursor = Cursor::start(World::topic("t"));
-    let before = world.now();
+    let before = world.now;
     let answer = world.call(1, World::read_request("t", &cursor, None));
     assert_eq!(answer, Response::Page(Page { finished: true, ..Page::default() }));
-    assert!(world.now().saturating_sub(before) >= Duration::from_secs(10));
+    assert!(world.now.saturating_sub(before) >= Duration::from_secs(10));
 }
 
 #[test]

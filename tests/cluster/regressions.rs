@@ -14,7 +14,7 @@ use antiphon::{
     },
 };
 
-use crate::world::{World, payloads_of};
+use crate::script::{World, payloads_of};
 
 fn lines(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|number| format!("line {number}")).collect()

@@ -7,7 +7,7 @@ use antiphon::{
     wire::{Alter, Create, LogRange, Page, Request, Response},
 };
 
-use crate::world::{World, payloads_of};
+use crate::script::{World, payloads_of};
 
 const SOON: Duration = Duration::from_secs(20);
 

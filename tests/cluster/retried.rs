@@ -9,7 +9,7 @@ use antiphon::{
     wire::{Acks, Create, Publish, Published, Refusal, Request, Response},
 };
 
-use crate::world::{Asked, World};
+use crate::script::{Asked, World};
 
 const AT_ONCE: Duration = Duration::from_millis(20);
 
@@ -118,7 +118,7 @@ fn what_nobody_holds_any_more_before_a_record_does_not_make_it_pending() {
     world.run(Duration::from_secs(10));
     // The next home is given the records that are kept, and never had those before.
     world.call(home, Request::Leave(world.id(home)));
-    world.run_until("it has left", Duration::from_secs(30), |world| world.left.contains(&home));
+    world.run_until("it has left", Duration::from_secs(30), |world| world.has_left(home));
     world.kill(home);
     world.run(Duration::from_secs(1));
     let published = world.publish((home + 1) % 3, given("order 19", "m"));
@@ -255,8 +255,9 @@ fn a_request_that_is_sent_on_does_not_wait_for_repair() {
     let request = || World::publish_request("t", 1, 0, &["a".into()]);
     world.ask(owners[0], Request::Publish(request()));
     world.run(Duration::from_millis(2));
-    world.kill(owners[0]);
+    // So that all notice its end.
     world.heal();
+    world.kill(owners[0]);
     world.run(Duration::from_millis(2));
     let question = world.ask(outsider, Request::Publish(again(request())));
     world.run(AT_ONCE);

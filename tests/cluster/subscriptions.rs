@@ -7,7 +7,7 @@ use antiphon::{
     wire::{Need, Refusal, Request, Response},
 };
 
-use crate::world::World;
+use crate::script::World;
 
 fn name(number: usize) -> SubscriberName {
     format!("reader {number:04}").parse().unwrap()

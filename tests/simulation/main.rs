@@ -9,29 +9,8 @@
     reason = "what a sweep found, and the trace of a seed, is for a reader"
 )]
 
-mod again;
-mod choices;
-mod clients;
-mod creator;
-mod disk;
-mod equivocation;
-mod faults;
-mod follower;
-mod invariants;
-mod member;
 #[cfg(feature = "planted-bugs")]
 mod mutations;
-mod network;
-mod node;
-mod options;
-mod oracle;
-mod planted;
-mod publisher;
-mod reader;
-mod run;
-#[path = "../cluster/shelf.rs"]
-mod shelf;
-mod surveyor;
 mod sweep;
-mod trace;
+#[path = "../world/mod.rs"]
 mod world;

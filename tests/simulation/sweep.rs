@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{
+use crate::world::{
+    Counts,
     choices::Choices,
     run::{Outcome, run},
-    world::Counts,
 };
 
 /// Seeds of an ordinary test.

@@ -8,7 +8,7 @@ use antiphon::{
 };
 
 use super::{SOON, Twin, held, log_of, publish_each, read, replicate};
-use crate::world::{World, payloads_of};
+use crate::script::{World, payloads_of};
 
 /// How long records are kept.
 const AGE: Duration = Duration::from_mins(2);
@@ -55,7 +55,7 @@ fn let_all_go(world: &mut World) {
 /// All nodes know the fork, hold both branches from where they were cut, and nothing else.
 #[track_caller]
 fn converge(world: &mut World, log: LogId, at: u64, expected: &[String]) {
-    world.run_until("all know the fork and hold both branches", SOON, |world| {
+    world.run_until("all know the fork and hold both branches", SOON * 2, |world| {
         (0..4).all(|node| {
             let batches = held(world, node);
             let mut payloads: Vec<_> = batches.iter().flat_map(payloads_of).collect();

@@ -1,0 +1,118 @@
+//! What tests ask of nodes, and what a world takes from it: topics with their terms, and what was
+//! published.
+
+use antiphon::{
+    engine::{Input, QuestionId},
+    model::{
+        Batch, Network, NodeId, RecordId, SignedDescriptor, TopicId, TopicName, validate_records,
+    },
+    wire::{Publish, Request, Response, TopicSummary},
+};
+
+use crate::world::{World, node::Asker, options::TopicOptions, oracle};
+
+impl World {
+    /// Asks a node, for a test that takes the answer from `answers`.
+    pub(crate) fn ask_for_test(
+        &mut self,
+        index: usize,
+        from: Option<NodeId>,
+        request: Request,
+    ) -> QuestionId {
+        let question = self.question(index, Asker::World);
+        match &request {
+            Request::Publish(publish) => self.note_publish(index, question, publish),
+            Request::Delete(name) => {
+                let topic = self.topic_of(name);
+                self.deleted.extend(topic);
+            }
+            Request::Replicate(replicate) => {
+                replicate.batches.iter().for_each(|batch| self.injected(batch));
+            }
+            Request::Import(import) => {
+                import.replicate.batches.iter().for_each(|batch| self.injected(batch));
+            }
+            Request::Read(read) => self.note_read(0, index, read),
+            _ => {}
+        }
+        let way = self.options.latency;
+        self.input(index, way, Input::Asked { question, from, request });
+        question
+    }
+
+    /// The records of a publish are a publisher's from now on.
+    fn note_publish(&mut self, index: usize, question: QuestionId, publish: &Publish) {
+        let Some(topic) = self.topic_of(&publish.topic) else { return };
+        let count = u64::from(validate_records(&publish.records.0).unwrap_or_default());
+        let name = |number| RecordId { producer: publish.producer, number };
+        for number in publish.first..publish.first + count {
+            let published =
+                || oracle::Published { topic, payload: Vec::new(), batches: Vec::new() };
+            self.oracle.published.entry(name(number)).or_insert_with(published);
+        }
+        self.nodes[index].publishes.insert(question, (topic, name(publish.first)));
+    }
+
+    /// Somebody hands in a batch that no node of this world has signed, or signs twice.
+    fn injected(&mut self, batch: &Batch) {
+        if !self.oracle.batches.contains_key(&batch.hash()) {
+            self.oracle.twins.insert(batch.hash());
+            self.appeared(batch);
+        }
+    }
+
+    /// What an answer says of the terms of a topic.
+    pub(crate) fn note_terms(&mut self, index: usize, response: &Response) {
+        let (Response::Created(summary, _) | Response::Altered(summary)) = response else {
+            return;
+        };
+        let TopicSummary { name, replicas, min_copies, floor_follows, retention, .. } = summary;
+        let Some(id) = self.id_of(index, name) else { return };
+        let terms = TopicOptions {
+            id,
+            name: name.to_string(),
+            replicas: *replicas,
+            min_copies: if *floor_follows { 1 } else { *min_copies },
+            floor_follows: *floor_follows,
+            retention: *retention,
+        };
+        let is_new = matches!(response, Response::Created(..));
+        let others = self.options.topics.iter_mut().filter(|it| it.name == terms.name);
+        // A name is of one topic at a time.
+        others.for_each(|it| it.name.clear());
+        match self.topic_number(&id) {
+            Some(number) => {
+                self.options.topics[number] = terms;
+                if is_new {
+                    self.deleted.remove(&number);
+                }
+            }
+            None => self.options.topics.push(terms),
+        }
+    }
+
+    /// The number of the topic that has a name now.
+    fn topic_of(&self, name: &TopicName) -> Option<usize> {
+        self.options.topics.iter().position(|topic| topic.name == name.as_str())
+    }
+
+    /// The id of the latest topic of a name, as the catalogue on a node's disk says.
+    fn id_of(&self, index: usize, name: &TopicName) -> Option<TopicId> {
+        let catalogue = Self::catalogue();
+        let batches = self.nodes[index].disk.image.batches.iter();
+        let batches = batches.filter(|((topic, ..), _)| *topic == catalogue);
+        let payloads = batches.flat_map(|(_, batch)| batch.records()).filter_map(Result::ok);
+        // Most are of other topics, and need not be verified.
+        let is_of_name = |payload: &[u8]| {
+            payload.windows(name.as_str().len()).any(|part| part == name.as_str().as_bytes())
+        };
+        let payloads = payloads.map(|record| record.payload).filter(|payload| is_of_name(payload));
+        let descriptors = payloads.filter_map(|payload| {
+            let signed = SignedDescriptor::verify(payload).ok()?;
+            let descriptor = signed.descriptor();
+            let order = (descriptor.generation, descriptor.revision);
+            (descriptor.name == *name).then(|| (order, descriptor.id(&Network::default())))
+        });
+        descriptors.max().map(|(_, id)| id)
+    }
+}

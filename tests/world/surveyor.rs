@@ -1,0 +1,43 @@
+//! A client that asks now and then how far a topic goes.
+
+use std::time::Duration;
+
+use antiphon::wire::{Request, Response};
+
+use crate::world::{
+    World,
+    clients::Next,
+    invariants::complete_survey::{self, Expected},
+};
+
+/// Surveys all topics in turn.
+#[derive(Debug, Default)]
+pub(crate) struct Surveyor {
+    topic: usize,
+    expected: Expected,
+}
+
+impl Surveyor {
+    pub(crate) fn go_on(
+        &mut self,
+        world: &mut World,
+        response: Option<Response>,
+        asked: bool,
+    ) -> Next {
+        if asked {
+            if let Some(Response::Surveyed(surveyed)) = response {
+                let result = complete_survey::told(world, &self.expected, &surveyed);
+                world.check(complete_survey::NAME, result);
+            }
+            let pause = world.choices.time(Duration::from_millis(50), Duration::from_secs(1));
+            return Next::Pause(pause);
+        }
+        if !world.publishing {
+            return Next::Stop;
+        }
+        self.topic = world.choices.index(world.options.topics.len());
+        self.expected = complete_survey::expected(world, self.topic);
+        let name = world.options.topics[self.topic].name.parse().unwrap();
+        Next::Ask(world.some_node(), Request::Survey(name), Duration::from_secs(3))
+    }
+}
