@@ -42,9 +42,8 @@ pub(super) enum Then {
     Refresh,
     /// Hand over what this node holds for others.
     HandOver,
-    /// See whether the replicas hold what was told to be pending.
-    Confirm,
-    /// The same for all that is in the outbox.
+    /// See whether the replicas hold what is in the outbox, and what comes before the batches under
+    /// way and is no longer in memory.
     Outbox,
     /// Tell a client how many copies there are of what it waits for.
     Await(QuestionId),
@@ -62,12 +61,9 @@ impl Then {
     /// Who is asked.
     fn scope(&self) -> Scope {
         match self {
-            Self::Refresh
-            | Self::HandOver
-            | Self::Confirm
-            | Self::Outbox
-            | Self::Lows
-            | Self::Sweep => Scope::Replicas,
+            Self::Refresh | Self::HandOver | Self::Outbox | Self::Lows | Self::Sweep => {
+                Scope::Replicas
+            }
             Self::Hole | Self::Resume => Scope::All,
             Self::Answer(_)
             | Self::Position(..)
@@ -88,7 +84,6 @@ impl Then {
             | Self::Read(_)
             | Self::Refresh
             | Self::HandOver
-            | Self::Confirm
             | Self::Outbox
             | Self::Await(_)
             | Self::Hole
@@ -288,7 +283,6 @@ impl Engine {
             Then::Read(read) => self.plan_read(read),
             Then::Refresh => self.serve_waiting(found.topic),
             Then::HandOver => self.hand_over(&found),
-            Then::Confirm => self.confirm(&found),
             Then::Outbox => self.outbox_found(&found),
             Then::Await(question) => self.await_found(question, &found),
             Then::Hole => self.look_for_holes(&found),

@@ -576,7 +576,7 @@ impl Engine {
             if let Some(behind) = behind.filter(|behind| behind.survey_at <= self.core.now.elapsed)
             {
                 behind.survey_at = self.core.now.elapsed + BEHIND_SURVEY_INTERVAL;
-                self.survey(topic, Then::Confirm);
+                self.survey(topic, Then::Outbox);
             }
         }
     }

@@ -190,6 +190,7 @@ impl Outboxes {
                 self.on_topic_deleted(core, topic);
             } else if let Some(outbox) = self.topics.get_mut(&topic) {
                 outbox.look_at = now + outbox.pause;
+                outbox.pause = (outbox.pause * 2).min(LOOK_PAUSE_MAX);
                 asked.push(topic);
             }
         }
@@ -229,8 +230,9 @@ impl Outboxes {
             pending.lacking = Some(lack.records);
             pending.copies = lack.copies;
         }
-        let moves = outbox.lacking() < before;
-        outbox.pause = if moves { LOOK_PAUSE_MIN } else { (outbox.pause * 2).min(LOOK_PAUSE_MAX) };
+        if outbox.lacking() < before {
+            outbox.pause = LOOK_PAUSE_MIN;
+        }
         for log in done {
             self.take_out(core, topic, log);
         }
