@@ -6,10 +6,10 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use antiphon::{
-    engine::{Config, Engine, Input, Now, Output, QuestionId, Recovered},
+    engine::{Asker, Config, Engine, Input, Now, Output, QuestionId, Recovered},
     limits::{HEARTBEAT_INTERVAL, REPAIR_INTERVAL, REPLICAS_DEFAULT},
     model::{Incarnation, Network, NodeId, NodeKey, SignedDescriptor, WallClock},
-    wire::{Compared, Contact, Held, Request, Response},
+    wire::{ClientRequest, Compared, Contact, Held, NodeRequest, Request, Response},
 };
 
 use crate::{
@@ -93,11 +93,11 @@ impl Played {
             match output {
                 Output::Ask { ask, to, request } => {
                     let response = match &request {
-                        Request::Compare(_, digest) => {
+                        Request::Node(NodeRequest::Compare(_, digest)) => {
                             self.digests.insert(to, *digest);
                             Response::Compared(Compared::InStep, None)
                         }
-                        Request::Peers => Response::Peers(Vec::new()),
+                        Request::Client(ClientRequest::Peers) => Response::Peers(Vec::new()),
                         _ => Response::Held(Held::default()),
                     };
                     self.done.asked += 1;
@@ -133,7 +133,7 @@ impl Played {
                 if due(COMPARED_EVERY)
                     && let Some(digest) = self.digests.get(&node)
                 {
-                    let request = Request::Compare(None, *digest);
+                    let request = Request::Node(NodeRequest::Compare(None, *digest));
                     self.done.bytes += bytes_of(&request.encode());
                     self.ask(Some(node), request);
                 }
@@ -146,7 +146,8 @@ impl Played {
 
     fn ask(&mut self, from: Option<NodeId>, request: Request) {
         self.questions += 1;
-        self.give(Input::Asked { question: QuestionId(self.questions), from, request });
+        let asker = from.map_or(Asker::Program, Asker::Node);
+        self.give(Input::Asked { question: QuestionId(self.questions), asker, request });
     }
 }
 
@@ -250,7 +251,7 @@ mod tests {
         /// Who the engine says holds a topic, the owner first.
         fn owners(&mut self, number: usize) -> Vec<NodeId> {
             let create = Create { if_not_exists: true, ..Create::new(name_of(number)) };
-            self.ask(None, Request::Create(create));
+            self.ask(None, Request::Client(ClientRequest::Create(create)));
             loop {
                 match self.engine.poll_output() {
                     Some(Output::Answer { response: Response::Created(summary, true), .. }) => {

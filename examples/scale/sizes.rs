@@ -10,8 +10,8 @@ use antiphon::{
         Writers, encode_record,
     },
     wire::{
-        Acks, Compared, Held, MemberState, Outcome, Peer, Publish, Published, Replicate, Request,
-        Response, TopicDigest,
+        Acks, ClientRequest, Compared, Held, MemberState, NodeRequest, Outcome, Peer, Publish,
+        Published, Replicate, Request, Response, TopicDigest,
     },
 };
 
@@ -141,11 +141,12 @@ impl Sizes {
             let one = |number| TopicDigest { topic: topic(number), digest: [9; 32] };
             Response::Compared(Compared::Differs((0..count).map(one).collect()), Some(WALL))
         };
-        let compare = bytes_of(&Request::Compare(None, [9; 32]).encode())
+        let compare = bytes_of(&Request::Node(NodeRequest::Compare(None, [9; 32])).encode())
             + of(&Response::Compared(Compared::InStep, Some(WALL)))
             + EXCHANGE_BYTES;
-        let frontier =
-            bytes_of(&Request::Frontier(topic(1), None).encode()) + of(&held(10)) + EXCHANGE_BYTES;
+        let frontier = bytes_of(&Request::Node(NodeRequest::Frontier(topic(1), None)).encode())
+            + of(&held(10))
+            + EXCHANGE_BYTES;
         let terms = descriptor(1);
         Self {
             compare,
@@ -218,11 +219,11 @@ pub(crate) fn publish_table(copies_each: [f64; 2]) -> Table {
             wanted: 2,
             ..Published::default()
         };
-        let client = bytes_of(&Request::Publish(publish).encode())
+        let client = bytes_of(&Request::Client(ClientRequest::Publish(publish)).encode())
             + bytes_of(&Response::Published(published).encode())
             + EXCHANGE_BYTES;
         let replicate = Replicate { batches: vec![batch.clone()], ..Replicate::default() };
-        let replica = bytes_of(&Request::Replicate(replicate).encode())
+        let replica = bytes_of(&Request::Node(NodeRequest::Replicate(replicate)).encode())
             + bytes_of(&Response::Replicated(vec![Outcome::Stored]).encode())
             + EXCHANGE_BYTES;
         let all = client + 3 * replica;

@@ -59,6 +59,29 @@ pub enum Failure {
     Malformed,
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// The program that this node is part of.
+    Program,
+    /// Somebody on the machine of this node, who is no node: its operator.
+    Operator,
+    /// A client on another machine, with its key; none where the key is no ed25519 key.
+    Client(Option<NodeId>),
+    /// Another node.
+    Node(NodeId),
+}
+
+impl Asker {
+    /// The node that asks, where it is one.
+    pub fn node(self) -> Option<NodeId> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Program | Self::Operator | Self::Client(_) => None,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
@@ -66,8 +89,8 @@ pub enum Input {
     Asked {
         /// Which question.
         question: QuestionId,
-        /// The node that asks, where it is one.
-        from: Option<NodeId>,
+        /// Who asks.
+        asker: Asker,
         /// What is asked.
         request: Request,
     },
@@ -109,8 +132,9 @@ pub enum Input {
     Room(bool),
     /// The outcome of an `Output::Locate`: the nodes that say they hold the topic.
     Located(TopicId, Vec<NodeId>),
-    /// This node is about to stop. `Output::Ask` with [`Request::Stopping`] follows for each node
-    /// that must be told; a moment to send them is enough.
+    /// This node is about to stop. `Output::Ask` with
+    /// [`NodeRequest::Stopping`](crate::wire::NodeRequest::Stopping) follows for each node that
+    /// must be told; a moment to send them is enough.
     Stopping,
     /// The addresses at which this node can be reached have changed.
     Listening(Vec<Address>),

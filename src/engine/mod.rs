@@ -17,6 +17,7 @@
 //!   state
 //! - `inflight`: what this node has asked others and its store
 //! - `core`: what all parts share; each borrows it together with its own state
+//! - `front`: the front door, where each request comes in
 //! - `survey`: asking the replicas of a topic what they hold
 //! - `membership`: telling others about nodes, and leaving
 //! - `catalogue`: creating, describing, changing, deleting and listing topics
@@ -36,6 +37,7 @@ mod catalogue;
 mod check;
 mod core;
 mod forks;
+mod front;
 mod gate;
 mod holdings;
 mod ids;
@@ -71,7 +73,7 @@ pub use holdings::{
 use holdings::{ledger::Ledger, topic::Topics};
 pub use ids::{AskId, QuestionId, Ticket, WriteNumber};
 use inflight::{asks::Purpose, stored::ReadPurpose};
-pub use input::{Config, Failure, Input, Now};
+pub use input::{Asker, Config, Failure, Input, Now};
 use members::Change;
 pub use output::{Output, Report, Write};
 pub use recovered::Recovered;
@@ -79,7 +81,7 @@ pub use recovered::Recovered;
 use crate::{
     limits::{self, TICK},
     model::{NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
-    wire::{Contact, Held, MemberState, Page, Request, Response},
+    wire::{ClientRequest, Contact, MemberState, Page, Response},
 };
 
 /// A tick that is later than this shows that the process was stopped or starved.
@@ -91,6 +93,7 @@ pub struct Engine {
     core: Core,
     next_tick: Duration,
     placed_at: u64,
+    front: front::State,
     surveys: survey::State,
     membership: membership::State,
     catalogue: catalogue::State,
@@ -135,6 +138,7 @@ impl Engine {
         let mut engine = Self {
             next_tick: Duration::ZERO,
             placed_at: 0,
+            front: front::State::default(),
             surveys: survey::State::default(),
             membership: membership::State::default(),
             catalogue: catalogue::State::default(),
@@ -156,7 +160,7 @@ impl Engine {
         debug_assert!(now.elapsed >= self.core.now.elapsed, "elapsed time never goes back");
         self.core.read_clock(now);
         match input {
-            Input::Asked { question, from, request } => self.asked(question, from, request),
+            Input::Asked { question, asker, request } => self.asked(question, asker, request),
             Input::Abandoned(question) => self.abandoned(question),
             Input::Told { ask, result } => self.told(ask, result),
             Input::Gossiped(gossip) => self.gossiped(gossip),
@@ -264,65 +268,6 @@ impl Engine {
         }
     }
 
-    fn asked(&mut self, question: QuestionId, from: Option<NodeId>, request: Request) {
-        match request {
-            Request::Create(create) => self.create(question, &create),
-            Request::Alter(alter) => self.alter(question, &alter),
-            Request::Delete(name) => self.delete(question, &name),
-            Request::Publish(publish) => self.publish(question, publish),
-            Request::Import(import) => self.import(question, from, import),
-            Request::Survey(name) => self.survey_for_client(question, &name),
-            Request::Read(read) => self.read(question, read),
-            Request::ReadMany(read) => self.read_many(question, read),
-            Request::Names(wanted) => self.names(question, wanted),
-            Request::Take(_) | Request::Settle(_) => self.member_asks(question, request),
-            Request::Outbox(after) => self.list_outbox(question, after.as_ref()),
-            Request::Await(wanted) => self.await_copies(question, wanted),
-            Request::Position(name, subscriber) => self.position(question, &name, subscriber),
-            Request::Commit(name, subscriber, subscription, session) => {
-                self.commit(question, &name, &subscriber, &subscription, session);
-            }
-            Request::Subscriptions(name, after) => {
-                self.list_subscriptions(question, &name, after.as_ref());
-            }
-            Request::Topics(after) => self.list_topics(question, after),
-            Request::Peers => self.list_peers(question),
-            Request::Forget(node) => self.forget(question, from, node),
-            Request::Leave(node) => self.leave(question, from, node),
-            Request::Leaving(finished) => self.leaves(question, from, finished),
-            Request::Stopping => self.stops(question, from),
-            Request::Verify(name, after) => self.verify(question, &name, after),
-            Request::Check(topic, range, bytes_max) => {
-                self.check_for(question, topic, range, bytes_max);
-            }
-            Request::Describe(name) => self.describe(question, &name),
-            Request::Replicate(replicate) => self.replicate(question, from, &replicate),
-            Request::Compare(after, digest) => self.compare(question, from, after, digest),
-            Request::Frontier(topic, subscriber) => {
-                let members = &mut self.core.members;
-                let held = match self.core.topics.get_mut(&topic) {
-                    Some(known) => known.held(subscriber.as_ref(), members, &self.core.me),
-                    None => Held { members: members.digest(), ..Held::default() },
-                };
-                if held.keeps && from.is_some() {
-                    self.promise_to_keep(topic);
-                }
-                self.core.answer_flushed(question, Response::Held(held));
-            }
-            Request::Fetch(topic, ranges, bytes_max) => {
-                self.fetch(question, topic, ranges, bytes_max);
-            }
-            Request::Keep(topic, name, subscription, session) => {
-                self.keep(question, from, (topic, &name), &subscription, session);
-            }
-            Request::Positions(topic, after) => {
-                self.list_positions(question, topic, after.as_ref());
-            }
-            Request::Counts => self.count_records(question),
-            Request::Find(topic, runs) => self.find_for(question, topic, runs),
-        }
-    }
-
     fn told(&mut self, ask: AskId, result: Result<Response, Failure>) {
         // An answer that comes after its time is no longer expected.
         let Some((node, sent, purpose)) = self.core.asks.take(ask) else {
@@ -381,7 +326,7 @@ impl Engine {
         let node = contact.node;
         self.core.clocks.doubt_if_lonely(self.core.now.elapsed);
         self.moved(contact);
-        self.core.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
+        self.core.ask(node, ClientRequest::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
         self.tell_leaving(node);
     }
 

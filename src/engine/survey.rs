@@ -20,7 +20,7 @@ use super::{
 use crate::{
     limits::SURVEY_TIMEOUT,
     model::{Cursor, NodeId, SessionId, SubscriberName, Subscription, TopicId},
-    wire::{Away, Held, Need, Refusal, Request, Response, small},
+    wire::{Away, Held, Need, NodeRequest, Refusal, Response, small},
 };
 
 /// What to do with the outcome of a survey.
@@ -186,12 +186,31 @@ impl Engine {
         self.finish_if_over(number);
     }
 
+    /// Somebody asks what this node holds of a topic.
+    pub(super) fn show_held(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        topic: TopicId,
+        subscriber: Option<&SubscriberName>,
+    ) {
+        let members = &mut self.core.members;
+        let held = match self.core.topics.get_mut(&topic) {
+            Some(known) => known.held(subscriber, members, &self.core.me),
+            None => Held { members: members.digest(), ..Held::default() },
+        };
+        if held.keeps && from.is_some() {
+            self.promise_to_keep(topic);
+        }
+        self.core.answer_flushed(question, Response::Held(held));
+    }
+
     fn ask_frontier(&mut self, number: SurveyId, topic: TopicId, node: NodeId) {
         let survey = self.surveys.surveys.get(number);
         let subscriber = survey.and_then(|survey| survey.subscriber.clone());
         self.core.ask(
             node,
-            Request::Frontier(topic, subscriber),
+            NodeRequest::Frontier(topic, subscriber),
             SURVEY_TIMEOUT,
             Purpose::Survey(number),
         );

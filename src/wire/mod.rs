@@ -36,8 +36,8 @@ pub use page::{Page, TopicPage};
 pub use peer::Peer;
 pub use refusal::Refusal;
 pub use request::{
-    Acks, Alter, Create, Import, LogRange, NamesWanted, Publish, Read, ReadMany, Replicate,
-    Request, TopicRead,
+    Acks, Alter, ClientRequest, Create, Import, LogRange, NamesWanted, NodeRequest, Publish, Read,
+    ReadMany, Replicate, Request, TopicRead,
 };
 pub use response::{
     Checked, CheckedBatch, Compared, Forked, Held, MemberState, Names, Outcome, Published,

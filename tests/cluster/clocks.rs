@@ -5,7 +5,7 @@ use std::time::Duration;
 use antiphon::{
     engine::Report,
     model::{Batch, Blob, Cursor, Record, Retention, Stamp, WallClock, encode_record},
-    wire::{Create, Peer, Publish, Read, Request, Response},
+    wire::{ClientRequest, Create, Peer, Publish, Read, Request, Response},
 };
 
 use crate::script::{World, payloads_of};
@@ -22,7 +22,7 @@ fn create(world: &mut World, retention: Retention) {
         retention,
         ..Create::new("t".parse().unwrap())
     };
-    let created = world.call(0, Request::Create(create));
+    let created = world.call(0, Request::Client(ClientRequest::Create(create)));
     assert!(matches!(created, Response::Created(_, false)), "{created:?}");
 }
 
@@ -73,7 +73,9 @@ fn read(world: &mut World, node: usize) -> Vec<String> {
 }
 
 fn peers(world: &mut World, node: usize) -> Vec<Peer> {
-    let Response::Peers(peers) = world.call(node, Request::Peers) else { panic!("no peers") };
+    let Response::Peers(peers) = world.call(node, Request::Client(ClientRequest::Peers)) else {
+        panic!("no peers")
+    };
     peers
 }
 
@@ -356,8 +358,11 @@ fn a_page_full_of_early_records_does_not_stop_a_reader() {
     let mut payloads = Vec::new();
     while !cursor.reaches(&end) {
         let request = World::read_request("t", &cursor, Some(&end));
-        let Request::Read(read) = request else { unreachable!("it is a read") };
-        let answer = world.call(0, Request::Read(Read { bytes_max: 1, ..read }));
+        let Request::Client(ClientRequest::Read(read)) = request else {
+            unreachable!("it is a read")
+        };
+        let answer =
+            world.call(0, Request::Client(ClientRequest::Read(Read { bytes_max: 1, ..read })));
         let Response::Page(page) = answer else { panic!("{answer:?}, after {payloads:?}") };
         assert!(!page.batches.is_empty(), "after {payloads:?}");
         for batch in page.batches {

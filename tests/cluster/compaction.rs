@@ -8,7 +8,10 @@ use antiphon::{
         Batch, Blob, Cursor, Draft, LimitChange, Record, Retention, RetentionChange, WallClock,
         encode_record,
     },
-    wire::{Alter, Create, Import, Outcome, Publish, Replicate, Request, Response},
+    wire::{
+        Alter, ClientRequest, Create, Import, NodeRequest, Outcome, Publish, Replicate, Request,
+        Response,
+    },
 };
 
 use crate::script::{World, payloads_of};
@@ -20,7 +23,7 @@ const HOUR_MS: u64 = 3_600_000;
 fn create(world: &mut World, tombstones_ms: u64) -> Vec<usize> {
     let retention = Retention { tombstones_ms: Some(tombstones_ms), ..Retention::default() };
     let create = Create { replicas: Some(3), retention, ..Create::new("t".parse().unwrap()) };
-    match world.call(0, Request::Create(create)) {
+    match world.call(0, Request::Client(ClientRequest::Create(create))) {
         Response::Created(summary, false) => {
             summary.owners.iter().map(|node| world.index(node)).collect()
         }
@@ -186,7 +189,7 @@ fn a_node_that_leaves_hands_over_what_is_left() {
     world.run_until("the replicas compact", SOON, |world| {
         owners.iter().all(|owner| stored(world, *owner) == (4, 1))
     });
-    world.call(owners[1], Request::Leave(world.id(owners[1])));
+    world.call(owners[1], Request::Client(ClientRequest::Leave(world.id(owners[1]))));
     world.run_until("the new home has it", SOON, |world| {
         stored(world, outsider) == (4, 1) && stored(world, owners[1]) == (0, 0)
     });
@@ -204,13 +207,13 @@ fn a_topic_is_compacted_from_when_it_is_altered() {
     let retention = RetentionChange { tombstones_ms: Some(HOUR_MS), ..RetentionChange::default() };
     let alter = |retention| {
         let name = "t".parse().unwrap();
-        Request::Alter(Alter {
+        Request::Client(ClientRequest::Alter(Alter {
             name,
             replicas: None,
             min_copies: None,
             retention,
             floor_follows: false,
-        })
+        }))
     };
     world.call(1, alter(retention));
     world.run_until("all compact", SOON, |world| (0..3).all(|node| stored(world, node) == (4, 1)));
@@ -235,7 +238,7 @@ fn disks_that_were_compacted_at_different_times_are_called_whole() {
     world.join();
     world.run(Duration::from_secs(3));
     assert_eq!(stored(&world, 2), (14, 0));
-    let verify = Request::Verify("t".parse().unwrap(), start());
+    let verify = Request::Client(ClientRequest::Verify("t".parse().unwrap(), start()));
     let Response::Verified(verified) = world.call(1, verify) else { panic!("not verified") };
     assert_eq!((verified.lost, verified.records), (0, 14));
     for replica in &verified.replicas {
@@ -260,7 +263,8 @@ fn a_batch_that_is_sent_again_is_known_by_its_name_and_another_is_not_taken_for_
     assert_ne!(sent, other);
     for (batch, is_known) in [(sent, true), (other, false)] {
         let batches = vec![batch];
-        let request = Request::Replicate(Replicate { batches, ..Replicate::default() });
+        let request =
+            Request::Node(NodeRequest::Replicate(Replicate { batches, ..Replicate::default() }));
         let from = world.id(0);
         let Response::Replicated(outcomes) = world.call_from(from, 1, request) else {
             panic!("no outcome")
@@ -277,7 +281,9 @@ fn what_is_left_before_a_lost_batch_keeps_no_reader() {
     let retention = Retention { tombstones_ms: Some(HOUR_MS), ..Retention::default() };
     let name = "t".parse().unwrap();
     let create = Create { replicas: Some(1), retention, ..Create::new(name) };
-    let Response::Created(summary, false) = world.call(0, Request::Create(create)) else {
+    let Response::Created(summary, false) =
+        world.call(0, Request::Client(ClientRequest::Create(create)))
+    else {
         panic!("not created")
     };
     let owner = world.index(&summary.owners[0]);
@@ -334,7 +340,9 @@ fn a_page_with_many_parts_is_imported_at_once() {
     other.join();
     create(&mut other, HOUR_MS);
     let import = Import { topic: "t".parse().unwrap(), replicate, trimmed: Vec::new() };
-    let Response::Replicated(outcomes) = other.call(1, Request::Import(import)) else {
+    let Response::Replicated(outcomes) =
+        other.call(1, Request::Client(ClientRequest::Import(import)))
+    else {
         panic!("no outcome")
     };
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Stored), "{outcomes:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use antiphon::{
     engine::Damage,
     model::Batch,
-    wire::{Create, Refusal, Request, Response},
+    wire::{ClientRequest, Create, Refusal, Request, Response},
 };
 
 use crate::script::World;
@@ -116,7 +116,15 @@ fn a_writer_goes_on_whatever_its_disk_has_lost() {
     }
     let offer = |world: &mut World, number: usize| {
         let line = lines(number, number + 1);
-        world.ask(0, Request::Publish(World::publish_request("t", 1, number as u64, &line)));
+        world.ask(
+            0,
+            Request::Client(ClientRequest::Publish(World::publish_request(
+                "t",
+                1,
+                number as u64,
+                &line,
+            ))),
+        );
         world.run(Duration::from_millis(10));
     };
     offer(&mut world, 40);
@@ -183,7 +191,7 @@ fn who_creates_a_topic_while_the_disk_fills_is_told_that_it_is_created() {
     world.cut(0, 1);
     world.cut(0, 2);
     let create = Create { replicas: Some(3), ..Create::new("u".parse().unwrap()) };
-    let question = world.ask(0, Request::Create(create));
+    let question = world.ask(0, Request::Client(ClientRequest::Create(create)));
     world.run(Duration::from_millis(1));
     world.room(0, false);
     world.run(Duration::from_secs(40));
@@ -199,7 +207,7 @@ fn a_full_disk_refuses_records_and_heals() {
     publish(&mut world, owners[0], 0, 3);
     world.room(owners[1], false);
     let request = World::publish_request("t", 2, 0, &lines(0, 1));
-    let refused = world.call(owners[1], Request::Publish(request));
+    let refused = world.call(owners[1], Request::Client(ClientRequest::Publish(request)));
     assert_eq!(refused, Response::Refused(Refusal::Full(None)));
     assert_eq!(world.fetch(owners[1], "t"), lines(0, 3), "it can be read");
     // The others go on, and somebody stands in.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::{Cursor, Retention, RetentionChange, SignedDescriptor, Subscription},
-    wire::{Alter, Create, Refusal, Request, Response},
+    wire::{Alter, ClientRequest, Create, Refusal, Request, Response},
 };
 
 use crate::script::World;
@@ -12,12 +12,12 @@ use crate::script::World;
 const SOON: Duration = Duration::from_secs(20);
 
 fn delete(world: &mut World, node: usize) -> Response {
-    world.call(node, Request::Delete("t".parse().unwrap()))
+    world.call(node, Request::Client(ClientRequest::Delete("t".parse().unwrap())))
 }
 
 fn publish(world: &mut World, node: usize, number: u64) -> Response {
     let request = World::publish_request("t", 1, number, &[format!("line {number}")]);
-    world.call(node, Request::Publish(request))
+    world.call(node, Request::Client(ClientRequest::Publish(request)))
 }
 
 /// How many batches of topics other than the catalogue a node's disk holds.
@@ -46,12 +46,16 @@ fn a_deleted_topic_is_gone_everywhere_and_its_name_is_free() {
     assert!(is_unknown(&publish(&mut world, 0, 10)));
     assert!(is_unknown(&delete(&mut world, 1)));
     // A node that knows nothing of it yet is told of the deletion before it creates one anew.
-    let Response::Described(Some(bytes)) = world.call(2, Request::Describe("t".parse().unwrap()))
+    let Response::Described(Some(bytes)) =
+        world.call(2, Request::Client(ClientRequest::Describe("t".parse().unwrap())))
     else {
         panic!("not described")
     };
     assert!(SignedDescriptor::verify(bytes.0).unwrap().descriptor().deleted);
-    let Response::Topics(topics, _) = world.call(2, Request::Topics(None)) else { panic!() };
+    let Response::Topics(topics, _) = world.call(2, Request::Client(ClientRequest::Topics(None)))
+    else {
+        panic!()
+    };
     assert_eq!(topics, []);
 
     let before = World::topic("t");
@@ -108,9 +112,12 @@ fn who_publishes_where_the_deletion_is_not_known_yet_is_overruled() {
         retention: RetentionChange::default(),
         floor_follows: false,
     };
-    assert!(matches!(world.call(5, Request::Alter(alter.clone())), Response::Altered(_)));
     assert!(matches!(
-        world.call(4, Request::Alter(Alter { replicas: Some(3), ..alter })),
+        world.call(5, Request::Client(ClientRequest::Alter(alter.clone()))),
+        Response::Altered(_)
+    ));
+    assert!(matches!(
+        world.call(4, Request::Client(ClientRequest::Alter(Alter { replicas: Some(3), ..alter }))),
         Response::Altered(_)
     ));
     world.heal();
@@ -118,7 +125,9 @@ fn who_publishes_where_the_deletion_is_not_known_yet_is_overruled() {
         (0..6).all(|node| stored(world, node) == 0)
     });
     for node in 0..6 {
-        assert!(is_unknown(&world.call(node, Request::Survey("t".parse().unwrap()))));
+        assert!(is_unknown(
+            &world.call(node, Request::Client(ClientRequest::Survey("t".parse().unwrap())))
+        ));
     }
 }
 
@@ -135,7 +144,7 @@ fn a_node_that_leaves_learns_of_a_deletion_from_those_it_hands_over_to() {
     }
     world.run(Duration::from_secs(8));
     assert_eq!(delete(&mut world, owners[1]), Response::Deleted);
-    let leave = Request::Leave(world.id(leaver));
+    let leave = Request::Client(ClientRequest::Leave(world.id(leaver)));
     world.ask(leaver, leave);
     world.run(Duration::from_secs(1));
     world.heal();
@@ -151,11 +160,16 @@ fn a_node_that_leaves_with_nothing_but_a_position_learns_of_a_deletion() {
     let leaver = world.create(0, "t", 3)[0];
     let cursor = Some(Cursor::start(World::topic("t")));
     let kept = Subscription::new(0, cursor);
-    let commit = Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept, None);
+    let commit = Request::Client(ClientRequest::Commit(
+        "t".parse().unwrap(),
+        "alice".parse().unwrap(),
+        kept,
+        None,
+    ));
     assert!(matches!(world.call(leaver, commit), Response::Committed(..)));
     let others = || (0..4).filter(|other| *other != leaver);
     others().for_each(|other| world.cut(leaver, other));
-    world.ask(leaver, Request::Leave(world.id(leaver)));
+    world.ask(leaver, Request::Client(ClientRequest::Leave(world.id(leaver))));
     world.run(Duration::from_secs(8));
     let other = others().next().unwrap();
     assert_eq!(delete(&mut world, other), Response::Deleted);
@@ -186,7 +200,7 @@ fn a_crash_in_the_middle_of_a_deletion_leaves_nothing_behind() {
     world.start(0);
     world.run(Duration::from_secs(1));
     assert_eq!(stored(&world, 0), 0);
-    let create = Request::Create(Create::new("t".parse().unwrap()));
+    let create = Request::Client(ClientRequest::Create(Create::new("t".parse().unwrap())));
     assert!(matches!(world.call(0, create), Response::Created(_, false)));
     assert_eq!(world.fetch(0, "t"), [] as [String; 0]);
 }
@@ -198,7 +212,13 @@ fn terms_that_contradict_are_refused_and_change_nothing() {
     world.create(0, "t", 3);
     let alter = |replicas, min_copies| {
         let (name, retention) = ("t".parse().unwrap(), RetentionChange::default());
-        Request::Alter(Alter { name, replicas, min_copies, retention, floor_follows: false })
+        Request::Client(ClientRequest::Alter(Alter {
+            name,
+            replicas,
+            min_copies,
+            retention,
+            floor_follows: false,
+        }))
     };
     for request in [alter(Some(0), None), alter(Some(1), Some(2)), alter(None, Some(4))] {
         let answer = world.call(0, request);
@@ -208,7 +228,7 @@ fn terms_that_contradict_are_refused_and_change_nothing() {
         retention: Retention { records: Some(0), ..Retention::default() },
         ..Create::new("u".parse().unwrap())
     };
-    let answer = world.call(0, Request::Create(nothing));
+    let answer = world.call(0, Request::Client(ClientRequest::Create(nothing)));
     assert!(matches!(answer, Response::Refused(Refusal::Invalid(_))), "{answer:?}");
     let summary = world.survey(1, "t").summary;
     assert_eq!((summary.replicas, summary.min_copies), (3, 2));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::Subscription,
-    wire::{MemberState, Request, Response},
+    wire::{ClientRequest, MemberState, Request, Response},
 };
 
 use crate::script::World;
@@ -140,13 +140,16 @@ fn a_wiped_replica_gets_everything_back() {
     world.kill(owners[2]);
     world.wipe(owners[2]);
     world.start(owners[2]);
-    let contact = Request::Peers;
+    let contact = Request::Client(ClientRequest::Peers);
     world.call(owners[2], contact);
     world.join();
     world.run_until("it is complete", SOON, |world| {
         world.survey(owners[0], "t").replicas.iter().all(|replica| replica.complete)
     });
-    let Response::Peers(peers) = world.call(owners[2], Request::Peers) else { panic!("no peers") };
+    let Response::Peers(peers) = world.call(owners[2], Request::Client(ClientRequest::Peers))
+    else {
+        panic!("no peers")
+    };
     assert_eq!(peers.len(), 3);
 }
 
@@ -203,8 +206,12 @@ fn a_position_kept_by_stand_ins_is_handed_over() {
     world.publish(writer, World::publish_request("t", 1, 5, &lines(5, 8)));
     let cursor = world.survey(writer, "t").end;
     let kept = Subscription::new(0, Some(cursor));
-    let commit =
-        Request::Commit("t".parse().unwrap(), "alice".parse().unwrap(), kept.clone(), None);
+    let commit = Request::Client(ClientRequest::Commit(
+        "t".parse().unwrap(),
+        "alice".parse().unwrap(),
+        kept.clone(),
+        None,
+    ));
     assert!(matches!(world.call(writer, commit), Response::Committed(..)));
     for owner in &owners {
         world.start(*owner);
@@ -214,7 +221,8 @@ fn a_position_kept_by_stand_ins_is_handed_over() {
         world.kill(node);
     }
     world.run(Duration::from_secs(3));
-    let asked = Request::Position("t".parse().unwrap(), "alice".parse().unwrap());
+    let asked =
+        Request::Client(ClientRequest::Position("t".parse().unwrap(), "alice".parse().unwrap()));
     assert_eq!(world.call(owners[1], asked), Response::Position(Some(kept)));
     assert_eq!(world.fetch(owners[1], "t"), lines(0, 8));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::RetentionChange,
-    wire::{Alter, Create, Published, Request, Response, TopicSummary},
+    wire::{Alter, ClientRequest, Create, Published, Request, Response, TopicSummary},
 };
 
 use crate::script::World;
@@ -15,7 +15,13 @@ fn publish(world: &mut World, node: usize, first: u64) -> Published {
 
 fn alter(min_copies: Option<u16>, floor_follows: bool) -> Request {
     let (name, retention) = ("t".parse().unwrap(), RetentionChange::default());
-    Request::Alter(Alter { name, replicas: None, min_copies, retention, floor_follows })
+    Request::Client(ClientRequest::Alter(Alter {
+        name,
+        replicas: None,
+        min_copies,
+        retention,
+        floor_follows,
+    }))
 }
 
 fn floor(world: &mut World, node: usize) -> (u16, bool) {
@@ -27,7 +33,10 @@ fn floor(world: &mut World, node: usize) -> (u16, bool) {
 fn grown(min_copies: Option<u16>) -> World {
     let mut world = World::new(1);
     let create = Create { min_copies, ..Create::new("t".parse().unwrap()) };
-    assert!(matches!(world.call(0, Request::Create(create)), Response::Created(..)));
+    assert!(matches!(
+        world.call(0, Request::Client(ClientRequest::Create(create))),
+        Response::Created(..)
+    ));
     assert!(publish(&mut world, 0, 0).acknowledged, "one disk is all that there is");
     world.add();
     world.join();

@@ -11,7 +11,7 @@ use antiphon::{
         Batch, Draft, ForkProof, LogId, NodeKey, Previous, ProducerId, Record, Run, Stamp,
         WallClock, encode_record,
     },
-    wire::{Outcome, Refusal, Replicate, Request, Response},
+    wire::{ClientRequest, NodeRequest, Outcome, Refusal, Replicate, Request, Response},
 };
 
 use crate::script::{World, payloads_of};
@@ -62,7 +62,10 @@ impl Twin {
 }
 
 fn replicate(batches: &[Batch]) -> Request {
-    Request::Replicate(Replicate { batches: batches.to_vec(), ..Replicate::default() })
+    Request::Node(NodeRequest::Replicate(Replicate {
+        batches: batches.to_vec(),
+        ..Replicate::default()
+    }))
 }
 
 /// The batches of a topic at a node, in order.
@@ -87,7 +90,7 @@ fn read(world: &mut World, node: usize) -> (Vec<String>, Vec<String>) {
     let (mut seen, mut seen_forked) = (BTreeSet::new(), BTreeSet::new());
     loop {
         let mut request = World::read_request("t", &cursor, None);
-        if let Request::Read(read) = &mut request {
+        if let Request::Client(ClientRequest::Read(read)) = &mut request {
             read.wait_ms = 1_500;
         }
         let Response::Page(page) = world.call(node, request) else { panic!("no page") };
@@ -326,7 +329,7 @@ fn three_branches_that_nodes_stored_before_they_knew_are_all_kept() {
         min_copies: Some(1),
         ..antiphon::wire::Create::new("t".parse().unwrap())
     };
-    world.call(0, Request::Create(create));
+    world.call(0, Request::Client(ClientRequest::Create(create)));
     publish_each(&mut world, 0, 0, 1);
     world.run(Duration::from_secs(1));
     let batches = held(&world, 0);
@@ -505,7 +508,7 @@ fn parts_that_came_before_their_branch_forked_are_filed_under_its_branches() {
     let proof = ForkProof::of(&batches[1], &chain[0]).unwrap();
     let forks = antiphon::wire::Proofs::of([&proof].into_iter());
     let request = Replicate { batches: filed, forks, ..Replicate::default() };
-    world.call_from(from, 2, Request::Replicate(request));
+    world.call_from(from, 2, Request::Node(NodeRequest::Replicate(request)));
     world.heal();
     converge(&mut world, &[0, 1, 2], log, 1, 4);
 }
@@ -538,7 +541,7 @@ fn forks_that_are_told_together_part_what_is_filed_by_the_first_of_them() {
     let own = antiphon::model::Incarnation::of_branch(batches[1].hash());
     let batches = vec![batches[1].clone().filed(own)];
     let request = Replicate { batches, forks, ..Replicate::default() };
-    world.call_from(from, 2, Request::Replicate(request));
+    world.call_from(from, 2, Request::Node(NodeRequest::Replicate(request)));
     world.heal();
     converge(&mut world, &[0, 1, 2], log, 1, 3);
     let branch = antiphon::model::Incarnation::of_branch(chain[1].hash());

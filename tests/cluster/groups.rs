@@ -6,8 +6,8 @@ use antiphon::{
     engine::QuestionId,
     model::{Cursor, LogId, MemberId, Progress, Subscription},
     wire::{
-        Assignment, LogRange, Membership, Refusal, Rejection, Request, Response, Settle,
-        Settlement, Take, Taken,
+        Assignment, ClientRequest, LogRange, Membership, Refusal, Rejection, Request, Response,
+        Settle, Settlement, Take, Taken,
     },
 };
 
@@ -41,7 +41,7 @@ impl Member {
     fn question(&self, records_max: u32, wait: Duration) -> Request {
         let one =
             |(log, number): &(LogId, u64)| LogRange { log: *log, from: *number, to: number + 1 };
-        Request::Take(Box::new(Take {
+        Request::Client(ClientRequest::Take(Box::new(Take {
             membership: self.membership(),
             turn: self.turn,
             holding: self.has.iter().map(one).collect(),
@@ -51,7 +51,7 @@ impl Member {
             wait_ms: u32::try_from(wait.as_millis()).unwrap(),
             visibility_ms: u32::try_from(VISIBILITY.as_millis()).unwrap(),
             deliveries_max: 2,
-        }))
+        })))
     }
 
     #[track_caller]
@@ -71,8 +71,11 @@ impl Member {
 
     fn settle(&self, world: &mut World, node: usize, settlement: Settlement) -> Response {
         let membership = self.membership();
-        let request =
-            Request::Settle(Box::new(Settle { membership, settlement, visibility_ms: 30_000 }));
+        let request = Request::Client(ClientRequest::Settle(Box::new(Settle {
+            membership,
+            settlement,
+            visibility_ms: 30_000,
+        })));
         world.call(node, request)
     }
 
@@ -113,7 +116,7 @@ fn begin(
     let cursor = Some(Cursor::start(World::topic("t")));
     let subscription = Subscription { generation, cursor, group };
     let (topic, name) = ("t".parse().unwrap(), "g".parse().unwrap());
-    world.call(node, Request::Commit(topic, name, subscription, None))
+    world.call(node, Request::Client(ClientRequest::Commit(topic, name, subscription, None)))
 }
 
 /// A topic of ten records, and a group that has not begun with them.
@@ -127,7 +130,8 @@ fn with_group(nodes: usize) -> World {
 }
 
 fn kept(world: &mut World, node: usize) -> Subscription {
-    let request = Request::Position("t".parse().unwrap(), "g".parse().unwrap());
+    let request =
+        Request::Client(ClientRequest::Position("t".parse().unwrap(), "g".parse().unwrap()));
     match world.call(node, request) {
         Response::Position(Some(kept)) => kept,
         other => panic!("{other:?}"),
@@ -317,7 +321,10 @@ fn a_group_that_is_deleted_ends_for_its_members() {
     world.run(Duration::from_secs(1));
     world.answered(waits);
     let (topic, name) = ("t".parse().unwrap(), "g".parse().unwrap());
-    world.call(2, Request::Commit(topic, name, Subscription::new(1, None), None));
+    world.call(
+        2,
+        Request::Client(ClientRequest::Commit(topic, name, Subscription::new(1, None), None)),
+    );
     let answer = world.call(0, member.question(5, Duration::from_secs(1)));
     assert_eq!(answer, Response::Refused(Refusal::Superseded));
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use antiphon::{
     engine::Damage,
     model::{Batch, Cursor, LimitChange, MemberId, Retention, RetentionChange, Subscription},
-    wire::{Alter, Create, LogRange, Membership, Request, Response, Settlement, Take},
+    wire::{
+        Alter, ClientRequest, Create, LogRange, Membership, Request, Response, Settlement, Take,
+    },
 };
 
 use crate::script::{World, payloads_of};
@@ -54,7 +56,9 @@ fn outsider_has_let_go() -> (World, usize, Vec<usize>) {
     world.join();
     let retention = Retention { records: Some(32), ..Retention::default() };
     let create = Create { replicas: Some(3), retention, ..Create::new("t".parse().unwrap()) };
-    let Response::Created(summary, false) = world.call(0, Request::Create(create)) else {
+    let Response::Created(summary, false) =
+        world.call(0, Request::Client(ClientRequest::Create(create)))
+    else {
         panic!("not created")
     };
     let owners: Vec<_> = summary.owners.iter().map(|node| world.index(node)).collect();
@@ -114,7 +118,7 @@ fn given(world: &mut World, node: usize) -> Vec<u64> {
     let cursor = Some(Cursor::start(World::topic("t")));
     let subscription = Subscription { generation: 0, cursor, group: Some(Box::default()) };
     let (topic, name) = ("t".parse().unwrap(), "g".parse().unwrap());
-    world.call(node, Request::Commit(topic, name, subscription, None));
+    world.call(node, Request::Client(ClientRequest::Commit(topic, name, subscription, None)));
     let mut given = Vec::new();
     let mut settlement = Settlement::default();
     for turn in 1.. {
@@ -136,7 +140,7 @@ fn given(world: &mut World, node: usize) -> Vec<u64> {
             visibility_ms: 30_000,
             deliveries_max: 2,
         };
-        let answer = world.call(node, Request::Take(Box::new(take)));
+        let answer = world.call(node, Request::Client(ClientRequest::Take(Box::new(take))));
         let Response::Taken(taken) = answer else { panic!("{answer:?}") };
         if taken.assignments.is_empty() {
             break;
@@ -156,7 +160,7 @@ fn what_one_node_has_let_go_and_others_have_lost_is_passed_over() {
     let (name, replicas, min_copies) = ("t".parse().unwrap(), None, None);
     let retention = RetentionChange { records: LimitChange::Remove, ..RetentionChange::default() };
     let alter = Alter { name, replicas, min_copies, retention, floor_follows: false };
-    let altered = world.call(owners[0], Request::Alter(alter));
+    let altered = world.call(owners[0], Request::Client(ClientRequest::Alter(alter)));
     assert!(matches!(altered, Response::Altered(_)), "{altered:?}");
     world.heal();
     world

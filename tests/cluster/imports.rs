@@ -9,7 +9,10 @@ use antiphon::{
         Batch, Cursor, Draft, ForkProof, Incarnation, NodeKey, ProducerId, Record, Retention, Run,
         Stamp, TopicId, WallClock, encode_record,
     },
-    wire::{Create, Import, LogRange, Outcome, Proofs, Refusal, Replicate, Request, Response},
+    wire::{
+        ClientRequest, Create, Import, LogRange, Outcome, Proofs, Refusal, Replicate, Request,
+        Response,
+    },
 };
 
 use crate::script::World;
@@ -44,7 +47,11 @@ fn exported(world: &mut World, node: usize, name: &str) -> Vec<Batch> {
 
 fn import(name: &str, batches: &[Batch]) -> Request {
     let replicate = Replicate { batches: batches.to_vec(), ..Replicate::default() };
-    Request::Import(Import { topic: name.parse().unwrap(), replicate, trimmed: Vec::new() })
+    Request::Client(ClientRequest::Import(Import {
+        topic: name.parse().unwrap(),
+        replicate,
+        trimmed: Vec::new(),
+    }))
 }
 
 #[track_caller]
@@ -66,7 +73,7 @@ fn create(name: &str, origin: TopicId) -> Create {
 
 #[track_caller]
 fn created(world: &mut World, node: usize, create: Create) -> bool {
-    match world.call(node, Request::Create(create)) {
+    match world.call(node, Request::Client(ClientRequest::Create(create))) {
         Response::Created(_, existed) => !existed,
         other => panic!("not created: {other:?}"),
     }
@@ -183,14 +190,17 @@ fn no_two_topics_have_one_id_or_one_name() {
     world.join();
     world.create(0, "t", 1);
     let exists = |name: &str| Response::Refused(Refusal::TopicExists(name.into()));
-    let copy = Request::Create(create("u", World::topic("t")));
+    let copy = Request::Client(ClientRequest::Create(create("u", World::topic("t"))));
     assert_eq!(world.call(1, copy), exists("t"));
-    let foreign = Request::Create(create("t", TopicId::from_bytes([7; 32])));
+    let foreign = Request::Client(ClientRequest::Create(create("t", TopicId::from_bytes([7; 32]))));
     assert_eq!(world.call(1, foreign), exists("t"));
     assert!(!created(&mut world, 1, create("t", World::topic("t"))), "it is that one");
-    assert_eq!(world.call(0, Request::Delete("t".parse().unwrap())), Response::Deleted);
+    assert_eq!(
+        world.call(0, Request::Client(ClientRequest::Delete("t".parse().unwrap()))),
+        Response::Deleted
+    );
     world.run(Duration::from_secs(1));
-    let copy = Request::Create(create("u", World::topic("t")));
+    let copy = Request::Client(ClientRequest::Create(create("u", World::topic("t"))));
     assert_eq!(world.call(1, copy), exists("t"), "deleted topics have their ids as well");
 }
 
@@ -206,7 +216,11 @@ fn parted() -> World {
 }
 
 fn names(world: &mut World, node: usize) -> Vec<String> {
-    let Response::Topics(topics, _) = world.call(node, Request::Topics(None)) else { panic!() };
+    let Response::Topics(topics, _) =
+        world.call(node, Request::Client(ClientRequest::Topics(None)))
+    else {
+        panic!()
+    };
     topics.iter().map(|topic| topic.name.to_string()).collect()
 }
 
@@ -261,7 +275,10 @@ fn a_deleted_topic_is_restored_at_every_node_also_at_one_that_was_away() {
     publish(&mut world, owners[0], "t", 0, 10);
     let batches = exported(&mut world, 0, "t");
     let delete = |world: &mut World, node: usize| {
-        assert_eq!(world.call(node, Request::Delete("t".parse().unwrap())), Response::Deleted);
+        assert_eq!(
+            world.call(node, Request::Client(ClientRequest::Delete("t".parse().unwrap()))),
+            Response::Deleted
+        );
     };
     for round in 0..2 {
         let (away, other) = (owners[0], owners[1]);
@@ -305,7 +322,10 @@ fn a_writer_does_not_continue_what_was_restored_without_its_end() {
     publish(&mut world, 0, "t", 0, 5);
     let batches = exported(&mut world, 1, "t");
     publish(&mut world, 0, "t", 5, 10);
-    assert_eq!(world.call(1, Request::Delete("t".parse().unwrap())), Response::Deleted);
+    assert_eq!(
+        world.call(1, Request::Client(ClientRequest::Delete("t".parse().unwrap()))),
+        Response::Deleted
+    );
     world.run(Duration::from_secs(1));
     assert!(created(&mut world, 1, create("t", World::topic("t"))));
     imported(&mut world, 1, import("t", &batches));
@@ -333,7 +353,7 @@ fn what_retention_had_let_go_is_not_looked_for() {
     assert!(created(&mut world, 0, create("u", World::topic("t"))));
     let replicate = Replicate { batches: batches[6..].to_vec(), ..Replicate::default() };
     let topic = "u".parse().unwrap();
-    let request = Request::Import(Import { topic, replicate, trimmed });
+    let request = Request::Client(ClientRequest::Import(Import { topic, replicate, trimmed }));
     assert_eq!(imported(&mut world, 0, request), vec![Outcome::Stored; 4]);
     let page = world.call(2, World::read_request("u", &Cursor::start(World::topic("t")), None));
     let Response::Page(page) = page else { panic!("{page:?}") };
@@ -378,7 +398,7 @@ fn branches_are_imported_with_their_proofs() {
     let forks = Proofs::of(std::iter::once(&proof));
     let replicate = Replicate { batches, forks, ..Replicate::default() };
     let (topic, trimmed) = ("t".parse().unwrap(), Vec::new());
-    let request = Request::Import(Import { topic, replicate, trimmed });
+    let request = Request::Client(ClientRequest::Import(Import { topic, replicate, trimmed }));
     assert_eq!(imported(&mut world, 1, request), vec![Outcome::Stored; 3]);
     for node in 0..3 {
         let mut payloads = world.fetch(node, "t");

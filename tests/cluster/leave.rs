@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::{Cursor, Subscription},
-    wire::{MemberState, Refusal, Request, Response, Verified},
+    wire::{ClientRequest, MemberState, NodeRequest, Refusal, Request, Response, Verified},
 };
 
 use crate::script::World;
@@ -29,11 +29,13 @@ fn a_node_that_leaves_hands_over_all_that_it_holds() {
         let request = World::publish_request("t", 1, number, &[format!("line {number}")]);
         assert!(world.publish(owners[0], request).acknowledged);
     }
-    let leave = Request::Leave(world.id(owners[0]));
+    let leave = Request::Client(ClientRequest::Leave(world.id(owners[0])));
     let Response::Leaving(left) = world.call(owners[0], leave) else { panic!("leaving") };
     assert!(left.topics > 0 && left.records >= 20, "{left:?}");
-    let refused =
-        world.call(owners[0], Request::Publish(World::publish_request("t", 2, 0, &lines(0, 1))));
+    let refused = world.call(
+        owners[0],
+        Request::Client(ClientRequest::Publish(World::publish_request("t", 2, 0, &lines(0, 1)))),
+    );
     assert!(matches!(refused, Response::Refused(Refusal::Stopping(_))), "{refused:?}");
     world.run_until("it has left", SOON, |world| world.has_left(owners[0]));
     assert!(!holds(&world, owners[0]));
@@ -43,14 +45,19 @@ fn a_node_that_leaves_hands_over_all_that_it_holds() {
     let surveyed = world.survey(other, "t");
     assert!(surveyed.replicas.iter().all(|replica| replica.complete), "{surveyed:?}");
     assert_eq!(surveyed.replicas.len(), 3, "three others hold it");
-    let Response::Peers(peers) = world.call(other, Request::Peers) else { panic!("peers") };
+    let Response::Peers(peers) = world.call(other, Request::Client(ClientRequest::Peers)) else {
+        panic!("peers")
+    };
     let gone = world.id(owners[0]);
     assert!(peers.iter().all(|peer| peer.node != gone), "nobody waits for it");
     assert_eq!(world.fetch(other, "t"), lines(0, 20));
     // It is a member like any other when it is started again.
     world.start(owners[0]);
     world.run_until("it is back", SOON, |world| {
-        let Response::Peers(peers) = world.call(other, Request::Peers) else { panic!("peers") };
+        let Response::Peers(peers) = world.call(other, Request::Client(ClientRequest::Peers))
+        else {
+            panic!("peers")
+        };
         peers.iter().any(|peer| peer.node == gone && peer.state == MemberState::Alive)
     });
     world.run_until("it holds its part again", SOON, |world| holds(world, owners[0]));
@@ -60,7 +67,7 @@ fn a_node_that_leaves_hands_over_all_that_it_holds() {
 fn a_lone_node_does_not_leave() {
     let mut world = World::new(1);
     world.run(Duration::from_secs(1));
-    let refused = world.call(0, Request::Leave(world.id(0)));
+    let refused = world.call(0, Request::Client(ClientRequest::Leave(world.id(0))));
     assert_eq!(refused, Response::Refused(Refusal::Alone));
 }
 
@@ -72,7 +79,7 @@ fn leaving_waits_for_a_home_that_is_away() {
     assert!(world.publish(0, World::publish_request("t", 1, 0, &lines(0, 5))).acknowledged);
     world.kill(2);
     world.run(Duration::from_secs(2));
-    let leave = Request::Leave(world.id(1));
+    let leave = Request::Client(ClientRequest::Leave(world.id(1)));
     let refused = world.call(0, leave.clone());
     assert!(
         matches!(refused, Response::Refused(Refusal::Invalid(_))),
@@ -91,7 +98,7 @@ fn verify(world: &mut World, node: usize) -> Vec<Verified> {
     let mut after = Cursor::start(World::topic("t"));
     let mut parts = Vec::new();
     loop {
-        let request = Request::Verify("t".parse().unwrap(), after.clone());
+        let request = Request::Client(ClientRequest::Verify("t".parse().unwrap(), after.clone()));
         let Response::Verified(part) = world.call(node, request) else { panic!("verified") };
         after = part.next.clone();
         let finished = part.finished;
@@ -144,7 +151,7 @@ fn only_a_node_that_takes_itself_for_a_home_says_that_it_keeps_what_it_holds() {
     let other = (0..4).find(|node| !owners.contains(node)).unwrap();
     let asker = world.id(owners[0]);
     let keeps = |world: &mut World, node| {
-        let request = Request::Frontier(World::topic("t"), None);
+        let request = Request::Node(NodeRequest::Frontier(World::topic("t"), None));
         match world.call_from(asker, node, request) {
             Response::Held(held) => held.keeps,
             answer => panic!("{answer:?}"),
@@ -152,7 +159,7 @@ fn only_a_node_that_takes_itself_for_a_home_says_that_it_keeps_what_it_holds() {
     };
     assert!(keeps(&mut world, owners[1]) && !keeps(&mut world, other));
     // One that leaves is to hand its copies over, and is no proof for others who do.
-    world.call(owners[1], Request::Leave(world.id(owners[1])));
+    world.call(owners[1], Request::Client(ClientRequest::Leave(world.id(owners[1]))));
     assert!(!keeps(&mut world, owners[1]) && keeps(&mut world, owners[2]));
 }
 
@@ -164,16 +171,21 @@ fn who_has_just_said_that_it_keeps_all_gives_nothing_up_yet() {
     assert!(world.publish(owners[0], World::publish_request("t", 1, 0, &lines(0, 5))).acknowledged);
     let cursor = Some(world.survey(owners[0], "t").end);
     let kept = Subscription { generation: 0, cursor, group: None };
-    let commit = Request::Commit("t".parse().unwrap(), "s".parse().unwrap(), kept, None);
+    let commit = Request::Client(ClientRequest::Commit(
+        "t".parse().unwrap(),
+        "s".parse().unwrap(),
+        kept,
+        None,
+    ));
     let committed = world.call(owners[0], commit);
     assert!(matches!(committed, Response::Committed(..)), "{committed:?}");
     world.run(SOON);
     // Another node may rely on this, and give its own copy up.
-    let request = Request::Frontier(World::topic("t"), None);
+    let request = Request::Node(NodeRequest::Frontier(World::topic("t"), None));
     let asker = world.id(owners[1]);
     let Response::Held(held) = world.call_from(asker, owners[0], request) else { panic!("held") };
     assert!(held.keeps);
-    world.call(owners[0], Request::Leave(world.id(owners[0])));
+    world.call(owners[0], Request::Client(ClientRequest::Leave(world.id(owners[0]))));
     world.run(Duration::from_secs(3));
     let keeps_position = |world: &World| !world.disk(owners[0]).tables.subscriptions.is_empty();
     assert!(holds(&world, owners[0]) && keeps_position(&world));

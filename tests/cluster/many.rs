@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use antiphon::{
     model::Cursor,
-    wire::{NamesWanted, ReadMany, Request, Response, TopicRead},
+    wire::{ClientRequest, NamesWanted, ReadMany, Request, Response, TopicRead},
 };
 
 use crate::script::{World, payloads_of};
@@ -28,7 +28,11 @@ impl Reader {
             after: after.clone(),
         };
         let topics = self.at.iter().map(of).collect();
-        Request::ReadMany(ReadMany { topics, bytes_max: 64 * 1024, wait_ms: 10_000 })
+        Request::Client(ClientRequest::ReadMany(ReadMany {
+            topics,
+            bytes_max: 64 * 1024,
+            wait_ms: 10_000,
+        }))
     }
 
     fn take(&mut self, response: Response) {
@@ -77,7 +81,15 @@ fn history_and_live_records_of_many_topics_come_once_each() {
     for number in 20..30 {
         for name in NAMES {
             let record = lines(name, number..number + 1);
-            world.ask(1, Request::Publish(World::publish_request(name, 1, number as u64, &record)));
+            world.ask(
+                1,
+                Request::Client(ClientRequest::Publish(World::publish_request(
+                    name,
+                    1,
+                    number as u64,
+                    &record,
+                ))),
+            );
         }
     }
     reader.read(&mut world, NAMES.len() * 30);
@@ -99,7 +111,15 @@ fn a_live_record_of_one_of_them_comes_with_the_gossip() {
     let waiting = world.ask(3, reader.request());
     world.run(Duration::from_secs(1));
     assert!(world.answered(waiting).is_none(), "there is nothing yet");
-    world.ask(0, Request::Publish(World::publish_request("a.3", 1, 0, &lines("a.3", 0..1))));
+    world.ask(
+        0,
+        Request::Client(ClientRequest::Publish(World::publish_request(
+            "a.3",
+            1,
+            0,
+            &lines("a.3", 0..1),
+        ))),
+    );
     world.run(Duration::from_millis(2));
     let Some(Response::Pages(pages)) = world.answered(waiting) else { panic!("at once") };
     assert_eq!(pages.iter().map(|page| page.which).collect::<Vec<_>>(), [2]);
@@ -151,7 +171,12 @@ fn a_new_name_is_told_at_every_node() {
     world.run(Duration::from_secs(1));
     let wanted = |known| {
         let pattern = "a.*".parse().unwrap();
-        Request::Names(NamesWanted { pattern, known, after: None, wait_ms: 10_000 })
+        Request::Client(ClientRequest::Names(NamesWanted {
+            pattern,
+            known,
+            after: None,
+            wait_ms: 10_000,
+        }))
     };
     let Response::Names(first) = world.call(1, wanted([0; 32])) else { panic!("no names") };
     assert_eq!(first.page, ["a.1".parse().unwrap()]);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use antiphon::{
     limits::NEWCOMER_FOR,
     model::{Cursor, NodeId, Subscription, TopicName},
-    wire::{Need, Peer, Refusal, Request, Response, Role, Verified},
+    wire::{ClientRequest, Need, NodeRequest, Peer, Refusal, Request, Response, Role, Verified},
 };
 
 use crate::script::World;
@@ -21,7 +21,7 @@ fn lines(from: usize, to: usize) -> Vec<String> {
 
 fn commit(world: &mut World, node: usize, topic: &str, kept: Subscription) -> Response {
     let (topic, name) = (topic.parse().unwrap(), "alice".parse().unwrap());
-    world.call(node, Request::Commit(topic, name, kept, None))
+    world.call(node, Request::Client(ClientRequest::Commit(topic, name, kept, None)))
 }
 
 fn start(topic: &str) -> Cursor {
@@ -50,14 +50,14 @@ fn publish(world: &mut World, node: usize, topic: &str, first: u64) -> bool {
 
 fn verify(world: &mut World, topic: &str) -> Verified {
     let name: TopicName = topic.parse().unwrap();
-    let request = Request::Verify(name, Cursor::start(World::topic(topic)));
+    let request = Request::Client(ClientRequest::Verify(name, Cursor::start(World::topic(topic))));
     let answer = world.call(0, request);
     let Response::Verified(verified) = answer else { panic!("{answer:?}") };
     verified
 }
 
 fn peers(world: &mut World, node: usize) -> Vec<Peer> {
-    let answer = world.call(node, Request::Peers);
+    let answer = world.call(node, Request::Client(ClientRequest::Peers));
     let Response::Peers(peers) = answer else { panic!("{answer:?}") };
     peers
 }
@@ -186,10 +186,13 @@ fn a_replica_that_says_that_it_stops_counts_like_any_that_is_away() {
 #[test]
 fn nobody_says_of_another_that_it_stops() {
     let mut world = settled();
-    assert_eq!(world.call(0, Request::Stopping), Response::Refused(Refusal::Unsupported(None)));
+    assert_eq!(
+        world.call(0, Request::Node(NodeRequest::Stopping)),
+        Response::Refused(Refusal::Unsupported(None))
+    );
     // One that goes on all the same is there.
     let second = world.id(1);
-    assert_eq!(world.call_from(second, 0, Request::Stopping), Response::Noted);
+    assert_eq!(world.call_from(second, 0, Request::Node(NodeRequest::Stopping)), Response::Noted);
     assert_eq!(state_of(&mut world, 0, 1), "alive");
     assert_eq!(state_of(&mut world, 2, 1), "alive");
     assert!(world.survey(0, "a").replicas.iter().all(|replica| replica.complete));

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use antiphon::{
-    engine::{Config, Engine, Input, Now, Output, QuestionId, Recovered, Write},
+    engine::{Asker, Config, Engine, Input, Now, Output, QuestionId, Recovered, Write},
     model::{
         Batch, Draft, Incarnation, Network, NodeKey, ProducerId, Record, Run, Stamp, TopicName,
         WallClock, encode_record,
     },
-    wire::{Create, Replicate, Request},
+    wire::{ClientRequest, Create, NodeRequest, Replicate, Request},
 };
 
 use crate::script::World;
@@ -37,15 +37,18 @@ fn a_writer_stamps_later_than_what_it_forgot_and_got_back() {
         min_copies: Some(1),
         ..Create::new("t".parse::<TopicName>().unwrap())
     };
-    let asked =
-        |number, request| Input::Asked { question: QuestionId(number), from: None, request };
-    give(&mut engine, asked(1, Request::Create(create)));
+    let asked = |number, request| Input::Asked {
+        question: QuestionId(number),
+        asker: Asker::Program,
+        request,
+    };
+    give(&mut engine, asked(1, Request::Client(ClientRequest::Create(create))));
     let tomorrow = Stamp::at(WALL.plus(Duration::from_hours(24)));
     let forgotten = sealed(&key, tomorrow);
     let replicate = Replicate { batches: vec![forgotten], ..Replicate::default() };
-    give(&mut engine, asked(2, Request::Replicate(replicate)));
+    give(&mut engine, asked(2, Request::Node(NodeRequest::Replicate(replicate))));
     let publish = World::publish_request("t", 1, 0, &["new".to_owned()]);
-    give(&mut engine, asked(3, Request::Publish(publish)));
+    give(&mut engine, asked(3, Request::Client(ClientRequest::Publish(publish))));
     let newest = batches.last().unwrap().header();
     assert_eq!(newest.incarnation, Incarnation(2));
     assert!(newest.stamp > tomorrow, "{:?} is not after {tomorrow:?}", newest.stamp);

@@ -6,7 +6,8 @@ use antiphon::{
     limits,
     model::{TopicName, WallClock},
     wire::{
-        Acks, Await, Create, LogRange, PendingTopic, Publish, Published, Refusal, Request, Response,
+        Acks, Await, ClientRequest, Create, LogRange, PendingTopic, Publish, Published, Refusal,
+        Request, Response,
     },
 };
 
@@ -26,7 +27,7 @@ fn publish(world: &mut World, node: usize, name: &str, from: usize, to: usize) -
 
 /// The first page of what is pending at a node.
 fn outbox(world: &mut World, node: usize) -> Vec<PendingTopic> {
-    match world.call(node, Request::Outbox(None)) {
+    match world.call(node, Request::Client(ClientRequest::Outbox(None))) {
         Response::Outbox(page) => page.topics,
         other => panic!("no list: {other:?}"),
     }
@@ -132,7 +133,7 @@ fn what_is_pending_is_followed_at_any_node() {
     assert_eq!((published.copies, published.wanted, place.from, place.to), (1, 2, 0, 3));
     let wait = |wait_ms| {
         let topic = "t".parse().unwrap();
-        Request::Await(Await { topic, place, acks: Acks::Quorum, wait_ms })
+        Request::Client(ClientRequest::Await(Await { topic, place, acks: Acks::Quorum, wait_ms }))
     };
     for node in [writer, other] {
         let Response::Awaited(told) = world.call(node, wait(500)) else { panic!("no answer") };
@@ -163,7 +164,12 @@ fn nonsense_is_refused_and_unknown_records_are_waited_for() {
     let log = *world.survey(0, "t").end.logs.keys().next().unwrap();
     let wait = |name: &str, place| {
         let topic = name.parse().unwrap();
-        Request::Await(Await { topic, place, acks: Acks::Quorum, wait_ms: 10 })
+        Request::Client(ClientRequest::Await(Await {
+            topic,
+            place,
+            acks: Acks::Quorum,
+            wait_ms: 10,
+        }))
     };
     let empty = world.call(0, wait("t", LogRange { log, from: 5, to: 5 }));
     assert!(matches!(empty, Response::Refused(Refusal::Invalid(_))), "{empty:?}");
@@ -184,15 +190,22 @@ fn many_topics_in_the_outbox_are_no_burst() {
     for name in &names {
         let min_copies = Some(3);
         let create = Create { min_copies, ..Create::new(name.parse().unwrap()) };
-        assert!(matches!(world.call(0, Request::Create(create)), Response::Created(..)));
+        assert!(matches!(
+            world.call(0, Request::Client(ClientRequest::Create(create))),
+            Response::Created(..)
+        ));
     }
     cut_off(&mut world, 0, 3);
     for name in &names {
         assert!(!publish(&mut world, 0, name, 0, 1).acknowledged);
     }
-    let Response::Outbox(page) = world.call(0, Request::Outbox(None)) else { panic!("no list") };
+    let Response::Outbox(page) = world.call(0, Request::Client(ClientRequest::Outbox(None))) else {
+        panic!("no list")
+    };
     let last = page.topics.last().map(|topic| topic.topic.clone());
-    let Response::Outbox(rest) = world.call(0, Request::Outbox(last)) else { panic!("no list") };
+    let Response::Outbox(rest) = world.call(0, Request::Client(ClientRequest::Outbox(last))) else {
+        panic!("no list")
+    };
     assert_eq!((page.more, rest.more, page.node), (true, false, world.id(0)));
     let listed = page.topics.iter().chain(&rest.topics);
     let listed: Vec<_> = listed.map(|it| it.topic.as_str()).collect();
@@ -227,9 +240,9 @@ fn nothing_is_pending_of_a_deleted_topic_and_nobody_waits_for_it() {
     let place = publish(&mut world, 0, "t", 0, 3).place.unwrap();
     let topic: TopicName = "t".parse().unwrap();
     let wanted = Await { topic: topic.clone(), place, acks: Acks::Quorum, wait_ms: 30_000 };
-    let waiting = world.ask(0, Request::Await(wanted));
+    let waiting = world.ask(0, Request::Client(ClientRequest::Await(wanted)));
     world.run(Duration::from_millis(100));
-    world.ask(0, Request::Delete(topic));
+    world.ask(0, Request::Client(ClientRequest::Delete(topic)));
     assert_eq!(outbox(&mut world, 0), [], "at once");
     let told = world.answered(waiting);
     assert!(matches!(told, Some(Response::Refused(Refusal::UnknownTopic { .. }))), "{told:?}");

@@ -2,7 +2,7 @@
 
 use antiphon::{
     model::TopicName,
-    wire::{Create, Refusal, Request, Response},
+    wire::{ClientRequest, Create, Refusal, Request, Response},
 };
 
 use crate::script::World;
@@ -35,7 +35,9 @@ fn every_node_lists_the_topics_of_all() {
     world.create(2, "c/ü", 1);
     world.publish(3, World::publish_request("b", 1, 0, &lines(0, 7)));
     for node in 0..4 {
-        let Response::Topics(topics, false) = world.call(node, Request::Topics(None)) else {
+        let Response::Topics(topics, false) =
+            world.call(node, Request::Client(ClientRequest::Topics(None)))
+        else {
             panic!("no list")
         };
         let listed: Vec<_> = topics
@@ -53,12 +55,12 @@ fn a_name_is_created_once_and_missing_names_are_told_with_the_nearest() {
     world.create(0, "orders", 3);
     let create = |if_not_exists| {
         let name: TopicName = "orders".parse().unwrap();
-        Request::Create(Create { if_not_exists, ..Create::new(name) })
+        Request::Client(ClientRequest::Create(Create { if_not_exists, ..Create::new(name) }))
     };
     let refused = Response::Refused(Refusal::TopicExists("orders".into()));
     assert_eq!(world.call(1, create(false)), refused);
     assert!(matches!(world.call(2, create(true)), Response::Created(_, true)));
-    let unknown = world.call(2, Request::Survey("ordres".parse().unwrap()));
+    let unknown = world.call(2, Request::Client(ClientRequest::Survey("ordres".parse().unwrap())));
     let name = "ordres".to_owned();
     let nearest = Some("orders".to_owned());
     assert_eq!(unknown, Response::Refused(Refusal::UnknownTopic { name, nearest }));
@@ -69,14 +71,14 @@ fn terms_that_cannot_hold_are_refused() {
     let mut world = World::new(1);
     let create = |replicas, min_copies| {
         let name = "t".parse().unwrap();
-        Request::Create(Create { replicas, min_copies, ..Create::new(name) })
+        Request::Client(ClientRequest::Create(Create { replicas, min_copies, ..Create::new(name) }))
     };
     for request in [create(Some(0), None), create(Some(33), None), create(Some(2), Some(3))] {
         let answer = world.call(0, request);
         assert!(matches!(answer, Response::Refused(Refusal::Copies(_))), "{answer:?}");
     }
     let reserved = Create::new(TopicName::catalogue());
-    let answer = world.call(0, Request::Create(reserved));
+    let answer = world.call(0, Request::Client(ClientRequest::Create(reserved)));
     assert!(matches!(answer, Response::Refused(Refusal::Invalid(_))), "{answer:?}");
 }
 
@@ -86,8 +88,8 @@ fn a_request_that_is_sent_twice_is_stored_once() {
     world.join();
     world.create(0, "t", 3);
     let request = World::publish_request("t", 1, 0, &lines(0, 3));
-    let first = world.ask(0, Request::Publish(request.clone()));
-    let second = world.ask(0, Request::Publish(request));
+    let first = world.ask(0, Request::Client(ClientRequest::Publish(request.clone())));
+    let second = world.ask(0, Request::Client(ClientRequest::Publish(request)));
     world.run(std::time::Duration::from_secs(1));
     for question in [first, second] {
         let Some(Response::Published(published)) = world.answered(question) else {
@@ -108,7 +110,9 @@ fn writers_do_not_disturb_each_other() {
         for node in 0..4_u8 {
             let payload = [format!("{node}:{round}")];
             let request = World::publish_request("t", node, round, &payload);
-            questions.push(world.ask(usize::from(node), Request::Publish(request)));
+            questions.push(
+                world.ask(usize::from(node), Request::Client(ClientRequest::Publish(request))),
+            );
         }
     }
     world.run(std::time::Duration::from_secs(2));

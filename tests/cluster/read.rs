@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::{Cursor, Subscription},
-    wire::{Page, Request, Response},
+    wire::{ClientRequest, Page, Request, Response},
 };
 
 use crate::script::{World, payloads_of};
@@ -43,7 +43,7 @@ fn history_and_live_are_one_stream() {
     let mut read = follow(&mut world, reader, &mut cursor, 10);
     for number in 10..60 {
         let request = World::publish_request("t", 1, number as u64, &payload(number));
-        world.ask(owners[0], Request::Publish(request));
+        world.ask(owners[0], Request::Client(ClientRequest::Publish(request)));
     }
     read.extend(follow(&mut world, reader, &mut cursor, 50));
     assert_eq!(read, (0..60).flat_map(payload).collect::<Vec<_>>());
@@ -61,7 +61,10 @@ fn a_live_record_comes_with_the_gossip() {
     let waiting = world.ask(reader, World::read_request("t", &cursor, None));
     world.run(Duration::from_millis(100));
     assert!(world.answered(waiting).is_none(), "there is nothing yet");
-    world.ask(owners[0], Request::Publish(World::publish_request("t", 1, 1, &payload(1))));
+    world.ask(
+        owners[0],
+        Request::Client(ClientRequest::Publish(World::publish_request("t", 1, 1, &payload(1)))),
+    );
     world.run(Duration::from_millis(2));
     assert!(world.answered(waiting).is_some(), "the record came at once");
 }
@@ -106,18 +109,21 @@ fn a_subscription_goes_on_at_another_node() {
     }
     let topic = "t".parse().unwrap();
     let alice = || "alice".parse().unwrap();
-    let none = world.call(1, Request::Position(topic, alice()));
+    let none = world.call(1, Request::Client(ClientRequest::Position(topic, alice())));
     assert_eq!(none, Response::Position(None));
     let mut cursor = Cursor::start(World::topic("t"));
     let first = follow(&mut world, 1, &mut cursor, 10);
     assert_eq!(first.len(), 10);
     let kept = Subscription::new(0, Some(cursor.clone()));
-    let committed =
-        world.call(1, Request::Commit("t".parse().unwrap(), alice(), kept.clone(), None));
+    let committed = world.call(
+        1,
+        Request::Client(ClientRequest::Commit("t".parse().unwrap(), alice(), kept.clone(), None)),
+    );
     assert!(matches!(committed, Response::Committed(copies, _) if copies >= 2));
     world.kill(1);
     for node in [0, 2, 3] {
-        let position = world.call(node, Request::Position("t".parse().unwrap(), alice()));
+        let position = world
+            .call(node, Request::Client(ClientRequest::Position("t".parse().unwrap(), alice())));
         assert_eq!(position, Response::Position(Some(kept.clone())), "at node {node}");
     }
 }
@@ -135,8 +141,10 @@ fn a_position_never_stands_ahead_of_the_log() {
     let name = || "t".parse().unwrap();
     let bob = || "bob".parse().unwrap();
     let commit = Subscription::new(0, Some(ahead));
-    world.call(0, Request::Commit(name(), bob(), commit, None));
-    let Response::Position(Some(kept)) = world.call(0, Request::Position(name(), bob())) else {
+    world.call(0, Request::Client(ClientRequest::Commit(name(), bob(), commit, None)));
+    let Response::Position(Some(kept)) =
+        world.call(0, Request::Client(ClientRequest::Position(name(), bob())))
+    else {
         panic!("no position")
     };
     assert_eq!(kept.cursor, Some(end));

@@ -10,7 +10,8 @@ use antiphon::{
         Record, Run, Stamp, Subscription, WallClock, encode_record,
     },
     wire::{
-        Contact, Create, LogRange, MemberState, Publish, Refusal, Replicate, Request, Response,
+        ClientRequest, Contact, Create, LogRange, MemberState, NodeRequest, Publish, Refusal,
+        Replicate, Request, Response,
     },
 };
 
@@ -43,7 +44,7 @@ fn forged(key: &NodeKey, incarnation: u64, first: u64, stamp: u64, body: usize) 
 }
 
 fn replicate(batches: Vec<Batch>) -> Request {
-    Request::Replicate(Replicate { batches, ..Replicate::default() })
+    Request::Node(NodeRequest::Replicate(Replicate { batches, ..Replicate::default() }))
 }
 
 const WALL: u64 = 1_700_000_000_000;
@@ -85,7 +86,9 @@ fn a_writer_that_is_sent_parts_of_its_own_log_goes_on() {
         .collect();
     let log = logs[0];
     let ranges = (0..16).map(|n| LogRange { log, from: n * 2, to: n * 2 + 1 }).collect();
-    let Response::Page(page) = world.call(owners[0], Request::Fetch(topic, ranges, 1 << 20)) else {
+    let Response::Page(page) =
+        world.call(owners[0], Request::Node(NodeRequest::Fetch(topic, ranges, 1 << 20)))
+    else {
         panic!()
     };
     assert_eq!(page.batches.len(), 16);
@@ -108,7 +111,7 @@ fn a_burst_over_many_topics_is_acknowledged() {
     for batch in 0..4 {
         for topic in 0..20 {
             let request = World::publish_request(&format!("t{topic}"), 1, batch, &payload);
-            questions.push(world.ask(0, Request::Publish(request)));
+            questions.push(world.ask(0, Request::Client(ClientRequest::Publish(request))));
         }
     }
     world.run(Duration::from_secs(6));
@@ -153,11 +156,15 @@ fn a_position_that_nobody_can_tell_is_not_told_to_be_new() {
     let end = world.survey(owners[0], "t").end;
     let alice = || "alice".parse().unwrap();
     let kept = Subscription::new(0, Some(end));
-    world.call(owners[0], Request::Commit("t".parse().unwrap(), alice(), kept.clone(), None));
+    world.call(
+        owners[0],
+        Request::Client(ClientRequest::Commit("t".parse().unwrap(), alice(), kept.clone(), None)),
+    );
     let reader = (0..5).find(|node| !owners.contains(node)).unwrap();
     world.kill(reader);
     world.start(reader);
-    let answer = world.call(reader, Request::Position("t".parse().unwrap(), alice()));
+    let answer =
+        world.call(reader, Request::Client(ClientRequest::Position("t".parse().unwrap(), alice())));
     assert!(
         matches!(&answer, Response::Refused(Refusal::Away(_)))
             || answer == Response::Position(Some(kept)),
@@ -174,10 +181,16 @@ fn a_position_that_is_told_to_be_kept_is_kept() {
     let kept = Subscription::new(0, Some(cursor));
     let mut commit = |number: usize| {
         let name = || format!("s{number}").parse().unwrap();
-        let request = Request::Commit("t".parse().unwrap(), name(), kept.clone(), None);
+        let request = Request::Client(ClientRequest::Commit(
+            "t".parse().unwrap(),
+            name(),
+            kept.clone(),
+            None,
+        ));
         let answer = world.call(0, request);
         if matches!(answer, Response::Committed(..)) {
-            let position = world.call(0, Request::Position("t".parse().unwrap(), name()));
+            let position = world
+                .call(0, Request::Client(ClientRequest::Position("t".parse().unwrap(), name())));
             assert_eq!(position, Response::Position(Some(kept.clone())), "{number}");
         }
         answer
@@ -204,13 +217,16 @@ fn a_position_kept_by_stand_ins_is_kept() {
     world.kill(owners[2]);
     world.run(Duration::from_secs(3));
     let alice = || "alice".parse().unwrap();
-    let committed =
-        world.call(client, Request::Commit("t".parse().unwrap(), alice(), kept.clone(), None));
+    let committed = world.call(
+        client,
+        Request::Client(ClientRequest::Commit("t".parse().unwrap(), alice(), kept.clone(), None)),
+    );
     assert!(matches!(committed, Response::Committed(copies, _) if copies >= 2), "{committed:?}");
     world.run(Duration::from_secs(1));
     world.kill(owners[0]);
     world.run(Duration::from_secs(2));
-    let position = world.call(client, Request::Position("t".parse().unwrap(), alice()));
+    let position =
+        world.call(client, Request::Client(ClientRequest::Position("t".parse().unwrap(), alice())));
     assert_eq!(position, Response::Position(Some(kept)), "{committed:?}");
 }
 
@@ -255,7 +271,10 @@ fn a_name_is_created_once_at_one_node() {
     let mut world = World::new(3);
     world.join();
     let create = |replicas| {
-        Request::Create(Create { replicas: Some(replicas), ..Create::new("t".parse().unwrap()) })
+        Request::Client(ClientRequest::Create(Create {
+            replicas: Some(replicas),
+            ..Create::new("t".parse().unwrap())
+        }))
     };
     let one = world.ask(0, create(1));
     let two = world.ask(0, create(3));
@@ -305,7 +324,10 @@ fn a_topic_with_many_logs_can_be_read() {
     }
     world.run(Duration::from_secs(5));
     // There is a bound, and this may be refused.
-    world.call(0, Request::Publish(World::publish_request("t", 1, 0, &lines(0, 5))));
+    world.call(
+        0,
+        Request::Client(ClientRequest::Publish(World::publish_request("t", 1, 0, &lines(0, 5)))),
+    );
     world.run(Duration::from_secs(5));
     let surveyed = world.survey(1, "t");
     let told = surveyed.replicas.iter().filter(|replica| replica.records.is_some()).count();
@@ -364,11 +386,20 @@ fn every_question_is_answered() {
     world.create(0, "t", 2);
     let mut questions = Vec::new();
     for number in 0..5 {
-        questions.push(
-            world.ask(0, Request::Publish(World::publish_request("t", 1, number, &lines(0, 1)))),
-        );
+        questions.push(world.ask(
+            0,
+            Request::Client(ClientRequest::Publish(World::publish_request(
+                "t",
+                1,
+                number,
+                &lines(0, 1),
+            ))),
+        ));
     }
-    questions.push(world.ask(0, Request::Publish(World::publish_request("t", 1, 4, &lines(0, 1)))));
+    questions.push(world.ask(
+        0,
+        Request::Client(ClientRequest::Publish(World::publish_request("t", 1, 4, &lines(0, 1)))),
+    ));
     world.run(Duration::from_secs(10));
     let missing = questions.into_iter().filter(|q| world.answered(*q).is_none()).count();
     assert_eq!(missing, 0);
@@ -380,12 +411,12 @@ fn receipts_of_a_wiped_disk_do_not_count() {
     world.join();
     let create =
         Create { replicas: Some(3), min_copies: Some(3), ..Create::new("t".parse().unwrap()) };
-    world.call(0, Request::Create(create));
+    world.call(0, Request::Client(ClientRequest::Create(create)));
     world.run(Duration::from_secs(3));
     world.kill(2);
     world.run(Duration::from_secs(2));
     let request = Publish { timeout_ms: 60_000, ..World::publish_request("t", 1, 0, &lines(0, 5)) };
-    let question = world.ask(0, Request::Publish(request));
+    let question = world.ask(0, Request::Client(ClientRequest::Publish(request)));
     world.run(Duration::from_millis(100));
     world.kill(1);
     world.wipe(1);
@@ -419,9 +450,12 @@ fn what_a_replica_holds_fits_in_a_message() {
     let kept = Subscription::new(0, Some(cursor));
     for number in 0..150 {
         let name = format!("s{number}").parse().unwrap();
-        world.call(0, Request::Commit("t".parse().unwrap(), name, kept.clone(), None));
+        world.call(
+            0,
+            Request::Client(ClientRequest::Commit("t".parse().unwrap(), name, kept.clone(), None)),
+        );
     }
-    let held = world.call(0, Request::Frontier(World::topic("t"), None));
+    let held = world.call(0, Request::Node(NodeRequest::Frontier(World::topic("t"), None)));
     let bytes = held.encode().len();
     assert!(bytes <= antiphon::limits::MESSAGE_BYTES_MAX, "{bytes}");
 }
@@ -466,8 +500,10 @@ fn a_position_that_stand_ins_took_comes_home() {
     world.run(Duration::from_secs(1));
     let kept = Subscription::new(0, Some(world.survey(client, "t").end));
     let alice = || "alice".parse().unwrap();
-    let committed =
-        world.call(client, Request::Commit("t".parse().unwrap(), alice(), kept.clone(), None));
+    let committed = world.call(
+        client,
+        Request::Client(ClientRequest::Commit("t".parse().unwrap(), alice(), kept.clone(), None)),
+    );
     assert!(matches!(committed, Response::Committed(copies, _) if copies >= 2), "{committed:?}");
     for owner in &owners {
         world.start(*owner);
@@ -475,7 +511,8 @@ fn a_position_that_stand_ins_took_comes_home() {
     world.join();
     world.run(Duration::from_mins(1));
     assert_eq!(world.fetch(owners[0], "t"), lines(0, 5), "the records came home");
-    let position = world.call(owners[0], Request::Position("t".parse().unwrap(), alice()));
+    let position = world
+        .call(owners[0], Request::Client(ClientRequest::Position("t".parse().unwrap(), alice())));
     assert_eq!(position, Response::Position(Some(kept)));
 }
 

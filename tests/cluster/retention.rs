@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, time::Duration};
 
 use antiphon::{
     model::{Cursor, LimitChange, Retention, RetentionChange},
-    wire::{Alter, Create, LogRange, Page, Request, Response},
+    wire::{Alter, ClientRequest, Create, LogRange, Page, Request, Response},
 };
 
 use crate::script::{World, payloads_of};
@@ -29,7 +29,7 @@ fn age(limit: Duration) -> Retention {
 
 fn create(world: &mut World, retention: Retention) -> Vec<usize> {
     let create = Create { replicas: Some(3), retention, ..Create::new("t".parse().unwrap()) };
-    match world.call(0, Request::Create(create)) {
+    match world.call(0, Request::Client(ClientRequest::Create(create))) {
         Response::Created(summary, false) => {
             assert_eq!(summary.retention, retention);
             summary.owners.iter().map(|node| world.index(node)).collect()
@@ -212,13 +212,13 @@ fn a_limit_that_is_set_later_counts_for_what_is_there() {
     publish(&mut world, 0, 0..100);
     let alter = |retention| {
         let (replicas, min_copies) = (None, None);
-        Request::Alter(Alter {
+        Request::Client(ClientRequest::Alter(Alter {
             name: "t".parse().unwrap(),
             replicas,
             min_copies,
             retention,
             floor_follows: false,
-        })
+        }))
     };
     let Response::Altered(summary) = world.call(1, alter(to_records(40))) else {
         panic!("refused")
@@ -247,13 +247,14 @@ fn a_position_in_what_is_gone_stays_where_it_is() {
     let commit = |world: &mut World| {
         let subscription = antiphon::model::Subscription::new(0, Some(end.clone()));
         let (topic, name) = ("t".parse().unwrap(), "alice".parse().unwrap());
-        world.call(0, Request::Commit(topic, name, subscription, None))
+        world.call(0, Request::Client(ClientRequest::Commit(topic, name, subscription, None)))
     };
     assert!(matches!(commit(&mut world), Response::Committed(..)));
     world
         .run_until("everything is gone", SOON, |world| (0..3).all(|node| stored(world, node) == 0));
     assert!(matches!(commit(&mut world), Response::Committed(..)));
-    let request = Request::Position("t".parse().unwrap(), "alice".parse().unwrap());
+    let request =
+        Request::Client(ClientRequest::Position("t".parse().unwrap(), "alice".parse().unwrap()));
     let Response::Position(Some(position)) = world.call(1, request) else { panic!("no position") };
     assert_eq!(position.cursor, Some(end));
 }
@@ -269,13 +270,22 @@ fn full_nodes_take_what_makes_room_again() {
     }
     let refused = Response::Refused(antiphon::wire::Refusal::Full(None));
     let request = World::publish_request("t", 1, 100, &["line 100".to_owned()]);
-    assert_eq!(world.call(0, Request::Publish(request)), refused);
-    assert_eq!(world.call(0, Request::Create(Create::new("u".parse().unwrap()))), refused);
+    assert_eq!(world.call(0, Request::Client(ClientRequest::Publish(request))), refused);
+    assert_eq!(
+        world.call(0, Request::Client(ClientRequest::Create(Create::new("u".parse().unwrap())))),
+        refused
+    );
     let (name, replicas, min_copies) = ("t".parse().unwrap(), None, None);
     let alter =
         Alter { name, replicas, min_copies, retention: to_records(32), floor_follows: false };
-    assert!(matches!(world.call(1, Request::Alter(alter)), Response::Altered(_)));
+    assert!(matches!(
+        world.call(1, Request::Client(ClientRequest::Alter(alter))),
+        Response::Altered(_)
+    ));
     world.run_until("all let go", SOON, |world| (0..3).all(|node| stored(world, node) <= 34));
     assert_eq!(read(&mut world, 2).0.last().unwrap(), "line 99", "it is served");
-    assert_eq!(world.call(2, Request::Delete("t".parse().unwrap())), Response::Deleted);
+    assert_eq!(
+        world.call(2, Request::Client(ClientRequest::Delete("t".parse().unwrap()))),
+        Response::Deleted
+    );
 }

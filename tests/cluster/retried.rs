@@ -6,7 +6,9 @@ use antiphon::{
     engine::Damage,
     limits::DEAD_AFTER,
     model::{Batch, RecordId, Retention, Run},
-    wire::{Acks, Create, Publish, Published, Refusal, Request, Response},
+    wire::{
+        Acks, ClientRequest, Create, NodeRequest, Publish, Published, Refusal, Request, Response,
+    },
 };
 
 use crate::script::{Asked, World};
@@ -107,7 +109,9 @@ fn what_nobody_holds_any_more_before_a_record_does_not_make_it_pending() {
         retention,
         ..Create::new("t".parse().unwrap())
     };
-    let Response::Created(summary, _) = world.call(0, Request::Create(create)) else {
+    let Response::Created(summary, _) =
+        world.call(0, Request::Client(ClientRequest::Create(create)))
+    else {
         panic!("not created")
     };
     let home = world.index(&summary.owners[0]);
@@ -117,7 +121,7 @@ fn what_nobody_holds_any_more_before_a_record_does_not_make_it_pending() {
     }
     world.run(Duration::from_secs(10));
     // The next home is given the records that are kept, and never had those before.
-    world.call(home, Request::Leave(world.id(home)));
+    world.call(home, Request::Client(ClientRequest::Leave(world.id(home))));
     world.run_until("it has left", Duration::from_secs(30), |world| world.has_left(home));
     world.kill(home);
     world.run(Duration::from_secs(1));
@@ -133,7 +137,7 @@ fn only_a_home_says_that_a_record_is_not_there() {
     let run = Run { producer, first, count: 1 };
     let asker = world.id(owners[0]);
     let mut find = |node| {
-        let request = Request::Find(World::topic("t"), vec![run]);
+        let request = Request::Node(NodeRequest::Find(World::topic("t"), vec![run]));
         world.call_from(asker, node, request)
     };
     assert_eq!(find(owners[1]), Response::Whereabouts(vec![None]));
@@ -144,7 +148,8 @@ fn only_a_home_says_that_a_record_is_not_there() {
 #[test]
 fn of_two_at_the_same_moment_at_one_node_the_second_waits_for_the_first() {
     let (mut world, _) = cluster(4);
-    let questions = [(); 3].map(|()| world.ask(3, Request::Publish(given("7", "m"))));
+    let questions =
+        [(); 3].map(|()| world.ask(3, Request::Client(ClientRequest::Publish(given("7", "m")))));
     world.run(AT_ONCE);
     let told = questions.map(|question| told(&mut world, question));
     assert!(told.iter().all(|published| published.acknowledged), "{told:?}");
@@ -171,7 +176,7 @@ fn what_is_pending_is_waited_for_and_not_stored_again() {
     }
     world.start(other);
     world.join();
-    let question = world.ask(other, Request::Publish(given("7", "m")));
+    let question = world.ask(other, Request::Client(ClientRequest::Publish(given("7", "m"))));
     world.run(Duration::from_secs(5));
     let published = told(&mut world, question);
     assert!(published.acknowledged && published.duplicate, "{published:?}");
@@ -219,7 +224,7 @@ fn a_home_that_can_be_reached_again_is_asked_before_a_record_is_taken_for_new() 
     }
     world.run(DEAD_AFTER + Duration::from_secs(1));
     // It can ask the other stand-in only. Before that says anything the homes are back.
-    let question = world.ask(others[0], Request::Publish(given("7", "m")));
+    let question = world.ask(others[0], Request::Client(ClientRequest::Publish(given("7", "m"))));
     world.heal();
     world.cut(others[0], others[1]);
     world.run(AT_ONCE / 4);
@@ -253,13 +258,13 @@ fn a_request_that_is_sent_on_does_not_wait_for_repair() {
         world.cut(owners[0], cut);
     }
     let request = || World::publish_request("t", 1, 0, &["a".into()]);
-    world.ask(owners[0], Request::Publish(request()));
+    world.ask(owners[0], Request::Client(ClientRequest::Publish(request())));
     world.run(Duration::from_millis(2));
     // So that all notice its end.
     world.heal();
     world.kill(owners[0]);
     world.run(Duration::from_millis(2));
-    let question = world.ask(outsider, Request::Publish(again(request())));
+    let question = world.ask(outsider, Request::Client(ClientRequest::Publish(again(request()))));
     world.run(AT_ONCE);
     let published = told(&mut world, question);
     assert!(published.acknowledged && !published.duplicate, "{published:?}");
@@ -270,7 +275,7 @@ fn a_home_that_does_not_answer_is_not_waited_for_long() {
     let (mut world, owners) = cluster(4);
     let outsider = (0..4).find(|node| !owners.contains(node)).unwrap();
     world.cut(outsider, owners[2]);
-    let question = world.ask(outsider, Request::Publish(given("7", "m")));
+    let question = world.ask(outsider, Request::Client(ClientRequest::Publish(given("7", "m"))));
     world.run(Duration::from_millis(250));
     let published = told(&mut world, question);
     assert!(published.acknowledged && !published.duplicate, "{published:?}");
@@ -293,7 +298,7 @@ fn a_copy_behind_a_hole_does_not_count_before_that_is_closed() {
         world.damage(*owner, damage);
     }
     world.run(Duration::from_millis(1));
-    let question = world.ask(owners[2], Request::Publish(given("7", "m")));
+    let question = world.ask(owners[2], Request::Client(ClientRequest::Publish(given("7", "m"))));
     world.run(AT_ONCE);
     assert_eq!(world.answered(question), None);
     world.run(Duration::from_secs(4));
@@ -313,9 +318,10 @@ fn a_topic_that_is_deleted_meanwhile_answers() {
     let (mut world, owners) = cluster(3);
     world.cut(owners[0], owners[1]);
     world.cut(owners[0], owners[2]);
-    let question = world.ask(owners[0], Request::Publish(given("7", "m")));
+    let question = world.ask(owners[0], Request::Client(ClientRequest::Publish(given("7", "m"))));
     world.run(Duration::from_millis(1));
-    let deleted = world.ask(owners[0], Request::Delete("t".parse().unwrap()));
+    let deleted =
+        world.ask(owners[0], Request::Client(ClientRequest::Delete("t".parse().unwrap())));
     world.run(Duration::from_secs(15));
     assert!(world.answered(deleted).is_some());
     let refused = world.answered(question);

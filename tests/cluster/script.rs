@@ -14,7 +14,7 @@ use antiphon::{
         Batch, Blob, Cursor, ForkProof, Incarnation, NodeId, NodeKey, ProducerId, Record, TopicId,
         WallClock, encode_record,
     },
-    wire::{Acks, Create, Publish, Published, Read, Request, Response, Surveyed},
+    wire::{Acks, ClientRequest, Create, Publish, Published, Read, Request, Response, Surveyed},
 };
 
 use crate::world::{
@@ -160,7 +160,10 @@ impl World {
     /// An operator says that a node will not come back.
     pub(crate) fn forget(&mut self, index: usize, node: usize) {
         let node = self.id(node);
-        assert_eq!(self.call(index, Request::Forget(node)), Response::Forgotten(true));
+        assert_eq!(
+            self.call(index, Request::Client(ClientRequest::Forget(node))),
+            Response::Forgotten(true)
+        );
     }
 
     /// Sets a node's clock, to this many milliseconds ahead of what time it is.
@@ -328,7 +331,7 @@ impl World {
     #[track_caller]
     pub(crate) fn create(&mut self, index: usize, name: &str, replicas: u16) -> Vec<usize> {
         let create = Create { replicas: Some(replicas), ..Create::new(name.parse().unwrap()) };
-        match self.call(index, Request::Create(create)) {
+        match self.call(index, Request::Client(ClientRequest::Create(create))) {
             Response::Created(summary, false) => {
                 summary.owners.iter().map(|node| self.index(node)).collect()
             }
@@ -360,7 +363,7 @@ impl World {
 
     #[track_caller]
     pub(crate) fn publish(&mut self, index: usize, publish: Publish) -> Published {
-        match self.call(index, Request::Publish(publish)) {
+        match self.call(index, Request::Client(ClientRequest::Publish(publish))) {
             Response::Published(published) => published,
             other => panic!("not published: {other:?}"),
         }
@@ -368,20 +371,20 @@ impl World {
 
     #[track_caller]
     pub(crate) fn survey(&mut self, index: usize, name: &str) -> Surveyed {
-        match self.call(index, Request::Survey(name.parse().unwrap())) {
+        match self.call(index, Request::Client(ClientRequest::Survey(name.parse().unwrap()))) {
             Response::Surveyed(surveyed) => surveyed,
             other => panic!("not surveyed: {other:?}"),
         }
     }
 
     pub(crate) fn read_request(name: &str, after: &Cursor, until: Option<&Cursor>) -> Request {
-        Request::Read(Read {
+        Request::Client(ClientRequest::Read(Read {
             topic: name.parse().unwrap(),
             after: after.clone(),
             until: until.cloned(),
             bytes_max: 64 * 1024,
             wait_ms: 10_000,
-        })
+        }))
     }
 
     /// All payloads of a topic, as a client of this node reads them.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
     model::{Cursor, NodeId, SessionId, SubscriberName, Subscription},
-    wire::{Need, Refusal, Request, Response},
+    wire::{ClientRequest, Need, Refusal, Request, Response},
 };
 
 use crate::script::World;
@@ -15,11 +15,13 @@ fn name(number: usize) -> SubscriberName {
 
 fn commit(world: &mut World, node: usize, number: usize, kept: &Subscription) -> Response {
     let topic = "t".parse().unwrap();
-    world.call(node, Request::Commit(topic, name(number), kept.clone(), None))
+    world
+        .call(node, Request::Client(ClientRequest::Commit(topic, name(number), kept.clone(), None)))
 }
 
 fn position(world: &mut World, node: usize, number: usize) -> Option<Subscription> {
-    let answer = world.call(node, Request::Position("t".parse().unwrap(), name(number)));
+    let answer = world
+        .call(node, Request::Client(ClientRequest::Position("t".parse().unwrap(), name(number))));
     let Response::Position(position) = answer else { panic!("{answer:?}") };
     position
 }
@@ -29,7 +31,8 @@ fn list(world: &mut World, node: usize) -> (Vec<(SubscriberName, Subscription)>,
     let (mut all, mut pages) = (Vec::new(), 0);
     loop {
         let after = all.last().map(|(name, _): &(SubscriberName, _)| name.clone());
-        let answer = world.call(node, Request::Subscriptions("t".parse().unwrap(), after));
+        let answer = world
+            .call(node, Request::Client(ClientRequest::Subscriptions("t".parse().unwrap(), after)));
         let Response::Subscriptions(page, more) = answer else { panic!("{answer:?}") };
         all.extend(page);
         pages += 1;
@@ -120,7 +123,7 @@ fn a_generation_is_opened_only_where_enough_replicas_say_that_it_is_new() {
     let answer = commit(&mut world, 2, 1, &at(1, Some(&end)));
     assert_eq!(away(answer), refused(Need::Reset));
     assert_eq!(away(commit(&mut world, 2, 1, &at(1, None))), refused(Need::Deletion));
-    let asked = Request::Position("t".parse().unwrap(), name(2));
+    let asked = Request::Client(ClientRequest::Position("t".parse().unwrap(), name(2)));
     assert_eq!(away(world.call(2, asked)), refused(Need::Subscription));
     // A position of the generation that it knows may move on.
     assert!(matches!(commit(&mut world, 2, 1, &at(0, Some(&end))), Response::Committed(1, None)));
@@ -167,7 +170,12 @@ fn who_reads_under_one_name_at_once_is_told_at_any_node() {
     let kept = Subscription::new(0, Some(end));
     let mut commit_as = |node: usize, session: u64| {
         let session = Some(SessionId(session));
-        let request = Request::Commit("t".parse().unwrap(), name(1), kept.clone(), session);
+        let request = Request::Client(ClientRequest::Commit(
+            "t".parse().unwrap(),
+            name(1),
+            kept.clone(),
+            session,
+        ));
         match world.call(node, request) {
             Response::Committed(_, shared) => shared == Some(true),
             other => panic!("{other:?}"),

@@ -2,11 +2,12 @@
 //! published.
 
 use antiphon::{
+    engine,
     engine::{Input, QuestionId},
     model::{
         Batch, Network, NodeId, RecordId, SignedDescriptor, TopicId, TopicName, validate_records,
     },
-    wire::{Publish, Request, Response, TopicSummary},
+    wire::{ClientRequest, NodeRequest, Publish, Request, Response, TopicSummary},
 };
 
 use crate::world::{World, node::Asker, options::TopicOptions, oracle};
@@ -21,22 +22,25 @@ impl World {
     ) -> QuestionId {
         let question = self.question(index, Asker::World);
         match &request {
-            Request::Publish(publish) => self.note_publish(index, question, publish),
-            Request::Delete(name) => {
+            Request::Client(ClientRequest::Publish(publish)) => {
+                self.note_publish(index, question, publish);
+            }
+            Request::Client(ClientRequest::Delete(name)) => {
                 let topic = self.topic_of(name);
                 self.deleted.extend(topic);
             }
-            Request::Replicate(replicate) => {
+            Request::Node(NodeRequest::Replicate(replicate)) => {
                 replicate.batches.iter().for_each(|batch| self.injected(batch));
             }
-            Request::Import(import) => {
+            Request::Client(ClientRequest::Import(import)) => {
                 import.replicate.batches.iter().for_each(|batch| self.injected(batch));
             }
-            Request::Read(read) => self.note_read(0, index, read),
+            Request::Client(ClientRequest::Read(read)) => self.note_read(0, index, read),
             _ => {}
         }
         let way = self.options.latency;
-        self.input(index, way, Input::Asked { question, from, request });
+        let asker = from.map_or(engine::Asker::Program, engine::Asker::Node);
+        self.input(index, way, Input::Asked { question, asker, request });
         question
     }
 

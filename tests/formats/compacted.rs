@@ -3,7 +3,7 @@
 use antiphon::{
     limits::{COMPACTED_BYTES_MAX, COMPACTED_HASHES_MAX},
     model::{Compacted, Hash, RetentionChange, ShortHash, Stamp, WallClock, encode_to_bytes},
-    wire::{Alter, Checked, Page, Replicate, Request, Response},
+    wire::{Alter, Checked, ClientRequest, NodeRequest, Page, Replicate, Request, Response},
 };
 
 use super::{batch, frozen, round_trip};
@@ -32,7 +32,10 @@ fn compacted_parts() {
     let alter = Alter { name, replicas: None, min_copies: None, retention, floor_follows: false };
     let page = Page { batches: vec![batch()], compacted: compacted.clone(), ..Page::default() };
     let checked = Checked { compacted, to: 42, ..Checked::default() };
-    let requests = [Request::Replicate(replicate), Request::Alter(alter)];
+    let requests = [
+        Request::Node(NodeRequest::Replicate(replicate)),
+        Request::Client(ClientRequest::Alter(alter)),
+    ];
     let all = round_trip(requests, [Response::Page(page), Response::Checked(checked)]);
     frozen("compacted.hex", &all);
 }

@@ -4,7 +4,7 @@ use antiphon::{
     engine::{HeldSpan, Log},
     limits::HEADERS_PER_PAGE_MAX,
     model::{Hash, Incarnation, SignedHeader, Stamp, WallClock, encode_to_bytes},
-    wire::{LogRange, Page, Request, Response},
+    wire::{LogRange, NodeRequest, Page, Request, Response},
 };
 
 use super::{batch, frozen, round_trip, topic};
@@ -17,7 +17,8 @@ fn page(headers: Vec<SignedHeader>) -> Response {
 fn headers_without_bodies() {
     let header = SignedHeader::of(&batch());
     let branch = SignedHeader::of(&batch().filed(Incarnation(9)));
-    let request = Request::Fetch(topic(), vec![LogRange::position(header.log(), 41)], 1);
+    let request =
+        Request::Node(NodeRequest::Fetch(topic(), vec![LogRange::position(header.log(), 41)], 1));
     let mut all = round_trip([request], [page(vec![header, branch])]);
     let span = HeldSpan {
         first: 42,

@@ -25,11 +25,11 @@ use antiphon::{
     },
     wire,
     wire::{
-        Acks, Alter, Assignment, Await, Checked, CheckedBatch, Create, Import, LogRange,
-        Membership, Names, NamesWanted, OutboxPage, Outcome, Page, PendingTopic, Publish,
-        Published, Read, ReadMany, Refusal, Rejection, Remaining, Replicate, Request, Response,
-        Role, Settle, Settlement, Take, Taken, TopicPage, TopicRead, TopicSummary, Verified,
-        VerifiedReplica,
+        Acks, Alter, Assignment, Await, Checked, CheckedBatch, ClientRequest, Create, Import,
+        LogRange, Membership, Names, NamesWanted, NodeRequest, OutboxPage, Outcome, Page,
+        PendingTopic, Publish, Published, Read, ReadMany, Refusal, Rejection, Remaining, Replicate,
+        Request, Response, Role, Settle, Settlement, Take, Taken, TopicPage, TopicRead,
+        TopicSummary, Verified, VerifiedReplica,
         archive::{Encoder, Opening, Passed, Section},
     },
 };
@@ -205,8 +205,12 @@ fn requests() {
     let name = || "earthquakes".parse().unwrap();
     let log = batch().header().log();
     let requests = [
-        Request::Create(Create { replicas: Some(3), if_not_exists: true, ..Create::new(name()) }),
-        Request::Publish(Publish {
+        Request::Client(ClientRequest::Create(Create {
+            replicas: Some(3),
+            if_not_exists: true,
+            ..Create::new(name())
+        })),
+        Request::Client(ClientRequest::Publish(Publish {
             topic: name(),
             producer: ProducerId([4; 16]),
             first: 7,
@@ -214,25 +218,32 @@ fn requests() {
             acks: Acks::All,
             timeout_ms: 10_000,
             retried: false,
-        }),
-        Request::Survey(name()),
-        Request::Read(Read {
+        })),
+        Request::Client(ClientRequest::Survey(name())),
+        Request::Client(ClientRequest::Read(Read {
             topic: name(),
             after: cursor(),
             until: None,
             bytes_max: 1 << 20,
             wait_ms: 500,
-        }),
-        Request::Position(name(), "alice".parse().unwrap()),
-        Request::Topics(Some(name())),
-        Request::Peers,
-        Request::Describe(name()),
-        Request::Replicate(Replicate { batches: vec![batch()], ..Replicate::default() }),
-        Request::Compare(None, [6; 32]),
-        Request::Frontier(topic(), Some("alice".parse().unwrap())),
-        Request::Fetch(topic(), vec![LogRange { log, from: 40, to: 42 }], 1 << 20),
-        Request::Counts,
-        Request::Positions(topic(), None),
+        })),
+        Request::Client(ClientRequest::Position(name(), "alice".parse().unwrap())),
+        Request::Client(ClientRequest::Topics(Some(name()))),
+        Request::Client(ClientRequest::Peers),
+        Request::Client(ClientRequest::Describe(name())),
+        Request::Node(NodeRequest::Replicate(Replicate {
+            batches: vec![batch()],
+            ..Replicate::default()
+        })),
+        Request::Node(NodeRequest::Compare(None, [6; 32])),
+        Request::Node(NodeRequest::Frontier(topic(), Some("alice".parse().unwrap()))),
+        Request::Node(NodeRequest::Fetch(
+            topic(),
+            vec![LogRange { log, from: 40, to: 42 }],
+            1 << 20,
+        )),
+        Request::Node(NodeRequest::Counts),
+        Request::Node(NodeRequest::Positions(topic(), None)),
     ];
     let all = round_trip(requests, []);
     frozen("requests.hex", &all);
@@ -245,8 +256,8 @@ fn terms_of_topics() {
         Retention { age_ms: Some(604_800_000), records: Some(1_000), ..Retention::default() };
     let range = LogRange { log: batch().header().log(), from: 0, to: 40 };
     let requests = [
-        Request::Create(Create { retention, ..Create::new(name()) }),
-        Request::Alter(Alter {
+        Request::Client(ClientRequest::Create(Create { retention, ..Create::new(name()) })),
+        Request::Client(ClientRequest::Alter(Alter {
             name: name(),
             replicas: Some(5),
             min_copies: None,
@@ -257,8 +268,8 @@ fn terms_of_topics() {
                 tombstones_ms: None,
             },
             floor_follows: false,
-        }),
-        Request::Delete(name()),
+        })),
+        Request::Client(ClientRequest::Delete(name())),
     ];
     let summary = TopicSummary {
         name: name(),
@@ -311,7 +322,7 @@ fn groups() {
         extended: vec![range(43, 44)],
     };
     let requests = [
-        Request::Take(Box::new(Take {
+        Request::Client(ClientRequest::Take(Box::new(Take {
             membership: membership.clone(),
             turn: 3,
             holding: vec![range(44, 46)],
@@ -321,8 +332,12 @@ fn groups() {
             wait_ms: 10_000,
             visibility_ms: 30_000,
             deliveries_max: 5,
-        })),
-        Request::Settle(Box::new(Settle { membership, settlement, visibility_ms: 30_000 })),
+        }))),
+        Request::Client(ClientRequest::Settle(Box::new(Settle {
+            membership,
+            settlement,
+            visibility_ms: 30_000,
+        }))),
     ];
     let assignments = vec![
         Assignment { range: range(40, 42), deliveries: 1, bury: None },
@@ -353,11 +368,11 @@ fn leaving_and_verifying() {
     let (node, log) = (key().node(), batch().header().log());
     let range = LogRange { log, from: 40, to: 42 };
     let requests = [
-        Request::Forget(node),
-        Request::Leave(node),
-        Request::Verify("earthquakes".parse().unwrap(), cursor()),
-        Request::Leaving(true),
-        Request::Check(topic(), range, 1 << 20),
+        Request::Client(ClientRequest::Forget(node)),
+        Request::Client(ClientRequest::Leave(node)),
+        Request::Client(ClientRequest::Verify("earthquakes".parse().unwrap(), cursor())),
+        Request::Node(NodeRequest::Leaving(true)),
+        Request::Node(NodeRequest::Check(topic(), range, 1 << 20)),
     ];
     let held = CheckedBatch { first: 40, next: 42, hash: Hash([5; 32]) };
     let replica = VerifiedReplica {
@@ -398,8 +413,13 @@ fn outbox() {
     let name = || "earthquakes".parse().unwrap();
     let place = LogRange { log: batch().header().log(), from: 40, to: 42 };
     let requests = [
-        Request::Outbox(Some(name())),
-        Request::Await(Await { topic: name(), place, acks: Acks::Quorum, wait_ms: 2_000 }),
+        Request::Client(ClientRequest::Outbox(Some(name()))),
+        Request::Client(ClientRequest::Await(Await {
+            topic: name(),
+            place,
+            acks: Acks::Quorum,
+            wait_ms: 2_000,
+        })),
     ];
     let published = Published {
         acknowledged: false,
@@ -449,20 +469,20 @@ fn responses() {
 fn many_topics() {
     let name = || "earthquakes".parse().unwrap();
     let requests = [
-        Request::ReadMany(ReadMany {
+        Request::Client(ClientRequest::ReadMany(ReadMany {
             topics: vec![
                 TopicRead { topic: name(), after: Some(cursor()) },
                 TopicRead { topic: "sensors.7.temp".parse().unwrap(), after: None },
             ],
             bytes_max: 1 << 20,
             wait_ms: 500,
-        }),
-        Request::Names(NamesWanted {
+        })),
+        Request::Client(ClientRequest::Names(NamesWanted {
             pattern: "sensors.*.>".parse().unwrap(),
             known: [6; 32],
             after: Some(name()),
             wait_ms: 500,
-        }),
+        })),
     ];
     let page = Page { batches: vec![batch()], finished: true, ..Page::default() };
     let responses = [
@@ -481,7 +501,11 @@ fn one_request_reads_so_many_topics_and_no_more() {
             after: None,
         });
         let topics = topics.collect();
-        Request::ReadMany(ReadMany { topics, bytes_max: 1 << 20, wait_ms: 0 })
+        Request::Client(ClientRequest::ReadMany(ReadMany {
+            topics,
+            bytes_max: 1 << 20,
+            wait_ms: 0,
+        }))
     };
     assert!(Request::decode(&request(READ_MANY_TOPICS_MAX).encode()).is_ok());
     assert!(Request::decode(&request(READ_MANY_TOPICS_MAX + 1).encode()).is_err());
@@ -498,13 +522,13 @@ fn forks() {
     let proof = ForkProof::of(&batch(), &twin()).unwrap();
     assert_eq!(ForkProof::verify(proof.bytes()).as_ref(), Ok(&proof));
     let filed = batch().filed(Incarnation::of_branch(batch().hash()));
-    let replicate = Request::Replicate(Replicate {
+    let replicate = Request::Node(NodeRequest::Replicate(Replicate {
         batches: vec![filed],
         forks: wire::Proofs::of(std::iter::once(&proof)),
         ..Replicate::default()
-    });
+    }));
     let back = Request::decode(&replicate.encode()).unwrap();
-    let Request::Replicate(told) = &back else { panic!("{back:?}") };
+    let Request::Node(NodeRequest::Replicate(told)) = &back else { panic!("{back:?}") };
     assert!(told.batches[0].is_root());
     assert_eq!(back, replicate);
     let held = Response::Held(wire::Held {
@@ -528,8 +552,15 @@ fn imports() {
     let replicate = Replicate { batches: vec![batch()], ..Replicate::default() };
     let name = || "earthquakes".parse().unwrap();
     let requests = [
-        Request::Create(Create { origin: Some(topic()), ..Create::new(name()) }),
-        Request::Import(Import { topic: name(), replicate, trimmed: vec![range] }),
+        Request::Client(ClientRequest::Create(Create {
+            origin: Some(topic()),
+            ..Create::new(name())
+        })),
+        Request::Client(ClientRequest::Import(Import {
+            topic: name(),
+            replicate,
+            trimmed: vec![range],
+        })),
     ];
     let response = Response::Replicated(vec![Outcome::Present, Outcome::Trimmed]);
     let mut all = round_trip(requests, []);
@@ -563,7 +594,10 @@ fn archives() {
 #[test]
 fn no_bytes_make_decoding_panic() {
     use proptest::prelude::*;
-    let good = Request::Replicate(Replicate { batches: vec![batch()], ..Replicate::default() });
+    let good = Request::Node(NodeRequest::Replicate(Replicate {
+        batches: vec![batch()],
+        ..Replicate::default()
+    }));
     let good = good.encode().to_vec();
     proptest!(|(at in 0..good.len(), value in any::<u8>(), cut in 0..good.len())| {
         let mut bytes = good.clone();

@@ -4,8 +4,8 @@ use antiphon::{
     limits::ADDRESSES_MAX,
     model::{Descriptor, Retention, RetentionChange, SignedDescriptor, TopicName, encode_to_bytes},
     wire::{
-        Alter, Away, Contact, MemberState, Need, Peer, Published, Refusal, Request, Response,
-        TopicSummary,
+        Alter, Away, ClientRequest, Contact, MemberState, Need, NodeRequest, Peer, Published,
+        Refusal, Request, Response, TopicSummary,
     },
 };
 
@@ -60,8 +60,10 @@ fn coming_and_going() {
         Response::Published(Published { too_few_nodes: true, ..pending }),
         Response::Altered(summary),
     ];
-    let all =
-        round_trip([Request::Stopping, Request::Alter(alter)], refused.into_iter().chain(others));
+    let all = round_trip(
+        [Request::Node(NodeRequest::Stopping), Request::Client(ClientRequest::Alter(alter))],
+        refused.into_iter().chain(others),
+    );
     frozen("presence.hex", &all);
 }
 

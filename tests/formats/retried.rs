@@ -3,7 +3,7 @@
 use antiphon::{
     limits::FIND_RUNS_MAX,
     model::{Blob, RecordId, Run, TopicName},
-    wire::{Acks, Publish, Published, Request, Response, Whereabouts},
+    wire::{Acks, ClientRequest, NodeRequest, Publish, Published, Request, Response, Whereabouts},
 };
 
 use super::{batch, frozen, records, round_trip, topic};
@@ -14,7 +14,7 @@ fn publishes_that_are_sent_again() {
     let id = RecordId::given(&topic_name, "us2000crkq").unwrap();
     let log = batch().header().log();
     let requests = [
-        Request::Publish(Publish {
+        Request::Client(ClientRequest::Publish(Publish {
             topic: topic_name,
             producer: id.producer,
             first: id.number,
@@ -22,8 +22,11 @@ fn publishes_that_are_sent_again() {
             acks: Acks::Quorum,
             timeout_ms: 10_000,
             retried: true,
-        }),
-        Request::Find(topic(), vec![Run { producer: id.producer, first: id.number, count: 1 }]),
+        })),
+        Request::Node(NodeRequest::Find(
+            topic(),
+            vec![Run { producer: id.producer, first: id.number, count: 1 }],
+        )),
     ];
     let responses = [
         Response::Published(Published {
@@ -44,7 +47,7 @@ fn publishes_that_are_sent_again() {
 #[test]
 fn one_request_looks_for_so_many_runs_and_no_more() {
     let run = batch().header().runs[0];
-    let request = |count| Request::Find(topic(), vec![run; count]).encode();
+    let request = |count| Request::Node(NodeRequest::Find(topic(), vec![run; count])).encode();
     assert!(Request::decode(&request(FIND_RUNS_MAX)).is_ok());
     assert!(Request::decode(&request(FIND_RUNS_MAX + 1)).is_err());
     let response = |count| Response::Whereabouts(vec![None; count]).encode();

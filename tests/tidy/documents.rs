@@ -194,7 +194,8 @@ fn formats_are_documented() {
         }
     };
     for (path, item) in [
-        ("src/wire/request.rs", "enum Request"),
+        ("src/wire/request/client.rs", "enum ClientRequest"),
+        ("src/wire/request/node.rs", "enum NodeRequest"),
         ("src/wire/response.rs", "enum Response"),
         ("src/wire/refusal.rs", "enum Refusal"),
     ] {

@@ -29,6 +29,7 @@ const FLOORS: &[&str] = &[
     "publish",
     "catalogue",
     "replication",
+    "front",
     "check",
     "mod",
 ];

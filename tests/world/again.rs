@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::{Blob, Record, RecordId, WallClock, encode_record},
-    wire::{Acks, Publish, Request, Response},
+    wire::{Acks, ClientRequest, Publish, Request, Response},
 };
 
 use crate::world::{World, clients::Next, invariants::once};
@@ -66,6 +66,10 @@ impl Again {
             timeout_ms: 5_000,
             retried: true,
         };
-        Next::Ask(world.some_node(), Request::Publish(publish), Duration::from_secs(5))
+        Next::Ask(
+            world.some_node(),
+            Request::Client(ClientRequest::Publish(publish)),
+            Duration::from_secs(5),
+        )
     }
 }

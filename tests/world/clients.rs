@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use antiphon::{
+    engine,
     engine::{Input, QuestionId},
     model::RecordId,
-    wire::{Read, Request, Response},
+    wire::{ClientRequest, Read, Request, Response},
 };
 
 use crate::world::{
@@ -95,16 +96,16 @@ impl World {
         let question = self.question(index, Asker::Client(client, serial));
         let current = self.clients[client].as_mut().expect("clients stay");
         current.open = Some((index, self.nodes[index].life, question));
-        if let Request::Read(read) = &request {
+        if let Request::Client(ClientRequest::Read(read)) = &request {
             self.note_read(client, index, read);
         }
-        if let Request::Publish(publish) = &request {
+        if let Request::Client(ClientRequest::Publish(publish)) = &request {
             let topic = self.options.topics.iter().position(|t| t.name == publish.topic.as_str());
             let record = RecordId { producer: publish.producer, number: publish.first };
             let topic = topic.expect("a topic of this run");
             self.nodes[index].publishes.insert(question, (topic, record));
         }
-        self.handle(index, Input::Asked { question, from: None, request });
+        self.handle(index, Input::Asked { question, asker: engine::Asker::Program, request });
     }
 
     /// What a node holds now that it is asked to read.

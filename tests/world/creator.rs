@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon::wire::{Create, Refusal, Request, Response};
+use antiphon::wire::{ClientRequest, Create, Refusal, Request, Response};
 
 use crate::world::{World, clients::Next};
 
@@ -34,7 +34,11 @@ impl Deleter {
         }
         world.deleted.insert(topic);
         let name = world.options.topics[topic].name.parse().unwrap();
-        Next::Ask(world.some_node(), Request::Delete(name), Duration::from_secs(10))
+        Next::Ask(
+            world.some_node(),
+            Request::Client(ClientRequest::Delete(name)),
+            Duration::from_secs(10),
+        )
     }
 }
 
@@ -58,6 +62,6 @@ impl Creator {
             ..Create::new(options.name.parse().unwrap())
         };
         let node = world.some_node();
-        Next::Ask(node, Request::Create(create), Duration::from_secs(10))
+        Next::Ask(node, Request::Client(ClientRequest::Create(create)), Duration::from_secs(10))
     }
 }

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use antiphon::{
-    engine::{Input, QuestionId},
+    engine::{self, Input, QuestionId},
     limits::FORKS_MAX,
     model::{
         Batch, Draft, Hash, Header, Previous, ProducerId, Record, RecordId, Run, Stamp, WallClock,
         encode_record,
     },
-    wire::{Outcome, Replicate, Request, Response},
+    wire::{NodeRequest, Outcome, Replicate, Request, Response},
 };
 
 use crate::world::{
@@ -115,9 +115,10 @@ impl World {
         let question = self.question(node, Asker::World);
         let hashes = batches.iter().map(Batch::hash).collect();
         self.nodes[node].twins.insert(question, hashes);
-        let from = Some(self.nodes[index].id);
-        let request = Request::Replicate(Replicate { batches, ..Replicate::default() });
-        self.handle(node, Input::Asked { question, from, request });
+        let asker = engine::Asker::Node(self.nodes[index].id);
+        let request =
+            Request::Node(NodeRequest::Replicate(Replicate { batches, ..Replicate::default() }));
+        self.handle(node, Input::Asked { question, asker, request });
     }
 
     /// A node gives a twin its receipts.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use antiphon::{engine::Input, wire::Request};
+use antiphon::{
+    engine::{self, Input},
+    wire::{ClientRequest, Request},
+};
 
 use crate::world::{Event, World, disk::Image, node::Asker};
 
@@ -190,8 +193,11 @@ impl World {
                 self.nodes[index].leaves = true;
                 self.fewest = self.fewest.min(self.met().len());
                 let question = self.question(index, Asker::World);
-                let request = Request::Leave(self.nodes[index].id);
-                self.handle(index, Input::Asked { question, from: None, request });
+                let request = Request::Client(ClientRequest::Leave(self.nodes[index].id));
+                self.handle(
+                    index,
+                    Input::Asked { question, asker: engine::Asker::Program, request },
+                );
             }
             Fault::FailedFlush if runs => self.nodes[index].disk.failing = true,
             Fault::Join if self.nodes.len() < self.options.nodes_max => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon::wire::{Acks, Await, LogRange, Request, Response};
+use antiphon::wire::{Acks, Await, ClientRequest, LogRange, Request, Response};
 
 use crate::world::{World, clients::Next, invariants::outbox};
 
@@ -46,6 +46,6 @@ impl Follower {
         let wait_ms = world.choices.pick(&[0, 500, 3_000]);
         let wanted = Await { topic: name, place, acks, wait_ms };
         let patience = Duration::from_millis(u64::from(wait_ms)) + Duration::from_secs(2);
-        Next::Ask(world.some_node(), Request::Await(wanted), patience)
+        Next::Ask(world.some_node(), Request::Client(ClientRequest::Await(wanted)), patience)
     }
 }

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use antiphon::{
     model::{Cursor, LogId, MemberId, RecordId, SubscriberName, Subscription, TopicName},
     wire::{
-        Assignment, LogRange, Membership, Refusal, Rejection, Request, Response, Settle,
-        Settlement, Take,
+        Assignment, ClientRequest, LogRange, Membership, Refusal, Rejection, Request, Response,
+        Settle, Settlement, Take,
     },
 };
 
@@ -94,11 +94,14 @@ impl Member {
                 let cursor = Some(Cursor::start(world.topic(self.topic)));
                 let group = Some(Box::default());
                 let subscription = Subscription { generation: 0, cursor, group };
-                (Request::Commit(topic, name, subscription, None), Duration::ZERO)
+                (
+                    Request::Client(ClientRequest::Commit(topic, name, subscription, None)),
+                    Duration::ZERO,
+                )
             }
             (None, _) => {
                 self.asked = Asked::Position;
-                (Request::Position(topic, name), Duration::ZERO)
+                (Request::Client(ClientRequest::Position(topic, name)), Duration::ZERO)
             }
             (Some(_), _) if !self.has.is_empty() && world.choices.chance(700) => {
                 (self.settle(world, topic), Duration::ZERO)
@@ -117,7 +120,10 @@ impl Member {
                     visibility_ms: u32::try_from(self.visibility.as_millis()).expect("seconds"),
                     deliveries_max: 1_000_000,
                 };
-                (Request::Take(Box::new(take)), Duration::from_millis(u64::from(wait)))
+                (
+                    Request::Client(ClientRequest::Take(Box::new(take))),
+                    Duration::from_millis(u64::from(wait)),
+                )
             }
         }
     }
@@ -154,7 +160,11 @@ impl Member {
         self.asked = Asked::Settle(done);
         let visibility_ms = u32::try_from(self.visibility.as_millis()).expect("seconds");
         let membership = self.membership(topic);
-        Request::Settle(Box::new(Settle { membership, settlement, visibility_ms }))
+        Request::Client(ClientRequest::Settle(Box::new(Settle {
+            membership,
+            settlement,
+            visibility_ms,
+        })))
     }
 
     fn membership(&self, topic: TopicName) -> Membership {

@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
+    engine,
     engine::{AskId, Failure, Input},
     limits::HEARTBEAT_INTERVAL,
     model::{Batch, NodeId},
-    wire::{Contact, Gossip, Request},
+    wire::{Contact, Gossip, NodeRequest, Request},
 };
 
 use crate::world::{
@@ -81,11 +82,13 @@ impl World {
         self.check(bounds::NAME, bounds::request(&request, ask.0));
         if matches!(
             request,
-            Request::Replicate(_)
-                | Request::Frontier(..)
-                | Request::Fetch(..)
-                | Request::Positions(..)
-                | Request::Keep(..)
+            Request::Node(
+                NodeRequest::Replicate(_)
+                    | NodeRequest::Frontier(..)
+                    | NodeRequest::Fetch(..)
+                    | NodeRequest::Positions(..)
+                    | NodeRequest::Keep(..)
+            )
         ) {
             self.repairs += 1;
         }
@@ -153,8 +156,8 @@ impl World {
             What::Request(ask, request) => {
                 self.asked += 1;
                 let question = self.question(index, Asker::Node(from.0, from.1, ask));
-                let from = Some(self.nodes[from.0].id);
-                self.handle(index, Input::Asked { question, from, request });
+                let asker = engine::Asker::Node(self.nodes[from.0].id);
+                self.handle(index, Input::Asked { question, asker, request });
             }
             What::Response(ask, result) => self.handle(index, Input::Told { ask, result }),
             What::Gossip(batch) => {

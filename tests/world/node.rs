@@ -9,7 +9,7 @@ use antiphon::{
     engine::{AskId, Config, Engine, FlushGate, Input, Now, Output, QuestionId, Report},
     limits::HEARTBEAT_INTERVAL,
     model::{Hash, Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
-    wire::{Contact, Request, Response},
+    wire::{Contact, NodeRequest, Request, Response},
 };
 
 use crate::world::{
@@ -284,7 +284,8 @@ impl World {
         match output {
             Output::Answer { question, response, .. } => self.answer(index, question, response),
             Output::Ask { ask, to, request } => {
-                self.nodes[index].tells_leaving |= matches!(request, Request::Leaving(_));
+                self.nodes[index].tells_leaving |=
+                    matches!(request, Request::Node(NodeRequest::Leaving(_)));
                 self.ask(index, ask, &to, request);
             }
             Output::Write(number, write) => self.write(index, number, write),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::{Blob, ProducerId, Record, RecordId, TopicName, WallClock, encode_record},
-    wire::{Acks, Publish, Request, Response},
+    wire::{Acks, ClientRequest, Publish, Request, Response},
 };
 
 use crate::world::{World, clients::Next, oracle};
@@ -76,7 +76,7 @@ impl Publisher {
         self.again = Some(publish.clone());
         world.counts.publishes += 1;
         let patience = Duration::from_millis(u64::from(publish.timeout_ms));
-        Next::Ask(self.node, Request::Publish(publish), patience)
+        Next::Ask(self.node, Request::Client(ClientRequest::Publish(publish)), patience)
     }
 
     fn publish(&mut self, world: &mut World) -> Publish {

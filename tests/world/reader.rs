@@ -8,7 +8,7 @@ use std::{
 
 use antiphon::{
     model::{Cursor, Hash, LogId, RecordId, SubscriberName, Subscription},
-    wire::{Page, Read, Request, Response},
+    wire::{ClientRequest, Page, Read, Request, Response},
 };
 
 use crate::world::{
@@ -100,14 +100,19 @@ impl Reader {
         let name = world.options.topics[self.topic].name.parse().unwrap();
         let wait = world.choices.pick(&[1_000, 0, 200, 5_000]);
         let request = match (&self.asked, &self.name) {
-            (Asked::Position, Some(subscriber)) => Request::Position(name, subscriber.clone()),
-            (Asked::Commit(subscription), Some(subscriber)) => {
-                Request::Commit(name, subscriber.clone(), subscription.clone(), None)
+            (Asked::Position, Some(subscriber)) => {
+                Request::Client(ClientRequest::Position(name, subscriber.clone()))
             }
-            (Asked::Greed(subscription), Some(_)) => {
-                Request::Commit(name, "greed".parse().unwrap(), subscription.clone(), None)
-            }
-            _ => Request::Read(Read {
+            (Asked::Commit(subscription), Some(subscriber)) => Request::Client(
+                ClientRequest::Commit(name, subscriber.clone(), subscription.clone(), None),
+            ),
+            (Asked::Greed(subscription), Some(_)) => Request::Client(ClientRequest::Commit(
+                name,
+                "greed".parse().unwrap(),
+                subscription.clone(),
+                None,
+            )),
+            _ => Request::Client(ClientRequest::Read(Read {
                 topic: name,
                 after: self.cursor.clone(),
                 until: None,
@@ -117,7 +122,7 @@ impl Reader {
                     4 * 1024 * 1024
                 },
                 wait_ms: wait,
-            }),
+            })),
         };
         Next::Ask(self.node, request, Duration::from_millis(u64::from(wait)))
     }

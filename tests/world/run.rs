@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
+    engine,
     engine::Input,
     limits::CLOCK_DRIFT_MAX,
     model::{Cursor, ForkProof, ProducerId},
-    wire::Request,
+    wire::{ClientRequest, Request},
 };
 
 use crate::world::{
@@ -236,8 +237,11 @@ impl World {
         for node in gone {
             for index in self.running() {
                 let question = self.question(index, Asker::World);
-                let request = Request::Forget(node);
-                self.handle(index, Input::Asked { question, from: None, request });
+                let request = Request::Client(ClientRequest::Forget(node));
+                self.handle(
+                    index,
+                    Input::Asked { question, asker: engine::Asker::Program, request },
+                );
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon::wire::{Request, Response};
+use antiphon::wire::{ClientRequest, Request, Response};
 
 use crate::world::{
     World,
@@ -38,6 +38,10 @@ impl Surveyor {
         self.topic = world.choices.index(world.options.topics.len());
         self.expected = complete_survey::expected(world, self.topic);
         let name = world.options.topics[self.topic].name.parse().unwrap();
-        Next::Ask(world.some_node(), Request::Survey(name), Duration::from_secs(3))
+        Next::Ask(
+            world.some_node(),
+            Request::Client(ClientRequest::Survey(name)),
+            Duration::from_secs(3),
+        )
     }
 }

@@ -3,7 +3,7 @@
 use antiphon::{
     model::{Cursor, ForkProof, SignedDescriptor, TopicId, TopicName},
     wire,
-    wire::{Import, Outcome, Request, Response},
+    wire::{ClientRequest, Import, NodeRequest, Outcome, Response},
 };
 
 use super::{BatchReader, Client, Refusal, RequestError};
@@ -29,7 +29,7 @@ impl Client {
     /// When the node does not know the topic or cannot be reached.
     #[doc(hidden)]
     pub async fn describe(&self, topic: &TopicName) -> Result<SignedDescriptor, RequestError> {
-        match self.ask(Request::Describe(topic.clone())).await? {
+        match self.ask(ClientRequest::Describe(topic.clone())).await? {
             Response::Described(Some(bytes)) => SignedDescriptor::verify(bytes.0)
                 .ok()
                 .filter(|signed| signed.descriptor().name == *topic)
@@ -48,7 +48,7 @@ impl Client {
     /// When the node cannot be reached.
     #[doc(hidden)]
     pub async fn fork_proofs(&self, topic: TopicId) -> Result<Vec<ForkProof>, RequestError> {
-        match self.ask(Request::Frontier(topic, None)).await? {
+        match self.ask(NodeRequest::Frontier(topic, None)).await? {
             Response::Held(held) => {
                 let proofs = held.forks.iter().flat_map(wire::Proofs::iter);
                 let proofs = proofs.map(ForkProof::verify).collect::<Result<Vec<_>, _>>();
@@ -67,7 +67,7 @@ impl Client {
     #[doc(hidden)]
     pub async fn import(&self, import: Import) -> Result<Vec<Outcome>, RequestError> {
         let count = import.replicate.batches.len();
-        match self.ask(Request::Import(import)).await? {
+        match self.ask(ClientRequest::Import(import)).await? {
             Response::Replicated(outcomes) if outcomes.len() == count => Ok(outcomes),
             _ => Err(RequestError::Mismatch),
         }

@@ -12,7 +12,7 @@ use std::{
 use antiphon::{
     limits::{GROUP_RANGES_MAX, VISIBILITY_MAX, VISIBILITY_MIN},
     model::{Cursor, LogId, MemberId, SubscriberName, Subscription, TopicName},
-    wire::{Assignment, LogRange, Membership, Request, Response, Settle, Take},
+    wire::{Assignment, ClientRequest, LogRange, Membership, Response, Settle, Take},
 };
 
 use self::{
@@ -329,7 +329,7 @@ impl Member {
             visibility_ms: milliseconds(self.options.visibility),
         };
         let told_at = self.clock.now().elapsed;
-        match self.client.ask(Request::Settle(Box::new(settle))).await? {
+        match self.client.ask(ClientRequest::Settle(Box::new(settle))).await? {
             Response::Settled(_) => {
                 self.unsettled = Unsettled::default();
                 let until = told_at + self.options.visibility;
@@ -377,7 +377,7 @@ impl Member {
         };
         let timeout = self.client.timeout + LIVE_WAIT;
         let Response::Taken(taken) =
-            self.client.ask_within(Request::Take(Box::new(take)), timeout).await?
+            self.client.ask_within(ClientRequest::Take(Box::new(take)), timeout).await?
         else {
             return Err(RequestError::Mismatch);
         };

@@ -31,7 +31,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use antiphon::wire::{Acks, LogRange, PendingTopic};
 use antiphon::{
     model::{Network, TopicName},
-    wire::{Read, Request, Response},
+    wire::{ClientRequest, Read, Request, Response},
 };
 pub use connection::{Connection, ConnectionState};
 use futures::{FutureExt, future::BoxFuture};
@@ -78,7 +78,7 @@ pub(crate) trait Link: Send + Sync + fmt::Debug {
 /// gives signs of life. A publish whose time is over is about to be answered: it is pending.
 pub(crate) fn answer_grace(request: &Request) -> Duration {
     match request {
-        Request::Publish(_) => PUBLISH_ANSWER_GRACE,
+        Request::Client(ClientRequest::Publish(_)) => PUBLISH_ANSWER_GRACE,
         _ => Duration::ZERO,
     }
 }
@@ -203,7 +203,7 @@ impl Client {
     /// # Errors
     /// When the topic does not exist, the node may not change it, or no node can be reached.
     pub async fn delete(&self, topic: &TopicName) -> Result<(), RequestError> {
-        match self.ask(Request::Delete(topic.clone())).await? {
+        match self.ask(ClientRequest::Delete(topic.clone())).await? {
             Response::Deleted => Ok(()),
             _ => Err(RequestError::Mismatch),
         }
@@ -277,16 +277,16 @@ impl Client {
         Subscriber::start(self.clone(), named(topic)?, named(name)?, options).await
     }
 
-    async fn ask(&self, request: Request) -> Result<Response, RequestError> {
+    async fn ask(&self, request: impl Into<Request>) -> Result<Response, RequestError> {
         self.ask_within(request, self.timeout).await
     }
 
     async fn ask_within(
         &self,
-        request: Request,
+        request: impl Into<Request>,
         timeout: Duration,
     ) -> Result<Response, RequestError> {
-        match self.link.ask(request, timeout).await? {
+        match self.link.ask(request.into(), timeout).await? {
             Response::Refused(refusal) => Err(Refusal::from(refusal).into()),
             response => Ok(response),
         }
@@ -294,7 +294,7 @@ impl Client {
 
     async fn read_page(&self, read: Read) -> Result<antiphon::wire::Page, RequestError> {
         let timeout = self.timeout + Duration::from_millis(u64::from(read.wait_ms));
-        match self.ask_within(Request::Read(read), timeout).await? {
+        match self.ask_within(ClientRequest::Read(read), timeout).await? {
             Response::Page(page) => Ok(page),
             _ => Err(RequestError::Mismatch),
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::{NodeId, TopicName},
-    wire::{Acks, Await, LogRange, PendingTopic, Published, Request, Response},
+    wire::{Acks, Await, ClientRequest, LogRange, PendingTopic, Published, Response},
 };
 
 use super::{Client, RequestError};
@@ -30,7 +30,7 @@ impl Client {
         let mut asked = None;
         loop {
             let after = topics.last().map(|last| last.topic.clone());
-            let Response::Outbox(page) = self.ask(Request::Outbox(after)).await? else {
+            let Response::Outbox(page) = self.ask(ClientRequest::Outbox(after)).await? else {
                 return Err(RequestError::Mismatch);
             };
             let node = page.node;
@@ -57,7 +57,7 @@ impl Client {
     ) -> Result<Published, RequestError> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let wanted = Await { topic: topic.clone(), place, acks, wait_ms };
-        match self.ask_within(Request::Await(wanted), self.timeout + wait).await? {
+        match self.ask_within(ClientRequest::Await(wanted), self.timeout + wait).await? {
             Response::Awaited(published) => Ok(published),
             _ => Err(RequestError::Mismatch),
         }

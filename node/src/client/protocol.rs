@@ -6,7 +6,9 @@
 
 use antiphon::{
     model::{Cursor, NodeId, TopicName},
-    wire::{Alter, Create, Peer, Remaining, Request, Response, Surveyed, TopicSummary, Verified},
+    wire::{
+        Alter, ClientRequest, Create, Peer, Remaining, Response, Surveyed, TopicSummary, Verified,
+    },
 };
 
 use super::{Client, RequestError};
@@ -19,7 +21,7 @@ impl Client {
     /// When the node refuses the terms or cannot be reached.
     #[doc(hidden)]
     pub async fn create(&self, create: Create) -> Result<(TopicSummary, bool), RequestError> {
-        match self.ask(Request::Create(create)).await? {
+        match self.ask(ClientRequest::Create(create)).await? {
             Response::Created(summary, existed) => Ok((summary, existed)),
             _ => Err(RequestError::Mismatch),
         }
@@ -32,7 +34,7 @@ impl Client {
     /// cannot be reached.
     #[doc(hidden)]
     pub async fn alter(&self, alter: Alter) -> Result<TopicSummary, RequestError> {
-        match self.ask(Request::Alter(alter)).await? {
+        match self.ask(ClientRequest::Alter(alter)).await? {
             Response::Altered(summary) => Ok(summary),
             _ => Err(RequestError::Mismatch),
         }
@@ -44,7 +46,7 @@ impl Client {
     /// When the topic does not exist or the node cannot be reached.
     #[doc(hidden)]
     pub async fn survey(&self, topic: &TopicName) -> Result<Surveyed, RequestError> {
-        match self.ask(Request::Survey(topic.clone())).await? {
+        match self.ask(ClientRequest::Survey(topic.clone())).await? {
             Response::Surveyed(surveyed) => Ok(surveyed),
             _ => Err(RequestError::Mismatch),
         }
@@ -59,7 +61,7 @@ impl Client {
         let mut topics: Vec<TopicSummary> = Vec::new();
         loop {
             let after = topics.last().map(|topic| topic.name.clone());
-            match self.ask(Request::Topics(after)).await? {
+            match self.ask(ClientRequest::Topics(after)).await? {
                 Response::Topics(page, more) => {
                     let more = more && !page.is_empty();
                     topics.extend(page);
@@ -78,7 +80,7 @@ impl Client {
     /// When the node cannot be reached.
     #[doc(hidden)]
     pub async fn peers(&self) -> Result<Vec<Peer>, RequestError> {
-        match self.ask(Request::Peers).await? {
+        match self.ask(ClientRequest::Peers).await? {
             Response::Peers(peers) => Ok(peers),
             _ => Err(RequestError::Mismatch),
         }
@@ -92,7 +94,7 @@ impl Client {
     /// When the node cannot be reached.
     #[doc(hidden)]
     pub async fn forget(&self, node: NodeId) -> Result<bool, RequestError> {
-        match self.ask(Request::Forget(node)).await? {
+        match self.ask(ClientRequest::Forget(node)).await? {
             Response::Forgotten(known) => Ok(known),
             _ => Err(RequestError::Mismatch),
         }
@@ -105,7 +107,7 @@ impl Client {
     /// # Errors
     /// When there is no other node, or the node cannot be reached: it may have ended.
     pub async fn leave(&self, node: NodeId) -> Result<Remaining, RequestError> {
-        match self.ask(Request::Leave(node)).await? {
+        match self.ask(ClientRequest::Leave(node)).await? {
             Response::Leaving(remaining) => Ok(remaining),
             _ => Err(RequestError::Mismatch),
         }
@@ -119,7 +121,7 @@ impl Client {
     /// When the topic does not exist or no replica can be reached.
     #[doc(hidden)]
     pub async fn verify(&self, topic: &TopicName, after: Cursor) -> Result<Verified, RequestError> {
-        match self.ask(Request::Verify(topic.clone(), after)).await? {
+        match self.ask(ClientRequest::Verify(topic.clone(), after)).await? {
             Response::Verified(verified) => Ok(verified),
             _ => Err(RequestError::Mismatch),
         }

@@ -2,7 +2,7 @@
 
 use antiphon::{
     model::{Cursor, SessionId, SubscriberName, Subscription, TopicName},
-    wire::{Request, Response},
+    wire::{ClientRequest, Request, Response},
 };
 
 use super::{Client, ReaderOptions, RequestError, Start};
@@ -21,7 +21,8 @@ impl Client {
         let mut after = None;
         loop {
             let before = after.take();
-            let request = Request::Subscriptions(topic.clone(), before.clone());
+            let request =
+                Request::Client(ClientRequest::Subscriptions(topic.clone(), before.clone()));
             let Response::Subscriptions(page, more) = self.ask(request).await? else {
                 return Err(RequestError::Mismatch);
             };
@@ -116,7 +117,7 @@ impl Client {
         topic: &TopicName,
         name: &SubscriberName,
     ) -> Result<Option<Subscription>, RequestError> {
-        match self.ask(Request::Position(topic.clone(), name.clone())).await? {
+        match self.ask(ClientRequest::Position(topic.clone(), name.clone())).await? {
             Response::Position(kept) => Ok(kept),
             _ => Err(RequestError::Mismatch),
         }
@@ -131,7 +132,12 @@ impl Client {
         subscription: Subscription,
         session: Option<SessionId>,
     ) -> Result<(u16, bool), RequestError> {
-        let request = Request::Commit(topic.clone(), name.clone(), subscription, session);
+        let request = Request::Client(ClientRequest::Commit(
+            topic.clone(),
+            name.clone(),
+            subscription,
+            session,
+        ));
         match self.ask(request).await? {
             Response::Committed(copies, shared) => Ok((copies, shared == Some(true))),
             _ => Err(RequestError::Mismatch),

@@ -141,8 +141,8 @@ impl Network {
         let refusal = match request {
             Ok(request) => match self.questions.open(reply_to) {
                 Some(question) => {
-                    let from = self.peers.node(&peer);
-                    self.ready.push_back(Input::Asked { question, from, request });
+                    let asker = self.peers.asker(&peer);
+                    self.ready.push_back(Input::Asked { question, asker, request });
                     return;
                 }
                 None => Refusal::Busy,

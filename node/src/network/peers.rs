@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use antiphon::{model::NodeId, wire::Contact};
+use antiphon::{engine::Asker, model::NodeId, wire::Contact};
 use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
 
-use super::translate::{is_loopback, node_of};
+use super::translate::{is_loopback, is_of_this_machine, node_of};
 
 /// The connected peers.
 #[derive(Debug, Default)]
@@ -77,6 +77,20 @@ impl Peers {
         match &self.table.get(peer)?.standing {
             Some(Standing::Node(contact)) => Some(contact.node),
             Some(Standing::Client) | None => None,
+        }
+    }
+
+    /// Who asks when this peer does.
+    pub(super) fn asker(&self, peer: &PeerId) -> Asker {
+        if let Some(node) = self.node(peer) {
+            return Asker::Node(node);
+        }
+        let mut connections =
+            self.table.get(peer).into_iter().flat_map(|known| known.connections.values());
+        if connections.any(is_of_this_machine) {
+            Asker::Operator
+        } else {
+            Asker::Client(node_of(peer))
         }
     }
 

@@ -28,7 +28,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use antiphon::wire::{Request, Response, WireError};
+use antiphon::wire::{ClientRequest, NodeRequest, Request, Response, WireError};
 use handler::{Handler, Said, Told};
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
@@ -112,11 +112,13 @@ impl Lane {
 
     fn of(request: &Request) -> Self {
         match request {
-            Request::Read(_)
-            | Request::ReadMany(_)
-            | Request::Fetch(..)
-            | Request::Verify(..)
-            | Request::Import(_) => Self::Bulk,
+            Request::Client(
+                ClientRequest::Read(_)
+                | ClientRequest::ReadMany(_)
+                | ClientRequest::Verify(..)
+                | ClientRequest::Import(_),
+            )
+            | Request::Node(NodeRequest::Fetch(..)) => Self::Bulk,
             _ => Self::Brief,
         }
     }

@@ -3,12 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use antiphon::{
+    engine::Asker,
     limits::MESSAGE_BYTES_MAX,
     model::{
         Blob, Draft, Hash, Incarnation, NodeKey, ProducerId, Record, Run, Stamp, TopicName,
         WallClock, encode_record,
     },
-    wire::{Acks, Publish, Refusal},
+    wire::{Acks, ClientRequest, Publish, Refusal},
 };
 use libp2p::multiaddr::Protocol;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -105,7 +106,7 @@ impl Running {
 
     async fn asked(&mut self) -> (QuestionId, Option<NodeId>, Request) {
         self.wait(|input| match input {
-            Input::Asked { question, from, request } => Some((question, from, request)),
+            Input::Asked { question, asker, request } => Some((question, asker.node(), request)),
             _ => None,
         })
         .await
@@ -146,7 +147,7 @@ fn batch(topic: TopicId, size: usize) -> Batch {
 }
 
 fn publish(size: usize) -> Request {
-    Request::Publish(Publish {
+    Request::Client(ClientRequest::Publish(Publish {
         topic: "t".parse().unwrap(),
         producer: ProducerId([1; 16]),
         first: 0,
@@ -154,16 +155,18 @@ fn publish(size: usize) -> Request {
         acks: Acks::One,
         timeout_ms: 0,
         retried: false,
-    })
+    }))
 }
 
 #[tokio::test]
 async fn nodes_meet_by_bootstrap_and_ask_each_other() {
     let (mut first, mut second) = pair().await;
     let to = first.node;
-    second.run(move |network| network.ask(AskId(1), to, Request::Peers)).await;
+    second
+        .run(move |network| network.ask(AskId(1), to, Request::Client(ClientRequest::Peers)))
+        .await;
     let (question, from, request) = first.asked().await;
-    assert_eq!((from, request), (Some(second.node), Request::Peers));
+    assert_eq!((from, request), (Some(second.node), Request::Client(ClientRequest::Peers)));
     assert_eq!(question.0 % 2, 0, "odd numbers are for questions within the process");
     first.run(move |network| network.answer(question, Response::Kept(None))).await;
     assert_eq!(second.told(AskId(1)).await, Ok(Response::Kept(None)));
@@ -219,7 +222,9 @@ async fn networks_stay_apart() {
     });
     assert_eq!(contact.await.node, own.node);
     let to = first.node;
-    foreign.run(move |network| network.ask(AskId(1), to, Request::Peers)).await;
+    foreign
+        .run(move |network| network.ask(AskId(1), to, Request::Client(ClientRequest::Peers)))
+        .await;
     assert_eq!(foreign.told(AskId(1)).await, Err(Failure::Unreachable));
 }
 
@@ -243,7 +248,10 @@ async fn more_requests_than_streams_wait_their_turn() {
     let (mut first, mut second) = pair().await;
     let to = first.node;
     second
-        .run(move |network| (0..COUNT).for_each(|ask| network.ask(AskId(ask), to, Request::Peers)))
+        .run(move |network| {
+            (0..COUNT)
+                .for_each(|ask| network.ask(AskId(ask), to, Request::Client(ClientRequest::Peers)));
+        })
         .await;
     for _ in 0..COUNT {
         let (question, _, _) = first.asked().await;
@@ -262,8 +270,16 @@ async fn more_requests_than_streams_wait_their_turn() {
 async fn a_killed_node_is_told_of_everywhere() {
     let (mut first, second) = pair().await;
     let (first_node, second_node) = (first.node, second.node);
-    first.run(move |network| network.ask(AskId(1), second_node, Request::Peers)).await;
-    second.run(move |network| network.ask(AskId(2), first_node, Request::Peers)).await;
+    first
+        .run(move |network| {
+            network.ask(AskId(1), second_node, Request::Client(ClientRequest::Peers));
+        })
+        .await;
+    second
+        .run(move |network| {
+            network.ask(AskId(2), first_node, Request::Client(ClientRequest::Peers));
+        })
+        .await;
     let (question, ..) = first.asked().await;
     second.kill().await;
     let mut told = None;
@@ -284,7 +300,11 @@ async fn a_killed_node_is_told_of_everywhere() {
         .await;
     assert_eq!(told, Some(Err(Failure::Unreachable)));
     assert_eq!(abandoned, Some(question));
-    first.run(move |network| network.ask(AskId(3), second_node, Request::Peers)).await;
+    first
+        .run(move |network| {
+            network.ask(AskId(3), second_node, Request::Client(ClientRequest::Peers));
+        })
+        .await;
     assert_eq!(first.told(AskId(3)).await, Err(Failure::Unreachable));
 }
 
@@ -383,8 +403,8 @@ fn serve(mut node: Running) -> JoinHandle<()> {
     tasks::spawn("answers", async move {
         let name = node.node.to_string();
         while let Some(input) = node.inputs.recv().await {
-            if let Input::Asked { question, from, .. } = input {
-                assert_eq!(from, None, "a client is no node");
+            if let Input::Asked { question, asker, .. } = input {
+                assert_eq!(asker, Asker::Operator, "a client of this machine is no node");
                 let name = Response::Refused(Refusal::TopicExists(name.clone()));
                 node.run(move |network| network.answer(question, name)).await;
             }
@@ -398,7 +418,7 @@ fn client(nodes: Vec<Multiaddr>) -> ClientConfig {
 }
 
 async fn who(link: &RemoteLink) -> Result<String, LinkError> {
-    match link.ask(Request::Peers, Duration::from_secs(10)).await? {
+    match link.ask(Request::Client(ClientRequest::Peers), Duration::from_secs(10)).await? {
         Response::Refused(Refusal::TopicExists(name)) => Ok(name),
         other => panic!("{other:?}"),
     }
@@ -482,7 +502,10 @@ async fn a_request_waits_for_the_only_node_of_the_machine_to_come_back() {
     first.abort();
     let _ = first.await;
     connection.lost().await;
-    let none = link.ask(Request::Peers, Duration::from_millis(1)).await.unwrap_err();
+    let none = link
+        .ask(Request::Client(ClientRequest::Peers), Duration::from_millis(1))
+        .await
+        .unwrap_err();
     assert!(matches!(none, LinkError::NotSent(_)), "{none:?}");
     let (asked, ()) = tokio::join!(who(&link), async {
         // It listens elsewhere than before.

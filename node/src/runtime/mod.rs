@@ -17,9 +17,10 @@ use std::{
 
 use antiphon::{
     engine::{
-        AskId, Config, Engine, FlushGate, Input, Output, QuestionId, Recovered, Report, WriteNumber,
+        AskId, Asker, Config, Engine, FlushGate, Input, Output, QuestionId, Recovered, Report,
+        WriteNumber,
     },
-    wire::{Refusal, Request, Response},
+    wire::{ClientRequest, NodeRequest, Refusal, Request, Response},
 };
 use clock::Clock;
 pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
@@ -172,7 +173,9 @@ impl Runtime {
         match input {
             Input::Asked {
                 question,
-                request: Request::Publish(_) | Request::Replicate(_) | Request::Import(_),
+                request:
+                    Request::Client(ClientRequest::Publish(_) | ClientRequest::Import(_))
+                    | Request::Node(NodeRequest::Replicate(_)),
                 ..
             } if self.store.is_congested() => {
                 self.network.answer(question, Response::Refused(Refusal::Busy));
@@ -190,7 +193,9 @@ impl Runtime {
     /// that is known here is there already.
     fn refuses_to_create(&self, request: &Request) -> Option<Refusal> {
         match request {
-            Request::Create(create) if !self.engine.knows_topic(&create.name) => {
+            Request::Client(ClientRequest::Create(create))
+                if !self.engine.knows_topic(&create.name) =>
+            {
                 self.network.not_joined().map(Refusal::NotJoined)
             }
             _ => None,
@@ -209,7 +214,7 @@ impl Runtime {
         // Those who no longer wait are known by their closed channel.
         self.waiting.retain(|_, answer| !answer.is_closed());
         self.waiting.insert(question, answer);
-        self.handle(Input::Asked { question, from: None, request });
+        self.handle(Input::Asked { question, asker: Asker::Program, request });
     }
 
     fn handle(&mut self, input: Input) {
@@ -273,7 +278,7 @@ impl Runtime {
                 }
             }
             Output::Ask { ask, to, request } => {
-                if matches!(request, Request::Stopping) {
+                if matches!(request, Request::Node(NodeRequest::Stopping)) {
                     self.farewells.insert(ask);
                 }
                 self.network.ask(ask, to, request);

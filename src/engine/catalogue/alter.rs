@@ -14,16 +14,15 @@ use crate::{
     },
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{
-        Descriptor, Record, SignedDescriptor, SubscriberName, TopicId, TopicName, encode_record,
+        Descriptor, Record, SignedDescriptor, SubscriberName, TopicId, encode_record,
         floor_that_follows,
     },
-    wire::{Alter, Refusal, Request, Response},
+    wire::{Alter, Refusal, Response},
 };
 
 impl Engine {
-    pub(in crate::engine) fn alter(&mut self, question: QuestionId, alter: &Alter) {
-        let request = Request::Alter(alter.clone());
-        let Some(terms) = self.alterable(question, &alter.name, request) else {
+    pub(in crate::engine) fn alter(&mut self, question: QuestionId, topic: TopicId, alter: &Alter) {
+        let Some(terms) = self.alterable(question, topic) else {
             return;
         };
         let retention = alter.retention.of(terms.retention);
@@ -46,31 +45,19 @@ impl Engine {
         self.announce(question, altered, Change::Altered);
     }
 
-    pub(in crate::engine) fn delete(&mut self, question: QuestionId, name: &TopicName) {
-        let request = Request::Delete(name.clone());
-        if let Some(terms) = self.alterable(question, name, request) {
+    pub(in crate::engine) fn delete(&mut self, question: QuestionId, topic: TopicId) {
+        if let Some(terms) = self.alterable(question, topic) {
             self.announce(question, Descriptor { deleted: true, ..terms }, Change::Deleted);
         }
     }
 
     /// The terms of a topic that this node may change.
-    fn alterable(
-        &mut self,
-        question: QuestionId,
-        name: &TopicName,
-        request: Request,
-    ) -> Option<Descriptor> {
-        let refusal = if self.membership.is_leaving() {
-            Refusal::Stopping("it is leaving the network".into())
-        } else {
-            let topic = self.find(question, name, request)?;
-            let known = self.core.topics.get(&topic)?;
-            let terms = known.descriptor.as_ref()?.descriptor();
-            if terms.may_alter(&self.core.me) {
-                return Some(terms.clone());
-            }
-            Refusal::MayNotAlter(name.to_string())
-        };
+    fn alterable(&mut self, question: QuestionId, topic: TopicId) -> Option<Descriptor> {
+        let terms = self.core.topics.get(&topic)?.descriptor.as_ref()?.descriptor();
+        if terms.may_alter(&self.core.me) {
+            return Some(terms.clone());
+        }
+        let refusal = Refusal::MayNotAlter(terms.name.to_string());
         self.core.refuse(question, refusal);
         None
     }

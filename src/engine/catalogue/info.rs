@@ -8,16 +8,13 @@ use crate::{
         members::Member,
         survey::Then,
     },
-    model::{Cursor, Entry, Frontier, NodeId, Position, TopicId, TopicName},
-    wire::{Refusal, ReplicaState, Request, Response, Role, Surveyed, TopicSummary},
+    model::{Cursor, Entry, Frontier, NodeId, Position, TopicId},
+    wire::{Refusal, ReplicaState, Response, Role, Surveyed, TopicSummary},
 };
 
 impl Engine {
-    pub(in crate::engine) fn survey_for_client(&mut self, question: QuestionId, name: &TopicName) {
-        let request = Request::Survey(name.clone());
-        if let Some(topic) = self.find(question, name, request) {
-            self.survey(topic, Then::Answer(question));
-        }
+    pub(in crate::engine) fn survey_for_client(&mut self, question: QuestionId, topic: TopicId) {
+        self.survey(topic, Then::Answer(question));
     }
 
     pub(in crate::engine) fn answer_survey(&mut self, question: QuestionId, found: &Found) {

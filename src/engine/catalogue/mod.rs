@@ -19,12 +19,12 @@ use super::{
     publish::outgoing::Change,
 };
 use crate::{
-    limits::{QUESTIONS_MAX, REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
+    limits::{REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
     model::{
-        Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, Writers,
-        floor_that_follows,
+        Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, TopicNameError,
+        Writers, floor_that_follows,
     },
-    wire::{Create, Refusal, Request, Response, TopicCount},
+    wire::{ClientRequest, Create, NodeRequest, Refusal, Response, TopicCount},
 };
 
 /// Topics whose numbers of records go into one answer: some 4 MB.
@@ -32,13 +32,6 @@ const COUNTS_MAX: usize = 100_000;
 
 /// Nodes that are asked whether they know a topic that this one does not.
 const DESCRIBE_ASKED_MAX: usize = 32;
-
-/// Requests that wait until it is clear whether a topic exists.
-#[derive(Debug, Default)]
-struct Lookup {
-    waiting: BTreeSet<NodeId>,
-    deferred: Vec<(QuestionId, Request)>,
-}
 
 /// A listing that waits for the numbers of records.
 #[derive(Debug)]
@@ -52,7 +45,8 @@ struct Listing {
 /// Lookups and listings under way.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    lookups: BTreeMap<TopicName, Lookup>,
+    /// The nodes whose answer is awaited, for each topic that is looked for.
+    lookups: BTreeMap<TopicName, BTreeSet<NodeId>>,
     listings: Numbered<TopicListingId, Listing>,
     pub(super) names: names::State,
 }
@@ -71,42 +65,17 @@ fn next_generation(newest: &Descriptor) -> u64 {
 impl Engine {
     // --- finding ---------------------------------------------------------------------------
 
-    /// The topic of this name. If it is not known here, the other nodes are asked, and the
-    /// request is taken up again when they have answered.
-    pub(super) fn find(
-        &mut self,
-        question: QuestionId,
-        name: &TopicName,
-        request: Request,
-    ) -> Option<TopicId> {
-        if let Some(topic) = self.core.topics.named(name) {
-            return Some(topic);
-        }
-        if name.is_reserved() {
-            self.refuse_unknown(question, name);
-            return None;
-        }
-        self.look_up(question, name, request);
-        None
-    }
-
-    fn look_up(&mut self, question: QuestionId, name: &TopicName, request: Request) {
-        if let Some(lookup) = self.catalogue.lookups.get_mut(name) {
-            if lookup.deferred.len() < QUESTIONS_MAX {
-                lookup.deferred.push((question, request));
-            } else {
-                self.core.refuse(question, Refusal::Busy);
-            }
+    /// Asks other nodes for a topic that is not known here, unless they are being asked.
+    pub(super) fn look_up(&mut self, name: &TopicName) {
+        if self.catalogue.lookups.contains_key(name) {
             return;
         }
         let mut asked = self.core.members.reachable();
         asked.truncate(DESCRIBE_ASKED_MAX);
-        let waiting = asked.iter().copied().collect();
-        let lookup = Lookup { waiting, deferred: vec![(question, request)] };
-        self.catalogue.lookups.insert(name.clone(), lookup);
+        self.catalogue.lookups.insert(name.clone(), asked.iter().copied().collect());
         for node in &asked {
             let purpose = Purpose::Describe(name.clone());
-            self.core.ask(*node, Request::Describe(name.clone()), SURVEY_TIMEOUT, purpose);
+            self.core.ask(*node, ClientRequest::Describe(name.clone()), SURVEY_TIMEOUT, purpose);
         }
         if asked.is_empty() {
             self.finish_lookup(name);
@@ -125,11 +94,11 @@ impl Engine {
         {
             self.adopt_kept(&descriptor);
         }
-        let Some(lookup) = self.catalogue.lookups.get_mut(name) else {
+        let Some(waiting) = self.catalogue.lookups.get_mut(name) else {
             return;
         };
-        lookup.waiting.remove(&node);
-        if lookup.waiting.is_empty() {
+        waiting.remove(&node);
+        if waiting.is_empty() {
             self.finish_lookup(name);
         }
     }
@@ -140,22 +109,9 @@ impl Engine {
     }
 
     fn finish_lookup(&mut self, name: &TopicName) {
-        let Some(lookup) = self.catalogue.lookups.remove(name) else {
-            return;
-        };
-        let known = self.core.topics.named(name).is_some();
-        for (question, request) in lookup.deferred {
-            match request {
-                request if known => self.asked(question, None, request),
-                Request::Create(create) => self.create_new(question, &create),
-                _ => self.refuse_unknown(question, name),
-            }
+        if self.catalogue.lookups.remove(name).is_some() {
+            self.looked_up(name);
         }
-    }
-
-    fn refuse_unknown(&mut self, question: QuestionId, name: &TopicName) {
-        let nearest = self.core.topics.nearest_name(name);
-        self.core.refuse(question, Refusal::UnknownTopic { name: name.to_string(), nearest });
     }
 
     pub(super) fn describe(&mut self, question: QuestionId, name: &TopicName) {
@@ -167,26 +123,17 @@ impl Engine {
 
     // --- creating --------------------------------------------------------------------------
 
-    pub(super) fn create(&mut self, question: QuestionId, create: &Create) {
+    /// Whether terms can ever hold: otherwise nobody is asked for the name.
+    pub(super) fn check_terms(&mut self, create: &Create) -> Result<(), Refusal> {
         if create.name.is_reserved() {
-            return self.core.refuse_invalid(question, crate::model::TopicNameError::Reserved);
+            return Err(Refusal::Invalid(TopicNameError::Reserved.to_string()));
         }
-        if !self.core.room {
-            return self.core.refuse(question, Refusal::Full(None));
-        }
-        if self.membership.is_leaving() {
-            return self
-                .core
-                .refuse(question, Refusal::Stopping("it is leaving the network".into()));
-        }
-        // Terms that can never hold are refused before anybody is asked.
-        if let Err(error) = self.terms(create).sign(&self.core.config.key) {
-            return self.core.refuse(question, error.into());
-        }
-        let request = Request::Create(create.clone());
-        let Some(topic) = self.find(question, &create.name, request) else {
-            return;
-        };
+        let signed = self.terms(create).sign(&self.core.config.key);
+        signed.map(|_| ()).map_err(Refusal::from)
+    }
+
+    /// The topic is there already.
+    pub(super) fn create_again(&mut self, question: QuestionId, topic: TopicId, create: &Create) {
         let is_another = create.origin.is_some_and(|origin| origin != topic);
         if !create.if_not_exists || is_another {
             return self.core.refuse(question, Refusal::TopicExists(create.name.to_string()));
@@ -230,10 +177,11 @@ impl Engine {
         }
     }
 
-    fn create_new(&mut self, question: QuestionId, create: &Create) {
-        if self.core.topics.named(&create.name).is_some() {
+    /// No node that was reached knows the topic.
+    pub(super) fn create_new(&mut self, question: QuestionId, create: &Create) {
+        if let Some(topic) = self.core.topics.named(&create.name) {
             // Somebody else asked for it at the same time.
-            return self.create(question, create);
+            return self.create_again(question, topic, create);
         }
         if let Some(other) = create.origin.and_then(|origin| self.core.topics.name_of(&origin))
             && *other != create.name
@@ -260,7 +208,7 @@ impl Engine {
             counts,
         });
         for node in &asked {
-            self.core.ask(*node, Request::Counts, SURVEY_TIMEOUT, Purpose::Counts(number));
+            self.core.ask(*node, NodeRequest::Counts, SURVEY_TIMEOUT, Purpose::Counts(number));
         }
         if asked.is_empty() {
             self.finish_listing(number);

@@ -128,12 +128,12 @@ impl Core {
     pub(super) fn ask(
         &mut self,
         to: NodeId,
-        request: Request,
+        request: impl Into<Request>,
         timeout: Duration,
         purpose: Purpose,
     ) {
         let ask = self.asks.put(to, self.now.elapsed, timeout, purpose);
-        self.output(Output::Ask { ask, to, request });
+        self.output(Output::Ask { ask, to, request: request.into() });
     }
 
     // --- the store -------------------------------------------------------------------------

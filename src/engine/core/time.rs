@@ -7,7 +7,7 @@ use crate::{
     engine::{inflight::asks::Purpose, input::Now, output::Report},
     limits::{ASK_TIMEOUT, CLOCKS_MAX},
     model::{Batch, NodeId, Stamp, WallClock},
-    wire::Request,
+    wire::ClientRequest,
 };
 
 impl Core {
@@ -24,7 +24,7 @@ impl Core {
             self.clocks.doubt(self.now.elapsed);
             let others = self.members.reachable();
             for node in others.into_iter().take(CLOCKS_MAX) {
-                self.ask(node, Request::Peers, ASK_TIMEOUT, Purpose::Acquaint);
+                self.ask(node, ClientRequest::Peers, ASK_TIMEOUT, Purpose::Acquaint);
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     },
     limits::{ASK_TIMEOUT, HEADERS_KEPT_RECORDS},
     model::{Entry, ForkProof, Header, LogId, NodeId, SignedHeader, TopicId},
-    wire::{Held, LogRange, Page, Request},
+    wire::{Held, LogRange, NodeRequest, Page},
 };
 
 /// Searches under way at a time. Others wait for the next sign of their fork.
@@ -192,7 +192,7 @@ impl Searches {
             }
         }
         let purpose = Purpose::Fork(ForkAsk::Frontier, topic, log);
-        core.ask(node, Request::Frontier(topic, None), ASK_TIMEOUT, purpose);
+        core.ask(node, NodeRequest::Frontier(topic, None), ASK_TIMEOUT, purpose);
     }
 
     /// The other node has said what it holds.
@@ -236,7 +236,7 @@ impl Searches {
         let purpose = ReadPurpose::Fork(ForkRead::Search(log), topic);
         core.read_store(topic, vec![range], 1, purpose);
         let purpose = Purpose::Fork(ForkAsk::Batch, topic, log);
-        core.ask(node, Request::Fetch(topic, vec![range], 1), ASK_TIMEOUT, purpose);
+        core.ask(node, NodeRequest::Fetch(topic, vec![range], 1), ASK_TIMEOUT, purpose);
         None
     }
 

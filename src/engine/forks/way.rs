@@ -19,7 +19,7 @@ use crate::{
     },
     limits::{ASK_TIMEOUT, HEADERS_PER_PAGE_MAX, PAGE_BYTES_MAX},
     model::{Batch, Hash, LogId, SignedHeader, TopicId},
-    wire::{LogRange, Request, Response},
+    wire::{LogRange, NodeRequest, Response},
 };
 
 /// The chain of a branch as others give it, up to a part that is held here.
@@ -163,7 +163,7 @@ impl Filings {
             filing.way = Some(way);
             filing.again_at = core.now.elapsed + ASK_TIMEOUT + PAUSE;
             let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
-            let request = Request::Fetch(topic, vec![range], bytes_max);
+            let request = NodeRequest::Fetch(topic, vec![range], bytes_max);
             core.ask(node, request, ASK_TIMEOUT, Purpose::Fork(ForkAsk::Way, topic, log));
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     engine::{Engine, ids::QuestionId, inflight::asks::Purpose, members::Change, output::Output},
     limits::ASK_TIMEOUT,
     model::NodeId,
-    wire::{Refusal, Remaining, Request, Response},
+    wire::{NodeRequest, Refusal, Remaining, Response},
 };
 
 /// Time for the others to hear that nothing is left, and for the last answers to be sent.
@@ -40,16 +40,7 @@ impl State {
 
 impl Engine {
     /// A node is to leave, which must be this one.
-    pub(in crate::engine) fn leave(
-        &mut self,
-        question: QuestionId,
-        from: Option<NodeId>,
-        node: NodeId,
-    ) {
-        if from.is_some() {
-            // A node leaves when its operator says so.
-            return self.core.refuse(question, Refusal::Unsupported(None));
-        }
+    pub(in crate::engine) fn leave(&mut self, question: QuestionId, node: NodeId) {
         if node != self.core.me {
             // A client that lost its node asks the next one.
             return self.core.refuse_invalid(question, "another node was asked to leave");
@@ -71,7 +62,7 @@ impl Engine {
     pub(in crate::engine) fn tell_leaving(&mut self, node: NodeId) {
         if self.membership.leaving.leaving {
             let finished = self.membership.leaving.told_at.is_some();
-            self.core.ask(node, Request::Leaving(finished), ASK_TIMEOUT, Purpose::Tell);
+            self.core.ask(node, NodeRequest::Leaving(finished), ASK_TIMEOUT, Purpose::Tell);
         }
     }
 
@@ -124,15 +115,7 @@ impl Engine {
     // --- another node ----------------------------------------------------------------------
 
     /// Another node is leaving.
-    pub(in crate::engine) fn leaves(
-        &mut self,
-        question: QuestionId,
-        from: Option<NodeId>,
-        finished: bool,
-    ) {
-        let Some(from) = from else {
-            return self.core.refuse(question, Refusal::Unsupported(None));
-        };
+    pub(in crate::engine) fn leaves(&mut self, question: QuestionId, from: NodeId, finished: bool) {
         self.core.members.set_leaving(self.core.now.elapsed, from, finished);
         self.core.answer(question, Response::Noted);
     }

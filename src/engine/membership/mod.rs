@@ -13,12 +13,13 @@ use crate::{
         },
         ids::QuestionId,
         inflight::asks::Purpose,
+        input::Asker,
         members::Change,
         output::{Report, Write},
     },
     limits,
     model::{LogId, NodeId},
-    wire::{Contact, MemberState, Peer, Refusal, Request, Response},
+    wire::{ClientRequest, Contact, MemberState, NodeRequest, Peer, Response},
 };
 
 /// How often a node asks another one whom it knows.
@@ -64,7 +65,7 @@ impl Engine {
         self.membership.next_acquaint = self.core.now.elapsed + ACQUAINT_INTERVAL;
         let reachable = self.core.members.reachable();
         if let Some(node) = self.core.random.choice(reachable) {
-            self.core.ask(node, Request::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
+            self.core.ask(node, ClientRequest::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
         }
     }
 
@@ -107,35 +108,32 @@ impl Engine {
     /// This node is about to stop: the others are told, so that nobody takes it for dead.
     pub(in crate::engine) fn tell_stopping(&mut self) {
         for node in self.core.members.reachable() {
-            self.core.ask(node, Request::Stopping, limits::ASK_TIMEOUT, Purpose::Tell);
+            self.core.ask(node, NodeRequest::Stopping, limits::ASK_TIMEOUT, Purpose::Tell);
         }
     }
 
-    /// Another node is about to stop. Only that node itself can say so.
-    pub(in crate::engine) fn stops(&mut self, question: QuestionId, from: Option<NodeId>) {
-        let Some(from) = from else {
-            return self.core.refuse(question, Refusal::Unsupported(None));
-        };
+    /// Another node is about to stop.
+    pub(in crate::engine) fn stops(&mut self, question: QuestionId, from: NodeId) {
         self.core.members.set_stopping(&from);
         self.core.report(Report::Stopping(from));
         self.core.answer(question, Response::Noted);
     }
 
     /// An operator says that a node will not come back.
-    pub(in crate::engine) fn forget(
-        &mut self,
-        question: QuestionId,
-        from: Option<NodeId>,
-        node: NodeId,
-    ) {
+    pub(in crate::engine) fn forget(&mut self, question: QuestionId, asker: Asker, node: NodeId) {
         let known = self.core.members.forget(&node);
         if known {
             self.changed(Some(Change::Forgotten(node)));
             self.asks_lost(node);
         }
-        if from.is_none() {
+        if asker.node().is_none() {
             for other in self.core.members.reachable() {
-                self.core.ask(other, Request::Forget(node), limits::ASK_TIMEOUT, Purpose::Tell);
+                self.core.ask(
+                    other,
+                    ClientRequest::Forget(node),
+                    limits::ASK_TIMEOUT,
+                    Purpose::Tell,
+                );
             }
         }
         self.core.answer(question, Response::Forgotten(known));

@@ -10,7 +10,7 @@ use crate::{
     engine::{Engine, core::Core, ids::QuestionId, inflight::found::Found, survey::Then},
     limits::{AWAITS_MAX, READ_WAIT_MAX, SEQUENCE_MAX},
     model::{NodeId, TopicId},
-    wire::{Await, Published, Refusal, Request, Response, small},
+    wire::{Await, Published, Refusal, Response, small},
 };
 
 /// Pause before the replicas are asked again; it doubles.
@@ -97,11 +97,12 @@ impl Awaiting {
 }
 
 impl Engine {
-    pub(in crate::engine) fn await_copies(&mut self, question: QuestionId, wanted: Await) {
-        let request = Request::Await(wanted.clone());
-        let Some(topic) = self.find(question, &wanted.topic, request) else {
-            return;
-        };
+    pub(in crate::engine) fn await_copies(
+        &mut self,
+        question: QuestionId,
+        topic: TopicId,
+        wanted: Await,
+    ) {
         if wanted.place.from >= wanted.place.to || wanted.place.to > SEQUENCE_MAX {
             return self.core.refuse_invalid(question, "no such part of a log");
         }

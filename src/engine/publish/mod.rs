@@ -137,11 +137,7 @@ impl State {
 }
 
 impl Engine {
-    pub(super) fn publish(&mut self, question: QuestionId, publish: Publish) {
-        let request = crate::wire::Request::Publish(publish.clone());
-        let Some(topic) = self.find(question, &publish.topic, request) else {
-            return;
-        };
+    pub(super) fn publish(&mut self, question: QuestionId, topic: TopicId, publish: Publish) {
         let first = RecordId { producer: publish.producer, number: publish.first };
         let count = match validate_given(&publish.topic, first, &publish.records) {
             Ok(0) => return self.core.refuse_invalid(question, "no records"),

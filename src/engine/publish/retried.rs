@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::{
     outgoing::Waiting,
-    recent::{Asker, is_given},
+    recent::{Seeker, is_given},
 };
 use crate::{
     engine::{
@@ -34,7 +34,7 @@ use crate::{
     },
     limits::{FIND_TIMEOUT, SEARCHES_MAX, TICK},
     model::{LogId, NodeId, Run, TopicId},
-    wire::{LogRange, Published, Refusal, Request, Response, Whereabouts, small},
+    wire::{LogRange, NodeRequest, Published, Refusal, Request, Response, Whereabouts, small},
 };
 
 /// How often the replicas are asked again whether there are more copies by now.
@@ -188,10 +188,10 @@ impl Engine {
         search.asked.clone_from(&search.reached);
         let (topic, run, round) = (search.topic, search.run, search.round);
         for node in others {
-            let request = Request::Find(topic, vec![run]);
+            let request = Request::Node(NodeRequest::Find(topic, vec![run]));
             self.core.ask(node, request, FIND_TIMEOUT, Purpose::Find(number, round));
         }
-        self.find_recent(topic, Asker::Search(number));
+        self.find_recent(topic, Seeker::Search(number));
     }
 
     /// This node knows by now whether it holds what is looked for.

@@ -47,7 +47,7 @@ use crate::{
         READ_WAIT_MAX,
     },
     model::{Compacted, Cursor, LogId, NodeId, SubscriberName, TopicId},
-    wire::{LogRange, MemberState, Page, Read, Refusal, Request, Response},
+    wire::{LogRange, MemberState, NodeRequest, Page, Read, Refusal, Request, Response},
 };
 
 /// How long a read that is to end waits for the proof that nobody holds what it lacks.
@@ -217,11 +217,7 @@ impl Engine {
 
     // --- for clients -----------------------------------------------------------------------
 
-    pub(super) fn read(&mut self, question: QuestionId, read: Read) {
-        let request = Request::Read(read.clone());
-        let Some(topic) = self.find(question, &read.topic, request) else {
-            return;
-        };
+    pub(super) fn read(&mut self, question: QuestionId, topic: TopicId, read: Read) {
         let well_formed = |cursor: &Cursor| cursor.topic == topic && cursor.is_well_formed();
         if !well_formed(&read.after) || read.until.as_ref().is_some_and(|end| !well_formed(end)) {
             return self.core.refuse(question, Refusal::ForeignCursor);
@@ -472,7 +468,7 @@ impl Engine {
                 }
                 Source::Node(node) => {
                     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-                    let request = Request::Fetch(topic, ranges, bytes_max);
+                    let request = Request::Node(NodeRequest::Fetch(topic, ranges, bytes_max));
                     self.core.ask(node, request, ASK_TIMEOUT, Purpose::ReadLane(number, lane));
                 }
             }

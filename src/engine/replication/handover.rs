@@ -25,7 +25,7 @@ use crate::{
     },
     limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
-    wire::{MemberState, Page, Refusal, Request, Response},
+    wire::{MemberState, NodeRequest, Page, Refusal, Request, Response},
 };
 
 /// Topics that are surveyed for handover at a time.
@@ -197,7 +197,12 @@ impl Engine {
             let handover = self.replication.handover.topics.entry(topic).or_default();
             handover.positions.insert(name.clone(), position);
             for home in &answered {
-                let request = Request::Keep(topic, name.clone(), subscription.clone(), None);
+                let request = Request::Node(NodeRequest::Keep(
+                    topic,
+                    name.clone(),
+                    subscription.clone(),
+                    None,
+                ));
                 let purpose = Purpose::HandOverPosition(topic, name.clone(), attempt);
                 self.core.ask(*home, request, SURVEY_TIMEOUT, purpose);
             }

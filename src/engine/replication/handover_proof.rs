@@ -17,7 +17,7 @@ use crate::{
     },
     limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{Compacted, Entry, Frontier, Hash, LogId, NodeId, Span, TopicId},
-    wire::{LogRange, Page, Request, Response},
+    wire::{LogRange, NodeRequest, Page, Request, Response},
 };
 
 const _: () =
@@ -212,7 +212,7 @@ impl Engine {
         }
         let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
         for (home, ranges) in asks {
-            let request = Request::Fetch(topic, ranges, bytes_max);
+            let request = Request::Node(NodeRequest::Fetch(topic, ranges, bytes_max));
             self.core.ask(home, request, SURVEY_TIMEOUT, Purpose::HandOverProof(topic, number));
         }
     }

@@ -18,7 +18,7 @@ use crate::{
     },
     limits::{ASK_TIMEOUT, IMPORTS_MAX, IMPORTS_PER_NODE_MAX, PAGE_BYTES_MAX},
     model::{Blob, NodeId, TopicId},
-    wire::{Acks, Import, LogRange, Outcome, Refusal, Request, Response},
+    wire::{Acks, ClientRequest, Import, LogRange, Outcome, Refusal, Request, Response},
 };
 
 /// A page of batches that is being imported for a client.
@@ -42,24 +42,22 @@ pub(in crate::engine) struct State {
 }
 
 impl Engine {
+    /// Another node has a client that imports: the batches are stored here.
+    pub(in crate::engine) fn import_from(
+        &mut self,
+        question: QuestionId,
+        node: NodeId,
+        import: &Import,
+    ) {
+        self.store_imported(Reply::Imported(question), Some(node), import);
+    }
+
     pub(in crate::engine) fn import(
         &mut self,
         question: QuestionId,
-        from: Option<NodeId>,
-        import: Import,
+        topic: TopicId,
+        mut import: Import,
     ) {
-        if from.is_some() {
-            self.store_imported(Reply::Imported(question), from, &import);
-        } else {
-            self.import_for_client(question, import);
-        }
-    }
-
-    fn import_for_client(&mut self, question: QuestionId, mut import: Import) {
-        let request = Request::Import(import.clone());
-        let Some(topic) = self.find(question, &import.topic, request) else {
-            return;
-        };
         let batches = &import.replicate.batches;
         if batches.iter().any(|batch| batch.header().topic != topic) {
             return self.core.refuse_invalid(question, "the batches are signed for another topic");
@@ -92,7 +90,7 @@ impl Engine {
         });
         for node in waiting.iter().copied().filter(|node| *node != me) {
             *self.replication.import.sent.entry(node).or_default() += 1;
-            let request = Request::Import(import.clone());
+            let request = Request::Client(ClientRequest::Import(import.clone()));
             self.core.ask(node, request, ASK_TIMEOUT, Purpose::Import(number));
         }
         if waiting.contains(&me) {

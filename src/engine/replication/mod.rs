@@ -31,7 +31,7 @@ use super::{
 use crate::{
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
     model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, TopicId},
-    wire::{Outcome, Page, Refusal, Replicate, Request, Response},
+    wire::{NodeRequest, Outcome, Page, Refusal, Replicate, Request, Response},
 };
 
 /// Pause before batches go again to a node that did not answer.
@@ -139,7 +139,7 @@ impl Engine {
         peer.bytes -= bytes;
         peer.under_way = Some(self.core.now.elapsed);
         replicate.forks = self.proofs_for(&replicate.batches);
-        let request = Request::Replicate(replicate);
+        let request = Request::Node(NodeRequest::Replicate(replicate));
         self.core.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
     }
 
@@ -152,7 +152,12 @@ impl Engine {
         let forks = self.proofs_for(&page.batches);
         let Page { batches, compacted, .. } = page;
         self.replication.peers.entry(node).or_default();
-        let request = Request::Replicate(Replicate { descriptors, batches, forks, compacted });
+        let request = Request::Node(NodeRequest::Replicate(Replicate {
+            descriptors,
+            batches,
+            forks,
+            compacted,
+        }));
         self.core.ask(node, request, REPLICATE_TIMEOUT, Purpose::Replicate(sent));
     }
 

@@ -27,7 +27,7 @@ use crate::{
         REPAIR_INTERVAL, TICK, TOPICS_PER_MESSAGE_MAX,
     },
     model::{Compacted, ForkProof, NodeId, TopicId},
-    wire::{Compared, Held, LogRange, Page, Proofs, Refusal, Request, Response, TopicDigest},
+    wire::{Compared, Held, LogRange, NodeRequest, Page, Proofs, Request, Response, TopicDigest},
 };
 
 #[derive(Debug, Default)]
@@ -99,7 +99,7 @@ impl Engine {
                 self.core.now.elapsed + REPAIR_INTERVAL + Duration::from_millis(jitter);
             let after = peer.after;
             let digest = digest_of(&self.shared_digests(node, after));
-            self.core.ask(node, Request::Compare(after, digest), ASK_TIMEOUT, Purpose::Compare);
+            self.core.ask(node, NodeRequest::Compare(after, digest), ASK_TIMEOUT, Purpose::Compare);
         }
     }
 
@@ -116,13 +116,10 @@ impl Engine {
     pub(in crate::engine) fn compare(
         &mut self,
         question: QuestionId,
-        from: Option<NodeId>,
+        from: NodeId,
         after: Option<TopicId>,
         digest: [u8; 32],
     ) {
-        let Some(from) = from else {
-            return self.core.refuse(question, Refusal::Unsupported(None));
-        };
         let mut digests = self.shared_digests(from, after);
         let compared = if digest_of(&digests) == digest {
             Compared::InStep
@@ -177,7 +174,7 @@ impl Engine {
             if self.replication.repair.pulling.insert(topic) {
                 peer.under_way += 1;
                 let purpose = Purpose::RepairFrontier(topic);
-                self.core.ask(node, Request::Frontier(topic, None), ASK_TIMEOUT, purpose);
+                self.core.ask(node, NodeRequest::Frontier(topic, None), ASK_TIMEOUT, purpose);
             }
         }
     }
@@ -200,7 +197,7 @@ impl Engine {
         self.pull(node, Pull { topic, ranges });
         self.core.ask(
             node,
-            Request::Positions(topic, None),
+            NodeRequest::Positions(topic, None),
             ASK_TIMEOUT,
             Purpose::RepairPositions(topic),
         );
@@ -274,7 +271,7 @@ impl Engine {
             }
         }
         if more && let Some((last, _)) = positions.into_iter().next_back() {
-            let request = Request::Positions(topic, Some(last));
+            let request = Request::Node(NodeRequest::Positions(topic, Some(last)));
             self.core.ask(node, request, ASK_TIMEOUT, Purpose::RepairPositions(topic));
         }
     }
@@ -307,7 +304,7 @@ impl Engine {
         }
         self.replication.repair.fetching += 1;
         let bytes_max = u32::try_from(PAGE_BYTES_MAX).expect("a page is below 4 GiB");
-        let request = Request::Fetch(pull.topic, ranges, bytes_max);
+        let request = Request::Node(NodeRequest::Fetch(pull.topic, ranges, bytes_max));
         self.core.ask(node, request, ASK_TIMEOUT, Purpose::RepairFetch(pull));
     }
 

@@ -18,9 +18,9 @@ use crate::{
         survey::Then,
     },
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX, QUESTIONS_MAX},
-    model::{Cursor, Hash, NodeId, Position, TopicId, TopicName},
+    model::{Cursor, Hash, NodeId, Position, TopicId},
     wire::{
-        Checked, CheckedBatch, LogRange, Refusal, Request, Response, Role, Verified,
+        Checked, CheckedBatch, LogRange, NodeRequest, Refusal, Request, Response, Role, Verified,
         VerifiedReplica,
     },
 };
@@ -58,13 +58,9 @@ impl Engine {
     pub(in crate::engine) fn verify(
         &mut self,
         question: QuestionId,
-        name: &TopicName,
+        topic: TopicId,
         after: Cursor,
     ) {
-        let request = Request::Verify(name.clone(), after.clone());
-        let Some(topic) = self.find(question, name, request) else {
-            return;
-        };
         if after.topic != topic || !after.is_well_formed() {
             return self.core.refuse(question, Refusal::ForeignCursor);
         }
@@ -131,7 +127,7 @@ impl Engine {
                 self.replication.verify.own.insert(ticket, number);
             } else {
                 let bytes_max = u32::try_from(bytes_max).expect("a page is below 4 GiB");
-                let request = Request::Check(found.topic, range, bytes_max);
+                let request = Request::Node(NodeRequest::Check(found.topic, range, bytes_max));
                 self.core.ask(node, request, ASK_TIMEOUT, Purpose::Check(number));
             }
         }

@@ -13,8 +13,8 @@ use crate::{
         input::Failure,
     },
     limits::{ASK_TIMEOUT, POSITIONS_BYTES_MAX},
-    model::{NodeId, SubscriberName, Subscription, TopicId, TopicName},
-    wire::{Refusal, Request, Response},
+    model::{NodeId, SubscriberName, Subscription, TopicId},
+    wire::{NodeRequest, Refusal, Request, Response},
 };
 
 /// A listing that waits for the replicas.
@@ -59,13 +59,9 @@ impl Engine {
     pub(in crate::engine) fn list_subscriptions(
         &mut self,
         question: QuestionId,
-        name: &TopicName,
+        topic: TopicId,
         after: Option<&SubscriberName>,
     ) {
-        let request = Request::Subscriptions(name.clone(), after.cloned());
-        let Some(topic) = self.find(question, name, request) else {
-            return;
-        };
         let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
@@ -88,7 +84,7 @@ impl Engine {
         let (own, more) = self.positions_after(topic, after);
         self.take_positions(number, own, more);
         for node in asked {
-            let request = Request::Positions(topic, after.cloned());
+            let request = Request::Node(NodeRequest::Positions(topic, after.cloned()));
             self.core.ask(node, request, ASK_TIMEOUT, Purpose::Positions(number));
         }
         self.settle_listing(number);

@@ -13,8 +13,8 @@ use crate::{
         survey::Then,
     },
     limits::ASK_TIMEOUT,
-    model::{Blob, NodeId, SessionId, SubscriberName, Subscription, TopicId, TopicName},
-    wire::{Acks, MemberState, Need, Refusal, Request, Response, small},
+    model::{Blob, NodeId, SessionId, SubscriberName, Subscription, TopicId},
+    wire::{Acks, MemberState, Need, NodeRequest, Refusal, Request, Response, small},
 };
 
 /// A commit that waits for the replicas.
@@ -54,13 +54,10 @@ impl Engine {
     pub(in crate::engine) fn position(
         &mut self,
         question: QuestionId,
-        name: &TopicName,
+        topic: TopicId,
         subscriber: SubscriberName,
     ) {
-        let request = Request::Position(name.clone(), subscriber.clone());
-        if let Some(topic) = self.find(question, name, request) {
-            self.survey(topic, Then::Position(question, subscriber));
-        }
+        self.survey(topic, Then::Position(question, subscriber));
     }
 
     pub(in crate::engine) fn answer_position(&mut self, question: QuestionId, found: &Found) {
@@ -77,16 +74,11 @@ impl Engine {
     pub(in crate::engine) fn commit(
         &mut self,
         question: QuestionId,
-        name: &TopicName,
+        topic: TopicId,
         subscriber: &SubscriberName,
         subscription: &Subscription,
         session: Option<SessionId>,
     ) {
-        let request =
-            Request::Commit(name.clone(), subscriber.clone(), subscription.clone(), session);
-        let Some(topic) = self.find(question, name, request) else {
-            return;
-        };
         if !subscription.is_well_formed(topic) {
             return self.core.refuse(question, Refusal::ForeignCursor);
         }
@@ -174,7 +166,12 @@ impl Engine {
             Commit { topic, keeper, waiting, copies, wanted, enough, shared, refused: None };
         let number = self.subscriptions.positions.commits.insert(commit);
         for node in asked {
-            let request = Request::Keep(topic, subscriber.clone(), subscription.clone(), session);
+            let request = Request::Node(NodeRequest::Keep(
+                topic,
+                subscriber.clone(),
+                subscription.clone(),
+                session,
+            ));
             self.core.ask(node, request, ASK_TIMEOUT, Purpose::Keep(number));
         }
         self.settle_commit(number);
@@ -235,15 +232,10 @@ impl Engine {
     pub(in crate::engine) fn keep(
         &mut self,
         question: QuestionId,
-        from: Option<NodeId>,
         (topic, name): (TopicId, &SubscriberName),
         subscription: &Subscription,
         session: Option<SessionId>,
     ) {
-        if from.is_none() {
-            // Only a node has made sure that the position exists.
-            return self.core.refuse(question, Refusal::Unsupported(None));
-        }
         if let Some(deletion) = self.core.topics.deletion_of(&topic) {
             let deletion = Blob(deletion.bytes().clone());
             return self.core.refuse(question, Refusal::Deleted(deletion));

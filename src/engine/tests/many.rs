@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     engine::read::For,
     model::Batch,
-    wire::{NamesWanted, Page, ReadMany, TopicRead},
+    wire::{NamesWanted, Page, ReadMany, Request, TopicRead},
 };
 
 /// Topics `a`, `b` and `c`, here, each with one record on the disk that nobody has in memory.
@@ -13,7 +13,7 @@ fn with_topics() -> (Script, Vec<Batch>) {
     let mut batches = Vec::new();
     for name in ["a", "b", "c"] {
         let create = Create { replicas: Some(1), ..Create::new(name.parse().unwrap()) };
-        script.ask(1, Request::Create(create));
+        script.ask(1, Request::Client(ClientRequest::Create(create)));
         batches.push(write(&mut script, name, 0));
     }
     (script, batches)
@@ -21,9 +21,11 @@ fn with_topics() -> (Script, Vec<Batch>) {
 
 /// Publishes a record and flushes it.
 fn write(script: &mut Script, name: &str, number: u64) -> Batch {
-    let Request::Publish(request) = publish(number, "x", 1_000) else { unreachable!() };
+    let Request::Client(ClientRequest::Publish(request)) = publish(number, "x", 1_000) else {
+        unreachable!()
+    };
     let request = Publish { topic: name.parse().unwrap(), ..request };
-    let outputs = script.ask(2, Request::Publish(request));
+    let outputs = script.ask(2, Request::Client(ClientRequest::Publish(request)));
     let batch = outputs.iter().find_map(|output| match output {
         Output::Gossip { batch, .. } => Some(batch.clone()),
         _ => None,
@@ -39,7 +41,11 @@ fn read_many(names: &[(&str, Option<Cursor>)]) -> Request {
         after: after.clone(),
     };
     let topics = names.iter().map(of).collect();
-    Request::ReadMany(ReadMany { topics, bytes_max: 1 << 20, wait_ms: 10_000 })
+    Request::Client(ClientRequest::ReadMany(ReadMany {
+        topics,
+        bytes_max: 1 << 20,
+        wait_ms: 10_000,
+    }))
 }
 
 fn after(batch: &Batch) -> Cursor {
@@ -118,13 +124,16 @@ fn what_is_in_memory_comes_together_and_the_rest_is_dropped() {
     let outputs = script.ask(3, read_many(&all));
     assert_eq!(reads(&outputs), [], "there is nothing yet");
     let request = publish(1, "y", 1_000);
-    let Request::Publish(request) = request else { unreachable!() };
+    let Request::Client(ClientRequest::Publish(request)) = request else { unreachable!() };
     let live = Publish { topic: "b".parse().unwrap(), ..request };
-    let outputs = script.ask(4, Request::Publish(live.clone()));
+    let outputs = script.ask(4, Request::Client(ClientRequest::Publish(live.clone())));
     assert_eq!(pages(&outputs, 3), [[(1, 1)]], "at once");
     assert!(is_idle(&script), "{:?}", script.engine.read);
     // The next question finds what came meanwhile in memory.
-    script.ask(5, Request::Publish(Publish { topic: "c".parse().unwrap(), ..live }));
+    script.ask(
+        5,
+        Request::Client(ClientRequest::Publish(Publish { topic: "c".parse().unwrap(), ..live })),
+    );
     let outputs = script.ask(6, read_many(&all));
     assert_eq!(pages(&outputs, 6), [[(1, 1), (2, 1)]]);
     assert!(is_idle(&script), "{:?}", script.engine.read);
@@ -135,9 +144,11 @@ fn live_batches_wait_for_a_slow_read_and_not_for_ever() {
     let (mut script, batches) = with_topics();
     let all = [("a", None), ("b", Some(after(&batches[1])))];
     let read = reads(&script.ask(3, read_many(&all)));
-    let Request::Publish(request) = publish(1, "y", 1_000) else { unreachable!() };
+    let Request::Client(ClientRequest::Publish(request)) = publish(1, "y", 1_000) else {
+        unreachable!()
+    };
     let live = Publish { topic: "b".parse().unwrap(), ..request };
-    let outputs = script.ask(4, Request::Publish(live));
+    let outputs = script.ask(4, Request::Client(ClientRequest::Publish(live)));
     assert_eq!(pages(&outputs, 3), [[]; 0], "what is being read comes along");
     let mut answers = Vec::new();
     let mut waited = Duration::ZERO;
@@ -212,7 +223,10 @@ fn reads_of_many_topics_are_bounded_and_leave_room_for_others() {
         bytes_max: 1,
         wait_ms: 10_000,
     };
-    assert!(!refused(&script.ask(4, Request::Read(single))), "it does not count among them");
+    assert!(
+        !refused(&script.ask(4, Request::Client(ClientRequest::Read(single)))),
+        "it does not count among them"
+    );
 }
 
 #[test]
@@ -222,14 +236,16 @@ fn topics_are_surveyed_a_few_at_a_time() {
         (0..limits::FOLLOW_SURVEYS_MAX + 10).map(|it| format!("t.{it}")).collect();
     for name in &names {
         let create = Create { replicas: Some(3), ..Create::new(name.parse().unwrap()) };
-        script.ask(1, Request::Create(create));
+        script.ask(1, Request::Client(ClientRequest::Create(create)));
     }
     script.give(Input::Connected(contact(2)));
     let topics: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
     script.ask(2, read_many(&topics));
     let surveyed = |outputs: &[Output]| -> BTreeSet<TopicId> {
         let topic = |output: &Output| match output {
-            Output::Ask { request: Request::Frontier(topic, _), .. } => Some(*topic),
+            Output::Ask { request: Request::Node(NodeRequest::Frontier(topic, _)), .. } => {
+                Some(*topic)
+            }
             _ => None,
         };
         outputs.iter().filter_map(topic).collect()
@@ -268,7 +284,12 @@ fn names_are_told_when_they_change_and_not_before() {
     let (mut script, _) = with_topics();
     let wanted = |pattern: &str, known| {
         let pattern = pattern.parse().unwrap();
-        Request::Names(NamesWanted { pattern, known, after: None, wait_ms: 10_000 })
+        Request::Client(ClientRequest::Names(NamesWanted {
+            pattern,
+            known,
+            after: None,
+            wait_ms: 10_000,
+        }))
     };
     let all = names(&script.ask(3, wanted(">", [0; 32]))).unwrap();
     assert_eq!(all.page.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "c"]);
@@ -277,7 +298,7 @@ fn names_are_told_when_they_change_and_not_before() {
     assert_eq!(names(&script.ask(4, wanted("x.*", none.digest))), None, "it waits");
     let create = |script: &mut Script, name: &str| {
         let create = Create { replicas: Some(1), ..Create::new(name.parse().unwrap()) };
-        script.ask(5, Request::Create(create));
+        script.ask(5, Request::Client(ClientRequest::Create(create)));
         script.pass(TICK)
     };
     assert_eq!(names(&create(&mut script, "y.a")), None, "another name");
@@ -299,7 +320,12 @@ fn questions_for_names_are_bounded() {
     let (mut script, _) = with_topics();
     let all = |known| {
         let pattern = ">".parse().unwrap();
-        Request::Names(NamesWanted { pattern, known, after: None, wait_ms: 10_000 })
+        Request::Client(ClientRequest::Names(NamesWanted {
+            pattern,
+            known,
+            after: None,
+            wait_ms: 10_000,
+        }))
     };
     let known = names(&script.ask(3, all([0; 32]))).unwrap().digest;
     for number in 0..limits::NAMES_WAITING_MAX {

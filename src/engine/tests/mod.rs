@@ -1,5 +1,6 @@
 //! Exact scripts: inputs in, outputs out.
 
+mod front;
 mod many;
 mod order;
 mod recent;
@@ -15,7 +16,10 @@ use crate::{
         Blob, Cursor, Draft, Incarnation, NodeKey, ProducerId, Record, TopicId, WallClock,
         encode_record,
     },
-    wire::{Acks, Contact, Create, Held, Import, Outcome, Publish, Published, Refusal, Replicate},
+    wire::{
+        Acks, ClientRequest, Contact, Create, Held, Import, NodeRequest, Outcome, Publish,
+        Published, Refusal, Replicate, Request,
+    },
 };
 
 /// An engine and its clock.
@@ -80,14 +84,14 @@ impl Script {
     }
 
     fn ask(&mut self, question: u64, request: Request) -> Vec<Output> {
-        self.give(Input::Asked { question: QuestionId(question), from: None, request })
+        self.give(Input::Asked { question: QuestionId(question), asker: Asker::Program, request })
     }
 
     /// A topic with one replica, here, flushed.
     fn with_topic(name: &str, replicas: u16) -> Self {
         let mut script = Self::new();
         let create = Create { replicas: Some(replicas), ..Create::new(name.parse().unwrap()) };
-        script.ask(1, Request::Create(create));
+        script.ask(1, Request::Client(ClientRequest::Create(create)));
         script.give(Input::Durable(WriteNumber(1)));
         script
     }
@@ -100,7 +104,7 @@ impl Script {
         }
         let create =
             Create { replicas: Some(3), min_copies: Some(2), ..Create::new("t".parse().unwrap()) };
-        let outputs = script.ask(1, Request::Create(create));
+        let outputs = script.ask(1, Request::Client(ClientRequest::Create(create)));
         // Nobody knows the name: the catalogue takes it.
         let unknown: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();
         assert_eq!(unknown.len(), 2);
@@ -120,7 +124,7 @@ impl Script {
 fn publish(first: u64, payload: &str, timeout_ms: u32) -> Request {
     let mut records = Vec::new();
     encode_record(&Record::new(WallClock(1), payload.to_owned()), &mut records).unwrap();
-    Request::Publish(Publish {
+    Request::Client(ClientRequest::Publish(Publish {
         topic: "t".parse().unwrap(),
         producer: ProducerId([9; 16]),
         first,
@@ -128,7 +132,7 @@ fn publish(first: u64, payload: &str, timeout_ms: u32) -> Request {
         acks: Acks::Quorum,
         timeout_ms,
         retried: false,
-    })
+    }))
 }
 
 /// Text that compression makes no smaller.
@@ -299,7 +303,7 @@ fn a_replica_gives_its_receipt_after_the_flush() {
     let config = Config::new(key(2), crate::model::Network::default(), Incarnation(8), 0);
     let engine = Engine::new(config, settled(2, Recovered::default()));
     let mut replica = Script { engine, now: Now::default() };
-    let outputs = replica.ask(5, Request::Replicate(replicate));
+    let outputs = replica.ask(5, Request::Node(NodeRequest::Replicate(replicate)));
     let writes: Vec<_> =
         outputs.iter().filter(|output| matches!(output, Output::Write(..))).collect();
     let [Output::Write(_, Write::Descriptor(..)), Output::Write(last, Write::Append { .. })] =
@@ -322,7 +326,7 @@ fn a_batch_of_an_unknown_topic_is_refused_and_not_written() {
     let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let mut replica = Script::new();
     let replicate = Replicate { batches: vec![batch.clone()], ..Replicate::default() };
-    let outputs = replica.ask(5, Request::Replicate(replicate));
+    let outputs = replica.ask(5, Request::Node(NodeRequest::Replicate(replicate)));
     let refused = outputs.iter().any(|output| {
         matches!(output, Output::Answer { response: Response::Replicated(outcomes), .. }
             if matches!(outcomes[..], [Outcome::Refused(Refusal::UnknownTopic { .. })]))
@@ -335,7 +339,7 @@ fn what_is_told_of_a_frontier_is_flushed_first() {
     let mut script = Script::with_topic("t", 1);
     script.ask(2, publish(0, "a", 1_000));
     let topic = script.engine.core.topics.named(&"t".parse().unwrap()).unwrap();
-    let outputs = script.ask(3, Request::Frontier(topic, None));
+    let outputs = script.ask(3, Request::Node(NodeRequest::Frontier(topic, None)));
     let [Output::Answer { response: Response::Held(Held { frontier, .. }), after, .. }] =
         outputs.as_slice()
     else {
@@ -408,7 +412,7 @@ fn a_reader_is_served_from_memory_when_the_record_arrives() {
         bytes_max: 1_000_000,
         wait_ms: 10_000,
     };
-    let outputs = script.ask(2, Request::Read(read));
+    let outputs = script.ask(2, Request::Client(ClientRequest::Read(read)));
     assert_eq!(outputs, [Output::Follow(topic)]);
     let outputs = script.ask(3, publish(0, "a", 1_000));
     let page = outputs.iter().find_map(|output| match output {
@@ -431,7 +435,11 @@ fn import() -> Request {
     let written = written.unwrap();
     let batch = Draft::of(written.header()).seal(&written.records_bytes(), &key(9));
     let replicate = Replicate { batches: vec![batch], ..Replicate::default() };
-    Request::Import(Import { topic: "t".parse().unwrap(), replicate, trimmed: Vec::new() })
+    Request::Client(ClientRequest::Import(Import {
+        topic: "t".parse().unwrap(),
+        replicate,
+        trimmed: Vec::new(),
+    }))
 }
 
 fn imported(outputs: &[Output]) -> Vec<Vec<Outcome>> {
@@ -500,13 +508,15 @@ fn settle(script: &mut Script, outputs: Vec<Output>) -> (usize, usize) {
     let mut outputs = VecDeque::from(outputs);
     while let Some(output) = outputs.pop_front() {
         let (ask, response) = match output {
-            Output::Ask { ask, request: Request::Replicate(replicate), .. } => {
+            Output::Ask {
+                ask, request: Request::Node(NodeRequest::Replicate(replicate)), ..
+            } => {
                 batches += replicate.batches.len();
                 descriptors += replicate.descriptors.len();
                 let stored = vec![Outcome::Stored; replicate.batches.len()];
                 (ask, Response::Replicated(stored))
             }
-            Output::Ask { ask, request: Request::Describe(_), .. } => {
+            Output::Ask { ask, request: Request::Client(ClientRequest::Describe(_)), .. } => {
                 (ask, Response::Described(None))
             }
             _ => continue,
@@ -525,9 +535,10 @@ fn whoever_is_sent_records_of_a_restored_topic_is_told_its_terms_again() {
     }
     let topic = TopicId::derive(&crate::model::Network::default(), &"t".parse().unwrap());
     let origin = Create { origin: Some(topic), ..Create::new("t".parse().unwrap()) };
-    for (question, request) in
-        [(20, Request::Delete("t".parse().unwrap())), (21, Request::Create(origin))]
-    {
+    for (question, request) in [
+        (20, Request::Client(ClientRequest::Delete("t".parse().unwrap()))),
+        (21, Request::Client(ClientRequest::Create(origin))),
+    ] {
         let outputs = script.ask(question, request);
         settle(&mut script, outputs);
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     limits::{PAGE_BYTES_MAX, RECALLS_MAX},
     model::{Batch, LogId, Run},
-    wire::{LogRange, Page, Whereabouts},
+    wire::{LogRange, Page, Request, Whereabouts},
 };
 
 const QUESTION: QuestionId = QuestionId(5);
@@ -30,8 +30,9 @@ fn other(recovered: Recovered) -> Script {
 
 /// The node is asked where runs are.
 fn find(script: &mut Script, topic: TopicId, runs: &[Run]) -> Vec<Output> {
-    let (from, request) = (Some(key(3).node()), Request::Find(topic, runs.to_vec()));
-    script.give(Input::Asked { question: QUESTION, from, request })
+    let (asker, request) =
+        (Asker::Node(key(3).node()), Request::Node(NodeRequest::Find(topic, runs.to_vec())));
+    script.give(Input::Asked { question: QUESTION, asker, request })
 }
 
 fn told(places: Vec<Option<Whereabouts>>, after: Option<WriteNumber>) -> Output {
@@ -119,9 +120,12 @@ fn the_own_copy_of_a_duplicate_counts_after_the_flush() {
         batches: vec![batch],
         ..Replicate::default()
     };
-    script.ask(1, Request::Replicate(replicate));
-    let Request::Publish(publish) = publish(0, "a", 1_000) else { panic!("no publish") };
-    let outputs = script.ask(2, Request::Publish(Publish { retried: true, ..publish }));
+    script.ask(1, Request::Node(NodeRequest::Replicate(replicate)));
+    let Request::Client(ClientRequest::Publish(publish)) = publish(0, "a", 1_000) else {
+        panic!("no publish")
+    };
+    let outputs = script
+        .ask(2, Request::Client(ClientRequest::Publish(Publish { retried: true, ..publish })));
     assert_eq!(outputs, []);
     assert_eq!(published(&script.pass(Duration::from_millis(50))), []);
     let answer = published(&script.give(Input::Durable(WriteNumber(2))));
@@ -136,12 +140,14 @@ fn an_own_copy_that_comes_while_an_earlier_write_is_flushed_does_not_count_with_
     let mut script = other(Recovered::default());
     let descriptors = vec![Blob(descriptor.bytes().clone())];
     let terms = Replicate { descriptors, ..Replicate::default() };
-    let outputs = script.ask(1, Request::Replicate(terms));
+    let outputs = script.ask(1, Request::Node(NodeRequest::Replicate(terms)));
     assert!(outputs.iter().any(|output| matches!(output, Output::Write(WriteNumber(1), _))));
-    let Request::Publish(publish) = publish(0, "a", 1_000) else { panic!("no publish") };
-    script.ask(2, Request::Publish(Publish { retried: true, ..publish }));
+    let Request::Client(ClientRequest::Publish(publish)) = publish(0, "a", 1_000) else {
+        panic!("no publish")
+    };
+    script.ask(2, Request::Client(ClientRequest::Publish(Publish { retried: true, ..publish })));
     let replicate = Replicate { batches: vec![batch], ..Replicate::default() };
-    script.ask(3, Request::Replicate(replicate));
+    script.ask(3, Request::Node(NodeRequest::Replicate(replicate)));
     assert_eq!(published(&script.give(Input::Durable(WriteNumber(1)))), []);
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon::{
     model::{Batch, ForkProof, LogId, Retention},
-    wire::{Create, Outcome, Refusal, Request, Response},
+    wire::{ClientRequest, Create, Outcome, Refusal, Request, Response},
 };
 
 use super::{SOON, Twin, held, log_of, publish_each, read, replicate};
@@ -20,7 +20,10 @@ fn begun() -> (World, Vec<Batch>, LogId) {
     let retention =
         Retention { age_ms: u64::try_from(AGE.as_millis()).ok(), ..Retention::default() };
     let create = Create { replicas: Some(4), retention, ..Create::new("t".parse().unwrap()) };
-    assert!(matches!(world.call(0, Request::Create(create)), Response::Created(..)));
+    assert!(matches!(
+        world.call(0, Request::Client(ClientRequest::Create(create))),
+        Response::Created(..)
+    ));
     publish_each(&mut world, 0, 0, 2);
     world.run(Duration::from_secs(1));
     let (batches, log) = (held(&world, 0), log_of(&world, 0));
@@ -176,7 +179,10 @@ fn a_topic_that_is_deleted_leaves_no_header() {
         places.any(|(topic, ..)| *topic == World::topic("t"))
     };
     assert!((0..4).all(|node| headers(&world, node)));
-    assert_eq!(world.call(1, Request::Delete("t".parse().unwrap())), Response::Deleted);
+    assert_eq!(
+        world.call(1, Request::Client(ClientRequest::Delete("t".parse().unwrap()))),
+        Response::Deleted
+    );
     world.run_until("it is gone", SOON, |world| (0..4).all(|node| !headers(world, node)));
 }
 

@@ -3,7 +3,7 @@
 
 use antiphon::{
     limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX},
-    wire::{Request, Response},
+    wire::{NodeRequest, Request, Response},
 };
 
 pub(crate) const NAME: &str = "bounds";
@@ -32,7 +32,7 @@ pub(crate) fn under_way(count: usize) -> Result<(), String> {
 }
 
 pub(crate) fn request(request: &Request, number: u64) -> Result<(), String> {
-    if let Request::Replicate(replicate) = request {
+    if let Request::Node(NodeRequest::Replicate(replicate)) = request {
         page(replicate.batches.iter().map(|batch| batch.bytes().len()).sum())?;
     }
     if !number.is_multiple_of(MEASURED) {

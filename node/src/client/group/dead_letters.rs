@@ -6,7 +6,7 @@ use antiphon::{
         Blob, DEAD_LETTER_SUFFIX as SUFFIX, DEAD_LETTER_TOPIC, ProducerId, Record, SubscriberName,
         TopicName, encode_record,
     },
-    wire::{self, Acks, Create, Publish, Request, Response},
+    wire::{self, Acks, ClientRequest, Create, Publish, Response},
 };
 use bytes::Bytes;
 
@@ -74,7 +74,7 @@ impl DeadLetters {
             // The member before may have died after it.
             retried: true,
         };
-        match client.ask_within(Request::Publish(publish), PUBLISH_TIMEOUT_DEFAULT).await? {
+        match client.ask_within(ClientRequest::Publish(publish), PUBLISH_TIMEOUT_DEFAULT).await? {
             // What is pending is in the node's outbox, and will be delivered.
             Response::Published(_) => Ok(()),
             _ => Err(RequestError::Mismatch),

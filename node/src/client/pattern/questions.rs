@@ -11,7 +11,7 @@ use std::{
 use antiphon::{
     limits::READ_MANY_TOPICS_MAX,
     model::{Cursor, TopicName, TopicPattern},
-    wire::{Names, NamesWanted, ReadMany, Request, Response, TopicPage, TopicRead},
+    wire::{ClientRequest, Names, NamesWanted, ReadMany, Request, Response, TopicPage, TopicRead},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 
@@ -48,12 +48,12 @@ impl Client {
         let mut names: Vec<TopicName> = Vec::new();
         let mut first = None;
         loop {
-            let request = Request::Names(NamesWanted {
+            let request = Request::Client(ClientRequest::Names(NamesWanted {
                 pattern: pattern.clone(),
                 known,
                 after: names.last().cloned(),
                 wait_ms: milliseconds(wait),
-            });
+            }));
             let Response::Names(Names { digest, page, more }) =
                 self.ask_within(request, self.timeout + wait).await?
             else {
@@ -78,7 +78,8 @@ impl Client {
         wait: Duration,
     ) -> Result<Vec<TopicPage>, RequestError> {
         let (bytes_max, wait_ms) = (ANSWER_BYTES, milliseconds(wait));
-        let request = Request::ReadMany(ReadMany { topics, bytes_max, wait_ms });
+        let request =
+            Request::Client(ClientRequest::ReadMany(ReadMany { topics, bytes_max, wait_ms }));
         match self.ask_within(request, self.timeout + wait).await? {
             Response::Pages(pages) => Ok(pages),
             _ => Err(RequestError::Mismatch),
@@ -206,7 +207,9 @@ mod tests {
             request: Request,
             timeout: Duration,
         ) -> BoxFuture<'_, Result<Response, LinkError>> {
-            let Request::ReadMany(read) = request else { panic!("not asked: {request:?}") };
+            let Request::Client(ClientRequest::ReadMany(read)) = request else {
+                panic!("not asked: {request:?}")
+            };
             let (sender, receiver) = oneshot::channel();
             self.0.lock().unwrap().push((read, sender));
             async move { receiver.await.map_err(|_dropped| LinkError::TimedOut(timeout)) }.boxed()

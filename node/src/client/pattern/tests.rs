@@ -11,7 +11,7 @@ use antiphon::{
         Batch, Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run,
         Stamp, TopicId, WallClock, encode_record,
     },
-    wire::{self, Names, Page, ReadMany, Request, Response, TopicPage},
+    wire::{self, ClientRequest, Names, Page, ReadMany, Request, Response, TopicPage},
 };
 use futures::{FutureExt, future::BoxFuture};
 
@@ -91,7 +91,7 @@ impl Link for Node {
     fn ask(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
         let mut state = self.state.lock().unwrap();
         state.asked += 1;
-        if let Request::ReadMany(read) = &request {
+        if let Request::Client(ClientRequest::ReadMany(read)) = &request {
             let from_beginning = read.topics.iter().filter(|of| of.after.is_none());
             state.from_beginning += from_beginning.count();
         }
@@ -108,11 +108,13 @@ impl Link for Node {
             polls += 1;
             debug_assert!(Arc::strong_count(&under_way) > 1, "this one is under way");
             let answer = match &request {
-                Request::ReadMany(read) if read.wait_ms < 1_000 && polls > 3 => {
+                Request::Client(ClientRequest::ReadMany(read))
+                    if read.wait_ms < 1_000 && polls > 3 =>
+                {
                     Some(Response::Pages(Vec::new()))
                 }
-                Request::ReadMany(read) => state.read(read),
-                Request::Names(wanted) => {
+                Request::Client(ClientRequest::ReadMany(read)) => state.read(read),
+                Request::Client(ClientRequest::Names(wanted)) => {
                     let names: Vec<TopicName> =
                         state.topics.keys().map(|name| name.parse().unwrap()).collect();
                     let digest = blake3::hash(format!("{names:?}").as_bytes()).into();

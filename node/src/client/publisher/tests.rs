@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use antiphon::{
     model::{GivenIdError, RecordError, WallClock},
-    wire::{self, Published, Request, Response},
+    wire::{self, ClientRequest, Published, Request, Response},
 };
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -105,7 +105,9 @@ struct Noting {
 
 impl Link for Noting {
     fn ask(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
-        let Request::Publish(publish) = request else { panic!("not a publish: {request:?}") };
+        let Request::Client(ClientRequest::Publish(publish)) = request else {
+            panic!("not a publish: {request:?}")
+        };
         let count = antiphon::model::validate_records(&publish.records).unwrap();
         self.requests.lock().unwrap().push((publish.first, count as usize));
         async {
@@ -324,7 +326,9 @@ struct Timed {
 
 impl Link for Timed {
     fn ask(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
-        let Request::Publish(publish) = request else { panic!("not a publish: {request:?}") };
+        let Request::Client(ClientRequest::Publish(publish)) = request else {
+            panic!("not a publish: {request:?}")
+        };
         self.times.lock().unwrap().push(publish.timeout_ms);
         let acknowledged = self.acknowledged.lock().unwrap().remove(0);
         async move { Ok(Response::Published(Published { acknowledged, ..published() })) }.boxed()

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use antiphon::{
     model::{Blob, RecordId, TopicName},
-    wire::{Publish, Published, Request, Response},
+    wire::{ClientRequest, Publish, Published, Request, Response},
 };
 use tokio::sync::Notify;
 
@@ -153,7 +153,7 @@ impl Worker {
         let mut pause = PAUSE_FIRST;
         let mut may_be_stored = false;
         loop {
-            let request = Request::Publish(publish.clone());
+            let request = Request::Client(ClientRequest::Publish(publish.clone()));
             let error = match self.client.ask_within(request, self.left(until)).await {
                 Ok(Response::Published(published)) => return Ok(published),
                 Ok(_) => return Err(malformed("not the answer to a publish")),

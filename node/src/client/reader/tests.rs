@@ -11,7 +11,7 @@ use antiphon::{
         Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Retention, Run,
         Stamp, TopicId, encode_record,
     },
-    wire::{self, Request, Response, Surveyed, TopicSummary},
+    wire::{self, ClientRequest, Request, Response, Surveyed, TopicSummary},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 
@@ -49,9 +49,9 @@ impl Node {
 impl Link for Node {
     fn ask(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
         let at_once = match request {
-            Request::Survey(_) => Response::Surveyed(surveyed()),
-            Request::Position(..) => Response::Position(None),
-            Request::Commit(_, _, kept, _) => {
+            Request::Client(ClientRequest::Survey(_)) => Response::Surveyed(surveyed()),
+            Request::Client(ClientRequest::Position(..)) => Response::Position(None),
+            Request::Client(ClientRequest::Commit(_, _, kept, _)) => {
                 let next = kept.cursor.unwrap().logs.values().map(|position| position.next).sum();
                 if *self.is_superseded.lock().unwrap() {
                     Response::Refused(wire::Refusal::Superseded)
@@ -60,7 +60,7 @@ impl Link for Node {
                     Response::Committed(1, None)
                 }
             }
-            Request::Read(_) => {
+            Request::Client(ClientRequest::Read(_)) => {
                 *self.asked.lock().unwrap() += 1;
                 let answered = poll_fn(|_| {
                     let answer = self.answers.lock().unwrap().pop_front();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use antiphon::wire::{Published, Refusal, Request, Response};
+use antiphon::wire::{ClientRequest, Published, Refusal, Request, Response};
 use libp2p::PeerId;
 
 use super::{Command, patience::TIME_LEFT_MIN, unreachable};
@@ -67,7 +67,7 @@ impl Asks {
     pub(super) fn add(&mut self, command: Command, now: Duration, late_after: Duration) {
         // Reads are answered late by design, and all else is rare; copies are waited for by
         // publishes.
-        let is_publish = matches!(command.request, Request::Publish(_));
+        let is_publish = matches!(command.request, Request::Client(ClientRequest::Publish(_)));
         let late_at = is_publish.then_some(now + late_after);
         let ask = Ask {
             command,
@@ -195,7 +195,7 @@ impl Ask {
             return None;
         }
         let mut request = self.command.request.clone();
-        if let Request::Publish(publish) = &mut request {
+        if let Request::Client(ClientRequest::Publish(publish)) = &mut request {
             let whole = Duration::from_millis(u64::from(publish.timeout_ms));
             let left = whole.saturating_sub(now.saturating_sub(self.since));
             let left = left.max(TIME_LEFT_MIN).min(whole);
@@ -254,7 +254,11 @@ mod tests {
     /// One request, under way at these nodes.
     fn asked(nodes: &[PeerId]) -> (Asks, Outcome) {
         let (answer, outcome) = oneshot::channel();
-        let command = Command { request: Request::Peers, answer, passage: Passage::default() };
+        let command = Command {
+            request: Request::Client(ClientRequest::Peers),
+            answer,
+            passage: Passage::default(),
+        };
         let mut asks = Asks::default();
         asks.add(command, Duration::ZERO, Duration::ZERO);
         let ask = asks.open.get_mut(&0).unwrap();
@@ -308,10 +312,11 @@ mod tests {
             retried: false,
         };
         let (mut asks, _outcome) = asked(&[]);
-        asks.open.get_mut(&0).unwrap().command.request = Request::Publish(publish);
+        asks.open.get_mut(&0).unwrap().command.request =
+            Request::Client(ClientRequest::Publish(publish));
         so_far(&mut asks);
         match asks.open[&0].to_request(Duration::ZERO) {
-            Some(Request::Publish(publish)) => publish.retried,
+            Some(Request::Client(ClientRequest::Publish(publish))) => publish.retried,
             other => panic!("{other:?}"),
         }
     }

@@ -5,7 +5,7 @@ mod events;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use antiphon::wire::{Peer, Request};
+use antiphon::wire::{ClientRequest, Peer, Request};
 use futures::StreamExt;
 use libp2p::{PeerId, swarm::ConnectionId};
 use tokio::sync::{mpsc, watch};
@@ -246,7 +246,7 @@ impl Driver {
             if let Some(unanswered) = self.acquainting.take() {
                 rpc.give_up(unanswered);
             }
-            self.acquainting = Some(rpc.ask(node, Request::Peers));
+            self.acquainting = Some(rpc.ask(node, Request::Client(ClientRequest::Peers)));
         }
         self.wants_spare = true;
     }

@@ -3,7 +3,9 @@ use std::{collections::BTreeSet, time::Duration};
 use antiphon::{
     limits::MESSAGE_BYTES_MAX,
     model::{Blob, NodeId, ProducerId},
-    wire::{Acks, MemberState, Peer, Publish, Refusal, Request, Response},
+    wire::{
+        Acks, ClientRequest, MemberState, NodeRequest, Peer, Publish, Refusal, Request, Response,
+    },
 };
 use futures::{FutureExt, StreamExt};
 use libp2p::{
@@ -113,7 +115,7 @@ impl Pair {
 }
 
 fn publish(first: u64, size: usize) -> Request {
-    Request::Publish(Publish {
+    Request::Client(ClientRequest::Publish(Publish {
         topic: "t".parse().unwrap(),
         producer: ProducerId([1; 16]),
         first,
@@ -121,12 +123,12 @@ fn publish(first: u64, size: usize) -> Request {
         acks: Acks::One,
         timeout_ms: 0,
         retried: false,
-    })
+    }))
 }
 
 fn number(request: &Received) -> u64 {
     match request {
-        Ok(Request::Publish(publish)) => publish.first,
+        Ok(Request::Client(ClientRequest::Publish(publish))) => publish.first,
         other => panic!("{other:?}"),
     }
 }
@@ -186,12 +188,12 @@ async fn who_answers_slowly_is_not_sent_more_than_it_takes() {
 async fn a_page_does_not_stand_in_the_way_of_a_receipt() {
     let mut pair = Pair::connected().await;
     let topic = antiphon::model::TopicId::from_bytes([1; 32]);
-    let fetch = pair.ask(Request::Fetch(topic, Vec::new(), 1));
+    let fetch = pair.ask(Request::Node(NodeRequest::Fetch(topic, Vec::new(), 1)));
     pair.ask(publish(0, 1));
     let first = pair.asked().await;
     let second = pair.asked().await;
     let (fetched, published) = match first.1 {
-        Ok(Request::Fetch(..)) => (first.0, second.0),
+        Ok(Request::Node(NodeRequest::Fetch(..))) => (first.0, second.0),
         _ => (second.0, first.0),
     };
     assert_ne!(fetched.stream, published.stream);

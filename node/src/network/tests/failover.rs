@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use antiphon::wire::{MemberState, Peer, Published};
+use antiphon::wire::{ClientRequest, MemberState, Peer, Published};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -39,8 +39,8 @@ impl Running {
     async fn asked_to_publish(&mut self) -> QuestionId {
         loop {
             match self.asked().await {
-                (question, _, Request::Publish(_)) => return question,
-                (question, _, Request::Peers) => {
+                (question, _, Request::Client(ClientRequest::Publish(_))) => return question,
+                (question, _, Request::Client(ClientRequest::Peers)) => {
                     self.reply(question, Response::Peers(Vec::new())).await;
                 }
                 other => panic!("{other:?}"),
@@ -125,12 +125,13 @@ async fn a_late_node_is_not_left() {
 async fn a_publish_that_is_sent_again_has_the_rest_of_its_time() {
     let (mut first, mut second) = (start(settings(1)).await, start(settings(2)).await);
     let link = link_to(&[&first, &second]).await;
-    let Request::Publish(mut whole) = publish(10) else { unreachable!() };
+    let Request::Client(ClientRequest::Publish(mut whole)) = publish(10) else { unreachable!() };
     whole.timeout_ms = 10_000;
-    let asked = ask(&link, Request::Publish(whole.clone()));
+    let asked = ask(&link, Request::Client(ClientRequest::Publish(whole.clone())));
     first.asked_to_publish().await;
     let again = loop {
-        if let (question, _, Request::Publish(again)) = second.asked().await {
+        if let (question, _, Request::Client(ClientRequest::Publish(again))) = second.asked().await
+        {
             second.reply(question, acknowledged(2)).await;
             break again;
         }
@@ -177,7 +178,7 @@ async fn a_link_learns_of_other_nodes() {
     let (mut first, mut second) = (start(settings(1)).await, start(settings(2)).await);
     let link = link_to(&[&first]).await;
     let (question, _, request) = first.asked().await;
-    assert_eq!(request, Request::Peers);
+    assert_eq!(request, Request::Client(ClientRequest::Peers));
     let peers = vec![first.as_peer(), second.as_peer()];
     first.reply(question, Response::Peers(peers)).await;
     // It connects to the other one before it needs it.
@@ -195,12 +196,12 @@ async fn a_link_asks_again_until_it_knows_another_node() {
     let (mut first, second) = (start(settings(1)).await, start(settings(2)).await);
     let _link = link_to(&[&first]).await;
     let (_unanswered, _, request) = first.asked().await;
-    assert_eq!(request, Request::Peers);
+    assert_eq!(request, Request::Client(ClientRequest::Peers));
     let (question, _, request) = first.asked().await;
-    assert_eq!(request, Request::Peers);
+    assert_eq!(request, Request::Client(ClientRequest::Peers));
     first.reply(question, Response::Peers(vec![first.as_peer()])).await;
     let (question, _, request) = first.asked().await;
-    assert_eq!(request, Request::Peers);
+    assert_eq!(request, Request::Client(ClientRequest::Peers));
     first.reply(question, Response::Peers(vec![first.as_peer(), second.as_peer()])).await;
     second.wait_for_peers(1).await;
 }
@@ -254,7 +255,7 @@ async fn what_a_silent_node_was_asked_is_asked_of_another() {
     let nodes = vec![way.address.clone(), second.address.clone()];
     let link = Arc::new(RemoteLink::connect(&client(nodes)).await.unwrap());
     // Not only a publish: anything.
-    let topics = || Request::Topics(None);
+    let topics = || Request::Client(ClientRequest::Topics(None));
     let asked = ask(&link, topics());
     first.wait(|input| is_asked(&input, &topics())).await;
     way.stalled.store(true, Ordering::Release);

@@ -34,7 +34,7 @@ use crate::{
 
 /// Who wants to know where records are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine) enum Asker {
+pub(in crate::engine) enum Seeker {
     /// Another node.
     Node(QuestionId, Vec<Run>),
     /// A publish of this node that may be there already: which search.
@@ -44,7 +44,7 @@ pub(in crate::engine) enum Asker {
 /// A topic whose newest part is read back.
 #[derive(Debug, Default)]
 struct Recall {
-    asked: Vec<Asker>,
+    asked: Vec<Seeker>,
     ranges: Vec<LogRange>,
 }
 
@@ -140,11 +140,11 @@ impl Engine {
         mut runs: Vec<Run>,
     ) {
         runs.truncate(FIND_RUNS_MAX);
-        self.find_recent(topic, Asker::Node(question, runs));
+        self.find_recent(topic, Seeker::Node(question, runs));
     }
 
     /// Finds what this node stored lately of a topic, once it knows.
-    pub(in crate::engine) fn find_recent(&mut self, topic: TopicId, asker: Asker) {
+    pub(in crate::engine) fn find_recent(&mut self, topic: TopicId, asker: Seeker) {
         if planted(Bug::RecentForgotten) || !self.publish.recent.unread.contains(&topic) {
             return self.tell_whereabouts(topic, asker);
         }
@@ -152,7 +152,7 @@ impl Engine {
         let is_first = recall.asked.is_empty();
         if recall.asked.len() < QUESTIONS_MAX {
             recall.asked.push(asker);
-        } else if let Asker::Node(question, _) = asker {
+        } else if let Seeker::Node(question, _) = asker {
             return self.core.refuse(question, Refusal::Busy);
         }
         if is_first {
@@ -161,9 +161,9 @@ impl Engine {
         }
     }
 
-    fn tell_whereabouts(&mut self, topic: TopicId, asker: Asker) {
+    fn tell_whereabouts(&mut self, topic: TopicId, asker: Seeker) {
         match asker {
-            Asker::Node(question, runs) => {
+            Seeker::Node(question, runs) => {
                 let places: Vec<_> = runs.iter().map(|run| self.find_here(topic, run)).collect();
                 let known = self.core.topics.get_mut(&topic);
                 let is_elsewhere = known.is_some_and(|known| {
@@ -175,7 +175,7 @@ impl Engine {
                 }
                 self.core.answer_flushed(question, Response::Whereabouts(places));
             }
-            Asker::Search(search) => self.search_told_here(search),
+            Seeker::Search(search) => self.search_told_here(search),
         }
     }
 

@@ -30,6 +30,7 @@ use crate::{
         Engine,
         ids::{QuestionId, ReadId},
         inflight::found::Found,
+        input::Asker,
         survey::Then,
     },
     limits::{
@@ -37,7 +38,10 @@ use crate::{
         READ_WAIT_MAX, VISIBILITY_MAX, VISIBILITY_MIN,
     },
     model::{Batch, SubscriberName, Subscription, TopicId},
-    wire::{LogRange, Membership, Need, Refusal, Request, Response, Settlement, Take, Taken},
+    wire::{
+        ClientRequest, LogRange, Membership, Need, Refusal, Response, Settle, Settlement, Take,
+        Taken,
+    },
 };
 
 /// Names a group at this node.
@@ -67,7 +71,7 @@ struct Group {
     /// None while the replicas are being asked what is known of it.
     dispatch: Option<Dispatch>,
     /// Questions that came meanwhile.
-    deferred: Vec<(QuestionId, Request)>,
+    deferred: Vec<(Asked, MemberRequest)>,
     /// Members that wait for records, in the order in which they asked.
     waiting: VecDeque<Waiting>,
     /// Batches that were read, and are not looked into yet.
@@ -81,23 +85,68 @@ struct Group {
     disputed: bool,
 }
 
+/// A request of a member.
+#[derive(Debug)]
+enum MemberRequest {
+    Take(Box<Take>),
+    Settle(Box<Settle>),
+}
+
+impl From<MemberRequest> for ClientRequest {
+    fn from(request: MemberRequest) -> Self {
+        match request {
+            MemberRequest::Take(take) => Self::Take(take),
+            MemberRequest::Settle(settle) => Self::Settle(settle),
+        }
+    }
+}
+
+/// A question, and who asks it.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    question: QuestionId,
+    asker: Asker,
+}
+
 #[derive(Debug)]
 struct Waiting {
-    question: QuestionId,
+    asked: Asked,
     take: Box<Take>,
     deadline: Duration,
 }
 
 impl Engine {
-    /// A member takes records, or says what it has done.
-    pub(in crate::engine) fn member_asks(&mut self, question: QuestionId, request: Request) {
-        if let Some((key, request)) = self.coordinated(question, request) {
-            self.group_asked(&key, question, request);
+    /// A member takes records.
+    pub(in crate::engine) fn member_takes(
+        &mut self,
+        question: QuestionId,
+        asker: Asker,
+        topic: TopicId,
+        take: Box<Take>,
+    ) {
+        self.member_asks(Asked { question, asker }, topic, MemberRequest::Take(take));
+    }
+
+    /// A member says what it has done.
+    pub(in crate::engine) fn member_settles(
+        &mut self,
+        question: QuestionId,
+        asker: Asker,
+        topic: TopicId,
+        settle: Box<Settle>,
+    ) {
+        self.member_asks(Asked { question, asker }, topic, MemberRequest::Settle(settle));
+    }
+
+    fn member_asks(&mut self, asked: Asked, topic: TopicId, request: MemberRequest) {
+        if let Some((key, request)) = self.coordinated(asked, topic, request) {
+            self.group_asked(&key, asked, request);
         }
     }
 
     /// A member asks something of a group that this node coordinates.
-    fn group_asked(&mut self, key: &Key, question: QuestionId, request: Request) {
+    fn group_asked(&mut self, key: &Key, asked: Asked, request: MemberRequest) {
+        let Asked { question, .. } = asked;
         let now = self.core.now.elapsed;
         if !self.subscriptions.groups.groups.contains_key(key) {
             if self.subscriptions.groups.groups.len() >= GROUPS_MAX {
@@ -109,9 +158,9 @@ impl Engine {
             return self.core.refuse(question, Refusal::Unreachable);
         };
         group.used = now;
-        group.disputed |= passing::is_disputed(&request);
+        group.disputed |= request.is_disputed();
         let generation = group.dispatch.as_ref().map(Dispatch::generation);
-        let is_older = generation.is_some_and(|mine| mine < passing::generation(&request));
+        let is_older = generation.is_some_and(|mine| mine < request.generation());
         if is_older {
             // It was reset, and this node was not told.
             self.reload_group(key);
@@ -123,17 +172,16 @@ impl Engine {
             if group.deferred.len() >= 2 * GROUP_MEMBERS_MAX {
                 return self.core.refuse(question, Refusal::Busy);
             }
-            return group.deferred.push((question, request));
+            return group.deferred.push((asked, request));
         }
         match request {
-            Request::Take(take) => self.give_to(key, question, take),
-            Request::Settle(settle) => {
+            MemberRequest::Take(take) => self.give_to(key, asked, take),
+            MemberRequest::Settle(settle) => {
                 let visibility = visibility(settle.visibility_ms);
                 self.settle_group(key, &settle.membership, &settle.settlement, visibility);
                 self.answer_when_kept(key, question);
                 self.serve_members(key);
             }
-            _ => self.core.refuse_invalid(question, "not a question about a group"),
         }
     }
 
@@ -165,7 +213,7 @@ impl Engine {
         }
         if let Some(anew) = self.subscriptions.groups.groups.get_mut(key) {
             anew.deferred = group.deferred;
-            let asked = |waiting: Waiting| (waiting.question, Request::Take(waiting.take));
+            let asked = |waiting: Waiting| (waiting.asked, MemberRequest::Take(waiting.take));
             anew.deferred.extend(group.waiting.into_iter().map(asked));
         }
     }
@@ -212,8 +260,8 @@ impl Engine {
     /// Forgets a group, and tells all who wait why.
     fn end_group(&mut self, key: &Key, refusal: &Refusal) {
         let Some(group) = self.subscriptions.groups.groups.remove(key) else { return };
-        let deferred = group.deferred.into_iter().map(|(question, _)| question);
-        let waiting = group.waiting.into_iter().map(|waiting| waiting.question);
+        let deferred = group.deferred.into_iter().map(|(asked, _)| asked.question);
+        let waiting = group.waiting.into_iter().map(|waiting| waiting.asked.question);
         for question in deferred.chain(waiting).chain(group.keeping.into_waiting()) {
             self.core.refuse(question, refusal.clone());
         }
@@ -221,7 +269,7 @@ impl Engine {
 
     // --- giving and taking back ------------------------------------------------------------
 
-    fn give_to(&mut self, key: &Key, question: QuestionId, mut take: Box<Take>) {
+    fn give_to(&mut self, key: &Key, asked: Asked, mut take: Box<Take>) {
         let now = self.core.now.elapsed;
         let member = take.membership.member;
         let visibility = visibility(take.visibility_ms);
@@ -231,7 +279,7 @@ impl Engine {
         let Some(dispatch) = &mut group.dispatch else { return };
         if !dispatch.meet(now, member) {
             self.keep_group(key);
-            return self.core.refuse(question, Refusal::Busy);
+            return self.core.refuse(asked.question, Refusal::Busy);
         }
         let is_current = dispatch.generation() == take.membership.generation;
         if is_current {
@@ -243,11 +291,11 @@ impl Engine {
         let wait = Duration::from_millis(u64::from(take.wait_ms)).min(READ_WAIT_MAX);
         // It has nothing any more of another generation, which it is told at once.
         let deadline = if is_current { now + wait } else { now };
-        group.waiting.push_back(Waiting { question, take, deadline });
+        group.waiting.push_back(Waiting { asked, take, deadline });
         if let Some(before) = before {
             let generation = before.take.membership.generation;
             let nothing = Taken { generation, assignments: Vec::new() };
-            self.core.answer(before.question, Response::Taken(nothing));
+            self.core.answer(before.asked.question, Response::Taken(nothing));
         }
         self.serve_members(key);
     }
@@ -316,7 +364,7 @@ impl Engine {
             }
             let waits = assignments.is_empty() && now < waiting.deadline;
             if !waits {
-                answers.push((waiting.question, Taken { generation, assignments }));
+                answers.push((waiting.asked.question, Taken { generation, assignments }));
             }
             waits
         });
@@ -356,11 +404,11 @@ impl Engine {
         for question in group.keeping.into_waiting() {
             self.core.refuse(question, Refusal::Unreachable);
         }
-        for (question, request) in group.deferred {
-            self.asked(question, None, request);
+        for (Asked { question, asker }, request) in group.deferred {
+            self.client_asked(question, asker, request.into());
         }
-        for waiting in group.waiting {
-            self.asked(waiting.question, None, Request::Take(waiting.take));
+        for Waiting { asked: Asked { question, asker }, take, .. } in group.waiting {
+            self.client_asked(question, asker, ClientRequest::Take(take));
         }
     }
 
@@ -377,8 +425,8 @@ impl Engine {
     /// The asker is gone: nothing is given to it.
     pub(in crate::engine) fn group_abandoned(&mut self, question: QuestionId) {
         for group in self.subscriptions.groups.groups.values_mut() {
-            group.waiting.retain(|waiting| waiting.question != question);
-            group.deferred.retain(|(deferred, _)| *deferred != question);
+            group.waiting.retain(|waiting| waiting.asked.question != question);
+            group.deferred.retain(|(deferred, _)| deferred.question != question);
         }
         self.passed_abandoned(question);
     }

@@ -1,11 +1,11 @@
 //! Who coordinates a group, and how members' questions get there.
 
-use super::{Key, ranges};
+use super::{Asked, Key, MemberRequest, ranges};
 use crate::{
     engine::{Engine, ids::QuestionId, inflight::asks::Purpose, input::Failure},
     limits::{ASK_TIMEOUT, QUESTIONS_MAX, READ_WAIT_MAX},
-    model::NodeId,
-    wire::{MemberState, Membership, Refusal, Request, Response, Settle, Settlement},
+    model::{NodeId, TopicId},
+    wire::{ClientRequest, MemberState, Membership, Refusal, Response, Settle, Settlement},
 };
 
 /// By how many nodes a question is passed on. The last one takes it, whatever it knows of others.
@@ -24,20 +24,15 @@ impl Engine {
     /// is passed on, or refused.
     pub(super) fn coordinated(
         &mut self,
-        question: QuestionId,
-        request: Request,
-    ) -> Option<(Key, Request)> {
-        let Membership { topic: name, group, hops, .. } = membership(&request)?;
-        let Some(topic) = self.core.topics.named(name) else {
-            let name = name.clone();
-            // If it becomes known, the question is looked at again.
-            self.find(question, &name, request);
-            return None;
-        };
+        asked: Asked,
+        topic: TopicId,
+        request: MemberRequest,
+    ) -> Option<(Key, MemberRequest)> {
+        let Membership { group, hops, .. } = request.membership();
         let (key, hops) = ((topic, group.clone()), *hops);
         match self.coordinator(&key).filter(|_| hops < HOPS_MAX) {
             Some(node) if node != self.core.me => {
-                self.pass_on(question, node, request);
+                self.pass_on(asked.question, node, request);
                 None
             }
             Some(_) | None => Some((key, request)),
@@ -61,8 +56,8 @@ impl Engine {
         acting.into_iter().filter(is_there).max_by_key(rank)
     }
 
-    fn pass_on(&mut self, question: QuestionId, node: NodeId, request: Request) {
-        let Some(membership) = membership(&request).cloned() else { return };
+    fn pass_on(&mut self, question: QuestionId, node: NodeId, request: MemberRequest) {
+        let membership = request.membership().clone();
         if self.subscriptions.groups.passed.len() >= QUESTIONS_MAX {
             return self.core.refuse(question, Refusal::Busy);
         }
@@ -70,12 +65,11 @@ impl Engine {
             .groups
             .passed
             .insert(question, Passed { membership, is_abandoned: false });
-        let request = further(request);
         let timeout = match &request {
-            Request::Take(_) => READ_WAIT_MAX + ASK_TIMEOUT,
-            _ => ASK_TIMEOUT,
+            MemberRequest::Take(_) => READ_WAIT_MAX + ASK_TIMEOUT,
+            MemberRequest::Settle(_) => ASK_TIMEOUT,
         };
-        self.core.ask(node, request, timeout, Purpose::Group(question));
+        self.core.ask(node, request.further(), timeout, Purpose::Group(question));
     }
 
     /// The coordinator has answered, or cannot.
@@ -92,7 +86,7 @@ impl Engine {
                 let settlement = Settlement { returned: ranges(&taken), ..Settlement::default() };
                 let membership = Membership { generation: taken.generation, ..passed.membership };
                 let settle = Settle { membership, settlement, visibility_ms: 0 };
-                let request = further(Request::Settle(Box::new(settle)));
+                let request = MemberRequest::Settle(Box::new(settle)).further();
                 self.core.ask(node, request, ASK_TIMEOUT, Purpose::Tell);
             }
             Ok(response @ (Response::Taken(_) | Response::Settled(_) | Response::Refused(_))) => {
@@ -109,36 +103,31 @@ impl Engine {
     }
 }
 
-/// A question as it is passed on.
-fn further(mut request: Request) -> Request {
-    if let Some(membership) = membership_mut(&mut request) {
+impl MemberRequest {
+    fn membership(&self) -> &Membership {
+        match self {
+            Self::Take(take) => &take.membership,
+            Self::Settle(settle) => &settle.membership,
+        }
+    }
+
+    /// The request as it is passed on.
+    fn further(mut self) -> ClientRequest {
+        let membership = match &mut self {
+            Self::Take(take) => &mut take.membership,
+            Self::Settle(settle) => &mut settle.membership,
+        };
         membership.hops = membership.hops.saturating_add(1);
+        self.into()
     }
-    request
-}
 
-fn membership_mut(request: &mut Request) -> Option<&mut Membership> {
-    match request {
-        Request::Take(take) => Some(&mut take.membership),
-        Request::Settle(settle) => Some(&mut settle.membership),
-        _ => None,
+    /// Which generation of the group it is about.
+    pub(super) fn generation(&self) -> u64 {
+        self.membership().generation
     }
-}
 
-fn membership(request: &Request) -> Option<&Membership> {
-    match request {
-        Request::Take(take) => Some(&take.membership),
-        Request::Settle(settle) => Some(&settle.membership),
-        _ => None,
+    /// Whether nodes did not agree on the coordinator.
+    pub(super) fn is_disputed(&self) -> bool {
+        self.membership().hops >= HOPS_MAX
     }
-}
-
-/// Which generation of the group a question is about.
-pub(super) fn generation(request: &Request) -> u64 {
-    membership(request).map_or(0, |membership| membership.generation)
-}
-
-/// Whether nodes did not agree on the coordinator.
-pub(super) fn is_disputed(request: &Request) -> bool {
-    membership(request).is_some_and(|membership| membership.hops >= HOPS_MAX)
 }

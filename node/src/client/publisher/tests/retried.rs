@@ -13,7 +13,9 @@ struct Keeping {
 
 impl Link for Keeping {
     fn ask(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<Response, LinkError>> {
-        let Request::Publish(publish) = request else { panic!("not a publish: {request:?}") };
+        let Request::Client(ClientRequest::Publish(publish)) = request else {
+            panic!("not a publish: {request:?}")
+        };
         self.requests.lock().unwrap().push(publish);
         let answer = self.answers.lock().unwrap().pop();
         async { answer.unwrap_or(Ok(Response::Published(published()))) }.boxed()

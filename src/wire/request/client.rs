@@ -1,20 +1,20 @@
-//! What is asked.
+//! What clients ask. Any node answers for the whole network.
 
 use minicbor::{Decode, Encode};
 
-use super::{Await, DescriptorBytes, Proofs, Settle, Take};
-use crate::model::{
-    Batch, Blob, Compacted, Cursor, LogId, NodeId, ProducerId, Retention, RetentionChange, Run,
-    SessionId, SubscriberName, Subscription, TopicId, TopicName, TopicPattern,
+use super::{LogRange, Replicate};
+use crate::{
+    model::{
+        Blob, Cursor, NodeId, ProducerId, Retention, RetentionChange, SessionId, SubscriberName,
+        Subscription, TopicId, TopicName, TopicPattern,
+    },
+    wire::{Await, Settle, Take},
 };
 
-/// A question to a node.
-///
-/// The first group comes from clients; any node answers it for the whole network. The second group
-/// comes from nodes; the asked node answers from what it holds itself.
+/// A request of a client. Nodes pass some of them on to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "crate::model::Share")]
-pub enum Request {
+pub enum ClientRequest {
     /// Create a topic. Answer: `Created`.
     #[n(0)]
     Create(#[n(0)] Create),
@@ -93,50 +93,40 @@ pub enum Request {
     /// Answer: `Awaited`, after the flush of everything that it reports.
     #[n(36)]
     Await(#[n(0)] Await),
-
     /// The descriptor of a topic, if the asked node knows it. Answer: `Described`.
     #[n(16)]
     Describe(#[n(0)] TopicName),
-    /// Store these batches. Answer: `Replicated`, after the flush.
-    #[n(17)]
-    Replicate(#[n(0)] Replicate),
-    /// Compare what both nodes should hold of the topics after one, by their ids. Answer:
-    /// `Compared`.
-    #[n(18)]
-    Compare(#[n(0)] Option<TopicId>, #[cbor(n(1), with = "minicbor::bytes")] [u8; 32]),
-    /// What the asked node holds of a topic, and where a subscription stands. Answer: `Held`, after
-    /// the flush of everything that it reports.
-    #[n(19)]
-    Frontier(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
-    /// Batches that the asked node holds. For a single record whose batch was trimmed, the header
-    /// if it is kept. Answer: `Page`.
-    #[n(20)]
-    Fetch(#[n(0)] TopicId, #[n(1)] Vec<LogRange>, #[n(2)] u32),
-    /// Keep the position of a subscription. Answer: `Kept`, after the flush.
-    #[n(21)]
-    Keep(#[n(0)] TopicId, #[n(1)] SubscriberName, #[n(2)] Subscription, #[n(3)] Option<SessionId>),
-    /// How many records of each topic the asked node holds. Answer: `Counts`.
-    #[n(22)]
-    Counts,
-    /// The subscriptions of a topic after a name, in order. Answer: `Positions`, after the flush of
-    /// everything that it reports.
-    #[n(23)]
-    Positions(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
-    /// The asking node is leaving: nothing new must be placed there. The flag says that it holds
-    /// nothing any more and will not come back. Answer: `Noted`.
-    #[n(24)]
-    Leaving(#[n(0)] bool),
-    /// Read a range from the disk, and check every byte, up to about this many. Answer: `Checked`.
-    #[n(25)]
-    Check(#[n(0)] TopicId, #[n(1)] LogRange, #[n(2)] u32),
-    /// Where the asked node holds records that were published lately, if it does. Answer:
-    /// `Whereabouts`, after the flush of everything that it reports.
-    #[n(26)]
-    Find(#[n(0)] TopicId, #[cbor(n(1), decode_with = "super::bounded::runs")] Vec<Run>),
-    /// The asking node is stopping, and may come back. That is shown to people; the node counts
-    /// like any other that is away. Answer: `Noted`.
-    #[n(27)]
-    Stopping,
+}
+
+impl ClientRequest {
+    /// The topics that it is about.
+    pub fn topics(&self) -> impl Iterator<Item = &TopicName> {
+        let (one, many): (Option<&TopicName>, &[TopicRead]) = match self {
+            Self::Topics(_)
+            | Self::Peers
+            | Self::Forget(_)
+            | Self::Leave(_)
+            | Self::Names(_)
+            | Self::Outbox(_)
+            | Self::Describe(_) => (None, &[]),
+            Self::Publish(publish) => (Some(&publish.topic), &[]),
+            Self::Survey(name)
+            | Self::Position(name, _)
+            | Self::Commit(name, ..)
+            | Self::Verify(name, _)
+            | Self::Subscriptions(name, _)
+            | Self::Delete(name) => (Some(name), &[]),
+            Self::Read(read) => (Some(&read.topic), &[]),
+            Self::ReadMany(read) => (None, &read.topics),
+            Self::Create(create) => (Some(&create.name), &[]),
+            Self::Alter(alter) => (Some(&alter.name), &[]),
+            Self::Import(import) => (Some(&import.topic), &[]),
+            Self::Take(take) => (Some(&take.membership.topic), &[]),
+            Self::Settle(settle) => (Some(&settle.membership.topic), &[]),
+            Self::Await(wanted) => (Some(&wanted.topic), &[]),
+        };
+        one.into_iter().chain(many.iter().map(|read| &read.topic))
+    }
 }
 
 /// The terms of a new topic; what is left out gets its default.
@@ -273,7 +263,7 @@ pub struct Read {
 #[cbor(map)]
 pub struct ReadMany {
     /// The topics. Those that come first are looked at first.
-    #[cbor(n(0), decode_with = "super::bounded::topic_reads")]
+    #[cbor(n(0), decode_with = "crate::wire::bounded::topic_reads")]
     pub topics: Vec<TopicRead>,
     /// About how many bytes of batches in the answer; at least one batch comes, whatever its size.
     #[n(1)]
@@ -312,51 +302,6 @@ pub struct NamesWanted {
     pub wait_ms: u32,
 }
 
-/// Part of a log: the records from `from` up to `to`, exclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct LogRange {
-    /// The log.
-    #[n(0)]
-    pub log: LogId,
-    /// Sequence number of the first record.
-    #[n(1)]
-    pub from: u64,
-    /// Sequence number after the last one.
-    #[n(2)]
-    pub to: u64,
-}
-
-impl LogRange {
-    /// One record.
-    pub fn position(log: LogId, at: u64) -> Self {
-        Self { log, from: at, to: at.saturating_add(1) }
-    }
-
-    /// The record, if it is a single one. Then the header of its batch is of use too, see
-    /// [`Page::headers`](super::Page::headers).
-    pub fn as_position(&self) -> Option<u64> {
-        (self.to.checked_sub(self.from) == Some(1)).then_some(self.from)
-    }
-}
-
-/// Batches to store, of any topics, each log's in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(map, context_bound = "crate::model::Share")]
-pub struct Replicate {
-    /// Descriptors of topics that the asked node may not know yet.
-    #[cbor(n(0), decode_with = "super::bounded::descriptors")]
-    pub descriptors: Vec<DescriptorBytes>,
-    /// The batches.
-    #[n(1)]
-    pub batches: Vec<Batch>,
-    /// Proofs of forks, if batches belong to branches.
-    #[n(2)]
-    pub forks: Option<Proofs>,
-    /// Compacted ranges right before some of the batches.
-    #[cbor(n(3), decode_with = "super::bounded::compacted", skip_if = "Vec::is_empty", default)]
-    pub compacted: Vec<Compacted>,
-}
-
 /// Exported batches to store again: at most a page.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map, context_bound = "crate::model::Share")]
@@ -369,6 +314,6 @@ pub struct Import {
     pub replicate: Replicate,
     /// What was trimmed before the export. If nothing is held of it or before it, nobody looks for
     /// it.
-    #[cbor(n(2), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
+    #[cbor(n(2), decode_with = "crate::wire::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub trimmed: Vec<LogRange>,
 }

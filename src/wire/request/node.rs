@@ -1,0 +1,85 @@
+//! What nodes ask each other. The asked node answers from what it holds itself.
+
+use std::ops::RangeInclusive;
+
+use minicbor::{Decode, Encode};
+
+use super::LogRange;
+use crate::{
+    model::{Batch, Compacted, Run, SessionId, SubscriberName, Subscription, TopicId},
+    wire::{DescriptorBytes, Proofs},
+};
+
+/// A request of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "crate::model::Share")]
+pub enum NodeRequest {
+    /// Store these batches. Answer: `Replicated`, after the flush.
+    #[n(17)]
+    Replicate(#[n(0)] Replicate),
+    /// Compare what both nodes should hold of the topics after one, by their ids. Answer:
+    /// `Compared`.
+    #[n(18)]
+    Compare(#[n(0)] Option<TopicId>, #[cbor(n(1), with = "minicbor::bytes")] [u8; 32]),
+    /// What the asked node holds of a topic, and where a subscription stands. Answer: `Held`, after
+    /// the flush of everything that it reports.
+    #[n(19)]
+    Frontier(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
+    /// Batches that the asked node holds. For a single record whose batch was trimmed, the header
+    /// if it is kept. Answer: `Page`.
+    #[n(20)]
+    Fetch(#[n(0)] TopicId, #[n(1)] Vec<LogRange>, #[n(2)] u32),
+    /// Keep the position of a subscription. Answer: `Kept`, after the flush.
+    #[n(21)]
+    Keep(#[n(0)] TopicId, #[n(1)] SubscriberName, #[n(2)] Subscription, #[n(3)] Option<SessionId>),
+    /// How many records of each topic the asked node holds. Answer: `Counts`.
+    #[n(22)]
+    Counts,
+    /// The subscriptions of a topic after a name, in order. Answer: `Positions`, after the flush of
+    /// everything that it reports.
+    #[n(23)]
+    Positions(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
+    /// The asking node is leaving: nothing new must be placed there. The flag says that it holds
+    /// nothing any more and will not come back. Answer: `Noted`.
+    #[n(24)]
+    Leaving(#[n(0)] bool),
+    /// Read a range from the disk, and check every byte, up to about this many. Answer: `Checked`.
+    #[n(25)]
+    Check(#[n(0)] TopicId, #[n(1)] LogRange, #[n(2)] u32),
+    /// Where the asked node holds records that were published lately, if it does. Answer:
+    /// `Whereabouts`, after the flush of everything that it reports.
+    #[n(26)]
+    Find(#[n(0)] TopicId, #[cbor(n(1), decode_with = "crate::wire::bounded::runs")] Vec<Run>),
+    /// The asking node is stopping, and may come back. That is shown to people; the node counts
+    /// like any other that is away. Answer: `Noted`.
+    #[n(27)]
+    Stopping,
+}
+
+impl NodeRequest {
+    /// The codes of these requests.
+    pub(super) const CODES: RangeInclusive<u32> = 17..=31;
+}
+
+/// Batches to store, of any topics, each log's in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map, context_bound = "crate::model::Share")]
+pub struct Replicate {
+    /// Descriptors of topics that the asked node may not know yet.
+    #[cbor(n(0), decode_with = "crate::wire::bounded::descriptors")]
+    pub descriptors: Vec<DescriptorBytes>,
+    /// The batches.
+    #[n(1)]
+    pub batches: Vec<Batch>,
+    /// Proofs of forks, if batches belong to branches.
+    #[n(2)]
+    pub forks: Option<Proofs>,
+    /// Compacted ranges right before some of the batches.
+    #[cbor(
+        n(3),
+        decode_with = "crate::wire::bounded::compacted",
+        skip_if = "Vec::is_empty",
+        default
+    )]
+    pub compacted: Vec<Compacted>,
+}
