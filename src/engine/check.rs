@@ -18,6 +18,7 @@ impl Engine {
         self.publish.check();
         self.read.check();
         self.subscriptions.groups.check(&self.read);
+        self.forks.check(&self.core.topics);
         // One topic at a time, and which one depends on nothing but the time.
         let turn = self.core.now.elapsed.as_micros();
         let topics = self.core.topics.iter().count() as u128;

@@ -41,6 +41,12 @@ impl Check {
     ) -> Self {
         Self { reply, from, outcomes, taken, followers, reads: 0 }
     }
+
+    /// Asserts that something is read for it: otherwise it would never be answered.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        assert!(self.reads > 0, "a check waits for nothing");
+    }
 }
 
 impl Engine {

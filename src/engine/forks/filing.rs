@@ -15,6 +15,8 @@ use std::{
 };
 
 use super::way::Way;
+#[cfg(debug_assertions)]
+use crate::engine::holdings::topic::Topics;
 use crate::{
     engine::{
         Engine,
@@ -93,6 +95,16 @@ impl Filings {
         }
     }
 
+    /// Asserts that only logs that have forked, and their branches, are filed.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, topics: &Topics) {
+        for (topic, log) in self.filings.keys() {
+            let forks = topics.get(topic).map(|known| &known.forks);
+            let has_forked = forks.is_some_and(|forks| forks.family(*log).next().is_some());
+            assert!(has_forked, "{log:?} is filed and has not forked");
+        }
+    }
+
     pub(super) fn on_topic_deleted(&mut self, topic: TopicId) {
         self.filings.retain(|(of, _), _| *of != topic);
     }
@@ -140,6 +152,7 @@ impl Filings {
             }
             return;
         }
+        // All of it was filed meanwhile.
         let Some(filing) = self.filings.get_mut(&key) else {
             return;
         };

@@ -32,6 +32,8 @@ use self::{
     filing::Filings,
     search::{Searches, Side},
 };
+#[cfg(debug_assertions)]
+use super::holdings::topic::Topics;
 use super::{
     Engine,
     holdings::{log::AddError, proofs::Learned},
@@ -41,6 +43,8 @@ use super::{
     numbered::Numbered,
     output::{Report, Write},
 };
+#[cfg(debug_assertions)]
+use crate::limits::QUESTIONS_MAX;
 use crate::{
     model::{Batch, Blob, ForkProof, LogId, NodeId, TopicId},
     wire::{Page, Proofs, Refusal, Response},
@@ -59,6 +63,16 @@ impl State {
     /// Whether what this node held of a log is still being filed.
     pub(super) fn is_filing(&self, topic: TopicId, log: LogId) -> bool {
         self.filings.is_filing(topic, log)
+    }
+
+    /// Asserts that only logs that have forked are filed, and that no table is larger than its
+    /// limit.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, topics: &Topics) {
+        self.checks.values().for_each(Check::check);
+        assert!(self.checks.len() <= QUESTIONS_MAX, "too many checks");
+        self.searches.check();
+        self.filings.check(topics);
     }
 
     /// Forgets what is being done for a topic. Checks are answered when the store has.

@@ -287,6 +287,14 @@ impl Searches {
         self.searches.retain(|_, search| search.step.is_some() || search.again_at > now);
     }
 
+    /// Asserts that no more are under way or remembered than may be.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        let under_way = self.searches.values().filter(|search| search.step.is_some()).count();
+        assert!(under_way <= SEARCHES_MAX, "too many searches");
+        assert!(self.searches.len() <= REMEMBERED_MAX, "too many searches are remembered");
+    }
+
     pub(super) fn on_topic_deleted(&mut self, topic: TopicId) {
         self.searches.retain(|(of, _), _| *of != topic);
     }

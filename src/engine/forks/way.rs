@@ -139,6 +139,7 @@ impl Filings {
         };
         let below = known.forks.family(log).filter(|(_, root)| root.at < to);
         let mut left: Vec<_> = below.map(|(branch, root)| (branch, root.at)).collect();
+        // All branches part behind it: it belongs to none that is known.
         let Some((branch, next)) = left.pop() else {
             return;
         };
@@ -156,6 +157,7 @@ impl Filings {
         let replicas = known.placement(&core.members).all();
         let replicas: Vec<_> =
             replicas.filter(|node| *node != core.me && core.members.is_connected(node)).collect();
+        // Nobody can be asked now.
         let Some(node) = core.random.choice(replicas) else {
             return;
         };

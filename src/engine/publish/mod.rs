@@ -133,6 +133,7 @@ impl State {
             }
         }
         assert!(self.unflushed.iter().map(|(write, ..)| *write).is_sorted(), "writes in order");
+        self.outbox.check();
     }
 }
 

@@ -123,6 +123,16 @@ impl Outboxes {
         core.write(Write::Outbox { topic, log, pending: Some(pending) });
     }
 
+    /// Asserts that no topic is listed of which nothing is pending.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        for (topic, outbox) in &self.topics {
+            assert!(!outbox.logs.is_empty(), "nothing of {topic:?} is pending");
+            let in_order = |log: &PendingLog| log.pending.first <= log.from;
+            assert!(outbox.logs.values().all(in_order), "{topic:?} lacks what is not pending");
+        }
+    }
+
     fn take_out(&mut self, core: &mut Core, topic: TopicId, log: LogId) {
         if let Some(outbox) = self.topics.get_mut(&topic)
             && outbox.logs.remove(&log).is_some()
