@@ -58,6 +58,7 @@ mod subscriptions;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod wing;
 
 use core::Core;
 use std::time::Duration;
@@ -79,9 +80,10 @@ pub use output::{Output, Report, Write};
 pub use recovered::Recovered;
 
 use crate::{
+    engine::wing::Wing,
     limits::{self, TICK},
     model::{NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
-    wire::{ClientRequest, Contact, MemberState, Page, Response},
+    wire::{ClientRequest, Contact, MemberState, Page, Refusal, Response},
 };
 
 /// A tick that is later than this shows that the process was stopped or starved.
@@ -103,6 +105,21 @@ pub struct Engine {
     subscriptions: subscriptions::State,
     retention: retention::State,
     forks: forks::State,
+}
+
+/// Calls an entry point of every part, in one fixed order.
+macro_rules! each_wing {
+    ($event:ident($($argument:expr),*)) => {{
+        <membership::State as Wing>::$event($($argument),*);
+        <survey::State as Wing>::$event($($argument),*);
+        <publish::State as Wing>::$event($($argument),*);
+        <replication::State as Wing>::$event($($argument),*);
+        <read::State as Wing>::$event($($argument),*);
+        <catalogue::State as Wing>::$event($($argument),*);
+        <subscriptions::State as Wing>::$event($($argument),*);
+        <retention::State as Wing>::$event($($argument),*);
+        <forks::State as Wing>::$event($($argument),*);
+    }};
 }
 
 impl Engine {
@@ -161,7 +178,7 @@ impl Engine {
         self.core.read_clock(now);
         match input {
             Input::Asked { question, asker, request } => self.asked(question, asker, request),
-            Input::Abandoned(question) => self.abandoned(question),
+            Input::Abandoned(question) => each_wing!(on_abandoned(self, question)),
             Input::Told { ask, result } => self.told(ask, result),
             Input::Gossiped(gossip) => self.gossiped(gossip),
             Input::Connected(contact) => self.connected(contact),
@@ -233,28 +250,12 @@ impl Engine {
         for change in self.core.members.tick(self.core.now.elapsed) {
             self.changed(Some(change));
         }
-        self.tick_newcomers();
         self.time_out_asks();
         if self.core.settle_clocks() {
             self.seal_waiting();
         }
         self.core.report_clocks();
-        self.tick_publishing();
-        self.tick_recent();
-        self.tick_replication();
-        self.tick_surveys();
-        self.tick_reads();
-        self.tick_names();
-        self.tick_groups();
-        self.tick_outbox();
-        self.tick_awaiting();
-        self.tick_repair();
-        self.tick_handover();
-        self.tick_retention();
-        self.tick_compaction();
-        self.tick_leave();
-        self.forks_on_tick();
-        self.acquaint();
+        each_wing!(on_tick(self));
     }
 
     /// Acts upon another set of nodes that are alive: what is under way goes to the replicas of
@@ -398,17 +399,12 @@ impl Engine {
 
     fn flushed(&mut self, number: WriteNumber) {
         self.core.flushed(number);
-        self.damage_flushed();
-        self.publishing_flushed();
-        self.imports_flushed();
+        each_wing!(on_flushed(self));
     }
 
-    fn abandoned(&mut self, question: QuestionId) {
-        self.read.abandon(question);
-        self.catalogue.names.abandon(question);
-        self.group_abandoned(question);
-        self.publish.on_abandoned(question);
-        self.replication.verify.abandon(question);
+    /// A topic is deleted, and what was held of it is gone.
+    fn topic_deleted(&mut self, topic: TopicId, refusal: &Refusal) {
+        each_wing!(on_topic_deleted(self, topic, refusal));
     }
 
     /// Adopts a descriptor that did not come through the catalogue, and stores it.

@@ -18,6 +18,7 @@ use super::{
     planted::{Bug, planted},
 };
 use crate::{
+    engine::wing::Wing,
     limits::SURVEY_TIMEOUT,
     model::{Cursor, NodeId, SessionId, SubscriberName, Subscription, TopicId},
     wire::{Away, Held, Need, NodeRequest, Refusal, Response, small},
@@ -147,6 +148,18 @@ impl State {
             assert!(!survey.is_over(), "a survey waits for nobody: {survey:?}");
         }
     }
+}
+
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.tick_surveys();
+    }
+
+    fn on_flushed(_: &mut Engine) {}
+
+    fn on_topic_deleted(_: &mut Engine, _: TopicId, _: &Refusal) {}
+
+    fn on_abandoned(_: &mut Engine, _: QuestionId) {}
 }
 
 impl Engine {

@@ -20,6 +20,7 @@ const FLOORS: &[&str] = &[
     "inflight",
     "members",
     "core",
+    "wing",
     "survey",
     "membership",
     "forks",

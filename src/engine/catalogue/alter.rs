@@ -9,8 +9,8 @@ use crate::{
     engine::{
         Engine,
         ids::QuestionId,
-        output::{Output, Write},
-        publish::outgoing::{Change, Waiter, Waiting},
+        output::Write,
+        publish::outgoing::{Change, Waiter},
     },
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{
@@ -138,22 +138,7 @@ impl Engine {
             for name in subscriptions.into_keys() {
                 self.forget_kept(topic, name);
             }
-            self.drop_ledger(topic);
-            self.forks.on_topic_deleted(topic);
-            let unknown = Refusal::UnknownTopic { name, nearest: None };
-            for Waiting { waiter, .. } in self.stop_publishing(topic) {
-                self.core.refuse(waiter.question(), unknown.clone());
-            }
-            self.groups_deleted(topic, &unknown);
-            for question in self.publish.on_topic_deleted(&mut self.core, topic) {
-                self.core.refuse(question, unknown.clone());
-            }
-            for read in self.read.of_topic(topic) {
-                self.refuse_read(read, unknown.clone());
-            }
-            if self.read.views.remove(&topic).is_some_and(|view| view.following) {
-                self.core.output(Output::Unfollow(topic));
-            }
+            self.topic_deleted(topic, &Refusal::UnknownTopic { name, nearest: None });
         }
     }
 

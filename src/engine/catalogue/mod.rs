@@ -19,6 +19,7 @@ use super::{
     publish::outgoing::Change,
 };
 use crate::{
+    engine::wing::Wing,
     limits::{REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
     model::{
         Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, TopicNameError,
@@ -60,6 +61,20 @@ pub(super) fn descriptors_in(batch: &Batch) -> impl Iterator<Item = SignedDescri
 /// Which topic of its name one would be that is created now.
 fn next_generation(newest: &Descriptor) -> u64 {
     newest.generation.saturating_add(u64::from(newest.deleted))
+}
+
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.tick_names();
+    }
+
+    fn on_flushed(_: &mut Engine) {}
+
+    fn on_topic_deleted(_: &mut Engine, _: TopicId, _: &Refusal) {}
+
+    fn on_abandoned(engine: &mut Engine, question: QuestionId) {
+        engine.catalogue.names.abandon(question);
+    }
 }
 
 impl Engine {

@@ -46,6 +46,7 @@ use super::{
 #[cfg(debug_assertions)]
 use crate::limits::QUESTIONS_MAX;
 use crate::{
+    engine::{ids::QuestionId, wing::Wing},
     model::{Batch, Blob, ForkProof, LogId, NodeId, TopicId},
     wire::{Page, Proofs, Refusal, Response},
 };
@@ -74,12 +75,23 @@ impl State {
         self.searches.check();
         self.filings.check(topics);
     }
+}
 
-    /// Forgets what is being done for a topic. Checks are answered when the store has.
-    pub(super) fn on_topic_deleted(&mut self, topic: TopicId) {
-        self.filings.on_topic_deleted(topic);
-        self.searches.on_topic_deleted(topic);
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.forks.searches.on_tick(&engine.core);
+        engine.forks.filings.on_tick(&mut engine.core);
     }
+
+    fn on_flushed(_: &mut Engine) {}
+
+    fn on_topic_deleted(engine: &mut Engine, topic: TopicId, _: &Refusal) {
+        // Checks are answered when the store has read what they ask.
+        engine.forks.filings.on_topic_deleted(topic);
+        engine.forks.searches.on_topic_deleted(topic);
+    }
+
+    fn on_abandoned(_: &mut Engine, _: QuestionId) {}
 }
 
 impl Engine {
@@ -90,11 +102,6 @@ impl Engine {
         for proof in proofs {
             self.forks.filings.begin(&mut self.core, proof.topic(), proof.log());
         }
-    }
-
-    pub(super) fn forks_on_tick(&mut self) {
-        self.forks.searches.on_tick(&self.core);
-        self.forks.filings.on_tick(&mut self.core);
     }
 
     pub(super) fn forks_on_response(

@@ -16,10 +16,11 @@ use crate::{
         input::Asker,
         members::Change,
         output::{Report, Write},
+        wing::Wing,
     },
     limits,
-    model::{LogId, NodeId},
-    wire::{ClientRequest, Contact, MemberState, NodeRequest, Peer, Response},
+    model::{LogId, NodeId, TopicId},
+    wire::{ClientRequest, Contact, MemberState, NodeRequest, Peer, Refusal, Response},
 };
 
 /// How often a node asks another one whom it knows.
@@ -55,6 +56,20 @@ pub(in crate::engine) fn with_own(
         contacts.push(Contact::new(me, Vec::new()));
     }
     contacts
+}
+
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.tick_newcomers();
+        engine.tick_leave();
+        engine.acquaint();
+    }
+
+    fn on_flushed(_: &mut Engine) {}
+
+    fn on_topic_deleted(_: &mut Engine, _: TopicId, _: &Refusal) {}
+
+    fn on_abandoned(_: &mut Engine, _: QuestionId) {}
 }
 
 impl Engine {

@@ -49,6 +49,7 @@ use super::{
     survey::Then,
 };
 use crate::{
+    engine::wing::Wing,
     limits::{
         BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, UNACKNOWLEDGED_BATCHES_MAX,
         UNACKNOWLEDGED_BYTES_MAX,
@@ -104,13 +105,9 @@ impl State {
     }
 
     /// Empties the outbox of a topic. Those who wait for its copies.
-    pub(super) fn on_topic_deleted(&mut self, core: &mut Core, topic: TopicId) -> Vec<QuestionId> {
+    fn on_topic_deleted(&mut self, core: &mut Core, topic: TopicId) -> Vec<QuestionId> {
         self.outbox.on_topic_deleted(core, topic);
         self.awaiting.on_topic_deleted(topic)
-    }
-
-    pub(super) fn on_abandoned(&mut self, question: QuestionId) {
-        self.awaiting.on_abandoned(question);
     }
 
     /// Other nodes are alive than before.
@@ -134,6 +131,32 @@ impl State {
         }
         assert!(self.unflushed.iter().map(|(write, ..)| *write).is_sorted(), "writes in order");
         self.outbox.check();
+    }
+}
+
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.tick_publishing();
+        engine.tick_recent();
+        engine.tick_outbox();
+        engine.tick_awaiting();
+    }
+
+    fn on_flushed(engine: &mut Engine) {
+        engine.publishing_flushed();
+    }
+
+    fn on_topic_deleted(engine: &mut Engine, topic: TopicId, refusal: &Refusal) {
+        let publishers = engine.stop_publishing(topic).into_iter();
+        let publishers = publishers.map(|waiting| waiting.waiter.question());
+        let awaiting = engine.publish.on_topic_deleted(&mut engine.core, topic);
+        for question in publishers.chain(awaiting) {
+            engine.core.refuse(question, refusal.clone());
+        }
+    }
+
+    fn on_abandoned(engine: &mut Engine, question: QuestionId) {
+        engine.publish.awaiting.on_abandoned(question);
     }
 }
 

@@ -42,6 +42,7 @@ use super::{
     survey::Then,
 };
 use crate::{
+    engine::{output::Output, wing::Wing},
     limits::{
         ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
         READ_WAIT_MAX,
@@ -185,6 +186,27 @@ impl State {
                 view.waiting.remove(&number);
             }
         }
+    }
+}
+
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.tick_reads();
+    }
+
+    fn on_flushed(_: &mut Engine) {}
+
+    fn on_topic_deleted(engine: &mut Engine, topic: TopicId, refusal: &Refusal) {
+        for read in engine.read.of_topic(topic) {
+            engine.refuse_read(read, refusal.clone());
+        }
+        if engine.read.views.remove(&topic).is_some_and(|view| view.following) {
+            engine.core.output(Output::Unfollow(topic));
+        }
+    }
+
+    fn on_abandoned(engine: &mut Engine, question: QuestionId) {
+        engine.read.abandon(question);
     }
 }
 

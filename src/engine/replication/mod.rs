@@ -29,6 +29,7 @@ use super::{
     planted::{Bug, planted},
 };
 use crate::{
+    engine::wing::Wing,
     limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
     model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, TopicId},
     wire::{NodeRequest, Outcome, Page, Refusal, Replicate, Request, Response},
@@ -76,6 +77,25 @@ pub(super) struct State {
     pub(super) handover: handover::State,
     pub(super) damage: damage::State,
     pub(super) verify: verify::State,
+}
+
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.tick_replication();
+        engine.tick_repair();
+        engine.tick_handover();
+    }
+
+    fn on_flushed(engine: &mut Engine) {
+        engine.damage_flushed();
+        engine.imports_flushed();
+    }
+
+    fn on_topic_deleted(_: &mut Engine, _: TopicId, _: &Refusal) {}
+
+    fn on_abandoned(engine: &mut Engine, question: QuestionId) {
+        engine.replication.verify.abandon(question);
+    }
 }
 
 impl Engine {

@@ -25,9 +25,10 @@ use super::{
     survey::Then,
 };
 use crate::{
+    engine::{ids::QuestionId, wing::Wing},
     limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},
     model::{Batch, Entry, Hash, LogId, NodeId, Position, Retention, Span, TopicId, WallClock},
-    wire::{LogRange, MemberState},
+    wire::{LogRange, MemberState, Refusal},
 };
 
 /// How often is looked for what may go.
@@ -47,6 +48,21 @@ pub(super) struct State {
     /// Topics of which the store is asked what it holds.
     measuring: BTreeMap<Ticket, TopicId>,
     pub(super) compaction: compaction::State,
+}
+
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.tick_retention();
+        engine.tick_compaction();
+    }
+
+    fn on_flushed(_: &mut Engine) {}
+
+    fn on_topic_deleted(engine: &mut Engine, topic: TopicId, _: &Refusal) {
+        engine.drop_ledger(topic);
+    }
+
+    fn on_abandoned(_: &mut Engine, _: QuestionId) {}
 }
 
 impl Engine {
