@@ -11,44 +11,32 @@
 pub(super) mod follow;
 pub(super) mod hold_back;
 pub(super) mod holes;
+mod lanes;
 pub(super) mod many;
 pub(super) mod merge;
+mod plan;
 pub(super) mod tail;
 pub(super) mod view;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use self::{
-    holes::{Met, Passed, told_with},
+    holes::{Met, Passed},
     many::Many,
-    merge::{answers, merge},
     view::{Source, View},
 };
 use super::{
     Engine,
     holdings::topic::Topic,
     ids::{ManyId, QuestionId, ReadId},
-    inflight::{
-        asks::{LaneId, Purpose},
-        found::Found,
-        stored::ReadPurpose,
-    },
-    input::Failure,
+    inflight::{found::Found, stored::ReadPurpose},
     numbered::Numbered,
-    planted::{Bug, planted},
-    survey::Then,
 };
 use crate::{
     engine::{output::Output, wing::Wing},
-    limits::{
-        ASK_TIMEOUT, FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX,
-        READ_WAIT_MAX,
-    },
-    model::{Compacted, Cursor, LogId, NodeId, SubscriberName, TopicId},
-    wire::{LogRange, MemberState, NodeRequest, Page, Read, Refusal, Request, Response},
+    limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX},
+    model::{Cursor, SubscriberName, TopicId},
+    wire::{LogRange, Page, Read, Refusal, Response},
 };
 
 /// How long a read that is to end waits for the proof that nobody holds what it lacks.
@@ -289,134 +277,6 @@ impl Engine {
         end
     }
 
-    /// Plans where the answer to a read comes from, and asks there.
-    pub(super) fn plan_read(&mut self, number: ReadId) {
-        let Some(job) = self.read.jobs.get(number) else {
-            return;
-        };
-        let (topic, surveyed, job_ends) = (job.topic, job.surveyed, job.until.is_some());
-        let fresh = |view: &View| view.surveyed.is_some();
-        if job.until.is_none() && !self.read.views.get(&topic).is_some_and(fresh) && !surveyed {
-            return self.survey_for_read(number);
-        }
-        let target = job.until.clone().unwrap_or_else(|| self.known_end(topic));
-        let needed: Vec<LogRange> = target
-            .logs
-            .iter()
-            .map(|(log, end)| self.readable(topic, *log, job.after.next(log), end.next))
-            .map(|range| LogRange { from: self.start_here(topic, range), ..range })
-            .filter(|range| range.from < range.to)
-            .collect();
-        let met = job.met.clone();
-        let (needed, later): (Vec<_>, Vec<_>) =
-            needed.into_iter().partition(|range| !met.later.contains(&range.log));
-        let mut lanes: BTreeMap<Source, Vec<LogRange>> = BTreeMap::new();
-        let (mut whole, mut sourceless) = (later.is_empty(), false);
-        let mut passed = Vec::new();
-        for mut range in needed {
-            match self.pass_over(topic, &mut range, &met, &lanes, &mut passed) {
-                Some((source, end)) => {
-                    whole &= end >= range.to;
-                    let to = end.min(range.to);
-                    lanes.entry(source).or_default().push(LogRange { to, ..range });
-                }
-                None => sourceless |= range.from < range.to,
-            }
-        }
-        if sourceless {
-            self.ask_about_holes(topic);
-        }
-        let trims = passed.iter().any(|passed: &Passed| passed.trimmed);
-        let unsure = sourceless || trims && !self.is_surveyed(topic);
-        if unsure && !surveyed && job_ends {
-            return self.survey_for_read(number);
-        }
-        if let Some(job) = self.read.jobs.get_mut(number) {
-            job.passed = passed;
-        }
-        if lanes.is_empty() {
-            // Of what is let go or lost there is nothing to wait for.
-            let waits = sourceless || !later.is_empty();
-            return if waits { self.try_again(number) } else { self.wait_or_end(number) };
-        }
-        whole &= !sourceless;
-        let lanes: Vec<_> = lanes
-            .into_iter()
-            .map(|(source, ranges)| Lane { source, ranges, page: None, is_bare: false })
-            .collect();
-        if !self.may_start(number, &lanes) {
-            return self.wait_or_end(number);
-        }
-        self.start_lanes(number, lanes, whole);
-    }
-
-    /// Where a range starts; a planted bug skips what is not held here.
-    fn start_here(&self, topic: TopicId, range: LogRange) -> u64 {
-        let log = self.core.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
-        match log.filter(|_| planted(Bug::HoleSkipped)) {
-            Some(log) if log.entry().held_from(range.from).is_none() => {
-                let later = log.spans.iter().map(|span| span.first).find(|at| *at > range.from);
-                later.unwrap_or(range.from)
-            }
-            Some(_) | None => range.from,
-        }
-    }
-
-    /// Who can give a range, or its start, and up to where.
-    pub(super) fn source_for(
-        &self,
-        topic: TopicId,
-        range: LogRange,
-        failed: &BTreeSet<Source>,
-        chosen: &BTreeMap<Source, Vec<LogRange>>,
-    ) -> Option<(Source, u64)> {
-        let view = self.read.views.get(&topic);
-        let recent = view.map(|view| view.tail.run(range.log, range.from, range.to));
-        let recent = recent.and_then(|run| run.last().map(|last| last.header().next()));
-        let held = self.core.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
-        let held = held.and_then(|log| log.entry().held_from(range.from));
-        let held = held.filter(|_| !failed.contains(&Source::Store));
-        // Part of a range is taken only where nobody has all of it: what other logs have would be
-        // shown before the rest, though it was written later.
-        let recent = recent.map(|end| (Source::Tail, end));
-        let held = held.map(|end| (Source::Store, end));
-        let is_whole = |(_, end): &(Source, u64)| *end >= range.to;
-        if let Some(whole) = recent.filter(is_whole).or_else(|| held.filter(is_whole)) {
-            return Some(whole);
-        }
-        let holders =
-            view.into_iter().flat_map(|view| &view.frontiers).filter_map(|(node, held)| {
-                let end = held.0.get(&range.log)?.held_from(range.from)?;
-                let source = Source::Node(*node);
-                let usable = self.core.members.is_connected(node)
-                    && self.core.members.state(node) <= MemberState::Suspect
-                    && !failed.contains(&source);
-                usable.then_some((source, *node, end))
-            });
-        // One source for many logs is better than the nearest for each; then the nearest.
-        let rank = |(source, node, end): &(Source, NodeId, u64)| {
-            let member = self.core.members.get(node);
-            let round_trip = member.and_then(|member| member.round_trip).unwrap_or(Duration::MAX);
-            (
-                *end < range.to,
-                !chosen.contains_key(source),
-                self.core.members.state(node),
-                round_trip,
-            )
-        };
-        let other = holders.min_by_key(rank).map(|(source, _, end)| (source, end));
-        other.filter(is_whole).or(recent).or(held).or(other)
-    }
-
-    fn survey_for_read(&mut self, number: ReadId) {
-        let Some(job) = self.read.jobs.get_mut(number) else {
-            return;
-        };
-        job.surveyed = true;
-        let topic = job.topic;
-        self.survey(topic, Then::Read(number));
-    }
-
     /// There is nothing after the cursor: the read waits, or that is the answer.
     pub(super) fn wait_or_end(&mut self, number: ReadId) {
         let Some(job) = self.read.jobs.get(number) else {
@@ -465,147 +325,5 @@ impl Engine {
 
     pub(super) fn give_up(&mut self, number: ReadId) {
         self.refuse_read(number, Refusal::Unreachable);
-    }
-
-    fn start_lanes(&mut self, number: ReadId, lanes: Vec<Lane>, whole: bool) {
-        let Some(job) = self.read.jobs.get_mut(number) else {
-            return;
-        };
-        job.attempt += 1;
-        job.lanes = lanes;
-        job.whole = whole;
-        let (topic, attempt, bytes_max) = (job.topic, job.attempt, job.bytes_max);
-        let plan: Vec<_> =
-            job.lanes.iter().map(|lane| (lane.source, lane.ranges.clone())).collect();
-        for (index, (source, ranges)) in plan.into_iter().enumerate() {
-            let lane = LaneId { attempt, index };
-            match source {
-                Source::Tail => {
-                    let page = self.read_tail(topic, &ranges);
-                    self.lane_done(number, lane, Some(page));
-                }
-                Source::Store => {
-                    let purpose = ReadPurpose::Lane(number, lane);
-                    self.core.read_store(topic, ranges, bytes_max, purpose);
-                }
-                Source::Node(node) => {
-                    let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-                    let request = Request::Node(NodeRequest::Fetch(topic, ranges, bytes_max));
-                    self.core.ask(node, request, ASK_TIMEOUT, Purpose::ReadLane(number, lane));
-                }
-            }
-        }
-    }
-
-    fn read_tail(&self, topic: TopicId, ranges: &[LogRange]) -> Page {
-        let tail = self.read.views.get(&topic).map(|view| &view.tail);
-        let run = |range: &LogRange| tail.map(|tail| tail.run(range.log, range.from, range.to));
-        // Each log in its own order, whatever its stamps say: a writer may sign any.
-        let page = |batches| Page { batches, finished: true, ..Page::default() };
-        let pages = ranges.iter().filter_map(run).map(page).collect();
-        let (batches, _) = merge(pages, &self.core.early(topic), usize::MAX);
-        Page { batches, finished: true, ..Page::default() }
-    }
-
-    pub(super) fn lane_told(
-        &mut self,
-        number: ReadId,
-        lane: LaneId,
-        result: Result<Response, Failure>,
-    ) {
-        let Some(job) = self.read.jobs.get(number) else {
-            return;
-        };
-        let asked = job.lanes.get(lane.index).filter(|_| lane.attempt == job.attempt);
-        let page = match (result, asked) {
-            (Ok(Response::Page(page)), Some(asked))
-                if page.is_of(job.topic)
-                    && answers(&page, &asked.ranges)
-                    && (page.compacted.is_empty() || self.is_compacted(job.topic)) =>
-            {
-                Some(page)
-            }
-            _ => None,
-        };
-        self.lane_done(number, lane, page);
-    }
-
-    pub(super) fn lane_done(&mut self, number: ReadId, lane: LaneId, page: Option<Page>) {
-        let Some(job) = self.read.jobs.get_mut(number) else {
-            return;
-        };
-        if lane.attempt != job.attempt {
-            return;
-        }
-        let Some(done) = job.lanes.get_mut(lane.index) else {
-            return;
-        };
-        // A source that was to hold something and gives nothing has lost it.
-        let mut page = page.unwrap_or_default();
-        if page.batches.is_empty() && page.compacted.is_empty() {
-            job.met.failed.insert(done.source);
-        }
-        if page.batches.is_empty() {
-            job.met.bare.extend(page.compacted.drain(..).map(|part| part.unnamed()));
-            done.is_bare = true;
-        }
-        done.page = Some(page);
-        if job.lanes.iter().any(|lane| lane.page.is_none()) {
-            return;
-        }
-        let lanes = std::mem::take(&mut job.lanes);
-        let lost = lanes.iter().any(|lane| job.met.failed.contains(&lane.source));
-        let is_bare = lanes.iter().any(|lane| lane.is_bare);
-        if (lost || is_bare) && job.attempt < READ_ATTEMPTS_MAX {
-            // Another source may give the same, and what comes first may be there.
-            return self.plan_read(number);
-        }
-        let pages: Vec<Page> = lanes.into_iter().filter_map(|lane| lane.page).collect();
-        let mut compacted: Vec<_> =
-            // Only nodes need the names.
-            pages.iter().flat_map(|page| page.compacted.iter().map(Compacted::unnamed)).collect();
-        let (topic, bytes_max, whole) = (job.topic, job.bytes_max, job.whole);
-        let (mut batches, finished) = merge(pages, &self.core.early(topic), bytes_max);
-        let held_back = self.hold_back(number, &mut batches);
-        if batches.is_empty() {
-            return self.read_without(number, held_back);
-        }
-        let finished = finished && whole && held_back.is_empty();
-        let starts: BTreeMap<_, _> =
-            batches.iter().map(|batch| ((batch.log(), batch.header().first), batch)).collect();
-        let next = |part: &Compacted| starts.get(&(part.log, part.next)).copied();
-        compacted.retain(|part| next(part).is_some_and(|batch| part.precedes(batch)));
-        let job = self.read.jobs.get_mut(number);
-        let passed = job.map(|job| std::mem::take(&mut job.passed)).unwrap_or_default();
-        let mut page = Page { finished, compacted, ..Page::default() };
-        for Passed { range, trimmed } in told_with(&batches, &page.compacted, passed) {
-            if trimmed { &mut page.trimmed } else { &mut page.lost }.push(range);
-        }
-        page.batches = batches;
-        self.finish_read(number, page);
-    }
-
-    /// All that was given waits for what was not: that is read without these logs.
-    fn read_without(&mut self, number: ReadId, held_back: BTreeSet<LogId>) {
-        let Some(job) = self.read.jobs.get_mut(number) else {
-            return;
-        };
-        let known = job.met.later.len();
-        job.met.later.extend(held_back);
-        if known < job.met.later.len() && known < LATER_LOGS_MAX {
-            return self.plan_read(number);
-        }
-        self.try_again(number);
-    }
-
-    pub(super) fn finish_read(&mut self, number: ReadId, page: Page) {
-        let Some(Job { reader, topic, .. }) = self.read.jobs.remove(number) else {
-            return;
-        };
-        match reader {
-            For::Client(question) => self.core.answer(question, Response::Page(page)),
-            For::Part(of) => self.part_read(of, number, page),
-            For::Group(name) => self.group_read(topic, name, number, Some(page)),
-        }
     }
 }

@@ -1,0 +1,179 @@
+//! Counting copies: when there are enough, or the time is over, publishers are answered.
+
+use std::collections::BTreeSet;
+
+use super::outgoing::Waiter;
+use crate::{
+    engine::{
+        Engine,
+        planted::{Bug, planted},
+    },
+    limits::UNACKNOWLEDGED_BYTES_MAX,
+    model::{Hash, LogId, NodeId, TopicId},
+    wire::{Acks, LogRange, Published, Response, small},
+};
+
+impl Engine {
+    /// A replica has a batch flushed.
+    pub(in crate::engine) fn receipt(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        hash: Hash,
+        node: NodeId,
+    ) {
+        if log.writer != self.core.me {
+            return;
+        }
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
+            return;
+        };
+        let sealed = outgoing.unacknowledged.iter_mut().find(|other| other.batch.hash() == hash);
+        if sealed.is_some_and(|sealed| sealed.receipts.insert(node)) {
+            self.settle(topic);
+        }
+    }
+
+    /// This node's own disk counts where it is one of the replicas.
+    pub(in crate::engine) fn publishing_flushed(&mut self) {
+        while let Some((number, topic, log, hash)) = self.publish.unflushed.front().copied() {
+            if number > self.core.durable {
+                break;
+            }
+            self.publish.unflushed.pop_front();
+            if self.is_acting(topic) {
+                self.receipt(topic, log, hash, self.core.me);
+            } else if self.is_over(topic) {
+                self.settle(topic);
+            }
+        }
+        self.searches_flushed();
+    }
+
+    pub(super) fn is_over(&self, topic: TopicId) -> bool {
+        let outgoing = self.publish.topics.get(&topic);
+        outgoing.is_some_and(|outgoing| outgoing.is_over(self.core.now.elapsed))
+    }
+
+    /// This node may have become a replica of what it wrote before.
+    pub(super) fn own_receipts(&mut self, topic: TopicId) {
+        if !self.is_acting(topic) {
+            return;
+        }
+        let unflushed: BTreeSet<_> =
+            self.publish.unflushed.iter().map(|(.., hash)| *hash).collect();
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
+            return;
+        };
+        for sealed in &mut outgoing.unacknowledged {
+            if !unflushed.contains(&sealed.batch.hash()) {
+                sealed.receipts.insert(self.core.me);
+            }
+        }
+    }
+
+    pub(super) fn is_acting(&mut self, topic: TopicId) -> bool {
+        let me = self.core.me;
+        let known = self.core.topics.get_mut(&topic);
+        known.is_some_and(|known| known.placement(&self.core.members).acting.contains(&me))
+    }
+
+    /// Answers the publishers whose copies are reached, or whose time is over.
+    pub(in crate::engine) fn settle(&mut self, topic: TopicId) {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
+            return;
+        };
+        let wanted = |acks| known.wanted(&self.core.members, acks);
+        let wanted = [Acks::One, Acks::Quorum, Acks::All].map(wanted);
+        let wanted = |acks| match acks {
+            Acks::One => wanted[0],
+            Acks::Quorum => wanted[1],
+            Acks::All => wanted[2],
+        };
+        let quorum = wanted(Acks::Quorum);
+        let home = known.placement(&self.core.members).home.clone();
+        let there = known.placement(&self.core.members).acting.len();
+        let replicas = known.replicas();
+        let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
+            return;
+        };
+        let (mut answers, mut pending) = (Vec::new(), Vec::new());
+        let before = outgoing.bytes();
+        // Copies that all batches have up to the one that is looked at.
+        let mut throughout = if outgoing.behind.is_some() { 0 } else { usize::MAX };
+        outgoing.unacknowledged.retain_mut(|sealed| {
+            let twice =
+                planted(Bug::ReceiptCountedTwice) && sealed.receipts.contains(&self.core.me);
+            let own = sealed.receipts.len() + usize::from(twice);
+            if !planted(Bug::AcknowledgedOutOfOrder) {
+                throughout = throughout.min(own);
+            }
+            let copies = throughout.min(own);
+            let mut told = false;
+            let stand_ins = sealed.receipts.iter().filter(|node| !home.contains(node)).count();
+            sealed.waiting.retain(|waiting| {
+                let wanted = wanted(waiting.acks);
+                let over = waiting.deadline <= self.core.now.elapsed;
+                let acknowledged = copies >= wanted || over && planted(Bug::PendingIsSuccess);
+                // Of a batch that is pending it is told how many there are of itself.
+                let copies = if acknowledged { copies } else { own };
+                let stand_ins = stand_ins.min(copies);
+                if acknowledged || over {
+                    let place = LogRange::of(sealed.batch.header());
+                    let published = Published {
+                        acknowledged,
+                        copies: small(copies),
+                        stand_ins: small(stand_ins),
+                        replicas,
+                        wanted: small(wanted),
+                        duplicate: waiting.duplicate,
+                        place: (!acknowledged).then_some(place),
+                        too_few_nodes: !acknowledged && there < wanted,
+                    };
+                    answers.push((waiting.waiter.clone(), published));
+                    told |= !acknowledged;
+                }
+                !acknowledged && !over
+            });
+            let lacking = copies < quorum && !planted(Bug::AcknowledgedOutOfOrder);
+            if told && lacking {
+                sealed.is_pending = true;
+                pending.push((sealed.batch.clone(), own));
+            }
+            lacking || !sealed.waiting.is_empty()
+        });
+        let too_much = self.publish.bytes > UNACKNOWLEDGED_BYTES_MAX / 2;
+        outgoing.leave_behind(self.core.now.elapsed, too_much);
+        self.publish.bytes -= before - outgoing.bytes();
+        if outgoing.is_idle() {
+            self.publish.active.remove(&topic);
+        }
+        for (batch, copies) in pending {
+            self.publish.outbox.put(&mut self.core, topic, &batch, copies);
+        }
+        if let Some(outgoing) = self.publish.topics.get(&topic) {
+            self.publish.outbox.on_receipts(&mut self.core, topic, outgoing);
+        }
+        self.answer_waiters(answers);
+        self.seal_ready(topic);
+    }
+
+    pub(super) fn answer_waiters(&mut self, answers: Vec<(Waiter, Published)>) {
+        for (waiter, published) in answers {
+            match waiter {
+                Waiter::Publisher(question)
+                    if published.acknowledged || planted(Bug::PendingBeforeFlush) =>
+                {
+                    self.core.answer(question, Response::Published(published));
+                }
+                // It is in the outbox, and so on this node's disk.
+                Waiter::Publisher(question) => {
+                    self.core.answer_flushed(question, Response::Published(published));
+                }
+                Waiter::Changer(question, topic, change) => {
+                    self.change_told(question, topic, change);
+                }
+            }
+        }
+    }
+}
