@@ -71,7 +71,7 @@ pub use holdings::{
     log::{AddError, Added, HeldSpan, Log, Tip},
     sweep::{Shelf, Stored, Sweep, Swept, SweptSpan},
 };
-use holdings::{ledger::Ledger, topic::Topics};
+use holdings::{ledger::Ledger, topics::Topics};
 pub use ids::{AskId, QuestionId, Ticket, WriteNumber};
 use inflight::{asks::Purpose, stored::ReadPurpose};
 pub use input::{Asker, Config, Failure, Input, Now};
@@ -132,13 +132,13 @@ impl Engine {
             // Only this node's own stamps: one wrong clock must not drag others along.
             let own = logs.iter().filter(|(log, _)| log.writer == me);
             newest = own.map(|(_, log)| log.newest()).max().unwrap_or_default().max(newest);
-            topics.entry(topic).logs = logs;
+            topics.entry(topic).recover(logs);
         }
         for ((topic, name), subscription) in recovered.subscriptions {
             topics.entry(topic).merge_subscription(&name, &subscription);
         }
         for (topic, steps) in recovered.steps {
-            topics.entry(topic).ledger = Some(Ledger::recovered(steps));
+            topics.entry(topic).recover_ledger(Ledger::recovered(steps));
         }
         for descriptor in recovered.descriptors.values() {
             topics.adopt(descriptor);

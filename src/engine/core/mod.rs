@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    holdings::{early::Early, log::Log, topic::Topics},
+    holdings::{early::Early, log::Log, topics::Topics},
     ids::{QuestionId, Ticket, WriteNumber},
     inflight::{
         asks::{Asks, Purpose},

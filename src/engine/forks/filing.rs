@@ -16,7 +16,7 @@ use std::{
 
 use super::way::Way;
 #[cfg(debug_assertions)]
-use crate::engine::holdings::topic::Topics;
+use crate::engine::holdings::topics::Topics;
 use crate::{
     engine::{
         Engine,

@@ -33,7 +33,7 @@ use self::{
     search::{Searches, Side},
 };
 #[cfg(debug_assertions)]
-use super::holdings::topic::Topics;
+use super::holdings::topics::Topics;
 use super::{
     Engine,
     holdings::{log::AddError, proofs::Learned},

@@ -18,7 +18,7 @@ impl Topic {
     /// Its replicas, as the member table has them now.
     pub(in crate::engine) fn placement(&mut self, members: &Members) -> &Placement {
         if self.placed_at() != members.version() {
-            let placement = members.placement(&self.place, usize::from(self.replicas()));
+            let placement = members.placement(self.place(), usize::from(self.replicas()));
             self.place_at(members.version(), placement);
         }
         self.last_placement()

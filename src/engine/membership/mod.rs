@@ -7,10 +7,7 @@ use std::time::Duration;
 use crate::{
     engine::{
         Engine,
-        holdings::{
-            log::Log,
-            topic::{Topic, Topics},
-        },
+        holdings::{log::Log, topic::Topic, topics::Topics},
         ids::QuestionId,
         inflight::asks::Purpose,
         input::Asker,

@@ -40,7 +40,7 @@ use self::{
 use super::{
     Engine,
     core::Core,
-    holdings::{Pending, log::AddError, topic::Topics},
+    holdings::{Pending, log::AddError, topics::Topics},
     ids::{QuestionId, WriteNumber},
     survey::Then,
 };

@@ -27,7 +27,6 @@ use self::{
 };
 use super::{
     Engine,
-    holdings::topic::Topic,
     ids::{ManyId, QuestionId, ReadId},
     inflight::{found::Found, stored::ReadPurpose},
     numbered::Numbered,
@@ -263,7 +262,8 @@ impl Engine {
 
     /// How far a topic goes, by all that this node knows.
     pub(super) fn known_end(&self, topic: TopicId) -> Cursor {
-        let mut end = self.core.topics.get(&topic).map_or_else(|| Cursor::start(topic), Topic::end);
+        let mut end =
+            self.core.topics.get(&topic).map_or_else(|| Cursor::start(topic), |known| known.end());
         if let Some(view) = self.read.views.get(&topic) {
             view.join_end_into(&mut end);
         }

@@ -282,11 +282,7 @@ impl Engine {
         let since = self.core.now.wall;
         for range in ranges {
             let known = self.core.topics.get_mut(&topic);
-            let Some(log) = known.and_then(|known| known.logs.get_mut(&range.log)) else {
-                continue;
-            };
-            if log.mark_early(range.from, range.to, since) {
-                let log = log.clone();
+            if let Some(log) = known.and_then(|known| known.mark_early(range, since)) {
                 self.core.write_log(topic, range.log, log);
             }
         }

@@ -17,7 +17,8 @@ use super::{
     Engine,
     holdings::{
         ledger::{Ledger, Part},
-        log::{HeldSpan, Log},
+        log::Log,
+        topic::Topic,
     },
     ids::Ticket,
     inflight::found::Found,
@@ -78,7 +79,7 @@ impl Engine {
             return;
         };
         let is_first = known.records() == u64::from(batch.header().count);
-        let ledger = known.ledger.get_or_insert_default();
+        let ledger = known.open_ledger();
         if is_first && !ledger.is_measured() {
             ledger.measured(&terms, own, Vec::new());
         }
@@ -93,7 +94,7 @@ impl Engine {
             return;
         };
         if let Some(terms) = known.retention()
-            && let Some(ledger) = &mut known.ledger
+            && let Some(ledger) = known.ledger()
         {
             ledger.file(&terms, own, &Part::of(batch));
         }
@@ -115,12 +116,12 @@ impl Engine {
         let mut without = Vec::new();
         for topic in self.core.topics.iter_mut() {
             let Some(terms) = topic.retention() else {
-                if topic.ledger.is_some() {
+                if topic.ledger().is_some() {
                     without.push(topic.id);
                 }
                 continue;
             };
-            let ledger = topic.ledger.get_or_insert_default();
+            let ledger = topic.open_ledger();
             if !ledger.is_measured() {
                 unmeasured.push(topic.id);
                 continue;
@@ -162,7 +163,7 @@ impl Engine {
             // by the wrong time.
             let since =
                 if self.core.clocks.is_own_right() { self.retention.started } else { WallClock(0) };
-            for ledger in self.core.topics.iter_mut().filter_map(|topic| topic.ledger.as_mut()) {
+            for ledger in self.core.topics.iter_mut().filter_map(Topic::ledger) {
                 ledger.clock_set(since, expected, own);
             }
             let age = expected.0.saturating_sub(self.retention.started.0);
@@ -171,7 +172,7 @@ impl Engine {
     }
 
     fn write_steps(&mut self, topic: TopicId) {
-        let ledger = self.core.topics.get_mut(&topic).and_then(|known| known.ledger.as_mut());
+        let ledger = self.core.topics.get_mut(&topic).and_then(Topic::ledger);
         let changes = ledger.map(Ledger::take_changes).unwrap_or_default();
         for (number, step) in changes {
             self.core.write(Write::Step { topic, number, step });
@@ -180,7 +181,7 @@ impl Engine {
 
     /// A topic that is kept for ever needs no ledger.
     pub(super) fn drop_ledger(&mut self, topic: TopicId) {
-        let ledger = self.core.topics.get_mut(&topic).and_then(|known| known.ledger.take());
+        let ledger = self.core.topics.get_mut(&topic).and_then(Topic::close_ledger);
         for number in ledger.into_iter().flat_map(Ledger::into_numbers) {
             self.core.write(Write::Step { topic, number, step: None });
         }
@@ -195,25 +196,12 @@ impl Engine {
         let Some(known) = self.core.topics.get_mut(&topic) else {
             return;
         };
-        let Some(ledger) = &mut known.ledger else {
+        let Some(ranges) = known.not_accounted() else {
             return;
         };
-        ledger.is_asked();
-        for (id, log) in &known.logs {
-            log.spans.iter().for_each(|span| ledger.is_stored(*id, span.first, span.next));
-        }
-        let unknown = known.logs.iter().flat_map(|(id, log)| {
-            let start = ledger.end(id).max(log.low);
-            let range = move |span: &HeldSpan| {
-                let range = LogRange { log: *id, from: span.first.max(start), to: span.next };
-                (range.from < range.to).then_some(range)
-            };
-            log.spans.iter().filter_map(range)
-        });
-        let ranges: Vec<_> = unknown.collect();
         if ranges.is_empty() {
             if let Some(terms) = known.retention()
-                && let Some(ledger) = &mut known.ledger
+                && let Some(ledger) = known.ledger()
             {
                 ledger.measured(&terms, own, Vec::new());
             }
@@ -240,7 +228,7 @@ impl Engine {
             return;
         };
         if let Some(terms) = known.retention()
-            && let Some(ledger) = &mut known.ledger
+            && let Some(ledger) = known.ledger()
             && let Some(parts) = parts
         {
             ledger.measured(&terms, own, parts);

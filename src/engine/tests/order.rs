@@ -36,7 +36,7 @@ fn a_new_log_waits_for_an_older_one_that_is_trimmed_here_and_not_at_a_node_that_
     // This node has trimmed the log up to 5, another home up to 3 when it last said so.
     let span = HeldSpan { first: 5, next: 10, base: None, head, stamp: Stamp::default() };
     let held = Log { low: 5, spans: vec![span], ..Log::default() };
-    engine.core.topics.entry(topic).logs.insert(log, held);
+    engine.core.topics.entry(topic).recover([(log, held)].into());
     let mut view = View::new(topic);
     let told = Entry { low: 3, spans: vec![Span { first: 3, next: 10, head }], base: None };
     view.told(key(2).node(), &Frontier([(log, told)].into()));

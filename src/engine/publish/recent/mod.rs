@@ -16,7 +16,8 @@ use crate::{
         holdings::{
             ledger::Part,
             log::{HeldSpan, Log},
-            topic::{Topic, Topics},
+            topic::Topic,
+            topics::Topics,
         },
         ids::{QuestionId, SearchId, Ticket, WriteNumber},
         inflight::stored::ReadPurpose,

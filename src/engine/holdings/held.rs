@@ -1,0 +1,151 @@
+//! What this node knows and holds of one topic.
+
+use std::collections::BTreeMap;
+
+use super::{log::Log, proofs::Forks};
+use crate::{
+    engine::planted::{Bug, planted},
+    limits::{FRONTIER_LOGS_MAX, SUBSCRIPTIONS_MAX},
+    model::{
+        Batch, Cursor, Frontier, Hash, LogId, NodeId, SignedDescriptor, SubscriberName,
+        Subscription, TopicId,
+    },
+};
+
+/// What this node knows and holds of one topic. All may read it, and only `Topic` changes it: two
+/// nodes compare a digest of it.
+#[derive(Debug)]
+pub(in crate::engine) struct Holdings {
+    pub(in crate::engine) id: TopicId,
+    /// None for the catalogue, and for a topic of which only batches are held so far.
+    pub(in crate::engine) descriptor: Option<SignedDescriptor>,
+    pub(in crate::engine) logs: BTreeMap<LogId, Log>,
+    pub(in crate::engine) subscriptions: BTreeMap<SubscriberName, Subscription>,
+    pub(in crate::engine) forks: Forks,
+    /// Where other home replicas have cut logs: what is missing below need not be looked for.
+    pub(super) told_lows: BTreeMap<LogId, (u64, Option<Hash>)>,
+}
+
+impl Holdings {
+    pub(super) fn new(id: TopicId) -> Self {
+        Self {
+            id,
+            descriptor: None,
+            logs: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            forks: Forks::default(),
+            told_lows: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a batch does not belong where it is filed: its log is sealed there, or it is no
+    /// part of that branch.
+    pub(in crate::engine) fn is_misfiled(&self, batch: &Batch) -> bool {
+        if self.forks.is_empty() && !batch.is_of_branch() {
+            return false;
+        }
+        let (header, log) = (batch.header(), batch.log());
+        if !batch.is_of_branch() {
+            return self.forks.sealed_at(log).is_some_and(|at| header.next() > at);
+        }
+        let Some(root) = self.forks.root(&log).filter(|root| root.of == header.log()) else {
+            return true;
+        };
+        if header.first <= root.at {
+            return batch.hash() != root.hash;
+        }
+        // The root of another branch, or one more that would be: they are filed by themselves.
+        let previous = header.previous.map(|previous| previous.hash);
+        self.forks.ends_before(log, header.first, previous)
+    }
+
+    /// Whether the beginning of a log was trimmed: that is always remembered.
+    pub(super) fn is_cut(&self, id: &LogId) -> bool {
+        let begins = self.forks.root(id).map_or(0, |root| root.at);
+        self.logs.get(id).is_some_and(|log| log.low > begins)
+    }
+
+    /// Whether there is no room for this log beside the others.
+    pub(in crate::engine) fn is_full(&self, log: &LogId) -> bool {
+        self.logs.len() >= FRONTIER_LOGS_MAX && !self.logs.contains_key(log)
+    }
+
+    /// Whether there is no room for this subscription beside the others.
+    pub(in crate::engine) fn is_full_of_subscriptions(&self, name: &SubscriberName) -> bool {
+        self.subscriptions.len() >= SUBSCRIPTIONS_MAX && !self.subscriptions.contains_key(name)
+    }
+
+    /// Where other home replicas have cut a log, and nobody holds what is missing here below it.
+    pub(in crate::engine) fn told_low(&self, log: &LogId) -> (u64, Option<Hash>) {
+        self.told_lows.get(log).copied().unwrap_or_default()
+    }
+
+    /// What is held.
+    pub(in crate::engine) fn frontier(&self) -> Frontier {
+        let held = self.logs.iter().filter(|(id, log)| !log.spans.is_empty() || self.is_cut(id));
+        Frontier(held.map(|(id, log)| (*id, log.entry())).collect())
+    }
+
+    /// The end of what is held.
+    pub(in crate::engine) fn end(&self) -> Cursor {
+        let mut cursor = Cursor::start(self.id);
+        cursor.join_frontier(&self.frontier());
+        cursor
+    }
+
+    /// Whether any batch is held.
+    pub(in crate::engine) fn holds_batches(&self) -> bool {
+        self.logs.values().any(|log| !log.spans.is_empty())
+    }
+
+    /// Number of records held.
+    pub(in crate::engine) fn records(&self) -> u64 {
+        self.logs.values().map(Log::records).sum()
+    }
+
+    /// The highest sequence number of each writer, over all its logs: what a planted bug compares.
+    fn newest_numbers(&self) -> BTreeMap<NodeId, u64> {
+        let mut newest: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for (id, log) in &self.logs {
+            let next = log.spans.last().map_or(0, |span| span.next);
+            let highest = newest.entry(id.writer).or_default();
+            *highest = next.max(*highest);
+        }
+        newest
+    }
+
+    /// A digest that is equal where the same is held.
+    pub(super) fn computed_digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        if planted(Bug::DigestByNumbers) {
+            hasher.update(&crate::model::encode_to_bytes(&self.newest_numbers()));
+        } else {
+            // Beyond a fork a log has what nobody can file any more, for what came before is lost:
+            // nobody else takes it, so there is nothing to compare.
+            let mut frontier = self.frontier();
+            for (log, entry) in &mut frontier.0 {
+                if let Some(at) = self.forks.sealed_at(*log) {
+                    entry.spans.retain(|span| span.first < at);
+                }
+            }
+            for log in self.told_lows.keys() {
+                frontier.0.entry(*log).or_default();
+            }
+            // Each node cuts at its own time, which is no difference worth looking into.
+            frontier.0.retain(|log, entry| {
+                let (told, base) = self.told_low(log);
+                let low = told.max(entry.low);
+                entry.overlook_cut(told, base);
+                // One that has forked may have been cut before that was known.
+                low == 0 || self.forks.sealed_at(*log).is_none_or(|at| low < at)
+            });
+            frontier.0.retain(|_, entry| !entry.spans.is_empty() || entry.low > 0);
+            hasher.update(&frontier.digest());
+        }
+        self.forks.digest_into(&mut hasher);
+        for kept in &self.subscriptions {
+            hasher.update(&crate::model::encode_to_bytes(&kept));
+        }
+        hasher.finalize().into()
+    }
+}

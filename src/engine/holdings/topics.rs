@@ -1,0 +1,176 @@
+//! The topics that this node knows, by id and by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::topic::Topic;
+use crate::model::{Descriptor, Network, SignedDescriptor, TopicId, TopicName};
+
+/// Which of two topics of one id and two names it is. An imported topic brings its id along, which
+/// must not be that of another one; where two nodes import the same records under two names at the
+/// same time, all settle on one.
+fn has_better_claim(terms: &Descriptor, current: &Descriptor) -> bool {
+    let rank = |terms: &Descriptor| (terms.origin.is_some(), terms.name.clone());
+    rank(terms) < rank(current)
+}
+
+/// All topics that this node knows.
+#[derive(Debug)]
+pub(in crate::engine) struct Topics {
+    network: Network,
+    catalogue: TopicId,
+    known: BTreeMap<TopicId, Topic>,
+    /// The newest topic of each name, those included that are deleted.
+    names: BTreeMap<TopicName, TopicId>,
+    /// Topics that were found to be deleted, of which something may be held.
+    deleted: BTreeSet<TopicId>,
+}
+
+impl Topics {
+    pub(in crate::engine) fn new(network: Network) -> Self {
+        let catalogue = TopicId::derive(&network, &TopicName::catalogue());
+        let known = [(catalogue, Topic::new(catalogue, true))].into();
+        Self { network, catalogue, known, names: BTreeMap::new(), deleted: BTreeSet::new() }
+    }
+
+    /// The id of the catalogue.
+    pub(in crate::engine) fn catalogue(&self) -> TopicId {
+        self.catalogue
+    }
+
+    /// The id of the topic that a descriptor describes.
+    pub(in crate::engine) fn id_of(&self, descriptor: &Descriptor) -> TopicId {
+        descriptor.id(&self.network)
+    }
+
+    /// The newest descriptor of a name, be it that of a topic or of the deletion of one.
+    pub(in crate::engine) fn newest(&self, name: &TopicName) -> Option<&Descriptor> {
+        self.newest_signed(name).map(SignedDescriptor::descriptor)
+    }
+
+    /// The same with its signature.
+    pub(in crate::engine) fn newest_signed(&self, name: &TopicName) -> Option<&SignedDescriptor> {
+        self.known.get(self.names.get(name)?)?.descriptor.as_ref()
+    }
+
+    /// The name of the topic with this id, be it deleted.
+    pub(in crate::engine) fn name_of(&self, id: &TopicId) -> Option<&TopicName> {
+        let descriptor = self.known.get(id)?.descriptor.as_ref();
+        descriptor.map(|signed| &signed.descriptor().name)
+    }
+
+    /// The topic with this id.
+    pub(in crate::engine) fn get(&self, id: &TopicId) -> Option<&Topic> {
+        self.known.get(id)
+    }
+
+    /// The topic with this id, to change it.
+    pub(in crate::engine) fn get_mut(&mut self, id: &TopicId) -> Option<&mut Topic> {
+        self.known.get_mut(id)
+    }
+
+    /// The topic with this id, made if it is not there: batches or subscriptions are held of it.
+    pub(in crate::engine) fn entry(&mut self, id: TopicId) -> &mut Topic {
+        self.known.entry(id).or_insert_with(|| Topic::new(id, false))
+    }
+
+    /// The created topic of this name.
+    pub(in crate::engine) fn named(&self, name: &TopicName) -> Option<TopicId> {
+        self.names.get(name).copied().filter(|id| self.is_there(id))
+    }
+
+    fn is_there(&self, id: &TopicId) -> bool {
+        self.known.get(id).is_some_and(Topic::is_known)
+    }
+
+    /// The names of created topics after one, in order.
+    pub(in crate::engine) fn names_after(
+        &self,
+        after: Option<&TopicName>,
+    ) -> impl Iterator<Item = (&TopicName, TopicId)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, Excluded);
+        let names = self.names.range::<TopicName, _>((start, Unbounded));
+        names.map(|(name, id)| (name, *id)).filter(|(_, id)| self.is_there(id))
+    }
+
+    /// All topics, in order of their ids.
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.known.values()
+    }
+
+    /// All topics, to change them.
+    pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
+        self.known.values_mut()
+    }
+
+    /// Adopts a descriptor. Returns whether it is new.
+    pub(in crate::engine) fn adopt(&mut self, signed: &SignedDescriptor) -> bool {
+        let terms = signed.descriptor();
+        if terms.name.is_reserved() {
+            return false;
+        }
+        let id = self.id_of(terms);
+        self.entry(id);
+        let known = self.known.get(&id).and_then(|topic| topic.descriptor.as_ref());
+        if let Some(current) = known.map(SignedDescriptor::descriptor) {
+            let renames = current.name != terms.name;
+            if renames && !has_better_claim(terms, current)
+                || !renames && !terms.supersedes(current)
+                || !current.may_alter(&terms.creator)
+            {
+                return false;
+            }
+            if renames && self.names.get(&current.name) == Some(&id) {
+                let name = current.name.clone();
+                self.names.remove(&name);
+            }
+        }
+        let named = self.newest(&terms.name).filter(|named| named.generation < terms.generation);
+        if named.is_some_and(|named| !named.deleted && !named.may_alter(&terms.creator)) {
+            return false;
+        }
+        self.entry(id).set_terms(signed.clone());
+        let newest = self.newest(&terms.name);
+        let is_newest = newest.is_none_or(|other| !other.supersedes(terms));
+        // Of two that were made at the same time nobody deleted one: what it has is kept.
+        let is_later = newest.is_some_and(|other| other.generation != terms.generation);
+        let outlived = if is_newest { self.names.insert(terms.name.clone(), id) } else { Some(id) };
+        let outlived = outlived.filter(|outlived| is_later && (!is_newest || *outlived != id));
+        if let Some(outlived) = outlived {
+            self.entry(outlived).set_outlived(true);
+            self.deleted.insert(outlived);
+        }
+        let topic = self.entry(id);
+        topic.set_outlived(is_later && !is_newest);
+        if topic.is_deleted() {
+            self.deleted.insert(id);
+        } else {
+            // It may have been, and is restored.
+            self.deleted.remove(&id);
+        }
+        true
+    }
+
+    /// What says that a topic was deleted: its descriptor, or that of a later one of its name.
+    pub(in crate::engine) fn deletion_of(&self, id: &TopicId) -> Option<&SignedDescriptor> {
+        let topic = self.known.get(id).filter(|topic| topic.is_deleted())?;
+        let own = topic.descriptor.as_ref()?;
+        self.newest_signed(&own.descriptor().name).or(Some(own))
+    }
+
+    /// The topics that were found to be deleted since this was asked last.
+    pub(in crate::engine) fn take_deleted(&mut self) -> BTreeSet<TopicId> {
+        std::mem::take(&mut self.deleted)
+    }
+
+    /// The created name that is most like `name`, if one is like it at all.
+    pub(in crate::engine) fn nearest_name(&self, name: &TopicName) -> Option<String> {
+        let likeness = |other: &TopicName| strsim::jaro_winkler(other.as_str(), name.as_str());
+        self.names_after(None)
+            .map(|(other, _)| other)
+            .map(|other| (likeness(other), other))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .max_by(|one, two| one.0.total_cmp(&two.0))
+            .map(|(_, other)| other.to_string())
+    }
+}
