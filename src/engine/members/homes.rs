@@ -2,11 +2,60 @@
 
 use super::Members;
 use crate::{
-    engine::holdings::{placement::Placement, topic::Topic},
+    engine::{
+        holdings::{placement::Placement, topic::Topic},
+        planted::{Bug, planted},
+    },
     limits::FRONTIER_LOGS_MAX,
     model::{NodeId, SignedDescriptor, SubscriberName},
-    wire::{Acks, Held, Proofs},
+    wire::{Acks, Held, MemberState, Proofs},
 };
+
+impl Members {
+    /// The replicas of a topic that stands at `place` and wants `replicas` of them.
+    pub(in crate::engine) fn placement(&self, place: &[u8; 32], replicas: usize) -> Placement {
+        let forgotten = planted(Bug::CopyForgotten)
+            && self.known.values().any(|member| member.state == MemberState::Gone);
+        let homes = replicas - usize::from(forgotten);
+        let (mut home, mut acting, mut alive) = (Vec::new(), Vec::new(), 0);
+        let settled = self.settled.nearest_first(*place);
+        for node in settled.chain(self.newcomers.nearest_first(*place)) {
+            let Some((state, is_able)) = self.as_replica(&node) else { continue };
+            if home.len() < homes {
+                home.push(node);
+            }
+            if alive < replicas && state <= MemberState::Suspect {
+                alive += usize::from(state == MemberState::Alive && is_able);
+                acting.push(node);
+            }
+            if home.len() >= homes && alive >= replicas {
+                break;
+            }
+        }
+        if self.settled.len() > 0 && home.iter().chain(&acting).any(|node| self.is_newcomer(node)) {
+            // Whether a node is new decides who is chosen, and not in which order.
+            let distance = |node: &NodeId| -> [u8; 32] {
+                let own = node.place();
+                std::array::from_fn(|at| place[at] ^ own[at])
+            };
+            home.sort_by_cached_key(distance);
+            acting.sort_by_cached_key(distance);
+        }
+        let size = acting.len().min(replicas);
+        Placement { home, acting, size }
+    }
+
+    /// The state of a node that may hold topics, and whether its disk is; none for one that may
+    /// not.
+    fn as_replica(&self, node: &NodeId) -> Option<(MemberState, bool)> {
+        if *node == self.me {
+            return (!self.me_leaves).then_some((MemberState::Alive, true));
+        }
+        let member = self.known.get(node)?;
+        let may = member.state != MemberState::Gone && member.leaving_until.is_none();
+        may.then_some((member.state, member.able))
+    }
+}
 
 impl Topic {
     /// Floor of copies.

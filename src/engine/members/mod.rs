@@ -6,11 +6,15 @@
 //! - A node that is silent on an open connection is suspect after [`SUSPECT_AFTER`] and dead after
 //!   [`DEAD_AFTER`].
 //!
+//! [`RECONNECT_WITHIN`]: crate::limits::RECONNECT_WITHIN
+//! [`SUSPECT_AFTER`]: crate::limits::SUSPECT_AFTER
+//! [`DEAD_AFTER`]: crate::limits::DEAD_AFTER
+//!
 //! A newcomer comes behind all others for a while when replicas are chosen, see [`newcomers`].
 
 pub(super) mod clocks;
 mod homes;
-
+mod member;
 pub(super) mod nearest;
 mod newcomers;
 
@@ -19,74 +23,23 @@ use std::{
     time::Duration,
 };
 
-use self::nearest::Places;
-use super::{
-    holdings::placement::Placement,
-    planted::{Bug, planted},
+pub(super) use self::member::Member;
+use self::{
+    member::{DialPlan, bounded},
+    nearest::Places,
 };
+use super::planted::{Bug, planted};
 use crate::{
-    limits::{
-        ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, FORGET_AFTER, MEMBERS_MAX, RECONNECT_WITHIN,
-        SUSPECT_AFTER,
-    },
+    limits::{FORGET_AFTER, MEMBERS_MAX},
     model::NodeId,
     wire::{Address, Contact, MemberState},
 };
 
-/// First pause before a node is dialled again; doubles up to [`DIAL_PAUSE_MAX`].
-const DIAL_PAUSE_MIN: Duration = Duration::from_millis(500);
-/// Longest pause before a node is dialled again.
-const DIAL_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// How long a node's word counts that it is leaving. It says so again and again, so that one which
 /// was restarted meanwhile soon counts as before.
 const LEAVING_LEASE: Duration = Duration::from_secs(5);
 /// How often a node that was never reached is tried before it is forgotten.
 const DIALS_OF_STRANGER_MAX: u32 = 20;
-
-/// What is known of another node.
-#[derive(Debug, Clone)]
-pub(super) struct Member {
-    pub(super) state: MemberState,
-    pub(super) addresses: Vec<Address>,
-    pub(super) round_trip: Option<Duration>,
-    pub(super) connected: bool,
-    /// Whether it stores what it is sent: its disk may be full, or hang, while it answers pings.
-    pub(super) able: bool,
-    /// Until when it is leaving, by what it said: nothing is placed there.
-    leaving_until: Option<Duration>,
-    /// Whether it has left: it holds nothing, and is forgotten when it goes.
-    left: bool,
-    /// Whether it said that it was stopping, and has not come back. It counts as any node that is
-    /// away.
-    stopped: bool,
-    /// Of a newcomer, since when it is there; while it is away, since when it was.
-    new_since: Option<Duration>,
-    /// Whether it has said if it is new, since it came last.
-    told: bool,
-    heard: Duration,
-    /// When its last connection closed; while it is connected, when that began.
-    changed: Duration,
-    dial: DialPlan,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct DialPlan {
-    at: Duration,
-    pause: Duration,
-    tries: u32,
-}
-
-impl DialPlan {
-    fn due(&mut self, now: Duration) -> bool {
-        let due = self.at <= now;
-        if due {
-            self.pause = (self.pause * 2).clamp(DIAL_PAUSE_MIN, DIAL_PAUSE_MAX);
-            self.at = now + self.pause;
-            self.tries = self.tries.saturating_add(1);
-        }
-        due
-    }
-}
 
 /// The member table.
 #[derive(Debug)]
@@ -417,209 +370,7 @@ impl Members {
         }
         Change::State(node, state)
     }
-
-    /// The replicas of a topic that stands at `place` and wants `replicas` of them.
-    pub(super) fn placement(&self, place: &[u8; 32], replicas: usize) -> Placement {
-        let forgotten = planted(Bug::CopyForgotten)
-            && self.known.values().any(|member| member.state == MemberState::Gone);
-        let homes = replicas - usize::from(forgotten);
-        let (mut home, mut acting, mut alive) = (Vec::new(), Vec::new(), 0);
-        let settled = self.settled.nearest_first(*place);
-        for node in settled.chain(self.newcomers.nearest_first(*place)) {
-            let Some((state, is_able)) = self.as_replica(&node) else { continue };
-            if home.len() < homes {
-                home.push(node);
-            }
-            if alive < replicas && state <= MemberState::Suspect {
-                alive += usize::from(state == MemberState::Alive && is_able);
-                acting.push(node);
-            }
-            if home.len() >= homes && alive >= replicas {
-                break;
-            }
-        }
-        if self.settled.len() > 0 && home.iter().chain(&acting).any(|node| self.is_newcomer(node)) {
-            // Whether a node is new decides who is chosen, and not in which order.
-            let distance = |node: &NodeId| -> [u8; 32] {
-                let own = node.place();
-                std::array::from_fn(|at| place[at] ^ own[at])
-            };
-            home.sort_by_cached_key(distance);
-            acting.sort_by_cached_key(distance);
-        }
-        let size = acting.len().min(replicas);
-        Placement { home, acting, size }
-    }
-
-    /// The state of a node that may hold topics, and whether its disk is; none for one that may
-    /// not.
-    fn as_replica(&self, node: &NodeId) -> Option<(MemberState, bool)> {
-        if *node == self.me {
-            return (!self.me_leaves).then_some((MemberState::Alive, true));
-        }
-        let member = self.known.get(node)?;
-        let may = member.state != MemberState::Gone && member.leaving_until.is_none();
-        may.then_some((member.state, member.able))
-    }
-}
-
-impl Member {
-    fn new(now: Duration, state: MemberState) -> Self {
-        Self {
-            state,
-            addresses: Vec::new(),
-            round_trip: None,
-            connected: false,
-            able: true,
-            leaving_until: None,
-            left: false,
-            stopped: false,
-            new_since: None,
-            told: false,
-            heard: now,
-            changed: now,
-            dial: DialPlan::default(),
-        }
-    }
-
-    /// Whether it said that it was stopping, and is away since.
-    pub(super) fn has_stopped(&self) -> bool {
-        self.stopped && !self.connected
-    }
-
-    /// The state that its silence gives it at least.
-    fn state_at(&self, now: Duration, gone_after: Duration) -> MemberState {
-        let (silence, dead_after) = if self.connected {
-            (now.saturating_sub(self.heard), DEAD_AFTER)
-        } else {
-            (now.saturating_sub(self.changed), RECONNECT_WITHIN)
-        };
-        if silence >= gone_after {
-            MemberState::Gone
-        } else if silence >= dead_after {
-            MemberState::Dead
-        } else if silence >= SUSPECT_AFTER || !self.connected {
-            MemberState::Suspect
-        } else {
-            MemberState::Alive
-        }
-    }
-}
-
-fn bounded(addresses: Vec<Address>) -> Vec<Address> {
-    let mut kept: Vec<Address> = Vec::new();
-    for address in addresses {
-        let fits = kept.len() < ADDRESSES_MAX && address.len() <= ADDRESS_BYTES_MAX;
-        if fits && !kept.contains(&address) {
-            kept.push(address);
-        }
-    }
-    kept
 }
 
 #[cfg(test)]
-mod tests {
-    use MemberState::{Alive, Dead, Gone, Suspect};
-
-    use super::*;
-
-    fn node(number: u8) -> NodeId {
-        NodeId::from_bytes([number; 32])
-    }
-
-    fn contact(number: u8) -> Contact {
-        Contact::new(node(number), vec!["/ip4/127.0.0.1/tcp/1".into()])
-    }
-
-    fn seconds(number: u64) -> Duration {
-        Duration::from_secs(number)
-    }
-
-    fn table() -> Members {
-        Members::new(node(0), seconds(600), Vec::new())
-    }
-
-    fn states(changes: &[Change]) -> Vec<MemberState> {
-        let state = |change: &Change| match change {
-            Change::State(_, state) => Some(*state),
-            Change::Silent(_) | Change::Dial(_) | Change::Forgotten(_) => None,
-        };
-        changes.iter().filter_map(state).collect()
-    }
-
-    #[test]
-    fn a_silent_node_becomes_suspect_then_dead_then_gone_and_comes_back() {
-        let mut members = table();
-        members.connected(seconds(0), contact(1));
-        assert_eq!(members.state(&node(1)), Alive);
-        assert_eq!(states(&members.tick(Duration::from_millis(2_499))), []);
-        assert_eq!(states(&members.tick(Duration::from_millis(2_500))), [Suspect]);
-        let changes = members.tick(seconds(5));
-        assert_eq!(states(&changes), [Dead]);
-        assert!(changes.contains(&Change::Silent(node(1))));
-        assert_eq!(states(&members.tick(seconds(600))), [Gone]);
-        let back = members.heard(seconds(601), node(1), None);
-        assert_eq!(back, Some(Change::State(node(1), Alive)));
-    }
-
-    #[test]
-    fn a_closed_connection_makes_a_node_suspect_at_once() {
-        let mut members = table();
-        members.connected(seconds(0), contact(1));
-        let change = members.disconnected(seconds(1), node(1));
-        assert_eq!(change, Some(Change::State(node(1), Suspect)));
-        assert!(members.tick(seconds(1)).contains(&Change::Dial(contact(1))), "it is redialled");
-        assert_eq!(states(&members.tick(Duration::from_millis(1_999))), []);
-        assert_eq!(states(&members.tick(seconds(2))), [Dead]);
-    }
-
-    #[test]
-    fn a_suspect_keeps_its_place_and_another_stands_in_with_it() {
-        let mut members = table();
-        for number in 1..=4 {
-            members.connected(seconds(0), contact(number));
-        }
-        let place = [7; 32];
-        let whole = members.placement(&place, 3);
-        assert_eq!((whole.home.len(), &whole.acting, whole.size), (3, &whole.home, 3));
-        let away = whole.home.iter().copied().find(|other| *other != node(0)).unwrap();
-        members.disconnected(seconds(1), away);
-        let suspected = members.placement(&place, 3);
-        assert_eq!(suspected.home, whole.home);
-        assert_eq!((suspected.acting.len(), suspected.size), (4, 3));
-        for number in 1..=4 {
-            members.heard(seconds(3), node(number), None);
-        }
-        members.tick(seconds(3));
-        let dead = members.placement(&place, 3);
-        assert_eq!(dead.home, whole.home, "a short absence does not move a home");
-        assert!(!dead.acting.contains(&away) && dead.acting.len() == 3);
-        members.tick(seconds(700));
-        assert!(!members.placement(&place, 3).home.contains(&away), "a long one does");
-    }
-
-    #[test]
-    fn all_nodes_agree_on_a_placement() {
-        let mut expected: Option<Placement> = None;
-        for me in 0..5 {
-            let mut members = Members::new(node(me), seconds(600), Vec::new());
-            for number in (0..5).filter(|number| *number != me) {
-                members.connected(seconds(0), contact(number));
-            }
-            let placement = members.placement(&[9; 32], 3);
-            assert_eq!(*expected.get_or_insert_with(|| placement.clone()), placement);
-        }
-    }
-
-    #[test]
-    fn strangers_are_dialled_for_a_while_and_count_for_nothing() {
-        let mut members = table();
-        members.discovered(contact(1));
-        assert_eq!(members.alive_count(), 1);
-        let mut dials = 0;
-        for second in 0..1_000 {
-            dials += members.tick(seconds(second)).len();
-        }
-        assert_eq!(dials, DIALS_OF_STRANGER_MAX as usize);
-    }
-}
+mod tests;
