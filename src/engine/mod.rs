@@ -199,9 +199,11 @@ impl Engine {
             Input::CheckDone(ticket, checked) => self.check_done(ticket, checked),
             Input::MeasureDone(ticket, parts) => match self.publish.recent.take_measuring(ticket) {
                 Some(topic) => self.recall_measured(topic, parts),
-                None => self.measured(ticket, parts),
+                None => self.retention.on_measured(&mut self.core, ticket, parts),
             },
-            Input::SweepDone(ticket, swept) => self.swept(ticket, swept),
+            Input::SweepDone(ticket, swept) => {
+                self.retention.on_swept(&mut self.core, ticket, swept);
+            }
             Input::Damaged(damage) => self.damaged(damage),
             Input::Room(room) => self.set_room(room),
             Input::Located(topic, nodes) => self.located(topic, nodes),

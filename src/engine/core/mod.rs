@@ -24,7 +24,7 @@ use super::{
     planted::{Bug, planted},
 };
 use crate::{
-    model::{Clock, LogId, NodeId, Stamp, TopicId},
+    model::{Clock, Hash, LogId, NodeId, Stamp, TopicId},
     wire::{Address, Contact, LogRange, Refusal, Request, Response},
 };
 
@@ -152,6 +152,14 @@ impl Core {
         self.write(Write::Drop { topic, log_id, from: 0, to, log: Some(log) });
     }
 
+    /// Cuts a log off at `to`, where the batch `head` ends.
+    pub(super) fn cut_log(&mut self, topic: TopicId, log_id: LogId, to: u64, head: Option<Hash>) {
+        let known = self.topics.get_mut(&topic);
+        if let Some(log) = known.and_then(|known| known.cut(&log_id, to, head)) {
+            self.write_log(topic, log_id, log);
+        }
+    }
+
     /// Every write up to this one is flushed.
     pub(super) fn flushed(&mut self, number: WriteNumber) {
         debug_assert!(number <= self.written, "only what was written is flushed");
@@ -188,6 +196,13 @@ impl Core {
         let purpose = self.store_reads.remove(&ticket);
         debug_assert!(purpose.is_some(), "each read of the store is answered once");
         purpose
+    }
+
+    /// Asks the store how much it holds of parts of logs.
+    pub(super) fn measure(&mut self, topic: TopicId, ranges: Vec<LogRange>) -> Ticket {
+        let (ticket, after) = self.next_read();
+        self.output(Output::Measure { ticket, topic, ranges, after });
+        ticket
     }
 
     /// What is too early of a topic, now.

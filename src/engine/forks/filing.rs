@@ -324,7 +324,7 @@ impl Engine {
                 Ok(Added::New) => {
                     let log = known.logs[&branch].clone();
                     self.append(filed.clone(), log);
-                    self.note_filed(&filed);
+                    self.retention.on_filed(&mut self.core, &filed);
                 }
                 Ok(Added::Held) => {}
                 Ok(Added::Taken) => {
@@ -380,7 +380,7 @@ impl Engine {
         let first = known.logs.get(&branch).and_then(|branch| branch.spans.first());
         let holds_before = first.is_some_and(|span| span.first < low);
         if root.at < low && low == from && !holds_before {
-            self.cut_log(topic, branch, low, base);
+            self.core.cut_log(topic, branch, low, base);
         }
     }
 }

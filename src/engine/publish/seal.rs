@@ -130,7 +130,7 @@ impl Engine {
         if is_pending {
             self.publish.outbox.put(&mut self.core, topic, &batch, 0);
         }
-        self.note_received(&batch);
+        self.retention.on_stored(&mut self.core, &batch);
         let sent_to = self.dispatch(topic, &batch, &BTreeSet::new());
         self.core.output(Output::Gossip { batch: batch.clone(), sent_to });
         if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {

@@ -120,7 +120,7 @@ impl Engine {
             let held = known.logs.get(&range.log).and_then(|log| log.spans.first());
             if of_page(range.log) && held.is_none_or(|span| span.first >= range.to) {
                 // Nothing is cut in two, so nobody asks for the batch that ends there.
-                self.cut_log(topic, range.log, range.to, None);
+                self.core.cut_log(topic, range.log, range.to, None);
             }
         }
     }

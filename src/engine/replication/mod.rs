@@ -446,7 +446,7 @@ impl Engine {
                 let log = topic.logs[&batch.log()].clone();
                 let number = self.append(batch.clone(), log);
                 self.stored_again(batch, number);
-                self.note_received(batch);
+                self.retention.on_stored(&mut self.core, batch);
                 self.core.note_stamp(batch);
                 self.file_if_apart(batch);
                 if header.writer == self.core.me {

@@ -19,13 +19,13 @@ use std::{
 use crate::{
     engine::{
         Engine,
+        core::Core,
         holdings::sweep::{Sweep, Swept, SweptSpan},
         ids::Ticket,
         inflight::found::Found,
         input::Now,
         output::{Output, Write},
         planted::{Bug, planted},
-        survey::Then,
     },
     limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},
     model::{Batch, Compacted, Frontier, NodeId, TopicId, WallClock},
@@ -72,7 +72,7 @@ enum Stage {
 
 /// The compacted topics, and the sweep under way.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct State {
+pub(super) struct Compaction {
     next_look: Duration,
     topics: BTreeMap<TopicId, Progress>,
     under_way: Option<(TopicId, Stage)>,
@@ -93,35 +93,31 @@ impl Progress {
     }
 }
 
-impl Engine {
+impl Compaction {
     /// A batch was stored.
-    pub(in crate::engine) fn note_for_compaction(&mut self, batch: &Batch) {
-        if let Some(progress) = self.retention.compaction.topics.get_mut(&batch.header().topic) {
+    pub(super) fn on_stored(&mut self, batch: &Batch) {
+        if let Some(progress) = self.topics.get_mut(&batch.header().topic) {
             let bytes = batch.bytes().len() as u64;
             progress.new_bytes = progress.new_bytes.saturating_add(bytes);
         }
     }
 
-    /// Whether a topic keeps the newest record of each key only.
-    pub(in crate::engine) fn is_compacted(&self, topic: TopicId) -> bool {
-        self.core.topics.get(&topic).is_some_and(|known| known.tombstones_ms().is_some())
-    }
-
-    pub(in crate::engine) fn tick_compaction(&mut self) {
-        let now = self.core.now.elapsed;
-        if now < self.retention.compaction.next_look {
-            return;
+    /// The topic that is swept next, once its home replicas have said what they have.
+    pub(super) fn on_tick(&mut self, core: &mut Core) -> Option<TopicId> {
+        let now = core.now.elapsed;
+        if now < self.next_look {
+            return None;
         }
-        self.retention.compaction.next_look = now + LOOK_INTERVAL;
-        match self.retention.compaction.under_way {
+        self.next_look = now + LOOK_INTERVAL;
+        match self.under_way {
             Some((_, Stage::Asking(until))) if until <= now => {
-                self.retention.compaction.under_way = None;
+                self.under_way = None;
             }
-            Some(_) => return,
+            Some(_) => return None,
             None => {}
         }
         // What goes for its age goes by this time.
-        let now = Now { wall: self.core.safe_wall(), ..self.core.now };
+        let now = Now { wall: core.safe_wall(), ..core.now };
         let compacted: Vec<_> = self
             .core
             .topics
@@ -130,56 +126,58 @@ impl Engine {
             .filter_map(|topic| Some((topic.id, topic.tombstones_ms()?, topic.records() > 0)))
             .collect();
         let ids: BTreeSet<_> = compacted.iter().map(|(id, ..)| *id).collect();
-        self.retention.compaction.topics.retain(|id, _| ids.contains(id));
+        self.topics.retain(|id, _| ids.contains(id));
         let mut due = None;
         for (topic, tombstones_ms, holds_any) in compacted {
-            let progress =
-                self.retention.compaction.topics.entry(topic).or_insert_with(|| Progress {
-                    // What came before this node was started, or the topic was compacted.
-                    new_bytes: u64::from(holds_any),
-                    swept_at: now.elapsed,
-                    ..Progress::default()
-                });
+            let progress = self.topics.entry(topic).or_insert_with(|| Progress {
+                // What came before this node was started, or the topic was compacted.
+                new_bytes: u64::from(holds_any),
+                swept_at: now.elapsed,
+                ..Progress::default()
+            });
             if progress.is_due(now, tombstones_ms)
                 && due.is_none_or(|(_, at)| progress.swept_at < at)
             {
                 due = Some((topic, progress.swept_at));
             }
         }
-        if let Some((topic, _)) = due.filter(|_| !self.core.is_time_unsure()) {
-            self.begin_sweep(topic);
-        }
+        let (topic, _) = due.filter(|_| !core.is_time_unsure())?;
+        self.begin(core, topic).then_some(topic)
     }
 
-    fn begin_sweep(&mut self, topic: TopicId) {
-        let now = self.core.now.elapsed;
-        if let Some(progress) = self.retention.compaction.topics.get_mut(&topic) {
+    /// Begins a sweep of a topic, if this node is one of its home replicas; whether it is.
+    fn begin(&mut self, core: &mut Core, topic: TopicId) -> bool {
+        let now = core.now.elapsed;
+        if let Some(progress) = self.topics.get_mut(&topic) {
             progress.swept_at = now;
         }
-        let known = self.core.topics.get_mut(&topic);
-        if known.is_some_and(|known| known.belongs_to(&self.core.members, &self.core.me)) {
-            self.retention.compaction.under_way =
-                Some((topic, Stage::Asking(now + 2 * SURVEY_TIMEOUT)));
-            self.survey(topic, Then::Sweep);
+        let known = core.topics.get_mut(&topic);
+        let is_home = known.is_some_and(|known| known.belongs_to(&core.members, &core.me));
+        if is_home {
+            self.under_way = Some((topic, Stage::Asking(now + 2 * SURVEY_TIMEOUT)));
         }
+        is_home
     }
 
     /// The home replicas have said what they have: what all of them have is looked through.
-    pub(in crate::engine) fn sweep_found(&mut self, found: &Found) {
+    pub(super) fn on_found(&mut self, core: &mut Core, found: &Found) {
         let topic = found.topic;
-        if !matches!(self.retention.compaction.under_way, Some((of, Stage::Asking(_))) if of == topic)
-        {
-            return;
+        if !matches!(self.under_way, Some((of, Stage::Asking(_))) if of == topic) {
+            return; // it took too long, and was given up
         }
-        self.retention.compaction.under_way = None;
-        let others = found.placement.home.iter().filter(|home| **home != self.core.me);
+        self.under_way = None;
+        let others = found.placement.home.iter().filter(|home| **home != core.me);
         let others: Option<Vec<&Frontier>> =
             others.map(|home| Some(&found.held.get(home)?.frontier)).collect();
-        let Some(known) = self.core.topics.get_mut(&topic) else { return };
-        let (Some(others), Some(tombstones_ms)) = (others, known.tombstones_ms()) else { return };
-        let is_enough =
-            found.placement.home.len() >= usize::from(known.min_copies(&self.core.members));
-        if !is_enough || !known.belongs_to(&self.core.members, &self.core.me) {
+        let Some(known) = core.topics.get_mut(&topic) else {
+            debug_assert!(false, "no topic is forgotten");
+            return;
+        };
+        let (Some(others), Some(tombstones_ms)) = (others, known.tombstones_ms()) else {
+            return; // not all of them have answered
+        };
+        let is_enough = found.placement.home.len() >= usize::from(known.min_copies(&core.members));
+        if !is_enough || !known.belongs_to(&core.members, &core.me) {
             return;
         }
         let mut spans = Vec::new();
@@ -198,34 +196,31 @@ impl Engine {
                 spans.push(SweptSpan { range, settled });
             }
         }
-        if let Some(progress) = self.retention.compaction.topics.get_mut(&topic) {
+        if let Some(progress) = self.topics.get_mut(&topic) {
             progress.new_bytes = 0;
             progress.is_partial = spans.iter().any(|span| span.settled < span.range.to);
         }
-        let tombstones_before = WallClock(self.core.safe_wall().0.saturating_sub(tombstones_ms));
-        let marks = others_early(found, &self.core.me);
-        self.mark_early(topic, &marks);
-        let sweep = Sweep {
-            spans,
-            tombstones_before,
-            now: self.core.now.wall,
-            early: self.core.early(topic),
-        };
-        let (ticket, after) = self.core.next_read();
-        self.core.output(Output::Sweep { ticket, topic, sweep, after });
-        self.retention.compaction.under_way = Some((topic, Stage::Sweeping(ticket)));
+        let tombstones_before = WallClock(core.safe_wall().0.saturating_sub(tombstones_ms));
+        let marks = others_early(found, &core.me);
+        mark_early(core, topic, &marks);
+        let sweep =
+            Sweep { spans, tombstones_before, now: core.now.wall, early: core.early(topic) };
+        let (ticket, after) = core.next_read();
+        core.output(Output::Sweep { ticket, topic, sweep, after });
+        self.under_way = Some((topic, Stage::Sweeping(ticket)));
     }
 
     /// The store has said what may go.
-    pub(in crate::engine) fn swept(&mut self, ticket: Ticket, swept: Option<Swept>) {
+    pub(super) fn on_swept(&mut self, core: &mut Core, ticket: Ticket, swept: Option<Swept>) {
         let is_it = |under_way: &(TopicId, Stage)| {
             matches!(under_way.1, Stage::Sweeping(of) if of == ticket).then_some(under_way.0)
         };
-        let Some(topic) = self.retention.compaction.under_way.as_ref().and_then(is_it) else {
+        let Some(topic) = self.under_way.as_ref().and_then(is_it) else {
+            debug_assert!(false, "one sweep is under way, and is answered once");
             return;
         };
-        self.retention.compaction.under_way = None;
-        if let Some(progress) = self.retention.compaction.topics.get_mut(&topic) {
+        self.under_way = None;
+        if let Some(progress) = self.topics.get_mut(&topic) {
             match &swept {
                 Some(swept) => {
                     progress.kept_bytes = swept.bytes;
@@ -235,28 +230,42 @@ impl Engine {
                 None => progress.more = true,
             }
         }
-        self.mark_early(topic, swept.as_ref().map_or(&[], |swept| &swept.early));
-        let known = self.core.topics.get_mut(&topic).filter(|known| known.is_known());
+        mark_early(core, topic, swept.as_ref().map_or(&[], |swept| &swept.early));
+        let known = core.topics.get_mut(&topic).filter(|known| known.is_known());
         let may = known.is_some_and(|known| {
-            known.forks.is_empty() && known.belongs_to(&self.core.members, &self.core.me)
+            known.forks.is_empty() && known.belongs_to(&core.members, &core.me)
         });
         for part in swept.into_iter().flat_map(|swept| swept.parts).filter(|_| may) {
-            let log = self.core.topics.get(&topic).and_then(|known| known.logs.get(&part.log));
+            let log = core.topics.get(&topic).and_then(|known| known.logs.get(&part.log));
             // A part of it may have been lost meanwhile, or let go by retention.
             let log = log.filter(|log| {
                 log.spans.iter().any(|span| span.first <= part.first && part.next < span.next)
             });
             if let Some(log) = log.cloned() {
-                self.core.write(Write::Compact { topic, part, log });
+                core.write(Write::Compact { topic, part, log });
             }
         }
+    }
+}
+
+impl Engine {
+    /// Whether a topic keeps the newest record of each key only.
+    pub(in crate::engine) fn is_compacted(&self, topic: TopicId) -> bool {
+        self.core.topics.get(&topic).is_some_and(|known| known.tombstones_ms().is_some())
+    }
+
+    /// The home replicas of a topic have said what they have.
+    pub(in crate::engine) fn sweep_found(&mut self, found: &Found) {
+        self.retention.compaction.on_found(&mut self.core, found);
     }
 
     /// Takes over what compaction took away before a batch that is held here now; whether any of it
     /// was missing.
     pub(in crate::engine) fn fill_compacted(&mut self, topic: TopicId, part: &Compacted) -> bool {
         let own_log = self.writes_to(&topic, &part.log);
-        let Some(known) = self.core.topics.get_mut(&topic) else { return false };
+        let Some(known) = self.core.topics.get_mut(&topic) else {
+            return false; // nothing is held of it
+        };
         let is_of_topic = known.is_known() && known.tombstones_ms().is_some();
         let is_past_fork = known.forks.sealed_at(part.log).is_some_and(|at| part.next > at);
         if !is_of_topic
@@ -276,15 +285,15 @@ impl Engine {
         }
         is_any
     }
+}
 
-    /// Remembers that parts of logs lay in the future, where they are held here.
-    pub(in crate::engine) fn mark_early(&mut self, topic: TopicId, ranges: &[LogRange]) {
-        let since = self.core.now.wall;
-        for range in ranges {
-            let known = self.core.topics.get_mut(&topic);
-            if let Some(log) = known.and_then(|known| known.mark_early(range, since)) {
-                self.core.write_log(topic, range.log, log);
-            }
+/// Remembers that parts of logs lay in the future, where they are held here.
+fn mark_early(core: &mut Core, topic: TopicId, ranges: &[LogRange]) {
+    let since = core.now.wall;
+    for range in ranges {
+        let known = core.topics.get_mut(&topic);
+        if let Some(log) = known.and_then(|known| known.mark_early(range, since)) {
+            core.write_log(topic, range.log, log);
         }
     }
 }

@@ -230,7 +230,7 @@ impl Engine {
             to: span.next,
         };
         let ranges = spans.iter().map(end).collect();
-        let ticket = self.measure_store(topic, ranges);
+        let ticket = self.core.measure(topic, ranges);
         self.publish.recent.measuring.insert(ticket, topic);
     }
 
