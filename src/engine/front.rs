@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, ids::QuestionId, input::Asker};
+use super::{Engine, catalogue, ids::QuestionId, input::Asker};
 use crate::{
     limits::QUESTIONS_MAX,
     model::{TopicId, TopicName},
@@ -162,10 +162,10 @@ impl Engine {
                 self.list_subscriptions(question, topic, after.as_ref());
             }
             (R::Verify(_, after), Some(topic)) => self.verify(question, topic, after),
-            (R::Names(wanted), _) => self.names(question, wanted),
+            (R::Names(wanted), _) => self.catalogue.on_names(&mut self.core, question, wanted),
             (R::Outbox(after), _) => self.list_outbox(question, after.as_ref()),
-            (R::Topics(after), _) => self.list_topics(question, after),
-            (R::Describe(name), _) => self.describe(question, &name),
+            (R::Topics(after), _) => self.catalogue.on_list(&mut self.core, question, after),
+            (R::Describe(name), _) => catalogue::describe(&mut self.core, question, &name),
             (R::Peers, _) => self.list_peers(question),
             (R::Forget(node), _) => self.forget(question, asker, node),
             (R::Leave(node), _) => self.leave(question, node),
@@ -199,7 +199,7 @@ impl Engine {
             (R::Positions(topic, after), _) => {
                 self.list_positions(question, topic, after.as_ref());
             }
-            (R::Counts, _) => self.count_records(question),
+            (R::Counts, _) => catalogue::listing::count_records(&mut self.core, question),
             (R::Find(topic, runs), _) => self.find_for(question, topic, runs),
         }
     }

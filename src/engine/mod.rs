@@ -296,7 +296,9 @@ impl Engine {
             Purpose::Survey(survey) => self.survey_told(node, survey, result),
             Purpose::ReadLane(read, lane) => self.lane_told(read, lane, result),
             Purpose::Describe(name) => self.described(node, &name, result),
-            Purpose::Counts(listing) => self.counted(node, listing, result),
+            Purpose::Counts(listing) => {
+                self.catalogue.on_counts(&mut self.core, node, listing, result);
+            }
             Purpose::Positions(listing) => self.positions_told(listing, node, result),
             Purpose::Group(question) => self.group_told(node, question, result),
             Purpose::Keep(commit) => self.kept(commit, &result),
@@ -425,7 +427,7 @@ impl Engine {
             self.replication_terms(&topic);
             self.clear_deleted();
             self.repair_soon();
-            self.name_changed(&descriptor.descriptor().name);
+            self.catalogue.on_name(&descriptor.descriptor().name);
             self.topic_known(&descriptor.descriptor().name);
         }
         news

@@ -36,8 +36,8 @@ impl<Id: From<u64> + Copy + Ord, T> Numbered<Id, T> {
         self.things.remove(&id)
     }
 
-    /// Keeps what the test wants to keep.
-    pub(super) fn retain(&mut self, mut test: impl FnMut(&T) -> bool) {
+    /// Keeps what the test wants to keep, which may change it.
+    pub(super) fn retain(&mut self, mut test: impl FnMut(&mut T) -> bool) {
         self.things.retain(|_, thing| test(thing));
     }
 

@@ -23,7 +23,7 @@ use crate::{
 impl Engine {
     pub(in crate::engine) fn alter(&mut self, question: QuestionId, topic: TopicId, alter: &Alter) {
         let Some(terms) = self.alterable(question, topic) else {
-            return;
+            return; // it is refused
         };
         let retention = alter.retention.of(terms.retention);
         let replicas = alter.replicas.unwrap_or(terms.replicas);
@@ -53,7 +53,12 @@ impl Engine {
 
     /// The terms of a topic that this node may change.
     fn alterable(&mut self, question: QuestionId, topic: TopicId) -> Option<Descriptor> {
-        let terms = self.core.topics.get(&topic)?.descriptor.as_ref()?.descriptor();
+        let known = self.core.topics.get(&topic);
+        let Some(signed) = known.and_then(|known| known.descriptor.as_ref()) else {
+            debug_assert!(false, "the terms of a topic with a name are known");
+            return None;
+        };
+        let terms = signed.descriptor();
         if terms.may_alter(&self.core.me) {
             return Some(terms.clone());
         }
@@ -95,7 +100,7 @@ impl Engine {
             self.core.write(Write::Descriptor(topic, descriptor.clone()));
         }
         self.core.topics.adopt(descriptor);
-        self.name_changed(&descriptor.descriptor().name);
+        self.catalogue.on_name(&descriptor.descriptor().name);
         self.replication_terms(&topic);
         self.clear_deleted();
         let waiter = Waiter::Changer(question, topic, change);
@@ -110,7 +115,7 @@ impl Engine {
         topic: TopicId,
         change: Change,
     ) {
-        let response = match (change, self.summary(topic)) {
+        let response = match (change, self.core.summary(topic)) {
             (Change::Created, Some(summary)) => Response::Created(summary, false),
             (Change::Altered, Some(summary)) => Response::Altered(summary),
             (Change::Deleted, _) => Response::Deleted,
@@ -127,6 +132,7 @@ impl Engine {
     pub(in crate::engine) fn clear_deleted(&mut self) {
         for topic in self.core.topics.take_deleted() {
             let Some(known) = self.core.topics.get_mut(&topic) else {
+                debug_assert!(false, "no topic is forgotten");
                 continue;
             };
             let (logs, subscriptions) = known.clear();

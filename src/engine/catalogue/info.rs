@@ -3,6 +3,7 @@
 use crate::{
     engine::{
         Engine,
+        core::Core,
         ids::QuestionId,
         inflight::found::{Found, lacking},
         members::Member,
@@ -27,9 +28,9 @@ impl Engine {
             low.logs.insert(*log, Position { next: lowest, ..*position });
         }
         let total = end.records().saturating_sub(low.records());
-        let replicas = found.placement.all().map(|node| self.replica_state(node, found, &end));
+        let replicas = found.placement.all().map(|node| self.core.replica_state(node, found, &end));
         let replicas = replicas.collect();
-        let Some(mut summary) = self.summary(found.topic) else {
+        let Some(mut summary) = self.core.summary(found.topic) else {
             // It was deleted meanwhile.
             let name = found.topic.to_string();
             return self.core.refuse(question, Refusal::UnknownTopic { name, nearest: None });
@@ -41,7 +42,9 @@ impl Engine {
         // What this node itself holds and has not flushed is part of the answer.
         self.core.answer_flushed(question, Response::Surveyed(surveyed));
     }
+}
 
+impl Core {
     fn replica_state(&self, node: NodeId, found: &Found, end: &Cursor) -> ReplicaState {
         let frontier = found.held.get(&node).map(|held| &held.frontier);
         // Not all up to the end: a hole that nobody can fill is not this node's lack.
@@ -59,17 +62,17 @@ impl Engine {
             end.logs.iter().all(same)
                 && others.map(|held| lacking(&held.frontier, mine)).all(|lacks| lacks.is_empty())
         });
-        let addresses = if node == self.core.me {
-            self.core.addresses.clone()
+        let addresses = if node == self.me {
+            self.addresses.clone()
         } else {
-            self.core.members.get(&node).map(|member| member.addresses.clone()).unwrap_or_default()
+            self.members.get(&node).map(|member| member.addresses.clone()).unwrap_or_default()
         };
         let role = if found.placement.is_home(&node) { Role::Home } else { Role::StandIn };
         ReplicaState {
             node,
             role,
-            state: self.core.members.state(&node),
-            stopped: self.core.members.get(&node).is_some_and(Member::has_stopped),
+            state: self.members.state(&node),
+            stopped: self.members.get(&node).is_some_and(Member::has_stopped),
             addresses,
             records: frontier.map(Frontier::records),
             complete,
@@ -78,10 +81,10 @@ impl Engine {
 
     /// A topic in brief, as far as this node knows; the records are its own.
     pub(in crate::engine) fn summary(&mut self, topic: TopicId) -> Option<TopicSummary> {
-        let nodes_alive = u32::try_from(self.core.members.alive_count()).unwrap_or(u32::MAX);
-        let nodes = self.core.members.belonging();
-        let known = self.core.topics.get_mut(&topic)?;
-        let owners = known.placement(&self.core.members).acting.clone();
+        let nodes_alive = u32::try_from(self.members.alive_count()).unwrap_or(u32::MAX);
+        let nodes = self.members.belonging();
+        let known = self.topics.get_mut(&topic)?;
+        let owners = known.placement(&self.members).acting.clone();
         let descriptor = known.descriptor.as_ref().filter(|_| known.is_known())?.descriptor();
         Some(TopicSummary {
             name: descriptor.name.clone(),

@@ -3,53 +3,88 @@
 //! Its records are signed descriptors. Every node holds it, so every node knows and lists every
 //! topic. If two nodes create one name at the same time, both write a descriptor, and all nodes
 //! choose the earlier one.
+//!
+//! Looking up, listing and watching names are types that borrow the core. Creating, altering and
+//! deleting stay with the engine: they publish into the catalogue, and a deletion clears every
+//! part of it.
 
-pub(super) mod alter;
+mod alter;
 mod info;
-pub(super) mod names;
+pub(super) mod listing;
+mod lookups;
+mod names;
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use self::{listing::Listings, lookups::Lookups, names::Names};
 use super::{
     Engine,
+    core::Core,
     ids::{QuestionId, TopicListingId},
-    inflight::asks::Purpose,
     input::Failure,
-    numbered::Numbered,
     publish::outgoing::Change,
+    wing::Wing,
 };
 use crate::{
-    engine::wing::Wing,
-    limits::{REPLICAS_DEFAULT, SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
+    limits::REPLICAS_DEFAULT,
     model::{
         Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, TopicNameError,
         Writers, floor_that_follows,
     },
-    wire::{ClientRequest, Create, NodeRequest, Refusal, Response, TopicCount},
+    wire::{Create, NamesWanted, Refusal, Response},
 };
 
-/// Topics whose numbers of records go into one answer: some 4 MB.
-const COUNTS_MAX: usize = 100_000;
-
-/// Nodes that are asked whether they know a topic that this one does not.
-const DESCRIBE_ASKED_MAX: usize = 32;
-
-/// A listing that waits for the numbers of records.
-#[derive(Debug)]
-struct Listing {
-    question: QuestionId,
-    after: Option<TopicName>,
-    waiting: BTreeSet<NodeId>,
-    counts: BTreeMap<TopicId, u64>,
-}
-
-/// Lookups and listings under way.
+/// Look-ups and listings under way, and who waits for other names.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// The nodes whose answer is awaited, for each topic that is looked for.
-    lookups: BTreeMap<TopicName, BTreeSet<NodeId>>,
-    listings: Numbered<TopicListingId, Listing>,
-    pub(super) names: names::State,
+    lookups: Lookups,
+    listings: Listings,
+    names: Names,
+}
+
+impl State {
+    /// A client asks for the topics after a name.
+    pub(super) fn on_list(
+        &mut self,
+        core: &mut Core,
+        question: QuestionId,
+        after: Option<TopicName>,
+    ) {
+        self.listings.begin(core, question, after);
+    }
+
+    /// A client asks for the names that match a pattern, once they are others than it knows.
+    pub(super) fn on_names(&mut self, core: &mut Core, question: QuestionId, wanted: NamesWanted) {
+        self.names.on_request(core, question, wanted);
+    }
+
+    /// A node has said how many records it holds of each topic.
+    pub(super) fn on_counts(
+        &mut self,
+        core: &mut Core,
+        node: NodeId,
+        listing: TopicListingId,
+        result: Result<Response, Failure>,
+    ) {
+        self.listings.on_response(core, node, listing, result);
+    }
+
+    /// A topic has become known, or is no more.
+    pub(super) fn on_name(&mut self, name: &TopicName) {
+        self.names.on_name(name);
+    }
+}
+
+impl Wing for State {
+    fn on_tick(engine: &mut Engine) {
+        engine.catalogue.names.on_tick(&mut engine.core);
+    }
+
+    fn on_flushed(_: &mut Engine) {}
+
+    fn on_topic_deleted(_: &mut Engine, _: TopicId, _: &Refusal) {}
+
+    fn on_abandoned(engine: &mut Engine, question: QuestionId) {
+        engine.catalogue.names.on_abandoned(question);
+    }
 }
 
 /// The descriptors in a batch of the catalogue. A record that is none is passed over.
@@ -63,18 +98,11 @@ fn next_generation(newest: &Descriptor) -> u64 {
     newest.generation.saturating_add(u64::from(newest.deleted))
 }
 
-impl Wing for State {
-    fn on_tick(engine: &mut Engine) {
-        engine.tick_names();
-    }
-
-    fn on_flushed(_: &mut Engine) {}
-
-    fn on_topic_deleted(_: &mut Engine, _: TopicId, _: &Refusal) {}
-
-    fn on_abandoned(engine: &mut Engine, question: QuestionId) {
-        engine.catalogue.names.abandon(question);
-    }
+/// Tells the newest terms of a name. A deletion, too: a topic that gets the name is another one.
+pub(super) fn describe(core: &mut Core, question: QuestionId, name: &TopicName) {
+    let descriptor = core.topics.newest_signed(name);
+    let bytes = descriptor.map(|signed| Blob(signed.bytes().clone()));
+    core.answer(question, Response::Described(bytes));
 }
 
 impl Engine {
@@ -82,18 +110,8 @@ impl Engine {
 
     /// Asks other nodes for a topic that is not known here, unless they are being asked.
     pub(super) fn look_up(&mut self, name: &TopicName) {
-        if self.catalogue.lookups.contains_key(name) {
-            return;
-        }
-        let mut asked = self.core.members.reachable();
-        asked.truncate(DESCRIBE_ASKED_MAX);
-        self.catalogue.lookups.insert(name.clone(), asked.iter().copied().collect());
-        for node in &asked {
-            let purpose = Purpose::Describe(name.clone());
-            self.core.ask(*node, ClientRequest::Describe(name.clone()), SURVEY_TIMEOUT, purpose);
-        }
-        if asked.is_empty() {
-            self.finish_lookup(name);
+        if self.catalogue.lookups.begin(&mut self.core, name) {
+            self.looked_up(name);
         }
     }
 
@@ -109,31 +127,16 @@ impl Engine {
         {
             self.adopt_kept(&descriptor);
         }
-        let Some(waiting) = self.catalogue.lookups.get_mut(name) else {
-            return;
-        };
-        waiting.remove(&node);
-        if waiting.is_empty() {
-            self.finish_lookup(name);
+        if self.catalogue.lookups.on_response(node, name) {
+            self.looked_up(name);
         }
     }
 
     /// A topic has become known: what waited for it goes on.
     pub(super) fn topic_known(&mut self, name: &TopicName) {
-        self.finish_lookup(name);
-    }
-
-    fn finish_lookup(&mut self, name: &TopicName) {
-        if self.catalogue.lookups.remove(name).is_some() {
+        if self.catalogue.lookups.end(name) {
             self.looked_up(name);
         }
-    }
-
-    pub(super) fn describe(&mut self, question: QuestionId, name: &TopicName) {
-        // A deletion, too: a topic that gets the name is another one.
-        let descriptor = self.core.topics.newest_signed(name);
-        let bytes = descriptor.map(|signed| Blob(signed.bytes().clone()));
-        self.core.answer(question, Response::Described(bytes));
     }
 
     // --- creating --------------------------------------------------------------------------
@@ -153,9 +156,11 @@ impl Engine {
         if !create.if_not_exists || is_another {
             return self.core.refuse(question, Refusal::TopicExists(create.name.to_string()));
         }
-        if let Some(summary) = self.summary(topic) {
-            self.core.answer(question, Response::Created(summary, true));
-        }
+        let Some(summary) = self.core.summary(topic) else {
+            debug_assert!(false, "the terms of a topic with a name are known");
+            return;
+        };
+        self.core.answer(question, Response::Created(summary, true));
     }
 
     /// The terms of a topic that would be created now.
@@ -209,70 +214,5 @@ impl Engine {
             Err(error) => return self.core.refuse(question, error.into()),
         };
         self.publish_terms(question, &descriptor, Change::Created);
-    }
-
-    // --- listing ---------------------------------------------------------------------------
-
-    pub(super) fn list_topics(&mut self, question: QuestionId, after: Option<TopicName>) {
-        let asked = self.core.members.reachable();
-        let counts = self.core.topics.iter().map(|topic| (topic.id, topic.records())).collect();
-        let number = self.catalogue.listings.insert(Listing {
-            question,
-            after,
-            waiting: asked.iter().copied().collect(),
-            counts,
-        });
-        for node in &asked {
-            self.core.ask(*node, NodeRequest::Counts, SURVEY_TIMEOUT, Purpose::Counts(number));
-        }
-        if asked.is_empty() {
-            self.finish_listing(number);
-        }
-    }
-
-    pub(super) fn counted(
-        &mut self,
-        node: NodeId,
-        number: TopicListingId,
-        result: Result<Response, Failure>,
-    ) {
-        let Some(listing) = self.catalogue.listings.get_mut(number) else {
-            return;
-        };
-        if let Ok(Response::Counts(counts)) = result {
-            for count in counts {
-                let known = listing.counts.entry(count.topic).or_default();
-                *known = count.records.max(*known);
-            }
-        }
-        listing.waiting.remove(&node);
-        if listing.waiting.is_empty() {
-            self.finish_listing(number);
-        }
-    }
-
-    fn finish_listing(&mut self, number: TopicListingId) {
-        let Some(listing) = self.catalogue.listings.remove(number) else {
-            return;
-        };
-        let names = self.core.topics.names_after(listing.after.as_ref());
-        let mut page: Vec<_> = names.map(|(_, id)| id).take(TOPICS_PER_MESSAGE_MAX + 1).collect();
-        let more = page.len() > TOPICS_PER_MESSAGE_MAX;
-        page.truncate(TOPICS_PER_MESSAGE_MAX);
-        let mut summaries = Vec::with_capacity(page.len());
-        for id in page {
-            if let Some(mut summary) = self.summary(id) {
-                summary.records = listing.counts.get(&id).copied().unwrap_or(summary.records);
-                summaries.push(summary);
-            }
-        }
-        self.core.answer(listing.question, Response::Topics(summaries, more));
-    }
-
-    pub(super) fn count_records(&mut self, question: QuestionId) {
-        let held = self.core.topics.iter().filter(|topic| topic.holds_batches());
-        let count = held.map(|topic| TopicCount { topic: topic.id, records: topic.records() });
-        let counts = count.take(COUNTS_MAX).collect();
-        self.core.answer(question, Response::Counts(counts));
     }
 }

@@ -39,7 +39,7 @@ impl State {
 
 /// The nodes known before. This one is among them if it was settled. A node that holds records of
 /// others was settled, whatever an older program wrote.
-pub(in crate::engine) fn with_own(
+pub(super) fn with_own(
     me: NodeId,
     topics: &Topics,
     contacts: impl IntoIterator<Item = Contact>,
@@ -70,7 +70,7 @@ impl Wing for State {
 }
 
 impl Engine {
-    pub(in crate::engine) fn acquaint(&mut self) {
+    pub(super) fn acquaint(&mut self) {
         if self.core.now.elapsed < self.membership.next_acquaint {
             return;
         }
@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// Keeps where a node is, and whether it is new; of this one, that it is new no longer.
-    pub(in crate::engine) fn write_contact(&mut self, node: NodeId) {
+    pub(super) fn write_contact(&mut self, node: NodeId) {
         let addresses = match self.core.members.get(&node) {
             Some(member) => member.addresses.clone(),
             None => Vec::new(),
@@ -92,7 +92,7 @@ impl Engine {
     }
 
     /// Newcomers that have stayed are new no longer.
-    pub(in crate::engine) fn tick_newcomers(&mut self) {
+    pub(super) fn tick_newcomers(&mut self) {
         let has_topics = self.core.topics.names_after(None).next().is_some();
         for node in self.core.members.settle(self.core.now.elapsed, has_topics) {
             self.write_contact(node);
@@ -102,7 +102,7 @@ impl Engine {
     /// A node has listed those that it knows, and said of itself whether it is new. What it says of
     /// this one is only taken where that is settled, and so asked for more; what it says of others
     /// only means that the network does not begin with this node.
-    pub(in crate::engine) fn told_new(&mut self, node: NodeId, peers: &[Peer]) {
+    pub(super) fn told_new(&mut self, node: NodeId, peers: &[Peer]) {
         if peers.iter().any(|peer| peer.node != self.core.me && peer.newcomer_ms.is_none()) {
             self.core.members.heard_of_settled();
         }
@@ -118,21 +118,21 @@ impl Engine {
     }
 
     /// This node is about to stop: the others are told, so that nobody takes it for dead.
-    pub(in crate::engine) fn tell_stopping(&mut self) {
+    pub(super) fn tell_stopping(&mut self) {
         for node in self.core.members.reachable() {
             self.core.ask(node, NodeRequest::Stopping, limits::ASK_TIMEOUT, Purpose::Tell);
         }
     }
 
     /// Another node is about to stop.
-    pub(in crate::engine) fn stops(&mut self, question: QuestionId, from: NodeId) {
+    pub(super) fn stops(&mut self, question: QuestionId, from: NodeId) {
         self.core.members.set_stopping(&from);
         self.core.report(Report::Stopping(from));
         self.core.answer(question, Response::Noted);
     }
 
     /// An operator says that a node will not come back.
-    pub(in crate::engine) fn forget(&mut self, question: QuestionId, asker: Asker, node: NodeId) {
+    pub(super) fn forget(&mut self, question: QuestionId, asker: Asker, node: NodeId) {
         let known = self.core.members.forget(&node);
         if known {
             self.changed(Some(Change::Forgotten(node)));
@@ -151,7 +151,7 @@ impl Engine {
         self.core.answer(question, Response::Forgotten(known));
     }
 
-    pub(in crate::engine) fn list_peers(&mut self, question: QuestionId) {
+    pub(super) fn list_peers(&mut self, question: QuestionId) {
         let newcomer_ms = |node: &NodeId| {
             let age = self.core.members.new_for(self.core.now.elapsed, node)?;
             Some(u32::try_from(age.as_millis()).unwrap_or(u32::MAX))

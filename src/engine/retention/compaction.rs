@@ -102,6 +102,10 @@ impl Compaction {
         }
     }
 
+    pub(super) fn on_topic_deleted(&mut self, topic: TopicId) {
+        self.topics.remove(&topic);
+    }
+
     /// The topic that is swept next, once its home replicas have said what they have.
     pub(super) fn on_tick(&mut self, core: &mut Core) -> Option<TopicId> {
         let now = core.now.elapsed;
@@ -118,8 +122,7 @@ impl Compaction {
         }
         // What goes for its age goes by this time.
         let now = Now { wall: core.safe_wall(), ..core.now };
-        let compacted: Vec<_> = self
-            .core
+        let compacted: Vec<_> = core
             .topics
             .iter()
             .filter(|topic| topic.is_known() && topic.forks.is_empty())
@@ -237,7 +240,7 @@ impl Compaction {
         });
         for part in swept.into_iter().flat_map(|swept| swept.parts).filter(|_| may) {
             let log = core.topics.get(&topic).and_then(|known| known.logs.get(&part.log));
-            // A part of it may have been lost meanwhile, or let go by retention.
+            // A part of it may have been lost or trimmed meanwhile.
             let log = log.filter(|log| {
                 log.spans.iter().any(|span| span.first <= part.first && part.next < span.next)
             });

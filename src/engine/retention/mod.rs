@@ -74,6 +74,7 @@ impl Wing for State {
     fn on_flushed(_: &mut Engine) {}
 
     fn on_topic_deleted(engine: &mut Engine, topic: TopicId, _: &Refusal) {
+        engine.retention.compaction.on_topic_deleted(topic);
         trimming::close_ledger(&mut engine.core, topic);
     }
 

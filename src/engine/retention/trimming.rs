@@ -129,8 +129,8 @@ impl Trimming {
         let expected = wall.plus(now.saturating_sub(elapsed));
         let off = Duration::from_millis(own.0.abs_diff(expected.0));
         if off > CLOCK_SET_MIN {
-            // Most others say that it is right now. Then only what came since the start was reckoned
-            // by the wrong time.
+            // Most others say that it is right now. Then only what came since the start has a wrong
+            // time.
             let since = if core.clocks.is_own_right() { self.started } else { WallClock(0) };
             for ledger in core.topics.iter_mut().filter_map(Topic::ledger) {
                 ledger.clock_set(since, expected, own);
@@ -140,7 +140,7 @@ impl Trimming {
         }
     }
 
-    /// Asks the store what it holds that the ledger does not speak of.
+    /// Asks the store what it holds that the ledger does not account for.
     fn measure(&mut self, core: &mut Core, topic: TopicId) {
         let own = core.own_wall();
         if self.measuring.values().any(|other| *other == topic) {
