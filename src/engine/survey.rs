@@ -167,6 +167,7 @@ impl Engine {
     /// copies all the same: a stand-in holds what was acknowledged until it is handed over.
     pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
         let Some(known) = self.core.topics.get_mut(&topic) else {
+            debug_assert!(false, "a topic that is known stays known");
             return;
         };
         let me = self.core.me;
@@ -264,6 +265,7 @@ impl Engine {
         number: SurveyId,
         result: Result<Response, Failure>,
     ) {
+        // Its time was over, or enough had answered.
         let Some(survey) = self.surveys.surveys.get_mut(number) else {
             return;
         };
@@ -290,6 +292,7 @@ impl Engine {
 
     fn finish_survey(&mut self, number: SurveyId) {
         let Some(survey) = self.surveys.surveys.remove(number) else {
+            debug_assert!(false, "a survey ends once");
             return;
         };
         let Some(known) = self.core.topics.get_mut(&survey.topic) else {

@@ -94,6 +94,7 @@ impl Engine {
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
+        // It was found meanwhile.
         let (Some(parted), Some(known)) = (outgoing.parted, self.core.topics.get(&topic)) else {
             return;
         };

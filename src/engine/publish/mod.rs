@@ -287,6 +287,7 @@ impl Engine {
         for queued in &mut outgoing.queued {
             over.extend(queued.waiting.extract_if(.., |waiting| waiting.deadline <= now));
         }
+        // Nobody's time is over.
         let Some(known) = self.core.topics.get_mut(&topic).filter(|_| !over.is_empty()) else {
             return;
         };

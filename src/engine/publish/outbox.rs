@@ -146,6 +146,7 @@ impl Outboxes {
 
     /// Receipts have come: all that was answered as pending may have its copies.
     pub(super) fn on_receipts(&mut self, core: &mut Core, topic: TopicId, outgoing: &Outgoing) {
+        // Nothing is pending.
         let Some(outbox) = self.topics.get(&topic) else {
             return;
         };
@@ -224,6 +225,7 @@ impl Outboxes {
         let mut acting = known.placement(&core.members).acting.clone();
         acting.retain(|node| *node != me || is_flushed);
         let holders: Vec<_> = acting.iter().filter_map(|node| found.held.get(node)).collect();
+        // All of it has its copies by now.
         let Some(outbox) = self.topics.get_mut(&topic) else {
             return;
         };

@@ -169,6 +169,7 @@ impl Engine {
 
     /// Asks the replicas of now, and this node's own memory.
     fn ask_whereabouts(&mut self, number: SearchId) {
+        // The search ended meanwhile.
         let Some(search) = self.publish.retried.searches.get_mut(number) else {
             return;
         };
@@ -196,6 +197,7 @@ impl Engine {
 
     /// This node knows by now whether it holds what is looked for.
     pub(in crate::engine) fn search_told_here(&mut self, number: SearchId) {
+        // The search ended meanwhile.
         let Some(search) = self.publish.retried.searches.get(number) else {
             return;
         };
@@ -263,6 +265,7 @@ impl Engine {
     /// Answers, seals or goes on, by what is known so far.
     fn settle_search(&mut self, number: SearchId) {
         let now = self.core.now.elapsed;
+        // The search ended meanwhile.
         let Some(search) = self.publish.retried.searches.get_mut(number) else {
             return;
         };
@@ -343,6 +346,7 @@ impl Engine {
 
     /// Seals what was not found, if anybody waits for it.
     fn end_search(&mut self, number: SearchId) {
+        // The search ended meanwhile.
         let Some(search) = self.publish.retried.searches.remove(number) else {
             return;
         };

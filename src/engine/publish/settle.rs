@@ -25,6 +25,7 @@ impl Engine {
         if log.writer != self.core.me {
             return;
         }
+        // Nothing is under way: the receipt came twice, or the topic was deleted.
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
@@ -62,6 +63,7 @@ impl Engine {
         }
         let unflushed: BTreeSet<_> =
             self.publish.unflushed.iter().map(|(.., hash)| *hash).collect();
+        // The topic was deleted meanwhile.
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
@@ -81,6 +83,7 @@ impl Engine {
     /// Answers the publishers whose copies are reached, or whose time is over.
     pub(in crate::engine) fn settle(&mut self, topic: TopicId) {
         let Some(known) = self.core.topics.get_mut(&topic) else {
+            debug_assert!(false, "a topic that is known stays known");
             return;
         };
         let wanted = |acks| known.wanted(&self.core.members, acks);
@@ -94,6 +97,7 @@ impl Engine {
         let home = known.placement(&self.core.members).home.clone();
         let there = known.placement(&self.core.members).acting.len();
         let replicas = known.replicas();
+        // Nothing was ever published here, or the topic was deleted.
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };

@@ -46,6 +46,7 @@ impl Engine {
         let topic = found.topic;
         let known = self.is_exhaustive(found);
         let outgoing = self.publish.topics.get_mut(&topic);
+        // Asked twice, and answered once already; or the topic was deleted.
         let Some(earlier) = outgoing.and_then(|outgoing| outgoing.confirming.take()) else {
             return;
         };
@@ -111,11 +112,13 @@ impl Engine {
     pub(in crate::engine) fn confirm(&mut self, found: &Found) {
         let topic = found.topic;
         let Some(known) = self.core.topics.get_mut(&topic) else {
+            debug_assert!(false, "a topic that is known stays known");
             return;
         };
         let wanted = known.wanted(&self.core.members, Acks::Quorum);
         let acting = known.placement(&self.core.members).acting.clone();
         let is_flushed = self.publish.is_flushed(topic);
+        // Only the outbox of the start is asked about.
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };

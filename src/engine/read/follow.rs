@@ -59,6 +59,7 @@ impl Engine {
         let header = batch.header();
         let topic = header.topic;
         let now = self.core.now.elapsed;
+        // Nobody follows the topic here.
         let Some(view) = self.read.views.get_mut(&topic).filter(|view| view.following) else {
             return;
         };
@@ -68,6 +69,7 @@ impl Engine {
         let mut served = Vec::new();
         for number in std::mem::take(&mut view.waiting) {
             let Some(job) = self.read.jobs.get(number) else {
+                debug_assert!(false, "who waits has a read");
                 continue;
             };
             let next = job.after.next(&batch.log());
@@ -90,6 +92,7 @@ impl Engine {
 
     /// Looks again whether there is something for those who wait.
     pub(in crate::engine) fn serve_waiting(&mut self, topic: TopicId) {
+        // Nobody reads the topic any more.
         let Some(view) = self.read.views.get_mut(&topic) else {
             return;
         };

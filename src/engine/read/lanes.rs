@@ -26,6 +26,7 @@ use crate::{
 impl Engine {
     pub(super) fn start_lanes(&mut self, number: ReadId, lanes: Vec<Lane>, whole: bool) {
         let Some(job) = self.read.jobs.get_mut(number) else {
+            debug_assert!(false, "a read that is planned is there");
             return;
         };
         job.attempt += 1;
@@ -70,6 +71,7 @@ impl Engine {
         lane: LaneId,
         result: Result<Response, Failure>,
     ) {
+        // Abandoned meanwhile.
         let Some(job) = self.read.jobs.get(number) else {
             return;
         };
@@ -93,13 +95,16 @@ impl Engine {
         lane: LaneId,
         page: Option<Page>,
     ) {
+        // Abandoned meanwhile.
         let Some(job) = self.read.jobs.get_mut(number) else {
             return;
         };
+        // Another node was asked meanwhile.
         if lane.attempt != job.attempt {
             return;
         }
         let Some(done) = job.lanes.get_mut(lane.index) else {
+            debug_assert!(false, "an attempt keeps its lanes");
             return;
         };
         // A source that was to hold something and gives nothing has lost it.
@@ -162,6 +167,7 @@ impl Engine {
 
     pub(in crate::engine) fn finish_read(&mut self, number: ReadId, page: Page) {
         let Some(Job { reader, topic, .. }) = self.read.jobs.remove(number) else {
+            debug_assert!(false, "a read ends once");
             return;
         };
         match reader {

@@ -122,6 +122,7 @@ impl Engine {
         });
         let deadline = self.core.now.elapsed + wait;
         for (which, (topic, after)) in (0..).zip(topics) {
+            // All of it was read at once.
             let Some(many) = self.read.many.get_mut(number) else {
                 return;
             };
@@ -167,6 +168,7 @@ impl Engine {
 
     /// A read has ended that is part of a question for many topics.
     pub(in crate::engine) fn part_read(&mut self, of: ManyId, number: ReadId, page: Page) {
+        // The question was answered or abandoned meanwhile.
         let Some(many) = self.read.many.get_mut(of) else {
             return;
         };
@@ -183,6 +185,7 @@ impl Engine {
 
     /// Ends a read that gives nothing.
     pub(in crate::engine) fn refuse_read(&mut self, number: ReadId, refusal: Refusal) {
+        // It ended as a part of a question that was refused.
         let Some(job) = self.read.jobs.remove(number) else {
             return;
         };

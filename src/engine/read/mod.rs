@@ -248,6 +248,7 @@ impl Engine {
 
     /// Records what the replicas said they hold, if somebody reads the topic.
     pub(super) fn note_frontiers(&mut self, found: &Found) {
+        // Nobody reads the topic.
         let Some(view) = self.read.views.get_mut(&found.topic) else {
             return;
         };
@@ -280,6 +281,7 @@ impl Engine {
     /// There is nothing after the cursor: the read waits, or that is the answer.
     pub(super) fn wait_or_end(&mut self, number: ReadId) {
         let Some(job) = self.read.jobs.get(number) else {
+            debug_assert!(false, "a read that is planned is there");
             return;
         };
         if job.until.is_none() && self.core.now.elapsed < job.deadline {
@@ -296,6 +298,7 @@ impl Engine {
     /// waits until the next survey tells something else.
     fn try_again(&mut self, number: ReadId) {
         let Some(job) = self.read.jobs.get_mut(number) else {
+            debug_assert!(false, "a read whose lanes are done is there");
             return;
         };
         job.met.later.clear();

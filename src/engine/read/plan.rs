@@ -24,6 +24,7 @@ use crate::{
 impl Engine {
     /// Plans where the answer to a read comes from, and asks there.
     pub(in crate::engine) fn plan_read(&mut self, number: ReadId) {
+        // Abandoned meanwhile.
         let Some(job) = self.read.jobs.get(number) else {
             return;
         };
@@ -143,6 +144,7 @@ impl Engine {
 
     pub(super) fn survey_for_read(&mut self, number: ReadId) {
         let Some(job) = self.read.jobs.get_mut(number) else {
+            debug_assert!(false, "a read that is planned is there");
             return;
         };
         job.surveyed = true;

@@ -85,6 +85,7 @@ impl Engine {
         let Some(topic) = self.core.topics.get_mut(&damage.topic) else {
             return;
         };
+        // It was trimmed or stored again meanwhile.
         let Some(log) = topic.lose(&damage) else {
             return;
         };

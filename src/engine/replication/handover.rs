@@ -125,6 +125,7 @@ impl Engine {
             handover.surveying = false;
         }
         let Some(known) = self.core.topics.get_mut(&topic) else {
+            debug_assert!(false, "a topic that is known stays known");
             return;
         };
         if known.belongs_to(&self.core.members, &self.core.me) {

@@ -225,9 +225,11 @@ impl Engine {
         node: Option<NodeId>,
         result: Result<Response, Failure>,
     ) {
+        // The topic belongs here by now.
         let Some(handover) = self.replication.handover.topics.get_mut(&topic) else {
             return;
         };
+        // Another proof has begun meanwhile.
         let Some(proving) = handover.proving.as_mut().filter(|it| it.number == number) else {
             return;
         };
@@ -257,6 +259,7 @@ impl Engine {
 
     fn remove_proven(&mut self, topic: TopicId, proving: &Proving) {
         let Some(known) = self.core.topics.get_mut(&topic) else {
+            debug_assert!(false, "a topic that is known stays known");
             return;
         };
         // It may have become a home meanwhile, or others may have.

@@ -176,6 +176,7 @@ impl Engine {
 
     /// Answers where enough replicas of now hold the whole page, or nobody is left to be heard.
     fn settle_import(&mut self, number: ImportId) {
+        // Answered meanwhile.
         let Some(page) = self.replication.import.pages.get(number) else {
             return;
         };

@@ -129,6 +129,7 @@ impl Engine {
     }
 
     fn send_queued(&mut self, node: NodeId) {
+        // Nothing was ever sent there, or the node is forgotten.
         let Some(peer) = self.replication.peers.get_mut(&node) else {
             return;
         };
@@ -187,6 +188,7 @@ impl Engine {
         sent: Vec<Sent>,
         result: Result<Response, Failure>,
     ) {
+        // The node was forgotten, or came back, meanwhile.
         let Some(peer) = self.replication.peers.get_mut(&node) else {
             return;
         };

@@ -262,6 +262,7 @@ impl Engine {
         topic: TopicId,
         result: Result<Response, Failure>,
     ) {
+        // It is asked again with the next comparison.
         let Ok(Response::Positions(positions, more)) = result else {
             return;
         };

@@ -181,6 +181,7 @@ impl Engine {
     }
 
     fn take_checked(&mut self, number: ComparisonId, node: NodeId, checked: Option<Checked>) {
+        // Abandoned meanwhile.
         let Some(comparison) = self.replication.verify.comparisons.get_mut(number) else {
             return;
         };

@@ -281,6 +281,7 @@ impl Engine {
     /// The store has given a page.
     pub(in crate::engine) fn recalled(&mut self, topic: TopicId, page: Option<Page>) {
         let Some(recall) = self.publish.recent.recalls.get_mut(&topic) else {
+            debug_assert!(false, "a page that was asked for is expected");
             return;
         };
         let mut ranges = std::mem::take(&mut recall.ranges);

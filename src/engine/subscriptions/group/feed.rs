@@ -22,6 +22,7 @@ impl Engine {
     pub(super) fn feed_group(&mut self, key: &Key) {
         let now = self.core.now.elapsed;
         let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
+        // The replicas are being asked what is known of it.
         let Some(dispatch) = &mut group.dispatch else { return };
         while dispatch.len() < GROUP_RECORDS_MAX
             && let Some(batch) = group.read.pop_front()

@@ -69,6 +69,7 @@ impl Engine {
 
     /// The state of a group is stored, on this many replicas.
     pub(in crate::engine) fn group_kept(&mut self, key: &Key, copies: usize) {
+        // Another node coordinates the group by now.
         let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let keeping = &mut group.keeping;
         keeping.under_way = false;

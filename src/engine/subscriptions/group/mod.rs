@@ -275,6 +275,7 @@ impl Engine {
         let visibility = visibility(take.visibility_ms);
         let settlement = std::mem::take(&mut take.settlement);
         self.settle_group(key, &take.membership, &settlement, visibility);
+        // Settling may end the group.
         let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
         if !dispatch.meet(now, member) {
@@ -338,6 +339,7 @@ impl Engine {
     fn serve_members(&mut self, key: &Key) {
         let now = self.core.now.elapsed;
         self.feed_group(key);
+        // Feeding may end the group.
         let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
         dispatch.expire(now);
