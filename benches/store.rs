@@ -10,8 +10,8 @@
 #[path = "../node/src/store/mod.rs"]
 mod store;
 
-/// What the store uses of the runtime.
-mod runtime {
+/// What the store uses of the platform.
+mod platform {
     pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
         std::array::from_fn(|_| fastrand::u8(..))
     }

@@ -76,12 +76,14 @@
 //!
 //! Inside are four rooms that know each other only through the engine's inputs and outputs.
 //! `network` is libp2p and only libp2p. `store` is the disk behind a small trait. `runtime` is the
-//! one loop that joins them to the engine, and the only reader of clocks. `client` is what users
-//! of this library call.
+//! one loop that joins them to the engine. `platform` reads clocks and draws randomness. `client`
+//! is what users of this library call.
 
 pub mod client;
+mod error;
 mod network;
 mod node;
+mod platform;
 mod runtime;
 mod store;
 
@@ -96,6 +98,7 @@ pub use client::{
     PublishOptions, Publisher, Reader, ReaderOptions, Receipt, Refusal, RequestError, Start,
     Subscriber, Topic, TopicChanges, TopicInfo, TopicOptions, TopicSummary, Work,
 };
+pub use error::{NodeError, StartError};
 pub use libp2p::Multiaddr;
 pub use network::LocalNode;
-pub use node::{Node, NodeConfig, NodeError, StartError};
+pub use node::{Node, NodeConfig};

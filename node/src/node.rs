@@ -14,17 +14,18 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 use libp2p::{Multiaddr, multiaddr::Protocol};
-use thiserror::Error;
 use tokio::{sync::oneshot, task::AbortHandle};
 use zeroize::Zeroizing;
 
 use crate::{
     client::Client,
+    error::{NodeError, StartError},
     network::{Listen, NetworkError, Settings},
-    runtime::{LocalLink, Runtime, random_bytes, tasks},
+    platform::{random_bytes, tasks},
+    runtime::{LocalLink, Runtime},
     store::{
-        DataDirectory, DirectoryError, Life, SegmentStore, Store, StoreError, StoreHandle,
-        load_key, load_or_create_key,
+        DataDirectory, Life, SegmentStore, Store, StoreError, StoreHandle, load_key,
+        load_or_create_key,
     },
 };
 
@@ -122,101 +123,6 @@ impl NodeConfig {
     #[must_use]
     pub fn disk_bytes_max(self, disk_bytes_max: u64) -> Self {
         Self { disk_bytes_max: Some(disk_bytes_max), ..self }
-    }
-}
-
-/// Why a node did not start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Another node uses the data directory.
-    #[error("the data directory {0} is used by another node")]
-    DataInUse(PathBuf),
-    /// The data directory is that of a node of another network.
-    #[error("the data directory {path} belongs to network `{network}`")]
-    OtherNetwork {
-        /// Which.
-        path: PathBuf,
-        /// The network of its node.
-        network: String,
-    },
-    /// The node of this key runs already, with another data directory: one is a copy of the other.
-    #[error("node {node} runs already on this machine, and {path} is a copy of its data directory")]
-    Running {
-        /// The directory that was to be used.
-        path: PathBuf,
-        /// The node.
-        node: NodeId,
-    },
-    /// The key is gone, and what its node stored is not.
-    #[error("the key {path} is gone, but the records of its node are there")]
-    KeyGone {
-        /// Where it was.
-        path: PathBuf,
-    },
-    /// The data directory or its content cannot be used.
-    #[error("the data directory {path} cannot be used: {reason}")]
-    Data {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// The key is unreadable, or readable by others.
-    #[error("the key {path} cannot be used: {reason}")]
-    Key {
-        /// Where it is.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// It cannot listen at an address: the port is taken, or the address is not this machine's.
-    #[error("cannot listen at {address}: {reason}")]
-    Listen {
-        /// Where.
-        address: Multiaddr,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Why a node stopped by itself.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// The disk failed. What was acknowledged is on other nodes, and on this disk as far as it
-    /// can be read.
-    #[error("the store failed: {0}")]
-    Store(String),
-    /// Its data directory, or a file in it, is gone or was replaced while it ran. Nothing was
-    /// acknowledged since.
-    #[error("the node stopped: {0}")]
-    DataGone(String),
-    /// It was asked to leave the network, and other nodes hold all that it held: no failure.
-    #[error("the node has left the network")]
-    Left,
-    /// A part of the program ended unexpectedly.
-    #[error("a part of the node ended unexpectedly: {0}")]
-    Broken(String),
-}
-
-impl From<StoreError> for NodeError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Displaced { .. } => Self::DataGone(error.to_string()),
-            other => Self::Store(other.to_string()),
-        }
-    }
-}
-
-impl From<DirectoryError> for StartError {
-    fn from(error: DirectoryError) -> Self {
-        match error {
-            DirectoryError::InUse(path) => Self::DataInUse(path),
-            DirectoryError::KeyGone { path } => Self::KeyGone { path },
-            DirectoryError::Unusable { path, reason } => Self::Data { path, reason },
-            DirectoryError::Key { path, reason } => Self::Key { path, reason },
-        }
     }
 }
 

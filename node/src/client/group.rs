@@ -25,7 +25,7 @@ use super::{
     Client, NextError, PassedOver, Refusal, RequestError, Start, ToSubscriberName, ToTopicName,
     named, reader::LIVE_WAIT, subscriber::UNACKNOWLEDGED_MAX,
 };
-use crate::runtime::{clock::Clock, random_bytes};
+use crate::platform::{clock::Clock, random_bytes};
 
 /// Bytes of records that a member takes at a time.
 const TAKEN_BYTES: u32 = 4 * 1024 * 1024;

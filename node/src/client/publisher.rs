@@ -32,7 +32,7 @@ pub use self::{
     pending::Pending,
 };
 use super::Client;
-use crate::runtime::{clock::wall, tasks};
+use crate::platform::{clock::wall, tasks};
 
 /// How records are published.
 ///
@@ -185,7 +185,7 @@ impl Future for Delivery {
 impl Publisher {
     pub(super) fn start(client: Client, topic: TopicName, options: PublishOptions) -> Self {
         let drafts = Arc::new(Drafts::new(options.in_flight));
-        let producer = ProducerId::random(crate::runtime::random_bytes());
+        let producer = ProducerId::random(crate::platform::random_bytes());
         let destination =
             Destination { client: client.clone(), topic: topic.clone(), acks: options.acks };
         let worker = Worker::new(client, topic, options, Arc::clone(&drafts));

@@ -19,7 +19,7 @@ pub use self::standing::{COMMIT_INTERVAL_DEFAULT, COMMIT_RECORDS_MAX};
 pub(super) use self::unacknowledged::UNACKNOWLEDGED_MAX;
 use self::{standing::Standing, unacknowledged::Ticket};
 use super::{Client, Delivered, PassedOver, Reader, ReaderOptions, Refusal, RequestError, Start};
-use crate::runtime::tasks;
+use crate::platform::tasks;
 
 /// Why no record was handed out. The subscriber stays where it is.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]

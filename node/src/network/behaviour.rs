@@ -102,10 +102,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// have shorter limits of their own; this one only frees what they left behind.
 pub(super) const EXCHANGE_TIMEOUT: Duration = READ_WAIT_MAX.saturating_add(Duration::from_secs(15));
 
-/// Requests that this node, or a client, has under way at one peer. An answered page of each may
-/// wait in memory there.
-pub(super) const ASKS_PER_PEER_MAX: usize = 128;
-
 fn gossip() -> Mesh {
     let config = gossipsub::ConfigBuilder::default()
         // Batches carry their writer's signature, which is worth more than the sender's.

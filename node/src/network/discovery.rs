@@ -11,7 +11,7 @@ use super::{
     runtime_directory::{Entry, Found, Places, RuntimeDirectory},
     translate,
 };
-use crate::runtime::tasks;
+use crate::platform::tasks;
 
 /// This node's place among the nodes of its machine, and the watch for others.
 #[derive(Debug)]

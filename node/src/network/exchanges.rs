@@ -10,10 +10,7 @@ use antiphon::{
 };
 use libp2p::PeerId;
 
-use super::{
-    behaviour::ASKS_PER_PEER_MAX,
-    rpc::{ReplyTo, RequestId},
-};
+use super::rpc::{ASKS_PER_PEER_MAX, ReplyTo, RequestId};
 
 /// Inbound requests.
 #[derive(Debug, Default)]

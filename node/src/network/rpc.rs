@@ -18,6 +18,7 @@ mod asking;
 mod frame;
 mod handler;
 mod pace;
+mod said;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -29,7 +30,7 @@ use std::{
 };
 
 use antiphon::wire::{ClientRequest, NodeRequest, Request, Response, WireError};
-use handler::{Handler, Said, Told};
+use handler::Handler;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
     core::{Endpoint, transport::PortUse},
@@ -38,7 +39,12 @@ use libp2p::{
         NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     },
 };
+use said::{Said, Told};
 use thiserror::Error;
+
+/// Requests that this node, or a client, has under way at one peer. An answered page of each may
+/// wait in memory there.
+pub(in crate::network) const ASKS_PER_PEER_MAX: usize = 128;
 
 /// Names a request of this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

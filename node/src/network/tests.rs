@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::*;
 use crate::{
     client::{ClientConfig, ConnectError, Link, LinkError},
-    runtime::tasks,
+    platform::tasks,
 };
 
 mod failover;

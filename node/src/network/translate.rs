@@ -1,6 +1,6 @@
 //! Between the words of the model and those of libp2p.
 
-use std::{error::Error, io, net::IpAddr};
+use std::{error::Error, io, net::IpAddr, time::Duration};
 
 use antiphon::{
     limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX},
@@ -14,7 +14,9 @@ use libp2p::{
     swarm::DialError,
 };
 
-use super::transport::CONNECT_TIMEOUT;
+/// Time for one connection to be set up and secured. On a LAN it takes milliseconds; a machine
+/// that is off must not hold up the search for another one.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The node with this peer id; none when its key is not ed25519.
 pub(super) fn node_of(peer: &PeerId) -> Option<NodeId> {

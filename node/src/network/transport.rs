@@ -17,7 +17,7 @@ use libp2p::{
     tcp, yamux,
 };
 
-use super::names::Names;
+use super::{names::Names, translate::CONNECT_TIMEOUT};
 
 /// Makes a swarm of this behaviour.
 pub(super) fn swarm<B: NetworkBehaviour>(
@@ -65,10 +65,6 @@ fn config() -> swarm::Config {
 /// Bytes that are taken from a socket at a time: of a large message Noise would take 8 KiB. A
 /// connection over which much has come keeps as much memory.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
-
-/// Time for one connection to be set up and secured. On a LAN it takes milliseconds; a machine
-/// that is off must not hold up the search for another one.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Two nodes without a common topic have nothing to say but pings, which do not count as use.
 /// They must stay connected all the same: a connection that is closed looks like a node that

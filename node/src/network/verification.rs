@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use super::protocols::Protocols;
-use crate::runtime::tasks;
+use crate::platform::tasks;
 
 /// The messages that are being verified. They leave in the order in which they came, so that a
 /// log's batches keep theirs.

@@ -4,11 +4,9 @@
 //! comes back, in order. What must not be seen before a flush is held back here until the store
 //! says that the flush is done.
 
-pub(crate) mod clock;
 mod local;
 mod notices;
 mod room;
-pub(crate) mod tasks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,28 +20,21 @@ use antiphon::{
     },
     wire::{ClientRequest, NodeRequest, Refusal, Request, Response},
 };
-use clock::Clock;
 pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
 use notices::{Notice, Notices};
 use room::RoomNotices;
 use tokio::sync::oneshot;
 
 use crate::{
+    error::NodeError,
     network::Network,
-    node::NodeError,
+    platform::clock::Clock,
     store::{Level, Room, StoreEvent, StoreHandle},
 };
 
 /// Longest time that a stop takes to tell the others. A node that has not answered by then learns
 /// it from the closed connection, and takes this node for dead.
 const FAREWELL_MAX: Duration = Duration::from_millis(500);
-
-/// Bytes from the operating system's random source.
-pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system has a random source");
-    bytes
-}
 
 /// What a node is made of, joined.
 pub(crate) struct Runtime {

@@ -13,7 +13,7 @@ use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use super::directory::{DataDirectory, DirectoryError, key_path};
-use crate::runtime::random_bytes;
+use crate::platform::random_bytes;
 
 /// Bytes of a secret key.
 const SECRET_BYTES: usize = 32;

@@ -11,7 +11,7 @@ use futures::{FutureExt, future::Shared};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::PublishError;
-use crate::runtime::clock::Clock;
+use crate::platform::clock::Clock;
 
 /// What became of the records of one request. Each of them waits for it.
 pub(super) type Outcome = Shared<oneshot::Receiver<Result<Published, PublishError>>>;

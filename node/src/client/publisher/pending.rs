@@ -10,7 +10,7 @@ use antiphon::{
 use super::Receipt;
 use crate::{
     client::{Client, ConnectionState, Refusal, RequestError},
-    runtime::clock::Clock,
+    platform::clock::Clock,
 };
 
 /// How long a node holds one question open. A node that has died is noticed about as soon.

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::{worker::FILL_TIME, *};
 use crate::{
     client::{Link, LinkError, Refusal},
-    runtime::clock::Clock,
+    platform::clock::Clock,
 };
 
 /// Answers as it was told, and notes how long it was given each time.

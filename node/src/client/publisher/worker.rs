@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     client::{Client, LinkError, Refusal, RequestError},
-    runtime::clock::Clock,
+    platform::clock::Clock,
 };
 
 /// First and longest pause before a request is sent again that all nodes refused for the moment.

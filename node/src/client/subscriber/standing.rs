@@ -65,7 +65,7 @@ impl Standing {
         cursor: Cursor,
         committed: Option<Cursor>,
     ) -> Self {
-        let session = SessionId(u64::from_le_bytes(crate::runtime::random_bytes()));
+        let session = SessionId(u64::from_le_bytes(crate::platform::random_bytes()));
         let state = State {
             cursor,
             unacknowledged: Unacknowledged::default(),

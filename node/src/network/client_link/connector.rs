@@ -27,7 +27,7 @@ use crate::{
         translate::{dial_causes, leads_there, split_peer},
         transport,
     },
-    runtime::clock::Clock,
+    platform::clock::Clock,
 };
 
 /// What a client speaks: it asks, and answers who it is and that it is there.

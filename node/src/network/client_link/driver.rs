@@ -23,8 +23,8 @@ use super::{
 use crate::{
     client::{ConnectionState, LinkError},
     network::{
-        behaviour::{ASKS_PER_PEER_MAX, EXCHANGE_TIMEOUT},
-        rpc::RequestId,
+        behaviour::EXCHANGE_TIMEOUT,
+        rpc::{ASKS_PER_PEER_MAX, RequestId},
         translate::node_of,
     },
 };

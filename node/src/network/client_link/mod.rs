@@ -41,7 +41,7 @@ use crate::{
         REQUEST_TIMEOUT_DEFAULT, answer_grace,
     },
     network::runtime_directory::Places,
-    runtime::tasks,
+    platform::tasks,
 };
 
 /// A connection to a node elsewhere.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use libp2p::{PeerId, swarm::ConnectionId};
 
 use super::patience::SILENCE_MAX;
-use crate::network::behaviour::ASKS_PER_PEER_MAX;
+use crate::network::rpc::ASKS_PER_PEER_MAX;
 
 /// The connected nodes.
 #[derive(Debug, Default)]

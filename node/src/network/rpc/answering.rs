@@ -11,7 +11,7 @@ use futures::{AsyncReadExt, StreamExt, stream::BoxStream};
 use libp2p::Stream;
 
 use super::{Received, asking::frames, frame, writer::Writer};
-use crate::network::behaviour::ASKS_PER_PEER_MAX;
+use crate::network::rpc::ASKS_PER_PEER_MAX;
 
 /// Requests of one stream that are not answered, or whose answers are not written. Beyond it
 /// the stream is not read, so that the other side waits.

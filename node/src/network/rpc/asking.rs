@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{AsyncReadExt, StreamExt, io::ReadHalf, stream::BoxStream};
 use libp2p::{Stream, core::upgrade::NegotiationError};
 
-use super::{AskError, RequestId, frame, handler::Said, pace, writer::Writer};
+use super::{AskError, RequestId, frame, pace, said::Said, writer::Writer};
 
 /// The requests of one lane, and the stream that they take once it is open.
 #[derive(Default)]

@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use antiphon::wire::{Request, Response};
 use either::Either;
 use libp2p::{
     StreamProtocol,
@@ -18,31 +17,12 @@ use libp2p::{
     },
 };
 
-use super::{AskError, Lane, Received, RequestId, answering::Answering, asking::Asking};
-
-/// What the behaviour tells a connection.
-#[derive(Debug)]
-pub(in super::super) enum Told {
-    /// Send this request.
-    Ask(RequestId, Request),
-    /// Nobody waits for the answer to this request any more.
-    GiveUp(RequestId),
-    /// Send this answer.
-    Answer { stream: u64, number: u64, response: Response },
-}
-
-/// What a connection tells the behaviour.
-#[derive(Debug)]
-pub(in super::super) enum Said {
-    /// The other side asks.
-    Asked { stream: u64, number: u64, request: Received },
-    /// The other side has closed this stream, and waits for no answer of it.
-    Abandoned { stream: u64 },
-    /// The other side answers.
-    Answered(RequestId, Response),
-    /// There will be no answer.
-    Failed(RequestId, AskError),
-}
+use super::{
+    AskError, Lane,
+    answering::Answering,
+    asking::Asking,
+    said::{Said, Told},
+};
 
 /// Streams that the other side may have open: one for each lane, and those that are ending.
 const STREAMS_MAX: usize = 4;

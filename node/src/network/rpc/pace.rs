@@ -11,7 +11,7 @@ use std::{
 use antiphon::wire::{Response, WireError};
 use bytes::Bytes;
 
-use crate::runtime::clock::Clock;
+use crate::platform::clock::Clock;
 
 /// A build with optimised dependencies verifies a batch of records in this time, on a busy machine
 /// too.
