@@ -72,7 +72,7 @@ fn what_repair_brings_goes_with_what_is_as_old() {
 }
 
 #[test]
-fn what_comes_again_is_not_reckoned_with_again() {
+fn records_that_arrive_again_are_counted_once() {
     let terms = Retention { records: Some(32), ..Retention::default() };
     let mut ledger = ledger(&terms);
     for _ in 0..10 {
@@ -92,7 +92,7 @@ fn what_comes_again_is_not_reckoned_with_again() {
 }
 
 #[test]
-fn what_is_stored_is_reckoned_with_before_what_came_meanwhile() {
+fn records_in_the_store_count_before_records_that_arrived_meanwhile() {
     let terms = Retention { records: Some(32), ..Retention::default() };
     let mut ledger = Ledger::default();
     ledger.receive(&terms, WallClock(9), &part(100, 10, 50));
