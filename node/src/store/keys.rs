@@ -20,8 +20,8 @@
 //! | `V` version | | number of this layout 4 |
 //!
 //! The key of a batch contains its end and its stamp. So finding a batch, merging logs and trimming
-//! them read two hundred bytes of each batch and not its quarter of a megabyte. Entries of `L` to
-//! `F` are also what frames of small state and checkpoints hold.
+//! them read two hundred bytes of each batch and not its quarter of a megabyte. Entries of the tables
+//! in [`Table::STATE`] are also what frames of small state and checkpoints hold.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
 
@@ -433,6 +433,17 @@ mod tests {
         }
         assert_eq!(parse_log_key(&key), None);
         assert_eq!(parse_subscription_key(place.topic.as_bytes()), None, "an empty name");
+    }
+
+    /// They are for features that are planned, as docs/formats.md says.
+    #[test]
+    fn reserved_letters_are_no_tables() {
+        let others = [Table::Batches, Table::Headers, Table::Usage];
+        let tags: Vec<_> = others.into_iter().chain(Table::STATE).map(Table::tag).collect();
+        for letter in *b"EMQTX" {
+            assert!(!tags.contains(&letter), "{letter}");
+            assert!(VERSION_KEY != [letter] && POSITION_KEY != [letter]);
+        }
     }
 
     #[test]

@@ -285,6 +285,13 @@ mod tests {
         assert_eq!(numbers(&[]), (vec![], vec![]));
     }
 
+    /// They are for features that are planned, as docs/formats.md says.
+    #[test]
+    fn reserved_kinds_are_no_frames() {
+        assert!((1..=10).all(|kind| Kind::from_byte(kind).is_some()));
+        assert!([0].into_iter().chain(11..=15).all(|kind| Kind::from_byte(kind).is_none()));
+    }
+
     #[test]
     fn each_flipped_bit_costs_one_frame() {
         let frames = [frame(1, b"one"), frame(2, b"two"), frame(3, &[0xa7; 50])];

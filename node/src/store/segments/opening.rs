@@ -29,7 +29,7 @@ use super::{
 };
 use crate::store::{
     Level, StoreError,
-    keys::{INDEX_FORMAT, Position, VERSION_KEY},
+    keys::{INDEX_FORMAT, Position, VERSION_KEY, take},
     placed::Placed,
 };
 
@@ -66,11 +66,12 @@ impl SegmentStore {
         let segments = files.list()?;
         let path = directory.join("index");
         let found = open_index(&path);
-        let salt = match read_salt(&files, &segments)?.or_else(|| read_kept_salt(directory)) {
+        let salt = match read_salt(&files, &segments)?.or_else(|| Some(read_kept(directory)?.salt))
+        {
             Some(salt) => salt,
             None => found.as_ref().map_or_else(new_salt, |(_, position)| position.salt),
         };
-        keep_salt(directory, salt)?;
+        keep(directory, salt)?;
         let found = found.filter(|(_, position)| is_trusted(&files, salt, position));
         let known = match found {
             Some((index, position)) => {
@@ -172,31 +173,58 @@ fn read_salt(files: &Files, segments: &[u32]) -> Result<Option<u64>, StoreError>
     Ok(None)
 }
 
-/// A third place of the salt, without which no frame is known from other bytes: it, and its
-/// checksum.
-fn kept_salt(directory: &Path) -> PathBuf {
+/// What the file beside the segments keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    /// A third place of the salt, without which no frame is known from other bytes.
+    salt: u64,
+    /// The name of this store, drawn when it was made. None in files of older programs.
+    id: Option<[u8; 16]>,
+}
+
+impl Kept {
+    /// None when the bytes do not fit their checksum, which is their end.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (mut kept, checksum) = bytes.split_last_chunk()?;
+        if xxh3_64(kept).to_be_bytes() != *checksum {
+            return None;
+        }
+        let salt = u64::from_be_bytes(take(&mut kept)?);
+        let id = take(&mut kept);
+        kept.is_empty().then_some(Self { salt, id })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.salt.to_be_bytes().to_vec();
+        bytes.extend(self.id.iter().flatten());
+        bytes.extend(xxh3_64(&bytes).to_be_bytes());
+        bytes
+    }
+}
+
+fn kept_path(directory: &Path) -> PathBuf {
     directory.join("salt")
 }
 
-fn read_kept_salt(directory: &Path) -> Option<u64> {
-    let bytes = fs::read(kept_salt(directory)).ok()?;
-    let (salt, checksum) = bytes.split_first_chunk()?;
-    let is_whole = checksum == xxh3_64(salt).to_be_bytes();
-    is_whole.then_some(u64::from_be_bytes(*salt))
+fn read_kept(directory: &Path) -> Option<Kept> {
+    Kept::decode(&fs::read(kept_path(directory)).ok()?)
 }
 
-fn keep_salt(directory: &Path, salt: u64) -> Result<(), StoreError> {
-    if read_kept_salt(directory) == Some(salt) {
+/// Keeps the salt, and a name for the store if it has none.
+fn keep(directory: &Path, salt: u64) -> Result<(), StoreError> {
+    let kept = read_kept(directory).filter(|kept| kept.salt == salt);
+    if kept.is_some_and(|kept| kept.id.is_some()) {
         return Ok(());
     }
-    let salt = salt.to_be_bytes();
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).expect("the operating system has a random source");
     let write = || {
-        let file = File::create(kept_salt(directory))?;
-        file.write_all_at(&[salt, xxh3_64(&salt).to_be_bytes()].concat(), 0)?;
+        let file = File::create(kept_path(directory))?;
+        file.write_all_at(&Kept { salt, id: Some(id) }.encode(), 0)?;
         file.sync_all()
     };
     match write() {
-        // The segments have it too.
+        // The segments have the salt too.
         Err(error) if files::is_full(&error) => Ok(()),
         outcome => outcome.map_err(|error| io_error("writing", &error)),
     }
@@ -351,7 +379,43 @@ fn resume(
     }
     // A copy of a data directory may have lost what was set aside.
     let is_allocated = options.space.allocate(&file, end as u64, bytes.len() as u64);
-    let is_older = read_opening(segment, &bytes).is_some_and(|(format, _)| format < FORMAT);
-    let is_usable = bytes.len() > end && is_allocated.is_ok() && !is_older;
+    let is_usable = bytes.len() > end && is_allocated.is_ok();
     Ok(is_usable.then_some(Active { segment, file, bytes: bytes.len(), at: end }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_has_a_name_beside_its_salt_that_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = kept_path(directory.path());
+        keep(directory.path(), 7).unwrap();
+        let kept = read_kept(directory.path()).unwrap();
+        assert_eq!((kept.salt, fs::read(&path).unwrap().len()), (7, 32));
+        keep(directory.path(), 7).unwrap();
+        assert_eq!(read_kept(directory.path()), Some(kept));
+        // Another store, or a damaged file, has another one.
+        keep(directory.path(), 8).unwrap();
+        let other = read_kept(directory.path()).unwrap();
+        assert!(other.salt == 8 && other.id.is_some() && other.id != kept.id);
+        for at in 0..32 {
+            let mut bytes = other.encode();
+            bytes[at] ^= 1;
+            assert_eq!(Kept::decode(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_salt_that_older_programs_kept_is_read_and_gets_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let salt = 7_u64.to_be_bytes();
+        let bytes = [salt, xxh3_64(&salt).to_be_bytes()].concat();
+        fs::write(kept_path(directory.path()), &bytes).unwrap();
+        assert_eq!(read_kept(directory.path()), Some(Kept { salt: 7, id: None }));
+        keep(directory.path(), 7).unwrap();
+        let kept = read_kept(directory.path()).unwrap();
+        assert!(kept.salt == 7 && kept.id.is_some());
+    }
 }

@@ -182,32 +182,6 @@ fn where_the_cut_is_lost_the_log_says_what_is_kept() {
     assert_accounts(&again, "without the frame of the cut");
 }
 
-/// A store whose segments say that they are of the format before.
-#[test]
-fn a_store_of_the_format_before_is_gone_on_with_in_a_new_segment() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut author = Author::new(1, topic());
-    open(directory.path()).commit(&[author.append(1), author.append(2)]).unwrap();
-    let path = segment_path(directory.path(), 1);
-    let mut bytes = fs::read(&path).unwrap();
-    let salt = open(directory.path()).salt;
-    let payload = [&2_u32.to_be_bytes()[..], &salt.to_be_bytes()].concat();
-    let head = frame::Head::new(Kind::Opening, 1, 0, 0, &[&payload]).encode(0);
-    let opening = [&head[..], &payload].concat().repeat(2);
-    bytes[..opening.len()].copy_from_slice(&opening);
-    fs::write(&path, &bytes).unwrap();
-    let store = open(directory.path());
-    assert_eq!(held(&store, &author), [(0, 6)]);
-    let first = author.batches[0].clone();
-    store.commit(&[author.append(3), author.let_go_to(&first)]).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), bytes, "older programs can read it");
-    assert_eq!(store.writer().end.0, 2);
-    drop(store);
-    let store = open(directory.path());
-    assert_eq!(held(&store, &author), [(3, 9)]);
-    assert_eq!(headers(&store, &author), [0]);
-}
-
 /// Of what a program cut that kept no headers none is claimed, though its frames are there.
 #[test]
 fn what_was_cut_before_headers_were_kept_has_none() {
