@@ -5,3 +5,4 @@ mod examples;
 mod groups;
 mod guide;
 mod library;
+mod older;
