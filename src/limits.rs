@@ -84,6 +84,10 @@ pub const ARCHIVE_OPENING_BYTES_MAX: usize = DESCRIPTOR_BYTES_MAX + 128;
 /// Largest note in an archive about skipped records, in bytes: a log and two numbers.
 pub const ARCHIVE_PASSED_BYTES_MAX: usize = 128;
 
+/// Largest section of an archive that a program may skip, in bytes. So a section of a newer program
+/// costs no more memory than a batch.
+pub const ARCHIVE_SKIPPED_BYTES_MAX: usize = 1024 * 1024;
+
 /// Largest end mark of an archive, in bytes: a cursor of [`FRONTIER_LOGS_MAX`] logs of some 100
 /// bytes each.
 pub const ARCHIVE_END_BYTES_MAX: usize = FRONTIER_LOGS_MAX * 128 + 128;

@@ -52,8 +52,8 @@ impl FromStr for Place {
         }
         match text.parse() {
             Ok(cursor) => Ok(Self::Cursor(cursor)),
-            Err(CursorError::Damaged) => Err(usage(CursorError::Damaged.to_string())),
             Err(CursorError::Prefix) => Err(usage(format!("`{text}` is not a place"))),
+            Err(error) => Err(usage(error.to_string())),
         }
     }
 }
@@ -188,6 +188,14 @@ mod tests {
         let time = TimeZone::system().to_timestamp(local).unwrap();
         let expected = WallClock(u64::try_from(time.as_millisecond()).unwrap());
         assert_eq!(resolve("@2018-01-31T10:00"), Ok(Start::Since(expected.into())));
+    }
+
+    #[test]
+    fn a_bare_number_and_places_of_newer_programs_are_refused_as_such() {
+        let said = |text| resolve(text).unwrap_err().to_string();
+        assert_eq!(said("0"), "offsets are of ordered topics");
+        assert_eq!(said("17"), "offsets are of ordered topics");
+        assert_eq!(said("o1:AA"), "a place of a kind that this program does not know");
     }
 
     #[test]

@@ -144,6 +144,10 @@ impl Cursor {
 
 /// What a cursor's text starts with: its kind and version.
 const TEXT_PREFIX: &str = "c1:";
+
+/// What the texts of other places start with: of an ordered topic, of a version of a record.
+const RESERVED_PREFIXES: [&str; 2] = ["o1:", "v1:"];
+
 const CHECKSUM_BYTES: usize = 4;
 
 impl fmt::Display for Cursor {
@@ -161,16 +165,33 @@ pub enum CursorError {
     /// It does not start as one.
     #[error("a cursor starts with `{TEXT_PREFIX}`")]
     Prefix,
+    /// It is a number. Only an ordered topic could have offsets.
+    #[error("offsets are of ordered topics")]
+    Offset,
+    /// It is a place of a kind that only a newer program knows.
+    #[error("a place of a kind that this program does not know")]
+    Newer,
     /// Part of it is missing or was changed.
     #[error("the cursor is cut short or changed")]
     Damaged,
+}
+
+/// What a text is that is no cursor.
+fn unlike(text: &str) -> CursorError {
+    if RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+        CursorError::Newer
+    } else if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        CursorError::Offset
+    } else {
+        CursorError::Prefix
+    }
 }
 
 impl FromStr for Cursor {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let text = text.strip_prefix(TEXT_PREFIX).ok_or(CursorError::Prefix)?;
+        let text = text.strip_prefix(TEXT_PREFIX).ok_or_else(|| unlike(text))?;
         let bytes =
             BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_malformed| CursorError::Damaged)?;
         let (bytes, checksum) =
@@ -203,7 +224,17 @@ mod tests {
     fn text_comes_back_and_damage_is_seen() {
         let text = cursor().to_string();
         assert_eq!(text.parse(), Ok(cursor()));
-        assert_eq!("x".parse::<Cursor>(), Err(CursorError::Prefix));
+        for (text, error) in [
+            ("", CursorError::Prefix),
+            ("x", CursorError::Prefix),
+            ("-5", CursorError::Prefix),
+            ("0", CursorError::Offset),
+            ("18446744073709551616", CursorError::Offset),
+            ("o1:AAAA", CursorError::Newer),
+            ("v1:AAAA", CursorError::Newer),
+        ] {
+            assert_eq!(text.parse::<Cursor>(), Err(error), "{text}");
+        }
         assert_eq!(text[..text.len() - 1].parse::<Cursor>(), Err(CursorError::Damaged));
         let other = text.replace(&text[20..22], "zz");
         assert_eq!(other.parse::<Cursor>(), Err(CursorError::Damaged));

@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn unknown_ones_and_other_ways_to_write_them_are_refused() {
         let any = RecordId { producer: ProducerId([1; 16]), number: 0 };
-        for name in ["antiphon-", "antiphon-expires", "Antiphon-Id", "ANTIPHON-TOPIC"] {
+        let reserved = ["antiphon-expires", "antiphon-replaces", "antiphon-fence"];
+        for name in ["antiphon-", "Antiphon-Id", "ANTIPHON-TOPIC"].into_iter().chain(reserved) {
             assert!(!check("t", any, &[(name, "")]), "{name}");
             assert!(!check("t.dead", any, &[("antiphon-topic", "t"), (name, "")]), "{name}");
         }

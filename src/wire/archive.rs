@@ -22,7 +22,7 @@ use super::LogRange;
 use crate::{
     limits::{
         ARCHIVE_END_BYTES_MAX, ARCHIVE_OPENING_BYTES_MAX, ARCHIVE_PASSED_BYTES_MAX,
-        BATCH_BYTES_MAX, COMPACTED_BYTES_MAX, FORK_PROOF_BYTES_MAX,
+        ARCHIVE_SKIPPED_BYTES_MAX, BATCH_BYTES_MAX, COMPACTED_BYTES_MAX, FORK_PROOF_BYTES_MAX,
     },
     model::{
         Batch, Blob, Compacted, Cursor, DescriptorError, ForkError, ForkProof, Network,
@@ -35,6 +35,10 @@ const MAGIC: &[u8] = b"antiphon/archive/1\n";
 
 /// The same without the version.
 const MAGIC_NAME: &[u8] = b"antiphon/archive/";
+
+/// Kinds of sections from this one on may be skipped by a program that does not know them. It
+/// refuses an archive that has another kind which it does not know.
+const SKIPPED_KIND_MIN: u8 = 64;
 
 /// Bytes before a section's payload: its kind and its length.
 const HEAD_BYTES: usize = 5;
@@ -128,7 +132,7 @@ pub enum ArchiveError {
     /// Something follows the end mark.
     #[error("it goes on behind its end mark")]
     Trailing,
-    /// A kind of section that no archive of this version has.
+    /// A kind of section that only a newer program knows, and that must be understood.
     #[error("a section of an unknown kind ({0})")]
     Kind(u8),
     /// More bytes than a section of its kind has.
@@ -190,6 +194,7 @@ impl Section {
             4 => Ok(ARCHIVE_PASSED_BYTES_MAX),
             5 => Ok(ARCHIVE_END_BYTES_MAX),
             6 => Ok(COMPACTED_BYTES_MAX),
+            SKIPPED_KIND_MIN.. => Ok(ARCHIVE_SKIPPED_BYTES_MAX),
             other => Err(ArchiveError::Kind(other)),
         }
     }
@@ -208,9 +213,10 @@ impl Section {
         }
     }
 
-    fn decode(kind: u8, payload: &Bytes) -> Result<Self, ArchiveError> {
+    /// None of a kind that is skipped.
+    fn decode(kind: u8, payload: &Bytes) -> Result<Option<Self>, ArchiveError> {
         let malformed = |error: minicbor::decode::Error| ArchiveError::Malformed(error.to_string());
-        match kind {
+        let section = match kind {
             1 => {
                 let fields: OpeningFields = decode_exact(payload).map_err(malformed)?;
                 let network = fields.network.parse();
@@ -218,15 +224,17 @@ impl Section {
                     ArchiveError::Malformed(error.to_string())
                 })?;
                 let descriptor = SignedDescriptor::verify(fields.descriptor.0)?;
-                Ok(Self::Opening(Box::new(Opening { network, descriptor })))
+                Self::Opening(Box::new(Opening { network, descriptor }))
             }
-            2 => decode_exact(payload).map(Self::Batch).map_err(malformed),
-            3 => Ok(Self::Fork(ForkProof::verify(payload)?)),
-            4 => decode_exact(payload).map(Self::Passed).map_err(malformed),
-            5 => decode_exact(payload).map(Self::End).map_err(malformed),
-            6 => decode_exact(payload).map(Self::Compacted).map_err(malformed),
-            other => Err(ArchiveError::Kind(other)),
-        }
+            2 => Self::Batch(decode_exact(payload).map_err(malformed)?),
+            3 => Self::Fork(ForkProof::verify(payload)?),
+            4 => Self::Passed(decode_exact(payload).map_err(malformed)?),
+            5 => Self::End(decode_exact(payload).map_err(malformed)?),
+            6 => Self::Compacted(decode_exact(payload).map_err(malformed)?),
+            SKIPPED_KIND_MIN.. => return Ok(None),
+            other => return Err(ArchiveError::Kind(other)),
+        };
+        Ok(Some(section))
     }
 }
 
@@ -287,6 +295,14 @@ impl Encoder {
     }
 }
 
+/// What the next bytes of an archive are.
+enum Step {
+    Section(Section),
+    Skipped,
+    /// More bytes are needed, or none follow.
+    Short,
+}
+
 /// Reads an archive and verifies all of it.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -308,19 +324,30 @@ impl Decoder {
     }
 
     /// Takes the next section off the front of `bytes`; none where more of them are needed. A
-    /// length that is only claimed reserves nothing.
+    /// length that is only claimed reserves nothing. Sections of newer programs that may be skipped
+    /// are.
     ///
     /// # Errors
     /// When the archive is damaged, or is none; what was read before is whole.
     pub fn next(&mut self, bytes: &mut BytesMut) -> Result<Option<Section>, ArchiveError> {
+        loop {
+            match self.step(bytes)? {
+                Step::Section(section) => return Ok(Some(section)),
+                Step::Skipped => {}
+                Step::Short => return Ok(None),
+            }
+        }
+    }
+
+    fn step(&mut self, bytes: &mut BytesMut) -> Result<Step, ArchiveError> {
         if self.contents.is_finished() {
-            return if bytes.is_empty() { Ok(None) } else { Err(ArchiveError::Trailing) };
+            return if bytes.is_empty() { Ok(Step::Short) } else { Err(ArchiveError::Trailing) };
         }
         if !self.begun && !self.begin(bytes)? {
-            return Ok(None);
+            return Ok(Step::Short);
         }
         let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
-            return Ok(None);
+            return Ok(Step::Short);
         };
         let [kind, length @ ..] = *head;
         let length = u32::from_be_bytes(length) as usize;
@@ -331,7 +358,7 @@ impl Decoder {
         let Some((payload, checksum)) =
             rest.get(..length + CHECKSUM_BYTES).map(|whole| whole.split_at(length))
         else {
-            return Ok(None);
+            return Ok(Step::Short);
         };
         let chain = chained(&self.chain, head, payload);
         if chain[..CHECKSUM_BYTES] != *checksum {
@@ -340,13 +367,17 @@ impl Decoder {
         let all = HEAD_BYTES + length + CHECKSUM_BYTES;
         let payload = bytes.split_to(all).freeze().slice(HEAD_BYTES..HEAD_BYTES + length);
         let section = Section::decode(kind, &payload)?;
-        self.contents.take(&section)?;
+        match &section {
+            Some(section) => self.contents.take(section)?,
+            None if self.contents.opening().is_none() => return Err(ArchiveError::Misplaced),
+            None => {}
+        }
         // What is added to an archive that was whole takes the place of the end mark.
         if !self.contents.is_finished() {
             self.chain = chain;
             self.position += all as u64;
         }
-        Ok(Some(section))
+        Ok(section.map_or(Step::Skipped, Step::Section))
     }
 
     /// Takes what an archive begins with; whether there were bytes enough.

@@ -1,13 +1,19 @@
 //! What newer programs may say: fields, requests, refusals and gossip that this one does not know.
 
 use antiphon::{
-    model::{Announcement, Batch, BatchError, NodeKey, SignedDescriptor, encode_to_bytes},
-    wire::{Gossip, Outcome, Refusal, Request, Response, WireError},
+    model::{
+        Announcement, Batch, BatchError, Blob, Cursor, NodeKey, ProducerId, Retention,
+        SignedDescriptor, encode_to_bytes,
+    },
+    wire::{
+        Acks, ClientRequest, Create, Gossip, Held, NodeRequest, Outcome, Publish, Published, Read,
+        Refusal, Replicate, Request, Response, WireError,
+    },
 };
 use bytes::Bytes;
 use minicbor::{Decoder, Encoder, data::Type};
 
-use super::{batch, frozen, key, terms};
+use super::{batch, cursor, frozen, key, records, terms};
 
 /// Kinds of requests and of responses that no program uses yet.
 const RESERVED_KINDS: std::ops::RangeInclusive<u32> = 37..=47;
@@ -250,4 +256,82 @@ fn a_descriptor_with_unknown_fields_is_read_and_stays_as_it_was_signed() {
     assert_eq!(*signed.descriptor(), terms());
     assert_eq!(*signed.bytes(), bytes);
     assert_eq!(signed.descriptor().creator, key().node());
+}
+
+/// A map with these fields more, whose values are such as no field has.
+fn with_fields(map: &[u8], keys: &[u32]) -> Vec<u8> {
+    let mut decoder = Decoder::new(map);
+    let length = decoder.map().unwrap().unwrap();
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(&mut out);
+    encoder.map(length + keys.len() as u64).unwrap();
+    encoder.writer_mut().extend_from_slice(&map[decoder.position()..]);
+    for key in keys {
+        encoder.u32(*key).unwrap().array(1).unwrap().str("reserved").unwrap();
+    }
+    out
+}
+
+/// A message of one field, which is a map, with these fields more.
+fn with_fields_of_message(message: &[u8], keys: &[u32]) -> Bytes {
+    let mut decoder = Decoder::new(message);
+    assert_eq!(decoder.array().unwrap(), Some(2));
+    decoder.skip().unwrap();
+    assert_eq!(decoder.array().unwrap(), Some(1));
+    let (head, map) = message.split_at(decoder.position());
+    [head, &with_fields(map, keys)].concat().into()
+}
+
+#[test]
+fn reserved_fields_of_messages_are_nobodys() {
+    let name = || "earthquakes".parse().unwrap();
+    let publish = Publish {
+        topic: name(),
+        producer: ProducerId([4; 16]),
+        first: 7,
+        records: Blob(records()),
+        acks: Acks::All,
+        timeout_ms: 10_000,
+        retried: true,
+    };
+    let read = Read { topic: name(), after: cursor(), until: None, bytes_max: 1, wait_ms: 0 };
+    let replicate = Replicate { batches: vec![batch()], ..Replicate::default() };
+    for (request, keys) in [
+        (Request::Client(ClientRequest::Create(Create::new(name()))), &[6][..]),
+        (Request::Client(ClientRequest::Publish(publish)), &[7, 8, 9, 10]),
+        (Request::Client(ClientRequest::Read(read)), &[5, 6, 7]),
+        (Request::Node(NodeRequest::Replicate(replicate)), &[4]),
+    ] {
+        let newer = with_fields_of_message(&request.encode(), keys);
+        assert_eq!(Request::decode(&newer).as_ref(), Ok(&request), "{keys:?}");
+    }
+    let published = Published { too_few_nodes: true, duplicate: true, ..Published::default() };
+    let held = Held { keeps: true, ..Held::default() };
+    for (response, keys) in
+        [(Response::Published(published), &[7, 8, 9][..]), (Response::Held(held), &[5, 6])]
+    {
+        let newer = with_fields_of_message(&response.encode(), keys);
+        assert_eq!(Response::decode(&newer).as_ref(), Ok(&response), "{keys:?}");
+    }
+}
+
+#[test]
+fn reserved_fields_of_terms_are_nobodys() {
+    let terms = encode_to_bytes(&terms());
+    let newer = with_fields(&terms, &[13, 14, 15, 16, 18]);
+    let signature = sign(b"antiphon/descriptor/1\0", &newer);
+    let signed = SignedDescriptor::verify(envelope(&[&newer, &signature])).unwrap();
+    assert_eq!(*signed.descriptor(), super::terms());
+    let retention = Retention { records: Some(7), ..Retention::default() };
+    let newer = with_fields(&encode_to_bytes(&retention), &[4, 5]);
+    assert_eq!(minicbor::decode::<Retention>(&newer).unwrap(), retention);
+}
+
+#[test]
+fn a_cursor_with_an_offset_is_read_without_it() {
+    let plain = encode_to_bytes(&cursor());
+    let newer = [&[0x83][..], &plain[1..], &[0x18, 42]].concat();
+    assert_eq!(plain[0], 0x82);
+    assert_eq!(minicbor::decode::<Cursor>(&newer).unwrap(), cursor());
+    frozen("newer_cursor.hex", &newer);
 }

@@ -20,8 +20,8 @@
 //! | `V` version | | number of this layout 4 |
 //!
 //! The key of a batch contains its end and its stamp. So finding a batch, merging logs and trimming
-//! them read two hundred bytes of each batch and not its quarter of a megabyte. Entries of the tables
-//! in [`Table::STATE`] are also what frames of small state and checkpoints hold.
+//! them read two hundred bytes of each batch and not its quarter of a megabyte. Entries of the
+//! tables in [`Table::STATE`] are also what frames of small state and checkpoints hold.
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
 

@@ -230,3 +230,71 @@ fn what_is_no_export_of_a_topic_is_not_written() {
     let end = End { cursor: Cursor::start(opening().topic()), batches: 1, records: 0 };
     assert_eq!(refused(&[opened, Section::End(end)]), ArchiveError::End);
 }
+
+/// The bytes of an archive with a section of this kind behind the first batch.
+fn with_section(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    let mut bytes = Vec::new();
+    for section in &sections()[..2] {
+        bytes.extend_from_slice(&encoder.encode(section).unwrap());
+    }
+    bytes.extend_from_slice(&section_of(kind, payload, &mut encoder.chain));
+    for section in &sections()[2..] {
+        bytes.extend_from_slice(&encoder.encode(section).unwrap());
+    }
+    bytes.extend_from_slice(&encoder.finish().unwrap());
+    bytes
+}
+
+fn section_of(kind: u8, payload: &[u8], chain: &mut Chain) -> Vec<u8> {
+    let mut head = [kind, 0, 0, 0, 0];
+    head[1..].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
+    *chain = chained(chain, &head, payload);
+    [&head[..], payload, &chain[..CHECKSUM_BYTES]].concat()
+}
+
+fn read_all(bytes: &[u8]) -> Result<Vec<Section>, ArchiveError> {
+    let (mut decoder, mut rest) = (Decoder::default(), BytesMut::from(bytes));
+    let mut all = Vec::new();
+    while let Some(section) = decoder.next(&mut rest)? {
+        all.push(section);
+    }
+    decoder.finish()?;
+    Ok(all)
+}
+
+#[test]
+fn sections_of_newer_programs_are_skipped_from_kind_64_on_and_refused_below() {
+    let plain = read_all(&archive(&sections()));
+    for kind in [64, 100, 255] {
+        let bytes = with_section(kind, b"something new");
+        assert_eq!(read_all(&bytes), plain, "kind {kind}");
+        // They are covered by the checksums like any other.
+        let place = bytes.windows(9).position(|part| part == b"something").unwrap();
+        let mut damaged = bytes;
+        damaged[place] ^= 1;
+        assert_eq!(read_all(&damaged), Err(ArchiveError::Checksum));
+    }
+    for kind in [0, 7, 8, 63] {
+        assert_eq!(read_all(&with_section(kind, b"new")), Err(ArchiveError::Kind(kind)));
+    }
+    let large = vec![0; ARCHIVE_SKIPPED_BYTES_MAX + 1];
+    let limit = ARCHIVE_SKIPPED_BYTES_MAX;
+    assert_eq!(read_all(&with_section(64, &large)), Err(ArchiveError::TooLarge(limit + 1, limit)));
+    let first = [MAGIC, &section_of(64, b"new", &mut Chain::default())].concat();
+    assert_eq!(read_all(&first), Err(ArchiveError::Misplaced));
+}
+
+#[test]
+fn an_archive_with_a_skipped_section_is_continued_behind_it() {
+    let whole = with_section(70, b"new");
+    let cut = whole.len() - 20;
+    let (mut decoder, mut rest) = (Decoder::default(), BytesMut::from(&whole[..cut]));
+    while let Ok(Some(_)) = decoder.next(&mut rest) {}
+    let kept = usize::try_from(decoder.position()).unwrap();
+    let contents = decoder.contents().batches();
+    let mut encoder = decoder.into_encoder();
+    assert!(contents > 0);
+    let again = [&whole[..kept], &encoder.finish().unwrap()].concat();
+    assert!(read_all(&again).is_ok());
+}
