@@ -324,9 +324,6 @@ pub const READ_ATTEMPTS_MAX: u32 = 4;
 /// Bytes of subscriptions in one answer.
 pub const POSITIONS_BYTES_MAX: usize = 1024 * 1024;
 
-/// Recent producers that a writer remembers per topic, to recognise a repeated publish.
-pub const PRODUCERS_MAX: usize = 1_024;
-
 /// Records with dedup ids that a node remembers of one topic: a hundred a second for ten minutes.
 /// Some 10 MiB.
 pub const RECENT_GIVEN_PER_TOPIC_MAX: usize = 64 * 1024;

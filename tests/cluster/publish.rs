@@ -2,7 +2,7 @@
 
 use antiphon::{
     model::TopicName,
-    wire::{ClientRequest, Create, Refusal, Request, Response},
+    wire::{ClientRequest, Create, Publish, Refusal, Request, Response},
 };
 
 use crate::script::World;
@@ -89,7 +89,8 @@ fn a_request_that_is_sent_twice_is_stored_once() {
     world.create(0, "t", 3);
     let request = World::publish_request("t", 1, 0, &lines(0, 3));
     let first = world.ask(0, Request::Client(ClientRequest::Publish(request.clone())));
-    let second = world.ask(0, Request::Client(ClientRequest::Publish(request)));
+    let again = Publish { retried: true, ..request };
+    let second = world.ask(0, Request::Client(ClientRequest::Publish(again)));
     world.run(std::time::Duration::from_secs(1));
     for question in [first, second] {
         let Some(Response::Published(published)) = world.answered(question) else {

@@ -187,13 +187,10 @@ impl Engine {
             deadline: self.core.now.elapsed + Duration::from_millis(u64::from(publish.timeout_ms)),
             duplicate: false,
         };
-        if self.join_earlier(topic, run, &waiting) {
-            return;
-        }
-        if publish.retried {
-            self.search(topic, run, publish.records.0, waiting);
-        } else {
+        if !publish.retried {
             self.enqueue(topic, run, publish.records.0, vec![waiting]);
+        } else if !self.join_earlier(topic, run, &waiting) {
+            self.search(topic, run, publish.records.0, waiting);
         }
     }
 

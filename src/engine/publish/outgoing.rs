@@ -1,7 +1,7 @@
 //! What a writer has under way in one topic: queued, sealed and pending records.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     engine::ids::QuestionId,
-    limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX, PRODUCERS_MAX},
-    model::{Batch, Hash, Incarnation, LogId, NodeId, Previous, ProducerId, Run, TopicId},
+    limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX},
+    model::{Batch, Incarnation, LogId, NodeId, Previous, Run, TopicId},
     wire::Acks,
 };
 
@@ -23,9 +23,6 @@ const PENDING_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// How often the replicas are asked whether they hold by now what was told to be pending.
 pub(in crate::engine) const BEHIND_SURVEY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Runs of one producer that are remembered to recognise a retry: as many as may be under way.
-const RECENT_RUNS_MAX: usize = 8;
 
 /// Records that are not sealed yet.
 #[derive(Debug)]
@@ -109,8 +106,6 @@ pub(in crate::engine) struct Outgoing {
     /// Before all that is unacknowledged.
     pub(in crate::engine) behind: Option<Behind>,
     pub(in crate::engine) unacknowledged: VecDeque<Unacknowledged>,
-    /// What was sealed lately, each run with its batch; with none while that is being sealed.
-    pub(in crate::engine) recent: BTreeMap<ProducerId, VecDeque<(Run, Option<Hash>)>>,
 }
 
 /// The end of the own chain in a log that has forked.
@@ -150,7 +145,6 @@ impl Outgoing {
                     }
                     Some(_) | None => runs.push(run),
                 }
-                self.recent.entry(run.producer).or_default().push_back((run, None));
             }
             parts.push(next.records);
             waiting.extend(next.waiting);
@@ -168,13 +162,6 @@ impl Outgoing {
         (runs, body, waiting)
     }
 
-    /// Forgets the runs that [`Self::take_body`] took, for no batch was made of them.
-    pub(in crate::engine) fn refused(&mut self) {
-        for recent in self.recent.values_mut() {
-            recent.retain(|(_, sealed)| sealed.is_some());
-        }
-    }
-
     /// Goes on in another incarnation, which begins with the next batch.
     pub(in crate::engine) fn begin_anew(&mut self, random: &mut fastrand::Rng) {
         self.incarnation = Incarnation(random.u64(..));
@@ -190,20 +177,6 @@ impl Outgoing {
             next: header.next(),
             hash: batch.hash(),
         });
-        for run in &header.runs {
-            if let Some(recent) = self.recent.get_mut(&run.producer) {
-                for (_, sealed) in recent.iter_mut() {
-                    sealed.get_or_insert(batch.hash());
-                }
-                while recent.len() > RECENT_RUNS_MAX {
-                    recent.pop_front();
-                }
-            }
-        }
-        while self.recent.len() > PRODUCERS_MAX {
-            // Any: a producer that is forgotten is only not recognised when it repeats itself.
-            self.recent.pop_first();
-        }
     }
 
     /// Drops the oldest batches for which nobody waits from memory, if they are too many or too
@@ -252,38 +225,5 @@ impl Outgoing {
     pub(in crate::engine) fn bytes(&self) -> usize {
         let queued: usize = self.queued.iter().map(|queued| queued.records.len()).sum();
         queued + self.unacknowledged.iter().map(|sealed| sealed.bytes).sum::<usize>()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_refused_is_not_taken_for_the_next_batch() {
-        let producer = ProducerId([1; 16]);
-        let run = |first| Run { producer, first, count: 1 };
-        let queued = |first| Queued {
-            runs: vec![run(first)],
-            records: Bytes::from_static(b"m"),
-            waiting: Vec::new(),
-        };
-        let mut outgoing = Outgoing {
-            incarnation: Incarnation(1),
-            parted: None,
-            confirming: None,
-            previous: None,
-            next: 0,
-            queued: VecDeque::from([queued(0)]),
-            behind: None,
-            unacknowledged: VecDeque::new(),
-            recent: BTreeMap::new(),
-        };
-        outgoing.take_body();
-        outgoing.refused();
-        outgoing.queued.push_back(queued(1));
-        outgoing.take_body();
-        let recent: Vec<_> = outgoing.recent[&producer].iter().map(|(run, _)| *run).collect();
-        assert_eq!(recent, [run(1)]);
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    outgoing::Waiting,
+    outgoing::{Unacknowledged, Waiting},
     recent::{Seeker, is_given},
 };
 use crate::{
@@ -111,8 +111,17 @@ fn count(told: &BTreeMap<NodeId, Option<Whereabouts>>, placement: &Placement) ->
     places.into_values().max().unwrap_or_default()
 }
 
+/// Whether the records of one run are among those of another one.
+fn holds(run: &Run, part: &Run) -> bool {
+    let end = |run: &Run| run.first.saturating_add(u64::from(run.count));
+    run.producer == part.producer && run.first <= part.first && end(part) <= end(run)
+}
+
 impl Engine {
-    /// Recognises a request that was sent before: it waits for the same batch. Whether it was.
+    /// Recognises a request whose records are queued here or under way: it waits for the same
+    /// batch. Whether it was.
+    ///
+    /// What was acknowledged or answered as pending is looked for like what another node sealed.
     pub(super) fn join_earlier(&mut self, topic: TopicId, run: Run, waiting: &Waiting) -> bool {
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return false;
@@ -121,21 +130,15 @@ impl Engine {
             queued.waiting.push(Waiting { duplicate: true, ..waiting.clone() });
             return true;
         }
-        let recent = outgoing.recent.get(&run.producer);
-        let earlier = recent.and_then(|runs| runs.iter().find(|(other, _)| *other == run));
-        let Some(hash) = earlier.and_then(|(_, sealed)| *sealed) else {
+        let is_in = |sealed: &&mut Unacknowledged| {
+            sealed.batch.header().runs.iter().any(|sealed| holds(sealed, &run))
+        };
+        let Some(sealed) = outgoing.unacknowledged.iter_mut().find(is_in) else {
             return false;
         };
-        let batch = outgoing.unacknowledged.iter_mut().find(|sealed| sealed.batch.hash() == hash);
-        if let Some(sealed) = batch {
-            sealed.waiting.push(Waiting { duplicate: true, ..waiting.clone() });
-            self.settle(topic);
-            return true;
-        }
-        // It was sealed and is no longer waited for: acknowledged, or told to be pending. How
-        // many copies there are by now is not known here; reading the batch back would tell no
-        // more. The records keep their names, so a second copy is recognised.
-        false
+        sealed.waiting.push(Waiting { duplicate: true, ..waiting.clone() });
+        self.settle(topic);
+        true
     }
 
     /// Looks for records that may be there before they are sealed.
@@ -385,5 +388,21 @@ impl Engine {
     /// Whether anything of a topic is looked for.
     pub(super) fn is_searching(&self, topic: &TopicId) -> bool {
         self.publish.retried.searches.values().any(|search| search.topic == *topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ProducerId;
+
+    #[test]
+    fn a_run_holds_its_parts_and_nothing_else() {
+        let run =
+            |producer: u8, first, count| Run { producer: ProducerId([producer; 16]), first, count };
+        let sealed = run(1, 4, 6);
+        assert!([run(1, 4, 6), run(1, 4, 1), run(1, 9, 1)].iter().all(|part| holds(&sealed, part)));
+        let others = [run(2, 4, 6), run(1, 3, 2), run(1, 9, 2), run(1, u64::MAX, 1)];
+        assert!(!others.iter().any(|part| holds(&sealed, part)));
     }
 }

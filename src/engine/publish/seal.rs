@@ -93,7 +93,6 @@ impl Engine {
         let (runs, body, waiting) = outgoing.take_body();
         let log = LogId { writer: self.core.me, incarnation: outgoing.incarnation };
         if self.core.topics.entry(topic).is_full(&log) {
-            outgoing.refused();
             self.publish.bytes -= body.len();
             return self.refuse_all(waiting, &AddError::TooManyLogs);
         }

@@ -5,7 +5,7 @@
 //! only if the node was stopped cleanly, and every known node says that it knows no more of that
 //! log. Records wait for that answer, for no longer than a survey takes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing};
 use crate::{
@@ -33,7 +33,6 @@ impl Engine {
             queued: VecDeque::new(),
             behind: None,
             unacknowledged: VecDeque::new(),
-            recent: BTreeMap::new(),
         };
         self.publish.topics.insert(topic, outgoing);
         if earlier.is_some() {
