@@ -5,6 +5,8 @@
 
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/planted.rs"]
+mod planted;
 #[path = "tidy/prose.rs"]
 mod prose;
 #[path = "tidy/rooms.rs"]
@@ -64,8 +66,6 @@ const LONG_WITH_A_REASON: &[(&str, &str)] = &[
     ("node/src/store/segments/recovery.rs", "most of it is its own tests"),
     ("node/src/store/tests.rs", "its tests share their helpers, and are short each"),
     ("node/src/store/writer.rs", "one thread's loop and its queue"),
-    ("src/engine/holdings/topic.rs", "all that a topic holds changes here only"),
-    ("src/engine/members/mod.rs", "a node's states and what changes them, side by side"),
     ("src/engine/tests/mod.rs", "its tests share their helpers, and are short each"),
     ("tests/cluster/forks.rs", "its tests share their helpers, and are short each"),
     ("tests/cluster/regressions.rs", "its tests share their helpers, and are short each"),

@@ -47,8 +47,6 @@ mod members;
 mod membership;
 mod numbered;
 mod output;
-#[doc(hidden)]
-pub mod planted;
 mod publish;
 mod read;
 mod recovered;

@@ -9,8 +9,6 @@
     reason = "what a sweep found, and the trace of a seed, is for a reader"
 )]
 
-#[cfg(feature = "planted-bugs")]
-mod mutations;
 mod sweep;
 #[path = "../world/mod.rs"]
 mod world;

@@ -9,7 +9,6 @@ use super::{root, rust_files};
 
 /// The folders and files of `src/engine`, from bottom to top: each names what is before it only.
 const FLOORS: &[&str] = &[
-    "planted",
     "numbered",
     "holdings",
     "ids",
@@ -36,8 +35,7 @@ const FLOORS: &[&str] = &[
 ];
 
 /// Plain state and plain words: nothing there knows the engine.
-const PLAIN: &[&str] =
-    &["planted", "numbered", "holdings", "ids", "input", "output", "gate", "recovered"];
+const PLAIN: &[&str] = &["numbered", "holdings", "ids", "input", "output", "gate", "recovered"];
 
 /// One path in the code of the engine: where it is written, and what it names.
 struct Named {

@@ -8,10 +8,7 @@ use antiphon::{
     wire::{Checked, CheckedBatch, LogRange, Page},
 };
 
-use crate::world::{
-    planted::{Bug, planted},
-    shelf::{self, Place, TopicShelf},
-};
+use crate::world::shelf::{self, Place, TopicShelf};
 
 /// What a disk holds.
 #[derive(Debug, Clone, Default)]
@@ -232,35 +229,11 @@ impl Image {
 }
 
 impl Disk {
-    /// What a store does when it is opened; what it throws away, which is a planted bug.
-    pub(crate) fn open(&mut self) -> Vec<Batch> {
+    /// What a store does when it is opened.
+    pub(crate) fn open(&mut self) {
         self.pending.clear();
         self.flushing = None;
         self.failing = false;
-        if planted(Bug::TruncatedAtDamage) { self.image.truncate_at_damage() } else { Vec::new() }
-    }
-}
-
-impl Image {
-    /// A planted bug: a damaged batch is taken for the end of its log.
-    fn truncate_at_damage(&mut self) -> Vec<Batch> {
-        let mut thrown_away = Vec::new();
-        for place in std::mem::take(&mut self.damaged) {
-            let rest = (place.0, place.1, place.2)..=(place.0, place.1, u64::MAX);
-            let rest: Vec<_> = self.batches.range(rest).map(|(place, _)| *place).collect();
-            let rest = rest.iter().filter_map(|place| self.batches.remove(place));
-            thrown_away.extend(rest.filter(|batch| place_of(batch) != place));
-            let log = self.tables.logs.get_mut(&place.0).and_then(|logs| logs.get_mut(&place.1));
-            if let Some(log) = log {
-                log.spans.retain(|span| span.first < place.2);
-                let head = self.batches.range(..place).next_back().map(|(_, batch)| batch.hash());
-                if let (Some(span), Some(head)) = (log.spans.last_mut(), head) {
-                    span.next = span.next.min(place.2);
-                    span.head = head;
-                }
-            }
-        }
-        thrown_away
     }
 }
 

@@ -15,7 +15,6 @@ mod network;
 pub(crate) mod node;
 pub(crate) mod options;
 pub(crate) mod oracle;
-mod planted;
 mod publisher;
 mod reader;
 pub(crate) mod run;

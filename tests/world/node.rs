@@ -16,7 +16,6 @@ use crate::world::{
     Event, What, World,
     disk::Disk,
     invariants::{answers, bounds, one_position, outbox, removal, truth},
-    planted::{Bug, planted},
 };
 
 /// Who waits for the answer to a question.
@@ -168,27 +167,22 @@ impl World {
         node.leaves = false;
         node.tells_leaving = false;
         node.questions = 0;
-        if node.life == 1 || !planted(Bug::SequenceReused) {
-            // Any order, as random numbers would have it; never the same.
-            let number = (index as u64) << 32 | node.life;
-            node.incarnation = Incarnation(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        }
+        // Any order, as random numbers would have it; never the same.
+        let number = (index as u64) << 32 | node.life;
+        node.incarnation = Incarnation(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         self.oracle.lives.insert(node.incarnation);
         let seed = node.incarnation.0 ^ node.life;
         let mut config = Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
         config.gone_after = gone_after;
         node.earlier = std::mem::take(&mut node.disk.image.stopped);
         config.earlier.clone_from(&node.earlier);
-        let thrown_away = node.disk.open();
+        node.disk.open();
         let recovered = node.disk.image.recover(Self::catalogue());
         node.engine = Some(Engine::new(config, recovered));
         node.started = now;
         node.paused_until = Duration::ZERO;
         let (life, contact) = (node.life, self.contact(index));
         self.trace.note(now, || format!("node {index} starts, life {life}"));
-        for batch in thrown_away {
-            self.given_up(index, &batch);
-        }
         self.observe_disk(index);
         self.handle(index, Input::Listening(contact.addresses));
         self.handle(index, Input::Timeout);

@@ -10,7 +10,6 @@ use crate::{
         holdings::log::{AddError, Added},
         ids::CheckId,
         inflight::stored::{ForkRead, ReadPurpose, Reply},
-        planted::{Bug, planted},
     },
     limits::{PAGE_BYTES_MAX, QUESTIONS_MAX},
     model::{Batch, ForkProof, NodeId, SignedHeader, TopicId},
@@ -92,9 +91,7 @@ impl Engine {
         for (at, batch) in taken {
             let (log, first) = (batch.log(), batch.header().first);
             let outcome = match page.compacted.iter().find(|part| part.covers(&log, first)) {
-                Some(part) if part.names(batch.hash()) || planted(Bug::CompactedIsAny) => {
-                    Outcome::Present
-                }
+                Some(part) if part.names(batch.hash()) => Outcome::Present,
                 // It may be of another chain, which nobody can prove any more. Who imports is told
                 // that it is not taken in; who replicates is given no receipt for it.
                 Some(_) if is_import => Outcome::Trimmed,

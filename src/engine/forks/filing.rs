@@ -28,7 +28,6 @@ use crate::{
         },
         inflight::stored::{ForkRead, ReadPurpose},
         output::Write,
-        planted::{Bug, planted},
     },
     limits::PAGE_BYTES_MAX,
     model::{Batch, ForkProof, LogId, TopicId},
@@ -313,13 +312,6 @@ impl Engine {
                 break;
             }
             let filed = batch.clone().filed(branch.incarnation);
-            if planted(Bug::BranchThrownAway) {
-                let first = known.forks.family(branch).next();
-                if first.is_some_and(|(first, _)| first != branch) {
-                    moved.push(filed);
-                    continue;
-                }
-            }
             match known.add(&filed) {
                 Ok(Added::New) => {
                     let log = known.logs[&branch].clone();

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{log::Log, proofs::Forks};
 use crate::{
-    engine::planted::{Bug, planted},
     limits::{FRONTIER_LOGS_MAX, SUBSCRIPTIONS_MAX},
     model::{
-        Batch, Cursor, Frontier, Hash, LogId, NodeId, SignedDescriptor, SubscriberName,
-        Subscription, TopicId,
+        Batch, Cursor, Frontier, Hash, LogId, SignedDescriptor, SubscriberName, Subscription,
+        TopicId,
     },
 };
 
@@ -103,45 +102,30 @@ impl Holdings {
         self.logs.values().map(Log::records).sum()
     }
 
-    /// The highest sequence number of each writer, over all its logs: what a planted bug compares.
-    fn newest_numbers(&self) -> BTreeMap<NodeId, u64> {
-        let mut newest: BTreeMap<NodeId, u64> = BTreeMap::new();
-        for (id, log) in &self.logs {
-            let next = log.spans.last().map_or(0, |span| span.next);
-            let highest = newest.entry(id.writer).or_default();
-            *highest = next.max(*highest);
-        }
-        newest
-    }
-
     /// A digest that is equal where the same is held.
     pub(super) fn computed_digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
-        if planted(Bug::DigestByNumbers) {
-            hasher.update(&crate::model::encode_to_bytes(&self.newest_numbers()));
-        } else {
-            // Beyond a fork a log has what nobody can file any more, for what came before is lost:
-            // nobody else takes it, so there is nothing to compare.
-            let mut frontier = self.frontier();
-            for (log, entry) in &mut frontier.0 {
-                if let Some(at) = self.forks.sealed_at(*log) {
-                    entry.spans.retain(|span| span.first < at);
-                }
+        // Beyond a fork a log has what nobody can file any more, for what came before is lost:
+        // nobody else takes it, so there is nothing to compare.
+        let mut frontier = self.frontier();
+        for (log, entry) in &mut frontier.0 {
+            if let Some(at) = self.forks.sealed_at(*log) {
+                entry.spans.retain(|span| span.first < at);
             }
-            for log in self.told_lows.keys() {
-                frontier.0.entry(*log).or_default();
-            }
-            // Each node cuts at its own time, which is no difference worth looking into.
-            frontier.0.retain(|log, entry| {
-                let (told, base) = self.told_low(log);
-                let low = told.max(entry.low);
-                entry.overlook_cut(told, base);
-                // One that has forked may have been cut before that was known.
-                low == 0 || self.forks.sealed_at(*log).is_none_or(|at| low < at)
-            });
-            frontier.0.retain(|_, entry| !entry.spans.is_empty() || entry.low > 0);
-            hasher.update(&frontier.digest());
         }
+        for log in self.told_lows.keys() {
+            frontier.0.entry(*log).or_default();
+        }
+        // Each node cuts at its own time, which is no difference worth looking into.
+        frontier.0.retain(|log, entry| {
+            let (told, base) = self.told_low(log);
+            let low = told.max(entry.low);
+            entry.overlook_cut(told, base);
+            // One that has forked may have been cut before that was known.
+            low == 0 || self.forks.sealed_at(*log).is_none_or(|at| low < at)
+        });
+        frontier.0.retain(|_, entry| !entry.spans.is_empty() || entry.low > 0);
+        hasher.update(&frontier.digest());
         self.forks.digest_into(&mut hasher);
         for kept in &self.subscriptions {
             hasher.update(&crate::model::encode_to_bytes(&kept));

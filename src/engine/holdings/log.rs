@@ -10,7 +10,6 @@ use thiserror::Error;
 
 use super::early::EarlyPart;
 use crate::{
-    engine::planted::{Bug, planted},
     limits::{EARLY_PARTS_MAX, HEADERS_KEPT_RECORDS, SPANS_MAX},
     model::{Batch, Compacted, Entry, Hash, Incarnation, Previous, Span, Stamp, WallClock},
 };
@@ -206,9 +205,8 @@ impl Log {
     /// A batch that overlaps a span is part of it, or proof of a fork. Only at the span's end is
     /// the hash of what is held at hand.
     fn overlap(span: &HeldSpan, batch: &HeldSpan) -> Added {
-        let inside = span.first <= batch.first && batch.next <= span.next;
         let same = batch.next == span.next && batch.head == span.head;
-        if same || inside && planted(Bug::ForkAnsweredAsHeld) { Added::Held } else { Added::Taken }
+        if same { Added::Held } else { Added::Taken }
     }
 
     /// Forgets what ends at or before `to`, where the batch `head` ends, and remembers the end of

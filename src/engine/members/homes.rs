@@ -2,10 +2,7 @@
 
 use super::Members;
 use crate::{
-    engine::{
-        holdings::{placement::Placement, topic::Topic},
-        planted::{Bug, planted},
-    },
+    engine::holdings::{placement::Placement, topic::Topic},
     limits::FRONTIER_LOGS_MAX,
     model::{NodeId, SignedDescriptor, SubscriberName},
     wire::{Acks, Held, MemberState, Proofs},
@@ -14,21 +11,18 @@ use crate::{
 impl Members {
     /// The replicas of a topic that stands at `place` and wants `replicas` of them.
     pub(in crate::engine) fn placement(&self, place: &[u8; 32], replicas: usize) -> Placement {
-        let forgotten = planted(Bug::CopyForgotten)
-            && self.known.values().any(|member| member.state == MemberState::Gone);
-        let homes = replicas - usize::from(forgotten);
         let (mut home, mut acting, mut alive) = (Vec::new(), Vec::new(), 0);
         let settled = self.settled.nearest_first(*place);
         for node in settled.chain(self.newcomers.nearest_first(*place)) {
             let Some((state, is_able)) = self.as_replica(&node) else { continue };
-            if home.len() < homes {
+            if home.len() < replicas {
                 home.push(node);
             }
             if alive < replicas && state <= MemberState::Suspect {
                 alive += usize::from(state == MemberState::Alive && is_able);
                 acting.push(node);
             }
-            if home.len() >= homes && alive >= replicas {
+            if home.len() >= replicas && alive >= replicas {
                 break;
             }
         }

@@ -28,7 +28,6 @@ use self::{
     member::{DialPlan, bounded},
     nearest::Places,
 };
-use super::planted::{Bug, planted};
 use crate::{
     limits::{FORGET_AFTER, MEMBERS_MAX},
     model::NodeId,
@@ -159,7 +158,7 @@ impl Members {
     pub(super) fn forget(&mut self, node: &NodeId) -> bool {
         self.strangers.remove(node);
         let away = self.known.get(node).is_some_and(|member| !member.connected);
-        if away && !planted(Bug::CopyForgotten) {
+        if away {
             self.remove(node);
         }
         away

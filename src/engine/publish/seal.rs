@@ -10,7 +10,6 @@ use crate::{
         Engine,
         holdings::log::{AddError, Added},
         output::Output,
-        planted::{Bug, planted},
     },
     limits::UNACKNOWLEDGED_BATCHES_MAX,
     model::{Batch, Draft, LogId, NodeId, Run, TopicId},
@@ -44,12 +43,6 @@ impl Engine {
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };
-        if planted(Bug::SequenceReused)
-            && let Some(end) = outgoing.previous
-            && end.incarnation == outgoing.incarnation
-        {
-            outgoing.next = end.next;
-        }
         outgoing.queued.push_back(Queued { runs: vec![run], records, waiting });
         self.seal_ready(topic);
     }
@@ -132,9 +125,6 @@ impl Engine {
         self.retention.on_stored(&mut self.core, &batch);
         let sent_to = self.dispatch(topic, &batch, &BTreeSet::new());
         self.core.output(Output::Gossip { batch: batch.clone(), sent_to });
-        if planted(Bug::AnsweredBeforeFlush) && self.is_acting(topic) {
-            self.receipt(topic, batch.log(), batch.hash(), self.core.me);
-        }
         self.stored(&batch);
     }
 

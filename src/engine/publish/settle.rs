@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use super::outgoing::Waiter;
 use crate::{
-    engine::{
-        Engine,
-        planted::{Bug, planted},
-    },
+    engine::Engine,
     limits::UNACKNOWLEDGED_BYTES_MAX,
     model::{Hash, LogId, NodeId, TopicId},
     wire::{Acks, LogRange, Published, Response, small},
@@ -106,19 +103,15 @@ impl Engine {
         // Copies that all batches have up to the one that is looked at.
         let mut throughout = if outgoing.behind.is_some() { 0 } else { usize::MAX };
         outgoing.unacknowledged.retain_mut(|sealed| {
-            let twice =
-                planted(Bug::ReceiptCountedTwice) && sealed.receipts.contains(&self.core.me);
-            let own = sealed.receipts.len() + usize::from(twice);
-            if !planted(Bug::AcknowledgedOutOfOrder) {
-                throughout = throughout.min(own);
-            }
+            let own = sealed.receipts.len();
+            throughout = throughout.min(own);
             let copies = throughout.min(own);
             let mut told = false;
             let stand_ins = sealed.receipts.iter().filter(|node| !home.contains(node)).count();
             sealed.waiting.retain(|waiting| {
                 let wanted = wanted(waiting.acks);
                 let over = waiting.deadline <= self.core.now.elapsed;
-                let acknowledged = copies >= wanted || over && planted(Bug::PendingIsSuccess);
+                let acknowledged = copies >= wanted;
                 // Of a batch that is pending it is told how many there are of itself.
                 let copies = if acknowledged { copies } else { own };
                 let stand_ins = stand_ins.min(copies);
@@ -139,7 +132,7 @@ impl Engine {
                 }
                 !acknowledged && !over
             });
-            let lacking = copies < quorum && !planted(Bug::AcknowledgedOutOfOrder);
+            let lacking = copies < quorum;
             if told && lacking {
                 sealed.is_pending = true;
                 pending.push((sealed.batch.clone(), own));
@@ -165,9 +158,7 @@ impl Engine {
     pub(super) fn answer_waiters(&mut self, answers: Vec<(Waiter, Published)>) {
         for (waiter, published) in answers {
             match waiter {
-                Waiter::Publisher(question)
-                    if published.acknowledged || planted(Bug::PendingBeforeFlush) =>
-                {
+                Waiter::Publisher(question) if published.acknowledged => {
                     self.core.answer(question, Response::Published(published));
                 }
                 // It is in the outbox, and so on this node's disk.

@@ -9,12 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::view::Source;
 use crate::{
-    engine::{
-        Engine,
-        inflight::found::Found,
-        planted::{Bug, planted},
-        survey::Then,
-    },
+    engine::{Engine, inflight::found::Found, survey::Then},
     model::{Batch, Compacted, LogId, TopicId},
     wire::LogRange,
 };
@@ -121,7 +116,7 @@ impl Engine {
         let topic = found.topic;
         let end = self.end_with(found);
         // One that is away may hold it, and brings it when it is back, however long that takes.
-        let exhaustive = self.is_exhaustive(found) || planted(Bug::HolePassedUnproven);
+        let exhaustive = self.is_exhaustive(found);
         let mut parts = BTreeMap::new();
         for log in end.logs.keys() {
             if let Some((start, sealed)) = self.filed_alike(found, *log) {

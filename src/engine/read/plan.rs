@@ -11,12 +11,7 @@ use super::{
     view::{Source, View},
 };
 use crate::{
-    engine::{
-        Engine,
-        ids::ReadId,
-        planted::{Bug, planted},
-        survey::Then,
-    },
+    engine::{Engine, ids::ReadId, survey::Then},
     model::{NodeId, TopicId},
     wire::{LogRange, MemberState},
 };
@@ -38,7 +33,6 @@ impl Engine {
             .logs
             .iter()
             .map(|(log, end)| self.readable(topic, *log, job.after.next(log), end.next))
-            .map(|range| LogRange { from: self.start_here(topic, range), ..range })
             .filter(|range| range.from < range.to)
             .collect();
         let met = job.met.clone();
@@ -82,18 +76,6 @@ impl Engine {
             return self.wait_or_end(number);
         }
         self.start_lanes(number, lanes, whole);
-    }
-
-    /// Where a range starts; a planted bug skips what is not held here.
-    pub(super) fn start_here(&self, topic: TopicId, range: LogRange) -> u64 {
-        let log = self.core.topics.get(&topic).and_then(|known| known.logs.get(&range.log));
-        match log.filter(|_| planted(Bug::HoleSkipped)) {
-            Some(log) if log.entry().held_from(range.from).is_none() => {
-                let later = log.spans.iter().map(|span| span.first).find(|at| *at > range.from);
-                later.unwrap_or(range.from)
-            }
-            Some(_) | None => range.from,
-        }
     }
 
     /// Who can give a range, or its start, and up to where.

@@ -12,7 +12,6 @@ use crate::{
         holdings::Damage,
         ids::WriteNumber,
         output::{Report, Write},
-        planted::{Bug, planted},
     },
     model::{Batch, LogId, TopicId},
 };
@@ -79,7 +78,7 @@ impl Engine {
     }
 
     pub(in crate::engine) fn damaged(&mut self, damage: Damage) {
-        if planted(Bug::DamageIgnored) || self.is_late_report(&damage) {
+        if self.is_late_report(&damage) {
             return;
         }
         let Some(topic) = self.core.topics.get_mut(&damage.topic) else {

@@ -13,7 +13,6 @@ use crate::{
         Engine,
         inflight::{asks::Purpose, found::Found, stored::ReadPurpose},
         input::Failure,
-        planted::{Bug, planted},
     },
     limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
     model::{Compacted, Entry, Frontier, Hash, LogId, NodeId, Span, TopicId},
@@ -96,15 +95,8 @@ impl Proving {
         let first = mine.spans.first()?;
         let mut proven = (first.next, first.head);
         for (home, held) in &self.homes {
-            if planted(Bug::HandedOverUnproven) && held.is_none() {
-                continue;
-            }
             let held = held.as_ref()?;
             if is_cut(held, log, first) {
-                continue;
-            }
-            let covers = |entry: &Entry| entry.covers(first.first, first.next);
-            if planted(Bug::SentIsHeld) && !held.0.get(log).is_some_and(covers) {
                 continue;
             }
             let span = covering(held, log, first)?;

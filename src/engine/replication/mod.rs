@@ -26,7 +26,6 @@ use super::{
         stored::Reply,
     },
     input::Failure,
-    planted::{Bug, planted},
 };
 use crate::{
     engine::wing::Wing,
@@ -371,14 +370,6 @@ impl Engine {
             }
         };
         let outcomes: Vec<_> = batches.iter().enumerate().map(store).collect();
-        if planted(Bug::ReceiptBeforeFlush)
-            && taken.is_empty()
-            && followers.is_empty()
-            && let Reply::Replicated(question) = reply
-        {
-            let outcomes = outcomes.into_iter().flatten().map(as_stored).collect();
-            return self.core.answer(question, Response::Replicated(outcomes));
-        }
         self.check_taken(Check::new(reply, from, outcomes, taken, followers));
     }
 
@@ -435,12 +426,6 @@ impl Engine {
         if own_log && !topic.belongs_to(&self.core.members, &self.core.me) {
             // This node wrote it, gave it away, and is no place for it.
             return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
-        }
-        if planted(Bug::IncarnationIgnored) {
-            let mut same = topic.logs.iter().filter(|(log, _)| log.writer == header.writer);
-            if same.any(|(_, log)| log.entry().covers(header.first, header.next())) {
-                return Ok(Added::Held);
-            }
         }
         match topic.add(batch) {
             Ok(added @ (Added::Held | Added::Taken)) => Ok(added),

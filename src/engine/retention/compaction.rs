@@ -25,7 +25,6 @@ use crate::{
         inflight::found::Found,
         input::Now,
         output::{Output, Write},
-        planted::{Bug, planted},
     },
     limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},
     model::{Batch, Compacted, Frontier, NodeId, TopicId, WallClock},
@@ -194,7 +193,6 @@ impl Compaction {
                     None => span.first,
                 };
                 let settled = others.iter().map(has).min().unwrap_or(span.next);
-                let settled = if planted(Bug::CompactedUnsettled) { span.next } else { settled };
                 let range = LogRange { log: *log, from: span.first, to: span.next };
                 spans.push(SweptSpan { range, settled });
             }

@@ -9,7 +9,6 @@ use crate::{
         input::Failure,
         numbered::Numbered,
         output::Write,
-        planted::{Bug, planted},
         survey::Then,
     },
     limits::ASK_TIMEOUT,
@@ -119,9 +118,7 @@ impl Engine {
         if is_of_group && subscription.group.is_none() && subscription.cursor.is_some() {
             return self.core.refuse(question, Refusal::Group(subscriber.to_string()));
         }
-        if !planted(Bug::PositionPastLog) {
-            subscription.limit(&self.end_with(found));
-        }
+        subscription.limit(&self.end_with(found));
         let keeper = Keeper::Client { question, need, session };
         self.keep_on_replicas(topic, subscriber, &subscription, keeper);
     }

@@ -23,7 +23,6 @@ use std::{
 
 use super::early::Early;
 use crate::{
-    engine::planted::{Bug, planted},
     limits::{CLOCK_DRIFT_MAX, SWEPT_PARTS_MAX},
     model::{Batch, Compacted, LogId, Record, Stamp, WallClock},
     wire::LogRange,
@@ -250,9 +249,6 @@ impl Sweep {
     /// How far a batch is believed.
     fn belief(&self, state: &State, part: &Compacted) -> Belief {
         let Compacted { log, first, stamp, .. } = part;
-        if planted(Bug::ClockBelieved) {
-            return Belief::Full;
-        }
         let falls = state.falls.get(log).into_iter().flatten();
         let is_before = falls.clone().any(|(at, fallen)| first < at && fallen < stamp);
         let known = self.early.part(log, *first);
@@ -411,7 +407,7 @@ impl Sweep {
                     return true;
                 }
                 let published = stored.part.stamp.time();
-                if known.records > 1 && !planted(Bug::TombstoneTooEarly) {
+                if known.records > 1 {
                     is_blocked = true;
                 } else if published >= before {
                     tombstone = Some(tombstone.map_or(published, |first| first.min(published)));

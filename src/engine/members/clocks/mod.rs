@@ -13,11 +13,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    engine::{
-        input::Now,
-        output::Report,
-        planted::{Bug, planted},
-    },
+    engine::{input::Now, output::Report},
     limits::{CLOCK_AGE_MAX, CLOCK_DRIFT_MAX, CLOCK_OFF_MIN, CLOCK_WAIT_MAX, CLOCKS_MAX},
     model::{NodeId, WallClock},
 };
@@ -170,7 +166,7 @@ impl Clocks {
         let voices = self.measured.len() + 1;
         let against = self.measured.values().filter(contradicts).count();
         self.agreed = own;
-        if against * 2 > voices && !planted(Bug::ClockBelieved) {
+        if against * 2 > voices {
             let mut starts: Vec<i64> =
                 self.measured.values().map(|measure| measure.start).collect();
             starts.push(own);
@@ -188,7 +184,7 @@ impl Clocks {
 
     /// Whether the others are asked just now: nothing is stamped, and nothing is deleted.
     pub(in crate::engine) fn is_in_doubt(&self) -> bool {
-        self.doubt_until.is_some() && !planted(Bug::ClockBelieved)
+        self.doubt_until.is_some()
     }
 
     /// Whether most clocks say that this node's own one is right.
@@ -232,7 +228,7 @@ impl Clocks {
     /// Whether this node does not know what time it is.
     pub(in crate::engine) fn is_unsure(&self, now: Duration, has_others: bool) -> bool {
         let is_lonely = self.measured.is_empty() && has_others && now < LONELY_MAX;
-        (self.is_in_doubt() || self.is_disputed || is_lonely) && !planted(Bug::ClockBelieved)
+        self.is_in_doubt() || self.is_disputed || is_lonely
     }
 
     /// What to tell the operator about clocks that are off, if it is time.

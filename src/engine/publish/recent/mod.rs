@@ -22,7 +22,6 @@ use crate::{
         ids::{QuestionId, SearchId, Ticket, WriteNumber},
         inflight::stored::ReadPurpose,
         output::Write,
-        planted::{Bug, planted},
     },
     limits::{
         FIND_RUNS_MAX, MEASURED_PARTS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, RECALL_BYTES_MAX,
@@ -146,7 +145,7 @@ impl Engine {
 
     /// Finds what this node stored lately of a topic, once it knows.
     pub(in crate::engine) fn find_recent(&mut self, topic: TopicId, asker: Seeker) {
-        if planted(Bug::RecentForgotten) || !self.publish.recent.unread.contains(&topic) {
+        if !self.publish.recent.unread.contains(&topic) {
             return self.tell_whereabouts(topic, asker);
         }
         let recall = self.publish.recent.recalls.entry(topic).or_default();

@@ -17,7 +17,6 @@ use std::{
 
 use self::entry::{Entry, With};
 use crate::{
-    engine::planted::{Bug, planted},
     limits::{GROUP_IDLE, GROUP_MEMBERS_MAX, GROUP_RECORDS_MAX, GROUP_RUNS_MAX, REASON_BYTES_MAX},
     model::{Batch, Cursor, Deliveries, LogId, MemberId, Position, Progress, Runs, Subscription},
     wire::{Assignment, LogRange, Rejection},
@@ -227,7 +226,6 @@ impl Dispatch {
     /// Whether all records of the same key before this one are with the same member.
     fn may_have(&self, member: MemberId, serial: u64) -> bool {
         let key = self.entries.get(&serial).and_then(|entry| entry.key);
-        let key = key.filter(|_| !planted(Bug::KeyDivided));
         let Some(serials) = key.and_then(|key| self.keys.get(&key)) else {
             return true;
         };
@@ -379,10 +377,8 @@ impl Dispatch {
     fn floor(&self, log: &LogId) -> Option<Position> {
         let first = self.places.range((*log, 0)..=(*log, u64::MAX)).next();
         match first.and_then(|(_, serial)| self.entries.get(serial)) {
-            Some(entry) if !planted(Bug::GivenIsDone) => {
-                Some(Position { next: entry.number, head: entry.before })
-            }
-            Some(_) | None => self.read.logs.get(log).copied(),
+            Some(entry) => Some(Position { next: entry.number, head: entry.before }),
+            None => self.read.logs.get(log).copied(),
         }
     }
 

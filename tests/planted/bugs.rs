@@ -1,8 +1,11 @@
-//! Bugs that can be planted, one at a time, so that the simulator must prove that it finds them.
+//! Known mistakes, one of which is planted at a time, so that the simulation must prove that it finds
+//! them.
 //!
-//! Without the feature `planted-bugs` there are none: [`planted`] is `false` for the compiler, and
-//! the code of bugs is not in the program. `docs/simulation.md` says what each one breaks and how
-//! long it stays hidden.
+//! This is `src/planted.rs` in the copy of the sources that `tests/planted/run` makes, and nowhere
+//! else. `bugs.patch` has the conditions. `docs/simulation.md` says what each bug breaks, how long it
+//! stays hidden, and how to add one.
+
+use std::cell::Cell;
 
 /// A known mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,66 +68,58 @@ pub enum Bug {
     ClockBelieved,
 }
 
-#[cfg(not(feature = "planted-bugs"))]
-/// Whether a bug is planted: never.
-pub const fn planted(_: Bug) -> bool {
-    false
+impl Bug {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::AnsweredBeforeFlush,
+        Self::ReceiptBeforeFlush,
+        Self::DigestByNumbers,
+        Self::HandedOverUnproven,
+        Self::SentIsHeld,
+        Self::SequenceReused,
+        Self::PositionPastLog,
+        Self::IncarnationIgnored,
+        Self::CopyForgotten,
+        Self::ReceiptCountedTwice,
+        Self::HoleSkipped,
+        Self::SurveyTooEarly,
+        Self::PendingIsSuccess,
+        Self::TruncatedAtDamage,
+        Self::AcknowledgedOutOfOrder,
+        Self::DamageIgnored,
+        Self::HolePassedUnproven,
+        Self::ForkAnsweredAsHeld,
+        Self::BranchThrownAway,
+        Self::GivenIsDone,
+        Self::KeyDivided,
+        Self::RecentForgotten,
+        Self::OutboxForgotten,
+        Self::PendingBeforeFlush,
+        Self::CompactedUnsettled,
+        Self::TombstoneTooEarly,
+        Self::CompactedIsAny,
+        Self::ClockBelieved,
+    ];
 }
 
-#[cfg(feature = "planted-bugs")]
-pub use selected::{plant, planted};
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
 
-#[cfg(feature = "planted-bugs")]
-mod selected {
-    use std::cell::Cell;
+/// Plants a bug in the engines of this thread, in place of the one before.
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
 
-    use crate::engine::planted::Bug;
+/// Whether a bug is planted.
+pub fn is_planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
 
-    impl Bug {
-        /// All of them.
-        pub const ALL: &[Self] = &[
-            Self::AnsweredBeforeFlush,
-            Self::ReceiptBeforeFlush,
-            Self::DigestByNumbers,
-            Self::HandedOverUnproven,
-            Self::SentIsHeld,
-            Self::SequenceReused,
-            Self::PositionPastLog,
-            Self::IncarnationIgnored,
-            Self::CopyForgotten,
-            Self::ReceiptCountedTwice,
-            Self::HoleSkipped,
-            Self::SurveyTooEarly,
-            Self::PendingIsSuccess,
-            Self::TruncatedAtDamage,
-            Self::AcknowledgedOutOfOrder,
-            Self::DamageIgnored,
-            Self::HolePassedUnproven,
-            Self::ForkAnsweredAsHeld,
-            Self::BranchThrownAway,
-            Self::GivenIsDone,
-            Self::KeyDivided,
-            Self::RecentForgotten,
-            Self::OutboxForgotten,
-            Self::PendingBeforeFlush,
-            Self::CompactedUnsettled,
-            Self::TombstoneTooEarly,
-            Self::CompactedIsAny,
-            Self::ClockBelieved,
-        ];
-    }
-
-    thread_local! {
-        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
-    }
-
-    /// Plants a bug in the engines of this thread, in place of the one before.
-    pub fn plant(bug: Option<Bug>) {
-        PLANTED.set(bug);
-    }
-
-    /// Whether a bug is planted.
-    pub fn planted(bug: Bug) -> bool {
-        PLANTED.get() == Some(bug)
-    }
+/// Whether a bug is planted: `planted!(HoleSkipped)`.
+#[macro_export]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is_planted($crate::planted::Bug::$bug)
+    };
 }

@@ -1,6 +1,8 @@
-//! The simulator must prove itself: each planted bug is found within a number of seeds.
+//! The simulation must prove itself: each planted bug is found within a number of seeds.
+//!
+//! A part of the tests of the simulation in the copy that `tests/planted/run` makes.
 
-use antiphon::engine::planted::{Bug, plant};
+use antiphon::planted::{Bug, plant};
 
 use crate::sweep::run_seed;
 
