@@ -64,6 +64,9 @@ pub const REPLICAS_MAX: u16 = 32;
 /// and a larger number in a message is refused.
 pub const CHANGES_MAX: u64 = 1 << 32;
 
+/// Features that a topic's descriptor may need.
+pub const NEEDS_MAX: usize = 32;
+
 /// Most writers (keys) that a topic's descriptor may list.
 pub const WRITERS_MAX: usize = 256;
 

@@ -336,6 +336,7 @@ fn forked_archive() -> Vec<u8> {
         generation: 0,
         deleted: false,
         origin: None,
+        needs: Vec::new(),
         floor_follows: false,
     };
     let opening = Opening {

@@ -77,6 +77,7 @@ pub(crate) fn descriptor(number: usize) -> SignedDescriptor {
         generation: 0,
         deleted: false,
         origin: None,
+        needs: Vec::new(),
         floor_follows: false,
     };
     terms.sign(&key).expect("terms within the limits")

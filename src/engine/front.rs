@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, catalogue, ids::QuestionId, input::Asker};
+use super::{Engine, catalogue, holdings::topic::Topic, ids::QuestionId, input::Asker};
 use crate::{
     limits::QUESTIONS_MAX,
     model::{TopicId, TopicName},
@@ -20,6 +20,14 @@ struct Deferred {
     question: QuestionId,
     asker: Asker,
     request: ClientRequest,
+}
+
+/// Why a topic that a request names cannot be used.
+enum Unresolved {
+    /// Nobody has told this node of it yet.
+    Unknown(TopicName),
+    /// This program does not understand its terms.
+    NotUnderstood(String),
 }
 
 /// Requests that wait.
@@ -61,7 +69,12 @@ impl Engine {
             }
             request => match self.resolve(&request) {
                 Ok(topic) => self.carry_out(question, asker, topic, request),
-                Err(unknown) => self.defer(&unknown, Deferred { question, asker, request }),
+                Err(Unresolved::Unknown(name)) => {
+                    self.defer(&name, Deferred { question, asker, request });
+                }
+                Err(Unresolved::NotUnderstood(why)) => {
+                    self.core.refuse(question, Refusal::Unsupported(Some(why)));
+                }
             },
         }
     }
@@ -89,12 +102,15 @@ impl Engine {
 
     // --- topics ----------------------------------------------------------------------------
 
-    /// The topic that a request is about, the first one of several; none if it is about none. An
-    /// unknown name is the error.
-    fn resolve(&self, request: &ClientRequest) -> Result<Option<TopicId>, TopicName> {
+    /// The topic that a request is about, the first one of several; none if it is about none.
+    fn resolve(&self, request: &ClientRequest) -> Result<Option<TopicId>, Unresolved> {
         let mut first = None;
         for name in request.topics() {
-            let topic = self.core.topics.named(name).ok_or_else(|| name.clone())?;
+            let topic = self.core.topics.named(name);
+            let topic = topic.ok_or_else(|| Unresolved::Unknown(name.clone()))?;
+            if let Some(why) = self.core.topics.get(&topic).and_then(Topic::not_understood) {
+                return Err(Unresolved::NotUnderstood(why));
+            }
             first.get_or_insert(topic);
         }
         Ok(first)

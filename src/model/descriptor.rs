@@ -8,7 +8,7 @@ use super::{
     Blob, Network, NodeId, NodeKey, Signature, Stamp, TopicId, TopicName, decode_exact,
     encode_to_bytes,
 };
-use crate::limits::{CHANGES_MAX, DESCRIPTOR_BYTES_MAX, REPLICAS_MAX, WRITERS_MAX};
+use crate::limits::{CHANGES_MAX, DESCRIPTOR_BYTES_MAX, NEEDS_MAX, REPLICAS_MAX, WRITERS_MAX};
 
 /// How long a topic keeps its records. `None` in a field means unlimited. A batch expires when any
 /// limit is exceeded. Up to a thirty-second part more may be kept.
@@ -44,7 +44,7 @@ impl Retention {
 }
 
 /// Who may write to a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode)]
 pub enum Writers {
     /// Every node of the network.
     #[n(0)]
@@ -53,6 +53,53 @@ pub enum Writers {
     /// The nodes with these keys.
     #[n(1)]
     Listed(#[n(0)] Vec<NodeId>),
+    /// Said in a way that only a newer program knows.
+    #[n(65535)]
+    Unknown,
+}
+
+/// What is known of [`Writers`] on the wire.
+#[derive(Decode)]
+enum KnownWriters {
+    #[n(0)]
+    Anyone,
+    #[n(1)]
+    Listed(#[n(0)] Vec<NodeId>),
+}
+
+impl<'b, C> Decode<'b, C> for Writers {
+    fn decode(
+        decoder: &mut minicbor::Decoder<'b>,
+        context: &mut C,
+    ) -> Result<Self, minicbor::decode::Error> {
+        let start = decoder.position();
+        Ok(match KnownWriters::decode(decoder, context) {
+            Ok(KnownWriters::Anyone) => Self::Anyone,
+            Ok(KnownWriters::Listed(keys)) => Self::Listed(keys),
+            Err(_unknown) => {
+                decoder.set_position(start);
+                decoder.skip()?;
+                Self::Unknown
+            }
+        })
+    }
+}
+
+/// The features that a topic may need and that this program has. Each gets its number when it is
+/// built.
+const FEATURES: [u32; 0] = [];
+
+/// At most [`NEEDS_MAX`] of them.
+fn bounded_needs<C>(
+    decoder: &mut minicbor::Decoder<'_>,
+    context: &mut C,
+) -> Result<Vec<u32>, minicbor::decode::Error> {
+    match decoder.array()? {
+        Some(length) if length <= NEEDS_MAX as u64 => {
+            (0..length).map(|_| u32::decode(decoder, context)).collect()
+        }
+        Some(_) | None => Err(minicbor::decode::Error::message("more needs than are allowed")),
+    }
 }
 
 impl Writers {
@@ -61,6 +108,7 @@ impl Writers {
         match self {
             Self::Anyone => true,
             Self::Listed(keys) => keys.contains(node),
+            Self::Unknown => false,
         }
     }
 }
@@ -108,6 +156,10 @@ pub struct Descriptor {
     /// The id for which the records of an imported topic are signed. It is then the topic's id.
     #[n(12)]
     pub origin: Option<TopicId>,
+    /// The features that a node must have to hold the topic, or to write to it. A node without one
+    /// of them keeps the descriptor and spreads it, and does nothing else for the topic.
+    #[cbor(n(17), decode_with = "bounded_needs", skip_if = "Vec::is_empty", default)]
+    pub needs: Vec<u32>,
     /// Whether `min_copies` follows the network, see [`floor`](Self::floor). The field then has the
     /// number of the time when this was signed, for programs that do not know this field.
     #[cbor(n(19), skip_if = "is_default", default)]
@@ -155,9 +207,29 @@ impl Descriptor {
         if self.floor_follows { floor_that_follows(self.replicas, nodes) } else { self.min_copies }
     }
 
-    /// Whether a node may change the terms and delete the topic: any node that may write.
+    /// Whether a node may change the terms and delete the topic: any node that may write. Where
+    /// that is not understood, newer nodes have judged it.
     pub fn may_alter(&self, node: &NodeId) -> bool {
-        self.writers.admit(node)
+        self.writers == Writers::Unknown || self.writers.admit(node)
+    }
+
+    /// Whether this program understands all that it must know to hold the topic.
+    pub fn is_understood(&self) -> bool {
+        self.writers != Writers::Unknown && self.unknown_need().is_none()
+    }
+
+    fn unknown_need(&self) -> Option<u32> {
+        self.needs.iter().copied().find(|need| !FEATURES.contains(need))
+    }
+
+    /// What this program does not understand, in words; none if it understands all.
+    pub fn not_understood(&self) -> Option<String> {
+        let what = match self.unknown_need() {
+            Some(need) => format!("feature {need}"),
+            None if self.is_understood() => return None,
+            None => "who may write".to_owned(),
+        };
+        Some(format!("topic `{}` needs a newer version of Antiphon ({what})", self.name))
     }
 
     fn check(&self) -> Result<(), DescriptorError> {
@@ -181,7 +253,7 @@ impl Descriptor {
             Writers::Listed(keys) if keys.len() > WRITERS_MAX => {
                 Err(DescriptorError::Writers(keys.len()))
             }
-            Writers::Listed(_) | Writers::Anyone => Ok(()),
+            Writers::Listed(_) | Writers::Anyone | Writers::Unknown => Ok(()),
         }
     }
 
@@ -191,6 +263,9 @@ impl Descriptor {
     /// When a field is out of bounds.
     pub fn sign(self, key: &NodeKey) -> Result<SignedDescriptor, DescriptorError> {
         assert_eq!(self.creator, key.node(), "a descriptor is signed by its creator");
+        if self.writers == Writers::Unknown {
+            return Err(DescriptorError::Malformed("it is not known who may write"));
+        }
         self.check()?;
         let terms = encode_to_bytes(&self);
         let signature = key.sign(&signing_input(&terms));
@@ -294,6 +369,7 @@ mod tests {
             generation: 0,
             deleted: false,
             origin: None,
+            needs: Vec::new(),
             floor_follows: false,
         }
     }
@@ -322,6 +398,36 @@ mod tests {
             let mut damaged = signed.bytes().to_vec();
             damaged[position] ^= 1;
             assert!(SignedDescriptor::verify(damaged.into()).is_err(), "byte {position}");
+        }
+    }
+
+    #[test]
+    fn what_is_needed_and_not_known_is_told_in_words() {
+        let key = NodeKey::from_secret(&[1; 32]);
+        assert_eq!(descriptor(&key).not_understood(), None);
+        let needs = Descriptor { needs: vec![7], ..descriptor(&key) };
+        assert!(!needs.is_understood());
+        let text = "topic `quakes` needs a newer version of Antiphon (feature 7)";
+        assert_eq!(needs.not_understood().as_deref(), Some(text));
+        let signed = needs.clone().sign(&key).unwrap();
+        let read = SignedDescriptor::verify(signed.bytes().clone()).unwrap();
+        assert_eq!(*read.descriptor(), needs);
+        let many = Descriptor { needs: vec![7; NEEDS_MAX + 1], ..needs }.sign(&key).unwrap();
+        assert!(SignedDescriptor::verify(many.bytes().clone()).is_err());
+    }
+
+    #[test]
+    fn writers_that_are_said_in_another_way_are_nobody_here() {
+        // A list with an entry that is no key, and a variant that is not known.
+        for bytes in [&[0x82, 0x01, 0x81, 0x81, 0x61, b'x'][..], &[0x82, 0x02, 0x81, 0x80]] {
+            let writers: Writers = minicbor::decode(bytes).unwrap();
+            assert_eq!(writers, Writers::Unknown);
+            let key = NodeKey::from_secret(&[1; 32]);
+            assert!(!writers.admit(&key.node()));
+            let terms = Descriptor { writers, ..descriptor(&key) };
+            assert!(!terms.is_understood() && terms.may_alter(&key.node()));
+            assert!(terms.not_understood().unwrap().contains("who may write"));
+            assert!(terms.sign(&key).is_err());
         }
     }
 

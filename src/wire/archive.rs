@@ -135,6 +135,9 @@ pub enum ArchiveError {
     /// A kind of section that only a newer program knows, and that must be understood.
     #[error("a section of an unknown kind ({0})")]
     Kind(u8),
+    /// The topic needs what only a newer program knows.
+    #[error("{0}")]
+    Needs(String),
     /// More bytes than a section of its kind has.
     #[error("a section of {0} bytes, more than the limit of {1}")]
     TooLarge(usize, usize),
@@ -224,6 +227,9 @@ impl Section {
                     ArchiveError::Malformed(error.to_string())
                 })?;
                 let descriptor = SignedDescriptor::verify(fields.descriptor.0)?;
+                if let Some(lacking) = descriptor.descriptor().not_understood() {
+                    return Err(ArchiveError::Needs(lacking));
+                }
                 Self::Opening(Box::new(Opening { network, descriptor }))
             }
             2 => Self::Batch(decode_exact(payload).map_err(malformed)?),

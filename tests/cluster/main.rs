@@ -24,6 +24,7 @@ mod imports;
 mod leave;
 mod lives;
 mod many;
+mod needs;
 mod newcomers;
 mod order;
 mod outbox;

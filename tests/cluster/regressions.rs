@@ -542,6 +542,7 @@ fn repair_reaches_every_topic() {
                 generation: 0,
                 deleted: false,
                 origin: None,
+                needs: Vec::new(),
                 floor_follows: false,
             }
             .sign(&key)

@@ -154,6 +154,7 @@ fn terms() -> Descriptor {
         generation: 0,
         deleted: false,
         origin: None,
+        needs: Vec::new(),
         floor_follows: false,
     }
 }

@@ -194,6 +194,7 @@ impl Engine {
             generation: self.core.topics.newest(&create.name).map_or(0, next_generation),
             deleted: false,
             origin: None,
+            needs: Vec::new(),
         }
     }
 

@@ -20,6 +20,14 @@ impl Placement {
         self.home.contains(node)
     }
 
+    /// The same without a node.
+    pub(in crate::engine) fn without(mut self, node: &NodeId) -> Self {
+        self.home.retain(|other| other != node);
+        self.acting.retain(|other| other != node);
+        self.size = self.size.min(self.acting.len());
+        self
+    }
+
     /// All nodes of the placement, home replicas first.
     pub(in crate::engine) fn all(&self) -> impl Iterator<Item = NodeId> + '_ {
         let stand_ins = self.acting.iter().filter(|node| !self.is_home(node));

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     limits::{REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
     model::{
-        Batch, Compacted, ForkProof, Hash, LogId, NodeId, Retention, SignedDescriptor, Stamp,
-        SubscriberName, Subscription, TopicId, WallClock,
+        Batch, Compacted, Descriptor, ForkProof, Hash, LogId, NodeId, Retention, SignedDescriptor,
+        Stamp, SubscriberName, Subscription, TopicId, WallClock,
     },
     wire::LogRange,
 };
@@ -133,15 +133,31 @@ impl Topic {
         self.is_outlived || self.descriptor.as_ref().is_some_and(deleted)
     }
 
+    /// Whether this program understands its terms. If not, it keeps what it holds of the topic and
+    /// its terms, and does nothing else for it.
+    pub(in crate::engine) fn is_understood(&self) -> bool {
+        self.terms().is_none_or(Descriptor::is_understood)
+    }
+
+    /// Its terms, where they are known.
+    fn terms(&self) -> Option<&Descriptor> {
+        self.descriptor.as_ref().map(SignedDescriptor::descriptor)
+    }
+
+    /// What this program does not understand of it, in words.
+    pub(in crate::engine) fn not_understood(&self) -> Option<String> {
+        self.terms()?.not_understood()
+    }
+
     /// How long it keeps its records, where that is not for ever.
     pub(in crate::engine) fn retention(&self) -> Option<Retention> {
-        let terms = self.descriptor.as_ref()?.descriptor();
+        let terms = self.terms().filter(|terms| terms.is_understood())?;
         Some(terms.retention).filter(Retention::has_limits)
     }
 
     /// How long a tombstone is kept, in milliseconds, where of each key the newest record is kept.
     pub(in crate::engine) fn tombstones_ms(&self) -> Option<u64> {
-        self.descriptor.as_ref()?.descriptor().retention.tombstones_ms
+        self.terms().filter(|terms| terms.is_understood())?.retention.tombstones_ms
     }
 
     /// Whether its records were imported, and are signed for an id that is not its name's.

@@ -61,7 +61,10 @@ impl Topic {
     /// Its replicas, as the member table has them now.
     pub(in crate::engine) fn placement(&mut self, members: &Members) -> &Placement {
         if self.placed_at() != members.version() {
-            let placement = members.placement(self.place(), usize::from(self.replicas()));
+            let mut placement = members.placement(self.place(), usize::from(self.replicas()));
+            if !self.is_understood() {
+                placement = placement.without(&members.me);
+            }
             self.place_at(members.version(), placement);
         }
         self.last_placement()

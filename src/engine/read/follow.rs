@@ -30,7 +30,7 @@ impl Engine {
             .core
             .topics
             .get(&topic)
-            .is_some_and(|known| known.is_known() && known.admits(&writer))
+            .is_some_and(|known| known.is_known() && known.is_understood() && known.admits(&writer))
         {
             return;
         }

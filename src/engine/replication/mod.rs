@@ -416,6 +416,9 @@ impl Engine {
             let name = header.topic.to_string();
             return Err(Refusal::UnknownTopic { name, nearest: None });
         };
+        if let Some(why) = topic.not_understood() {
+            return Err(Refusal::Unsupported(Some(why)));
+        }
         if !topic.admits(&header.writer) {
             return Err(Refusal::NotAWriter(header.topic.to_string()));
         }

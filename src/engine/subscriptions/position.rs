@@ -4,6 +4,7 @@ use super::listing::Listing;
 use crate::{
     engine::{
         Engine,
+        holdings::topic::Topic,
         ids::{CommitId, ListingId, QuestionId},
         inflight::{asks::Purpose, found::Found},
         input::Failure,
@@ -240,6 +241,9 @@ impl Engine {
         if !subscription.is_well_formed(topic) || self.core.topics.get(&topic).is_none() {
             let name = topic.to_string();
             return self.core.refuse(question, Refusal::UnknownTopic { name, nearest: None });
+        }
+        if let Some(why) = self.core.topics.get(&topic).and_then(Topic::not_understood) {
+            return self.core.refuse(question, Refusal::Unsupported(Some(why)));
         }
         if self.keep_told(topic, name, subscription) {
             let shared = self.is_shared(topic, name, session).then_some(true);

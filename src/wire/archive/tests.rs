@@ -25,6 +25,7 @@ fn opening() -> Opening {
         generation: 0,
         deleted: false,
         origin: None,
+        needs: Vec::new(),
         floor_follows: false,
     };
     let descriptor = descriptor.sign(&key()).unwrap();

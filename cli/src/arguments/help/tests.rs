@@ -49,6 +49,22 @@ fn found(wrong: impl Fn(&Page) -> Vec<String>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Names of commands for tables and ordered topics, as docs/formats.md says.
+const RESERVED: [&str; 7] = ["get", "put", "unset", "keys", "watch", "history", "leader"];
+
+fn names(command: &Command) -> Vec<String> {
+    let own = std::iter::once(command.get_name()).chain(command.get_all_aliases());
+    let deeper = command.get_subcommands().flat_map(names);
+    own.map(str::to_owned).chain(deeper).collect()
+}
+
+#[test]
+fn reserved_names_are_no_commands() {
+    let names = names(&definition());
+    assert!(names.iter().any(|name| name == "fetch"), "{names:?}");
+    assert!(names.iter().all(|name| !RESERVED.contains(&name.as_str())), "{names:?}");
+}
+
 #[test]
 fn each_command_is_in_one_group() {
     let program = program();
