@@ -18,12 +18,13 @@ pub enum StartError {
     /// The data directory is that of a node of another network.
     #[error("the data directory {path} belongs to network `{network}`")]
     OtherNetwork {
-        /// Which.
+        /// The directory.
         path: PathBuf,
         /// The network of its node.
         network: String,
     },
-    /// The node of this key runs already, with another data directory: one is a copy of the other.
+    /// The node of this key runs already with another data directory. One of the directories is a
+    /// copy of the other.
     #[error("node {node} runs already on this machine, and {path} is a copy of its data directory")]
     Running {
         /// The directory that was to be used.
@@ -31,34 +32,36 @@ pub enum StartError {
         /// The node.
         node: NodeId,
     },
-    /// The key is gone, and what its node stored is not.
+    /// The node's key file is missing, but its records are there. Put the file back, or start with
+    /// an empty directory: that makes another node.
     #[error("the key {path} is gone, but the records of its node are there")]
     KeyGone {
-        /// Where it was.
+        /// Where the file was.
         path: PathBuf,
     },
     /// The data directory or its content cannot be used.
     #[error("the data directory {path} cannot be used: {reason}")]
     Data {
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// The key is unreadable, or readable by others.
+    /// The node's key file cannot be read, or users other than its owner can read it.
     #[error("the key {path} cannot be used: {reason}")]
     Key {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// It cannot listen at an address: the port is taken, or the address is not this machine's.
+    /// The node cannot listen at an address: another program has the port, or the address is not
+    /// this machine's.
     #[error("cannot listen at {address}: {reason}")]
     Listen {
-        /// Where.
+        /// The address.
         address: Multiaddr,
-        /// Why.
+        /// What the system said.
         reason: String,
     },
 }
@@ -71,11 +74,12 @@ pub enum NodeError {
     /// can be read.
     #[error("the store failed: {0}")]
     Store(String),
-    /// Its data directory, or a file in it, is gone or was replaced while it ran. Nothing was
-    /// acknowledged since.
+    /// Its data directory, or a file in it, was deleted or replaced while the node ran. The node
+    /// has acknowledged nothing since then.
     #[error("the node stopped: {0}")]
     DataGone(String),
-    /// It was asked to leave the network, and other nodes hold all that it held: no failure.
+    /// Somebody asked the node to leave the network, and other nodes hold all that it held. This is
+    /// no failure.
     #[error("the node has left the network")]
     Left,
     /// A part of the program ended unexpectedly.

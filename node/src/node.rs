@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// What a node is started with.
+/// What a node is started with: [`Node::start`] takes it.
 ///
 /// ```
 /// use antiphon_node::NodeConfig;
@@ -42,34 +42,38 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NodeConfig {
-    /// Where it keeps its topics and its key. Made if it is not there.
+    /// The directory where the node keeps its topics and its key. It is made if it is missing. Two
+    /// nodes never share one.
     pub data: PathBuf,
-    /// Where it listens. Where nothing is given: on all interfaces, IPv4 and IPv6, at the port of
-    /// last time or one that is free.
+    /// Where the node listens. If this is empty, it listens on all interfaces, IPv4 and IPv6. It
+    /// takes the port of its last run, or a free one.
     pub listen: Vec<Multiaddr>,
-    /// Nodes to join through (`/ip4/…/tcp/…/p2p/…`). Where an address has no peer id, whatever node
-    /// of the network is there will do.
+    /// Addresses of nodes through which the node joins the network (`/ip4/…/tcp/…/p2p/…`). An
+    /// address without a peer id (`/p2p/…`) stands for any node of the network that is there.
     pub bootstrap: Vec<Multiaddr>,
-    /// Whether it takes new topics though none of the nodes to join through was reached yet.
-    /// Without this it refuses them: a topic of that name may be there already.
+    /// Whether the node creates topics before it has reached any other node. This counts only if
+    /// [`NodeConfig::bootstrap`] has addresses. Without it such a node refuses new topics
+    /// ([`NotJoined`](crate::Refusal::NotJoined)), because a topic of that name may exist already.
     pub alone: bool,
-    /// The network. Nodes of another one never join.
+    /// The network that the node belongs to. Nodes of different networks never join.
     pub network: Network,
-    /// Whether nodes nearby are found by themselves: by mDNS on the LAN, and on this machine
-    /// through a runtime directory.
+    /// Whether the node finds nodes nearby, and is found by them: by mDNS on the LAN, and on this
+    /// machine through a directory of the user.
     pub discovery: bool,
-    /// Most bytes that its topics may take on the disk; none for as much as there is. Before they
-    /// are used up new records are refused, and it goes on serving what it has. At least
-    /// [`NodeConfig::DISK_BYTES_MIN`].
+    /// Most bytes that its topics may take on the disk. None, the default, means as much as there
+    /// is. Before they are used up, the node refuses new records ([`Full`](crate::Refusal::Full)).
+    /// It goes on serving what it has. With less than [`NodeConfig::DISK_BYTES_MIN`] it takes no
+    /// records.
     pub disk_bytes_max: Option<u64>,
 }
 
 impl NodeConfig {
-    /// The least quota that leaves room for records beside what is set aside.
+    /// The least [`disk_bytes_max`](field@Self::disk_bytes_max) that leaves room for records: 128
+    /// MiB. The node sets a part of that aside for its own work.
     pub const DISK_BYTES_MIN: u64 = crate::store::DISK_BYTES_MIN;
 
-    /// A node that finds others by itself, in the network that nodes are in where none is named, on
-    /// all interfaces, with as much of the disk as there is.
+    /// The defaults, with this data directory. The node finds others by itself in the network
+    /// `default`, listens on all interfaces, and may fill the disk.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
@@ -82,8 +86,8 @@ impl NodeConfig {
         }
     }
 
-    /// A node that is reached from this machine alone, at a port that is free, and looks for no
-    /// others: for tests, and for programs that are their own network.
+    /// A node that listens on this machine alone, at a free port. It looks for no others, and none
+    /// finds it. This is for tests, and for programs that are their own network.
     pub fn on_loopback(data: impl Into<PathBuf>) -> Self {
         let address = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::LOCALHOST));
         Self { listen: vec![address.with(Protocol::Tcp(0))], discovery: false, ..Self::new(data) }
@@ -128,9 +132,11 @@ impl NodeConfig {
 
 /// A running node: its task, its data and its place in the network.
 ///
-/// **Dropping it** stops it at once, as a crash would: nothing that was acknowledged is lost, and
-/// the other nodes find it dead after some seconds. Its clients say that the node has stopped.
-/// [`Node::stop`] stops it cleanly.
+/// [`Node::client`] is the way to topics. [`Node::stop`] stops the node cleanly.
+///
+/// **Dropping it** stops it at once, as a crash would. Nothing that was acknowledged is lost, and
+/// the other nodes notice within some seconds. Requests of its clients fail from then on, and
+/// [`Client::connection`] says that the node has stopped.
 ///
 /// ```
 /// use antiphon_node::{Node, NodeConfig};
@@ -183,11 +189,16 @@ struct Opened {
 }
 
 impl Node {
-    /// Starts a node: opens its data, listens, and begins to join. It works from now on; others
-    /// are found meanwhile.
+    /// Starts a node: opens its data, listens, and begins to join. The node works as soon as this
+    /// returns, and finds others meanwhile.
+    ///
+    /// Dropped before it returns, no node runs. Its directory may stay in use for a moment.
     ///
     /// # Errors
     /// When its data, its key or an address cannot be used. Nothing keeps running then.
+    ///
+    /// # Panics
+    /// When it is polled outside of a tokio runtime, or in one without timers and I/O.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         start(config).await
     }
@@ -227,21 +238,23 @@ impl Node {
         Ok(Self { id, addresses, link, stop: Some(stop), ended, runtime, life, directory })
     }
 
-    /// The name of the node that has this data directory, whether it runs or not.
+    /// The id of the node that has this data directory, whether it runs or not.
     ///
     /// # Errors
-    /// When its key cannot be read.
+    /// When there is no key in it, or the key cannot be read.
     pub fn id_of(data: &Path) -> Result<NodeId, StartError> {
         Ok(NodeKey::from_secret(&*load_key(data)?).node())
     }
 
-    /// The node's name.
+    /// The node's id, which stays the same over restarts.
     pub fn id(&self) -> NodeId {
         self.id
     }
 
-    /// Where it listened when it was started, with its peer id at the end of each address: what
-    /// others can reach comes first, and loopback last.
+    /// Where the node listened when it was started, with its peer id at the end of each address.
+    /// Addresses that other machines can reach come first, and loopback comes last. Others take
+    /// them as [`NodeConfig::bootstrap`], and clients as
+    /// [`ClientConfig::nodes`](field@crate::ClientConfig::nodes).
     pub fn addresses(&self) -> Vec<Multiaddr> {
         self.addresses.clone()
     }
@@ -251,15 +264,16 @@ impl Node {
         self.directory.path()
     }
 
-    /// A client of this node, within the process: what it asks needs no connection, and ends with
-    /// the node. Cloning it, or asking for another, is cheap.
+    /// A client of this node, within the process. It needs no connection, asks no other node, and
+    /// is of use until the node ends. Cloning it, or asking for another, is cheap.
     pub fn client(&self) -> Client {
         Client::over(Arc::new(self.link.clone()))
     }
 
-    /// Waits until the node stops by itself, which it does only when something failed or when it
-    /// has [left](NodeError::Left). Cancel-safe; may be awaited often, and by several tasks: each
-    /// gets the same error.
+    /// Waits until the node stops by itself. It does so only when something failed, or when it has
+    /// [left](NodeError::Left) the network.
+    ///
+    /// Cancel-safe. Several tasks may await it, also again: each gets the same error.
     pub async fn failed(&self) -> NodeError {
         match self.ended.clone().await {
             Ok(()) => NodeError::Broken("it stopped unasked".into()),
@@ -267,11 +281,14 @@ impl Node {
         }
     }
 
-    /// Stops the node: what is under way is flushed; the other nodes learn it from the closed
-    /// connections.
+    /// Stops the node cleanly. It tells the other nodes, for half a second at most, and flushes
+    /// what is under way. Requests of its clients that are not answered yet fail.
+    ///
+    /// Dropped before it returns, the node stops as if it had been dropped.
     ///
     /// # Errors
-    /// When the last flush failed, or the node had failed before.
+    /// When the last flush failed, or the node had stopped by itself before. The node has stopped
+    /// all the same.
     pub async fn stop(mut self) -> Result<(), NodeError> {
         if let Some(stop) = self.stop.take() {
             // It fails if the node has stopped already; the outcome is below.

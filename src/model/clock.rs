@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 
 use crate::limits::CLOCK_DRIFT_MAX;
 
-/// Wall time in milliseconds since 1970 (UTC), as a node's runtime reads it.
+/// Wall time in milliseconds since 1970 (UTC). It converts from and to [`SystemTime`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Encode, Decode)]
 #[cbor(transparent)]
 pub struct WallClock(#[n(0)] pub u64);

@@ -54,13 +54,18 @@ impl<C> Decode<'_, C> for Position {
     }
 }
 
-/// A reader's position in one topic. A log that is not named stands at its start.
+/// A reader's position in one topic: for each log, which record comes next. It stands at the start
+/// of a log that it does not name.
+///
+/// It is valid at any node, also after restarts. Programs keep its text
+/// ([`Display`](fmt::Display)), and read it back with [`str::parse`]. The text begins with `c1:`,
+/// and a checksum shows if it was cut short or changed. Its length grows with the number of logs.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Cursor {
-    /// The topic.
+    /// The id of the topic. The cursor is of use in this topic only.
     #[n(0)]
     pub topic: TopicId,
-    /// The positions.
+    /// The position in each log.
     #[n(1)]
     pub logs: BTreeMap<LogId, Position>,
 }
@@ -130,7 +135,7 @@ impl Cursor {
         other.logs.iter().all(|(log, position)| self.next(log) >= position.next)
     }
 
-    /// Number of records before the cursor.
+    /// Number of records before the cursor, those that were trimmed or compacted included.
     pub fn records(&self) -> u64 {
         self.logs.values().fold(0, |sum, position| sum.saturating_add(position.next))
     }

@@ -40,13 +40,14 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// Names a log within a topic: the batches of one writer in one incarnation.
+/// Names a log within a topic: the batches of one writer in one incarnation. A writer begins a new
+/// log if it was not stopped cleanly before.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct LogId {
-    /// Who signs its batches.
+    /// The node that signs its batches.
     #[n(0)]
     pub writer: NodeId,
-    /// The incarnation of its data directory.
+    /// The incarnation: a random number for one unbroken life of the writer's data directory.
     #[n(1)]
     pub incarnation: Incarnation,
 }

@@ -13,7 +13,8 @@ use thiserror::Error;
 /// A signature over a header or a descriptor.
 pub type Signature = [u8; 64];
 
-/// The name of a node: its public key.
+/// The id of a node: its ed25519 public key. Its text is the libp2p peer id of that key
+/// (`12D3KooW…`), as at the end of a multiaddress. A text becomes an id by [`str::parse`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
 pub struct NodeId(#[cbor(with = "minicbor::bytes")] [u8; 32]);
@@ -26,7 +27,7 @@ const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 const SHORT_END: usize = 8;
 
 impl NodeId {
-    /// The node with this public key.
+    /// The id of the node with this public key.
     pub const fn from_bytes(key: [u8; 32]) -> Self {
         Self(key)
     }
@@ -44,7 +45,7 @@ impl NodeId {
         bytes
     }
 
-    /// The node with this libp2p peer id.
+    /// The id of the node with this libp2p peer id.
     ///
     /// # Errors
     /// When the peer id is not that of an ed25519 key.

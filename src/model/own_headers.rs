@@ -83,6 +83,7 @@ impl Record {
     }
 
     /// The same record without the headers that Antiphon set, so that it can be published again.
+    /// This takes off the id that it was published under, too.
     #[must_use]
     pub fn without_own_headers(mut self) -> Self {
         self.headers.retain(|(name, _)| !is_own_header(name));

@@ -22,7 +22,11 @@ const ONE: &str = "*";
 /// Stands for the rest of a name, one part at least.
 const REST: &str = ">";
 
-/// Names of topics: a name, or one in which parts are left open.
+/// A pattern that matches the names of topics. Dots divide a name into parts. In a pattern:
+///
+/// - `*` stands for any one part: `sensors.*.cellar`;
+/// - `>` at the end stands for one part or more: `sensors.>`;
+/// - any other part stands for itself. A plain name is a pattern too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
 pub struct TopicPattern(#[cbor(decode_with = "decode_pattern")] String);
@@ -40,10 +44,10 @@ fn decode_pattern<C>(
 /// Why a text is no pattern of topics.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum TopicPatternError {
-    /// No name could match it.
+    /// Without its `*` and `>`, it breaks a rule for names. No name could match it.
     #[error(transparent)]
     Name(#[from] TopicNameError),
-    /// Something follows the rest.
+    /// Something follows `>`.
     #[error("`{REST}` stands for the rest of a name, and nothing follows it")]
     AfterRest,
 }

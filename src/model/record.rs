@@ -13,15 +13,20 @@ use thiserror::Error;
 use super::{TopicName, WallClock, own_headers::check_given_headers};
 use crate::limits::{HEADERS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
 
-/// What a user publishes.
+/// What a user publishes: a payload, with an optional key and headers.
+///
+/// Bytes and texts become records by [`From`], and JSON by `Record::json`. The other parts follow
+/// by the methods that begin with `with_`. Payload, key and headers together have at most 1 MiB
+/// ([`RECORD_BYTES_MAX`]). A larger record is refused when it is published.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// When it was published, by the publisher's clock. A record that was read has a time. If a
-    /// record has none, the client sets it when it publishes the record.
+    /// When the record was published, by the publisher's clock, in milliseconds. A record that was
+    /// read has a time. If a record has none, the client sets it when it publishes the record.
     pub time: Option<WallClock>,
     /// The content; may be empty.
     pub payload: Bytes,
-    /// What it is about. Records with one key belong together.
+    /// What the record is about. Groups keep records of one key in order, and a compacted topic
+    /// keeps the newest one of each key.
     pub key: Option<Bytes>,
     /// Names and values beside the payload, in the publisher's order.
     pub headers: Vec<(String, Bytes)>,
@@ -33,7 +38,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record with a time and a payload, and nothing else.
+    /// A record with a time and a payload, and nothing else. Most programs leave the time to the
+    /// client, and use `Record::from(payload)`.
     pub fn new(time: WallClock, payload: impl Into<Bytes>) -> Self {
         Self { time: Some(time), payload: payload.into(), ..Self::default() }
     }
@@ -51,19 +57,19 @@ impl Record {
     /// The payload, which is JSON, as a value.
     ///
     /// # Errors
-    /// When the payload is not JSON, or not that of such a value.
+    /// When the payload is no JSON, or the JSON does not fit the type.
     #[cfg(feature = "json")]
     pub fn to_json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.payload)
     }
 
-    /// The same record with another time, in whole milliseconds.
+    /// The same record with another time. Parts of a millisecond are left out.
     #[must_use]
     pub fn with_time(self, time: SystemTime) -> Self {
         Self { time: Some(time.into()), ..self }
     }
 
-    /// When it was published, by the publisher's clock. A record that was read has a time.
+    /// When the record was published, by the publisher's clock. A record that was read has a time.
     pub fn published_at(&self) -> Option<SystemTime> {
         self.time.map(SystemTime::from)
     }
@@ -73,13 +79,18 @@ impl Record {
     /// A later publish to the topic under the same id stores nothing, whatever its record says,
     /// through any node and from any process. It gets the receipt of the first record, marked as a
     /// duplicate. So publishing again after a crash is safe. The record carries the id in its
-    /// header `antiphon-id`.
+    /// header `antiphon-id`. An empty or longer id is refused when the record is published.
     ///
-    /// An id is looked for among the records with ids that the topic's replicas stored in the last
-    /// ten minutes, at most 65,536 of them. Two records of one id that are published through two
-    /// nodes at the same moment, or through a node that cannot reach the replicas, may both be
-    /// stored. Then a reader hands out one of them: it remembers the last 65,536 ids that it has
-    /// seen, however old they are. So use an id for one record only.
+    /// Replicas know the ids of the last ten minutes, at most 65,536 of each topic. So a second
+    /// copy may be stored in these cases:
+    ///
+    /// - the first record was stored earlier than that, or a limit of the topic had it deleted;
+    /// - all replicas were restarted since;
+    /// - both are published at the same moment, through two nodes;
+    /// - the node cannot reach the replicas.
+    ///
+    /// Then a reader hands out one of them: it remembers the last 65,536 ids that it has seen,
+    /// however old they are. So use an id for one record only.
     ///
     /// Each such record is a request of its own. Thousands a second take several publishers.
     #[must_use]
@@ -93,15 +104,19 @@ impl Record {
         Self { key: Some(key.into()), ..self }
     }
 
-    /// The same record with one more header. Names have 1 to [`NAME_BYTES_MAX`] bytes, and a record
-    /// has at most [`HEADERS_MAX`] headers. Beyond that it is refused when it is published.
+    /// The same record with one more header. When it is published, the record is refused if one of
+    /// these holds:
+    ///
+    /// - it has more than 64 headers ([`HEADERS_MAX`]);
+    /// - a header's name has no bytes, or more than 255 ([`NAME_BYTES_MAX`]);
+    /// - a header's name begins with `antiphon-`: those are Antiphon's own.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Whether it deletes its key in a compacted topic: it has a key and no payload.
+    /// Whether the record deletes its key in a compacted topic: it has a key and no payload.
     pub fn is_tombstone(&self) -> bool {
         self.key.is_some() && self.payload.is_empty()
     }
@@ -111,7 +126,8 @@ impl Record {
         self.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value)
     }
 
-    /// Bytes of payload, key and headers, which [`RECORD_BYTES_MAX`] limits.
+    /// Bytes of payload, key and headers together: at most 1 MiB ([`RECORD_BYTES_MAX`]) in a record
+    /// that is published.
     pub fn size_bytes(&self) -> usize {
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -391,7 +407,8 @@ impl Iterator for Records {
     }
 }
 
-/// One publisher's unbroken run: 128 random bits, drawn when it starts.
+/// The producer in a [`RecordId`]: 128 random bits that a publisher draws when it starts. In the id
+/// of a record that was published under an id of the user, it is a hash of that.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
 pub struct ProducerId(#[cbor(with = "minicbor::bytes")] pub [u8; 16]);
@@ -402,10 +419,11 @@ impl fmt::Debug for ProducerId {
     }
 }
 
-/// The name of a record: its producer and its number there.
+/// The id of a record: its producer and its number there. Its text is `PRODUCER-NUMBER`, with the
+/// producer in base58.
 ///
-/// The producer chooses it before it sends. So a publish that is repeated through another node
-/// keeps its name, and readers recognise the second copy.
+/// The publisher chooses it before it sends the record. So a publish that is repeated through
+/// another node keeps it, and readers recognise the second copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordId {
     /// Who published it.

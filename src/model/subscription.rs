@@ -6,7 +6,8 @@ use minicbor::{Decode, Encode};
 
 use super::{Cursor, Progress, TopicId, TopicNameError, check_name};
 
-/// The name of a subscription: 1 to 255 bytes of UTF-8 without control characters.
+/// The name of a subscription or a group: 1 to 255 bytes of UTF-8 without control characters. Each
+/// topic has names of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
 pub struct SubscriberName(#[cbor(decode_with = "super::topic::decode_name")] String);

@@ -9,12 +9,13 @@ use thiserror::Error;
 use super::pattern::has_open_part;
 use crate::limits::NAME_BYTES_MAX;
 
-/// The name of a network. Nodes of different networks never join.
+/// The name of a network: 1 to 64 ASCII letters, digits, `-`, `_` or `.`, with a letter or a digit
+/// first. Nodes of different networks never join. A text becomes a name by [`str::parse`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network(String);
 
 impl Network {
-    /// The network that a node joins when it names none.
+    /// The name of the network that a node joins if it is given none.
     pub const DEFAULT: &'static str = "default";
 
     /// The name as text.
@@ -56,9 +57,12 @@ impl FromStr for Network {
     }
 }
 
-/// The name of a topic: 1 to 255 bytes of UTF-8 in any script, without control characters. Dots
-/// divide it into parts, none of which is `*` or `>`: those make a
-/// [`TopicPattern`](super::TopicPattern).
+/// The name of a topic: 1 to 255 bytes of UTF-8 in any script, without control characters. It does
+/// not begin with `_antiphon.`.
+///
+/// Dots divide it into parts, none of which is `*` or `>`: those make a
+/// [`TopicPattern`](super::TopicPattern). The `antiphon` command is stricter with new topics: it
+/// refuses empty parts, for example.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
 pub struct TopicName(#[cbor(decode_with = "decode_topic_name")] String);
@@ -87,7 +91,7 @@ pub(super) fn decode_name<C>(
 pub(super) const RESERVED_PREFIX: &str = "_antiphon.";
 
 impl TopicName {
-    /// The catalogue: the system topic that lists all topics.
+    /// The catalogue: the topic that every node holds, whose records describe all topics.
     pub fn catalogue() -> Self {
         Self(format!("{RESERVED_PREFIX}catalogue"))
     }
@@ -127,10 +131,10 @@ pub enum TopicNameError {
     /// It has control characters.
     #[error("the name has control characters")]
     Control,
-    /// It is reserved.
+    /// It begins with `_antiphon.`: such names are Antiphon's own.
     #[error("names that start with `{RESERVED_PREFIX}` are reserved")]
     Reserved,
-    /// It stands for several names.
+    /// It is a pattern, which stands for several names.
     #[error("a part `*` or `>` makes a pattern and not the name of a topic")]
     Wildcard,
 }

@@ -37,16 +37,16 @@ pub struct PendingTopic {
     /// The topic's name.
     #[n(0)]
     pub topic: TopicName,
-    /// How many records.
+    /// How many records are pending.
     #[n(1)]
     pub records: u64,
-    /// When the oldest of them was written, by the node's wall clock.
+    /// When the node wrote the oldest of them, by its wall clock.
     #[n(2)]
     pub since: WallClock,
     /// Copies that each of them has at least, as far as the node knows.
     #[n(3)]
     pub copies: u16,
-    /// Copies that are wanted.
+    /// How many copies each of them needs to be acknowledged.
     #[n(4)]
     pub wanted: u16,
     /// The home replicas that the node does not reach.

@@ -9,11 +9,11 @@ use tokio::sync::watch;
 pub enum ConnectionState {
     /// This node answers.
     Connected(NodeId),
-    /// No node answers. The client goes on looking for one.
+    /// No node answers. The client looks for one again and again.
     Searching {
-        /// How many nodes it knows and tries.
+        /// How many nodes the client knows and tries.
         known: usize,
-        /// Why they do not answer: one line for each address.
+        /// Why they do not answer, in one line for each address.
         causes: Vec<String>,
     },
     /// The client is that of a node in this process, which has stopped.
@@ -38,8 +38,13 @@ impl Connection {
         self.states.borrow().clone()
     }
 
-    /// Waits for another state than the one that was seen last; none if there will be no other.
-    /// States in between may be left out. Cancel-safe.
+    /// Waits for the next state, and returns it. None if there will be no other.
+    ///
+    /// The next one is the newest after the one that this returned last. On the first call, it is
+    /// the newest since [`Client::connection`] was called. [`state`](Self::state) does not count as
+    /// a look. States in between may be left out. Cancel-safe.
+    ///
+    /// [`Client::connection`]: super::Client::connection
     pub async fn changed(&mut self) -> Option<ConnectionState> {
         self.states.changed().await.ok()?;
         Some(self.states.borrow_and_update().clone())
@@ -53,7 +58,7 @@ impl Connection {
     }
 }
 
-/// The state of a link that does not say: it never changes.
+/// A connection that is [stopped](ConnectionState::Stopped), and never changes.
 impl Default for Connection {
     fn default() -> Self {
         Self::new(watch::channel(ConnectionState::Stopped).1)

@@ -36,20 +36,23 @@ const SETTLE_WITHIN: Duration = Duration::from_millis(500);
 /// This many do not wait.
 const SETTLE_AT: usize = 512;
 
-/// How a member takes part in a group.
+/// How a member takes part in a group: [`Client::member`] takes it. A value that is out of bounds
+/// counts as the nearest bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupOptions {
     /// Where the group starts, if it does not exist yet. By default at the beginning.
     pub start: Start,
-    /// Time for this member to acknowledge a record. After that the record goes to other members.
-    /// From 0.1 seconds to 12 hours; 30 seconds by default.
+    /// Time for this member to acknowledge a record (visibility timeout). After that the record
+    /// goes to any member that asks. From 0.1 seconds to 12 hours; 30 seconds by default.
     pub visibility: Duration,
-    /// How often a record is delivered at most, 5 times by default. Instead of the next delivery,
-    /// it is moved to the topic `TOPIC.dead`.
+    /// How often a record is delivered at most: 1 or more, 5 by default. Instead of the next
+    /// delivery, it is moved to the topic `TOPIC.dead`. That topic is created with the first such
+    /// record.
     pub deliveries_max: u32,
     /// Most records that the member takes at a time and keeps until it hands them out: 1 to 8,192,
-    /// by default 64. If the member dies, they go to others after `visibility`.
+    /// 64 by default. Their time runs from when the member takes them. If the member dies, they go
+    /// to others after `visibility`.
     pub prefetch: usize,
 }
 
@@ -96,19 +99,24 @@ impl GroupOptions {
     }
 }
 
-/// A member of a group: it gets a share of a topic's records. No other member has the same records
-/// at the same time.
+/// A member of a group: it gets a share of a topic's records. [`Client::member`] makes one, and a
+/// group has as many as there are programs that do so under its name.
 ///
-/// Records of one key are with one member at a time, and in order. Records without a key are
-/// divided as they arrive. A record that is not acknowledged in time, or is
-/// [rejected](Self::reject), is delivered again. So a record may be worked on twice, and none is
-/// skipped. During a partition of the network both sides may work on the same record.
+/// - Each record goes to one member at a time. During a partition of the network both sides may
+///   work on the same record.
+/// - Records of one key are with one member at a time, and in order. Records without a key go to
+///   any member that asks.
+/// - A record that is not acknowledged within
+///   [`visibility`](field@GroupOptions::visibility), or is [rejected](Self::reject), is delivered
+///   again. So a record may be worked on twice, and none is skipped.
 ///
-/// No task stands behind a member. It takes records when it is asked for one, and reports what was
-/// acknowledged with the next record that it is asked for, or by [`commit`](Self::commit). So a
-/// program that acknowledges a record and then pauses for long commits first.
+/// No task stands behind a member: it takes records and reports while a program awaits
+/// [`next`](Self::next). `next` reports what was acknowledged when it must ask for more records, or
+/// when half a second has passed since. [`commit`](Self::commit) reports at once. So commit before
+/// a long pause.
 ///
-/// Dropped without [`leave`](Self::leave), its records go to others after `visibility`.
+/// Dropped without [`leave`](Self::leave), its records go to others after `visibility`. What it had
+/// acknowledged and not reported is then delivered again.
 ///
 /// ```no_run
 /// # use antiphon_node::client::{Client, GroupOptions, NextError};
@@ -146,11 +154,18 @@ pub struct Member {
 }
 
 impl Client {
-    /// Becomes a member of a group. A group begins with its first member.
+    /// Becomes a member of a group. A group begins with its first member, and stays when its last
+    /// one leaves. [`Client::delete_subscription`] deletes it.
+    ///
+    /// Dropped before it returns, the group may exist already.
     ///
     /// # Errors
-    /// When the topic does not exist, the name belongs to a subscription that is not shared, or too
-    /// few replicas answer.
+    /// When one of these holds:
+    ///
+    /// - the topic does not exist, or a text is no name;
+    /// - the name belongs to a subscription of one reader ([`Refusal::NotAGroup`]);
+    /// - the group may be new, and too few replicas answer to be sure ([`Refusal::Away`]);
+    /// - no replica can be reached.
     pub async fn member(
         &self,
         topic: impl ToTopicName,
@@ -214,23 +229,24 @@ impl Member {
         self.is_new
     }
 
-    /// What this member was given so far.
+    /// How many records this member was given so far.
     pub fn counts(&self) -> GroupCounts {
         self.counts
     }
 
-    /// Whether the next record must be asked for: none is at hand.
+    /// Whether the member holds no record to hand out. Then [`next`](Self::next) must ask a node.
     pub fn is_drained(&self) -> bool {
         self.ready.is_empty()
     }
 
-    /// The records that were skipped since the last call, because no node holds them any more.
+    /// The records that the group skipped since this was called last, as far as this member was
+    /// given them. They were trimmed or lost before they were read.
     pub fn take_passed_over(&mut self) -> PassedOver {
         std::mem::take(&mut self.passed_over)
     }
 
-    /// The next record for this member; waits until there is one. Reports to the group what was
-    /// acknowledged or rejected meanwhile.
+    /// The next record for this member. This waits until there is one, however long that takes. It
+    /// also reports to the group what was acknowledged or rejected; [`Member`] says when.
     ///
     /// Cancel-safe: a record is handed out when this returns, and not before.
     ///
@@ -270,8 +286,8 @@ impl Member {
         }
     }
 
-    /// A record is done with. The group knows that after the next [`commit`](Self::commit) or
-    /// [`next`](Self::next).
+    /// Says that this member is done with a record. This does not wait: the next
+    /// [`commit`](Self::commit) reports it to the group, or a later [`next`](Self::next).
     #[expect(clippy::needless_pass_by_value, reason = "what is acknowledged is done with")]
     pub fn acknowledge(&mut self, work: Work) {
         self.handed_out.remove(&work.place());
@@ -281,9 +297,12 @@ impl Member {
         }
     }
 
-    /// This member failed with a record. The record is delivered again after `delay`, to any
-    /// member, and later records of its key after it. If the record is moved to the dead letters,
-    /// the reason goes with it; at most 512 bytes of it.
+    /// Says that this member failed with a record. This does not wait: the next
+    /// [`commit`](Self::commit) reports it to the group, or a later [`next`](Self::next).
+    ///
+    /// The record is delivered again after `delay`, to any member, and later records of its key
+    /// come after it. If the record was delivered too often, it is moved to `TOPIC.dead` instead.
+    /// Then the first 512 bytes of the reason go with it.
     #[expect(clippy::needless_pass_by_value, reason = "what is rejected is done with here")]
     pub fn reject(&mut self, work: Work, reason: &str, delay: Duration) {
         self.handed_out.remove(&work.place());
@@ -304,10 +323,11 @@ impl Member {
         self.unsettled.reject(work.place(), reason, delay);
     }
 
-    /// Asks for the whole of `visibility` again, for a record that takes long. Cancel-safe.
+    /// Asks for the whole of `visibility` again, from now on, for a record that takes long. It also
+    /// reports as [`commit`](Self::commit) does. Cancel-safe.
     ///
     /// # Errors
-    /// When no replica can be reached. Then the record may go to others.
+    /// When no replica can be reached. Then the record may go to others when its time is over.
     pub async fn extend(&mut self, work: &Work) -> Result<(), RequestError> {
         self.unsettled.extend(work.place());
         self.commit().await
@@ -340,11 +360,13 @@ impl Member {
         }
     }
 
-    /// Gives back the records that this member has not acknowledged, so that others get them at
-    /// once. Reports the rest, and returns what the member was given in all.
+    /// Leaves the group. This gives back the records that the member has not acknowledged, so that
+    /// others get them at once. It reports what was acknowledged, and returns the counts of all
+    /// that the member was given.
     ///
     /// # Errors
-    /// When no replica can be reached. Then others get the records after `visibility`.
+    /// When no replica can be reached. Then, as when this is dropped before it returns, others may
+    /// get the records only after `visibility`.
     pub async fn leave(mut self) -> Result<GroupCounts, RequestError> {
         let ready = std::mem::take(&mut self.ready);
         let assigned = std::mem::take(&mut self.assigned);

@@ -9,41 +9,48 @@ use antiphon::{
 
 use super::Retention;
 
-/// A topic in brief.
+/// A topic in brief: [`Client::topics`](super::Client::topics) lists them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicSummary {
     /// Its name.
     pub name: TopicName,
-    /// Replicas wanted.
+    /// How many replicas the topic wants. A smaller network has fewer.
     pub replicas: u16,
-    /// Copies below which nothing is acknowledged, now.
+    /// The smallest number of flushed copies with which a record is acknowledged at present.
     pub min_copies: u16,
-    /// Whether `min_copies` follows the number of nodes.
+    /// Whether `min_copies` follows the number of nodes; see
+    /// [`TopicOptions::min_copies`](field@super::TopicOptions::min_copies).
     pub min_copies_follow: bool,
     /// How long records are kept.
     pub retention: Retention,
-    /// The nodes that hold the topic now, its owner first.
+    /// The nodes that hold the topic now. The first one is its owner: the replica that is nearest
+    /// to it. The owner has no special rights.
     pub holders: Vec<NodeId>,
-    /// Records, as far as the asked nodes know.
+    /// How many records are stored, as far as the asked nodes know. Records that were stored twice
+    /// count twice, and compacted ones still count.
     pub records: u64,
     /// How many nodes of the network are alive.
     pub nodes_alive: u32,
 }
 
-/// A topic: its terms, how far it goes, and who holds it.
+/// A topic: its terms, where it starts and ends, and which nodes hold it. [`Topic::info`] asks for
+/// it.
+///
+/// [`Topic::info`]: super::Topic::info
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicInfo {
     /// The topic in brief.
     pub summary: TopicSummary,
-    /// Where the oldest record is that is still held.
+    /// The place of the oldest record that is still held.
     pub start: Cursor,
-    /// The place after the newest record.
+    /// The place after the newest record. A reader that starts here gets new records only.
     pub end: Cursor,
     /// The replicas, the owner first.
     pub replicas: Vec<Replica>,
-    /// Whether enough replicas answered to know of every acknowledged record.
+    /// Whether enough replicas answered. If not, `end` may lie before records that are
+    /// acknowledged.
     pub is_complete: bool,
 }
 
@@ -53,15 +60,16 @@ pub struct TopicInfo {
 pub struct Replica {
     /// The node.
     pub node: NodeId,
-    /// Whether it is a stand-in: in place of a home replica that is away.
+    /// Whether the node is a stand-in: it holds records for a home replica that is away. Home
+    /// replicas are the nodes that should hold the topic.
     pub is_stand_in: bool,
-    /// How the node is.
+    /// Whether the node is there.
     pub state: NodeState,
     /// Where the node was last known, as multiaddresses without its peer id.
     pub addresses: Vec<String>,
-    /// Records that it holds; none when it did not answer.
+    /// How many records the node holds. None if it did not answer.
     pub records: Option<u64>,
-    /// Whether it holds all that any replica knows of.
+    /// Whether the node holds all records that any replica reported.
     pub is_complete: bool,
 }
 
@@ -71,27 +79,27 @@ pub struct Replica {
 pub struct NodeInfo {
     /// The node.
     pub id: NodeId,
-    /// How it is.
+    /// Whether the node is there.
     pub state: NodeState,
-    /// Round-trip time, where it was measured.
+    /// Round-trip time from the client's node to this one, if it was measured.
     pub round_trip: Option<Duration>,
     /// Its addresses, as multiaddresses without its peer id.
     pub addresses: Vec<String>,
 }
 
-/// How a node is known to be.
+/// Whether a node is there, as another one knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum NodeState {
-    /// It was heard of lately.
+    /// The node answers.
     Alive,
-    /// It has been silent for a moment.
+    /// The node has been silent for 2.5 seconds, or its connection broke.
     Suspect,
-    /// It has stopped cleanly, and may be back.
+    /// The node has stopped cleanly, and may be back. For its topics this counts as away.
     Stopped,
-    /// It is away; a stand-in takes its place.
+    /// The node has been silent for 5 seconds, or unconnected for one. A stand-in takes its place.
     Dead,
-    /// It has been away for so long that its topics are copied to new homes.
+    /// The node has been away for ten minutes. Its topics are copied to other nodes.
     Gone,
 }
 

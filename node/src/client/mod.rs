@@ -1,14 +1,16 @@
 //! The client: creates topics, publishes, reads, subscribes.
 //!
-//! A client talks to one node, which does the rest: it finds the replicas, waits for their
-//! receipts and fills gaps. When the node fails, the client goes on at another one that it was
-//! given, or that its node named. Records keep their ids over such a retry, so nodes and readers
-//! recognise a second copy.
+//! A client talks to one node, which does the rest: it finds the replicas of a topic, waits until
+//! they have flushed a record, and fetches what it lacks. When the node fails, the client goes on
+//! at another one that it was given, or that its node named. Records keep their ids over such a
+//! retry, so nodes and readers recognise a second copy.
 //!
-//! [`Client`] has what concerns the network. [`Topic`] has what concerns one topic, and is where
-//! most programs go on: [`publish`](Topic::publish), [`fetch`](Topic::fetch),
-//! [`subscribe`](Topic::subscribe), [`subscribe_as`](Topic::subscribe_as). [`Member`] shares the
-//! records of a topic with others.
+//! - [`Client`] has what concerns the network: topics, nodes, named subscriptions.
+//! - [`Topic`] has what concerns one topic, and is where most programs go on:
+//!   [`publish`](Topic::publish), [`fetch`](Topic::fetch), [`subscribe`](Topic::subscribe),
+//!   [`subscribe_as`](Topic::subscribe_as).
+//! - [`Member`] shares the records of a topic with others.
+//! - [`PatternReader`] reads all topics whose names match a pattern.
 
 mod connection;
 mod copying;
@@ -86,8 +88,8 @@ pub(crate) fn answer_grace(request: &Request) -> Duration {
 /// A node that was asked last had at least a second for the copies; as much again for its answer.
 const PUBLISH_ANSWER_GRACE: Duration = Duration::from_secs(2);
 
-/// Why a request got no answer. It may have been carried out, unless the error says that it was
-/// not.
+/// Why a request got no answer. The node may have carried it out all the same, except where the
+/// error is [`NotSent`](Self::NotSent).
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkError {
@@ -105,26 +107,31 @@ pub enum LinkError {
     Malformed(String),
 }
 
-/// Why a request was not carried out.
+/// Why a request failed, and whether it may have changed something.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// A text in the request is no name. Nothing was sent.
+    /// A text that the program gave is no name or pattern. Nothing was sent.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The node refused it; nothing has changed.
+    /// The node refused the request. Nothing has changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// There was no answer; the error says whether the request may have been carried out.
+    /// There was no answer. The node may have carried the request out, unless this is
+    /// [`LinkError::NotSent`].
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The node answered something else than was asked.
+    /// The node's answer does not fit the request. It may have carried the request out.
     #[error("the node answered something else than was asked")]
     Mismatch,
 }
 
 /// A connection to the network through one node at a time. Cloning it is cheap; clones share the
 /// connection.
+///
+/// [`Client::connect`] makes one, and so does [`Node::client`](crate::Node::client).
+/// [`Client::topic`] is the way to a topic. [`RequestError`] says of each failure whether the
+/// request may have changed something.
 ///
 /// Dropping the last clone of a client that [connected](Self::connect) closes the connection.
 #[derive(Debug, Clone)]
@@ -133,7 +140,7 @@ pub struct Client {
     timeout: Duration,
 }
 
-/// Time for a request, where the program names none: 10 seconds.
+/// Time for a request if the program sets none: 10 seconds.
 pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 impl Client {
@@ -141,8 +148,8 @@ impl Client {
         Self { link, timeout: REQUEST_TIMEOUT_DEFAULT }
     }
 
-    /// The same connection with another time for each request. Publishing has its own:
-    /// [`PublishOptions::timeout`].
+    /// The same connection with another time for each request. After that time a request fails
+    /// with [`LinkError`]. Publishing has a time of its own: [`PublishOptions::timeout`].
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -189,16 +196,21 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// When the text is no name of a topic: it is empty, has more than 255 bytes or control
-    /// characters, has a part `*` or `>`, or begins with `_antiphon.`.
+    /// When the text is no name of a topic ([`TopicName`]):
+    ///
+    /// - it is empty, or has more than 255 bytes;
+    /// - it has control characters;
+    /// - one of the parts between its dots is `*` or `>`;
+    /// - it begins with `_antiphon.`.
     pub fn topic(&self, name: impl ToTopicName) -> Result<Topic, NameError> {
         Ok(Topic::new(self.clone(), named(name)?))
     }
 
-    /// Deletes a topic with its records and subscriptions. Nodes that are away do so when they are
-    /// back. The name can be used again, for another topic.
+    /// Deletes a topic with its records and subscriptions. This cannot be undone. Nodes that are
+    /// away do the same when they are back. The name can be used again, for another topic.
     ///
-    /// Safe to repeat. Dropped before it returns, the topic is deleted or not.
+    /// Dropped before it returns, or failed without an answer, the topic may be deleted or not.
+    /// Repeating it is safe.
     ///
     /// # Errors
     /// When the topic does not exist, the node may not change it, or no node can be reached.
@@ -218,7 +230,7 @@ impl Client {
         Ok(summaries.into_iter().map(TopicSummary::from).collect())
     }
 
-    /// The nodes that the asked node knows, itself first.
+    /// The nodes that the client's node knows, itself first.
     ///
     /// # Errors
     /// When no node can be reached.
@@ -226,8 +238,7 @@ impl Client {
         Ok(self.peers().await?.into_iter().map(NodeInfo::from).collect())
     }
 
-    /// Starts publishing to a topic; [`Topic::publisher`] does the same. Asks no node yet, and
-    /// starts a task that ends with the publisher.
+    /// Starts publishing to a topic; [`Topic::publisher`] does the same.
     ///
     /// # Panics
     /// When it is called outside of a tokio runtime.
@@ -247,14 +258,22 @@ impl Client {
         Reader::start(self.clone(), named(topic)?, options).await
     }
 
-    /// Starts reading all topics whose names match a pattern, at most 16,384 of them. A reader
-    /// without an end also reads topics that are created later. Cancel-safe.
+    /// Starts reading all topics whose names match a pattern, at most 16,384 of them. Cancel-safe.
     ///
-    /// In a pattern the part `*` stands for one part of a name, and `>` at the end for the rest:
-    /// `sensors.*.cellar`, `sensors.>`.
+    /// In a pattern the part `*` stands for one part of a name. `>` at the end stands for the rest,
+    /// which is one part or more: `sensors.*.cellar`, `sensors.>`.
+    ///
+    /// The options hold for each topic: [`Start::Last`] counts records of each one. A reader with
+    /// [`End::Never`] also reads topics that are created later, from their beginning.
     ///
     /// # Errors
-    /// When too many topics match, a place is a cursor, or no node can be reached.
+    /// When one of these holds:
+    ///
+    /// - the text is no pattern;
+    /// - too many topics match ([`Refusal::TooManyTopics`]);
+    /// - the options start or end at a cursor, which is a place in one topic
+    ///   ([`Refusal::Invalid`]);
+    /// - no node can be reached.
     pub async fn pattern_reader(
         &self,
         pattern: impl ToTopicPattern,
@@ -263,11 +282,23 @@ impl Client {
         PatternReader::start(self.clone(), named(pattern)?, options).await
     }
 
-    /// Starts a named subscription, or continues it where it stands. It commits only when the
-    /// program says so, unless it is told to [commit in the background](Subscriber::commit_every).
+    /// Starts a named subscription, or continues it at its committed position.
+    /// [`ReaderOptions::start`] counts only if the name is new.
+    ///
+    /// The subscription commits only when the program calls [`Subscriber::commit`]. With
+    /// [`Subscriber::commit_every`] it commits in the background; [`Topic::subscribe_as`] does that
+    /// once a second.
+    ///
+    /// Dropped before it returns, the name may exist already, and stands at the start.
     ///
     /// # Errors
-    /// When the topic does not exist, the name belongs to a group, or too few replicas answer.
+    /// When one of these holds:
+    ///
+    /// - the topic does not exist, or the text is no name;
+    /// - the name belongs to a group ([`Refusal::Group`]);
+    /// - a cursor in the options belongs to another topic;
+    /// - the name may be new, and too few replicas answer to be sure ([`Refusal::Away`]);
+    /// - no replica can be reached.
     pub async fn subscriber(
         &self,
         topic: impl ToTopicName,
@@ -301,24 +332,25 @@ impl Client {
     }
 }
 
-/// How a client finds its node.
+/// How a client finds its node: [`Client::connect`] takes it.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// The network.
+    /// The network of the node.
     pub network: Network,
-    /// Nodes to try, in order, each with its peer id at the end: `/ip4/…/tcp/…/p2p/…`. By default
-    /// the nodes that run on this machine, then those that mDNS finds on the LAN. Once connected,
-    /// the client also knows the nodes that its node knows. While none answers, it tries all of
-    /// them again and again.
+    /// Nodes to try, in order, each with its peer id at the end: `/ip4/…/tcp/…/p2p/…`. If this is
+    /// empty, the client tries the nodes that run on this machine, then those that mDNS finds on
+    /// the LAN. Once connected, the client also knows the nodes that its node knows. While none
+    /// answers, it tries all of them again and again.
     pub nodes: Vec<Multiaddr>,
-    /// Time to find a node and connect to it; the node may be started meanwhile. By default
-    /// [`REQUEST_TIMEOUT_DEFAULT`]. Later requests have the same time.
+    /// Time to find a node and connect to it; the node may be started meanwhile. None means
+    /// [`REQUEST_TIMEOUT_DEFAULT`], 10 seconds. Each later request has the same time, unless
+    /// [`Client::with_timeout`] sets another.
     pub timeout: Option<Duration>,
 }
 
 impl ClientConfig {
-    /// The nearest node of the default network.
+    /// The defaults: a node of the network `default` on this machine, or else on the LAN.
     pub fn new() -> Self {
         Self::default()
     }
@@ -358,13 +390,13 @@ pub enum ConnectError {
     /// A node address lacks the peer id.
     #[error("the node address {0} lacks the peer id (`/p2p/…`)")]
     WithoutPeer(Multiaddr),
-    /// None of the nodes answers: one line for each.
+    /// None of the nodes answers. There is one line for each, with the reason.
     #[error("no node answers: {}", .0.join("; "))]
     Unreachable(Vec<String>),
 }
 
 impl Client {
-    /// Connects to a node.
+    /// Connects to a node. Cancel-safe.
     ///
     /// ```
     /// use antiphon_node::{Client, ClientConfig};
@@ -385,7 +417,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// When none is found or none answers in time.
+    /// When no node is found, none answers within [`ClientConfig::timeout`], or an address lacks
+    /// its peer id.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
         connect(config).await
     }

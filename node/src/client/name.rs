@@ -5,14 +5,14 @@ use std::convert::Infallible;
 use antiphon::model::{SubscriberName, TopicName, TopicNameError, TopicPattern, TopicPatternError};
 use thiserror::Error;
 
-/// A text that cannot be a name or a pattern. It says what is wrong with it; nothing was sent.
+/// Why a text cannot be a name or a pattern. Nothing was sent.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
-    /// It names no topic and no subscription.
+    /// The text is no name of a topic, a subscription or a group.
     #[error(transparent)]
     Name(#[from] TopicNameError),
-    /// It is no pattern of topics.
+    /// The text is no pattern of topics.
     #[error(transparent)]
     Pattern(#[from] TopicPatternError),
 }

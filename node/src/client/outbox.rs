@@ -9,18 +9,21 @@ use antiphon::{
 
 use super::{Client, RequestError};
 
-/// What is pending at a node.
+/// The pending records of one node, counted by topic. They are stored on that node's disk, and not
+/// yet on enough replicas ([`PublishError::Pending`](super::PublishError::Pending)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outbox {
-    /// The node. Each node has an outbox of its own, and a client may have changed its node.
+    /// The node that was asked. Each node has an outbox of its own, and a client may have changed
+    /// its node since it published.
     pub node: NodeId,
     /// What is pending, in the order of the topics' names.
     pub topics: Vec<PendingTopic>,
 }
 
 impl Client {
-    /// The records that are pending at the node that this client talks to, counted by topic.
+    /// The records that are [pending](super::PublishError::Pending) at the node that this client
+    /// talks to, counted by topic. Records that a publisher still waits for are not among them.
     /// Cancel-safe.
     ///
     /// # Errors

@@ -30,10 +30,16 @@ const TOPICS_MAX: usize = questions::QUESTIONS_MAX * limits::READ_MANY_TOPICS_MA
 /// them has that many in memory.
 const STARTS_AT_ONCE: usize = 8;
 
-/// Reads all topics that match a pattern, each record with its topic.
+/// Reads all topics whose names match a pattern, and gives each record with its topic.
+/// [`Client::pattern_reader`] makes one.
 ///
-/// Memory is bounded: a page for each question under way, and the cursors of the topics. What is
-/// not asked for is not fetched.
+/// **Order.** The records of one writer in one topic come in the order in which it wrote them. No
+/// order is promised among topics. A reader that ends reads one topic after the other.
+///
+/// **Memory** is bounded: at most 64 answers of some 512 KiB, and the name and the cursor of each
+/// topic. While the reader is not polled, it asks for nothing.
+///
+/// This is no stream by itself: [`into_stream`](Self::into_stream) makes one.
 ///
 /// ```
 /// use antiphon_node::client::ReaderOptions;
@@ -88,7 +94,8 @@ impl PatternReader {
         Ok(Self { source, passed_over: PassedOver::default() })
     }
 
-    /// How many topics are read now.
+    /// How many topics the reader reads now. For a reader that ends, these are the ones that it has
+    /// not read to their ends.
     pub fn topics(&self) -> usize {
         match &self.source {
             Source::Stored(stored) => stored.names.len(),
@@ -96,24 +103,25 @@ impl PatternReader {
         }
     }
 
-    /// What was passed over since this was last asked.
+    /// The records that the reader skipped since this was called last. They were trimmed or lost
+    /// before they were read.
     pub fn take_passed_over(&mut self) -> PassedOver {
         std::mem::take(&mut self.passed_over)
     }
 
-    /// The next record and its topic, or why there is none now; none at the end. Cancel-safe, as
-    /// [`try_next`](Self::try_next).
+    /// The next record and its topic, or why there is none now. None at the end, which a reader
+    /// with [`End::Never`] does not have. Cancel-safe: a record is handed out when this returns,
+    /// and not before.
     pub async fn next(&mut self) -> Option<Result<(TopicName, Delivered), RequestError>> {
         self.try_next().await.transpose()
     }
 
-    /// The next record and its topic; none at the end of what was stored when a reader that does
-    /// not follow was started. Records of one writer in one topic come in their order.
-    /// Cancel-safe: a record is handed out when this returns, and not before.
+    /// The next record and its topic; none at the end. The same as [`next`](Self::next), for use
+    /// with `?`. Cancel-safe.
     ///
     /// # Errors
-    /// When no node that holds the records can be reached, or too many topics match; the reader
-    /// stays where it is and can be asked again.
+    /// When no node that holds the records can be reached, or too many topics match. The reader
+    /// stays where it is, and can be asked again.
     pub async fn try_next(&mut self) -> Result<Option<(TopicName, Delivered)>, RequestError> {
         match &mut self.source {
             Source::Stored(stored) => stored.next(&mut self.passed_over).await,
@@ -123,8 +131,8 @@ impl PatternReader {
 }
 
 impl PatternReader {
-    /// The records that follow, each with its topic, as a [`Stream`](futures::Stream). Errors and
-    /// cancel-safety are as with [`Reader`].
+    /// The records that follow, each with its topic, as a [`Stream`](futures::Stream). Errors are
+    /// as with [`Reader`]: items, and not the end.
     pub fn into_stream(self) -> BoxStream<'static, Result<(TopicName, Delivered), RequestError>> {
         let records = stream::unfold(self, |mut reader| async {
             let next = reader.next().await?;

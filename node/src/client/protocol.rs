@@ -100,12 +100,16 @@ impl Client {
         }
     }
 
-    /// Asks the node that this client talks to, which the caller must name, to hand over all that
-    /// it holds and to leave the network; what is left to be done. To be called again until nothing
-    /// is: then the node ends. Cancel-safe: the node goes on by itself.
+    /// Asks the node that this client talks to, which the caller must name, to leave the network.
+    /// The node first hands over all that it holds. This returns what it still has to hand over.
+    ///
+    /// Call this again, with pauses, until nothing remains. Then the node ends, and
+    /// [`Node::failed`](crate::Node::failed) says [`Left`](crate::NodeError::Left). Cancel-safe:
+    /// once asked, the node goes on by itself.
     ///
     /// # Errors
-    /// When there is no other node, or the node cannot be reached: it may have ended.
+    /// When there is no other node ([`Refusal::Alone`](super::Refusal::Alone)), or the node cannot
+    /// be reached: it may have ended already.
     pub async fn leave(&self, node: NodeId) -> Result<Remaining, RequestError> {
         match self.ask(ClientRequest::Leave(node)).await? {
             Response::Leaving(remaining) => Ok(remaining),

@@ -49,26 +49,29 @@ use crate::platform::{clock::wall, tasks};
 pub struct PublishOptions {
     /// How many copies to wait for.
     pub acks: Acks,
-    /// Time in which the copies are to be reached; then the record is
-    /// [pending](PublishError::Pending). Where no node answers for as long, a publish fails. Until
-    /// then it is tried again, at other nodes as well.
+    /// Time for a record to reach its copies; 10 seconds by default. Until then the publisher tries
+    /// again, at other nodes as well. When the time is over, a record that a node has stored is
+    /// [pending](PublishError::Pending). If no node answered, the publish fails.
     pub timeout: Duration,
-    /// Most records under way at a time; [`Publisher::publish`] waits beyond it.
+    /// Most records under way at a time, 1 or more; [`IN_FLIGHT_DEFAULT`] by default. Beyond that
+    /// [`Publisher::publish`] waits.
     pub in_flight: usize,
-    /// Whether the publisher stops when a record fails, so that no later one overtakes it. Records
-    /// behind it fail with [`PublishError::Stopped`]: they were not sent. Without it later records
-    /// are published all the same.
+    /// Whether the publisher stops when a record fails, so that no later one overtakes it; not so
+    /// by default. Records behind it fail with [`PublishError::Stopped`]: they were not sent. A
+    /// pending record is no failure in this sense, because it keeps its place.
     pub stop_at_failure: bool,
-    /// Whether records go into the node's outbox at once while copies are out of reach, instead of
-    /// waiting for `timeout`. The publisher waits for the copies of the first record for a second
-    /// at most. After a record that is pending, the next ones are pending as soon as the node has
-    /// them flushed. Once a second the publisher tries whether copies can be reached again. This is
-    /// for programs that wait for pending records by themselves ([`Pending::wait`]).
+    /// Whether records are pending at once while copies are out of reach, instead of after
+    /// `timeout`; not so by default. This is for programs that wait for pending records by
+    /// themselves ([`Pending::wait`]).
+    ///
+    /// - The publisher waits for the copies of the first record for a second at most.
+    /// - Once a record is pending, the next ones are pending as soon as the node has flushed them.
+    /// - Once a second the publisher tries whether copies can be reached again.
     pub outbox_at_once: bool,
 }
 
-/// Records that a publisher has under way by default. They are enough to fill batches over a slow
-/// flush.
+/// Most records that a publisher has under way by default. They keep a node busy even if its disk
+/// flushes slowly.
 pub const IN_FLIGHT_DEFAULT: usize = 8_192;
 
 impl Default for PublishOptions {
@@ -84,7 +87,7 @@ impl Default for PublishOptions {
 }
 
 impl PublishOptions {
-    /// The defaults: a quorum of copies within 10 seconds.
+    /// The defaults: a majority of the topic's live replicas within 10 seconds.
     pub fn new() -> Self {
         Self::default()
     }
@@ -120,15 +123,18 @@ impl PublishOptions {
     }
 }
 
-/// Publishes records to one topic, in the order of the calls.
+/// Publishes records to one topic, in the order of the calls. [`Topic::publisher`] makes one.
 ///
-/// Each record has an id before it is sent: its producer and its number there. So a record that is
-/// sent again, because a node did not answer, is recognised: nodes ask the topic's replicas before
-/// they store it, and readers drop a second copy. That holds as long as the publisher lives. Give a
-/// record an id of your own ([`Record::with_id`]) if another process may publish it again.
+/// Each record has an id before it is sent: a random number of this publisher (its producer), and a
+/// counter. If a node does not answer, the publisher sends the record again under the same id. Then
+/// nodes ask the topic's replicas before they store it, and readers drop a second copy. Another
+/// publisher, or a later run of the program, draws other ids. Give a record an id of your own
+/// ([`Record::with_id`]) if one of those may publish it again.
 ///
-/// Dropping the publisher does not stop what is under way; await each [`Delivery`] to know what
-/// became of its record.
+/// Dropping the publisher does not stop what is under way: its task goes on to send what was
+/// queued. That ends with the tokio runtime. So await each [`Delivery`] before the program ends.
+///
+/// [`Topic::publisher`]: super::Topic::publisher
 #[derive(Debug)]
 pub struct Publisher {
     drafts: Arc<Drafts>,
@@ -139,10 +145,10 @@ pub struct Publisher {
     encoded: Vec<u8>,
 }
 
-/// The outcome of one publish: a future.
+/// The outcome of one publish: a future that resolves to a [`Receipt`] or a [`PublishError`].
 ///
-/// Awaiting it tells the publisher that the caller has no more to add for now: what it has goes
-/// out. Dropping it does not take the record back.
+/// The record is sent whether this is awaited or not. While it is awaited, the publisher does not
+/// wait for more records to send with this one. Dropping it does not take the record back.
 #[derive(Debug)]
 #[must_use = "a record may be pending or not stored; only its delivery says so"]
 pub struct Delivery {
@@ -152,7 +158,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The record's name, known before it is stored.
+    /// The record's id, known before the record is stored.
     pub fn id(&self) -> RecordId {
         self.id
     }
@@ -194,8 +200,11 @@ impl Publisher {
         Self { drafts, destination, producer, next: 0, encoded: Vec::new() }
     }
 
-    /// Queues a record; its [`Delivery`] says what became of it. Waits while the most records
-    /// are under way. A record that says no time gets that of this machine's clock.
+    /// Queues a record; its [`Delivery`] says what became of it. A record without a time gets that
+    /// of this machine's clock.
+    ///
+    /// This waits while [`in_flight`](field@PublishOptions::in_flight) records are under way.
+    /// Cancel-safe: a record is queued when this returns, and not before.
     ///
     /// ```
     /// # use antiphon_node::{Node, NodeConfig, Record, client::PublishOptions};
@@ -218,10 +227,11 @@ impl Publisher {
     /// ```
     ///
     /// # Errors
-    /// When the record is above a limit, has a header of Antiphon's own (`antiphon-…`), has an id
-    /// that is empty or too long, or the publisher has stopped.
+    /// When one of these holds; nothing was queued then:
     ///
-    /// Cancel-safe: a record is queued when this returns, and not before.
+    /// - the record is above a limit, or has a header of Antiphon's own (`antiphon-…`);
+    /// - its id is empty or too long;
+    /// - the publisher has stopped.
     pub async fn publish(&mut self, record: impl Into<Record>) -> Result<Delivery, PublishError> {
         self.queue(record.into()).await
     }

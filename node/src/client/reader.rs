@@ -32,19 +32,19 @@ pub use self::{
 pub(super) use self::{passed_over::advance_over, seen::Seen};
 use super::{Client, Refusal, RequestError};
 
-/// A record as a reader gets it. [`Record::published_at`] is its time.
+/// A record as a reader gets it. [`Record::published_at`] is the time at which it was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
-    /// Its name.
+    /// The record's id. A record that was stored twice has the same one both times.
     pub id: RecordId,
-    /// The node that signed it.
+    /// The node that stored and signed the record first.
     pub writer: NodeId,
-    /// Its sequence number in the writer's log.
+    /// Its sequence number in the writer's log, from 0. A writer may have several logs over time.
     pub number: u64,
     /// The record.
     pub record: Record,
-    /// Whether it is in a branch of a fork: the writer's key has signed other records for the same
-    /// place as well, and readers are shown both.
+    /// Whether the record is in a branch of a fork. Then the writer's key has signed other records
+    /// for the same place as well, and readers get both.
     pub forked: bool,
 }
 
@@ -53,7 +53,7 @@ impl Delivered {
     /// The payload, which is JSON, as a value.
     ///
     /// # Errors
-    /// When the payload is not JSON, or not that of such a value.
+    /// When the payload is no JSON, or the JSON does not fit the type.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         self.record.to_json()
     }
@@ -62,8 +62,11 @@ impl Delivered {
 /// A record, its log, and where the reader stood in that log before.
 pub(super) type NextOfLog = (Delivered, LogId, Option<Position>);
 
-/// Reads one topic: a [`Stream`] of its records, with [`next`](Self::next) and
-/// [`try_next`](Self::try_next) of its own.
+/// Reads one topic: a [`Stream`] of its records. It also has [`next`](Self::next) and
+/// [`try_next`](Self::try_next) of its own, which need no trait in scope.
+///
+/// [`Topic::fetch`](super::Topic::fetch), [`Topic::subscribe`](super::Topic::subscribe) and
+/// [`Topic::read`](super::Topic::read) make one.
 ///
 /// ```
 /// use antiphon_node::client::Start;
@@ -84,16 +87,20 @@ pub(super) type NextOfLog = (Delivered, LogId, Option<Position>);
 /// # }
 /// ```
 ///
-/// **Back-pressure.** Nothing is asked for unless the reader is polled, and memory is bounded by
-/// one page of batches (4 MiB as they are stored). What comes meanwhile waits in the topic.
+/// **Order.** Each record comes once. The records of one writer come in the order in which it wrote
+/// them. Stored records of several writers are merged by time. Two live readers may see those in
+/// different orders.
+///
+/// **Back-pressure.** The reader asks for records only while it is polled. It holds one page of at
+/// most 4 MiB, as the records are stored (compressed). Later records wait in the topic.
 ///
 /// **Errors** are items and not the end: the reader stays where it is, and asks again when it is
-/// polled again. Some do not pass by themselves, such as a topic that was deleted; `try_next` with
-/// `?` ends at the first one.
+/// polled again. Pause before that. Some errors do not pass by themselves, for example if the topic
+/// was deleted ([`Refusal::is_passing`]). A loop over `try_next` with `?` ends at the first error.
 ///
-/// **Cancel-safe.** Dropping the future of `next` or `try_next` loses no record, and the question
-/// stays under way. Dropping the reader ends it; [`cursor`](Self::cursor) tells where another one
-/// goes on.
+/// **Cancel-safe.** Dropping the future of `next` or `try_next` loses no record, and its request
+/// stays under way. Dropping the reader ends it. Another one goes on at its
+/// [`cursor`](Self::cursor) with [`Start::At`].
 #[derive(Debug)]
 #[must_use = "a reader does nothing unless it is polled"]
 pub struct Reader {
@@ -176,12 +183,14 @@ impl Reader {
         &self.surveyed
     }
 
-    /// The position after the last record that was handed out.
+    /// The position after the last record that was handed out. Its text is valid at any node, and
+    /// over restarts.
     pub fn cursor(&self) -> &Cursor {
         &self.delivered
     }
 
-    /// What was passed over since this was last asked.
+    /// The records that the reader skipped since this was called last. They were trimmed or lost
+    /// before they were read.
     pub fn take_passed_over(&mut self) -> PassedOver {
         std::mem::take(&mut self.passed_over)
     }
@@ -212,15 +221,16 @@ impl Reader {
         }
     }
 
-    /// The next record, or why there is none now; none at the end. Without a trait in scope; as a
-    /// [`Stream`] a reader does the same.
+    /// The next record, or why there is none now. None at the end, which a reader with
+    /// [`End::Never`] does not have. This waits for the next live record, however long that takes.
     ///
     /// Cancel-safe: a record is handed out when this returns, and not before.
     pub async fn next(&mut self) -> Option<Result<Delivered, RequestError>> {
         self.try_next().await.transpose()
     }
 
-    /// The next record; none at the end. Cancel-safe, as [`next`](Self::next).
+    /// The next record; none at the end. The same as [`next`](Self::next), for use with `?`.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// When no node that holds the records can be reached, the topic was deleted, or an answer is

@@ -4,6 +4,9 @@ use antiphon::{model::NodeId, wire};
 use thiserror::Error;
 
 /// Why a node did not carry a request out. Nothing has changed.
+///
+/// Some refusals pass by themselves: [`is_passing`](Self::is_passing) says which. The same request
+/// may then be carried out later.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -30,10 +33,10 @@ pub enum Refusal {
     /// More topics match a pattern than one reader follows.
     #[error("more than {0} topics match the pattern")]
     TooManyTopics(usize),
-    /// The topic lists who may write to it, and the node is not among them.
+    /// The topic lists the nodes that may write to it, and this node is not among them.
     #[error("this node may not write to topic `{0}`")]
     NotAWriter(String),
-    /// The topic lists who may change it, and the node is not among them.
+    /// The topic lists the nodes that may change it, and this node is not among them.
     #[error("this node may not change topic `{0}`")]
     MayNotAlter(String),
     /// The node has as many requests under way as it can hold. Passes.
@@ -45,36 +48,38 @@ pub enum Refusal {
     /// No node that holds the records could be reached. Passes when nodes are back.
     #[error("no node that holds the records answers")]
     Unreachable,
-    /// Too few home replicas of the topic answer to be sure. Passes when they are back, or are
-    /// forgotten.
+    /// Too few home replicas answer. Home replicas are the nodes that should hold the topic.
+    /// Without more of them the node cannot know what the others have stored. Passes when they are
+    /// back, or are forgotten (`antiphon node forget`).
     #[error("{message}")]
     Away {
-        /// Who is away, and what needs them.
+        /// Which nodes are away, and what needs them.
         message: String,
         /// How many home replicas must answer.
         needed: u16,
         /// How many home replicas there are.
         replicas: u16,
-        /// Those that did not answer.
+        /// The home replicas that did not answer.
         nodes: Vec<NodeId>,
     },
     /// The node's disk, or its quota, has no room for more records. Passes when there is room.
     #[error("{}", .0.as_deref().unwrap_or("the disk of the node is full, or its quota is used up"))]
     Full(
-        /// Which of them, and how many bytes are free and needed.
+        /// Whether it is the disk or the quota, and how many bytes are free and needed.
         Option<String>,
     ),
-    /// The node has reached none of the nodes that it is to join through, at these addresses. A
-    /// topic of the name may exist already. Passes when the node has joined.
+    /// The node has reached none of its bootstrap nodes, which are at these addresses. A topic of
+    /// the name may exist already. Passes when the node has joined.
     #[error("the node has not joined its network yet: nothing was reached at {0}")]
     NotJoined(String),
-    /// The writer's log has forked, and takes nothing more.
+    /// Two different batches are signed with one node's key for the same place of its log (a fork).
+    /// A copied data directory is the usual cause. That log takes nothing more.
     #[error("the writer's log has forked")]
     Forked,
-    /// The node is to leave, and knows of no other node that runs.
+    /// Somebody asked the node to leave, and it knows of no other node that runs.
     #[error("no other node can take over its records")]
     Alone,
-    /// The subscription was reset or deleted meanwhile. Start it again.
+    /// The subscription was reset or deleted while this subscriber ran. Start another one.
     #[error("the subscription was reset or deleted meanwhile")]
     Superseded,
     /// The cursor belongs to another topic.
@@ -83,14 +88,14 @@ pub enum Refusal {
     /// The topic was deleted.
     #[error("the topic was deleted")]
     Deleted,
-    /// A group was named, and the subscription of that name is not shared.
+    /// The request is for a group, and the subscription of that name has one reader.
     #[error("subscription `{0}` exists and is not a group")]
     NotAGroup(String),
-    /// One subscriber was to be started, and the subscription of that name belongs to a group.
+    /// The request is for a subscription of one reader, and that name belongs to a group.
     #[error("subscription `{0}` is a group")]
     Group(String),
-    /// The node does not know this kind of request, or what the topic needs: it is of an older
-    /// version.
+    /// The node is of an older version. It does not know this kind of request, or something that
+    /// the topic needs.
     #[error("{}", .0.as_deref().unwrap_or("the node does not know this request"))]
     Unsupported(
         /// What it does not know.

@@ -25,27 +25,29 @@ use crate::platform::tasks;
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NextError {
-    /// The program has as many records as it may have that it did not acknowledge. Acknowledge
-    /// some, and ask again.
+    /// The program has this many records that it did not acknowledge, and gets no more.
+    /// Acknowledge some, and ask again.
     #[error("{0} records are not acknowledged; no more are handed out")]
     Unacknowledged(usize),
-    /// The records cannot be reached, or the position cannot be kept. It can be asked again, but
-    /// for a refusal that does not [pass](super::Refusal::is_passing).
+    /// The records cannot be reached, or the position cannot be stored. Ask again, unless this is a
+    /// refusal that does not [pass](super::Refusal::is_passing).
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
-/// A named subscription: a [`Stream`] of records, each with what it is acknowledged by. The topic's
-/// replicas keep its position.
+/// A named subscription: a [`Stream`] of records, each with an [`Acknowledgement`]. The topic's
+/// replicas keep its position. [`Topic::subscribe_as`] and [`Client::subscriber`] make one.
 ///
-/// A program acknowledges records in any order, from any task. What is acknowledged is kept by a
-/// commit: in the background ([`commit_every`](Self::commit_every)), or at once by
-/// [`commit`](Self::commit). A record that is not acknowledged comes again when the subscription is
-/// started the next time, and with it everything after it of the same log. So each record comes at
+/// A program acknowledges records in any order, from any task. A *commit* stores that: in the
+/// background ([`commit_every`](Self::commit_every)), or at once ([`commit`](Self::commit)).
+///
+/// The stored position stands before the first record of each log that is not acknowledged. A log
+/// has the records of one writer. When the subscription is started the next time, that record comes
+/// again, and so does all that follows it in its log, acknowledged or not. So each record comes at
 /// least once.
 ///
-/// Back-pressure, errors and cancel-safety are as with [`Reader`]. Where 65,536 records are out and
-/// not acknowledged, the subscriber gives [`NextError::Unacknowledged`] until some are.
+/// Back-pressure, errors and cancel-safety are as with [`Reader`]. At most 65,536 records may be
+/// handed out and not acknowledged. Beyond that the next one is [`NextError::Unacknowledged`].
 ///
 /// Several records can be worked on at the same time:
 ///
@@ -76,8 +78,10 @@ pub enum NextError {
 /// # }
 /// ```
 ///
-/// Dropping the subscriber ends it. One that commits in the background then commits a last time, as
-/// far as a node answers.
+/// Dropping the subscriber ends it. One that commits in the background then commits a last time, if
+/// a node answers. To know that it did, call [`commit`](Self::commit) before.
+///
+/// [`Topic::subscribe_as`]: super::Topic::subscribe_as
 #[derive(Debug)]
 #[must_use = "a subscriber does nothing unless it is polled"]
 pub struct Subscriber {
@@ -87,8 +91,9 @@ pub struct Subscriber {
     commits: bool,
 }
 
-/// Stands for one record that was handed out, until it is acknowledged. Dropped without that, the
-/// record comes again when the subscription is started the next time.
+/// Acknowledges one record that a [`Subscriber`] handed out. If this is dropped without
+/// [`acknowledge`](Self::acknowledge), the record comes again when the subscription is started the
+/// next time. Until then the stored position of its log stays before it.
 #[derive(Debug)]
 #[must_use = "a record that is not acknowledged comes again"]
 pub struct Acknowledgement {
@@ -97,10 +102,11 @@ pub struct Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// The record is done with. That is kept with the next commit of its subscriber.
+    /// Says that the program is done with the record. The next commit of the subscriber stores
+    /// that.
     ///
-    /// Does not wait, and may be called in any task and any order. After the subscriber was dropped
-    /// it has no effect.
+    /// This does not wait. It may be called in any task and any order. It has no effect after the
+    /// subscriber was dropped.
     pub fn acknowledge(self) {
         self.standing.acknowledge(self.ticket);
     }
@@ -134,11 +140,19 @@ impl Subscriber {
         Ok(Self { reader, standing: Arc::new(standing), is_new, commits: false })
     }
 
-    /// The same subscriber, which commits in the background from now on: once in each `interval` in
-    /// which records were acknowledged, and sooner where [`COMMIT_RECORDS_MAX`] were.
+    /// The same subscriber, which commits in the background from now on. It does so once in each
+    /// `interval` in which records were acknowledged, and as soon as [`COMMIT_RECORDS_MAX`] are.
+    ///
+    /// Only the first call counts: a later one does not change the interval. A subscriber of
+    /// [`Topic::subscribe_as`](super::Topic::subscribe_as) has had that call, with
+    /// [`COMMIT_INTERVAL_DEFAULT`].
     ///
     /// While no node answers, it tries again with the next interval. A refusal that does not pass,
-    /// such as [`Refusal::Superseded`], ends it, and is the error of the next [`next`](Self::next).
+    /// such as [`Refusal::Superseded`], ends the commits, and the next [`next`](Self::next) fails
+    /// with it.
+    ///
+    /// # Panics
+    /// When the first call is outside of a tokio runtime.
     pub fn commit_every(mut self, interval: Duration) -> Self {
         if !std::mem::replace(&mut self.commits, true) {
             let standing = Arc::clone(&self.standing);
@@ -147,14 +161,17 @@ impl Subscriber {
         self
     }
 
-    /// Whether the name was new when this was started.
+    /// Whether the name was new when this subscriber was started.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
 
-    /// Whether another subscriber reads under the same name, as the last commit was told: each gets
-    /// all records, and together they move one position. It takes a few commits of both until the
-    /// replicas know, and half a minute until they forget one that has ended.
+    /// Whether another subscriber reads under the same name, as the replicas said at the last
+    /// commit. Then each of them gets all records, and together they move one position. To share
+    /// the records, take a [`Member`](super::Member).
+    ///
+    /// It takes a few commits of both until the replicas know of the other one. They forget it half
+    /// a minute after it has ended.
     pub fn is_shared(&self) -> bool {
         self.standing.is_shared()
     }
@@ -164,24 +181,27 @@ impl Subscriber {
         self.reader.cursor()
     }
 
-    /// What was passed over since this was last asked.
+    /// The records that the subscriber skipped since this was called last. They were trimmed or
+    /// lost before they were read.
     pub fn take_passed_over(&mut self) -> PassedOver {
         self.reader.take_passed_over()
     }
 
-    /// The reader. What is taken from it counts as acknowledged with the next
-    /// [`commit`](Self::commit).
+    /// The reader behind this subscriber. Records that a program takes from it have no
+    /// [`Acknowledgement`]: the next [`commit`](Self::commit) counts them as acknowledged.
     pub fn reader(&mut self) -> &mut Reader {
         &mut self.reader
     }
 
-    /// The next record with what it is acknowledged by, or why there is none now; none at the end.
-    /// Without a trait in scope; as a [`Stream`] a subscriber does the same. Cancel-safe.
+    /// The next record with its [`Acknowledgement`], or why there is none now. None at the end,
+    /// which a subscriber with [`End::Never`](super::End::Never) does not have. This needs no trait
+    /// in scope; as a [`Stream`] a subscriber does the same. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<(Delivered, Acknowledgement), NextError>> {
         self.try_next().await.transpose()
     }
 
-    /// The next record with what it is acknowledged by; none at the end. Cancel-safe.
+    /// The next record with its [`Acknowledgement`]; none at the end. The same as
+    /// [`next`](Self::next), for use with `?`. Cancel-safe.
     ///
     /// ```no_run
     /// # use antiphon_node::client::{NextError, Subscriber};
@@ -195,8 +215,8 @@ impl Subscriber {
     /// ```
     ///
     /// # Errors
-    /// As [`Reader::try_next`], when 65,536 records wait to be acknowledged, and when commits in
-    /// the background have stopped.
+    /// As [`Reader::try_next`]. Also when 65,536 records wait to be acknowledged
+    /// ([`NextError::Unacknowledged`]), and when commits in the background have stopped.
     pub async fn try_next(&mut self) -> Result<Option<(Delivered, Acknowledgement)>, NextError> {
         poll_fn(|context| self.poll_record(context)).await
     }
@@ -221,15 +241,16 @@ impl Subscriber {
         }
     }
 
-    /// Keeps the position after the last record that was handed out, or before the first one of
-    /// each log that is not acknowledged. Asks no node where the position has not moved. A crash
-    /// before this repeats records, and loses none.
+    /// Stores the position on the topic's replicas. In each log it stands before the first record
+    /// that is not acknowledged, or after the last one that was handed out. This asks no node if
+    /// the position has not moved. A crash before a commit repeats records, and loses none.
     ///
-    /// Cancel-safe: the position may be kept or not, and the next commit keeps the one of then.
+    /// Cancel-safe: the position may be stored or not, and the next commit stores the newer one.
     ///
     /// # Errors
-    /// When no replica can be reached; then the position of before holds. [`Refusal::Superseded`]
-    /// when the subscription was reset or deleted meanwhile.
+    /// When no replica can be reached; then the earlier position may still hold, and the next
+    /// commit tries again. [`Refusal::Superseded`] when the subscription was reset or deleted
+    /// meanwhile.
     pub async fn commit(&mut self) -> Result<(), RequestError> {
         self.standing.stand_at(self.reader.cursor());
         self.standing.commit().await

@@ -9,7 +9,10 @@ use super::{Client, ReaderOptions, RequestError, Start};
 
 impl Client {
     /// The named subscriptions of a topic and where they stand, groups included, in order of their
-    /// names.
+    /// names. Cancel-safe.
+    ///
+    /// Of each subscription, `cursor` is the position, and is always there. `group` is there if the
+    /// name belongs to a group: then some records after the position may be done already.
     ///
     /// # Errors
     /// When the topic does not exist or no replica can be reached.
@@ -38,10 +41,12 @@ impl Client {
         }
     }
 
-    /// Where a named subscription stands; none when the name is new, or was deleted.
+    /// Where a named subscription or a group stands; none if the name is new, or was deleted.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// When the topic does not exist or no replica can be reached.
+    /// When the topic does not exist, or no replica can be reached. Also when the name may be new,
+    /// and too few replicas answer to be sure ([`Refusal::Away`](super::Refusal::Away)).
     pub async fn position(
         &self,
         topic: &TopicName,
@@ -50,16 +55,24 @@ impl Client {
         Ok(self.kept(topic, name).await?.and_then(|kept| kept.cursor))
     }
 
-    /// Moves a named subscription to a place, forward or back, and returns where that is. A
-    /// subscriber that runs under the name is refused its next commit ([`Refusal::Superseded`]),
-    /// and finds the new position when it starts again.
+    /// Moves a named subscription or a group to a place, forward or back, and returns where that
+    /// is. A name that is new begins there, as a subscription of one reader.
     ///
-    /// To find a place that is a time, this reads the topic.
+    /// A subscriber that runs under the name is refused its next commit ([`Refusal::Superseded`]).
+    /// Started again, it reads from the new position. Members of a group go on at the new position
+    /// by themselves.
     ///
-    /// [`Refusal::Superseded`]: super::Refusal::Superseded
+    /// To find the place of [`Start::Since`], this reads the topic.
+    ///
+    /// Dropped before it returns, or failed without an answer, the subscription may have moved or
+    /// not. Repeating it is safe.
     ///
     /// # Errors
-    /// When the topic does not exist or no replica can be reached.
+    /// When the topic does not exist, a cursor belongs to another topic, or too few replicas
+    /// answer: this takes a majority of them ([`Refusal::Away`]).
+    ///
+    /// [`Refusal::Superseded`]: super::Refusal::Superseded
+    /// [`Refusal::Away`]: super::Refusal::Away
     pub async fn reset_subscription(
         &self,
         topic: &TopicName,
@@ -76,11 +89,15 @@ impl Client {
         Ok(cursor)
     }
 
-    /// Deletes a named subscription; whether there was one. Under the same name a new one may
-    /// begin.
+    /// Deletes a named subscription or a group, and returns whether there was one. Under the same
+    /// name a new one may begin.
+    ///
+    /// Dropped before it returns, or failed without an answer, the subscription may be deleted or
+    /// not. Repeating it is safe.
     ///
     /// # Errors
-    /// When the topic does not exist or no replica can be reached.
+    /// When the topic does not exist, or too few replicas answer: this takes a majority of them
+    /// ([`Refusal::Away`](super::Refusal::Away)).
     pub async fn delete_subscription(
         &self,
         topic: &TopicName,

@@ -9,7 +9,8 @@ use antiphon::{
 
 use super::TopicSummary;
 
-/// The terms of a new topic. What is not said gets its default.
+/// The terms of a new topic: how many replicas there are, and what they keep. A term that is not
+/// set has its default. [`Topic::create_with`](super::Topic::create_with) takes them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,54 +26,61 @@ use super::TopicSummary;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TopicOptions {
-    /// Replicas, 1 to 32; 3 by default. A smaller network holds as many as it has nodes.
+    /// How many replicas the topic has, 1 to 32; 3 by default. A network with fewer nodes holds one
+    /// at each.
     pub replicas: Option<u16>,
-    /// Copies below which nothing is acknowledged, 1 to `replicas`. By default this follows the
-    /// network: 2 as soon as it has three nodes, and 1 before.
+    /// The smallest number of flushed copies with which a record is acknowledged, 1 to `replicas`.
+    /// By default this follows the network: 2 while three or more nodes belong to it, else 1. Nodes
+    /// that are away belong to it until they are forgotten.
     pub min_copies: Option<u16>,
     /// How long records are kept; for ever by default.
     pub retention: Retention,
-    /// Whether it is no error that the topic exists already. It then keeps the terms that it has.
+    /// Whether a topic that exists already is no error. It then keeps the terms that it has.
     pub if_missing: bool,
 }
 
-/// How long a topic keeps its records. None in a field means: without such a limit.
+/// How long a topic keeps its records. None in a field means that there is no such limit. A limit
+/// of zero is refused when the topic is created.
 ///
-/// Records go when any limit says so, the oldest first, whole batches at a time. Up to 1/32 more
-/// than a limit may be kept.
+/// A replica deletes its oldest records as soon as any limit is exceeded. It deletes whole batches,
+/// which are the records that were written together. It keeps at least the limit, and at most 1/32
+/// and one batch more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Retention {
-    /// Age, since the replica received the record, in steps of a millisecond.
+    /// The greatest age, counted from when the replica received the record. Parts of a millisecond
+    /// are left out.
     pub max_age: Option<Duration>,
-    /// Bytes that each replica keeps, as they are stored.
+    /// Bytes that each replica keeps, as they are stored (compressed).
     pub max_bytes: Option<u64>,
     /// Records that each replica keeps.
     pub max_records: Option<u64>,
-    /// Of each key only the newest record is kept (compaction). Where that is a tombstone, it goes
-    /// after this time.
+    /// If this is set, the topic is compacted: it keeps the newest record of each key, and may
+    /// delete the earlier ones. A record with a key and no payload (a tombstone) deletes its key.
+    /// It is itself deleted when this time has passed since it was published.
     pub tombstones: Option<Duration>,
 }
 
 impl TopicOptions {
-    /// The defaults.
+    /// The defaults: three replicas that keep all records.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets how many replicas are wanted.
+    /// Sets how many replicas the topic has, 1 to 32.
     #[must_use]
     pub fn replicas(self, replicas: u16) -> Self {
         Self { replicas: Some(replicas), ..self }
     }
 
-    /// Sets below how many copies nothing is acknowledged.
+    /// Sets the smallest number of flushed copies with which a record is acknowledged, 1 to
+    /// `replicas`.
     #[must_use]
     pub fn min_copies(self, copies: u16) -> Self {
         Self { min_copies: Some(copies), ..self }
     }
 
-    /// Sets the age after which records go.
+    /// Sets the age after which records are deleted.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.retention.max_age = Some(age);
@@ -93,15 +101,19 @@ impl TopicOptions {
         self
     }
 
-    /// Has the topic compacted: of each key only the newest record is kept. A tombstone (a record
-    /// with a key and no payload) goes after `tombstones`.
+    /// Makes the topic a compacted one: it keeps the newest record of each key, and may delete the
+    /// earlier ones. Readers may see earlier ones, and always get the newest.
+    ///
+    /// A record with a key and no payload (a tombstone) deletes its key. It is itself deleted when
+    /// `tombstones` has passed since it was published. Choose more time than any reader or node is
+    /// away: later they do not learn of the deletion.
     #[must_use]
     pub fn compacted(mut self, tombstones: Duration) -> Self {
         self.retention.tombstones = Some(tombstones);
         self
     }
 
-    /// Takes a topic of this name that exists already.
+    /// Makes it no error that the topic exists already. It then keeps the terms that it has.
     #[must_use]
     pub fn if_missing(self) -> Self {
         Self { if_missing: true, ..self }
@@ -114,7 +126,7 @@ impl TopicOptions {
     }
 }
 
-/// A topic that was asked for, as it is now.
+/// The outcome of [`Topic::create`](super::Topic::create): the topic as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Created {
@@ -124,7 +136,10 @@ pub struct Created {
     pub is_new: bool,
 }
 
-/// What is to change of a topic's terms. What is not said stays as it is.
+/// Changes of a topic's terms. A term that is not set stays as it is.
+/// [`Topic::alter`](super::Topic::alter) takes them.
+///
+/// A limit is a value, or `None` to take it away. A limit of zero counts as one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -151,37 +166,38 @@ impl TopicChanges {
         Self::default()
     }
 
-    /// Changes how many replicas are wanted, 1 to 32.
+    /// Changes how many replicas the topic has, 1 to 32.
     pub fn replicas(self, replicas: u16) -> Self {
         Self { replicas: Some(replicas), ..self }
     }
 
-    /// Changes below how many copies nothing is acknowledged; none has it follow the network.
+    /// Changes the smallest number of flushed copies with which a record is acknowledged, 1 to the
+    /// number of replicas. With `None` it follows the number of nodes, as by default.
     pub fn min_copies(self, copies: impl Into<Option<u16>>) -> Self {
         let min_copies = copies.into();
         Self { min_copies, floor_follows: min_copies.is_none(), ..self }
     }
 
-    /// Changes the age after which records go; none takes the limit away.
+    /// Changes the age after which records are deleted. `None` takes the limit away.
     pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.retention.age_ms = age.into().map(milliseconds).map(at_least_one).into();
         self
     }
 
-    /// Changes how many bytes each replica keeps; none takes the limit away.
+    /// Changes how many bytes each replica keeps. `None` takes the limit away.
     pub fn max_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.retention.bytes = bytes.into().map(at_least_one).into();
         self
     }
 
-    /// Changes how many records each replica keeps; none takes the limit away.
+    /// Changes how many records each replica keeps. `None` takes the limit away.
     pub fn max_records(mut self, records: impl Into<Option<u64>>) -> Self {
         self.retention.records = records.into().map(at_least_one).into();
         self
     }
 
-    /// Has the topic compacted, or changes after which time tombstones go. A topic that is
-    /// compacted stays so.
+    /// Makes the topic a compacted one, or changes after which time tombstones are deleted; see
+    /// [`TopicOptions::compacted`]. A topic that is compacted stays so.
     pub fn compacted(mut self, tombstones: Duration) -> Self {
         self.retention.tombstones_ms = Some(at_least_one(milliseconds(tombstones)).get());
         self

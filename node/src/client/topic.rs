@@ -11,11 +11,11 @@ use super::{
     TopicInfo, TopicOptions, TopicSummary,
 };
 
-/// One topic: what a program does with it, as futures and streams.
+/// A handle of one topic, which [`Client::topic`] makes. The topic need not exist yet.
 ///
-/// Cloning it is cheap. Clones share the connection, and records that they
-/// [`publish`](Self::publish) keep the order of the calls: the first call starts a [`Publisher`]
-/// for all of them. What is not here is a method of [`Client`], which takes the name.
+/// Cloning it is cheap, and clones share the connection. They also share one [`Publisher`], which
+/// the first [`publish`](Self::publish) starts. What is not here is a method of [`Client`], which
+/// takes the name: groups, positions of named subscriptions, patterns.
 ///
 /// ```
 /// use antiphon_node::client::Start;
@@ -60,18 +60,22 @@ impl Topic {
         &self.client
     }
 
-    /// Creates the topic with the default terms; [`create_with`](Self::create_with) names others.
-    /// Dropped before it returns, the topic exists or not.
+    /// Creates the topic with the default terms: three replicas that keep all records.
+    /// [`create_with`](Self::create_with) sets others.
+    ///
+    /// Dropped before it returns, or failed without an answer, the topic may exist or not.
     ///
     /// # Errors
-    /// [`Refusal::TopicExists`](super::Refusal::TopicExists) where it exists already, another
-    /// refusal, or when no node can be reached.
+    /// When the topic exists already ([`Refusal::TopicExists`](super::Refusal::TopicExists)), the
+    /// node refuses for another reason, or no node can be reached.
     pub async fn create(&self) -> Result<Created, RequestError> {
         self.create_with(TopicOptions::new()).await
     }
 
-    /// Creates the topic as [`create`](Self::create) does, unless it exists already. Many programs
-    /// may do so at the same time.
+    /// Creates the topic as [`create`](Self::create) does, unless it exists already. A topic that
+    /// exists keeps its terms, and [`Created::is_new`] is false.
+    ///
+    /// Many programs may do this at the same time. Repeating it is safe.
     ///
     /// # Errors
     /// When the node refuses, or no node can be reached.
@@ -102,15 +106,19 @@ impl Topic {
     /// ```
     ///
     /// # Errors
-    /// As [`create`](Self::create); [`Refusal::Invalid`](super::Refusal::Invalid) where a term is
-    /// out of bounds.
+    /// As [`create`](Self::create). Also when a term is out of bounds:
+    /// [`Refusal::Copies`](super::Refusal::Copies) for replicas and `min_copies`,
+    /// [`Refusal::Invalid`](super::Refusal::Invalid) for the others.
     pub async fn create_with(&self, options: TopicOptions) -> Result<Created, RequestError> {
         let (topic, existed) = self.client.create(options.into_request(self.name.clone())).await?;
         Ok(Created { topic: topic.into(), is_new: !existed })
     }
 
-    /// Changes the topic's terms; the terms that it then has. Records that a new limit excludes go
-    /// within seconds.
+    /// Changes the topic's terms, and returns the topic with its new terms. Records that a new
+    /// limit excludes are deleted within seconds.
+    ///
+    /// Dropped before it returns, or failed without an answer, the terms may have changed or not.
+    /// Repeating it is safe.
     ///
     /// # Errors
     /// When the topic does not exist, a term is out of bounds, or no node can be reached.
@@ -128,7 +136,7 @@ impl Topic {
         self.client.delete(&self.name).await
     }
 
-    /// The topic's terms, how far it goes, and who holds it.
+    /// The topic's terms, where it starts and ends, and which nodes hold it. Cancel-safe.
     ///
     /// # Errors
     /// When it does not exist or no node can be reached.
@@ -136,16 +144,21 @@ impl Topic {
         Ok(self.client.survey(&self.name).await?.into())
     }
 
-    /// Publishes a record, and waits until as many disks have it flushed as an acknowledgement
-    /// needs.
+    /// Publishes a record, and waits until it is acknowledged. Then a majority of the topic's live
+    /// replicas, and at least `min_copies` of them, have it flushed to their disks.
     ///
     /// If too few replicas confirm within 10 seconds, the error is
-    /// [`Pending`](PublishError::Pending): the record is stored, will be delivered, and can be
-    /// waited for.
+    /// [`Pending`](PublishError::Pending). The record is then stored and will be delivered, and the
+    /// error is a handle to wait on. Do not publish it again.
     ///
-    /// Records that are published at the same time, by this handle or its clones, go out together
-    /// with no more waiting than one alone. Who publishes many one after the other takes a
-    /// [`Self::publisher`] and awaits the deliveries later, or publishes at the same time:
+    /// This handle and its clones send records in the order in which the futures are first polled.
+    /// A record that fails does not stop those behind it. While 8,192 records are under way
+    /// ([`IN_FLIGHT_DEFAULT`](super::IN_FLIGHT_DEFAULT)), further ones wait.
+    ///
+    /// Records that are under way at the same time, by this handle or its clones, go out together.
+    /// Many of them take little longer than one. So a program with many records publishes them at
+    /// the same time, as below. Or it takes a [`publisher`](Self::publisher) and awaits the
+    /// deliveries later.
     ///
     /// ```
     /// use antiphon_node::Record;
@@ -173,8 +186,9 @@ impl Topic {
     /// When the record is not acknowledged in time, is above a limit, is refused, or no node
     /// answers. [`PublishError`] says for each case whether the record is stored, and what to do.
     ///
-    /// Waits, as [`Publisher::publish`] does, while the most records are under way.
-    /// **Not cancel-safe**: dropped before it returns, the record was published or not.
+    /// # Cancellation
+    /// **Not cancel-safe.** Dropped before it returns, the record may be stored or not. With an id
+    /// ([`Record::with_id`]) you can publish it again, and it is stored once.
     pub async fn publish(&self, record: impl Into<Record>) -> Result<Receipt, PublishError> {
         let record = record.into();
         let mut publisher = self.publisher.lock().await;
@@ -184,8 +198,9 @@ impl Topic {
         delivery?.await
     }
 
-    /// Starts publishing with other options, and without waiting for each record. Asks no node yet,
-    /// and starts a task that ends with the publisher.
+    /// Starts publishing with other options, and without waiting for each record. This asks no
+    /// node. It starts a task, which ends when the publisher is dropped and what it was given is
+    /// sent.
     ///
     /// # Panics
     /// When it is called outside of a tokio runtime.
@@ -193,16 +208,19 @@ impl Topic {
         self.client.publisher(self.name.clone(), options)
     }
 
-    /// Reads what is stored, from a place on to the end as it is now.
+    /// Reads what is stored, from a place up to the end as it is when this is called. Cancel-safe.
     ///
     /// # Errors
-    /// When the topic does not exist or no node can be reached.
+    /// When the topic does not exist, a cursor belongs to another topic, or no node can be reached.
     pub async fn fetch(&self, start: Start) -> Result<Reader, RequestError> {
         self.read(ReaderOptions { start, ..ReaderOptions::default() }).await
     }
 
     /// Reads what is stored, from a place on, and then live records. This is one stream that does
-    /// not end. It has no gap, and each record once.
+    /// not end. It has no gap, and gives each record once. Cancel-safe.
+    ///
+    /// The place is not kept: a program that wants to go on later keeps [`Reader::cursor`], or
+    /// subscribes under a name ([`subscribe_as`](Self::subscribe_as)).
     ///
     /// ```
     /// use antiphon_node::client::Start;
@@ -229,25 +247,29 @@ impl Topic {
     /// ```
     ///
     /// # Errors
-    /// When the topic does not exist or no node can be reached.
+    /// When the topic does not exist, a cursor belongs to another topic, or no node can be reached.
     pub async fn subscribe(&self, start: Start) -> Result<Reader, RequestError> {
         self.read(ReaderOptions { start, ..ReaderOptions::follow() }).await
     }
 
-    /// The records that the options ask for: of one key or writer, or to some end.
+    /// Reads the records that the options ask for: of one key or writer, or up to some end.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// When the topic does not exist, a cursor is one of another topic, or no node can be reached.
+    /// When the topic does not exist, a cursor belongs to another topic, or no node can be reached.
     pub async fn read(&self, options: ReaderOptions) -> Result<Reader, RequestError> {
         self.client.reader(&self.name, options).await
     }
 
-    /// Subscribes under a name. The topic's replicas keep the position of the name, so the
-    /// subscription continues after what was acknowledged and committed under it, at any node.
-    /// `start` counts where the name is new. Does not end.
+    /// Subscribes under a name. The topic's replicas keep the position of the name. Started again,
+    /// at any node, the subscription continues after what was acknowledged and committed. `start`
+    /// counts only if the name is new. The stream does not end.
     ///
-    /// What is acknowledged is committed in the background, once a second or as soon as 1,024
-    /// records are. [`Client::subscriber`] takes other options, and commits only when told.
+    /// What is acknowledged is committed in the background: once a second, or as soon as 1,024
+    /// records are acknowledged. For another interval, another end, or commits by hand alone, take
+    /// [`Client::subscriber`].
+    ///
+    /// Dropped before it returns, the name may exist already, and stands at `start`.
     ///
     /// ```
     /// use antiphon_node::client::Start;
@@ -278,7 +300,7 @@ impl Topic {
     /// ```
     ///
     /// # Errors
-    /// When the topic does not exist or no replica can be reached.
+    /// As [`Client::subscriber`].
     pub async fn subscribe_as(
         &self,
         name: impl ToSubscriberName,

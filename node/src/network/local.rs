@@ -7,7 +7,8 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{runtime_directory::RuntimeDirectory, translate::node_of};
 
-/// A node that runs on this machine under this user, and finds others by itself.
+/// A node that runs on this machine under this user, and finds others by itself
+/// ([`NodeConfig::discovery`](field@crate::NodeConfig::discovery)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalNode {
     /// The node.
@@ -17,8 +18,8 @@ pub struct LocalNode {
 }
 
 impl LocalNode {
-    /// All of them in a network, in order of their names. Nodes of other users, of the LAN and
-    /// those that were started without discovery are not among them.
+    /// All of them in a network, in order of their ids. Not among them are nodes of other users,
+    /// nodes of other machines, and nodes that were started without discovery.
     ///
     /// # Errors
     /// When the user's runtime directory cannot be read.

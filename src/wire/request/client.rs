@@ -188,14 +188,15 @@ pub struct Alter {
     pub floor_follows: bool,
 }
 
-/// How many copies a publish waits for. Never fewer than the topic's floor.
+/// How many flushed copies a publish waits for. These are never fewer than the topic's
+/// `min_copies`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Acks {
     /// One copy.
     #[n(0)]
     One,
-    /// A majority of the replicas that are not dead.
+    /// A majority of the replicas that are not dead (silent for five seconds).
     #[default]
     #[n(1)]
     Quorum,

@@ -64,7 +64,7 @@ impl<'b, C: Share> Decode<'b, C> for Request {
     }
 }
 
-/// Part of a log: the records from `from` up to `to`, exclusive.
+/// A range of a log, which has the records of one writer: those from `from` up to `to`, exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct LogRange {
     /// The log.

@@ -13,7 +13,7 @@ use antiphon::{
 
 use super::work::ranges;
 
-/// What a member was given.
+/// How many records a member was given since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct GroupCounts {
@@ -21,7 +21,7 @@ pub struct GroupCounts {
     pub records: u64,
     /// How many of them had been delivered before, to this member or another.
     pub redelivered: u64,
-    /// Records that were delivered too often, and were moved to the topic for those.
+    /// Records that were delivered too often, and that this member moved to `TOPIC.dead`.
     pub dead_lettered: u64,
 }
 

@@ -17,15 +17,17 @@ use crate::client::{Client, Delivered, PassedOver, RequestError, reader::advance
 /// Bytes of batches that are kept for the next records of them.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// A record that a member is to work on, until it [acknowledges](super::Member::acknowledge) or
-/// [rejects](super::Member::reject) it. Dropped without that, it goes to another member when its
-/// time is over.
+/// A record for a member to work on. It dereferences to [`Delivered`], so `work.record` is the
+/// record.
+///
+/// The member [acknowledges](super::Member::acknowledge) or [rejects](super::Member::reject) it. If
+/// this is dropped without that, the record is delivered again when its time is over.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a record that is not acknowledged goes to another member"]
 pub struct Work {
-    /// The record, and where it is.
+    /// The record, its id and its place.
     pub delivered: Delivered,
-    /// The number of this delivery, from 1.
+    /// Which delivery of the record this is, from 1.
     pub deliveries: u32,
     log: LogId,
     pub(super) bury: Option<String>,

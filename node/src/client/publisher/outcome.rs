@@ -9,21 +9,24 @@ use thiserror::Error;
 use super::Pending;
 use crate::client::{LinkError, Refusal};
 
-/// A published record is on as many flushed disks as its acknowledgement needs.
+/// Says that a published record is acknowledged: it is flushed to as many disks as its publisher
+/// asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
     /// The record's id. Readers see the same one.
     pub id: RecordId,
-    /// Disks that have the record flushed: `wanted` or more.
+    /// How many disks have the record flushed: `wanted` or more. Later there are more, up to
+    /// `replicas`.
     pub copies: u16,
-    /// How many of those disks belong to stand-ins: nodes in place of home replicas that are away.
+    /// How many of those disks belong to stand-ins: nodes that hold records for a replica that is
+    /// away, until it is back.
     pub stand_ins: u16,
-    /// Copies that the acknowledgement needed.
+    /// How many copies the acknowledgement needed.
     pub wanted: u16,
-    /// Replicas that the topic has in the end.
+    /// How many replicas the topic wants.
     pub replicas: u16,
-    /// Whether the record was stored before, or was on its way: this publish stored nothing.
+    /// Whether the record was stored before, or was on its way. Then this publish stored nothing.
     ///
     /// Without an id that you gave, this means only that the client itself had sent the record
     /// before, to a node that did not answer.
@@ -41,7 +44,7 @@ impl Receipt {
 ///
 /// | Case | Is it stored? | What to do |
 /// |---|---|---|
-/// | [`Pending`](Self::Pending) | yes, on too few disks | [wait](Pending::wait) |
+/// | [`Pending`](Self::Pending) | yes, on too few disks | [wait](Pending::wait), do not repeat |
 /// | [`NotSent`](Self::NotSent) | no | publish it again when a node answers |
 /// | [`Refused`](Self::Refused) | no | if [retriable](Self::is_retriable), publish it again |
 /// | [`Unknown`](Self::Unknown) | perhaps | if you gave it an id, publish it again; else look |
@@ -51,7 +54,8 @@ impl Receipt {
 #[non_exhaustive]
 pub enum PublishError {
     /// A node stored the record, and too few replicas confirmed it in time. The record is in the
-    /// node's outbox on its disk, and the node delivers it when replicas are back.
+    /// node's outbox on its disk, and the node delivers it when replicas are back. If that one disk
+    /// is lost before, the record may be lost.
     #[error("{0}")]
     Pending(Pending),
     /// The record is above a limit, or has a header of Antiphon's own. Nothing was sent.
@@ -63,13 +67,14 @@ pub enum PublishError {
     /// The node refused the record. Nothing was stored.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// No node could be reached in time. Nothing was stored.
+    /// No node could be reached in time. The record was sent to none, so nothing was stored.
     #[error("the record was not stored: {0}")]
     NotSent(LinkError),
-    /// A node was sent the record and did not answer. It may have stored the record or not.
+    /// The record was sent to a node, which did not answer. It may have stored the record or not.
     #[error("it is not known whether the record was stored: {cause}")]
     Unknown {
-        /// The record's id, to look for it among what is stored.
+        /// The record's id. A program can look for it among what is stored: it is the
+        /// [`Delivered::id`](crate::client::Delivered::id) of the record.
         id: RecordId,
         /// Why there was no answer.
         cause: LinkError,
@@ -84,12 +89,19 @@ pub enum PublishError {
 impl PublishError {
     /// Whether publishing the same record again may succeed, and cannot store a second copy.
     ///
-    /// True of [`NotSent`](Self::NotSent), of a refusal that passes (a busy node, a full disk,
-    /// replicas that are away), and of [`Unknown`](Self::Unknown) where the record has an
-    /// [id that you gave](antiphon::model::Record::with_id). Pause before you try again: the
-    /// client has tried for the whole time of the publish already.
+    /// True of these:
+    ///
+    /// - [`NotSent`](Self::NotSent);
+    /// - a refusal that [passes](Refusal::is_passing): a busy node, a full disk, replicas that are
+    ///   away;
+    /// - [`Unknown`](Self::Unknown), if the record has an
+    ///   [id that you gave](antiphon::model::Record::with_id).
+    ///
+    /// Pause before you try again: the publisher has tried for the whole [`timeout`] already.
     ///
     /// False of [`Pending`](Self::Pending): the record will be delivered, so wait for it instead.
+    ///
+    /// [`timeout`]: field@super::PublishOptions::timeout
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::NotSent(_) => true,

@@ -72,12 +72,12 @@ impl Pending {
         self.0.published.copies
     }
 
-    /// Copies that the acknowledgement needs.
+    /// How many copies the acknowledgement needs.
     pub fn wanted(&self) -> u16 {
         self.0.published.wanted
     }
 
-    /// Replicas that the topic has in the end.
+    /// How many replicas the topic wants.
     pub fn replicas(&self) -> u16 {
         self.0.published.replicas
     }
@@ -87,17 +87,17 @@ impl Pending {
         self.0.published.duplicate
     }
 
-    /// Whether fewer nodes are there than copies are wanted. The record stays pending until nodes
-    /// are back, or are forgotten, or the topic needs fewer copies.
+    /// Whether fewer nodes are there than copies are wanted. The record then stays pending until
+    /// nodes are back, or are forgotten (`antiphon node forget`), or the topic needs fewer copies.
     pub fn has_too_few_nodes(&self) -> bool {
         self.0.published.too_few_nodes
     }
 
     /// Where the record is: a part of a log of the node that took it. A log is acknowledged in
-    /// order, so a program with many pending records of one log waits for the last one alone.
+    /// order. So a program with many pending records of one log waits for the last one alone.
     ///
-    /// None where the node has to write the record again first, because its log has forked. Such a
-    /// record is delivered, and cannot be followed.
+    /// None if the node must write the record again first, because its log has forked
+    /// ([`Refusal::Forked`]). Such a record is delivered, but [`wait`](Self::wait) fails at once.
     pub fn place(&self) -> Option<LogRange> {
         self.0.published.place
     }
@@ -108,8 +108,11 @@ impl Pending {
     /// Cancel-safe: bound it with [`tokio::time::timeout`], or call it again.
     ///
     /// # Errors
-    /// When the topic was deleted, the log has forked so that nobody can tell where the record is,
-    /// or the client is that of a node in this process that has stopped.
+    /// The record may still be delivered later. This fails when one of these holds:
+    ///
+    /// - the topic was deleted;
+    /// - the log has forked, so that nobody can tell where the record is;
+    /// - the client is that of a node in this process that has stopped.
     pub async fn wait(&mut self) -> Result<Receipt, RequestError> {
         loop {
             if let Some(receipt) = self.wait_within(Duration::MAX).await? {
@@ -118,8 +121,8 @@ impl Pending {
         }
     }
 
-    /// Waits as [`wait`](Self::wait) does, for about `within` at most. None where the record is
-    /// still pending: [`copies`](Self::copies) then says how many there are now. Cancel-safe.
+    /// Waits as [`wait`](Self::wait) does, for about `within` at most. None if the record is still
+    /// pending: [`copies`](Self::copies) then says how many copies there are now. Cancel-safe.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

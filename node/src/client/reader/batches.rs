@@ -9,14 +9,15 @@ use antiphon::{
 use super::{End, PassedOver, Reader, ReaderOptions, Start};
 use crate::client::{Client, RequestError};
 
-/// Some batches of a topic, in the order in which readers are shown them.
+/// Some batches of a topic, in the order in which readers get them. A batch has records that one
+/// node wrote together, with its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchPage {
     /// The batches; each was verified here.
     pub batches: Vec<Batch>,
-    /// What was passed over before some of them, for no node of the network holds it any more.
+    /// What was passed over before some of them, because no node of the network holds it any more.
     pub lost: Vec<LogRange>,
-    /// What was passed over before some of them, for the topic's retention let it go.
+    /// What was passed over before some of them, because a limit of the topic had it deleted.
     pub trimmed: Vec<LogRange>,
     /// What was compacted right before some of them: newer records of the same keys have taken the
     /// place of all that it held.

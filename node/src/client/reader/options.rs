@@ -9,16 +9,19 @@ use bytes::Bytes;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Start {
-    /// At the oldest record that is still there.
+    /// At the oldest record that is still stored.
     #[default]
     Beginning,
     /// After the newest record.
     End,
-    /// This many records before the end, counting only those that the reader wants.
+    /// This many records before the end. Only records that the reader wants count. In a compacted
+    /// topic, or with a key, a writer or some other end, the whole topic is read to find them.
     Last(u64),
-    /// At the first record that was published at this time or later.
+    /// Only records that were published at this time or later, by the publishers' clocks. The topic
+    /// is read from its beginning to find them.
     Since(SystemTime),
-    /// At a place in this topic, for example where an earlier reader stopped.
+    /// At a place in this topic, for example the [`cursor`](super::Reader::cursor) of an earlier
+    /// reader.
     At(Cursor),
 }
 
@@ -26,21 +29,23 @@ pub enum Start {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum End {
-    /// At the end of what was stored when it was started.
+    /// At the end of what was stored when the reader was started.
     #[default]
     Stored,
     /// Nowhere: live records follow the stored ones.
     Never,
-    /// At a place in this topic. A named subscription that ends there later continues there.
+    /// At a place in this topic. A named subscription that ended there continues there when it is
+    /// started again.
     At(Cursor),
-    /// At the end of what was stored, without the records that were published at this time or
-    /// later.
+    /// At the end of what was stored when the reader was started. Records that were published at
+    /// this time or later, by the publishers' clocks, are left out.
     Before(SystemTime),
-    /// This many records before the end of what was stored.
+    /// This many records before the end of what was stored when the reader was started.
     BeforeLast(u64),
 }
 
-/// How a topic is read.
+/// How a topic is read: [`Topic::read`](crate::Topic::read) takes it. The defaults are all records
+/// from the oldest one to the end of what is stored.
 ///
 /// ```
 /// use antiphon_node::{ReaderOptions, Start};
@@ -56,14 +61,16 @@ pub struct ReaderOptions {
     pub start: Start,
     /// Where to end.
     pub end: End,
-    /// Read records with this key only.
+    /// Read only records with this key; none for all. The node still sends the whole topic, and the
+    /// reader chooses.
     pub key: Option<Bytes>,
-    /// Read records only that this node has signed.
+    /// Read only records of this [`writer`](field@super::Delivered::writer); none for all. The node
+    /// still sends the whole topic, and the reader chooses.
     pub writer: Option<NodeId>,
 }
 
 impl ReaderOptions {
-    /// All records that are stored.
+    /// The defaults: all records that are stored.
     pub fn new() -> Self {
         Self::default()
     }
@@ -86,13 +93,13 @@ impl ReaderOptions {
         Self { end, ..self }
     }
 
-    /// The same options for records with this key only.
+    /// The same options with a [`key`](field@Self::key).
     #[must_use]
     pub fn key(self, key: impl Into<Bytes>) -> Self {
         Self { key: Some(key.into()), ..self }
     }
 
-    /// The same options for records only that this node has signed.
+    /// The same options with a [`writer`](field@Self::writer).
     #[must_use]
     pub fn writer(self, writer: NodeId) -> Self {
         Self { writer: Some(writer), ..self }

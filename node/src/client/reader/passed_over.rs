@@ -10,13 +10,15 @@ use antiphon::{
 
 use crate::client::RequestError;
 
-/// Records that a reader skipped, as parts of logs: each from a sequence number to another.
+/// Records that a reader skipped, as ranges of logs. A log has the records of one writer, and
+/// numbers them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PassedOver {
-    /// Records that the topic's retention had deleted before they were read.
+    /// Records that were deleted before they were read, because a limit of the topic said so.
     pub trimmed: Vec<LogRange>,
-    /// Records that no node of the network holds any more: the disks that held them are lost.
+    /// Records that no node of the network holds any more, because disks failed. Lost records at
+    /// the end of a log are not reported.
     pub lost: Vec<LogRange>,
 }
 

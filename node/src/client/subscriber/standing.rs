@@ -17,11 +17,12 @@ use super::{
 };
 use crate::client::{Client, RequestError};
 
-/// How often a subscription that commits in the background does so, where nothing else is said.
+/// How often a subscription of [`Topic::subscribe_as`](crate::Topic::subscribe_as) commits in the
+/// background: once a second.
 pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 
-/// Acknowledged records that are committed in the background before the interval is over. A crash
-/// repeats about as many.
+/// With this many acknowledged records a subscription commits in the background before its interval
+/// is over. So a crash repeats about as many.
 pub const COMMIT_RECORDS_MAX: usize = 1_024;
 
 /// Shared by a subscriber, its acknowledgements and what commits in the background.
