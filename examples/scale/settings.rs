@@ -17,9 +17,9 @@ pub(crate) const TOPICS_ANNOUNCED_MAX: u64 = 50_000;
 pub(crate) const ANNOUNCE_INTERVAL: Duration = Duration::from_mins(3);
 /// How often a node looks around in the table (there).
 pub(crate) const BOOTSTRAP_INTERVAL: Duration = Duration::from_mins(1);
-/// How often a node asks another one whom it knows (`src/engine/members/peers.rs`).
+/// How often a node asks another one whom it knows (`src/engine/membership/mod.rs`).
 pub(crate) const ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);
-/// Topics in one answer about numbers of records (`src/engine/catalogue/mod.rs`).
+/// Topics in one answer about numbers of records (`src/engine/catalogue/listing.rs`).
 pub(crate) const COUNTS_MAX: u64 = 100_000;
 /// Topics whose terms a peer is remembered to know (`src/engine/replication/mod.rs`).
 pub(crate) const KNOWN_TOPICS_MAX: u64 = 16_384;
@@ -71,10 +71,10 @@ mod tests {
             ),
             ("node/src/network/behaviour.rs", "flood_publish(true)"),
             (
-                "src/engine/members/peers.rs",
+                "src/engine/membership/mod.rs",
                 "ACQUAINT_INTERVAL: Duration = Duration::from_secs(10);",
             ),
-            ("src/engine/catalogue/mod.rs", "COUNTS_MAX: usize = 100_000;"),
+            ("src/engine/catalogue/listing.rs", "COUNTS_MAX: usize = 100_000;"),
             ("src/engine/replication/mod.rs", "KNOWN_TOPICS_MAX: usize = 16_384;"),
         ];
         for (file, line) in lines {
