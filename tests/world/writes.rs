@@ -157,7 +157,7 @@ impl World {
         self.check(removal::NAME, result);
     }
 
-    /// Takes note of what a disk holds after something happened to it.
+    /// Records what a disk holds after something happened to it.
     pub(crate) fn observe_disk(&mut self, index: usize) {
         let readable = self.nodes[index].disk.image.readable();
         let lost = self.oracle.replaced(index, &readable, self.now);

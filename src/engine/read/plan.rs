@@ -63,7 +63,7 @@ impl Engine {
             job.passed = passed;
         }
         if lanes.is_empty() {
-            // Of what is let go or lost there is nothing to wait for.
+            // Nobody holds it any more: it was trimmed or lost.
             let waits = sourceless || !later.is_empty();
             return if waits { self.try_again(number) } else { self.wait_or_end(number) };
         }

@@ -211,10 +211,10 @@ impl Engine {
         for question in group.keeping.into_waiting() {
             self.core.refuse(question, Refusal::Superseded);
         }
-        if let Some(anew) = self.subscriptions.groups.groups.get_mut(key) {
-            anew.deferred = group.deferred;
+        if let Some(loaded) = self.subscriptions.groups.groups.get_mut(key) {
+            loaded.deferred = group.deferred;
             let asked = |waiting: Waiting| (waiting.asked, MemberRequest::Take(waiting.take));
-            anew.deferred.extend(group.waiting.into_iter().map(asked));
+            loaded.deferred.extend(group.waiting.into_iter().map(asked));
         }
     }
 
