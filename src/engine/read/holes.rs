@@ -36,13 +36,26 @@ pub(in crate::engine) struct Met {
 
 /// What of that a reader is told with these batches: only what one of them follows, be it over more
 /// that is passed over, for a reader's cursor stands at the end of a batch.
+///
+/// A part may end within a batch of another source, where the writer signed two batches for one
+/// number and nobody has seen both yet. What is told ends where the batch begins.
 pub(in crate::engine) fn told_with(
     batches: &[Batch],
     compacted: &[Compacted],
-    passed: Vec<Passed>,
+    mut passed: Vec<Passed>,
 ) -> Vec<Passed> {
-    let mut followed: BTreeSet<_> =
-        batches.iter().map(|batch| (batch.log(), batch.header().first)).collect();
+    let shown: BTreeMap<_, _> = batches
+        .iter()
+        .map(|batch| ((batch.log(), batch.header().first), batch.header().next()))
+        .collect();
+    let mut followed: BTreeSet<_> = shown.keys().copied().collect();
+    for Passed { range, .. } in &mut passed {
+        let before = shown.range((range.log, range.from)..(range.log, range.to)).next_back();
+        if let Some(((_, first), _)) = before.filter(|(_, next)| range.to < **next) {
+            range.to = *first;
+        }
+    }
+    passed.retain(|Passed { range, .. }| range.from < range.to);
     let mut told = passed;
     told.reverse();
     told.retain(|Passed { range, .. }| {
@@ -149,5 +162,52 @@ impl Engine {
         }
         view.holes_found(missing);
         self.serve_waiting(topic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run, Stamp,
+        WallClock, encode_record,
+    };
+
+    fn batch(first: u64, count: u32) -> Batch {
+        let incarnation = Incarnation(1);
+        let previous = Previous { incarnation, next: first, hash: Hash([7; 32]) };
+        let draft = Draft {
+            topic: TopicId::derive(&Network::default(), &"t".parse().unwrap()),
+            incarnation,
+            previous: (first > 0).then_some(previous),
+            stamp: Stamp::default(),
+            runs: vec![Run { producer: ProducerId([1; 16]), first, count }],
+        };
+        let mut body = Vec::new();
+        for _ in 0..count {
+            encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
+        }
+        draft.seal(&body.into(), &NodeKey::from_secret(&[1; 32]))
+    }
+
+    #[test]
+    fn a_part_that_ends_within_a_batch_is_told_up_to_its_first_record() {
+        let shown = batch(27, 2);
+        let log = shown.log();
+        let passed = |from, to, trimmed| Passed { range: LogRange { log, from, to }, trimmed };
+        let told = |passed: Vec<Passed>| {
+            let told = told_with(std::slice::from_ref(&shown), &[], passed);
+            told.iter().map(|it| (it.range.from, it.range.to, it.trimmed)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(vec![passed(24, 27, true)]), [(24, 27, true)]);
+        assert_eq!(told(vec![passed(24, 28, true)]), [(24, 27, true)]);
+        assert_eq!(
+            told(vec![passed(20, 24, false), passed(24, 28, true)]),
+            [(20, 24, false), (24, 27, true)]
+        );
+        assert_eq!(told(vec![passed(24, 27, false), passed(27, 28, true)]), [(24, 27, false)]);
+        // Behind the batch, or not next to it.
+        assert_eq!(told(vec![passed(29, 31, true)]), []);
+        assert_eq!(told(vec![passed(24, 26, true)]), []);
     }
 }
