@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use antiphon::{
     model::{
         Batch, Descriptor, Draft, ForkProof, Incarnation, NodeKey, Previous, ProducerId, Record,
-        Retention, Run, Stamp, WallClock, Writers, encode_record,
+        Run, Stamp, WallClock, encode_record,
     },
     wire::archive::{Encoder, Opening, Section},
 };
@@ -322,23 +322,8 @@ fn an_import_that_reaches_too_few_replicas_says_so_and_goes_on() {
 fn forked_archive() -> Vec<u8> {
     let key = NodeKey::from_secret(&[7; 32]);
     let stamp = |milliseconds| Stamp::at(WallClock(1_700_000_000_000 + milliseconds));
-    let terms = Descriptor {
-        version: Descriptor::VERSION,
-        name: "t".parse().expect("it is a name"),
-        replicas: 3,
-        min_copies: 1,
-        retention: Retention::default(),
-        writers: Writers::Anyone,
-        encryption_key: None,
-        creator: key.node(),
-        created: stamp(0),
-        revision: 0,
-        generation: 0,
-        deleted: false,
-        origin: None,
-        needs: Vec::new(),
-        floor_follows: false,
-    };
+    let mut terms = Descriptor::new("t".parse().expect("it is a name"), key.node(), stamp(0));
+    terms.min_copies = 1;
     let opening = Opening {
         network: "elsewhere".parse().expect("it is a name"),
         descriptor: terms.sign(&key).expect("the terms are in bounds"),

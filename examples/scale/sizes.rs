@@ -6,8 +6,7 @@ use antiphon::{
     limits::PUBLISH_TIMEOUT_DEFAULT,
     model::{
         Batch, Blob, Descriptor, Draft, Entry, Frontier, Hash, Incarnation, LogId, NodeId, NodeKey,
-        Previous, ProducerId, Record, Retention, Run, SignedDescriptor, Span, Stamp, WallClock,
-        Writers, encode_record,
+        Previous, ProducerId, Record, Run, SignedDescriptor, Span, Stamp, WallClock, encode_record,
     },
     wire::{
         Acks, ClientRequest, Compared, Held, MemberState, NodeRequest, Outcome, Peer, Publish,
@@ -63,23 +62,7 @@ pub(crate) fn batch(count: u32, payload_bytes: usize) -> Batch {
 /// The terms of a topic.
 pub(crate) fn descriptor(number: usize) -> SignedDescriptor {
     let key = key();
-    let terms = Descriptor {
-        version: Descriptor::VERSION,
-        name: name_of(number),
-        replicas: 3,
-        min_copies: 2,
-        retention: Retention::default(),
-        writers: Writers::Anyone,
-        encryption_key: None,
-        creator: key.node(),
-        created: Stamp::at(WALL),
-        revision: 0,
-        generation: 0,
-        deleted: false,
-        origin: None,
-        needs: Vec::new(),
-        floor_follows: false,
-    };
+    let terms = Descriptor::new(name_of(number), key.node(), Stamp::at(WALL));
     terms.sign(&key).expect("terms within the limits")
 }
 

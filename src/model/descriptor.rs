@@ -8,7 +8,9 @@ use super::{
     Blob, Network, NodeId, NodeKey, Signature, Stamp, TopicId, TopicName, decode_exact,
     encode_to_bytes,
 };
-use crate::limits::{CHANGES_MAX, DESCRIPTOR_BYTES_MAX, NEEDS_MAX, REPLICAS_MAX, WRITERS_MAX};
+use crate::limits::{
+    CHANGES_MAX, DESCRIPTOR_BYTES_MAX, NEEDS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, WRITERS_MAX,
+};
 
 /// How long a topic keeps its records. `None` in a field means unlimited. A batch expires when any
 /// limit is exceeded. Up to a thirty-second part more may be kept.
@@ -114,12 +116,15 @@ impl Writers {
 }
 
 /// What a topic is: the terms under which it was created or altered.
+///
+/// [`Descriptor::new`] is the only way to make one: what is not said then has its default, so a new
+/// field changes no other place.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map, context_bound = "super::Share")]
 pub struct Descriptor {
-    /// Version of this encoding.
+    /// Version of this encoding. It is private, so that nobody else writes a literal.
     #[n(0)]
-    pub version: u8,
+    version: u8,
     /// The topic's name.
     #[n(1)]
     pub name: TopicName,
@@ -182,6 +187,34 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl Descriptor {
     /// The version of descriptors that this program writes.
     pub const VERSION: u8 = 1;
+
+    /// The terms of a new topic: [`REPLICAS_DEFAULT`] replicas, two copies, records without a
+    /// limit, and everybody may write.
+    pub fn new(name: TopicName, creator: NodeId, created: Stamp) -> Self {
+        Self {
+            version: Self::VERSION,
+            name,
+            replicas: REPLICAS_DEFAULT,
+            min_copies: floor_that_follows(REPLICAS_DEFAULT, NODES_FOR_TWO_COPIES),
+            retention: Retention::default(),
+            writers: Writers::Anyone,
+            encryption_key: None,
+            creator,
+            created,
+            revision: 0,
+            generation: 0,
+            deleted: false,
+            origin: None,
+            needs: Vec::new(),
+            floor_follows: false,
+        }
+    }
+
+    /// The same terms as the next revision, which this node signs.
+    #[must_use]
+    pub fn revised_by(self, creator: NodeId, created: Stamp) -> Self {
+        Self { creator, created, revision: self.revision.saturating_add(1), ..self }
+    }
 
     /// The id of the topic.
     pub fn id(&self, network: &Network) -> TopicId {
@@ -355,23 +388,7 @@ mod tests {
     use crate::model::WallClock;
 
     fn descriptor(key: &NodeKey) -> Descriptor {
-        Descriptor {
-            version: Descriptor::VERSION,
-            name: "quakes".parse().unwrap(),
-            replicas: 3,
-            min_copies: 2,
-            retention: Retention::default(),
-            writers: Writers::Anyone,
-            encryption_key: None,
-            creator: key.node(),
-            created: Stamp::at(WallClock(5)),
-            revision: 0,
-            generation: 0,
-            deleted: false,
-            origin: None,
-            needs: Vec::new(),
-            floor_follows: false,
-        }
+        Descriptor::new("quakes".parse().unwrap(), key.node(), Stamp::at(WallClock(5)))
     }
 
     #[test]

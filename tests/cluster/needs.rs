@@ -5,8 +5,7 @@ use std::time::Duration;
 use antiphon::{
     model::{
         Batch, Blob, Cursor, Descriptor, Draft, Incarnation, NodeKey, ProducerId, Record,
-        Retention, RetentionChange, Run, SignedDescriptor, Stamp, WallClock, Writers,
-        encode_record,
+        Retention, RetentionChange, Run, SignedDescriptor, Stamp, WallClock, encode_record,
     },
     wire::{
         Acks, Alter, ClientRequest, Create, Held, NodeRequest, Outcome, Publish, Refusal,
@@ -25,23 +24,12 @@ fn newer() -> NodeKey {
 
 /// Terms that a newer node has signed.
 fn terms(revision: u64) -> SignedDescriptor {
-    let terms = Descriptor {
-        version: Descriptor::VERSION,
-        name: NAME.parse().unwrap(),
-        replicas: 3,
-        min_copies: 1,
-        retention: Retention { records: Some(1), ..Retention::default() },
-        writers: Writers::Anyone,
-        encryption_key: None,
-        creator: newer().node(),
-        created: Stamp::at(WallClock(5)),
-        revision,
-        generation: 0,
-        deleted: false,
-        origin: None,
-        needs: vec![7],
-        floor_follows: false,
-    };
+    let created = Stamp::at(WallClock(5));
+    let mut terms = Descriptor::new(NAME.parse().unwrap(), newer().node(), created);
+    terms.min_copies = 1;
+    terms.retention = Retention { records: Some(1), ..Retention::default() };
+    terms.revision = revision;
+    terms.needs = vec![7];
     terms.sign(&newer()).unwrap()
 }
 

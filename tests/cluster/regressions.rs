@@ -518,7 +518,7 @@ fn a_position_that_stand_ins_took_comes_home() {
 
 #[test]
 fn repair_reaches_every_topic() {
-    use antiphon::model::{Descriptor, Retention, TopicId, TopicName, Writers};
+    use antiphon::model::{Descriptor, TopicId, TopicName};
     let mut world = World::new(2);
     world.join();
     let key = NodeKey::from_secret(&[99; 32]);
@@ -528,25 +528,11 @@ fn repair_reaches_every_topic() {
     for (part, names) in names.chunks(1_000).enumerate() {
         let mut bytes = Vec::new();
         for name in names {
-            let signed = Descriptor {
-                version: 1,
-                name: name.parse().unwrap(),
-                replicas: 2,
-                min_copies: 1,
-                retention: Retention::default(),
-                writers: Writers::Anyone,
-                encryption_key: None,
-                creator: key.node(),
-                created: Stamp::at(WallClock(WALL)),
-                revision: 0,
-                generation: 0,
-                deleted: false,
-                origin: None,
-                needs: Vec::new(),
-                floor_follows: false,
-            }
-            .sign(&key)
-            .unwrap();
+            let created = Stamp::at(WallClock(WALL));
+            let mut terms = Descriptor::new(name.parse().unwrap(), key.node(), created);
+            terms.replicas = 2;
+            terms.min_copies = 1;
+            let signed = terms.sign(&key).unwrap();
             encode_record(&Record::new(WallClock(1), signed.bytes().clone()), &mut bytes).unwrap();
         }
         let count = u32::try_from(names.len()).unwrap();

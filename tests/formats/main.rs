@@ -140,23 +140,13 @@ fn batches() {
 }
 
 fn terms() -> Descriptor {
-    Descriptor {
-        version: Descriptor::VERSION,
-        name: "earthquakes".parse().unwrap(),
-        replicas: 3,
-        min_copies: 2,
-        retention: Retention { age_ms: Some(604_800_000), ..Retention::default() },
-        writers: Writers::Listed(vec![key().node()]),
-        encryption_key: Some(Blob(Bytes::from_static(b"key-1"))),
-        creator: key().node(),
-        created: Stamp::at(WallClock(1_517_363_399_700)),
-        revision: 1,
-        generation: 0,
-        deleted: false,
-        origin: None,
-        needs: Vec::new(),
-        floor_follows: false,
-    }
+    let created = Stamp::at(WallClock(1_517_363_399_700));
+    let mut terms = Descriptor::new("earthquakes".parse().unwrap(), key().node(), created);
+    terms.retention = Retention { age_ms: Some(604_800_000), ..Retention::default() };
+    terms.writers = Writers::Listed(vec![key().node()]);
+    terms.encryption_key = Some(Blob(Bytes::from_static(b"key-1")));
+    terms.revision = 1;
+    terms
 }
 
 #[test]
@@ -297,8 +287,11 @@ fn terms_of_topics() {
         records: 10,
         ends: [(range.log, Position { next: 40, head: Some(Hash([5; 32])) })].into(),
     };
-    let deleted =
-        Descriptor { revision: 3, generation: 1, deleted: true, origin: Some(topic()), ..terms() };
+    let mut deleted = terms();
+    deleted.revision = 3;
+    deleted.generation = 1;
+    deleted.deleted = true;
+    deleted.origin = Some(topic());
     all.extend_from_slice(&encode_to_bytes(&step));
     all.extend_from_slice(deleted.sign(&key()).unwrap().bytes());
     frozen("terms.hex", &all);
@@ -572,7 +565,9 @@ fn imports() {
 
 #[test]
 fn archives() {
-    let descriptor = Descriptor { origin: Some(topic()), ..terms() }.sign(&key()).unwrap();
+    let mut terms = terms();
+    terms.origin = Some(topic());
+    let descriptor = terms.sign(&key()).unwrap();
     let range = LogRange { log: batch().log(), from: 0, to: 40 };
     let proof = ForkProof::of(&batch(), &twin()).unwrap();
     let branch = |batch: Batch| batch.clone().filed(Incarnation::of_branch(batch.hash()));

@@ -2,7 +2,7 @@
 
 use antiphon::{
     limits::ADDRESSES_MAX,
-    model::{Descriptor, Retention, RetentionChange, SignedDescriptor, TopicName, encode_to_bytes},
+    model::{Retention, RetentionChange, SignedDescriptor, TopicName, encode_to_bytes},
     wire::{
         Alter, Away, ClientRequest, Contact, MemberState, Need, NodeRequest, Peer, Published,
         Refusal, Request, Response, TopicSummary,
@@ -82,7 +82,8 @@ fn a_contact_is_that_of_a_newcomer_or_as_it_always_was() {
 
 #[test]
 fn a_descriptor_whose_floor_follows() {
-    let terms = Descriptor { floor_follows: true, ..terms() };
+    let mut terms = terms();
+    terms.floor_follows = true;
     let signed = terms.sign(&key()).unwrap();
     assert_eq!(SignedDescriptor::verify(signed.bytes().clone()), Ok(signed.clone()));
     frozen("descriptor_floor.hex", signed.bytes());

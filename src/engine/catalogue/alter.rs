@@ -25,19 +25,20 @@ impl Engine {
         let Some(terms) = self.alterable(question, topic) else {
             return; // it is refused
         };
-        let retention = alter.retention.of(terms.retention);
-        let replicas = alter.replicas.unwrap_or(terms.replicas);
-        let floor_follows = match alter.min_copies {
+        let mut altered = terms.clone();
+        altered.retention = alter.retention.of(terms.retention);
+        altered.replicas = alter.replicas.unwrap_or(terms.replicas);
+        altered.floor_follows = match alter.min_copies {
             Some(_) => false,
             None => alter.floor_follows || terms.floor_follows,
         };
-        let min_copies = match alter.min_copies {
+        altered.min_copies = match alter.min_copies {
             Some(floor) => floor,
-            None if floor_follows => floor_that_follows(replicas, self.core.members.belonging()),
+            None if altered.floor_follows => {
+                floor_that_follows(altered.replicas, self.core.members.belonging())
+            }
             None => terms.min_copies,
         };
-        let altered =
-            Descriptor { replicas, min_copies, retention, floor_follows, ..terms.clone() };
         if altered == terms {
             let topic = self.core.topics.id_of(&terms);
             return self.change_told(question, topic, Change::Altered);
@@ -46,8 +47,9 @@ impl Engine {
     }
 
     pub(in crate::engine) fn delete(&mut self, question: QuestionId, topic: TopicId) {
-        if let Some(terms) = self.alterable(question, topic) {
-            self.announce(question, Descriptor { deleted: true, ..terms }, Change::Deleted);
+        if let Some(mut terms) = self.alterable(question, topic) {
+            terms.deleted = true;
+            self.announce(question, terms, Change::Deleted);
         }
     }
 
@@ -70,9 +72,7 @@ impl Engine {
     /// Signs terms, takes them over, and publishes them in the catalogue.
     fn announce(&mut self, question: QuestionId, terms: Descriptor, change: Change) {
         let created = self.core.clock.tick(self.core.now.wall);
-        let revision = terms.revision.saturating_add(1);
-        let terms = Descriptor { creator: self.core.me, created, revision, ..terms };
-        match terms.sign(&self.core.config.key) {
+        match terms.revised_by(self.core.me, created).sign(&self.core.config.key) {
             Ok(descriptor) => self.publish_terms(question, &descriptor, change),
             Err(error) => self.core.refuse(question, error.into()),
         }

@@ -27,7 +27,7 @@ use crate::{
     limits::REPLICAS_DEFAULT,
     model::{
         Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, TopicNameError,
-        Writers, floor_that_follows,
+        floor_that_follows,
     },
     wire::{Create, NamesWanted, Refusal, Response},
 };
@@ -179,23 +179,14 @@ impl Engine {
     fn terms_but_id(&mut self, create: &Create) -> Descriptor {
         let replicas = create.replicas.unwrap_or(REPLICAS_DEFAULT);
         let floor = floor_that_follows(replicas, self.core.members.belonging());
-        Descriptor {
-            version: Descriptor::VERSION,
-            name: create.name.clone(),
-            replicas,
-            min_copies: create.min_copies.unwrap_or(floor),
-            floor_follows: create.min_copies.is_none(),
-            retention: create.retention,
-            writers: Writers::Anyone,
-            encryption_key: None,
-            creator: self.core.me,
-            created: self.core.clock.tick(self.core.now.wall),
-            revision: 0,
-            generation: self.core.topics.newest(&create.name).map_or(0, next_generation),
-            deleted: false,
-            origin: None,
-            needs: Vec::new(),
-        }
+        let created = self.core.clock.tick(self.core.now.wall);
+        let mut terms = Descriptor::new(create.name.clone(), self.core.me, created);
+        terms.replicas = replicas;
+        terms.min_copies = create.min_copies.unwrap_or(floor);
+        terms.floor_follows = create.min_copies.is_none();
+        terms.retention = create.retention;
+        terms.generation = self.core.topics.newest(&create.name).map_or(0, next_generation);
+        terms
     }
 
     /// No node that was reached knows the topic.

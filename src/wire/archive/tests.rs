@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::{
-    Descriptor, Draft, Hash, Incarnation, LogId, NodeKey, Previous, ProducerId, Record, Retention,
-    Run, Stamp, WallClock, Writers, encode_record,
+    Descriptor, Draft, Hash, Incarnation, LogId, NodeKey, Previous, ProducerId, Record, Run, Stamp,
+    WallClock, encode_record,
 };
 
 const LOG: Incarnation = Incarnation(5);
@@ -11,23 +11,8 @@ fn key() -> NodeKey {
 }
 
 fn opening() -> Opening {
-    let descriptor = Descriptor {
-        version: Descriptor::VERSION,
-        name: "quakes".parse().unwrap(),
-        replicas: 3,
-        min_copies: 2,
-        retention: Retention::default(),
-        writers: Writers::Anyone,
-        encryption_key: None,
-        creator: key().node(),
-        created: Stamp::at(WallClock(5)),
-        revision: 0,
-        generation: 0,
-        deleted: false,
-        origin: None,
-        needs: Vec::new(),
-        floor_follows: false,
-    };
+    let created = Stamp::at(WallClock(5));
+    let descriptor = Descriptor::new("quakes".parse().unwrap(), key().node(), created);
     let descriptor = descriptor.sign(&key()).unwrap();
     Opening { network: Network::default(), descriptor }
 }
