@@ -298,11 +298,8 @@ impl Engine {
             return;
         };
         let placement = known.placement(&self.core.members).clone();
-        let homes = placement.home.len();
-        let quorum =
-            (homes / 2 + 1).max(usize::from(known.min_copies(&self.core.members))).min(homes);
         let answered = placement.home.iter().filter(|node| survey.held.contains_key(node)).count();
-        let needed = homes - quorum + 1;
+        let needed = placement.home.len() - known.quorum(&self.core.members) + 1;
         let complete = answered >= needed;
         let found = Found { topic: survey.topic, held: survey.held, placement, needed, complete };
         self.note_frontiers(&found);

@@ -149,7 +149,8 @@ impl Topic {
         self.terms()?.not_understood()
     }
 
-    /// How long it keeps its records, where that is not for ever.
+    /// By which limits each replica trims it, on its own; none where its records are kept for ever.
+    /// Nothing else says who trims what.
     pub(in crate::engine) fn retention(&self) -> Option<Retention> {
         let terms = self.terms().filter(|terms| terms.is_understood())?;
         Some(terms.retention).filter(Retention::has_limits)

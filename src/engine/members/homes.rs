@@ -9,8 +9,9 @@ use crate::{
 };
 
 impl Members {
-    /// The replicas of a topic that stands at `place` and wants `replicas` of them.
-    pub(in crate::engine) fn placement(&self, place: &[u8; 32], replicas: usize) -> Placement {
+    /// The replicas of a topic that stands at `place` and wants `replicas` of them. All others ask
+    /// the topic ([`Topic::placement`]), which may have other rules.
+    pub(super) fn placement(&self, place: &[u8; 32], replicas: usize) -> Placement {
         let (mut home, mut acting, mut alive) = (Vec::new(), Vec::new(), 0);
         let settled = self.settled.nearest_first(*place);
         for node in settled.chain(self.newcomers.nearest_first(*place)) {
@@ -58,7 +59,7 @@ impl Topic {
         descriptor.map_or(1, |terms| terms.floor(members.belonging()))
     }
 
-    /// Its replicas, as the member table has them now.
+    /// Its replicas, as the member table has them now. Nothing else says who holds a topic.
     pub(in crate::engine) fn placement(&mut self, members: &Members) -> &Placement {
         if self.placed_at() != members.version() {
             let mut placement = members.placement(self.place(), usize::from(self.replicas()));
@@ -76,7 +77,8 @@ impl Topic {
         everywhere || (self.is_known() && self.placement(members).is_home(node))
     }
 
-    /// Copies that an acknowledgement needs.
+    /// Copies that an acknowledgement needs now. Nothing else says how many a majority are, but for
+    /// [`quorum`](Self::quorum).
     pub(in crate::engine) fn wanted(&mut self, members: &Members, acks: Acks) -> usize {
         let size = self.placement(members).size;
         let copies = match acks {
@@ -85,6 +87,13 @@ impl Topic {
             Acks::All => size,
         };
         copies.max(usize::from(self.min_copies(members)))
+    }
+
+    /// How many home replicas hold what was acknowledged while they were these: a majority, and at
+    /// least `min_copies`, but no more than there are.
+    pub(in crate::engine) fn quorum(&mut self, members: &Members) -> usize {
+        let homes = self.placement(members).home.len();
+        (homes / 2 + 1).max(usize::from(self.min_copies(members))).min(homes)
     }
 
     /// What is held, and where one subscription stands.

@@ -277,9 +277,7 @@ impl Engine {
         };
         let replicas = known.replicas();
         let placement = known.placement(&self.core.members).clone();
-        let homes = placement.home.len();
-        let quorum =
-            (homes / 2 + 1).max(usize::from(known.min_copies(&self.core.members))).min(homes);
+        let quorum = known.quorum(&self.core.members);
         let copies = count(&search.told, &placement);
         let is_found = search.told.values().any(Option::is_some);
         let waits = is_given(&search.run) && search.was_found;
@@ -314,7 +312,7 @@ impl Engine {
         let all_in = search.asked.is_empty();
         let is_done = search.waiting.is_empty();
         let answered = placement.home.iter().filter(|home| search.told.contains_key(home)).count();
-        let enough = answered + quorum > homes;
+        let enough = answered + quorum > placement.home.len();
         let is_told = all_in || age >= FIND_TIMEOUT;
         let may_seal = if waits {
             !is_found && is_told

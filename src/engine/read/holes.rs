@@ -127,7 +127,7 @@ impl Engine {
     /// All nodes that can be asked have said what they hold.
     pub(in crate::engine) fn look_for_holes(&mut self, found: &Found) {
         let topic = found.topic;
-        let end = self.end_with(found);
+        let end = self.visible_end_with(found);
         // One that is away may hold it, and brings it when it is back, however long that takes.
         let exhaustive = self.is_exhaustive(found);
         let mut parts = BTreeMap::new();

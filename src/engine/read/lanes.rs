@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     For, Job, LATER_LOGS_MAX, Lane,
     holes::{Passed, told_with},
-    merge::{answers, merge},
+    merge::{answers, by_stamp, merge},
     view::Source,
 };
 use crate::{
@@ -61,7 +61,7 @@ impl Engine {
         // Each log in its own order, whatever its stamps say: a writer may sign any.
         let page = |batches| Page { batches, finished: true, ..Page::default() };
         let pages = ranges.iter().filter_map(run).map(page).collect();
-        let (batches, _) = merge(pages, &self.core.early(topic), usize::MAX);
+        let (batches, _) = merge(pages, by_stamp(&self.core.early(topic)), usize::MAX);
         Page { batches, finished: true, ..Page::default() }
     }
 
@@ -132,7 +132,7 @@ impl Engine {
             // Only nodes need the names.
             pages.iter().flat_map(|page| page.compacted.iter().map(Compacted::unnamed)).collect();
         let (topic, bytes_max, whole) = (job.topic, job.bytes_max, job.whole);
-        let (mut batches, finished) = merge(pages, &self.core.early(topic), bytes_max);
+        let (mut batches, finished) = merge(pages, by_stamp(&self.core.early(topic)), bytes_max);
         let held_back = self.hold_back(number, &mut batches);
         if batches.is_empty() {
             return self.read_without(number, held_back);

@@ -9,9 +9,11 @@ use crate::{
 
 /// The order of batches: by stamp, then writer; within a log by number. What is stamped in the
 /// future comes first.
-fn order(batch: &Batch, early: &Early) -> (Stamp, LogId, u64) {
-    let (header, log) = (batch.header(), batch.log());
-    (early.order(&log, header.first, header.stamp), log, header.first)
+pub(in crate::engine) fn by_stamp(early: &Early) -> impl Fn(&Batch) -> (Stamp, LogId, u64) {
+    |batch| {
+        let (header, log) = (batch.header(), batch.log());
+        (early.order(&log, header.first, header.stamp), log, header.first)
+    }
 }
 
 /// Whether a page is what was asked for: batches of these ranges, each log's without a hole.
@@ -38,12 +40,12 @@ pub(in crate::engine) fn answers(page: &Page, ranges: &[LogRange]) -> bool {
     })
 }
 
-/// Merges what several sources gave, up to `bytes_max`. Where a source has more that is not here
-/// yet, the merge ends with its last batch, for what follows there may come before what others
-/// gave. Whether all of it is merged.
-pub(in crate::engine) fn merge(
+/// Merges what several sources gave in this order, up to `bytes_max`. Where a source has more that
+/// is not here yet, the merge ends with its last batch, for what follows there may come before what
+/// others gave. Whether all of it is merged.
+pub(in crate::engine) fn merge<K: Ord>(
     pages: Vec<Page>,
-    early: &Early,
+    order: impl Fn(&Batch) -> K,
     bytes_max: usize,
 ) -> (Vec<Batch>, bool) {
     let mut pages: Vec<_> = pages
@@ -58,8 +60,7 @@ pub(in crate::engine) fn merge(
             return (merged, false);
         }
         let heads = pages.iter_mut().enumerate();
-        let heads =
-            heads.filter_map(|(index, (rest, _))| rest.peek().map(|b| (order(b, early), index)));
+        let heads = heads.filter_map(|(index, (rest, _))| rest.peek().map(|b| (order(b), index)));
         let Some((_, index)) = heads.min() else {
             break;
         };

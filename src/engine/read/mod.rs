@@ -261,8 +261,8 @@ impl Engine {
         }
     }
 
-    /// How far a topic goes, by all that this node knows.
-    pub(super) fn known_end(&self, topic: TopicId) -> Cursor {
+    /// How far a topic goes that readers, groups and positions see, by all that this node knows.
+    pub(super) fn visible_end(&self, topic: TopicId) -> Cursor {
         let mut end =
             self.core.topics.get(&topic).map_or_else(|| Cursor::start(topic), |known| known.end());
         if let Some(view) = self.read.views.get(&topic) {
@@ -272,8 +272,8 @@ impl Engine {
     }
 
     /// The same, with what a survey has found.
-    pub(super) fn end_with(&self, found: &Found) -> Cursor {
-        let mut end = self.known_end(found.topic);
+    pub(super) fn visible_end_with(&self, found: &Found) -> Cursor {
+        let mut end = self.visible_end(found.topic);
         end.join(&found.end());
         end
     }

@@ -28,7 +28,7 @@ impl Engine {
         if job.until.is_none() && !self.read.views.get(&topic).is_some_and(fresh) && !surveyed {
             return self.survey_for_read(number);
         }
-        let target = job.until.clone().unwrap_or_else(|| self.known_end(topic));
+        let target = job.until.clone().unwrap_or_else(|| self.visible_end(topic));
         let needed: Vec<LogRange> = target
             .logs
             .iter()

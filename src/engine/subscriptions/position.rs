@@ -119,7 +119,7 @@ impl Engine {
         if is_of_group && subscription.group.is_none() && subscription.cursor.is_some() {
             return self.core.refuse(question, Refusal::Group(subscriber.to_string()));
         }
-        subscription.limit(&self.end_with(found));
+        subscription.limit(&self.visible_end_with(found));
         let keeper = Keeper::Client { question, need, session };
         self.keep_on_replicas(topic, subscriber, &subscription, keeper);
     }

@@ -253,7 +253,7 @@ impl Engine {
         if kept.group.is_none() {
             return Err(Refusal::NotAGroup(name.to_string()));
         }
-        kept.limit(&self.end_with(found));
+        kept.limit(&self.visible_end_with(found));
         Ok(kept)
     }
 
@@ -313,7 +313,7 @@ impl Engine {
             return;
         }
         let now = self.core.now.elapsed;
-        let end = self.known_end(key.0);
+        let end = self.visible_end(key.0);
         let Some(group) = self.subscriptions.groups.groups.get_mut(key) else { return };
         let Some(dispatch) = &mut group.dispatch else { return };
         if dispatch.generation() != membership.generation {
