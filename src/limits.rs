@@ -126,6 +126,9 @@ pub const TOPICS_PER_MESSAGE_MAX: usize = 10_000;
 /// Most addresses that a node reports of itself or keeps of another one.
 pub const ADDRESSES_MAX: usize = 16;
 
+/// Longest version of a program that a node says it runs, in bytes. A column shows it.
+pub const PROGRAM_BYTES_MAX: usize = 32;
+
 /// Longest address, in bytes of text.
 pub const ADDRESS_BYTES_MAX: usize = 256;
 

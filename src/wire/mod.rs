@@ -33,7 +33,7 @@ pub use gossip::Gossip;
 pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Taken};
 pub use outbox::{Await, OutboxPage, PendingTopic};
 pub use page::{Page, TopicPage};
-pub use peer::Peer;
+pub use peer::{PROGRAM, Peer};
 pub use refusal::Refusal;
 pub use request::{
     Acks, Alter, ClientRequest, Create, Import, LogRange, NamesWanted, NodeRequest, Publish, Read,

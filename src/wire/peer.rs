@@ -3,7 +3,10 @@
 use minicbor::{Decode, Encode};
 
 use super::{Address, MemberState};
-use crate::model::{NodeId, WallClock};
+use crate::{
+    limits::PROGRAM_BYTES_MAX,
+    model::{NodeId, WallClock},
+};
 
 /// A node as another one knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -35,6 +38,26 @@ pub struct Peer {
     /// measured.
     #[n(7)]
     pub clock_offset_ms: Option<i64>,
+    /// The version of its program, if it has said it: up to [`PROGRAM_BYTES_MAX`] characters of
+    /// ASCII that can be printed.
+    #[cbor(n(8), decode_with = "shown", default)]
+    pub program: Option<String>,
+}
+
+/// The version of this program.
+pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+/// A version that cannot be shown counts as absent.
+fn shown<C>(
+    decoder: &mut minicbor::Decoder<'_>,
+    context: &mut C,
+) -> Result<Option<String>, minicbor::decode::Error> {
+    let text = Option::<&str>::decode(decoder, context)?;
+    let is_shown = |text: &&str| {
+        (1..=PROGRAM_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    Ok(text.filter(is_shown).map(str::to_owned))
 }
 
 impl Peer {
@@ -49,6 +72,7 @@ impl Peer {
             newcomer_ms: None,
             wall: None,
             clock_offset_ms: None,
+            program: None,
         }
     }
 }

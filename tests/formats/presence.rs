@@ -1,7 +1,7 @@
 //! What nodes say of their coming and going, of who is away, and of floors that follow the network.
 
 use antiphon::{
-    limits::ADDRESSES_MAX,
+    limits::{ADDRESSES_MAX, PROGRAM_BYTES_MAX},
     model::{Retention, RetentionChange, SignedDescriptor, TopicName, encode_to_bytes},
     wire::{
         Alter, Away, ClientRequest, Contact, MemberState, Need, NodeRequest, Peer, Published,
@@ -21,6 +21,7 @@ fn peer() -> Peer {
         newcomer_ms: Some(15_000),
         wall: None,
         clock_offset_ms: None,
+        program: None,
     }
 }
 
@@ -87,6 +88,17 @@ fn a_descriptor_whose_floor_follows() {
     let signed = terms.sign(&key()).unwrap();
     assert_eq!(SignedDescriptor::verify(signed.bytes().clone()), Ok(signed.clone()));
     frozen("descriptor_floor.hex", signed.bytes());
+}
+
+#[test]
+fn a_node_says_the_version_of_its_program_in_few_characters() {
+    let peers =
+        |program: &str| Response::Peers(vec![Peer { program: Some(program.to_owned()), ..peer() }]);
+    frozen("program.hex", &round_trip([], [peers("0.1.0")]));
+    for odd in ["", "0.1.0\u{1b}[2J", "0.1 0", &"0".repeat(PROGRAM_BYTES_MAX + 1)] {
+        let read = Response::decode(&peers(odd).encode());
+        assert_eq!(read, Ok(Response::Peers(vec![peer()])), "{odd:?}");
+    }
 }
 
 #[test]

@@ -23,15 +23,24 @@ pub(super) async fn run(context: &mut Context) -> anyhow::Result<Status> {
 }
 
 fn table(printer: &Printer, peers: &[Peer]) -> Table {
-    let mut table = Table::new(&["PEER", "STATE", "RTT MS", "CLOCK", "ADDRESS"]);
+    let unknown = || "-".to_owned();
+    // On a terminal there is room for what tells nodes apart.
+    let differ = peers.windows(2).any(|pair| pair[0].program != pair[1].program);
+    let has_versions = differ || !printer.is_brief();
+    let mut header = vec!["PEER", "STATE", "RTT MS", "CLOCK"];
+    header.extend(has_versions.then_some("VERSION"));
+    header.push("ADDRESS");
+    let mut table = Table::new(&header);
     for peer in peers {
-        table.push(vec![
+        let mut row = vec![
             shown(printer, peer.node),
             peer.state_as_str().to_owned(),
-            round_trip_ms(peer).map_or_else(|| "-".to_owned(), |time| format!("{time:.2}")),
-            peer.clock_offset_ms.map_or_else(|| "-".to_owned(), clock),
-            addresses_cell(printer, peer.node, &peer.addresses),
-        ]);
+            round_trip_ms(peer).map_or_else(unknown, |time| format!("{time:.2}")),
+            peer.clock_offset_ms.map_or_else(unknown, clock),
+        ];
+        row.extend(has_versions.then(|| peer.program.clone().unwrap_or_else(unknown)));
+        row.push(addresses_cell(printer, peer.node, &peer.addresses));
+        table.push(row);
     }
     table
 }
@@ -43,6 +52,7 @@ fn object(peer: &Peer) -> Value {
         "newcomer": peer.newcomer_ms.is_some(),
         "rtt_ms": round_trip_ms(peer),
         "clock_offset_ms": peer.clock_offset_ms,
+        "version": peer.program,
         "addresses": full_addresses(peer.node, &peer.addresses),
     })
 }
@@ -94,6 +104,10 @@ mod tests {
         assert!(node.to_string().ends_with(&brief[1][..8]), "{}", brief[1]);
         assert!(brief[1].ends_with("  /ip4/192.168.100.100/tcp/40497 +3"), "{}", brief[1]);
         assert!(brief.iter().all(|line| line.len() <= 80), "{brief:?}");
+        let newer = Peer { program: Some("0.2.0".to_owned()), ..peer.clone() };
+        let brief = table(&Printer::to_terminal(), &[peer.clone(), newer]).lines(true);
+        assert!(brief[0].contains("VERSION") && brief[2].contains("  0.2.0  "), "{brief:?}");
+        assert!(brief.iter().all(|line| line.len() <= 80), "{brief:?}");
         let alone =
             Peer { addresses: addresses[1..2].iter().map(|it| (*it).to_owned()).collect(), ..peer };
         let brief = table(&Printer::to_terminal(), &[alone]).lines(true);
@@ -106,12 +120,13 @@ mod tests {
         let peer = Peer {
             round_trip_us: Some(1_250),
             clock_offset_ms: Some(-1_500),
+            program: Some("0.2.0".to_owned()),
             ..Peer::new(node, MemberState::Suspect, Vec::new())
         };
         let expected = json!({
             "peer": node.to_string(), "state": "suspect", "newcomer": false, "rtt_ms": 1.25,
             "addresses": [],
-            "clock_offset_ms": -1_500,
+            "clock_offset_ms": -1_500, "version": "0.2.0",
         });
         assert_eq!(object(&peer), expected);
         let stopped = Peer { round_trip_us: None, state: MemberState::Dead, stopped: true, ..peer };

@@ -85,6 +85,8 @@ pub struct NodeInfo {
     pub round_trip: Option<Duration>,
     /// Its addresses, as multiaddresses without its peer id.
     pub addresses: Vec<String>,
+    /// The version of its program, if it is known.
+    pub version: Option<String>,
 }
 
 /// Whether a node is there, as another one knows it.
@@ -162,6 +164,7 @@ impl From<wire::Peer> for NodeInfo {
             state: NodeState::new(peer.state, peer.stopped),
             round_trip: peer.round_trip_us.map(Duration::from_micros),
             addresses: peer.addresses,
+            version: peer.program,
         }
     }
 }

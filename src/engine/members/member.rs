@@ -17,6 +17,8 @@ pub(in crate::engine) struct Member {
     pub(in crate::engine) state: MemberState,
     pub(in crate::engine) addresses: Vec<Address>,
     pub(in crate::engine) round_trip: Option<Duration>,
+    /// The version of its program, as it said when it came last.
+    pub(in crate::engine) program: Option<String>,
     pub(in crate::engine) connected: bool,
     /// Whether it stores what it is sent: its disk may be full, or hang, while it answers pings.
     pub(in crate::engine) able: bool,
@@ -64,6 +66,7 @@ impl Member {
             state,
             addresses: Vec::new(),
             round_trip: None,
+            program: None,
             connected: false,
             able: true,
             leaving_until: None,

@@ -86,6 +86,13 @@ impl Members {
         settles
     }
 
+    /// A node says which version of the program it runs.
+    pub(in crate::engine) fn told_program(&mut self, node: &NodeId, program: Option<String>) {
+        if let Some(member) = self.known.get_mut(node) {
+            member.program = program;
+        }
+    }
+
     /// Another node says that this one is settled; whether that is news.
     pub(in crate::engine) fn told_settled(&mut self) -> bool {
         let is_news = self.me_new_since.take().is_some();

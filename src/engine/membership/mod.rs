@@ -17,7 +17,7 @@ use crate::{
     },
     limits,
     model::{LogId, NodeId, TopicId},
-    wire::{ClientRequest, Contact, MemberState, NodeRequest, Peer, Refusal, Response},
+    wire::{ClientRequest, Contact, MemberState, NodeRequest, PROGRAM, Peer, Refusal, Response},
 };
 
 /// How often a node asks another one whom it knows.
@@ -111,6 +111,7 @@ impl Engine {
             self.write_contact(self.core.me);
         }
         let Some(own) = peers.iter().find(|peer| peer.node == node) else { return };
+        self.core.members.told_program(&node, own.program.clone());
         let age = own.newcomer_ms.map(|age| Duration::from_millis(u64::from(age)));
         if self.core.members.told_new_for(self.core.now.elapsed, &node, age) {
             self.write_contact(node);
@@ -165,6 +166,7 @@ impl Engine {
             newcomer_ms: newcomer_ms(&self.core.me),
             wall: Some(self.core.own_wall()),
             clock_offset_ms: self.core.clocks.own_offset(),
+            program: Some(PROGRAM.to_owned()),
         };
         let others = self.core.members.iter().map(|(node, member)| Peer {
             node: *node,
@@ -177,6 +179,7 @@ impl Engine {
             newcomer_ms: newcomer_ms(node),
             wall: None,
             clock_offset_ms: self.core.clocks.offset(node),
+            program: member.program.clone(),
         });
         let peers = std::iter::once(me).chain(others).collect();
         self.core.answer(question, Response::Peers(peers));
