@@ -123,6 +123,20 @@ pub const HEADERS_PER_PAGE_MAX: usize = 256;
 /// Most topics whose state goes into one message. Longer lists are paged.
 pub const TOPICS_PER_MESSAGE_MAX: usize = 10_000;
 
+/// Parts of the statements that all nodes know, by the first byte of the hash of the name. Of
+/// 100,000 topics a part has 400, and all digests are told in 9 kB.
+pub const STATEMENT_PARTS: usize = 256;
+
+/// Most statements of a part that a node says it knows in one request, at 66 bytes each: 270 kB.
+pub const STATEMENTS_PER_MESSAGE_MAX: usize = 4_096;
+
+/// Most descriptors in one message. Verifying them takes some 25 ms.
+pub const DESCRIPTORS_PER_MESSAGE_MAX: usize = 256;
+
+/// Most topics that a node knows, deleted ones included. Each takes about 1.5 kB of memory. What
+/// is beyond is neither created nor learned.
+pub const TOPICS_MAX: usize = 100_000;
+
 /// Most addresses that a node reports of itself or keeps of another one.
 pub const ADDRESSES_MAX: usize = 16;
 

@@ -155,11 +155,11 @@ fn run(options: &Options, out: &mut impl Write) -> io::Result<()> {
     show(&engine::engines(options.engines(), options.seed))?;
     show(&leave)?;
 
-    show(&node::catalogue(options.scales(), &sizes))?;
-    show(&node::memory_table(memory))?;
     let scales = options.scales();
     let pairs: Vec<_> =
         scales.iter().flat_map(|nodes| scales.iter().map(|topics| (*nodes, *topics))).collect();
+    show(&node::catalogue(&pairs, &sizes))?;
+    show(&node::memory_table(memory))?;
     show(&node::state(&pairs, memory, &sizes))?;
     show(&sizes.table())?;
     show(&node::limits(&sizes, spread))

@@ -1,14 +1,15 @@
 //! What one node has to do and to keep when nothing happens.
 
 use antiphon::limits::{
-    FRONTIER_LOGS_MAX, MEMBERS_MAX, MESSAGE_BYTES_MAX, REPAIR_INTERVAL, REPLICAS_MAX,
+    MEMBERS_MAX, MESSAGE_BYTES_MAX, REPAIR_INTERVAL, STATEMENT_PARTS, TOPICS_MAX,
 };
 
 use crate::{
     settings::{
         ACQUAINT_INTERVAL, ANNOUNCE_INTERVAL, BOOTSTRAP_INTERVAL, CONNECTION_BYTES,
-        CONNECTIONS_MAX, COUNTS_MAX, EXCHANGE_SECONDS, KAD_NEAREST, KNOWN_TOPICS_MAX, PING_BYTES,
-        PING_SECONDS, TOPICS_ANNOUNCED_MAX, TOPICS_FOLLOWED_MAX, TOPICS_PROVIDED_MAX,
+        CONNECTIONS_MAX, COUNTS_MAX, EXCHANGE_BYTES, EXCHANGE_SECONDS, KAD_NEAREST,
+        KNOWN_TOPICS_MAX, PING_BYTES, PING_SECONDS, TOPICS_ANNOUNCED_MAX, TOPICS_FOLLOWED_MAX,
+        TOPICS_PROVIDED_MAX,
     },
     sizes::Sizes,
     table::{Table, number, whole},
@@ -93,7 +94,7 @@ pub(crate) fn state(scales: &[(usize, usize)], memory: (u64, u64), sizes: &Sizes
         let connections = nodes_count * number(CONNECTION_BYTES);
         let members = nodes_count * number(memory.1);
         let known = topics_count * number(memory.0);
-        let catalogue = topics_count * number(sizes.catalogue_batch);
+        let catalogue = topics_count * number(sizes.descriptor);
         let join = catalogue + nodes_count * nodes_count * number(sizes.peer);
         table.row(vec![
             (*nodes).into(),
@@ -110,23 +111,25 @@ pub(crate) fn state(scales: &[(usize, usize)], memory: (u64, u64), sizes: &Sizes
 }
 
 /// What it takes to tell all nodes of one new topic.
-pub(crate) fn catalogue(scales: &[usize], sizes: &Sizes) -> Table {
+pub(crate) fn catalogue(scales: &[(usize, usize)], sizes: &Sizes) -> Table {
     let mut table = Table::new(
         "catalogue",
-        "One topic is created, where every node has created one before: 32 nodes get it from its \
-         writer, and all others find\nby comparing that they lack it, and fetch the frontier of the \
-         catalogue, at least once.",
-        &["nodes", "logs", "frontier KiB", "all nodes MiB"],
+        "One topic is created: its terms go to all nodes. A node that was away asks another one \
+         for the digests of the\nparts, says what it knows of the part that differs, and gets what \
+         it lacks.",
+        &["nodes", "topics", "all nodes KiB", "to catch up KiB"],
     );
-    for nodes in scales {
-        let logs = (*nodes).min(FRONTIER_LOGS_MAX);
-        let frontier = number(logs) * number(sizes.log);
-        let others = number(nodes.saturating_sub(usize::from(REPLICAS_MAX)));
+    let digest = 35;
+    for (nodes, topics) in scales {
+        let told = number(*nodes) * number(sizes.descriptor + EXCHANGE_BYTES);
+        let part = number(topics.div_ceil(STATEMENT_PARTS)) * number(sizes.known);
+        let parts = number(STATEMENT_PARTS.min(*topics)) * number(digest);
+        let caught_up = parts + part + number(sizes.descriptor + 2 * EXCHANGE_BYTES);
         table.row(vec![
             (*nodes).into(),
-            logs.into(),
-            (frontier / 1024.0).into(),
-            (others * frontier / f64::from(1 << 20)).into(),
+            (*topics).into(),
+            (told / 1024.0).into(),
+            (caught_up / 1024.0).into(),
         ]);
     }
     table
@@ -154,12 +157,7 @@ pub(crate) fn limits(sizes: &Sizes, spread: f64) -> Table {
     for (limit, value, at, of) in [
         ("CONNECTIONS_MAX", CONNECTIONS_MAX, CONNECTIONS_MAX + 1, "nodes, less its clients"),
         ("MEMBERS_MAX", MEMBERS_MAX as u64, MEMBERS_MAX as u64 + 1, "nodes"),
-        (
-            "FRONTIER_LOGS_MAX",
-            FRONTIER_LOGS_MAX as u64,
-            FRONTIER_LOGS_MAX as u64,
-            "lives of nodes that created a topic (catalogue)",
-        ),
+        ("TOPICS_MAX", TOPICS_MAX as u64, TOPICS_MAX as u64 + 1, "topics, deleted ones included"),
         (
             "MESSAGE_BYTES_MAX",
             MESSAGE_BYTES_MAX as u64,

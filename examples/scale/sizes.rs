@@ -9,8 +9,8 @@ use antiphon::{
         Previous, ProducerId, Record, Run, SignedDescriptor, Span, Stamp, WallClock, encode_record,
     },
     wire::{
-        Acks, ClientRequest, Compared, Held, MemberState, NodeRequest, Outcome, Peer, Publish,
-        Published, Replicate, Request, Response, TopicDigest,
+        Acks, ClientRequest, Compared, Held, MemberState, NodeRequest, Outcome, PartWanted, Peer,
+        Publish, Published, Replicate, Request, Response, StatementsWanted, TopicDigest,
     },
 };
 
@@ -112,8 +112,8 @@ pub(crate) struct Sizes {
     pub(crate) digest: u64,
     /// The terms of a topic.
     pub(crate) descriptor: u64,
-    /// A batch of the catalogue: what each node stores of each topic.
-    pub(crate) catalogue_batch: u64,
+    /// A topic among those of a part of the catalogue that a node says it knows.
+    pub(crate) known: u64,
 }
 
 impl Sizes {
@@ -123,7 +123,8 @@ impl Sizes {
         let peers = |count| Response::Peers((0..count).map(peer).collect());
         let digests = |count| {
             let one = |number| TopicDigest { topic: topic(number), digest: [9; 32] };
-            Response::Compared(Compared::Differs((0..count).map(one).collect()), Some(WALL))
+            let differs = Compared::Differs((0..count).map(one).collect(), Hash([9; 32]));
+            Response::Compared(differs, Some(WALL))
         };
         let compare = bytes_of(&Request::Node(NodeRequest::Compare(None, [9; 32])).encode())
             + of(&Response::Compared(Compared::InStep, Some(WALL)))
@@ -132,6 +133,12 @@ impl Sizes {
             + of(&held(10))
             + EXCHANGE_BYTES;
         let terms = descriptor(1);
+        let part = |count| {
+            let known = (0..count).map(|number| (topic(number), Hash([9; 32]))).collect();
+            let wanted = PartWanted { part: 7, after: None, to: None, known };
+            let wanted = StatementsWanted::Part(wanted);
+            bytes_of(&Request::Node(NodeRequest::Statements(wanted)).encode())
+        };
         Self {
             compare,
             peer: (of(&peers(1_100)) - of(&peers(100))) / 1_000,
@@ -139,7 +146,7 @@ impl Sizes {
             frontier,
             digest: (of(&digests(1_100)) - of(&digests(100))) / 1_000,
             descriptor: terms.bytes().len() as u64,
-            catalogue_batch: bytes_of(batch(1, terms.bytes().len()).bytes()),
+            known: (part(1_100) - part(100)) / 1_000,
         }
     }
 
@@ -157,7 +164,7 @@ impl Sizes {
             ("frontier of 10 logs, exchange", self.frontier),
             ("who is known, each node", self.peer),
             ("terms of a topic", self.descriptor),
-            ("batch of the catalogue", self.catalogue_batch),
+            ("a known topic in a part of the catalogue", self.known),
         ] {
             table.row(vec![what.into(), bytes.into()]);
         }

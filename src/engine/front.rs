@@ -198,9 +198,13 @@ impl Engine {
             (R::Keep(topic, name, subscription, session), Some(_)) => {
                 self.keep(question, (topic, &name), &subscription, session);
             }
+            (R::Announce(Some(signed)), Some(_)) => self.hear(question, &signed),
             // Only a node can say these of itself, or has made sure of what it says.
-            (R::Leaving(_) | R::Stopping | R::Compare(..) | R::Keep(..), None) => {
+            (R::Leaving(_) | R::Stopping | R::Compare(..) | R::Keep(..) | R::Announce(_), _) => {
                 self.core.refuse(question, Refusal::Unsupported(None));
+            }
+            (R::Statements(wanted), _) => {
+                catalogue::exchange::tell(&mut self.core, question, wanted);
             }
             (R::Replicate(replicate), from) => self.replicate(question, from, &replicate),
             (R::Frontier(topic, subscriber), from) => {

@@ -42,6 +42,8 @@ ids! {
     SearchId
     /// Names a page that is imported.
     ImportId
+    /// Names a change of a topic that others are told of.
+    ChangeId
     /// Names a listing of topics.
     TopicListingId
     /// Names a client that waits for other names of topics.

@@ -122,8 +122,9 @@ macro_rules! each_wing {
 
 impl Engine {
     /// A node with what its store held when it was opened.
-    pub fn new(config: Config, recovered: Recovered) -> Self {
+    pub fn new(config: Config, mut recovered: Recovered) -> Self {
         let me = config.key.node();
+        let old_catalogue = recovered.logs.remove(&Topics::old_catalogue(&config.network));
         let mut topics = Topics::new(config.network.clone());
         let mut newest = Stamp::default();
         for (topic, logs) in recovered.logs {
@@ -141,10 +142,8 @@ impl Engine {
         for descriptor in recovered.descriptors.values() {
             topics.adopt(descriptor);
         }
-        for batch in &recovered.catalogue {
-            for descriptor in catalogue::descriptors_in(batch) {
-                topics.adopt(&descriptor);
-            }
+        for descriptor in recovered.catalogue.iter().flat_map(catalogue::descriptors_in) {
+            topics.adopt(&descriptor);
         }
         for proof in &recovered.forks {
             topics.entry(proof.topic()).add_fork(proof);
@@ -165,6 +164,7 @@ impl Engine {
             forks: forks::State::default(),
             core: Core::new(config, topics, contacts, newest),
         };
+        engine.rewrite_catalogue(old_catalogue, &recovered.descriptors);
         engine.clear_deleted();
         engine.forks_on_start(&recovered.forks);
         engine
@@ -300,7 +300,9 @@ impl Engine {
             Purpose::Positions(listing) => self.positions_told(listing, node, result),
             Purpose::Group(question) => self.group_told(node, question, result),
             Purpose::Keep(commit) => self.kept(commit, &result),
+            Purpose::Announce(change) => self.announced(node, change, result),
             Purpose::Compare => self.compared(node, result),
+            Purpose::Statements => self.statements_told(node, result),
             Purpose::HandOverPosition(topic, name, attempt) => {
                 self.position_handed_over(node, &(topic, name), attempt, &result);
             }
@@ -409,25 +411,29 @@ impl Engine {
         each_wing!(on_topic_deleted(self, topic, refusal));
     }
 
-    /// Adopts a descriptor that did not come through the catalogue, and stores it.
-    fn adopt_kept(&mut self, descriptor: &SignedDescriptor) {
-        let topic = self.core.topics.id_of(descriptor.descriptor());
-        if self.adopt(descriptor) {
-            self.core.write(Write::Descriptor(topic, descriptor.clone()));
+    /// Adopts terms that another node told. Without room on the disk only those of known topics:
+    /// what makes room again, an altered topic or a deleted one, finds its place in the reserve.
+    fn learn(&mut self, signed: &SignedDescriptor) {
+        let topic = self.core.topics.id_of(signed.descriptor());
+        if self.core.room || self.core.topics.has_terms(&topic) {
+            self.adopt(signed);
         }
     }
 
-    /// Adopts a descriptor. Returns whether it is new.
-    fn adopt(&mut self, descriptor: &SignedDescriptor) -> bool {
-        let news = self.core.topics.adopt(descriptor);
-        if news {
-            let topic = self.core.topics.id_of(descriptor.descriptor());
-            self.replication_terms(&topic);
-            self.clear_deleted();
-            self.repair_soon();
-            self.catalogue.on_name(&descriptor.descriptor().name);
-            self.topic_known(&descriptor.descriptor().name);
+    /// Adopts terms, and stores them. Returns whether they are new.
+    fn adopt(&mut self, signed: &SignedDescriptor) -> bool {
+        let topic = self.core.topics.id_of(signed.descriptor());
+        if !self.core.topics.adopt(signed) {
+            return false;
         }
-        news
+        // What they have this node remove is gone for good, so they are kept before that.
+        self.core.write(Write::Descriptor(topic, signed.clone()));
+        self.replication_terms(&topic);
+        self.clear_deleted();
+        self.repair_soon();
+        let name = &signed.descriptor().name;
+        self.catalogue.on_name(name);
+        self.topic_known(name);
+        true
     }
 }

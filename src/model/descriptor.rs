@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{
-    Blob, Network, NodeId, NodeKey, Signature, Stamp, TopicId, TopicName, decode_exact,
+    Blob, Hash, Network, NodeId, NodeKey, Signature, Stamp, TopicId, TopicName, decode_exact,
     encode_to_bytes,
 };
 use crate::limits::{
@@ -302,8 +302,9 @@ impl Descriptor {
         self.check()?;
         let terms = encode_to_bytes(&self);
         let signature = key.sign(&signing_input(&terms));
+        let hash = hash_of(&terms);
         let bytes = encode_to_bytes(&Envelope { terms: Blob(terms), signature });
-        Ok(SignedDescriptor { descriptor: self, bytes })
+        Ok(SignedDescriptor { descriptor: self, hash, bytes })
     }
 }
 
@@ -343,10 +344,16 @@ fn signing_input(terms: &[u8]) -> Vec<u8> {
     [b"antiphon/descriptor/1\0", terms].concat()
 }
 
+/// Names terms: the hash of their bytes, without the signature.
+fn hash_of(terms: &[u8]) -> Hash {
+    Hash(blake3::hash(terms).into())
+}
+
 /// A descriptor whose signature is its creator's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedDescriptor {
     descriptor: Descriptor,
+    hash: Hash,
     bytes: Bytes,
 }
 
@@ -365,7 +372,7 @@ impl SignedDescriptor {
             .map_err(|_malformed| DescriptorError::Malformed("no terms"))?;
         descriptor.check()?;
         if descriptor.creator.verify(&signing_input(&envelope.terms), &envelope.signature) {
-            Ok(Self { descriptor, bytes })
+            Ok(Self { descriptor, hash: hash_of(&envelope.terms), bytes })
         } else {
             Err(DescriptorError::Malformed("the signature is not its creator's"))
         }
@@ -376,9 +383,33 @@ impl SignedDescriptor {
         &self.descriptor
     }
 
+    /// The hash of the signed bytes of the terms. Another signature of the same terms changes
+    /// nothing.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Whether this replaces `other`, of the same name: [`Descriptor::supersedes`], and of two of
+    /// one rank the one with the smaller hash. So all nodes choose the same one, even if somebody
+    /// signs two of one rank.
+    pub fn supersedes(&self, other: &Self) -> bool {
+        self.descriptor.supersedes(&other.descriptor)
+            || !other.descriptor.supersedes(&self.descriptor) && self.hash < other.hash
+    }
+
     /// The bytes as they were signed.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+}
+
+impl<C> Encode<C> for SignedDescriptor {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        encoder.bytes(&self.bytes)?.ok()
     }
 }
 
@@ -465,6 +496,17 @@ mod tests {
         let altered = Descriptor { revision: 1, ..late.clone() };
         assert!(early.supersedes(&late) && !late.supersedes(&early));
         assert!(altered.supersedes(&early) && !early.supersedes(&early));
+    }
+
+    #[test]
+    fn of_two_of_one_rank_every_node_chooses_the_same_one() {
+        let key = NodeKey::from_secret(&[1; 32]);
+        let signed = |replicas| Descriptor { replicas, ..descriptor(&key) }.sign(&key).unwrap();
+        let (one, other) = (signed(3), signed(4));
+        assert!(!one.descriptor().supersedes(other.descriptor()));
+        assert!(!other.descriptor().supersedes(one.descriptor()));
+        assert_ne!(one.supersedes(&other), other.supersedes(&one));
+        assert!(!one.supersedes(&one.clone()));
     }
 
     #[test]

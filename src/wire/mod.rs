@@ -23,6 +23,7 @@ mod peer;
 mod refusal;
 mod request;
 mod response;
+mod statements;
 mod whereabouts;
 
 use std::error::Error as _;
@@ -44,6 +45,7 @@ pub use response::{
     Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
     Verified, VerifiedReplica,
 };
+pub use statements::{PartDigest, PartWanted, StatementsTold, StatementsWanted};
 use thiserror::Error;
 pub use whereabouts::Whereabouts;
 
@@ -112,19 +114,24 @@ message!(Response);
 /// Lists whose items are larger in memory than on the wire. An item of one byte must not become a
 /// hundred bytes, eight million times.
 mod bounded {
+    use bytes::Bytes;
     use minicbor::{Decode, Decoder, decode::Error};
 
     use super::{
-        Address, Assignment, CheckedBatch, DescriptorBytes, Forked, LogRange, Outcome,
-        PendingTopic, Rejection, TopicPage, TopicRead, Whereabouts,
+        Address, Assignment, CheckedBatch, Forked, LogRange, Outcome, PartDigest, PendingTopic,
+        Rejection, TopicPage, TopicRead, Whereabouts,
     };
     use crate::{
         limits::{
-            ADDRESSES_MAX, FIND_RUNS_MAX, FORKS_MAX, FRONTIER_LOGS_MAX, GROUP_RANGES_MAX,
-            HEADERS_PER_PAGE_MAX, OUTBOX_TOPICS_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX,
+            ADDRESSES_MAX, DESCRIPTORS_PER_MESSAGE_MAX, FIND_RUNS_MAX, FORKS_MAX,
+            FRONTIER_LOGS_MAX, GROUP_RANGES_MAX, HEADERS_PER_PAGE_MAX, OUTBOX_TOPICS_MAX,
+            READ_MANY_TOPICS_MAX, REPLICAS_MAX, STATEMENT_PARTS, STATEMENTS_PER_MESSAGE_MAX,
             TOPICS_PER_MESSAGE_MAX,
         },
-        model::{Blob, Compacted, NodeId, Run, Share, SignedHeader, TopicName},
+        model::{
+            Blob, Compacted, Hash, NodeId, Run, Share, SignedDescriptor, SignedHeader, TopicId,
+            TopicName,
+        },
     };
 
     /// Topics described in one replication request, and batches in it.
@@ -150,11 +157,41 @@ mod bounded {
         list(ADDRESSES_MAX as u64, decoder, context)
     }
 
+    /// Those of newer programs, and those that are forged, are left out.
     pub(super) fn descriptors<C: Share>(
         decoder: &mut Decoder<'_>,
         context: &mut C,
-    ) -> Result<Vec<DescriptorBytes>, Error> {
-        list(REPLICATED_MAX, decoder, context)
+    ) -> Result<Vec<SignedDescriptor>, Error> {
+        let listed: Vec<Blob> = list(DESCRIPTORS_PER_MESSAGE_MAX as u64, decoder, context)?;
+        Ok(listed.iter().filter_map(understood).collect())
+    }
+
+    /// None if it is of a newer program, or forged.
+    pub(super) fn announced<C: Share>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Option<Box<SignedDescriptor>>, Error> {
+        let bytes = Option::<Blob>::decode(decoder, context)?;
+        Ok(bytes.as_ref().and_then(understood).map(Box::new))
+    }
+
+    fn understood(bytes: &Blob) -> Option<SignedDescriptor> {
+        // What is kept must not keep the whole message in memory.
+        SignedDescriptor::verify(Bytes::copy_from_slice(&bytes.0)).ok()
+    }
+
+    pub(super) fn statements_known<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<(TopicId, Hash)>, Error> {
+        list(STATEMENTS_PER_MESSAGE_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn statement_parts<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<PartDigest>, Error> {
+        list(STATEMENT_PARTS as u64, decoder, context)
     }
 
     pub(super) fn checked<C>(

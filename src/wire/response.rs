@@ -3,8 +3,8 @@
 use minicbor::{Decode, Encode};
 
 use super::{
-    Address, DescriptorBytes, LogRange, OutboxPage, Page, Peer, Proofs, Refusal, Taken, TopicPage,
-    Whereabouts,
+    Address, DescriptorBytes, LogRange, OutboxPage, Page, Peer, Proofs, Refusal, StatementsTold,
+    Taken, TopicPage, Whereabouts,
 };
 use crate::model::{
     Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
@@ -114,6 +114,9 @@ pub enum Response {
     Whereabouts(
         #[cbor(n(0), decode_with = "super::bounded::whereabouts")] Vec<Option<Whereabouts>>,
     ),
+    /// Statements that the asked node knows.
+    #[n(37)]
+    Statements(#[n(0)] StatementsTold),
 }
 
 impl Response {
@@ -348,9 +351,10 @@ pub enum Compared {
     /// Both hold the same of everything that both should hold.
     #[n(0)]
     InStep,
-    /// They differ; the asked node's digests, topic by topic, in order.
+    /// They differ; the asked node's digests, topic by topic, in order, and that of all statements
+    /// that it knows.
     #[n(1)]
-    Differs(#[n(0)] Vec<TopicDigest>),
+    Differs(#[n(0)] Vec<TopicDigest>, #[n(1)] Hash),
 }
 
 /// What a node holds of a topic.

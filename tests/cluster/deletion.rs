@@ -20,10 +20,9 @@ fn publish(world: &mut World, node: usize, number: u64) -> Response {
     world.call(node, Request::Client(ClientRequest::Publish(request)))
 }
 
-/// How many batches of topics other than the catalogue a node's disk holds.
+/// How many batches a node's disk holds.
 fn stored(world: &World, node: usize) -> usize {
-    let catalogue = World::catalogue();
-    world.disk(node).batches.keys().filter(|(of, ..)| *of != catalogue).count()
+    world.disk(node).batches.len()
 }
 
 fn is_unknown(response: &Response) -> bool {
@@ -188,13 +187,9 @@ fn a_crash_in_the_middle_of_a_deletion_leaves_nothing_behind() {
     let before = world.disk(0).clone();
     assert_eq!(delete(&mut world, 0), Response::Deleted);
     world.run(Duration::from_secs(1));
-    // The catalogue of after, and the batches of before.
+    // The terms of after, and the batches of before.
     let (mut torn, after) = (before, world.disk(0));
-    let catalogue = World::catalogue();
-    torn.batches.retain(|(of, ..), _| *of != catalogue);
-    let theirs = after.batches.iter().filter(|((of, ..), _)| *of == catalogue);
-    torn.batches.extend(theirs.map(|(place, batch)| (*place, batch.clone())));
-    torn.tables.logs.insert(catalogue, after.tables.logs[&catalogue].clone());
+    torn.tables.descriptors = after.tables.descriptors.clone();
     world.kill(0);
     world.replace_disk(0, torn);
     world.start(0);

@@ -10,6 +10,7 @@ mod terms;
 #[path = "../world/mod.rs"]
 mod world;
 
+mod catalogue;
 mod clocks;
 mod compaction;
 mod damage;

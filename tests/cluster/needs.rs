@@ -47,7 +47,7 @@ fn batch() -> Batch {
 }
 
 fn replicate(revision: u64, batches: Vec<Batch>) -> Request {
-    let descriptors = vec![Blob(terms(revision).bytes().clone())];
+    let descriptors = vec![terms(revision)];
     Request::Node(NodeRequest::Replicate(Replicate {
         descriptors,
         batches,

@@ -518,36 +518,27 @@ fn a_position_that_stand_ins_took_comes_home() {
 
 #[test]
 fn repair_reaches_every_topic() {
-    use antiphon::model::{Descriptor, TopicId, TopicName};
+    use antiphon::model::Descriptor;
     let mut world = World::new(2);
     world.join();
     let key = NodeKey::from_secret(&[99; 32]);
-    let catalogue = TopicId::derive(&Network::default(), &TopicName::catalogue());
     let total = antiphon::limits::TOPICS_PER_MESSAGE_MAX + 1;
     let names: Vec<String> = (0..total).map(|n| format!("n{n}")).collect();
-    for (part, names) in names.chunks(1_000).enumerate() {
-        let mut bytes = Vec::new();
-        for name in names {
+    for names in names.chunks(antiphon::limits::DESCRIPTORS_PER_MESSAGE_MAX) {
+        let signed = |name: &String| {
             let created = Stamp::at(WallClock(WALL));
             let mut terms = Descriptor::new(name.parse().unwrap(), key.node(), created);
             terms.replicas = 2;
             terms.min_copies = 1;
-            let signed = terms.sign(&key).unwrap();
-            encode_record(&Record::new(WallClock(1), signed.bytes().clone()), &mut bytes).unwrap();
-        }
-        let count = u32::try_from(names.len()).unwrap();
-        let draft = Draft {
-            topic: catalogue,
-            incarnation: Incarnation(part as u64),
-            previous: None,
-            stamp: Stamp::at(WallClock(WALL)),
-            runs: vec![Run { producer: ProducerId([9; 16]), first: 0, count }],
+            terms.sign(&key).unwrap()
         };
-        let batch = draft.seal(&bytes.into(), &key);
-        for node in 0..2 {
-            world.call(node, replicate(vec![batch.clone()]));
-        }
+        let descriptors: Vec<_> = names.iter().map(signed).collect();
+        // The other one learns them by comparing.
+        let replicate = Replicate { descriptors, ..Replicate::default() };
+        world.call(0, Request::Node(NodeRequest::Replicate(replicate)));
     }
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.disk(1).tables.descriptors.len(), total, "all are compared");
     world.kill(1);
     world.run(Duration::from_secs(2));
     let last = names.iter().max_by_key(|name| World::topic(name)).unwrap();

@@ -224,10 +224,6 @@ impl World {
         right_wall(self.now)
     }
 
-    pub(crate) fn catalogue() -> TopicId {
-        world::World::catalogue()
-    }
-
     pub(crate) fn topic(name: &str) -> TopicId {
         world::World::topic_named(&name.parse().unwrap())
     }

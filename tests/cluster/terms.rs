@@ -4,9 +4,7 @@
 use antiphon::{
     engine,
     engine::{Input, QuestionId},
-    model::{
-        Batch, Network, NodeId, RecordId, SignedDescriptor, TopicId, TopicName, validate_records,
-    },
+    model::{Batch, NodeId, RecordId, TopicId, TopicName, validate_records},
     wire::{ClientRequest, NodeRequest, Publish, Request, Response, TopicSummary},
 };
 
@@ -100,22 +98,13 @@ impl World {
         self.options.topics.iter().position(|topic| topic.name == name.as_str())
     }
 
-    /// The id of the latest topic of a name, as the catalogue on a node's disk says.
+    /// The id of the latest topic of a name, as a node's disk says.
     fn id_of(&self, index: usize, name: &TopicName) -> Option<TopicId> {
-        let catalogue = Self::catalogue();
-        let batches = self.nodes[index].disk.image.batches.iter();
-        let batches = batches.filter(|((topic, ..), _)| *topic == catalogue);
-        let payloads = batches.flat_map(|(_, batch)| batch.records()).filter_map(Result::ok);
-        // Most are of other topics, and need not be verified.
-        let is_of_name = |payload: &[u8]| {
-            payload.windows(name.as_str().len()).any(|part| part == name.as_str().as_bytes())
-        };
-        let payloads = payloads.map(|record| record.payload).filter(|payload| is_of_name(payload));
-        let descriptors = payloads.filter_map(|payload| {
-            let signed = SignedDescriptor::verify(payload).ok()?;
+        let descriptors = self.nodes[index].disk.image.tables.descriptors.iter();
+        let descriptors = descriptors.filter_map(|(id, signed)| {
             let descriptor = signed.descriptor();
             let order = (descriptor.generation, descriptor.revision);
-            (descriptor.name == *name).then(|| (order, descriptor.id(&Network::default())))
+            (descriptor.name == *name).then_some((order, *id))
         });
         descriptors.max().map(|(_, id)| id)
     }

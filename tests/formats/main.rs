@@ -11,6 +11,7 @@ mod headers;
 mod newer;
 mod presence;
 mod retried;
+mod statements;
 
 use std::{num::NonZeroU64, path::PathBuf};
 

@@ -219,12 +219,8 @@ impl Image {
     }
 
     /// What an engine is started with.
-    pub(crate) fn recover(&self, catalogue: TopicId) -> Recovered {
-        let of_catalogue = |(place, batch): (&Place, &Batch)| {
-            (place.0 == catalogue && !self.damaged.contains(place)).then(|| batch.clone())
-        };
-        let catalogue = self.batches.iter().filter_map(of_catalogue).collect();
-        Recovered { catalogue, ..self.tables.clone() }
+    pub(crate) fn recover(&self) -> Recovered {
+        self.tables.clone()
     }
 }
 

@@ -243,14 +243,19 @@ impl World {
         (0..self.nodes.len()).filter(stays).collect()
     }
 
-    /// Of those the nodes that another one has met. Who came and met nobody is a network of its own.
+    /// Of those the nodes that another one has met. Who came and met nobody is a network of its own,
+    /// and so is who met one that leaves and is cut off from all others.
     pub(crate) fn met(&self) -> Vec<usize> {
-        let mut stays = self.stays();
+        let (mut stays, all) = (self.stays(), self.stays());
         let has_met = |one: usize, other: usize| {
             one != other
                 && self.nodes[one].disk.image.tables.contacts.contains_key(&self.nodes[other].id)
         };
-        stays.retain(|other| (0..self.nodes.len()).any(|one| has_met(one, *other)));
+        stays.retain(|other| {
+            let met_by = (0..self.nodes.len()).filter(|one| has_met(*one, *other));
+            let met_by: Vec<_> = met_by.collect();
+            met_by.len() > 1 || met_by.iter().any(|one| all.contains(one))
+        });
         stays
     }
 
@@ -318,10 +323,8 @@ impl World {
     }
 
     fn flip(&mut self, index: usize) -> bool {
-        let catalogue = Self::catalogue();
         let image = &mut self.nodes[index].disk.image;
-        let places: Vec<_> =
-            image.batches.keys().filter(|place| place.0 != catalogue).copied().collect();
+        let places: Vec<_> = image.batches.keys().copied().collect();
         if places.is_empty() {
             return false;
         }

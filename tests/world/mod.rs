@@ -213,10 +213,6 @@ impl World {
         self.acknowledged.entry((topic, group.clone())).or_default()
     }
 
-    pub(crate) fn catalogue() -> TopicId {
-        Self::topic_named(&TopicName::catalogue())
-    }
-
     /// The id of the first topic of a name.
     pub(crate) fn topic_named(name: &TopicName) -> TopicId {
         TopicId::derive(&Network::default(), name)

@@ -177,7 +177,7 @@ impl World {
         node.earlier = std::mem::take(&mut node.disk.image.stopped);
         config.earlier.clone_from(&node.earlier);
         node.disk.open();
-        let recovered = node.disk.image.recover(Self::catalogue());
+        let recovered = node.disk.image.recover();
         node.engine = Some(Engine::new(config, recovered));
         node.started = now;
         node.paused_until = Duration::ZERO;

@@ -34,7 +34,7 @@ impl World {
     pub(crate) fn write(&mut self, index: usize, number: WriteNumber, write: Write) {
         if let Write::Append { batch, .. } = &write {
             let batch = batch.clone();
-            let is_full = self.nodes[index].disk.full && batch.header().topic != Self::catalogue();
+            let is_full = self.nodes[index].disk.full;
             self.check(bounds::NAME, bounds::room(is_full));
             self.trace.mix(&[number.0, u64::from(batch.hash().0[0])]);
             self.trace.note(self.now, || format!("{index} writes {batch:?} {:?}", batch.hash()));

@@ -1,22 +1,13 @@
 //! Changing the terms of a topic, and deleting it.
 //!
-//! Both are descriptors of a higher revision, and travel in the catalogue. A deleted topic never
-//! comes back. Its descriptor stays in the catalogue. A node that was away removes what it holds as
-//! soon as it learns of the deletion; until then no node accepts anything of the topic from it. A
-//! later topic of the name has another id.
+//! Both are descriptors of a higher revision. A deleted topic never comes back; its descriptor
+//! stays in the catalogue. A node that was away removes what it holds as soon as it learns of the
+//! deletion. Until then no node accepts anything of the topic from it. A later topic of the name
+//! has another id.
 
 use crate::{
-    engine::{
-        Engine,
-        ids::QuestionId,
-        output::Write,
-        publish::outgoing::{Change, Waiter},
-    },
-    limits::PUBLISH_TIMEOUT_DEFAULT,
-    model::{
-        Descriptor, Record, SignedDescriptor, SubscriberName, TopicId, encode_record,
-        floor_that_follows,
-    },
+    engine::{Engine, catalogue::Change, ids::QuestionId, output::Write},
+    model::{Descriptor, SignedDescriptor, SubscriberName, TopicId, floor_that_follows},
     wire::{Alter, Refusal, Response},
 };
 
@@ -69,46 +60,36 @@ impl Engine {
         None
     }
 
-    /// Signs terms, takes them over, and publishes them in the catalogue.
+    /// Signs terms, takes them over, and tells all others.
     fn announce(&mut self, question: QuestionId, terms: Descriptor, change: Change) {
         let created = self.core.clock.tick(self.core.now.wall);
         match terms.revised_by(self.core.me, created).sign(&self.core.config.key) {
-            Ok(descriptor) => self.publish_terms(question, &descriptor, change),
+            Ok(signed) => self.publish_terms(question, signed, change),
             Err(error) => self.core.refuse(question, error.into()),
         }
     }
 
-    /// Takes over terms that this node signed, and publishes them in the catalogue.
+    /// Takes over terms that this node signed, and tells all others.
     pub(in crate::engine) fn publish_terms(
         &mut self,
         question: QuestionId,
-        descriptor: &SignedDescriptor,
+        signed: SignedDescriptor,
         change: Change,
     ) {
-        let mut bytes = Vec::new();
-        let record = Record::new(self.core.now.wall, descriptor.bytes().clone());
-        if let Err(error) = encode_record(&record, &mut bytes) {
-            return self.core.refuse(question, error.into());
-        }
-        if self.is_busy_with(bytes.len()) {
+        if self.catalogue.announcements.is_full() {
             return self.core.refuse(question, Refusal::Busy);
         }
-        let topic = self.core.topics.id_of(descriptor.descriptor());
-        // From now on they hold here. What they have this node remove is gone for good, so they are
-        // kept before that, whatever becomes of the catalogue's record.
-        if change != Change::Created {
-            self.core.write(Write::Descriptor(topic, descriptor.clone()));
+        let topic = self.core.topics.id_of(signed.descriptor());
+        let is_held = self.adopt(&signed);
+        debug_assert!(is_held, "nobody knew better terms");
+        let changed = (question, topic, change);
+        if let Some(changed) = self.catalogue.announcements.begin(&mut self.core, changed, signed) {
+            let (question, topic, change) = changed;
+            self.change_told(question, topic, change);
         }
-        self.core.topics.adopt(descriptor);
-        self.catalogue.on_name(&descriptor.descriptor().name);
-        self.replication_terms(&topic);
-        self.clear_deleted();
-        let waiter = Waiter::Changer(question, topic, change);
-        let catalogue = self.core.topics.catalogue();
-        self.publish_own(catalogue, bytes.into(), waiter, PUBLISH_TIMEOUT_DEFAULT);
     }
 
-    /// The terms of a topic are in the catalogue, here and, but for a time-out, at a majority.
+    /// The terms of a topic are kept here and, but for a time-out, at a majority.
     pub(in crate::engine) fn change_told(
         &mut self,
         question: QuestionId,

@@ -1,40 +1,53 @@
-//! The catalogue: the system topic that lists all topics.
+//! The catalogue: the signed terms of all topics.
 //!
-//! Its records are signed descriptors. Every node holds it, so every node knows and lists every
-//! topic. If two nodes create one name at the same time, both write a descriptor, and all nodes
-//! choose the earlier one.
+//! Every node keeps all of it, so every node knows and lists every topic. Of each topic it keeps
+//! one statement, and of two statements every node chooses the same one. So the order in which
+//! nodes learn them does not matter: if two nodes create one name at the same time, all choose the
+//! earlier one. Who signs new terms tells all others at once (`announce.rs`). A node that
+//! was away finds out by comparing (`exchange.rs`).
 //!
-//! Looking up, listing and watching names are types that borrow the core. Creating, altering and
-//! deleting stay with the engine: they publish into the catalogue, and a deletion clears every
-//! part of it.
+//! Telling, comparing, looking up, listing and watching names are types that borrow the core.
+//! Creating, altering and deleting stay with the engine, for a deletion clears every part of it.
 
 mod alter;
+mod announce;
+pub(super) mod exchange;
 mod info;
 pub(super) mod listing;
 mod lookups;
 mod names;
 
-use self::{listing::Listings, lookups::Lookups, names::Names};
+use std::collections::BTreeMap;
+
+pub(super) use self::announce::Change;
+use self::{
+    announce::Announcements, exchange::Exchanges, listing::Listings, lookups::Lookups, names::Names,
+};
 use super::{
     Engine,
     core::Core,
-    ids::{QuestionId, TopicListingId},
+    holdings::{log::Log, topics::Topics},
+    ids::{ChangeId, QuestionId, TopicListingId},
     input::Failure,
-    publish::outgoing::Change,
+    output::Write,
     wing::Wing,
 };
 use crate::{
-    limits::REPLICAS_DEFAULT,
+    limits::{REPLICAS_DEFAULT, TOPICS_MAX},
     model::{
-        Batch, Blob, Descriptor, NodeId, SignedDescriptor, TopicId, TopicName, TopicNameError,
-        floor_that_follows,
+        Batch, Blob, Descriptor, Hash, LogId, NodeId, SignedDescriptor, TopicId, TopicName,
+        TopicNameError, floor_that_follows,
     },
     wire::{Create, NamesWanted, Refusal, Response},
 };
 
-/// Look-ups and listings under way, and who waits for other names.
+/// What is under way, and who waits for other names.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    announcements: Announcements,
+    exchanges: Exchanges,
+    /// The digest of the statements of this node that another one knew as well.
+    known_elsewhere: Option<Hash>,
     lookups: Lookups,
     listings: Listings,
     names: Names,
@@ -67,6 +80,22 @@ impl State {
         self.listings.on_response(core, node, listing, result);
     }
 
+    /// A node has said what it knows: what this one knows, or statements of another digest.
+    pub(super) fn on_compared(&mut self, core: &mut Core, node: NodeId, other: Option<Hash>) {
+        let mine = core.topics.statements().digest();
+        if other.is_some_and(|other| other != mine) {
+            self.exchanges.begin(core, node);
+        } else if !core.members.is_leaving(&node) {
+            self.known_elsewhere = Some(mine);
+        }
+    }
+
+    /// Whether a node that stays knows all statements that this one knows.
+    pub(super) fn is_known_elsewhere(&self, core: &mut Core) -> bool {
+        let statements = core.topics.statements();
+        statements.len() == 0 || self.known_elsewhere == Some(statements.digest())
+    }
+
     /// A topic has become known, or is no more.
     pub(super) fn on_name(&mut self, name: &TopicName) {
         self.names.on_name(name);
@@ -76,6 +105,9 @@ impl State {
 impl Wing for State {
     fn on_tick(engine: &mut Engine) {
         engine.catalogue.names.on_tick(&mut engine.core);
+        for (question, topic, change) in engine.catalogue.announcements.on_tick(&mut engine.core) {
+            engine.change_told(question, topic, change);
+        }
     }
 
     fn on_flushed(_: &mut Engine) {}
@@ -84,10 +116,12 @@ impl Wing for State {
 
     fn on_abandoned(engine: &mut Engine, question: QuestionId) {
         engine.catalogue.names.on_abandoned(question);
+        engine.catalogue.announcements.on_abandoned(question);
     }
 }
 
-/// The descriptors in a batch of the catalogue. A record that is none is passed over.
+/// The descriptors in a batch of the catalogue of an old directory, which was a topic. A record
+/// that is none is passed over.
 pub(super) fn descriptors_in(batch: &Batch) -> impl Iterator<Item = SignedDescriptor> {
     let records = batch.records().filter_map(Result::ok);
     records.filter_map(|record| SignedDescriptor::verify(record.payload).ok())
@@ -125,7 +159,7 @@ impl Engine {
             && let Ok(descriptor) = SignedDescriptor::verify(bytes.0)
             && descriptor.descriptor().name == *name
         {
-            self.adopt_kept(&descriptor);
+            self.learn(&descriptor);
         }
         if self.catalogue.lookups.on_response(node, name) {
             self.looked_up(name);
@@ -136,6 +170,72 @@ impl Engine {
     pub(super) fn topic_known(&mut self, name: &TopicName) {
         if self.catalogue.lookups.end(name) {
             self.looked_up(name);
+        }
+    }
+
+    // --- telling and hearing ---------------------------------------------------------------
+
+    /// A node tells of terms. It is answered which terms of that topic hold here, once they are
+    /// kept.
+    pub(super) fn hear(&mut self, question: QuestionId, signed: &SignedDescriptor) {
+        self.learn(signed);
+        let topic = self.core.topics.id_of(signed.descriptor());
+        let held = self.core.topics.get(&topic).and_then(|known| known.descriptor.as_ref());
+        let Some(bytes) = held.map(|held| Blob(held.bytes().clone())) else {
+            return self.core.refuse(question, Refusal::Full(None));
+        };
+        self.core.answer_flushed(question, Response::Described(Some(bytes)));
+    }
+
+    /// A node was told of terms that this one signed.
+    pub(super) fn announced(
+        &mut self,
+        node: NodeId,
+        change: ChangeId,
+        result: Result<Response, Failure>,
+    ) {
+        let Ok(Response::Described(Some(bytes))) = result else {
+            return; // it is told again
+        };
+        if let Ok(held) = SignedDescriptor::verify(bytes.0) {
+            self.learn(&held);
+        }
+        if let Some((question, topic, change)) = self.catalogue.announcements.on_kept(change, node)
+        {
+            self.change_told(question, topic, change);
+        }
+    }
+
+    /// A node has said what of the statements this one does not know.
+    pub(super) fn statements_told(&mut self, node: NodeId, result: Result<Response, Failure>) {
+        let told = match result {
+            Ok(Response::Statements(told)) => Some(told),
+            Ok(_) | Err(_) => None,
+        };
+        for signed in self.catalogue.exchanges.on_response(&mut self.core, node, told) {
+            self.learn(&signed);
+        }
+        self.catalogue.exchanges.go_on(&mut self.core, node);
+    }
+
+    /// Keeps the terms that an old directory has in the topic that the catalogue was, and removes
+    /// that topic.
+    pub(super) fn rewrite_catalogue(
+        &mut self,
+        logs: Option<BTreeMap<LogId, Log>>,
+        kept: &BTreeMap<TopicId, SignedDescriptor>,
+    ) {
+        let Some(logs) = logs else { return };
+        let terms = self.core.topics.iter().filter_map(|topic| {
+            let signed = topic.descriptor.as_ref()?;
+            (kept.get(&topic.id) != Some(signed)).then(|| (topic.id, signed.clone()))
+        });
+        for (topic, signed) in terms.collect::<Vec<_>>() {
+            self.core.write(Write::Descriptor(topic, signed));
+        }
+        let topic = Topics::old_catalogue(&self.core.config.network);
+        for log_id in logs.into_keys() {
+            self.core.write(Write::Drop { topic, log_id, from: 0, to: u64::MAX, log: None });
         }
     }
 
@@ -201,10 +301,13 @@ impl Engine {
             // Two topics cannot have one id.
             return self.core.refuse(question, Refusal::TopicExists(other.to_string()));
         }
-        let descriptor = match self.terms(create).sign(&self.core.config.key) {
-            Ok(descriptor) => descriptor,
-            Err(error) => return self.core.refuse(question, error.into()),
-        };
-        self.publish_terms(question, &descriptor, Change::Created);
+        if self.core.topics.is_full() {
+            let text = format!("{TOPICS_MAX} topics are known, deleted ones included: no more fit");
+            return self.core.refuse(question, Refusal::Full(Some(text)));
+        }
+        match self.terms(create).sign(&self.core.config.key) {
+            Ok(signed) => self.publish_terms(question, signed, Change::Created),
+            Err(error) => self.core.refuse(question, error.into()),
+        }
     }
 }

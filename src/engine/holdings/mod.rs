@@ -6,6 +6,7 @@ pub(super) mod ledger;
 pub(super) mod log;
 pub(super) mod placement;
 pub(super) mod proofs;
+pub(super) mod statements;
 pub(super) mod sweep;
 pub(super) mod topic;
 pub(super) mod topics;

@@ -11,7 +11,7 @@ use super::{
     proofs::Learned,
 };
 use crate::{
-    limits::{REPLICAS_DEFAULT, REPLICAS_MAX, SUBSCRIPTIONS_MAX},
+    limits::{REPLICAS_DEFAULT, SUBSCRIPTIONS_MAX},
     model::{
         Batch, Compacted, Descriptor, ForkProof, Hash, LogId, NodeId, Retention, SignedDescriptor,
         Stamp, SubscriberName, Subscription, TopicId, WallClock,
@@ -29,7 +29,6 @@ pub(in crate::engine) struct Topic {
     /// What was received when, where the topic does not keep its records for ever.
     ledger: Option<Ledger>,
     place: [u8; 32],
-    is_catalogue: bool,
     /// Whether a later topic has its name.
     is_outlived: bool,
     placement: (u64, Placement),
@@ -47,13 +46,12 @@ impl Deref for Topic {
 }
 
 impl Topic {
-    pub(super) fn new(id: TopicId, is_catalogue: bool) -> Self {
+    pub(super) fn new(id: TopicId) -> Self {
         Self {
             holdings: Holdings::new(id),
             digest: None,
             ledger: None,
             place: id.place(),
-            is_catalogue,
             is_outlived: false,
             placement: (0, Placement::default()),
             keeps_until: Duration::ZERO,
@@ -124,7 +122,7 @@ impl Topic {
 
     /// Whether its terms are known, and it is not deleted.
     pub(in crate::engine) fn is_known(&self) -> bool {
-        self.is_catalogue || self.descriptor.is_some() && !self.is_deleted()
+        self.descriptor.is_some() && !self.is_deleted()
     }
 
     /// Whether it was deleted, or its name is that of a later topic, which says so as well.
@@ -169,9 +167,6 @@ impl Topic {
 
     /// Replicas wanted.
     pub(in crate::engine) fn replicas(&self) -> u16 {
-        if self.is_catalogue {
-            return REPLICAS_MAX;
-        }
         self.descriptor.as_ref().map_or(REPLICAS_DEFAULT, |signed| signed.descriptor().replicas)
     }
 
@@ -179,11 +174,6 @@ impl Topic {
     pub(in crate::engine) fn admits(&self, writer: &NodeId) -> bool {
         let admits = |signed: &SignedDescriptor| signed.descriptor().writers.admit(writer);
         self.descriptor.as_ref().is_none_or(admits)
-    }
-
-    /// Whether it is the catalogue, which every node holds.
-    pub(in crate::engine) fn is_catalogue(&self) -> bool {
-        self.is_catalogue
     }
 
     /// Its replicas as they were found last.

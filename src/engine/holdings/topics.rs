@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::topic::Topic;
-use crate::model::{Descriptor, Network, SignedDescriptor, TopicId, TopicName};
+use super::{statements::Statements, topic::Topic};
+use crate::{
+    limits::TOPICS_MAX,
+    model::{Descriptor, Network, SignedDescriptor, TopicId, TopicName},
+};
 
 /// Which of two topics of one id and two names it is. An imported topic brings its id along, which
 /// must not be that of another one; where two nodes import the same records under two names at the
@@ -17,8 +20,8 @@ fn has_better_claim(terms: &Descriptor, current: &Descriptor) -> bool {
 #[derive(Debug)]
 pub(in crate::engine) struct Topics {
     network: Network,
-    catalogue: TopicId,
     known: BTreeMap<TopicId, Topic>,
+    statements: Statements,
     /// The newest topic of each name, those included that are deleted.
     names: BTreeMap<TopicName, TopicId>,
     /// Topics that were found to be deleted, of which something may be held.
@@ -27,14 +30,33 @@ pub(in crate::engine) struct Topics {
 
 impl Topics {
     pub(in crate::engine) fn new(network: Network) -> Self {
-        let catalogue = TopicId::derive(&network, &TopicName::catalogue());
-        let known = [(catalogue, Topic::new(catalogue, true))].into();
-        Self { network, catalogue, known, names: BTreeMap::new(), deleted: BTreeSet::new() }
+        Self {
+            network,
+            known: BTreeMap::new(),
+            statements: Statements::default(),
+            names: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+        }
     }
 
-    /// The id of the catalogue.
-    pub(in crate::engine) fn catalogue(&self) -> TopicId {
-        self.catalogue
+    /// The id of the topic that was the catalogue in directories before protocol version 2.
+    pub(in crate::engine) fn old_catalogue(network: &Network) -> TopicId {
+        TopicId::derive(network, &TopicName::catalogue())
+    }
+
+    /// The terms that are known, to compare them with those that another node knows.
+    pub(in crate::engine) fn statements(&mut self) -> &mut Statements {
+        &mut self.statements
+    }
+
+    /// Whether as many topics are known as may be.
+    pub(in crate::engine) fn is_full(&self) -> bool {
+        self.statements.len() >= TOPICS_MAX
+    }
+
+    /// Whether a topic of this id has terms.
+    pub(in crate::engine) fn has_terms(&self, id: &TopicId) -> bool {
+        self.known.get(id).is_some_and(|topic| topic.descriptor.is_some())
     }
 
     /// The id of the topic that a descriptor describes.
@@ -70,7 +92,7 @@ impl Topics {
 
     /// The topic with this id, made if it is not there: batches or subscriptions are held of it.
     pub(in crate::engine) fn entry(&mut self, id: TopicId) -> &mut Topic {
-        self.known.entry(id).or_insert_with(|| Topic::new(id, false))
+        self.known.entry(id).or_insert_with(|| Topic::new(id))
     }
 
     /// The created topic of this name.
@@ -106,16 +128,16 @@ impl Topics {
     /// Adopts a descriptor. Returns whether it is new.
     pub(in crate::engine) fn adopt(&mut self, signed: &SignedDescriptor) -> bool {
         let terms = signed.descriptor();
-        if terms.name.is_reserved() {
+        let id = self.id_of(terms);
+        if terms.name.is_reserved() || self.is_full() && !self.has_terms(&id) {
             return false;
         }
-        let id = self.id_of(terms);
-        self.entry(id);
-        let known = self.known.get(&id).and_then(|topic| topic.descriptor.as_ref());
-        if let Some(current) = known.map(SignedDescriptor::descriptor) {
+        let before = self.entry(id).descriptor.clone();
+        if let Some(known) = &before {
+            let current = known.descriptor();
             let renames = current.name != terms.name;
             if renames && !has_better_claim(terms, current)
-                || !renames && !terms.supersedes(current)
+                || !renames && !signed.supersedes(known)
                 || !current.may_alter(&terms.creator)
             {
                 return false;
@@ -130,8 +152,10 @@ impl Topics {
             return false;
         }
         self.entry(id).set_terms(signed.clone());
+        self.statements.put(id, signed, before.as_ref());
+        let is_newest =
+            self.newest_signed(&terms.name).is_none_or(|other| !other.supersedes(signed));
         let newest = self.newest(&terms.name);
-        let is_newest = newest.is_none_or(|other| !other.supersedes(terms));
         // Of two that were made at the same time nobody deleted one: what it has is kept.
         let is_later = newest.is_some_and(|other| other.generation != terms.generation);
         let outlived = if is_newest { self.names.insert(terms.name.clone(), id) } else { Some(id) };
@@ -172,5 +196,33 @@ impl Topics {
             .filter(|(likeness, _)| *likeness > 0.75)
             .max_by(|one, two| one.0.total_cmp(&two.0))
             .map(|(_, other)| other.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NodeKey, Stamp};
+
+    #[test]
+    fn when_all_places_are_taken_only_terms_of_known_topics_are_adopted() {
+        let key = NodeKey::from_secret(&[1; 32]);
+        let signed = |name: &str, revision| {
+            let mut terms = Descriptor::new(name.parse().unwrap(), key.node(), Stamp::default());
+            terms.revision = revision;
+            terms.sign(&key).unwrap()
+        };
+        let mut topics = Topics::new(Network::default());
+        assert!(topics.adopt(&signed("first", 0)));
+        let some = signed("some", 0);
+        for number in 0..TOPICS_MAX as u64 - 1 {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            assert!(!topics.is_full());
+            topics.statements.put(TopicId::from_bytes(id), &some, None);
+        }
+        assert!(topics.is_full());
+        assert!(!topics.adopt(&signed("new", 0)));
+        assert!(topics.adopt(&signed("first", 1)));
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     engine::ids::{
-        AskId, CommitId, ComparisonId, ImportId, ListingId, QuestionId, ReadId, SearchId, SurveyId,
-        TopicListingId,
+        AskId, ChangeId, CommitId, ComparisonId, ImportId, ListingId, QuestionId, ReadId, SearchId,
+        SurveyId, TopicListingId,
     },
     model::{Hash, LogId, NodeId, SubscriberName, TopicId, TopicName},
     wire::LogRange,
@@ -52,8 +52,12 @@ pub(in crate::engine) enum ForkAsk {
 pub(in crate::engine) enum Purpose {
     /// To learn whom the other knows.
     Acquaint,
+    /// To tell of terms that this node signed: which change.
+    Announce(ChangeId),
     /// To compare holdings.
     Compare,
+    /// To compare statements.
+    Statements,
     /// To list topics: which listing.
     Counts(TopicListingId),
     /// To find a topic that is unknown here.

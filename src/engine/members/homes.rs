@@ -73,8 +73,7 @@ impl Topic {
 
     /// Whether a node should hold all of it.
     pub(in crate::engine) fn belongs_to(&mut self, members: &Members, node: &NodeId) -> bool {
-        let everywhere = self.is_catalogue() && !members.is_leaving(node);
-        everywhere || (self.is_known() && self.placement(members).is_home(node))
+        self.is_known() && self.placement(members).is_home(node)
     }
 
     /// Copies that an acknowledgement needs now. Nothing else says how many a majority are, but for

@@ -1,7 +1,8 @@
 //! Leaving: this node hands over all that it holds, waits for the proof, and goes.
 //!
 //! It tells the others, so that nothing new is placed here. To itself it is no home replica any
-//! more, so what it holds is handed over like any misplaced copy. When nothing is left, the others
+//! more, so what it holds is handed over like any misplaced copy. When nothing is left, and another
+//! node knows all terms that this one knows, the others
 //! are told that too: they forget this node as soon as it is away, and nobody waits for what it
 //! might hold. If it is started again, it is a node like any other.
 
@@ -53,6 +54,7 @@ impl Engine {
             self.core.members.leave();
             self.tell_all_leaving();
             self.hand_over_soon();
+            self.repair_soon();
         }
         let remaining = self.remaining();
         self.core.answer(question, Response::Leaving(remaining));
@@ -95,7 +97,9 @@ impl Engine {
         if self.membership.leaving.tell_at <= self.core.now.elapsed {
             self.tell_all_leaving();
         }
-        if self.remaining() != Remaining::default() || self.core.written > self.core.durable {
+        let is_told = self.catalogue.is_known_elsewhere(&mut self.core);
+        let is_flushed = self.core.written == self.core.durable;
+        if self.remaining() != Remaining::default() || !is_told || !is_flushed {
             self.membership.leaving.told_at = None;
             return;
         }

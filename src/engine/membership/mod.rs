@@ -47,7 +47,7 @@ pub(super) fn with_own(
     let mut contacts: Vec<_> = contacts.into_iter().collect();
     let of_others = |topic: &Topic| {
         let is_held = |(id, log): (&LogId, &Log)| id.writer != me && !log.spans.is_empty();
-        topic.id != topics.catalogue() && topic.logs.iter().any(is_held)
+        topic.logs.iter().any(is_held)
     };
     if topics.iter().any(of_others) {
         contacts.push(Contact::new(me, Vec::new()));

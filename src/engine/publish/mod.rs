@@ -30,12 +30,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-
 use self::{
     awaiting::Awaiting,
     outbox::Outboxes,
-    outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Waiter, Waiting},
+    outgoing::{BEHIND_SURVEY_INTERVAL, Outgoing, Waiting},
 };
 use super::{
     Engine,
@@ -47,8 +45,8 @@ use super::{
 use crate::{
     engine::wing::Wing,
     limits::{BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, UNACKNOWLEDGED_BYTES_MAX},
-    model::{Hash, LogId, ProducerId, RecordId, Run, TopicId, validate_given},
-    wire::{Acks, Publish, Published, Refusal, small},
+    model::{Hash, LogId, RecordId, Run, TopicId, validate_given},
+    wire::{Publish, Published, Refusal, small},
 };
 
 /// All that this node writes.
@@ -135,7 +133,7 @@ impl Wing for State {
 
     fn on_topic_deleted(engine: &mut Engine, topic: TopicId, refusal: &Refusal) {
         let publishers = engine.stop_publishing(topic).into_iter();
-        let publishers = publishers.map(|waiting| waiting.waiter.question());
+        let publishers = publishers.map(|waiting| waiting.question);
         let awaiting = engine.publish.on_topic_deleted(&mut engine.core, topic);
         for question in publishers.chain(awaiting) {
             engine.core.refuse(question, refusal.clone());
@@ -182,7 +180,7 @@ impl Engine {
         }
         let run = Run { producer: publish.producer, first: publish.first, count };
         let waiting = Waiting {
-            waiter: Waiter::Publisher(question),
+            question,
             acks: publish.acks,
             deadline: self.core.now.elapsed + Duration::from_millis(u64::from(publish.timeout_ms)),
             duplicate: false,
@@ -194,21 +192,6 @@ impl Engine {
         }
     }
 
-    /// Publishes a record of this node's own.
-    pub(super) fn publish_own(
-        &mut self,
-        topic: TopicId,
-        record: Bytes,
-        waiter: Waiter,
-        timeout: Duration,
-    ) {
-        let producer = ProducerId::random(std::array::from_fn(|_| self.core.random.u8(..)));
-        let run = Run { producer, first: 0, count: 1 };
-        let deadline = self.core.now.elapsed + timeout;
-        let waiting = Waiting { waiter, acks: Acks::Quorum, deadline, duplicate: false };
-        self.enqueue(topic, run, record, vec![waiting]);
-    }
-
     /// The disk has room for records, or has none: what is not sealed yet is refused then.
     pub(super) fn set_room(&mut self, room: bool) {
         self.core.room = room;
@@ -216,8 +199,7 @@ impl Engine {
             return;
         }
         let mut refused = Vec::new();
-        let catalogue = self.core.topics.catalogue();
-        for topic in self.publish.active.iter().filter(|topic| **topic != catalogue) {
+        for topic in &self.publish.active {
             if let Some(outgoing) = self.publish.topics.get_mut(topic) {
                 for queued in outgoing.queued.drain(..) {
                     self.publish.bytes -= queued.records.len();
@@ -225,8 +207,8 @@ impl Engine {
                 }
             }
         }
-        for Waiting { waiter, .. } in refused {
-            self.core.refuse(waiter.question(), Refusal::Full(None));
+        for Waiting { question, .. } in refused {
+            self.core.refuse(question, Refusal::Full(None));
         }
     }
 
@@ -289,12 +271,12 @@ impl Engine {
             return;
         };
         let replicas = known.replicas();
-        let pending = |Waiting { waiter, acks, duplicate, .. }| {
+        let pending = |Waiting { question, acks, duplicate, .. }| {
             let wanted = small(known.wanted(&self.core.members, acks));
             let published = Published { replicas, wanted, duplicate, ..Published::default() };
-            (waiter, published)
+            (question, published)
         };
         let answers = over.into_iter().map(pending).collect();
-        self.answer_waiters(answers);
+        self.answer_publishers(answers);
     }
 }

@@ -5,9 +5,6 @@
 //! publisher is answered, on the disk. So a restart forgets nothing. A range leaves the outbox when
 //! a quorum of the topic's replicas has said that it holds it, flushed: by receipts, or else in a
 //! survey. Topics without pending records cost nothing, also after a start.
-//!
-//! The catalogue is left out. Creating a topic is answered when the topic is known here, and each
-//! node has the catalogue anyway.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -98,9 +95,6 @@ impl Outboxes {
 
     /// A batch is answered as pending, or is sealed again after that.
     pub(super) fn put(&mut self, core: &mut Core, topic: TopicId, batch: &Batch, copies: usize) {
-        if topic == core.topics.catalogue() {
-            return;
-        }
         let (header, look_at) = (batch.header(), core.now.elapsed + LOOK_PAUSE_MIN);
         let outbox = self.topics.entry(topic).or_insert_with(|| Outbox::new(look_at));
         let pending = Pending { first: header.first, since: header.stamp.time() };

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     engine::ids::QuestionId,
     limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX},
-    model::{Batch, Incarnation, LogId, NodeId, Previous, Run, TopicId},
+    model::{Batch, Incarnation, LogId, NodeId, Previous, Run},
     wire::Acks,
 };
 
@@ -33,35 +33,10 @@ pub(in crate::engine) struct Queued {
     pub(in crate::engine) waiting: Vec<Waiting>,
 }
 
-/// Whom a publish is answered to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine) enum Waiter {
-    /// A publisher.
-    Publisher(QuestionId),
-    /// A client that creates, alters or deletes this topic; the record is its descriptor.
-    Changer(QuestionId, TopicId, Change),
-}
-
-impl Waiter {
-    pub(in crate::engine) fn question(&self) -> QuestionId {
-        match self {
-            Self::Publisher(question) | Self::Changer(question, ..) => *question,
-        }
-    }
-}
-
-/// What is done to a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Change {
-    Created,
-    Altered,
-    Deleted,
-}
-
 /// A publisher that waits, for how many copies and until when.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Waiting {
-    pub(in crate::engine) waiter: Waiter,
+    pub(in crate::engine) question: QuestionId,
     pub(in crate::engine) acks: Acks,
     pub(in crate::engine) deadline: Duration,
     /// Whether somebody else published the same before.

@@ -150,7 +150,7 @@ impl Engine {
             return;
         }
         if searches.len() >= SEARCHES_MAX || self.is_busy_with(records.len()) {
-            return self.core.refuse(waiting.waiter.question(), Refusal::Busy);
+            return self.core.refuse(waiting.question, Refusal::Busy);
         }
         self.publish.bytes += records.len();
         let number = self.publish.retried.searches.insert(Search {
@@ -304,7 +304,7 @@ impl Engine {
                     place: place.filter(|_| !acknowledged),
                     too_few_nodes: !acknowledged && placement.acting.len() < wanted,
                 };
-                answers.push((waiting.waiter.clone(), published));
+                answers.push((waiting.question, published));
             }
             !acknowledged && !over
         });
@@ -342,7 +342,7 @@ impl Engine {
         if fetches && !is_done && placement.is_home(&self.core.me) {
             self.repair_soon();
         }
-        self.answer_waiters(answers);
+        self.answer_publishers(answers);
     }
 
     /// Seals what was not found, if anybody waits for it.
@@ -356,8 +356,8 @@ impl Engine {
             return;
         }
         if !self.core.room {
-            for Waiting { waiter, .. } in search.waiting {
-                self.core.refuse(waiter.question(), Refusal::Full(None));
+            for Waiting { question, .. } in search.waiting {
+                self.core.refuse(question, Refusal::Full(None));
             }
             return;
         }

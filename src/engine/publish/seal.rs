@@ -29,8 +29,8 @@ impl Engine {
         waiting: Vec<Waiting>,
     ) {
         if self.is_busy_with(records.len()) {
-            for Waiting { waiter, .. } in waiting {
-                self.core.refuse(waiter.question(), Refusal::Busy);
+            for Waiting { question, .. } in waiting {
+                self.core.refuse(question, Refusal::Busy);
             }
             return;
         }
@@ -61,9 +61,8 @@ impl Engine {
             };
             let under_way = outgoing.unacknowledged.iter().filter(young).count();
             let full = under_way >= UNACKNOWLEDGED_BATCHES_MAX;
-            let has_room = self.core.room || topic == self.core.topics.catalogue();
             let is_unsure = outgoing.confirming.is_some() || self.core.clocks.is_in_doubt();
-            let waits = full || is_unsure || !has_room;
+            let waits = full || is_unsure || !self.core.room;
             if outgoing.queued.is_empty() || waits {
                 break;
             }
@@ -129,8 +128,8 @@ impl Engine {
     }
 
     pub(super) fn refuse_all(&mut self, waiting: Vec<Waiting>, error: &AddError) {
-        for Waiting { waiter, .. } in waiting {
-            self.core.refuse_invalid(waiter.question(), error);
+        for Waiting { question, .. } in waiting {
+            self.core.refuse_invalid(question, error);
         }
     }
 

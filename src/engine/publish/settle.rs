@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::outgoing::Waiter;
 use crate::{
-    engine::Engine,
+    engine::{Engine, ids::QuestionId},
     limits::UNACKNOWLEDGED_BYTES_MAX,
     model::{Hash, LogId, NodeId, TopicId},
     wire::{Acks, LogRange, Published, Response, small},
@@ -127,7 +126,7 @@ impl Engine {
                         place: (!acknowledged).then_some(place),
                         too_few_nodes: !acknowledged && there < wanted,
                     };
-                    answers.push((waiting.waiter.clone(), published));
+                    answers.push((waiting.question, published));
                     told |= !acknowledged;
                 }
                 !acknowledged && !over
@@ -151,23 +150,19 @@ impl Engine {
         if let Some(outgoing) = self.publish.topics.get(&topic) {
             self.publish.outbox.on_receipts(&mut self.core, topic, outgoing);
         }
-        self.answer_waiters(answers);
+        self.answer_publishers(answers);
         self.seal_ready(topic);
     }
 
-    pub(super) fn answer_waiters(&mut self, answers: Vec<(Waiter, Published)>) {
-        for (waiter, published) in answers {
-            match waiter {
-                Waiter::Publisher(question) if published.acknowledged => {
-                    self.core.answer(question, Response::Published(published));
-                }
+    pub(super) fn answer_publishers(&mut self, answers: Vec<(QuestionId, Published)>) {
+        for (question, published) in answers {
+            let is_acknowledged = published.acknowledged;
+            let response = Response::Published(published);
+            if is_acknowledged {
+                self.core.answer(question, response);
+            } else {
                 // It is in the outbox, and so on this node's disk.
-                Waiter::Publisher(question) => {
-                    self.core.answer_flushed(question, Response::Published(published));
-                }
-                Waiter::Changer(question, topic, change) => {
-                    self.change_told(question, topic, change);
-                }
+                self.core.answer_flushed(question, response);
             }
         }
     }

@@ -82,12 +82,9 @@ impl Engine {
         }
         self.replication.handover.next_look = now + LOOK_INTERVAL;
         let (mut due, mut announcements) = (Vec::new(), Vec::new());
-        let catalogue = self.core.topics.catalogue();
         for topic in self.core.topics.iter_mut() {
             let holds = topic.holds_batches();
-            if topic.id == catalogue {
-                // Who holds the catalogue is no question.
-            } else if holds && self.replication.handover.provided.insert(topic.id) {
+            if holds && self.replication.handover.provided.insert(topic.id) {
                 announcements.push(Output::Provide(topic.id));
             } else if !holds && self.replication.handover.provided.remove(&topic.id) {
                 announcements.push(Output::Unprovide(topic.id));
@@ -220,7 +217,7 @@ impl Engine {
         if let Ok(Response::Refused(Refusal::Deleted(bytes))) = result
             && let Ok(deletion) = SignedDescriptor::verify(bytes.0.clone())
         {
-            self.adopt_kept(&deletion);
+            self.learn(&deletion);
         }
         if let Ok(Response::Kept(_)) = result
             && let Some(handover) = self.replication.handover.topics.get_mut(&key.0)

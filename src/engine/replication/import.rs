@@ -17,7 +17,7 @@ use crate::{
         numbered::Numbered,
     },
     limits::{ASK_TIMEOUT, IMPORTS_MAX, IMPORTS_PER_NODE_MAX, PAGE_BYTES_MAX},
-    model::{Blob, NodeId, TopicId},
+    model::{NodeId, TopicId},
     wire::{Acks, ClientRequest, Import, LogRange, Outcome, Refusal, Request, Response},
 };
 
@@ -73,8 +73,7 @@ impl Engine {
             return;
         };
         let acting = known.placement(&self.core.members).acting.clone();
-        let descriptor = known.descriptor.iter().map(|signed| Blob(signed.bytes().clone()));
-        import.replicate.descriptors = descriptor.collect();
+        import.replicate.descriptors = known.descriptor.iter().cloned().collect();
         let (me, sent) = (self.core.me, &self.replication.import.sent);
         let takes = |node: &NodeId| {
             let under_way = sent.get(node).copied().unwrap_or(0);

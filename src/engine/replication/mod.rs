@@ -17,7 +17,6 @@ use std::{
 
 use super::{
     Engine,
-    catalogue::descriptors_in,
     forks::Check,
     holdings::log::{AddError, Added, HeldSpan},
     ids::QuestionId,
@@ -29,7 +28,9 @@ use super::{
 };
 use crate::{
     engine::wing::Wing,
-    limits::{PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT},
+    limits::{
+        DESCRIPTORS_PER_MESSAGE_MAX, PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT,
+    },
     model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, TopicId},
     wire::{NodeRequest, Outcome, Page, Refusal, Replicate, Request, Response},
 };
@@ -140,7 +141,8 @@ impl Engine {
         let mut described = BTreeSet::new();
         let mut bytes = 0;
         while let Some((_, next)) = peer.queue.front() {
-            if bytes > 0 && bytes + next.bytes().len() > PAGE_BYTES_MAX {
+            let is_full = described.len() >= DESCRIPTORS_PER_MESSAGE_MAX;
+            if is_full || bytes > 0 && bytes + next.bytes().len() > PAGE_BYTES_MAX {
                 break;
             }
             let Some((topic, batch)) = peer.queue.pop_front() else {
@@ -151,7 +153,7 @@ impl Engine {
             if !peer.knows.contains(&topic) && described.insert(topic) {
                 let known = self.core.topics.get(&topic);
                 let descriptor = known.and_then(|known| known.descriptor.as_ref());
-                replicate.descriptors.extend(descriptor.map(|signed| Blob(signed.bytes().clone())));
+                replicate.descriptors.extend(descriptor.cloned());
             }
             sent.push(Sent { topic, log: batch.log(), hash: batch.hash() });
             replicate.batches.push(batch);
@@ -166,7 +168,7 @@ impl Engine {
     /// Sends a page at once: what compaction took away goes with the batches behind it.
     pub(super) fn send_page(&mut self, node: NodeId, topic: TopicId, page: Page) {
         let known = self.core.topics.get(&topic).and_then(|known| known.descriptor.as_ref());
-        let descriptors = known.map(|signed| Blob(signed.bytes().clone())).into_iter().collect();
+        let descriptors = known.cloned().into_iter().collect();
         let sent = |batch: &Batch| Sent { topic, log: batch.log(), hash: batch.hash() };
         let sent = page.batches.iter().map(sent).collect();
         let forks = self.proofs_for(&page.batches);
@@ -222,7 +224,7 @@ impl Engine {
                     if let Refusal::Deleted(bytes) = &refusal
                         && let Ok(deletion) = SignedDescriptor::verify(bytes.0.clone())
                     {
-                        self.adopt_kept(&deletion);
+                        self.learn(&deletion);
                     }
                     let Some(peer) = self.replication.peers.get_mut(&node) else {
                         continue;
@@ -309,10 +311,8 @@ impl Engine {
 
     /// Learns what comes with batches: their topics' terms, and proofs of forks.
     pub(super) fn learn_with(&mut self, replicate: &Replicate) {
-        for bytes in &replicate.descriptors {
-            if let Ok(descriptor) = SignedDescriptor::verify(bytes.0.clone()) {
-                self.adopt_kept(&descriptor);
-            }
+        for descriptor in &replicate.descriptors {
+            self.learn(descriptor);
         }
         if let Some(proofs) = &replicate.forks {
             let branches = replicate.batches.iter().filter(|batch| batch.is_of_branch());
@@ -403,8 +403,7 @@ impl Engine {
     /// Stores a batch of another writer that a node has sent.
     pub(super) fn store(&mut self, batch: &Batch, from: Option<NodeId>) -> Result<Added, Refusal> {
         let header = batch.header();
-        // What makes room again, an altered topic or a deleted one, finds its place in the reserve.
-        if !self.core.room && header.topic != self.core.topics.catalogue() {
+        if !self.core.room {
             return Err(Refusal::Full(None));
         }
         let own_log = self.writes_to(&header.topic, &header.log());
@@ -460,11 +459,6 @@ impl Engine {
 
     /// A batch is new here, of this writer or another: those who wait for it are served.
     pub(super) fn stored(&mut self, batch: &Batch) {
-        if batch.header().topic == self.core.topics.catalogue() {
-            for descriptor in descriptors_in(batch) {
-                self.adopt(&descriptor);
-            }
-        }
         self.arrived(batch);
     }
 }

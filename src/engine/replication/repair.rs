@@ -26,7 +26,7 @@ use crate::{
         REPAIR_BYTES_PER_SECOND_MAX, REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX,
         REPAIR_INTERVAL, TICK, TOPICS_PER_MESSAGE_MAX,
     },
-    model::{Compacted, ForkProof, NodeId, TopicId},
+    model::{Compacted, ForkProof, Hash, NodeId, TopicId},
     wire::{Compared, Held, LogRange, NodeRequest, Page, Proofs, Request, Response, TopicDigest},
 };
 
@@ -98,7 +98,8 @@ impl Engine {
             peer.compare_at =
                 self.core.now.elapsed + REPAIR_INTERVAL + Duration::from_millis(jitter);
             let after = peer.after;
-            let digest = digest_of(&self.shared_digests(node, after));
+            let digests = self.shared_digests(node, after);
+            let digest = digest_of(&digests, self.core.topics.statements().digest());
             self.core.ask(node, NodeRequest::Compare(after, digest), ASK_TIMEOUT, Purpose::Compare);
         }
     }
@@ -121,11 +122,12 @@ impl Engine {
         digest: [u8; 32],
     ) {
         let mut digests = self.shared_digests(from, after);
-        let compared = if digest_of(&digests) == digest {
+        let statements = self.core.topics.statements().digest();
+        let compared = if digest_of(&digests, statements) == digest {
             Compared::InStep
         } else {
             digests.truncate(TOPICS_PER_MESSAGE_MAX);
-            Compared::Differs(digests)
+            Compared::Differs(digests, statements)
         };
         let wall = Some(self.core.own_wall());
         self.core.answer_flushed(question, Response::Compared(compared, wall));
@@ -134,7 +136,11 @@ impl Engine {
     pub(in crate::engine) fn compared(&mut self, node: NodeId, result: Result<Response, Failure>) {
         let mut differing = VecDeque::new();
         let mut after = None;
-        if let Ok(Response::Compared(Compared::Differs(digests), _)) = result {
+        if let Ok(Response::Compared(Compared::InStep, _)) = result {
+            self.catalogue.on_compared(&mut self.core, node, None);
+        }
+        if let Ok(Response::Compared(Compared::Differs(digests, statements), _)) = result {
+            self.catalogue.on_compared(&mut self.core, node, Some(statements));
             if digests.len() >= TOPICS_PER_MESSAGE_MAX {
                 // There may be more than one answer tells of.
                 after = digests.last().map(|last| last.topic);
@@ -377,9 +383,10 @@ impl Engine {
     }
 }
 
-/// One digest over several topics'.
-fn digest_of(digests: &[TopicDigest]) -> [u8; 32] {
+/// One digest over several topics', and that of all statements.
+fn digest_of(digests: &[TopicDigest], statements: Hash) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(&statements.0);
     for TopicDigest { topic, digest } in digests {
         hasher.update(topic.as_bytes()).update(digest);
     }

@@ -105,17 +105,23 @@ impl Script {
         let create =
             Create { replicas: Some(3), min_copies: Some(2), ..Create::new("t".parse().unwrap()) };
         let outputs = script.ask(1, Request::Client(ClientRequest::Create(create)));
-        // Nobody knows the name: the catalogue takes it.
+        // Nobody knows the name.
         let unknown: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();
         assert_eq!(unknown.len(), 2);
         let mut outputs = Vec::new();
         for ask in unknown {
             outputs = script.give(Input::Told { ask, result: Ok(Response::Described(None)) });
         }
-        let replicated: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();
-        for ask in replicated {
-            let stored = Response::Replicated(vec![Outcome::Stored]);
-            script.give(Input::Told { ask, result: Ok(stored) });
+        for output in &outputs {
+            if let Output::Ask {
+                ask,
+                request: Request::Node(NodeRequest::Announce(Some(it))),
+                ..
+            } = output
+            {
+                let kept = Response::Described(Some(Blob(it.bytes().clone())));
+                script.give(Input::Told { ask: *ask, result: Ok(kept) });
+            }
         }
         script
     }
@@ -294,7 +300,7 @@ fn a_replica_gives_its_receipt_after_the_flush() {
     let outputs = writer.ask(2, publish(0, "a", 1_000));
     let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let descriptor = writer.engine.core.topics.get(&batch.header().topic).unwrap();
-    let descriptor = Blob(descriptor.descriptor.as_ref().unwrap().bytes().clone());
+    let descriptor = descriptor.descriptor.clone().unwrap();
     let replicate = Replicate {
         descriptors: vec![descriptor],
         batches: vec![batch.clone(), batch.clone()],
@@ -366,9 +372,7 @@ fn a_restarted_writer_continues_in_a_new_incarnation_that_names_the_old_head() {
     let Some(Output::Gossip { batch: before, .. }) = outputs.last() else { panic!("{outputs:?}") };
     let topic = before.header().topic;
     let logs = |topic| (topic, script.engine.core.topics.get(&topic).unwrap().logs.clone());
-    let catalogue = script.engine.core.topics.catalogue();
-    let recovered =
-        Recovered { logs: [logs(topic), logs(catalogue)].into(), ..Recovered::default() };
+    let recovered = Recovered { logs: [logs(topic)].into(), ..Recovered::default() };
     let config = Config::new(key(1), crate::model::Network::default(), Incarnation(99), 0);
     let mut engine = Engine::new(config, settled(1, recovered));
     engine

@@ -115,11 +115,8 @@ fn what_is_lost_is_not_told_to_be_there() {
 fn the_own_copy_of_a_duplicate_counts_after_the_flush() {
     let (batch, descriptor) = batch();
     let mut script = other(Recovered::default());
-    let replicate = Replicate {
-        descriptors: vec![Blob(descriptor.bytes().clone())],
-        batches: vec![batch],
-        ..Replicate::default()
-    };
+    let replicate =
+        Replicate { descriptors: vec![descriptor], batches: vec![batch], ..Replicate::default() };
     script.ask(1, Request::Node(NodeRequest::Replicate(replicate)));
     let Request::Client(ClientRequest::Publish(publish)) = publish(0, "a", 1_000) else {
         panic!("no publish")
@@ -138,7 +135,7 @@ fn the_own_copy_of_a_duplicate_counts_after_the_flush() {
 fn an_own_copy_that_comes_while_an_earlier_write_is_flushed_does_not_count_with_that() {
     let (batch, descriptor) = batch();
     let mut script = other(Recovered::default());
-    let descriptors = vec![Blob(descriptor.bytes().clone())];
+    let descriptors = vec![descriptor];
     let terms = Replicate { descriptors, ..Replicate::default() };
     let outputs = script.ask(1, Request::Node(NodeRequest::Replicate(terms)));
     assert!(outputs.iter().any(|output| matches!(output, Output::Write(WriteNumber(1), _))));

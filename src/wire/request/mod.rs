@@ -56,7 +56,7 @@ impl<'b, C: Share> Decode<'b, C> for Request {
         let mut ahead = decoder.probe();
         ahead.array()?;
         let code = ahead.u32()?;
-        if NodeRequest::CODES.contains(&code) {
+        if NodeRequest::has_code(code) {
             NodeRequest::decode(decoder, context).map(Self::Node)
         } else {
             ClientRequest::decode(decoder, context).map(Self::Client)

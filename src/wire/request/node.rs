@@ -6,8 +6,10 @@ use minicbor::{Decode, Encode};
 
 use super::LogRange;
 use crate::{
-    model::{Batch, Compacted, Run, SessionId, SubscriberName, Subscription, TopicId},
-    wire::{DescriptorBytes, Proofs},
+    model::{
+        Batch, Compacted, Run, SessionId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+    },
+    wire::{Proofs, StatementsWanted},
 };
 
 /// A request of a node.
@@ -54,20 +56,37 @@ pub enum NodeRequest {
     /// like any other that is away. Answer: `Noted`.
     #[n(27)]
     Stopping,
+    /// Statements that both nodes should know. Answer: `Statements`, after the flush of everything
+    /// that it reports.
+    #[n(37)]
+    Statements(#[n(0)] StatementsWanted),
+    /// Terms that the asking node signed; none if this program does not understand them. Answer:
+    /// `Described`, with the terms of that topic that hold at the asked node, after their flush.
+    #[n(38)]
+    Announce(
+        #[cbor(n(0), decode_with = "crate::wire::bounded::announced")]
+        Option<Box<SignedDescriptor>>,
+    ),
 }
 
 impl NodeRequest {
     /// The codes of these requests.
-    pub(super) const CODES: RangeInclusive<u32> = 17..=31;
+    const CODES: [RangeInclusive<u32>; 2] = [17..=31, 37..=39];
+
+    /// Whether a code is that of a request of a node.
+    pub(super) fn has_code(code: u32) -> bool {
+        Self::CODES.iter().any(|codes| codes.contains(&code))
+    }
 }
 
 /// Batches to store, of any topics, each log's in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map, context_bound = "crate::model::Share")]
 pub struct Replicate {
-    /// Descriptors of topics that the asked node may not know yet.
+    /// Descriptors of topics that the asked node may not know yet, at most
+    /// [`DESCRIPTORS_PER_MESSAGE_MAX`](crate::limits::DESCRIPTORS_PER_MESSAGE_MAX).
     #[cbor(n(0), decode_with = "crate::wire::bounded::descriptors")]
-    pub descriptors: Vec<DescriptorBytes>,
+    pub descriptors: Vec<SignedDescriptor>,
     /// The batches.
     #[n(1)]
     pub batches: Vec<Batch>,

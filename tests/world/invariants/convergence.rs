@@ -30,12 +30,31 @@ fn frontier(
     Frontier(held.filter(|(_, entry)| !entry.spans.is_empty() || entry.low > 0).collect())
 }
 
-/// Whether a node that leaves has handed over the catalogue, and is no home any more: it is still
-/// there only because it holds what cannot be filed.
+/// Whether a node that leaves has handed over all that it can: it is still there only because it
+/// holds what cannot be filed.
 pub(crate) fn has_handed_over(world: &World, node: usize) -> bool {
-    let held = || frontier(world, node, &World::catalogue(), &world.oracle.adrift());
-    let holds_any = |held: Frontier| held.0.values().any(|entry| !entry.spans.is_empty());
-    world.nodes[node].tells_leaving && !holds_any(held())
+    let holds_any = || {
+        let adrift = world.oracle.adrift();
+        let topics = world.nodes[node].disk.image.tables.logs.keys();
+        let mut held = topics.map(|topic| frontier(world, node, topic, &adrift));
+        held.any(|held| held.0.values().any(|entry| !entry.spans.is_empty()))
+    };
+    world.nodes[node].tells_leaving && !holds_any()
+}
+
+/// All nodes know the same terms of each topic.
+fn know_the_same(world: &World) -> Result<(), String> {
+    let mut known = world.running().into_iter().map(|node| {
+        let terms = world.nodes[node].disk.image.tables.descriptors.iter();
+        (node, terms.map(|(topic, signed)| (*topic, signed.descriptor())).collect::<Vec<_>>())
+    });
+    let Some((first, terms)) = known.next() else { return Ok(()) };
+    match known.find(|(_, others)| *others != terms) {
+        Some((other, others)) => {
+            Err(format!("nodes {first} and {other} know other terms: {terms:?}, {others:?}"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Why the nodes have not converged.
@@ -46,10 +65,8 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
     let topics = topics.filter(is_known);
     let topics = topics.map(|number| (world.topic(number), world.homes(number, false)));
     let adrift = world.oracle.adrift();
-    let catalogue = World::catalogue();
-    let stay = world.running().into_iter().filter(|node| !has_handed_over(world, *node)).collect();
-    let everywhere = (catalogue, stay);
-    for (topic, homes) in topics.chain([everywhere]) {
+    know_the_same(world)?;
+    for (topic, homes) in topics {
         let mut frontiers: BTreeMap<usize, Frontier> = BTreeMap::new();
         let mut kept = Vec::new();
         for node in world.running() {

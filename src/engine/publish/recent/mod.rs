@@ -73,7 +73,7 @@ impl State {
         Self {
             given: Window::new(given, RECENT_GIVEN_MAX, RECENT_GIVEN_AGE),
             numbered: Window::new(numbered, RECENT_RUNS_MAX, RECENT_RUNS_AGE),
-            unread: held.map(|topic| topic.id).filter(|id| *id != topics.catalogue()).collect(),
+            unread: held.map(|topic| topic.id).collect(),
             recalls: BTreeMap::new(),
             waiting: VecDeque::new(),
             reading: 0,
@@ -112,9 +112,6 @@ impl Engine {
     /// A batch is stored, or filed elsewhere than before.
     fn remember(&mut self, batch: &Batch) {
         let header = batch.header();
-        if header.topic == self.core.topics.catalogue() {
-            return;
-        }
         let topic = self.core.topics.get(&header.topic);
         let mut number = header.first;
         for run in &header.runs {
