@@ -9,19 +9,19 @@ use antiphon::{
 };
 use libp2p::{
     PeerId, StreamProtocol,
-    allow_block_list::{self, BlockedPeers},
-    connection_limits::{self, ConnectionLimits},
+    connection_limits::ConnectionLimits,
     gossipsub, identify,
     identity::PublicKey,
     kad,
     kad::store::{MemoryStore, MemoryStoreConfig},
     mdns, ping,
-    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    swarm::NetworkBehaviour,
 };
 
 use super::{
     protocols::{Protocols, agent},
     rpc,
+    silent::Silent,
 };
 
 /// Live fan-out.
@@ -33,30 +33,25 @@ type TopicsFilter = gossipsub::MaxCountSubscriptionFilter<gossipsub::AllowAllSub
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     // The gatekeepers come first: a connection that they deny is not seen by the others.
-    pub(super) limits: connection_limits::Behaviour,
-    pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) silent: Silent,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) rpc: rpc::Behaviour,
     pub(super) gossip: Mesh,
     pub(super) kad: kad::Behaviour<MemoryStore>,
-    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) mdns_ipv6: Toggle<mdns::tokio::Behaviour>,
 }
 
 impl Behaviour {
     pub(super) fn new(key: &PublicKey, protocols: &Protocols, lan: bool) -> Self {
         let local = key.to_peer_id();
+        let lan = if lan { mdns(LAN_QUERY_INTERVAL, local) } else { Vec::new() };
         Self {
-            limits: connection_limits::Behaviour::new(connection_limits()),
-            blocked: allow_block_list::Behaviour::default(),
+            silent: Silent::new(connection_limits(), lan),
             identify: identify(key, protocols),
             ping: ping(),
             rpc: rpc::Behaviour::new(protocols.rpc.clone(), true),
             gossip: gossip(),
             kad: kad(local, &protocols.kad),
-            mdns: mdns(lan, Family::Ipv4, LAN_QUERY_INTERVAL, local),
-            mdns_ipv6: mdns(lan, Family::Ipv6, LAN_QUERY_INTERVAL, local),
         }
     }
 }
@@ -194,31 +189,22 @@ pub(super) const ANNOUNCEMENTS_MAX: usize = 8;
 /// How often a node asks the LAN for others.
 const LAN_QUERY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Looks for nodes on the LAN and lets them find this one, if that is wanted and possible.
+/// Looks for nodes on the LAN and lets them find this one, over IPv4 and over IPv6, where that is
+/// possible.
 ///
 /// A node is reported once for as long as its records live, so they live briefly: a node that
 /// went away and came back is then reported again. The first question is asked at once and
 /// repeated after 0.5, 1, 2 and 4 seconds, but no later than after `query_interval`.
 ///
 /// Over IPv6 the library uses the first interface that has it, on a machine with several.
-pub(super) fn mdns(
-    lan: bool,
-    family: Family,
-    query_interval: Duration,
-    local: PeerId,
-) -> Toggle<mdns::tokio::Behaviour> {
-    let enable_ipv6 = family == Family::Ipv6;
-    let config = mdns::Config { ttl: Duration::from_secs(30), query_interval, enable_ipv6 };
-    let started = lan.then(|| mdns::tokio::Behaviour::new(config, local)).transpose();
-    Toggle::from(started.unwrap_or_else(|error| {
-        tracing::warn!(%error, "nodes on the LAN cannot be found by mDNS");
-        None
-    }))
-}
-
-/// A kind of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    Ipv4,
-    Ipv6,
+pub(super) fn mdns(query_interval: Duration, local: PeerId) -> Vec<mdns::tokio::Behaviour> {
+    let start = |enable_ipv6| {
+        let config = mdns::Config { ttl: Duration::from_secs(30), query_interval, enable_ipv6 };
+        mdns::tokio::Behaviour::new(config, local)
+            .inspect_err(|error| {
+                tracing::warn!(%error, "nodes on the LAN cannot be found by mDNS");
+            })
+            .ok()
+    };
+    [false, true].into_iter().filter_map(start).collect()
 }

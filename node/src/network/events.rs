@@ -107,12 +107,11 @@ impl Network {
             BehaviourEvent::Ping(event) => self.handle_ping(event),
             BehaviourEvent::Identify(event) => self.handle_identify(event),
             BehaviourEvent::Kad(event) => self.handle_kad(event),
-            BehaviourEvent::Mdns(event) | BehaviourEvent::MdnsIpv6(event) => match event {
+            BehaviourEvent::Silent(event) => match event {
                 mdns::Event::Discovered(found) => self.handle_lan(found),
                 // An expired record says that mDNS was silent, not that the node is.
                 mdns::Event::Expired(_) => {}
             },
-            BehaviourEvent::Limits(never) | BehaviourEvent::Blocked(never) => match never {},
         }
     }
 
@@ -302,7 +301,7 @@ impl Network {
             let oldest = self.foreign.iter().min_by_key(|(_, until)| **until);
             if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
                 self.foreign.remove(&oldest);
-                self.swarm.behaviour_mut().blocked.unblock_peer(oldest);
+                self.swarm.behaviour_mut().silent.blocked.unblock_peer(oldest);
             }
         }
         self.foreign.insert(peer, self.beat + FOREIGN_BEATS);
@@ -311,7 +310,7 @@ impl Network {
     /// Ends the connections to peers that do not belong here, and denies further ones. They had
     /// time to learn who this is, so they know as well why they cannot join.
     fn block_strangers(&mut self) {
-        let blocked = &mut self.swarm.behaviour_mut().blocked;
+        let blocked = &mut self.swarm.behaviour_mut().silent.blocked;
         for (peer, until) in &self.foreign {
             if self.beat + FOREIGN_BEATS - until >= FAREWELL_BEATS {
                 blocked.block_peer(*peer);
@@ -363,7 +362,7 @@ impl Network {
         }
         let forgiven = self.foreign.extract_if(.., |_, until| *until <= self.beat);
         for (peer, _) in forgiven.collect::<Vec<_>>() {
-            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+            self.swarm.behaviour_mut().silent.blocked.unblock_peer(peer);
         }
     }
 

@@ -24,6 +24,7 @@ mod peers;
 mod protocols;
 mod rpc;
 mod runtime_directory;
+mod silent;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use antiphon::model::Network;
 use libp2p::{
-    PeerId, Swarm, identify,
+    PeerId, Swarm,
+    connection_limits::ConnectionLimits,
+    identify,
     identity::Keypair,
     mdns, ping,
     swarm::{
         ConnectionId, NetworkBehaviour, SwarmEvent,
-        behaviour::toggle::Toggle,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
@@ -21,9 +22,10 @@ use super::{
 use crate::{
     client::ConnectError,
     network::{
-        behaviour::{self, Family},
+        behaviour,
         protocols::{Protocols, Stranger},
         rpc,
+        silent::Silent,
         translate::{dial_causes, leads_there, split_peer},
         transport,
     },
@@ -36,8 +38,7 @@ pub(super) struct Light {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(super) rpc: rpc::Behaviour,
-    mdns: Toggle<mdns::tokio::Behaviour>,
-    mdns_ipv6: Toggle<mdns::tokio::Behaviour>,
+    silent: Silent,
 }
 
 /// The search for nodes.
@@ -114,10 +115,7 @@ impl Connector {
         if self.candidates.are_searched_for() && !self.searches_lan {
             self.searches_lan = true;
             let local = *self.swarm.local_peer_id();
-            let lan = |family| behaviour::mdns(true, family, LAN_QUERY_INTERVAL, local);
-            let behaviour = self.swarm.behaviour_mut();
-            behaviour.mdns = lan(Family::Ipv4);
-            behaviour.mdns_ipv6 = lan(Family::Ipv6);
+            self.swarm.behaviour_mut().silent.lan = behaviour::mdns(LAN_QUERY_INTERVAL, local);
         }
     }
 
@@ -262,11 +260,7 @@ impl Connector {
 
     /// Notes whom mDNS has found.
     pub(super) fn note_found(&mut self, event: SwarmEvent<LightEvent>) {
-        if let SwarmEvent::Behaviour(
-            LightEvent::Mdns(mdns::Event::Discovered(found))
-            | LightEvent::MdnsIpv6(mdns::Event::Discovered(found)),
-        ) = event
-        {
+        if let SwarmEvent::Behaviour(LightEvent::Silent(mdns::Event::Discovered(found))) = event {
             for (peer, address) in found.into_iter().filter(|(_, address)| leads_there(address)) {
                 self.candidates.found_on_lan(peer, split_peer(address).0);
             }
@@ -286,8 +280,7 @@ fn light_swarm(protocols: &Protocols) -> Result<Swarm<Light>, ConnectError> {
         identify: behaviour::identify(&key.public(), protocols),
         ping: ping::Behaviour::new(pings),
         rpc: rpc::Behaviour::new(protocols.rpc.clone(), false),
-        mdns: Toggle::from(None),
-        mdns_ipv6: Toggle::from(None),
+        silent: Silent::new(ConnectionLimits::default(), Vec::new()),
     };
     transport::swarm(&key, light)
         .map_err(|error| ConnectError::Unreachable(vec![format!("no transport: {error}")]))
