@@ -352,9 +352,11 @@ pub fn validate_given(topic: &TopicName, first: RecordId, body: &[u8]) -> Result
     let mut decoder = Decoder::new(body);
     let mut count = 0_u32;
     while decoder.position() < body.len() {
-        let number = first.number.saturating_add(u64::from(count));
         let record = read_record(&mut decoder)?;
-        check_given_headers(topic, RecordId { number, ..first }, &record.headers)?;
+        if !record.headers.is_empty() {
+            let number = first.number.saturating_add(u64::from(count));
+            check_given_headers(topic, RecordId { number, ..first }, &record.headers)?;
+        }
         count = count.saturating_add(1);
     }
     Ok(count)

@@ -138,7 +138,7 @@ impl PublishOptions {
 #[derive(Debug)]
 pub struct Publisher {
     drafts: Arc<Drafts>,
-    destination: Arc<Destination>,
+    topic: TopicName,
     producer: ProducerId,
     next: u64,
     /// The record being published, encoded; kept for the next one's sake.
@@ -154,7 +154,6 @@ pub struct Publisher {
 pub struct Delivery {
     id: RecordId,
     place: Place,
-    destination: Arc<Destination>,
 }
 
 impl Delivery {
@@ -174,14 +173,14 @@ impl Future for Delivery {
                 Poll::Ready(match outcome.unwrap_or(Err(PublishError::Stopped)) {
                     Ok(published) if published.acknowledged => Ok(Receipt::new(id, &published)),
                     Ok(published) => {
-                        let destination = Arc::clone(&self.destination);
+                        let destination = Arc::clone(&self.place.shared.destination);
                         Err(PublishError::Pending(Pending::new(id, published, destination)))
                     }
                     Err(error) => Err(error.of_record(id)),
                 })
             }
             Poll::Pending => {
-                self.place.wanted.notify_one();
+                self.place.shared.wanted.notify_one();
                 Poll::Pending
             }
         }
@@ -190,14 +189,13 @@ impl Future for Delivery {
 
 impl Publisher {
     pub(super) fn start(client: Client, topic: TopicName, options: PublishOptions) -> Self {
-        let drafts = Arc::new(Drafts::new(options.in_flight));
-        let producer = ProducerId::random(crate::platform::random_bytes());
         let destination =
             Destination { client: client.clone(), topic: topic.clone(), acks: options.acks };
-        let worker = Worker::new(client, topic, options, Arc::clone(&drafts));
+        let drafts = Arc::new(Drafts::new(destination, options.in_flight));
+        let producer = ProducerId::random(crate::platform::random_bytes());
+        let worker = Worker::new(client, topic.clone(), options, Arc::clone(&drafts));
         tasks::spawn_detached("publisher", worker.run());
-        let destination = Arc::new(destination);
-        Self { drafts, destination, producer, next: 0, encoded: Vec::new() }
+        Self { drafts, topic, producer, next: 0, encoded: Vec::new() }
     }
 
     /// Queues a record; its [`Delivery`] says what became of it. A record without a time gets that
@@ -232,11 +230,17 @@ impl Publisher {
     /// - the record is above a limit, or has a header of Antiphon's own (`antiphon-…`);
     /// - its id is empty or too long;
     /// - the publisher has stopped.
-    pub async fn publish(&mut self, record: impl Into<Record>) -> Result<Delivery, PublishError> {
-        self.queue(record.into()).await
+    pub fn publish(
+        &mut self,
+        record: impl Into<Record>,
+    ) -> impl Future<Output = Result<Delivery, PublishError>> {
+        // Before the future is made: records are large, and so is a future that holds one.
+        let encoded = self.encode(record.into());
+        self.queue(encoded)
     }
 
-    pub(super) async fn queue(&mut self, mut record: Record) -> Result<Delivery, PublishError> {
+    /// Encodes a record. Returns its name, if it has an id that its publisher gave it.
+    fn encode(&mut self, mut record: Record) -> Result<Option<RecordId>, PublishError> {
         record.time.get_or_insert_with(wall);
         let given = record.id.take();
         if given.is_some() {
@@ -246,7 +250,7 @@ impl Publisher {
         check_user_headers(&record)?;
         let name = match given {
             Some(id) => {
-                let name = RecordId::given(&self.destination.topic, &id)?;
+                let name = RecordId::given(&self.topic, &id)?;
                 record.headers.push((GIVEN_ID_HEADER.to_owned(), id.into()));
                 Some(name)
             }
@@ -254,15 +258,20 @@ impl Publisher {
         };
         self.encoded.clear();
         encode_record(&record, &mut self.encoded)?;
+        Ok(name)
+    }
+
+    /// Queues the record that was just encoded.
+    async fn queue(
+        &mut self,
+        encoded: Result<Option<RecordId>, PublishError>,
+    ) -> Result<Delivery, PublishError> {
+        let name = encoded?;
         self.drafts.take_room().await?;
         let id = name.unwrap_or(RecordId { producer: self.producer, number: self.next });
         let place = self.drafts.add(id, &self.encoded)?;
         self.next += u64::from(name.is_none());
-        Ok(self.delivery(id, place))
-    }
-
-    fn delivery(&self, id: RecordId, place: Place) -> Delivery {
-        Delivery { id, place, destination: Arc::clone(&self.destination) }
+        Ok(Delivery { id, place })
     }
 }
 

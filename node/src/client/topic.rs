@@ -193,7 +193,7 @@ impl Topic {
         let record = record.into();
         let mut publisher = self.publisher.lock().await;
         let started = publisher.get_or_insert_with(|| self.publisher(PublishOptions::default()));
-        let delivery = started.queue(record).await;
+        let delivery = started.publish(record).await;
         drop(publisher);
         delivery?.await
     }

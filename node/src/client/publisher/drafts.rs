@@ -10,7 +10,7 @@ use antiphon::{limits, model::RecordId, wire::Published};
 use futures::{FutureExt, future::Shared};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use super::PublishError;
+use super::{PublishError, pending::Destination};
 use crate::platform::clock::Clock;
 
 /// What became of the records of one request. Each of them waits for it.
@@ -31,12 +31,19 @@ pub(super) struct Draft {
     place: Place,
 }
 
-/// Where a record is: what tells its fate, and how to say that somebody waits for it.
+/// Where a record is: what tells its fate, and what all records of its request share.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) outcome: Outcome,
+    pub(super) shared: Arc<Common>,
+}
+
+/// What all records of one request share.
+#[derive(Debug)]
+pub(super) struct Common {
     /// Somebody waits for a record of this request: it is not to fill any longer.
-    pub(super) wanted: Arc<Notify>,
+    pub(super) wanted: Notify,
+    pub(super) destination: Arc<Destination>,
 }
 
 /// The requests that fill, in order. At most as many records are in them, and under way, as there
@@ -44,6 +51,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Drafts {
     pub(super) clock: Clock,
+    destination: Arc<Destination>,
     state: Mutex<State>,
     /// There is a request where there was none, or none will come any more.
     news: Notify,
@@ -60,9 +68,14 @@ struct State {
 
 impl Drafts {
     /// With room for this many records.
-    pub(super) fn new(room: usize) -> Self {
-        let room = Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS));
-        Self { clock: Clock::start(), state: Mutex::default(), news: Notify::new(), room }
+    pub(super) fn new(destination: Destination, room: usize) -> Self {
+        Self {
+            clock: Clock::start(),
+            destination: Arc::new(destination),
+            state: Mutex::default(),
+            news: Notify::new(),
+            room: Semaphore::new(room.clamp(1, Semaphore::MAX_PERMITS)),
+        }
     }
 
     /// Waits until there is room for one more record, and takes it. Cancel-safe: it is taken when
@@ -76,7 +89,7 @@ impl Drafts {
         }
         // What there is will not become more before some of it is answered.
         if let Some(last) = self.lock().drafts.back() {
-            last.place.wanted.notify_one();
+            last.place.shared.wanted.notify_one();
         }
         let room = self.room.acquire().await;
         room.map(tokio::sync::SemaphorePermit::forget).map_err(|_closed| PublishError::Stopped)
@@ -109,12 +122,13 @@ impl Drafts {
             return Ok(last.place.clone());
         }
         if let Some(full) = state.drafts.back() {
-            full.place.wanted.notify_one();
+            full.place.shared.wanted.notify_one();
         }
         let mut records = Vec::with_capacity(record.len().max(state.bytes));
         records.extend_from_slice(record);
         let (done, outcome) = oneshot::channel();
-        let place = Place { outcome: outcome.shared(), wanted: Arc::default() };
+        let common = Common { wanted: Notify::new(), destination: Arc::clone(&self.destination) };
+        let place = Place { outcome: outcome.shared(), shared: Arc::new(common) };
         let since = self.clock.now().elapsed;
         let draft = Draft { first: id, count: 1, since, records, done, place: place.clone() };
         state.drafts.push_back(draft);
@@ -125,13 +139,13 @@ impl Drafts {
 
     /// Waits for a request, which goes on to fill; resolves when somebody waits for one of its
     /// records. None when there will be no more.
-    pub(super) async fn next(&self) -> Option<Arc<Notify>> {
+    pub(super) async fn next(&self) -> Option<Arc<Common>> {
         loop {
             let news = self.news.notified();
             {
                 let state = self.lock();
                 if let Some(first) = state.drafts.front() {
-                    return Some(Arc::clone(&first.place.wanted));
+                    return Some(Arc::clone(&first.place.shared));
                 }
                 if state.ended {
                     return None;
@@ -161,7 +175,7 @@ impl Drafts {
         let mut state = self.lock();
         state.ended = true;
         if let Some(last) = state.drafts.back() {
-            last.place.wanted.notify_one();
+            last.place.shared.wanted.notify_one();
         }
         drop(state);
         self.news.notify_one();

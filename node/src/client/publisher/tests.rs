@@ -306,7 +306,9 @@ async fn what_was_published_before_the_publisher_is_dropped_goes_out() {
 
 #[test]
 fn where_nobody_sends_any_more_all_are_told() {
-    let drafts = Drafts::new(10);
+    let link = Noting { requests: Mutex::default(), answers: Semaphore::new(0) };
+    let (client, topic) = (Client::over(Arc::new(link)), "t".parse().unwrap());
+    let drafts = Drafts::new(Destination { client, topic, acks: Acks::Quorum }, 10);
     drafts.take_room().now_or_never().unwrap().unwrap();
     let id = |number| RecordId { producer: ProducerId([1; 16]), number };
     let place = drafts.add(id(0), b"m").unwrap();

@@ -68,9 +68,9 @@ impl Worker {
 
     pub(super) async fn run(mut self) {
         let mut before = 0;
-        while let Some(wanted) = self.drafts.next().await {
+        while let Some(next) = self.drafts.next().await {
             if before > 1 {
-                self.let_fill(before, &wanted).await;
+                self.let_fill(before, &next.wanted).await;
             }
             let Some(draft) = self.drafts.take() else { continue };
             before = draft.count;
