@@ -259,13 +259,19 @@ impl Reader {
     pub(super) fn take_ready(&mut self) -> Option<NextOfLog> {
         let held_back = self.left_out();
         loop {
-            while self.held_back.len() <= held_back
-                && let Some(next) = self.current.pop_front()
-            {
-                self.held_back.push_back(next);
-            }
-            if self.held_back.len() > held_back
-                && let Some((record, log, position)) = self.held_back.pop_front()
+            let from = if held_back == 0 {
+                debug_assert!(self.held_back.is_empty(), "nothing is left out");
+                &mut self.current
+            } else {
+                while self.held_back.len() <= held_back
+                    && let Some(next) = self.current.pop_front()
+                {
+                    self.held_back.push_back(next);
+                }
+                &mut self.held_back
+            };
+            if from.len() > held_back
+                && let Some((record, log, position)) = from.pop_front()
             {
                 let before = self.delivered.logs.get(&log).copied();
                 self.delivered.advance_to(log, position);
