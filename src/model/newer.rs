@@ -4,6 +4,14 @@ use minicbor::{Decode, Decoder};
 
 use super::{BatchError, Compression, Header};
 
+/// Whether a header has nothing that is not in what was decoded of it.
+pub(super) fn is_plain(header: &[u8], decoded: &Header) -> bool {
+    let optional = [decoded.previous.is_some(), decoded.encryption_key.is_some()];
+    let known = REQUIRED + optional.into_iter().filter(|is_there| *is_there).count() as u64;
+    decoded.version == Header::VERSION
+        && Decoder::new(header).map().is_ok_and(|entries| entries == Some(known))
+}
+
 /// Refuses a header that says that its batch is not understood here. Anything else in it that is
 /// not known is skipped.
 pub(super) fn check(header: &[u8]) -> Result<(), BatchError> {
@@ -31,9 +39,59 @@ pub(super) fn check(header: &[u8]) -> Result<(), BatchError> {
     Ok(())
 }
 
+/// Entries that each header has. Without one of them it is not decoded.
+const REQUIRED: u64 = 11;
+
 /// Keys of a header that decide whether its batch is understood.
 mod key {
     pub(super) const VERSION: u32 = 0;
     pub(super) const COMPRESSION: u32 = 11;
     pub(super) const FORM: u32 = 15;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Blob, Incarnation, NodeKey, Previous, ProducerId, Run, Stamp, TopicId, encode_to_bytes,
+        },
+        *,
+    };
+
+    #[test]
+    fn a_header_is_plain_unless_it_has_an_entry_that_is_not_known() {
+        let incarnation = Incarnation(1);
+        let previous = Previous { incarnation, next: 7, hash: super::super::Hash([2; 32]) };
+        for (previous, encryption_key) in [
+            (None, None),
+            (Some(previous), None),
+            (None, Some(Blob(vec![3].into()))),
+            (Some(previous), Some(Blob(vec![3].into()))),
+        ] {
+            let header = Header {
+                version: Header::VERSION,
+                topic: TopicId::from_bytes([4; 32]),
+                writer: NodeKey::from_secret(&[5; 32]).node(),
+                incarnation,
+                first: 7,
+                count: 1,
+                previous,
+                stamp: Stamp::default(),
+                runs: vec![Run { producer: ProducerId([6; 16]), first: 0, count: 1 }],
+                body_hash: [7; 32],
+                body_bytes: 1,
+                compression: Compression::None,
+                encryption_key,
+            };
+            let bytes = encode_to_bytes(&header).to_vec();
+            assert!(is_plain(&bytes, &header), "{header:?}");
+            assert_eq!(check(&bytes), Ok(()));
+            let mut longer = bytes.clone();
+            longer[0] += 1;
+            longer.extend([0x0f, 0x00]);
+            assert!(!is_plain(&longer, &header), "{header:?}");
+            assert_eq!(check(&longer), Err(BatchError::Newer("form of its body")));
+            assert!(!is_plain(&bytes, &Header { version: 2, ..header }));
+        }
+    }
 }
