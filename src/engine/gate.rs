@@ -39,6 +39,7 @@ pub struct FlushGate {
 
 impl FlushGate {
     /// The output, if it may be carried out now. Otherwise [`FlushGate::flushed`] returns it later.
+    #[inline]
     pub fn pass(&mut self, output: Output) -> Option<Output> {
         match output.after() {
             Some(after) if after > self.flushed => {

@@ -213,8 +213,8 @@ impl Runtime {
             self.farewells.remove(ask);
         }
         self.engine.handle(self.clock.now(), input);
-        while let Some(output) = self.engine.poll_output() {
-            let output = self.with_room(output);
+        while let Some(mut output) = self.engine.poll_output() {
+            self.tell_room(&mut output);
             self.carry_out(output);
         }
     }
@@ -234,17 +234,12 @@ impl Runtime {
     }
 
     /// A refusal for lack of room says how much is missing, which the engine does not know.
-    fn with_room(&self, output: Output) -> Output {
-        match output {
-            Output::Answer {
-                question,
-                response: Response::Refused(Refusal::Full(None)),
-                after,
-            } => {
-                let room = self.room.is_full().then(|| self.room.to_string());
-                Output::Answer { question, response: Response::Refused(Refusal::Full(room)), after }
-            }
-            output => output,
+    fn tell_room(&self, output: &mut Output) {
+        if let Output::Answer { response: Response::Refused(Refusal::Full(room)), .. } = output
+            && room.is_none()
+            && self.room.is_full()
+        {
+            *room = Some(self.room.to_string());
         }
     }
 

@@ -156,8 +156,7 @@ impl SegmentStore {
             writer.flush()?;
             // The path leads through all directories, so this one question is about them as well.
             let active = writer.active.as_ref().expect("something was written");
-            let (path, length) = (self.files.path(active.segment), active.bytes as u64);
-            placed::check("the segment", &path, &active.file, length)
+            placed::check("the segment", &active.path, &active.file, active.bytes as u64)
         })
     }
 

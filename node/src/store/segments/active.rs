@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
     io,
+    path::PathBuf,
 };
 
 use super::{
@@ -22,6 +23,8 @@ use crate::store::{Level, StoreError, keys::Position};
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) segment: u32,
+    /// Where a start looks for the file.
+    pub(super) path: PathBuf,
     pub(super) file: File,
     /// Bytes of the file.
     pub(super) bytes: usize,
@@ -87,7 +90,8 @@ impl Writer {
         let (segment, file) = self.spares.pop_front().expect("one was added");
         let length = file.metadata().map_err(|error| io_error("opening a segment", &error))?.len();
         let bytes = usize::try_from(length).unwrap_or(usize::MAX).min(u32::MAX as usize);
-        if let Some(active) = self.active.replace(Active { segment, file, bytes, at: 0 }) {
+        let next = Active { segment, path: files.path(segment), file, bytes, at: 0 };
+        if let Some(active) = self.active.replace(next) {
             self.ends.insert(active.segment, active.at);
         }
         self.usage.entry(segment).or_default();

@@ -380,7 +380,8 @@ fn resume(
     // A copy of a data directory may have lost what was set aside.
     let is_allocated = options.space.allocate(&file, end as u64, bytes.len() as u64);
     let is_usable = bytes.len() > end && is_allocated.is_ok();
-    Ok(is_usable.then_some(Active { segment, file, bytes: bytes.len(), at: end }))
+    let path = files.path(segment);
+    Ok(is_usable.then_some(Active { segment, path, file, bytes: bytes.len(), at: end }))
 }
 
 #[cfg(test)]
