@@ -18,12 +18,13 @@ use antiphon::{
     model::{
         GIVEN_ID_HEADER, ProducerId, Record, RecordId, TopicName, check_user_headers, encode_record,
     },
-    wire::Acks,
+    wire::{Acks, Published},
 };
 use futures::FutureExt;
+use tokio::sync::oneshot::error::RecvError;
 
 use self::{
-    drafts::{Drafts, Place},
+    drafts::{Common, Drafts, Outcome},
     pending::Destination,
     worker::Worker,
 };
@@ -153,7 +154,9 @@ pub struct Publisher {
 #[must_use = "a record may be pending or not stored; only its delivery says so"]
 pub struct Delivery {
     id: RecordId,
-    place: Place,
+    common: Arc<Common>,
+    /// The outcome of the request; none while this was not waited for.
+    outcome: Option<Outcome>,
 }
 
 impl Delivery {
@@ -166,24 +169,37 @@ impl Delivery {
 impl Future for Delivery {
     type Output = Result<Receipt, PublishError>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let id = self.id;
-        match self.place.outcome.poll_unpin(context) {
-            Poll::Ready(outcome) => {
-                Poll::Ready(match outcome.unwrap_or(Err(PublishError::Stopped)) {
-                    Ok(published) if published.acknowledged => Ok(Receipt::new(id, &published)),
-                    Ok(published) => {
-                        let destination = Arc::clone(&self.place.shared.destination);
-                        Err(PublishError::Pending(Pending::new(id, published, destination)))
-                    }
-                    Err(error) => Err(error.of_record(id)),
-                })
-            }
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { id, common, outcome } = self.get_mut();
+        // Once a record of the request was told, the others only look.
+        if let Some(outcome) = common.outcome.peek() {
+            return Poll::Ready(told(*id, outcome, common));
+        }
+        let outcome = outcome.get_or_insert_with(|| common.outcome.clone());
+        match outcome.poll_unpin(context) {
+            Poll::Ready(outcome) => Poll::Ready(told(*id, &outcome, common)),
             Poll::Pending => {
-                self.place.shared.wanted.notify_one();
+                common.wanted.notify_one();
                 Poll::Pending
             }
         }
+    }
+}
+
+/// What became of one record of a request.
+fn told(
+    id: RecordId,
+    outcome: &Result<Result<Published, PublishError>, RecvError>,
+    common: &Common,
+) -> Result<Receipt, PublishError> {
+    match outcome {
+        Ok(Ok(published)) if published.acknowledged => Ok(Receipt::new(id, published)),
+        Ok(Ok(published)) => {
+            let destination = Arc::clone(&common.destination);
+            Err(PublishError::Pending(Pending::new(id, *published, destination)))
+        }
+        Ok(Err(error)) => Err(error.clone().of_record(id)),
+        Err(_) => Err(PublishError::Stopped),
     }
 }
 
@@ -269,9 +285,9 @@ impl Publisher {
         let name = encoded?;
         self.drafts.take_room().await?;
         let id = name.unwrap_or(RecordId { producer: self.producer, number: self.next });
-        let place = self.drafts.add(id, &self.encoded)?;
+        let common = self.drafts.add(id, &self.encoded)?;
         self.next += u64::from(name.is_none());
-        Ok(Delivery { id, place })
+        Ok(Delivery { id, common, outcome: None })
     }
 }
 

@@ -28,19 +28,14 @@ pub(super) struct Draft {
     pub(super) records: Vec<u8>,
     /// Says what became of them.
     pub(super) done: oneshot::Sender<Result<Published, PublishError>>,
-    place: Place,
-}
-
-/// Where a record is: what tells its fate, and what all records of its request share.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) outcome: Outcome,
-    pub(super) shared: Arc<Common>,
+    common: Arc<Common>,
 }
 
 /// What all records of one request share.
 #[derive(Debug)]
 pub(super) struct Common {
+    /// What became of them. A clone of it is polled; then this one can be looked at.
+    pub(super) outcome: Outcome,
     /// Somebody waits for a record of this request: it is not to fill any longer.
     pub(super) wanted: Notify,
     pub(super) destination: Arc<Destination>,
@@ -89,7 +84,7 @@ impl Drafts {
         }
         // What there is will not become more before some of it is answered.
         if let Some(last) = self.lock().drafts.back() {
-            last.place.shared.wanted.notify_one();
+            last.common.wanted.notify_one();
         }
         let room = self.room.acquire().await;
         room.map(tokio::sync::SemaphorePermit::forget).map_err(|_closed| PublishError::Stopped)
@@ -105,7 +100,7 @@ impl Drafts {
     ///
     /// # Errors
     /// When nobody sends any more.
-    pub(super) fn add(&self, id: RecordId, record: &[u8]) -> Result<Place, PublishError> {
+    pub(super) fn add(&self, id: RecordId, record: &[u8]) -> Result<Arc<Common>, PublishError> {
         let mut state = self.lock();
         if state.ended {
             return Err(PublishError::Stopped);
@@ -119,22 +114,26 @@ impl Drafts {
         if let Some(last) = state.drafts.back_mut().filter(fits) {
             last.records.extend_from_slice(record);
             last.count += 1;
-            return Ok(last.place.clone());
+            return Ok(Arc::clone(&last.common));
         }
         if let Some(full) = state.drafts.back() {
-            full.place.shared.wanted.notify_one();
+            full.common.wanted.notify_one();
         }
         let mut records = Vec::with_capacity(record.len().max(state.bytes));
         records.extend_from_slice(record);
         let (done, outcome) = oneshot::channel();
-        let common = Common { wanted: Notify::new(), destination: Arc::clone(&self.destination) };
-        let place = Place { outcome: outcome.shared(), shared: Arc::new(common) };
+        let common = Arc::new(Common {
+            outcome: outcome.shared(),
+            wanted: Notify::new(),
+            destination: Arc::clone(&self.destination),
+        });
         let since = self.clock.now().elapsed;
-        let draft = Draft { first: id, count: 1, since, records, done, place: place.clone() };
+        let draft =
+            Draft { first: id, count: 1, since, records, done, common: Arc::clone(&common) };
         state.drafts.push_back(draft);
         drop(state);
         self.news.notify_one();
-        Ok(place)
+        Ok(common)
     }
 
     /// Waits for a request, which goes on to fill; resolves when somebody waits for one of its
@@ -145,7 +144,7 @@ impl Drafts {
             {
                 let state = self.lock();
                 if let Some(first) = state.drafts.front() {
-                    return Some(Arc::clone(&first.place.shared));
+                    return Some(Arc::clone(&first.common));
                 }
                 if state.ended {
                     return None;
@@ -175,7 +174,7 @@ impl Drafts {
         let mut state = self.lock();
         state.ended = true;
         if let Some(last) = state.drafts.back() {
-            last.place.shared.wanted.notify_one();
+            last.common.wanted.notify_one();
         }
         drop(state);
         self.news.notify_one();

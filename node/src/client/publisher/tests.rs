@@ -311,9 +311,9 @@ fn where_nobody_sends_any_more_all_are_told() {
     let drafts = Drafts::new(Destination { client, topic, acks: Acks::Quorum }, 10);
     drafts.take_room().now_or_never().unwrap().unwrap();
     let id = |number| RecordId { producer: ProducerId([1; 16]), number };
-    let place = drafts.add(id(0), b"m").unwrap();
+    let common = drafts.add(id(0), b"m").unwrap();
     drafts.stop();
-    assert!(place.outcome.now_or_never().unwrap().is_err());
+    assert!(common.outcome.clone().now_or_never().unwrap().is_err());
     assert_eq!(drafts.take_room().now_or_never(), Some(Err(PublishError::Stopped)));
     assert_eq!(drafts.add(id(1), b"m").err(), Some(PublishError::Stopped));
     assert!(drafts.next().now_or_never().unwrap().is_none());
