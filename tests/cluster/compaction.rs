@@ -274,10 +274,9 @@ fn a_batch_that_is_sent_again_is_known_by_its_name_and_another_is_not_taken_for_
     }
 }
 
-#[test]
-fn what_is_left_before_a_lost_batch_keeps_no_reader() {
-    let mut world = World::new(3);
-    world.join();
+/// A topic with one replica that is compacted there, and whose batch behind the part is lost; who
+/// holds it.
+fn lose_what_follows_the_part(world: &mut World) -> usize {
     let retention = Retention { tombstones_ms: Some(HOUR_MS), ..Retention::default() };
     let name = "t".parse().unwrap();
     let create = Create { replicas: Some(1), retention, ..Create::new(name) };
@@ -287,9 +286,8 @@ fn what_is_left_before_a_lost_batch_keeps_no_reader() {
         panic!("not created")
     };
     let owner = world.index(&summary.owners[0]);
-    publish_some(&mut world, owner);
+    publish_some(world, owner);
     world.run_until("it is compacted", SOON, |world| stored(world, owner) == (4, 1));
-    // The only copy of the batch behind the part is lost.
     let topic = World::topic("t");
     let disk = world.disk(owner);
     let part = disk.compacted.values().next().unwrap().clone();
@@ -306,11 +304,32 @@ fn what_is_left_before_a_lost_batch_keeps_no_reader() {
         previous: Some((part.head, part.stamp)),
     };
     world.damage(owner, damage);
+    owner
+}
+
+#[test]
+fn what_is_left_before_a_lost_batch_keeps_no_reader() {
+    let mut world = World::new(3);
+    world.join();
+    lose_what_follows_the_part(&mut world);
     world.run(Duration::from_secs(2));
     for node in 0..3 {
         assert_eq!(world.fetch(node, "t"), ["0", "12", "13"]);
         assert_eq!(world.lost, 1, "and is told of it");
     }
+}
+
+/// Found by the simulation: no replica takes a part with nothing behind it, so the node stayed for
+/// ever.
+#[test]
+fn what_is_left_before_a_lost_batch_keeps_no_node_from_leaving() {
+    let mut world = World::new(3);
+    world.join();
+    let owner = lose_what_follows_the_part(&mut world);
+    world.call(owner, Request::Client(ClientRequest::Leave(world.id(owner))));
+    world.run_until("it has left", SOON, |world| world.has_left(owner));
+    let other = (owner + 1) % 3;
+    assert_eq!(world.fetch(other, "t"), ["0", "12", "13"]);
 }
 
 #[test]

@@ -24,7 +24,9 @@ use crate::{
         survey::Then,
     },
     limits::{HANDOVER_INTERVAL, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
-    model::{Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId},
+    model::{
+        Compacted, Hash, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+    },
     wire::{MemberState, NodeRequest, Page, Refusal, Request, Response},
 };
 
@@ -266,8 +268,26 @@ impl Engine {
         if !page.compacted.is_empty() && !page.batches.is_empty() {
             return self.send_page(node, topic, page);
         }
+        for part in &page.compacted {
+            self.forget_bare(topic, part);
+        }
         for batch in page.batches {
             self.send_batch(node, topic, &batch);
+        }
+    }
+
+    /// Forgets a compacted part at the start of what is held of a log, if what came behind it was
+    /// lost: no replica takes it without that. No record is lost by that.
+    fn forget_bare(&mut self, topic: TopicId, part: &Compacted) {
+        let Some(known) = self.core.topics.get_mut(&topic) else {
+            return;
+        };
+        let is_mine = known.belongs_to(&self.core.members, &self.core.me);
+        let log = known.logs.get(&part.log);
+        let span = log.and_then(|log| log.spans.first());
+        let is_bare = span.is_some_and(|span| (span.first, span.next) == (part.first, part.next));
+        if is_bare && !is_mine && self.core.now.elapsed >= known.keeps_until {
+            self.remove_copies(topic, part.log, part.next, part.head);
         }
     }
 
