@@ -284,7 +284,7 @@ impl World {
     /// The answer to a question, if it has come.
     pub(crate) fn answered(&mut self, asked: Asked) -> Option<Response> {
         let response = self.answers.remove(&(asked.node, asked.question))?;
-        self.note_terms(asked.node, &response);
+        self.note_terms(&response);
         Some(response)
     }
 

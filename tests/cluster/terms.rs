@@ -4,7 +4,7 @@
 use antiphon::{
     engine,
     engine::{Input, QuestionId},
-    model::{Batch, NodeId, RecordId, TopicId, TopicName, validate_records},
+    model::{Batch, Network, NodeId, RecordId, TopicId, TopicName, validate_records},
     wire::{ClientRequest, NodeRequest, Publish, Request, Response, TopicSummary},
 };
 
@@ -64,12 +64,12 @@ impl World {
     }
 
     /// What an answer says of the terms of a topic.
-    pub(crate) fn note_terms(&mut self, index: usize, response: &Response) {
+    pub(crate) fn note_terms(&mut self, response: &Response) {
         let (Response::Created(summary, _) | Response::Altered(summary)) = response else {
             return;
         };
         let TopicSummary { name, replicas, min_copies, floor_follows, retention, .. } = summary;
-        let Some(id) = self.id_of(index, name) else { return };
+        let Some(id) = self.id_of(name) else { return };
         let terms = TopicOptions {
             id,
             name: name.to_string(),
@@ -98,14 +98,11 @@ impl World {
         self.options.topics.iter().position(|topic| topic.name == name.as_str())
     }
 
-    /// The id of the latest topic of a name, as a node's disk says.
-    fn id_of(&self, index: usize, name: &TopicName) -> Option<TopicId> {
-        let descriptors = self.nodes[index].disk.image.tables.descriptors.iter();
-        let descriptors = descriptors.filter_map(|(id, signed)| {
-            let descriptor = signed.descriptor();
-            let order = (descriptor.generation, descriptor.revision);
-            (descriptor.name == *name).then_some((order, *id))
-        });
-        descriptors.max().map(|(_, id)| id)
+    /// The id of the latest topic of a name.
+    fn id_of(&self, name: &TopicName) -> Option<TopicId> {
+        let all = self.oracle.descriptors.values().flatten();
+        let of_name = all.filter(|terms| terms.name == *name);
+        let newest = of_name.reduce(|one, other| if other.supersedes(one) { other } else { one });
+        newest.map(|terms| terms.id(&Network::default()))
     }
 }

@@ -86,6 +86,7 @@ impl Counts {
         self.records_read += other.records_read;
         self.pending += other.pending;
         self.commits += other.commits;
+        self.altered += other.altered;
         self.copies_destroyed += other.copies_destroyed;
         self.records_destroyed += other.records_destroyed;
         self.unfiled += other.unfiled;
@@ -119,6 +120,7 @@ fn tell(total: &Total) {
     eprintln!("records read           {}", counts.records_read);
     eprintln!("answers `pending`      {}", counts.pending);
     eprintln!("positions committed    {}", counts.commits);
+    eprintln!("terms altered          {}", counts.altered);
     eprintln!("copies destroyed       {}", counts.copies_destroyed);
     eprintln!(
         "acknowledged records that are nowhere, after faults took as many copies as were counted: {}",

@@ -13,7 +13,7 @@ use antiphon::{
 use crate::world::{
     Event, World,
     again::Again,
-    creator::{Creator, Deleter},
+    creator::{Alterer, Creator, Deleter},
     follower::Follower,
     member::Member,
     node::Asker,
@@ -41,6 +41,7 @@ pub(crate) struct Client {
 pub(crate) enum Kind {
     Creator(Creator),
     Deleter(Deleter),
+    Alterer(Alterer),
     Follower(Follower),
     Publisher(Publisher),
     Reader(Box<Reader>),
@@ -149,6 +150,7 @@ impl World {
         let next = match &mut client.kind {
             Kind::Creator(creator) => creator.go_on(self, response.as_ref()),
             Kind::Deleter(deleter) => deleter.go_on(self, response.as_ref()),
+            Kind::Alterer(alterer) => alterer.go_on(self, response.as_ref()),
             Kind::Follower(follower) => follower.go_on(self, response.as_ref(), asked),
             Kind::Publisher(publisher) => publisher.go_on(self, response.as_ref(), asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),

@@ -20,6 +20,7 @@ mod reader;
 pub(crate) mod run;
 mod shelf;
 mod surveyor;
+mod terms;
 mod trace;
 mod writes;
 
@@ -114,6 +115,8 @@ pub(crate) struct Counts {
     /// Records that compaction took away at some node.
     pub(crate) compacted: u64,
     pub(crate) commits: u64,
+    /// Terms of topics that were changed.
+    pub(crate) altered: u64,
     pub(crate) records_given: u64,
     pub(crate) records_given_again: u64,
     pub(crate) copies_destroyed: u64,
@@ -244,8 +247,9 @@ impl World {
     /// left when most of them had been asked to leave.
     pub(crate) fn kept_copies(&self, topic: usize) -> usize {
         let some_leave = self.fewest < usize::MAX;
-        let fewest = if some_leave { self.fewest.min(self.met().len()) } else { self.fewest };
-        usize::from(self.options.topics[topic].replicas).min(fewest)
+        let fewest =
+            if some_leave { self.fewest.min(self.met().len().max(1)) } else { self.fewest };
+        usize::from(self.fewest_replicas(topic)).min(fewest)
     }
 
     /// Whether any node that runs knows the name and the terms of a topic.
@@ -257,7 +261,7 @@ impl World {
 
     /// Whether fewer nodes are left than the floor of a topic.
     pub(crate) fn is_out_of_reach(&self, topic: usize) -> bool {
-        self.stays().len() < usize::from(self.options.topics[topic].min_copies)
+        self.stays().len() < usize::from(self.min_copies(topic))
     }
 
     /// How many copies of a batch faults have destroyed. A damaged one that was cloned with its

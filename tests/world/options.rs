@@ -79,6 +79,7 @@ impl Options {
         }
         let deletes = choices.chance(150);
         let one_clock = choices.chance(800);
+        let alters = choices.chance(200);
         let milliseconds = Duration::from_millis;
         Self {
             nodes,
@@ -105,7 +106,7 @@ impl Options {
             destructive,
             deletes,
             one_clock,
-            alters: false,
+            alters,
             forgets: true,
         }
     }
@@ -119,7 +120,15 @@ fn draw_topic(choices: &mut Choices, number: usize) -> TopicOptions {
         2 => (1, false),
         _ => (replicas.min(3), false),
     };
-    let retention = match choices.index(8) {
+    let retention = draw_retention(choices);
+    let name: TopicName = format!("t{number}").parse().unwrap();
+    let id = World::topic_named(&name);
+    TopicOptions { id, name: name.to_string(), replicas, min_copies, floor_follows, retention }
+}
+
+/// How long a topic keeps its records.
+pub(crate) fn draw_retention(choices: &mut Choices) -> Retention {
+    match choices.index(8) {
         0 => Retention { records: Some(choices.pick(&[40, 10, 200])), ..Retention::default() },
         1 => Retention { bytes: Some(choices.pick(&[20_000, 4_000])), ..Retention::default() },
         2 => Retention { age_ms: Some(choices.pick(&[10_000, 3_000])), ..Retention::default() },
@@ -130,8 +139,5 @@ fn draw_topic(choices: &mut Choices, number: usize) -> TopicOptions {
             ..Retention::default()
         },
         _ => Retention::default(),
-    };
-    let name: TopicName = format!("t{number}").parse().unwrap();
-    let id = World::topic_named(&name);
-    TopicOptions { id, name: name.to_string(), replicas, min_copies, floor_follows, retention }
+    }
 }

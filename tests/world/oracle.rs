@@ -8,7 +8,7 @@ use std::{
 };
 
 use antiphon::{
-    model::{Batch, Hash, Incarnation, LogId, RecordId, TopicId},
+    model::{Batch, Descriptor, Hash, Incarnation, LogId, RecordId, TopicId},
     wire::LogRange,
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Oracle {
     pub(crate) lives: BTreeSet<Incarnation>,
     pub(crate) ends: BTreeMap<(TopicId, LogId), u64>,
     pub(crate) published: BTreeMap<RecordId, Published>,
+    /// All terms of topics that any node ever kept.
+    pub(crate) descriptors: BTreeMap<TopicId, Vec<Descriptor>>,
     /// What a publisher was told last to be pending: the topic, and where it is.
     pub(crate) latest_pending: Option<(usize, LogRange)>,
     /// The highest low watermark that any node gave a log.
@@ -104,6 +106,14 @@ impl Oracle {
         };
         self.batches.insert(batch.hash(), known);
         true
+    }
+
+    /// Notes that a node keeps such terms.
+    pub(crate) fn note_terms(&mut self, topic: TopicId, terms: &Descriptor) {
+        let of_topic = self.descriptors.entry(topic).or_default();
+        if !of_topic.contains(terms) {
+            of_topic.push(terms.clone());
+        }
     }
 
     /// Whether some node has let a batch go by the retention of its topic.

@@ -187,7 +187,7 @@ impl Reader {
             (Asked::Page, Some(Response::Page(page))) => self.read(world, &page),
             (Asked::Commit(subscription), Some(Response::Committed(copies, _))) => {
                 world.counts.commits += 1;
-                let replicas = world.options.topics[self.topic].replicas;
+                let replicas = world.replicas(self.topic);
                 if copies > replicas / 2 {
                     self.kept = Some(subscription);
                 }

@@ -15,7 +15,7 @@ use crate::world::{
     again::Again,
     choices::Choices,
     clients::{Client, Kind},
-    creator::{Creator, Deleter},
+    creator::{Alterer, Creator, Deleter},
     faults::Fault,
     follower::Follower,
     invariants::{
@@ -81,7 +81,7 @@ impl World {
             })
             .collect();
         nodes.sort_unstable();
-        let replicas = usize::from(self.options.topics[topic].replicas);
+        let replicas = usize::from(self.replicas(topic));
         nodes.into_iter().take(replicas).map(|(_, index)| index).collect()
     }
 
@@ -123,6 +123,9 @@ impl World {
         self.faulty = true;
         if self.options.deletes {
             self.add_client(Kind::Deleter(Deleter::default()));
+        }
+        if self.options.alters {
+            self.add_client(Kind::Alterer(Alterer::default()));
         }
         self.event(Duration::ZERO, Event::Fault);
         self.run(self.options.faults_for);
@@ -270,8 +273,9 @@ impl World {
         }
         self.run(Duration::from_secs(30));
         if self.options.faults.contains(&Fault::ClockJump) {
-            // What was stamped a little in the future is looked at again when its time has come.
-            self.run(CLOCK_DRIFT_MAX);
+            // What was stamped a little in the future is looked at again when its time has come, by
+            // a clock that may be behind by as much.
+            self.run(CLOCK_DRIFT_MAX * 2);
         }
         let before = self.repairs;
         self.run(Duration::from_secs(10));

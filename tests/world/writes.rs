@@ -49,6 +49,9 @@ impl World {
             let result = cursors::kept(self, index, *topic, name, subscription);
             self.check(cursors::NAME, result);
         }
+        if let Write::Descriptor(topic, signed) = &write {
+            self.oracle.note_terms(*topic, signed.descriptor());
+        }
         if let Write::Drop { topic, log_id, from, to, log } = &write {
             let range = (*topic, *log_id, *from)..(*topic, *log_id, *to);
             let ends = |batch: &&Batch| batch.header().next() <= *to;

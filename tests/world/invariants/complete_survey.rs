@@ -22,8 +22,7 @@ pub(crate) struct Expected {
 /// What must be told of a topic by a survey that is asked for now.
 pub(crate) fn expected(world: &World, topic: usize) -> Expected {
     let homes = world.homes(topic, true);
-    let options = &world.options.topics[topic];
-    let quorum = (homes.len() / 2 + 1).max(usize::from(options.min_copies));
+    let quorum = (homes.len() / 2 + 1).max(usize::from(world.min_copies(topic)));
     let id = world.topic(topic);
     let quorate = world.oracle.batches.iter().filter(|(_, known)| {
         place_of(&known.batch).0 == id
@@ -40,7 +39,8 @@ pub(crate) fn told(world: &World, expected: &Expected, told: &Surveyed) -> Resul
     let homes: BTreeSet<_> = homes.map(|replica| replica.node).collect();
     // A disk that lost what it had flushed takes the proof away, and so does another view of
     // who is at home.
-    if !told.complete || world.options.destructive || homes != expected.homes {
+    let is_altered = world.options.alters;
+    if !told.complete || world.options.destructive || is_altered || homes != expected.homes {
         return Ok(());
     }
     for hash in &expected.batches {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon::{
-    model::{LogId, RecordId},
+    model::{LogId, RecordId, Retention},
     wire::LogRange,
 };
 
@@ -55,7 +55,7 @@ pub(crate) fn given(
 ) -> Result<(), String> {
     let options = &world.options;
     let calm = world.counts.faults.is_empty() && !world.faulty && options.loss == 0;
-    let is_whole = options.topics[member.topic].retention.is_unlimited();
+    let is_whole = world.retentions(member.topic).iter().all(Retention::is_unlimited);
     if key.is_none() || !calm || options.delays > 0 || !is_whole {
         return Ok(());
     }

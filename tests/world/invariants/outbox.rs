@@ -61,7 +61,7 @@ pub(crate) fn taken_out(
     if world.oracle.forked.contains(&(topic, log)) {
         return Ok(());
     }
-    let floor = usize::from(world.options.topics[number].min_copies);
+    let floor = usize::from(world.lowest_min_copies(number));
     let wanted = floor.min(world.kept_copies(number)).max(1);
     for hash in batches(world, topic, LogRange { log, from: 0, to: u64::MAX }) {
         let known = &world.oracle.batches[&hash];
@@ -88,7 +88,7 @@ pub(crate) fn awaited(
     if !published.acknowledged || world.oracle.forked.contains(&(id, place.log)) {
         return Ok(());
     }
-    let floor = world.options.topics[topic].min_copies;
+    let floor = world.lowest_min_copies(topic);
     if published.copies < floor.max(published.wanted) {
         return Err(format!("acknowledged with {published:?}, and the floor is {floor}"));
     }
@@ -111,7 +111,7 @@ pub(crate) fn emptied(world: &World) -> Result<(), String> {
     for node in nodes {
         for (topic, logs) in &world.nodes[node].disk.image.tables.outbox {
             let number = world.topic_number(topic);
-            let floor = number.map_or(0, |it| usize::from(world.options.topics[it].min_copies));
+            let floor = number.map_or(0, |it| usize::from(world.min_copies(it)));
             let kept: Vec<_> =
                 logs.iter().filter(|(log, _)| !is_adrift(&adrift, *topic, log)).collect();
             if !kept.is_empty() && floor <= stay {

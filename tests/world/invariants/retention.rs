@@ -12,10 +12,11 @@ use crate::world::{World, faults::Fault};
 
 pub(crate) const NAME: &str = "a topic keeps what it was told to keep";
 
-fn terms(world: &World, topic: &TopicId) -> Option<Retention> {
-    let number = world.topic_number(topic)?;
-    let terms = world.options.topics[number].retention;
-    terms.has_limits().then_some(terms)
+/// The limits that a topic was ever given; none if it was always told to keep all.
+fn terms(world: &World, topic: &TopicId) -> Option<Vec<Retention>> {
+    let mut terms = world.retentions(world.topic_number(topic)?);
+    terms.retain(Retention::has_limits);
+    (!terms.is_empty()).then_some(terms)
 }
 
 /// A node stores a batch.
@@ -111,10 +112,12 @@ pub(crate) fn let_go(
             || world.options.faults.contains(&Fault::ClockJump)
             || batch.header().stamp.time().0 + age <= node.wall(world.now).0
     };
-    let is_due = terms.records.is_some_and(|limit| records.iter().any(|it| *it >= limit))
-        || terms.bytes.is_some_and(|limit| bytes.iter().any(|it| *it >= limit))
-        // What is older goes with it, whenever repair brought it.
-        || terms.age_ms.is_some_and(|age| is_old(newest, age));
+    let is_due = terms.iter().any(|terms| {
+        terms.records.is_some_and(|limit| records.iter().any(|it| *it >= limit))
+            || terms.bytes.is_some_and(|limit| bytes.iter().any(|it| *it >= limit))
+            // What is older goes with it, whenever repair brought it.
+            || terms.age_ms.is_some_and(|age| is_old(newest, age))
+    });
     // What is filed under a branch may be reckoned with twice.
     if is_due || world.oracle.forked.iter().any(|(of, _)| *of == topic) {
         return Ok(());

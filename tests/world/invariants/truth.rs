@@ -22,7 +22,7 @@ pub(crate) fn published(
     let copies = usize::from(published.copies);
     let (replicas, floor) = (world.kept_copies(topic), floor(world, index, topic));
     // What came before may have been acknowledged when the floor was lower.
-    let lowest = world.options.topics[topic].min_copies;
+    let lowest = world.lowest_min_copies(topic);
     if published.acknowledged && published.copies < floor.max(published.wanted) {
         return Err(format!("acknowledged with {published:?}, and the floor is {floor}"));
     }
@@ -85,8 +85,8 @@ pub(crate) fn published(
 /// decided.
 fn floor(world: &World, index: usize, topic: usize) -> u16 {
     let options = &world.options.topics[topic];
-    if !options.floor_follows {
-        return options.min_copies;
+    if !options.floor_follows || world.is_altered(topic) {
+        return world.lowest_min_copies(topic);
     }
     let node = &world.nodes[index];
     let is_forgotten = |other: &NodeId| {
@@ -110,6 +110,8 @@ fn duplicate(
     let mut batches = batches.unwrap_or_default();
     let id = world.topic(topic);
     batches.retain(|hash| world.oracle.batches[hash].batch.header().topic == id);
+    // The one that is meant is rather there than destroyed.
+    batches.sort_by_key(|hash| std::cmp::Reverse(world.oracle.batches[hash].holders.len()));
     let mut found = Err(format!("{record:?} is a duplicate and in no batch"));
     for hash in &batches {
         let known = &world.oracle.batches[hash];
