@@ -236,18 +236,18 @@ impl Reader {
     /// When no node that holds the records can be reached, the topic was deleted, or an answer is
     /// malformed. The reader stays where it is, and can be asked again.
     pub async fn try_next(&mut self) -> Result<Option<Delivered>, RequestError> {
-        let next = poll_fn(|context| self.poll_next_of_log(context)).await?;
-        Ok(next.map(|(delivered, ..)| delivered))
+        poll_fn(|context| self.poll_record(context)).await
     }
 
-    /// The next record, its log, and where the reader stood in it before; none at the end.
-    fn poll_next_of_log(
+    /// The next record; none at the end.
+    fn poll_record(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Option<NextOfLog>, RequestError>> {
+    ) -> Poll<Result<Option<Delivered>, RequestError>> {
         loop {
-            if let Some(next) = self.take_ready() {
-                return Poll::Ready(Ok(Some(next)));
+            if let Some((record, log, position)) = self.pop_ready() {
+                self.delivered.advance_to(log, position);
+                return Poll::Ready(Ok(Some(record)));
             }
             if !ready!(self.poll_fetch(context))? {
                 return Poll::Ready(Ok(None));
@@ -257,6 +257,14 @@ impl Reader {
 
     /// The next of the records that were fetched, its log, and where the reader stood in it before.
     pub(super) fn take_ready(&mut self) -> Option<NextOfLog> {
+        let (record, log, position) = self.pop_ready()?;
+        let before = self.delivered.logs.get(&log).copied();
+        self.delivered.advance_to(log, position);
+        Some((record, log, before))
+    }
+
+    /// The next of the records that were fetched, its log, and where the reader stands after it.
+    fn pop_ready(&mut self) -> Option<(Delivered, LogId, Position)> {
         let held_back = self.left_out();
         loop {
             let from = if held_back == 0 {
@@ -270,12 +278,8 @@ impl Reader {
                 }
                 &mut self.held_back
             };
-            if from.len() > held_back
-                && let Some((record, log, position)) = from.pop_front()
-            {
-                let before = self.delivered.logs.get(&log).copied();
-                self.delivered.advance_to(log, position);
-                return Some((record, log, before));
+            if from.len() > held_back {
+                return from.pop_front();
             }
             if !self.open_next_batch() {
                 return None;
@@ -408,8 +412,7 @@ impl Stream for Reader {
     type Item = Result<Delivered, RequestError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(self.get_mut().poll_next_of_log(context));
-        Poll::Ready(next.map(|next| next.map(|(delivered, ..)| delivered)).transpose())
+        self.get_mut().poll_record(context).map(Result::transpose)
     }
 }
 
