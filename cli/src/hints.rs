@@ -8,7 +8,7 @@ use antiphon::{
 };
 use antiphon_node::{
     NodeError, StartError,
-    client::{ConnectError, LinkError, PublishError, Refusal, RequestError},
+    client::{ConnectError, LinkError, PublishError, Refusal, RequestError, Right},
 };
 
 use crate::{
@@ -230,6 +230,7 @@ fn refused(called: &str, refusal: &Refusal) -> String {
         Refusal::Invalid(_) => format!("`{called} --help` describes the command"),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
         Refusal::MayNotAlter(_) => "alter it through a node that the topic lists".into(),
+        Refusal::NotAllowed { right, .. } => not_allowed(*right).into(),
         Refusal::ForeignCursor => {
             "a cursor is valid for one topic of one network; `antiphon info -v TOPIC` shows the \
                 topic's"
@@ -267,6 +268,20 @@ fn refused(called: &str, refusal: &Refusal) -> String {
                 .into()
         }
         _ => OTHER_VERSION.into(),
+    }
+}
+
+/// Who has a right, and how to show that one has it.
+fn not_allowed(right: Right) -> &'static str {
+    match right {
+        Right::Manage => {
+            "run it on the node's machine as the user who runs the node, or name the key with \
+             `--operator-key FILE`; a node that runs with `--open-admin` lets all clients do it"
+        }
+        _ => {
+            "run it on the node's machine as the user who runs the node, or name the key with \
+             `--operator-key FILE`"
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod pipes;
 mod publishing;
 mod reading;
 mod retried;
+mod rights;
 mod terminal;
 mod terms;
 mod texts;

@@ -7,25 +7,25 @@ use tempfile::TempDir;
 use crate::cluster::{Finished, Process, SOON, antiphon, eventually, finish};
 
 /// A network of nodes that find each other, each of a user of its own.
-struct Users {
+pub(crate) struct Users {
     network: String,
     homes: TempDir,
 }
 
 impl Users {
-    fn new(purpose: &str) -> Self {
+    pub(crate) fn new(purpose: &str) -> Self {
         let homes = tempfile::tempdir().expect("a temporary directory");
         Self { network: format!("test-{purpose}-{}", std::process::id()), homes }
     }
 
-    fn home(&self, user: &str) -> std::path::PathBuf {
+    pub(crate) fn home(&self, user: &str) -> std::path::PathBuf {
         let home = self.homes.path().join(user);
         fs_err::create_dir_all(home.join("run")).expect("it is writable");
         home
     }
 
     /// A command of a user.
-    fn command(&self, user: &str, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, user: &str, words: &[&str]) -> Command {
         let home = self.home(user);
         let mut command = antiphon(words);
         command.env("XDG_RUNTIME_DIR", home.join("run")).env("XDG_DATA_HOME", home.join("share"));
@@ -33,15 +33,31 @@ impl Users {
         command
     }
 
-    fn run(&self, user: &str, words: &[&str]) -> Finished {
+    pub(crate) fn run(&self, user: &str, words: &[&str]) -> Finished {
         finish(self.command(user, words), b"")
     }
 
     /// Starts a node of a user that joins through another one; its name and its address.
-    fn start(&self, user: &str, data: &Path, through: Option<&str>) -> (Process, String, String) {
+    pub(crate) fn start(
+        &self,
+        user: &str,
+        data: &Path,
+        through: Option<&str>,
+    ) -> (Process, String, String) {
+        self.start_with(user, data, through, &[])
+    }
+
+    /// The same, with more options.
+    pub(crate) fn start_with(
+        &self,
+        user: &str,
+        data: &Path,
+        through: Option<&str>,
+        options: &[&str],
+    ) -> (Process, String, String) {
         let mut command =
             self.command(user, &["node", "--json", "--listen", "/ip4/127.0.0.1/tcp/0"]);
-        command.arg("--data").arg(data);
+        command.args(options).arg("--data").arg(data);
         if let Some(address) = through {
             command.args(["--bootstrap", address]);
         }
@@ -50,7 +66,7 @@ impl Users {
         (process, peer, address)
     }
 
-    fn wait_until_alive(&self, user: &str, count: usize) {
+    pub(crate) fn wait_until_alive(&self, user: &str, count: usize) {
         eventually("all nodes are known", SOON, || {
             let peers = self.run(user, &["peers", "--json"]);
             let alive = peers.objects().iter().filter(|peer| peer["state"] == "alive").count();

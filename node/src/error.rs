@@ -47,7 +47,8 @@ pub enum StartError {
         /// Why it cannot be used.
         reason: String,
     },
-    /// The node's key file cannot be read, or users other than its owner can read it.
+    /// The key file of the node, or that of its operator, cannot be read, or users other than its
+    /// owner can read it.
     #[error("the key {path} cannot be used: {reason}")]
     Key {
         /// The file.

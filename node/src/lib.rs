@@ -117,6 +117,7 @@ pub mod client;
 mod error;
 mod network;
 mod node;
+mod operator;
 mod platform;
 mod runtime;
 mod store;
@@ -128,11 +129,12 @@ pub use antiphon::model::{
 pub use bytes::Bytes;
 pub use client::{
     Acknowledgement, Client, ClientConfig, ConnectError, Created, Delivered, Delivery, End,
-    GroupOptions, LinkError, Member, NameError, NextError, PatternReader, Pending, PublishError,
-    PublishOptions, Publisher, Reader, ReaderOptions, Receipt, Refusal, RequestError, Start,
-    Subscriber, Topic, TopicChanges, TopicInfo, TopicOptions, TopicSummary, Work,
+    GroupOptions, LinkError, Member, NameError, NextError, Operator, PatternReader, Pending,
+    PublishError, PublishOptions, Publisher, Reader, ReaderOptions, Receipt, Refusal, RequestError,
+    Start, Subscriber, Topic, TopicChanges, TopicInfo, TopicOptions, TopicSummary, Work,
 };
 pub use error::{NodeError, StartError};
 pub use libp2p::Multiaddr;
 pub use network::LocalNode;
 pub use node::{Node, NodeConfig};
+pub use operator::{OperatorKey, OperatorKeyError};

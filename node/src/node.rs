@@ -18,14 +18,15 @@ use tokio::{sync::oneshot, task::AbortHandle};
 use zeroize::Zeroizing;
 
 use crate::{
-    client::Client,
+    client::{Client, Operator},
     error::{NodeError, StartError},
-    network::{Listen, NetworkError, Settings},
+    network::{Listen, NetworkError, OperatorPlace, Settings},
+    operator::OperatorKey,
     platform::{random_bytes, tasks},
     runtime::{LocalLink, Runtime},
     store::{
-        DataDirectory, Life, SegmentStore, Store, StoreError, StoreHandle, load_key,
-        load_or_create_key,
+        DataDirectory, Life, OperatorKeyFailure, SegmentStore, Store, StoreError, StoreHandle,
+        load_key, load_or_create_key, load_or_create_operator_key,
     },
 };
 
@@ -65,6 +66,15 @@ pub struct NodeConfig {
     /// It goes on serving what it has. With less than [`NodeConfig::DISK_BYTES_MIN`] it takes no
     /// records.
     pub disk_bytes_max: Option<u64>,
+    /// The file with the key of the node's operator
+    /// ([`OperatorKey`](crate::OperatorKey)). It is made if it is missing. None, the default, means
+    /// the file `operator` in the data directory. Several nodes may have one file.
+    pub operator_key: Option<PathBuf>,
+    /// Whether any client may alter and delete topics through this node, also from other machines.
+    /// By default the node's operator and its own program may ([`NotAllowed`]).
+    ///
+    /// [`NotAllowed`]: crate::Refusal::NotAllowed
+    pub open_admin: bool,
 }
 
 impl NodeConfig {
@@ -83,6 +93,8 @@ impl NodeConfig {
             network: Network::default(),
             discovery: true,
             disk_bytes_max: None,
+            operator_key: None,
+            open_admin: false,
         }
     }
 
@@ -127,6 +139,18 @@ impl NodeConfig {
     #[must_use]
     pub fn disk_bytes_max(self, disk_bytes_max: u64) -> Self {
         Self { disk_bytes_max: Some(disk_bytes_max), ..self }
+    }
+
+    /// The same options with another [`operator_key`](field@Self::operator_key).
+    #[must_use]
+    pub fn operator_key(self, file: impl Into<PathBuf>) -> Self {
+        Self { operator_key: Some(file.into()), ..self }
+    }
+
+    /// The same options with another [`open_admin`](field@Self::open_admin).
+    #[must_use]
+    pub fn open_admin(self, open_admin: bool) -> Self {
+        Self { open_admin, ..self }
     }
 }
 
@@ -181,6 +205,7 @@ const PORT_FACT: &str = "port";
 struct Opened {
     directory: DataDirectory,
     secret: Zeroizing<[u8; 32]>,
+    operator: Option<OperatorPlace>,
     store: Arc<dyn Store>,
     recovered: Recovered,
     incarnation: Incarnation,
@@ -226,6 +251,7 @@ impl Node {
         let seed = u64::from_le_bytes(random_bytes());
         let mut engine = Config::new(key, config.network, opened.incarnation, seed);
         engine.earlier.clone_from(opened.life.earlier());
+        engine.open_admin = config.open_admin;
         let (link, questions) = LocalLink::new(id);
         let runtime = Runtime::new(engine, opened.recovered, network, store, questions);
         let (stop, stopped) = oneshot::channel();
@@ -268,6 +294,11 @@ impl Node {
     /// is of use until the node ends. Cloning it, or asking for another, is cheap.
     pub fn client(&self) -> Client {
         Client::over(Arc::new(self.link.clone()))
+    }
+
+    /// What only an operator may ask of the node: to leave, to declare other nodes lost.
+    pub fn operator(&self) -> Operator {
+        self.client().operator()
     }
 
     /// Waits until the node stops by itself. It does so only when something failed, or when it has
@@ -327,6 +358,7 @@ fn open(config: &NodeConfig, catalogue: TopicId) -> Result<Opened, StartError> {
     let data = config.data.as_path();
     let directory = DataDirectory::open(data)?;
     let secret = load_or_create_key(&directory)?;
+    let operator = open_operator(config, &directory)?;
     let node = NodeKey::from_secret(&secret).node();
     if crate::network::runs_here(&config.network, node) {
         return Err(StartError::Running { path: data.to_owned(), node });
@@ -357,7 +389,31 @@ fn open(config: &NodeConfig, catalogue: TopicId) -> Result<Opened, StartError> {
     let incarnation = Incarnation(u64::from_le_bytes(random_bytes()));
     let life = Life::begin(&directory, incarnation).map_err(|error| data_error(data, &error))?;
     let store = Arc::new(store);
-    Ok(Opened { directory, secret, store, recovered, incarnation, life, port })
+    Ok(Opened { directory, secret, operator, store, recovered, incarnation, life, port })
+}
+
+/// Opens the key of the operator. Without room for one, a node runs and nobody operates it from
+/// outside.
+fn open_operator(
+    config: &NodeConfig,
+    directory: &DataDirectory,
+) -> Result<Option<OperatorPlace>, StartError> {
+    let file = config.operator_key.clone().unwrap_or_else(|| directory.operator_key());
+    let file = std::path::absolute(&file).unwrap_or(file);
+    match load_or_create_operator_key(&file) {
+        Ok(secret) => {
+            let node = OperatorKey::from_secret(secret).id();
+            Ok(Some(OperatorPlace { node, file }))
+        }
+        Err(OperatorKeyFailure::NotMade(error)) if config.operator_key.is_none() => {
+            tracing::warn!(%error, "no key for an operator can be made; nobody can make it leave");
+            Ok(None)
+        }
+        Err(OperatorKeyFailure::NotMade(error)) => {
+            Err(StartError::Key { path: file, reason: error.to_string() })
+        }
+        Err(OperatorKeyFailure::Unusable(reason)) => Err(StartError::Key { path: file, reason }),
+    }
 }
 
 /// Starts the network: where the configuration says, or at the port of last time, at which the
@@ -374,6 +430,7 @@ async fn listen(
         alone: config.alone,
         discovery: config.discovery,
         runtime_directory: None,
+        operator: opened.operator.clone(),
     };
     let start_error = |error| match error {
         NetworkError::Listen { address, reason } => StartError::Listen { address, reason },

@@ -36,7 +36,7 @@ pub(crate) fn text(delivered: &Delivered) -> String {
 }
 
 /// Waits until a node sees so many alive.
-async fn until_alive(client: &Client, count: usize) {
+pub(crate) async fn until_alive(client: &Client, count: usize) {
     let seen = async {
         loop {
             let nodes = client.nodes().await.expect("it runs");
@@ -325,7 +325,7 @@ async fn all_who_wait_for_a_node_to_fail_are_told_why_however_often_they_ask() {
     let left = async {
         loop {
             // It has ended, or is about to.
-            if first.client().leave(first.id()).await.is_err() {
+            if first.operator().leave(first.id()).await.is_err() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

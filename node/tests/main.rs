@@ -6,3 +6,4 @@ mod groups;
 mod guide;
 mod library;
 mod older;
+mod operator;

@@ -1,13 +1,13 @@
 //! The front door: all that is asked of this node comes in here.
 //!
-//! One place knows who asks ([`Asker`]), what that asker may ask and this node can do now
-//! (`admit`), and which topic a name stands for. A request that names an unknown topic waits until
-//! the other nodes have said whether they know it; it keeps its asker. Each request then goes to
-//! the part of the engine that carries it out.
+//! One place knows who asks ([`Asker`]), what that asker may ask ([`rights`](super::rights)), what
+//! this node can do now (`admit`), and which topic a name stands for. A request that names an
+//! unknown topic waits until the other nodes have said whether they know it; it keeps its asker.
+//! Each request then goes to the part of the engine that carries it out.
 
 use std::collections::BTreeMap;
 
-use super::{Engine, catalogue, holdings::topic::Topic, ids::QuestionId, input::Asker};
+use super::{Engine, catalogue, holdings::topic::Topic, ids::QuestionId, input::Asker, rights};
 use crate::{
     limits::QUESTIONS_MAX,
     model::{TopicId, TopicName},
@@ -47,6 +47,13 @@ impl State {
 impl Engine {
     /// Somebody asks this node.
     pub(super) fn asked(&mut self, question: QuestionId, asker: Asker, request: Request) {
+        let asker = match asker {
+            // It says that it is a node, and is none of the connected members.
+            Asker::Node(node) if !self.core.members.is_connected(&node) => {
+                Asker::Client(Some(node))
+            }
+            other => other,
+        };
         match request {
             Request::Client(request) => self.client_asked(question, asker, request),
             Request::Node(request) => self.node_asked(question, asker, request),
@@ -81,13 +88,9 @@ impl Engine {
 
     /// Whether the asker may ask this, and this node can do it now.
     fn admit(&mut self, asker: Asker, request: &ClientRequest) -> Result<(), Refusal> {
-        match request {
-            ClientRequest::Create(create) => self.check_terms(create)?,
-            // A node leaves when its operator says so, never because another node does.
-            ClientRequest::Leave(_) if asker.node().is_some() => {
-                return Err(Refusal::Unsupported(None));
-            }
-            _ => {}
+        rights::check(asker, request, self.core.config.open_admin)?;
+        if let ClientRequest::Create(create) = request {
+            self.check_terms(create)?;
         }
         let stores = matches!(request, ClientRequest::Create(_) | ClientRequest::Publish(_));
         if stores && !self.core.room {
@@ -177,7 +180,12 @@ impl Engine {
             (R::Subscriptions(_, after), Some(topic)) => {
                 self.list_subscriptions(question, topic, after.as_ref());
             }
-            (R::Verify(_, after), Some(topic)) => self.verify(question, topic, after),
+            (R::Verify(_, after, repairs), Some(topic)) => {
+                if repairs {
+                    self.repair_soon();
+                }
+                self.verify(question, topic, after);
+            }
             (R::Names(wanted), _) => self.catalogue.on_names(&mut self.core, question, wanted),
             (R::Outbox(after), _) => self.list_outbox(question, after.as_ref()),
             (R::Topics(after), _) => self.catalogue.on_list(&mut self.core, question, after),

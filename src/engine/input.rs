@@ -38,13 +38,16 @@ pub struct Config {
     pub seed: u64,
     /// Absence after which a node loses its home places.
     pub gone_after: Duration,
+    /// Whether any client may alter and delete topics, and not only the operator.
+    pub open_admin: bool,
 }
 
 impl Config {
     /// The ordinary settings.
     pub fn new(key: NodeKey, network: Network, incarnation: Incarnation, seed: u64) -> Self {
         let gone_after = limits::GONE_AFTER_DEFAULT;
-        Self { key, network, incarnation, earlier: BTreeSet::new(), seed, gone_after }
+        let earlier = BTreeSet::new();
+        Self { key, network, incarnation, earlier, seed, gone_after, open_admin: false }
     }
 }
 
@@ -64,9 +67,9 @@ pub enum Failure {
 pub enum Asker {
     /// The program that this node is part of.
     Program,
-    /// Somebody on the machine of this node, who is no node: its operator.
+    /// A client that holds the key of this node's operator. No address makes a client that.
     Operator,
-    /// A client on another machine, with its key; none where the key is no ed25519 key.
+    /// Any other client, with its key; none where the key is no ed25519 key.
     Client(Option<NodeId>),
     /// Another node.
     Node(NodeId),

@@ -52,6 +52,7 @@ mod read;
 mod recovered;
 mod replication;
 mod retention;
+mod rights;
 mod subscriptions;
 mod survey;
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Tak
 pub use outbox::{Await, OutboxPage, PendingTopic};
 pub use page::{Page, TopicPage};
 pub use peer::{PROGRAM, Peer};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Right};
 pub use request::{
     Acks, Alter, ClientRequest, Create, Import, LogRange, NamesWanted, NodeRequest, Publish, Read,
     ReadMany, Replicate, Request, TopicRead,

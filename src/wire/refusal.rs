@@ -119,6 +119,17 @@ pub enum Refusal {
     #[n(21)]
     #[error("{0}")]
     OwnHeader(#[n(0)] String),
+    /// The asker lacks a right.
+    #[n(23)]
+    #[error("{text}")]
+    NotAllowed {
+        /// Who may do what, for people.
+        #[n(0)]
+        text: String,
+        /// The right that the asker lacks.
+        #[n(1)]
+        right: Right,
+    },
     /// Refused for a reason that only a newer program knows.
     #[n(4294967295)]
     #[error("{}", other_text(*.number, .text))]
@@ -130,6 +141,18 @@ pub enum Refusal {
         #[n(1)]
         text: String,
     },
+}
+
+/// What a request needs beyond a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Right {
+    /// Altering and deleting a topic.
+    #[n(8)]
+    Manage,
+    /// Ending a node, declaring one lost, and having a topic repaired.
+    #[n(16)]
+    Operate,
 }
 
 impl From<DescriptorError> for Refusal {

@@ -119,10 +119,11 @@ fn the_order_in_which_terms_arrive_changes_nothing() {
     let all = [signed("a", 0), signed("a", 3), signed("b", 1), signed("b", 2)];
     for (node, order) in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]].iter().enumerate() {
         for at in order {
-            let announce = NodeRequest::Announce(Some(Box::new(all[*at].clone())));
-            let from = world.id((node + 1) % 3);
-            let response = world.call_from(from, node, Request::Node(announce));
-            assert!(matches!(response, Response::Described(Some(_))), "{response:?}");
+            // An announcement counts of connected nodes only, and these would exchange them.
+            let descriptors = vec![all[*at].clone()];
+            let replicate = Replicate { descriptors, ..Replicate::default() };
+            let response = world.call(node, Request::Node(NodeRequest::Replicate(replicate)));
+            assert_eq!(response, Response::Replicated(Vec::new()));
         }
     }
     assert!(know_the_same(&world, 3));

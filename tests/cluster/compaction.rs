@@ -238,7 +238,7 @@ fn disks_that_were_compacted_at_different_times_are_called_whole() {
     world.join();
     world.run(Duration::from_secs(3));
     assert_eq!(stored(&world, 2), (14, 0));
-    let verify = Request::Client(ClientRequest::Verify("t".parse().unwrap(), start()));
+    let verify = Request::Client(ClientRequest::Verify("t".parse().unwrap(), start(), false));
     let Response::Verified(verified) = world.call(1, verify) else { panic!("not verified") };
     assert_eq!((verified.lost, verified.records), (0, 14));
     for replica in &verified.replicas {

@@ -98,7 +98,8 @@ fn verify(world: &mut World, node: usize) -> Vec<Verified> {
     let mut after = Cursor::start(World::topic("t"));
     let mut parts = Vec::new();
     loop {
-        let request = Request::Client(ClientRequest::Verify("t".parse().unwrap(), after.clone()));
+        let request =
+            Request::Client(ClientRequest::Verify("t".parse().unwrap(), after.clone(), false));
         let Response::Verified(part) = world.call(node, request) else { panic!("verified") };
         after = part.next.clone();
         let finished = part.finished;

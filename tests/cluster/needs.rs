@@ -79,7 +79,7 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Publish(publish),
         ClientRequest::Survey(name()),
         ClientRequest::Position(name(), alice()),
-        ClientRequest::Verify(name(), Cursor::start(World::topic(NAME))),
+        ClientRequest::Verify(name(), Cursor::start(World::topic(NAME)), false),
         ClientRequest::Alter(alter),
         ClientRequest::Delete(name()),
         ClientRequest::Create(Create { if_not_exists: true, ..Create::new(name()) }),

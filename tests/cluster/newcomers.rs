@@ -50,7 +50,8 @@ fn publish(world: &mut World, node: usize, topic: &str, first: u64) -> bool {
 
 fn verify(world: &mut World, topic: &str) -> Verified {
     let name: TopicName = topic.parse().unwrap();
-    let request = Request::Client(ClientRequest::Verify(name, Cursor::start(World::topic(topic))));
+    let request =
+        Request::Client(ClientRequest::Verify(name, Cursor::start(World::topic(topic)), false));
     let answer = world.call(0, request);
     let Response::Verified(verified) = answer else { panic!("{answer:?}") };
     verified

@@ -29,7 +29,7 @@ use antiphon::{
         Acks, Alter, Assignment, Await, Checked, CheckedBatch, ClientRequest, Create, Import,
         LogRange, Membership, Names, NamesWanted, NodeRequest, OutboxPage, Outcome, Page,
         PendingTopic, Publish, Published, Read, ReadMany, Refusal, Rejection, Remaining, Replicate,
-        Request, Response, Role, Settle, Settlement, Take, Taken, TopicPage, TopicRead,
+        Request, Response, Right, Role, Settle, Settlement, Take, Taken, TopicPage, TopicRead,
         TopicSummary, Verified, VerifiedReplica,
         archive::{Encoder, Opening, Passed, Section},
     },
@@ -359,13 +359,25 @@ fn groups() {
 }
 
 #[test]
+fn rights() {
+    let repair = ClientRequest::Verify("earthquakes".parse().unwrap(), cursor(), true);
+    let refused =
+        |text: &str, right| Response::Refused(Refusal::NotAllowed { text: text.to_owned(), right });
+    let responses = [
+        refused("only the operator of the node may delete topic `t`", Right::Manage),
+        refused("only its operator may make a node leave", Right::Operate),
+    ];
+    frozen("rights.hex", &round_trip([Request::Client(repair)], responses));
+}
+
+#[test]
 fn leaving_and_verifying() {
     let (node, log) = (key().node(), batch().header().log());
     let range = LogRange { log, from: 40, to: 42 };
     let requests = [
         Request::Client(ClientRequest::Forget(node)),
         Request::Client(ClientRequest::Leave(node)),
-        Request::Client(ClientRequest::Verify("earthquakes".parse().unwrap(), cursor())),
+        Request::Client(ClientRequest::Verify("earthquakes".parse().unwrap(), cursor(), false)),
         Request::Node(NodeRequest::Leaving(true)),
         Request::Node(NodeRequest::Check(topic(), range, 1 << 20)),
     ];

@@ -29,6 +29,7 @@ const FLOORS: &[&str] = &[
     "publish",
     "catalogue",
     "replication",
+    "rights",
     "front",
     "check",
     "mod",

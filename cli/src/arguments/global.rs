@@ -1,6 +1,6 @@
 //! The options that all commands share.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use antiphon::model::Network;
 use antiphon_node::Multiaddr;
@@ -21,6 +21,11 @@ pub(crate) struct GlobalOptions {
     #[arg(long, value_name = "NAME", env = "ANTIPHON_NETWORK", hide_env_values = true)]
     #[arg(global = true, value_parser = values::network, default_value = Network::DEFAULT)]
     pub(crate) network: Network,
+
+    /// File with the key of a node's operator [default: the node's own, if it is this user's]
+    #[arg(long, value_name = "FILE", env = "ANTIPHON_OPERATOR_KEY", hide_env_values = true)]
+    #[arg(global = true)]
+    pub(crate) operator_key: Option<PathBuf>,
 
     /// Longest time to find a node, to get its answer, and to publish
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
@@ -58,6 +63,9 @@ impl GlobalOptions {
             vec!["--network".to_owned(), self.network.to_string(), "--timeout".to_owned(), timeout];
         for node in self.nodes() {
             words.extend(["--node".to_owned(), node.to_string()]);
+        }
+        if let Some(file) = self.operator_key.as_ref().and_then(|file| file.to_str()) {
+            words.extend(["--operator-key".to_owned(), file.to_owned()]);
         }
         let flags = [(self.json, "--json"), (self.quiet, "--quiet")];
         words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));

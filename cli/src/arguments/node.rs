@@ -19,7 +19,7 @@ Examples:
   antiphon node --data n2 --bootstrap /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…
 
 Files:
-  ~/.local/share/antiphon/NETWORK  its key and its topics, unless --data names a directory
+  ~/.local/share/antiphon/NETWORK  its keys and its topics, unless --data names a directory
   $XDG_RUNTIME_DIR/antiphon        addresses of this user's nodes; /tmp/antiphon-UID where the
                                    variable is not set
 
@@ -58,6 +58,13 @@ pub(crate) struct Node {
     /// records again when there is space.
     #[arg(long, value_name = "SIZE", value_parser = values::max_disk)]
     pub(crate) max_disk: Option<u64>,
+
+    /// Let any client alter and delete topics through this node [default: only its operator]
+    ///
+    /// The operator is the user who can read the file `operator` in the data directory, or the file
+    /// that `--operator-key` names. The node creates the file if it is missing.
+    #[arg(long)]
+    pub(crate) open_admin: bool,
 }
 
 /// List the nodes that the connected node knows, itself first
@@ -76,6 +83,8 @@ pub(crate) struct Peers {}
 ///
 /// The node ends when other nodes hold all that it held. Ctrl-C ends this command only; the node
 /// goes on handing over. A node that left can be started again, and is then a node like any other.
+///
+/// Only the operator of the node may do this: the user who runs it, or `--operator-key`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -105,6 +114,8 @@ pub(crate) struct Leave {
 ///
 /// Other nodes copy its topics at once, not after ten minutes. Readers no longer wait for records
 /// that it alone may hold. If it comes back, it is a node like any other.
+///
+/// Only the operator of the connected node may do this: the user who runs it, or `--operator-key`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:

@@ -36,6 +36,10 @@ pub(crate) struct Demo {
     /// End after the checks [default: the cluster keeps running]
     #[arg(long)]
     pub(crate) exit: bool,
+
+    /// Start the nodes with `--open-admin`
+    #[arg(long)]
+    pub(crate) open_admin: bool,
 }
 
 /// Print a completion script for a shell

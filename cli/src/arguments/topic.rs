@@ -99,7 +99,8 @@ pub(crate) struct Verify {
     #[arg(value_parser = values::topic)]
     pub(crate) topic: Option<TopicName>,
 
-    /// If replicas differ, wait until they are repaired, and compare again
+    /// If replicas differ, wait until they are repaired, and compare again; for the operator of the
+    /// connected node
     #[arg(long)]
     pub(crate) repair: bool,
 
@@ -112,6 +113,9 @@ pub(crate) struct Verify {
 ///
 /// Options that are not given leave their terms unchanged. Higher limits do not bring deleted
 /// records back.
+///
+/// The operator of the connected node may do this: the user who runs it, or `--operator-key`.
+/// Others may if the node is started with `--open-admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -140,6 +144,9 @@ pub(crate) struct Alter {
 ///
 /// This cannot be undone. A node that is away deletes its copies when it comes back. A new topic
 /// may have the same name.
+///
+/// The operator of the connected node may do this: the user who runs it, or `--operator-key`.
+/// Others may if the node is started with `--open-admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:

@@ -2,7 +2,7 @@
 
 use antiphon::{model::RetentionChange, wire};
 
-use super::create;
+use super::{create, operator::operating};
 use crate::{
     arguments::Alter,
     context::Context,
@@ -21,14 +21,14 @@ pub(super) async fn run(context: &mut Context, arguments: Alter) -> anyhow::Resu
             lists all options";
         return Err(Failure::usage("no option says what to change").with_hint(hint).into());
     }
-    let client = context.client().await?;
+    let node = operating(context).await?;
     let floor_follows = min_copies == Some(Floor::Auto);
     let min_copies = match min_copies {
         Some(Floor::Copies(floor)) => Some(floor),
         Some(Floor::Auto) | None => None,
     };
     let alter = wire::Alter { name: topic, replicas, min_copies, retention, floor_follows };
-    let summary = client.alter(alter).await?;
+    let summary = node.client.alter(alter).await.map_err(|error| node.explain(error))?;
     let done = TopicDone { status: "topic_altered", topic: TopicJson::new(&summary) };
     let replicas = counted(summary.replicas.into(), "replica");
     let terms = create::terms(&summary);

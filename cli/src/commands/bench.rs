@@ -25,6 +25,7 @@ use self::{
     payloads::Payloads,
     plots::Plots,
 };
+use super::operator::operating;
 use crate::{
     arguments::{Bench, BenchCase},
     context::Context,
@@ -53,9 +54,9 @@ pub(super) async fn run(context: &mut Context, arguments: Bench) -> anyhow::Resu
     };
     let topics = made.take();
     if !arguments.keep && !topics.is_empty() {
-        let client = context.client().await?;
+        let asked = operating(context).await?;
         tokio::select! {
-            () = made::delete(&client, &mut context.printer, topics) => {}
+            () = made::delete(&asked.client, &mut context.printer, topics) => {}
             () = signals.next() => {}
         }
     }

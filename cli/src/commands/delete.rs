@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{confirm::confirm, counted};
+use super::{confirm::confirm, counted, operator::operating};
 use crate::{arguments::Delete, context::Context, exit::Status};
 
 /// Deletes a topic, once the user has said so.
@@ -17,7 +17,8 @@ pub(super) async fn run(context: &mut Context, arguments: Delete) -> anyhow::Res
         let what = "a topic is deleted";
         confirm(&mut context.printer, &question, topic.as_str(), what).await?;
     }
-    client.delete(&topic).await?;
+    let node = operating(context).await?;
+    node.client.delete(&topic).await.map_err(|error| node.explain(error))?;
     let value = json!({ "status": "topic_deleted", "topic": topic.as_str() });
     context.printer.result(&value, format_args!("topic `{topic}` deleted"))?;
     Ok(Status::Done)

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::confirm::confirm;
+use super::{confirm::confirm, operator::operating};
 use crate::{
     arguments::Forget,
     context::Context,
@@ -18,7 +18,9 @@ pub(super) async fn run(context: &mut Context, arguments: Forget) -> anyhow::Res
             format!("declare node {node} lost, with the records that it alone holds? Type `yes`:");
         confirm(&mut context.printer, &question, "yes", "a node is forgotten").await?;
     }
-    if client.forget(node).await? {
+    let asked = operating(context).await?;
+    let forgotten = asked.client.operator().forget(node).await;
+    if forgotten.map_err(|error| asked.explain(error))? {
         let value = json!({ "status": "forgotten", "peer": node.to_string() });
         context.printer.result(&value, format_args!("forgotten: {node}"))?;
         return Ok(Status::Done);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use antiphon::{model::NodeId, wire::Remaining};
-use antiphon_node::client::{Client, Refusal, RequestError};
+use antiphon::model::NodeId;
+use antiphon_node::client::{Client, Refusal, Remaining, RequestError};
 use serde_json::json;
 
 use super::{
@@ -26,7 +26,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Lets the node hand over what it holds, and waits until it has.
 pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Result<Status> {
-    let Meant { node, client } = meant(context, arguments.peer, arguments.data).await?;
+    let Meant { node, asked } = meant(context, arguments.peer, arguments.data).await?;
+    let client = &asked.client;
+    let operator = client.operator();
     if arguments.yes {
         context.printer.note(format_args!("node {node} hands over what it holds"));
     } else {
@@ -35,8 +37,9 @@ pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Resu
     }
     let bar = context.printer.spinner();
     let deadline = clock::instant().checked_add(arguments.within);
-    let mut remaining = client.leave(node).await.map(Some)?;
-    while let Some(left) = remaining.filter(|left| *left != Remaining::default()) {
+    let mut remaining =
+        operator.leave(node).await.map(Some).map_err(|error| asked.explain(error))?;
+    while let Some(left) = remaining.filter(|left| !left.is_nothing()) {
         bar.set_message(describe(left));
         if deadline.is_some_and(|deadline| deadline <= clock::instant()) {
             let hint = "`antiphon peers` lists the nodes that are away; declare lost ones with \
@@ -45,11 +48,11 @@ pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Resu
             return Err(Failure::failed(message).with_hint(hint).into());
         }
         clock::sleep_until(clock::instant().checked_add(ASK_INTERVAL)).await;
-        remaining = ask(&client, node).await?;
+        remaining = ask(client, node).await?;
     }
     // It says so for a moment, and ends; after that nobody answers under its name.
     let ended_by = clock::instant().checked_add(ENDS_WITHIN);
-    while client.leave(node).await.is_ok()
+    while operator.leave(node).await.is_ok()
         && ended_by.is_some_and(|ended_by| clock::instant() < ended_by)
     {
         clock::sleep_until(clock::instant().checked_add(ASK_INTERVAL)).await;
@@ -63,12 +66,17 @@ pub(super) async fn run(context: &mut Context, arguments: Leave) -> anyhow::Resu
 
 /// How far the node is; nothing when it has ended, and the others know it no more.
 async fn ask(client: &Client, node: NodeId) -> anyhow::Result<Option<Remaining>> {
-    let error = match client.leave(node).await {
+    let error = match client.operator().leave(node).await {
         Ok(remaining) => return Ok(Some(remaining)),
         Err(error) => error,
     };
     // Another node answers in its place, or none.
-    if !matches!(error, RequestError::Link(_) | RequestError::Refused(Refusal::Invalid(_))) {
+    let is_elsewhere = matches!(
+        error,
+        RequestError::Link(_)
+            | RequestError::Refused(Refusal::Invalid(_) | Refusal::NotAllowed { .. })
+    );
+    if !is_elsewhere {
         return Err(error.into());
     }
     if client.peers().await.is_ok_and(|peers| peers.iter().all(|peer| peer.node != node)) {

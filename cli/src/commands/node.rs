@@ -30,8 +30,10 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
         .bootstrap(arguments.bootstrap)
         .alone(arguments.alone)
         .network(network)
-        .discovery(!arguments.no_discovery);
+        .discovery(!arguments.no_discovery)
+        .open_admin(arguments.open_admin);
     config.disk_bytes_max = arguments.max_disk;
+    config.operator_key.clone_from(&context.options.operator_key);
     let starting = antiphon_node::Node::start(config);
     let node = tokio::select! {
         node = starting => node?,

@@ -1,12 +1,20 @@
-//! Which node an operator's command is for.
+//! Which node an operator's command is for, and the key for it.
 //!
-//! Such a command ends a node, so nobody may mean another one: it is for a node that is named, or
-//! for the only one of this machine's user. What mDNS finds is never meant.
+//! A command that ends a node may mean no other one: it is for a node that is named, or for the
+//! only one of this machine's user. What mDNS finds is never meant. The other commands that need a
+//! right ask the node that all commands talk to.
+//!
+//! Such a command connects with the key of the node's operator: the one that `--operator-key`
+//! names, or else the one that a node of this machine has left word of. If there is none, the node
+//! decides.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use antiphon::model::NodeId;
-use antiphon_node::{Client, ClientConfig, LocalNode, Multiaddr, Node};
+use antiphon_node::{
+    Client, ClientConfig, LocalNode, Multiaddr, Node, OperatorKey, OperatorKeyError,
+    client::{ConnectionState, Refusal, RequestError},
+};
 
 use crate::{context::Context, exit::Failure, peer::PeerArgument, topic_json::full_addresses};
 
@@ -17,7 +25,79 @@ const HOW_TO_NAME: &str =
 /// The node that is meant, and a connection to it.
 pub(super) struct Meant {
     pub(super) node: NodeId,
+    pub(super) asked: Operating,
+}
+
+/// A connection to a node, with the key of its operator if this user has it.
+pub(super) struct Operating {
     pub(super) client: Client,
+    /// Why the key that is known was not used.
+    unreadable: Option<OperatorKeyError>,
+}
+
+impl Operating {
+    /// The error of a request. If a right lacks because a key cannot be read, it says that.
+    pub(super) fn explain(&self, error: RequestError) -> anyhow::Error {
+        match (&error, &self.unreadable) {
+            (RequestError::Refused(Refusal::NotAllowed { .. }), Some(unreadable)) => {
+                let hint = "run it as the user who runs the node, or name a copy of the key with \
+                            `--operator-key FILE`";
+                Failure::failed(format!("{error}; {unreadable}")).with_hint(hint).into()
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+/// Connects to the node that all commands talk to, to alter, delete, forget or repair.
+pub(super) async fn operating(context: &mut Context) -> anyhow::Result<Operating> {
+    let client = context.client().await?;
+    let ConnectionState::Connected(node) = client.connection().state() else {
+        return Ok(Operating { client, unreadable: None });
+    };
+    match key_for(context, node, None)? {
+        Ok(Some(key)) => {
+            let named = by_node(context.options.nodes());
+            let local = LocalNode::all(&context.options.network).unwrap_or_default();
+            let nodes = addresses_of(context, node, named.into_iter().chain(local)).await?;
+            Ok(Operating { client: connect(context, nodes, Some(key)).await?, unreadable: None })
+        }
+        Ok(None) => Ok(Operating { client, unreadable: None }),
+        Err(unreadable) => Ok(Operating { client, unreadable: Some(unreadable) }),
+    }
+}
+
+/// The key for a node, if there is one. Why it cannot be read is an error only of a file that was
+/// named: without a key the node decides.
+fn key_for(
+    context: &Context,
+    node: NodeId,
+    data: Option<&Path>,
+) -> Result<Result<Option<OperatorKey>, OperatorKeyError>, Failure> {
+    if let Some(file) = &context.options.operator_key {
+        let key = OperatorKey::load(file).map_err(|error| {
+            let hint = "`--operator-key` names the file `operator` in the data directory of a \
+                        node, or a copy of it that only you may read";
+            Failure::failed(error.to_string()).with_hint(hint)
+        })?;
+        return Ok(Ok(Some(key)));
+    }
+    let known = OperatorKey::of_node(node);
+    Ok(match (known, data) {
+        (Ok(None), Some(data)) => OperatorKey::of_data(data).map(Some),
+        (known, _) => known,
+    })
+}
+
+async fn connect(
+    context: &Context,
+    nodes: Vec<Multiaddr>,
+    key: Option<OperatorKey>,
+) -> anyhow::Result<Client> {
+    let network = context.options.network.clone();
+    let mut config = ClientConfig::new().network(network).nodes(nodes);
+    config.operator_key = key;
+    Ok(Client::connect(config.timeout(context.options.timeout)).await?)
 }
 
 /// Finds the node that is meant: this one, the one of this data directory, the one at `--node`, or
@@ -29,7 +109,7 @@ pub(super) async fn meant(
 ) -> anyhow::Result<Meant> {
     let named = by_node(context.options.nodes());
     let local = LocalNode::all(&context.options.network);
-    let node = match (peer, data) {
+    let node = match (peer, data.as_deref()) {
         (Some(peer), _) => {
             let near = named.iter().chain(local.iter().flatten()).map(|node| node.node);
             match peer.among(near) {
@@ -37,7 +117,7 @@ pub(super) async fn meant(
                 Err(_) => peer.find(&context.client().await?).await?,
             }
         }
-        (None, Some(data)) => Node::id_of(&data).map_err(|error| {
+        (None, Some(data)) => Node::id_of(data).map_err(|error| {
             let hint = "`--data` names the directory that the node was started with";
             Failure::failed(error.to_string()).with_hint(hint)
         })?,
@@ -45,14 +125,24 @@ pub(super) async fn meant(
         (None, None) => only(local.as_ref().map_err(unreadable)?, "of this user run here")?,
     };
     let known = named.into_iter().chain(local.into_iter().flatten());
-    let mut nodes: Vec<Multiaddr> =
-        known.filter(|known| known.node == node).flat_map(|known| known.addresses).collect();
-    if nodes.is_empty() {
-        nodes = ask_for(context, node).await?;
-    }
-    let config = ClientConfig::new().network(context.options.network.clone()).nodes(nodes);
-    let client = Client::connect(config.timeout(context.options.timeout)).await?;
-    Ok(Meant { node, client })
+    let nodes = addresses_of(context, node, known).await?;
+    let (key, unreadable) = match key_for(context, node, data.as_deref())? {
+        Ok(key) => (key, None),
+        Err(unreadable) => (None, Some(unreadable)),
+    };
+    let client = connect(context, nodes, key).await?;
+    Ok(Meant { node, asked: Operating { client, unreadable } })
+}
+
+/// Where a node is: as it was named or entered itself on this machine, or else as the others say.
+async fn addresses_of(
+    context: &mut Context,
+    node: NodeId,
+    known: impl Iterator<Item = LocalNode>,
+) -> anyhow::Result<Vec<Multiaddr>> {
+    let known = known.filter(|known| known.node == node).flat_map(|known| known.addresses);
+    let nodes: Vec<_> = known.collect();
+    if nodes.is_empty() { ask_for(context, node).await } else { Ok(nodes) }
 }
 
 /// Addresses as they are written, each with its peer id, by node.

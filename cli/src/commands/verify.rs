@@ -6,10 +6,14 @@ use antiphon::{
     model::{Cursor, NodeId, TopicName},
     wire::{MemberState, Role, Verified},
 };
-use antiphon_node::client::{Client, RequestError};
+use antiphon_node::client::Client;
 use serde_json::{Value, json};
 
-use super::{counted, shown};
+use super::{
+    counted,
+    operator::{Operating, operating},
+    shown,
+};
 use crate::{
     arguments::Verify,
     clock,
@@ -45,6 +49,8 @@ struct Comparison {
 /// Compares the disks of the replicas.
 pub(super) async fn run(context: &mut Context, arguments: Verify) -> anyhow::Result<Status> {
     let client = context.client().await?;
+    // Repair is the operator's.
+    let repairs = if arguments.repair { Some(operating(context).await?) } else { None };
     let topics = match &arguments.topic {
         Some(topic) => vec![topic.clone()],
         None => client.topics().await?.into_iter().map(|topic| topic.name).collect(),
@@ -54,11 +60,11 @@ pub(super) async fn run(context: &mut Context, arguments: Verify) -> anyhow::Res
     }
     let mut compared = Vec::new();
     for topic in topics {
-        let mut comparison = compare(context, &client, &topic).await?;
+        let mut comparison = compare(context, &client, repairs.as_ref(), &topic).await?;
         if arguments.repair && !comparison.is_whole() {
             show(context, &topic, &comparison)?;
             wait_for_repair(context, &client, &topic, arguments.within).await?;
-            comparison = compare(context, &client, &topic).await?;
+            comparison = compare(context, &client, repairs.as_ref(), &topic).await?;
         }
         show(context, &topic, &comparison)?;
         compared.push((topic, comparison));
@@ -109,14 +115,21 @@ fn failure(compared: &[(TopicName, Comparison)], repaired: bool) -> Option<Failu
 async fn compare(
     context: &mut Context,
     client: &Client,
+    repairs: Option<&Operating>,
     topic: &TopicName,
-) -> Result<Comparison, RequestError> {
+) -> anyhow::Result<Comparison> {
     let surveyed = client.survey(topic).await?;
     let mut after = Cursor::start(surveyed.end.topic);
     let mut comparison = Comparison::default();
     let bar = context.printer.progress();
     loop {
-        let verified = client.verify(topic, after).await?;
+        let verified = match repairs {
+            Some(asked) => {
+                let verified = asked.client.operator().verify(topic, after).await;
+                verified.map_err(|error| asked.explain(error))?
+            }
+            None => client.verify(topic, after).await?,
+        };
         comparison.add(&verified);
         bar.set_position(comparison.records);
         if verified.finished {

@@ -55,6 +55,14 @@ fn refusals() {
         unknown(None),
         Refusal::TopicExists(text()),
         Refusal::NotAWriter(text()),
+        Refusal::NotAllowed {
+            message: "only the operator of the node may delete topic `t`".to_owned(),
+            right: Right::Manage,
+        },
+        Refusal::NotAllowed {
+            message: "only its operator may make a node leave".to_owned(),
+            right: Right::Operate,
+        },
         Refusal::Busy,
         Refusal::Stopping("it was asked to".to_owned()),
         Refusal::Unreachable,

@@ -183,7 +183,15 @@ impl Cluster {
         let mut command = antiphon(words);
         let address = &self.node(number).address;
         command.args(["--network", &self.network, "--node", address]);
+        command.env("XDG_RUNTIME_DIR", self.runtime_directory());
         command
+    }
+
+    /// Where its nodes say how they are operated: in no place that other tests use.
+    fn runtime_directory(&self) -> PathBuf {
+        let directory = self.directory.path().join("run");
+        fs_err::create_dir_all(&directory).expect("it is writable");
+        directory
     }
 
     /// Runs a command that talks to one node.
@@ -241,6 +249,7 @@ impl Cluster {
         let mut command = antiphon(&["node", "--json", "--no-discovery", "--data"]);
         command.arg(self.data(number));
         command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--network", &self.network]);
+        command.env("XDG_RUNTIME_DIR", self.runtime_directory());
         if let Some(first) = self.nodes.get(through).filter(|_| through != number) {
             command.args(["--bootstrap", &first.address]);
         }

@@ -20,7 +20,7 @@ const LINES_MAX: usize = 10_000;
 pub(crate) fn antiphon(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
     command.args(words);
-    for variable in ["ANTIPHON_NODE", "ANTIPHON_NETWORK", "RUST_LOG"] {
+    for variable in ["ANTIPHON_NODE", "ANTIPHON_NETWORK", "ANTIPHON_OPERATOR_KEY", "RUST_LOG"] {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -17,6 +17,7 @@ mod copying;
 mod group;
 mod info;
 mod name;
+mod operator;
 mod outbox;
 mod pattern;
 mod protocol;
@@ -42,6 +43,7 @@ pub use info::{NodeInfo, NodeState, Replica, TopicInfo, TopicSummary};
 use libp2p::Multiaddr;
 use name::named;
 pub use name::{NameError, ToSubscriberName, ToTopicName, ToTopicPattern};
+pub use operator::{Operator, Remaining};
 pub use outbox::Outbox;
 pub use pattern::PatternReader;
 pub use publisher::{
@@ -50,13 +52,15 @@ pub use publisher::{
 pub use reader::{
     BatchPage, BatchReader, Delivered, End, PassedOver, Reader, ReaderOptions, Start,
 };
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Right};
 pub use subscriber::{
     Acknowledgement, COMMIT_INTERVAL_DEFAULT, COMMIT_RECORDS_MAX, NextError, Subscriber,
 };
 pub use terms::{Created, Retention, TopicChanges, TopicOptions};
 use thiserror::Error;
 pub use topic::Topic;
+
+use crate::operator::OperatorKey;
 
 /// How requests reach a node: over the network, or within this process.
 pub(crate) trait Link: Send + Sync + fmt::Debug {
@@ -213,7 +217,8 @@ impl Client {
     /// Repeating it is safe.
     ///
     /// # Errors
-    /// When the topic does not exist, the node may not change it, or no node can be reached.
+    /// When the topic does not exist, this client may not delete it ([`Refusal::NotAllowed`]), the
+    /// node may not change it, or no node can be reached.
     pub async fn delete(&self, topic: &TopicName) -> Result<(), RequestError> {
         match self.ask(ClientRequest::Delete(topic.clone())).await? {
             Response::Deleted => Ok(()),
@@ -347,6 +352,9 @@ pub struct ClientConfig {
     /// [`REQUEST_TIMEOUT_DEFAULT`], 10 seconds. Each later request has the same time, unless
     /// [`Client::with_timeout`] sets another.
     pub timeout: Option<Duration>,
+    /// The key of a node's operator. With it the client may alter and delete topics, and be that
+    /// node's [`Operator`]. Nodes with another operator take it for any client.
+    pub operator_key: Option<OperatorKey>,
 }
 
 impl ClientConfig {
@@ -371,6 +379,12 @@ impl ClientConfig {
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
+    }
+
+    /// The same options with another [`operator_key`](field@Self::operator_key).
+    #[must_use]
+    pub fn operator_key(self, key: OperatorKey) -> Self {
+        Self { operator_key: Some(key), ..self }
     }
 }
 

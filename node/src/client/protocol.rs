@@ -5,10 +5,8 @@
 //! [`Client`] that are shown.
 
 use antiphon::{
-    model::{Cursor, NodeId, TopicName},
-    wire::{
-        Alter, ClientRequest, Create, Peer, Remaining, Response, Surveyed, TopicSummary, Verified,
-    },
+    model::{Cursor, TopicName},
+    wire::{Alter, ClientRequest, Create, Peer, Response, Surveyed, TopicSummary, Verified},
 };
 
 use super::{Client, RequestError};
@@ -86,37 +84,6 @@ impl Client {
         }
     }
 
-    /// Tells all nodes that one of them is gone for ever: its places go to others at once, and no
-    /// reader waits for what it may hold. Whether the asked node knew it and is not connected to
-    /// it; only then it is forgotten.
-    ///
-    /// # Errors
-    /// When the node cannot be reached.
-    #[doc(hidden)]
-    pub async fn forget(&self, node: NodeId) -> Result<bool, RequestError> {
-        match self.ask(ClientRequest::Forget(node)).await? {
-            Response::Forgotten(known) => Ok(known),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
-    /// Asks the node that this client talks to, which the caller must name, to leave the network.
-    /// The node first hands over all that it holds. This returns what it still has to hand over.
-    ///
-    /// Call this again, with pauses, until nothing remains. Then the node ends, and
-    /// [`Node::failed`](crate::Node::failed) says [`Left`](crate::NodeError::Left). Cancel-safe:
-    /// once asked, the node goes on by itself.
-    ///
-    /// # Errors
-    /// When there is no other node ([`Refusal::Alone`](super::Refusal::Alone)), or the node cannot
-    /// be reached: it may have ended already.
-    pub async fn leave(&self, node: NodeId) -> Result<Remaining, RequestError> {
-        match self.ask(ClientRequest::Leave(node)).await? {
-            Response::Leaving(remaining) => Ok(remaining),
-            _ => Err(RequestError::Mismatch),
-        }
-    }
-
     /// Compares what the replicas of a topic have on their disks, after a cursor and for as much
     /// as one request takes; every byte is read and checked. To be called again with the cursor in
     /// the answer until that is finished.
@@ -125,7 +92,16 @@ impl Client {
     /// When the topic does not exist or no replica can be reached.
     #[doc(hidden)]
     pub async fn verify(&self, topic: &TopicName, after: Cursor) -> Result<Verified, RequestError> {
-        match self.ask(ClientRequest::Verify(topic.clone(), after)).await? {
+        self.compare_replicas(topic, after, false).await
+    }
+
+    pub(super) async fn compare_replicas(
+        &self,
+        topic: &TopicName,
+        after: Cursor,
+        repairs: bool,
+    ) -> Result<Verified, RequestError> {
+        match self.ask(ClientRequest::Verify(topic.clone(), after, repairs)).await? {
             Response::Verified(verified) => Ok(verified),
             _ => Err(RequestError::Mismatch),
         }

@@ -39,6 +39,14 @@ pub enum Refusal {
     /// The topic lists the nodes that may change it, and this node is not among them.
     #[error("this node may not change topic `{0}`")]
     MayNotAlter(String),
+    /// The client lacks a right. The text says who has it.
+    #[error("{message}")]
+    NotAllowed {
+        /// Who may do what was asked.
+        message: String,
+        /// The right that the client lacks.
+        right: Right,
+    },
     /// The node has as many requests under way as it can hold. Passes.
     #[error("the node has too much under way; try again")]
     Busy,
@@ -111,6 +119,20 @@ pub enum Refusal {
     },
 }
 
+/// What a request needs beyond a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Right {
+    /// Altering and deleting topics.
+    ///
+    /// These have it: the node's operator, the node's own program, and all clients if the node is
+    /// started with [`NodeConfig::open_admin`](field@crate::NodeConfig::open_admin).
+    Manage,
+    /// Ending a node, declaring others lost, and having topics repaired. The node's operator and
+    /// the node's own program have it.
+    Operate,
+}
+
 fn other(number: u32, text: &str) -> String {
     wire::Refusal::Other { number, text: text.to_owned() }.to_string()
 }
@@ -143,6 +165,13 @@ impl From<wire::Refusal> for Refusal {
             Wire::OwnHeader(reason) => Self::OwnHeader(reason),
             Wire::NotAWriter(name) => Self::NotAWriter(name),
             Wire::MayNotAlter(name) => Self::MayNotAlter(name),
+            Wire::NotAllowed { text, right } => {
+                let right = match right {
+                    wire::Right::Manage => Right::Manage,
+                    wire::Right::Operate => Right::Operate,
+                };
+                Self::NotAllowed { message: text, right }
+            }
             Wire::Busy => Self::Busy,
             Wire::Stopping(reason) => Self::Stopping(reason),
             Wire::Unreachable => Self::Unreachable,
@@ -185,6 +214,7 @@ mod tests {
             wire::Refusal::Forked(Some(Blob(vec![1, 2, 3].into()))),
             wire::Refusal::Away(away),
             wire::Refusal::Superseded,
+            wire::Refusal::NotAllowed { text: "not you".into(), right: wire::Right::Manage },
             wire::Refusal::Unsupported(None),
             wire::Refusal::Other { number: 24, text: "the version is 7".into() },
             wire::Refusal::Other { number: 24, text: String::new() },

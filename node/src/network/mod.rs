@@ -20,6 +20,7 @@ mod followers;
 mod listening;
 mod local;
 mod names;
+mod operator_link;
 mod peers;
 mod protocols;
 mod rpc;
@@ -60,6 +61,8 @@ use libp2p::{
 use listening::AddressNews;
 pub(crate) use listening::Listen;
 pub use local::LocalNode;
+use operator_link::OperatorLink;
+pub(crate) use operator_link::{OperatorPlace, operator_key_of};
 use peers::Peers;
 use protocols::Protocols;
 use table::Lookup;
@@ -85,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) discovery: bool,
     /// Where nodes of this machine find each other; the usual place where none is given.
     pub(crate) runtime_directory: Option<PathBuf>,
+    /// Who operates the node; none if nobody does from outside.
+    pub(crate) operator: Option<OperatorPlace>,
 }
 
 /// Why a network did not start.
@@ -116,6 +121,7 @@ pub(crate) struct Network {
     bootstrap: Bootstrap,
     nearby: Option<Nearby>,
     address_news: AddressNews,
+    _operator_link: Option<OperatorLink>,
     /// Peers of other networks, and the beat until which they are shunned.
     foreign: BTreeMap<PeerId, u64>,
     /// Nodes of another version that were named.
@@ -158,6 +164,7 @@ impl Network {
             alone,
             discovery,
             runtime_directory,
+            operator,
         } = settings;
         let key = Keypair::ed25519_from_bytes(secret.as_mut_slice())
             .map_err(|error| NetworkError::Key(error.to_string()))?;
@@ -169,21 +176,30 @@ impl Network {
         }
         // mDNS does not use the loopback interface.
         let lan = discovery && listen.is_open();
-        let swarm = transport::swarm(&key, Behaviour::new(&key.public(), &protocols, lan))
+        let mut swarm = transport::swarm(&key, Behaviour::new(&key.public(), &protocols, lan))
             .map_err(|error| NetworkError::Key(error.to_string()))?;
+        let operator_peer = operator.as_ref().map(|operator| translate::peer_of(operator.node));
+        if let Some(peer) = &operator_peer {
+            // Several commands may run at the same time, and on a node that has no place left.
+            swarm.behaviour_mut().silent.limits.bypass_peer_id(peer);
+        }
+        let link = operator.and_then(|operator| {
+            OperatorLink::leave(runtime_directory.as_deref(), local, &operator.file)
+        });
         let mut clock = tokio::time::interval(BEAT);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut network = Self {
             swarm,
             protocols,
             ready: VecDeque::new(),
-            peers: Peers::default(),
+            peers: Peers::new(operator_peer),
             asks: Asks::default(),
             questions: Questions::default(),
             verification: Verification::default(),
             bootstrap,
             nearby: None,
             address_news: AddressNews::default(),
+            _operator_link: link,
             foreign: BTreeMap::new(),
             outdated: BTreeSet::new(),
             has_joined: alone,

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use antiphon::{engine::Asker, model::NodeId, wire::Contact};
 use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
 
-use super::translate::{is_loopback, is_of_this_machine, node_of};
+use super::translate::{is_loopback, node_of};
 
 /// The connected peers.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     table: BTreeMap<PeerId, Peer>,
+    /// The peer id of this node's operator: a client that connects as that has the key.
+    operator: Option<PeerId>,
 }
 
 /// A connected peer.
@@ -44,6 +46,11 @@ pub(super) enum News {
 }
 
 impl Peers {
+    /// No peers yet, and who the operator is.
+    pub(super) fn new(operator: Option<PeerId>) -> Self {
+        Self { operator, ..Self::default() }
+    }
+
     /// A connection was opened.
     pub(super) fn opened(&mut self, peer: PeerId, id: ConnectionId, endpoint: ConnectedPoint) {
         let entry = self.table.entry(peer).or_insert_with(|| Peer {
@@ -80,18 +87,13 @@ impl Peers {
         }
     }
 
-    /// Who asks when this peer does.
+    /// Who asks when this peer does. A peer id is proven when a connection is set up; an address
+    /// proves nothing.
     pub(super) fn asker(&self, peer: &PeerId) -> Asker {
-        if let Some(node) = self.node(peer) {
-            return Asker::Node(node);
+        if self.operator == Some(*peer) {
+            return Asker::Operator;
         }
-        let mut connections =
-            self.table.get(peer).into_iter().flat_map(|known| known.connections.values());
-        if connections.any(is_of_this_machine) {
-            Asker::Operator
-        } else {
-            Asker::Client(node_of(peer))
-        }
+        self.node(peer).map_or_else(|| Asker::Client(node_of(peer)), Asker::Node)
     }
 
     /// Whether the peer has an open connection.

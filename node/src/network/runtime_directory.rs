@@ -48,7 +48,7 @@ pub(super) struct Places {
 
 /// One of the places.
 #[derive(Debug, Clone)]
-struct Place {
+pub(super) struct Place {
     path: PathBuf,
     kind: Kind,
 }
@@ -88,7 +88,7 @@ impl RuntimeDirectory {
 
     /// Opens a network's directory below `place`, which is this user's own.
     pub(super) fn open_in(path: &Path, network: &Network) -> io::Result<Self> {
-        let place = Place { path: path.to_owned(), kind: Kind::Own };
+        let place = Place::own(path.to_owned());
         place.make()?;
         place.make_for(network)
     }
@@ -206,15 +206,14 @@ impl Drop for Entry {
 const SYSTEM_PLACE: &str = "/run/antiphon";
 
 /// The places to look at, the one to be entered first in front.
-fn usual_places() -> Vec<Place> {
+pub(super) fn usual_places() -> Vec<Place> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let runtime = runtime.filter(|path| path.is_dir());
     let temporary = std::env::temp_dir().join(format!("antiphon-{}", user()));
-    let own = |path| Place { path, kind: Kind::Own };
     runtime
-        .map(|path| own(path.join("antiphon")))
+        .map(|path| Place::own(path.join("antiphon")))
         .into_iter()
-        .chain([Place { path: SYSTEM_PLACE.into(), kind: Kind::System }, own(temporary)])
+        .chain([Place { path: SYSTEM_PLACE.into(), kind: Kind::System }, Place::own(temporary)])
         .collect()
 }
 
@@ -226,7 +225,7 @@ impl Places {
 
     /// One place, which is this user's own.
     pub(super) fn only(path: &Path, network: &Network) -> Self {
-        let place = Place { path: path.to_owned(), kind: Kind::Own };
+        let place = Place::own(path.to_owned());
         Self { network: network.clone(), places: vec![place] }
     }
 
@@ -270,6 +269,11 @@ impl Places {
 }
 
 impl Place {
+    /// A place of this user alone.
+    pub(super) fn own(path: PathBuf) -> Self {
+        Self { path, kind: Kind::Own }
+    }
+
     /// Makes the directory of a network in an existing place.
     fn make_for(&self, network: &Network) -> io::Result<RuntimeDirectory> {
         let Self { path, kind } = self;
@@ -281,7 +285,7 @@ impl Place {
 
     /// Makes the place if it is not there. The place of the system is made by root alone: another
     /// user finds it or does without.
-    fn make(&self) -> io::Result<()> {
+    pub(super) fn make(&self) -> io::Result<()> {
         if self.kind == Kind::Own || user() == 0 {
             make_directory(&self.path, self.kind)?;
         }
@@ -293,16 +297,24 @@ impl Place {
         self.directory(network)?.nodes()
     }
 
+    /// The place itself, if it is there and its owner's alone.
+    pub(super) fn checked(&self) -> io::Result<&Path> {
+        check_owner(&self.path, self.owner()?)?;
+        Ok(&self.path)
+    }
+
     /// The directory of a network, if it is there and its owner's alone.
     fn directory(&self, network: &Network) -> io::Result<RuntimeDirectory> {
-        let owner = match self.kind {
-            Kind::Own => user(),
-            Kind::System => fs_err::symlink_metadata(&self.path)?.uid(),
-        };
-        check_owner(&self.path, owner)?;
-        let path = self.path.join(network.as_str());
-        check_owner(&path, owner)?;
+        let path = self.checked()?.join(network.as_str());
+        check_owner(&path, self.owner()?)?;
         Ok(RuntimeDirectory { path, kind: self.kind })
+    }
+
+    fn owner(&self) -> io::Result<u32> {
+        match self.kind {
+            Kind::Own => Ok(user()),
+            Kind::System => Ok(fs_err::symlink_metadata(&self.path)?.uid()),
+        }
     }
 }
 
@@ -363,7 +375,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Files that are looked at.
-const FILES_MAX: usize = 4_096;
+pub(super) const FILES_MAX: usize = 4_096;
 
 /// Largest file: all its addresses, each with a peer id, at their longest.
 const FILE_BYTES_MAX: u64 = (ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 64)) as u64;

@@ -23,7 +23,7 @@ use libp2p::{
 
 /// The behaviours without a protocol.
 pub(super) struct Silent {
-    limits: connection_limits::Behaviour,
+    pub(super) limits: connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
     /// Look for nodes on the LAN; none if that is not wanted.
     pub(super) lan: Vec<mdns::tokio::Behaviour>,

@@ -1,6 +1,6 @@
 //! Networks that meet over loopback. Each runs on a task of its own, as in a node.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, pin::pin, time::Duration};
 
 use antiphon::{
     engine::Asker,
@@ -17,6 +17,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::*;
 use crate::{
     client::{ClientConfig, ConnectError, Link, LinkError},
+    operator::OperatorKey,
     platform::tasks,
 };
 
@@ -42,6 +43,7 @@ fn settings(seed: u8) -> Settings {
         alone: false,
         discovery: false,
         runtime_directory: None,
+        operator: None,
     }
 }
 
@@ -404,7 +406,7 @@ fn serve(mut node: Running) -> JoinHandle<()> {
         let name = node.node.to_string();
         while let Some(input) = node.inputs.recv().await {
             if let Input::Asked { question, asker, .. } = input {
-                assert_eq!(asker, Asker::Operator, "a client of this machine is no node");
+                assert!(matches!(asker, Asker::Client(Some(_))), "no operator: {asker:?}");
                 let name = Response::Refused(Refusal::TopicExists(name.clone()));
                 node.run(move |network| network.answer(question, name)).await;
             }
@@ -414,7 +416,50 @@ fn serve(mut node: Running) -> JoinHandle<()> {
 
 fn client(nodes: Vec<Multiaddr>) -> ClientConfig {
     let timeout = Some(Duration::from_secs(5));
-    ClientConfig { network: "test".parse().unwrap(), nodes, timeout }
+    ClientConfig { network: "test".parse().unwrap(), nodes, timeout, ..ClientConfig::default() }
+}
+
+/// How the node knows the client that a link with this key belongs to.
+async fn asker_of(node: &mut Running, key: Option<OperatorKey>) -> (RemoteLink, Asker) {
+    let config = ClientConfig { operator_key: key, ..client(vec![node.address.clone()]) };
+    let link = RemoteLink::connect(&config).await.unwrap();
+    let asked = {
+        let mut asking = pin!(link.ask(ClientRequest::Outbox(None).into(), Duration::from_secs(5)));
+        let asker = node.wait(|input| match input {
+            // The link itself asks for other nodes.
+            Input::Asked { asker, request: Request::Client(ClientRequest::Outbox(_)), .. } => {
+                Some(asker)
+            }
+            _ => None,
+        });
+        tokio::select! {
+            asker = asker => asker,
+            result = &mut asking => panic!("nobody answers, and it got {result:?}"),
+        }
+    };
+    (link, asked)
+}
+
+#[tokio::test]
+async fn a_client_is_the_operator_by_its_key_and_by_no_address() {
+    let place = tempfile::tempdir().unwrap();
+    let key = |seed: u8| OperatorKey::from_secret(Zeroizing::new([seed; 32]));
+    let operator = OperatorPlace { node: key(7).id(), file: place.path().join("operator") };
+    let runtime_directory = Some(place.path().join("run"));
+    let settings = Settings { operator: Some(operator), runtime_directory, ..settings(1) };
+    let mut node = start(settings).await;
+    // All of these are of this machine.
+    let (_anonymous, asker) = asker_of(&mut node, None).await;
+    assert!(matches!(asker, Asker::Client(Some(_))), "{asker:?}");
+    let (_other, asker) = asker_of(&mut node, Some(key(8))).await;
+    assert_eq!(asker, Asker::Client(Some(key(8).id())), "another node's operator");
+    // More at the same time than one peer has connections.
+    let mut links = Vec::new();
+    for _ in 0..8 {
+        let (link, asker) = asker_of(&mut node, Some(key(7))).await;
+        assert_eq!(asker, Asker::Operator);
+        links.push(link);
+    }
 }
 
 async fn who(link: &RemoteLink) -> Result<String, LinkError> {

@@ -8,10 +8,7 @@ use antiphon::{
     wire::{Address, Contact},
 };
 use libp2p::{
-    Multiaddr, PeerId,
-    core::{ConnectedPoint, transport::TransportError},
-    multiaddr::Protocol,
-    swarm::DialError,
+    Multiaddr, PeerId, core::transport::TransportError, multiaddr::Protocol, swarm::DialError,
 };
 
 /// Time for one connection to be set up and secured. On a LAN it takes milliseconds; a machine
@@ -114,18 +111,6 @@ pub(super) fn leads_there(address: &Multiaddr) -> bool {
 /// Whether an address stays within this machine.
 pub(super) fn is_loopback(address: &Multiaddr) -> bool {
     Reach::of(address) == Reach::Machine
-}
-
-/// Whether the other end of a connection is on this machine: it came over loopback, or from the
-/// very address at which it arrived.
-pub(super) fn is_of_this_machine(endpoint: &ConnectedPoint) -> bool {
-    match endpoint {
-        ConnectedPoint::Dialer { address, .. } => is_loopback(address),
-        ConnectedPoint::Listener { local_addr, send_back_addr } => {
-            let (local, remote) = (ip_of(local_addr), ip_of(send_back_addr));
-            is_loopback(send_back_addr) || remote.is_some() && remote == local
-        }
-    }
 }
 
 pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {

@@ -3,6 +3,7 @@
 //! ```text
 //! lock     held while a node runs
 //! key      the node's secret key, see `identity`
+//! operator the secret key of the node's operator, if it is in no other file
 //! life     made anew at each start, see `life`
 //! stopped  the mark of a clean stop, while no node runs
 //! store/   the segments and their index, see `segments`
@@ -107,6 +108,11 @@ impl DataDirectory {
         key_path(&self.path)
     }
 
+    /// Where the key of the operator is, if it is in no other file.
+    pub(crate) fn operator_key(&self) -> PathBuf {
+        operator_key_path(&self.path)
+    }
+
     /// Whether a node has stored anything here.
     pub(super) fn is_used(&self) -> bool {
         let entries = std::fs::read_dir(self.store().join("segments"));
@@ -122,6 +128,11 @@ impl DataDirectory {
 /// Where the key of a data directory is.
 pub(super) fn key_path(data: &Path) -> PathBuf {
     data.join("key")
+}
+
+/// Where the key of the operator of a data directory's node is, if it is in no other file.
+pub(crate) fn operator_key_path(data: &Path) -> PathBuf {
+    data.join("operator")
 }
 
 fn make(path: &Path) -> io::Result<()> {

@@ -1,7 +1,8 @@
-//! The key file: who the node is.
+//! Key files: who the node is, and who its operator is.
 //!
 //! One line: the 32 secret bytes of an ed25519 key as 64 lowercase hexadecimal digits. Anybody who
-//! reads it can sign as the node, so a file that others can read is refused, as ssh does.
+//! reads it can act as the node or the operator, so a file that others can read is refused, as ssh
+//! does.
 
 use std::{
     io::{self, Read, Write},
@@ -12,7 +13,7 @@ use std::{
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
-use super::directory::{DataDirectory, DirectoryError, key_path};
+use super::directory::{DataDirectory, DirectoryError, flush_directory, key_path};
 use crate::platform::random_bytes;
 
 /// Bytes of a secret key.
@@ -39,7 +40,13 @@ pub(crate) fn load_or_create_key(
             if directory.is_used() {
                 return Err(DirectoryError::KeyGone { path });
             }
-            create(directory).map_err(|error| key_error(error.to_string()))
+            let draft = directory.path().join("key.new");
+            let created = create(&draft).and_then(|secret| {
+                std::fs::rename(&draft, &path)?;
+                directory.flush()?;
+                Ok(secret)
+            });
+            created.map_err(|error| key_error(error.to_string()))
         }
         Err(error) => Err(key_error(error.to_string())),
     }
@@ -51,8 +58,48 @@ pub(crate) fn load_or_create_key(
 /// When there is none, or it cannot be used.
 pub(crate) fn load_key(data: &Path) -> Result<Zeroizing<[u8; SECRET_BYTES]>, DirectoryError> {
     let path = key_path(data);
-    let file = std::fs::File::open(&path).map_err(|error| error.to_string());
-    file.and_then(|file| load(file, &path)).map_err(|reason| DirectoryError::Key { path, reason })
+    load_key_file(&path).map_err(|reason| DirectoryError::Key { path, reason })
+}
+
+/// The secret key in a file; why it cannot be used.
+pub(crate) fn load_key_file(path: &Path) -> Result<Zeroizing<[u8; SECRET_BYTES]>, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    load(file, path)
+}
+
+/// Why there is no key of an operator.
+#[derive(Debug)]
+pub(crate) enum OperatorKeyFailure {
+    /// The file is there and cannot be used.
+    Unusable(String),
+    /// There is none, and none can be made.
+    NotMade(io::Error),
+}
+
+/// The secret key of the node's operator. If the file is missing it is made and flushed; several
+/// nodes may do that at the same time.
+pub(crate) fn load_or_create_operator_key(
+    path: &Path,
+) -> Result<Zeroizing<[u8; SECRET_BYTES]>, OperatorKeyFailure> {
+    if !path.try_exists().map_err(OperatorKeyFailure::NotMade)? {
+        create_at_once(path).map_err(OperatorKeyFailure::NotMade)?;
+    }
+    load_key_file(path).map_err(OperatorKeyFailure::Unusable)
+}
+
+/// Makes a key whole or not at all, unless another process was faster.
+fn create_at_once(path: &Path) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{:016x}.new", u64::from_le_bytes(random_bytes())));
+    let draft = Path::new(&draft);
+    create(draft)?;
+    // Unlike a rename, it does not replace what is there.
+    let made = std::fs::hard_link(draft, path);
+    std::fs::remove_file(draft)?;
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => path.parent().map_or(Ok(()), flush_directory),
+    }
 }
 
 fn load(mut file: std::fs::File, path: &Path) -> Result<Zeroizing<[u8; SECRET_BYTES]>, String> {
@@ -88,23 +135,19 @@ fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-/// Makes a key under another name and renames it when it is whole, so that a crash leaves no
-/// half of a key behind. The lock of the directory keeps other nodes from doing the same.
-fn create(directory: &DataDirectory) -> io::Result<Zeroizing<[u8; SECRET_BYTES]>> {
+/// Makes a key under a name of the moment, from which it is moved when it is whole. So a crash
+/// leaves no half of a key behind.
+fn create(draft: &Path) -> io::Result<Zeroizing<[u8; SECRET_BYTES]>> {
     let secret = Zeroizing::new(random_bytes::<SECRET_BYTES>());
     let mut line = Zeroizing::new([b'\n'; SECRET_DIGITS + 1]);
     HEXLOWER.encode_mut(&*secret, &mut line[..SECRET_DIGITS]);
-    let draft = directory.path().join("key.new");
-    match std::fs::remove_file(&draft) {
+    match std::fs::remove_file(draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut file =
-        std::fs::File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
+    let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(draft)?;
     file.write_all(&*line)?;
     file.sync_all()?;
-    std::fs::rename(&draft, directory.key())?;
-    directory.flush()?;
     Ok(secret)
 }
 
@@ -130,6 +173,30 @@ mod tests {
         let text = std::fs::read_to_string(directory.key()).unwrap();
         assert_eq!(text, HEXLOWER.encode(&*secret) + "\n");
         assert!(!parent.path().join("key.new").exists());
+    }
+
+    #[test]
+    fn a_key_of_an_operator_is_made_once_and_others_cannot_read_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("operator");
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let making = || load_or_create_operator_key(&path).unwrap();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(making)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]));
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let left = std::fs::read_dir(parent.path()).unwrap();
+        assert_eq!(left.count(), 1, "no draft is left");
+
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let Err(OperatorKeyFailure::Unusable(reason)) = load_or_create_operator_key(&path) else {
+            panic!("others can read it");
+        };
+        assert!(reason.contains("chmod 600"), "{reason}");
+        let nowhere = parent.path().join("nowhere/operator");
+        let made = load_or_create_operator_key(&nowhere);
+        assert!(matches!(made, Err(OperatorKeyFailure::NotMade(_))), "{made:?}");
     }
 
     #[test]

@@ -53,8 +53,10 @@ use antiphon::{
     model::TopicId,
     wire::{Checked, LogRange, Page},
 };
-pub(crate) use directory::{DataDirectory, DirectoryError};
-pub(crate) use identity::{load_key, load_or_create_key};
+pub(crate) use directory::{DataDirectory, DirectoryError, operator_key_path};
+pub(crate) use identity::{
+    OperatorKeyFailure, load_key, load_key_file, load_or_create_key, load_or_create_operator_key,
+};
 pub(crate) use life::Life;
 pub(crate) use room::{DISK_BYTES_MIN, Level, Room};
 pub(crate) use segments::SegmentStore;

@@ -29,6 +29,8 @@ pub(in crate::engine) struct Member {
     /// Whether it said that it was stopping, and has not come back. It counts as any node that is
     /// away.
     pub(super) stopped: bool,
+    /// Whether another node said, since it is away, that it will not come back.
+    pub(super) said_lost: bool,
     /// Of a newcomer, since when it is there; while it is away, since when it was.
     pub(super) new_since: Option<Duration>,
     /// Whether it has said if it is new, since it came last.
@@ -72,6 +74,7 @@ impl Member {
             leaving_until: None,
             left: false,
             stopped: false,
+            said_lost: false,
             new_since: None,
             told: false,
             heard: now,

@@ -164,6 +164,16 @@ impl Members {
         away
     }
 
+    /// Another node says that one will not come back. It is believed of one that is dead: at once,
+    /// or later if this one is away only now and does not return. Whether it is forgotten now.
+    pub(super) fn said_lost(&mut self, node: &NodeId) -> bool {
+        match self.known.get_mut(node) {
+            Some(member) if !member.connected => member.said_lost = true,
+            _ => return false,
+        }
+        self.state(node) >= MemberState::Dead && self.forget(node)
+    }
+
     fn remove(&mut self, node: &NodeId) {
         self.known.remove(node);
         self.settled.remove(node);
@@ -232,7 +242,7 @@ impl Members {
             // What it said before it went away it must say again.
             self.version += u64::from(!member.able || member.leaving_until.is_some());
             (member.able, member.leaving_until, member.left) = (true, None, false);
-            (member.stopped, member.told) = (false, false);
+            (member.stopped, member.told, member.said_lost) = (false, false, false);
             if let Some(since) = &mut member.new_since {
                 *since = now;
             }
@@ -343,7 +353,10 @@ impl Members {
                 let addresses = member.addresses.clone();
                 changes.push(Change::Dial(Contact::new(*node, addresses)));
             }
-            if !member.connected && now.saturating_sub(member.changed) > FORGET_AFTER {
+            // Once that it is dead is told.
+            let is_lost = member.said_lost && member.state >= MemberState::Dead
+                || now.saturating_sub(member.changed) > FORGET_AFTER;
+            if !member.connected && is_lost {
                 changes.push(Change::Forgotten(*node));
             }
         }

@@ -132,14 +132,20 @@ impl Engine {
         self.core.answer(question, Response::Noted);
     }
 
-    /// An operator says that a node will not come back.
+    /// An operator says that a node will not come back: this node's, who is believed, or that of
+    /// another node, which is believed of a node that is dead here.
     pub(super) fn forget(&mut self, question: QuestionId, asker: Asker, node: NodeId) {
-        let known = self.core.members.forget(&node);
+        let is_hearsay = asker.node().is_some();
+        let known = if is_hearsay {
+            self.core.members.said_lost(&node)
+        } else {
+            self.core.members.forget(&node)
+        };
         if known {
             self.changed(Some(Change::Forgotten(node)));
             self.asks_lost(node);
         }
-        if asker.node().is_none() {
+        if !is_hearsay {
             for other in self.core.members.reachable() {
                 self.core.ask(
                     other,

@@ -1,6 +1,6 @@
 //! What clients ask. Any node answers for the whole network.
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, data::Type};
 
 use super::{LogRange, Replicate};
 use crate::{
@@ -46,8 +46,7 @@ pub enum ClientRequest {
     #[n(7)]
     Peers,
     /// An operator says that a node will not come back. Its places go to others at once, and nobody
-    /// waits for what it may hold. A client's request is passed on to all nodes. Answer:
-    /// `Forgotten`.
+    /// waits for what it may hold. The asked node passes it on to all others. Answer: `Forgotten`.
     #[n(8)]
     Forget(#[n(0)] NodeId),
     /// The named node, which must be the asked one, hands over everything that it holds, and leaves
@@ -55,9 +54,14 @@ pub enum ClientRequest {
     #[n(9)]
     Leave(#[n(0)] NodeId),
     /// Compare what the replicas of a topic have on their disks, after a cursor and as far as one
-    /// request goes. Every byte is read and checked. Answer: `Verified`.
+    /// request goes. Every byte is read and checked. If an operator says so, the asked node repairs
+    /// its copies at once. Answer: `Verified`.
     #[n(10)]
-    Verify(#[n(0)] TopicName, #[n(1)] Cursor),
+    Verify(
+        #[n(0)] TopicName,
+        #[n(1)] Cursor,
+        #[cbor(n(2), skip_if = "is_unset", decode_with = "flag", default)] bool,
+    ),
     /// The named subscriptions of a topic after a name, in order, those that were deleted too.
     /// Answer: `Subscriptions`.
     #[n(11)]
@@ -98,6 +102,20 @@ pub enum ClientRequest {
     Describe(#[n(0)] TopicName),
 }
 
+/// Whether a flag need not be encoded. In an enum, the derived code passes it twice borrowed.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "derived code calls it")]
+fn is_unset(flag: &&bool) -> bool {
+    !**flag
+}
+
+/// A flag. A newer program writes null in its place, if other fields follow.
+fn flag<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<bool, minicbor::decode::Error> {
+    match decoder.datatype()? {
+        Type::Null => decoder.null().map(|()| false),
+        _ => decoder.bool(),
+    }
+}
+
 impl ClientRequest {
     /// The topics that it is about.
     pub fn topics(&self) -> impl Iterator<Item = &TopicName> {
@@ -113,7 +131,7 @@ impl ClientRequest {
             Self::Survey(name)
             | Self::Position(name, _)
             | Self::Commit(name, ..)
-            | Self::Verify(name, _)
+            | Self::Verify(name, ..)
             | Self::Subscriptions(name, _)
             | Self::Delete(name) => (Some(name), &[]),
             Self::Read(read) => (Some(&read.topic), &[]),

@@ -51,6 +51,7 @@ pub(super) async fn delete(client: &Client, printer: &mut Printer, topics: Vec<T
         let count = counted(left.len() as u64, "topic");
         let text =
             format!("{count} of this benchmark could not be deleted, such as `{topic}`: {error}");
-        printer.warning(text, &format!("`antiphon topic delete {topic}` deletes it"));
+        let hint = format!("`antiphon topic delete {topic}` deletes it, for the node's operator");
+        printer.warning(text, &hint);
     }
 }

@@ -29,6 +29,7 @@ use crate::{
         translate::{dial_causes, leads_there, split_peer},
         transport,
     },
+    operator::OperatorKey,
     platform::clock::Clock,
 };
 
@@ -96,9 +97,14 @@ const FAILED_MAX: usize = 32;
 const CAUSES_MAX: usize = 16;
 
 impl Connector {
-    pub(super) fn new(network: &Network, candidates: Candidates) -> Result<Self, ConnectError> {
+    /// A search by a client of this key; without one, of a key of the moment.
+    pub(super) fn new(
+        network: &Network,
+        candidates: Candidates,
+        key: Option<&OperatorKey>,
+    ) -> Result<Self, ConnectError> {
         let protocols = Protocols::of(network);
-        let swarm = light_swarm(&protocols)?;
+        let swarm = light_swarm(&protocols, key)?;
         Ok(Self {
             swarm,
             protocols,
@@ -273,8 +279,15 @@ fn silence(candidate: &Candidate) -> Vec<String> {
     candidate.addresses.iter().map(line).collect()
 }
 
-fn light_swarm(protocols: &Protocols) -> Result<Swarm<Light>, ConnectError> {
-    let key = Keypair::generate_ed25519();
+fn light_swarm(
+    protocols: &Protocols,
+    key: Option<&OperatorKey>,
+) -> Result<Swarm<Light>, ConnectError> {
+    let key = match key {
+        Some(key) => Keypair::ed25519_from_bytes(key.secret().clone().as_mut_slice())
+            .map_err(|error| ConnectError::Unreachable(vec![format!("no such key: {error}")]))?,
+        None => Keypair::generate_ed25519(),
+    };
     let pings = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PONG_TIMEOUT);
     let light = Light {
         identify: behaviour::identify(&key.public(), protocols),

@@ -1,4 +1,4 @@
-//! A client's way to a node: a light libp2p peer with a key of the moment.
+//! A client's way to a node: a light libp2p peer with a key of the moment, or the operator's key.
 //!
 //! It listens nowhere and speaks only requests, pings and identify. It uses one node, keeps a
 //! second connection to go on with, and learns from its node which others there are. A request
@@ -126,7 +126,8 @@ impl RemoteLink {
     ) -> Result<Self, ConnectError> {
         let time = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
         let looked_in = candidates.places();
-        let driver = Driver::new(Connector::new(&config.network, candidates)?);
+        let key = config.operator_key.as_ref();
+        let driver = Driver::new(Connector::new(&config.network, candidates, key)?);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (report, states) = watch::channel(driver.state());
         let task = tasks::spawn("client link", driver.run(received, report));
