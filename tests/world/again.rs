@@ -18,6 +18,8 @@ const PER_TOPIC: usize = 6;
 pub(crate) struct Again {
     todo: Vec<(RecordId, usize)>,
     asked: Option<(RecordId, usize)>,
+    /// Which node was asked.
+    node: usize,
 }
 
 impl Again {
@@ -31,7 +33,7 @@ impl Again {
                 todo.push(ids.swap_remove(chosen));
             }
         }
-        Self { todo, asked: None }
+        Self { todo, asked: None, node: 0 }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -44,11 +46,21 @@ impl Again {
         response: Option<&Response>,
         asked: bool,
     ) -> Next {
+        let has_left = response.is_none() && world.nodes[self.node].gone;
         if asked && let Some((id, batches)) = self.asked.take() {
+            if has_left {
+                // Another one is asked.
+                self.todo.push((id, batches));
+                return self.ask(world);
+            }
             let result = once::published_again(world, id, batches, response);
             world.check(once::NAME, result);
             world.counts.published_again += 1;
         }
+        self.ask(world)
+    }
+
+    fn ask(&mut self, world: &mut World) -> Next {
         let Some((id, batches)) = self.todo.pop() else {
             return Next::Stop;
         };
@@ -66,8 +78,9 @@ impl Again {
             timeout_ms: 5_000,
             retried: true,
         };
+        self.node = world.some_node();
         Next::Ask(
-            world.some_node(),
+            self.node,
             Request::Client(ClientRequest::Publish(publish)),
             Duration::from_secs(5),
         )
