@@ -75,7 +75,7 @@ impl Engine {
                 self.import_from(question, node, &import);
             }
             request => match self.resolve(&request) {
-                Ok(topic) => self.carry_out(question, asker, topic, request),
+                Ok(topics) => self.carry_out(question, asker, topics, request),
                 Err(Unresolved::Unknown(name)) => {
                     self.defer(&name, Deferred { question, asker, request });
                 }
@@ -105,18 +105,17 @@ impl Engine {
 
     // --- topics ----------------------------------------------------------------------------
 
-    /// The topic that a request is about, the first one of several; none if it is about none.
-    fn resolve(&self, request: &ClientRequest) -> Result<Option<TopicId>, Unresolved> {
-        let mut first = None;
-        for name in request.topics() {
+    /// The topics that a request is about, in its order.
+    fn resolve(&self, request: &ClientRequest) -> Result<Vec<TopicId>, Unresolved> {
+        let resolved = |name: &TopicName| {
             let topic = self.core.topics.named(name);
             let topic = topic.ok_or_else(|| Unresolved::Unknown(name.clone()))?;
-            if let Some(why) = self.core.topics.get(&topic).and_then(Topic::not_understood) {
-                return Err(Unresolved::NotUnderstood(why));
+            match self.core.topics.get(&topic).and_then(Topic::not_understood) {
+                Some(why) => Err(Unresolved::NotUnderstood(why)),
+                None => Ok(topic),
             }
-            first.get_or_insert(topic);
-        }
-        Ok(first)
+        };
+        request.topics().map(resolved).collect()
     }
 
     /// Asks the other nodes for a topic. The request is taken up again when they have answered.
@@ -157,11 +156,11 @@ impl Engine {
         &mut self,
         question: QuestionId,
         asker: Asker,
-        topic: Option<TopicId>,
+        topics: Vec<TopicId>,
         request: ClientRequest,
     ) {
         use ClientRequest as R;
-        match (request, topic) {
+        match (request, topics.first().copied()) {
             (R::Create(create), Some(topic)) => self.create_again(question, topic, &create),
             (R::Alter(alter), Some(topic)) => self.alter(question, topic, &alter),
             (R::Delete(_), Some(topic)) => self.delete(question, topic),
@@ -169,7 +168,7 @@ impl Engine {
             (R::Import(import), Some(topic)) => self.import(question, topic, import),
             (R::Survey(_), Some(topic)) => self.survey_for_client(question, topic),
             (R::Read(read), Some(topic)) => self.read(question, topic, read),
-            (R::ReadMany(read), _) => self.read_many(question, &read),
+            (R::ReadMany(read), _) => self.read_many(question, topics, read),
             (R::Take(take), Some(topic)) => self.member_takes(question, asker, topic, take),
             (R::Settle(settle), Some(topic)) => self.member_settles(question, asker, topic, settle),
             (R::Await(wanted), Some(topic)) => self.await_copies(question, topic, wanted),

@@ -265,7 +265,11 @@ impl Descriptor {
         Some(format!("topic `{}` needs a newer version of Antiphon ({what})", self.name))
     }
 
-    fn check(&self) -> Result<(), DescriptorError> {
+    /// Whether all fields are in bounds.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub fn check(&self) -> Result<(), DescriptorError> {
         if self.version != Self::VERSION {
             return Err(DescriptorError::Version(self.version));
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use antiphon::{
     model::{
         Batch, Blob, Cursor, Descriptor, Draft, Incarnation, NodeKey, ProducerId, Record,
-        Retention, RetentionChange, Run, SignedDescriptor, Stamp, WallClock, encode_record,
+        Retention, RetentionChange, Run, SignedDescriptor, Stamp, WallClock, Writers,
+        encode_record, encode_to_bytes,
     },
     wire::{
         Acks, Alter, ClientRequest, Create, Held, NodeRequest, Outcome, Publish, Refusal,
@@ -46,8 +47,25 @@ fn batch() -> Batch {
     draft.seal(&records.into(), &newer())
 }
 
+/// The same terms, which say in a newer way who may write.
+fn terms_with_newer_writers() -> SignedDescriptor {
+    let mut terms = terms(0).descriptor().clone();
+    terms.needs.clear();
+    terms.writers = Writers::Unknown;
+    let terms = encode_to_bytes(&terms);
+    let signature = newer().sign(&[b"antiphon/descriptor/1\0", &terms[..]].concat());
+    let mut bytes = Vec::new();
+    let mut encoder = minicbor::Encoder::new(&mut bytes);
+    encoder.array(2).unwrap().bytes(&terms).unwrap().bytes(&signature).unwrap();
+    SignedDescriptor::verify(bytes.into()).unwrap()
+}
+
 fn replicate(revision: u64, batches: Vec<Batch>) -> Request {
-    let descriptors = vec![terms(revision)];
+    replicate_of(&terms(revision), batches)
+}
+
+fn replicate_of(terms: &SignedDescriptor, batches: Vec<Batch>) -> Request {
+    let descriptors = vec![terms.clone()];
     Request::Node(NodeRequest::Replicate(Replicate {
         descriptors,
         batches,
@@ -86,13 +104,14 @@ fn requests() -> Vec<ClientRequest> {
     ]
 }
 
-fn assert_not_served(world: &mut World, node: usize) {
+fn assert_not_served(world: &mut World, node: usize, lacking: &str) {
     for request in requests() {
         let answer = world.call(node, Request::Client(request));
         let Response::Refused(Refusal::Unsupported(Some(why))) = answer else {
             panic!("{answer:?}")
         };
-        assert_eq!(why, "topic `ordered` needs a newer version of Antiphon (feature 7)");
+        let expected = format!("topic `ordered` needs a newer version of Antiphon ({lacking})");
+        assert_eq!(why, expected);
     }
 }
 
@@ -110,7 +129,7 @@ fn terms_that_are_not_understood_are_spread_and_the_topic_is_not_served() {
     assert_eq!(world.call(0, replicate(0, Vec::new())), Response::Replicated(Vec::new()));
     // The others learn of it when somebody asks them.
     for node in [1, 2, 0] {
-        assert_not_served(&mut world, node);
+        assert_not_served(&mut world, node, "feature 7");
         let describe = ClientRequest::Describe(NAME.parse().unwrap());
         let described = Response::Described(Some(Blob(terms(0).bytes().clone())));
         assert_eq!(world.call(node, Request::Client(describe)), described);
@@ -149,9 +168,24 @@ fn copies_of_a_topic_that_comes_to_need_more_stay_where_they_are() {
     }
     world.run(Duration::from_mins(2));
     for (node, before) in before.iter().enumerate() {
-        assert_not_served(&mut world, node);
+        assert_not_served(&mut world, node, "feature 7");
         let held = held(&mut world, node);
         assert_eq!(held.frontier, *before, "its limits are not applied, and nothing is given away");
         assert!(!held.keeps, "it is no home replica");
+    }
+}
+
+#[test]
+fn nobody_changes_a_topic_through_a_node_that_does_not_know_who_may() {
+    let mut world = World::new(3);
+    world.join();
+    let terms = terms_with_newer_writers();
+    let answer = world.call(0, replicate_of(&terms, Vec::new()));
+    assert_eq!(answer, Response::Replicated(Vec::new()));
+    for node in [1, 2, 0] {
+        assert_not_served(&mut world, node, "who may write");
+        let describe = ClientRequest::Describe(NAME.parse().unwrap());
+        let described = Response::Described(Some(Blob(terms.bytes().clone())));
+        assert_eq!(world.call(node, Request::Client(describe)), described);
     }
 }

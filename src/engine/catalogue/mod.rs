@@ -246,8 +246,7 @@ impl Engine {
         if create.name.is_reserved() {
             return Err(Refusal::Invalid(TopicNameError::Reserved.to_string()));
         }
-        let signed = self.terms(create).sign(&self.core.config.key);
-        signed.map(|_| ()).map_err(Refusal::from)
+        Ok(self.terms(create).check()?)
     }
 
     /// The topic is there already.

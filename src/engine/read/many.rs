@@ -88,14 +88,17 @@ impl State {
 }
 
 impl Engine {
-    pub(in crate::engine) fn read_many(&mut self, question: QuestionId, read: &ReadMany) {
-        let mut topics: Vec<(TopicId, Cursor)> = Vec::with_capacity(read.topics.len());
-        for of in &read.topics {
-            let Some(topic) = self.core.topics.named(&of.topic) else {
-                debug_assert!(false, "all names are resolved");
-                continue;
-            };
-            let after = of.after.clone().unwrap_or_else(|| Cursor::start(topic));
+    /// Reads these topics, which are those of the request.
+    pub(in crate::engine) fn read_many(
+        &mut self,
+        question: QuestionId,
+        ids: Vec<TopicId>,
+        read: ReadMany,
+    ) {
+        debug_assert_eq!(ids.len(), read.topics.len(), "each name is one topic");
+        let mut topics: Vec<(TopicId, Cursor)> = Vec::with_capacity(ids.len());
+        for (topic, of) in ids.into_iter().zip(read.topics) {
+            let after = of.after.unwrap_or_else(|| Cursor::start(topic));
             if after.topic != topic || !after.is_well_formed() {
                 let what = format!("the cursor for topic `{}` belongs to another topic", of.topic);
                 return self.core.refuse_invalid(question, what);
