@@ -256,11 +256,10 @@ async fn a_pattern_is_a_stream_of_all_its_topics_those_made_later_included() {
     let client = node.client();
     topic(&client, "sensors.attic").await.publish("21").await.expect("published");
     topic(&client, "other").await.publish("no").await.expect("published");
-    let reader =
+    let mut records =
         client.pattern_reader("sensors.>", ReaderOptions::follow()).await.expect("started");
-    let mut records = reader.into_stream();
     let mut seen = BTreeSet::new();
-    let (name, delivered) = records.next().await.expect("no end").expect("a record");
+    let (name, delivered) = StreamExt::next(&mut records).await.expect("no end").expect("a record");
     seen.insert((name.to_string(), text(&delivered)));
     topic(&client, "sensors.cellar").await.publish("12").await.expect("published");
     let (name, delivered) = records.next().await.expect("no end").expect("a record");

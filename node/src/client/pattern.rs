@@ -5,16 +5,19 @@ mod questions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use antiphon::{
     limits,
     model::{Cursor, TopicName, TopicPattern},
 };
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 
 use self::following::Following;
 use super::{
@@ -39,7 +42,7 @@ const STARTS_AT_ONCE: usize = 8;
 /// **Memory** is bounded: at most 64 answers of some 512 KiB, and the name and the cursor of each
 /// topic. While the reader is not polled, it asks for nothing.
 ///
-/// This is no stream by itself: [`into_stream`](Self::into_stream) makes one.
+/// As a [`Stream`] it gives the same as [`next`](Self::next).
 ///
 /// ```
 /// use antiphon_node::client::ReaderOptions;
@@ -89,7 +92,8 @@ impl PatternReader {
             let starts = starts(&client, names, &options).await?;
             Source::Following(Box::new(Following::new(client, pattern, options, digest, starts)))
         } else {
-            Source::Stored(Box::new(Stored { client, options, names: names.into(), reader: None }))
+            let (names, reader) = (names.into(), Reading::None);
+            Source::Stored(Box::new(Stored { client, options, names, reader }))
         };
         Ok(Self { source, passed_over: PassedOver::default() })
     }
@@ -123,22 +127,27 @@ impl PatternReader {
     /// When no node that holds the records can be reached, or too many topics match. The reader
     /// stays where it is, and can be asked again.
     pub async fn try_next(&mut self) -> Result<Option<(TopicName, Delivered)>, RequestError> {
+        poll_fn(|context| self.poll_record(context)).await
+    }
+
+    fn poll_record(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<(TopicName, Delivered)>, RequestError>> {
         match &mut self.source {
-            Source::Stored(stored) => stored.next(&mut self.passed_over).await,
-            Source::Following(following) => following.next(&mut self.passed_over).await.map(Some),
+            Source::Stored(stored) => stored.poll_record(context, &mut self.passed_over),
+            Source::Following(following) => {
+                following.poll_record(context, &mut self.passed_over).map_ok(Some)
+            }
         }
     }
 }
 
-impl PatternReader {
-    /// The records that follow, each with its topic, as a [`Stream`](futures::Stream). Errors are
-    /// as with [`Reader`]: items, and not the end.
-    pub fn into_stream(self) -> BoxStream<'static, Result<(TopicName, Delivered), RequestError>> {
-        let records = stream::unfold(self, |mut reader| async {
-            let next = reader.next().await?;
-            Some((next, reader))
-        });
-        records.boxed()
+impl Stream for PatternReader {
+    type Item = Result<(TopicName, Delivered), RequestError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_record(context).map(Result::transpose)
     }
 }
 
@@ -185,39 +194,65 @@ struct Stored {
     options: ReaderOptions,
     /// The topics that are not read to their ends, the one that is being read first.
     names: VecDeque<TopicName>,
-    reader: Option<Reader>,
+    reader: Reading,
+}
+
+/// The reader of the topic that comes first.
+enum Reading {
+    None,
+    Starting(BoxFuture<'static, Result<Reader, RequestError>>),
+    Started(Box<Reader>),
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::None => "None",
+            Self::Starting(_) => "Starting",
+            Self::Started(_) => "Started",
+        })
+    }
 }
 
 impl Stored {
-    async fn next(
+    fn poll_record(
         &mut self,
+        context: &mut Context<'_>,
         passed_over: &mut PassedOver,
-    ) -> Result<Option<(TopicName, Delivered)>, RequestError> {
-        while let Some(name) = self.names.front().cloned() {
-            if self.reader.is_none() {
-                let reader = self.client.reader(name.clone(), self.options.clone()).await;
-                self.reader = match reader {
-                    Err(error) if is_unknown(&error) => None,
-                    reader => Some(reader?),
-                };
-            }
+    ) -> Poll<Result<Option<(TopicName, Delivered)>, RequestError>> {
+        while let Some(name) = self.names.front() {
             let next = match &mut self.reader {
-                Some(reader) => {
-                    let next = reader.try_next().await;
-                    passed_over.join(reader.take_passed_over());
-                    next
+                Reading::None => {
+                    let (client, options) = (self.client.clone(), self.options.clone());
+                    self.reader =
+                        Reading::Starting(Reader::start(client, name.clone(), options).boxed());
+                    continue;
                 }
-                None => Ok(None),
+                Reading::Starting(starting) => match ready!(starting.poll_unpin(context)) {
+                    Ok(reader) => {
+                        self.reader = Reading::Started(Box::new(reader));
+                        continue;
+                    }
+                    Err(error) => {
+                        self.reader = Reading::None;
+                        Err(error)
+                    }
+                },
+                Reading::Started(reader) => {
+                    let next = ready!(reader.poll_next_unpin(context));
+                    passed_over.join(reader.take_passed_over());
+                    next.transpose()
+                }
             };
             match next {
-                Ok(Some(delivered)) => return Ok(Some((name, delivered))),
-                Err(error) if !is_unknown(&error) => return Err(error),
+                Ok(Some(delivered)) => return Poll::Ready(Ok(Some((name.clone(), delivered)))),
+                Err(error) if !is_unknown(&error) => return Poll::Ready(Err(error)),
                 Ok(None) | Err(_) => {
                     self.names.pop_front();
-                    self.reader = None;
+                    self.reader = Reading::None;
                 }
             }
         }
-        Ok(None)
+        Poll::Ready(Ok(None))
     }
 }

@@ -1,6 +1,9 @@
 //! Following all topics that match: what is stored of each, and then what comes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    task::{Context, Poll, ready},
+};
 
 use antiphon::{
     model::{Batch, Cursor, TopicId, TopicName, TopicPattern},
@@ -87,19 +90,20 @@ impl Following {
     }
 
     /// The next record. Nothing is asked for while there is one.
-    pub(super) async fn next(
+    pub(super) fn poll_record(
         &mut self,
+        context: &mut Context<'_>,
         passed_over: &mut PassedOver,
-    ) -> Result<(TopicName, Delivered), RequestError> {
+    ) -> Poll<Result<(TopicName, Delivered), RequestError>> {
         loop {
             if let Some(next) = self.current.pop_front() {
-                return Ok(next);
+                return Poll::Ready(Ok(next));
             }
             if self.open_next_batch() {
                 continue;
             }
             self.ask();
-            let taken = match self.questions.next().await {
+            let taken = match ready!(self.questions.poll_answer(context)) {
                 Some(Answer::Names(names)) => names.and_then(|names| self.take_names(names)),
                 Some(Answer::Pages(names, Ok(pages))) => self.take_pages(names, pages, passed_over),
                 Some(Answer::Pages(names, Err(error))) => self.take_error(names, error),
@@ -107,7 +111,7 @@ impl Following {
             };
             if let Err(error) = taken {
                 self.begin_anew();
-                return Err(error);
+                return Poll::Ready(Err(error));
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -130,8 +131,10 @@ impl Questions {
     }
 
     /// The next answer.
-    pub(super) async fn next(&mut self) -> Option<Answer> {
-        let (number, answer) = self.under_way.next().await?;
+    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let Some((number, answer)) = ready!(self.under_way.poll_next_unpin(context)) else {
+            return Poll::Ready(None);
+        };
         match &answer {
             Answer::Names(_) => self.names = false,
             Answer::Pages(..) => {
@@ -139,7 +142,7 @@ impl Questions {
                 self.short.take_if(|short| *short == number);
             }
         }
-        Some(answer)
+        Poll::Ready(Some(answer))
     }
 
     /// Whether names are to be asked for.
@@ -190,7 +193,10 @@ impl Questions {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        future::poll_fn,
+        sync::{Arc, Mutex},
+    };
 
     use tokio::sync::oneshot;
 
@@ -240,7 +246,9 @@ mod tests {
         /// Asks, and takes an answer if there is one: of how many topics it is.
         fn turn(&mut self) -> Option<usize> {
             self.questions.ask_records(&self.client, self.topics, |_| None);
-            let Answer::Pages(names, pages) = self.questions.next().now_or_never()?? else {
+            let Answer::Pages(names, pages) =
+                poll_fn(|context| self.questions.poll_answer(context)).now_or_never()??
+            else {
                 panic!("names were not asked for")
             };
             assert_eq!(pages, Ok(Vec::new()));

@@ -103,7 +103,7 @@ impl Link for Node {
         // Looked at whenever it is polled, until there is something or a short wait is over.
         let mut polls = 0;
         let under_way = Arc::clone(&self.under_way);
-        std::future::poll_fn(move |context| {
+        poll_fn(move |context| {
             let state = self.state.lock().unwrap();
             polls += 1;
             debug_assert!(Arc::strong_count(&under_way) > 1, "this one is under way");
@@ -124,7 +124,7 @@ impl Link for Node {
                 other => panic!("not asked: {other:?}"),
             };
             context.waker().wake_by_ref();
-            answer.map_or(std::task::Poll::Pending, |answer| std::task::Poll::Ready(Ok(answer)))
+            answer.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
         })
         .boxed()
     }
