@@ -3,11 +3,11 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use antiphon::{
-    model::{self, RetentionChange, TopicName},
+    model::{self, DescriptorError, LimitChange, RetentionChange, TopicName},
     wire::{Alter, Create},
 };
 
-use super::TopicSummary;
+use super::{Refusal, TopicSummary};
 
 /// The terms of a new topic: how many replicas there are, and what they keep. A term that is not
 /// set has its default. [`Topic::create_with`](super::Topic::create_with) takes them.
@@ -139,7 +139,8 @@ pub struct Created {
 /// Changes of a topic's terms. A term that is not set stays as it is.
 /// [`Topic::alter`](super::Topic::alter) takes them.
 ///
-/// A limit is a value, or `None` to take it away. A limit of zero counts as one.
+/// A limit is a value, or `None` to take it away. A limit of zero is refused when the topic is
+/// altered, because the topic would keep nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -157,7 +158,39 @@ pub struct TopicChanges {
     min_copies: Option<u16>,
     /// Whether the floor is to follow the number of nodes.
     floor_follows: bool,
-    retention: RetentionChange,
+    age_ms: Limit,
+    bytes: Limit,
+    records: Limit,
+    tombstones_ms: Option<u64>,
+}
+
+/// What becomes of a limit, as the program says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Limit {
+    #[default]
+    Keep,
+    Remove,
+    Set(u64),
+}
+
+impl From<Option<u64>> for Limit {
+    fn from(limit: Option<u64>) -> Self {
+        limit.map_or(Self::Remove, Self::Set)
+    }
+}
+
+impl Limit {
+    /// The same as the protocol says it, where zero takes a limit away.
+    fn checked(self) -> Result<LimitChange, Refusal> {
+        match self {
+            Self::Keep => Ok(LimitChange::Keep),
+            Self::Remove => Ok(LimitChange::Remove),
+            Self::Set(limit) => match NonZeroU64::new(limit) {
+                Some(limit) => Ok(LimitChange::Set(limit)),
+                None => Err(Refusal::Invalid(DescriptorError::Retention.to_string())),
+            },
+        }
+    }
 }
 
 impl TopicChanges {
@@ -180,32 +213,38 @@ impl TopicChanges {
 
     /// Changes the age after which records are deleted. `None` takes the limit away.
     pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.retention.age_ms = age.into().map(milliseconds).map(at_least_one).into();
+        self.age_ms = age.into().map(milliseconds).into();
         self
     }
 
     /// Changes how many bytes each replica keeps. `None` takes the limit away.
     pub fn max_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.retention.bytes = bytes.into().map(at_least_one).into();
+        self.bytes = bytes.into().into();
         self
     }
 
     /// Changes how many records each replica keeps. `None` takes the limit away.
     pub fn max_records(mut self, records: impl Into<Option<u64>>) -> Self {
-        self.retention.records = records.into().map(at_least_one).into();
+        self.records = records.into().into();
         self
     }
 
     /// Makes the topic a compacted one, or changes after which time tombstones are deleted; see
     /// [`TopicOptions::compacted`]. A topic that is compacted stays so.
     pub fn compacted(mut self, tombstones: Duration) -> Self {
-        self.retention.tombstones_ms = Some(at_least_one(milliseconds(tombstones)).get());
+        self.tombstones_ms = Some(milliseconds(tombstones));
         self
     }
 
-    pub(super) fn into_request(self, name: TopicName) -> Alter {
-        let Self { replicas, min_copies, floor_follows, retention } = self;
-        Alter { name, replicas, min_copies, retention, floor_follows }
+    pub(super) fn into_request(self, name: TopicName) -> Result<Alter, Refusal> {
+        let Self { replicas, min_copies, floor_follows, .. } = self;
+        let retention = RetentionChange {
+            age_ms: self.age_ms.checked()?,
+            bytes: self.bytes.checked()?,
+            records: self.records.checked()?,
+            tombstones_ms: self.tombstones_ms,
+        };
+        Ok(Alter { name, replicas, min_copies, retention, floor_follows })
     }
 }
 
@@ -235,33 +274,38 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A topic keeps nothing with a limit of zero, so that is taken as one.
-fn at_least_one(limit: u64) -> NonZeroU64 {
-    NonZeroU64::new(limit).unwrap_or(NonZeroU64::MIN)
-}
-
 #[cfg(test)]
 mod tests {
-    use antiphon::model::LimitChange;
-
     use super::*;
 
     #[test]
     fn changes_say_which_limits_stay_and_which_go() {
         let name: TopicName = "t".parse().unwrap();
-        let nothing = TopicChanges::new().into_request(name.clone());
+        let nothing = TopicChanges::new().into_request(name.clone()).unwrap();
         assert_eq!(nothing.retention, RetentionChange::default());
         assert_eq!((nothing.replicas, nothing.min_copies), (None, None));
         let changes = TopicChanges::new().max_age(Duration::from_secs(1)).max_bytes(None);
-        let asked = changes.min_copies(None).into_request(name.clone());
+        let asked = changes.min_copies(None).into_request(name.clone()).unwrap();
         let age_ms = LimitChange::Set(NonZeroU64::new(1_000).unwrap());
         let bytes = LimitChange::Remove;
         let expected = RetentionChange { age_ms, bytes, ..RetentionChange::default() };
         assert_eq!((asked.retention, asked.floor_follows), (expected, true));
-        let short = TopicChanges::new().max_age(Duration::from_micros(1)).min_copies(2);
-        let asked = short.into_request(name);
+        let short = TopicChanges::new().max_age(Duration::from_millis(1)).min_copies(2);
+        let asked = short.into_request(name).unwrap();
         let shortest = LimitChange::Set(NonZeroU64::MIN);
         assert_eq!((asked.retention.age_ms, asked.min_copies), (shortest, Some(2)));
         assert!(!asked.floor_follows);
+    }
+
+    #[test]
+    fn a_topic_is_not_altered_to_keep_nothing() {
+        let changes = TopicChanges::new;
+        let nothing = [changes().max_age(Duration::ZERO), changes().max_bytes(0)];
+        for changes in nothing.into_iter().chain([changes().max_records(0)]) {
+            let refused = changes.clone().into_request("t".parse().unwrap());
+            assert!(matches!(refused, Err(Refusal::Invalid(_))), "{changes:?}");
+        }
+        let later = changes().max_bytes(0).max_bytes(1).into_request("t".parse().unwrap());
+        assert!(later.is_ok(), "the last word counts");
     }
 }

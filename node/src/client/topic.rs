@@ -123,7 +123,7 @@ impl Topic {
     /// # Errors
     /// When the topic does not exist, a term is out of bounds, or no node can be reached.
     pub async fn alter(&self, changes: TopicChanges) -> Result<TopicSummary, RequestError> {
-        let summary = self.client.alter(changes.into_request(self.name.clone())).await?;
+        let summary = self.client.alter(changes.into_request(self.name.clone())?).await?;
         Ok(summary.into())
     }
 
