@@ -88,7 +88,6 @@ pub struct Subscriber {
     reader: Reader,
     standing: Arc<Standing>,
     is_new: bool,
-    commits: bool,
 }
 
 /// Acknowledges one record that a [`Subscriber`] handed out. If this is dropped without
@@ -137,15 +136,14 @@ impl Subscriber {
         let standing = Standing::new(client, (topic, name), generation, cursor, committed);
         // A name that starts at the end would otherwise skip what comes before its first record.
         standing.commit().await?;
-        Ok(Self { reader, standing: Arc::new(standing), is_new, commits: false })
+        Ok(Self { reader, standing: Arc::new(standing), is_new })
     }
 
     /// The same subscriber, which commits in the background from now on. It does so once in each
     /// `interval` in which records were acknowledged, and as soon as [`COMMIT_RECORDS_MAX`] are.
     ///
-    /// Only the first call counts: a later one does not change the interval. A subscriber of
-    /// [`Topic::subscribe_as`](super::Topic::subscribe_as) has had that call, with
-    /// [`COMMIT_INTERVAL_DEFAULT`].
+    /// A later call changes the interval. A subscriber of
+    /// [`Topic::subscribe_as`](super::Topic::subscribe_as) has [`COMMIT_INTERVAL_DEFAULT`].
     ///
     /// While no node answers, it tries again with the next interval. A refusal that does not pass,
     /// such as [`Refusal::Superseded`], ends the commits, and the next [`next`](Self::next) fails
@@ -153,8 +151,8 @@ impl Subscriber {
     ///
     /// # Panics
     /// When the first call is outside of a tokio runtime.
-    pub fn commit_every(mut self, interval: Duration) -> Self {
-        if !std::mem::replace(&mut self.commits, true) {
+    pub fn commit_every(self, interval: Duration) -> Self {
+        if self.standing.set_interval(interval).is_none() {
             let standing = Arc::clone(&self.standing);
             tasks::spawn_detached("commits", standing.keep_committing(interval));
         }

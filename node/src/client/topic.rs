@@ -266,8 +266,8 @@ impl Topic {
     /// counts only if the name is new. The stream does not end.
     ///
     /// What is acknowledged is committed in the background: once a second, or as soon as 1,024
-    /// records are acknowledged. For another interval, another end, or commits by hand alone, take
-    /// [`Client::subscriber`].
+    /// records are acknowledged. [`Subscriber::commit_every`] sets another interval. For another
+    /// end, or commits by hand alone, take [`Client::subscriber`].
     ///
     /// Dropped before it returns, the name may exist already, and stands at `start`.
     ///

@@ -252,6 +252,26 @@ async fn what_is_acknowledged_is_committed_in_the_background_once_an_interval() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_interval_of_commits_may_be_changed() {
+    let node = Arc::new(Node::default());
+    node.answer(Ok(page(0, 3)));
+    let mut subscriber = subscriber(&node).await.commit_every(INTERVAL * 100);
+    take(&mut subscriber).await.acknowledge();
+    yield_often().await;
+    // It waits for the long interval already.
+    let mut subscriber = subscriber.commit_every(INTERVAL);
+    yield_often().await;
+    tokio::time::sleep(INTERVAL).await;
+    yield_often().await;
+    assert_eq!(node.committed(), [0, 1]);
+    take(&mut subscriber).await.acknowledge();
+    yield_often().await;
+    tokio::time::sleep(INTERVAL).await;
+    yield_often().await;
+    assert_eq!(node.committed(), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_acknowledged_records_are_committed_before_the_interval_is_over() {
     let node = Arc::new(Node::default());
     let count = COMMIT_RECORDS_MAX as u64;

@@ -54,6 +54,8 @@ struct State {
     is_shared: bool,
     /// Whether the subscriber has ended.
     ended: bool,
+    /// How often it commits in the background, if it does.
+    interval: Option<Duration>,
     /// Why commits in the background have stopped.
     failure: Option<RequestError>,
 }
@@ -75,6 +77,7 @@ impl Standing {
             acknowledged: 0,
             is_shared: false,
             ended: false,
+            interval: None,
             failure: None,
         };
         Self {
@@ -143,6 +146,13 @@ impl Standing {
         self.lock().is_shared
     }
 
+    /// Commits in the background are made this often from now on. How often they were made before.
+    pub(super) fn set_interval(&self, interval: Duration) -> Option<Duration> {
+        let before = self.lock().interval.replace(interval);
+        self.news.notify_one();
+        before
+    }
+
     /// There will be no more records.
     pub(super) fn end(&self) {
         self.lock().ended = true;
@@ -181,13 +191,22 @@ impl Standing {
 
     /// Commits once an interval while there is something to commit, sooner where many records are
     /// acknowledged, and a last time when the subscriber has ended.
-    pub(super) async fn keep_committing(self: Arc<Self>, interval: Duration) {
+    pub(super) async fn keep_committing(self: Arc<Self>, mut interval: Duration) {
         loop {
             self.until(|state| state.moved || state.ended).await;
             let due = |state: &State| state.acknowledged >= COMMIT_RECORDS_MAX || state.ended;
+            let is_other = |state: &State| state.interval.filter(|now| *now != interval);
             // It is due with the interval otherwise.
-            let _ = tokio::time::timeout(interval, self.until(due)).await;
-            let ended = self.lock().ended;
+            let news = self.until(|state| due(state) || is_other(state).is_some());
+            let _ = tokio::time::timeout(interval, news).await;
+            let ended = {
+                let state = self.lock();
+                if let Some(other) = is_other(&state).filter(|_| !due(&state)) {
+                    interval = other;
+                    continue;
+                }
+                state.ended
+            };
             match self.commit().await {
                 Err(RequestError::Refused(refusal)) if !refusal.is_passing() => {
                     self.lock().failure = Some(refusal.into());
