@@ -88,6 +88,8 @@
 //! - a [`Record`], its [`WallClock`] time, and its [`RecordId`] with a [`ProducerId`];
 //! - names: [`TopicName`], [`SubscriberName`], [`TopicPattern`], [`Network`], [`NodeId`];
 //! - places: a [`Cursor`] with its [`LogId`]s, and a [`client::LogRange`];
+//! - what places are made of: [`client::TopicId`], [`client::Incarnation`], [`client::Position`]
+//!   with its [`client::Hash`];
 //! - [`client::Acks`] and [`client::PendingTopic`].
 //!
 //! Nearly all others are types of this crate. They may grow, and do not change with the protocol.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use antiphon::{
-    model::{Cursor, Progress, SubscriberName, Subscription, TopicName, WallClock},
+    model::{Cursor, SubscriberName, TopicName, WallClock},
     wire::Surveyed,
 };
-use antiphon_node::client::{Client, ReaderOptions, RequestError, Start};
+use antiphon_node::client::{Client, ReaderOptions, RequestError, Start, SubscriptionInfo};
 use serde_json::{Value, json};
 
 use super::fetch::warn_if_incomplete;
@@ -37,8 +37,8 @@ pub(super) async fn run(context: &mut Context, arguments: Subscriptions) -> anyh
     let client = context.client().await?;
     let surveyed = client.survey(&topic).await?;
     let mut all = Vec::new();
-    for (name, kept) in client.subscriptions(&topic).await? {
-        all.extend(behind(&client, &topic, &surveyed, name, kept).await?);
+    for subscription in client.subscriptions(&topic).await? {
+        all.push(behind(&client, &topic, &surveyed, subscription).await?);
     }
     let printer = &mut context.printer;
     warn_if_incomplete(printer, &surveyed);
@@ -67,21 +67,18 @@ async fn behind(
     client: &Client,
     topic: &TopicName,
     surveyed: &Surveyed,
-    name: SubscriberName,
-    kept: Subscription,
-) -> Result<Option<Behind>, RequestError> {
-    let Some(cursor) = kept.cursor else { return Ok(None) };
+    subscription: SubscriptionInfo,
+) -> Result<Behind, RequestError> {
+    let SubscriptionInfo { name, cursor, is_group, records_done, .. } = subscription;
     // Of a group, members may have done any of those.
-    let done = kept.group.as_deref().map_or(0, Progress::records_done);
-    let records = records_between(&cursor, surveyed).saturating_sub(done);
-    let is_group = kept.group.is_some();
+    let records = records_between(&cursor, surveyed).saturating_sub(records_done);
     let mut since = None;
     if records > 0 {
         let options = ReaderOptions::new().start(Start::At(cursor.clone()));
         let next = client.reader(topic.clone(), options).await?.try_next().await?;
         since = next.and_then(|delivered| delivered.record.time);
     }
-    Ok(Some(Behind { name, cursor, is_group, records, since }))
+    Ok(Behind { name, cursor, is_group, records, since })
 }
 
 /// Records that are stored after a position.

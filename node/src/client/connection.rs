@@ -33,6 +33,11 @@ impl Connection {
         Self { states }
     }
 
+    /// A connection that has ended, and never changes.
+    pub(crate) fn stopped() -> Self {
+        Self::new(watch::channel(ConnectionState::Stopped).1)
+    }
+
     /// The state now.
     pub fn state(&self) -> ConnectionState {
         self.states.borrow().clone()
@@ -55,12 +60,5 @@ impl Connection {
         let is_lost = |state: &ConnectionState| !matches!(state, ConnectionState::Connected(_));
         // An error means that the client has ended.
         let _ = self.states.wait_for(is_lost).await;
-    }
-}
-
-/// A connection that is [stopped](ConnectionState::Stopped), and never changes.
-impl Default for Connection {
-    fn default() -> Self {
-        Self::new(watch::channel(ConnectionState::Stopped).1)
     }
 }

@@ -31,7 +31,13 @@ mod topic;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub use antiphon::wire::{Acks, LogRange, PendingTopic};
+pub use antiphon::{
+    model::{
+        Hash, Incarnation, NetworkNameError, NodeIdError, Position, RecordIdError, TopicId,
+        TopicPatternError,
+    },
+    wire::{Acks, LogRange, PendingTopic},
+};
 use antiphon::{
     model::{Network, TopicName},
     wire::{ClientRequest, Read, Request, Response},
@@ -56,6 +62,7 @@ pub use refusal::{Refusal, Right};
 pub use subscriber::{
     Acknowledgement, COMMIT_INTERVAL_DEFAULT, COMMIT_RECORDS_MAX, NextError, Subscriber,
 };
+pub use subscription::SubscriptionInfo;
 pub use terms::{Created, Retention, TopicChanges, TopicOptions};
 use thiserror::Error;
 pub use topic::Topic;
@@ -76,7 +83,7 @@ pub(crate) trait Link: Send + Sync + fmt::Debug {
 
     /// Whether there is a node at present.
     fn connection(&self) -> Connection {
-        Connection::default()
+        Connection::stopped()
     }
 }
 
@@ -219,8 +226,8 @@ impl Client {
     /// # Errors
     /// When the topic does not exist, this client may not delete it ([`Refusal::NotAllowed`]), the
     /// node may not change it, or no node can be reached.
-    pub async fn delete(&self, topic: &TopicName) -> Result<(), RequestError> {
-        match self.ask(ClientRequest::Delete(topic.clone())).await? {
+    pub async fn delete(&self, topic: impl ToTopicName) -> Result<(), RequestError> {
+        match self.ask(ClientRequest::Delete(named(topic)?)).await? {
             Response::Deleted => Ok(()),
             _ => Err(RequestError::Mismatch),
         }

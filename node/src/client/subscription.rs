@@ -1,25 +1,46 @@
 //! Named subscriptions: positions that are kept on a topic's replicas.
 
 use antiphon::{
-    model::{Cursor, SessionId, SubscriberName, Subscription, TopicName},
+    model::{Cursor, Progress, SessionId, SubscriberName, Subscription, TopicName},
     wire::{ClientRequest, Request, Response},
 };
 
-use super::{Client, ReaderOptions, RequestError, Start};
+use super::{Client, ReaderOptions, RequestError, Start, ToSubscriberName, ToTopicName, named};
+
+/// A named subscription or a group, and where it stands. [`Client::subscriptions`] lists them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionInfo {
+    /// Its name.
+    pub name: SubscriberName,
+    /// Its committed position. Of a group this is the place before the first record of each log
+    /// that is not done.
+    pub cursor: Cursor,
+    /// Whether the name belongs to a group.
+    pub is_group: bool,
+    /// How many records after the position a group has done already. One reader has done none.
+    pub records_done: u64,
+}
+
+impl SubscriptionInfo {
+    /// None for a subscription that was deleted.
+    fn new(name: SubscriberName, kept: Subscription) -> Option<Self> {
+        let records_done = kept.group.as_deref().map_or(0, Progress::records_done);
+        Some(Self { name, cursor: kept.cursor?, is_group: kept.group.is_some(), records_done })
+    }
+}
 
 impl Client {
     /// The named subscriptions of a topic and where they stand, groups included, in order of their
     /// names. Cancel-safe.
     ///
-    /// Of each subscription, `cursor` is the position, and is always there. `group` is there if the
-    /// name belongs to a group: then some records after the position may be done already.
-    ///
     /// # Errors
     /// When the topic does not exist or no replica can be reached.
     pub async fn subscriptions(
         &self,
-        topic: &TopicName,
-    ) -> Result<Vec<(SubscriberName, Subscription)>, RequestError> {
+        topic: impl ToTopicName,
+    ) -> Result<Vec<SubscriptionInfo>, RequestError> {
+        let topic: TopicName = named(topic)?;
         let mut subscriptions = Vec::new();
         let mut after = None;
         loop {
@@ -34,7 +55,9 @@ impl Client {
                 return Err(RequestError::Mismatch);
             }
             after = last.filter(|_| more);
-            subscriptions.extend(page.into_iter().filter(|(_, kept)| kept.cursor.is_some()));
+            let there =
+                page.into_iter().filter_map(|(name, kept)| SubscriptionInfo::new(name, kept));
+            subscriptions.extend(there);
             if after.is_none() {
                 return Ok(subscriptions);
             }
@@ -49,10 +72,10 @@ impl Client {
     /// and too few replicas answer to be sure ([`Refusal::Away`](super::Refusal::Away)).
     pub async fn position(
         &self,
-        topic: &TopicName,
-        name: &SubscriberName,
+        topic: impl ToTopicName,
+        name: impl ToSubscriberName,
     ) -> Result<Option<Cursor>, RequestError> {
-        Ok(self.kept(topic, name).await?.and_then(|kept| kept.cursor))
+        Ok(self.kept(&named(topic)?, &named(name)?).await?.and_then(|kept| kept.cursor))
     }
 
     /// Moves a named subscription or a group to a place, forward or back, and returns where that
@@ -75,10 +98,11 @@ impl Client {
     /// [`Refusal::Away`]: super::Refusal::Away
     pub async fn reset_subscription(
         &self,
-        topic: &TopicName,
-        name: &SubscriberName,
+        topic: impl ToTopicName,
+        name: impl ToSubscriberName,
         start: Start,
     ) -> Result<Cursor, RequestError> {
+        let (topic, name) = (&named(topic)?, &named(name)?);
         let kept = self.kept(topic, name).await?;
         let generation = kept.as_ref().map_or(0, |kept| kept.generation + 1);
         // A group stays one, and has done nothing there yet.
@@ -100,9 +124,10 @@ impl Client {
     /// ([`Refusal::Away`](super::Refusal::Away)).
     pub async fn delete_subscription(
         &self,
-        topic: &TopicName,
-        name: &SubscriberName,
+        topic: impl ToTopicName,
+        name: impl ToSubscriberName,
     ) -> Result<bool, RequestError> {
+        let (topic, name) = (&named(topic)?, &named(name)?);
         let Some(kept) = self.kept(topic, name).await?.filter(|kept| kept.cursor.is_some()) else {
             return Ok(false);
         };
