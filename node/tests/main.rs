@@ -5,5 +5,6 @@ mod examples;
 mod groups;
 mod guide;
 mod library;
+mod newer;
 mod older;
 mod operator;
