@@ -45,6 +45,9 @@ const DIALS_OF_STRANGER_MAX: u32 = 20;
 pub(super) struct Members {
     me: NodeId,
     me_leaves: bool,
+    /// The nodes that are known. One that is connected need not be here: beyond [`MEMBERS_MAX`]
+    /// none is taken in, and one may be forgotten while its answers are on their way. So what is
+    /// told of a node that is not here changes nothing.
     known: BTreeMap<NodeId, Member>,
     /// The places of all that are settled, this node included.
     settled: Places,
@@ -376,10 +379,12 @@ impl Members {
     }
 
     fn set(&mut self, node: NodeId, state: MemberState) -> Change {
-        if let Some(member) = self.known.get_mut(&node) {
-            member.state = state;
-            self.version += 1;
-        }
+        let Some(member) = self.known.get_mut(&node) else {
+            debug_assert!(false, "a node whose state changes is known");
+            return Change::State(node, state);
+        };
+        member.state = state;
+        self.version += 1;
         Change::State(node, state)
     }
 }
