@@ -1,8 +1,12 @@
-//! The one place where the command reads a clock.
+//! The one place where the command reads a clock, and how it writes times.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    fmt::{self, Display},
+    time::{Duration, Instant, SystemTime},
+};
 
 use antiphon::model::WallClock;
+use jiff::Timestamp;
 
 /// Wall time, for the records that are published and for the times that users name.
 pub(crate) fn now() -> WallClock {
@@ -32,4 +36,12 @@ pub(crate) fn readable(duration: Duration) -> String {
     } else {
         format!("{} s", duration.as_secs())
     }
+}
+
+/// A time in RFC 3339, in UTC with milliseconds; none after the year 9999, which no honest clock
+/// shows.
+pub(crate) fn rfc3339(time: WallClock) -> Option<impl Display> {
+    let milliseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
+    let time = Timestamp::from_millisecond(milliseconds).ok()?;
+    Some(fmt::from_fn(move |formatter| write!(formatter, "{time:.3}")))
 }

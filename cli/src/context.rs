@@ -24,7 +24,7 @@ pub(crate) struct Context {
 impl Context {
     /// No connection is made yet.
     pub(crate) fn new(options: GlobalOptions) -> Self {
-        let printer = Printer::standard(&options);
+        let printer = Printer::standard(options.manner());
         Self { options, printer, client: None, watch: None }
     }
 

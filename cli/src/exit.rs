@@ -2,11 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use crate::{
-    hints,
-    printer::{OutputError, Printer},
-    signals::Caught,
-};
+use crate::signals::Caught;
 
 /// The exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,26 +83,3 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-/// Flushes the output, reports an error of the command, and says with which status to end.
-pub(crate) fn conclude(
-    printer: &mut Printer,
-    called: &str,
-    result: anyhow::Result<Status>,
-) -> Status {
-    let result = result.and_then(|status| {
-        printer.flush()?;
-        Ok(status)
-    });
-    match result {
-        Ok(status) => status,
-        // The reader of the output has what it wanted.
-        Err(error) if matches!(error.downcast_ref(), Some(OutputError::Closed)) => Status::Done,
-        Err(error) => {
-            // What was written before the error is data all the same.
-            let _ = printer.flush();
-            printer.error(&format!("{error:#}"), hints::hint(called, &error).as_deref());
-            hints::status(&error)
-        }
-    }
-}

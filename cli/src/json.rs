@@ -10,17 +10,17 @@
 //! - `"cursor"`, with `--cursor`: the place behind the record
 
 use std::{
-    fmt::{self, Display},
+    fmt,
     io::{self, Write},
 };
 
 use antiphon::model::{Cursor, NodeId, ProducerId, RecordId, TopicName, WallClock};
 use antiphon_node::client::Delivered;
 use data_encoding::BASE64;
-use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::{
+    clock::rfc3339,
     printer::{OutputError, Printer},
     template::{Shown, Template},
 };
@@ -201,14 +201,6 @@ impl Serialize for Time {
             None => serializer.serialize_none(),
         }
     }
-}
-
-/// A time in RFC 3339, in UTC with milliseconds; none after the year 9999, which no honest clock
-/// shows.
-pub(crate) fn rfc3339(time: WallClock) -> Option<impl Display> {
-    let milliseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
-    let time = Timestamp::from_millisecond(milliseconds).ok()?;
-    Some(fmt::from_fn(move |formatter| write!(formatter, "{time:.3}")))
 }
 
 struct Headers<'a>(&'a [(String, bytes::Bytes)]);

@@ -9,6 +9,7 @@ mod arguments;
 mod clock;
 mod cluster;
 mod commands;
+mod conclude;
 mod context;
 mod exit;
 mod hints;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     logging::start(&arguments.global, &arguments.command);
     let mut context = Context::new(arguments.global);
     let result = run(&mut context, arguments.command);
-    exit::conclude(&mut context.printer, &misuse::called(&words), result).into()
+    conclude::conclude(&mut context.printer, &misuse::called(&words), result).into()
 }
 
 /// Runs a command to its end. Its futures run on this thread; one more thread serves the

@@ -15,10 +15,18 @@ use indicatif::{ProgressBar, ProgressFinish, WeakProgressBar};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{arguments::GlobalOptions, peer, progress, shown, table::Table};
+use crate::{peer, progress, shown, table::Table};
 
 /// Bytes of output that are gathered before they are written, unless they are flushed.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What `--json`, `-q` and `-v` say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: bool,
+}
 
 /// Why output could not be written.
 #[derive(Debug)]
@@ -143,13 +151,14 @@ impl fmt::Debug for Printer {
 
 impl Printer {
     /// A printer to the process's standard output and standard error.
-    pub(crate) fn standard(options: &GlobalOptions) -> Self {
+    pub(crate) fn standard(manner: Manner) -> Self {
+        let Manner { json, quiet, verbose } = manner;
         Self {
             data: BufWriter::with_capacity(BUFFER_BYTES, Box::new(io::stdout())),
             other: Box::new(io::stderr()),
-            json: options.json,
-            quiet: options.quiet,
-            verbose: options.verbose > 0,
+            json,
+            quiet,
+            verbose,
             terminal: io::stdout().is_terminal(),
             other_terminal: io::stderr().is_terminal(),
             styles: Styles::of_stderr(),
@@ -210,10 +219,8 @@ impl Printer {
     }
 
     /// Changes what `--json`, `-q` and `-v` say: a line in the shell may have its own.
-    pub(crate) fn follow(&mut self, options: &GlobalOptions) {
-        self.json = options.json;
-        self.quiet = options.quiet;
-        self.verbose = options.verbose > 0;
+    pub(crate) fn follow(&mut self, manner: Manner) {
+        Manner { json: self.json, quiet: self.quiet, verbose: self.verbose } = manner;
     }
 
     // --- standard output ---------------------------------------------------------------------

@@ -22,7 +22,7 @@ use std::str::FromStr;
 use antiphon::model::{Cursor, TopicName};
 use antiphon_node::client::Delivered;
 
-use crate::{exit::Failure, json::rfc3339, shown};
+use crate::{clock::rfc3339, exit::Failure, shown};
 
 /// A way to write records.
 #[derive(Debug, Clone, PartialEq, Eq)]

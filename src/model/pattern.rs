@@ -10,17 +10,8 @@ use thiserror::Error;
 
 use super::{
     TopicName, TopicNameError,
-    topic::{RESERVED_PREFIX, check_name},
+    topic::{DIVIDER, ONE, RESERVED_PREFIX, REST, check_name, has_open_part},
 };
-
-/// What divides a name into parts.
-const DIVIDER: char = '.';
-
-/// Stands for one part.
-const ONE: &str = "*";
-
-/// Stands for the rest of a name, one part at least.
-const REST: &str = ">";
 
 /// A pattern that matches the names of topics. Dots divide a name into parts. In a pattern:
 ///
@@ -84,11 +75,6 @@ impl TopicPattern {
         }
         parts.next().is_none()
     }
-}
-
-/// Whether a part of the text stands for other parts.
-pub(super) fn has_open_part(text: &str) -> bool {
-    text.split(DIVIDER).any(|part| part == ONE || part == REST)
 }
 
 impl fmt::Display for TopicPattern {

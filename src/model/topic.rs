@@ -6,8 +6,21 @@ use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::pattern::has_open_part;
 use crate::limits::NAME_BYTES_MAX;
+
+/// What divides a name into parts.
+pub(super) const DIVIDER: char = '.';
+
+/// The part of a pattern that stands for one part of a name.
+pub(super) const ONE: &str = "*";
+
+/// The last part of a pattern, which stands for one part or more.
+pub(super) const REST: &str = ">";
+
+/// Whether a part of the text stands for other parts, as in a pattern.
+pub(super) fn has_open_part(text: &str) -> bool {
+    text.split(DIVIDER).any(|part| part == ONE || part == REST)
+}
 
 /// The name of a network: 1 to 64 ASCII letters, digits, `-`, `_` or `.`, with a letter or a digit
 /// first. Nodes of different networks never join. A text becomes a name by [`str::parse`].

@@ -6,7 +6,10 @@ use antiphon::model::Network;
 use antiphon_node::Multiaddr;
 use clap::{ArgAction, Args};
 
-use crate::values::{self, NodeAddresses};
+use crate::{
+    printer::Manner,
+    values::{self, NodeAddresses},
+};
 
 /// Options of every command; they stand before or after its name.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -49,6 +52,11 @@ impl GlobalOptions {
     /// The nodes to talk to, in order.
     pub(crate) fn nodes(&self) -> Vec<Multiaddr> {
         self.node.iter().flat_map(|addresses| addresses.0.iter().cloned()).collect()
+    }
+
+    /// How the command writes.
+    pub(crate) fn manner(&self) -> Manner {
+        Manner { json: self.json, quiet: self.quiet, verbose: self.verbose > 0 }
     }
 
     /// Whether a connection that was made with these options serves the others as well.

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::{counted, subscriptions::age};
 use crate::{
     arguments, clock,
+    clock::rfc3339,
     context::Context,
     exit::{Failure, Status},
-    json::rfc3339,
     printer::Printer,
     signals::Signals,
     table::Table,

@@ -86,7 +86,7 @@ async fn run_words(context: &mut Context, words: &[String]) -> Status {
     if result.as_ref().is_err_and(connection_is_lost) {
         context.disconnect();
     }
-    crate::exit::conclude(&mut context.printer, &misuse::called(&line), result)
+    crate::conclude::conclude(&mut context.printer, &misuse::called(&line), result)
 }
 
 /// A command line with the shell's own global options as the defaults.
@@ -108,10 +108,10 @@ async fn run_parsed(context: &mut Context, arguments: Arguments) -> anyhow::Resu
     if elsewhere {
         context.disconnect();
     }
-    context.printer.follow(&arguments.global);
+    context.printer.follow(arguments.global.manner());
     let session = std::mem::replace(&mut context.options, arguments.global);
     let result = interruptible(context, arguments.command).await;
-    context.printer.follow(&session);
+    context.printer.follow(session.manner());
     context.options = session;
     if elsewhere {
         context.disconnect();

@@ -11,7 +11,11 @@ use serde_json::{Value, json};
 
 use super::fetch::warn_if_incomplete;
 use crate::{
-    arguments::Subscriptions, clock, context::Context, exit::Status, json::rfc3339, table::Table,
+    arguments::Subscriptions,
+    clock::{self, rfc3339},
+    context::Context,
+    exit::Status,
+    table::Table,
     words,
 };
 

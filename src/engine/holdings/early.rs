@@ -8,11 +8,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::{log::Log, topic::Topic};
-use crate::{
-    model::{LogId, Stamp, WallClock},
-    wire::LogRange,
-};
+use crate::model::{LogId, Stamp, WallClock};
 
 /// A part of a log whose stamps lay in the future.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -58,17 +54,5 @@ impl Early {
     /// The stamp by which readers are shown a batch.
     pub fn order(&self, log: &LogId, first: u64, stamp: Stamp) -> Stamp {
         if self.has(log, first, stamp) { Stamp::default() } else { stamp }
-    }
-}
-
-impl Topic {
-    /// The parts that are known to be stamped in the future.
-    pub(in crate::engine) fn early(&self) -> impl Iterator<Item = LogRange> + '_ {
-        let of_log = |(id, log): (&LogId, &Log)| {
-            let range = |part: &EarlyPart| (part.first, part.next);
-            let (id, parts): (_, Vec<_>) = (*id, log.early.iter().map(range).collect());
-            parts.into_iter().map(move |(from, to)| LogRange { log: id, from, to })
-        };
-        self.logs.iter().flat_map(of_log)
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, ops::Deref, time::Duration};
 
 use super::{
     Damage,
+    early::EarlyPart,
     held::Holdings,
     ledger::Ledger,
     log::{AddError, Added, HeldSpan, Log},
@@ -328,6 +329,16 @@ impl Topic {
         let log = held.logs.get_mut(&damage.log)?;
         let was_held = log.lose(damage.first, damage.next, damage.hash, damage.previous);
         was_held.then(|| log.clone())
+    }
+
+    /// The parts that are known to be stamped in the future.
+    pub(in crate::engine) fn early(&self) -> impl Iterator<Item = LogRange> + '_ {
+        let of_log = |(id, log): (&LogId, &Log)| {
+            let range = |part: &EarlyPart| (part.first, part.next);
+            let (id, parts): (_, Vec<_>) = (*id, log.early.iter().map(range).collect());
+            parts.into_iter().map(move |(from, to)| LogRange { log: id, from, to })
+        };
+        self.logs.iter().flat_map(of_log)
     }
 
     /// Remembers that a part of a log is stamped in the future: the log with it, if that is news.
