@@ -2,7 +2,7 @@
 
 FMT = cargo fmt --all -- --config unstable_features=true,imports_granularity=Crate,group_imports=StdExternalCrate
 
-.PHONY: verify fix demo bench bench-short sim mutations faults
+.PHONY: verify fix demo bench bench-short sim mutations faults hostile
 
 verify:
 	$(FMT) --check
@@ -20,6 +20,10 @@ demo:
 # Real faults on real processes; some want root, strace and loop devices, and are skipped without.
 faults:
 	ANTIPHON_FAULTS=1 ANTIPHON_FAULTS_REPORT=docs/faults.md cargo test --locked --workspace --test faults
+
+# Peers that mean harm, against real processes; some minutes.
+hostile:
+	ANTIPHON_HOSTILE=1 ANTIPHON_HOSTILE_REPORT=docs/hostile.md cargo test --locked --workspace --test hostile
 
 # The figures of docs/performance.md; some minutes on a quiet machine.
 bench:

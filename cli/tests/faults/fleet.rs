@@ -148,7 +148,7 @@ impl Fleet {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let namespace = self.lan.as_ref().map(|lan| lan.host(number));
         let command = machine::bound(antiphon(&words), namespace.as_deref());
-        let said = fs_err::metadata(self.log_path(number)).map_or(0, |log| log.len());
+        let said = self.log_bytes(number);
         let mut process = Process::start(command, &self.log_path(number));
         let Some((peer, _)) = process.try_ready() else {
             let log = fs_err::read(self.log_path(number)).unwrap_or_default();
@@ -193,6 +193,11 @@ impl Fleet {
         let status = self.nodes[number].process.as_mut()?.ended()?;
         self.nodes[number].process = None;
         Some(format!("{status}: {}", self.last_words(number)))
+    }
+
+    /// How much a node has logged, in bytes.
+    pub(crate) fn log_bytes(&self, number: usize) -> u64 {
+        fs_err::metadata(self.log_path(number)).map_or(0, |log| log.len())
     }
 
     /// The last error or warning in a node's log.

@@ -21,6 +21,7 @@ mod report;
 mod scenarios;
 mod stage;
 mod verdict;
+mod wanted;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -28,50 +29,13 @@ use std::{
 };
 
 use report::{Outcome, Report, Row};
+use wanted::Wanted;
 
 /// Where this environment variable is set, all scenarios run, named or not.
 const ALL_VARIABLE: &str = "ANTIPHON_FAULTS";
 
 /// A fault, and what runs it.
 type Scenario = (&'static str, fn() -> Outcome);
-
-/// Options of the usual test harness that have a value.
-const OPTIONS_WITH_VALUE: &[&str] = &["--test-threads", "--format", "--color", "--logfile", "-Z"];
-
-struct Wanted {
-    names: Vec<String>,
-    skipped: Vec<String>,
-    exact: bool,
-    list: bool,
-    ignored: bool,
-}
-
-impl Wanted {
-    fn from_arguments() -> Self {
-        let (names, skipped) = (Vec::new(), Vec::new());
-        let mut wanted = Self { names, skipped, exact: false, list: false, ignored: false };
-        let mut words = std::env::args().skip(1);
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "--list" => wanted.list = true,
-                "--exact" => wanted.exact = true,
-                "--ignored" => wanted.ignored = true,
-                "--skip" => wanted.skipped.extend(words.next()),
-                option if OPTIONS_WITH_VALUE.contains(&option) => drop(words.next()),
-                option if option.starts_with('-') => {}
-                name => wanted.names.push(name.to_owned()),
-            }
-        }
-        wanted
-    }
-
-    fn has(&self, name: &str) -> bool {
-        let is = |pattern: &String| {
-            if self.exact { name == pattern } else { name.contains(pattern.as_str()) }
-        };
-        (self.names.is_empty() || self.names.iter().any(is)) && !self.skipped.iter().any(is)
-    }
-}
 
 fn main() -> ExitCode {
     let wanted = Wanted::from_arguments();
@@ -82,7 +46,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     verdict::check_itself();
-    let unasked = wanted.names.is_empty() && !wanted.ignored;
+    let unasked = wanted.names_none() && !wanted.ignored;
     if unasked && std::env::var_os(ALL_VARIABLE).is_none() {
         report::say(format_args!("no scenario was asked for; `make faults` runs all of them"));
         return ExitCode::SUCCESS;
