@@ -215,6 +215,10 @@ pub const SURVEY_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// `pending`.
 pub const PUBLISH_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
+/// Longest time that a publish may wait for its copies. What waits takes memory that all publishers
+/// of the node share. A longer time is cut to this one: then the answer is `pending`.
+pub const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_mins(1);
+
 /// For how long, at least, a node knows where records with dedup ids are, unless there are more
 /// than [`RECENT_GIVEN_PER_TOPIC_MAX`] of them. A publisher does not retry for longer, restarts
 /// included.

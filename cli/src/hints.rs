@@ -236,7 +236,9 @@ fn refused(called: &str, refusal: &Refusal) -> String {
                 topic's"
                 .into()
         }
-        Refusal::Busy => "try again in a moment, or through another `--node`".into(),
+        Refusal::Busy | Refusal::OverBudget { .. } => {
+            "try again in a moment, or through another `--node`".into()
+        }
         Refusal::Stopping(_) => "name another node with `--node MULTIADDR`".into(),
         Refusal::Unreachable => {
             "`antiphon peers` shows which nodes are away; try again when they are back".into()

@@ -130,6 +130,17 @@ pub enum Refusal {
         #[n(1)]
         right: Right,
     },
+    /// The asker has its share of what the node can keep or do for all. Ask again later.
+    #[n(22)]
+    #[error("{reason}")]
+    OverBudget {
+        /// Of what it has its share.
+        #[n(0)]
+        reason: String,
+        /// After how many milliseconds to ask again.
+        #[n(1)]
+        retry_after_ms: u32,
+    },
     /// Refused for a reason that only a newer program knows.
     #[n(4294967295)]
     #[error("{}", other_text(*.number, .text))]

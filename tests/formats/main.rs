@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+mod budgets;
 mod compacted;
 mod headers;
 mod newer;

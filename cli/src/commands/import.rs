@@ -190,9 +190,9 @@ impl Sender {
         loop {
             let outcomes = match self.client.import(page.to_request()).await {
                 Ok(outcomes) => outcomes,
-                Err(RequestError::Refused(client::Refusal::Busy)) => {
-                    page.all_refused(&Refusal::Busy)
-                }
+                Err(RequestError::Refused(
+                    client::Refusal::Busy | client::Refusal::OverBudget { .. },
+                )) => page.all_refused(&Refusal::Busy),
                 Err(error) => return Err(error).context(stopped(*tally)),
             };
             let refusal = page.keep_refused(&outcomes, |outcome, records| match outcome {

@@ -64,6 +64,10 @@ fn refusals() {
             right: Right::Operate,
         },
         Refusal::Busy,
+        Refusal::OverBudget {
+            reason: "the asker has not read the answers that it has; read them first".to_owned(),
+            retry_after: std::time::Duration::from_millis(100),
+        },
         Refusal::Stopping("it was asked to".to_owned()),
         Refusal::Unreachable,
         Refusal::Unsupported(None),

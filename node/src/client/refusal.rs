@@ -1,5 +1,7 @@
 //! Why a node did not carry a request out.
 
+use std::time::Duration;
+
 use antiphon::{model::NodeId, wire};
 use thiserror::Error;
 
@@ -50,6 +52,15 @@ pub enum Refusal {
     /// The node has as many requests under way as it can hold. Passes.
     #[error("the node has too much under way; try again")]
     Busy,
+    /// The node has as much under way for this client as one client may have. Passes. The library
+    /// has asked again before it says this.
+    #[error("{reason}")]
+    OverBudget {
+        /// What the client has too much of.
+        reason: String,
+        /// After how long to ask again.
+        retry_after: Duration,
+    },
     /// The node is stopping, or its disk has failed. Another node may answer.
     #[error("the node is stopping: {0}")]
     Stopping(String),
@@ -144,6 +155,7 @@ impl Refusal {
         matches!(
             self,
             Self::Busy
+                | Self::OverBudget { .. }
                 | Self::Stopping(_)
                 | Self::Unreachable
                 | Self::Away { .. }
@@ -173,6 +185,10 @@ impl From<wire::Refusal> for Refusal {
                 Self::NotAllowed { message: text, right }
             }
             Wire::Busy => Self::Busy,
+            Wire::OverBudget { reason, retry_after_ms } => {
+                let retry_after = Duration::from_millis(u64::from(retry_after_ms));
+                Self::OverBudget { reason, retry_after }
+            }
             Wire::Stopping(reason) => Self::Stopping(reason),
             Wire::Unreachable => Self::Unreachable,
             Wire::Away(away) => {
@@ -215,6 +231,7 @@ mod tests {
             wire::Refusal::Away(away),
             wire::Refusal::Superseded,
             wire::Refusal::NotAllowed { text: "not you".into(), right: wire::Right::Manage },
+            wire::Refusal::OverBudget { reason: "too much".into(), retry_after_ms: 100 },
             wire::Refusal::Unsupported(None),
             wire::Refusal::Other { number: 24, text: "the version is 7".into() },
             wire::Refusal::Other { number: 24, text: String::new() },

@@ -19,6 +19,7 @@ use libp2p::{
 };
 
 use super::{
+    limits::HANDSHAKES_MAX,
     protocols::{Protocols, agent},
     rpc,
     silent::Silent,
@@ -60,7 +61,8 @@ fn connection_limits() -> ConnectionLimits {
     ConnectionLimits::default()
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
         .with_max_established(Some(CONNECTIONS_MAX))
-        .with_max_pending_incoming(Some(CONNECTIONS_PENDING_MAX))
+        // The lobby cuts them off before there are so many.
+        .with_max_pending_incoming(Some(CONNECTIONS_ENTERING_MAX))
         .with_max_pending_outgoing(Some(CONNECTIONS_PENDING_MAX))
 }
 
@@ -68,12 +70,19 @@ fn connection_limits() -> ConnectionLimits {
 /// allowed, each side might deny the other's. The third has room while a broken one closes.
 const CONNECTIONS_PER_PEER_MAX: u32 = 3;
 
-/// Nodes and clients that are connected at the same time. A connection costs a file descriptor
+/// Nodes and clients that are connected at the same time. Strangers have a part of these places
+/// ([`STRANGERS_MAX`](super::limits::STRANGERS_MAX)). A connection costs a file descriptor
 /// and some 30 KiB while it is idle, 64 KiB more once much has come over it.
 const CONNECTIONS_MAX: u32 = 4_096;
 
-/// Connections being set up in each direction: a handshake costs a few elliptic-curve operations.
+/// Connections that this node is setting up: a handshake costs a few elliptic-curve operations.
 const CONNECTIONS_PENDING_MAX: u32 = 256;
+
+/// Incoming connections being set up: twice what the lobby lets in, since those that it cuts off
+/// take a moment to end.
+const CONNECTIONS_ENTERING_MAX: u32 = 1_024;
+
+const _: () = assert!(HANDSHAKES_MAX * 2 <= CONNECTIONS_ENTERING_MAX as usize);
 
 pub(super) fn identify(key: &PublicKey, protocols: &Protocols) -> identify::Behaviour {
     let config = identify::Config::new(protocols.family.clone(), key.clone())

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use antiphon::{
-    engine::{Failure, Input},
-    wire::{Contact, Refusal, Response, WireError},
+    engine::{Asker, Failure, Input, QuestionId},
+    wire::{ClientRequest, Contact, Read, ReadMany, Refusal, Request, Response, WireError},
 };
 use libp2p::{
-    Multiaddr, PeerId, gossipsub,
+    Multiaddr, PeerId,
+    core::ConnectedPoint,
+    gossipsub,
     gossipsub::MessageAcceptance,
     identify, mdns, ping,
     swarm::{ConnectionId, DialError, SwarmEvent},
@@ -17,25 +19,14 @@ use super::{
     BEAT, Network,
     behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT},
     exchanges::Settled,
+    limits::{LARGE_PAGES_PER_CLIENT_MAX, SMALL_PAGE_BYTES},
     peers::News,
-    protocols::Stranger,
-    rpc::{self, AskError, Received, ReplyTo, RequestId},
+    rpc::{self, AskError, Misdeed, Received, ReplyTo, RequestId},
     runtime_directory::Found,
+    source::Source,
     translate::{dial_failures, leads_there, node_of, wire_addresses},
     verification::{GossipError, Verdict},
 };
-
-/// How long a peer of another network is denied. It may be started again in this one.
-const FOREIGN_BEATS: u64 = beats(Duration::from_mins(1));
-
-/// How long a connection to such a peer stays open.
-const FAREWELL_BEATS: u64 = 2;
-
-/// Nodes of another version that are reported, once each.
-const OUTDATED_MAX: usize = 64;
-
-/// Peers of other networks that are remembered.
-const FOREIGN_MAX: usize = 1_024;
 
 /// Time after which an exchange is given up.
 const EXCHANGE_BEATS: u64 = beats(EXCHANGE_TIMEOUT);
@@ -44,7 +35,7 @@ const EXCHANGE_BEATS: u64 = beats(EXCHANGE_TIMEOUT);
 /// nodes.
 const UNANSWERED_PINGS_MAX: u32 = 3;
 
-const fn beats(time: Duration) -> u64 {
+pub(super) const fn beats(time: Duration) -> u64 {
     time.as_secs() * 1_000 / BEAT.subsec_millis() as u64
 }
 
@@ -53,6 +44,7 @@ impl Network {
         match event {
             SwarmEvent::Behaviour(event) => self.handle_behaviour_event(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.make_room_for(peer_id, connection_id, &endpoint);
                 if node_of(&peer_id).is_some() {
                     let is_second = self.peers.is_connected(&peer_id);
                     self.peers.opened(peer_id, connection_id, endpoint);
@@ -69,6 +61,7 @@ impl Network {
                 peer_id, connection_id, cause, num_established, ..
             } => {
                 tracing::debug!(peer = %peer_id, ?cause, "connection closed");
+                self.crowd.closed(connection_id);
                 // Just as long as gossipsub itself remembers what the peer follows.
                 if num_established == 0 {
                     self.followers.gone(&peer_id);
@@ -97,6 +90,20 @@ impl Network {
                 self.tell_addresses();
             }
             event => tracing::trace!(?event, "nothing to do"),
+        }
+    }
+
+    /// Closes the connection of the least use if a stranger has come and there are too many.
+    fn make_room_for(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        if endpoint.is_dialer() {
+            return;
+        }
+        let (peers, questions) = (&self.peers, &self.questions);
+        let use_of = |peer: &PeerId| (questions.has_open(peer), peers.asked_at(peer));
+        let surplus = self.crowd.opened(id, peer, Source::of_endpoint(endpoint), use_of);
+        if let Some(surplus) = surplus {
+            tracing::debug!(connection = %surplus, "a connection is closed: there are too many");
+            self.swarm.close_connection(surplus);
         }
     }
 
@@ -132,26 +139,65 @@ impl Network {
                 tracing::debug!(%peer, %error, "a request got no answer");
                 self.settle(id, Err(failure(&error)));
             }
+            rpc::Event::Misbehaved(peer, misdeed) => self.misbehaved(peer, misdeed),
         }
     }
 
     fn handle_request(&mut self, reply_to: ReplyTo, request: Received) {
         let peer = reply_to.peer();
         let refusal = match request {
-            Ok(request) => match self.questions.open(reply_to) {
-                Some(question) => {
-                    let asker = self.peers.asker(&peer);
+            Ok(request) if !self.has_room_for(&peer, &request) => rpc::too_much_unread(),
+            Ok(request) => match self.admit(reply_to, &request) {
+                Ok((question, asker)) => {
+                    let request = self.in_small_pages(&peer, request);
                     self.ready.push_back(Input::Asked { question, asker, request });
                     return;
                 }
-                None => Refusal::Busy,
+                // There are no more of them than requests under way.
+                Err(refusal) => return self.held_back.push((reply_to, refusal)),
             },
             Err(error) => {
                 tracing::debug!(%peer, %error, "a request is not understood");
+                // One of a newer version is no mistake.
+                if !matches!(error, WireError::Unknown(_)) {
+                    self.misbehaved(peer, Misdeed::Garbage);
+                }
                 not_understood(&error)
             }
         };
         self.swarm.behaviour_mut().rpc.answer(reply_to, Response::Refused(refusal));
+    }
+
+    /// Registers a request, within what its asker may have under way and spend.
+    fn admit(
+        &mut self,
+        reply_to: ReplyTo,
+        request: &Request,
+    ) -> Result<(QuestionId, Asker), Refusal> {
+        let peer = reply_to.peer();
+        self.peers.spend(&peer, request, self.beat)?;
+        let asker = self.peers.asker(&peer);
+        let question = self.questions.open(reply_to, asker, request)?;
+        Ok((question, asker))
+    }
+
+    /// The request, with small pages for a client that has asked for many at a time.
+    fn in_small_pages(&self, peer: &PeerId, mut request: Request) -> Request {
+        if let Request::Client(request) = &mut request
+            && let ClientRequest::Read(Read { bytes_max, .. })
+            | ClientRequest::ReadMany(ReadMany { bytes_max, .. }) = request
+            && self.questions.of_client(peer) > LARGE_PAGES_PER_CLIENT_MAX
+        {
+            *bytes_max = (*bytes_max).min(SMALL_PAGE_BYTES);
+        }
+        request
+    }
+
+    /// Whether a request may be carried out as far as its answer is concerned: a page is not read
+    /// from the disk before there is room to send it.
+    fn has_room_for(&mut self, peer: &PeerId, request: &Request) -> bool {
+        !rpc::is_answered_in_pages(request)
+            || self.swarm.behaviour_mut().rpc.has_room_for_page(peer)
     }
 
     /// An exchange that this node began has ended.
@@ -179,7 +225,9 @@ impl Network {
                 tracing::debug!(peer = %peer_id, ?failed_messages, "gossip was dropped");
             }
             gossipsub::Event::Subscribed { peer_id, topic } => {
-                self.followers.joined(topic, peer_id);
+                if let Some(greedy) = self.followers.joined(topic, peer_id) {
+                    self.misbehaved(greedy, Misdeed::Follows);
+                }
             }
             gossipsub::Event::Unsubscribed { peer_id, topic } => {
                 self.followers.left(&topic, &peer_id);
@@ -203,6 +251,8 @@ impl Network {
             Err(error) => {
                 tracing::debug!(%source, %error, "gossip is rejected");
                 self.report(&message, &source, MessageAcceptance::Reject);
+                // Nobody honest passes on what it has not verified.
+                self.misbehaved(source, Misdeed::Garbage);
             }
         }
     }
@@ -263,7 +313,7 @@ impl Network {
         if !info.protocols.contains(&self.protocols.kad) {
             return self.peers.identified_client(&peer);
         }
-        match self.peers.identified_node(&peer, &info.listen_addrs) {
+        match self.peers.identified_node(&peer, &info.listen_addrs, self.beat) {
             News::Node(contact) => {
                 tracing::debug!(%peer, addresses = ?contact.addresses, "a node is connected");
                 self.has_joined = true;
@@ -279,42 +329,6 @@ impl Network {
                 self.ready.push_back(Input::Moved(contact));
             }
             News::Nothing => {}
-        }
-    }
-
-    /// Disconnects a peer of another network and stays away from it for a while.
-    fn shun(&mut self, peer: PeerId, stranger: &Stranger) {
-        self.part_with(peer);
-        match self.bootstrap.refused(&peer, self.beat, &stranger.to_string()) {
-            Some(line) => tracing::warn!("{line}"),
-            // A node that mDNS has found may well be of another network, but of this one it should
-            // speak the same version.
-            None if matches!(stranger, Stranger::Version(_))
-                && self.outdated.len() < OUTDATED_MAX
-                && self.outdated.insert(peer) =>
-            {
-                tracing::warn!("node {peer} is not joined: {stranger}");
-            }
-            None => {}
-        }
-        if self.foreign.len() >= FOREIGN_MAX {
-            let oldest = self.foreign.iter().min_by_key(|(_, until)| **until);
-            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
-                self.foreign.remove(&oldest);
-                self.swarm.behaviour_mut().silent.blocked.unblock_peer(oldest);
-            }
-        }
-        self.foreign.insert(peer, self.beat + FOREIGN_BEATS);
-    }
-
-    /// Ends the connections to peers that do not belong here, and denies further ones. They had
-    /// time to learn who this is, so they know as well why they cannot join.
-    fn block_strangers(&mut self) {
-        let blocked = &mut self.swarm.behaviour_mut().silent.blocked;
-        for (peer, until) in &self.foreign {
-            if self.beat + FOREIGN_BEATS - until >= FAREWELL_BEATS {
-                blocked.block_peer(*peer);
-            }
         }
     }
 
@@ -339,7 +353,7 @@ impl Network {
         addresses: impl IntoIterator<Item = &'a Multiaddr>,
     ) {
         let known = self.peers.is_connected(&peer)
-            || self.foreign.contains_key(&peer)
+            || self.shunned.contains(&peer)
             || peer == *self.swarm.local_peer_id();
         if let (false, Some(node)) = (known, node_of(&peer)) {
             let addresses = wire_addresses(addresses);
@@ -349,8 +363,13 @@ impl Network {
 
     pub(super) fn handle_beat(&mut self) {
         self.beat += 1;
-        self.peers.beat();
-        self.block_strangers();
+        for node in self.peers.beat(self.beat) {
+            self.crowd.knows(&node);
+        }
+        self.tend_shunned();
+        for (reply_to, refusal) in std::mem::take(&mut self.held_back) {
+            self.swarm.behaviour_mut().rpc.answer(reply_to, Response::Refused(refusal));
+        }
         let is_connected = |peer: &PeerId| self.peers.is_connected(peer);
         for attempt in self.bootstrap.due(self.beat, is_connected) {
             self.attempt(attempt);
@@ -359,10 +378,6 @@ impl Network {
         for request in self.asks.begun_before(self.beat.saturating_sub(EXCHANGE_BEATS)) {
             self.swarm.behaviour_mut().rpc.give_up(request);
             self.settle(request, Err(Failure::TimedOut));
-        }
-        let forgiven = self.foreign.extract_if(.., |_, until| *until <= self.beat);
-        for (peer, _) in forgiven.collect::<Vec<_>>() {
-            self.swarm.behaviour_mut().silent.blocked.unblock_peer(peer);
         }
     }
 

@@ -4,27 +4,54 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{PeerId, gossipsub::TopicHash};
 
-/// The peers in each mesh. Bounded by what gossipsub lets one peer subscribe to.
+use super::limits::FOLLOWED_MAX;
+
+/// The peers in each mesh.
 #[derive(Debug, Default)]
-pub(super) struct Followers(BTreeMap<TopicHash, BTreeSet<PeerId>>);
+pub(super) struct Followers {
+    meshes: BTreeMap<TopicHash, BTreeSet<PeerId>>,
+    /// In how many meshes each peer is.
+    counts: BTreeMap<PeerId, usize>,
+    /// The sum of these.
+    count: usize,
+}
 
 impl Followers {
-    pub(super) fn joined(&mut self, mesh: TopicHash, peer: PeerId) {
-        self.0.entry(mesh).or_default().insert(peer);
+    /// A peer follows a topic. Returns the peer that follows most, if all together follow too many.
+    pub(super) fn joined(&mut self, mesh: TopicHash, peer: PeerId) -> Option<PeerId> {
+        if self.meshes.entry(mesh).or_default().insert(peer) {
+            self.count += 1;
+            *self.counts.entry(peer).or_default() += 1;
+        }
+        if self.count <= FOLLOWED_MAX {
+            return None;
+        }
+        let most = self.counts.iter().max_by_key(|(_, count)| **count);
+        most.map(|(peer, _)| *peer)
     }
 
     pub(super) fn left(&mut self, mesh: &TopicHash, peer: &PeerId) {
-        if let Some(peers) = self.0.get_mut(mesh) {
-            peers.remove(peer);
-            if peers.is_empty() {
-                self.0.remove(mesh);
+        let Some(peers) = self.meshes.get_mut(mesh) else { return };
+        if !peers.remove(peer) {
+            return;
+        }
+        if peers.is_empty() {
+            self.meshes.remove(mesh);
+        }
+        self.count -= 1;
+        if let Some(count) = self.counts.get_mut(peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(peer);
             }
         }
     }
 
     /// A peer is gone, which gossipsub does not report.
     pub(super) fn gone(&mut self, peer: &PeerId) {
-        self.0.retain(|_, peers| {
+        let Some(count) = self.counts.remove(peer) else { return };
+        self.count -= count;
+        self.meshes.retain(|_, peers| {
             peers.remove(peer);
             !peers.is_empty()
         });
@@ -32,7 +59,7 @@ impl Followers {
 
     /// Whether others than these follow a topic.
     pub(super) fn is_followed_beyond(&self, mesh: &TopicHash, peers: &[PeerId]) -> bool {
-        let followers = self.0.get(mesh);
+        let followers = self.meshes.get(mesh);
         followers.is_some_and(|followers| followers.iter().any(|peer| !peers.contains(peer)))
     }
 }
@@ -55,6 +82,21 @@ mod tests {
         followers.left(&mesh, &other);
         assert!(!followers.is_followed_beyond(&mesh, &[one]));
         followers.gone(&one);
-        assert!(followers.0.is_empty());
+        assert!(followers.meshes.is_empty() && followers.counts.is_empty() && followers.count == 0);
+    }
+
+    #[test]
+    fn who_follows_most_is_named_when_all_follow_too_many() {
+        let mut followers = Followers::default();
+        let (little, much) = (PeerId::random(), PeerId::random());
+        let mesh = |number: usize| TopicHash::from_raw(number.to_string());
+        assert_eq!(followers.joined(mesh(0), little), None);
+        for number in 0..FOLLOWED_MAX - 1 {
+            assert_eq!(followers.joined(mesh(number), much), None);
+        }
+        assert_eq!(followers.joined(mesh(1), little), Some(much));
+        followers.gone(&much);
+        assert_eq!(followers.joined(mesh(2), little), None);
+        assert_eq!(followers.count, 3);
     }
 }

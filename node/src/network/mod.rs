@@ -10,22 +10,31 @@
 //!
 //! No task here owns the swarm: the runtime's loop polls [`Network::next`].
 
+mod allowance;
 mod behaviour;
 mod bootstrap;
+mod budget;
 mod client_link;
+mod conduct;
+mod crowd;
 mod discovery;
 mod events;
 mod exchanges;
 mod followers;
+mod limits;
 mod listening;
+mod lobby;
 mod local;
 mod names;
 mod operator_link;
 mod peers;
 mod protocols;
+mod questions;
+mod recall;
 mod rpc;
 mod runtime_directory;
 mod silent;
+mod source;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -34,7 +43,7 @@ mod transport;
 mod verification;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     path::PathBuf,
     time::Duration,
 };
@@ -42,14 +51,16 @@ use std::{
 use antiphon::{
     engine::{AskId, Failure, Input, QuestionId},
     model::{Batch, NodeId, TopicId},
-    wire::{Contact, Gossip, Request, Response},
+    wire::{Contact, Gossip, Refusal, Request, Response},
 };
 use behaviour::{Behaviour, TOPICS_FOLLOWED_MAX};
 use bootstrap::{Attempt, Bootstrap};
 pub(crate) use client_link::RemoteLink;
+use conduct::{Conduct, Shunned, Warnings};
+use crowd::Crowd;
 use discovery::Nearby;
 pub(crate) use discovery::runs_here;
-use exchanges::{Admission, Asks, Questions};
+use exchanges::{Admission, Asks, Purpose};
 use followers::Followers;
 use futures::StreamExt;
 use libp2p::{
@@ -58,6 +69,7 @@ use libp2p::{
     identity::Keypair,
     swarm::dial_opts::{DialOpts, PeerCondition},
 };
+use limits::UNKNOWN_TOPIC_COST;
 use listening::AddressNews;
 pub(crate) use listening::Listen;
 pub use local::LocalNode;
@@ -65,6 +77,8 @@ use operator_link::OperatorLink;
 pub(crate) use operator_link::{OperatorPlace, operator_key_of};
 use peers::Peers;
 use protocols::Protocols;
+use questions::Questions;
+use rpc::ReplyTo;
 use table::Lookup;
 use thiserror::Error;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -115,6 +129,7 @@ pub(crate) struct Network {
     /// What to hand out next.
     ready: VecDeque<Input>,
     peers: Peers,
+    crowd: Crowd,
     asks: Asks,
     questions: Questions,
     verification: Verification,
@@ -122,8 +137,13 @@ pub(crate) struct Network {
     nearby: Option<Nearby>,
     address_news: AddressNews,
     _operator_link: Option<OperatorLink>,
-    /// Peers of other networks, and the beat until which they are shunned.
-    foreign: BTreeMap<PeerId, u64>,
+    /// Peers that are kept away.
+    shunned: Shunned,
+    conduct: Conduct,
+    /// Warnings that too many requests wait for a node.
+    warnings: Warnings,
+    /// Refusals that are held until the next beat: who asks too much waits longer.
+    held_back: Vec<(ReplyTo, Refusal)>,
     /// Nodes of another version that were named.
     outdated: BTreeSet<PeerId>,
     /// Whether a node was connected since the start, or need not be.
@@ -193,6 +213,7 @@ impl Network {
             protocols,
             ready: VecDeque::new(),
             peers: Peers::new(operator_peer),
+            crowd: Crowd::default(),
             asks: Asks::default(),
             questions: Questions::default(),
             verification: Verification::default(),
@@ -200,7 +221,10 @@ impl Network {
             nearby: None,
             address_news: AddressNews::default(),
             _operator_link: link,
-            foreign: BTreeMap::new(),
+            shunned: Shunned::default(),
+            conduct: Conduct::default(),
+            warnings: Warnings::default(),
+            held_back: Vec::new(),
             outdated: BTreeSet::new(),
             has_joined: alone,
             followers: Followers::default(),
@@ -247,6 +271,9 @@ impl Network {
     /// Answers a question. If the asker is gone, nothing happens.
     pub(crate) fn answer(&mut self, question: QuestionId, response: Response) {
         if let Some(reply_to) = self.questions.answered(question) {
+            if matches!(response, Response::Refused(Refusal::UnknownTopic { .. })) {
+                self.peers.charge(&reply_to.peer(), UNKNOWN_TOPIC_COST);
+            }
             self.swarm.behaviour_mut().rpc.answer(reply_to, response);
         }
     }
@@ -261,7 +288,9 @@ impl Network {
             Admission::Send(request) => self.send(ask, to, request),
             Admission::Waits => {}
             Admission::Full => {
-                tracing::warn!(node = %to, "too many requests wait for the node");
+                if let Some(unsaid) = self.warnings.admit(self.beat) {
+                    tracing::warn!(node = %to, unsaid, "too many requests wait for the node");
+                }
                 self.tell(ask, Err(Failure::Unreachable));
             }
         }
@@ -350,14 +379,15 @@ impl Network {
     /// Whether a connection to a peer is wanted and there is none.
     fn is_wanted(&self, peer: &PeerId) -> bool {
         !self.peers.is_connected(peer)
-            && !self.foreign.contains_key(peer)
+            && !self.shunned.contains(peer)
             && peer != self.swarm.local_peer_id()
     }
 
     fn send(&mut self, ask: AskId, to: NodeId, request: Request) {
+        let purpose = Purpose::of(&request);
         let rpc = &mut self.swarm.behaviour_mut().rpc;
         let id = rpc.ask(translate::peer_of(to), request);
-        self.asks.sent(id, ask, to, self.beat);
+        self.asks.sent(id, ask, to, purpose, self.beat);
     }
 
     fn tell(&mut self, ask: AskId, result: Result<Response, Failure>) {

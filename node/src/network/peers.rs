@@ -2,10 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use antiphon::{engine::Asker, model::NodeId, wire::Contact};
+use antiphon::{
+    engine::Asker,
+    model::NodeId,
+    wire::{Contact, Refusal, Request},
+};
 use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
 
-use super::translate::{is_loopback, node_of};
+use super::{
+    allowance::{self, Allowance},
+    events::beats,
+    limits::KNOWN_AFTER,
+    translate::{is_loopback, node_of},
+};
+
+/// Beats after which a node is known.
+const KNOWN_BEATS: u64 = beats(KNOWN_AFTER);
 
 /// The connected peers.
 #[derive(Debug, Default)]
@@ -13,6 +25,8 @@ pub(super) struct Peers {
     table: BTreeMap<PeerId, Peer>,
     /// The peer id of this node's operator: a client that connects as that has the key.
     operator: Option<PeerId>,
+    /// Requests that have come.
+    asked: u64,
 }
 
 /// A connected peer.
@@ -22,10 +36,16 @@ pub(super) struct Peer {
     connections: BTreeMap<ConnectionId, ConnectedPoint>,
     /// What it is; none until identify has told.
     standing: Option<Standing>,
+    /// When it was first known as a node, and is not among the known ones yet.
+    new_since: Option<u64>,
+    /// How many requests had come before its last one; none if it never asked.
+    asked_at: Option<u64>,
     /// Whether a sign of life was reported since the last beat.
     heard: bool,
     /// Pings without an answer since the last answer.
     pub(super) unanswered: u32,
+    /// What it may spend on requests that cost much.
+    allowance: Allowance,
 }
 
 #[derive(Debug)]
@@ -56,8 +76,11 @@ impl Peers {
         let entry = self.table.entry(peer).or_insert_with(|| Peer {
             connections: BTreeMap::new(),
             standing: None,
+            new_since: None,
+            asked_at: None,
             heard: false,
             unanswered: 0,
+            allowance: Allowance::default(),
         });
         entry.connections.insert(id, endpoint);
     }
@@ -96,6 +119,38 @@ impl Peers {
         self.node(peer).map_or_else(|| Asker::Client(node_of(peer)), Asker::Node)
     }
 
+    /// A peer asks something that may cost much.
+    ///
+    /// # Errors
+    /// When it has spent more than it may.
+    pub(super) fn spend(
+        &mut self,
+        peer: &PeerId,
+        request: &Request,
+        beat: u64,
+    ) -> Result<(), Refusal> {
+        self.asked += 1;
+        let Some(entry) = self.table.get_mut(peer) else { return Ok(()) };
+        entry.asked_at = Some(self.asked);
+        match request {
+            // Nothing keeps a node from bringing records.
+            Request::Node(_) => Ok(()),
+            Request::Client(_) => entry.allowance.spend(allowance::cost(request), beat),
+        }
+    }
+
+    /// When a peer asked last, in requests of all peers; none if it never did.
+    pub(super) fn asked_at(&self, peer: &PeerId) -> Option<u64> {
+        self.table.get(peer)?.asked_at
+    }
+
+    /// What a peer asked turned out to cost so much.
+    pub(super) fn charge(&mut self, peer: &PeerId, cost: i64) {
+        if let Some(entry) = self.table.get_mut(peer) {
+            entry.allowance.charge(cost);
+        }
+    }
+
     /// Whether the peer has an open connection.
     pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
         self.table.contains_key(peer)
@@ -117,11 +172,19 @@ impl Peers {
     }
 
     /// Identify told that a connected peer is a node that listens at these addresses.
-    pub(super) fn identified_node(&mut self, peer: &PeerId, listening: &[Multiaddr]) -> News {
+    pub(super) fn identified_node(
+        &mut self,
+        peer: &PeerId,
+        listening: &[Multiaddr],
+        beat: u64,
+    ) -> News {
         let (Some(entry), Some(node)) = (self.table.get_mut(peer), node_of(peer)) else {
             return News::Nothing;
         };
         let contact = entry.contact(node, listening);
+        if !matches!(entry.standing, Some(Standing::Node(_))) {
+            entry.new_since = Some(beat);
+        }
         match entry.standing.replace(Standing::Node(contact.clone())) {
             Some(Standing::Node(before)) if before == contact => News::Nothing,
             Some(Standing::Node(_)) => News::Moved(contact),
@@ -149,11 +212,17 @@ impl Peers {
         }
     }
 
-    /// A new beat: signs of life are reported again.
-    pub(super) fn beat(&mut self) {
-        for peer in self.table.values_mut() {
+    /// A new beat: signs of life are reported again. Returns the peers that have been nodes for
+    /// long enough to be known.
+    pub(super) fn beat(&mut self, beat: u64) -> Vec<PeerId> {
+        let mut known = Vec::new();
+        for (id, peer) in &mut self.table {
             peer.heard = false;
+            if peer.new_since.take_if(|since| *since + KNOWN_BEATS <= beat).is_some() {
+                known.push(*id);
+            }
         }
+        known
     }
 }
 

@@ -19,6 +19,7 @@ mod frame;
 mod handler;
 mod pace;
 mod said;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -29,7 +30,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use antiphon::wire::{ClientRequest, NodeRequest, Request, Response, WireError};
+pub(super) use answering::too_much_unread;
+use antiphon::wire::{ClientRequest, NodeRequest, Page, Request, Response, WireError};
 use handler::Handler;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
@@ -42,6 +44,13 @@ use libp2p::{
 use said::{Said, Told};
 use thiserror::Error;
 
+use super::{
+    budget::Budget,
+    limits::{
+        ANSWERS_BYTES_MAX, ANSWERS_BYTES_PER_PEER_MAX, FRAMES_BYTES_MAX, FRAMES_BYTES_PER_PEER_MAX,
+    },
+};
+
 /// Requests that this node, or a client, has under way at one peer. An answered page of each may
 /// wait in memory there.
 pub(in crate::network) const ASKS_PER_PEER_MAX: usize = 128;
@@ -49,6 +58,13 @@ pub(in crate::network) const ASKS_PER_PEER_MAX: usize = 128;
 /// Names a request of this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RequestId(u64);
+
+#[cfg(test)]
+impl RequestId {
+    pub(super) fn sample(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// Where the answer to a request of the other side goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +80,11 @@ pub(super) struct ReplyTo {
 impl ReplyTo {
     pub(super) fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    #[cfg(test)]
+    pub(super) fn sample(peer: PeerId, number: u64) -> Self {
+        Self { connection: ConnectionId::new_unchecked(1), peer, stream: 0, number }
     }
 }
 
@@ -82,6 +103,41 @@ pub(super) enum Event {
     Answered(PeerId, RequestId, Response),
     /// There will be no answer.
     Failed(PeerId, RequestId, AskError),
+    /// The other side did something for which a stream of it was cut off.
+    Misbehaved(PeerId, Misdeed),
+}
+
+/// Something that a peer of this protocol does not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Misdeed {
+    /// It sends what is no request.
+    Garbage,
+    /// It sends a part of a frame, and not the rest.
+    HalfFrame,
+    /// It asks, and does not read the answers.
+    Unread,
+    /// It follows more topics than any other, and all together follow too many.
+    Follows,
+    /// It kept room that others needed, and did not get on. A slow link does that as well.
+    Recalled,
+}
+
+/// The room that this node has for what peers make it keep.
+#[derive(Clone)]
+pub(super) struct Rooms {
+    /// For frames that have begun.
+    frames: Budget,
+    /// For answers that are not read.
+    answers: Budget,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self {
+            frames: Budget::new(FRAMES_BYTES_MAX, FRAMES_BYTES_PER_PEER_MAX),
+            answers: Budget::new(ANSWERS_BYTES_MAX, ANSWERS_BYTES_PER_PEER_MAX),
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -130,6 +186,25 @@ impl Lane {
     }
 }
 
+/// Whether the answer may be a page of records.
+pub(super) fn is_answered_in_pages(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Client(ClientRequest::Read(_) | ClientRequest::ReadMany(_))
+            | Request::Node(NodeRequest::Fetch(..))
+    )
+}
+
+/// Bytes of the batches in an answer.
+fn bytes_of_pages(response: &Response) -> usize {
+    let bytes = |page: &Page| page.batches.iter().map(|batch| batch.bytes().len()).sum::<usize>();
+    match response {
+        Response::Page(page) => bytes(page),
+        Response::Pages(pages) => pages.iter().map(|of| bytes(&of.page)).sum(),
+        _ => 0,
+    }
+}
+
 /// A connection, and the beat at which it last showed that the other end is there.
 #[derive(Debug, Clone, Copy)]
 struct Connection {
@@ -146,6 +221,7 @@ pub(super) struct Behaviour {
     protocol: StreamProtocol,
     /// Whether it answers; a client only asks.
     answers: bool,
+    rooms: Rooms,
     next: u64,
     /// The connections of each peer, the oldest first.
     connections: BTreeMap<PeerId, Vec<Connection>>,
@@ -164,6 +240,7 @@ impl Behaviour {
         Self {
             protocol,
             answers,
+            rooms: Rooms::default(),
             next: 0,
             connections: BTreeMap::new(),
             beat: 0,
@@ -223,13 +300,28 @@ impl Behaviour {
         }
     }
 
-    /// Answers a request. If the asker is gone, nothing happens.
+    /// Answers a request. If the asker is gone, nothing happens. A page that there is no room for
+    /// becomes a refusal before it waits anywhere.
     pub(super) fn answer(&mut self, to: ReplyTo, response: Response) {
         let open = self.questions.get_mut(&to.connection);
-        if open.is_some_and(|open| open.remove(&to)) {
-            let (stream, number) = (to.stream, to.number);
-            self.notify(to.peer, to.connection, Told::Answer { stream, number, response });
+        if !open.is_some_and(|open| open.remove(&to)) {
+            return;
         }
+        let lent = match bytes_of_pages(&response) {
+            0 => Ok(None),
+            bytes => self.rooms.answers.lend(to.peer, bytes),
+        };
+        let (response, loan) = match lent {
+            Ok(loan) => (response, loan.map(Box::new)),
+            Err(_) => (Response::Refused(too_much_unread()), None),
+        };
+        let (stream, number) = (to.stream, to.number);
+        self.notify(to.peer, to.connection, Told::Answer { stream, number, response, loan });
+    }
+
+    /// Whether a peer has read enough of its answers that a page may be read for it.
+    pub(super) fn has_room_for_page(&self, peer: &PeerId) -> bool {
+        self.rooms.answers.share_of(peer) <= ANSWERS_BYTES_PER_PEER_MAX / 2
     }
 
     fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: Told) {
@@ -244,7 +336,7 @@ impl Behaviour {
     fn handler(&mut self, connection: ConnectionId, peer: PeerId) -> Handler {
         let fresh = Connection { id: connection, heard: self.beat };
         self.connections.entry(peer).or_default().push(fresh);
-        Handler::new(self.protocol.clone(), self.answers)
+        Handler::new(self.protocol.clone(), self.answers, peer, self.rooms.clone())
     }
 
     fn closed(&mut self, connection: ConnectionId, peer: PeerId) {
@@ -324,7 +416,9 @@ impl NetworkBehaviour for Behaviour {
         event: THandlerOutEvent<Self>,
     ) {
         match event {
-            Said::Asked { stream, number, request } => {
+            Said::Asked { stream, number, request, loan } => {
+                // It is this node's own from now on.
+                drop(loan);
                 let question = ReplyTo { connection, peer, stream, number };
                 // A number that is used twice at a time would have two answers; the asker is to
                 // blame, and gets one.
@@ -332,8 +426,14 @@ impl NetworkBehaviour for Behaviour {
                     self.tell(Event::Asked(question, request));
                 }
             }
-            Said::Abandoned { stream } => self.abandoned(connection, stream),
-            Said::Answered(id, response) => {
+            Said::Abandoned { stream, misdeed } => {
+                self.abandoned(connection, stream);
+                if let Some(misdeed) = misdeed {
+                    self.tell(Event::Misbehaved(peer, misdeed));
+                }
+            }
+            Said::Answered(id, response, loan) => {
+                drop(loan);
                 if self.asked.remove(&id).is_some() {
                     self.tell(Event::Answered(peer, id, response));
                 }

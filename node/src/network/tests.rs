@@ -179,6 +179,23 @@ async fn nodes_meet_by_bootstrap_and_ask_each_other() {
 }
 
 #[tokio::test]
+async fn who_misbehaves_is_disconnected_and_kept_away() {
+    let (mut first, mut second) = pair().await;
+    let peer = translate::peer_of(second.node);
+    first
+        .run(move |network| {
+            for _ in 0..5 {
+                assert!(network.peers.is_connected(&peer));
+                network.misbehaved(peer, rpc::Misdeed::Garbage);
+            }
+            assert!(!network.peers.is_connected(&peer) && !network.is_wanted(&peer));
+        })
+        .await;
+    first.disconnected(second.node).await;
+    second.disconnected(first.node).await;
+}
+
+#[tokio::test]
 async fn nodes_that_join_through_one_find_each_other() {
     let mut first = start(settings(1)).await;
     let bootstrap = vec![first.address.clone()];

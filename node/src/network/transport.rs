@@ -17,7 +17,7 @@ use libp2p::{
     tcp, yamux,
 };
 
-use super::{names::Names, translate::CONNECT_TIMEOUT};
+use super::{lobby::Lobby, names::Names, translate::CONNECT_TIMEOUT};
 
 /// Makes a swarm of this behaviour.
 pub(super) fn swarm<B: NetworkBehaviour>(
@@ -34,10 +34,11 @@ fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Er
     let buffered = tcp.map(|stream, _| BufReader::with_capacity(READ_BUFFER_BYTES, stream));
     let secured = buffered.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?);
     let multiplexed = secured
-        .multiplex(yamux::Config::default())
+        .multiplex(multiplexer())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .map_err(cause);
-    Ok(Names::over(TransportTimeout::new(multiplexed, CONNECT_TIMEOUT).boxed()).boxed())
+    let timed = TransportTimeout::new(multiplexed, CONNECT_TIMEOUT).boxed();
+    Ok(Lobby::over(Names::over(timed).boxed()).boxed())
 }
 
 /// An error as it was before the layers above TCP wrapped it: [`Either`] hides what it holds.
@@ -53,11 +54,18 @@ where
     }
 }
 
+fn multiplexer() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(STREAMS_MAX);
+    config
+}
+
 fn config() -> swarm::Config {
     swarm::Config::with_tokio_executor()
         // Saves the round trip in which a substream's protocol would be agreed on.
         .with_substream_upgrade_protocol_override(Version::V1Lazy)
         .with_idle_connection_timeout(IDLE_TIMEOUT)
+        .with_max_negotiating_inbound_streams(STREAMS_NEGOTIATED_MAX)
         .with_per_connection_event_buffer_size(CONNECTION_EVENTS_MAX)
         .with_notify_handler_buffer_size(CONNECTION_COMMANDS_MAX)
 }
@@ -70,6 +78,12 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// They must stay connected all the same: a connection that is closed looks like a node that
 /// died. What is dead is found by pings, long before this.
 const IDLE_TIMEOUT: Duration = Duration::from_hours(24);
+
+/// Streams of one connection. A peer of ours has some ten; the table opens one for each question.
+const STREAMS_MAX: usize = 128;
+
+/// Streams of one connection whose protocol is not agreed on yet. 256 KiB may wait on each.
+const STREAMS_NEGOTIATED_MAX: usize = 32;
 
 /// Events that a connection may have ready before it stops reading: the default of 7 makes it
 /// stop at each burst of small requests.

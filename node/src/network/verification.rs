@@ -1,6 +1,8 @@
 //! Verification of gossip, away from the loop of the swarm: each message costs a hash of all
 //! its bytes and a signature check.
 
+use std::collections::BTreeMap;
+
 use antiphon::{
     model::TopicId,
     wire::{Gossip, WireError},
@@ -21,6 +23,9 @@ use crate::platform::tasks;
 #[derive(Debug, Default)]
 pub(super) struct Verification {
     tasks: FuturesOrdered<JoinHandle<Verdict>>,
+    /// How many are of each peer. One whose task was lost keeps its place, at the end of the
+    /// process.
+    of_peers: BTreeMap<PeerId, usize>,
 }
 
 /// The verdict on a message.
@@ -44,6 +49,9 @@ pub(super) enum GossipError {
 /// Messages that are being verified at the same time; 21 MB at most.
 const VERIFICATIONS_MAX: usize = 64;
 
+/// The same that came from one peer, so that others have their turn.
+const VERIFICATIONS_PER_PEER_MAX: usize = 16;
+
 impl Verification {
     /// Begins to verify a message; false if there are too many.
     pub(super) fn begin(
@@ -53,9 +61,11 @@ impl Verification {
         source: PeerId,
         message: Message,
     ) -> bool {
-        if self.tasks.len() >= VERIFICATIONS_MAX {
+        let of_peer = self.of_peers.get(&source).copied().unwrap_or(0);
+        if self.tasks.len() >= VERIFICATIONS_MAX || of_peer >= VERIFICATIONS_PER_PEER_MAX {
             return false;
         }
+        self.of_peers.insert(source, of_peer + 1);
         let protocols = protocols.clone();
         self.tasks.push_back(tasks::spawn("verify gossip", async move {
             let Message { data, topic, .. } = message;
@@ -68,7 +78,15 @@ impl Verification {
     pub(super) async fn next(&mut self) -> Option<Verdict> {
         loop {
             match self.tasks.next().await? {
-                Ok(verdict) => return Some(verdict),
+                Ok(verdict) => {
+                    if let Some(count) = self.of_peers.get_mut(&verdict.source) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.of_peers.remove(&verdict.source);
+                        }
+                    }
+                    return Some(verdict);
+                }
                 // The process is being shut down; the message is as good as lost.
                 Err(error) => tracing::debug!(%error, "a message was not verified"),
             }

@@ -44,7 +44,9 @@ use super::{
 };
 use crate::{
     engine::wing::Wing,
-    limits::{BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, UNACKNOWLEDGED_BYTES_MAX},
+    limits::{
+        BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, PUBLISH_TIMEOUT_MAX, UNACKNOWLEDGED_BYTES_MAX,
+    },
     model::{Hash, LogId, RecordId, Run, TopicId, validate_given},
     wire::{Publish, Published, Refusal, small},
 };
@@ -179,10 +181,11 @@ impl Engine {
             return self.core.refuse_invalid(question, AddError::TooManyLogs);
         }
         let run = Run { producer: publish.producer, first: publish.first, count };
+        let timeout = Duration::from_millis(u64::from(publish.timeout_ms));
         let waiting = Waiting {
             question,
             acks: publish.acks,
-            deadline: self.core.now.elapsed + Duration::from_millis(u64::from(publish.timeout_ms)),
+            deadline: self.core.now.elapsed + timeout.min(PUBLISH_TIMEOUT_MAX),
             duplicate: false,
         };
         if !publish.retried {

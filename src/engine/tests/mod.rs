@@ -215,6 +215,20 @@ fn pending_is_told_when_the_records_and_that_they_are_pending_are_flushed() {
 }
 
 #[test]
+fn no_publish_waits_for_weeks() {
+    let mut script = Script::with_topic("t", 1);
+    script.ask(2, publish(0, "a", u32::MAX));
+    let tick = Duration::from_millis(100);
+    assert_eq!(script.pass(limits::PUBLISH_TIMEOUT_MAX.saturating_sub(tick)), []);
+    let outputs = script.pass(2 * tick);
+    let is_pending = |output: &Output| {
+        matches!(output, Output::Answer { response: Response::Published(published), .. }
+            if !published.acknowledged)
+    };
+    assert!(outputs.iter().any(is_pending), "{outputs:?}");
+}
+
+#[test]
 fn batches_fill_while_others_are_under_way() {
     let mut script = Script::with_topic("t", 1);
     let mut sealed = 0;

@@ -157,9 +157,9 @@ impl Worker {
             let error = match self.client.ask_within(request, self.left(until)).await {
                 Ok(Response::Published(published)) => return Ok(published),
                 Ok(_) => return Err(malformed("not the answer to a publish")),
-                Err(RequestError::Refused(refusal @ (Refusal::Busy | Refusal::Stopping(_)))) => {
-                    PublishError::Refused(refusal)
-                }
+                Err(RequestError::Refused(
+                    refusal @ (Refusal::Busy | Refusal::OverBudget { .. } | Refusal::Stopping(_)),
+                )) => PublishError::Refused(refusal),
                 Err(RequestError::Refused(refusal)) => return Err(refusal.into()),
                 // The link has tried for the whole time, or there is nobody to try.
                 Err(RequestError::Link(error @ LinkError::NotSent(_))) => {

@@ -38,6 +38,10 @@ pub(super) struct Ask {
     pub(super) late_at: Option<Duration>,
     /// Whether a second copy was sent because it was late.
     pub(super) was_late: bool,
+    /// Until when it waits, because a node has too much of this client.
+    pub(super) waits_until: Option<Duration>,
+    /// How often it has waited for that reason.
+    waits: u32,
 }
 
 /// A request on its way to a node.
@@ -57,6 +61,12 @@ const COPIES_MAX: usize = 3;
 
 /// Nodes that one request is sent to while each refuses it for reasons of its own.
 const ASKED_MAX: usize = 4;
+
+/// How often a request waits until a node takes more of this client. Beyond that its asker is told.
+const WAITS_MAX: u32 = 20;
+
+/// Longest time for which it waits at a time, whatever the node says.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Asks {
     pub(super) fn len(&self) -> usize {
@@ -78,6 +88,8 @@ impl Asks {
             fallback: None,
             late_at,
             was_late: false,
+            waits_until: None,
+            waits: 0,
         };
         self.open.insert(self.next, ask);
         self.next += 1;
@@ -175,8 +187,24 @@ impl Asks {
 impl Ask {
     /// Whether it should be sent to one more node.
     pub(super) fn wants_node(&self, is_silent: impl Fn(&PeerId) -> bool, now: Duration) -> bool {
+        if self.waits_until.is_some_and(|until| until > now) {
+            return false;
+        }
         let in_vain = self.at.iter().all(is_silent) || self.is_late(now);
         in_vain && self.at.len() < COPIES_MAX && self.may_go_on()
+    }
+
+    /// A node has too much of this client. It is asked again after a while, and others are not:
+    /// they would have too much as well. Whether the request waits.
+    pub(super) fn wait(&mut self, node: &PeerId, retry_after_ms: u32, now: Duration) -> bool {
+        if self.waits >= WAITS_MAX {
+            return false;
+        }
+        self.waits += 1;
+        self.asked.retain(|asked| asked != node);
+        let pause = Duration::from_millis(u64::from(retry_after_ms)).min(WAIT_MAX);
+        self.waits_until = Some(now + pause);
+        true
     }
 
     /// Whether it may be sent to one more node.
@@ -236,7 +264,12 @@ pub(super) fn is_success(response: &Response) -> bool {
 
 /// Whether a refusal concerns that node only, so that another one may accept.
 pub(super) fn is_of_the_node(response: &Response) -> bool {
-    matches!(response, Response::Refused(Refusal::Busy | Refusal::Stopping(_) | Refusal::Full(_)))
+    matches!(
+        response,
+        Response::Refused(
+            Refusal::Busy | Refusal::OverBudget { .. } | Refusal::Stopping(_) | Refusal::Full(_)
+        )
+    )
 }
 
 #[cfg(test)]
@@ -332,6 +365,21 @@ mod tests {
         let pending = Published { copies: 1, replicas: 3, wanted: 2, ..Published::default() };
         assert!(says_that_it_may_be_there(kept(Response::Published(pending))));
         assert!(!says_that_it_may_be_there(kept(Response::Refused(Refusal::Busy))));
+    }
+
+    #[test]
+    fn who_has_too_much_under_way_asks_the_same_node_again_later() {
+        let node = PeerId::random();
+        let (mut asks, _outcome) = asked(&[]);
+        let ask = asks.open.get_mut(&0).unwrap();
+        for wait in 0..WAITS_MAX {
+            let now = Duration::from_secs(u64::from(wait));
+            ask.asked.push(node);
+            assert!(ask.wait(&node, 100, now), "wait {wait}");
+            assert!(ask.asked.is_empty() && !ask.wants_node(|_| false, now));
+            assert!(ask.wants_node(|_| false, now + Duration::from_millis(100)));
+        }
+        assert!(!ask.wait(&node, 100, Duration::ZERO), "not for ever");
     }
 
     #[test]

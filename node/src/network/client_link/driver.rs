@@ -134,7 +134,8 @@ impl Driver {
         }
         let late = self.asks.open.values().filter_map(|ask| ask.late_at);
         let dues = [dials_due, connect_due, self.nodes.next_silence(now), Some(self.acquaint_at)];
-        let dues = dues.into_iter().flatten().chain(late).filter(|due| *due > now);
+        let waits = self.asks.open.values().filter_map(|ask| ask.waits_until);
+        let dues = dues.into_iter().flatten().chain(late).chain(waits).filter(|due| *due > now);
         // A moment later, so that what is due then is due, and not about to be.
         dues.min().unwrap_or(now + IDLE) + Duration::from_millis(1)
     }

@@ -7,11 +7,17 @@ use std::{
 };
 
 use antiphon::wire::Request;
-use bytes::Bytes;
-use futures::{AsyncReadExt, StreamExt, io::ReadHalf, stream::BoxStream};
+use futures::{AsyncReadExt, io::ReadHalf};
 use libp2p::{Stream, core::upgrade::NegotiationError};
 
-use super::{AskError, RequestId, frame, pace, said::Said, writer::Writer};
+use super::{
+    AskError, RequestId,
+    frame::{self, Encoded, Frame, FrameError, Frames},
+    pace,
+    said::Said,
+    writer::Writer,
+};
+use crate::network::budget::Account;
 
 /// The requests of one lane, and the stream that they take once it is open.
 #[derive(Default)]
@@ -20,7 +26,7 @@ pub(super) struct Asking {
     /// The requests that have no answer yet.
     under_way: BTreeSet<RequestId>,
     /// Frames that wait for the stream to be open.
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Encoded>,
 }
 
 #[derive(Default)]
@@ -28,10 +34,12 @@ enum State {
     #[default]
     Closed,
     Opening,
-    Open {
-        answers: BoxStream<'static, io::Result<(u64, Bytes)>>,
-        writer: Writer,
-    },
+    Open(Box<Open>),
+}
+
+struct Open {
+    answers: Frames<ReadHalf<Stream>>,
+    writer: Writer,
 }
 
 impl Asking {
@@ -40,10 +48,10 @@ impl Asking {
     /// # Errors
     /// When it is too large.
     pub(super) fn ask(&mut self, id: RequestId, request: &Request) -> Result<(), AskError> {
-        let frame = frame::encode(id.0, &request.encode()).map_err(AskError::TooLarge)?;
+        let frame = frame::encode(id.0, request.encode()).map_err(AskError::TooLarge)?;
         self.under_way.insert(id);
         match &mut self.stream {
-            State::Open { writer, .. } => writer.push(frame),
+            State::Open(open) => open.writer.push(frame),
             State::Closed | State::Opening => self.waiting.push_back(frame),
         }
         Ok(())
@@ -62,11 +70,12 @@ impl Asking {
         wants
     }
 
-    pub(super) fn opened(&mut self, stream: Stream) {
+    /// The stream is open. What comes on it takes of this account.
+    pub(super) fn opened(&mut self, stream: Stream, account: Account) {
         let (reader, writer) = stream.split();
         let mut writer = Writer::new(writer);
         self.waiting.drain(..).for_each(|frame| writer.push(frame));
-        self.stream = State::Open { answers: frames(reader), writer };
+        self.stream = State::Open(Box::new(Open { answers: Frames::new(reader, account), writer }));
     }
 
     /// The stream could not be opened, broke, or is given up: the requests that get no answer.
@@ -78,13 +87,14 @@ impl Asking {
 
     /// Sends and takes in what there is.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, said: &mut VecDeque<Said>) {
-        let State::Open { answers, writer } = &mut self.stream else { return };
-        let broken = match answers.poll_next_unpin(context) {
-            Poll::Ready(Some(Ok((number, message)))) => {
+        let State::Open(open) = &mut self.stream else { return };
+        let Open { answers, writer } = &mut **open;
+        let broken = match answers.poll_next(context, true) {
+            Poll::Ready(Ok(Some(Frame { number, message, loan }))) => {
                 let id = RequestId(number);
                 if self.under_way.remove(&id) {
                     said.push_back(match pace::decode(&message) {
-                        Ok(response) => Said::Answered(id, response),
+                        Ok(response) => Said::Answered(id, response, loan),
                         Err(error) => Said::Failed(id, AskError::Malformed(error)),
                     });
                 } else {
@@ -94,8 +104,16 @@ impl Asking {
                 context.waker().wake_by_ref();
                 writer.poll(context).err()
             }
-            Poll::Ready(Some(Err(error))) => Some(error),
-            Poll::Ready(None) => Some(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Err(error)) => Some(match error {
+                FrameError::Broken(error) => error,
+                error @ FrameError::TooLarge(_) => {
+                    io::Error::new(io::ErrorKind::InvalidData, error)
+                }
+                error @ (FrameError::Stalled | FrameError::Recalled) => {
+                    io::Error::new(io::ErrorKind::TimedOut, error)
+                }
+            }),
+            Poll::Ready(Ok(None)) => Some(io::ErrorKind::UnexpectedEof.into()),
             Poll::Pending => writer.poll(context).err(),
         };
         if let Some(error) = broken {
@@ -106,14 +124,6 @@ impl Asking {
             }));
         }
     }
-}
-
-/// The frames of a stream up to its end.
-pub(super) fn frames(reader: ReadHalf<Stream>) -> BoxStream<'static, io::Result<(u64, Bytes)>> {
-    let next = |mut reader: ReadHalf<Stream>| async move {
-        Ok(frame::read(&mut reader).await?.map(|frame| (frame, reader)))
-    };
-    futures::stream::try_unfold(reader, next).boxed()
 }
 
 /// Whether the error says that the peer does not speak our protocol. The protocol's name is

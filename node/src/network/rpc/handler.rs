@@ -7,7 +7,7 @@ use std::{
 
 use either::Either;
 use libp2p::{
-    StreamProtocol,
+    PeerId, StreamProtocol,
     core::upgrade::{DeniedUpgrade, ReadyUpgrade},
     swarm::{
         ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
@@ -18,7 +18,7 @@ use libp2p::{
 };
 
 use super::{
-    AskError, Lane,
+    AskError, Lane, Rooms,
     answering::Answering,
     asking::Asking,
     said::{Said, Told},
@@ -31,10 +31,12 @@ const STREAMS_MAX: usize = 4;
 pub(in super::super) struct Handler {
     protocol: StreamProtocol,
     answers: bool,
+    peer: PeerId,
+    rooms: Rooms,
     /// What this side asks, by lane.
     asking: [Asking; 2],
-    /// What the other side asks, by the number of its stream.
-    answering: Vec<(u64, Answering)>,
+    /// What the other side asks, by stream.
+    answering: Vec<Answering>,
     next_stream: u64,
     said: VecDeque<Said>,
 }
@@ -42,10 +44,10 @@ pub(in super::super) struct Handler {
 type Protocol = Either<ReadyUpgrade<StreamProtocol>, DeniedUpgrade>;
 
 impl Handler {
-    pub(super) fn new(protocol: StreamProtocol, answers: bool) -> Self {
+    pub(super) fn new(protocol: StreamProtocol, answers: bool, peer: PeerId, rooms: Rooms) -> Self {
         let asking = Lane::ALL.map(|_| Asking::default());
         let (answering, said) = (Vec::new(), VecDeque::new());
-        Self { protocol, answers, asking, answering, next_stream: 0, said }
+        Self { protocol, answers, peer, rooms, asking, answering, next_stream: 0, said }
     }
 
     fn asking_mut(&mut self, lane: Lane) -> &mut Asking {
@@ -55,18 +57,12 @@ impl Handler {
     /// Goes on with what the other side asks.
     fn poll_answering(&mut self, context: &mut Context<'_>) -> Option<Said> {
         for at in 0..self.answering.len() {
-            let (stream, answering) = &mut self.answering[at];
-            let stream = *stream;
-            match answering.poll(context) {
-                Poll::Pending => {}
-                Poll::Ready(Some((number, request))) => {
-                    return Some(Said::Asked { stream, number, request });
-                }
-                Poll::Ready(None) => {
+            if let Poll::Ready(said) = self.answering[at].poll(context) {
+                if matches!(said, Said::Abandoned { .. }) {
                     self.answering.remove(at);
-                    // Streams that were not polled yet are polled when this is called again.
-                    return Some(Said::Abandoned { stream });
                 }
+                // Streams that were not polled yet are polled when this is called again.
+                return Some(said);
             }
         }
         None
@@ -106,9 +102,11 @@ impl ConnectionHandler for Handler {
                     }
                 }
             }
-            Told::Answer { stream, number, response } => {
-                let open = self.answering.iter_mut().find(|(other, _)| *other == stream);
-                if let Some((_, answering)) = open {
+            Told::Answer { stream, number, response, loan } => {
+                // The stream's account takes it over.
+                drop(loan);
+                let open = self.answering.iter_mut().find(|other| other.stream() == stream);
+                if let Some(answering) = open {
                     answering.answer(number, &response);
                 }
             }
@@ -128,16 +126,20 @@ impl ConnectionHandler for Handler {
                 let futures::future::Either::Left(stream) = stream;
                 if self.answering.len() >= STREAMS_MAX {
                     // The oldest may be one that the peer has given up.
-                    let (stream, _) = self.answering.remove(0);
-                    self.said.push_back(Said::Abandoned { stream });
+                    let stream = self.answering.remove(0).stream();
+                    self.said.push_back(Said::Abandoned { stream, misdeed: None });
                 }
-                self.answering.push((self.next_stream, Answering::new(stream)));
+                let answering = Answering::new(self.next_stream, stream, self.peer, &self.rooms);
+                self.answering.push(answering);
                 self.next_stream += 1;
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: stream,
                 info: lane,
-            }) => self.asking_mut(lane).opened(stream),
+            }) => {
+                let account = self.rooms.frames.open(self.peer);
+                self.asking_mut(lane).opened(stream, account);
+            }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: lane, error }) => {
                 let is_unsupported = matches!(error, StreamUpgradeError::NegotiationFailed);
                 let cause = error.to_string();

@@ -21,7 +21,7 @@ use super::{
     AskError, Behaviour, Event, Received, ReplyTo, RequestId, SILENT_BEATS,
     answering::QUESTIONS_PER_STREAM_MAX,
 };
-use crate::network::transport;
+use crate::network::{budget::Budget, transport};
 
 const PROTOCOL: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/test");
 
@@ -347,5 +347,38 @@ async fn who_does_not_speak_the_protocol_is_told_from_a_broken_stream() {
     match pair.event().await {
         Event::Failed(_, of, AskError::Unsupported) => assert_eq!(of, id),
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_has_not_read_its_answers_is_refused_more() {
+    let mut answerer = Behaviour::new(PROTOCOL, true);
+    answerer.rooms.answers = Budget::new(200_000, 100_000);
+    let mut pair = Pair::of(answerer).await;
+    let peer = Peer::new(NodeId::from_bytes([1; 32]), MemberState::Alive, vec!["a".repeat(60_000)]);
+    let asked: Vec<_> = (0..3).map(|first| pair.ask(publish(first, 1))).collect();
+    let mut questions = Vec::new();
+    for _ in &asked {
+        questions.push(pair.asked().await.0);
+    }
+    // All are answered before any of it can be sent.
+    for question in questions {
+        pair.answerer.behaviour_mut().answer(question, Response::Peers(vec![peer.clone()]));
+    }
+    let mut refused = BTreeSet::new();
+    for _ in &asked {
+        match pair.event().await {
+            Event::Answered(_, id, Response::Refused(Refusal::OverBudget { .. })) => {
+                refused.insert(id);
+            }
+            // It may be that no node has an address of this length.
+            Event::Answered(..) | Event::Failed(_, _, AskError::Malformed(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(!refused.is_empty() && !refused.contains(&asked[0]), "{refused:?}");
+    let asker = *pair.asker.local_peer_id();
+    while pair.answerer.behaviour().rooms.answers.share_of(&asker) > 0 {
+        pair.step().await;
     }
 }

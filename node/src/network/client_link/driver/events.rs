@@ -69,7 +69,7 @@ impl Driver {
             }
             rpc::Event::Failed(_, id, error) => self.handle_failure(id, &error),
             // Nobody asks a client: it does not speak that side of the protocol.
-            rpc::Event::Asked(..) | rpc::Event::Abandoned(_) => {}
+            rpc::Event::Asked(..) | rpc::Event::Abandoned(_) | rpc::Event::Misbehaved(..) => {}
         }
     }
 
@@ -93,6 +93,11 @@ impl Driver {
                     self.patience.earn();
                 }
             }
+            return;
+        }
+        if let Response::Refused(Refusal::OverBudget { retry_after_ms, .. }) = &response
+            && ask.wait(&exchange.node, *retry_after_ms, self.connector.now())
+        {
             return;
         }
         let may_go_on = is_of_the_node(&response) && ask.may_go_on();
