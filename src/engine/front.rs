@@ -1,6 +1,6 @@
 //! The front door: all that is asked of this node comes in here.
 //!
-//! One place knows who asks ([`Asker`]), what that asker may ask ([`rights`](super::rights)), what
+//! One place knows who asks ([`Asker`]), what that asker may ask (`rights.rs`), what
 //! this node can do now (`admit`), and which topic a name stands for. A request that names an
 //! unknown topic waits until the other nodes have said whether they know it; it keeps its asker.
 //! Each request then goes to the part of the engine that carries it out.
