@@ -66,9 +66,9 @@ pub struct NodeConfig {
     /// It goes on serving what it has. With less than [`NodeConfig::DISK_BYTES_MIN`] it takes no
     /// records.
     pub disk_bytes_max: Option<u64>,
-    /// The file with the key of the node's operator
-    /// ([`OperatorKey`](crate::OperatorKey)). It is made if it is missing. None, the default, means
-    /// the file `operator` in the data directory. Several nodes may have one file.
+    /// The file with the key of the node's operator ([`OperatorKey`]). It is made if it is missing.
+    /// None, the default, means the file `operator` in the data directory. Several nodes may have
+    /// one file.
     pub operator_key: Option<PathBuf>,
     /// Whether any client may alter and delete topics through this node, also from other machines.
     /// By default the node's operator and its own program may ([`NotAllowed`]).

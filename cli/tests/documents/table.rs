@@ -70,6 +70,7 @@ pub(super) static TABLE: &[Entry] = &[
     entry_of(TOPICS, "antiphon topic delete quakes", Treatment::Confirmed, "it asks on a terminal"),
     entry_of(TOPICS, "antiphon topic delete quakes --yes", Treatment::NotHere, "the line before has deleted it"),
     entry_of("docs/faults.md", "make faults", Treatment::NotHere, "a quarter of an hour; a step of CI"),
+    entry_of("docs/hostile.md", "make hostile", Treatment::NotHere, "minutes; a step of CI"),
     entry_of("docs/performance.md", "antiphon bench", Treatment::NotHere, "half a minute of load; see `benchmark.rs`"),
     entry_of("docs/performance.md", "benches/compare/run", Treatment::NotHere, "it installs other systems; a step of CI"),
 ];
