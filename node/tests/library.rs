@@ -300,10 +300,8 @@ async fn a_client_whose_node_has_stopped_goes_on_when_it_is_started_again() {
     topic.create().await.unwrap();
     let mut connection = client.connection();
     node.stop().await.unwrap();
-    assert!(matches!(
-        connection.changed().await,
-        Some(ConnectionState::Searching { known: 1, .. })
-    ));
+    let state = connection.changed().await;
+    assert!(matches!(state, Some(ConnectionState::Searching { known: 1, .. })), "{state:?}");
     let mut publisher = topic.publisher(PublishOptions::new().timeout(Duration::from_millis(100)));
     let error = publisher.publish("in vain").await.unwrap().await.unwrap_err();
     assert!(matches!(error, PublishError::NotSent(_)), "{error:?}");
