@@ -17,6 +17,7 @@ pub(crate) const ALL: &[(&str, Attack)] = &[
     ("cores-shared", nothing::cores_shared),
     ("half-frames", half_frames::half_frames),
     ("dribbled-frames", half_frames::dribbled),
+    ("unread-answers", unread_answers::unread_answers),
     ("handshakes-never-finished", connections::handshakes),
     ("connections-held", connections::held),
     ("connections-silent", connections::silent),
@@ -29,9 +30,3 @@ pub(crate) const ALL: &[(&str, Attack)] = &[
     ("gossip-of-subscriptions", gossip::subscriptions),
     ("publishes-for-weeks", pinned::publishes_for_weeks),
 ];
-
-/// What fails, and runs only with `--ignored`: a node keeps 24 MiB of unread answers, but while it
-/// reads as many pages as are asked for at once, the allocator of the system takes ten times as
-/// much.
-pub(crate) const KNOWN_TO_FAIL: &[(&str, Attack)] =
-    &[("unread-answers", unread_answers::unread_answers)];
