@@ -12,7 +12,7 @@ use super::{
     proofs::Learned,
 };
 use crate::{
-    limits::{REPLICAS_DEFAULT, SUBSCRIPTIONS_MAX},
+    limits::REPLICAS_DEFAULT,
     model::{
         Batch, Compacted, Descriptor, ForkProof, Hash, LogId, NodeId, Retention, SignedDescriptor,
         Stamp, SubscriberName, Subscription, TopicId, WallClock,
@@ -371,7 +371,8 @@ impl Topic {
     #[cfg(debug_assertions)]
     pub(in crate::engine) fn check(&self) {
         assert!(self.logs.values().all(Log::is_well_formed), "a log is not well formed");
-        assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX, "too many subscriptions");
+        let most = crate::limits::SUBSCRIPTIONS_MAX;
+        assert!(self.subscriptions.len() <= most, "too many subscriptions");
         if let Some(kept) = self.digest {
             assert!(kept == self.computed_digest(), "the digest of {:?} is stale", self.id);
         }
