@@ -427,7 +427,7 @@ impl Engine {
         if !self.core.topics.adopt(signed) {
             return false;
         }
-        // What they have this node remove is gone for good, so they are kept before that.
+        // What they make this node remove does not come back, so they are kept before that.
         self.core.write(Write::Descriptor(topic, signed.clone()));
         self.replication_terms(&topic);
         self.clear_deleted();

@@ -202,8 +202,7 @@ pub enum Write {
         /// The position; none when its home replicas keep it.
         subscription: Option<Subscription>,
     },
-    /// Keep the terms of a topic, which came by another way than the catalogue: what is held of a
-    /// topic is of no use without them.
+    /// Keep the terms of a topic: what is held of it is of no use without them.
     Descriptor(TopicId, SignedDescriptor),
     /// Keep what was received in one go, or forget it.
     Step {

@@ -21,10 +21,10 @@ use crate::{
 pub struct Recovered {
     /// What is held of each log. A topic without logs has no entry.
     pub logs: BTreeMap<TopicId, BTreeMap<LogId, Log>>,
-    /// All batches of the catalogue, whose records the engine keeps in memory. The store adds
-    /// them: [`Recovered::apply`] leaves batches alone.
+    /// The batches of the topic that was the catalogue before protocol 2; none in a newer
+    /// directory. The store adds them: [`Recovered::apply`] leaves batches alone.
     pub catalogue: Vec<Batch>,
-    /// Descriptors that came by another way than the catalogue.
+    /// The terms of each topic.
     pub descriptors: BTreeMap<TopicId, SignedDescriptor>,
     /// Positions of named subscriptions.
     pub subscriptions: BTreeMap<(TopicId, SubscriberName), Subscription>,

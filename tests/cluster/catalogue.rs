@@ -1,4 +1,4 @@
-//! The terms of topics at every node, whoever was away when they were signed.
+//! Every node knows the terms of all topics, also a node that was away when they were signed.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -61,7 +61,7 @@ fn connection_limits() -> ConnectionLimits {
     ConnectionLimits::default()
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
         .with_max_established(Some(CONNECTIONS_MAX))
-        // The lobby cuts them off before there are so many.
+        // The lobby keeps them below this number.
         .with_max_pending_incoming(Some(CONNECTIONS_ENTERING_MAX))
         .with_max_pending_outgoing(Some(CONNECTIONS_PENDING_MAX))
 }

@@ -195,7 +195,7 @@ impl Runtime {
 
     fn asked(&mut self, LocalQuestion { request, answer }: LocalQuestion) {
         if let Some(refusal) = self.refuses_to_create(&request) {
-            // Whoever no longer waits does not want to know.
+            // An asker that waits no longer does not need the answer.
             let _ = answer.send(Response::Refused(refusal));
             return;
         }
@@ -257,7 +257,7 @@ impl Runtime {
                 let response = self.corrected(response);
                 match self.waiting.remove(&question) {
                     Some(waiting) => {
-                        // Whoever no longer waits does not want to know.
+                        // An asker that waits no longer does not need the answer.
                         let _ = waiting.send(response);
                     }
                     None => self.network.answer(question, response),
