@@ -17,7 +17,7 @@ use super::{
         KNOWN_PER_ADDRESS_MAX, KNOWN_PER_MACHINE_MAX, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX,
         STRANGERS_PER_MACHINE_MAX,
     },
-    source::Source,
+    source::{Counts, Source},
 };
 
 /// The incoming connections, by where they come from.
@@ -32,28 +32,19 @@ pub(super) struct Crowd {
 #[derive(Debug, Default)]
 struct Places {
     peers: BTreeMap<ConnectionId, (PeerId, Source)>,
-    counts: BTreeMap<Source, usize>,
+    counts: Counts,
 }
 
 impl Places {
     fn add(&mut self, id: ConnectionId, peer: PeerId, source: Source) {
         self.peers.insert(id, (peer, source));
-        *self.counts.entry(source).or_default() += 1;
+        self.counts.add(source);
     }
 
     fn remove(&mut self, id: ConnectionId) -> Option<(PeerId, Source)> {
         let (peer, source) = self.peers.remove(&id)?;
-        if let Some(count) = self.counts.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&source);
-            }
-        }
+        self.counts.remove(source);
         Some((peer, source))
-    }
-
-    fn count(&self, source: Source) -> usize {
-        self.counts.get(&source).copied().unwrap_or(0)
     }
 }
 
@@ -68,7 +59,8 @@ impl Crowd {
         use_of: impl Fn(&PeerId) -> Use,
     ) -> Option<ConnectionId> {
         self.strangers.add(id, peer, source);
-        let is_source_full = self.strangers.count(source) > strangers_max(source);
+        let is_source_full = self.strangers.counts.of(source)
+            > source.limit(STRANGERS_PER_ADDRESS_MAX, STRANGERS_PER_MACHINE_MAX);
         if !is_source_full && self.strangers.peers.len() <= STRANGERS_MAX {
             return None;
         }
@@ -78,7 +70,7 @@ impl Crowd {
             .iter()
             .filter(|(other, (_, its))| **other != id && (!is_source_full || *its == source));
         let least = others.min_by_key(|(_, (peer, source))| {
-            (Reverse(self.strangers.count(*source)), use_of(peer))
+            (Reverse(self.strangers.counts.of(*source)), use_of(peer))
         });
         let least = least.map(|(id, _)| *id)?;
         self.strangers.remove(least);
@@ -99,27 +91,15 @@ impl Crowd {
         let of_peer = self.strangers.peers.iter().filter(|(_, (other, _))| other == peer);
         for id in of_peer.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some((peer, source)) = self.strangers.remove(id) else { continue };
-            let places = if self.known.count(source) < known_max(source) {
+            let places = if self.known.counts.of(source)
+                < source.limit(KNOWN_PER_ADDRESS_MAX, KNOWN_PER_MACHINE_MAX)
+            {
                 &mut self.known
             } else {
                 &mut self.strangers
             };
             places.add(id, peer, source);
         }
-    }
-}
-
-fn strangers_max(source: Source) -> usize {
-    match source {
-        Source::Machine => STRANGERS_PER_MACHINE_MAX,
-        Source::Address(_) | Source::Network(_) | Source::Unknown => STRANGERS_PER_ADDRESS_MAX,
-    }
-}
-
-fn known_max(source: Source) -> usize {
-    match source {
-        Source::Machine => KNOWN_PER_MACHINE_MAX,
-        Source::Address(_) | Source::Network(_) | Source::Unknown => KNOWN_PER_ADDRESS_MAX,
     }
 }
 

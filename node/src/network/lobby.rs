@@ -26,7 +26,7 @@ use super::{
         HANDSHAKES_PER_MACHINE_MAX,
     },
     recall::Recall,
-    source::Source,
+    source::{Counts, Source},
 };
 use crate::platform::clock::Clock;
 
@@ -53,7 +53,7 @@ impl Lobby {
 struct Guests {
     next: u64,
     waiting: BTreeMap<u64, Guest>,
-    counts: BTreeMap<Source, usize>,
+    counts: Counts,
 }
 
 #[derive(Debug)]
@@ -69,20 +69,20 @@ impl Guests {
         if self.waiting.len() >= HANDSHAKES_MAX / 2 {
             self.cut_off_late(now);
         }
-        if self.counts.get(&source).is_some_and(|count| *count >= per_source(source)) {
+        let most = source.limit(HANDSHAKES_PER_ADDRESS_MAX, HANDSHAKES_PER_MACHINE_MAX);
+        if self.counts.of(source) >= most {
             self.cut_off_oldest(source);
-        } else if self.waiting.len() >= HANDSHAKES_MAX {
-            let heaviest = self.counts.iter().max_by_key(|(_, count)| **count);
-            if let Some(heaviest) = heaviest.map(|(source, _)| *source) {
-                self.cut_off_oldest(heaviest);
-            }
+        } else if self.waiting.len() >= HANDSHAKES_MAX
+            && let Some(heaviest) = self.counts.heaviest()
+        {
+            self.cut_off_oldest(heaviest);
         }
         let number = self.next;
         self.next += 1;
         let recall = Arc::<Recall>::default();
         let guest = Guest { source, since: now, recall: Arc::clone(&recall) };
         self.waiting.insert(number, guest);
-        *self.counts.entry(source).or_default() += 1;
+        self.counts.add(source);
         (number, recall)
     }
 
@@ -110,20 +110,8 @@ impl Guests {
 
     fn leave(&mut self, number: u64) -> Option<Guest> {
         let guest = self.waiting.remove(&number)?;
-        if let Some(count) = self.counts.get_mut(&guest.source) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&guest.source);
-            }
-        }
+        self.counts.remove(guest.source);
         Some(guest)
-    }
-}
-
-fn per_source(source: Source) -> usize {
-    match source {
-        Source::Machine => HANDSHAKES_PER_MACHINE_MAX,
-        Source::Address(_) | Source::Network(_) | Source::Unknown => HANDSHAKES_PER_ADDRESS_MAX,
     }
 }
 

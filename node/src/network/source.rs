@@ -1,6 +1,6 @@
 //! Where connections come from.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use libp2p::{Multiaddr, core::ConnectedPoint};
 
@@ -39,6 +39,50 @@ impl Source {
             }
             None => Self::Unknown,
         }
+    }
+}
+
+impl Source {
+    /// Which of two limits holds: that of an address, or that of this machine, where many nodes and
+    /// clients may run.
+    pub(super) fn limit(self, per_address: usize, per_machine: usize) -> usize {
+        match self {
+            Self::Machine => per_machine,
+            Self::Address(_) | Self::Network(_) | Self::Unknown => per_address,
+        }
+    }
+}
+
+/// How many of something each source has.
+#[derive(Debug, Default)]
+pub(super) struct Counts(BTreeMap<Source, usize>);
+
+impl Counts {
+    pub(super) fn add(&mut self, source: Source) {
+        *self.0.entry(source).or_default() += 1;
+    }
+
+    pub(super) fn remove(&mut self, source: Source) {
+        if let Some(count) = self.0.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&source);
+            }
+        }
+    }
+
+    pub(super) fn of(&self, source: Source) -> usize {
+        self.0.get(&source).copied().unwrap_or(0)
+    }
+
+    /// The source that has most.
+    pub(super) fn heaviest(&self) -> Option<Source> {
+        self.0.iter().max_by_key(|(_, count)| **count).map(|(source, _)| *source)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
