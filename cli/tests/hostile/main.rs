@@ -56,11 +56,13 @@ fn main() -> ExitCode {
     let mut report = Report::open();
     for (name, attack) in chosen {
         report.begin(name);
-        let row = catch_unwind(AssertUnwindSafe(|| stage::run(*attack))).unwrap_or_else(|cause| {
-            let text = cause.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
-            Row::broken(text.unwrap_or("it panicked"))
-        });
+        let row =
+            catch_unwind(AssertUnwindSafe(|| stage::run(*attack, strategies::seconds_of(name))))
+                .unwrap_or_else(|cause| {
+                    let text = cause.downcast_ref::<String>().map(String::as_str);
+                    let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
+                    Row::broken(text.unwrap_or("it panicked"))
+                });
         report.end(name, row);
     }
     report.summary()

@@ -68,6 +68,9 @@ struct Behaviour {
 
 type Answer = oneshot::Sender<io::Result<Stream>>;
 
+/// Takes the streams that a node opens.
+pub(crate) type Opened = mpsc::Sender<(StreamProtocol, Stream)>;
+
 /// A connection to one node. It ends when this is dropped.
 pub(crate) struct Peer {
     names: Names,
@@ -78,12 +81,28 @@ pub(crate) struct Peer {
 impl Peer {
     /// Connects with a fresh key.
     pub(crate) async fn connect(to: &Multiaddr, names: &Names, guise: Guise) -> io::Result<Self> {
-        let connecting = Self::try_connect(to, names, guise);
+        Self::connect_as(to, names, guise, Keypair::generate_ed25519(), None).await
+    }
+
+    /// Connects with this key. The streams that the node opens go to `opened`.
+    pub(crate) async fn connect_as(
+        to: &Multiaddr,
+        names: &Names,
+        guise: Guise,
+        key: Keypair,
+        opened: Option<Opened>,
+    ) -> io::Result<Self> {
+        let connecting = Self::try_connect(to, names, guise, key, opened);
         tokio::time::timeout(PATIENCE, connecting).await.map_err(late)?
     }
 
-    async fn try_connect(to: &Multiaddr, names: &Names, guise: Guise) -> io::Result<Self> {
-        let key = Keypair::generate_ed25519();
+    async fn try_connect(
+        to: &Multiaddr,
+        names: &Names,
+        guise: Guise,
+        key: Keypair,
+        opened: Option<Opened>,
+    ) -> io::Result<Self> {
         let (public, family) = (key.public(), names.family.clone());
         let said = (guise != Guise::Silent)
             .then(|| identify::Behaviour::new(identify::Config::new(family, public)));
@@ -93,7 +112,7 @@ impl Peer {
             Vec::new()
         };
         let behaviour = Behaviour {
-            streams: Streams::new(listens),
+            streams: Streams::new(listens, opened),
             identify: Toggle::from(said),
             ping: ping::Behaviour::new(ping::Config::new()),
         };

@@ -28,9 +28,7 @@ use crate::{
 const NODES: usize = 4;
 const REPLICAS: u16 = 3;
 
-/// Seconds before the attack, of the attack, and after it.
-const QUIET: f64 = 3.0;
-const ATTACK: f64 = 8.0;
+/// Seconds after the attack.
 const AFTER: f64 = 4.0;
 
 /// Resident memory that no node may exceed.
@@ -72,8 +70,8 @@ impl Target {
 /// An attack, which goes on until it is over. It says what it did.
 pub(crate) type Attack = fn(Target) -> LocalBoxFuture<'static, String>;
 
-/// Runs an attack on nodes with an honest load.
-pub(crate) fn run(attack: Attack) -> Row {
+/// Runs an attack on nodes with an honest load: so many seconds before it, and of it.
+pub(crate) fn run(attack: Attack, (quiet, seconds): (f64, f64)) -> Row {
     let mut fleet = Fleet::start(NODES);
     let (topic, empty) = ("ledger".parse().expect("a name"), "empty".parse().expect("a name"));
     for name in [&topic, &empty] {
@@ -89,7 +87,7 @@ pub(crate) fn run(attack: Attack) -> Row {
     });
     let memory = Memory::watch(&fleet);
     let began = now();
-    pace(QUIET);
+    pace(quiet);
     let quiet_memory = memory.peak();
     let address = |slot: &crate::fleet::Slot| slot.address().expect("it runs").parse();
     let nodes = fleet.nodes.iter().map(|slot| address(slot).expect("an address")).collect();
@@ -103,7 +101,7 @@ pub(crate) fn run(attack: Attack) -> Row {
         let _ = rustix::process::nice(5);
         block_on(attack(target))
     });
-    pace(ATTACK);
+    pace(seconds);
     over.store(true, Relaxed);
     let ended = now();
     let happened = attacker.join().unwrap_or_else(|_| "the attacker panicked".to_owned());

@@ -22,17 +22,18 @@ use libp2p::{
     },
 };
 
-use super::Answer;
+use super::{Answer, Opened};
 
 /// Streams to nodes.
 pub(super) struct Streams {
     listens: Vec<StreamProtocol>,
     wanted: VecDeque<(PeerId, StreamProtocol, Answer)>,
+    opened: Option<Opened>,
 }
 
 impl Streams {
-    pub(super) fn new(listens: Vec<StreamProtocol>) -> Self {
-        Self { listens, wanted: VecDeque::new() }
+    pub(super) fn new(listens: Vec<StreamProtocol>, opened: Option<Opened>) -> Self {
+        Self { listens, wanted: VecDeque::new(), opened }
     }
 
     pub(super) fn open(&mut self, peer: PeerId, protocol: StreamProtocol, answer: Answer) {
@@ -40,7 +41,8 @@ impl Streams {
     }
 
     fn handler(&self) -> Handler {
-        Handler { listens: self.listens.clone(), wanted: VecDeque::new() }
+        let (listens, opened) = (self.listens.clone(), self.opened.clone());
+        Handler { listens, wanted: VecDeque::new(), opened }
     }
 }
 
@@ -91,6 +93,7 @@ impl NetworkBehaviour for Streams {
 pub(super) struct Handler {
     listens: Vec<StreamProtocol>,
     wanted: VecDeque<(StreamProtocol, Answer)>,
+    opened: Option<Opened>,
 }
 
 /// Protocols that a peer claims to speak, or one that it wants.
@@ -107,12 +110,12 @@ impl UpgradeInfo for Protocols {
 }
 
 impl InboundUpgrade<Stream> for Protocols {
-    type Output = Stream;
+    type Output = (StreamProtocol, Stream);
     type Error = std::convert::Infallible;
-    type Future = Ready<Result<Stream, Self::Error>>;
+    type Future = Ready<Result<Self::Output, Self::Error>>;
 
-    fn upgrade_inbound(self, stream: Stream, _: StreamProtocol) -> Self::Future {
-        ready(Ok(stream))
+    fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
+        ready(Ok((protocol, stream)))
     }
 }
 
@@ -146,8 +149,14 @@ impl ConnectionHandler for Handler {
         &mut self,
         event: ConnectionEvent<'_, Protocols, Protocols, (), Answer>,
     ) {
-        // Whoever no longer waits does not want to know. What nodes ask is never answered.
+        // Whoever no longer waits does not want to know. What nodes ask is answered by a peer that
+        // wants to hear it.
         match event {
+            ConnectionEvent::FullyNegotiatedInbound(inbound) => {
+                if let Some(opened) = &self.opened {
+                    let _full = opened.try_send(inbound.protocol);
+                }
+            }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: stream,
                 info: answer,

@@ -5,6 +5,7 @@ mod floods;
 mod gossip;
 mod half_frames;
 mod held_questions;
+mod liars;
 mod nothing;
 mod pinned;
 mod unread_answers;
@@ -29,4 +30,14 @@ pub(crate) const ALL: &[(&str, Attack)] = &[
     ("gossip-of-noise", gossip::noise),
     ("gossip-of-subscriptions", gossip::subscriptions),
     ("publishes-for-weeks", pinned::publishes_for_weeks),
+    ("lying-homes", liars::lying_homes),
 ];
+
+/// For how many seconds honest programs are alone before an attack, and for how many it goes on.
+pub(crate) fn seconds_of(name: &str) -> (f64, f64) {
+    match name {
+        // Ten thousand acknowledged records before it, and a minute of lies.
+        "lying-homes" => (20.0, 60.0),
+        _ => (3.0, 8.0),
+    }
+}
