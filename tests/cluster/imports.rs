@@ -342,6 +342,24 @@ fn a_writer_does_not_continue_what_was_restored_without_its_end() {
 }
 
 #[test]
+fn nothing_is_called_trimmed_that_comes_after_the_first_batch_of_an_import() {
+    let mut old = World::new(1);
+    old.create(0, "t", 1);
+    publish(&mut old, 0, "t", 0, 10);
+    let batches = exported(&mut old, 0, "t");
+    let trimmed = vec![LogRange { log: batches[0].log(), from: 0, to: 1 << 47 }];
+    let mut world = World::new(4);
+    world.join();
+    assert!(created(&mut world, 0, create("u", World::topic("t"))));
+    let replicate = Replicate { batches: batches[..1].to_vec(), ..Replicate::default() };
+    let topic = "u".parse().unwrap();
+    let request = Request::Client(ClientRequest::Import(Import { topic, replicate, trimmed }));
+    assert_eq!(imported(&mut world, 0, request), [Outcome::Stored]);
+    imported(&mut world, 1, import("u", &batches));
+    assert_eq!(world.survey(2, "u").summary.records, 10, "what follows is stored");
+}
+
+#[test]
 fn what_retention_had_let_go_is_not_looked_for() {
     let mut old = World::new(1);
     old.create(0, "t", 1);

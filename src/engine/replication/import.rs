@@ -106,7 +106,8 @@ impl Engine {
     }
 
     /// Records what was trimmed before the export. If nothing is held of it, and nothing before it,
-    /// nobody looks for it.
+    /// nobody looks for it. That is believed only up to the first batch of the page: nothing that
+    /// comes later can be called trimmed.
     fn take_over_lows(&mut self, page: &crate::wire::Replicate, trimmed: &[LogRange]) {
         let topics: BTreeSet<_> = page.batches.iter().map(|batch| batch.header().topic).collect();
         for (topic, range) in
@@ -115,9 +116,12 @@ impl Engine {
             let Some(known) = self.core.topics.get(&topic).filter(|known| known.is_known()) else {
                 continue;
             };
-            let of_page = |log| page.batches.iter().any(|batch| batch.log() == log);
+            let of_log = page.batches.iter().filter(|batch| batch.log() == range.log);
+            let first = of_log.map(|batch| batch.header().first).min();
             let held = known.logs.get(&range.log).and_then(|log| log.spans.first());
-            if of_page(range.log) && held.is_none_or(|span| span.first >= range.to) {
+            if first.is_some_and(|first| range.to <= first)
+                && held.is_none_or(|span| span.first >= range.to)
+            {
                 // Nothing is cut in two, so nobody asks for the batch that ends there.
                 self.core.cut_log(topic, range.log, range.to, None);
             }
