@@ -188,6 +188,11 @@ pub const NEWCOMER_FOR: Duration = Duration::from_secs(15);
 /// created soon has its replicas.
 pub const NEWCOMER_OF_FEW_FOR: Duration = Duration::from_secs(3);
 
+/// For how long another node must have been connected with this one, in all, before its word lets
+/// this one delete a copy, or acknowledge without a copy of its own. Keys cost nothing, and a day
+/// of connections to every node does.
+pub const PROBATION_DEFAULT: Duration = Duration::from_hours(24);
+
 /// Newcomers that would settle within this time of each other settle together, so that topics move
 /// once if several nodes start one after the other.
 pub const SETTLE_WITHIN: Duration = Duration::from_millis(500);
@@ -197,6 +202,16 @@ pub const FORGET_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// How often two replicas compare what they hold (anti-entropy), before jitter.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Most batches that one proof of possession is about. Who keeps half of what it says passes one in
+/// 2^8 times.
+pub const PROVE_BATCHES_MAX: usize = 8;
+
+/// How often a home replica has the other home replicas of a topic prove that they hold it.
+pub const AUDIT_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Topics of which it looks at one in that time.
+pub const AUDIT_TOPICS: usize = 100;
 
 /// How often a node that holds copies for others tries to hand them over, before jitter.
 pub const HANDOVER_INTERVAL: Duration = Duration::from_secs(2);

@@ -26,12 +26,19 @@ use crate::{
 
 /// A duration: `10s`, `5m`, `1h 30m`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {
-    let hint = "a duration is written `500ms`, `10s`, `5m` or `7d`";
-    let usage = |message: String| Failure::usage(message).with_hint(hint);
-    match read_duration(text).map_err(usage)? {
-        Duration::ZERO => Err(usage("the duration is zero".to_owned())),
+    match duration_or_zero(text)? {
+        Duration::ZERO => Err(no_duration("the duration is zero".to_owned())),
         duration => Ok(duration),
     }
+}
+
+/// A duration, which may be none.
+pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, Failure> {
+    read_duration(text).map_err(no_duration)
+}
+
+fn no_duration(message: String) -> Failure {
+    Failure::usage(message).with_hint("a duration is written `500ms`, `10s`, `5m` or `7d`")
 }
 
 /// A duration, or what is wrong with it.

@@ -3,10 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use antiphon::{
     engine::{Config, Recovered},
+    limits,
     model::{Incarnation, Network, NodeId, NodeKey, TopicId, TopicName},
 };
 use futures::{
@@ -75,6 +77,10 @@ pub struct NodeConfig {
     ///
     /// [`NotAllowed`]: crate::Refusal::NotAllowed
     pub open_admin: bool,
+    /// For how long another node must have been connected with this one, in all, before this node
+    /// deletes a copy on its word, or acknowledges without a copy of its own. 24 hours by default.
+    /// With zero every node is believed at once: that is for networks into which nobody else gets.
+    pub probation: Duration,
 }
 
 impl NodeConfig {
@@ -95,6 +101,7 @@ impl NodeConfig {
             disk_bytes_max: None,
             operator_key: None,
             open_admin: false,
+            probation: limits::PROBATION_DEFAULT,
         }
     }
 
@@ -151,6 +158,12 @@ impl NodeConfig {
     #[must_use]
     pub fn open_admin(self, open_admin: bool) -> Self {
         Self { open_admin, ..self }
+    }
+
+    /// The same options with another [`probation`](field@Self::probation).
+    #[must_use]
+    pub fn probation(self, probation: Duration) -> Self {
+        Self { probation, ..self }
     }
 }
 
@@ -252,6 +265,7 @@ impl Node {
         let mut engine = Config::new(key, config.network, opened.incarnation, seed);
         engine.earlier.clone_from(opened.life.earlier());
         engine.open_admin = config.open_admin;
+        engine.probation = config.probation;
         let (link, questions) = LocalLink::new(id);
         let runtime = Runtime::new(engine, opened.recovered, network, store, questions);
         let (stop, stopped) = oneshot::channel();

@@ -206,8 +206,19 @@ impl Engine {
                 self.keep(question, (topic, &name), &subscription, session);
             }
             (R::Announce(Some(signed)), Some(_)) => self.hear(question, &signed),
+            (R::Prove(topic, ranges, nonce), Some(_)) => {
+                self.prove(question, topic, ranges, nonce);
+            }
             // Only a node can say these of itself, or has made sure of what it says.
-            (R::Leaving(_) | R::Stopping | R::Compare(..) | R::Keep(..) | R::Announce(_), _) => {
+            (
+                R::Leaving(_)
+                | R::Stopping
+                | R::Compare(..)
+                | R::Keep(..)
+                | R::Announce(_)
+                | R::Prove(..),
+                _,
+            ) => {
                 self.core.refuse(question, Refusal::Unsupported(None));
             }
             (R::Statements(wanted), _) => {

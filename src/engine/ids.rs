@@ -52,6 +52,8 @@ ids! {
     ListingId
     /// Names a commit of a subscription's position.
     CommitId
+    /// Names a challenge to prove possession.
+    ChallengeId
     /// Names a comparison of disks.
     ComparisonId
     /// Names a check whether the place of a batch is taken.

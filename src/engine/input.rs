@@ -38,6 +38,9 @@ pub struct Config {
     pub seed: u64,
     /// Absence after which a node loses its home places.
     pub gone_after: Duration,
+    /// For how long another node must have been connected with this one, in all, before its word
+    /// lets this one delete a copy.
+    pub probation: Duration,
     /// Whether any client may alter and delete topics, and not only the operator.
     pub open_admin: bool,
 }
@@ -45,9 +48,16 @@ pub struct Config {
 impl Config {
     /// The ordinary settings.
     pub fn new(key: NodeKey, network: Network, incarnation: Incarnation, seed: u64) -> Self {
-        let gone_after = limits::GONE_AFTER_DEFAULT;
-        let earlier = BTreeSet::new();
-        Self { key, network, incarnation, earlier, seed, gone_after, open_admin: false }
+        Self {
+            key,
+            network,
+            incarnation,
+            earlier: BTreeSet::new(),
+            seed,
+            gone_after: limits::GONE_AFTER_DEFAULT,
+            probation: limits::PROBATION_DEFAULT,
+            open_admin: false,
+        }
     }
 }
 

@@ -291,6 +291,8 @@ impl Engine {
         match purpose {
             Purpose::Replicate(sent) => self.replicated(node, sent, result),
             Purpose::Find(search, round) => self.found(search, round, node, result),
+            Purpose::Prove(challenge) => self.proven_by(challenge, node, result),
+            Purpose::Shown(search) => self.shown(search, node, result),
             Purpose::Import(import) => self.imported(import, node, result),
             Purpose::Survey(survey) => self.survey_told(node, survey, result),
             Purpose::ReadLane(read, lane) => self.lane_told(read, lane, result),
@@ -396,6 +398,10 @@ impl Engine {
             ReadPurpose::HandOverProof(topic, number) => {
                 let page = Response::Page(page.unwrap_or_default());
                 self.handed_over_shown(topic, number, None, Ok(page));
+            }
+            ReadPurpose::Challenge(challenge) => self.challenge_read(challenge, page),
+            ReadPurpose::Prove(question, ranges, nonce) => {
+                self.prove_read(question, &ranges, &nonce, page);
             }
             ReadPurpose::Fork(read, topic) => self.forks_on_store_read(read, topic, page),
             ReadPurpose::Recall(topic) => self.recalled(topic, page),

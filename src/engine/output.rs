@@ -143,6 +143,8 @@ pub enum Report {
     /// All that this node held of a topic for others is with its home replicas, and was removed
     /// here.
     HandedOver(TopicId),
+    /// A node says that it holds what it cannot prove to hold. Reported once, until it can.
+    Unproven(NodeId),
     /// The clock of another node is off, by milliseconds; ahead where that is positive.
     ClockOff(NodeId, i64),
     /// The same of this node's own clock, as most others say: it goes by theirs.

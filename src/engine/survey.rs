@@ -20,7 +20,7 @@ use crate::{
     engine::wing::Wing,
     limits::SURVEY_TIMEOUT,
     model::{Cursor, NodeId, SessionId, SubscriberName, Subscription, TopicId},
-    wire::{Away, Held, Need, NodeRequest, Refusal, Response, small},
+    wire::{Away, Held, LogRange, Need, NodeRequest, Refusal, Response, small},
 };
 
 /// What to do with the outcome of a survey.
@@ -55,15 +55,20 @@ pub(super) enum Then {
     Sweep,
     /// See whether anybody knows more of this node's own log than itself.
     Resume,
+    /// See whether a home replica says that it holds a batch which it did not prove to hold.
+    Audit(NodeId, LogRange),
 }
 
 impl Then {
     /// Who is asked.
     fn scope(&self) -> Scope {
         match self {
-            Self::Refresh | Self::HandOver | Self::Outbox | Self::Lows | Self::Sweep => {
-                Scope::Replicas
-            }
+            Self::Refresh
+            | Self::HandOver
+            | Self::Outbox
+            | Self::Lows
+            | Self::Sweep
+            | Self::Audit(..) => Scope::Replicas,
             Self::Hole | Self::Resume => Scope::All,
             Self::Answer(_)
             | Self::Position(..)
@@ -89,7 +94,8 @@ impl Then {
             | Self::Hole
             | Self::Lows
             | Self::Sweep
-            | Self::Resume => None,
+            | Self::Resume
+            | Self::Audit(..) => None,
         }
     }
 }
@@ -320,6 +326,7 @@ impl Engine {
             Then::Lows => self.lows_found(&found),
             Then::Sweep => self.sweep_found(&found),
             Then::Resume => self.resume(&found),
+            Then::Audit(node, batch) => self.audit_found(node, batch, &found),
         }
     }
 

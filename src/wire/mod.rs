@@ -20,6 +20,7 @@ mod group;
 mod outbox;
 mod page;
 mod peer;
+mod possession;
 mod refusal;
 mod request;
 mod response;
@@ -35,6 +36,7 @@ pub use group::{Assignment, Membership, Rejection, Settle, Settlement, Take, Tak
 pub use outbox::{Await, OutboxPage, PendingTopic};
 pub use page::{Page, TopicPage};
 pub use peer::{PROGRAM, Peer};
+pub use possession::possession;
 pub use refusal::{Refusal, Right};
 pub use request::{
     Acks, Alter, ClientRequest, Create, Import, LogRange, NamesWanted, NodeRequest, Publish, Read,
@@ -125,8 +127,8 @@ mod bounded {
         limits::{
             ADDRESSES_MAX, DESCRIPTORS_PER_MESSAGE_MAX, FIND_RUNS_MAX, FORKS_MAX,
             FRONTIER_LOGS_MAX, GROUP_RANGES_MAX, HEADERS_PER_PAGE_MAX, OUTBOX_TOPICS_MAX,
-            READ_MANY_TOPICS_MAX, REPLICAS_MAX, STATEMENT_PARTS, STATEMENTS_PER_MESSAGE_MAX,
-            TOPICS_PER_MESSAGE_MAX,
+            PROVE_BATCHES_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX, STATEMENT_PARTS,
+            STATEMENTS_PER_MESSAGE_MAX, TOPICS_PER_MESSAGE_MAX,
         },
         model::{
             Blob, Compacted, Hash, NodeId, Run, Share, SignedDescriptor, SignedHeader, TopicId,
@@ -213,6 +215,20 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<LogRange>, Error> {
         list(FRONTIER_LOGS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn proved_ranges<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<LogRange>, Error> {
+        list(PROVE_BATCHES_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn proofs_of_possession<C>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Option<Hash>>, Error> {
+        list(PROVE_BATCHES_MAX as u64, decoder, context)
     }
 
     pub(super) fn headers<C: Share>(
@@ -346,12 +362,20 @@ pub struct Contact {
     /// Whether it was new to the network when it was there last. Only the store keeps this.
     #[cbor(n(2), skip_if = "std::ops::Not::not", default)]
     pub newcomer: bool,
+    /// For how many seconds this node was connected with it in all, until it counts as
+    /// acquainted. Only the store keeps this.
+    #[cbor(n(3), skip_if = "is_zero", default)]
+    pub acquainted_s: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Contact {
     /// A node and its addresses.
     pub fn new(node: NodeId, addresses: Vec<Address>) -> Self {
-        Self { node, addresses, newcomer: false }
+        Self { node, addresses, newcomer: false, acquainted_s: 0 }
     }
 }
 

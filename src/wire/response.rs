@@ -117,6 +117,10 @@ pub enum Response {
     /// Statements that the asked node knows.
     #[n(37)]
     Statements(#[n(0)] StatementsTold),
+    /// A proof of possession for each batch in the order of the request
+    /// ([`possession`](super::possession)); none for one that the asked node does not hold.
+    #[n(38)]
+    Proven(#[cbor(n(0), decode_with = "super::bounded::proofs_of_possession")] Vec<Option<Hash>>),
 }
 
 impl Response {

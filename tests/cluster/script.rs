@@ -69,6 +69,7 @@ impl World {
             gone_after: GONE_AFTER_DEFAULT,
             alters: true,
             forgets: false,
+            probation: Duration::ZERO,
             ..Options::draw(&mut quiet)
         };
         let world = world::World::empty(quiet, options, verbose);

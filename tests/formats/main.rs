@@ -10,6 +10,7 @@ mod budgets;
 mod compacted;
 mod headers;
 mod newer;
+mod possession;
 mod presence;
 mod retried;
 mod statements;

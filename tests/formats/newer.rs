@@ -16,7 +16,7 @@ use minicbor::{Decoder, Encoder, data::Type};
 use super::{batch, cursor, frozen, key, records, terms};
 
 /// Kinds of requests and of responses that no program uses yet.
-const RESERVED_KINDS: std::ops::RangeInclusive<u32> = 39..=47;
+const RESERVED_KINDS: std::ops::RangeInclusive<u32> = 40..=47;
 
 /// Numbers of refusals that no program uses yet.
 const RESERVED_REFUSALS: std::ops::RangeInclusive<u32> = 24..=31;

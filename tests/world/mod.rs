@@ -154,6 +154,8 @@ pub(crate) struct World {
     pub(crate) fewest: usize,
     /// Messages that are part of repair, handover and replication.
     pub(crate) repairs: u64,
+    /// Whether a node has just been told that another one does not hold a batch.
+    pub(crate) is_unproven: bool,
     /// Requests that nodes were asked by others.
     pub(crate) asked: u64,
     /// What nodes reported.
@@ -197,6 +199,7 @@ impl World {
             publishing: true,
             fewest: usize::MAX,
             repairs: 0,
+            is_unproven: false,
             asked: 0,
             reports: Vec::new(),
             answers: BTreeMap::new(),

@@ -80,7 +80,7 @@ impl World {
     pub(crate) fn ask(&mut self, index: usize, ask: AskId, to: &NodeId, request: Request) {
         self.trace.mix(&[ask.0, 17]);
         self.check(bounds::NAME, bounds::request(&request, ask.0));
-        if matches!(
+        let is_repair = matches!(
             request,
             Request::Node(
                 NodeRequest::Replicate(_)
@@ -89,9 +89,8 @@ impl World {
                     | NodeRequest::Positions(..)
                     | NodeRequest::Keep(..)
             )
-        ) {
-            self.repairs += 1;
-        }
+        );
+        self.repairs += u64::from(is_repair && !self.is_unproven);
         let from = (index, self.nodes[index].life);
         let to = self.index(to);
         let life = to.and_then(|to| Some(self.nodes[index].connected.get(&to)?.life));

@@ -162,6 +162,7 @@ impl World {
     /// Starts a node that does not run. Nobody tells it of others.
     pub(crate) fn launch(&mut self, index: usize) {
         let (now, gone_after) = (self.now, self.options.gone_after);
+        let probation = self.options.probation;
         let node = &mut self.nodes[index];
         node.life += 1;
         node.leaves = false;
@@ -174,6 +175,7 @@ impl World {
         let seed = node.incarnation.0 ^ node.life;
         let mut config = Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
         config.gone_after = gone_after;
+        config.probation = probation;
         node.earlier = std::mem::take(&mut node.disk.image.stopped);
         config.earlier.clone_from(&node.earlier);
         node.disk.open();
@@ -260,6 +262,9 @@ impl World {
         if !matches!(input, Input::Timeout | Input::Heard(..)) {
             self.trace.note(self.now, || format!("{index} <- {input:?}"));
         }
+        // What it is then asked is part of an audit.
+        self.is_unproven = matches!(&input, Input::Told { result: Ok(Response::Proven(it)), .. }
+            if it.contains(&None));
         engine.handle(Now { elapsed, wall }, input);
         let mut outputs = 0;
         while let Some(output) = self.nodes[index].engine.as_mut().and_then(Engine::poll_output) {

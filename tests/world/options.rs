@@ -61,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) alters: bool,
     /// Whether the operator says of a node that has left that it will not come back.
     pub(crate) forgets: bool,
+    /// For how long nodes must be connected before they rely on each other's word.
+    pub(crate) probation: Duration,
 }
 
 impl Options {
@@ -108,6 +110,7 @@ impl Options {
             one_clock,
             alters,
             forgets: true,
+            probation: Duration::from_secs(choices.pick(&[0, 0, 0, 20])),
         }
     }
 }

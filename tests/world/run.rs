@@ -147,7 +147,7 @@ impl World {
         // The healed world serves as before.
         self.run(Duration::from_secs(5));
         self.publishing = false;
-        let at_most = CONVERGE_WITHIN + self.options.gone_after;
+        let at_most = CONVERGE_WITHIN + self.options.gone_after + self.probation();
         if self.nodes.iter().any(|node| node.gone) {
             self.run(self.options.gone_after + Duration::from_secs(15));
             self.forget_the_gone();
@@ -267,11 +267,18 @@ impl World {
         }
     }
 
+    /// Until copies go: they stay while home replicas are on probation, and that is looked at every
+    /// minute.
+    fn probation(&self) -> Duration {
+        let probation = self.options.probation;
+        if probation.is_zero() { probation } else { probation + Duration::from_secs(90) }
+    }
+
     fn fall_quiet(&mut self) {
         for client in self.clients.iter_mut().flatten() {
             client.retire();
         }
-        self.run(Duration::from_secs(30));
+        self.run(Duration::from_secs(30) + self.probation());
         if self.options.faults.contains(&Fault::ClockJump) {
             // What was stamped a little in the future is looked at again when its time has come, by
             // a clock that may be behind by as much.

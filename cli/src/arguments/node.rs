@@ -65,6 +65,14 @@ pub(crate) struct Node {
     /// that `--operator-key` names. The node creates the file if it is missing.
     #[arg(long)]
     pub(crate) open_admin: bool,
+
+    /// How long nodes must be connected before this one deletes copies on their word [default: 24h]
+    ///
+    /// The times of all connections add up. Until then this node keeps its copies, which takes
+    /// space. With `0s` it believes every node at once: use that only where nobody else gets into
+    /// the network.
+    #[arg(long, value_name = "DURATION", value_parser = values::duration_or_zero)]
+    pub(crate) probation: Option<Duration>,
 }
 
 /// List the nodes that the connected node knows, itself first

@@ -32,6 +32,7 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
         .network(network)
         .discovery(!arguments.no_discovery)
         .open_admin(arguments.open_admin);
+    config.probation = arguments.probation.unwrap_or(config.probation);
     config.disk_bytes_max = arguments.max_disk;
     config.operator_key.clone_from(&context.options.operator_key);
     let starting = antiphon_node::Node::start(config);

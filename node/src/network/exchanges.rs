@@ -47,6 +47,7 @@ impl Purpose {
                 NodeRequest::Replicate(_)
                 | NodeRequest::Compare(..)
                 | NodeRequest::Keep(..)
+                | NodeRequest::Prove(..)
                 | NodeRequest::Leaving(_)
                 | NodeRequest::Stopping,
             ) => Self::Own,

@@ -335,6 +335,9 @@ impl Runtime {
                 tracing::warn!(topic = name, writer = %damage.log.writer, first = damage.first, next = damage.next, "a stored batch is damaged; it is fetched again");
             }
             Report::HandedOver(topic) => self.notices.handed_over(name(topic), now),
+            Report::Unproven(node) => {
+                tracing::warn!(%node, "a node says that it holds records and does not prove it: no copy is deleted on its word, and another node is sent the same; if it is not yours, keep it off this network");
+            }
             Report::ClockOff(node, ahead) => {
                 tracing::warn!(%node, off = %off(*ahead), "the clock of a node is off");
             }

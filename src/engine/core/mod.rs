@@ -49,6 +49,7 @@ pub(super) struct Core {
     /// The newest write that is flushed, with all before it.
     pub(super) durable: WriteNumber,
     next_ticket: Ticket,
+    nonces: u64,
     /// What batches are read from the store for.
     store_reads: BTreeMap<Ticket, ReadPurpose>,
     /// Whether the disk has room for records.
@@ -72,12 +73,13 @@ impl Core {
             clock: Clock::after(newest),
             clocks: Clocks::default(),
             random: fastrand::Rng::with_seed(config.seed),
-            members: Members::new(me, config.gone_after, contacts),
+            members: Members::new(me, config.gone_after, contacts).on_probation(config.probation),
             topics,
             asks: Asks::default(),
             written: WriteNumber(0),
             durable: WriteNumber(0),
             next_ticket: Ticket(0),
+            nonces: 0,
             store_reads: BTreeMap::new(),
             room: true,
             outputs: VecDeque::new(),
@@ -121,6 +123,14 @@ impl Core {
     /// Answers that the request makes no sense.
     pub(super) fn refuse_invalid(&mut self, question: QuestionId, reason: impl fmt::Display) {
         self.refuse(question, Refusal::Invalid(reason.to_string()));
+    }
+
+    /// Bytes that nobody without this node's key can foretell, and that never come again.
+    pub(super) fn nonce(&mut self) -> [u8; 32] {
+        self.nonces += 1;
+        let life = self.config.incarnation.0.to_be_bytes();
+        let message = [&b"antiphon/nonce/1\0"[..], &life, &self.nonces.to_be_bytes()].concat();
+        blake3::hash(&self.config.key.sign(&message)).into()
     }
 
     /// Asks another node.

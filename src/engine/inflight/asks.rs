@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     engine::ids::{
-        AskId, ChangeId, CommitId, ComparisonId, ImportId, ListingId, QuestionId, ReadId, SearchId,
-        SurveyId, TopicListingId,
+        AskId, ChallengeId, ChangeId, CommitId, ComparisonId, ImportId, ListingId, QuestionId,
+        ReadId, SearchId, SurveyId, TopicListingId,
     },
     model::{Hash, LogId, NodeId, SubscriberName, TopicId, TopicName},
     wire::LogRange,
@@ -88,8 +88,12 @@ pub(in crate::engine) enum Purpose {
     Survey(SurveyId),
     /// To find records that may be there already: which search, and which round of it.
     Find(SearchId, u32),
+    /// To be shown records that may be there already: which search.
+    Shown(SearchId),
     /// To import batches: which import.
     Import(ImportId),
+    /// To have a node prove that it holds batches: which challenge.
+    Prove(ChallengeId),
     /// To compare disks: which comparison.
     Check(ComparisonId),
     /// To tell something, whatever the answer.

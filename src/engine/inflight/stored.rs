@@ -2,8 +2,9 @@
 
 use super::asks::LaneId;
 use crate::{
-    engine::ids::{CheckId, ImportId, QuestionId, ReadId},
+    engine::ids::{ChallengeId, CheckId, ImportId, QuestionId, ReadId},
     model::{Hash, LogId, NodeId, TopicId},
+    wire::LogRange,
 };
 
 /// Whom it is said what became of batches that were to be stored.
@@ -52,6 +53,10 @@ pub(in crate::engine) enum ReadPurpose {
     HandOver(TopicId, NodeId),
     /// To see whether this node and the home replicas hold the very same: which proof.
     HandOverProof(TopicId, u64),
+    /// To have other nodes prove that they hold the same: which challenge.
+    Challenge(ChallengeId),
+    /// To prove to another node that these batches are held: its question, and its nonce.
+    Prove(QuestionId, Vec<LogRange>, [u8; 32]),
     /// To find where a log has forked, and to file it.
     Fork(ForkRead, TopicId),
     /// To remember what was stored lately.

@@ -48,7 +48,7 @@ impl Members {
         }
         let member = self.known.get(node)?;
         let may = member.state != MemberState::Gone && member.leaving_until.is_none();
-        may.then_some((member.state, member.able))
+        may.then_some((member.state, member.able && !member.is_unproven()))
     }
 }
 

@@ -35,6 +35,12 @@ pub(in crate::engine) struct Member {
     pub(super) new_since: Option<Duration>,
     /// Whether it has said if it is new, since it came last.
     pub(super) told: bool,
+    /// For how long it was connected with this node before it connected last.
+    pub(super) acquainted: Duration,
+    /// The same, as the store has it.
+    pub(super) acquainted_kept: Duration,
+    /// Proofs of possession in a row that it has failed.
+    pub(super) unproven: u8,
     pub(super) heard: Duration,
     /// When its last connection closed; while it is connected, when that began.
     pub(super) changed: Duration,
@@ -77,10 +83,19 @@ impl Member {
             said_lost: false,
             new_since: None,
             told: false,
+            acquainted: Duration::ZERO,
+            acquainted_kept: Duration::ZERO,
+            unproven: 0,
             heard: now,
             changed: now,
             dial: DialPlan::default(),
         }
+    }
+
+    /// For how long it has been connected with this node, in all.
+    pub(super) fn acquainted_at(&self, now: Duration) -> Duration {
+        let since = if self.connected { now.saturating_sub(self.changed) } else { Duration::ZERO };
+        self.acquainted.saturating_add(since)
     }
 
     /// Whether it said that it was stopping, and is away since.

@@ -17,6 +17,7 @@ mod homes;
 mod member;
 pub(super) mod nearest;
 mod newcomers;
+mod probation;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -60,6 +61,8 @@ pub(super) struct Members {
     /// Nodes that are said to exist and were never reached.
     strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
     gone_after: Duration,
+    /// For how long a node is on probation, see [`probation`].
+    probation: Duration,
     version: u64,
     /// The digest of who is present, and the version that it was made of.
     digest: (u64, u64),
@@ -93,6 +96,7 @@ impl Members {
             heard_of_settled: false,
             strangers: BTreeMap::new(),
             gone_after,
+            probation: Duration::ZERO,
             version: 1,
             digest: (0, 0),
         };
@@ -100,6 +104,8 @@ impl Members {
             let mut member = Member::new(Duration::ZERO, MemberState::Dead);
             member.addresses = bounded(contact.addresses);
             member.new_since = contact.newcomer.then_some(Duration::ZERO);
+            member.acquainted = Duration::from_secs(u64::from(contact.acquainted_s));
+            member.acquainted_kept = member.acquainted;
             table.known.insert(contact.node, member);
             table.place(contact.node);
         }
@@ -257,6 +263,7 @@ impl Members {
     /// The last connection to a node is gone.
     pub(super) fn disconnected(&mut self, now: Duration, node: NodeId) -> Option<Change> {
         let member = self.known.get_mut(&node)?;
+        member.acquainted = member.acquainted_at(now);
         member.connected = false;
         member.changed = now;
         member.dial = DialPlan::default();

@@ -58,6 +58,7 @@ pub(super) fn with_own(
 impl Wing for State {
     fn on_tick(engine: &mut Engine) {
         engine.tick_newcomers();
+        engine.tick_acquaintance();
         engine.tick_leave();
         engine.acquaint();
     }
@@ -88,13 +89,21 @@ impl Engine {
             None => Vec::new(),
         };
         let newcomer = self.core.members.is_newcomer(&node);
-        self.core.write(Write::Contact(Contact { node, addresses, newcomer }));
+        let acquainted_s = self.core.members.keep_acquaintance(self.core.now.elapsed, &node);
+        self.core.write(Write::Contact(Contact { node, addresses, newcomer, acquainted_s }));
     }
 
     /// Newcomers that have stayed are new no longer.
     pub(super) fn tick_newcomers(&mut self) {
         let has_topics = self.core.topics.names_after(None).next().is_some();
         for node in self.core.members.settle(self.core.now.elapsed, has_topics) {
+            self.write_contact(node);
+        }
+    }
+
+    /// Keeps for how long other nodes are known, so that a start forgets little of it.
+    pub(super) fn tick_acquaintance(&mut self) {
+        for node in self.core.members.better_acquainted(self.core.now.elapsed) {
             self.write_contact(node);
         }
     }

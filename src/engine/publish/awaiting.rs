@@ -2,7 +2,8 @@
 //!
 //! Any node can be asked, not only the one that accepted them. It asks the topic's replicas what
 //! they hold of that log. As for a publisher, it counts how many hold the records and everything
-//! before them.
+//! before them. Nodes that are not acquainted count only beside a copy of this node, or of the node
+//! that accepted the records: the publisher relied on that one.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -71,7 +72,11 @@ impl Awaiting {
         let holds = |node: &&NodeId| found.holds(node, place) && holds_before(node);
         let holders: Vec<_> = found.placement.acting.iter().filter(holds).collect();
         let stand_ins = holders.iter().filter(|node| !found.placement.is_home(node)).count();
-        let acknowledged = holders.len() >= wanted;
+        let is_acquainted = |node: &&&NodeId| core.members.is_acquainted(now, node);
+        let is_vouched = holders.iter().filter(is_acquainted).count() >= wanted
+            || holds(&&core.me)
+            || holds(&&place.log.writer);
+        let acknowledged = holders.len() >= wanted && is_vouched;
         if !acknowledged && !is_forked && now < waiting.deadline {
             waiting.ask_at = Some((now + waiting.pause).min(waiting.deadline));
             waiting.pause = (waiting.pause * 2).min(PAUSE_MAX);

@@ -8,7 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    engine::ids::QuestionId,
+    engine::ids::{QuestionId, WriteNumber},
     limits::{BATCH_BODY_BYTES_TARGET, BATCH_RECORDS_MAX, BATCH_RUNS_MAX},
     model::{Batch, Incarnation, LogId, NodeId, Previous, Run},
     wire::Acks,
@@ -51,6 +51,8 @@ pub(in crate::engine) struct Unacknowledged {
     pub(in crate::engine) bytes: usize,
     pub(in crate::engine) sealed: Duration,
     pub(in crate::engine) receipts: BTreeSet<NodeId>,
+    /// The write that stores it here; none where this node's disk has lost it since.
+    pub(in crate::engine) written: Option<WriteNumber>,
     pub(in crate::engine) waiting: Vec<Waiting>,
     /// Whether a publisher was told that it is pending.
     pub(in crate::engine) is_pending: bool,
@@ -183,12 +185,6 @@ impl Outgoing {
     pub(in crate::engine) fn is_waited_for(&self) -> bool {
         let waits = |sealed: &Unacknowledged| !sealed.waiting.is_empty();
         !self.queued.is_empty() || self.unacknowledged.iter().any(waits)
-    }
-
-    /// Whether the time of a publisher is over.
-    pub(in crate::engine) fn is_over(&self, now: Duration) -> bool {
-        let mut waiting = self.unacknowledged.iter().flat_map(|sealed| &sealed.waiting);
-        waiting.any(|waiting| waiting.deadline <= now)
     }
 
     /// Whether nothing is under way.

@@ -24,6 +24,7 @@ impl Engine {
         for sealed in outgoing.into_iter().flat_map(|outgoing| &mut outgoing.unacknowledged) {
             if sealed.batch.hash() == hash {
                 sealed.receipts.remove(&me);
+                sealed.written = None;
             }
         }
     }

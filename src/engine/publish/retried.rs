@@ -8,9 +8,14 @@
 //! - If enough home replicas answered and none holds it, or not enough of them can be reached, it
 //!   is taken for new. Readers drop a second copy.
 //!
+//! The word of a node that is not acquainted is not enough. So this node fetches the records from
+//! it, and keeps a copy. Who cannot show them is taken not to hold them.
+//!
 //! If a record with a dedup id has too few copies, the replicas are asked again, until there are
 //! enough or the publisher's time is over. All other records are sealed again then: their publisher
 //! repeats itself because a node failed, and must not wait for repair.
+
+mod showing;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -61,6 +66,10 @@ struct Search {
     /// Who was asked and has not answered, and what the others said.
     asked: BTreeSet<NodeId>,
     told: BTreeMap<NodeId, Option<Whereabouts>>,
+    /// Who is being asked to show the records, who was asked, and who of these did not.
+    showing: Option<NodeId>,
+    asked_to_show: BTreeSet<NodeId>,
+    unshown: BTreeSet<NodeId>,
     /// Whether anybody has said in any round that it is there.
     was_found: bool,
     /// Whether somebody that is taken for a home has not said in this round whether it is there.
@@ -92,10 +101,16 @@ struct Copies {
     all: usize,
     /// How many of all are at stand-ins.
     stand_ins: usize,
+    /// How many of the whole ones are at nodes that are acquainted.
+    vouched: usize,
 }
 
 /// The most copies that any one place has.
-fn count(told: &BTreeMap<NodeId, Option<Whereabouts>>, placement: &Placement) -> Copies {
+fn count(
+    told: &BTreeMap<NodeId, Option<Whereabouts>>,
+    placement: &Placement,
+    is_acquainted: impl Fn(&NodeId) -> bool,
+) -> Copies {
     let mut places: BTreeMap<(LogId, u64), Copies> = BTreeMap::new();
     for (node, place) in told {
         let is_home = placement.is_home(node);
@@ -104,6 +119,7 @@ fn count(told: &BTreeMap<NodeId, Option<Whereabouts>>, placement: &Placement) ->
         {
             let copies = places.entry((*log, *first)).or_default();
             copies.whole += usize::from(*whole);
+            copies.vouched += usize::from(*whole && is_acquainted(node));
             copies.all += 1;
             copies.stand_ins += usize::from(!is_home);
         }
@@ -163,6 +179,9 @@ impl Engine {
             reached: BTreeSet::new(),
             asked: BTreeSet::new(),
             told: BTreeMap::new(),
+            showing: None,
+            asked_to_show: BTreeSet::new(),
+            unshown: BTreeSet::new(),
             was_found: false,
             is_unsure: false,
             again_at: None,
@@ -260,8 +279,10 @@ impl Engine {
             return;
         };
         search.asked.remove(&node);
+        let place = place.filter(|_| !search.unshown.contains(&node));
         search.was_found |= place.is_some();
         search.told.insert(node, place);
+        self.have_shown(number);
         self.settle_search(number);
     }
 
@@ -278,7 +299,10 @@ impl Engine {
         let replicas = known.replicas();
         let placement = known.placement(&self.core.members).clone();
         let quorum = known.quorum(&self.core.members);
-        let copies = count(&search.told, &placement);
+        let (members, elapsed) = (&self.core.members, self.core.now.elapsed);
+        let is_acquainted = |node: &NodeId| members.is_acquainted(elapsed, node);
+        let copies = count(&search.told, &placement, is_acquainted);
+        let is_here = search.told.get(&self.core.me).is_some_and(Option::is_some);
         let is_found = search.told.values().any(Option::is_some);
         let waits = is_given(&search.run) && search.was_found;
         let place = search.told.values().flatten().next().map(|found| LogRange {
@@ -289,7 +313,8 @@ impl Engine {
         let mut answers = Vec::new();
         search.waiting.retain(|waiting| {
             let wanted = known.wanted(&self.core.members, waiting.acks);
-            let acknowledged = is_found && copies.whole >= wanted;
+            let is_vouched = is_here || copies.vouched >= wanted;
+            let acknowledged = is_found && copies.whole >= wanted && is_vouched;
             let over = waits && waiting.deadline <= now;
             if acknowledged || over {
                 // Of what is pending it is told how many copies there are of itself.
@@ -314,8 +339,9 @@ impl Engine {
         let answered = placement.home.iter().filter(|home| search.told.contains_key(home)).count();
         let enough = answered + quorum > placement.home.len();
         let is_told = all_in || age >= FIND_TIMEOUT;
+        let is_showing = search.showing.is_some();
         let may_seal = if waits {
-            !is_found && is_told
+            !is_found && is_told && !is_showing
         } else {
             let is_last_moment =
                 search.waiting.iter().any(|waiting| waiting.deadline <= now + TICK);
@@ -328,7 +354,8 @@ impl Engine {
             };
             // Or this node learns of other homes in a moment.
             let is_unsure = given && (search.is_unsure || placement.home.iter().any(is_new));
-            is_last_moment || !is_unsure && (is_told || enough && (is_plain || age >= grace))
+            is_last_moment
+                || !is_unsure && !is_showing && (is_told || enough && (is_plain || age >= grace))
         };
         if is_told && search.again_at.is_none() {
             search.again_at = Some((search.began + AGAIN_INTERVAL).max(now));

@@ -107,15 +107,17 @@ impl Engine {
         let log = known.logs[&batch.log()].clone();
         let is_pending = waiting.is_empty();
         outgoing.sealed(&batch);
+        let number = self.append(batch.clone(), log);
+        let outgoing = self.publish.topics.get_mut(&topic).expect("it was there above");
         outgoing.unacknowledged.push_back(Unacknowledged {
             batch: batch.clone(),
             bytes: body.len(),
             sealed: self.core.now.elapsed,
             receipts: BTreeSet::new(),
+            written: Some(number),
             waiting,
             is_pending,
         });
-        let number = self.append(batch.clone(), log);
         let log = batch.header().log();
         self.publish.unflushed.push_back((number, topic, log, batch.hash()));
         if is_pending {

@@ -1,4 +1,8 @@
 //! Counting copies: when there are enough, or the time is over, publishers are answered.
+//!
+//! A receipt is the word of a node. So enough receipts acknowledge a record only in two cases: as
+//! many come from nodes that are acquainted ([`probation`](crate::engine::members)), or this node
+//! has flushed a copy of its own, which stays until acquainted nodes have proven theirs.
 
 use std::collections::BTreeSet;
 
@@ -40,16 +44,11 @@ impl Engine {
             self.publish.unflushed.pop_front();
             if self.is_acting(topic) {
                 self.receipt(topic, log, hash, self.core.me);
-            } else if self.is_over(topic) {
+            } else {
                 self.settle(topic);
             }
         }
         self.searches_flushed();
-    }
-
-    pub(super) fn is_over(&self, topic: TopicId) -> bool {
-        let outgoing = self.publish.topics.get(&topic);
-        outgoing.is_some_and(|outgoing| outgoing.is_over(self.core.now.elapsed))
     }
 
     /// This node may have become a replica of what it wrote before.
@@ -101,16 +100,22 @@ impl Engine {
         let before = outgoing.bytes();
         // Copies that all batches have up to the one that is looked at.
         let mut throughout = if outgoing.behind.is_some() { 0 } else { usize::MAX };
+        // The same of copies at nodes that are acquainted, and whether all are flushed here.
+        let (mut vouched, mut is_kept) = (usize::MAX, true);
+        let (members, now) = (&self.core.members, self.core.now.elapsed);
         outgoing.unacknowledged.retain_mut(|sealed| {
             let own = sealed.receipts.len();
             throughout = throughout.min(own);
             let copies = throughout.min(own);
+            let acquainted = |node: &&NodeId| members.is_acquainted(now, node);
+            vouched = vouched.min(sealed.receipts.iter().filter(acquainted).count());
+            is_kept &= sealed.written.is_some_and(|write| write <= self.core.durable);
             let mut told = false;
             let stand_ins = sealed.receipts.iter().filter(|node| !home.contains(node)).count();
             sealed.waiting.retain(|waiting| {
                 let wanted = wanted(waiting.acks);
                 let over = waiting.deadline <= self.core.now.elapsed;
-                let acknowledged = copies >= wanted;
+                let acknowledged = copies >= wanted && (is_kept || vouched >= wanted);
                 // Of a batch that is pending it is told how many there are of itself.
                 let copies = if acknowledged { copies } else { own };
                 let stand_ins = stand_ins.min(copies);
@@ -131,7 +136,7 @@ impl Engine {
                 }
                 !acknowledged && !over
             });
-            let lacking = copies < quorum;
+            let lacking = copies < quorum || !is_kept && vouched < quorum;
             if told && lacking {
                 sealed.is_pending = true;
                 pending.push((sealed.batch.clone(), own));

@@ -2,15 +2,15 @@
 //!
 //! A node may hold batches of a topic without being one of its home replicas: it stood in for one,
 //! it was one before nearer nodes joined, or it wrote them itself. It brings the home replicas what
-//! they lack. It removes its own copy only when every home replica has said that it holds all of
-//! it, flushed.
+//! they lack. It removes its own copy only when every home replica has proven that it holds all of
+//! it, and enough of them are acquainted: see `handover_proof.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use super::handover_proof::Proving;
+use super::handover_proof::{Proving, Removing};
 use crate::{
     engine::{
         Engine,
@@ -36,10 +36,14 @@ const SURVEYS_MAX: usize = 64;
 /// Where the handover of a topic stands.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Handover {
-    next: Duration,
+    pub(super) next: Duration,
     surveying: bool,
     reading: usize,
     pub(in crate::engine) proving: Option<Proving>,
+    pub(in crate::engine) removing: Option<Removing>,
+    /// All has been brought, and stays until the home replicas are acquainted: which members there
+    /// were when that was found.
+    pub(in crate::engine) on_probation: Option<u64>,
     /// The positions that were brought last.
     positions: BTreeMap<SubscriberName, Position>,
 }
@@ -101,6 +105,11 @@ impl Engine {
             let handover = self.replication.handover.topics.entry(topic.id).or_insert_with(|| {
                 Handover { next: now + HANDOVER_INTERVAL, ..Handover::default() }
             });
+            let members = self.core.members.version();
+            if handover.on_probation.is_some_and(|then| then != members || !self.core.room) {
+                handover.on_probation = None;
+                handover.next = handover.next.min(now + HANDOVER_INTERVAL);
+            }
             let busy = handover.surveying || handover.reading > 0;
             if handover.next <= now && !busy && due.len() < SURVEYS_MAX {
                 handover.surveying = true;
@@ -240,7 +249,13 @@ impl Engine {
     /// ago, or this node may have said meanwhile that it keeps it.
     fn forget_position(&mut self, (topic, name): &(TopicId, SubscriberName), position: &Position) {
         let fresh = self.core.now.elapsed.saturating_sub(position.begun) <= SURVEY_TIMEOUT;
-        let Some(known) = self.core.topics.get_mut(topic).filter(|_| fresh) else {
+        if !fresh {
+            return;
+        }
+        if !self.are_enough_past_probation(*topic, &position.homes) {
+            return;
+        }
+        let Some(known) = self.core.topics.get_mut(topic) else {
             return;
         };
         let is_same = known.subscriptions.get(name) == Some(&position.subscription);
@@ -293,7 +308,9 @@ impl Engine {
 
     /// A home replica has a receipt for something: the next look comes soon.
     pub(in crate::engine) fn handed_over(&mut self, topic: TopicId) {
-        if let Some(handover) = self.replication.handover.topics.get_mut(&topic) {
+        if let Some(handover) = self.replication.handover.topics.get_mut(&topic)
+            && handover.on_probation.is_none()
+        {
             handover.next = handover.next.min(self.core.now.elapsed + Duration::from_millis(200));
         }
     }

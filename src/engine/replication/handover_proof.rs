@@ -5,22 +5,35 @@
 //! may have forked, and then this copy may be the last one of its branch. So one batch of each is
 //! compared: the own batch where the home replica's range ends, or the home replica's batch where
 //! the own range ends.
+//!
+//! All of that can be copied from another node. So each home replica then proves possession of
+//! batches that are drawn from what is to go (`possession.rs`). And a majority of them must be
+//! acquainted with this node (`members/probation.rs`). A leaving node does without the latter: its
+//! operator wants it to go. So does a node without room on its disk.
 
-use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use super::possession::{Why, draw};
 use crate::{
     engine::{
         Engine,
         inflight::{asks::Purpose, found::Found, stored::ReadPurpose},
         input::Failure,
     },
-    limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, SURVEY_TIMEOUT},
+    limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, PROVE_BATCHES_MAX, SURVEY_TIMEOUT},
     model::{Compacted, Entry, Frontier, Hash, LogId, NodeId, Span, TopicId},
     wire::{LogRange, NodeRequest, Page, Request, Response},
 };
 
 const _: () =
     assert!(PROMISE.as_millis() > 2 * SURVEY_TIMEOUT.as_millis(), "a survey, and the proof");
+
+/// How often it is looked whether home replicas are acquainted by now, where only that is missing.
+const PROBATION_LOOK: Duration = Duration::from_mins(1);
 
 /// A batch: where it starts and ends, and its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +68,24 @@ pub(in crate::engine) struct Proving {
     shown: BTreeMap<(NodeId, LogId), Vec<Seen>>,
     waiting: usize,
     begun: Duration,
+}
+
+/// Copies that are removed once the home replicas have proven to hold them.
+#[derive(Debug)]
+pub(in crate::engine) struct Removing {
+    number: u64,
+    begun: Duration,
+    homes: Vec<NodeId>,
+    copies: Vec<Copy>,
+}
+
+/// A copy of the start of what is held of a log, and where it ends.
+#[derive(Debug)]
+struct Copy {
+    log: LogId,
+    first: u64,
+    to: u64,
+    head: Hash,
 }
 
 impl Proving {
@@ -265,17 +296,119 @@ impl Engine {
         {
             return;
         }
+        let mut copies = Vec::new();
         for (log, entry) in &proving.mine.0 {
-            let now = self.core.topics.get(&topic).and_then(|known| known.logs.get(log));
-            let same = now.is_some_and(|log| {
-                let now = log.spans.first().map(|span| span.first);
-                now == entry.spans.first().map(|span| span.first)
-            });
             for home in proving.differing(log, entry) {
                 self.search_fork(topic, *log, Some(home));
             }
-            if same && let Some((to, head)) = proving.proven_to(log, entry) {
-                self.remove_copies(topic, *log, to, head);
+            let first = entry.spans.first().map(|span| span.first);
+            if let Some(first) = first
+                && let Some((to, head)) = proving.proven_to(log, entry)
+            {
+                copies.push(Copy { log: *log, first, to, head });
+            }
+        }
+        let homes: Vec<NodeId> = proving.homes.keys().copied().collect();
+        if copies.is_empty() {
+            return;
+        }
+        if !self.are_enough_past_probation(topic, &homes) {
+            let members = self.core.members.version();
+            let handover = self.replication.handover.topics.entry(topic).or_default();
+            handover.on_probation = Some(members);
+            handover.next = self.core.now.elapsed + PROBATION_LOOK;
+            return;
+        }
+        self.have_proven(topic, proving, homes, copies);
+    }
+
+    /// Whether so many of these home replicas are past their probation that a copy can go once all
+    /// have proven that they hold it.
+    pub(in crate::engine) fn are_enough_past_probation(
+        &mut self,
+        topic: TopicId,
+        homes: &[NodeId],
+    ) -> bool {
+        if self.membership.is_leaving() || !self.core.room {
+            return true;
+        }
+        let Some(known) = self.core.topics.get_mut(&topic) else {
+            return false;
+        };
+        let quorum = known.quorum(&self.core.members);
+        let now = self.core.now.elapsed;
+        let is_past = |home: &&NodeId| self.core.members.is_past_probation(now, home);
+        homes.iter().filter(is_past).count() >= quorum
+    }
+
+    /// Has the home replicas prove that they hold what is to be removed here.
+    fn have_proven(
+        &mut self,
+        topic: TopicId,
+        proving: &Proving,
+        homes: Vec<NodeId>,
+        copies: Vec<Copy>,
+    ) {
+        let nonce = self.core.nonce();
+        let mut drawn = BTreeMap::new();
+        for (home, held) in &proving.homes {
+            let held_there = |copy: &Copy| {
+                let low = held.as_ref()?.0.get(&copy.log)?.low;
+                let from = copy.first.max(low);
+                (from < copy.to).then_some(LogRange { log: copy.log, from, to: copy.to })
+            };
+            let parts: Vec<_> = copies.iter().filter_map(held_there).collect();
+            let mut records = draw(&nonce, &parts, PROVE_BATCHES_MAX);
+            // What compaction took away there is named, and cannot be shown.
+            let is_compacted = |at: &LogRange| {
+                let mut parts = proving.compacted.iter().filter(|(node, _)| *node == Some(*home));
+                parts.any(|(_, part)| part.covers(&at.log, at.from))
+            };
+            records.retain(|at| !is_compacted(at));
+            if !records.is_empty() {
+                drawn.insert(*home, records);
+            }
+        }
+        let removing =
+            Removing { number: proving.number, begun: self.core.now.elapsed, homes, copies };
+        let handover = self.replication.handover.topics.entry(topic).or_default();
+        handover.removing = Some(removing);
+        self.challenge(topic, nonce, drawn, Why::HandOver(proving.number));
+    }
+
+    /// Home replicas have proven that they hold what is to be removed here, or some have not.
+    pub(super) fn handover_proven(
+        &mut self,
+        topic: TopicId,
+        number: u64,
+        unproven: &BTreeSet<NodeId>,
+    ) {
+        // The topic belongs here by now, or another proof has begun.
+        let handover = self.replication.handover.topics.get_mut(&topic);
+        let removing = handover.and_then(|it| it.removing.take_if(|it| it.number == number));
+        let Some(removing) = removing else {
+            return;
+        };
+        let Some(known) = self.core.topics.get_mut(&topic) else {
+            debug_assert!(false, "a topic that is known stays known");
+            return;
+        };
+        // What was true then need not be now: this node may have been stopped meanwhile.
+        let fresh = self.core.now.elapsed.saturating_sub(removing.begun) <= SURVEY_TIMEOUT;
+        let homes = &known.placement(&self.core.members).home;
+        if !fresh
+            || !unproven.is_empty()
+            || !homes.iter().all(|home| removing.homes.contains(home))
+            || self.core.now.elapsed < known.keeps_until
+            || known.belongs_to(&self.core.members, &self.core.me)
+        {
+            return;
+        }
+        for Copy { log, first, to, head } in removing.copies {
+            let held = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
+            let first_held = held.and_then(|log| log.spans.first()).map(|span| span.first);
+            if first_held == Some(first) {
+                self.remove_copies(topic, log, to, head);
             }
         }
     }

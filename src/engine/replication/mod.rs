@@ -3,10 +3,12 @@
 //! Each peer has one queue and one request under way; what is written meanwhile goes with the next.
 //! A peer with a full queue gets the rest when there is room, or by repair.
 
+pub(super) mod audit;
 pub(super) mod damage;
 pub(super) mod handover;
 pub(super) mod handover_proof;
 pub(super) mod import;
+pub(super) mod possession;
 pub(super) mod repair;
 pub(super) mod verify;
 
@@ -76,6 +78,8 @@ pub(super) struct State {
     pub(super) repair: repair::State,
     pub(super) handover: handover::State,
     pub(super) damage: damage::State,
+    pub(super) possession: possession::State,
+    pub(super) audit: audit::State,
     pub(super) verify: verify::State,
 }
 
@@ -84,6 +88,7 @@ impl Wing for State {
         engine.tick_replication();
         engine.tick_repair();
         engine.tick_handover();
+        engine.tick_audits();
     }
 
     fn on_flushed(engine: &mut Engine) {
@@ -214,7 +219,10 @@ impl Engine {
                         }
                         peer.knows.insert(sent.topic);
                     }
-                    self.receipt(sent.topic, sent.log, sent.hash, node);
+                    // A node that has trimmed a batch, or says so, holds no copy of it.
+                    if outcome != Outcome::Trimmed {
+                        self.receipt(sent.topic, sent.log, sent.hash, node);
+                    }
                     self.handed_over(sent.topic);
                 }
                 Outcome::Refused(refusal) => {
@@ -374,7 +382,7 @@ impl Engine {
     }
 
     /// Whether the place of a batch is held, by itself or by another one.
-    fn is_place_taken(&self, batch: &Batch) -> bool {
+    pub(super) fn is_place_taken(&self, batch: &Batch) -> bool {
         let (header, known) = (batch.header(), self.core.topics.get(&batch.header().topic));
         let spans = known.and_then(|known| known.logs.get(&batch.log())).map(|log| &log.spans);
         let taken = |span: &HeldSpan| span.first < header.next() && header.first < span.next;
@@ -463,10 +471,10 @@ impl Engine {
     }
 }
 
-/// A node that replicates a batch is told only that it is flushed.
+/// A node that replicates a batch is told only that it is flushed, or was trimmed.
 fn as_stored(outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Present | Outcome::Trimmed => Outcome::Stored,
+        Outcome::Present => Outcome::Stored,
         outcome => outcome,
     }
 }

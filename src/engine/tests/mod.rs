@@ -3,6 +3,7 @@
 mod front;
 mod many;
 mod order;
+mod possession;
 mod recent;
 
 use std::{
@@ -51,7 +52,8 @@ impl Script {
 
     fn with(recovered: Recovered) -> Self {
         let recovered = settled(1, recovered);
-        let config = Config::new(key(1), crate::model::Network::default(), Incarnation(7), 0);
+        let mut config = Config::new(key(1), crate::model::Network::default(), Incarnation(7), 0);
+        config.probation = Duration::ZERO;
         let mut script = Self { engine: Engine::new(config, recovered), now: Now::default() };
         assert_eq!(script.give(Input::Timeout), [], "a lone node has nothing to do");
         script
@@ -264,6 +266,18 @@ fn a_receipt_counts_once_for_each_disk() {
     assert_eq!(published(&outputs), [], "the same receipt again");
     let outputs = script.give(Input::Told { ask: sent[1].0, result: stored() });
     assert_eq!(published(&outputs).len(), 1, "the second disk");
+}
+
+#[test]
+fn a_trimmed_batch_is_no_receipt() {
+    let mut script = Script::with_replicas();
+    let sent = asks(&script.ask(2, publish(0, "a", 5_000)));
+    let told = |outcome| Ok(Response::Replicated(vec![outcome]));
+    for (ask, _) in &sent {
+        let outputs = script.give(Input::Told { ask: *ask, result: told(Outcome::Trimmed) });
+        assert_eq!(published(&outputs), [], "it holds no copy");
+    }
+    assert_eq!(published(&script.pass(Duration::from_secs(6))), [], "told after the flush");
 }
 
 #[test]

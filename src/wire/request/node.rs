@@ -67,6 +67,14 @@ pub enum NodeRequest {
         #[cbor(n(0), decode_with = "crate::wire::bounded::announced")]
         Option<Box<SignedDescriptor>>,
     ),
+    /// Prove that the asked node holds these batches of a topic, each by the range of its records.
+    /// The last field is a nonce. Answer: `Proven`.
+    #[n(39)]
+    Prove(
+        #[n(0)] TopicId,
+        #[cbor(n(1), decode_with = "crate::wire::bounded::proved_ranges")] Vec<LogRange>,
+        #[cbor(n(2), with = "minicbor::bytes")] [u8; 32],
+    ),
 }
 
 impl NodeRequest {

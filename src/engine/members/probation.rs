@@ -1,0 +1,149 @@
+//! Probation: how long a node must be known before others rely on its word alone.
+//!
+//! A key costs nothing. So anybody can have keys that are nearer to a topic than all nodes, and
+//! call the nodes of these keys home replicas. What they say that they hold, they need not hold.
+//! Time costs more: a node is *acquainted* with another one once they were connected for
+//! [`PROBATION_DEFAULT`](crate::limits::PROBATION_DEFAULT) in all. Each node counts that for itself,
+//! by its own monotonic clock, and its store keeps it.
+//!
+//! - A copy is deleted only if enough acquainted home replicas have proven to hold the same.
+//! - A publish is acknowledged by the receipts of acquainted replicas, or else the node that
+//!   accepted it has flushed a copy of its own, too.
+//! - A node that fails [`FAILURES_MAX`] proofs of possession in a row is acquainted no longer, and
+//!   another node is sent what it is sent, until it passes one.
+
+use std::time::Duration;
+
+use super::{Member, Members};
+use crate::model::NodeId;
+
+/// Proofs of possession that a node may fail in a row: one may meet what is just being trimmed.
+const FAILURES_MAX: u8 = 3;
+
+/// How much longer a node is known before the store is told again.
+const KEPT_EVERY: Duration = Duration::from_mins(10);
+
+impl Member {
+    /// Whether it has failed too many proofs that it holds what it says.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.unproven >= FAILURES_MAX
+    }
+}
+
+impl Members {
+    /// The same table with a probation of this length.
+    pub(in crate::engine) fn on_probation(self, probation: Duration) -> Self {
+        Self { probation, ..self }
+    }
+
+    /// Whether a node has been connected with this one for long enough. This node has.
+    pub(in crate::engine) fn is_past_probation(&self, now: Duration, node: &NodeId) -> bool {
+        let is_long = |member: &Member| member.acquainted_at(now) >= self.probation;
+        *node == self.me || self.known.get(node).is_some_and(is_long)
+    }
+
+    /// Whether a node is past its probation, and holds what it says as far as is known.
+    pub(in crate::engine) fn is_acquainted(&self, now: Duration, node: &NodeId) -> bool {
+        let is_unproven = self.known.get(node).is_some_and(Member::is_unproven);
+        self.is_past_probation(now, node) && !is_unproven
+    }
+
+    /// A node has passed a proof of possession, or failed one. Whether it has now failed too many.
+    pub(in crate::engine) fn proved(&mut self, node: &NodeId, passed: bool) -> bool {
+        let Some(member) = self.known.get_mut(node) else {
+            return false; // it was forgotten meanwhile
+        };
+        let before = member.is_unproven();
+        member.unproven = if passed { 0 } else { member.unproven.saturating_add(1) };
+        let after = member.is_unproven();
+        self.version += u64::from(before != after);
+        !before && after
+    }
+
+    /// The nodes on probation that the store should know to be known for longer.
+    pub(in crate::engine) fn better_acquainted(&self, now: Duration) -> Vec<NodeId> {
+        let is_due = |member: &Member| {
+            let age = member.acquainted_at(now).min(self.probation);
+            let is_over = age == self.probation && member.acquainted_kept < age;
+            member.connected && (is_over || age >= member.acquainted_kept + KEPT_EVERY)
+        };
+        self.known.iter().filter(|(_, it)| is_due(it)).map(|(node, _)| *node).collect()
+    }
+
+    /// For how many seconds a node is known, which the store is told now.
+    pub(in crate::engine) fn keep_acquaintance(&mut self, now: Duration, node: &NodeId) -> u32 {
+        let Some(member) = self.known.get_mut(node) else {
+            return 0; // this node itself
+        };
+        let age = member.acquainted_at(now).min(self.probation);
+        // The next whole second, where the time is over: else it would begin again by a second.
+        let seconds = age.as_secs() + u64::from(age == self.probation && age.subsec_nanos() > 0);
+        member.acquainted_kept = Duration::from_secs(seconds);
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Contact;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    fn contact(number: u8) -> Contact {
+        Contact::new(node(number), vec![format!("/ip4/10.0.0.{number}/tcp/1")])
+    }
+
+    fn table(contacts: Vec<Contact>) -> Members {
+        Members::new(node(0), Duration::from_mins(10), contacts).on_probation(DAY)
+    }
+
+    #[test]
+    fn a_node_is_acquainted_after_a_day_of_connections() {
+        let mut members = table(Vec::new());
+        assert!(members.is_acquainted(Duration::ZERO, &node(0)), "this node knows itself");
+        members.connected(Duration::ZERO, contact(1));
+        members.disconnected(DAY / 2, node(1));
+        assert!(!members.is_acquainted(DAY * 9, &node(1)), "time apart does not count");
+        members.connected(DAY * 9, contact(1));
+        assert!(!members.is_acquainted(DAY * 9 + DAY / 3, &node(1)));
+        assert!(members.is_acquainted(DAY * 9 + DAY / 2, &node(1)));
+        assert!(!members.is_acquainted(DAY * 9, &node(2)), "nobody knows it");
+    }
+
+    #[test]
+    fn a_start_forgets_little_of_it() {
+        let mut members = table(Vec::new());
+        members.connected(Duration::ZERO, contact(1));
+        assert_eq!(members.better_acquainted(KEPT_EVERY - Duration::from_secs(1)), []);
+        assert_eq!(members.better_acquainted(KEPT_EVERY), [node(1)]);
+        assert_eq!(members.keep_acquaintance(KEPT_EVERY, &node(1)), 600);
+        assert_eq!(members.better_acquainted(KEPT_EVERY), []);
+        let later = Contact { acquainted_s: 600, ..contact(1) };
+        let mut members = table(vec![later]);
+        members.connected(Duration::ZERO, contact(1));
+        let over = DAY - KEPT_EVERY;
+        assert!(!members.is_acquainted(over - Duration::from_secs(1), &node(1)));
+        assert!(members.is_acquainted(over, &node(1)));
+        assert_eq!(members.better_acquainted(over), [node(1)]);
+        assert_eq!(members.keep_acquaintance(over, &node(1)), 86_400);
+        assert_eq!(members.better_acquainted(DAY * 9), [], "it is kept to the end");
+    }
+
+    #[test]
+    fn who_fails_three_proofs_is_relied_upon_no_longer() {
+        let mut members = table(Vec::new());
+        members.connected(Duration::ZERO, contact(1));
+        let replicas = |members: &Members| members.placement(&[7; 32], 1);
+        let failed: Vec<_> = (0..4).map(|_| members.proved(&node(1), false)).collect();
+        assert_eq!(failed, [false, false, true, false], "told once");
+        assert!(!members.is_acquainted(DAY, &node(1)));
+        assert_eq!(replicas(&members).acting.len(), 2, "this node is sent the same");
+        assert!(!members.proved(&node(1), true));
+        assert!(members.is_acquainted(DAY, &node(1)));
+    }
+}

@@ -1,0 +1,269 @@
+//! Copies go, and records are acknowledged, only on proof or on the word of acquainted nodes.
+
+use super::*;
+use crate::{
+    model::{Batch, Frontier, TopicName},
+    wire::{Compared, LogRange, Page, possession},
+};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A node with one other, 2, which is the one home replica of the topic.
+struct Lone {
+    script: Script,
+    topic: TopicName,
+}
+
+impl Lone {
+    fn new(probation: Duration) -> Self {
+        let mut config = Config::new(key(1), crate::model::Network::default(), Incarnation(7), 0);
+        config.probation = probation;
+        let engine = Engine::new(config, settled(1, settled(2, Recovered::default())));
+        let mut script = Script { engine, now: Now::default() };
+        script.give(Input::Timeout);
+        script.connect(2);
+        for number in 0..100 {
+            let topic: TopicName = format!("t{number}").parse().unwrap();
+            let create =
+                Create { replicas: Some(1), min_copies: Some(1), ..Create::new(topic.clone()) };
+            let outputs = script.ask(1, Request::Client(ClientRequest::Create(create)));
+            for (ask, _) in asks(&outputs) {
+                let unknown = Ok(Response::Described(None));
+                for (ask, _) in asks(&script.give(Input::Told { ask, result: unknown })) {
+                    script.give(Input::Told { ask, result: Err(Failure::TimedOut) });
+                }
+            }
+            let id = script.engine.core.topics.named(&topic).unwrap();
+            let (members, known) = (&script.engine.core.members, &mut script.engine.core.topics);
+            if known.get_mut(&id).unwrap().placement(members).is_home(&key(2).node()) {
+                return Self { script, topic };
+            }
+        }
+        panic!("one of two nodes is the home replica of all topics");
+    }
+
+    /// Publishes one record; its batch, its write, and the question to the home replica.
+    fn publish(&mut self) -> (Batch, WriteNumber, AskId) {
+        let Request::Client(ClientRequest::Publish(publish)) = publish(0, "a", 5_000) else {
+            unreachable!()
+        };
+        let publish = Publish { topic: self.topic.clone(), ..publish };
+        let outputs = self.script.ask(2, Request::Client(ClientRequest::Publish(publish)));
+        let written = outputs.iter().find_map(|output| match output {
+            Output::Write(number, Write::Append { batch, .. }) => Some((batch.clone(), *number)),
+            _ => None,
+        });
+        let (batch, number) = written.unwrap_or_else(|| panic!("{outputs:?}"));
+        (batch, number, asks(&outputs)[0].0)
+    }
+
+    /// Lets time pass until this node wants to know what the home replica holds, and says that it
+    /// holds the very same. What comes out then.
+    fn hold_the_same(&mut self) -> Vec<Output> {
+        for _ in 0..300 {
+            let outputs = self.script.pass(Duration::from_millis(100));
+            self.script.give(Input::Heard(key(2).node(), None));
+            let frontier = |output: &Output| match output {
+                Output::Ask {
+                    ask,
+                    request: Request::Node(NodeRequest::Frontier(topic, _)),
+                    ..
+                } => Some((*ask, *topic)),
+                _ => None,
+            };
+            if let Some((ask, topic)) = outputs.iter().find_map(frontier) {
+                let frontier = self.frontier(topic);
+                let held = Held { frontier, keeps: true, ..Held::default() };
+                return self.script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
+            }
+        }
+        panic!("nobody asks the home replica");
+    }
+
+    fn frontier(&mut self, topic: TopicId) -> Frontier {
+        self.script.engine.core.topics.get_mut(&topic).unwrap().frontier()
+    }
+}
+
+fn is_dropped(outputs: &[Output]) -> bool {
+    outputs.iter().any(|output| matches!(output, Output::Write(_, Write::Drop { .. })))
+}
+
+fn stored() -> Result<Response, Failure> {
+    Ok(Response::Replicated(vec![Outcome::Stored]))
+}
+
+#[test]
+fn on_probation_a_receipt_counts_beside_a_copy_of_this_node() {
+    let mut lone = Lone::new(DAY);
+    let (_, number, ask) = lone.publish();
+    let outputs = lone.script.give(Input::Told { ask, result: stored() });
+    assert_eq!(published(&outputs), [], "a key costs nothing, nor does its word");
+    let outputs = lone.script.give(Input::Durable(number));
+    assert!(published(&outputs)[0].1.acknowledged);
+
+    let mut lone = Lone::new(Duration::ZERO);
+    let (_, _, ask) = lone.publish();
+    let outputs = lone.script.give(Input::Told { ask, result: stored() });
+    assert!(published(&outputs)[0].1.acknowledged, "the disk of an acquainted node");
+}
+
+#[test]
+fn a_copy_stays_while_the_home_replicas_are_on_probation() {
+    let mut lone = Lone::new(DAY);
+    let (_, number, ask) = lone.publish();
+    lone.script.give(Input::Durable(number));
+    lone.script.give(Input::Told { ask, result: stored() });
+    let outputs = lone.hold_the_same();
+    assert!(!is_dropped(&outputs) && asks(&outputs).is_empty(), "{outputs:?}");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Read { .. })), "{outputs:?}");
+    // A full disk must get on: then the proof alone is enough.
+    lone.script.give(Input::Room(false));
+    let outputs = lone.hold_the_same();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Read { .. })), "{outputs:?}");
+}
+
+#[test]
+fn a_copy_goes_once_the_home_replica_has_proven_that_it_holds_the_same() {
+    let mut lone = Lone::new(Duration::ZERO);
+    let (batch, number, ask) = lone.publish();
+    lone.script.give(Input::Durable(number));
+    lone.script.give(Input::Told { ask, result: stored() });
+    for is_true in [false, true] {
+        let outputs = lone.hold_the_same();
+        assert!(!is_dropped(&outputs), "numbers and hashes are public");
+        let read = outputs.iter().find_map(|output| match output {
+            Output::Read { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        let page = Page { batches: vec![batch.clone()], ..Page::default() };
+        let ticket = read.unwrap_or_else(|| panic!("{outputs:?}"));
+        let outputs = lone.script.give(Input::ReadDone(ticket, Some(page)));
+        let asked = outputs.iter().find_map(|output| match output {
+            Output::Ask {
+                ask, request: Request::Node(NodeRequest::Prove(_, at, nonce)), ..
+            } => Some((*ask, at.clone(), *nonce)),
+            _ => None,
+        });
+        let (ask, ranges, nonce) = asked.unwrap_or_else(|| panic!("{outputs:?}"));
+        assert_eq!(ranges, [LogRange::of(batch.header())]);
+        // The proof of another node, passed on, is not that of this one.
+        let of = if is_true { 2 } else { 3 };
+        let proof = possession(&key(of).node(), &nonce, &batch);
+        let result = Ok(Response::Proven(vec![Some(proof)]));
+        let outputs = lone.script.give(Input::Told { ask, result });
+        assert_eq!(is_dropped(&outputs), is_true);
+    }
+}
+
+#[test]
+fn a_node_proves_what_it_holds_and_nothing_else() {
+    let mut script = Script::with_topic("t", 1);
+    let outputs = script.ask(2, publish(0, "a", 1_000));
+    let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
+    let held = LogRange::of(batch.header());
+    let asked = vec![held, LogRange { to: held.to + 1, ..held }];
+    let prove = Request::Node(NodeRequest::Prove(batch.header().topic, asked, [5; 32]));
+    let asker = Asker::Node(key(2).node());
+    script.connect(2);
+    let question = QuestionId(3);
+    let outputs = script.give(Input::Asked { question, asker, request: prove.clone() });
+    let [Output::Read { ticket, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    let page = Page { batches: vec![batch.clone()], ..Page::default() };
+    let outputs = script.give(Input::ReadDone(ticket, Some(page)));
+    let proof = possession(&key(1).node(), &[5; 32], batch);
+    let expected = Response::Proven(vec![Some(proof), None]);
+    assert!(matches!(&outputs[..], [Output::Answer { response, .. }] if *response == expected));
+    // No client is owed a proof: it costs a read.
+    let asker = Asker::Client(None);
+    let outputs = script.give(Input::Asked { question, asker, request: prove });
+    assert!(matches!(&outputs[..], [Output::Answer { response: Response::Refused(_), .. }]));
+}
+
+/// What a home replica answers that says it holds all; node 2 proves it only if it is told to.
+fn answer(
+    script: &mut Script,
+    batch: &Batch,
+    to: NodeId,
+    request: &NodeRequest,
+    answers: bool,
+) -> Option<Response> {
+    Some(match request {
+        NodeRequest::Prove(_, ranges, nonce) => {
+            assert_eq!(*ranges, [LogRange::of(batch.header())]);
+            let is_true = answers || to != key(2).node();
+            Response::Proven(vec![is_true.then(|| possession(&to, nonce, batch))])
+        }
+        NodeRequest::Frontier(topic, _) => {
+            let frontier = script.engine.core.topics.get(topic)?.frontier();
+            Response::Held(Held { frontier, keeps: true, ..Held::default() })
+        }
+        NodeRequest::Compare(..) => Response::Compared(Compared::InStep, None),
+        _ => return None,
+    })
+}
+
+/// Lets a minute pass, in which home replicas answer. What is reported.
+fn audited(script: &mut Script, batch: &Batch, answers: bool) -> Vec<Report> {
+    let mut reports = Vec::new();
+    for _ in 0..600 {
+        let mut outputs = VecDeque::from(script.pass(Duration::from_millis(100)));
+        for other in [2, 3] {
+            outputs.extend(script.give(Input::Heard(key(other).node(), None)));
+        }
+        while let Some(output) = outputs.pop_front() {
+            let input = match output {
+                Output::Read { ticket, .. } => {
+                    let page = Page { batches: vec![batch.clone()], ..Page::default() };
+                    Input::ReadDone(ticket, Some(page))
+                }
+                Output::Ask { ask, to, request: Request::Node(request) } => {
+                    match answer(script, batch, to, &request, answers) {
+                        Some(response) => Input::Told { ask, result: Ok(response) },
+                        None => continue,
+                    }
+                }
+                Output::Report(report) => {
+                    reports.push(report);
+                    continue;
+                }
+                _ => continue,
+            };
+            outputs.extend(script.give(input));
+        }
+    }
+    reports
+}
+
+#[test]
+fn a_home_replica_that_fails_three_audits_is_told_of_and_relied_upon_no_longer() {
+    let mut script = Script::with_replicas();
+    let outputs = script.ask(2, publish(0, "a", 5_000));
+    let Some(Output::Gossip { batch, .. }) =
+        outputs.iter().find(|output| matches!(output, Output::Gossip { .. }))
+    else {
+        panic!("{outputs:?}")
+    };
+    for (ask, _) in asks(&outputs) {
+        script.give(Input::Told { ask, result: stored() });
+    }
+    script.give(Input::Durable(script.engine.core.written));
+    let survey = Request::Client(ClientRequest::Survey("t".parse().unwrap()));
+    for (ask, _) in asks(&script.ask(3, survey)) {
+        let topic = batch.header().topic;
+        let frontier = script.engine.core.topics.get(&topic).unwrap().frontier();
+        let held = Response::Held(Held { frontier, keeps: true, ..Held::default() });
+        script.give(Input::Told { ask, result: Ok(held) });
+    }
+    // The first minute begins with the start.
+    let liar = key(2).node();
+    let unproven = |reports: &[Report]| reports.contains(&Report::Unproven(liar));
+    let failed: Vec<_> = (0..4).map(|_| unproven(&audited(&mut script, batch, false))).collect();
+    assert_eq!(failed.iter().filter(|failed| **failed).count(), 1, "{failed:?}");
+    let now = script.now.elapsed;
+    assert!(!script.engine.core.members.is_acquainted(now, &liar));
+    assert!(script.engine.core.members.is_acquainted(now, &key(3).node()));
+    assert!(!unproven(&audited(&mut script, batch, true)));
+    let now = script.now.elapsed;
+    assert!(script.engine.core.members.is_acquainted(now, &liar), "it has proven it");
+}
