@@ -219,3 +219,19 @@ fn a_full_disk_refuses_records_and_heals() {
     publish(&mut world, owners[1], 6, 7);
     world.run_until("the copies are handed over", SOON, |world| batches(world, other).is_empty());
 }
+
+/// Found by the simulation: a flush took a minute longer than its disk was slow.
+#[test]
+fn a_flush_ends_soon_when_its_disk_is_no_longer_slow() {
+    let mut world = World::new(3);
+    world.join();
+    world.create(0, "t", 3);
+    world.nodes[0].disk.slowness = 1_000_000;
+    let request = World::publish_request("t", 1, 0, &lines(0, 1));
+    world.ask(0, Request::Client(ClientRequest::Publish(request)));
+    world.run(Duration::from_secs(5));
+    assert_eq!(batches(&world, 0), []);
+    world.hurry(0);
+    world.run_until("it is flushed", Duration::from_secs(1), |world| batches(world, 0).len() == 1);
+    publish(&mut world, 0, 1, 2);
+}

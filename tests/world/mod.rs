@@ -30,7 +30,7 @@ use std::{
 };
 
 use antiphon::{
-    engine::{Engine, Failure, Input, Log, QuestionId, Report},
+    engine::{Engine, Failure, Input, Log, QuestionId, Report, WriteNumber},
     model::{Batch, Cursor, LogId, Network, NodeId, RecordId, SubscriberName, TopicId, TopicName},
     wire::{Request, Response},
 };
@@ -51,8 +51,8 @@ use crate::world::{
 pub(crate) enum Event {
     /// To the engine of a node, in this life of it.
     Input(usize, u64, Input),
-    /// A flush is done.
-    Flushed(usize, u64),
+    /// The flush up to a write is done, unless it was done before.
+    Flushed(usize, u64, WriteNumber),
     /// A node looks who is there.
     Heartbeat(usize, u64),
     /// A node looks after its disk.
@@ -370,7 +370,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         let at = match &event {
             Event::Input(index, life, _)
-            | Event::Flushed(index, life)
+            | Event::Flushed(index, life, _)
             | Event::Scrub(index, life)
             | Event::Heartbeat(index, life) => Some((*index, *life)),
             Event::Message(message) => {
@@ -416,7 +416,7 @@ impl World {
     fn take(&mut self, event: Event) {
         match event {
             Event::Input(index, _, input) => self.handle(index, input),
-            Event::Flushed(index, _) => self.flushed(index),
+            Event::Flushed(index, _, number) => self.flushed(index, number),
             Event::Heartbeat(index, _) => self.heartbeat(index),
             Event::Scrub(index, _) => self.scrub_due(index),
             Event::Resume(index) => self.resume(index),

@@ -137,7 +137,7 @@ impl World {
     fn recover(&mut self) {
         self.heal_links();
         for index in 0..self.nodes.len() {
-            self.nodes[index].disk.slowness = 0;
+            self.hurry(index);
             self.nodes[index].disk.failing = false;
             self.nodes[index].disk.honest = None;
             self.fill(index, false);

@@ -104,17 +104,28 @@ impl World {
         let Some((last, _)) = disk.pending.last() else {
             return;
         };
-        disk.flushing = Some(*last);
+        let last = *last;
+        disk.flushing = Some(last);
         let usual = self.choices.time(self.options.flush / 2, self.options.flush * 3);
         let life = self.nodes[index].life;
-        self.event(usual * (slowness + 1), Event::Flushed(index, life));
+        self.event(usual * (slowness + 1), Event::Flushed(index, life, last));
+    }
+
+    /// A disk is as fast as usual again: also the flush under way, which may have had a minute left.
+    pub(crate) fn hurry(&mut self, index: usize) {
+        self.nodes[index].disk.slowness = 0;
+        if let Some(number) = self.nodes[index].disk.flushing {
+            let life = self.nodes[index].life;
+            self.event(self.options.flush, Event::Flushed(index, life, number));
+        }
     }
 
     /// A group of writes is flushed.
-    pub(crate) fn flushed(&mut self, index: usize) {
-        let Some(number) = self.nodes[index].disk.flushing.take() else {
+    pub(crate) fn flushed(&mut self, index: usize, number: WriteNumber) {
+        if self.nodes[index].disk.flushing != Some(number) {
             return;
-        };
+        }
+        self.nodes[index].disk.flushing = None;
         if self.nodes[index].disk.failing {
             return self.latch(index);
         }
