@@ -228,8 +228,8 @@ impl Engine {
             (R::Frontier(topic, subscriber), from) => {
                 self.show_held(question, from, topic, subscriber.as_ref());
             }
-            (R::Fetch(topic, ranges, bytes_max), _) => {
-                self.fetch(question, topic, ranges, bytes_max);
+            (R::Fetch(topic, ranges, bytes_max), from) => {
+                self.fetch(question, from, topic, ranges, bytes_max);
             }
             (R::Check(topic, range, bytes_max), _) => {
                 self.check_for(question, topic, range, bytes_max);

@@ -392,7 +392,9 @@ impl Engine {
     fn read_done(&mut self, ticket: Ticket, page: Option<Page>) {
         let Some(purpose) = self.core.store_read(ticket) else { return };
         match purpose {
-            ReadPurpose::Fetch(question) => self.fetch_read(question, page),
+            ReadPurpose::Fetch(question, from, topic) => {
+                self.fetch_read(question, from, topic, page);
+            }
             ReadPurpose::Lane(read, lane) => self.lane_done(read, lane, page),
             ReadPurpose::HandOver(topic, node) => self.hand_over_page(topic, node, page),
             ReadPurpose::HandOverProof(topic, number) => {
@@ -404,6 +406,7 @@ impl Engine {
                 self.prove_read(question, &ranges, &nonce, page);
             }
             ReadPurpose::Fork(read, topic) => self.forks_on_store_read(read, topic, page),
+            ReadPurpose::Bare(topic, log, end) => self.before_bare_read((topic, log, end), page),
             ReadPurpose::Recall(topic) => self.recalled(topic, page),
         }
     }

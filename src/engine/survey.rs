@@ -49,6 +49,8 @@ pub(super) enum Then {
     Await(QuestionId),
     /// See whether anybody holds what readers lack.
     Hole,
+    /// See whether anybody holds what follows compacted parts that are bare.
+    Bare,
     /// See where the home replicas have cut logs.
     Lows,
     /// See what all home replicas have, before compaction looks through it.
@@ -69,7 +71,7 @@ impl Then {
             | Self::Lows
             | Self::Sweep
             | Self::Audit(..) => Scope::Replicas,
-            Self::Hole | Self::Resume => Scope::All,
+            Self::Hole | Self::Bare | Self::Resume => Scope::All,
             Self::Answer(_)
             | Self::Position(..)
             | Self::Group(_)
@@ -92,6 +94,7 @@ impl Then {
             | Self::Outbox
             | Self::Await(_)
             | Self::Hole
+            | Self::Bare
             | Self::Lows
             | Self::Sweep
             | Self::Resume
@@ -323,6 +326,7 @@ impl Engine {
             Then::Outbox => self.outbox_found(&found),
             Then::Await(question) => self.await_found(question, &found),
             Then::Hole => self.look_for_holes(&found),
+            Then::Bare => self.bare_found(&found),
             Then::Lows => self.lows_found(&found),
             Then::Sweep => self.sweep_found(&found),
             Then::Resume => self.resume(&found),

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use antiphon::{
-    engine::Damage,
+    engine::Log,
     model::{
         Batch, Blob, Cursor, Draft, LimitChange, Record, Retention, RetentionChange, WallClock,
         encode_record,
@@ -288,23 +288,18 @@ fn lose_what_follows_the_part(world: &mut World) -> usize {
     let owner = world.index(&summary.owners[0]);
     publish_some(world, owner);
     world.run_until("it is compacted", SOON, |world| stored(world, owner) == (4, 1));
-    let topic = World::topic("t");
-    let disk = world.disk(owner);
-    let part = disk.compacted.values().next().unwrap().clone();
-    let batch = disk.batches[&(topic, part.log, part.next)].clone();
-    let number = disk.batches.keys().filter(|(of, ..)| *of == topic);
-    let number = number.clone().position(|place| place.2 == part.next).unwrap();
-    world.remove_stored(owner, number);
-    let damage = Damage {
-        topic,
-        log: part.log,
-        first: part.next,
-        next: batch.header().next(),
-        hash: batch.hash(),
-        previous: Some((part.head, part.stamp)),
-    };
-    world.damage(owner, damage);
+    damage_what_follows_the_part(world, owner);
     owner
+}
+
+/// A node's disk loses the batch behind its compacted part.
+fn damage_what_follows_the_part(world: &mut World, node: usize) {
+    let topic = World::topic("t");
+    let disk = world.disk(node);
+    let part = disk.compacted.values().next().unwrap().clone();
+    let damage = disk.damage(&(topic, part.log, part.next)).unwrap();
+    world.damage(node, damage);
+    world.run_until("it is lost", SOON, |world| stored(world, node) == (3, 1));
 }
 
 #[test]
@@ -330,6 +325,65 @@ fn what_is_left_before_a_lost_batch_keeps_no_node_from_leaving() {
     world.run_until("it has left", SOON, |world| world.has_left(owner));
     let other = (owner + 1) % 3;
     assert_eq!(world.fetch(other, "t"), ["0", "12", "13"]);
+}
+
+/// Found by the simulation: the other homes could not take the part, and differed for ever.
+#[test]
+fn what_is_left_before_a_lost_batch_goes_once_all_have_said_that_it_is_lost() {
+    let mut world = World::new(3);
+    world.join();
+    create(&mut world, HOUR_MS);
+    publish_some(&mut world, 0);
+    world.run_until("all compact", SOON, |world| (0..3).all(|node| stored(world, node) == (4, 1)));
+    for node in [1, 2] {
+        world.kill(node);
+        world.wipe(node);
+    }
+    damage_what_follows_the_part(&mut world, 0);
+    world.start(1);
+    world.join();
+    world.run_until("one is back", SOON, |world| stored(world, 1) == (3, 0));
+    world.run(Duration::from_secs(30));
+    assert_eq!(stored(&world, 0), (3, 1), "the other one may hold what is missing");
+    world.start(2);
+    world.join();
+    world.run_until("all agree", SOON, |world| (0..3).all(|node| stored(world, node) == (3, 0)));
+    for node in 0..3 {
+        assert_eq!(world.fetch(node, "t"), ["0", "12", "13"]);
+    }
+    // It is forgotten on the disk, too, and nothing is compared any more.
+    world.kill(0);
+    world.start(0);
+    world.join();
+    world.run(Duration::from_secs(10));
+    assert!((0..3).all(|node| stored(&world, node) == (3, 0)));
+    let held = (0..3).map(|node| {
+        world.disk(node).tables.logs[&World::topic("t")]
+            .values()
+            .map(Log::entry)
+            .collect::<Vec<_>>()
+    });
+    let held: Vec<_> = held.collect();
+    assert!(held.iter().all(|entries| *entries == held[0]), "{held:?}");
+}
+
+#[test]
+fn what_is_left_before_a_lost_batch_stays_where_all_homes_have_it() {
+    let mut world = World::new(3);
+    world.join();
+    create(&mut world, HOUR_MS);
+    publish_some(&mut world, 0);
+    world.run_until("all compact", SOON, |world| (0..3).all(|node| stored(world, node) == (4, 1)));
+    (0..3).for_each(|node| world.kill(node));
+    for node in 0..3 {
+        world.start(node);
+        damage_what_follows_the_part(&mut world, node);
+        world.kill(node);
+    }
+    (0..3).for_each(|node| world.start(node));
+    world.join();
+    world.run(Duration::from_secs(30));
+    assert!((0..3).all(|node| stored(&world, node) == (3, 1)));
 }
 
 #[test]

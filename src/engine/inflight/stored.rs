@@ -45,8 +45,8 @@ pub(in crate::engine) struct Walk {
 /// What batches are read from the store for.
 #[derive(Debug)]
 pub(in crate::engine) enum ReadPurpose {
-    /// To answer another node: this question.
-    Fetch(QuestionId),
+    /// To answer a question: which one, which node asked it, and of which topic.
+    Fetch(QuestionId, Option<NodeId>, TopicId),
     /// To serve a reader: which read, and which lane of it.
     Lane(ReadId, LaneId),
     /// To hand a topic over to a node.
@@ -59,6 +59,8 @@ pub(in crate::engine) enum ReadPurpose {
     Prove(QuestionId, Vec<LogRange>, [u8; 32]),
     /// To find where a log has forked, and to file it.
     Fork(ForkRead, TopicId),
+    /// To forget a compacted part that nothing follows: of which log, and where it ends.
+    Bare(TopicId, LogId, u64),
     /// To remember what was stored lately.
     Recall(TopicId),
 }

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     engine::{output::Output, wing::Wing},
     limits::{FRONTIER_LOGS_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX, READ_ATTEMPTS_MAX, READ_WAIT_MAX},
-    model::{Cursor, SubscriberName, TopicId},
+    model::{Cursor, NodeId, SubscriberName, TopicId},
     wire::{LogRange, Page, Read, Refusal, Response},
 };
 
@@ -204,6 +204,7 @@ impl Engine {
     pub(super) fn fetch(
         &mut self,
         question: QuestionId,
+        from: Option<NodeId>,
         topic: TopicId,
         ranges: Vec<LogRange>,
         bytes_max: u32,
@@ -216,12 +217,22 @@ impl Engine {
         }
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(PAGE_BYTES_MAX);
         self.read.fetching += 1;
-        self.core.read_store(topic, ranges, bytes_max, ReadPurpose::Fetch(question));
+        self.core.read_store(topic, ranges, bytes_max, ReadPurpose::Fetch(question, from, topic));
     }
 
-    pub(super) fn fetch_read(&mut self, question: QuestionId, page: Option<Page>) {
+    pub(super) fn fetch_read(
+        &mut self,
+        question: QuestionId,
+        from: Option<NodeId>,
+        topic: TopicId,
+        page: Option<Page>,
+    ) {
         self.read.fetching = self.read.fetching.saturating_sub(1);
-        self.core.answer(question, Response::Page(page.unwrap_or_default()));
+        let page = page.unwrap_or_default();
+        if let Some(from) = from {
+            self.note_bare(topic, from, &page);
+        }
+        self.core.answer(question, Response::Page(page));
     }
 
     // --- for clients -----------------------------------------------------------------------

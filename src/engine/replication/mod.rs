@@ -4,6 +4,7 @@
 //! A peer with a full queue gets the rest when there is room, or by repair.
 
 pub(super) mod audit;
+pub(super) mod bare;
 pub(super) mod damage;
 pub(super) mod handover;
 pub(super) mod handover_proof;
@@ -80,6 +81,7 @@ pub(super) struct State {
     pub(super) damage: damage::State,
     pub(super) possession: possession::State,
     pub(super) audit: audit::State,
+    pub(super) bare: bare::State,
     pub(super) verify: verify::State,
 }
 
@@ -89,6 +91,7 @@ impl Wing for State {
         engine.tick_repair();
         engine.tick_handover();
         engine.tick_audits();
+        engine.tick_bare();
     }
 
     fn on_flushed(engine: &mut Engine) {
@@ -96,7 +99,9 @@ impl Wing for State {
         engine.imports_flushed();
     }
 
-    fn on_topic_deleted(_: &mut Engine, _: TopicId, _: &Refusal) {}
+    fn on_topic_deleted(engine: &mut Engine, topic: TopicId, _: &Refusal) {
+        engine.replication.bare.on_topic_deleted(topic);
+    }
 
     fn on_abandoned(engine: &mut Engine, question: QuestionId) {
         engine.replication.verify.abandon(question);

@@ -95,6 +95,31 @@ fn what_was_filled_is_held_by_an_index_that_did_not_know_it() {
 }
 
 #[test]
+fn a_part_that_is_forgotten_before_a_gap_is_forgotten_by_every_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut author = Author::new(1, topic());
+    let store = open(directory.path());
+    compacted(&store, &mut author);
+    let (part, behind) = (author.part(1..3), author.batches[3].clone());
+    let before = (author.batches[0].hash(), author.batches[0].header().stamp);
+    let mut forget = |from, to, hash, previous| {
+        assert!(author.log.lose(from, to, hash, previous));
+        let log = Some(author.log.clone());
+        Write::Drop { topic: topic(), log_id: author.log_id(), from, to, log }
+    };
+    let last = forget(9, 12, behind.hash(), Some((part.head, part.stamp)));
+    let bare = forget(3, 9, part.head, Some(before));
+    let entries = || store.ask(|index| Ok(index.all_batches().count())).unwrap();
+    store.commit(&[last]).unwrap();
+    assert_eq!(entries(), 3);
+    store.commit(&[bare]).unwrap();
+    assert_eq!((held(&store, &author), entries()), (vec![(0, 3), (12, 15)], 2));
+    let (_copied, again) = rebuilt(directory.path());
+    assert_eq!((log(&again, &author), content(&again)), (author.log.clone(), content(&store)));
+    assert_accounts(&again);
+}
+
+#[test]
 fn parts_move_as_batches_do() {
     let directory = tempfile::tempdir().unwrap();
     let (mut author, mut other) = (Author::new(1, topic()), Author::new(2, topic()));
