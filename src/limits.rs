@@ -200,6 +200,13 @@ pub const SETTLE_WITHIN: Duration = Duration::from_millis(500);
 /// Absence after which a node is forgotten altogether.
 pub const FORGET_AFTER: Duration = Duration::from_hours(7 * 24);
 
+/// Time in all for which a node must have been connected to be more than a visitor. It costs an
+/// attacker as many connections as it has names, for as long.
+pub const ACQUAINTED_AFTER: Duration = Duration::from_mins(10);
+
+/// Absence after which a visitor is forgotten altogether.
+pub const FORGET_VISITOR_AFTER: Duration = Duration::from_hours(1);
+
 /// How often two replicas compare what they hold (anti-entropy), before jitter.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -299,6 +306,33 @@ pub const EARLY_PARTS_MAX: usize = 64;
 
 /// Most nodes that a node keeps in its member table.
 pub const MEMBERS_MAX: usize = 10_000;
+
+/// Most nodes that are said to exist and were never reached: some 600 bytes each. A node that tells
+/// the truth tells it again.
+pub const STRANGERS_MAX: usize = 256;
+
+/// Those of them that one node told of.
+pub const STRANGERS_PER_TELLER_MAX: usize = 64;
+
+/// Those of them that were found on this machine or nearby.
+pub const STRANGERS_FOUND_MAX: usize = 128;
+
+/// Addresses of one of them: as many as libp2p dials at the same time.
+pub const STRANGER_ADDRESSES_MAX: usize = 8;
+
+/// Nodes of one answer that are tried: those that are not known yet. The next answer has others.
+pub const CONTACTS_PER_ANSWER_MAX: usize = 64;
+
+/// Time that a dial is counted as under way, unless the node is reached before. A dial that nobody
+/// answers takes as long.
+pub const DIAL_TIME: Duration = Duration::from_secs(5);
+
+/// Dials under way of nodes that were never reached. If none answers these are three a second.
+pub const STRANGER_DIALS_MAX: usize = 16;
+
+/// Dials under way of visitors that are away: they have named their addresses themselves. If none
+/// answers these are 13 a second. Nodes that are more than visitors are not counted.
+pub const VISITOR_DIALS_MAX: usize = 64;
 
 /// Batches of one topic that its writer has sealed and that are not yet acknowledged. The next
 /// batch fills meanwhile.
@@ -465,5 +499,8 @@ const _: () = {
     assert!(BATCH_BODY_BYTES_TARGET < GOSSIP_BYTES_MAX, "ordinary batches are gossiped whole");
     assert!(SUSPECT_AFTER.as_millis() < DEAD_AFTER.as_millis());
     assert!(NEWCOMER_OF_FEW_FOR.as_millis() < NEWCOMER_FOR.as_millis());
+    assert!(ACQUAINTED_AFTER.as_millis() > NEWCOMER_FOR.as_millis());
+    assert!(CONTACTS_PER_ANSWER_MAX <= STRANGERS_PER_TELLER_MAX);
+    assert!(STRANGERS_PER_TELLER_MAX < STRANGERS_MAX && STRANGERS_FOUND_MAX < STRANGERS_MAX);
     assert!(HEARTBEAT_INTERVAL.as_millis() * 2 < SUSPECT_AFTER.as_millis());
 };

@@ -321,10 +321,7 @@ impl Engine {
             Purpose::Acquaint => {
                 if let Ok(Response::Peers(peers)) = result {
                     self.told_new(node, &peers);
-                    for peer in peers.into_iter().take(limits::MEMBERS_MAX) {
-                        let contact = Contact::new(peer.node, peer.addresses);
-                        self.core.members.discovered(contact);
-                    }
+                    self.core.members.told_of(node, peers);
                 }
             }
         }
@@ -340,6 +337,8 @@ impl Engine {
 
     fn moved(&mut self, contact: Contact) {
         let node = contact.node;
+        let forgotten = self.core.members.make_room(self.core.now.elapsed, &node);
+        self.changed(forgotten.map(Change::Forgotten));
         let (news, change) = self.core.members.connected(self.core.now.elapsed, contact);
         if news {
             self.write_contact(node);

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, RECONNECT_WITHIN, SUSPECT_AFTER},
+    limits::{
+        ACQUAINTED_AFTER, ADDRESS_BYTES_MAX, ADDRESSES_MAX, DEAD_AFTER, RECONNECT_WITHIN,
+        SUSPECT_AFTER,
+    },
     wire::{Address, MemberState},
 };
 
@@ -50,12 +53,17 @@ pub(in crate::engine) struct Member {
 /// When an unconnected node is dialled.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct DialPlan {
-    at: Duration,
+    pub(super) at: Duration,
     pause: Duration,
     pub(super) tries: u32,
 }
 
 impl DialPlan {
+    /// Whether it is time to dial it.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.at <= now
+    }
+
     /// Whether it is dialled now; then the next time is later.
     pub(super) fn due(&mut self, now: Duration) -> bool {
         let due = self.at <= now;
@@ -93,9 +101,14 @@ impl Member {
     }
 
     /// For how long it has been connected with this node, in all.
-    pub(super) fn acquainted_at(&self, now: Duration) -> Duration {
+    pub(in crate::engine) fn acquainted_at(&self, now: Duration) -> Duration {
         let since = if self.connected { now.saturating_sub(self.changed) } else { Duration::ZERO };
         self.acquainted.saturating_add(since)
+    }
+
+    /// Whether it was connected for so long that it is no mere visitor.
+    pub(super) fn has_stayed(&self, now: Duration) -> bool {
+        self.acquainted_at(now) >= ACQUAINTED_AFTER
     }
 
     /// Whether it said that it was stopping, and is away since.

@@ -18,8 +18,10 @@ mod member;
 pub(super) mod nearest;
 mod newcomers;
 mod probation;
+mod strangers;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
@@ -28,18 +30,20 @@ pub(super) use self::member::Member;
 use self::{
     member::{DialPlan, bounded},
     nearest::Places,
+    strangers::{Strangers, Teller},
 };
 use crate::{
-    limits::{FORGET_AFTER, MEMBERS_MAX},
+    limits::{
+        ACQUAINTED_AFTER, CONTACTS_PER_ANSWER_MAX, DIAL_TIME, FORGET_AFTER, FORGET_VISITOR_AFTER,
+        MEMBERS_MAX, VISITOR_DIALS_MAX,
+    },
     model::NodeId,
-    wire::{Address, Contact, MemberState},
+    wire::{Contact, MemberState, Peer},
 };
 
 /// How long a node's word counts that it is leaving. It says so again and again, so that one which
 /// was restarted meanwhile soon counts as before.
 const LEAVING_LEASE: Duration = Duration::from_secs(5);
-/// How often a node that was never reached is tried before it is forgotten.
-const DIALS_OF_STRANGER_MAX: u32 = 20;
 
 /// The member table.
 #[derive(Debug)]
@@ -59,7 +63,9 @@ pub(super) struct Members {
     /// Whether anybody said that some node is settled.
     heard_of_settled: bool,
     /// Nodes that are said to exist and were never reached.
-    strangers: BTreeMap<NodeId, (Vec<Address>, DialPlan)>,
+    strangers: Strangers,
+    /// Until when each dial of a visitor may be under way.
+    visits: Vec<Duration>,
     gone_after: Duration,
     /// For how long a node is on probation, see [`probation`].
     probation: Duration,
@@ -94,7 +100,8 @@ impl Members {
             newcomers: Places::default(),
             me_new_since: (!is_settled).then_some(Duration::ZERO),
             heard_of_settled: false,
-            strangers: BTreeMap::new(),
+            strangers: Strangers::default(),
+            visits: Vec::new(),
             gone_after,
             probation: Duration::ZERO,
             version: 1,
@@ -106,6 +113,11 @@ impl Members {
             member.new_since = contact.newcomer.then_some(Duration::ZERO);
             member.acquainted = Duration::from_secs(u64::from(contact.acquainted_s));
             member.acquainted_kept = member.acquainted;
+            if !contact.newcomer {
+                // An older program did not keep how long it was there. Nobody who may hold records
+                // is forgotten early.
+                member.acquainted = member.acquainted.max(ACQUAINTED_AFTER);
+            }
             table.known.insert(contact.node, member);
             table.place(contact.node);
         }
@@ -201,24 +213,53 @@ impl Members {
         1 + self.known.values().filter(|member| member.state <= MemberState::Suspect).count()
     }
 
-    /// A node may exist.
+    /// A node may exist: it was found nearby.
     pub(super) fn discovered(&mut self, contact: Contact) {
-        if contact.node == self.me || contact.addresses.is_empty() {
-            return;
-        }
-        if let Some(member) = self.known.get_mut(&contact.node) {
-            if !member.connected && member.addresses != contact.addresses {
-                member.addresses = bounded([contact.addresses, member.addresses.clone()].concat());
-                member.dial = DialPlan::default();
+        self.said(Teller::Found, contact);
+    }
+
+    /// A connected node lists those that it knows. Of what is news a few are tried, first those
+    /// that are alive.
+    pub(super) fn told_of(&mut self, teller: NodeId, mut peers: Vec<Peer>) {
+        peers.sort_by_key(|peer| peer.state);
+        let mut left = CONTACTS_PER_ANSWER_MAX;
+        for peer in peers {
+            if left == 0 {
+                break;
             }
-            return;
+            let is_known = self.strangers.contains(&peer.node);
+            let is_news = self.said(Teller::Node(teller), Contact::new(peer.node, peer.addresses));
+            left -= usize::from(is_news && !is_known);
         }
-        if self.strangers.len() < MEMBERS_MAX {
-            let known = self.strangers.entry(contact.node).or_default();
-            if known.0 != contact.addresses {
-                *known = (bounded(contact.addresses), DialPlan::default());
+    }
+
+    /// Somebody says that a node is somewhere. Whether it may be dialled there.
+    fn said(&mut self, teller: Teller, contact: Contact) -> bool {
+        let Contact { node, mut addresses, .. } = contact;
+        if let Some(member) = self.known.get(&node) {
+            if member.connected {
+                return false;
             }
+            addresses.retain(|address| !member.addresses.contains(address));
         }
+        let is_news = node != self.me && !addresses.is_empty();
+        if is_news {
+            self.strangers.add(teller, node, addresses);
+        }
+        is_news
+    }
+
+    /// Makes room for a node that has come, if there is none: of those that are away the visitor
+    /// that was there for the shortest time is forgotten. Who that is.
+    pub(super) fn make_room(&mut self, now: Duration, node: &NodeId) -> Option<NodeId> {
+        if self.known.len() < MEMBERS_MAX || self.known.contains_key(node) {
+            return None;
+        }
+        let away = self.known.iter().filter(|(_, it)| !it.connected && !it.has_stayed(now));
+        let least = away.min_by_key(|(_, it)| (it.acquainted, Reverse(it.changed)))?;
+        let least = *least.0;
+        self.remove(&least);
+        Some(least)
     }
 
     /// A connection to a node is up, or it tells new addresses. Whether that is news to be kept.
@@ -347,6 +388,7 @@ impl Members {
     pub(super) fn tick(&mut self, now: Duration) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut due = Vec::new();
+        let mut visitors = Vec::new();
         for (node, member) in &mut self.known {
             if member.leaving_until.is_some_and(|until| until <= now) {
                 member.leaving_until = None;
@@ -359,13 +401,19 @@ impl Members {
             if member.connected && state == MemberState::Dead && member.state != state {
                 changes.push(Change::Silent(*node));
             }
-            if !member.connected && !member.addresses.is_empty() && member.dial.due(now) {
-                let addresses = member.addresses.clone();
-                changes.push(Change::Dial(Contact::new(*node, addresses)));
+            if !member.connected && !member.addresses.is_empty() {
+                if !member.has_stayed(now) {
+                    visitors.extend(member.dial.is_due(now).then_some((member.dial.at, *node)));
+                } else if member.dial.due(now) {
+                    let addresses = member.addresses.clone();
+                    changes.push(Change::Dial(Contact::new(*node, addresses)));
+                }
             }
+            let stays_known =
+                if member.has_stayed(now) { FORGET_AFTER } else { FORGET_VISITOR_AFTER };
             // Once that it is dead is told.
             let is_lost = member.said_lost && member.state >= MemberState::Dead
-                || now.saturating_sub(member.changed) > FORGET_AFTER;
+                || now.saturating_sub(member.changed) > stays_known;
             if !member.connected && is_lost {
                 changes.push(Change::Forgotten(*node));
             }
@@ -376,12 +424,25 @@ impl Members {
                 self.remove(node);
             }
         }
-        self.strangers.retain(|node, (addresses, dial)| {
-            if dial.due(now) {
-                changes.push(Change::Dial(Contact::new(*node, addresses.clone())));
+        changes.extend(self.strangers.due(now).into_iter().map(Change::Dial));
+        changes.extend(self.due_visitors(now, visitors));
+        changes
+    }
+
+    /// Of the visitors that are away and due, those to dial now. Those due for longest come first.
+    fn due_visitors(&mut self, now: Duration, mut due: Vec<(Duration, NodeId)>) -> Vec<Change> {
+        due.sort_unstable();
+        // A visitor that comes and goes again makes no room for the next dial.
+        self.visits.retain(|until| now < *until);
+        let mut changes = Vec::new();
+        for (_, node) in due.into_iter().take(VISITOR_DIALS_MAX - self.visits.len()) {
+            if let Some(member) = self.known.get_mut(&node)
+                && member.dial.due(now)
+            {
+                changes.push(Change::Dial(Contact::new(node, member.addresses.clone())));
+                self.visits.push(now + DIAL_TIME);
             }
-            dial.tries < DIALS_OF_STRANGER_MAX
-        });
+        }
         changes
     }
 
