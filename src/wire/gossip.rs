@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::WireError;
 use crate::{
     limits::{GOSSIP_BYTES_MAX, HEADER_BYTES_MAX},
-    model::{Announcement, Batch, BatchError},
+    model::{Announcement, Batch, BatchError, Header},
 };
 
 /// A message on a topic's gossip mesh.
@@ -39,6 +39,14 @@ impl Gossip {
         message.push(kind);
         message.extend_from_slice(&bytes);
         message
+    }
+
+    /// The header of its batch.
+    pub fn header(&self) -> &Header {
+        match self {
+            Self::Batch(batch) => batch.header(),
+            Self::Announcement(announcement) => &announcement.header,
+        }
     }
 
     /// Decodes and verifies a message.

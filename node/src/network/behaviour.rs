@@ -19,7 +19,9 @@ use libp2p::{
 };
 
 use super::{
-    limits::HANDSHAKES_MAX,
+    gossip::{THRESHOLDS, parameters},
+    limits::{HANDSHAKES_MAX, TOPICS_ANNOUNCED_MAX, TOPICS_FOLLOWED_MAX},
+    paced::Paced,
     protocols::{Protocols, agent},
     rpc,
     silent::Silent,
@@ -39,7 +41,7 @@ pub(super) struct Behaviour {
     pub(super) ping: ping::Behaviour,
     pub(super) rpc: rpc::Behaviour,
     pub(super) gossip: Mesh,
-    pub(super) kad: kad::Behaviour<MemoryStore>,
+    pub(super) kad: Paced<kad::Behaviour<MemoryStore>>,
 }
 
 impl Behaviour {
@@ -52,7 +54,7 @@ impl Behaviour {
             ping: ping(),
             rpc: rpc::Behaviour::new(protocols.rpc.clone(), true),
             gossip: gossip(),
-            kad: kad(local, &protocols.kad),
+            kad: Paced(kad(local, &protocols.kad)),
         }
     }
 }
@@ -128,16 +130,16 @@ fn gossip() -> Mesh {
         .expect("the settings agree with each other");
     let filter = gossipsub::MaxCountSubscriptionFilter {
         filter: gossipsub::AllowAllSubscriptionFilter {},
-        max_subscribed_topics: TOPICS_FOLLOWED_MAX,
+        // One message may be beyond the limit, so that it is known who sent it.
+        max_subscribed_topics: 2 * TOPICS_FOLLOWED_MAX,
         max_subscriptions_per_request: TOPICS_FOLLOWED_MAX,
     };
-    Mesh::new_with_subscription_filter(gossipsub::MessageAuthenticity::Anonymous, config, filter)
-        .expect("anonymous messages agree with anonymous validation")
+    let anonymous = gossipsub::MessageAuthenticity::Anonymous;
+    let mut mesh = Mesh::new_with_subscription_filter(anonymous, config, filter)
+        .expect("anonymous messages agree with anonymous validation");
+    mesh.with_peer_score(parameters(), THRESHOLDS).expect("the parameters agree with each other");
+    mesh
 }
-
-/// Topics that one node follows. A peer that announces more is not listened to at all, so the
-/// bound is kept where topics are followed, too.
-pub(super) const TOPICS_FOLLOWED_MAX: usize = 10_000;
 
 /// Bytes that announce one followed topic: `antiphon/`, the network's name (64 at most), the
 /// topic id as text (64) and the encoding around them.
@@ -171,7 +173,8 @@ fn kad(local: PeerId, protocol: &StreamProtocol) -> kad::Behaviour<MemoryStore> 
         .set_provider_record_ttl(Some(Duration::from_mins(10)))
         .set_provider_publication_interval(Some(Duration::from_mins(3)));
     let store = MemoryStoreConfig {
-        max_provided_keys: TOPICS_PROVIDED_MAX,
+        // Those of others leave room for its own.
+        max_provided_keys: TOPICS_PROVIDED_MAX + TOPICS_ANNOUNCED_MAX,
         max_records: 0,
         ..MemoryStoreConfig::default()
     };
@@ -186,9 +189,6 @@ fn kad(local: PeerId, protocol: &StreamProtocol) -> kad::Behaviour<MemoryStore> 
 /// Topics that this node announces in the table.
 const TOPICS_PROVIDED_MAX: usize = 20_000;
 
-/// Topics of which this node keeps other nodes' announcements.
-pub(super) const TOPICS_ANNOUNCED_MAX: usize = 50_000;
-
 /// Lookups that this node has under way. One more finds nobody.
 pub(super) const LOOKUPS_MAX: usize = 64;
 
@@ -196,7 +196,7 @@ pub(super) const LOOKUPS_MAX: usize = 64;
 pub(super) const ANNOUNCEMENTS_MAX: usize = 8;
 
 /// How often a node asks the LAN for others.
-const LAN_QUERY_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const LAN_QUERY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Looks for nodes on the LAN and lets them find this one, over IPv4 and over IPv6, where that is
 /// possible.

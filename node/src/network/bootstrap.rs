@@ -157,6 +157,11 @@ impl Bootstrap {
         target.complain(beat, Duration::ZERO, &[(None, cause.to_owned())])
     }
 
+    /// Whether a node is one to join through.
+    pub(super) fn names(&self, peer: &PeerId) -> bool {
+        self.targets.iter().any(|target| target.is(peer))
+    }
+
     /// A node of the network is connected. Returns what to report, if it was not connected before.
     pub(super) fn joined(&mut self, peer: &PeerId) -> Option<String> {
         let target = self.targets.iter_mut().find(|target| target.is(peer))?;

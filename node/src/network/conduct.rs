@@ -76,6 +76,14 @@ impl Mark {
 }
 
 impl Conduct {
+    /// The points of those who have any, and of those who have none any more.
+    pub(super) fn points(&mut self, beat: u64) -> Vec<(PeerId, u32)> {
+        let points = |mark: &Mark| u32::try_from(mark.at(beat)).unwrap_or(u32::MAX);
+        let all = self.marks.iter().map(|(peer, mark)| (*peer, points(mark))).collect();
+        self.marks.retain(|_, mark| mark.at(beat) > 0);
+        all
+    }
+
     /// Counts a misdeed; whether the peer has too many points now.
     fn count(&mut self, peer: PeerId, misdeed: Misdeed, beat: u64) -> bool {
         if self.marks.len() >= MARKED_MAX && !self.marks.contains_key(&peer) {
@@ -138,7 +146,7 @@ impl Network {
                 Misdeed::Garbage => "it sends what is no request",
                 Misdeed::HalfFrame => "it sends parts of messages and not the rest",
                 Misdeed::Unread => "it asks and does not read the answers",
-                Misdeed::Follows => "it follows more topics than any other peer",
+                Misdeed::Follows => "it follows too many topics",
                 Misdeed::Recalled => "it keeps memory that others need",
             };
             let minutes = KEPT_AWAY_FOR.as_secs() / 60;

@@ -9,23 +9,21 @@ use antiphon::{
 use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
-    gossipsub,
-    gossipsub::MessageAcceptance,
     identify, mdns, ping,
     swarm::{ConnectionId, DialError, SwarmEvent},
 };
 
 use super::{
     BEAT, Network,
-    behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT},
+    behaviour::{BehaviourEvent, EXCHANGE_TIMEOUT, LAN_QUERY_INTERVAL, mdns},
     exchanges::Settled,
-    limits::{LARGE_PAGES_PER_CLIENT_MAX, SMALL_PAGE_BYTES},
+    limits::{LAN_FOUND_MAX, LARGE_PAGES_PER_CLIENT_MAX, SMALL_PAGE_BYTES},
     peers::News,
+    proof,
     rpc::{self, AskError, Misdeed, Received, ReplyTo, RequestId},
     runtime_directory::Found,
     source::Source,
-    translate::{dial_failures, leads_there, node_of, wire_addresses},
-    verification::{GossipError, Verdict},
+    translate::{dial_failures, ip_of, leads_there, node_of, wire_addresses},
 };
 
 /// Time after which an exchange is given up.
@@ -34,6 +32,9 @@ const EXCHANGE_BEATS: u64 = beats(EXCHANGE_TIMEOUT);
 /// Unanswered pings after which a peer that is no node is disconnected. The engine decides about
 /// nodes.
 const UNANSWERED_PINGS_MAX: u32 = 3;
+
+/// Beats between two starts of mDNS.
+const LAN_BEATS: u64 = beats(Duration::from_secs(5));
 
 pub(super) const fn beats(time: Duration) -> u64 {
     time.as_secs() * 1_000 / BEAT.subsec_millis() as u64
@@ -129,11 +130,18 @@ impl Network {
                 self.handle_request(reply_to, request);
             }
             rpc::Event::Abandoned(reply_to) => {
+                self.unproven.abandoned(reply_to);
                 self.ready.extend(self.questions.abandoned(reply_to).map(Input::Abandoned));
             }
-            rpc::Event::Answered(peer, id, response) => {
+            rpc::Event::Answered(peer, id, mut response) => {
                 self.heard(&peer);
+                if let Response::Peers(peers) = &mut response {
+                    self.weigh(&peer, peers);
+                }
                 self.settle(id, Ok(response));
+                if self.peers.answered(&peer) {
+                    self.take_up(&peer);
+                }
             }
             rpc::Event::Failed(peer, id, error) => {
                 tracing::debug!(%peer, %error, "a request got no answer");
@@ -147,15 +155,13 @@ impl Network {
         let peer = reply_to.peer();
         let refusal = match request {
             Ok(request) if !self.has_room_for(&peer, &request) => rpc::too_much_unread(),
-            Ok(request) => match self.admit(reply_to, &request) {
-                Ok((question, asker)) => {
-                    let request = self.in_small_pages(&peer, request);
-                    self.ready.push_back(Input::Asked { question, asker, request });
-                    return;
+            Ok(request) if self.peers.is_unproven(&peer) && proof::is_for_nodes(&request) => {
+                match self.unproven.wait(reply_to, request, self.beat) {
+                    Some(request) => return self.carry_out(reply_to, request),
+                    None => return,
                 }
-                // There are no more of them than requests under way.
-                Err(refusal) => return self.held_back.push((reply_to, refusal)),
-            },
+            }
+            Ok(request) => return self.carry_out(reply_to, request),
             Err(error) => {
                 tracing::debug!(%peer, %error, "a request is not understood");
                 // One of a newer version is no mistake.
@@ -166,6 +172,25 @@ impl Network {
             }
         };
         self.swarm.behaviour_mut().rpc.answer(reply_to, Response::Refused(refusal));
+    }
+
+    /// Hands a request out, or refuses it.
+    fn carry_out(&mut self, reply_to: ReplyTo, request: Request) {
+        match self.admit(reply_to, &request) {
+            Ok((question, asker)) => {
+                let request = self.in_small_pages(&reply_to.peer(), request);
+                self.ready.push_back(Input::Asked { question, asker, request });
+            }
+            // There are no more of them than requests under way.
+            Err(refusal) => self.held_back.push((reply_to, refusal)),
+        }
+    }
+
+    /// What has waited until a peer answered waits no longer.
+    fn take_up(&mut self, peer: &PeerId) {
+        for (reply_to, request) in self.unproven.take(peer) {
+            self.carry_out(reply_to, request);
+        }
     }
 
     /// Registers a request, within what its asker may have under way and spend.
@@ -209,62 +234,6 @@ impl Network {
         if let Some((ask, request)) = next {
             self.send(ask, to, request);
         }
-    }
-
-    fn handle_gossip(&mut self, event: gossipsub::Event) {
-        match event {
-            gossipsub::Event::Message { propagation_source, message_id, message } => {
-                self.heard(&propagation_source);
-                let (id, source) = (message_id.clone(), propagation_source);
-                if !self.verification.begin(&self.protocols, id, source, message) {
-                    tracing::debug!("gossip comes faster than it can be verified; some is dropped");
-                    self.report(&message_id, &propagation_source, MessageAcceptance::Ignore);
-                }
-            }
-            gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
-                tracing::debug!(peer = %peer_id, ?failed_messages, "gossip was dropped");
-            }
-            gossipsub::Event::Subscribed { peer_id, topic } => {
-                if let Some(greedy) = self.followers.joined(topic, peer_id) {
-                    self.misbehaved(greedy, Misdeed::Follows);
-                }
-            }
-            gossipsub::Event::Unsubscribed { peer_id, topic } => {
-                self.followers.left(&topic, &peer_id);
-            }
-            gossipsub::Event::GossipsubNotSupported { .. } => {}
-        }
-    }
-
-    pub(super) fn handle_verdict(&mut self, verdict: Verdict) {
-        let Verdict { message, source, result } = verdict;
-        match result {
-            Ok(gossip) => {
-                self.report(&message, &source, MessageAcceptance::Accept);
-                self.ready.push_back(Input::Gossiped(gossip));
-            }
-            // A rejection would count against its sender, which may be of a newer version.
-            Err(error @ GossipError::Wire(WireError::Unknown(_))) => {
-                tracing::debug!(%source, %error, "gossip is ignored");
-                self.report(&message, &source, MessageAcceptance::Ignore);
-            }
-            Err(error) => {
-                tracing::debug!(%source, %error, "gossip is rejected");
-                self.report(&message, &source, MessageAcceptance::Reject);
-                // Nobody honest passes on what it has not verified.
-                self.misbehaved(source, Misdeed::Garbage);
-            }
-        }
-    }
-
-    fn report(
-        &mut self,
-        message: &gossipsub::MessageId,
-        source: &PeerId,
-        acceptance: MessageAcceptance,
-    ) {
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        gossip.report_message_validation_result(message, source, acceptance);
     }
 
     fn handle_ping(&mut self, event: ping::Event) {
@@ -313,7 +282,16 @@ impl Network {
         if !info.protocols.contains(&self.protocols.kad) {
             return self.peers.identified_client(&peer);
         }
-        match self.peers.identified_node(&peer, &info.listen_addrs, self.beat) {
+        self.identified_node(peer, info.listen_addrs);
+    }
+
+    /// A peer says that it is a node, and where it listens.
+    fn identified_node(&mut self, peer: PeerId, listening: Vec<Multiaddr>) {
+        if self.peers.node(&peer).is_none() && !self.joins.admit(self.peers.came_from(&peer)) {
+            self.peers.identified_client(&peer);
+            return self.joins.wait(peer, listening);
+        }
+        match self.peers.identified_node(&peer, &listening, self.beat) {
             News::Node(contact) => {
                 tracing::debug!(%peer, addresses = ?contact.addresses, "a node is connected");
                 self.has_joined = true;
@@ -334,11 +312,25 @@ impl Network {
 
     fn handle_lan(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         let mut nodes: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+        // Any machine on the cable may announce a name, and a name would have to be looked up.
+        let leads_there = |address: &Multiaddr| ip_of(address).is_some() && leads_there(address);
         for (peer, address) in found.into_iter().filter(|(_, address)| leads_there(address)) {
             nodes.entry(peer).or_default().push(address);
         }
         for (peer, addresses) in nodes {
             self.discovered(peer, &addresses);
+        }
+    }
+
+    /// mDNS keeps all that it hears. With too much it is started again.
+    fn bound_lan(&mut self) {
+        let local = *self.swarm.local_peer_id();
+        let lan = &mut self.swarm.behaviour_mut().silent.lan;
+        let is_full = lan.iter().any(|lan| lan.discovered_nodes().len() > LAN_FOUND_MAX);
+        if is_full && self.lan_since + LAN_BEATS <= self.beat {
+            self.lan_since = self.beat;
+            *lan = mdns(LAN_QUERY_INTERVAL, local);
+            tracing::warn!("mDNS is started again: somebody on the LAN announces too many nodes");
         }
     }
 
@@ -366,7 +358,20 @@ impl Network {
         for node in self.peers.beat(self.beat) {
             self.crowd.knows(&node);
         }
+        let mut waiting = self.joins.beat();
+        // Nodes that mean to join ask something; so those that do come first.
+        waiting.sort_by_key(|(peer, _)| self.peers.asked_at(peer).is_none());
+        for (peer, listening) in waiting {
+            if self.peers.is_connected(&peer) {
+                self.identified_node(peer, listening);
+            }
+        }
         self.tend_shunned();
+        for peer in self.unproven.overdue(self.beat) {
+            self.take_up(&peer);
+        }
+        self.score();
+        self.bound_lan();
         for (reply_to, refusal) in std::mem::take(&mut self.held_back) {
             self.swarm.behaviour_mut().rpc.answer(reply_to, Response::Refused(refusal));
         }
@@ -405,6 +410,7 @@ impl Network {
 
     /// A peer is gone, or is being disconnected. Everything of it is ended.
     pub(super) fn part_with(&mut self, peer: PeerId) {
+        self.unproven.take(&peer);
         let abandoned = self.questions.abandoned_by(&peer);
         self.ready.extend(abandoned.into_iter().map(Input::Abandoned));
         self.swarm.behaviour_mut().rpc.part_with(peer);
@@ -417,7 +423,7 @@ impl Network {
         }
     }
 
-    fn heard(&mut self, peer: &PeerId) {
+    pub(super) fn heard(&mut self, peer: &PeerId) {
         if let Some(node) = self.peers.heard(peer) {
             self.ready.push_back(Input::Heard(node, None));
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{PeerId, gossipsub::TopicHash};
 
-use super::limits::FOLLOWED_MAX;
+use super::limits::{FOLLOWED_MAX, TOPICS_FOLLOWED_MAX};
 
 /// The peers in each mesh.
 #[derive(Debug, Default)]
@@ -17,11 +17,15 @@ pub(super) struct Followers {
 }
 
 impl Followers {
-    /// A peer follows a topic. Returns the peer that follows most, if all together follow too many.
+    /// A peer follows a topic. Returns a peer that follows too many: that one, or the one that
+    /// follows most if all together do.
     pub(super) fn joined(&mut self, mesh: TopicHash, peer: PeerId) -> Option<PeerId> {
         if self.meshes.entry(mesh).or_default().insert(peer) {
             self.count += 1;
             *self.counts.entry(peer).or_default() += 1;
+        }
+        if self.counts.get(&peer).is_some_and(|count| *count > TOPICS_FOLLOWED_MAX) {
+            return Some(peer);
         }
         if self.count <= FOLLOWED_MAX {
             return None;
@@ -88,15 +92,31 @@ mod tests {
     #[test]
     fn who_follows_most_is_named_when_all_follow_too_many() {
         let mut followers = Followers::default();
-        let (little, much) = (PeerId::random(), PeerId::random());
+        let little = PeerId::random();
         let mesh = |number: usize| TopicHash::from_raw(number.to_string());
         assert_eq!(followers.joined(mesh(0), little), None);
-        for number in 0..FOLLOWED_MAX - 1 {
-            assert_eq!(followers.joined(mesh(number), much), None);
+        let many: Vec<_> =
+            (0..FOLLOWED_MAX / TOPICS_FOLLOWED_MAX).map(|_| PeerId::random()).collect();
+        for peer in &many {
+            // One leaves the room for the first peer.
+            let count = TOPICS_FOLLOWED_MAX - usize::from(peer == &many[0]);
+            (0..count).for_each(|number| assert_eq!(followers.joined(mesh(number), *peer), None));
         }
-        assert_eq!(followers.joined(mesh(1), little), Some(much));
-        followers.gone(&much);
+        let most = followers.joined(mesh(1), little).unwrap();
+        assert!(many[1..].contains(&most));
+        followers.gone(&most);
         assert_eq!(followers.joined(mesh(2), little), None);
-        assert_eq!(followers.count, 3);
+        assert_eq!(followers.count, FOLLOWED_MAX - TOPICS_FOLLOWED_MAX + 2);
+    }
+
+    #[test]
+    fn who_follows_more_than_a_node_may_is_named() {
+        let mut followers = Followers::default();
+        let peer = PeerId::random();
+        let mesh = |number: usize| TopicHash::from_raw(number.to_string());
+        for number in 0..TOPICS_FOLLOWED_MAX {
+            assert_eq!(followers.joined(mesh(number), peer), None);
+        }
+        assert_eq!(followers.joined(mesh(TOPICS_FOLLOWED_MAX), peer), Some(peer));
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use antiphon::limits::{
-    AWAITS_MAX, MESSAGE_BYTES_MAX, NAMES_WAITING_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX,
+    ASK_TIMEOUT, AWAITS_MAX, MESSAGE_BYTES_MAX, NAMES_WAITING_MAX, PAGE_BYTES_MAX, QUESTIONS_MAX,
 };
 
 use super::rpc::ASKS_PER_PEER_MAX;
@@ -89,6 +89,34 @@ pub(super) const KNOWN_AFTER: Duration = Duration::from_secs(30);
 pub(super) const KNOWN_PER_ADDRESS_MAX: usize = 64;
 pub(super) const KNOWN_PER_MACHINE_MAX: usize = 512;
 
+// --- nodes that join -------------------------------------------------------------------------
+
+/// Nodes that may join at once, and then in each half second. A node that joins may change which
+/// nodes hold which topics. Those that this node has dialled have the same number for themselves.
+pub(super) const JOINS_MAX: usize = 256;
+pub(super) const JOINS_PER_BEAT: usize = 8;
+
+/// The same of one address, or of the upper half of one IPv6 address.
+pub(super) const JOINS_PER_ADDRESS_MAX: usize = 32;
+pub(super) const JOINS_PER_ADDRESS_PER_BEAT: usize = 1;
+
+/// The same of this machine.
+pub(super) const JOINS_PER_MACHINE_MAX: usize = 128;
+pub(super) const JOINS_PER_MACHINE_PER_BEAT: usize = 4;
+
+/// Nodes that wait until they may join, some 2 kB each at most: as many as strangers connect. One
+/// that is not waited for any more says again within minutes that it is a node.
+pub(super) const JOINS_WAITING_MAX: usize = STRANGERS_MAX;
+
+/// Requests of one peer that wait until it has answered as a node: more than a node sends before.
+pub(super) const UNPROVEN_PER_PEER_MAX: usize = 8;
+
+/// The same of all peers, some 16 KiB each at most.
+pub(super) const UNPROVEN_MAX: usize = 1_024;
+
+/// Time for that answer. Then such requests are a client's.
+pub(super) const UNPROVEN_TIME_MAX: Duration = ASK_TIMEOUT;
+
 // --- requests under way ----------------------------------------------------------------------
 
 /// Requests of nodes that this node works on at the same time. With those of clients these are
@@ -143,6 +171,25 @@ pub(super) const RETRY_SOON_MS: u32 = 100;
 /// Topics that all peers together follow, counted for each peer: some 400 bytes each, here and in
 /// libp2p. With more, the peer that follows most is kept away.
 pub(super) const FOLLOWED_MAX: usize = 250_000;
+
+/// Topics that one node follows. A peer that follows more is kept away.
+pub(super) const TOPICS_FOLLOWED_MAX: usize = 10_000;
+
+// --- the table, and what is found nearby -----------------------------------------------------
+
+/// Messages of the table that one connection may bring at once, and then in a second. A node with
+/// thousands of topics announces them all, which takes two messages each.
+pub(super) const TABLE_MESSAGES_MAX: u32 = 1_000;
+pub(super) const TABLE_MESSAGES_PER_SECOND: u32 = 200;
+
+/// Announcements of topics that this node keeps for others, some 300 bytes each. They are hints.
+pub(super) const TOPICS_ANNOUNCED_MAX: usize = 50_000;
+
+/// Those of one node.
+pub(super) const TOPICS_ANNOUNCED_PER_PEER_MAX: usize = 5_000;
+
+/// Addresses that mDNS may have heard.
+pub(super) const LAN_FOUND_MAX: usize = 1_024;
 
 // --- conduct ---------------------------------------------------------------------------------
 

@@ -21,13 +21,18 @@ mod discovery;
 mod events;
 mod exchanges;
 mod followers;
+mod gossip;
+mod hearsay;
+mod joins;
 mod limits;
 mod listening;
 mod lobby;
 mod local;
 mod names;
 mod operator_link;
+mod paced;
 mod peers;
+mod proof;
 mod protocols;
 mod questions;
 mod recall;
@@ -53,7 +58,7 @@ use antiphon::{
     model::{Batch, NodeId, TopicId},
     wire::{Contact, Gossip, Refusal, Request, Response},
 };
-use behaviour::{Behaviour, TOPICS_FOLLOWED_MAX};
+use behaviour::Behaviour;
 use bootstrap::{Attempt, Bootstrap};
 pub(crate) use client_link::RemoteLink;
 use conduct::{Conduct, Shunned, Warnings};
@@ -63,23 +68,25 @@ pub(crate) use discovery::runs_here;
 use exchanges::{Admission, Asks, Purpose};
 use followers::Followers;
 use futures::StreamExt;
+use joins::Joins;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
-    gossipsub::PublishError,
+    gossipsub::{MessageId, PublishError},
     identity::Keypair,
     swarm::dial_opts::{DialOpts, PeerCondition},
 };
-use limits::UNKNOWN_TOPIC_COST;
+use limits::{TOPICS_FOLLOWED_MAX, UNKNOWN_TOPIC_COST};
 use listening::AddressNews;
 pub(crate) use listening::Listen;
 pub use local::LocalNode;
 use operator_link::OperatorLink;
 pub(crate) use operator_link::{OperatorPlace, operator_key_of};
 use peers::Peers;
+use proof::Unproven;
 use protocols::Protocols;
 use questions::Questions;
 use rpc::ReplyTo;
-use table::Lookup;
+use table::{Announced, Lookup};
 use thiserror::Error;
 use tokio::time::{Interval, MissedTickBehavior};
 use verification::Verification;
@@ -130,9 +137,13 @@ pub(crate) struct Network {
     ready: VecDeque<Input>,
     peers: Peers,
     crowd: Crowd,
+    joins: Joins,
+    unproven: Unproven,
     asks: Asks,
     questions: Questions,
     verification: Verification,
+    /// Messages that were handed out and are not passed on yet, in their order.
+    heard_gossip: VecDeque<(MessageId, PeerId)>,
     bootstrap: Bootstrap,
     nearby: Option<Nearby>,
     address_news: AddressNews,
@@ -159,8 +170,10 @@ pub(crate) struct Network {
     announcing: usize,
     /// Lookups that are under way: for which topic, and whom they found.
     locating: Vec<Lookup>,
-    /// Topics of which the table here holds announcements of other nodes.
-    announced: BTreeSet<TopicId>,
+    /// What other nodes have announced in the table here.
+    announced: Announced,
+    /// When mDNS was last started again.
+    lan_since: u64,
     clock: Interval,
     /// How many [`BEAT`]s have passed.
     beat: u64,
@@ -214,9 +227,12 @@ impl Network {
             ready: VecDeque::new(),
             peers: Peers::new(operator_peer),
             crowd: Crowd::default(),
+            joins: Joins::default(),
+            unproven: Unproven::default(),
             asks: Asks::default(),
             questions: Questions::default(),
             verification: Verification::default(),
+            heard_gossip: VecDeque::new(),
             bootstrap,
             nearby: None,
             address_news: AddressNews::default(),
@@ -233,7 +249,8 @@ impl Network {
             unannounced: BTreeSet::new(),
             announcing: 0,
             locating: Vec::new(),
-            announced: BTreeSet::new(),
+            announced: Announced::default(),
+            lan_since: 0,
             clock,
             beat: 0,
         };
@@ -399,8 +416,9 @@ fn to_peer(peer: PeerId, addresses: Vec<Multiaddr>) -> DialOpts {
     DialOpts::peer_id(peer)
         // A connection that is still closing does not count; see `disconnect`.
         .condition(PeerCondition::NotDialing)
+        // Only the engine and the bootstrap list say where a node is: what peers tell the table
+        // leads nowhere.
         .addresses(addresses)
-        .extend_addresses_through_behaviour()
         // From the port that it listens at, two nodes that dial each other at the same
         // moment would meet in one TCP connection, both as its initiator.
         .allocate_new_port()

@@ -13,6 +13,7 @@ use super::{
     allowance::{self, Allowance},
     events::beats,
     limits::KNOWN_AFTER,
+    source::Source,
     translate::{is_loopback, node_of},
 };
 
@@ -40,6 +41,8 @@ pub(super) struct Peer {
     new_since: Option<u64>,
     /// How many requests had come before its last one; none if it never asked.
     asked_at: Option<u64>,
+    /// Whether it has answered a request, as only a node does.
+    answered: bool,
     /// Whether a sign of life was reported since the last beat.
     heard: bool,
     /// Pings without an answer since the last answer.
@@ -78,6 +81,7 @@ impl Peers {
             standing: None,
             new_since: None,
             asked_at: None,
+            answered: false,
             heard: false,
             unanswered: 0,
             allowance: Allowance::default(),
@@ -116,7 +120,20 @@ impl Peers {
         if self.operator == Some(*peer) {
             return Asker::Operator;
         }
-        self.node(peer).map_or_else(|| Asker::Client(node_of(peer)), Asker::Node)
+        let node = self.node(peer).filter(|_| !self.is_unproven(peer));
+        node.map_or_else(|| Asker::Client(node_of(peer)), Asker::Node)
+    }
+
+    /// Whether a peer says that it is a node, and has not answered as one yet.
+    pub(super) fn is_unproven(&self, peer: &PeerId) -> bool {
+        let entry = self.table.get(peer);
+        entry.is_some_and(|it| matches!(it.standing, Some(Standing::Node(_))) && !it.answered)
+    }
+
+    /// A peer has answered a request. Whether it is the first one.
+    pub(super) fn answered(&mut self, peer: &PeerId) -> bool {
+        let entry = self.table.get_mut(peer);
+        entry.is_some_and(|entry| !std::mem::replace(&mut entry.answered, true))
     }
 
     /// A peer asks something that may cost much.
@@ -163,6 +180,19 @@ impl Peers {
     /// Whether a connection is open.
     pub(super) fn has(&self, peer: &PeerId, id: ConnectionId) -> bool {
         self.table.get(peer).is_some_and(|entry| entry.connections.contains_key(&id))
+    }
+
+    /// The remote ends of the connections to a peer.
+    pub(super) fn met_at(&self, peer: &PeerId) -> impl Iterator<Item = &Multiaddr> {
+        let connections = self.table.get(peer).map(|entry| entry.connections.values());
+        connections.into_iter().flatten().map(ConnectedPoint::get_remote_address)
+    }
+
+    /// Where a peer came from; none if this node has dialled it.
+    pub(super) fn came_from(&self, peer: &PeerId) -> Option<Source> {
+        let mut connections = self.table.get(peer)?.connections.values();
+        let first = connections.clone().next().map(Source::of_endpoint);
+        if connections.any(ConnectedPoint::is_dialer) { None } else { first }
     }
 
     /// How many nodes are connected.

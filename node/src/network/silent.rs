@@ -20,6 +20,13 @@ use libp2p::{
         ToSwarm, dummy,
     },
 };
+use thiserror::Error;
+
+/// A protocol wants to dial somebody of whom a peer has told it. The table would dial all whom an
+/// answer names.
+#[derive(Debug, Error)]
+#[error("only a peer says that the node is there")]
+pub(super) struct Hearsay;
 
 /// The behaviours without a protocol.
 pub(super) struct Silent {
@@ -75,6 +82,9 @@ impl NetworkBehaviour for Silent {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if addresses.is_empty() {
+            return Err(ConnectionDenied::new(Hearsay));
+        }
         let mut more = self.limits.handle_pending_outbound_connection(id, peer, addresses, role)?;
         more.extend(self.blocked.handle_pending_outbound_connection(id, peer, addresses, role)?);
         for lan in &mut self.lan {
@@ -121,5 +131,21 @@ impl NetworkBehaviour for Silent {
         }
         let mut polled = self.lan.iter_mut().map(|lan| lan.poll(context));
         polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_dialled_of_whom_a_protocol_alone_knows() {
+        let mut silent = Silent::new(ConnectionLimits::default(), Vec::new());
+        let mut dial = |addresses: &[Multiaddr]| {
+            let (id, peer) = (ConnectionId::new_unchecked(1), Some(PeerId::random()));
+            silent.handle_pending_outbound_connection(id, peer, addresses, Endpoint::Dialer)
+        };
+        assert!(dial(&[]).unwrap_err().downcast::<Hearsay>().is_ok());
+        assert!(dial(&["/ip4/127.0.0.1/tcp/1".parse().unwrap()]).is_ok());
     }
 }

@@ -9,7 +9,7 @@ use antiphon::{
         Blob, Draft, Hash, Incarnation, NodeKey, ProducerId, Record, Run, Stamp, TopicName,
         WallClock, encode_record,
     },
-    wire::{Acks, ClientRequest, Publish, Refusal},
+    wire::{Acks, ClientRequest, NodeRequest, Publish, Refusal},
 };
 use libp2p::multiaddr::Protocol;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -167,8 +167,8 @@ async fn nodes_meet_by_bootstrap_and_ask_each_other() {
     second
         .run(move |network| network.ask(AskId(1), to, Request::Client(ClientRequest::Peers)))
         .await;
-    let (question, from, request) = first.asked().await;
-    assert_eq!((from, request), (Some(second.node), Request::Client(ClientRequest::Peers)));
+    let (question, _, request) = first.asked().await;
+    assert_eq!(request, Request::Client(ClientRequest::Peers));
     assert_eq!(question.0 % 2, 0, "odd numbers are for questions within the process");
     first.run(move |network| network.answer(question, Response::Kept(None))).await;
     assert_eq!(second.told(AskId(1)).await, Ok(Response::Kept(None)));
@@ -196,17 +196,6 @@ async fn who_misbehaves_is_disconnected_and_kept_away() {
 }
 
 #[tokio::test]
-async fn nodes_that_join_through_one_find_each_other() {
-    let mut first = start(settings(1)).await;
-    let bootstrap = vec![first.address.clone()];
-    let mut second = start(Settings { bootstrap: bootstrap.clone(), ..settings(2) }).await;
-    let mut third = start(Settings { bootstrap, ..settings(3) }).await;
-    second.connected(third.node).await;
-    third.connected(second.node).await;
-    first.connected(third.node).await;
-}
-
-#[tokio::test]
 async fn the_table_names_who_holds_a_topic() {
     let (first, mut second) = pair().await;
     let topic = TopicId::from_bytes([5; 32]);
@@ -223,6 +212,52 @@ async fn the_table_names_who_holds_a_topic() {
             return;
         }
     }
+}
+
+#[tokio::test]
+async fn whom_the_table_names_is_not_dialled() {
+    let first = start(settings(1)).await;
+    let bootstrap = vec![first.address.clone()];
+    let mut second = start(Settings { bootstrap: bootstrap.clone(), ..settings(2) }).await;
+    let mut third = start(Settings { bootstrap, ..settings(3) }).await;
+    second.connected(first.node).await;
+    third.connected(first.node).await;
+    let topic = TopicId::from_bytes([5; 32]);
+    third.run(move |network| network.provide(topic)).await;
+    let peer = translate::peer_of(third.node);
+    let mut is_named = false;
+    while !is_named {
+        second.run(move |network| network.locate(topic)).await;
+        let located = |input| match input {
+            Input::Located(id, nodes) if id == topic => Some(nodes),
+            _ => None,
+        };
+        is_named = second.wait(located).await == [third.node];
+    }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    second
+        .run(move |network| {
+            let _ = tell.send(network.peers.is_connected(&peer));
+        })
+        .await;
+    assert_eq!(told.await, Ok(false));
+}
+
+#[tokio::test]
+async fn what_only_a_node_may_ask_waits_until_it_has_answered() {
+    let (mut first, mut second) = pair().await;
+    let (to, back) = (first.node, second.node);
+    let stopping = Request::Node(NodeRequest::Stopping);
+    second.run(move |network| network.ask(AskId(1), to, stopping)).await;
+    second.run(move |network| network.ask(AskId(2), to, ClientRequest::Peers.into())).await;
+    // What came later is handed out before.
+    let (_, from, request) = first.asked().await;
+    assert_eq!((from, request), (None, ClientRequest::Peers.into()));
+    first.run(move |network| network.ask(AskId(3), back, ClientRequest::Peers.into())).await;
+    let (question, ..) = second.asked().await;
+    second.run(move |network| network.answer(question, Response::Kept(None))).await;
+    let (_, from, request) = first.asked().await;
+    assert_eq!((from, request), (Some(second.node), Request::Node(NodeRequest::Stopping)));
 }
 
 #[tokio::test]

@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use antiphon::{
-    model::TopicId,
-    wire::{Gossip, WireError},
-};
+use antiphon::wire::{Gossip, WireError};
 use futures::{StreamExt, stream::FuturesOrdered};
 use libp2p::{
     PeerId,
@@ -96,16 +93,9 @@ impl Verification {
 
 fn verify(data: Vec<u8>, mesh: &TopicHash, protocols: &Protocols) -> Result<Gossip, GossipError> {
     let gossip = Gossip::decode(data.into())?;
-    if protocols.mesh(topic(&gossip)).hash() == *mesh {
+    if protocols.mesh(gossip.header().topic).hash() == *mesh {
         Ok(gossip)
     } else {
         Err(GossipError::Topic)
-    }
-}
-
-fn topic(gossip: &Gossip) -> TopicId {
-    match gossip {
-        Gossip::Batch(batch) => batch.header().topic,
-        Gossip::Announcement(announcement) => announcement.header.topic,
     }
 }

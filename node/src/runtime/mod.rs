@@ -176,6 +176,10 @@ impl Runtime {
             {
                 self.network.answer(question, Response::Refused(refusal));
             }
+            Input::Gossiped(gossip) => {
+                self.network.judged(self.engine.admits(&gossip));
+                self.handle(Input::Gossiped(gossip));
+            }
             input => self.handle(input),
         }
     }

@@ -21,19 +21,21 @@ impl Engine {
         }
     }
 
+    /// Whether a message that came over gossip is of a topic that is known here, and of a writer
+    /// that the topic takes. Others are not passed on.
+    pub fn admits(&self, gossip: &Gossip) -> bool {
+        let header = gossip.header();
+        let topic = self.core.topics.get(&header.topic);
+        topic.is_some_and(|known| {
+            known.is_known() && known.is_understood() && known.admits(&header.writer)
+        })
+    }
+
     pub(in crate::engine) fn gossiped(&mut self, gossip: Gossip) {
-        let (topic, writer) = match &gossip {
-            Gossip::Batch(batch) => (batch.header().topic, batch.header().writer),
-            Gossip::Announcement(told) => (told.header.topic, told.header.writer),
-        };
-        if !self
-            .core
-            .topics
-            .get(&topic)
-            .is_some_and(|known| known.is_known() && known.is_understood() && known.admits(&writer))
-        {
+        if !self.admits(&gossip) {
             return;
         }
+        let topic = gossip.header().topic;
         let sealed = |log: &LogId| self.core.topics.get(&topic)?.forks.sealed_at(*log);
         match gossip {
             Gossip::Batch(batch)
