@@ -103,6 +103,18 @@ pub const SEQUENCE_MAX: u64 = 1 << 48;
 /// 1,000 writers that each started ten times after a crash.
 pub const FRONTIER_LOGS_MAX: usize = 10_000;
 
+/// Most logs of one writer in one topic, without those of which retention left nothing, and without
+/// branches of forks. A writer begins one after each crash. At the limit it continues its newest one.
+pub const WRITER_LOGS_MAX: usize = 64;
+
+/// Most logs in one topic of writers that are no nodes of the network, by what the holder knows:
+/// nodes that were forgotten, archives of others, and keys that somebody made up. The rest of
+/// [`FRONTIER_LOGS_MAX`] is reserved for nodes.
+pub const STRANGER_LOGS_MAX: usize = 1_000;
+
+/// After what time to ask again where a topic has too many logs. Retention may have removed some.
+pub const TOO_MANY_LOGS_PAUSE: Duration = Duration::from_mins(1);
+
 /// Most separate spans of one log that a node holds. More than one exists only while a gap is
 /// being repaired.
 pub const SPANS_MAX: usize = 16;

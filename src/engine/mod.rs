@@ -67,7 +67,7 @@ pub use holdings::{
     Damage, Pending,
     early::{Early, EarlyPart},
     ledger::{Part, Parts, Step},
-    log::{AddError, Added, HeldSpan, Log, Tip},
+    log::{AddError, Added, HeldSpan, Log, Tip, TooManyLogs},
     sweep::{Shelf, Stored, Sweep, Swept, SweptSpan},
 };
 use holdings::{ledger::Ledger, topics::Topics};

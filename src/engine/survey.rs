@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     engine::wing::Wing,
-    limits::SURVEY_TIMEOUT,
-    model::{Cursor, NodeId, SessionId, SubscriberName, Subscription, TopicId},
+    limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},
+    model::{Cursor, LogId, NodeId, SessionId, SubscriberName, Subscription, TopicId},
     wire::{Away, Held, LogRange, Need, NodeRequest, Refusal, Response, small},
 };
 
@@ -299,10 +299,11 @@ impl Engine {
     }
 
     fn finish_survey(&mut self, number: SurveyId) {
-        let Some(survey) = self.surveys.surveys.remove(number) else {
+        let Some(mut survey) = self.surveys.surveys.remove(number) else {
             debug_assert!(false, "a survey ends once");
             return;
         };
+        self.leave_out(survey.topic, &mut survey.held);
         let Some(known) = self.core.topics.get_mut(&survey.topic) else {
             return;
         };
@@ -334,6 +335,32 @@ impl Engine {
         }
     }
 
+    /// Leaves out the logs that are beyond what a cursor can name, at all who told of them. Those of
+    /// nodes stay first, and what this node holds, and then what home replicas hold: keys that
+    /// somebody made up hide nothing.
+    fn leave_out(&self, topic: TopicId, held: &mut BTreeMap<NodeId, Held>) {
+        let sum: usize = held.values().map(|held| held.frontier.0.len()).sum();
+        let Some(known) = self.core.topics.get(&topic).filter(|_| sum > FRONTIER_LOGS_MAX) else {
+            return;
+        };
+        let comes_late = |log: &LogId| {
+            !known.logs.contains_key(log) && !self.core.members.is_node(&log.writer)
+        };
+        let of = |node: &NodeId| held.get(node).into_iter().flat_map(|held| held.frontier.0.keys());
+        let tellers = known.last_placement().home.iter().chain(held.keys());
+        let mut shown = BTreeSet::new();
+        for is_late in [false, true] {
+            for log in tellers.clone().flat_map(of).filter(|log| comes_late(log) == is_late) {
+                if shown.len() < FRONTIER_LOGS_MAX {
+                    shown.insert(*log);
+                }
+            }
+        }
+        for held in held.values_mut() {
+            held.frontier.0.retain(|log, _| shown.contains(log));
+        }
+    }
+
     /// Why something is refused that needs the answers of more home replicas.
     pub(super) fn too_few(&self, found: &Found, need: Need) -> Refusal {
         let homes = found.placement.home.iter();
@@ -359,6 +386,11 @@ impl Engine {
         let topic = name.map_or_else(|| topic.to_string(), ToString::to_string);
         let (needed, replicas) = (small(needed), small(replicas));
         Refusal::Away(Away { topic, need, needed, replicas, nodes: away })
+    }
+
+    /// Whether all nodes have answered that can be reached.
+    pub(super) fn have_all_answered(&self, found: &Found) -> bool {
+        self.core.members.reachable().iter().all(|node| found.held.contains_key(node))
     }
 
     /// Whether all nodes have answered that anybody knows, those that are away included: nobody

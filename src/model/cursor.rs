@@ -87,18 +87,29 @@ impl Cursor {
         self.advance_to(batch.log(), position);
     }
 
-    /// Moves to a position in a log, never back.
+    /// Moves to a position in a log, never back. It has [`FRONTIER_LOGS_MAX`] logs at most: what is
+    /// beyond is left out.
     pub fn advance_to(&mut self, log: LogId, position: Position) {
+        if !self.has_room_for(&log) {
+            return;
+        }
         let entry = self.logs.entry(log).or_insert(position);
         if entry.next < position.next {
             *entry = position;
         }
     }
 
+    fn has_room_for(&self, log: &LogId) -> bool {
+        self.logs.len() < FRONTIER_LOGS_MAX || self.logs.contains_key(log)
+    }
+
     /// Moves to the later of both positions in every log. If two chains have parted, the batches
     /// before one position may differ. Then every node picks the same one.
     pub fn join(&mut self, other: &Self) {
         for (log, position) in &other.logs {
+            if !self.has_room_for(log) {
+                continue;
+            }
             let entry = self.logs.entry(*log).or_insert(*position);
             *entry = (*position).max(*entry);
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use antiphon::{engine::Report, model::Incarnation};
+use antiphon::{engine::Report, limits::WRITER_LOGS_MAX, model::Incarnation};
 
 use crate::script::World;
 
@@ -95,4 +95,25 @@ fn a_new_log_begins_where_somebody_cannot_be_asked() {
     publish(&mut world, 1, 5, 8);
     assert_eq!(logs(&world, 1, 1).len(), 2);
     assert_eq!(world.fetch(2, "t"), lines(0, 8));
+}
+
+#[test]
+fn a_node_that_crashes_often_goes_on_publishing() {
+    let mut world = World::new(3);
+    world.join();
+    world.create(0, "t", 3);
+    let crashes = WRITER_LOGS_MAX + 6;
+    for crash in 0..crashes {
+        publish(&mut world, 1, crash, crash + 1);
+        world.kill(1);
+        world.start(1);
+        world.join();
+    }
+    publish(&mut world, 1, crashes, crashes + 1);
+    assert_eq!(logs(&world, 0, 1).len(), WRITER_LOGS_MAX);
+    for node in 0..3 {
+        assert_eq!(world.fetch(node, "t").len(), crashes + 1);
+    }
+    let forks = world.reports.iter().filter(|(_, report)| matches!(report, Report::Fork(..)));
+    assert_eq!(forks.count(), 0);
 }

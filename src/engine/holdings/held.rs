@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{log::Log, proofs::Forks};
+use super::{
+    log::{Log, TooManyLogs},
+    proofs::Forks,
+};
 use crate::{
-    limits::{FRONTIER_LOGS_MAX, SUBSCRIPTIONS_MAX},
+    limits::{FRONTIER_LOGS_MAX, SUBSCRIPTIONS_MAX, WRITER_LOGS_MAX},
     model::{
-        Batch, Cursor, Frontier, Hash, LogId, SignedDescriptor, SubscriberName, Subscription,
-        TopicId,
+        Batch, Cursor, Frontier, Hash, Incarnation, LogId, NodeId, SignedDescriptor,
+        SubscriberName, Subscription, TopicId,
     },
 };
 
@@ -67,6 +70,34 @@ impl Holdings {
     /// Whether there is no room for this log beside the others.
     pub(in crate::engine) fn is_full(&self, log: &LogId) -> bool {
         self.logs.len() >= FRONTIER_LOGS_MAX && !self.logs.contains_key(log)
+    }
+
+    /// Whether this log may begin here, if it is new. What retention left nothing of takes no room
+    /// of its writer's share. A branch of a fork takes none either: proofs bound their number.
+    pub(in crate::engine) fn room_for(&self, log: &LogId) -> Result<(), TooManyLogs> {
+        if self.logs.contains_key(log) {
+            return Ok(());
+        }
+        if self.logs.len() >= FRONTIER_LOGS_MAX {
+            return Err(TooManyLogs::InTopic);
+        }
+        let counts = |(id, log): &(&LogId, &Log)| {
+            (!log.spans.is_empty() || !self.is_cut(id)) && self.forks.root(id).is_none()
+        };
+        let is_full = self.logs_of(log.writer).filter(counts).count() >= WRITER_LOGS_MAX;
+        if is_full && self.forks.root(log).is_none() {
+            return Err(TooManyLogs::OfWriter);
+        }
+        Ok(())
+    }
+
+    /// The logs of one writer.
+    pub(in crate::engine) fn logs_of(
+        &self,
+        writer: NodeId,
+    ) -> impl Iterator<Item = (&LogId, &Log)> {
+        let log = |incarnation| LogId { writer, incarnation: Incarnation(incarnation) };
+        self.logs.range(log(0)..=log(u64::MAX))
     }
 
     /// Whether there is no room for this subscription beside the others.

@@ -10,8 +10,12 @@ use thiserror::Error;
 
 use super::early::EarlyPart;
 use crate::{
-    limits::{EARLY_PARTS_MAX, HEADERS_KEPT_RECORDS, SPANS_MAX},
+    limits::{
+        EARLY_PARTS_MAX, FRONTIER_LOGS_MAX, HEADERS_KEPT_RECORDS, SPANS_MAX, STRANGER_LOGS_MAX,
+        TOO_MANY_LOGS_PAUSE, WRITER_LOGS_MAX,
+    },
     model::{Batch, Compacted, Entry, Hash, Incarnation, Previous, Span, Stamp, WallClock},
+    wire::Refusal,
 };
 
 /// A span and what is needed to lengthen it at either end.
@@ -98,9 +102,31 @@ pub enum AddError {
     /// More spans than are kept. Repair fills the gaps; try again then.
     #[error("too many gaps in the log")]
     TooManyGaps,
-    /// More logs in the topic than a frontier can tell of.
-    #[error("too many logs in the topic")]
-    TooManyLogs,
+    /// The log is new, and there are as many as may be.
+    #[error(transparent)]
+    TooManyLogs(#[from] TooManyLogs),
+}
+
+/// Why no log may begin in a topic.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum TooManyLogs {
+    /// As many as a frontier can tell of.
+    #[error("the topic has {FRONTIER_LOGS_MAX} logs, and no more fit")]
+    InTopic,
+    /// The writer has its share.
+    #[error("the writer has {WRITER_LOGS_MAX} logs in the topic, and may not begin another one")]
+    OfWriter,
+    /// Writers that are no nodes of the network have their share.
+    #[error("the topic has {STRANGER_LOGS_MAX} logs of writers that are no nodes of the network")]
+    OfStrangers,
+}
+
+impl From<TooManyLogs> for Refusal {
+    fn from(why: TooManyLogs) -> Self {
+        let pause = TOO_MANY_LOGS_PAUSE.as_millis();
+        let retry_after_ms = u32::try_from(pause).unwrap_or(u32::MAX);
+        Self::OverBudget { reason: why.to_string(), retry_after_ms }
+    }
 }
 
 impl Log {

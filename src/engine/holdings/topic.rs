@@ -33,6 +33,9 @@ pub(in crate::engine) struct Topic {
     /// Whether a later topic has its name.
     is_outlived: bool,
     placement: (u64, Placement),
+    /// How many logs are of writers that are no nodes, of how many logs, and the version of the
+    /// member table that they were counted by.
+    strangers: (usize, usize, u64),
     /// Until when nothing is given up here, for another node may be giving its copy up since this
     /// one said that it keeps all.
     pub(in crate::engine) keeps_until: Duration,
@@ -55,6 +58,7 @@ impl Topic {
             place: id.place(),
             is_outlived: false,
             placement: (0, Placement::default()),
+            strangers: (0, 0, 0),
             keeps_until: Duration::ZERO,
         }
     }
@@ -196,12 +200,24 @@ impl Topic {
         self.placement = (version, placement);
     }
 
+    /// How many logs are of writers that are no nodes, by this version of the member table.
+    pub(in crate::engine) fn strangers(
+        &mut self,
+        version: u64,
+        is_node: impl Fn(&NodeId) -> bool,
+    ) -> usize {
+        let of = self.logs.len();
+        if (of, version) != (self.strangers.1, self.strangers.2) {
+            let count = self.logs.keys().filter(|log| !is_node(&log.writer)).count();
+            self.strangers = (count, of, version);
+        }
+        self.strangers.0
+    }
+
     /// Adds a batch to its log.
     pub(in crate::engine) fn add(&mut self, batch: &Batch) -> Result<Added, AddError> {
         let log = batch.log();
-        if self.is_full(&log) {
-            return Err(AddError::TooManyLogs);
-        }
+        self.room_for(&log)?;
         // A branch starts where it parts.
         let low = self.forks.root(&log).map_or(0, |root| root.at);
         let held = self.change();

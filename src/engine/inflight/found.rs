@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     engine::holdings::placement::Placement,
-    model::{Cursor, Frontier, LogId, NodeId, Subscription, TopicId},
+    model::{Cursor, Entry, Frontier, Hash, LogId, NodeId, Subscription, TopicId},
     wire::{Held, LogRange},
 };
 
@@ -27,6 +27,12 @@ impl Found {
         let mut end = Cursor::start(self.topic);
         self.held.values().for_each(|held| end.join_frontier(&held.frontier));
         end
+    }
+
+    /// The end of a log, by all that was told of it.
+    pub(in crate::engine) fn end_of(&self, log: &LogId) -> Option<(u64, Hash)> {
+        let entries = self.held.values().filter_map(|held| held.frontier.0.get(log));
+        entries.filter_map(Entry::end).max()
     }
 
     /// Whether a node holds a part of a log.

@@ -3,8 +3,8 @@
 use super::Members;
 use crate::{
     engine::holdings::{placement::Placement, topic::Topic},
-    limits::FRONTIER_LOGS_MAX,
-    model::{NodeId, SignedDescriptor, SubscriberName},
+    limits::{FRONTIER_LOGS_MAX, STRANGER_LOGS_MAX},
+    model::{LogId, NodeId, SignedDescriptor, SubscriberName},
     wire::{Acks, Held, MemberState, Proofs},
 };
 
@@ -74,6 +74,19 @@ impl Topic {
     /// Whether a node should hold all of it.
     pub(in crate::engine) fn belongs_to(&mut self, members: &Members, node: &NodeId) -> bool {
         self.is_known() && self.placement(members).is_home(node)
+    }
+
+    /// Whether a log may begin here, where its writer is no node that is known. All such logs share
+    /// a part of the topic's, so that made-up keys leave room for nodes.
+    pub(in crate::engine) fn has_room_for_stranger(
+        &mut self,
+        log: &LogId,
+        members: &Members,
+    ) -> bool {
+        self.logs.len() < STRANGER_LOGS_MAX
+            || self.logs.contains_key(log)
+            || members.is_node(&log.writer)
+            || self.strangers(members.version(), |id| members.is_node(id)) < STRANGER_LOGS_MAX
     }
 
     /// Copies that an acknowledgement needs now. Nothing else says how many a majority are, but for

@@ -140,6 +140,11 @@ impl Members {
         self.known.get(node)
     }
 
+    /// Whether this is a node of the network, by all that is known.
+    pub(super) fn is_node(&self, id: &NodeId) -> bool {
+        *id == self.me || self.known.contains_key(id)
+    }
+
     /// The state of a node; this one is alive.
     pub(super) fn state(&self, node: &NodeId) -> MemberState {
         if *node == self.me {

@@ -38,7 +38,7 @@ use self::{
 use super::{
     Engine,
     core::Core,
-    holdings::{Pending, log::AddError, topics::Topics},
+    holdings::{Pending, topics::Topics},
     ids::{QuestionId, WriteNumber},
     survey::Then,
 };
@@ -174,11 +174,6 @@ impl Engine {
         }
         if self.core.topics.get(&topic).is_some_and(|known| !known.admits(&self.core.me)) {
             return self.core.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
-        }
-        let incarnation = self.publish.incarnation(&topic, &self.core.config);
-        let log = LogId { writer: self.core.me, incarnation };
-        if self.core.topics.get(&topic).is_some_and(|known| known.is_full(&log)) {
-            return self.core.refuse_invalid(question, AddError::TooManyLogs);
         }
         let run = Run { producer: publish.producer, first: publish.first, count };
         let timeout = Duration::from_millis(u64::from(publish.timeout_ms));

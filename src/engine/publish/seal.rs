@@ -8,7 +8,7 @@ use super::outgoing::{Queued, Unacknowledged, Waiting};
 use crate::{
     engine::{
         Engine,
-        holdings::log::{AddError, Added},
+        holdings::log::{Added, TooManyLogs},
         output::Output,
     },
     limits::UNACKNOWLEDGED_BATCHES_MAX,
@@ -84,9 +84,14 @@ impl Engine {
         };
         let (runs, body, waiting) = outgoing.take_body();
         let log = LogId { writer: self.core.me, incarnation: outgoing.incarnation };
-        if self.core.topics.entry(topic).is_full(&log) {
+        if let Err(why) = self.core.topics.entry(topic).room_for(&log) {
             self.publish.bytes -= body.len();
-            return self.refuse_all(waiting, &AddError::TooManyLogs);
+            // The next publish asks once more whether an earlier log can be continued.
+            if outgoing.is_idle() {
+                self.publish.topics.remove(&topic);
+                self.publish.active.remove(&topic);
+            }
+            return self.refuse_all(waiting, why);
         }
         let draft = Draft {
             topic,
@@ -129,9 +134,9 @@ impl Engine {
         self.stored(&batch);
     }
 
-    pub(super) fn refuse_all(&mut self, waiting: Vec<Waiting>, error: &AddError) {
+    fn refuse_all(&mut self, waiting: Vec<Waiting>, why: TooManyLogs) {
         for Waiting { question, .. } in waiting {
-            self.core.refuse_invalid(question, error);
+            self.core.refuse(question, why.into());
         }
     }
 

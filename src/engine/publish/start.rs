@@ -4,6 +4,12 @@
 //! start opens a new incarnation, which names the end of the one before. The old log is continued
 //! only if the node was stopped cleanly, and every known node says that it knows no more of that
 //! log. Records wait for that answer, for no longer than a survey takes.
+//!
+//! A node that has [`WRITER_LOGS_MAX`](crate::limits::WRITER_LOGS_MAX) logs in the topic begins no
+//! more. It continues its newest one, after a crash too, if enough home replicas and all nodes that
+//! can be reached have said where that ends. A node that is away may have a batch that nobody
+//! acknowledged: then the log forks there, and both branches are kept. Without these answers it
+//! publishes nothing to the topic.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,14 +24,18 @@ impl Engine {
     /// The first record of this node for a topic since it was started.
     pub(in crate::engine) fn begin_log(&mut self, topic: TopicId) {
         let previous = self.newest_own(topic);
+        let incarnation = self.unused_incarnation(topic);
+        let new = LogId { writer: self.core.me, incarnation };
+        let must_continue = self.has_no_room_for(topic, &new);
+        let is_left_cleanly = |it: &Incarnation| self.core.config.earlier.contains(it);
         let earlier = previous
             .map(|previous| previous.incarnation)
-            .filter(|incarnation| self.core.config.earlier.contains(incarnation))
+            .filter(|incarnation| must_continue || is_left_cleanly(incarnation))
             .filter(|incarnation| !self.is_sealed(topic, *incarnation))
             // What was written before the export, and after it, may be known elsewhere.
             .filter(|_| !self.is_imported(topic));
         let outgoing = Outgoing {
-            incarnation: self.unused_incarnation(topic),
+            incarnation,
             parted: None,
             confirming: earlier,
             previous,
@@ -43,7 +53,7 @@ impl Engine {
     /// The others have said what they hold of the log that this node would continue.
     pub(in crate::engine) fn resume(&mut self, found: &Found) {
         let topic = found.topic;
-        let known = self.is_exhaustive(found);
+        let mut known = self.is_exhaustive(found);
         let outgoing = self.publish.topics.get_mut(&topic);
         // Asked twice, and answered once already; or the topic was deleted.
         let Some(earlier) = outgoing.and_then(|outgoing| outgoing.confirming.take()) else {
@@ -51,7 +61,14 @@ impl Engine {
         };
         let log = LogId { writer: self.core.me, incarnation: earlier };
         let held = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
-        let end = held.and_then(|held| held.previous(earlier));
+        let mut end = held.and_then(|held| held.previous(earlier));
+        if !self.core.config.earlier.contains(&earlier) {
+            // There is no room for a new log. After a crash others may have more of the old one.
+            known = found.complete && self.have_all_answered(found);
+            let told = found.end_of(&log);
+            let told = told.map(|(next, hash)| Previous { incarnation: earlier, next, hash });
+            end = end.into_iter().chain(told).max_by_key(|end| end.next);
+        }
         let no_more = |entry: &Entry| {
             entry.end().is_none_or(|(next, head)| {
                 end.is_some_and(|end| next < end.next || (next, head) == (end.next, end.hash))
@@ -73,6 +90,11 @@ impl Engine {
             self.confirm(found);
         }
         self.seal_ready(topic);
+    }
+
+    /// Whether a log of this node cannot begin in a topic.
+    fn has_no_room_for(&self, topic: TopicId, log: &LogId) -> bool {
+        self.core.topics.get(&topic).is_some_and(|known| known.room_for(log).is_err())
     }
 
     /// Whether a topic was imported: of what this node wrote to it before, it cannot tell the end.

@@ -35,7 +35,13 @@ impl Engine {
         if !self.admits(&gossip) {
             return;
         }
-        let topic = gossip.header().topic;
+        let (topic, log) = (gossip.header().topic, gossip.header().log());
+        let is_held = self.core.topics.get(&topic).is_some_and(|it| it.logs.contains_key(&log));
+        let is_node = self.core.members.is_node(&log.writer);
+        let view = self.read.views.get_mut(&topic);
+        if !is_held && view.is_some_and(|view| !view.takes(log, is_node)) {
+            return;
+        }
         let sealed = |log: &LogId| self.core.topics.get(&topic)?.forks.sealed_at(*log);
         match gossip {
             Gossip::Batch(batch)

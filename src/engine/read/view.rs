@@ -9,8 +9,8 @@ use std::{
 use super::tail::Tail;
 use crate::{
     engine::ids::ReadId,
-    limits::FRONTIER_LOGS_MAX,
-    model::{Batch, Cursor, Frontier, LogId, NodeId, Position, TopicId},
+    limits::{FRONTIER_LOGS_MAX, STRANGER_LOGS_MAX, WRITER_LOGS_MAX},
+    model::{Batch, Cursor, Frontier, Incarnation, LogId, NodeId, Position, TopicId},
     wire::LogRange,
 };
 
@@ -34,6 +34,9 @@ const HELD_BACK_MAX: Duration = Duration::from_secs(5);
 /// moved from a node that was not asked yet to one that had answered.
 const HOLE_SURVEY_INTERVAL: Duration = Duration::from_secs(2);
 const HOLE_FOUND_TIMES: u32 = 2;
+
+/// Logs of one writer that become known by gossip: those that a replica takes, and as many branches.
+const WRITER_LOGS_IN_VIEW_MAX: usize = 2 * WRITER_LOGS_MAX;
 
 /// Records that nobody holds, by what was told so far.
 #[derive(Debug)]
@@ -72,6 +75,8 @@ pub(in crate::engine) struct View {
     announced: BTreeMap<LogId, (Position, Duration)>,
     /// Logs whose start waits for the end of the log before.
     held_back: BTreeMap<LogId, HeldBack>,
+    /// How many logs of writers that are no nodes became known by gossip.
+    strangers: usize,
     holes: Vec<Hole>,
     /// When all nodes were last asked about holes, and whether they are being asked.
     holes_surveyed: Option<Duration>,
@@ -91,6 +96,7 @@ impl View {
             end: Cursor::start(topic),
             announced: BTreeMap::new(),
             held_back: BTreeMap::new(),
+            strangers: 0,
             holes: Vec::new(),
             holes_surveyed: None,
             holes_asked: false,
@@ -149,6 +155,21 @@ impl View {
     pub(in crate::engine) fn told(&mut self, node: NodeId, frontier: &Frontier) {
         self.end.join_frontier(frontier);
         self.frontiers.insert(node, frontier.clone());
+    }
+
+    /// Whether readers are told of a log that gossip brings. Nobody may have stored it yet, so a key
+    /// that somebody made up has the same share here as at a replica.
+    pub(in crate::engine) fn takes(&mut self, log: LogId, is_node: bool) -> bool {
+        if self.end.logs.contains_key(&log) {
+            return true;
+        }
+        let of = |incarnation| LogId { incarnation: Incarnation(incarnation), ..log };
+        let own = self.end.logs.range(of(0)..=of(u64::MAX)).count();
+        let has_room = own < WRITER_LOGS_IN_VIEW_MAX
+            && (is_node || self.strangers < STRANGER_LOGS_MAX)
+            && self.end.logs.len() < FRONTIER_LOGS_MAX;
+        self.strangers += usize::from(has_room && !is_node);
+        has_room
     }
 
     /// A batch is here; whether it is new.

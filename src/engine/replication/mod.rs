@@ -21,7 +21,7 @@ use std::{
 use super::{
     Engine,
     forks::Check,
-    holdings::log::{AddError, Added, HeldSpan},
+    holdings::log::{AddError, Added, HeldSpan, TooManyLogs},
     ids::QuestionId,
     inflight::{
         asks::{Purpose, Sent},
@@ -438,6 +438,11 @@ impl Engine {
         if topic.is_misfiled(batch) {
             return Err(self.refusal_of_fork(topic_id, batch.log()));
         }
+        // A home replica brings all that the topic has.
+        let is_from_home = from.is_some_and(|node| topic.belongs_to(&self.core.members, &node));
+        if !is_from_home && !topic.has_room_for_stranger(&batch.log(), &self.core.members) {
+            return Err(TooManyLogs::OfStrangers.into());
+        }
         if own_log && !topic.belongs_to(&self.core.members, &self.core.me) {
             // This node wrote it, gave it away, and is no place for it.
             return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
@@ -461,6 +466,7 @@ impl Engine {
                 self.written_elsewhere(batch);
                 Ok(Added::New)
             }
+            Err(AddError::TooManyLogs(why)) => Err(why.into()),
             Err(error) => {
                 if matches!(error, AddError::Fork { .. }) {
                     self.search_fork(topic_id, batch.log(), from);

@@ -5,6 +5,7 @@ mod many;
 mod order;
 mod possession;
 mod recent;
+mod shares;
 
 use std::{
     collections::{BTreeSet, VecDeque},

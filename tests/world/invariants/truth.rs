@@ -1,9 +1,12 @@
 //! An acknowledgement is true when it is given: so many distinct disks as it says hold the batch
 //! in what would be there after the worst crash, and never fewer than the topic's floor (S2, S8).
 
+use std::{cell::LazyCell, collections::BTreeSet};
+
 use antiphon::{
     engine::Write,
-    model::{Hash, LogId, NodeId, RecordId, TopicId, floor_that_follows},
+    limits::WRITER_LOGS_MAX,
+    model::{Hash, Header, LogId, NodeId, RecordId, TopicId, floor_that_follows},
     wire::Published,
 };
 
@@ -31,10 +34,16 @@ pub(crate) fn published(
         return duplicate(world, (topic, record), published, copies.min(replicas), lowest);
     }
     let (node, id) = (&world.nodes[index], world.topic(topic));
+    // A node that has its share of the topic's logs continues one of a life that crashed.
+    let has_its_share = LazyCell::new(|| {
+        let headers = world.oracle.batches.values().map(|known| known.batch.header());
+        let own = headers.filter(|header| (header.topic, header.writer) == (id, node.id));
+        own.map(Header::log).collect::<BTreeSet<_>>().len() >= WRITER_LOGS_MAX
+    });
     let is_own = |log: &LogId| {
         let current =
             log.incarnation == node.incarnation || node.earlier.contains(&log.incarnation);
-        log.writer == node.id && current
+        log.writer == node.id && (current || *has_its_share)
     };
     let known = world.oracle.published.get(&record);
     let batches = known.map(|known| known.batches.clone()).unwrap_or_default();

@@ -454,7 +454,7 @@ impl Replay<'_> {
             match log.add_part(part_of(&place, &entry, log)) {
                 Ok(Added::New) => {}
                 // It is counted as missing for now, but it is there.
-                Err(AddError::TooManyGaps | AddError::TooManyLogs) => {
+                Err(AddError::TooManyGaps | AddError::TooManyLogs(_)) => {
                     tracing::warn!(log = ?place.log, at = place.first, "too many gaps to count a batch as held");
                 }
                 Ok(Added::Held | Added::Taken) | Err(AddError::Fork { .. }) => {
