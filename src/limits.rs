@@ -64,6 +64,15 @@ pub const REPLICAS_MAX: u16 = 32;
 /// and a larger number in a message is refused.
 pub const CHANGES_MAX: u64 = 1 << 32;
 
+/// By how many steps a revision, or a generation, may be ahead of what a node knows, beyond one a
+/// second for the time since. So nobody counts so far that no step is left for others. A node that
+/// was away, or is new, learns all steps that were really taken.
+pub const STEPS_MAX: u64 = 1_000;
+
+/// From when on steps are counted of what a node does not know yet: the start of 2026, in
+/// milliseconds since 1970. No network is older.
+pub const STEPS_SINCE_MS: u64 = 1_767_225_600_000;
+
 /// Features that a topic's descriptor may need.
 pub const NEEDS_MAX: usize = 32;
 

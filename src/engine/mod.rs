@@ -81,7 +81,7 @@ pub use recovered::Recovered;
 use crate::{
     engine::wing::Wing,
     limits::{self, TICK},
-    model::{NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
+    model::{Descriptor, NodeId, SignedDescriptor, Stamp, TopicId, TopicName},
     wire::{ClientRequest, Contact, MemberState, Page, Refusal, Response},
 };
 
@@ -424,9 +424,20 @@ impl Engine {
     /// what makes room again, an altered topic or a deleted one, finds its place in the reserve.
     fn learn(&mut self, signed: &SignedDescriptor) {
         let topic = self.core.topics.id_of(signed.descriptor());
+        if !self.is_within_reach(topic, signed.descriptor()) {
+            return;
+        }
         if self.core.room || self.core.topics.has_terms(&topic) {
             self.adopt(signed);
         }
+    }
+
+    /// Whether terms count no further than they can have been changed.
+    fn is_within_reach(&self, topic: TopicId, terms: &Descriptor) -> bool {
+        let topics = &self.core.topics;
+        let current = topics.get(&topic).and_then(|known| known.descriptor.as_ref());
+        let current = current.map(SignedDescriptor::descriptor);
+        terms.is_within_reach(topics.newest(&terms.name), current, self.core.now.wall)
     }
 
     /// Adopts terms, and stores them. Returns whether they are new.

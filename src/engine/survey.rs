@@ -278,9 +278,11 @@ impl Engine {
             return;
         };
         survey.waiting.remove(&node);
-        if let Ok(Response::Held(held)) = result
+        if let Ok(Response::Held(mut held)) = result
             && held.frontier.is_well_formed()
         {
+            let now = self.core.now.wall;
+            held.position = held.position.filter(|kept| kept.is_within_reach(now));
             let (topic, forks) = (survey.topic, held.forks.clone());
             survey.held.insert(node, held);
             self.learn_forks(topic, forks.as_ref());
@@ -343,9 +345,8 @@ impl Engine {
         let Some(known) = self.core.topics.get(&topic).filter(|_| sum > FRONTIER_LOGS_MAX) else {
             return;
         };
-        let comes_late = |log: &LogId| {
-            !known.logs.contains_key(log) && !self.core.members.is_node(&log.writer)
-        };
+        let comes_late =
+            |log: &LogId| !known.logs.contains_key(log) && !self.core.members.is_node(&log.writer);
         let of = |node: &NodeId| held.get(node).into_iter().flat_map(|held| held.frontier.0.keys());
         let tellers = known.last_placement().home.iter().chain(held.keys());
         let mut shown = BTreeSet::new();

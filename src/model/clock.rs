@@ -11,7 +11,7 @@ use std::{
 
 use minicbor::{Decode, Encode};
 
-use crate::limits::CLOCK_DRIFT_MAX;
+use crate::limits::{CLOCK_DRIFT_MAX, STEPS_MAX, STEPS_SINCE_MS};
 
 /// Wall time in milliseconds since 1970 (UTC). It converts from and to [`SystemTime`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Encode, Decode)]
@@ -25,6 +25,16 @@ impl WallClock {
         let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(milliseconds))
     }
+}
+
+/// Why terms or a position are refused that nobody can have reached step by step.
+pub(crate) const COUNTED_TOO_FAR: &str = "its changes are counted further than they can be";
+
+/// How far a revision or a generation may have been counted at `now`, if it was at `known` at some
+/// time `since`.
+pub(super) fn steps_within_reach(known: u64, since: WallClock, now: WallClock) -> u64 {
+    let seconds = now.0.saturating_sub(since.0.max(STEPS_SINCE_MS)) / 1_000;
+    known.saturating_add(STEPS_MAX).saturating_add(seconds)
 }
 
 /// Times before 1970 are taken as 1970.

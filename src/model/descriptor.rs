@@ -5,8 +5,8 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{
-    Blob, Hash, Network, NodeId, NodeKey, Signature, Stamp, TopicId, TopicName, decode_exact,
-    encode_to_bytes,
+    Blob, Hash, Network, NodeId, NodeKey, Signature, Stamp, TopicId, TopicName, WallClock,
+    clock::steps_within_reach, decode_exact, encode_to_bytes,
 };
 use crate::limits::{
     CHANGES_MAX, DESCRIPTOR_BYTES_MAX, NEEDS_MAX, REPLICAS_DEFAULT, REPLICAS_MAX, WRITERS_MAX,
@@ -233,6 +233,22 @@ impl Descriptor {
             (d.generation, d.deleted, d.revision, std::cmp::Reverse((d.created, d.creator)))
         };
         rank(self) > rank(other)
+    }
+
+    /// Whether its generation and its revision are no further than they can have been counted by
+    /// `now`. `newest` is what is known of its name, and `current` of its topic.
+    pub fn is_within_reach(
+        &self,
+        newest: Option<&Self>,
+        current: Option<&Self>,
+        now: WallClock,
+    ) -> bool {
+        let at = |terms: &Self, count| (count, terms.created.time());
+        let unknown = (0, WallClock(0));
+        let generation = newest.map_or(unknown, |newest| at(newest, newest.generation));
+        let revision = current.map_or(unknown, |current| at(current, current.revision));
+        self.generation <= steps_within_reach(generation.0, generation.1, now)
+            && self.revision <= steps_within_reach(revision.0, revision.1, now)
     }
 
     /// Copies below which nothing is acknowledged, in a network of this many nodes.

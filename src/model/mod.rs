@@ -27,6 +27,7 @@ mod subscription;
 mod topic;
 
 pub use batch::{Announcement, Batch, BatchError, Header, Previous, Run};
+pub(crate) use clock::COUNTED_TOO_FAR;
 pub use clock::{Clock, Stamp, WallClock};
 pub use compacted::{Compacted, ShortHash};
 pub use compression::Compression;

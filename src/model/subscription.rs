@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 
 use minicbor::{Decode, Encode};
 
-use super::{Cursor, Progress, TopicId, TopicNameError, check_name};
+use super::{
+    Cursor, Progress, TopicId, TopicNameError, WallClock, check_name, clock::steps_within_reach,
+};
 
 /// The name of a subscription or a group: 1 to 255 bytes of UTF-8 without control characters. Each
 /// topic has names of its own.
@@ -119,6 +121,11 @@ impl Subscription {
         if let Some(group) = &mut self.group {
             group.limit(end);
         }
+    }
+
+    /// Whether it was reset and deleted no more often than it can have been by `now`.
+    pub fn is_within_reach(&self, now: WallClock) -> bool {
+        self.generation <= steps_within_reach(0, WallClock(0), now)
     }
 
     /// Whether one from another node belongs to this topic, and is within limits.

@@ -35,8 +35,8 @@ use super::{
 use crate::{
     limits::{REPLICAS_DEFAULT, TOPICS_MAX},
     model::{
-        Batch, Blob, Descriptor, Hash, LogId, NodeId, SignedDescriptor, TopicId, TopicName,
-        TopicNameError, floor_that_follows,
+        Batch, Blob, COUNTED_TOO_FAR, Descriptor, Hash, LogId, NodeId, SignedDescriptor, TopicId,
+        TopicName, TopicNameError, floor_that_follows,
     },
     wire::{Create, NamesWanted, Refusal, Response},
 };
@@ -182,6 +182,9 @@ impl Engine {
         let topic = self.core.topics.id_of(signed.descriptor());
         let held = self.core.topics.get(&topic).and_then(|known| known.descriptor.as_ref());
         let Some(bytes) = held.map(|held| Blob(held.bytes().clone())) else {
+            if !self.is_within_reach(topic, signed.descriptor()) {
+                return self.core.refuse_invalid(question, COUNTED_TOO_FAR);
+            }
             return self.core.refuse(question, Refusal::Full(None));
         };
         self.core.answer_flushed(question, Response::Described(Some(bytes)));

@@ -13,7 +13,7 @@ use crate::{
         survey::Then,
     },
     limits::ASK_TIMEOUT,
-    model::{Blob, NodeId, SessionId, SubscriberName, Subscription, TopicId},
+    model::{Blob, COUNTED_TOO_FAR, NodeId, SessionId, SubscriberName, Subscription, TopicId},
     wire::{Acks, MemberState, Need, NodeRequest, Refusal, Request, Response, small},
 };
 
@@ -81,6 +81,9 @@ impl Engine {
     ) {
         if !subscription.is_well_formed(topic) {
             return self.core.refuse(question, Refusal::ForeignCursor);
+        }
+        if !subscription.is_within_reach(self.core.now.wall) {
+            return self.core.refuse_invalid(question, COUNTED_TOO_FAR);
         }
         let then = Then::Commit(question, subscriber.clone(), subscription.clone(), session);
         self.survey(topic, then);
@@ -245,6 +248,9 @@ impl Engine {
         if let Some(why) = self.core.topics.get(&topic).and_then(Topic::not_understood) {
             return self.core.refuse(question, Refusal::Unsupported(Some(why)));
         }
+        if !subscription.is_within_reach(self.core.now.wall) {
+            return self.core.refuse_invalid(question, COUNTED_TOO_FAR);
+        }
         if self.keep_told(topic, name, subscription) {
             let shared = self.is_shared(topic, name, session).then_some(true);
             self.core.answer_flushed(question, Response::Kept(shared));
@@ -276,7 +282,7 @@ impl Engine {
         kept
     }
 
-    /// Keeps a position; whether it is kept.
+    /// Keeps a position; whether it is kept. One whose resets are counted too far is not.
     pub(in crate::engine) fn keep_here(
         &mut self,
         topic: TopicId,
@@ -287,7 +293,8 @@ impl Engine {
         else {
             return false;
         };
-        if known.is_full_of_subscriptions(name) {
+        if known.is_full_of_subscriptions(name) || !subscription.is_within_reach(self.core.now.wall)
+        {
             return false;
         }
         if known.merge_subscription(name, subscription) {

@@ -6,6 +6,7 @@ mod order;
 mod possession;
 mod recent;
 mod shares;
+mod steps;
 
 use std::{
     collections::{BTreeSet, VecDeque},
