@@ -364,18 +364,14 @@ pub struct Contact {
     pub newcomer: bool,
     /// For how many seconds this node was connected with it in all, until it counts as
     /// acquainted. Only the store keeps this.
-    #[cbor(n(3), skip_if = "is_zero", default)]
-    pub acquainted_s: u32,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+    #[n(3)]
+    pub acquainted_s: Option<u32>,
 }
 
 impl Contact {
     /// A node and its addresses.
     pub fn new(node: NodeId, addresses: Vec<Address>) -> Self {
-        Self { node, addresses, newcomer: false, acquainted_s: 0 }
+        Self { node, addresses, newcomer: false, acquainted_s: None }
     }
 }
 

@@ -111,7 +111,7 @@ impl Members {
             let mut member = Member::new(Duration::ZERO, MemberState::Dead);
             member.addresses = bounded(contact.addresses);
             member.new_since = contact.newcomer.then_some(Duration::ZERO);
-            member.acquainted = Duration::from_secs(u64::from(contact.acquainted_s));
+            member.acquainted = Duration::from_secs(u64::from(contact.acquainted_s.unwrap_or(0)));
             member.acquainted_kept = member.acquainted;
             if !contact.newcomer {
                 // An older program did not keep how long it was there. Nobody who may hold records

@@ -71,15 +71,18 @@ impl Members {
     }
 
     /// For how many seconds a node is known, which the store is told now.
-    pub(in crate::engine) fn keep_acquaintance(&mut self, now: Duration, node: &NodeId) -> u32 {
-        let Some(member) = self.known.get_mut(node) else {
-            return 0; // this node itself
-        };
+    pub(in crate::engine) fn keep_acquaintance(
+        &mut self,
+        now: Duration,
+        node: &NodeId,
+    ) -> Option<u32> {
+        // None where it is this node itself.
+        let member = self.known.get_mut(node)?;
         let age = member.acquainted_at(now).min(self.probation);
         // The next whole second, where the time is over: else it would begin again by a second.
         let seconds = age.as_secs() + u64::from(age == self.probation && age.subsec_nanos() > 0);
         member.acquainted_kept = Duration::from_secs(seconds);
-        u32::try_from(seconds).unwrap_or(u32::MAX)
+        u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)
     }
 }
 
@@ -119,18 +122,18 @@ mod tests {
     fn a_start_forgets_little_of_it() {
         let mut members = table(Vec::new());
         members.connected(Duration::ZERO, contact(1));
-        assert_eq!(members.better_acquainted(KEPT_EVERY - Duration::from_secs(1)), []);
+        assert_eq!(members.better_acquainted(Duration::from_secs(599)), []);
         assert_eq!(members.better_acquainted(KEPT_EVERY), [node(1)]);
-        assert_eq!(members.keep_acquaintance(KEPT_EVERY, &node(1)), 600);
+        assert_eq!(members.keep_acquaintance(KEPT_EVERY, &node(1)), Some(600));
         assert_eq!(members.better_acquainted(KEPT_EVERY), []);
-        let later = Contact { acquainted_s: 600, ..contact(1) };
+        let later = Contact { acquainted_s: Some(600), ..contact(1) };
         let mut members = table(vec![later]);
         members.connected(Duration::ZERO, contact(1));
-        let over = DAY - KEPT_EVERY;
-        assert!(!members.is_acquainted(over - Duration::from_secs(1), &node(1)));
+        let over = DAY.saturating_sub(KEPT_EVERY);
+        assert!(!members.is_acquainted(over.saturating_sub(Duration::from_secs(1)), &node(1)));
         assert!(members.is_acquainted(over, &node(1)));
         assert_eq!(members.better_acquainted(over), [node(1)]);
-        assert_eq!(members.keep_acquaintance(over, &node(1)), 86_400);
+        assert_eq!(members.keep_acquaintance(over, &node(1)), Some(86_400));
         assert_eq!(members.better_acquainted(DAY * 9), [], "it is kept to the end");
     }
 

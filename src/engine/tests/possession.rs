@@ -89,22 +89,22 @@ fn is_dropped(outputs: &[Output]) -> bool {
     outputs.iter().any(|output| matches!(output, Output::Write(_, Write::Drop { .. })))
 }
 
-fn stored() -> Result<Response, Failure> {
-    Ok(Response::Replicated(vec![Outcome::Stored]))
+fn stored() -> Response {
+    Response::Replicated(vec![Outcome::Stored])
 }
 
 #[test]
 fn on_probation_a_receipt_counts_beside_a_copy_of_this_node() {
     let mut lone = Lone::new(DAY);
     let (_, number, ask) = lone.publish();
-    let outputs = lone.script.give(Input::Told { ask, result: stored() });
+    let outputs = lone.script.give(Input::Told { ask, result: Ok(stored()) });
     assert_eq!(published(&outputs), [], "a key costs nothing, nor does its word");
     let outputs = lone.script.give(Input::Durable(number));
     assert!(published(&outputs)[0].1.acknowledged);
 
     let mut lone = Lone::new(Duration::ZERO);
     let (_, _, ask) = lone.publish();
-    let outputs = lone.script.give(Input::Told { ask, result: stored() });
+    let outputs = lone.script.give(Input::Told { ask, result: Ok(stored()) });
     assert!(published(&outputs)[0].1.acknowledged, "the disk of an acquainted node");
 }
 
@@ -113,7 +113,7 @@ fn a_copy_stays_while_the_home_replicas_are_on_probation() {
     let mut lone = Lone::new(DAY);
     let (_, number, ask) = lone.publish();
     lone.script.give(Input::Durable(number));
-    lone.script.give(Input::Told { ask, result: stored() });
+    lone.script.give(Input::Told { ask, result: Ok(stored()) });
     let outputs = lone.hold_the_same();
     assert!(!is_dropped(&outputs) && asks(&outputs).is_empty(), "{outputs:?}");
     assert!(!outputs.iter().any(|output| matches!(output, Output::Read { .. })), "{outputs:?}");
@@ -128,7 +128,7 @@ fn a_copy_goes_once_the_home_replica_has_proven_that_it_holds_the_same() {
     let mut lone = Lone::new(Duration::ZERO);
     let (batch, number, ask) = lone.publish();
     lone.script.give(Input::Durable(number));
-    lone.script.give(Input::Told { ask, result: stored() });
+    lone.script.give(Input::Told { ask, result: Ok(stored()) });
     for is_true in [false, true] {
         let outputs = lone.hold_the_same();
         assert!(!is_dropped(&outputs), "numbers and hashes are public");
@@ -245,7 +245,7 @@ fn a_home_replica_that_fails_three_audits_is_told_of_and_relied_upon_no_longer()
         panic!("{outputs:?}")
     };
     for (ask, _) in asks(&outputs) {
-        script.give(Input::Told { ask, result: stored() });
+        script.give(Input::Told { ask, result: Ok(stored()) });
     }
     script.give(Input::Durable(script.engine.core.written));
     let survey = Request::Client(ClientRequest::Survey("t".parse().unwrap()));

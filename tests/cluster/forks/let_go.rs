@@ -156,7 +156,7 @@ fn another_batch_for_a_place_that_was_let_go_is_proof_and_the_same_one_is_none()
     world.run(Duration::from_secs(1));
     let from = world.id(0);
     let answer = world.call_from(from, 1, replicate(&all[..3]));
-    assert_eq!(answer, Response::Replicated(vec![Outcome::Stored; 3]), "it stays gone");
+    assert_eq!(answer, Response::Replicated(vec![Outcome::Trimmed; 3]), "it stays gone");
     assert_eq!(held(&world, 1).len(), 2);
     assert!(world.proofs(1).is_empty());
     let other = Twin::of(&world, 0, &batches, 2, 7).seal("twin 2");

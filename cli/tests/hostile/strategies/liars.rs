@@ -42,13 +42,13 @@ pub(super) fn lying_homes(target: Target) -> LocalBoxFuture<'static, String> {
         let Some(surveyed) = surveyed.await else {
             return "the topic is not known".to_owned();
         };
-        let nearest = target.nodes.iter().filter_map(|it| distance(surveyed.end.topic, &id_of(it)?));
+        let nearest = target.nodes.iter().filter_map(|it| Some(distance(surveyed.end.topic, &id_of(it)?)));
         let nearest = nearest.min().expect("there are nodes");
         let (mut keys, mut tries) = (Vec::new(), 0_usize);
         while keys.len() < LIARS {
             tries += 1;
             let key = Keypair::generate_ed25519();
-            if distance(surveyed.end.topic, &id_of_key(&key)).is_some_and(|it| it < nearest) {
+            if distance(surveyed.end.topic, &id_of_key(&key)) < nearest {
                 keys.push(key);
             }
         }
@@ -77,9 +77,9 @@ fn id_of_key(key: &Keypair) -> NodeId {
 }
 
 /// How far a node is from a topic, as placement has it.
-fn distance(topic: TopicId, node: &NodeId) -> Option<[u8; 32]> {
+fn distance(topic: TopicId, node: &NodeId) -> [u8; 32] {
     let (topic, node) = (topic.place(), node.place());
-    Some(std::array::from_fn(|at| topic[at] ^ node[at]))
+    std::array::from_fn(|at| topic[at] ^ node[at])
 }
 
 /// Connects to every node as one of them, and lies until the time is over. How many connections.
