@@ -14,7 +14,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle},
     tcp, yamux,
 };
-use streams::Streams;
+use streams::{Heard, Streams};
 use tokio::sync::{mpsc, oneshot};
 
 /// Time for a connection or a stream to be there, or not.
@@ -40,7 +40,7 @@ pub(crate) struct Names {
     network: String,
     family: String,
     pub(crate) rpc: StreamProtocol,
-    kad: StreamProtocol,
+    pub(crate) kad: StreamProtocol,
 }
 
 impl Names {
@@ -68,31 +68,43 @@ struct Behaviour {
 
 type Answer = oneshot::Sender<io::Result<Stream>>;
 
-/// Takes the streams that a node opens.
-pub(crate) type Opened = mpsc::Sender<(StreamProtocol, Stream)>;
-
 /// A connection to one node. It ends when this is dropped.
 pub(crate) struct Peer {
     names: Names,
     commands: mpsc::Sender<(StreamProtocol, Answer)>,
     closed: oneshot::Receiver<()>,
+    /// Streams that the node has opened.
+    heard: mpsc::Receiver<Heard>,
+    /// Its own name.
+    pub(crate) id: PeerId,
 }
 
 impl Peer {
-    /// Connects with a fresh key.
+    /// Connects with a fresh key. What the node asks is not answered.
     pub(crate) async fn connect(to: &Multiaddr, names: &Names, guise: Guise) -> io::Result<Self> {
-        Self::connect_as(to, names, guise, Keypair::generate_ed25519(), None).await
+        let key = Keypair::generate_ed25519();
+        let connecting = Self::try_connect(to, names, guise, key, None);
+        tokio::time::timeout(PATIENCE, connecting).await.map_err(late)?
     }
 
-    /// Connects with this key. The streams that the node opens go to `opened`.
+    /// Connects with a fresh key, as a node that says that it listens at some address, and may
+    /// answer what the node asks.
+    pub(crate) async fn connect_to_answer(
+        to: &Multiaddr,
+        names: &Names,
+        listens: Multiaddr,
+    ) -> io::Result<Self> {
+        Self::connect_as(to, names, Keypair::generate_ed25519(), listens).await
+    }
+
+    /// The same with a key that was chosen.
     pub(crate) async fn connect_as(
         to: &Multiaddr,
         names: &Names,
-        guise: Guise,
         key: Keypair,
-        opened: Option<Opened>,
+        listens: Multiaddr,
     ) -> io::Result<Self> {
-        let connecting = Self::try_connect(to, names, guise, key, opened);
+        let connecting = Self::try_connect(to, names, Guise::Node, key, Some(listens));
         tokio::time::timeout(PATIENCE, connecting).await.map_err(late)?
     }
 
@@ -101,18 +113,20 @@ impl Peer {
         names: &Names,
         guise: Guise,
         key: Keypair,
-        opened: Option<Opened>,
+        listens: Option<Multiaddr>,
     ) -> io::Result<Self> {
+        let id = key.public().to_peer_id();
+        let (hears, heard) = mpsc::channel(COMMANDS_MAX);
         let (public, family) = (key.public(), names.family.clone());
         let said = (guise != Guise::Silent)
             .then(|| identify::Behaviour::new(identify::Config::new(family, public)));
-        let listens = if guise == Guise::Node {
+        let speaks = if guise == Guise::Node {
             vec![names.kad.clone(), names.rpc.clone()]
         } else {
             Vec::new()
         };
         let behaviour = Behaviour {
-            streams: Streams::new(listens, opened),
+            streams: Streams::new(speaks, listens.as_ref().map(|_| hears)),
             identify: Toggle::from(said),
             ping: ping::Behaviour::new(ping::Config::new()),
         };
@@ -126,6 +140,9 @@ impl Peer {
                 config.with_idle_connection_timeout(Duration::from_hours(1))
             })
             .build();
+        if let Some(address) = listens {
+            swarm.add_external_address(address);
+        }
         swarm.dial(to.clone()).map_err(io::Error::other)?;
         let node = loop {
             match swarm.select_next_some().await {
@@ -142,7 +159,7 @@ impl Peer {
             run(swarm, node, commanded).await;
             drop(ended);
         });
-        Ok(Self { names: names.clone(), commands, closed })
+        Ok(Self { names: names.clone(), commands, closed, heard, id })
     }
 
     /// Opens a stream.
@@ -156,6 +173,16 @@ impl Peer {
     /// Opens a stream for requests.
     pub(crate) async fn requests(&self) -> io::Result<Requests> {
         Ok(Requests { stream: self.open(&self.names.rpc).await?, next: 0 })
+    }
+
+    /// The next stream of requests that the node opens; none when the connection has ended.
+    pub(crate) async fn asked(&mut self) -> Option<Asked> {
+        loop {
+            let (protocol, stream) = self.heard.recv().await?;
+            if protocol == self.names.rpc {
+                return Some(Asked { stream });
+            }
+        }
     }
 
     /// Whether the node has closed the connection.
@@ -223,11 +250,7 @@ impl Requests {
 
     /// Reads the next answer.
     pub(crate) async fn answer(&mut self) -> io::Result<Response> {
-        let mut head = [0; 12];
-        self.stream.read_exact(&mut head).await?;
-        let length = u32::from_be_bytes(head[8..].try_into().expect("4 bytes"));
-        let mut message = vec![0; usize::try_from(length).expect("it fits")];
-        self.stream.read_exact(&mut message).await?;
+        let (_, message) = read_frame(&mut self.stream).await?;
         Response::decode(&message.into()).map_err(io::Error::other)
     }
 
@@ -236,4 +259,35 @@ impl Requests {
         let mut rest = [0; 4_096];
         while matches!(self.stream.read(&mut rest).await, Ok(1..)) {}
     }
+}
+
+/// A stream of requests of a node.
+pub(crate) struct Asked {
+    stream: Stream,
+}
+
+impl Asked {
+    /// The next request, with its number.
+    pub(crate) async fn next(&mut self) -> io::Result<(u64, Request)> {
+        let (number, message) = read_frame(&mut self.stream).await?;
+        Ok((number, Request::decode(&message.into()).map_err(io::Error::other)?))
+    }
+
+    pub(crate) async fn answer(&mut self, number: u64, response: &Response) -> io::Result<()> {
+        let message = response.encode();
+        let length = u32::try_from(message.len()).expect("it is small");
+        let head = [number.to_be_bytes().as_slice(), &length.to_be_bytes()].concat();
+        self.stream.write_all(&[&head, &message[..]].concat()).await?;
+        self.stream.flush().await
+    }
+}
+
+async fn read_frame(stream: &mut Stream) -> io::Result<(u64, Vec<u8>)> {
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await?;
+    let number = u64::from_be_bytes(head[..8].try_into().expect("8 bytes"));
+    let length = u32::from_be_bytes(head[8..].try_into().expect("4 bytes"));
+    let mut message = vec![0; usize::try_from(length).expect("it fits")];
+    stream.read_exact(&mut message).await?;
+    Ok((number, message))
 }

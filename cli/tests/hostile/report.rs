@@ -128,7 +128,9 @@ An attack fails the suite in these cases:
 
 - A process ends, or takes more than 256 MiB of memory.
 - A record is lost that was acknowledged.
-- Honest publishers or newcomers are not served.
+- Honest publishers or newcomers are not served, or an honest node cannot join.
+- Nodes dial a third party more often than
+  [askers](design/askers.md#what-others-say-of-nodes) allow.
 
 Times depend on the machine, and fail nothing. They are times from a publish to its
 acknowledgement: before / during / after the attack.

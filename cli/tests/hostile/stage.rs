@@ -46,9 +46,15 @@ pub(crate) struct Target {
     /// A topic without records.
     pub(crate) empty: TopicName,
     over: Arc<AtomicBool>,
+    problems: Arc<Mutex<Vec<String>>>,
 }
 
 impl Target {
+    /// Something happened that must not.
+    pub(crate) fn problem(&self, what: String) {
+        lock(&self.problems).push(what);
+    }
+
     /// Whether the attack has had its time.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Relaxed)
@@ -93,7 +99,15 @@ pub(crate) fn run(attack: Attack, (quiet, seconds): (f64, f64)) -> Row {
     let nodes = fleet.nodes.iter().map(|slot| address(slot).expect("an address")).collect();
     let over = Arc::new(AtomicBool::new(false));
     let names = Names::of(&fleet.network);
-    let target = Target { names, nodes, topic: topic.clone(), empty, over: Arc::clone(&over) };
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let target = Target {
+        names,
+        nodes,
+        topic: topic.clone(),
+        empty,
+        over: Arc::clone(&over),
+        problems: Arc::clone(&seen),
+    };
     let attacked = now();
     let attacker = thread::spawn(move || {
         // It shares two cores with those that it attacks; what it takes from them by being here is
@@ -108,7 +122,7 @@ pub(crate) fn run(attack: Attack, (quiet, seconds): (f64, f64)) -> Row {
     pace(AFTER);
     let until = now();
     let peak_memory = memory.peak();
-    let mut problems = Vec::new();
+    let mut problems = std::mem::take(&mut *lock(&seen));
     for number in 0..NODES {
         problems.extend(fleet.ended(number).map(|how| format!("node {number} ended: {how}")));
     }

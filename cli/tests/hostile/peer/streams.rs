@@ -18,22 +18,29 @@ use libp2p::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
         NetworkBehaviour, NotifyHandler, SubstreamProtocol, THandler, THandlerInEvent,
         THandlerOutEvent, ToSwarm,
-        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound},
+        handler::{
+            ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+        },
     },
 };
+use tokio::sync::mpsc;
 
-use super::{Answer, Opened};
+use super::Answer;
+
+/// A stream that a node has opened, and what it speaks there.
+pub(super) type Heard = (StreamProtocol, Stream);
 
 /// Streams to nodes.
 pub(super) struct Streams {
     listens: Vec<StreamProtocol>,
+    /// Where streams of nodes go; none if they are closed at once.
+    heard: Option<mpsc::Sender<Heard>>,
     wanted: VecDeque<(PeerId, StreamProtocol, Answer)>,
-    opened: Option<Opened>,
 }
 
 impl Streams {
-    pub(super) fn new(listens: Vec<StreamProtocol>, opened: Option<Opened>) -> Self {
-        Self { listens, wanted: VecDeque::new(), opened }
+    pub(super) fn new(listens: Vec<StreamProtocol>, heard: Option<mpsc::Sender<Heard>>) -> Self {
+        Self { listens, heard, wanted: VecDeque::new() }
     }
 
     pub(super) fn open(&mut self, peer: PeerId, protocol: StreamProtocol, answer: Answer) {
@@ -41,8 +48,8 @@ impl Streams {
     }
 
     fn handler(&self) -> Handler {
-        let (listens, opened) = (self.listens.clone(), self.opened.clone());
-        Handler { listens, wanted: VecDeque::new(), opened }
+        let (listens, heard) = (self.listens.clone(), self.heard.clone());
+        Handler { listens, heard, wanted: VecDeque::new() }
     }
 }
 
@@ -92,8 +99,8 @@ impl NetworkBehaviour for Streams {
 
 pub(super) struct Handler {
     listens: Vec<StreamProtocol>,
+    heard: Option<mpsc::Sender<Heard>>,
     wanted: VecDeque<(StreamProtocol, Answer)>,
-    opened: Option<Opened>,
 }
 
 /// Protocols that a peer claims to speak, or one that it wants.
@@ -110,9 +117,9 @@ impl UpgradeInfo for Protocols {
 }
 
 impl InboundUpgrade<Stream> for Protocols {
-    type Output = (StreamProtocol, Stream);
+    type Output = Heard;
     type Error = std::convert::Infallible;
-    type Future = Ready<Result<Self::Output, Self::Error>>;
+    type Future = Ready<Result<Heard, Self::Error>>;
 
     fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
         ready(Ok((protocol, stream)))
@@ -149,12 +156,14 @@ impl ConnectionHandler for Handler {
         &mut self,
         event: ConnectionEvent<'_, Protocols, Protocols, (), Answer>,
     ) {
-        // Whoever no longer waits does not want to know. What nodes ask is answered by a peer that
-        // wants to hear it.
+        // Who no longer waits does not want to know.
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(inbound) => {
-                if let Some(opened) = &self.opened {
-                    let _full = opened.try_send(inbound.protocol);
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: heard,
+                ..
+            }) => {
+                if let Some(hears) = &self.heard {
+                    drop(hears.try_send(heard));
                 }
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {

@@ -51,6 +51,27 @@ pub(super) fn subscriptions(target: Target) -> LocalBoxFuture<'static, String> {
     .boxed_local()
 }
 
+/// Grafts of the mesh over and over, and offers of and wishes for messages that nobody has.
+pub(super) fn control(target: Target) -> LocalBoxFuture<'static, String> {
+    async move {
+        let Some(mesh) = mesh_of(&target).await else {
+            return "the topic is not known".to_owned();
+        };
+        flood(&target, "messages of control", |_| {
+            let ids = |number| {
+                let id = |_| field(number, &fastrand::u128(..).to_be_bytes());
+                (0..100).flat_map(id).collect::<Vec<_>>()
+            };
+            let offer = field(1, &[field(1, mesh.as_bytes()), ids(2)].concat());
+            let wish = field(2, &ids(1));
+            let graft = field(3, &field(1, mesh.as_bytes()));
+            field(3, &[offer, wish, graft].concat())
+        })
+        .await
+    }
+    .boxed_local()
+}
+
 async fn mesh_of(target: &Target) -> Option<String> {
     let network = target.names.network();
     let config = ClientConfig::new().network(network.parse().ok()?).nodes([target.first().clone()]);
@@ -93,12 +114,12 @@ async fn send(
 }
 
 /// A field of a protocol buffer, with bytes.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [vec![number << 3 | 2], length(bytes.len()), bytes.to_vec()].concat()
 }
 
 /// A number of variable length.
-fn length(mut number: usize) -> Vec<u8> {
+pub(super) fn length(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
         bytes.push(u8::try_from(number & 0x7f).expect("7 bits") | 0x80);

@@ -14,22 +14,19 @@ use antiphon::{
 };
 use antiphon_node::{Client, ClientConfig, Multiaddr};
 use futures::{
-    AsyncReadExt, AsyncWriteExt, FutureExt,
+    FutureExt,
     future::{LocalBoxFuture, join_all},
 };
-use libp2p::{Stream, identity::Keypair, multiaddr::Protocol};
-use tokio::sync::{Mutex, mpsc};
+use libp2p::{identity::Keypair, multiaddr::Protocol};
+use tokio::sync::Mutex;
 
 use crate::{
-    peer::{Guise, Peer, Requests},
+    peer::{Asked, Peer, Requests},
     stage::Target,
 };
 
 /// As many as the topic has home replicas.
 const LIARS: usize = 3;
-
-/// Streams that wait for a liar.
-const STREAMS_MAX: usize = 256;
 
 /// Three keys are ground until they are the home replicas of the topic. They give a receipt for
 /// all that they are sent, and keep none of it. What they say that they hold, and what they show,
@@ -84,53 +81,45 @@ fn distance(topic: TopicId, node: &NodeId) -> [u8; 32] {
 
 /// Connects to every node as one of them, and lies until the time is over. How many connections.
 async fn lie(target: &Target, key: &Keypair, lies: &Arc<AtomicUsize>) -> usize {
-    let (opened, mut streams) = mpsc::channel(STREAMS_MAX);
+    // Nobody listens there; nodes have its connections.
+    let listens: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().expect("an address");
     let mut peers = Vec::new();
     for node in &target.nodes {
-        let opened = Some(opened.clone());
-        let (names, key) = (&target.names, key.clone());
-        peers.extend(Peer::connect_as(node, names, Guise::Node, key, opened).await.ok());
+        let peer = Peer::connect_as(node, &target.names, key.clone(), listens.clone());
+        peers.extend(peer.await.ok());
     }
+    let connected = peers.len();
     // A stream of its own to an honest node, to have answers from.
     let honest = match peers.last() {
         Some(peer) => peer.requests().await.ok(),
         None => None,
     };
     let (me, honest) = (id_of_key(key), Arc::new(Mutex::new(honest)));
-    loop {
-        tokio::select! {
-            Some((protocol, stream)) = streams.recv() => {
-                if protocol == target.names.rpc {
-                    let (honest, lies) = (Arc::clone(&honest), Arc::clone(lies));
-                    let handle = tokio::runtime::Handle::current();
-                    handle.spawn(async move { drop(answer_all(stream, me, &honest, &lies).await) });
-                }
+    for mut peer in peers {
+        let (honest, lies) = (Arc::clone(&honest), Arc::clone(lies));
+        let handle = tokio::runtime::Handle::current();
+        handle.clone().spawn(async move {
+            while let Some(asked) = peer.asked().await {
+                let (honest, lies) = (Arc::clone(&honest), Arc::clone(&lies));
+                handle.spawn(async move { drop(answer_all(asked, me, &honest, &lies).await) });
             }
-            () = target.over() => return peers.len(),
-        }
+        });
     }
+    target.over().await;
+    connected
 }
 
 /// Answers all that comes over a stream.
 async fn answer_all(
-    mut stream: Stream,
+    mut asked: Asked,
     me: NodeId,
     honest: &Mutex<Option<Requests>>,
     lies: &AtomicUsize,
 ) -> std::io::Result<()> {
     loop {
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).await?;
-        let length = u32::from_be_bytes(head[8..].try_into().expect("4 bytes"));
-        let mut message = vec![0; usize::try_from(length).expect("it fits")];
-        stream.read_exact(&mut message).await?;
-        let request = Request::decode(&message.into()).map_err(std::io::Error::other)?;
-        let response = answer(request, me, honest, lies).await?.encode();
-        let length = u32::try_from(response.len()).expect("it is below 8 MiB");
-        head[8..].copy_from_slice(&length.to_be_bytes());
-        stream.write_all(&head).await?;
-        stream.write_all(&response).await?;
-        stream.flush().await?;
+        let (number, request) = asked.next().await?;
+        let response = answer(request, me, honest, lies).await?;
+        asked.answer(number, &response).await?;
     }
 }
 

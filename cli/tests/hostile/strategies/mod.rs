@@ -8,6 +8,8 @@ mod held_questions;
 mod liars;
 mod nothing;
 mod pinned;
+mod strangers;
+mod table;
 mod unread_answers;
 
 use crate::stage::Attack;
@@ -29,8 +31,12 @@ pub(crate) const ALL: &[(&str, Attack)] = &[
     ("garbage", floods::garbage),
     ("gossip-of-noise", gossip::noise),
     ("gossip-of-subscriptions", gossip::subscriptions),
+    ("gossip-of-control", gossip::control),
     ("publishes-for-weeks", pinned::publishes_for_weeks),
     ("lying-homes", liars::lying_homes),
+    ("nodes-invented", strangers::nodes_invented),
+    ("members-flooded", strangers::members_flooded),
+    ("table-flooded", table::flooded),
 ];
 
 /// For how many seconds honest programs are alone before an attack, and for how many it goes on.
