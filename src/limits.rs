@@ -52,6 +52,10 @@ pub const FORK_PROOF_BYTES_MAX: usize = 2 * (HEADER_BYTES_MAX + 64 + 32) + 32;
 /// limit a second batch is refused at its position, and its branch is not kept.
 pub const FORKS_MAX: usize = 64;
 
+/// Most of them for the logs of one writer, so that one that forks its own logs takes no other
+/// writer's place.
+pub const WRITER_FORKS_MAX: usize = 8;
+
 /// Most branches of one log, over all its forks. A cloned writer makes two. More are kept only if
 /// different nodes had stored them before they knew of each other. Two nodes that have learnt this
 /// many different ones do not agree any more, so the limit is ample.
@@ -113,7 +117,8 @@ pub const SEQUENCE_MAX: u64 = 1 << 48;
 pub const FRONTIER_LOGS_MAX: usize = 10_000;
 
 /// Most logs of one writer in one topic, without those of which retention left nothing, and without
-/// branches of forks. A writer begins one after each crash. At the limit it continues its newest one.
+/// branches of forks. A writer begins one after each crash. At the limit it continues its newest
+/// one.
 pub const WRITER_LOGS_MAX: usize = 64;
 
 /// Most logs in one topic of writers that are no nodes of the network, by what the holder knows:
@@ -302,6 +307,11 @@ pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
 /// readers are shown its batch before others. This is ten times what a badly kept clock drifts in a
 /// day.
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
+
+/// How far the stamp of a batch may be ahead of a replica's time, if its writer is no node that is
+/// known. Such a batch is refused until its time has come. That of a node is kept from the start:
+/// its records may have been acknowledged before anybody told the node what time it is.
+pub const STRANGER_DRIFT_MAX: Duration = Duration::from_mins(10);
 
 /// A clock that differs by more than this, beyond the error of the measurement, is off. Operators
 /// are told. If most nodes say that a node's clock is off, that node goes by theirs. NTP keeps

@@ -66,6 +66,7 @@ const LONG_WITH_A_REASON: &[(&str, &str)] = &[
     ("node/src/store/segments/recovery.rs", "most of it is its own tests"),
     ("node/src/store/tests.rs", "its tests share their helpers, and are short each"),
     ("node/src/store/writer.rs", "one thread's loop and its queue"),
+    ("src/limits.rs", "all limits stand in one list"),
     ("src/engine/tests/mod.rs", "its tests share their helpers, and are short each"),
     ("tests/cluster/forks.rs", "its tests share their helpers, and are short each"),
     ("tests/cluster/regressions.rs", "its tests share their helpers, and are short each"),

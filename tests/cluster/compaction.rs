@@ -5,8 +5,8 @@ use std::{num::NonZeroU64, time::Duration};
 use antiphon::{
     engine::Log,
     model::{
-        Batch, Blob, Cursor, Draft, LimitChange, Record, Retention, RetentionChange, WallClock,
-        encode_record,
+        Batch, Blob, Cursor, Draft, Incarnation, LimitChange, NodeKey, ProducerId, Record,
+        Retention, RetentionChange, Run, Stamp, WallClock, encode_record,
     },
     wire::{
         Alter, ClientRequest, Create, Import, NodeRequest, Outcome, Publish, Replicate, Request,
@@ -421,4 +421,34 @@ fn a_page_with_many_parts_is_imported_at_once() {
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Stored), "{outcomes:?}");
     assert!((0..3).all(|node| stored(&other, node) == (41, 39)));
     assert_eq!(read(&mut other, 2, &start()).len(), 41);
+}
+
+#[test]
+fn a_writer_that_forks_a_log_ends_the_compaction_of_its_own_logs_alone() {
+    let mut world = World::new(3);
+    world.join();
+    create(&mut world, HOUR_MS);
+    for payload in ["one", "other"] {
+        let mut body = Vec::new();
+        let record = Record::new(WallClock(1), payload.as_bytes().to_vec());
+        encode_record(&record.with_key(b"k".to_vec()), &mut body).unwrap();
+        let draft = Draft {
+            topic: World::topic("t"),
+            incarnation: Incarnation(1),
+            previous: None,
+            stamp: Stamp::at(world.wall()),
+            runs: vec![Run { producer: ProducerId([7; 16]), first: 0, count: 1 }],
+        };
+        let batch = draft.seal(&body.into(), &NodeKey::from_secret(&[77; 32]));
+        let replicate = Replicate { batches: vec![batch], ..Replicate::default() };
+        world.call(0, Request::Node(NodeRequest::Replicate(replicate)));
+    }
+    assert_eq!(world.proofs(0).len(), 1);
+    publish_some(&mut world, 0);
+    world.run_until("all compact", SOON, |world| (0..3).all(|node| stored(world, node).1 == 1));
+    let shown = read(&mut world, 1, &start());
+    let shown: Vec<_> = shown.iter().map(String::as_str).collect();
+    let of_others: Vec<_> =
+        shown.iter().copied().filter(|it| !["one", "other"].contains(it)).collect();
+    assert_eq!(of_others, LEFT, "{shown:?}");
 }

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    limits::{BRANCHES_MAX, FORKS_MAX},
+    limits::{BRANCHES_MAX, FORKS_MAX, WRITER_FORKS_MAX},
     model::{ForkProof, Hash, Incarnation, LogId, NodeId},
     wire::{Forked, LogRange},
 };
@@ -54,8 +54,10 @@ impl Forks {
     pub(in crate::engine) fn add(&mut self, proof: &ForkProof) -> Learned {
         let branches = proof.branches();
         let new = branches.iter().filter(|branch| !self.roots.contains_key(branch)).count();
-        let room =
-            self.proofs.len() < FORKS_MAX && self.family(proof.log()).count() + new <= BRANCHES_MAX;
+        let of_writer = self.proofs.iter().filter(|known| known.log().writer == proof.log().writer);
+        let room = self.proofs.len() < FORKS_MAX
+            && of_writer.count() < WRITER_FORKS_MAX
+            && self.family(proof.log()).count() + new <= BRANCHES_MAX;
         if new == 0 || !room {
             return Learned::Nothing;
         }
@@ -68,6 +70,11 @@ impl Forks {
         }
         self.proofs.push(proof.clone());
         if is_known { Learned::Branch } else { Learned::Fork }
+    }
+
+    /// Whether a log of this writer has forked.
+    pub(in crate::engine) fn has_forked(&self, writer: &NodeId) -> bool {
+        self.proofs.iter().any(|proof| proof.log().writer == *writer)
     }
 
     /// Whether no log of this topic has forked.

@@ -3,8 +3,8 @@
 //! A key costs nothing. So anybody can have keys that are nearer to a topic than all nodes, and
 //! call the nodes of these keys home replicas. What they say that they hold, they need not hold.
 //! Time costs more: a node is *acquainted* with another one once they were connected for
-//! [`PROBATION_DEFAULT`](crate::limits::PROBATION_DEFAULT) in all. Each node counts that for itself,
-//! by its own monotonic clock, and its store keeps it.
+//! [`PROBATION_DEFAULT`](crate::limits::PROBATION_DEFAULT) in all. Each node counts that for
+//! itself, by its own monotonic clock, and its store keeps it.
 //!
 //! - A copy is deleted only if enough acquainted home replicas have proven to hold the same.
 //! - A publish is acknowledged by the receipts of acquainted replicas, or else the node that

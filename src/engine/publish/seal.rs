@@ -131,7 +131,7 @@ impl Engine {
         self.retention.on_stored(&mut self.core, &batch);
         let sent_to = self.dispatch(topic, &batch, &BTreeSet::new());
         self.core.output(Output::Gossip { batch: batch.clone(), sent_to });
-        self.stored(&batch);
+        self.arrived(&batch);
     }
 
     fn refuse_all(&mut self, waiting: Vec<Waiting>, why: TooManyLogs) {

@@ -35,7 +35,8 @@ const HELD_BACK_MAX: Duration = Duration::from_secs(5);
 const HOLE_SURVEY_INTERVAL: Duration = Duration::from_secs(2);
 const HOLE_FOUND_TIMES: u32 = 2;
 
-/// Logs of one writer that become known by gossip: those that a replica takes, and as many branches.
+/// Logs of one writer that become known by gossip: those that a replica takes, and as many
+/// branches.
 const WRITER_LOGS_IN_VIEW_MAX: usize = 2 * WRITER_LOGS_MAX;
 
 /// Records that nobody holds, by what was told so far.
@@ -157,8 +158,8 @@ impl View {
         self.frontiers.insert(node, frontier.clone());
     }
 
-    /// Whether readers are told of a log that gossip brings. Nobody may have stored it yet, so a key
-    /// that somebody made up has the same share here as at a replica.
+    /// Whether readers are told of a log that gossip brings. Nobody may have stored it yet, so a
+    /// key that somebody made up has the same share here as at a replica.
     pub(in crate::engine) fn takes(&mut self, log: LogId, is_node: bool) -> bool {
         if self.end.logs.contains_key(&log) {
             return true;

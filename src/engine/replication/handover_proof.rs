@@ -322,7 +322,7 @@ impl Engine {
         self.have_proven(topic, proving, homes, copies);
     }
 
-    /// Whether so many of these home replicas are past their probation that a copy can go once all
+    /// Whether enough of these home replicas are past their probation: then a copy can go once all
     /// have proven that they hold it.
     pub(in crate::engine) fn are_enough_past_probation(
         &mut self,
@@ -341,7 +341,7 @@ impl Engine {
         homes.iter().filter(is_past).count() >= quorum
     }
 
-    /// Has the home replicas prove that they hold what is to be removed here.
+    /// Has the home replicas prove that they hold what this node wants to remove.
     fn have_proven(
         &mut self,
         topic: TopicId,
@@ -376,7 +376,7 @@ impl Engine {
         self.challenge(topic, nonce, drawn, Why::HandOver(proving.number));
     }
 
-    /// Home replicas have proven that they hold what is to be removed here, or some have not.
+    /// Home replicas have proven that they hold what this node wants to remove, or some have not.
     pub(super) fn handover_proven(
         &mut self,
         topic: TopicId,

@@ -33,8 +33,9 @@ use crate::{
     engine::wing::Wing,
     limits::{
         DESCRIPTORS_PER_MESSAGE_MAX, PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT,
+        STRANGER_DRIFT_MAX,
     },
-    model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, TopicId},
+    model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, Stamp, TopicId},
     wire::{NodeRequest, Outcome, Page, Refusal, Replicate, Request, Response},
 };
 
@@ -443,6 +444,15 @@ impl Engine {
         if !is_from_home && !topic.has_room_for_stranger(&batch.log(), &self.core.members) {
             return Err(TooManyLogs::OfStrangers.into());
         }
+        let latest = Stamp::at(self.core.now.wall.plus(STRANGER_DRIFT_MAX));
+        let is_vouched_for = is_from_home || self.core.members.is_node(&header.writer);
+        if !is_vouched_for && header.stamp > latest {
+            let ahead = header.stamp.time().0.saturating_sub(latest.time().0);
+            return Err(Refusal::OverBudget {
+                reason: "the batch is stamped more than ten minutes in the future".into(),
+                retry_after_ms: u32::try_from(ahead).unwrap_or(u32::MAX),
+            });
+        }
         if own_log && !topic.belongs_to(&self.core.members, &self.core.me) {
             // This node wrote it, gave it away, and is no place for it.
             return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
@@ -462,7 +472,7 @@ impl Engine {
                 } else {
                     self.core.clock.observe(self.core.now.wall, header.stamp);
                 }
-                self.stored(batch);
+                self.arrived(batch);
                 self.written_elsewhere(batch);
                 Ok(Added::New)
             }
@@ -474,11 +484,6 @@ impl Engine {
                 Err(Refusal::Invalid(error.to_string()))
             }
         }
-    }
-
-    /// A batch is new here, of this writer or another: those who wait for it are served.
-    pub(super) fn stored(&mut self, batch: &Batch) {
-        self.arrived(batch);
     }
 }
 

@@ -8,8 +8,8 @@
 //! on the word of the one that it repairs from.
 //!
 //! A sweep reads all of a topic. So there is one at a time, when half as much has arrived as was
-//! kept the last time. Topics that have forked are left alone: their branches are filed by their
-//! batches.
+//! kept the last time. Logs of a writer that has forked one are left alone: branches are filed by
+//! their batches. What these logs hold may be older than a tombstone, so tombstones stay then.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -124,7 +124,7 @@ impl Compaction {
         let compacted: Vec<_> = core
             .topics
             .iter()
-            .filter(|topic| topic.is_known() && topic.forks.is_empty())
+            .filter(|topic| topic.is_known())
             .filter_map(|topic| Some((topic.id, topic.tombstones_ms()?, topic.records() > 0)))
             .collect();
         let ids: BTreeSet<_> = compacted.iter().map(|(id, ..)| *id).collect();
@@ -183,7 +183,8 @@ impl Compaction {
             return;
         }
         let mut spans = Vec::new();
-        for (log, held) in &known.logs {
+        let swept = known.logs.iter().filter(|(log, _)| !known.forks.has_forked(&log.writer));
+        for (log, held) in swept {
             for span in &held.spans {
                 let has = |other: &&Frontier| match other.0.get(log) {
                     Some(entry) => {
@@ -201,7 +202,11 @@ impl Compaction {
             progress.new_bytes = 0;
             progress.is_partial = spans.iter().any(|span| span.settled < span.range.to);
         }
-        let tombstones_before = WallClock(core.safe_wall().0.saturating_sub(tombstones_ms));
+        let tombstones_before = if known.forks.is_empty() {
+            WallClock(core.safe_wall().0.saturating_sub(tombstones_ms))
+        } else {
+            WallClock(0)
+        };
         let marks = others_early(found, &core.me);
         mark_early(core, topic, &marks);
         let sweep =
@@ -221,26 +226,33 @@ impl Compaction {
             return;
         };
         self.under_way = None;
+        let has_forks = core.topics.get(&topic).is_some_and(|known| !known.forks.is_empty());
         if let Some(progress) = self.topics.get_mut(&topic) {
             match &swept {
                 Some(swept) => {
                     progress.kept_bytes = swept.bytes;
                     (progress.tombstone, progress.more) = (swept.tombstone, swept.more);
                     progress.waits = swept.waits;
+                    if has_forks {
+                        progress.tombstone = None; // no time comes for any
+                    }
                 }
                 None => progress.more = true,
             }
         }
         mark_early(core, topic, swept.as_ref().map_or(&[], |swept| &swept.early));
         let known = core.topics.get_mut(&topic).filter(|known| known.is_known());
-        let may = known.is_some_and(|known| {
-            known.forks.is_empty() && known.belongs_to(&core.members, &core.me)
-        });
+        let may = known.is_some_and(|known| known.belongs_to(&core.members, &core.me));
         for part in swept.into_iter().flat_map(|swept| swept.parts).filter(|_| may) {
             let log = core.topics.get(&topic).and_then(|known| known.logs.get(&part.log));
             // A part of it may have been lost or trimmed meanwhile.
+            let forks = core.topics.get(&topic).map(|known| &known.forks);
             let log = log.filter(|log| {
-                log.spans.iter().any(|span| span.first <= part.first && part.next < span.next)
+                forks.is_some_and(|forks| !forks.has_forked(&part.log.writer))
+                    && log
+                        .spans
+                        .iter()
+                        .any(|span| span.first <= part.first && part.next < span.next)
             });
             if let Some(log) = log.cloned() {
                 core.write(Write::Compact { topic, part, log });

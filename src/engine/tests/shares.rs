@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::{
-    limits::{FRONTIER_LOGS_MAX, STRANGER_LOGS_MAX, WRITER_LOGS_MAX},
-    model::{Batch, Entry, Frontier, Hash, LogId, Run, Span},
+    engine::holdings::proofs::Learned,
+    limits::{
+        FRONTIER_LOGS_MAX, STRANGER_DRIFT_MAX, STRANGER_LOGS_MAX, WRITER_FORKS_MAX, WRITER_LOGS_MAX,
+    },
+    model::{Batch, Entry, ForkProof, Frontier, Hash, LogId, Run, SignedHeader, Span},
     wire::Read,
 };
 
@@ -19,13 +22,17 @@ fn key_of(number: u32) -> NodeKey {
 
 /// The first batch of a log.
 fn first_batch(key: &NodeKey, incarnation: u64) -> Batch {
+    sealed(key, incarnation, "x", Stamp::default())
+}
+
+fn sealed(key: &NodeKey, incarnation: u64, payload: &str, stamp: Stamp) -> Batch {
     let mut body = Vec::new();
-    encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
+    encode_record(&Record::new(WallClock(1), payload.to_owned()), &mut body).unwrap();
     let draft = Draft {
         topic: topic(),
         incarnation: Incarnation(incarnation),
         previous: None,
-        stamp: Stamp::default(),
+        stamp,
         runs: vec![Run { producer: ProducerId([1; 16]), first: 0, count: 1 }],
     };
     draft.seal(&body.into(), key)
@@ -121,4 +128,34 @@ fn more_logs_than_a_cursor_names_refuse_no_read() {
     let outputs = script.ask(79, Request::Client(ClientRequest::Read(read)));
     let refused = |it: &Output| matches!(it, Output::Answer { response: Response::Refused(_), .. });
     assert!(!outputs.iter().any(refused), "{outputs:?}");
+}
+
+#[test]
+fn a_batch_of_a_made_up_key_that_is_stamped_ahead_is_taken_when_its_time_has_come() {
+    let mut script = Script::with_replicas();
+    let stamp = |ahead: Duration| Stamp::at(WallClock(0).plus(STRANGER_DRIFT_MAX + ahead));
+    let second = Duration::from_secs(1);
+    let early = vec![sealed(&key_of(1), 1, "x", stamp(second))];
+    let (stored, reasons) = replicate(&mut script, Asker::Client(None), early.clone());
+    assert!(stored == 0 && reasons.iter().all(|it| it.contains("in the future")), "{reasons:?}");
+    let near = vec![sealed(&key_of(1), 2, "x", stamp(Duration::ZERO))];
+    assert_eq!(replicate(&mut script, Asker::Client(None), near).0, 1);
+    let of_a_node = vec![sealed(&key(2), 1, "x", stamp(second))];
+    assert_eq!(replicate(&mut script, Asker::Node(key(2).node()), of_a_node).0, 1);
+    script.pass(second);
+    assert_eq!(replicate(&mut script, Asker::Client(None), early).0, 1);
+}
+
+#[test]
+fn a_writer_that_forks_its_logs_takes_no_other_writers_place() {
+    let mut script = Script::with_replicas();
+    let known = script.engine.core.topics.get_mut(&topic()).unwrap();
+    let mut fork = |key: &NodeKey, incarnation| {
+        let header = |text| SignedHeader::of(&sealed(key, incarnation, text, Stamp::default()));
+        known.add_fork(&ForkProof::of_headers(&header("one"), &header("other")).unwrap())
+    };
+    let learned: Vec<_> = (0..12).map(|incarnation| fork(&key(2), incarnation)).collect();
+    assert!(learned[..WRITER_FORKS_MAX].iter().all(|learned| *learned == Learned::Fork));
+    assert!(learned[WRITER_FORKS_MAX..].iter().all(|learned| *learned == Learned::Nothing));
+    assert_eq!(fork(&key(3), 1), Learned::Fork);
 }
