@@ -39,8 +39,9 @@ pub(super) const THRESHOLDS: PeerScoreThresholds = PeerScoreThresholds {
 pub(super) fn parameters() -> PeerScoreParams {
     PeerScoreParams {
         topic_score_cap: 0.0,
-        // One point of a misdeed.
-        app_specific_weight: 1.0,
+        // Less than one for each point of a misdeed: a peer that is no longer heard would not be
+        // cut off either.
+        app_specific_weight: 0.7,
         ip_colocation_factor_weight: 0.0,
         // Grafts again too soon, or has not what it offered. A node that was restarted does the
         // first of these in some meshes.
@@ -136,10 +137,13 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::limits::POINTS_MAX;
 
     #[test]
     fn the_parameters_agree_with_each_other() {
         parameters().validate().unwrap();
         THRESHOLDS.validate().unwrap();
+        let most = f64::from(u32::try_from(POINTS_MAX).unwrap()) * parameters().app_specific_weight;
+        assert!(-most > THRESHOLDS.graylist_threshold, "its last misdeed is seen");
     }
 }
