@@ -77,6 +77,7 @@ impl World {
             min_copies: if *floor_follows { 1 } else { *min_copies },
             floor_follows: *floor_follows,
             retention: *retention,
+            closed: false,
         };
         let is_new = matches!(response, Response::Created(..));
         let others = self.options.topics.iter_mut().filter(|it| it.name == terms.name);

@@ -1,7 +1,7 @@
 //! The deterministic simulation: many engines, the code of production, with a network, disks and
 //! clocks that are played, in one thread, from one source of choices. See `docs/simulation.md`.
 //!
-//! `SEEDS=1000` sweeps over so many seeds; `SEED=7` runs one of them and tells all of it.
+//! `SEEDS=1000` sweeps over as many seeds; `SEED=7` runs one of them and tells all of it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 #![expect(
@@ -9,6 +9,7 @@
     reason = "what a sweep found, and the trace of a seed, is for a reader"
 )]
 
+mod adversary;
 mod sweep;
 #[path = "../world/mod.rs"]
 mod world;

@@ -23,13 +23,18 @@ const PROGRESS_MAX: u64 = 500;
 /// The first seed.
 const FIRST: u64 = 1;
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// Runs a seed; what is wrong, if anything is.
 pub(crate) fn run_seed(seed: u64, verbose: bool) -> Result<Outcome, String> {
-    let ran = catch_unwind(AssertUnwindSafe(|| run(Choices::of_seed(seed), verbose)));
+    judged(|| run(Choices::of_seed(seed), verbose))
+}
+
+/// What is wrong with a run, if anything is.
+pub(crate) fn judged(run: impl FnOnce() -> Outcome) -> Result<Outcome, String> {
+    let ran = catch_unwind(AssertUnwindSafe(run));
     let outcome = match ran {
         Ok(outcome) => outcome,
         Err(panic) => {
@@ -47,9 +52,10 @@ pub(crate) fn run_seed(seed: u64, verbose: bool) -> Result<Outcome, String> {
     }
 }
 
-fn reproduce(seed: u64) -> String {
+fn reproduce(suite: &str, seed: u64) -> String {
     format!(
-        "SEED={seed} cargo test --profile sim -p antiphon --test simulation one_seed -- --nocapture"
+        "SEED={seed} cargo test --profile sim -p antiphon --test simulation {suite}::one_seed -- \
+         --nocapture"
     )
 }
 
@@ -61,12 +67,12 @@ struct Total {
 }
 
 impl Total {
-    fn add(&mut self, seed: u64, result: Result<Outcome, String>) {
+    fn add(&mut self, suite: &str, seed: u64, result: Result<Outcome, String>) {
         self.seeds += 1;
         match result {
             Ok(outcome) => self.counts.add(&outcome.counts),
             Err(reason) => {
-                eprintln!("seed {seed}: {reason}\n  {}", reproduce(seed));
+                eprintln!("seed {seed}: {reason}\n  {}", reproduce(suite, seed));
                 self.failures.insert(seed, reason);
             }
         }
@@ -128,12 +134,20 @@ fn tell(total: &Total) {
     );
     eprintln!("forked logs not filed yet when time was over: {}", counts.unfiled);
     for (name, count) in &counts.faults {
-        eprintln!("  {name:<31}{count}");
+        eprintln!("  {name:<39}{count}");
     }
 }
 
 #[test]
 fn sweep() {
+    sweep_over("sweep", run_seed);
+}
+
+/// Runs as many seeds as are wanted, and tells what came of them.
+pub(crate) fn sweep_over(
+    suite: &str,
+    run_seed: impl Fn(u64, bool) -> Result<Outcome, String> + Sync,
+) {
     let seeds = number("SEEDS").unwrap_or(SEEDS);
     let first = number("FIRST").unwrap_or(FIRST);
     let next = AtomicU64::new(first);
@@ -148,7 +162,7 @@ fn sweep() {
                     }
                     let result = run_seed(seed, false);
                     let mut total = total.lock().unwrap();
-                    total.add(seed, result);
+                    total.add(suite, seed, result);
                     tell_progress(total.seeds, seeds);
                 }
             });
@@ -158,7 +172,7 @@ fn sweep() {
     tell(&total);
     let first = total.failures.first_key_value();
     if let Some((seed, reason)) = first {
-        panic!("seed {seed}: {reason}\nagain, with its trace: {}", reproduce(*seed));
+        panic!("seed {seed}: {reason}\nagain, with its trace: {}", reproduce(suite, *seed));
     }
 }
 

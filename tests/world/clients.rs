@@ -14,6 +14,7 @@ use crate::world::{
     Event, World,
     again::Again,
     creator::{Alterer, Creator, Deleter},
+    fetcher::Fetcher,
     follower::Follower,
     member::Member,
     node::Asker,
@@ -43,6 +44,7 @@ pub(crate) enum Kind {
     Deleter(Deleter),
     Alterer(Alterer),
     Follower(Follower),
+    Fetcher(Fetcher),
     Publisher(Publisher),
     Reader(Box<Reader>),
     Member(Box<Member>),
@@ -74,11 +76,14 @@ impl World {
         client
     }
 
-    /// A node for a client to ask: any, whether it runs or not.
+    /// A node for a client to ask: any that is honest, whether it runs or not.
     pub(crate) fn some_node(&mut self) -> usize {
-        let running = self.running();
+        let mut running = self.running();
+        running.retain(|index| !self.is_liar(*index));
         if running.is_empty() || self.faulty && self.choices.chance(100) {
-            return self.choices.index(self.nodes.len());
+            let honest = (0..self.nodes.len()).filter(|index| !self.is_liar(*index));
+            let honest: Vec<_> = honest.collect();
+            return honest[self.choices.index(honest.len())];
         }
         running[self.choices.index(running.len())]
     }
@@ -152,6 +157,7 @@ impl World {
             Kind::Deleter(deleter) => deleter.go_on(self, response.as_ref()),
             Kind::Alterer(alterer) => alterer.go_on(self, response.as_ref()),
             Kind::Follower(follower) => follower.go_on(self, response.as_ref(), asked),
+            Kind::Fetcher(fetcher) => fetcher.go_on(self, response, asked),
             Kind::Publisher(publisher) => publisher.go_on(self, response.as_ref(), asked),
             Kind::Reader(reader) => reader.go_on(self, response, asked),
             Kind::Member(member) => member.go_on(self, response, asked),

@@ -126,6 +126,10 @@ impl World {
         let Some(hashes) = self.nodes[node].twins.remove(&question) else {
             return;
         };
+        // What liars sign is promised to nobody.
+        if self.liars() > 0 {
+            return;
+        }
         let Response::Replicated(outcomes) = response else {
             return;
         };

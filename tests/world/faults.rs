@@ -189,7 +189,7 @@ impl World {
                 self.stop_cleanly(index);
                 self.restart_later(index);
             }
-            Fault::Leave if runs && self.stays().len() > 2 => {
+            Fault::Leave if runs && !self.is_liar(index) && self.stays().len() > 2 => {
                 self.nodes[index].leaves = true;
                 self.fewest = self.fewest.min(self.met().len());
                 let question = self.question(index, Asker::World);
@@ -237,9 +237,12 @@ impl World {
         self.restart_later(index);
     }
 
-    /// Nodes that are not gone for good, or about to be.
+    /// Nodes that are not gone for good, or about to be; liars are none of them.
     pub(crate) fn stays(&self) -> Vec<usize> {
-        let stays = |index: &usize| !self.nodes[*index].gone && !self.nodes[*index].leaves;
+        let stays = |index: &usize| {
+            let node = &self.nodes[*index];
+            !node.gone && !node.leaves && !node.lies
+        };
         (0..self.nodes.len()).filter(stays).collect()
     }
 

@@ -3,13 +3,15 @@
 
 mod again;
 pub(crate) mod choices;
-mod clients;
+pub(crate) mod clients;
 mod creator;
 pub(crate) mod disk;
 mod equivocation;
 pub(crate) mod faults;
+pub(crate) mod fetcher;
 mod follower;
 pub(crate) mod invariants;
+pub(crate) mod liar;
 mod member;
 mod network;
 pub(crate) mod node;
@@ -39,6 +41,7 @@ use crate::world::{
     choices::Choices,
     clients::Client,
     invariants::Violation,
+    liar::Liar,
     network::Links,
     node::Node,
     options::Options,
@@ -65,6 +68,8 @@ pub(crate) enum Event {
     Forget,
     /// What a twin of the second node signed reaches the first.
     Twin(usize, usize, Vec<Batch>),
+    /// A liar asks something.
+    Lie(usize),
     /// A node that was down starts.
     Start(usize),
     /// A message arrives.
@@ -132,6 +137,7 @@ pub(crate) struct World {
     pub(crate) now: Duration,
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Option<Client>>,
+    pub(crate) liars: BTreeMap<usize, Liar>,
     pub(crate) links: Links,
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
@@ -185,6 +191,7 @@ impl World {
             now: Duration::ZERO,
             nodes: Vec::new(),
             clients: Vec::new(),
+            liars: BTreeMap::new(),
             links: Links::default(),
             oracle: Oracle::default(),
             trace: Trace::new(verbose),
@@ -247,12 +254,12 @@ impl World {
     }
 
     /// How many copies of the batches of a topic are kept: as many as it wants, or as nodes were
-    /// left when most of them had been asked to leave.
+    /// left when most of them had been asked to leave. Those of liars do not count.
     pub(crate) fn kept_copies(&self, topic: usize) -> usize {
         let some_leave = self.fewest < usize::MAX;
         let fewest =
             if some_leave { self.fewest.min(self.met().len().max(1)) } else { self.fewest };
-        usize::from(self.fewest_replicas(topic)).min(fewest)
+        self.honest(usize::from(self.fewest_replicas(topic)).min(fewest))
     }
 
     /// Whether any node that runs knows the name and the terms of a topic.
@@ -279,7 +286,7 @@ impl World {
         self.nodes.iter().position(|node| node.id == *id)
     }
 
-    /// Nodes whose engine runs.
+    /// Nodes whose engine runs, liars too.
     pub(crate) fn running(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|index| self.nodes[*index].engine.is_some()).collect()
     }
@@ -383,6 +390,7 @@ impl World {
             | Event::Forget
             | Event::Twin(..)
             | Event::Resume(_)
+            | Event::Lie(_)
             | Event::Start(_)
             | Event::Answer(..)
             | Event::Wake(..) => None,
@@ -423,6 +431,7 @@ impl World {
             Event::Fault => self.fault(),
             Event::Forget => self.forget_the_gone(),
             Event::Twin(node, index, batches) => self.twin_sends(node, index, batches),
+            Event::Lie(index) => self.lie_due(index),
             Event::Start(index) => self.start(index),
             Event::Message(message) => self.arrived(message),
             Event::Question(index, client, serial, request) => {

@@ -28,6 +28,7 @@ pub(crate) struct Links {
 impl World {
     /// Sends a message. It may get lost.
     pub(crate) fn send(&mut self, from: (usize, u64), to: (usize, u64), what: What) {
+        let Some(what) = self.said(from.0, to.0, what) else { return };
         let lost = match what {
             What::Gossip(_) => self.options.gossip_loss,
             _ => self.options.loss,
@@ -150,6 +151,7 @@ impl World {
 
     /// A message reaches the node that it was sent to.
     pub(crate) fn arrived(&mut self, message: Message) {
+        let Some(message) = self.heard(message) else { return };
         let Message { from, to: (index, life), what } = message;
         match what {
             What::Request(ask, request) => {

@@ -57,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) backlog: VecDeque<Event>,
     /// Whether it is destroyed for good, or has left.
     pub(crate) gone: bool,
+    /// Whether it is a liar.
+    pub(crate) lies: bool,
     /// Whether it was asked to leave since it was started.
     pub(crate) leaves: bool,
     /// Whether it has told others that it leaves, in this life.
@@ -127,6 +129,7 @@ impl World {
             paused_until: Duration::ZERO,
             backlog: VecDeque::new(),
             gone: false,
+            lies: false,
             leaves: false,
             tells_leaving: false,
             questions: 0,
@@ -360,6 +363,7 @@ impl World {
 
     fn answer(&mut self, index: usize, question: QuestionId, response: Response) {
         if let Some((topic, record)) = self.nodes[index].publishes.remove(&question)
+            && !self.is_liar(index)
             && let Response::Published(published) = &response
         {
             self.trace.note(self.now, || format!("{index} answers {record:?} with {published:?}"));

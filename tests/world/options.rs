@@ -16,6 +16,8 @@ pub(crate) struct TopicOptions {
     pub(crate) min_copies: u16,
     pub(crate) floor_follows: bool,
     pub(crate) retention: Retention,
+    /// Whether only honest nodes may write to it.
+    pub(crate) closed: bool,
 }
 
 /// What a run is like.
@@ -126,7 +128,15 @@ fn draw_topic(choices: &mut Choices, number: usize) -> TopicOptions {
     let retention = draw_retention(choices);
     let name: TopicName = format!("t{number}").parse().unwrap();
     let id = World::topic_named(&name);
-    TopicOptions { id, name: name.to_string(), replicas, min_copies, floor_follows, retention }
+    TopicOptions {
+        id,
+        name: name.to_string(),
+        replicas,
+        min_copies,
+        floor_follows,
+        retention,
+        closed: false,
+    }
 }
 
 /// How long a topic keeps its records.

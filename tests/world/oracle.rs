@@ -8,7 +8,7 @@ use std::{
 };
 
 use antiphon::{
-    model::{Batch, Descriptor, Hash, Incarnation, LogId, RecordId, TopicId},
+    model::{Batch, Descriptor, Hash, Incarnation, LogId, RecordId, SignedDescriptor, TopicId},
     wire::LogRange,
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Oracle {
     pub(crate) published: BTreeMap<RecordId, Published>,
     /// All terms of topics that any node ever kept.
     pub(crate) descriptors: BTreeMap<TopicId, Vec<Descriptor>>,
+    /// The same as they were signed, in runs with liars.
+    pub(crate) signed_terms: Vec<SignedDescriptor>,
     /// What a publisher was told last to be pending: the topic, and where it is.
     pub(crate) latest_pending: Option<(usize, LogRange)>,
     /// The highest low watermark that any node gave a log.

@@ -14,7 +14,7 @@ use antiphon::{
 use crate::world::{
     World,
     clients::Next,
-    invariants::{cursors, no_gap, no_phantom, writer_order},
+    invariants::{admitted, cursors, no_gap, no_phantom, writer_order},
 };
 
 /// What a reader has asked.
@@ -224,6 +224,8 @@ impl Reader {
             world.check(no_gap::NAME, result);
             let result = writer_order::continues(world, &self.cursor, batch);
             world.check(writer_order::NAME, result);
+            let result = admitted::shown(world, self.topic, batch);
+            world.check(admitted::NAME, result);
             for (number, id, record) in batch.numbered_records() {
                 if number < self.cursor.next(&batch.log()) {
                     continue;

@@ -50,17 +50,22 @@ pub(crate) fn run(choices: Choices, verbose: bool) -> Outcome {
     if world.violation.is_none() {
         world.recover();
     }
-    world.counts.simulated = world.now;
-    let known = world.oracle.batches.values().filter(|known| known.acknowledged > 0);
-    world.counts.records_acknowledged =
-        known.map(|known| u64::from(known.batch.header().count)).sum();
-    let choices = world.choices.drawn();
-    world.trace.mix(&[choices]);
-    let trace = world.trace.hash();
-    Outcome { counts: world.counts, violation: world.violation, trace }
+    world.outcome()
 }
 
 impl World {
+    /// What has come of it so far.
+    pub(crate) fn outcome(mut self) -> Outcome {
+        self.counts.simulated = self.now;
+        let known = self.oracle.batches.values().filter(|known| known.acknowledged > 0);
+        self.counts.records_acknowledged =
+            known.map(|known| u64::from(known.batch.header().count)).sum();
+        let choices = self.choices.drawn();
+        self.trace.mix(&[choices]);
+        let trace = self.trace.hash();
+        Outcome { counts: self.counts, violation: self.violation, trace }
+    }
+
     /// The home replicas of a topic: the nearest nodes, those included that are destroyed if
     /// it is asked who was. None where faults destroyed the terms of the topic everywhere: nobody
     /// can read what is left of it then.
@@ -85,7 +90,7 @@ impl World {
         nodes.into_iter().take(replicas).map(|(_, index)| index).collect()
     }
 
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.run(Duration::from_secs(2));
         for topic in 0..self.options.topics.len() {
             self.add_client(Kind::Creator(Creator { topic }));
@@ -119,7 +124,7 @@ impl World {
         }
     }
 
-    fn suffer(&mut self) {
+    pub(crate) fn suffer(&mut self) {
         self.faulty = true;
         if self.options.deletes {
             self.add_client(Kind::Deleter(Deleter::default()));
@@ -134,7 +139,15 @@ impl World {
     }
 
     /// Heals everything but what is gone for good, and waits for what must come of it.
-    fn recover(&mut self) {
+    pub(crate) fn recover(&mut self) {
+        self.heal();
+        // The healed world serves as before.
+        self.run(Duration::from_secs(5));
+        self.converge();
+    }
+
+    /// Heals everything but what is gone for good.
+    pub(crate) fn heal(&mut self) {
         self.heal_links();
         for index in 0..self.nodes.len() {
             self.hurry(index);
@@ -144,8 +157,10 @@ impl World {
             self.start(index);
         }
         self.discover_all();
-        // The healed world serves as before.
-        self.run(Duration::from_secs(5));
+    }
+
+    /// Waits for what must come of a healed world.
+    pub(crate) fn converge(&mut self) {
         self.publishing = false;
         let at_most = CONVERGE_WITHIN + self.options.gone_after + self.probation();
         if self.nodes.iter().any(|node| node.gone) {

@@ -25,7 +25,10 @@ impl Surveyor {
         asked: bool,
     ) -> Next {
         if asked {
-            if let Some(Response::Surveyed(surveyed)) = response {
+            // Among liars it is complete as far as those who answered are honest.
+            if let Some(Response::Surveyed(surveyed)) = response
+                && world.liars() == 0
+            {
                 let result = complete_survey::told(world, &self.expected, &surveyed);
                 world.check(complete_survey::NAME, result);
             }

@@ -9,7 +9,10 @@ use antiphon::{
 
 use crate::world::{
     Event, World,
-    invariants::{bounds, compaction, cursors, forks, one_position, outbox, removal, retention},
+    invariants::{
+        admitted, bounds, compaction, cursors, forks, one_position, outbox, removal, retention,
+        unmoved,
+    },
     node::SCRUB_INTERVAL,
 };
 
@@ -32,6 +35,11 @@ impl World {
     }
 
     pub(crate) fn write(&mut self, index: usize, number: WriteNumber, write: Write) {
+        if self.is_liar(index) {
+            self.liar_writes(index, &write);
+            self.nodes[index].disk.pending.push((number, write));
+            return self.begin_flush(index);
+        }
         if let Write::Append { batch, .. } = &write {
             let batch = batch.clone();
             let is_full = self.nodes[index].disk.full;
@@ -50,6 +58,11 @@ impl World {
             self.check(cursors::NAME, result);
         }
         if let Write::Descriptor(topic, signed) = &write {
+            if self.liars() > 0 {
+                let result = admitted::kept(self, index, *topic, signed.descriptor());
+                self.check(admitted::NAME, result);
+                self.oracle.signed_terms.push(signed.clone());
+            }
             self.oracle.note_terms(*topic, signed.descriptor());
         }
         if let Write::Drop { topic, log_id, from, to, log } = &write {
@@ -72,12 +85,21 @@ impl World {
             let batches: Vec<_> = batches.filter(|batch| !decided(batch)).cloned().collect();
             let is_deleted = self.is_deleted(topic);
             let low = log.as_ref().map_or(0, |log| log.low);
+            if self.liars() > 0 {
+                let result = unmoved::cut(self, index, (*topic, *log_id, low));
+                self.check(unmoved::NAME, result);
+            }
             retention::cut(self, *topic, *log_id, low);
             let (let_go, handed_over): (Vec<_>, Vec<_>) =
                 batches.into_iter().partition(|batch| batch.header().next() <= low || is_deleted);
             let result = retention::let_go(self, index, *topic, (*log_id, low), &let_go);
             self.check(retention::NAME, result);
             for batch in handed_over {
+                if self.liars() > 0 {
+                    let result = unmoved::decided(self, index, &batch);
+                    self.check(unmoved::NAME, result);
+                    continue;
+                }
                 let result = removal::decided(self, index, &batch);
                 self.check(removal::NAME, result);
             }
@@ -151,6 +173,9 @@ impl World {
             _ => None,
         };
         let removed = self.nodes[index].disk.image.apply(write);
+        if self.is_liar(index) {
+            return;
+        }
         if let Some(batch) = appended {
             self.oracle.held(index, &batch);
         }
@@ -173,6 +198,9 @@ impl World {
 
     /// Records what a disk holds after something happened to it.
     pub(crate) fn observe_disk(&mut self, index: usize) {
+        if self.is_liar(index) {
+            return;
+        }
         let readable = self.nodes[index].disk.image.readable();
         let lost = self.oracle.replaced(index, &readable, self.now);
         self.counts.copies_destroyed += lost as u64;

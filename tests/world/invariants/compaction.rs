@@ -201,7 +201,7 @@ pub(crate) fn taken_away(
 /// on it is as good as acknowledged.
 fn is_with_all(world: &mut World, topic: usize, hash: &Hash) -> Result<(), String> {
     let kept = world.kept_copies(topic);
-    let floor = usize::from(world.lowest_min_copies(topic)).min(kept).max(1);
+    let floor = world.honest(usize::from(world.lowest_min_copies(topic)).min(kept).max(1));
     let known = world.oracle.batches.get(hash).ok_or("nobody wrote it")?;
     let is_forked = world.oracle.forked.contains(&(known.batch.header().topic, known.batch.log()));
     let copies = known.holders.len() + world.copies_lost(known);

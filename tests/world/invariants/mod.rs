@@ -1,5 +1,6 @@
 //! What must always hold: one file for each sentence. Ids are those of the design notes.
 
+pub(crate) mod admitted;
 pub(crate) mod answers;
 pub(crate) mod bounds;
 pub(crate) mod compaction;
@@ -13,10 +14,12 @@ pub(crate) mod no_phantom;
 pub(crate) mod once;
 pub(crate) mod one_position;
 pub(crate) mod outbox;
+pub(crate) mod readable;
 pub(crate) mod removal;
 pub(crate) mod retention;
 pub(crate) mod survival;
 pub(crate) mod truth;
+pub(crate) mod unmoved;
 pub(crate) mod writer_order;
 
 use std::time::Duration;

@@ -62,7 +62,7 @@ pub(crate) fn taken_out(
         return Ok(());
     }
     let floor = usize::from(world.lowest_min_copies(number));
-    let wanted = floor.min(world.kept_copies(number)).max(1);
+    let wanted = world.honest(floor.min(world.kept_copies(number)).max(1));
     for hash in batches(world, topic, LogRange { log, from: 0, to: u64::MAX }) {
         let known = &world.oracle.batches[&hash];
         let lost = world.copies_lost(known);
@@ -95,7 +95,8 @@ pub(crate) fn awaited(
     for hash in batches(world, id, place) {
         let known = &world.oracle.batches[&hash];
         let held = known.holders.len() + world.copies_lost(known);
-        if held < usize::from(published.copies).min(kept) && !world.is_let_go(&known.batch) {
+        let copies = world.honest(usize::from(published.copies));
+        if held < copies.min(kept) && !world.is_let_go(&known.batch) {
             let (batch, holders) = (&known.batch, &known.holders);
             return Err(format!("{published:?} of {batch:?} is told, and {holders:?} hold it"));
         }

@@ -11,7 +11,7 @@ pub(crate) fn removed(world: &World, batch: &Batch) -> Result<(), String> {
     let Some(known) = world.oracle.batches.get(&batch.hash()) else {
         return Ok(());
     };
-    if world.is_let_go(batch) {
+    if world.is_let_go(batch) || world.is_of_liar(&batch.header().writer) {
         return Ok(());
     }
     let topic = world.topic_number(&batch.header().topic);

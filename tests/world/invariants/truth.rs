@@ -22,7 +22,7 @@ pub(crate) fn published(
     record: RecordId,
     published: &Published,
 ) -> Result<(), String> {
-    let copies = usize::from(published.copies);
+    let copies = world.honest(usize::from(published.copies));
     let (replicas, floor) = (world.kept_copies(topic), floor(world, index, topic));
     // What came before may have been acknowledged when the floor was lower.
     let lowest = world.lowest_min_copies(topic);
@@ -85,7 +85,8 @@ pub(crate) fn published(
         known.acknowledged = known.acknowledged.max(copies);
         let header = known.batch.header();
         let (id, log, first) = (header.topic, header.log(), header.first);
-        return behind(world, id, log, first, copies.min(usize::from(lowest)).min(replicas).max(1));
+        let before = world.honest(usize::from(published.copies).min(usize::from(lowest)));
+        return behind(world, id, log, first, before.min(replicas).max(1));
     }
     Ok(())
 }
@@ -130,12 +131,14 @@ fn duplicate(
         let held = known.holders.len() + world.copies_lost(known);
         let header = known.batch.header();
         let (id, log, first) = (header.topic, header.log(), header.first);
-        let before = behind(world, id, log, first, copies.min(usize::from(floor)).max(1));
+        let before = world.honest(usize::from(published.copies).min(usize::from(floor)));
+        let before = behind(world, id, log, first, before.min(copies).max(1));
         if held < copies {
             let (batch, holders) = (&known.batch, &known.holders);
             found = Err(format!("{copies} copies of {batch:?} are claimed, {holders:?} hold it"));
         } else if !published.acknowledged || before.is_ok() {
             let counted = usize::from(published.acknowledged) * usize::from(published.copies);
+            let counted = world.honest(counted);
             let known = world.oracle.batches.get_mut(hash).expect("it is known");
             known.acknowledged = known.acknowledged.max(counted);
             return Ok(());
