@@ -118,9 +118,13 @@ pub enum Response {
     #[n(37)]
     Statements(#[n(0)] StatementsTold),
     /// A proof of possession for each batch in the order of the request
-    /// ([`possession`](super::possession)); none for one that the asked node does not hold.
+    /// ([`possession`](super::possession)); none for one that the asked node does not hold. Then
+    /// those of them that compaction took away there.
     #[n(38)]
-    Proven(#[cbor(n(0), decode_with = "super::bounded::proofs_of_possession")] Vec<Option<Hash>>),
+    Proven(
+        #[cbor(n(0), decode_with = "super::bounded::proofs_of_possession")] Vec<Option<Hash>>,
+        #[cbor(n(1), decode_with = "super::bounded::proved_ranges")] Vec<LogRange>,
+    ),
 }
 
 impl Response {

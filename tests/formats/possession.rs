@@ -14,12 +14,15 @@ fn prove(count: usize) -> Request {
 }
 
 fn proven(count: usize) -> Response {
-    Response::Proven(vec![Some(possession(&key().node(), &[5; 32], &batch())); count])
+    let proof = possession(&key().node(), &[5; 32], &batch());
+    Response::Proven(vec![Some(proof); count], Vec::new())
 }
 
 #[test]
 fn proofs_of_possession() {
-    let all = round_trip([prove(1)], [proven(1), Response::Proven(vec![None])]);
+    let range = LogRange::of(batch().header());
+    let compacted = Response::Proven(vec![None], vec![range]);
+    let all = round_trip([prove(1)], [proven(1), compacted]);
     frozen("possession.hex", &all);
 }
 

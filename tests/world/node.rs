@@ -266,7 +266,7 @@ impl World {
             self.trace.note(self.now, || format!("{index} <- {input:?}"));
         }
         // What it is then asked is part of an audit.
-        self.is_unproven = matches!(&input, Input::Told { result: Ok(Response::Proven(it)), .. }
+        self.is_unproven = matches!(&input, Input::Told { result: Ok(Response::Proven(it, _)), .. }
             if it.contains(&None));
         engine.handle(Now { elapsed, wall }, input);
         let mut outputs = 0;

@@ -17,7 +17,7 @@ use crate::{
         survey::Then,
     },
     limits::{ASK_TIMEOUT, PAGE_BYTES_MAX, PROVE_BATCHES_MAX},
-    model::{Batch, Hash, NodeId, TopicId},
+    model::{Batch, Compacted, Hash, NodeId, TopicId},
     wire::{LogRange, NodeRequest, Page, Refusal, Response, possession},
 };
 
@@ -48,6 +48,11 @@ struct Challenge {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
     challenges: Numbered<ChallengeId, Challenge>,
+}
+
+/// Where a batch is filed.
+fn place_of(batch: &Batch) -> LogRange {
+    LogRange { log: batch.log(), ..LogRange::of(batch.header()) }
 }
 
 /// Draws records of parts of logs, each as likely as any other.
@@ -134,9 +139,7 @@ impl Engine {
                 continue;
             }
             challenge.unproven.insert(*node);
-            let place =
-                |batch: &Batch| LogRange { log: batch.log(), ..LogRange::of(batch.header()) };
-            asks.push((*node, batches.iter().map(place).collect()));
+            asks.push((*node, batches.iter().map(place_of).collect()));
             challenge.batches.insert(*node, batches);
         }
         let (topic, nonce) = (challenge.topic, challenge.nonce);
@@ -162,13 +165,13 @@ impl Engine {
             debug_assert!(false, "a node is asked once");
             return;
         };
-        if let Ok(Response::Proven(proofs)) = result {
+        if let Ok(Response::Proven(proofs, compacted)) = result {
             // What compaction took away there cannot be proven.
             let known = self.core.topics.get(&challenge.topic);
             let is_compacted = known.is_some_and(|known| known.tombstones_ms().is_some());
             let is_true = |(batch, proof): (&Batch, &Option<Hash>)| match proof {
                 Some(proof) => *proof == possession(&node, &challenge.nonce, batch),
-                None => is_compacted,
+                None => is_compacted && compacted.contains(&place_of(batch)),
             };
             let passed = proofs.len() == batches.len() && batches.iter().zip(&proofs).all(is_true);
             if passed {
@@ -177,7 +180,7 @@ impl Engine {
             match challenge.why {
                 // It may lack it, and say so.
                 Why::Audit if !passed => {
-                    let (topic, batch) = (challenge.topic, LogRange::of(batches[0].header()));
+                    let (topic, batch) = (challenge.topic, place_of(&batches[0]));
                     self.survey(topic, Then::Audit(node, batch));
                 }
                 Why::Audit | Why::HandOver(_) => self.note_proof(node, passed),
@@ -239,7 +242,14 @@ impl Engine {
             Some(possession(&self.core.me, nonce, batch))
         };
         let proofs = ranges.iter().map(proof).collect();
-        self.core.answer(question, Response::Proven(proofs));
+        let is_compacted = |range: &&LogRange| {
+            let covers = |part: &Compacted| {
+                part.log == range.log && part.first <= range.from && range.to <= part.next
+            };
+            page.compacted.iter().any(covers)
+        };
+        let compacted = ranges.iter().filter(is_compacted).copied().collect();
+        self.core.answer(question, Response::Proven(proofs, compacted));
     }
 }
 

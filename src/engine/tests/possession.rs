@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    model::{Batch, Frontier, TopicName},
+    model::{Batch, Frontier, Retention, TopicName},
     wire::{Compared, LogRange, Page, possession},
 };
 
@@ -16,6 +16,10 @@ struct Lone {
 
 impl Lone {
     fn new(probation: Duration) -> Self {
+        Self::with(probation, Retention::default())
+    }
+
+    fn with(probation: Duration, retention: Retention) -> Self {
         let mut config = Config::new(key(1), crate::model::Network::default(), Incarnation(7), 0);
         config.probation = probation;
         let engine = Engine::new(config, settled(1, settled(2, Recovered::default())));
@@ -24,8 +28,12 @@ impl Lone {
         script.connect(2);
         for number in 0..100 {
             let topic: TopicName = format!("t{number}").parse().unwrap();
-            let create =
-                Create { replicas: Some(1), min_copies: Some(1), ..Create::new(topic.clone()) };
+            let create = Create {
+                replicas: Some(1),
+                min_copies: Some(1),
+                retention,
+                ..Create::new(topic.clone())
+            };
             let outputs = script.ask(1, Request::Client(ClientRequest::Create(create)));
             for (ask, _) in asks(&outputs) {
                 let unknown = Ok(Response::Described(None));
@@ -80,6 +88,28 @@ impl Lone {
         panic!("nobody asks the home replica");
     }
 
+    /// The home replica says that it holds the same, and is asked to prove it.
+    fn challenged(&mut self, batch: &Batch) -> (AskId, [u8; 32]) {
+        let outputs = self.hold_the_same();
+        assert!(!is_dropped(&outputs), "numbers and hashes are public");
+        let read = outputs.iter().find_map(|output| match output {
+            Output::Read { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        let page = Page { batches: vec![batch.clone()], ..Page::default() };
+        let ticket = read.unwrap_or_else(|| panic!("{outputs:?}"));
+        let outputs = self.script.give(Input::ReadDone(ticket, Some(page)));
+        let asked = outputs.iter().find_map(|output| match output {
+            Output::Ask {
+                ask, request: Request::Node(NodeRequest::Prove(_, at, nonce)), ..
+            } => Some((*ask, at.clone(), *nonce)),
+            _ => None,
+        });
+        let (ask, ranges, nonce) = asked.unwrap_or_else(|| panic!("{outputs:?}"));
+        assert_eq!(ranges, [LogRange::of(batch.header())]);
+        (ask, nonce)
+    }
+
     fn frontier(&mut self, topic: TopicId) -> Frontier {
         self.script.engine.core.topics.get_mut(&topic).unwrap().frontier()
     }
@@ -129,30 +159,30 @@ fn a_copy_goes_once_the_home_replica_has_proven_that_it_holds_the_same() {
     let (batch, number, ask) = lone.publish();
     lone.script.give(Input::Durable(number));
     lone.script.give(Input::Told { ask, result: Ok(stored()) });
-    for is_true in [false, true] {
-        let outputs = lone.hold_the_same();
-        assert!(!is_dropped(&outputs), "numbers and hashes are public");
-        let read = outputs.iter().find_map(|output| match output {
-            Output::Read { ticket, .. } => Some(*ticket),
-            _ => None,
-        });
-        let page = Page { batches: vec![batch.clone()], ..Page::default() };
-        let ticket = read.unwrap_or_else(|| panic!("{outputs:?}"));
-        let outputs = lone.script.give(Input::ReadDone(ticket, Some(page)));
-        let asked = outputs.iter().find_map(|output| match output {
-            Output::Ask {
-                ask, request: Request::Node(NodeRequest::Prove(_, at, nonce)), ..
-            } => Some((*ask, at.clone(), *nonce)),
-            _ => None,
-        });
-        let (ask, ranges, nonce) = asked.unwrap_or_else(|| panic!("{outputs:?}"));
-        assert_eq!(ranges, [LogRange::of(batch.header())]);
-        // The proof of another node, passed on, is not that of this one.
-        let of = if is_true { 2 } else { 3 };
+    // The proof of another node, passed on, is not that of this one.
+    for (of, is_true) in [(3, false), (2, true)] {
+        let (ask, nonce) = lone.challenged(&batch);
         let proof = possession(&key(of).node(), &nonce, &batch);
-        let result = Ok(Response::Proven(vec![Some(proof)]));
+        let result = Ok(Response::Proven(vec![Some(proof)], Vec::new()));
         let outputs = lone.script.give(Input::Told { ask, result });
         assert_eq!(is_dropped(&outputs), is_true);
+    }
+}
+
+/// Found by the simulation: the home replica read its disk for the proof, and found it damaged.
+#[test]
+fn what_a_home_replica_lacks_was_not_compacted_there_unless_it_says_so() {
+    let retention = Retention { tombstones_ms: Some(3_600_000), ..Retention::default() };
+    let mut lone = Lone::with(Duration::ZERO, retention);
+    let (batch, number, ask) = lone.publish();
+    lone.script.give(Input::Durable(number));
+    lone.script.give(Input::Told { ask, result: Ok(stored()) });
+    let range = LogRange::of(batch.header());
+    for compacted in [Vec::new(), vec![range]] {
+        let is_so = !compacted.is_empty();
+        let (ask, _) = lone.challenged(&batch);
+        let result = Ok(Response::Proven(vec![None], compacted));
+        assert_eq!(is_dropped(&lone.script.give(Input::Told { ask, result })), is_so);
     }
 }
 
@@ -172,7 +202,7 @@ fn a_node_proves_what_it_holds_and_nothing_else() {
     let page = Page { batches: vec![batch.clone()], ..Page::default() };
     let outputs = script.give(Input::ReadDone(ticket, Some(page)));
     let proof = possession(&key(1).node(), &[5; 32], batch);
-    let expected = Response::Proven(vec![Some(proof), None]);
+    let expected = Response::Proven(vec![Some(proof), None], Vec::new());
     assert!(matches!(&outputs[..], [Output::Answer { response, .. }] if *response == expected));
     // No client is owed a proof: it costs a read.
     let asker = Asker::Client(None);
@@ -192,7 +222,7 @@ fn answer(
         NodeRequest::Prove(_, ranges, nonce) => {
             assert_eq!(*ranges, [LogRange::of(batch.header())]);
             let is_true = answers || to != key(2).node();
-            Response::Proven(vec![is_true.then(|| possession(&to, nonce, batch))])
+            Response::Proven(vec![is_true.then(|| possession(&to, nonce, batch))], Vec::new())
         }
         NodeRequest::Frontier(topic, _) => {
             let frontier = script.engine.core.topics.get(topic)?.frontier();
