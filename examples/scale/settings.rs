@@ -58,7 +58,7 @@ mod tests {
         let lines = [
             ("node/src/network/behaviour.rs", "CONNECTIONS_MAX: u32 = 4_096;"),
             ("node/src/network/behaviour.rs", "some 30 KiB"),
-            ("node/src/network/behaviour.rs", "TOPICS_FOLLOWED_MAX: usize = 10_000;"),
+            ("node/src/network/limits.rs", "TOPICS_FOLLOWED_MAX: usize = 10_000;"),
             ("node/src/network/behaviour.rs", "TOPICS_PROVIDED_MAX: usize = 20_000;"),
             ("node/src/network/behaviour.rs", "TOPICS_ANNOUNCED_MAX: usize = 50_000;"),
             (

@@ -338,8 +338,8 @@ impl Engine {
     }
 
     /// Leaves out the logs that are beyond what a cursor can name, at all who told of them.
-    /// Those of nodes stay first, and what this node holds, and then what home replicas hold: keys that
-    /// somebody made up hide nothing.
+    /// Those of nodes stay first, and what this node holds, and then what home replicas hold: keys
+    /// that somebody made up hide nothing.
     fn leave_out(&self, topic: TopicId, held: &mut BTreeMap<NodeId, Held>) {
         let sum: usize = held.values().map(|held| held.frontier.0.len()).sum();
         let Some(known) = self.core.topics.get(&topic).filter(|_| sum > FRONTIER_LOGS_MAX) else {

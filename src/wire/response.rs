@@ -118,7 +118,7 @@ pub enum Response {
     #[n(37)]
     Statements(#[n(0)] StatementsTold),
     /// A proof of possession for each batch in the order of the request
-    /// ([`possession`](super::possession)); none for one that the asked node does not hold. Then
+    /// ([`possession`](super::possession())); none for one that the asked node does not hold. Then
     /// those of them that compaction took away there.
     #[n(38)]
     Proven(

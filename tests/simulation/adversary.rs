@@ -9,7 +9,7 @@ use std::time::Duration;
 use antiphon::{
     engine::{self, Input},
     model::{Cursor, Descriptor, NodeKey, Retention, Stamp, Writers},
-    wire::{NodeRequest, Request},
+    wire::{Contact, NodeRequest, Request},
 };
 
 use crate::{
@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+/// For how long a node is on probation: longer than liars are there.
+const PROBATION: Duration = Duration::from_mins(30);
+
 /// What goes wrong beside the liars: nothing that takes a flushed copy away.
 const FAULTS: &[Fault] = &[
     Fault::Crash,
@@ -39,7 +42,6 @@ const FAULTS: &[Fault] = &[
     Fault::Pause,
     Fault::SlowDisk,
     Fault::Stop,
-    Fault::Join,
     Fault::Leave,
 ];
 
@@ -64,6 +66,7 @@ fn draw(choices: &mut Choices) -> (Options, Adversary) {
         options.faults.extend(FAULTS.iter().filter(|_| choices.chance(500)));
     }
     options.subscribers = options.subscribers.max(1);
+    options.probation = PROBATION;
     for topic in &mut options.topics {
         topic.replicas = topic.replicas.max(2);
         if choices.chance(500) {
@@ -94,9 +97,8 @@ fn draw(choices: &mut Choices) -> (Options, Adversary) {
 fn run(mut choices: Choices, verbose: bool) -> Outcome {
     let (options, adversary) = draw(&mut choices);
     let mut world = World::empty(choices, options, verbose);
-    for _ in 0..world.options.nodes {
-        world.add_node();
-    }
+    world.acquaint();
+    (0..world.options.nodes).for_each(|index| world.start(index));
     if adversary.is_early {
         world.add_liars(&adversary);
     }
@@ -121,6 +123,21 @@ fn run(mut choices: Choices, verbose: bool) -> Outcome {
 }
 
 impl World {
+    /// The honest nodes have known each other for long, or for a little less than long enough.
+    fn acquaint(&mut self) {
+        while self.nodes.len() < self.options.nodes {
+            self.prepare_node();
+        }
+        let lacking = self.choices.pick(&[0, 0, 10, 30]);
+        let known = u32::try_from(PROBATION.as_secs()).expect("minutes") - lacking;
+        let contacts = (0..self.nodes.len()).map(|index| self.contact(index));
+        let contacts = contacts.map(|contact| Contact { acquainted_s: Some(known), ..contact });
+        let contacts: Vec<_> = contacts.map(|contact| (contact.node, contact)).collect();
+        for node in &mut self.nodes {
+            node.disk.image.tables.contacts = contacts.iter().cloned().collect();
+        }
+    }
+
     fn add_liars(&mut self, adversary: &Adversary) {
         for _ in 0..adversary.liars {
             self.add_liar(0, adversary.lies.clone());

@@ -66,9 +66,9 @@ pub(crate) struct Node {
     #[arg(long)]
     pub(crate) open_admin: bool,
 
-    /// How long nodes must be connected before this one deletes copies on their word [default: 24h]
+    /// How long no copy is deleted on a new node's word [default: 24h]
     ///
-    /// The times of all connections add up. Until then this node keeps its copies, which takes
+    /// That is the time of all its connections. Until then this node keeps its copies, which takes
     /// space. With `0s` it believes every node at once: use that only where nobody else gets into
     /// the network.
     #[arg(long, value_name = "DURATION", value_parser = values::duration_or_zero)]

@@ -1,8 +1,9 @@
 //! Proof of possession: other nodes prove that they hold the very batches that this node holds.
 //!
 //! This node reads a few batches of its own, drawn by a nonce. It asks the others for a keyed hash
-//! of each ([`possession`]), and compares it with its own. A node without the bytes cannot answer. It may still fetch them from another one first; the audits ([`super::audit`]) make that
-//! as dear as to keep them.
+//! of each ([`possession`]), and compares it with its own. A node without the bytes cannot answer.
+//! It may still fetch them from another one first; the audits ([`super::audit`]) make that as dear
+//! as to keep them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
