@@ -60,7 +60,7 @@ mod tests {
             ("node/src/network/behaviour.rs", "some 30 KiB"),
             ("node/src/network/limits.rs", "TOPICS_FOLLOWED_MAX: usize = 10_000;"),
             ("node/src/network/behaviour.rs", "TOPICS_PROVIDED_MAX: usize = 20_000;"),
-            ("node/src/network/behaviour.rs", "TOPICS_ANNOUNCED_MAX: usize = 50_000;"),
+            ("node/src/network/limits.rs", "TOPICS_ANNOUNCED_MAX: usize = 50_000;"),
             (
                 "node/src/network/behaviour.rs",
                 "provider_publication_interval(Some(Duration::from_mins(3)))",
