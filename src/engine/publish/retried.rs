@@ -70,7 +70,7 @@ struct Search {
     showing: Option<NodeId>,
     asked_to_show: BTreeSet<NodeId>,
     unshown: BTreeSet<NodeId>,
-    /// Whether anybody has said in any round that it is there.
+    /// Whether this node or one that is acquainted has said in any round that it is there.
     was_found: bool,
     /// Whether somebody that is taken for a home has not said in this round whether it is there.
     is_unsure: bool,
@@ -280,7 +280,9 @@ impl Engine {
         };
         search.asked.remove(&node);
         let place = place.filter(|_| !search.unshown.contains(&node));
-        search.was_found |= place.is_some();
+        // What is told as pending must be somewhere: the word of a stranger is not enough.
+        let is_known = self.core.members.is_acquainted(self.core.now.elapsed, &node);
+        search.was_found |= is_known && place.is_some();
         search.told.insert(node, place);
         self.have_shown(number);
         self.settle_search(number);

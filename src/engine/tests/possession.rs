@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    model::{Batch, Frontier, Retention, TopicName},
-    wire::{Compared, LogRange, Page, possession},
+    model::{Batch, Frontier, LogId, Retention, Run, Stamp, TopicName},
+    wire::{Compared, LogRange, Page, Whereabouts, possession},
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -296,4 +296,68 @@ fn a_home_replica_that_fails_three_audits_is_told_of_and_relied_upon_no_longer()
     assert!(!unproven(&audited(&mut script, batch, true)));
     let now = script.now.elapsed;
     assert!(script.engine.core.members.is_acquainted(now, &liar), "it has proven it");
+}
+
+/// Publishes a record that may be a repetition; node 2 says that it holds it. Whom this node asks
+/// to show it.
+fn repeated(lone: &mut Lone, log: LogId) -> AskId {
+    let Request::Client(ClientRequest::Publish(publish)) = publish(0, "a", 5_000) else {
+        unreachable!()
+    };
+    let publish = Publish { topic: lone.topic.clone(), retried: true, ..publish };
+    let outputs = lone.script.ask(2, Request::Client(ClientRequest::Publish(publish)));
+    let asked = |outputs: &[Output], is_it: fn(&NodeRequest) -> bool| {
+        outputs.iter().find_map(|output| match output {
+            Output::Ask { ask, request: Request::Node(request), .. } if is_it(request) => {
+                Some(*ask)
+            }
+            _ => None,
+        })
+    };
+    let ask = asked(&outputs, |request| matches!(request, NodeRequest::Find(..))).unwrap();
+    let place = Whereabouts { log, first: 0, whole: true };
+    let result = Ok(Response::Whereabouts(vec![Some(place)]));
+    let mut outputs = lone.script.give(Input::Told { ask, result });
+    outputs.extend(lone.script.give(Input::Durable(lone.script.engine.core.written)));
+    assert_eq!(published(&outputs), [], "nobody has shown it");
+    asked(&outputs, |request| matches!(request, NodeRequest::Fetch(..))).unwrap()
+}
+
+#[test]
+fn a_stranger_that_holds_a_repeated_record_shows_it_or_is_not_believed() {
+    let log = LogId { writer: key(3).node(), incarnation: Incarnation(3) };
+    let mut lone = Lone::new(DAY);
+    let ask = repeated(&mut lone, log);
+    let nothing = Ok(Response::Page(Page::default()));
+    let mut outputs = lone.script.give(Input::Told { ask, result: nothing });
+    outputs.extend(lone.script.pass(Duration::from_millis(200)));
+    let is_sealed = |output: &Output| matches!(output, Output::Write(_, Write::Append { .. }));
+    assert!(outputs.iter().any(is_sealed), "it is stored as a new one: {outputs:?}");
+    assert_eq!(published(&outputs), []);
+
+    let mut lone = Lone::new(DAY);
+    let ask = repeated(&mut lone, log);
+    let topic = lone.script.engine.core.topics.named(&lone.topic).unwrap();
+    let run = Run { producer: ProducerId([9; 16]), first: 0, count: 1 };
+    let stamp = Stamp::at(lone.script.now.wall);
+    let (incarnation, previous) = (log.incarnation, None);
+    let draft = Draft { topic, incarnation, previous, stamp, runs: vec![run] };
+    let mut records = Vec::new();
+    encode_record(&Record::new(WallClock(1), "a"), &mut records).unwrap();
+    let batch = draft.seal(&records.into(), &key(3));
+    let page = Response::Page(Page { batches: vec![batch.clone()], ..Page::default() });
+    let outputs = lone.script.give(Input::Told { ask, result: Ok(page) });
+    let kept = outputs.iter().find_map(|output| match output {
+        Output::Write(number, Write::Append { batch: kept, .. }) => Some((*number, kept.clone())),
+        _ => None,
+    });
+    let (number, kept) = kept.unwrap_or_else(|| panic!("{outputs:?}"));
+    assert_eq!((kept, published(&outputs)), (batch, vec![]), "it is not flushed here");
+    let mut answers = published(&lone.script.give(Input::Durable(number)));
+    for (ask, _) in asks(&outputs) {
+        let place = Whereabouts { log, first: 0, whole: true };
+        let result = Ok(Response::Whereabouts(vec![Some(place)]));
+        answers.extend(published(&lone.script.give(Input::Told { ask, result })));
+    }
+    assert!(answers[0].1.acknowledged && answers[0].1.duplicate, "{answers:?}");
 }
