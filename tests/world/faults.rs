@@ -237,7 +237,7 @@ impl World {
         self.restart_later(index);
     }
 
-    /// Nodes that are not gone for good, or about to be; liars are none of them.
+    /// Honest nodes that stay: they are not lost for ever, and do not leave.
     pub(crate) fn stays(&self) -> Vec<usize> {
         let stays = |index: &usize| {
             let node = &self.nodes[*index];

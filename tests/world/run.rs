@@ -146,7 +146,7 @@ impl World {
         self.converge();
     }
 
-    /// Heals everything but what is gone for good.
+    /// Heals everything but nodes that are lost for ever.
     pub(crate) fn heal(&mut self) {
         self.heal_links();
         for index in 0..self.nodes.len() {

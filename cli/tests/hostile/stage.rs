@@ -76,7 +76,7 @@ impl Target {
 /// An attack, which goes on until it is over. It says what it did.
 pub(crate) type Attack = fn(Target) -> LocalBoxFuture<'static, String>;
 
-/// Runs an attack on nodes with an honest load: so many seconds before it, and of it.
+/// Runs an attack on nodes with an honest load. The numbers are seconds before the attack, and of it.
 pub(crate) fn run(attack: Attack, (quiet, seconds): (f64, f64)) -> Row {
     let mut fleet = Fleet::start(NODES);
     let (topic, empty) = ("ledger".parse().expect("a name"), "empty".parse().expect("a name"));

@@ -6,7 +6,8 @@
 //! [`PROBATION_DEFAULT`](crate::limits::PROBATION_DEFAULT) in all. Each node counts that for
 //! itself, by its own monotonic clock, and its store keeps it.
 //!
-//! - A copy is deleted only if enough acquainted home replicas have proven to hold the same.
+//! - A copy is deleted only if enough home replicas are past their probation, and all have proven
+//!   to hold it. A node that leaves, or whose disk is full, needs the proof alone.
 //! - A publish is acknowledged by the receipts of acquainted replicas, or else the node that
 //!   accepted it has flushed a copy of its own, too.
 //! - A node that fails [`FAILURES_MAX`] proofs of possession in a row is acquainted no longer, and

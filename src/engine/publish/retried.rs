@@ -280,7 +280,7 @@ impl Engine {
         };
         search.asked.remove(&node);
         let place = place.filter(|_| !search.unshown.contains(&node));
-        // What is told as pending must be somewhere: the word of a stranger is not enough.
+        // A pending record is on some disk. The word of a stranger is not enough for that.
         let is_known = self.core.members.is_acquainted(self.core.now.elapsed, &node);
         search.was_found |= is_known && place.is_some();
         search.told.insert(node, place);

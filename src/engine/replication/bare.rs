@@ -238,7 +238,7 @@ impl Engine {
         let damage = Damage { topic, log, first, next, hash: head, previous };
         let known = self.core.topics.get_mut(&topic);
         if let Some(rest) = known.and_then(|known| known.lose(&damage)) {
-            // Retention may have let go of its start.
+            // Retention may have trimmed its start.
             let from = part.first.min(first);
             self.core.write(Write::Drop { topic, log_id: log, from, to: next, log: Some(rest) });
             self.serve_waiting(topic);

@@ -2,8 +2,8 @@
 //!
 //! This node reads a few batches of its own, drawn by a nonce. It asks the others for a keyed hash
 //! of each ([`possession`]), and compares it with its own. A node without the bytes cannot answer.
-//! It may still fetch them from another one first; the audits ([`super::audit`]) make that as dear
-//! as to keep them.
+//! It may still fetch them from another one first. Nothing here tells such a node from an honest
+//! one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,7 +130,7 @@ impl Engine {
             // Several records may have been drawn of one batch.
             batches.dedup_by_key(|batch| batch.hash());
             batches.truncate(PROVE_BATCHES_MAX);
-            // What compaction took away here cannot be compared. All else must be.
+            // What compaction took away here cannot be compared.
             let is_compacted =
                 |at: &LogRange| page.compacted.iter().any(|part| part.covers(&at.log, at.from));
             if batches.is_empty() {
