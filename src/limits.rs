@@ -249,6 +249,10 @@ pub const AUDIT_TOPICS: usize = 100;
 /// How often a node that holds copies for others tries to hand them over, before jitter.
 pub const HANDOVER_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Longest pause before a home replica that does not show what it was brought is brought a page
+/// again.
+pub const HANDOVER_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// Time for one node to answer another one.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 

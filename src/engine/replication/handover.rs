@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::handover_proof::{Proving, Removing};
+use super::{
+    handover_proof::{Proving, Removing},
+    pace::{Pace, records_of},
+};
 use crate::{
     engine::{
         Engine,
@@ -39,6 +42,8 @@ pub(in crate::engine) struct Handover {
     pub(super) next: Duration,
     surveying: bool,
     reading: usize,
+    /// The home replicas that lack something.
+    paces: BTreeMap<NodeId, Pace>,
     pub(in crate::engine) proving: Option<Proving>,
     pub(in crate::engine) removing: Option<Removing>,
     /// All has been brought, and stays until the home replicas are acquainted: which members there
@@ -46,6 +51,13 @@ pub(in crate::engine) struct Handover {
     pub(in crate::engine) on_probation: Option<u64>,
     /// The positions that were brought last.
     positions: BTreeMap<SubscriberName, Position>,
+}
+
+impl Handover {
+    /// Forgets how others are brought what they lack than these home replicas.
+    fn keep_paces(&mut self, homes: &[NodeId]) {
+        self.paces.retain(|node, _| homes.contains(node));
+    }
 }
 
 /// How often all topics are looked through for what does not belong here.
@@ -140,6 +152,13 @@ impl Engine {
             return;
         }
         let mine = known.frontier();
+        let holds = mine.records();
+        self.replication
+            .handover
+            .topics
+            .entry(topic)
+            .or_default()
+            .keep_paces(&found.placement.home);
         for home in &found.placement.home {
             let Some(known) = self.core.topics.get(&topic) else {
                 return;
@@ -150,10 +169,18 @@ impl Engine {
             let mut lacking = lacking(&mine, &held.frontier);
             // What is not filed yet is sent when it is.
             known.forks.clip(&mut lacking);
-            if !lacking.is_empty() && self.core.members.state(home) == MemberState::Alive {
+            let handover = self.replication.handover.topics.entry(topic).or_default();
+            if lacking.is_empty() {
+                handover.paces.remove(home);
+                continue;
+            }
+            let pace = handover.paces.entry(*home).or_insert_with(Pace::new);
+            if self.core.members.state(home) == MemberState::Alive
+                && pace.may_bring(self.core.now.elapsed, records_of(&lacking), holds)
+            {
+                handover.reading += 1;
                 let purpose = ReadPurpose::HandOver(topic, *home);
                 self.core.read_store(topic, lacking, PAGE_BYTES_MAX, purpose);
-                self.replication.handover.topics.entry(topic).or_default().reading += 1;
             }
         }
         if self.are_homes_agreed(found) {
@@ -276,10 +303,13 @@ impl Engine {
         node: NodeId,
         page: Option<Page>,
     ) {
+        let page = page.unwrap_or_default();
         if let Some(handover) = self.replication.handover.topics.get_mut(&topic) {
             handover.reading = handover.reading.saturating_sub(1);
+            if let Some(pace) = handover.paces.get_mut(&node) {
+                pace.on_brought(self.core.now.elapsed, &page);
+            }
         }
-        let page = page.unwrap_or_default();
         if !page.compacted.is_empty() && !page.batches.is_empty() {
             return self.send_page(node, topic, page);
         }

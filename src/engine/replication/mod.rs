@@ -9,6 +9,7 @@ pub(super) mod damage;
 pub(super) mod handover;
 pub(super) mod handover_proof;
 pub(super) mod import;
+pub(super) mod pace;
 pub(super) mod possession;
 pub(super) mod repair;
 pub(super) mod verify;
