@@ -39,8 +39,8 @@ pub(crate) struct Cluster {
     /// Before the directory, so that the nodes are gone before their data is.
     nodes: Vec<Process>,
     directory: TempDir,
-    /// Whether its nodes let any client alter and delete topics.
-    open_admin: bool,
+    /// Options that all its nodes are started with.
+    node_options: Vec<String>,
 }
 
 /// A node's process.
@@ -60,12 +60,12 @@ impl Cluster {
         let network = format!("{purpose}-{}-{:x}", std::process::id(), clock::now().0).parse()?;
         let prefix = format!("antiphon-{purpose}-");
         let directory = tempfile::Builder::new().prefix(&prefix).tempdir()?;
-        Ok(Self { network, nodes: Vec::new(), directory, open_admin: false })
+        Ok(Self { network, nodes: Vec::new(), directory, node_options: Vec::new() })
     }
 
-    /// The same, with nodes that let any client alter and delete topics.
-    pub(crate) fn open_admin(self, open_admin: bool) -> Self {
-        Self { open_admin, ..self }
+    /// The same, with nodes that are started with these options.
+    pub(crate) fn node_options(self, options: impl IntoIterator<Item = String>) -> Self {
+        Self { node_options: options.into_iter().collect(), ..self }
     }
 
     /// Starts the first node, and then the others, who join through it.
@@ -188,9 +188,7 @@ impl Cluster {
         let data = self.directory.path().join(format!("node-{number}"));
         let log = fs_err::OpenOptions::new().create(true).append(true).open(self.log(number))?;
         let mut command = node_command(&self.network, &data)?;
-        if self.open_admin {
-            command.arg("--open-admin");
-        }
+        command.args(&self.node_options);
         if let Some(bootstrap) = bootstrap {
             command.args(["--bootstrap", &bootstrap.to_string()]);
         }

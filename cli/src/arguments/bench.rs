@@ -1,6 +1,6 @@
 //! What `bench` measures, and how.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -69,6 +69,12 @@ pub(crate) struct Bench {
     /// Nodes to start [default: 3; join 50]
     #[arg(long, value_name = "N", value_parser = values::number::<u16>(1..=128))]
     pub(crate) nodes: Option<u16>,
+
+    /// Probation of the nodes that it starts, as of `antiphon node` [default: 24h]
+    ///
+    /// `0s` measures nodes that have known each other for a day.
+    #[arg(long, value_name = "DURATION", value_parser = values::duration_or_zero)]
+    pub(crate) probation: Option<Duration>,
 
     /// Replicas of the topics
     #[arg(long, value_name = "N", value_parser = values::replicas, default_value = "3")]

@@ -65,8 +65,9 @@ pub(super) async fn run(context: &mut Context, arguments: Bench) -> anyhow::Resu
 
 async fn measure(context: &mut Context, arguments: &Bench, made: &Made) -> anyhow::Result<()> {
     let is_running = !context.options.nodes().is_empty();
-    if is_running && arguments.nodes.is_some() {
-        let failure = Failure::usage("`--nodes` starts nodes, `--node` names one that runs");
+    if is_running && (arguments.nodes.is_some() || arguments.probation.is_some()) {
+        let text = "`--nodes` and `--probation` start nodes, `--node` names one that runs";
+        let failure = Failure::usage(text);
         return Err(failure.with_hint("leave one of them away").into());
     }
     let payloads = match &arguments.payload_from {
@@ -160,7 +161,7 @@ async fn rounds(
     }
     let mut figures: Vec<Vec<Outcome>> = Vec::new();
     for _ in 0..arguments.rounds {
-        let mut bed = bed(context, nodes, is_running, made).await?;
+        let mut bed = bed(context, arguments, nodes, is_running, made).await?;
         let mut run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
         let measured = case.measure(&mut run).await;
         bed.stop().await;
@@ -179,6 +180,7 @@ fn nodes_for_publish(arguments: &Bench) -> u16 {
 
 async fn bed(
     context: &mut Context,
+    arguments: &Bench,
     nodes: u16,
     is_running: bool,
     made: &Made,
@@ -186,7 +188,7 @@ async fn bed(
     if is_running {
         Bed::running(context, made.clone()).await
     } else {
-        Bed::start(nodes.into()).await
+        Bed::start(nodes.into(), arguments).await
     }
 }
 
@@ -200,7 +202,7 @@ async fn vary(
     made: &Made,
 ) -> anyhow::Result<Vec<Outcome>> {
     let nodes = nodes_for_publish(arguments);
-    let mut bed = bed(context, nodes, is_running, made).await?;
+    let mut bed = bed(context, arguments, nodes, is_running, made).await?;
     let run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
     let by_size = run.by_size().await?;
     plots.by_size(&by_size)?;
@@ -213,14 +215,14 @@ async fn vary(
     }
     let mut by_nodes = Vec::new();
     for nodes in NODES_TRIED {
-        let mut bed = Bed::start(nodes.into()).await?;
+        let mut bed = Bed::start(nodes.into(), arguments).await?;
         let run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
         by_nodes.push(run.with_replicas(arguments.replicas).await?);
         bed.stop().await;
     }
     plots.by_nodes(&by_nodes)?;
     let mut by_replicas = Vec::new();
-    let mut bed = Bed::start((*REPLICAS_TRIED.end()).into()).await?;
+    let mut bed = Bed::start((*REPLICAS_TRIED.end()).into(), arguments).await?;
     for replicas in REPLICAS_TRIED {
         let run = Run { bed: &mut bed, arguments, printer: &context.printer, payloads };
         by_replicas.push(run.with_replicas(replicas).await?);

@@ -33,7 +33,8 @@ pub(super) async fn run(context: &mut Context, arguments: Demo) -> anyhow::Resul
     };
     // From here on a signal ends the demo in order: no node is left behind.
     let mut signals = Signals::listen()?;
-    let mut cluster = Cluster::new("demo")?.open_admin(arguments.open_admin);
+    let open_admin = arguments.open_admin.then(|| "--open-admin".to_owned());
+    let mut cluster = Cluster::new("demo")?.node_options(open_admin);
     let printer = &mut context.printer;
     let result = tokio::select! {
         result = story::tell(&mut cluster, printer, arguments.nodes.into(), &records) => result,

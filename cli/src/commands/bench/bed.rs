@@ -14,6 +14,7 @@ use super::{
     usage::{Usage, usage},
 };
 use crate::{
+    arguments::Bench,
     clock,
     cluster::{Cluster, within},
     context::Context,
@@ -40,8 +41,9 @@ pub(super) enum Bed {
 
 impl Bed {
     /// Starts nodes and waits until they know each other.
-    pub(super) async fn start(nodes: usize) -> anyhow::Result<Self> {
-        let mut cluster = Cluster::new("bench")?;
+    pub(super) async fn start(nodes: usize, arguments: &Bench) -> anyhow::Result<Self> {
+        let probation = |time: Duration| format!("--probation={}ms", time.as_millis());
+        let mut cluster = Cluster::new("bench")?.node_options(arguments.probation.map(probation));
         cluster.start(nodes).await?;
         cluster.all_alive().await?;
         Ok(Self::Own(cluster))
