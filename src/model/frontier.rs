@@ -114,8 +114,8 @@ impl Entry {
         self.spans.retain(|span| span.next >= low);
         match (self.spans.first_mut(), base) {
             (Some(span), _) if span.first <= low => span.first = 0,
-            (None, Some(head)) => self.spans.push(Span { first: 0, next: low, head }),
-            _ => return,
+            (_, Some(head)) => self.spans.insert(0, Span { first: 0, next: low, head }),
+            (_, None) => return,
         }
         (self.low, self.base) = (0, None);
     }
@@ -249,6 +249,12 @@ mod tests {
         assert_ne!(overlooked(gap.clone(), 0), whole);
         assert_eq!(overlooked(gap, 6), whole);
         assert_eq!(overlooked(entry(0, &[(6, 10)]), 10), whole, "all of it was let go elsewhere");
+        // What is missing behind the watermark is missing wherever the log was cut before.
+        let gap_behind = overlooked(entry(0, &[(0, 6), (8, 10)]), 6);
+        let cut = Entry { base: Some(Hash([0; 32])), ..entry(6, &[(8, 10)]) };
+        assert_eq!(overlooked(cut, 0), gap_behind);
+        assert_eq!(overlooked(entry(0, &[(0, 4), (8, 10)]), 6), gap_behind);
+        assert_ne!(gap_behind, whole);
         assert_ne!(overlooked(entry(0, &[(0, 9)]), 0), whole);
         assert_ne!(overlooked(entry(10, &[]), 0), whole, "of what the batch was is not known");
     }
