@@ -166,6 +166,9 @@ pub(in crate::engine) struct Ledger {
     /// When the first of it was received.
     opened: WallClock,
     measured: Measured,
+    /// What repair brought while the store was being asked: it is older than what is stored of its
+    /// log, and goes together with that.
+    older: Vec<Part>,
     /// What has changed of the closed steps and is not stored.
     changes: BTreeMap<u64, Option<Step>>,
     /// What is counted, so that nothing counts twice: copies come and go.
@@ -177,6 +180,11 @@ pub(in crate::engine) struct Ledger {
 struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
+    /// The end of the last one.
+    fn end(&self) -> u64 {
+        self.0.last().map_or(0, |(_, to)| *to)
+    }
+
     /// Adds a range. Returns whether any of it is new. With too many ranges the two nearest to each
     /// other become one. What is missing between them is then never counted, and more is kept.
     fn add(&mut self, first: u64, next: u64) -> bool {
@@ -225,6 +233,7 @@ impl Ledger {
         self.measured = Measured::Asked;
         // All of it is stored, and will be told.
         self.open = Step::default();
+        self.older.clear();
     }
 
     /// Up to where a log is counted.
@@ -259,9 +268,17 @@ impl Ledger {
             return;
         }
         let first = part.end.next.saturating_sub(part.records);
-        if self.counted.entry(part.log).or_default().add(first, part.end.next) {
-            self.count(terms, now, part);
+        let counted = self.counted.entry(part.log).or_default();
+        let is_older = part.end.next < counted.end();
+        if !counted.add(first, part.end.next) {
+            return;
         }
+        if self.is_measured() || !is_older {
+            self.count(terms, now, part);
+        } else if self.older.len() < MEASURED_PARTS_MAX {
+            self.older.push(*part);
+        }
+        // With too many of them the rest is never counted, and more is kept.
     }
 
     /// A batch that was received is part of another log from now on.
@@ -322,6 +339,9 @@ impl Ledger {
         self.measured = Measured::Yes;
         for part in parts {
             at = at.max(part.stamp.time()).min(now);
+            self.count(terms, at, &part);
+        }
+        for part in std::mem::take(&mut self.older) {
             self.count(terms, at, &part);
         }
         if self.open.ends.is_empty() {

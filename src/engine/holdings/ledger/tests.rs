@@ -72,6 +72,30 @@ fn what_repair_brings_goes_with_what_is_as_old() {
 }
 
 #[test]
+fn what_repair_brings_while_the_store_is_asked_goes_with_what_is_as_old() {
+    let terms = Retention { records: Some(32), ..Retention::default() };
+    let mut ledger = Ledger::default();
+    ledger.is_asked();
+    ledger.is_stored(LOG, 100, 116);
+    ledger.receive(&terms, WallClock(9), &part(100, 1_000, 100));
+    ledger.receive(&terms, WallClock(9), &part(117, 10, 1));
+    let stored = |end| Part { stamp: Stamp::at(WallClock(end)), ..part(end, 10, 1) };
+    ledger.measured(&terms, WallClock(200), (101..=116).map(stored).collect());
+    assert_eq!(cut(&mut ledger, &terms, 200), None, "seventeen are fewer than are kept");
+    for next in 118..=133 {
+        ledger.receive(&terms, WallClock(200), &part(next, 10, 1));
+    }
+    assert_eq!(cut(&mut ledger, &terms, 200), Some(101));
+    // There is an end to how many are remembered.
+    ledger.is_asked();
+    ledger.is_stored(LOG, 5_000, 5_001);
+    for next in 1_000..4_000 {
+        ledger.receive(&terms, WallClock(200), &part(next, 10, 1));
+    }
+    assert!(ledger.older.len() <= MEASURED_PARTS_MAX);
+}
+
+#[test]
 fn records_that_arrive_again_are_counted_once() {
     let terms = Retention { records: Some(32), ..Retention::default() };
     let mut ledger = ledger(&terms);
