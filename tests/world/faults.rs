@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use antiphon::{
     engine::{self, Input},
+    model::Batch,
     wire::{ClientRequest, Request},
 };
 
@@ -287,6 +288,10 @@ impl World {
     }
 
     fn replace_disk(&mut self, index: usize, image: Image) {
+        // What comes with the disk and is damaged looks like a copy until somebody comes upon it.
+        let damaged = image.damaged.iter().filter_map(|place| image.batches.get(place));
+        let damaged: Vec<_> = damaged.map(Batch::hash).collect();
+        self.oracle.brought_damaged(index, &damaged, self.now);
         self.nodes[index].disk.image = image;
         self.nodes[index].disk.image.stopped.clear();
         self.nodes[index].disk.honest = None;

@@ -220,6 +220,7 @@ impl World {
         for (_, write) in writes.into_iter().take(kept) {
             self.apply(index, &write);
         }
+        self.oracle.crashed(index);
         for event in std::mem::take(&mut self.nodes[index].backlog) {
             self.missed(event);
         }

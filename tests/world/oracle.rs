@@ -76,8 +76,15 @@ pub(crate) struct Oracle {
     pub(crate) keyed: BTreeMap<Hash, Arc<[Keyed]>>,
     /// What is left where a node took such batches away last.
     pub(crate) shelf: Option<Shelf>,
-    /// What each node was given of topics that do not keep their records for ever, and when first.
-    pub(crate) received: BTreeMap<(usize, TopicId), BTreeMap<Hash, Duration>>,
+    /// What each node was given of topics that do not keep their records for ever.
+    pub(crate) received: BTreeMap<(usize, TopicId), BTreeMap<Hash, Received>>,
+}
+
+/// When a node was given a batch: it may have given its copy up in between.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Received {
+    pub(crate) first: Duration,
+    pub(crate) last: Duration,
 }
 
 impl Oracle {
@@ -191,11 +198,36 @@ impl Oracle {
         }
     }
 
+    /// A node has lost what it had not flushed: that was never given to it.
+    pub(crate) fn crashed(&mut self, node: usize) {
+        let batches = &self.batches;
+        let was_flushed = |hash: &Hash| {
+            batches.get(hash).is_some_and(|known| {
+                known.holders.contains(&node) || known.given_up.contains(&node)
+            })
+        };
+        for received in self.received.iter_mut().filter(|((of, _), _)| *of == node) {
+            received.1.retain(|hash, _| was_flushed(hash));
+        }
+    }
+
     /// Takes note that a node has given a copy up, of its own will.
     pub(crate) fn given_up(&mut self, node: usize, batch: &Batch) {
         if let Some(known) = self.batches.get_mut(&batch.hash()) {
             known.holders.remove(&node);
             known.given_up.insert(node);
+        }
+    }
+
+    /// A disk is put into a node with damaged copies on it. One of a batch that the node had is
+    /// lost with the node's own disk.
+    pub(crate) fn brought_damaged(&mut self, node: usize, damaged: &[Hash], now: Duration) {
+        for hash in damaged {
+            let known = self.batches.get_mut(hash);
+            if let Some(known) = known.filter(|known| !known.holders.contains(&node)) {
+                known.losses += 1;
+                known.lost_at = Some(now);
+            }
         }
     }
 

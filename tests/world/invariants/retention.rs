@@ -8,7 +8,7 @@ use antiphon::{
     model::{Batch, LogId, Retention, TopicId},
 };
 
-use crate::world::{World, faults::Fault};
+use crate::world::{World, faults::Fault, oracle::Received};
 
 pub(crate) const NAME: &str = "a topic keeps what it was told to keep";
 
@@ -24,7 +24,8 @@ pub(crate) fn received(world: &mut World, index: usize, batch: &Batch) {
     let topic = batch.header().topic;
     if world.options.alters || terms(world, &topic).is_some() {
         let received = world.oracle.received.entry((index, topic)).or_default();
-        received.entry(batch.hash()).or_insert(world.now);
+        let now = world.now;
+        received.entry(batch.hash()).or_insert(Received { first: now, last: now }).last = now;
     }
 }
 
@@ -85,17 +86,18 @@ pub(crate) fn let_go(
     let received = world.oracle.received.get(&(index, topic));
     let mut lows = lows(world, index, topic);
     lows.insert(log, low);
-    let since = received.and_then(|received| received.get(&newest.hash())).copied();
+    let given = received.and_then(|received| received.get(&newest.hash()));
+    let since = given.map(|given| given.first);
     // What was given since, and what is there without what is let go: one of both is enough.
     let (mut bytes, mut records) = ([0, 0], [0, 0]);
-    for (hash, at) in received.into_iter().flatten() {
+    for (hash, given) in received.into_iter().flatten() {
         let Some(known) = world.oracle.batches.get(hash) else {
             continue;
         };
         let next = known.batch.header().next();
         let logs = world.oracle.logs_of(&known.batch);
         let is_there = !logs.iter().filter_map(|log| lows.get(log)).any(|low| next <= *low);
-        let came_since = since.is_none_or(|since| *at > since);
+        let came_since = since.is_none_or(|since| given.last > since);
         for (which, _) in [is_there, came_since].into_iter().enumerate().filter(|(_, is)| *is) {
             bytes[which] += known.batch.bytes().len() as u64;
             records[which] += u64::from(known.batch.header().count);
@@ -103,9 +105,9 @@ pub(crate) fn let_go(
     }
     let node = &world.nodes[index];
     let is_old = |batch: &Batch, age: u64| {
-        let since = received.and_then(|received| received.get(&batch.hash()));
-        let by_receipt = since
-            .is_none_or(|since| (world.now.saturating_sub(*since)).as_millis() >= u128::from(age));
+        let given = received.and_then(|received| received.get(&batch.hash()));
+        let by_receipt = given
+            .is_none_or(|given| world.now.saturating_sub(given.first).as_millis() >= age.into());
         // A clock that is set by little, or while its node is down, is not seen to be. Of what a
         // node did not see when it was received the stamp counts.
         by_receipt

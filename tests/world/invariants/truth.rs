@@ -60,16 +60,16 @@ pub(crate) fn published(
         let this_life = is_own(&header.log())
             || header.writer == node.id && !world.oracle.lives.contains(&header.incarnation);
         let is_own = this_life && header.topic == id;
-        (is_own && is_meant(header.first, header.next())).then_some((held, hash))
+        let is_let_go = world.is_let_go(&known.batch);
+        (is_own && is_meant(header.first, header.next())).then_some((is_let_go, held, hash))
     });
+    // Which one is meant is not known where it has its copies: one that retention has let go since
+    // may be.
     let own = own.max();
-    let let_go: Vec<_> = batches
-        .iter()
-        .filter(|hash| world.oracle.batches.get(hash).is_some_and(|it| world.is_let_go(&it.batch)))
-        .copied()
-        .collect();
-    let own = own.and_then(|(held, hash)| Some((held, world.oracle.batches.get_mut(hash)?)));
-    let Some((held, known)) = own else {
+    let own = own.and_then(|(is_let_go, held, hash)| {
+        Some((is_let_go, held, world.oracle.batches.get_mut(hash)?))
+    });
+    let Some((is_let_go, held, known)) = own else {
         return if published.acknowledged {
             Err(format!("{record:?} is acknowledged and in no batch of node {index}"))
         } else {
@@ -77,7 +77,7 @@ pub(crate) fn published(
         };
     };
     // Stand-ins that gave their copies to the homes meanwhile are no longer among the holders.
-    if held < copies.min(replicas) && !let_go.contains(&known.batch.hash()) {
+    if held < copies.min(replicas) && !is_let_go {
         let (batch, holders) = (&known.batch, &known.holders);
         return Err(format!("{copies} copies of {batch:?} are claimed, and {holders:?} hold it"));
     }
