@@ -218,7 +218,7 @@ impl Store for MemoryStore {
             for (_, kept) in content.batches.range(places) {
                 let Compacted { log, first, next, head, stamp, .. } = kept.stored().part;
                 let (end, bytes) = (Position { next, head: Some(head) }, kept.bytes() as u64);
-                parts.push(Part { log, end, bytes, records: next - first, stamp });
+                parts.push(Part { log, first, end, bytes, records: next - first, stamp });
             }
         }
         Ok(parts.into_vec())

@@ -53,6 +53,8 @@ pub struct Step {
 pub struct Part {
     /// The log.
     pub log: LogId,
+    /// Its first record. Compaction may have taken away some of those that follow.
+    pub first: u64,
     /// Its last batch.
     pub end: Position,
     /// Bytes of its batches.
@@ -69,6 +71,7 @@ impl Part {
         let header = batch.header();
         Self {
             log: batch.log(),
+            first: header.first,
             end: Position { next: header.next(), head: Some(batch.hash()) },
             bytes: batch.bytes().len() as u64,
             records: u64::from(header.count),
@@ -105,7 +108,7 @@ impl Parts {
                 Some(last) if !is_pair && last.log == part.log => {
                     let bytes = last.bytes.saturating_add(part.bytes);
                     let records = last.records.saturating_add(part.records);
-                    *last = Part { bytes, records, ..part };
+                    *last = Part { first: last.first, bytes, records, ..part };
                     is_pair = true;
                 }
                 Some(_) | None => {
@@ -267,10 +270,9 @@ impl Ledger {
         if self.measured == Measured::No {
             return;
         }
-        let first = part.end.next.saturating_sub(part.records);
         let counted = self.counted.entry(part.log).or_default();
         let is_older = part.end.next < counted.end();
-        if !counted.add(first, part.end.next) {
+        if !counted.add(part.first, part.end.next) {
             return;
         }
         if self.is_measured() || !is_older {
@@ -283,8 +285,7 @@ impl Ledger {
 
     /// A batch that was received is part of another log from now on.
     pub(in crate::engine) fn file(&mut self, terms: &Retention, now: WallClock, part: &Part) {
-        let first = part.end.next.saturating_sub(part.records);
-        if self.counted.entry(part.log).or_default().add(first, part.end.next) {
+        if self.counted.entry(part.log).or_default().add(part.first, part.end.next) {
             self.count(terms, now, &Part { bytes: 0, records: 0, ..*part });
         }
     }

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
+    engine::holdings::log::HeldSpan,
     limits::{PAGE_BYTES_MAX, RECALLS_MAX},
-    model::{Batch, LogId, Run},
+    model::{Batch, LogId, Position, Run},
     wire::{LogRange, Page, Request, Whereabouts},
 };
 
@@ -176,6 +177,27 @@ fn after_a_start_nothing_is_told_before_the_newest_part_is_read() {
     let outputs = script.give(Input::ReadDone(*ticket, Some(page)));
     assert_eq!(outputs, [told(vec![Some(at(id, 0))], None), told(vec![None], None)]);
     assert_eq!(find(&mut script, topic, &[run(0, 1)]), [told(vec![Some(at(id, 0))], None)]);
+}
+
+/// Found by the simulation: a dedup id was stored a second time.
+#[test]
+fn after_a_start_what_compaction_left_is_read_from_its_first_record() {
+    let (batch, descriptor) = batch();
+    let (topic, id, head) = (batch.header().topic, batch.log(), batch.hash());
+    let span = HeldSpan { first: 0, next: 10, base: None, head, stamp: batch.header().stamp };
+    let log = Log { spans: vec![span], ..Log::default() };
+    let mut script = other(Recovered {
+        logs: [(topic, [(id, log)].into())].into(),
+        descriptors: [(topic, descriptor)].into(),
+        ..Recovered::default()
+    });
+    find(&mut script, topic, &[run(0, 1)]);
+    // Of nine records three are left.
+    let end = Position { next: 10, head: Some(head) };
+    let part = Part { first: 1, end, records: 3, ..Part::of(&batch) };
+    let outputs = script.give(Input::MeasureDone(Ticket(1), Some(vec![part])));
+    let [Output::Read { ranges, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(ranges[..], [LogRange { log: id, from: 1, to: 10 }]);
 }
 
 #[test]

@@ -267,6 +267,7 @@ pub(super) fn measure_on(
             let (place, entry) = batch?;
             parts.push(Part {
                 log: range.log,
+                first: place.first,
                 end: Position { next: place.next, head: Some(entry.hash) },
                 bytes: u64::from(entry.length),
                 records: place.next.saturating_sub(place.first),

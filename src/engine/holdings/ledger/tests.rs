@@ -11,7 +11,7 @@ fn position(next: u64) -> Position {
 
 fn part(next: u64, bytes: u64, records: u64) -> Part {
     let stamp = Stamp::default();
-    Part { log: LOG, end: position(next), bytes, records, stamp }
+    Part { log: LOG, first: next - records, end: position(next), bytes, records, stamp }
 }
 
 fn ledger(terms: &Retention) -> Ledger {
@@ -142,12 +142,15 @@ fn many_parts_become_fewer() {
     let mut parts = Parts::default();
     for next in 1..=100_000 {
         let stamp = Stamp::at(WallClock(next));
-        parts.push(Part { log: LOG, end: position(next), bytes: 10, records: 1, stamp });
+        // Of each two records compaction has taken one away.
+        parts.push(Part { first: 2 * next - 1, stamp, ..part(2 * next, 10, 1) });
     }
     let parts = parts.into_vec();
+    let follow = |one: &Part, two: &Part| one.end.next + 1 == two.first;
+    assert!(parts.is_sorted_by(follow) && parts[0].first == 1, "none is left out");
     assert!(parts.len() <= MEASURED_PARTS_MAX && parts.is_sorted_by_key(|part| part.end));
     assert_eq!(parts.iter().map(|part| part.records).sum::<u64>(), 100_000);
-    assert_eq!(parts.last().map(|part| part.end.next), Some(100_000));
+    assert_eq!(parts.last().map(|part| part.end.next), Some(200_000));
 }
 
 #[test]

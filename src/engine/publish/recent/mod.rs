@@ -245,9 +245,8 @@ impl Engine {
             {
                 break;
             }
-            let first = part.end.next.saturating_sub(part.records);
-            let start = from.entry(part.log).or_insert(first);
-            *start = first.min(*start);
+            let start = from.entry(part.log).or_insert(part.first);
+            *start = part.first.min(*start);
         }
         let known = self.core.topics.get(&topic);
         let spans = |(log, from): (&LogId, &u64)| {
