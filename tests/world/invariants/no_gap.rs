@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use antiphon::{
+    engine::Write,
     model::{Batch, Cursor, Incarnation, LogId, RecordId},
     wire::{LogRange, Page},
 };
@@ -16,7 +17,8 @@ use crate::world::{
 pub(crate) const NAME: &str = "no gap";
 
 /// A batch follows the cursor without a hole, or all that is between them is told: to be lost, and is
-/// on no disk of a node that is not gone, or to be trimmed, and some node has let it go.
+/// on no disk of a node that is not gone and that anybody knows, or to be trimmed, and some node has
+/// let it go.
 pub(crate) fn continues(
     world: &World,
     cursor: &Cursor,
@@ -47,13 +49,28 @@ pub(crate) fn continues(
             if *is_trimmed && !world.is_let_go(&known.batch) {
                 return Err(format!("{:?} is called trimmed, and nobody let it go", known.batch));
             }
-            let held = known.holders.iter().find(|holder| !world.nodes[**holder].gone);
+            let mut holders = known.holders.iter();
+            let held = holders.find(|it| !world.nodes[**it].gone && is_known(world, **it));
             if !is_trimmed && let Some(holder) = held {
                 return Err(format!("{:?} is called lost, and {holder} holds it", known.batch));
             }
         }
     }
     Ok(())
+}
+
+/// Whether any node that runs knows a node. Faults may have destroyed the disks of all that did.
+fn is_known(world: &World, index: usize) -> bool {
+    let id = world.nodes[index].id;
+    let knows = |other: usize| {
+        let disk = &world.nodes[other].disk;
+        let is_contact =
+            |write: &Write| matches!(write, Write::Contact(contact) if contact.node == id);
+        disk.image.tables.contacts.contains_key(&id)
+            || disk.pending.iter().any(|(_, write)| is_contact(write))
+    };
+    !world.options.destructive
+        || world.running().into_iter().any(|other| other == index || knows(other))
 }
 
 /// What a page says is passed over in a log, in order, and whether it was let go; none where that is
