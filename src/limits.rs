@@ -240,6 +240,28 @@ pub const REPAIR_INTERVAL: Duration = Duration::from_secs(2);
 /// 2^8 times.
 pub const PROVE_BATCHES_MAX: usize = 8;
 
+/// Most bytes of batches that one proof is about: [`PROVE_BATCHES_MAX`] full ones of small records,
+/// or two of the largest.
+pub const PROVE_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// Proofs that a node reads for at a time. A read takes some milliseconds, and others wait behind
+/// it.
+pub const PROVES_MAX: usize = 4;
+
+/// Questions for proofs that wait for their turn: half a kilobyte each. Beyond it each asker may
+/// still have its part.
+pub const PROVES_WAITING_MAX: usize = 1_024;
+
+/// The same of one asker: twice as many topics as it hands over at a time.
+pub const PROVES_WAITING_PER_ASKER_MAX: usize = 128;
+
+/// Stored bytes per second that a node reads for the proofs that one asker wants. What is handed
+/// over was sent before, which takes longer.
+pub const PROVE_BYTES_PER_SECOND_MAX: u64 = 16 * 1024 * 1024;
+
+/// How far an asker may be ahead of that.
+pub const PROVE_AHEAD_MAX: Duration = Duration::from_secs(1);
+
 /// How often a home replica has the other home replicas of a topic prove that they hold it.
 pub const AUDIT_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -526,6 +548,9 @@ const _: () = {
     assert!(SEQUENCE_MAX as u128 * FRONTIER_LOGS_MAX as u128 * 2 < u64::MAX as u128);
     assert!(BATCH_BYTES_MAX <= PAGE_BYTES_MAX, "a page holds at least one batch of any size");
     assert!(PAGE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a message has room beside its page");
+    assert!(PROVE_BATCHES_MAX * BATCH_BODY_BYTES_TARGET < PROVE_BYTES_MAX, "eight full batches");
+    assert!(2 * BATCH_BYTES_MAX <= PROVE_BYTES_MAX && PROVE_BYTES_MAX < PAGE_BYTES_MAX);
+    assert!(PROVES_WAITING_PER_ASKER_MAX < PROVES_WAITING_MAX);
     assert!(
         HEADERS_PER_PAGE_MAX * (HEADER_BYTES_MAX + 128) + PAGE_BYTES_MAX < MESSAGE_BYTES_MAX,
         "beside batches"

@@ -7,7 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, catalogue, holdings::topic::Topic, ids::QuestionId, input::Asker, rights};
+use super::{
+    Engine, catalogue, holdings::topic::Topic, ids::QuestionId, inflight::stored::Challenged,
+    input::Asker, rights,
+};
 use crate::{
     limits::QUESTIONS_MAX,
     model::{TopicId, TopicName},
@@ -206,8 +209,8 @@ impl Engine {
                 self.keep(question, (topic, &name), &subscription, session);
             }
             (R::Announce(Some(signed)), Some(_)) => self.hear(question, &signed),
-            (R::Prove(topic, ranges, nonce), Some(_)) => {
-                self.prove(question, topic, ranges, nonce);
+            (R::Prove(topic, ranges, nonce), Some(node)) => {
+                self.prove(Challenged { question, asker: node, topic, ranges, nonce });
             }
             // Only a node can say these of itself, or has made sure of what it says.
             (

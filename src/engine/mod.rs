@@ -401,9 +401,7 @@ impl Engine {
                 self.handed_over_shown(topic, number, None, Ok(page));
             }
             ReadPurpose::Challenge(challenge) => self.challenge_read(challenge, page),
-            ReadPurpose::Prove(question, ranges, nonce) => {
-                self.prove_read(question, &ranges, &nonce, page);
-            }
+            ReadPurpose::Prove(challenged) => self.prove_read(&challenged, page),
             ReadPurpose::Fork(read, topic) => self.forks_on_store_read(read, topic, page),
             ReadPurpose::Bare(topic, log, end) => self.before_bare_read((topic, log, end), page),
             ReadPurpose::Recall(topic) => self.recalled(topic, page),

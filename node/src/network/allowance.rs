@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use antiphon::wire::{ClientRequest, Refusal, Request};
+use antiphon::wire::{ClientRequest, NodeRequest, Refusal, Request};
 
 use super::{
     events::beats,
-    limits::{ALLOWANCE_MAX, ALLOWANCE_PER_SECOND, RETRY_SOON_MS, TOPICS_COST, VERIFY_COST},
+    limits::{
+        ALLOWANCE_MAX, ALLOWANCE_PER_SECOND, PROVE_COST, RETRY_SOON_MS, TOPICS_COST, VERIFY_COST,
+    },
 };
 
 /// What is left of what a peer may spend. It grows with time.
@@ -56,6 +58,7 @@ impl Allowance {
 }
 
 /// What a request costs. Publishing and reading cost nothing here: they have limits of their own.
+/// Nothing keeps a node from bringing records.
 pub(super) fn cost(request: &Request) -> i64 {
     match request {
         Request::Client(ClientRequest::Topics(_)) => TOPICS_COST,
@@ -67,13 +70,25 @@ pub(super) fn cost(request: &Request) -> i64 {
             | ClientRequest::Names(_)
             | ClientRequest::Outbox(_),
         ) => 1,
+        Request::Node(NodeRequest::Prove(..)) => PROVE_COST,
         _ => 0,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use antiphon::wire::Replicate;
+
     use super::*;
+
+    #[test]
+    fn proofs_cost_and_bringing_records_costs_nothing() {
+        let topic = antiphon::model::TopicId::from_bytes([1; 32]);
+        let prove = Request::Node(NodeRequest::Prove(topic, Vec::new(), [2; 32]));
+        assert!(cost(&prove) > 0);
+        assert!(cost(&prove) * 128 < ALLOWANCE_PER_SECOND, "as many as are handed over");
+        assert_eq!(cost(&Request::Node(NodeRequest::Replicate(Replicate::default()))), 0);
+    }
 
     #[test]
     fn who_asks_too_much_waits_until_it_has_grown() {

@@ -161,6 +161,10 @@ pub(super) const TOPICS_COST: i64 = 20;
 /// What a step of `verify` costs: all replicas read from their disks.
 pub(super) const VERIFY_COST: i64 = 50;
 
+/// What a question for proofs costs. The engine limits the bytes that are read for it. A node hands
+/// over at most 128 topics in a second.
+pub(super) const PROVE_COST: i64 = 1;
+
 // --- what an asker is told -------------------------------------------------------------------
 
 /// After this time who is over a share of what is soon free again may ask again, in milliseconds.

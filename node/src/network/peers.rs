@@ -149,10 +149,9 @@ impl Peers {
         self.asked += 1;
         let Some(entry) = self.table.get_mut(peer) else { return Ok(()) };
         entry.asked_at = Some(self.asked);
-        match request {
-            // Nothing keeps a node from bringing records.
-            Request::Node(_) => Ok(()),
-            Request::Client(_) => entry.allowance.spend(allowance::cost(request), beat),
+        match (allowance::cost(request), request) {
+            (0, Request::Node(_)) => Ok(()),
+            (cost, _) => entry.allowance.spend(cost, beat),
         }
     }
 

@@ -42,6 +42,16 @@ pub(in crate::engine) struct Walk {
     pub(in crate::engine) head: Hash,
 }
 
+/// Another node's question whether batches are held.
+#[derive(Debug)]
+pub(in crate::engine) struct Challenged {
+    pub(in crate::engine) question: QuestionId,
+    pub(in crate::engine) asker: NodeId,
+    pub(in crate::engine) topic: TopicId,
+    pub(in crate::engine) ranges: Vec<LogRange>,
+    pub(in crate::engine) nonce: [u8; 32],
+}
+
 /// What batches are read from the store for.
 #[derive(Debug)]
 pub(in crate::engine) enum ReadPurpose {
@@ -55,8 +65,8 @@ pub(in crate::engine) enum ReadPurpose {
     HandOverProof(TopicId, u64),
     /// To have other nodes prove that they hold the same: which challenge.
     Challenge(ChallengeId),
-    /// To prove to another node that these batches are held: its question, and its nonce.
-    Prove(QuestionId, Vec<LogRange>, [u8; 32]),
+    /// To prove to another node that batches are held.
+    Prove(Challenged),
     /// To find where a log has forked, and to file it.
     Fork(ForkRead, TopicId),
     /// To forget a compacted part that nothing follows: of which log, and where it ends.

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::possession::{Why, draw};
+use super::possession::{Challenge, Why, draw};
 use crate::{
     engine::{Engine, inflight::found::Found},
     limits::{AUDIT_INTERVAL, AUDIT_TOPICS},
@@ -83,7 +83,7 @@ impl Engine {
             let nonce = self.core.nonce();
             let drawn = draw(&nonce, &parts, 1);
             if !drawn.is_empty() {
-                self.challenge(topic, nonce, [(home, drawn)].into(), Why::Audit);
+                self.challenge(Challenge { topic, node: home, nonce, why: Why::Audit, drawn });
             }
         }
     }

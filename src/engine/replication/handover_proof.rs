@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use super::possession::{Why, draw};
+use super::possession::{Challenge, Why, draw};
 use crate::{
     engine::{
         Engine,
@@ -77,6 +77,8 @@ pub(in crate::engine) struct Removing {
     begun: Duration,
     homes: Vec<NodeId>,
     copies: Vec<Copy>,
+    /// The home replicas that have not proven it yet.
+    unproven: BTreeSet<NodeId>,
 }
 
 /// A copy of the start of what is held of a log, and where it ends.
@@ -350,7 +352,8 @@ impl Engine {
         copies: Vec<Copy>,
     ) {
         let nonce = self.core.nonce();
-        let mut drawn = BTreeMap::new();
+        let why = Why::HandOver(proving.number);
+        let mut challenges = Vec::new();
         for (home, held) in &proving.homes {
             let held_there = |copy: &Copy| {
                 let low = held.as_ref()?.0.get(&copy.log)?.low;
@@ -358,37 +361,56 @@ impl Engine {
                 (from < copy.to).then_some(LogRange { log: copy.log, from, to: copy.to })
             };
             let parts: Vec<_> = copies.iter().filter_map(held_there).collect();
-            let mut records = draw(&nonce, &parts, PROVE_BATCHES_MAX);
+            let mut drawn = draw(&nonce, &parts, PROVE_BATCHES_MAX);
             // What compaction took away there is named, and cannot be shown.
             let is_compacted = |at: &LogRange| {
                 let mut parts = proving.compacted.iter().filter(|(node, _)| *node == Some(*home));
                 parts.any(|(_, part)| part.covers(&at.log, at.from))
             };
-            records.retain(|at| !is_compacted(at));
-            if !records.is_empty() {
-                drawn.insert(*home, records);
+            drawn.retain(|at| !is_compacted(at));
+            if !drawn.is_empty() {
+                challenges.push(Challenge { topic, node: *home, nonce, why, drawn });
             }
         }
-        let removing =
-            Removing { number: proving.number, begun: self.core.now.elapsed, homes, copies };
+        let unproven = challenges.iter().map(|challenge| challenge.node).collect();
+        let (number, begun) = (proving.number, self.core.now.elapsed);
+        let removing = Removing { number, begun, homes, copies, unproven };
+        if challenges.is_empty() {
+            return self.remove_handed_over(topic, removing);
+        }
         let handover = self.replication.handover.topics.entry(topic).or_default();
         handover.removing = Some(removing);
-        self.challenge(topic, nonce, drawn, Why::HandOver(proving.number));
+        for challenge in challenges {
+            self.challenge(challenge);
+        }
     }
 
-    /// Home replicas have proven that they hold what this node wants to remove, or some have not.
+    /// A home replica has proven that it holds what this node wants to remove, or has not.
     pub(super) fn handover_proven(
         &mut self,
         topic: TopicId,
         number: u64,
-        unproven: &BTreeSet<NodeId>,
+        home: NodeId,
+        is_proven: bool,
     ) {
         // The topic belongs here by now, or another proof has begun.
         let handover = self.replication.handover.topics.get_mut(&topic);
-        let removing = handover.and_then(|it| it.removing.take_if(|it| it.number == number));
-        let Some(removing) = removing else {
+        let Some(handover) = handover else { return };
+        let Some(removing) = handover.removing.as_mut().filter(|it| it.number == number) else {
             return;
         };
+        if !is_proven {
+            handover.removing = None;
+            return;
+        }
+        removing.unproven.remove(&home);
+        if let Some(removing) = handover.removing.take_if(|it| it.unproven.is_empty()) {
+            self.remove_handed_over(topic, removing);
+        }
+    }
+
+    /// Removes what all home replicas have proven that they hold.
+    fn remove_handed_over(&mut self, topic: TopicId, removing: Removing) {
         let Some(known) = self.core.topics.get_mut(&topic) else {
             debug_assert!(false, "a topic that is known stays known");
             return;
@@ -397,7 +419,7 @@ impl Engine {
         let fresh = self.core.now.elapsed.saturating_sub(removing.begun) <= SURVEY_TIMEOUT;
         let homes = &known.placement(&self.core.members).home;
         if !fresh
-            || !unproven.is_empty()
+            || !removing.unproven.is_empty()
             || !homes.iter().all(|home| removing.homes.contains(home))
             || self.core.now.elapsed < known.keeps_until
             || known.belongs_to(&self.core.members, &self.core.me)

@@ -11,6 +11,7 @@ pub(super) mod handover_proof;
 pub(super) mod import;
 pub(super) mod pace;
 pub(super) mod possession;
+pub(super) mod prover;
 pub(super) mod repair;
 pub(super) mod verify;
 
@@ -82,6 +83,7 @@ pub(super) struct State {
     pub(super) handover: handover::State,
     pub(super) damage: damage::State,
     pub(super) possession: possession::State,
+    pub(super) prover: prover::State,
     pub(super) audit: audit::State,
     pub(super) bare: bare::State,
     pub(super) verify: verify::State,
@@ -107,6 +109,7 @@ impl Wing for State {
 
     fn on_abandoned(engine: &mut Engine, question: QuestionId) {
         engine.replication.verify.abandon(question);
+        engine.replication.prover.abandon(question);
     }
 }
 

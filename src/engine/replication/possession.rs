@@ -1,25 +1,28 @@
 //! Proof of possession: other nodes prove that they hold the very batches that this node holds.
 //!
-//! This node reads a few batches of its own, drawn by a nonce. It asks the others for a keyed hash
-//! of each ([`possession`]), and compares it with its own. A node without the bytes cannot answer.
-//! It may still fetch them from another one first. Nothing here tells such a node from an honest
-//! one.
+//! This node reads a few batches of its own, drawn by a nonce. It asks the other one for a keyed
+//! hash of each ([`possession`]), and compares it with its own. A node without the bytes cannot
+//! answer. It may still fetch them from another one first. Nothing here tells such a node from an
+//! honest one.
+//!
+//! One question is about a page at most. What was drawn and did not fit is asked for next: a proof
+//! of some of it proves nothing of the rest. What others want to be shown is in `prover.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     engine::{
         Engine,
-        ids::{ChallengeId, QuestionId},
+        ids::ChallengeId,
         inflight::{asks::Purpose, stored::ReadPurpose},
         input::Failure,
         numbered::Numbered,
         output::Report,
         survey::Then,
     },
-    limits::{ASK_TIMEOUT, PAGE_BYTES_MAX, PROVE_BATCHES_MAX},
-    model::{Batch, Compacted, Hash, NodeId, TopicId},
-    wire::{LogRange, NodeRequest, Page, Refusal, Response, possession},
+    limits::{ASK_TIMEOUT, PROVE_BATCHES_MAX, PROVE_BYTES_MAX},
+    model::{Batch, Hash, NodeId, TopicId},
+    wire::{LogRange, NodeRequest, Page, Response, possession},
 };
 
 /// What a challenge is for.
@@ -31,29 +34,39 @@ pub(in crate::engine) enum Why {
     Audit,
 }
 
-/// Nodes that prove to hold batches.
+/// What a node is to prove.
 #[derive(Debug)]
-struct Challenge {
-    topic: TopicId,
-    nonce: [u8; 32],
-    why: Why,
-    /// The records by which each node's batches were drawn.
-    drawn: BTreeMap<NodeId, Vec<LogRange>>,
-    /// The batches of which each node is asked.
-    batches: BTreeMap<NodeId, Vec<Batch>>,
-    /// Who has not proven it, or not yet.
-    unproven: BTreeSet<NodeId>,
+pub(super) struct Challenge {
+    pub(super) topic: TopicId,
+    pub(super) node: NodeId,
+    pub(super) nonce: [u8; 32],
+    pub(super) why: Why,
+    /// Records by which batches were drawn, and whose batches it has not proven yet.
+    pub(super) drawn: Vec<LogRange>,
+}
+
+/// A challenge that is under way.
+#[derive(Debug)]
+struct Asked {
+    challenge: Challenge,
+    /// The batches that the node was asked for, and the proof of each.
+    expected: Vec<(LogRange, Hash)>,
 }
 
 /// The challenges under way.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
-    challenges: Numbered<ChallengeId, Challenge>,
+    challenges: Numbered<ChallengeId, Asked>,
 }
 
 /// Where a batch is filed.
 fn place_of(batch: &Batch) -> LogRange {
     LogRange { log: batch.log(), ..LogRange::of(batch.header()) }
+}
+
+/// Whether a record is in a range.
+fn is_in(at: &LogRange, range: &LogRange) -> bool {
+    at.log == range.log && range.from <= at.from && at.from < range.to
 }
 
 /// Draws records of parts of logs, each as likely as any other.
@@ -83,72 +96,53 @@ pub(super) fn draw(nonce: &[u8; 32], parts: &[LogRange], count: usize) -> Vec<Lo
 }
 
 impl Engine {
-    /// Has nodes prove that they hold the batches with these records, as this node does.
-    pub(super) fn challenge(
-        &mut self,
-        topic: TopicId,
-        nonce: [u8; 32],
-        drawn: BTreeMap<NodeId, Vec<LogRange>>,
-        why: Why,
-    ) {
-        let mut ranges: Vec<LogRange> = drawn.values().flatten().copied().collect();
-        ranges.sort_unstable_by_key(|range| (range.log, range.from));
-        ranges.dedup();
-        let challenge = Challenge {
-            topic,
-            nonce,
-            why,
-            drawn,
-            batches: BTreeMap::new(),
-            unproven: BTreeSet::new(),
-        };
-        let number = self.replication.possession.challenges.insert(challenge);
-        let purpose = ReadPurpose::Challenge(number);
-        self.core.read_store(topic, ranges, PAGE_BYTES_MAX, purpose);
+    /// Has a node prove that it holds the batches with these records, as this node does.
+    pub(super) fn challenge(&mut self, challenge: Challenge) {
+        let asked = Asked { challenge, expected: Vec::new() };
+        let number = self.replication.possession.challenges.insert(asked);
+        self.read_drawn(number);
     }
 
-    /// The store has read what is held here: the others are asked for the same.
+    fn read_drawn(&mut self, number: ChallengeId) {
+        if let Some(Asked { challenge, .. }) = self.replication.possession.challenges.get(number) {
+            let (topic, drawn) = (challenge.topic, challenge.drawn.clone());
+            self.core.read_store(topic, drawn, PROVE_BYTES_MAX, ReadPurpose::Challenge(number));
+        }
+    }
+
+    /// The store has read what is held here: the other one is asked for the same.
     pub(in crate::engine) fn challenge_read(&mut self, number: ChallengeId, page: Option<Page>) {
-        let Some(challenge) = self.replication.possession.challenges.get_mut(number) else {
+        let Some(asked) = self.replication.possession.challenges.get_mut(number) else {
             debug_assert!(false, "a challenge waits for its own batches");
             return;
         };
         let page = page.unwrap_or_default();
-        let of_topic = |batch: &&Batch| batch.header().topic == challenge.topic;
-        let held: Vec<_> = page.batches.iter().filter(of_topic).collect();
-        let mut asks = Vec::new();
-        for (node, drawn) in &challenge.drawn {
-            let is_drawn = |batch: &&&Batch| {
-                let covers = |at: &LogRange| {
-                    let header = batch.header();
-                    at.log == batch.log() && header.first <= at.from && at.from < header.next()
-                };
-                drawn.iter().any(covers)
-            };
-            let drawn_here = held.iter().filter(is_drawn).map(|batch| (*batch).clone());
-            let mut batches: Vec<Batch> = drawn_here.collect();
-            // Several records may have been drawn of one batch.
-            batches.dedup_by_key(|batch| batch.hash());
-            batches.truncate(PROVE_BATCHES_MAX);
-            // What compaction took away here cannot be compared.
-            let is_compacted =
-                |at: &LogRange| page.compacted.iter().any(|part| part.covers(&at.log, at.from));
-            if batches.is_empty() {
-                if !drawn.iter().all(is_compacted) {
-                    challenge.unproven.insert(*node);
-                }
-                continue;
+        let Challenge { topic, node, nonce, drawn, .. } = &mut asked.challenge;
+        // What compaction took away here cannot be compared.
+        let is_compacted =
+            |at: &LogRange| page.compacted.iter().any(|part| part.covers(&at.log, at.from));
+        drawn.retain(|at| !is_compacted(at));
+        if drawn.is_empty() {
+            return self.end_challenge(number, true);
+        }
+        let mut expected = Vec::new();
+        // Several records may have been drawn of one batch.
+        let mut batches = BTreeSet::new();
+        for batch in page.batches.iter().filter(|batch| batch.header().topic == *topic) {
+            let place = place_of(batch);
+            let is_drawn = drawn.iter().any(|at| is_in(at, &place));
+            if is_drawn && expected.len() < PROVE_BATCHES_MAX && batches.insert(batch.hash()) {
+                expected.push((place, possession(node, nonce, batch)));
             }
-            challenge.unproven.insert(*node);
-            asks.push((*node, batches.iter().map(place_of).collect()));
-            challenge.batches.insert(*node, batches);
         }
-        let (topic, nonce) = (challenge.topic, challenge.nonce);
-        for (node, ranges) in asks {
-            let request = NodeRequest::Prove(topic, ranges, nonce);
-            self.core.ask(node, request, ASK_TIMEOUT, Purpose::Prove(number));
+        // What is damaged here, or gone by now, nobody can prove to this node.
+        if expected.is_empty() {
+            return self.end_challenge(number, false);
         }
-        self.end_if_told(number);
+        let ranges = expected.iter().map(|(place, _)| *place).collect();
+        let (node, request) = (*node, NodeRequest::Prove(*topic, ranges, *nonce));
+        asked.expected = expected;
+        self.core.ask(node, request, ASK_TIMEOUT, Purpose::Prove(number));
     }
 
     /// A node has answered with its proofs, or not at all.
@@ -158,36 +152,38 @@ impl Engine {
         node: NodeId,
         result: Result<Response, Failure>,
     ) {
-        let Some(challenge) = self.replication.possession.challenges.get_mut(number) else {
+        let Some(asked) = self.replication.possession.challenges.get_mut(number) else {
             debug_assert!(false, "a challenge waits for its answers");
             return;
         };
-        let Some(batches) = challenge.batches.remove(&node) else {
-            debug_assert!(false, "a node is asked once");
-            return;
+        // One that is over its budget asks to be asked later: handovers and audits come back.
+        let Ok(Response::Proven(proofs, compacted)) = result else {
+            return self.end_challenge(number, false);
         };
-        if let Ok(Response::Proven(proofs, compacted)) = result {
-            // What compaction took away there cannot be proven.
-            let known = self.core.topics.get(&challenge.topic);
-            let is_compacted = known.is_some_and(|known| known.tombstones_ms().is_some());
-            let is_true = |(batch, proof): (&Batch, &Option<Hash>)| match proof {
-                Some(proof) => *proof == possession(&node, &challenge.nonce, batch),
-                None => is_compacted && compacted.contains(&place_of(batch)),
-            };
-            let passed = proofs.len() == batches.len() && batches.iter().zip(&proofs).all(is_true);
-            if passed {
-                challenge.unproven.remove(&node);
+        let Asked { challenge, expected } = asked;
+        let expected = std::mem::take(expected);
+        // What compaction took away there cannot be proven.
+        let known = self.core.topics.get(&challenge.topic);
+        let is_compacted = known.is_some_and(|known| known.tombstones_ms().is_some());
+        let is_true = |((place, expected), proof): (&(LogRange, Hash), &Option<Hash>)| match proof {
+            Some(proof) => proof == expected,
+            None => is_compacted && compacted.contains(place),
+        };
+        let passed = proofs.len() == expected.len() && expected.iter().zip(&proofs).all(is_true);
+        let is_proven = |at: &LogRange| expected.iter().any(|(place, _)| is_in(at, place));
+        challenge.drawn.retain(|at| !is_proven(at));
+        let (topic, why, is_whole) = (challenge.topic, challenge.why, challenge.drawn.is_empty());
+        match (why, expected.first()) {
+            // It may lack it, and say so.
+            (Why::Audit, Some((place, _))) if !passed => {
+                self.survey(topic, Then::Audit(node, *place));
             }
-            match challenge.why {
-                // It may lack it, and say so.
-                Why::Audit if !passed => {
-                    let (topic, batch) = (challenge.topic, place_of(&batches[0]));
-                    self.survey(topic, Then::Audit(node, batch));
-                }
-                Why::Audit | Why::HandOver(_) => self.note_proof(node, passed),
-            }
+            _ => self.note_proof(node, passed),
         }
-        self.end_if_told(number);
+        if passed && !is_whole {
+            return self.read_drawn(number);
+        }
+        self.end_challenge(number, passed);
     }
 
     /// A node has proven that it holds what it says, or failed to.
@@ -197,60 +193,14 @@ impl Engine {
         }
     }
 
-    fn end_if_told(&mut self, number: ChallengeId) {
-        let challenges = &mut self.replication.possession.challenges;
-        if challenges.get(number).is_some_and(|challenge| challenge.batches.is_empty())
-            && let Some(challenge) = challenges.remove(number)
+    /// A node has proven all that was drawn, or has not.
+    fn end_challenge(&mut self, number: ChallengeId, is_proven: bool) {
+        let ended = self.replication.possession.challenges.remove(number);
+        if let Some(Asked { challenge, .. }) = ended
+            && let Why::HandOver(proof) = challenge.why
         {
-            match challenge.why {
-                Why::Audit => {}
-                Why::HandOver(proof) => {
-                    self.handover_proven(challenge.topic, proof, &challenge.unproven);
-                }
-            }
+            self.handover_proven(challenge.topic, proof, challenge.node, is_proven);
         }
-    }
-
-    /// Another node wants to be shown that this one holds batches.
-    pub(in crate::engine) fn prove(
-        &mut self,
-        question: QuestionId,
-        topic: TopicId,
-        ranges: Vec<LogRange>,
-        nonce: [u8; 32],
-    ) {
-        let purpose = ReadPurpose::Prove(question, ranges.clone(), nonce);
-        self.core.read_store(topic, ranges, PAGE_BYTES_MAX, purpose);
-    }
-
-    /// The store has read them.
-    pub(in crate::engine) fn prove_read(
-        &mut self,
-        question: QuestionId,
-        ranges: &[LogRange],
-        nonce: &[u8; 32],
-        page: Option<Page>,
-    ) {
-        let Some(page) = page else {
-            return self.core.refuse(question, Refusal::Unreachable);
-        };
-        let proof = |range: &LogRange| {
-            let is_it = |batch: &&Batch| {
-                let header = batch.header();
-                (batch.log(), header.first, header.next()) == (range.log, range.from, range.to)
-            };
-            let batch = page.batches.iter().find(is_it)?;
-            Some(possession(&self.core.me, nonce, batch))
-        };
-        let proofs = ranges.iter().map(proof).collect();
-        let is_compacted = |range: &&LogRange| {
-            let covers = |part: &Compacted| {
-                part.log == range.log && part.first <= range.from && range.to <= part.next
-            };
-            page.compacted.iter().any(covers)
-        };
-        let compacted = ranges.iter().filter(is_compacted).copied().collect();
-        self.core.answer(question, Response::Proven(proofs, compacted));
     }
 }
 

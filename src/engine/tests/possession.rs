@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    limits::{PROVES_MAX, PROVES_WAITING_PER_ASKER_MAX},
     model::{Batch, Frontier, LogId, Retention, Run, Stamp, TopicName},
     wire::{Compared, LogRange, Page, Whereabouts, possession},
 };
@@ -52,7 +53,11 @@ impl Lone {
 
     /// Publishes one record; its batch, its write, and the question to the home replica.
     fn publish(&mut self) -> (Batch, WriteNumber, AskId) {
-        let Request::Client(ClientRequest::Publish(publish)) = publish(0, "a", 5_000) else {
+        self.publish_at(0)
+    }
+
+    fn publish_at(&mut self, number: u64) -> (Batch, WriteNumber, AskId) {
+        let Request::Client(ClientRequest::Publish(publish)) = publish(number, "a", 5_000) else {
             unreachable!()
         };
         let publish = Publish { topic: self.topic.clone(), ..publish };
@@ -92,12 +97,13 @@ impl Lone {
     fn challenged(&mut self, batch: &Batch) -> (AskId, [u8; 32]) {
         let outputs = self.hold_the_same();
         assert!(!is_dropped(&outputs), "numbers and hashes are public");
-        let read = outputs.iter().find_map(|output| match output {
-            Output::Read { ticket, .. } => Some(*ticket),
-            _ => None,
-        });
+        self.challenged_after(&outputs, batch)
+    }
+
+    /// The same after the read of what was drawn, which found this batch.
+    fn challenged_after(&mut self, outputs: &[Output], batch: &Batch) -> (AskId, [u8; 32]) {
         let page = Page { batches: vec![batch.clone()], ..Page::default() };
-        let ticket = read.unwrap_or_else(|| panic!("{outputs:?}"));
+        let [ticket] = reads(outputs)[..] else { panic!("{outputs:?}") };
         let outputs = self.script.give(Input::ReadDone(ticket, Some(page)));
         let asked = outputs.iter().find_map(|output| match output {
             Output::Ask {
@@ -113,6 +119,14 @@ impl Lone {
     fn frontier(&mut self, topic: TopicId) -> Frontier {
         self.script.engine.core.topics.get_mut(&topic).unwrap().frontier()
     }
+}
+
+fn reads(outputs: &[Output]) -> Vec<Ticket> {
+    let read = |output: &Output| match output {
+        Output::Read { ticket, .. } => Some(*ticket),
+        _ => None,
+    };
+    outputs.iter().filter_map(read).collect()
 }
 
 fn is_dropped(outputs: &[Output]) -> bool {
@@ -169,6 +183,42 @@ fn a_copy_goes_once_the_home_replica_has_proven_that_it_holds_the_same() {
     }
 }
 
+/// One question is about a page at most, and a page may not hold all that was drawn.
+#[test]
+fn a_proof_of_some_batches_proves_nothing_of_the_others() {
+    for is_true in [true, false] {
+        let mut lone = Lone::new(Duration::ZERO);
+        let mut batches = Vec::new();
+        for number in 0..2 {
+            let (batch, number, ask) = lone.publish_at(number);
+            lone.script.give(Input::Durable(number));
+            lone.script.give(Input::Told { ask, result: Ok(stored()) });
+            batches.push(batch);
+        }
+        let mut outputs = lone.hold_the_same();
+        for (batch, of) in batches.iter().zip([2, if is_true { 2 } else { 3 }]) {
+            assert!(!is_dropped(&outputs));
+            let (ask, nonce) = lone.challenged_after(&outputs, batch);
+            let proof = possession(&key(of).node(), &nonce, batch);
+            let result = Ok(Response::Proven(vec![Some(proof)], Vec::new()));
+            outputs = lone.script.give(Input::Told { ask, result });
+        }
+        assert_eq!(is_dropped(&outputs), is_true);
+    }
+}
+
+#[test]
+fn what_is_damaged_here_is_proven_by_nobody() {
+    let mut lone = Lone::new(Duration::ZERO);
+    let (_, number, ask) = lone.publish();
+    lone.script.give(Input::Durable(number));
+    lone.script.give(Input::Told { ask, result: Ok(stored()) });
+    let outputs = lone.hold_the_same();
+    let [ticket] = reads(&outputs)[..] else { panic!("{outputs:?}") };
+    let outputs = lone.script.give(Input::ReadDone(ticket, Some(Page::default())));
+    assert!(!is_dropped(&outputs) && asks(&outputs).is_empty(), "{outputs:?}");
+}
+
 /// Found by the simulation: the home replica read its disk for the proof, and found it damaged.
 #[test]
 fn what_a_home_replica_lacks_was_not_compacted_there_unless_it_says_so() {
@@ -208,6 +258,55 @@ fn a_node_proves_what_it_holds_and_nothing_else() {
     let asker = Asker::Client(None);
     let outputs = script.give(Input::Asked { question, asker, request: prove });
     assert!(matches!(&outputs[..], [Output::Answer { response: Response::Refused(_), .. }]));
+}
+
+#[test]
+fn who_wants_too_many_proofs_waits_and_is_told_when_to_ask_again() {
+    let mut script = Script::with_topic("t", 1);
+    let outputs = script.ask(2, publish(0, "a", 1_000));
+    let Some(Output::Gossip { batch, .. }) = outputs.last() else { panic!("{outputs:?}") };
+    script.connect(2);
+    script.connect(3);
+    let held = vec![LogRange::of(batch.header())];
+    let prove = Request::Node(NodeRequest::Prove(batch.header().topic, held, [5; 32]));
+    let ask = |script: &mut Script, number: u64, of: u8| {
+        let (question, asker) = (QuestionId(number), Asker::Node(key(of).node()));
+        script.give(Input::Asked { question, asker, request: prove.clone() })
+    };
+    let (mut reading, mut refused) = (Vec::new(), Vec::new());
+    let all = PROVES_MAX + PROVES_WAITING_PER_ASKER_MAX;
+    for number in 0..=all {
+        let outputs = ask(&mut script, 100 + number as u64, 2);
+        reading.extend(reads(&outputs));
+        refused.extend(outputs.into_iter().filter_map(|output| match output {
+            Output::Answer { response: Response::Refused(refusal), .. } => Some(refusal),
+            _ => None,
+        }));
+    }
+    assert_eq!(reading.len(), PROVES_MAX, "the others wait");
+    assert!(
+        matches!(refused[..], [Refusal::OverBudget { retry_after_ms: 1.., .. }]),
+        "{refused:?}"
+    );
+    let other = 1_000;
+    assert_eq!(ask(&mut script, other, 3), [], "it has its part");
+    let page = Page { batches: vec![batch.clone()], ..Page::default() };
+    let mut answered = Vec::new();
+    let mut reading = VecDeque::from(reading);
+    while let Some(ticket) = reading.pop_front() {
+        for output in script.give(Input::ReadDone(ticket, Some(page.clone()))) {
+            match output {
+                Output::Read { ticket, .. } => reading.push_back(ticket),
+                Output::Answer { question, response: Response::Proven(..), .. } => {
+                    answered.push(question.0);
+                }
+                output => panic!("{output:?}"),
+            }
+        }
+    }
+    assert_eq!(answered.len(), all + 1);
+    let turn = answered.iter().position(|question| *question == other).unwrap();
+    assert!(turn <= PROVES_MAX + 1, "each asker in turn: {turn}");
 }
 
 /// What a home replica answers that says it holds all; node 2 proves it only if it is told to.
