@@ -8,6 +8,7 @@
 
 mod budgets;
 mod compacted;
+mod fuzzed;
 mod headers;
 mod newer;
 mod possession;

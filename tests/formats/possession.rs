@@ -18,12 +18,18 @@ fn proven(count: usize) -> Response {
     Response::Proven(vec![Some(proof); count], Vec::new())
 }
 
+fn responses() -> [Response; 2] {
+    [proven(1), Response::Proven(vec![None], vec![LogRange::of(batch().header())])]
+}
+
+pub(super) fn samples() -> Vec<Vec<u8>> {
+    let responses = responses().map(|response| response.encode().to_vec());
+    [prove(1).encode().to_vec()].into_iter().chain(responses).collect()
+}
+
 #[test]
 fn proofs_of_possession() {
-    let range = LogRange::of(batch().header());
-    let compacted = Response::Proven(vec![None], vec![range]);
-    let all = round_trip([prove(1)], [proven(1), compacted]);
-    frozen("possession.hex", &all);
+    frozen("possession.hex", &round_trip([prove(1)], responses()));
 }
 
 #[test]

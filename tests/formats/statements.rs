@@ -20,8 +20,7 @@ fn part(known: usize) -> Request {
     Request::Node(NodeRequest::Statements(StatementsWanted::Part(wanted)))
 }
 
-#[test]
-fn statements() {
+fn messages() -> ([Request; 3], [Response; 2]) {
     let requests = [
         Request::Node(NodeRequest::Statements(StatementsWanted::Digests)),
         part(1),
@@ -31,8 +30,19 @@ fn statements() {
         StatementsTold::Digests(vec![PartDigest { part: 7, digest: Hash([9; 32]) }]),
         StatementsTold::Terms(vec![signed()], Some(topic())),
     ];
-    let all = round_trip(requests, responses.map(Response::Statements));
-    frozen("statements.hex", &all);
+    (requests, responses.map(Response::Statements))
+}
+
+pub(super) fn samples() -> Vec<Vec<u8>> {
+    let (requests, responses) = messages();
+    let requests = requests.iter().map(|request| request.encode().to_vec());
+    requests.chain(responses.iter().map(|response| response.encode().to_vec())).collect()
+}
+
+#[test]
+fn statements() {
+    let (requests, responses) = messages();
+    frozen("statements.hex", &round_trip(requests, responses));
 }
 
 #[test]

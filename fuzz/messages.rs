@@ -1,0 +1,75 @@
+//! What the targets for one kind of message do with bytes. `tests/formats/fuzzed.rs` does the same
+//! with damaged samples, on every run of the tests.
+
+use antiphon::{
+    engine::{Asker, Config, Engine, Input, Now, Output, QuestionId, Recovered},
+    model::{Incarnation, Network, NodeKey},
+    wire::{Contact, NodeRequest, Page, Request, Response},
+};
+use bytes::Bytes;
+
+/// Statements, signed by whoever made them: requests 37 and 38, and answer 37.
+pub(crate) fn statements(input: &[u8]) {
+    let request = requested(input).filter(|request| {
+        matches!(request, Request::Node(NodeRequest::Statements(_) | NodeRequest::Announce(_)))
+    });
+    let response = answered(input).filter(|response| matches!(response, Response::Statements(_)));
+    give(request, response.as_ref());
+}
+
+/// Proofs of possession: request 39, and answer 38.
+pub(crate) fn proofs(input: &[u8]) {
+    let request =
+        requested(input).filter(|request| matches!(request, Request::Node(NodeRequest::Prove(..))));
+    let response = answered(input).filter(|response| matches!(response, Response::Proven(..)));
+    give(request, response.as_ref());
+}
+
+/// What is understood is understood in the same way once more.
+fn requested(input: &[u8]) -> Option<Request> {
+    let request = Request::decode(&Bytes::copy_from_slice(input)).ok()?;
+    assert_eq!(Request::decode(&request.encode()).as_ref(), Ok(&request));
+    Some(request)
+}
+
+fn answered(input: &[u8]) -> Option<Response> {
+    let response = Response::decode(&Bytes::copy_from_slice(input)).ok()?;
+    assert_eq!(Response::decode(&response.encode()).as_ref(), Ok(&response));
+    Some(response)
+}
+
+/// Gives what another node said to an engine, which has it carried out.
+fn give(request: Option<Request>, response: Option<&Response>) {
+    if request.is_none() && response.is_none() {
+        return;
+    }
+    let key = NodeKey::from_secret(&[1; 32]);
+    let other = NodeKey::from_secret(&[2; 32]).node();
+    let config = Config::new(key, Network::default(), Incarnation(1), 0);
+    let mut engine = Engine::new(config, Recovered::default());
+    let mut inputs = vec![Input::Timeout, Input::Connected(Contact::new(other, Vec::new()))];
+    let question = QuestionId(0);
+    let asked =
+        request.map(|request| Input::Asked { question, asker: Asker::Node(other), request });
+    inputs.extend(asked);
+    let mut inputs = std::collections::VecDeque::from(inputs);
+    // No question costs more steps than this, whatever it says.
+    for _ in 0..1_000 {
+        let Some(input) = inputs.pop_front() else { return };
+        engine.handle(Now::default(), input);
+        while let Some(output) = engine.poll_output() {
+            match output {
+                Output::Ask { ask, .. } => {
+                    let told = |told: &Response| Input::Told { ask, result: Ok(told.clone()) };
+                    inputs.extend(response.map(told));
+                }
+                Output::Read { ticket, .. } => {
+                    inputs.push_back(Input::ReadDone(ticket, Some(Page::default())));
+                }
+                Output::Write(number, _) => inputs.push_back(Input::Durable(number)),
+                _ => {}
+            }
+        }
+    }
+    panic!("it never ends");
+}

@@ -1,0 +1,49 @@
+//! What the fuzz targets for one kind of message check, with samples of it that are damaged at
+//! random. The fuzzer itself wants a nightly compiler, and finds more.
+
+use super::{possession, statements};
+
+#[path = "../../fuzz/messages.rs"]
+mod messages;
+
+/// Damaged samples of each message.
+const ROUNDS: usize = 2_000;
+
+/// Gives samples to a target, whole and damaged.
+fn fuzz(target: fn(&[u8]), samples: &[Vec<u8>]) {
+    let mut random = fastrand::Rng::with_seed(1);
+    for sample in samples {
+        target(sample);
+        for _ in 0..ROUNDS {
+            let mut bytes = sample.clone();
+            for _ in 0..random.usize(1..4) {
+                damage(&mut bytes, &mut random);
+            }
+            target(&bytes);
+        }
+    }
+}
+
+fn damage(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    let at = random.usize(..=bytes.len());
+    match random.u8(..4) {
+        0 => bytes.truncate(at),
+        1 => bytes.insert(at, random.u8(..)),
+        2 => drop(bytes.splice(at.saturating_sub(random.usize(..8))..at, [])),
+        _ => {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = random.u8(..);
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_statements_are_understood_or_refused_and_an_engine_goes_on() {
+    fuzz(messages::statements, &statements::samples());
+}
+
+#[test]
+fn damaged_proofs_are_understood_or_refused_and_an_engine_goes_on() {
+    fuzz(messages::proofs, &possession::samples());
+}
