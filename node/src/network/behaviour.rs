@@ -19,6 +19,7 @@ use libp2p::{
 };
 
 use super::{
+    gated::Gated,
     gossip::{THRESHOLDS, parameters},
     limits::{HANDSHAKES_MAX, TOPICS_ANNOUNCED_MAX, TOPICS_FOLLOWED_MAX},
     paced::Paced,
@@ -40,7 +41,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) rpc: rpc::Behaviour,
-    pub(super) gossip: Mesh,
+    pub(super) gossip: Gated<Mesh>,
     pub(super) kad: Paced<kad::Behaviour<MemoryStore>>,
 }
 
@@ -53,7 +54,7 @@ impl Behaviour {
             identify: identify(key, protocols),
             ping: ping(),
             rpc: rpc::Behaviour::new(protocols.rpc.clone(), true),
-            gossip: gossip(),
+            gossip: Gated::new(gossip()),
             kad: Paced(kad(local, &protocols.kad)),
         }
     }

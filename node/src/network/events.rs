@@ -140,6 +140,7 @@ impl Network {
                 }
                 self.settle(id, Ok(response));
                 if self.peers.answered(&peer) {
+                    self.swarm.behaviour_mut().gossip.let_in(peer);
                     self.take_up(&peer);
                 }
             }

@@ -6,13 +6,13 @@ use libp2p::{PeerId, gossipsub::TopicHash};
 
 use super::limits::{FOLLOWED_MAX, TOPICS_FOLLOWED_MAX};
 
-/// The peers in each mesh.
+/// The peers in each mesh, and the meshes of each peer. So one that is gone costs no more than it
+/// followed.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
     meshes: BTreeMap<TopicHash, BTreeSet<PeerId>>,
-    /// In how many meshes each peer is.
-    counts: BTreeMap<PeerId, usize>,
-    /// The sum of these.
+    peers: BTreeMap<PeerId, BTreeSet<TopicHash>>,
+    /// How many meshes the peers follow, counted for each.
     count: usize,
 }
 
@@ -20,45 +20,47 @@ impl Followers {
     /// A peer follows a topic. Returns a peer that follows too many: that one, or the one that
     /// follows most if all together do.
     pub(super) fn joined(&mut self, mesh: TopicHash, peer: PeerId) -> Option<PeerId> {
-        if self.meshes.entry(mesh).or_default().insert(peer) {
+        let followed = self.peers.entry(peer).or_default();
+        if followed.insert(mesh.clone()) {
             self.count += 1;
-            *self.counts.entry(peer).or_default() += 1;
+            self.meshes.entry(mesh).or_default().insert(peer);
         }
-        if self.counts.get(&peer).is_some_and(|count| *count > TOPICS_FOLLOWED_MAX) {
+        if followed.len() > TOPICS_FOLLOWED_MAX {
             return Some(peer);
         }
         if self.count <= FOLLOWED_MAX {
             return None;
         }
-        let most = self.counts.iter().max_by_key(|(_, count)| **count);
+        let most = self.peers.iter().max_by_key(|(_, followed)| followed.len());
         most.map(|(peer, _)| *peer)
     }
 
     pub(super) fn left(&mut self, mesh: &TopicHash, peer: &PeerId) {
-        let Some(peers) = self.meshes.get_mut(mesh) else { return };
-        if !peers.remove(peer) {
+        let Some(followed) = self.peers.get_mut(peer) else { return };
+        if !followed.remove(mesh) {
             return;
         }
-        if peers.is_empty() {
-            self.meshes.remove(mesh);
+        if followed.is_empty() {
+            self.peers.remove(peer);
         }
-        self.count -= 1;
-        if let Some(count) = self.counts.get_mut(peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(peer);
-            }
-        }
+        self.leave(mesh, peer);
     }
 
     /// A peer is gone, which gossipsub does not report.
     pub(super) fn gone(&mut self, peer: &PeerId) {
-        let Some(count) = self.counts.remove(peer) else { return };
-        self.count -= count;
-        self.meshes.retain(|_, peers| {
+        for mesh in self.peers.remove(peer).unwrap_or_default() {
+            self.leave(&mesh, peer);
+        }
+    }
+
+    fn leave(&mut self, mesh: &TopicHash, peer: &PeerId) {
+        self.count -= 1;
+        if let Some(peers) = self.meshes.get_mut(mesh) {
             peers.remove(peer);
-            !peers.is_empty()
-        });
+            if peers.is_empty() {
+                self.meshes.remove(mesh);
+            }
+        }
     }
 
     /// Whether others than these follow a topic.
@@ -86,7 +88,7 @@ mod tests {
         followers.left(&mesh, &other);
         assert!(!followers.is_followed_beyond(&mesh, &[one]));
         followers.gone(&one);
-        assert!(followers.meshes.is_empty() && followers.counts.is_empty() && followers.count == 0);
+        assert!(followers.meshes.is_empty() && followers.peers.is_empty() && followers.count == 0);
     }
 
     #[test]

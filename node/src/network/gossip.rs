@@ -109,7 +109,7 @@ impl Network {
         source: &PeerId,
         acceptance: MessageAcceptance,
     ) {
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
         gossip.report_message_validation_result(message, source, acceptance);
     }
 
@@ -127,7 +127,7 @@ impl Network {
 
     /// Tells the mesh what peers have done.
     pub(super) fn score(&mut self) {
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
         for (peer, points) in self.conduct.points(self.beat) {
             gossip.set_application_score(&peer, -f64::from(points));
         }

@@ -21,6 +21,7 @@ mod discovery;
 mod events;
 mod exchanges;
 mod followers;
+mod gated;
 mod gossip;
 mod hearsay;
 mod joins;
@@ -321,7 +322,7 @@ impl Network {
         if !self.followers.is_followed_beyond(&mesh.hash(), &sent_to) {
             return;
         }
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
         match gossip.publish(mesh, Gossip::encode(batch)) {
             // Nobody follows, or everybody has it: both are fine.
             Ok(_) | Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
@@ -337,7 +338,7 @@ impl Network {
         }
         self.followed.insert(topic);
         let mesh = self.protocols.mesh(topic);
-        let followed = self.swarm.behaviour_mut().gossip.subscribe(&mesh);
+        let followed = self.swarm.behaviour_mut().gossip.inner.subscribe(&mesh);
         followed.expect("the filter allows every topic");
     }
 
@@ -345,7 +346,7 @@ impl Network {
     pub(crate) fn unfollow(&mut self, topic: TopicId) {
         if self.followed.remove(&topic) {
             let mesh = self.protocols.mesh(topic);
-            self.swarm.behaviour_mut().gossip.unsubscribe(&mesh);
+            self.swarm.behaviour_mut().gossip.inner.unsubscribe(&mesh);
         }
     }
 

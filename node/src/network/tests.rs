@@ -376,9 +376,49 @@ async fn who_was_disconnected_can_be_dialled_again() {
     second.connected(first.node).await;
 }
 
+/// Has a node answer another one, which then believes that it is a node.
+async fn introduce(known: &mut Running, to: &Running) {
+    let node = known.node;
+    to.run(move |network| network.ask(AskId(100), node, ClientRequest::Peers.into())).await;
+    let (question, ..) = known.asked().await;
+    known.run(move |network| network.answer(question, Response::Kept(None))).await;
+}
+
+async fn is_followed(first: &Running, topic: TopicId) -> bool {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    first
+        .run(move |network| {
+            let mesh = network.protocols.mesh(topic).hash();
+            let _ = tell.send(network.followers.is_followed_beyond(&mesh, &[]));
+        })
+        .await;
+    told.await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_peer_gossips_is_read_once_it_has_answered_as_a_node() {
+    let (mut first, mut second) = pair().await;
+    let topic = TopicId::from_bytes([5; 32]);
+    second.run(move |network| network.follow(topic)).await;
+    // What was sent before a ping that was answered has come.
+    for _ in 0..2 {
+        let node = first.node;
+        let pinged = |input| matches!(input, Input::Heard(of, Some(_)) if of == node).then_some(());
+        second.wait(pinged).await;
+    }
+    assert!(!is_followed(&first, topic).await);
+    introduce(&mut second, &first).await;
+    first.told(AskId(100)).await.unwrap();
+    while !is_followed(&first, topic).await {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn gossip_reaches_a_follower() {
-    let (first, mut second) = pair().await;
+    let (mut first, mut second) = pair().await;
+    introduce(&mut second, &first).await;
+    introduce(&mut first, &second).await;
     let name: TopicName = "t".parse().unwrap();
     let topic = TopicId::derive(&"test".parse().unwrap(), &name);
     second.run(move |network| network.follow(topic)).await;
