@@ -2,15 +2,17 @@
 
 use std::{cell::Cell, time::Duration};
 
+use antiphon::wire::{ClientRequest, Refusal, Request, Response};
 use antiphon_node::{Client, ClientConfig};
 use futures::{
-    AsyncWriteExt, FutureExt,
+    AsyncWriteExt, FutureExt, StreamExt,
     future::{LocalBoxFuture, join_all},
+    stream::FuturesUnordered,
 };
 use libp2p::{Multiaddr, StreamProtocol};
 
 use crate::{
-    peer::{Guise, Peer},
+    peer::{Asked, Peer},
     stage::Target,
 };
 
@@ -102,15 +104,42 @@ async fn send(
     sent: &Cell<u64>,
     frame: &impl Fn(u64) -> Vec<u8>,
 ) -> std::io::Result<()> {
-    let mut peer = Peer::connect(node, &target.names, Guise::Node).await?;
+    let own = "/ip4/127.0.0.1/tcp/1".parse().expect("an address");
+    let mut peer = Peer::connect_to_answer(node, &target.names, own).await?;
     let mut stream = peer.open(&MESHSUB).await?;
-    while !peer.is_closed() {
-        let rpc = frame(sent.get());
-        stream.write_all(&[length(rpc.len()), rpc].concat()).await?;
-        stream.flush().await?;
-        sent.set(sent.get() + 1);
+    let sending = async {
+        loop {
+            let rpc = frame(sent.get());
+            stream.write_all(&[length(rpc.len()), rpc].concat()).await?;
+            stream.flush().await?;
+            sent.set(sent.get() + 1);
+        }
+    };
+    let mut sending = std::pin::pin!(sending);
+    let mut answering = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            ended = &mut sending => return ended,
+            asked = peer.asked() => match asked {
+                Some(asked) => answering.push(answer_as_node(asked)),
+                None => return Ok(()),
+            },
+            Some(()) = answering.next() => {}
+        }
     }
-    Ok(())
+}
+
+/// Answers what a node is asked at once, so that it is believed to be one.
+async fn answer_as_node(mut asked: Asked) {
+    while let Ok((number, request)) = asked.next().await {
+        let response = match request {
+            Request::Client(ClientRequest::Peers) => Response::Peers(Vec::new()),
+            _ => Response::Refused(Refusal::Unsupported(None)),
+        };
+        if asked.answer(number, &response).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// A field of a protocol buffer, with bytes.
