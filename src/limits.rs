@@ -146,6 +146,17 @@ pub const HEADERS_KEPT_RECORDS: u64 = 4_096;
 /// of them fit beside the batches of a page, however large they are.
 pub const HEADERS_PER_PAGE_MAX: usize = 256;
 
+/// Most logs whose ends one answer proves, by their last headers. Verifying them takes 80 ms. The
+/// asker asks for more by name.
+pub const HEADS_MAX: usize = 1_024;
+
+/// Most bytes of such headers in one answer, beside a frontier.
+pub const HEADS_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most pages that a node reads for them, batches and all: somebody who asks for headers alone has
+/// it read as much as for as many pages.
+pub const HEADS_PAGES_MAX: usize = 4;
+
 /// Most topics whose state goes into one message. Longer lists are paged.
 pub const TOPICS_PER_MESSAGE_MAX: usize = 10_000;
 

@@ -93,6 +93,7 @@ fn held(logs: u64) -> Response {
         members: u64::MAX / 3,
         forks: None,
         keeps: true,
+        heads: Vec::new(),
         early: Vec::new(),
     })
 }
@@ -129,9 +130,10 @@ impl Sizes {
         let compare = bytes_of(&Request::Node(NodeRequest::Compare(None, [9; 32])).encode())
             + of(&Response::Compared(Compared::InStep, Some(WALL)))
             + EXCHANGE_BYTES;
-        let frontier = bytes_of(&Request::Node(NodeRequest::Frontier(topic(1), None)).encode())
-            + of(&held(10))
-            + EXCHANGE_BYTES;
+        let frontier =
+            bytes_of(&Request::Node(NodeRequest::Frontier(topic(1), None, None)).encode())
+                + of(&held(10))
+                + EXCHANGE_BYTES;
         let terms = descriptor(1);
         let part = |count| {
             let known = (0..count).map(|number| (topic(number), Hash([9; 32]))).collect();

@@ -228,8 +228,8 @@ impl Engine {
                 catalogue::exchange::tell(&mut self.core, question, wanted);
             }
             (R::Replicate(replicate), from) => self.replicate(question, from, &replicate),
-            (R::Frontier(topic, subscriber), from) => {
-                self.show_held(question, from, topic, subscriber.as_ref());
+            (R::Frontier(topic, subscriber, wanted), from) => {
+                self.show_held(question, from, topic, (subscriber, wanted));
             }
             (R::Fetch(topic, ranges, bytes_max), from) => {
                 self.fetch(question, from, topic, ranges, bytes_max);

@@ -39,6 +39,7 @@ mod core;
 mod forks;
 mod front;
 mod gate;
+mod heads;
 mod holdings;
 mod ids;
 mod inflight;
@@ -394,6 +395,7 @@ impl Engine {
             ReadPurpose::Fetch(question, from, topic) => {
                 self.fetch_read(question, from, topic, page);
             }
+            ReadPurpose::Heads(asked) => self.heads_read(*asked, page),
             ReadPurpose::Lane(read, lane) => self.lane_done(read, lane, page),
             ReadPurpose::HandOver(topic, node) => self.hand_over_page(topic, node, page),
             ReadPurpose::HandOverProof(topic, number) => {

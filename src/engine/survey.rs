@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     engine::wing::Wing,
-    limits::{FRONTIER_LOGS_MAX, SURVEY_TIMEOUT},
+    limits::{FRONTIER_LOGS_MAX, HEADS_MAX, SURVEY_TIMEOUT},
     model::{Cursor, LogId, NodeId, SessionId, SubscriberName, Subscription, TopicId},
-    wire::{Away, Held, LogRange, Need, NodeRequest, Refusal, Response, small},
+    wire::{Away, HeadsWanted, Held, LogRange, Need, NodeRequest, Refusal, Response, small},
 };
 
 /// What to do with the outcome of a survey.
@@ -34,6 +34,8 @@ pub(super) enum Then {
     Group(SubscriberName),
     /// Keep a subscription's position, as far as it exists.
     Commit(QuestionId, SubscriberName, Subscription, Option<SessionId>),
+    /// Keep a position that another node tells, as far as it exists.
+    Keep(QuestionId, SubscriberName, Subscription, Option<SessionId>),
     /// Compare what the replicas' disks hold after a cursor.
     Verify(QuestionId, Cursor),
     /// Go on with a read.
@@ -65,7 +67,8 @@ impl Then {
     /// Who is asked.
     fn scope(&self) -> Scope {
         match self {
-            Self::Refresh
+            Self::Keep(..)
+            | Self::Refresh
             | Self::HandOver
             | Self::Outbox
             | Self::Lows
@@ -82,11 +85,19 @@ impl Then {
         }
     }
 
+    /// Whether an end counts only if it is proven. A search for what nobody holds goes by all that
+    /// is claimed: each claim keeps something. So does a writer that would continue its log.
+    /// `verify` and audits go by what nodes say.
+    fn needs_proof(&self) -> bool {
+        !matches!(self, Self::Resume | Self::Lows | Self::Bare | Self::Verify(..) | Self::Audit(..))
+    }
+
     /// The subscription whose position is asked for as well.
     fn subscriber(&self) -> Option<&SubscriberName> {
         match self {
             Self::Position(_, name) | Self::Commit(_, name, ..) | Self::Group(name) => Some(name),
             Self::Answer(_)
+            | Self::Keep(..)
             | Self::Verify(..)
             | Self::Read(_)
             | Self::Refresh
@@ -125,6 +136,9 @@ struct Survey {
     /// Whether the table has not said yet who else holds the topic.
     locating: bool,
     held: BTreeMap<NodeId, Held>,
+    /// How many ends each node was last asked to prove. It is asked for the rest as long as that
+    /// gets less.
+    unproven: BTreeMap<NodeId, usize>,
     deadline: Duration,
     then: Then,
 }
@@ -197,45 +211,48 @@ impl Engine {
         }
         let deadline = self.core.now.elapsed + SURVEY_TIMEOUT;
         let waiting = asked.clone();
-        let survey = Survey { topic, subscriber, waiting, locating, held, deadline, then };
+        let unproven = BTreeMap::new();
+        let survey =
+            Survey { topic, subscriber, waiting, locating, held, unproven, deadline, then };
         let number = self.surveys.surveys.insert(survey);
         if locating {
             self.core.output(Output::Locate(topic));
         }
         for node in asked {
-            self.ask_frontier(number, topic, node);
+            self.ask_frontier(number, topic, node, None);
         }
         self.finish_if_over(number);
     }
 
-    /// Somebody asks what this node holds of a topic.
-    pub(super) fn show_held(
+    fn ask_frontier(
         &mut self,
-        question: QuestionId,
-        from: Option<NodeId>,
+        number: SurveyId,
         topic: TopicId,
-        subscriber: Option<&SubscriberName>,
+        node: NodeId,
+        wanted: Option<HeadsWanted>,
     ) {
-        let members = &mut self.core.members;
-        let held = match self.core.topics.get_mut(&topic) {
-            Some(known) => known.held(subscriber, members, &self.core.me),
-            None => Held { members: members.digest(), ..Held::default() },
-        };
-        if held.keeps && from.is_some() {
-            self.promise_to_keep(topic);
-        }
-        self.core.answer_flushed(question, Response::Held(held));
-    }
-
-    fn ask_frontier(&mut self, number: SurveyId, topic: TopicId, node: NodeId) {
         let survey = self.surveys.surveys.get(number);
         let subscriber = survey.and_then(|survey| survey.subscriber.clone());
-        self.core.ask(
-            node,
-            NodeRequest::Frontier(topic, subscriber),
-            SURVEY_TIMEOUT,
-            Purpose::Survey(number),
-        );
+        let request = NodeRequest::Frontier(topic, subscriber, wanted);
+        self.core.ask(node, request, SURVEY_TIMEOUT, Purpose::Survey(number));
+    }
+
+    /// Asks a node to prove the ends that it claims and nothing proves, if there are any.
+    fn ask_for_proofs(&mut self, number: SurveyId, node: NodeId) {
+        let survey = self.surveys.surveys.get(number).filter(|survey| survey.then.needs_proof());
+        let Some((topic, held)) = survey.and_then(|it| Some((it.topic, it.held.get(&node)?)))
+        else {
+            return;
+        };
+        let mut wanted = self.unproven(topic, held);
+        let Some(survey) = self.surveys.surveys.get_mut(number) else { return };
+        let before = survey.unproven.insert(node, wanted.len());
+        if wanted.is_empty() || before.is_some_and(|before| before <= wanted.len()) {
+            return;
+        }
+        survey.waiting.insert(node);
+        wanted.truncate(HEADS_MAX);
+        self.ask_frontier(number, topic, node, Some(HeadsWanted(wanted)));
     }
 
     fn finish_if_over(&mut self, number: SurveyId) {
@@ -261,7 +278,7 @@ impl Engine {
         }
         for (number, node) in asks {
             match node {
-                Some(node) => self.ask_frontier(number, topic, node),
+                Some(node) => self.ask_frontier(number, topic, node, None),
                 None => self.finish_if_over(number),
             }
         }
@@ -278,14 +295,17 @@ impl Engine {
             return;
         };
         survey.waiting.remove(&node);
+        let topic = survey.topic;
         if let Ok(Response::Held(mut held)) = result
             && held.frontier.is_well_formed()
         {
             let now = self.core.now.wall;
             held.position = held.position.filter(|kept| kept.is_within_reach(now));
-            let (topic, forks) = (survey.topic, held.forks.clone());
+            let (forks, heads) = (held.forks.clone(), std::mem::take(&mut held.heads));
             survey.held.insert(node, held);
             self.learn_forks(topic, forks.as_ref());
+            self.learn_heads(topic, &heads);
+            self.ask_for_proofs(number, node);
         }
         self.finish_if_over(number);
     }
@@ -305,22 +325,36 @@ impl Engine {
             debug_assert!(false, "a survey ends once");
             return;
         };
+        let needs_proof = survey.then.needs_proof();
+        let claimed = if needs_proof {
+            self.disbelieve(survey.topic, &mut survey.held)
+        } else {
+            BTreeSet::new()
+        };
         self.leave_out(survey.topic, &mut survey.held);
         let Some(known) = self.core.topics.get_mut(&survey.topic) else {
             return;
         };
         let placement = known.placement(&self.core.members).clone();
-        let answered = placement.home.iter().filter(|node| survey.held.contains_key(node)).count();
+        // How far it goes is not known from who did not prove all that it said.
+        let has_answered =
+            |node: &&NodeId| survey.held.contains_key(node) && !claimed.contains(node);
+        let answered = placement.home.iter().filter(has_answered).count();
         let needed = placement.home.len() - known.quorum(&self.core.members) + 1;
         let complete = answered >= needed;
         let found = Found { topic: survey.topic, held: survey.held, placement, needed, complete };
-        self.note_frontiers(&found);
+        if needs_proof {
+            self.note_frontiers(&found);
+        }
         match survey.then {
             Then::Answer(question) => self.answer_survey(question, &found),
             Then::Position(question, _) => self.answer_position(question, &found),
             Then::Group(name) => self.group_found(&name, &found),
             Then::Commit(question, name, subscription, session) => {
                 self.commit_found(question, &name, subscription, session, &found);
+            }
+            Then::Keep(question, name, subscription, session) => {
+                self.keep_found(question, &name, subscription, session, &found);
             }
             Then::Verify(question, after) => self.verify_found(question, after, &found),
             Then::Read(read) => self.plan_read(read),

@@ -105,6 +105,11 @@ impl Entry {
         self.spans.last().map(|span| (span.next, span.head))
     }
 
+    /// How far the log goes by this: where the last span ends, or where all was trimmed.
+    pub fn goes_to(&self) -> u64 {
+        self.end().map_or(0, |(next, _)| next).max(self.low)
+    }
+
     /// Normalises the low watermark, so that two replicas that differ only in how far they trimmed
     /// have equal digests. Nothing may be missing above the watermark, or above that of another
     /// node if that is higher. The batch that ends there is included if it is known; two nodes use

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::WireError;
 use crate::{
     limits::{GOSSIP_BYTES_MAX, HEADER_BYTES_MAX},
-    model::{Announcement, Batch, BatchError, Header},
+    model::{Announcement, Batch, BatchError, Hash, Header},
 };
 
 /// A message on a topic's gossip mesh.
@@ -46,6 +46,14 @@ impl Gossip {
         match self {
             Self::Batch(batch) => batch.header(),
             Self::Announcement(announcement) => &announcement.header,
+        }
+    }
+
+    /// The identity of its batch.
+    pub fn hash(&self) -> Hash {
+        match self {
+            Self::Batch(batch) => batch.hash(),
+            Self::Announcement(announcement) => announcement.hash,
         }
     }
 

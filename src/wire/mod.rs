@@ -53,7 +53,7 @@ pub use whereabouts::Whereabouts;
 
 use crate::{
     limits::{FORKS_MAX, MESSAGE_BYTES_MAX},
-    model::{BatchError, Blob, ForkProof, NodeId},
+    model::{BatchError, Blob, ForkProof, LogId, NodeId},
 };
 
 /// Why a message from another node is not understood. It changed nothing here.
@@ -126,13 +126,13 @@ mod bounded {
     use crate::{
         limits::{
             ADDRESSES_MAX, DESCRIPTORS_PER_MESSAGE_MAX, FIND_RUNS_MAX, FORKS_MAX,
-            FRONTIER_LOGS_MAX, GROUP_RANGES_MAX, HEADERS_PER_PAGE_MAX, OUTBOX_TOPICS_MAX,
-            PROVE_BATCHES_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX, STATEMENT_PARTS,
-            STATEMENTS_PER_MESSAGE_MAX, TOPICS_PER_MESSAGE_MAX,
+            FRONTIER_LOGS_MAX, GROUP_RANGES_MAX, HEADERS_PER_PAGE_MAX, HEADS_MAX,
+            OUTBOX_TOPICS_MAX, PROVE_BATCHES_MAX, READ_MANY_TOPICS_MAX, REPLICAS_MAX,
+            STATEMENT_PARTS, STATEMENTS_PER_MESSAGE_MAX, TOPICS_PER_MESSAGE_MAX,
         },
         model::{
-            Blob, Compacted, Hash, NodeId, Run, Share, SignedDescriptor, SignedHeader, TopicId,
-            TopicName,
+            Blob, Compacted, Hash, LogId, NodeId, Run, Share, SignedDescriptor, SignedHeader,
+            TopicId, TopicName,
         },
     };
 
@@ -229,6 +229,17 @@ mod bounded {
         context: &mut C,
     ) -> Result<Vec<Option<Hash>>, Error> {
         list(PROVE_BATCHES_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn logs<C>(decoder: &mut Decoder<'_>, context: &mut C) -> Result<Vec<LogId>, Error> {
+        list(HEADS_MAX as u64, decoder, context)
+    }
+
+    pub(super) fn heads<C: Share>(
+        decoder: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<SignedHeader>, Error> {
+        list(HEADS_MAX as u64, decoder, context)
     }
 
     pub(super) fn headers<C: Share>(
@@ -346,6 +357,11 @@ impl Proofs {
         self.0.iter().map(|proof| &proof.0)
     }
 }
+
+/// Logs whose ends the asker has no proof of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct HeadsWanted(#[cbor(n(0), decode_with = "bounded::logs")] pub Vec<LogId>);
 
 /// The address of a node as libp2p writes it.
 pub type Address = String;

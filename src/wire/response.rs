@@ -7,8 +7,8 @@ use super::{
     Taken, TopicPage, Whereabouts,
 };
 use crate::model::{
-    Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SubscriberName,
-    Subscription, TopicId, TopicName, WallClock,
+    Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SignedHeader,
+    SubscriberName, Subscription, TopicId, TopicName, WallClock,
 };
 
 /// The answer to a [`Request`](super::Request).
@@ -385,6 +385,10 @@ pub struct Held {
     /// Whether the asked node keeps all of it, because it takes itself for a home replica.
     #[cbor(n(4), skip_if = "std::ops::Not::not")]
     pub keeps: bool,
+    /// Headers of the batches in which logs end, if they were asked for: each proves that a log is
+    /// as long.
+    #[cbor(n(5), decode_with = "super::bounded::heads", skip_if = "Vec::is_empty", default)]
+    pub heads: Vec<SignedHeader>,
     /// Ranges that the asked node has seen stamped in the future.
     #[cbor(n(7), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
     pub early: Vec<LogRange>,

@@ -152,7 +152,7 @@ fn only_a_node_that_takes_itself_for_a_home_says_that_it_keeps_what_it_holds() {
     let other = (0..4).find(|node| !owners.contains(node)).unwrap();
     let asker = world.id(owners[0]);
     let keeps = |world: &mut World, node| {
-        let request = Request::Node(NodeRequest::Frontier(World::topic("t"), None));
+        let request = Request::Node(NodeRequest::Frontier(World::topic("t"), None, None));
         match world.call_from(asker, node, request) {
             Response::Held(held) => held.keeps,
             answer => panic!("{answer:?}"),
@@ -182,7 +182,7 @@ fn who_has_just_said_that_it_keeps_all_gives_nothing_up_yet() {
     assert!(matches!(committed, Response::Committed(..)), "{committed:?}");
     world.run(SOON);
     // Another node may rely on this, and give its own copy up.
-    let request = Request::Node(NodeRequest::Frontier(World::topic("t"), None));
+    let request = Request::Node(NodeRequest::Frontier(World::topic("t"), None, None));
     let asker = world.id(owners[1]);
     let Response::Held(held) = world.call_from(asker, owners[0], request) else { panic!("held") };
     assert!(held.keeps);

@@ -116,7 +116,7 @@ fn assert_not_served(world: &mut World, node: usize, lacking: &str) {
 }
 
 fn held(world: &mut World, node: usize) -> Held {
-    let request = NodeRequest::Frontier(World::topic(NAME), None);
+    let request = NodeRequest::Frontier(World::topic(NAME), None, None);
     let answer = world.call(node, Request::Node(request));
     let Response::Held(held) = answer else { panic!("{answer:?}") };
     held

@@ -455,7 +455,7 @@ fn what_a_replica_holds_fits_in_a_message() {
             Request::Client(ClientRequest::Commit("t".parse().unwrap(), name, kept.clone(), None)),
         );
     }
-    let held = world.call(0, Request::Node(NodeRequest::Frontier(World::topic("t"), None)));
+    let held = world.call(0, Request::Node(NodeRequest::Frontier(World::topic("t"), None, None)));
     let bytes = held.encode().len();
     assert!(bytes <= antiphon::limits::MESSAGE_BYTES_MAX, "{bytes}");
 }

@@ -2,9 +2,9 @@
 
 use antiphon::{
     engine::{HeldSpan, Log},
-    limits::HEADERS_PER_PAGE_MAX,
+    limits::{HEADERS_PER_PAGE_MAX, HEADS_MAX},
     model::{Hash, Incarnation, SignedHeader, Stamp, WallClock, encode_to_bytes},
-    wire::{LogRange, NodeRequest, Page, Request, Response},
+    wire::{HeadsWanted, Held, LogRange, NodeRequest, Page, Request, Response},
 };
 
 use super::{batch, frozen, round_trip, topic};
@@ -46,4 +46,25 @@ fn one_page_has_so_many_headers_and_no_more_and_none_that_is_not_signed() {
     let mut forged = bytes.to_vec();
     forged[place.unwrap() + 20] ^= 1;
     assert!(Response::decode(&forged.into()).is_err());
+}
+
+#[test]
+fn headers_that_prove_the_ends_of_logs() {
+    let header = SignedHeader::of(&batch());
+    let wanted =
+        |logs| Request::Node(NodeRequest::Frontier(topic(), None, Some(HeadsWanted(logs))));
+    let held = |heads| Response::Held(Held { heads, ..Held::default() });
+    let requests = [wanted(Vec::new()), wanted(vec![header.log()])];
+    let mut all = round_trip(requests, []);
+    let response = held(vec![header.clone()]);
+    assert_eq!(Response::decode(&response.encode()).as_ref(), Ok(&response));
+    all.extend_from_slice(&response.encode());
+    frozen("heads.hex", &all);
+    let many = |count| {
+        let request = wanted(vec![header.log(); count]).encode();
+        let response = held(vec![header.clone(); count]).encode();
+        (Request::decode(&request).is_ok(), Response::decode(&response).is_ok())
+    };
+    assert_eq!(many(HEADS_MAX), (true, true));
+    assert_eq!(many(HEADS_MAX + 1), (false, false));
 }

@@ -231,7 +231,7 @@ fn requests() {
             ..Replicate::default()
         })),
         Request::Node(NodeRequest::Compare(None, [6; 32])),
-        Request::Node(NodeRequest::Frontier(topic(), Some("alice".parse().unwrap()))),
+        Request::Node(NodeRequest::Frontier(topic(), Some("alice".parse().unwrap()), None)),
         Request::Node(NodeRequest::Fetch(
             topic(),
             vec![LogRange { log, from: 40, to: 42 }],

@@ -20,6 +20,7 @@ const FLOORS: &[&str] = &[
     "members",
     "core",
     "wing",
+    "heads",
     "survey",
     "membership",
     "forks",

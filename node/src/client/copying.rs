@@ -48,7 +48,7 @@ impl Client {
     /// When the node cannot be reached.
     #[doc(hidden)]
     pub async fn fork_proofs(&self, topic: TopicId) -> Result<Vec<ForkProof>, RequestError> {
-        match self.ask(NodeRequest::Frontier(topic, None)).await? {
+        match self.ask(NodeRequest::Frontier(topic, None, None)).await? {
             Response::Held(held) => {
                 let proofs = held.forks.iter().flat_map(wire::Proofs::iter);
                 let proofs = proofs.map(ForkProof::verify).collect::<Result<Vec<_>, _>>();

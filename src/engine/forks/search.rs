@@ -192,7 +192,7 @@ impl Searches {
             }
         }
         let purpose = Purpose::Fork(ForkAsk::Frontier, topic, log);
-        core.ask(node, NodeRequest::Frontier(topic, None), ASK_TIMEOUT, purpose);
+        core.ask(node, NodeRequest::Frontier(topic, None, None), ASK_TIMEOUT, purpose);
     }
 
     /// The other node has said what it holds.

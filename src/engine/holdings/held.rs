@@ -9,7 +9,7 @@ use super::{
 use crate::{
     limits::{FRONTIER_LOGS_MAX, SUBSCRIPTIONS_MAX, WRITER_LOGS_MAX},
     model::{
-        Batch, Cursor, Frontier, Hash, Incarnation, LogId, NodeId, SignedDescriptor,
+        Batch, Cursor, Frontier, Hash, Incarnation, LogId, NodeId, Position, SignedDescriptor,
         SubscriberName, Subscription, TopicId,
     },
 };
@@ -26,6 +26,8 @@ pub(in crate::engine) struct Holdings {
     pub(in crate::engine) forks: Forks,
     /// Where other home replicas have cut logs: what is missing below need not be looked for.
     pub(super) told_lows: BTreeMap<LogId, (u64, Option<Hash>)>,
+    /// The furthest ends of logs that signed headers prove. The batches may be elsewhere.
+    pub(super) proven: BTreeMap<LogId, (u64, Hash)>,
 }
 
 impl Holdings {
@@ -37,6 +39,7 @@ impl Holdings {
             subscriptions: BTreeMap::new(),
             forks: Forks::default(),
             told_lows: BTreeMap::new(),
+            proven: BTreeMap::new(),
         }
     }
 
@@ -108,6 +111,19 @@ impl Holdings {
     /// Where other home replicas have cut a log, and nobody holds what is missing here below it.
     pub(in crate::engine) fn told_low(&self, log: &LogId) -> (u64, Option<Hash>) {
         self.told_lows.get(log).copied().unwrap_or_default()
+    }
+
+    /// The furthest end of a log that is proven: by what is held here, or by a header.
+    pub(in crate::engine) fn proven(&self, log: &LogId) -> Option<(u64, Hash)> {
+        let held = self.logs.get(log).and_then(Log::known_end);
+        held.into_iter().chain(self.proven.get(log).copied()).max_by_key(|(to, _)| *to)
+    }
+
+    /// Moves a cursor to all ends that are proven.
+    pub(in crate::engine) fn join_proven_into(&self, end: &mut Cursor) {
+        for (log, (next, head)) in &self.proven {
+            end.advance_to(*log, Position { next: *next, head: Some(*head) });
+        }
     }
 
     /// What is held.

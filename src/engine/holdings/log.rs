@@ -352,6 +352,13 @@ impl Log {
         held.into_iter().chain(self.tip).max_by_key(|tip| tip.next)
     }
 
+    /// The furthest record that this log has or had here, and the batch that it ends with.
+    pub fn known_end(&self) -> Option<(u64, Hash)> {
+        let cut = self.base.map(|base| (self.low, base));
+        let end = self.end().map(|tip| (tip.next, tip.head));
+        end.into_iter().chain(cut).max_by_key(|(next, _)| *next)
+    }
+
     /// The end of the span that holds a record, if one does.
     pub fn held_to(&self, number: u64) -> Option<u64> {
         let holds = |span: &&HeldSpan| span.first <= number && number < span.next;

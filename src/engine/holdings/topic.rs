@@ -12,7 +12,7 @@ use super::{
     proofs::Learned,
 };
 use crate::{
-    limits::REPLICAS_DEFAULT,
+    limits::{FRONTIER_LOGS_MAX, REPLICAS_DEFAULT},
     model::{
         Batch, Compacted, Descriptor, ForkProof, Hash, LogId, NodeId, Retention, SignedDescriptor,
         Stamp, SubscriberName, Subscription, TopicId, WallClock,
@@ -249,10 +249,15 @@ impl Topic {
         let Some(log) = held.logs.get_mut(id) else {
             return false;
         };
+        let end = log.known_end();
         if !log.lose(from, to, head, before) {
             return false;
         }
         log.tip = None;
+        // Others may know it by this log for a while.
+        if let Some(end) = end {
+            held.proven.insert(*id, end);
+        }
         if log.spans.is_empty() && !held.is_cut(id) {
             held.logs.remove(id);
         }
@@ -275,11 +280,26 @@ impl Topic {
         }
     }
 
+    /// A header proves how long a log is. What is not held here is no part of the digest. Half of
+    /// the room is reserved for logs of nodes.
+    pub(in crate::engine) fn prove(&mut self, log: LogId, to: u64, head: Hash, is_node: bool) {
+        let proven = &mut self.holdings.proven;
+        let room = FRONTIER_LOGS_MAX * if is_node { 2 } else { 1 };
+        if proven.len() >= room && !proven.contains_key(&log) {
+            return;
+        }
+        let known = proven.entry(log).or_insert((to, head));
+        if known.0 < to {
+            *known = (to, head);
+        }
+    }
+
     /// Forgets all that is held, which is given back.
     pub(in crate::engine) fn clear(
         &mut self,
     ) -> (BTreeMap<LogId, Log>, BTreeMap<SubscriberName, Subscription>) {
         let held = self.change();
+        held.proven.clear();
         (std::mem::take(&mut held.logs), std::mem::take(&mut held.subscriptions))
     }
 
@@ -299,6 +319,10 @@ impl Topic {
     ) -> Option<Log> {
         let held = self.change();
         let log = held.logs.get_mut(id)?;
+        // Others hold it, and say so.
+        if let Some(end) = log.known_end() {
+            held.proven.insert(*id, end);
+        }
         log.forget(to, Some(head));
         if log.spans.is_empty() && !continued && !held.is_cut(id) {
             held.logs.remove(id);

@@ -1,10 +1,12 @@
 //! What the store is asked for.
 
+use std::collections::BTreeMap;
+
 use super::asks::LaneId;
 use crate::{
     engine::ids::{ChallengeId, CheckId, ImportId, QuestionId, ReadId},
     model::{Hash, LogId, NodeId, TopicId},
-    wire::LogRange,
+    wire::{Held, LogRange},
 };
 
 /// Whom it is said what became of batches that were to be stored.
@@ -29,6 +31,19 @@ pub(in crate::engine) enum ForkRead {
     File(LogId),
     /// Headers, to find the branch of a part.
     Headers(LogId, Walk),
+}
+
+/// Somebody asked what is held here, and for headers that prove where logs end.
+#[derive(Debug)]
+pub(in crate::engine) struct HeadsAsked {
+    pub(in crate::engine) question: QuestionId,
+    pub(in crate::engine) topic: TopicId,
+    /// The answer, as far as it is known.
+    pub(in crate::engine) held: Held,
+    /// The last records of the logs whose headers are still to be read.
+    pub(in crate::engine) left: BTreeMap<LogId, LogRange>,
+    /// How many pages were read.
+    pub(in crate::engine) pages: usize,
 }
 
 /// How far back the chain is known before a part that is held.
@@ -71,6 +86,8 @@ pub(in crate::engine) enum ReadPurpose {
     Fork(ForkRead, TopicId),
     /// To forget a compacted part that nothing follows: of which log, and where it ends.
     Bare(TopicId, LogId, u64),
+    /// To prove how long logs are.
+    Heads(Box<HeadsAsked>),
     /// To remember what was stored lately.
     Recall(TopicId),
 }

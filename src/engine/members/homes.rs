@@ -120,6 +120,7 @@ impl Topic {
         let forks = Proofs::of(self.forks.proofs());
         let early = self.early().take(FRONTIER_LOGS_MAX).collect();
         let members = members.digest();
-        Held { frontier: self.frontier(), position, members, forks, keeps, early }
+        let frontier = self.frontier();
+        Held { frontier, position, members, forks, keeps, early, heads: Vec::new() }
     }
 }

@@ -42,6 +42,9 @@ impl Engine {
         if !is_held && view.is_some_and(|view| !view.takes(log, is_node)) {
             return;
         }
+        if let Some(known) = self.core.topics.get_mut(&topic) {
+            known.prove(log, gossip.header().next(), gossip.hash(), is_node);
+        }
         let sealed = |log: &LogId| self.core.topics.get(&topic)?.forks.sealed_at(*log);
         match gossip {
             Gossip::Batch(batch)

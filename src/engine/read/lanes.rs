@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    For, Job, LATER_LOGS_MAX, Lane,
+    DOUBTED_FOR, For, Job, LATER_LOGS_MAX, Lane,
     holes::{Passed, told_with},
     merge::{answers, by_stamp, merge},
     view::Source,
@@ -108,7 +108,16 @@ impl Engine {
             return;
         };
         // A source that was to hold something and gives nothing has lost it.
+        let is_answered = page.is_some();
         let mut page = page.unwrap_or_default();
+        if let Source::Node(node) = done.source
+            && is_answered
+            && page.batches.is_empty()
+            && page.compacted.is_empty()
+        {
+            let until = self.core.now.elapsed + DOUBTED_FOR;
+            self.read.doubted.insert(node, until);
+        }
         if page.batches.is_empty() && page.compacted.is_empty() {
             job.met.failed.insert(done.source);
         }

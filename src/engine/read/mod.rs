@@ -41,6 +41,9 @@ use crate::{
 /// How long a read that is to end waits for the proof that nobody holds what it lacks.
 const HOLE_PATIENCE: Duration = Duration::from_secs(6);
 
+/// For how long a node is asked last that did not give what it said it held.
+const DOUBTED_FOR: Duration = Duration::from_mins(10);
+
 /// Logs that a read leaves out for they wait for others, before it waits itself.
 const LATER_LOGS_MAX: usize = 64;
 
@@ -121,8 +124,9 @@ pub(super) struct State {
     pub(super) jobs: Numbered<ReadId, Job>,
     pub(super) many: Numbered<ManyId, Many>,
     pub(super) views: BTreeMap<TopicId, View>,
-    /// Reads of the store for lanes.
-    /// Reads of the store for other nodes.
+    /// Nodes that did not give what they said they held, and until when they are asked last. They
+    /// are no more than there are members.
+    doubted: BTreeMap<NodeId, Duration>,
     /// How many reads of the store are under way for other nodes.
     fetching: usize,
 }
@@ -178,6 +182,8 @@ impl State {
 
 impl Wing for State {
     fn on_tick(engine: &mut Engine) {
+        let now = engine.core.now.elapsed;
+        engine.read.doubted.retain(|_, until| now < *until);
         engine.tick_reads();
     }
 
@@ -282,7 +288,16 @@ impl Engine {
         end
     }
 
-    /// The same, with what a survey has found.
+    /// The same, with all that headers prove.
+    pub(super) fn proven_end(&self, topic: TopicId) -> Cursor {
+        let mut end = self.visible_end(topic);
+        if let Some(known) = self.core.topics.get(&topic) {
+            known.join_proven_into(&mut end);
+        }
+        end
+    }
+
+    /// The same as is visible, with what a survey has found.
     pub(super) fn visible_end_with(&self, found: &Found) -> Cursor {
         let mut end = self.visible_end(found.topic);
         end.join(&found.end());

@@ -113,7 +113,10 @@ impl Engine {
         let rank = |(source, node, end): &(Source, NodeId, u64)| {
             let member = self.core.members.get(node);
             let round_trip = member.and_then(|member| member.round_trip).unwrap_or(Duration::MAX);
+            let is_doubted =
+                self.read.doubted.get(node).is_some_and(|until| self.core.now.elapsed < *until);
             (
+                is_doubted,
                 *end < range.to,
                 !chosen.contains_key(source),
                 self.core.members.state(node),

@@ -180,7 +180,7 @@ impl Engine {
             if self.replication.repair.pulling.insert(topic) {
                 peer.under_way += 1;
                 let purpose = Purpose::RepairFrontier(topic);
-                self.core.ask(node, NodeRequest::Frontier(topic, None), ASK_TIMEOUT, purpose);
+                self.core.ask(node, NodeRequest::Frontier(topic, None, None), ASK_TIMEOUT, purpose);
             }
         }
     }

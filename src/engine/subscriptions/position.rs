@@ -251,6 +251,38 @@ impl Engine {
         if !subscription.is_within_reach(self.core.now.wall) {
             return self.core.refuse_invalid(question, COUNTED_TOO_FAR);
         }
+        let mut known = subscription.clone();
+        known.limit(&self.proven_end(topic));
+        if known != *subscription {
+            // It may be ahead of the log, or this node behind.
+            let then = Then::Keep(question, name.clone(), subscription.clone(), session);
+            return self.survey(topic, then);
+        }
+        self.keep_and_answer(question, (topic, name), subscription, session);
+    }
+
+    /// Keeps a position that another node tells, as far as the replicas say that it exists.
+    pub(in crate::engine) fn keep_found(
+        &mut self,
+        question: QuestionId,
+        name: &SubscriberName,
+        mut subscription: Subscription,
+        session: Option<SessionId>,
+        found: &Found,
+    ) {
+        let mut end = self.proven_end(found.topic);
+        end.join(&found.end());
+        subscription.limit(&end);
+        self.keep_and_answer(question, (found.topic, name), &subscription, session);
+    }
+
+    fn keep_and_answer(
+        &mut self,
+        question: QuestionId,
+        (topic, name): (TopicId, &SubscriberName),
+        subscription: &Subscription,
+        session: Option<SessionId>,
+    ) {
         if self.keep_told(topic, name, subscription) {
             let shared = self.is_shared(topic, name, session).then_some(true);
             self.core.answer_flushed(question, Response::Kept(shared));

@@ -243,7 +243,7 @@ fn topics_are_surveyed_a_few_at_a_time() {
     script.ask(2, read_many(&topics));
     let surveyed = |outputs: &[Output]| -> BTreeSet<TopicId> {
         let topic = |output: &Output| match output {
-            Output::Ask { request: Request::Node(NodeRequest::Frontier(topic, _)), .. } => {
+            Output::Ask { request: Request::Node(NodeRequest::Frontier(topic, ..)), .. } => {
                 Some(*topic)
             }
             _ => None,

@@ -1,6 +1,7 @@
 //! Exact scripts: inputs in, outputs out.
 
 mod front;
+mod heads;
 mod many;
 mod order;
 mod possession;
@@ -375,7 +376,7 @@ fn what_is_told_of_a_frontier_is_flushed_first() {
     let mut script = Script::with_topic("t", 1);
     script.ask(2, publish(0, "a", 1_000));
     let topic = script.engine.core.topics.named(&"t".parse().unwrap()).unwrap();
-    let outputs = script.ask(3, Request::Node(NodeRequest::Frontier(topic, None)));
+    let outputs = script.ask(3, Request::Node(NodeRequest::Frontier(topic, None, None)));
     let [Output::Answer { response: Response::Held(Held { frontier, .. }), after, .. }] =
         outputs.as_slice()
     else {

@@ -79,7 +79,7 @@ impl Lone {
             let frontier = |output: &Output| match output {
                 Output::Ask {
                     ask,
-                    request: Request::Node(NodeRequest::Frontier(topic, _)),
+                    request: Request::Node(NodeRequest::Frontier(topic, ..)),
                     ..
                 } => Some((*ask, *topic)),
                 _ => None,
@@ -323,7 +323,7 @@ fn answer(
             let is_true = answers || to != key(2).node();
             Response::Proven(vec![is_true.then(|| possession(&to, nonce, batch))], Vec::new())
         }
-        NodeRequest::Frontier(topic, _) => {
+        NodeRequest::Frontier(topic, ..) => {
             let frontier = script.engine.core.topics.get(topic)?.frontier();
             Response::Held(Held { frontier, keeps: true, ..Held::default() })
         }
@@ -480,7 +480,7 @@ fn brought(lone: &mut Lone, batch: &Batch, time: Duration, shows: fn(usize) -> b
                             brought += 1;
                             stored()
                         }
-                        NodeRequest::Frontier(topic, _) => {
+                        NodeRequest::Frontier(topic, _, _) => {
                             let shown = shows(brought).then(|| lone.frontier(topic));
                             let frontier = shown.unwrap_or_default();
                             Response::Held(Held { frontier, keeps: true, ..Held::default() })

@@ -104,8 +104,10 @@ fn more_logs_than_a_cursor_names_refuse_no_read() {
         let entry = Entry { spans: vec![span], ..Entry::default() };
         let all = 0..FRONTIER_LOGS_MAX as u64;
         let log = |number| LogId { writer: key(9).node(), incarnation: Incarnation(number) };
-        // Each tells of others.
+        // Each tells of others, and all of them are proven.
         let from = u64::from(node == key(2).node()) << 32;
+        let known = script.engine.core.topics.get_mut(&topic()).unwrap();
+        all.clone().for_each(|number| known.prove(log(from + number), 1, Hash([1; 32]), true));
         let logs = all.map(|number| (log(from + number), entry.clone()));
         let held = Held { frontier: Frontier(logs.collect()), ..Held::default() };
         let outputs = script.give(Input::Told { ask, result: Ok(Response::Held(held)) });

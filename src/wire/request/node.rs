@@ -9,7 +9,7 @@ use crate::{
     model::{
         Batch, Compacted, Run, SessionId, SignedDescriptor, SubscriberName, Subscription, TopicId,
     },
-    wire::{Proofs, StatementsWanted},
+    wire::{HeadsWanted, Proofs, StatementsWanted},
 };
 
 /// A request of a node.
@@ -23,10 +23,10 @@ pub enum NodeRequest {
     /// `Compared`.
     #[n(18)]
     Compare(#[n(0)] Option<TopicId>, #[cbor(n(1), with = "minicbor::bytes")] [u8; 32]),
-    /// What the asked node holds of a topic, and where a subscription stands. Answer: `Held`, after
-    /// the flush of everything that it reports.
+    /// What the asked node holds of a topic, where a subscription stands, and proofs of the ends of
+    /// these logs. Answer: `Held`, after the flush of everything that it reports.
     #[n(19)]
-    Frontier(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>),
+    Frontier(#[n(0)] TopicId, #[n(1)] Option<SubscriberName>, #[n(2)] Option<HeadsWanted>),
     /// Batches that the asked node holds. For a single record whose batch was trimmed, the header
     /// if it is kept. Answer: `Page`.
     #[n(20)]

@@ -18,7 +18,7 @@ pub(super) fn lie(
     (request, response): (&Request, &Response),
 ) -> Option<Response> {
     let topic = match request {
-        Request::Node(NodeRequest::Frontier(topic, _) | NodeRequest::Fetch(topic, ..)) => {
+        Request::Node(NodeRequest::Frontier(topic, ..) | NodeRequest::Fetch(topic, ..)) => {
             Some(*topic)
         }
         _ => None,
