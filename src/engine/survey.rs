@@ -53,8 +53,8 @@ pub(super) enum Then {
     Hole,
     /// See whether anybody holds what follows compacted parts that are bare.
     Bare,
-    /// See where the home replicas have cut logs.
-    Lows,
+    /// See where the home replicas have cut logs, and whether any node at all holds what is below.
+    Lows { asks_all: bool },
     /// See what all home replicas have, before compaction looks through it.
     Sweep,
     /// See whether anybody knows more of this node's own log than itself.
@@ -71,10 +71,10 @@ impl Then {
             | Self::Refresh
             | Self::HandOver
             | Self::Outbox
-            | Self::Lows
+            | Self::Lows { asks_all: false }
             | Self::Sweep
             | Self::Audit(..) => Scope::Replicas,
-            Self::Hole | Self::Bare | Self::Resume => Scope::All,
+            Self::Hole | Self::Bare | Self::Lows { asks_all: true } | Self::Resume => Scope::All,
             Self::Answer(_)
             | Self::Position(..)
             | Self::Group(_)
@@ -89,7 +89,10 @@ impl Then {
     /// is claimed: each claim keeps something. So does a writer that would continue its log.
     /// `verify` and audits go by what nodes say.
     fn needs_proof(&self) -> bool {
-        !matches!(self, Self::Resume | Self::Lows | Self::Bare | Self::Verify(..) | Self::Audit(..))
+        !matches!(
+            self,
+            Self::Resume | Self::Lows { .. } | Self::Bare | Self::Verify(..) | Self::Audit(..)
+        )
     }
 
     /// The subscription whose position is asked for as well.
@@ -106,7 +109,7 @@ impl Then {
             | Self::Await(_)
             | Self::Hole
             | Self::Bare
-            | Self::Lows
+            | Self::Lows { .. }
             | Self::Sweep
             | Self::Resume
             | Self::Audit(..) => None,
@@ -364,7 +367,7 @@ impl Engine {
             Then::Await(question) => self.await_found(question, &found),
             Then::Hole => self.look_for_holes(&found),
             Then::Bare => self.bare_found(&found),
-            Then::Lows => self.lows_found(&found),
+            Then::Lows { .. } => self.lows_found(&found),
             Then::Sweep => self.sweep_found(&found),
             Then::Resume => self.resume(&found),
             Then::Audit(node, batch) => self.audit_found(node, batch, &found),

@@ -113,6 +113,11 @@ impl Progress {
         }
     }
 
+    /// The logs that it says anything of.
+    pub(super) fn logs(&self) -> impl Iterator<Item = &LogId> {
+        self.done.keys().chain(self.given.keys()).chain(self.deliveries.keys())
+    }
+
     /// Whether one from another node is within limits.
     pub fn is_well_formed(&self) -> bool {
         let logs = [self.done.len(), self.given.len(), self.deliveries.len()];

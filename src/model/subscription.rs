@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use minicbor::{Decode, Encode};
 
 use super::{
-    Cursor, Progress, TopicId, TopicNameError, WallClock, check_name, clock::steps_within_reach,
+    Cursor, Position, Progress, TopicId, TopicNameError, WallClock, check_name,
+    clock::steps_within_reach,
 };
 
 /// The name of a subscription or a group: 1 to 255 bytes of UTF-8 without control characters. Each
@@ -121,6 +122,17 @@ impl Subscription {
         if let Some(group) = &mut self.group {
             group.limit(end);
         }
+    }
+
+    /// The same in those logs that `end` names: how far others go is not known.
+    pub fn limit_known(&mut self, end: &Cursor) {
+        let mut end = end.clone();
+        let named = self.cursor.iter().flat_map(|cursor| cursor.logs.keys());
+        let named = named.chain(self.group.iter().flat_map(|group| group.logs()));
+        for log in named {
+            end.logs.entry(*log).or_insert(Position { next: u64::MAX, head: None });
+        }
+        self.limit(&end);
     }
 
     /// Whether it was reset and deleted no more often than it can have been by `now`.

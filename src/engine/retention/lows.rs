@@ -5,7 +5,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    engine::{Engine, holdings::log::Log, inflight::found::Found, survey::Then},
+    engine::{
+        Engine,
+        holdings::{log::Log, placement::Placement},
+        inflight::found::Found,
+        survey::Then,
+    },
     limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},
     model::{Entry, Hash, LogId, NodeId, Span, TopicId},
     wire::{LogRange, MemberState},
@@ -27,17 +32,20 @@ impl Engine {
             (entry.low, entry.base) > own.max(known.told_low(log))
         };
         if entries.iter().any(is_news) && known.placement(&self.core.members).is_home(&from) {
-            self.survey(topic, Then::Lows);
+            let asks_all = known.retention().is_none();
+            self.survey(topic, Then::Lows { asks_all });
         }
     }
 
     /// All home replicas have said where they have cut logs. Where none of them holds what is
     /// missing here below such a cut, it is not looked for any more; the word of one alone hides
     /// nothing that another one holds. Where this node holds what comes after the cut and nothing
-    /// before it, the log is cut here, too.
+    /// before it, the log is cut here, too. In a topic that keeps all, most home replicas must say
+    /// so, or every node that it holds nothing of it.
     pub(in crate::engine) fn lows_found(&mut self, found: &Found) {
         let others = found.placement.home.iter().filter(|home| **home != self.core.me);
         let held: Option<Vec<_>> = others.map(|home| found.held.get(home)).collect();
+        let is_exhaustive = self.is_exhaustive(found);
         let known = self.core.topics.get(&found.topic);
         let (Some(held), Some(known)) = (held, known) else {
             return; // not all of them have answered
@@ -57,9 +65,18 @@ impl Engine {
                     missing.iter().any(|(from, to)| span.first < *to && *from < span.next)
                 })
             };
+            let is_believed = |low: u64| {
+                let told = |home: &NodeId| Some(found.held.get(home)?.frontier.0.get(log)?.low);
+                is_exhaustive
+                    || known.retention().is_some()
+                    || low <= self.agreed_low(&found.placement, told)
+            };
             let told = entries.iter().map(|entry| (entry.low, entry.base));
             let told = told.filter(|(low, base)| {
-                (*low, *base) > (own.low, own.base) && *low > 0 && is_nowhere(*low)
+                (*low, *base) > (own.low, own.base)
+                    && *low > 0
+                    && is_nowhere(*low)
+                    && is_believed(*low)
             });
             let Some((low, base)) = told.max() else { continue };
             lows.insert(*log, (low, base));
@@ -77,19 +94,38 @@ impl Engine {
         }
     }
 
+    /// The low watermark that most home replicas have reached: each of them counts that this node
+    /// is acquainted with, and this node itself.
+    fn agreed_low(&self, placement: &Placement, told: impl Fn(&NodeId) -> Option<u64>) -> u64 {
+        let (members, now) = (&self.core.members, self.core.now.elapsed);
+        let homes = placement.home.iter().filter(|home| members.is_acquainted(now, home));
+        let mut lows: Vec<_> = homes.filter_map(told).collect();
+        lows.sort_unstable_by(|one, other| other.cmp(one));
+        lows.get(placement.home.len() / 2).copied().unwrap_or(0)
+    }
+
     /// The highest low watermark of a log that this node or a home replica has: below it, somebody
-    /// trimmed.
+    /// trimmed. A topic that keeps all has been trimmed as far as most home replicas say, if ever.
     pub(in crate::engine) fn known_low(&mut self, topic: TopicId, log: &LogId) -> u64 {
         let Some(known) = self.core.topics.get_mut(&topic) else {
             return 0; // nothing is held of it
         };
         let own = known.logs.get(log).map_or(0, |log| log.low);
-        let placement = known.placement(&self.core.members);
+        let has_limits = known.retention().is_some();
+        let placement = known.placement(&self.core.members).clone();
         let view = self.read.views.get(&topic);
-        let told = view.into_iter().flat_map(|view| &view.frontiers);
-        let told = told.filter(|(node, _)| placement.is_home(node));
-        let told = told.filter_map(|(_, frontier)| frontier.0.get(log)).map(|entry| entry.low);
-        told.max().unwrap_or(0).max(own)
+        let told = |home: &NodeId| {
+            if *home == self.core.me {
+                return Some(own);
+            }
+            view?.frontiers.get(home)?.0.get(log).map(|entry| entry.low)
+        };
+        let low = if has_limits {
+            placement.home.iter().filter_map(told).max().unwrap_or(0)
+        } else {
+            self.agreed_low(&placement, told)
+        };
+        low.max(own)
     }
 
     /// Whether the replicas have said lately what they hold of a topic.

@@ -61,7 +61,10 @@ impl Engine {
     }
 
     pub(in crate::engine) fn answer_position(&mut self, question: QuestionId, found: &Found) {
-        let position = found.position();
+        let mut position = found.position();
+        if let Some(kept) = &mut position {
+            kept.limit_known(&self.visible_end_with(found));
+        }
         let is_new = position.as_ref().is_none_or(|kept| kept.cursor.is_none());
         if is_new && !found.complete {
             // A reader that is told that its name is new may skip what it has not read.

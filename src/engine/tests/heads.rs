@@ -214,3 +214,74 @@ fn a_position_ahead_of_the_log_is_kept_as_far_as_the_log_goes() {
     let kept = script.engine.core.topics.get(&topic()).unwrap().subscriptions[&name].clone();
     assert_eq!(kept.cursor.unwrap().next(&own), 1);
 }
+
+#[test]
+fn a_position_that_a_replica_tells_is_told_as_far_as_the_log_goes() {
+    let mut script = Script::with_replicas();
+    script.ask(60, publish(0, "a", 1_000));
+    let own = LogId { writer: key(1).node(), incarnation: Incarnation(7) };
+    let elsewhere = sealed(4).log();
+    let mut cursor = Cursor::start(topic());
+    cursor.advance_to(own, Position { next: 1_000, head: None });
+    cursor.advance_to(elsewhere, Position { next: 5, head: None });
+    let position = Some(Subscription::new(0, Some(cursor)));
+    let request = ClientRequest::Position("t".parse().unwrap(), "s".parse().unwrap());
+    let mut outputs = Vec::new();
+    for (ask, _, _) in frontiers(&script.ask(70, Request::Client(request))) {
+        let held = Held { position: position.clone(), ..Held::default() };
+        outputs = script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
+    }
+    let [Output::Answer { response: Response::Position(Some(told)), .. }] = outputs.as_slice()
+    else {
+        panic!("{outputs:?}")
+    };
+    let cursor = told.cursor.as_ref().unwrap();
+    assert_eq!(cursor.next(&own), 1);
+    assert_eq!(cursor.next(&elsewhere), 5, "nobody who answered holds anything of it");
+}
+
+/// What a home replica says that has trimmed a log up to its last record, or another one.
+fn trimmed(script: &mut Script, log: LogId, by: &[NodeId], node: NodeId) -> Held {
+    script.engine.core.topics.get_mut(&topic()).unwrap().prove(log, 6, Hash([1; 32]), true);
+    let span = Span { first: 5, next: 6, head: Hash([1; 32]) };
+    let entry = Entry { low: 5, spans: vec![span], base: None };
+    let entries = by.contains(&node).then_some((log, entry));
+    Held { frontier: Frontier(entries.into_iter().collect()), ..Held::default() }
+}
+
+#[test]
+fn of_a_topic_that_keeps_all_only_most_home_replicas_have_trimmed_anything() {
+    let [one, two] = [2, 3].map(|number| key(number).node());
+    for (by, low) in [(vec![one], 0), (vec![two], 0), (vec![one, two], 5)] {
+        let mut script = Script::with_replicas();
+        let log = sealed(4).log();
+        script.engine.look_at(topic(), false);
+        for (ask, node, _) in frontiers(&survey(&mut script)) {
+            let held = trimmed(&mut script, log, &by, node);
+            script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
+        }
+        assert_eq!(script.engine.known_low(topic(), &log), low, "{by:?}");
+    }
+}
+
+#[test]
+fn what_one_home_replica_calls_trimmed_is_looked_for_until_all_nodes_lack_it() {
+    let by = [key(2).node()];
+    for is_everybody in [false, true] {
+        let mut script = Script::with_replicas();
+        let log = sealed(4).log();
+        let told = trimmed(&mut script, log, &by, by[0]);
+        script.engine.lows_told(topic(), by[0], &told.frontier.0);
+        let outputs: Vec<_> = std::iter::from_fn(|| script.engine.poll_output()).collect();
+        let asked = frontiers(&outputs);
+        assert_eq!(asked.len(), 2);
+        for (ask, node, _) in asked {
+            // Nodes that know others than this one prove nothing.
+            let members = script.engine.core.members.digest() ^ u64::from(!is_everybody);
+            let held = Held { members, ..trimmed(&mut script, log, &by, node) };
+            script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
+        }
+        let known = script.engine.core.topics.get(&topic()).unwrap();
+        assert_eq!(known.told_low(&log).0, if is_everybody { 5 } else { 0 });
+    }
+}

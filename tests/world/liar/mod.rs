@@ -188,6 +188,11 @@ impl World {
         self.nodes.iter().filter(|node| node.lies).count()
     }
 
+    /// Whether a liar moves named subscriptions, which anybody may.
+    pub(crate) fn liars_move_positions(&self) -> bool {
+        self.liars.values().any(|liar| liar.lies.contains(&Lie::PositionAhead))
+    }
+
     /// How many of these copies are honest if every liar has said that it holds one; at least one of
     /// those that somebody was told of.
     pub(crate) fn honest(&self, copies: usize) -> usize {
