@@ -1,5 +1,7 @@
 //! Which nodes hold a topic, as the member table has it.
 
+use std::time::Duration;
+
 use super::Members;
 use crate::{
     engine::holdings::{placement::Placement, topic::Topic},
@@ -74,6 +76,17 @@ impl Topic {
     /// Whether a node should hold all of it.
     pub(in crate::engine) fn belongs_to(&mut self, members: &Members, node: &NodeId) -> bool {
         self.is_known() && self.placement(members).is_home(node)
+    }
+
+    /// Whether what a node brings may be of a writer that is not known here. A home replica brings
+    /// all that the topic has. An acquainted node took it when it knew the writer.
+    pub(in crate::engine) fn vouches(
+        &mut self,
+        members: &Members,
+        now: Duration,
+        node: &NodeId,
+    ) -> bool {
+        self.belongs_to(members, node) || members.is_acquainted(now, node)
     }
 
     /// Whether a log may begin here, where its writer is no node that is known. All such logs share

@@ -443,13 +443,13 @@ impl Engine {
         if topic.is_misfiled(batch) {
             return Err(self.refusal_of_fork(topic_id, batch.log()));
         }
-        // A home replica brings all that the topic has.
-        let is_from_home = from.is_some_and(|node| topic.belongs_to(&self.core.members, &node));
-        if !is_from_home && !topic.has_room_for_stranger(&batch.log(), &self.core.members) {
+        let (members, now) = (&self.core.members, self.core.now.elapsed);
+        let is_trusted = from.is_some_and(|node| topic.vouches(members, now, &node));
+        if !is_trusted && !topic.has_room_for_stranger(&batch.log(), &self.core.members) {
             return Err(TooManyLogs::OfStrangers.into());
         }
         let latest = Stamp::at(self.core.now.wall.plus(STRANGER_DRIFT_MAX));
-        let is_vouched_for = is_from_home || self.core.members.is_node(&header.writer);
+        let is_vouched_for = is_trusted || self.core.members.is_node(&header.writer);
         if !is_vouched_for && header.stamp > latest {
             let ahead = header.stamp.time().0.saturating_sub(latest.time().0);
             return Err(Refusal::OverBudget {

@@ -148,6 +148,21 @@ fn a_batch_of_a_made_up_key_that_is_stamped_ahead_is_taken_when_its_time_has_com
     assert_eq!(replicate(&mut script, Asker::Client(None), early).0, 1);
 }
 
+/// Found by the simulation: the only home replica was new, and did not know the writer.
+#[test]
+fn an_acquainted_node_brings_what_a_forgotten_node_stamped_ahead() {
+    let mut script = Script::with_replicas();
+    (4..9).for_each(|other| script.connect(other));
+    let members = &script.engine.core.members;
+    let known = script.engine.core.topics.get_mut(&topic()).unwrap();
+    let mut others = (2..9).map(|other| key(other).node());
+    let stand_in = others.find(|node| !known.belongs_to(members, node)).unwrap();
+    let stamp = Stamp::at(WallClock(0).plus(STRANGER_DRIFT_MAX + Duration::from_secs(1)));
+    let early = vec![sealed(&key_of(1), 1, "x", stamp)];
+    assert_eq!(replicate(&mut script, Asker::Client(None), early.clone()).0, 0);
+    assert_eq!(replicate(&mut script, Asker::Node(stand_in), early).0, 1);
+}
+
 #[test]
 fn a_writer_that_forks_its_logs_takes_no_other_writers_place() {
     let mut script = Script::with_replicas();
