@@ -4,6 +4,7 @@ mod front;
 mod heads;
 mod many;
 mod order;
+mod pace;
 mod possession;
 mod recent;
 mod shares;
