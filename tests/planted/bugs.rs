@@ -66,6 +66,12 @@ pub enum Bug {
     CompactedIsAny,
     /// A node takes its own clock for right, and every stamp.
     ClockBelieved,
+    /// A copy is given up without a proof that strangers hold it.
+    HandedOverToStrangers,
+    /// An end counts without the header of the batch that ends there.
+    EndBelieved,
+    /// One home replica's word is enough that records were trimmed.
+    TrimBelieved,
 }
 
 impl Bug {
@@ -99,7 +105,15 @@ impl Bug {
         Self::TombstoneTooEarly,
         Self::CompactedIsAny,
         Self::ClockBelieved,
+        Self::HandedOverToStrangers,
+        Self::EndBelieved,
+        Self::TrimBelieved,
     ];
+
+    /// Whether it shows only where nodes lie.
+    pub fn needs_liars(self) -> bool {
+        matches!(self, Self::HandedOverToStrangers | Self::EndBelieved | Self::TrimBelieved)
+    }
 }
 
 thread_local! {
