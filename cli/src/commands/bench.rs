@@ -65,9 +65,13 @@ pub(super) async fn run(context: &mut Context, arguments: Bench) -> anyhow::Resu
 
 async fn measure(context: &mut Context, arguments: &Bench, made: &Made) -> anyhow::Result<()> {
     let is_running = !context.options.nodes().is_empty();
-    if is_running && (arguments.nodes.is_some() || arguments.probation.is_some()) {
-        let text = "`--nodes` and `--probation` start nodes, `--node` names one that runs";
-        let failure = Failure::usage(text);
+    let own = match (arguments.nodes, arguments.probation) {
+        (Some(_), _) => Some("`--nodes` starts nodes"),
+        (None, Some(_)) => Some("`--probation` is for nodes that it starts"),
+        (None, None) => None,
+    };
+    if let Some(own) = own.filter(|_| is_running) {
+        let failure = Failure::usage(format!("{own}, `--node` names one that runs"));
         return Err(failure.with_hint("leave one of them away").into());
     }
     let payloads = match &arguments.payload_from {
