@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::SOON;
+use super::{SOON, eventually};
 
 /// Lines of a process that may wait to be read.
 const LINES_MAX: usize = 10_000;
@@ -164,6 +164,18 @@ impl Process {
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("it runs");
+        if signal == Signal::STOP {
+            // The signal takes its time, in which threads go on.
+            eventually("all of its threads have stopped", SOON, || {
+                let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+                let mut tasks = fs_err::read_dir(tasks).expect("it runs");
+                let has_stopped = |task: std::path::PathBuf| {
+                    let state = fs_err::read_to_string(task.join("stat")).unwrap_or_default();
+                    state.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+                };
+                tasks.all(|task| has_stopped(task.expect("it is listed").path())).then_some(())
+            });
+        }
     }
 
     /// Its number.
@@ -189,7 +201,7 @@ impl Process {
 
     /// Waits until it has ended by itself; its exit status.
     pub(crate) fn wait(&mut self) -> i32 {
-        let status = super::eventually("the process ends", SOON, || self.ended());
+        let status = eventually("the process ends", SOON, || self.ended());
         status.code().expect("it ended by itself")
     }
 

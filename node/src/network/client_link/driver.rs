@@ -38,6 +38,8 @@ pub(super) struct Driver {
     /// The question for other nodes that is under way, and when the next one is due.
     acquainting: Option<RequestId>,
     acquaint_at: Duration,
+    /// Doubles while a node does not answer: one that is busy has longer to answer each time.
+    acquaint_pause: Duration,
     /// When it may look again which nodes run on this machine.
     refresh_at: Duration,
     /// Whether it is time for a second connection.
@@ -63,6 +65,7 @@ impl Driver {
             patience: Patience::new(),
             acquainting: None,
             acquaint_at: now + ACQUAINT_INTERVAL,
+            acquaint_pause: ACQUAINT_RETRY,
             refresh_at: now + REDIAL_PAUSE,
             wants_spare: false,
             doubted: BTreeSet::new(),
@@ -241,7 +244,8 @@ impl Driver {
 
     /// Asks the node for other nodes.
     fn acquaint(&mut self, now: Duration) {
-        self.acquaint_at = now + ACQUAINT_RETRY;
+        self.acquaint_at = now + self.acquaint_pause;
+        self.acquaint_pause = (self.acquaint_pause * 2).min(ACQUAINT_INTERVAL);
         if let Some(node) = self.nodes.speaking_main(now) {
             let rpc = &mut self.connector.swarm.behaviour_mut().rpc;
             if let Some(unanswered) = self.acquainting.take() {
@@ -255,6 +259,7 @@ impl Driver {
     /// A node says which others there are.
     fn acquainted(&mut self, peers: Vec<Peer>) {
         self.acquainting = None;
+        self.acquaint_pause = ACQUAINT_RETRY;
         let candidates = &mut self.connector.candidates;
         candidates.learn(peers, self.turn);
         if candidates.len() > 1 {
@@ -268,6 +273,7 @@ impl Driver {
         let now = self.connector.now();
         if self.nodes.speaking_main(now).is_none() {
             self.acquaint_at = self.acquaint_at.min(now + ACQUAINT_AFTER);
+            self.acquaint_pause = ACQUAINT_RETRY;
         }
         if let Some(surplus) = self.nodes.add(node, connection, now) {
             self.lose(surplus, format!("{surplus}: it did not answer in time"));
