@@ -8,7 +8,7 @@ use antiphon::{
 };
 use bytes::Bytes;
 
-/// Statements, signed by whoever made them: requests 37 and 38, and answer 37.
+/// Statements, each signed by its maker: requests 37 and 38, and answer 37.
 pub(crate) fn statements(input: &[u8]) {
     let request = requested(input).filter(|request| {
         matches!(request, Request::Node(NodeRequest::Statements(_) | NodeRequest::Announce(_)))

@@ -63,8 +63,7 @@ pub(crate) fn published(
         let is_let_go = world.is_let_go(&known.batch);
         (is_own && is_meant(header.first, header.next())).then_some((is_let_go, held, hash))
     });
-    // Which one is meant is not known where it has its copies: one that retention has let go since
-    // may be.
+    // The answer does not say which one it means. One that retention has let go since may be meant.
     let own = own.max();
     let own = own.and_then(|(is_let_go, held, hash)| {
         Some((is_let_go, held, world.oracle.batches.get_mut(hash)?))
