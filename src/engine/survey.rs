@@ -335,6 +335,9 @@ impl Engine {
             BTreeSet::new()
         };
         self.leave_out(survey.topic, &mut survey.held);
+        if needs_proof {
+            self.limit_told_positions(survey.topic, &mut survey.held);
+        }
         let Some(known) = self.core.topics.get_mut(&survey.topic) else {
             return;
         };

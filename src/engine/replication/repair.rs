@@ -272,11 +272,7 @@ impl Engine {
         let Ok(Response::Positions(positions, more)) = result else {
             return;
         };
-        for (name, subscription) in &positions {
-            if subscription.is_well_formed(topic) {
-                self.keep_told(topic, name, subscription);
-            }
-        }
+        self.take_over_positions(&node, topic, &positions);
         if more && let Some((last, _)) = positions.into_iter().next_back() {
             let request = Request::Node(NodeRequest::Positions(topic, Some(last)));
             self.core.ask(node, request, ASK_TIMEOUT, Purpose::RepairPositions(topic));

@@ -4,6 +4,7 @@ pub(super) mod group;
 pub(super) mod listing;
 pub(super) mod position;
 pub(super) mod readers;
+pub(super) mod told;
 
 use super::{Engine, ids::QuestionId, wing::Wing};
 use crate::{model::TopicId, wire::Refusal};

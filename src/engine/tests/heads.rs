@@ -10,12 +10,12 @@ use crate::{
     wire::{HeadsWanted, LogRange, Surveyed},
 };
 
-fn topic() -> TopicId {
+pub(super) fn topic() -> TopicId {
     TopicId::derive(&crate::model::Network::default(), &"t".parse().unwrap())
 }
 
 /// The first batch of a log of another node.
-fn sealed(writer: u8) -> Batch {
+pub(super) fn sealed(writer: u8) -> Batch {
     let mut body = Vec::new();
     encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
     let draft = Draft {
@@ -29,12 +29,12 @@ fn sealed(writer: u8) -> Batch {
 }
 
 /// What a node says that it holds: a log from its start to here.
-fn held(log: LogId, next: u64, head: Hash, heads: Vec<SignedHeader>) -> Held {
+pub(super) fn held(log: LogId, next: u64, head: Hash, heads: Vec<SignedHeader>) -> Held {
     let entry = Entry { spans: vec![Span { first: 0, next, head }], ..Entry::default() };
     Held { frontier: Frontier([(log, entry)].into()), heads, ..Held::default() }
 }
 
-fn survey(script: &mut Script) -> Vec<Output> {
+pub(super) fn survey(script: &mut Script) -> Vec<Output> {
     script.ask(70, Request::Client(ClientRequest::Survey("t".parse().unwrap())))
 }
 
@@ -46,7 +46,7 @@ fn surveyed(outputs: &[Output]) -> Option<Surveyed> {
 }
 
 /// What each node is asked of its frontier.
-fn frontiers(outputs: &[Output]) -> Vec<(AskId, NodeId, Option<HeadsWanted>)> {
+pub(super) fn frontiers(outputs: &[Output]) -> Vec<(AskId, NodeId, Option<HeadsWanted>)> {
     let asked = |output: &Output| match output {
         Output::Ask {
             ask,
@@ -241,8 +241,14 @@ fn a_position_that_a_replica_tells_is_told_as_far_as_the_log_goes() {
 }
 
 /// What a home replica says that has trimmed a log up to its last record, or another one.
-fn trimmed(script: &mut Script, log: LogId, by: &[NodeId], node: NodeId) -> Held {
-    script.engine.core.topics.get_mut(&topic()).unwrap().prove(log, 6, Hash([1; 32]), true);
+pub(super) fn trimmed(
+    script: &mut Script,
+    topic: TopicId,
+    log: LogId,
+    by: &[NodeId],
+    node: NodeId,
+) -> Held {
+    script.engine.core.topics.get_mut(&topic).unwrap().prove(log, 6, Hash([1; 32]), true);
     let span = Span { first: 5, next: 6, head: Hash([1; 32]) };
     let entry = Entry { low: 5, spans: vec![span], base: None };
     let entries = by.contains(&node).then_some((log, entry));
@@ -257,7 +263,7 @@ fn of_a_topic_that_keeps_all_only_most_home_replicas_have_trimmed_anything() {
         let log = sealed(4).log();
         script.engine.look_at(topic(), false);
         for (ask, node, _) in frontiers(&survey(&mut script)) {
-            let held = trimmed(&mut script, log, &by, node);
+            let held = trimmed(&mut script, topic(), log, &by, node);
             script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
         }
         assert_eq!(script.engine.known_low(topic(), &log), low, "{by:?}");
@@ -270,7 +276,7 @@ fn what_one_home_replica_calls_trimmed_is_looked_for_until_all_nodes_lack_it() {
     for is_everybody in [false, true] {
         let mut script = Script::with_replicas();
         let log = sealed(4).log();
-        let told = trimmed(&mut script, log, &by, by[0]);
+        let told = trimmed(&mut script, topic(), log, &by, by[0]);
         script.engine.lows_told(topic(), by[0], &told.frontier.0);
         let outputs: Vec<_> = std::iter::from_fn(|| script.engine.poll_output()).collect();
         let asked = frontiers(&outputs);
@@ -278,7 +284,7 @@ fn what_one_home_replica_calls_trimmed_is_looked_for_until_all_nodes_lack_it() {
         for (ask, node, _) in asked {
             // Nodes that know others than this one prove nothing.
             let members = script.engine.core.members.digest() ^ u64::from(!is_everybody);
-            let held = Held { members, ..trimmed(&mut script, log, &by, node) };
+            let held = Held { members, ..trimmed(&mut script, topic(), log, &by, node) };
             script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
         }
         let known = script.engine.core.topics.get(&topic()).unwrap();

@@ -6,6 +6,7 @@ mod many;
 mod order;
 mod pace;
 mod possession;
+mod probation;
 mod recent;
 mod shares;
 mod steps;
@@ -18,8 +19,8 @@ use std::{
 use super::*;
 use crate::{
     model::{
-        Blob, Cursor, Draft, Incarnation, NodeKey, ProducerId, Record, TopicId, WallClock,
-        encode_record,
+        Blob, Cursor, Draft, Incarnation, NodeKey, ProducerId, Record, Retention, TopicId,
+        WallClock, encode_record,
     },
     wire::{
         Acks, ClientRequest, Contact, Create, Held, Import, NodeRequest, Outcome, Publish,
@@ -105,18 +106,28 @@ impl Script {
     /// A topic with three replicas, here and at two connected nodes.
     fn with_replicas() -> Self {
         let mut script = Self::new();
-        for other in [2, 3] {
-            script.connect(other);
+        script.replicate(&[2, 3], Retention::default());
+        script
+    }
+
+    /// Connects these nodes, and creates a topic with three replicas.
+    fn replicate(&mut self, others: &[u8], retention: Retention) {
+        for other in others {
+            self.connect(*other);
         }
-        let create =
-            Create { replicas: Some(3), min_copies: Some(2), ..Create::new("t".parse().unwrap()) };
-        let outputs = script.ask(1, Request::Client(ClientRequest::Create(create)));
+        let create = Create {
+            replicas: Some(3),
+            min_copies: Some(2),
+            retention,
+            ..Create::new("t".parse().unwrap())
+        };
+        let outputs = self.ask(1, Request::Client(ClientRequest::Create(create)));
         // Nobody knows the name.
         let unknown: Vec<_> = asks(&outputs).iter().map(|(ask, _)| *ask).collect();
-        assert_eq!(unknown.len(), 2);
+        assert!(unknown.len() >= 2);
         let mut outputs = Vec::new();
         for ask in unknown {
-            outputs = script.give(Input::Told { ask, result: Ok(Response::Described(None)) });
+            outputs.extend(self.give(Input::Told { ask, result: Ok(Response::Described(None)) }));
         }
         for output in &outputs {
             if let Output::Ask {
@@ -126,10 +137,9 @@ impl Script {
             } = output
             {
                 let kept = Response::Described(Some(Blob(it.bytes().clone())));
-                script.give(Input::Told { ask: *ask, result: Ok(kept) });
+                self.give(Input::Told { ask: *ask, result: Ok(kept) });
             }
         }
-        script
     }
 }
 
