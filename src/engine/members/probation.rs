@@ -61,6 +61,11 @@ impl Members {
         !before && after
     }
 
+    /// Whether this node is acquainted with any other one. It is not on the first day of a network.
+    pub(in crate::engine) fn is_any_acquainted(&self, now: Duration) -> bool {
+        self.known.keys().any(|node| self.is_acquainted(now, node))
+    }
+
     /// The nodes on probation that the store should know to be known for longer.
     pub(in crate::engine) fn better_acquainted(&self, now: Duration) -> Vec<NodeId> {
         let is_due = |member: &Member| {

@@ -32,16 +32,18 @@ impl Engine {
             (entry.low, entry.base) > own.max(known.told_low(log))
         };
         if entries.iter().any(is_news) && known.placement(&self.core.members).is_home(&from) {
-            let asks_all = known.retention().is_none();
-            self.survey(topic, Then::Lows { asks_all });
+            let now = self.core.now.elapsed;
+            let is_believed =
+                known.retention().is_some() && self.core.members.is_acquainted(now, &from);
+            self.survey(topic, Then::Lows { asks_all: !is_believed });
         }
     }
 
     /// All home replicas have said where they have cut logs. Where none of them holds what is
     /// missing here below such a cut, it is not looked for any more; the word of one alone hides
     /// nothing that another one holds. Where this node holds what comes after the cut and nothing
-    /// before it, the log is cut here, too. In a topic that keeps all, most home replicas must say
-    /// so, or every node that it holds nothing of it.
+    /// before it, the log is cut here, too. The cut must be [believed](Self::believed_low). Where
+    /// it is not, every node must have said that it holds nothing of it, and nothing is cut.
     pub(in crate::engine) fn lows_found(&mut self, found: &Found) {
         let others = found.placement.home.iter().filter(|home| **home != self.core.me);
         let held: Option<Vec<_>> = others.map(|home| found.held.get(home)).collect();
@@ -58,30 +60,34 @@ impl Engine {
             }
             let own = known.logs.get(log).map(Log::entry).unwrap_or_default();
             let entries: Vec<_> = held.iter().filter_map(|held| held.frontier.0.get(log)).collect();
-            let is_nowhere = |low: u64| {
+            let holds = |entry: &Entry, low: u64| {
                 let missing = own.missing(0, low);
-                let mut spans = entries.iter().flat_map(|entry| &entry.spans);
-                !spans.any(|span| {
+                let is_missing = |span: &Span| {
                     missing.iter().any(|(from, to)| span.first < *to && *from < span.next)
-                })
+                };
+                entry.spans.iter().any(is_missing)
+            };
+            let is_nowhere = |low: u64| !entries.iter().any(|entry| holds(entry, low));
+            let is_lacked_by_all = |low: u64| {
+                let mut all = found.held.values().filter_map(|held| held.frontier.0.get(log));
+                is_exhaustive && !all.any(|entry| holds(entry, low))
             };
             let is_believed = |low: u64| {
                 let told = |home: &NodeId| Some(found.held.get(home)?.frontier.0.get(log)?.low);
-                is_exhaustive
-                    || known.retention().is_some()
-                    || low <= self.agreed_low(&found.placement, told)
+                let has_limits = known.retention().is_some();
+                low <= self.believed_low(&found.placement, has_limits, told)
             };
             let told = entries.iter().map(|entry| (entry.low, entry.base));
             let told = told.filter(|(low, base)| {
                 (*low, *base) > (own.low, own.base)
                     && *low > 0
                     && is_nowhere(*low)
-                    && is_believed(*low)
+                    && (is_believed(*low) || is_lacked_by_all(*low))
             });
             let Some((low, base)) = told.max() else { continue };
             lows.insert(*log, (low, base));
             let follows = own.spans.first().is_some_and(|span| span.first >= low);
-            if follows && found.placement.is_home(&self.core.me) {
+            if follows && found.placement.is_home(&self.core.me) && is_believed(low) {
                 // Nothing is cut in two, so nobody asks for the batch that ends there.
                 cuts.push((*log, low, base));
             }
@@ -94,18 +100,33 @@ impl Engine {
         }
     }
 
-    /// The low watermark that most home replicas have reached: each of them counts that this node
-    /// is acquainted with, and this node itself.
-    fn agreed_low(&self, placement: &Placement, told: impl Fn(&NodeId) -> Option<u64>) -> u64 {
+    /// How far a log was trimmed, as far as the words of home replicas prove that. A topic that
+    /// keeps all was trimmed as far as most of them say, each one that this node is acquainted
+    /// with. Of a topic with limits each trims by itself: there the word of one such node is
+    /// enough.
+    ///
+    /// Where this node is acquainted with nobody, as on the first day of a network, it believes in
+    /// a topic with limits what all of its home replicas say.
+    fn believed_low(
+        &self,
+        placement: &Placement,
+        has_limits: bool,
+        told: impl Fn(&NodeId) -> Option<u64>,
+    ) -> u64 {
         let (members, now) = (&self.core.members, self.core.now.elapsed);
         let homes = placement.home.iter().filter(|home| members.is_acquainted(now, home));
-        let mut lows: Vec<_> = homes.filter_map(told).collect();
+        let mut lows: Vec<_> = homes.filter_map(&told).collect();
         lows.sort_unstable_by(|one, other| other.cmp(one));
-        lows.get(placement.home.len() / 2).copied().unwrap_or(0)
+        if !has_limits {
+            return lows.get(placement.home.len() / 2).copied().unwrap_or(0);
+        }
+        let all = placement.home.iter().map(|home| told(home).unwrap_or(0)).min();
+        let all = all.filter(|_| !members.is_any_acquainted(now));
+        lows.first().copied().max(all).unwrap_or(0)
     }
 
-    /// The highest low watermark of a log that this node or a home replica has: below it, somebody
-    /// trimmed. A topic that keeps all has been trimmed as far as most home replicas say, if ever.
+    /// The highest low watermark of a log that this node has, or that is believed of home replicas:
+    /// below it, somebody trimmed.
     pub(in crate::engine) fn known_low(&mut self, topic: TopicId, log: &LogId) -> u64 {
         let Some(known) = self.core.topics.get_mut(&topic) else {
             return 0; // nothing is held of it
@@ -120,12 +141,7 @@ impl Engine {
             }
             view?.frontiers.get(home)?.0.get(log).map(|entry| entry.low)
         };
-        let low = if has_limits {
-            placement.home.iter().filter_map(told).max().unwrap_or(0)
-        } else {
-            self.agreed_low(&placement, told)
-        };
-        low.max(own)
+        self.believed_low(&placement, has_limits, told).max(own)
     }
 
     /// Whether the replicas have said lately what they hold of a topic.

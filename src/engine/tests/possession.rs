@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// A node with one other, 2, which is the one home replica of the topic.
 pub(super) struct Lone {
     pub(super) script: Script,
-    topic: TopicName,
+    pub(super) topic: TopicName,
 }
 
 impl Lone {
@@ -20,7 +20,7 @@ impl Lone {
         Self::with(probation, Retention::default())
     }
 
-    fn with(probation: Duration, retention: Retention) -> Self {
+    pub(super) fn with(probation: Duration, retention: Retention) -> Self {
         let mut config = Config::new(key(1), crate::model::Network::default(), Incarnation(7), 0);
         config.probation = probation;
         let engine = Engine::new(config, settled(1, settled(2, Recovered::default())));

@@ -1,14 +1,21 @@
-//! What a node on probation tells of positions.
+//! What a node on probation tells of positions and of trims.
 
 use super::{
-    heads::{frontiers, sealed, topic},
+    heads::{self, frontiers, sealed, survey, topic, trimmed},
+    possession::Lone,
     *,
 };
-use crate::model::{Hash, LogId, Position, SubscriberName, Subscription};
+use crate::model::{
+    Hash, LogId, Position, Previous, Run, Stamp, SubscriberName, Subscription,
+};
 
 const DAY: Duration = Duration::from_hours(24);
 
 const OWN: Incarnation = Incarnation(7);
+
+fn by_records() -> Retention {
+    Retention { records: Some(10), ..Retention::default() }
+}
 
 /// A topic with three replicas of these nodes and this one, which is acquainted with some of them.
 fn with_replicas(others: &[u8], acquainted: &[u8], retention: Retention) -> Script {
@@ -84,5 +91,94 @@ fn a_survey_believes_of_a_position_what_is_proven_or_an_acquainted_node_tells() 
         };
         let cursor = found.cursor.as_ref().unwrap();
         assert_eq!((cursor.next(&own), cursor.next(&elsewhere)), expected, "told by {teller}");
+    }
+}
+
+#[test]
+fn of_a_topic_with_limits_an_acquainted_home_replica_has_trimmed_something() {
+    let log = sealed(4).log();
+    let cases: [(&[u8], &[u8], u64); 4] =
+        [(&[2], &[2], 5), (&[2], &[3], 0), (&[2], &[2, 3], 5), (&[], &[2, 3], 0)];
+    for (acquainted, by, low) in cases {
+        let mut script = with_replicas(&[2, 3], acquainted, by_records());
+        let by: Vec<_> = by.iter().map(|number| key(*number).node()).collect();
+        script.engine.look_at(topic(), false);
+        for (ask, node, _) in frontiers(&survey(&mut script)) {
+            let held = trimmed(&mut script, topic(), log, &by, node);
+            script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
+        }
+        let known = script.engine.known_low(topic(), &log);
+        assert_eq!(known, low, "{acquainted:?} of {by:?}");
+    }
+}
+
+#[test]
+fn on_the_first_day_of_a_network_a_trim_of_all_home_replicas_is_believed() {
+    for (retention, low) in [(by_records(), 5), (Retention::default(), 0)] {
+        let Lone { mut script, topic: name } = Lone::with(DAY, retention);
+        let topic = script.engine.core.topics.named(&name).unwrap();
+        let log = sealed(4).log();
+        script.engine.look_at(topic, false);
+        let outputs = script.ask(70, Request::Client(ClientRequest::Survey(name)));
+        for (ask, node, _) in frontiers(&outputs) {
+            let held = trimmed(&mut script, topic, log, &[node], node);
+            script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
+        }
+        assert_eq!(script.engine.known_low(topic, &log), low);
+    }
+}
+
+#[test]
+fn what_a_stand_in_holds_is_not_trimmed_though_no_home_replica_holds_it() {
+    for is_held in [false, true] {
+        let mut script = with_replicas(&[2, 3, 4, 5], &[], Retention::default());
+        let (core, log) = (&mut script.engine.core, sealed(4).log());
+        let placement = core.topics.get_mut(&topic()).unwrap().placement(&core.members).clone();
+        let others = [2, 3, 4, 5].map(|number| key(number).node());
+        let home = *others.iter().find(|node| placement.is_home(node)).unwrap();
+        let stand_in = *others.iter().find(|node| !placement.is_home(node)).unwrap();
+        let told = trimmed(&mut script, topic(), log, &[home], home);
+        script.engine.lows_told(topic(), home, &told.frontier.0);
+        let outputs: Vec<_> = std::iter::from_fn(|| script.engine.poll_output()).collect();
+        for (ask, node, _) in frontiers(&outputs) {
+            let members = script.engine.core.members.digest();
+            let mut held = Held { members, ..trimmed(&mut script, topic(), log, &[home], node) };
+            if node == stand_in && is_held {
+                held.frontier = heads::held(log, 5, Hash([2; 32]), Vec::new()).frontier;
+            }
+            script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
+        }
+        let known = script.engine.core.topics.get(&topic()).unwrap();
+        assert_eq!(known.told_low(&log).0, if is_held { 0 } else { 5 });
+    }
+}
+
+#[test]
+fn who_holds_what_follows_a_trim_cuts_its_log_where_that_is_believed() {
+    for (acquainted, cut) in [(vec![2, 3], 5), (vec![], 0)] {
+        let mut script = with_replicas(&[2, 3], &acquainted, Retention::default());
+        let mut body = Vec::new();
+        encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
+        let incarnation = Incarnation(5);
+        let draft = Draft {
+            topic: topic(),
+            incarnation,
+            previous: Some(Previous { incarnation, next: 5, hash: Hash([3; 32]) }),
+            stamp: Stamp::default(),
+            runs: vec![Run { producer: ProducerId([1; 16]), first: 0, count: 1 }],
+        };
+        let batch = draft.seal(&body.into(), &key(2));
+        script.engine.store(&batch, Some(key(2).node())).unwrap();
+        let (log, by) = (batch.log(), [2, 3].map(|number| key(number).node()));
+        let told = trimmed(&mut script, topic(), log, &by, by[0]);
+        script.engine.lows_told(topic(), by[0], &told.frontier.0);
+        let outputs: Vec<_> = std::iter::from_fn(|| script.engine.poll_output()).collect();
+        for (ask, node, _) in frontiers(&outputs) {
+            let members = script.engine.core.members.digest();
+            let held = Held { members, ..trimmed(&mut script, topic(), log, &by, node) };
+            script.give(Input::Told { ask, result: Ok(Response::Held(held)) });
+        }
+        let known = script.engine.core.topics.get(&topic()).unwrap();
+        assert_eq!((known.logs[&log].low, known.told_low(&log).0), (cut, 5));
     }
 }
