@@ -230,6 +230,10 @@ pub const NEWCOMER_OF_FEW_FOR: Duration = Duration::from_secs(3);
 /// of connections to every node does.
 pub const PROBATION_DEFAULT: Duration = Duration::from_hours(24);
 
+/// For how long a node on probation may say that it knows other nodes than this one, until a proof
+/// that nobody holds something does without its word. Nodes that came meet all others in less.
+pub const ODD_MEMBERS_FOR: Duration = Duration::from_secs(30);
+
 /// Newcomers that would settle within this time of each other settle together, so that topics move
 /// once if several nodes start one after the other.
 pub const SETTLE_WITHIN: Duration = Duration::from_millis(500);

@@ -305,6 +305,7 @@ impl Engine {
             let now = self.core.now.wall;
             held.position = held.position.filter(|kept| kept.is_within_reach(now));
             let (forks, heads) = (held.forks.clone(), std::mem::take(&mut held.heads));
+            self.core.members.told_members(self.core.now.elapsed, &node, held.members);
             survey.held.insert(node, held);
             self.learn_forks(topic, forks.as_ref());
             self.learn_heads(topic, &heads);
@@ -435,10 +436,14 @@ impl Engine {
     }
 
     /// Whether all nodes have answered that anybody knows, those that are away included: nobody
-    /// else can hold anything.
-    pub(super) fn is_exhaustive(&mut self, found: &Found) -> bool {
-        let members = self.core.members.digest();
-        self.core.members.iter().all(|(node, _)| found.held.contains_key(node))
-            && found.held.values().all(|held| held.members == members)
+    /// else can hold anything. A node on probation that has said for so long that it knows others
+    /// is left out: somebody could say so for ever.
+    pub(super) fn is_exhaustive(&mut self, found: &Found, odd_for: Duration) -> bool {
+        let (digest, now) = (self.core.members.digest(), self.core.now.elapsed);
+        let members = &self.core.members;
+        let is_left_out =
+            |node| members.is_doubted(now, node) && members.is_odd_for(now, node, odd_for);
+        members.iter().all(|(node, _)| found.held.contains_key(node))
+            && found.held.iter().all(|(node, it)| it.members == digest || is_left_out(node))
     }
 }

@@ -44,6 +44,8 @@ pub(in crate::engine) struct Member {
     pub(super) acquainted_kept: Duration,
     /// Proofs of possession in a row that it has failed.
     pub(super) unproven: u8,
+    /// Since when it says that it knows other nodes than this one, and when it last said so.
+    pub(super) odd: Option<(Duration, Duration)>,
     pub(super) heard: Duration,
     /// When its last connection closed; while it is connected, when that began.
     pub(super) changed: Duration,
@@ -94,6 +96,7 @@ impl Member {
             acquainted: Duration::ZERO,
             acquainted_kept: Duration::ZERO,
             unproven: 0,
+            odd: None,
             heard: now,
             changed: now,
             dial: DialPlan::default(),

@@ -10,13 +10,15 @@
 //!   to hold it. A node that leaves, or whose disk is full, needs the proof alone.
 //! - A publish is acknowledged by the receipts of acquainted replicas, or else the node that
 //!   accepted it has flushed a copy of its own, too.
+//! - Of what a node on probation tells of positions and trims, only what is proven counts. If it
+//!   knows other nodes than this one, that is waited for no longer than [`ODD_MEMBERS_FOR`].
 //! - A node that fails [`FAILURES_MAX`] proofs of possession in a row is acquainted no longer, and
 //!   another node is sent what it is sent, until it passes one.
 
 use std::time::Duration;
 
 use super::{Member, Members};
-use crate::model::NodeId;
+use crate::{limits::ODD_MEMBERS_FOR, model::NodeId};
 
 /// Proofs of possession that a node may fail in a row: one may meet what is just being trimmed.
 const FAILURES_MAX: u8 = 3;
@@ -64,6 +66,33 @@ impl Members {
     /// Whether this node is acquainted with any other one. It is not on the first day of a network.
     pub(in crate::engine) fn is_any_acquainted(&self, now: Duration) -> bool {
         self.known.keys().any(|node| self.is_acquainted(now, node))
+    }
+
+    /// A node says which nodes it knows, by the digest of them.
+    pub(in crate::engine) fn told_members(&mut self, now: Duration, node: &NodeId, digest: u64) {
+        let is_odd = digest != self.digest();
+        let Some(member) = self.known.get_mut(node) else {
+            return; // it was forgotten meanwhile
+        };
+        let since = member.odd.filter(|(_, last)| now.saturating_sub(*last) < ODD_MEMBERS_FOR);
+        member.odd = is_odd.then_some((since.map_or(now, |(since, _)| since), now));
+    }
+
+    /// Whether a node has said for so long that it knows other nodes than this one.
+    pub(in crate::engine) fn is_odd_for(
+        &self,
+        now: Duration,
+        node: &NodeId,
+        time: Duration,
+    ) -> bool {
+        let odd = self.known.get(node).and_then(|member| member.odd);
+        odd.is_some_and(|(since, _)| now.saturating_sub(since) >= time)
+    }
+
+    /// Whether a node is on probation, and others are past it: its word that there are more nodes
+    /// counts for less.
+    pub(in crate::engine) fn is_doubted(&self, now: Duration, node: &NodeId) -> bool {
+        !self.is_acquainted(now, node) && self.is_any_acquainted(now)
     }
 
     /// The nodes on probation that the store should know to be known for longer.

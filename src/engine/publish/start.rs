@@ -3,7 +3,8 @@
 //! **A sequence number is never used twice in one incarnation.** The first batch of a topic after a
 //! start opens a new incarnation, which names the end of the one before. The old log is continued
 //! only if the node was stopped cleanly, and every known node says that it knows no more of that
-//! log. Records wait for that answer, for no longer than a survey takes.
+//! log. If one on probation says that there are more nodes, they are not waited for. Records wait
+//! for that answer, for no longer than a survey takes.
 //!
 //! A node that has [`WRITER_LOGS_MAX`](crate::limits::WRITER_LOGS_MAX) logs in the topic begins no
 //! more. It continues its newest one, after a crash too, if enough home replicas and all nodes that
@@ -11,7 +12,10 @@
 //! acknowledged: then the log forks there, and both branches are kept. Without these answers it
 //! publishes nothing to the topic.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use super::outgoing::{BEHIND_SURVEY_INTERVAL, Behind, Outgoing};
 use crate::{
@@ -53,7 +57,7 @@ impl Engine {
     /// The others have said what they hold of the log that this node would continue.
     pub(in crate::engine) fn resume(&mut self, found: &Found) {
         let topic = found.topic;
-        let mut known = self.is_exhaustive(found);
+        let mut known = self.is_exhaustive(found, Duration::ZERO);
         let outgoing = self.publish.topics.get_mut(&topic);
         // Asked twice, and answered once already; or the topic was deleted.
         let Some(earlier) = outgoing.and_then(|outgoing| outgoing.confirming.take()) else {

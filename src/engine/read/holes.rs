@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::view::Source;
 use crate::{
     engine::{Engine, inflight::found::Found, survey::Then},
+    limits::ODD_MEMBERS_FOR,
     model::{Batch, Compacted, LogId, TopicId},
     wire::LogRange,
 };
@@ -129,7 +130,7 @@ impl Engine {
         let topic = found.topic;
         let end = self.visible_end_with(found);
         // One that is away may hold it, and brings it when it is back, however long that takes.
-        let exhaustive = self.is_exhaustive(found);
+        let exhaustive = self.is_exhaustive(found, ODD_MEMBERS_FOR);
         let mut parts = BTreeMap::new();
         for log in end.logs.keys() {
             if let Some((start, sealed)) = self.filed_alike(found, *log) {

@@ -20,6 +20,7 @@ use crate::{
         output::Write,
         survey::Then,
     },
+    limits::ODD_MEMBERS_FOR,
     model::{Batch, Compacted, Hash, LogId, NodeId, Stamp, TopicId},
     wire::{LogRange, Page},
 };
@@ -135,7 +136,7 @@ impl Engine {
     pub(in crate::engine) fn bare_found(&mut self, found: &Found) {
         self.replication.bare.is_asking = false;
         let (topic, now) = (found.topic, self.core.now.elapsed);
-        let is_exhaustive = self.is_exhaustive(found);
+        let is_exhaustive = self.is_exhaustive(found, ODD_MEMBERS_FOR);
         let parts: Vec<_> =
             self.replication.bare.of_topic(topic).map(|bare| bare.part.clone()).collect();
         for part in parts {

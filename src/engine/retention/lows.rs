@@ -11,7 +11,7 @@ use crate::{
         inflight::found::Found,
         survey::Then,
     },
-    limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX},
+    limits::{FOLLOW_SURVEY_INTERVAL, FRONTIER_LOGS_MAX, ODD_MEMBERS_FOR},
     model::{Entry, Hash, LogId, NodeId, Span, TopicId},
     wire::{LogRange, MemberState},
 };
@@ -47,7 +47,7 @@ impl Engine {
     pub(in crate::engine) fn lows_found(&mut self, found: &Found) {
         let others = found.placement.home.iter().filter(|home| **home != self.core.me);
         let held: Option<Vec<_>> = others.map(|home| found.held.get(home)).collect();
-        let is_exhaustive = self.is_exhaustive(found);
+        let is_exhaustive = self.is_exhaustive(found, ODD_MEMBERS_FOR);
         let known = self.core.topics.get(&found.topic);
         let (Some(held), Some(known)) = (held, known) else {
             return; // not all of them have answered

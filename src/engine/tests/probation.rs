@@ -1,12 +1,14 @@
-//! What a node on probation tells of positions and of trims.
+//! What a node on probation tells of positions, of trims and of other nodes.
 
 use super::{
     heads::{self, frontiers, sealed, survey, topic, trimmed},
     possession::Lone,
     *,
 };
-use crate::model::{
-    Hash, LogId, Position, Previous, Run, Stamp, SubscriberName, Subscription,
+use crate::{
+    engine::{holdings::placement::Placement, inflight::found::Found},
+    limits::ODD_MEMBERS_FOR,
+    model::{Hash, LogId, Position, Previous, Run, Stamp, SubscriberName, Subscription},
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -180,5 +182,52 @@ fn who_holds_what_follows_a_trim_cuts_its_log_where_that_is_believed() {
         }
         let known = script.engine.core.topics.get(&topic()).unwrap();
         assert_eq!((known.logs[&log].low, known.told_low(&log).0), (cut, 5));
+    }
+}
+
+/// What all have said, where one knows other nodes.
+fn found(script: &mut Script, odd: NodeId) -> Found {
+    let digest = script.engine.core.members.digest();
+    let nodes = [1, 2, 3].map(|number| key(number).node());
+    let held = |node: NodeId| {
+        let members = digest ^ u64::from(node == odd);
+        (node, Held { members, ..Held::default() })
+    };
+    Found {
+        topic: topic(),
+        held: nodes.into_iter().map(held).collect(),
+        placement: Placement::default(),
+        needed: 0,
+        complete: true,
+    }
+}
+
+#[test]
+fn who_is_on_probation_and_knows_other_nodes_is_waited_for_for_a_while() {
+    let cases: [(&[u8], u8, bool); 3] = [(&[2], 3, true), (&[2], 2, false), (&[], 3, false)];
+    for (acquainted, odd, is_left_out) in cases {
+        let mut script = with_replicas(&[2, 3], acquainted, Retention::default());
+        let odd = key(odd).node();
+        let steps = 4;
+        for step in 0..=steps {
+            let found = found(&mut script, odd);
+            let now = script.now.elapsed;
+            let members = &mut script.engine.core.members;
+            found.held.iter().for_each(|(node, it)| members.told_members(now, node, it.members));
+            let proves = script.engine.is_exhaustive(&found, ODD_MEMBERS_FOR);
+            assert_eq!(proves, is_left_out && step == steps, "{acquainted:?}, step {step}");
+            let at_once = script.engine.is_exhaustive(&found, Duration::ZERO);
+            assert_eq!(at_once, is_left_out, "of a log that it continues");
+            script.pass(ODD_MEMBERS_FOR / steps);
+            for other in [2, 3] {
+                script.give(Input::Heard(key(other).node(), None));
+            }
+        }
+        // It knows the same as all others for once: then it is waited for again.
+        let (now, digest) = (script.now.elapsed, script.engine.core.members.digest());
+        script.engine.core.members.told_members(now, &odd, digest);
+        script.engine.core.members.told_members(now, &odd, digest ^ 1);
+        let found = found(&mut script, odd);
+        assert!(!script.engine.is_exhaustive(&found, ODD_MEMBERS_FOR));
     }
 }
