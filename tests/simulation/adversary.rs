@@ -2,8 +2,8 @@
 //! are fewer of them than a topic has home replicas, or as many.
 //!
 //! `SEEDS`, `FIRST` and `SEED` are those of the sweep. `LIES=EndBeyond,FalseLow` has liars tell these
-//! lies, and `LIES=all` any. By default they tell those among which all promises are kept by now,
-//! about topics without limits. `LIARS=few` and `LIARS=all` say how many of them there are.
+//! lies, and `LIES=all` any. By default they tell those among which all promises are kept by now.
+//! `LIARS=few` and `LIARS=all` say how many of them there are.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ const FAULTS: &[Fault] = &[
     Fault::Leave,
 ];
 
-/// Lies that break no promise, in topics without limits.
+/// Lies that break no promise.
 const KEPT: &[Lie] = &[
     Lie::FalseReceipt,
     Lie::CopiedFrontier,
@@ -55,6 +55,7 @@ const KEPT: &[Lie] = &[
     Lie::OddMembers,
     Lie::OddDigest,
     Lie::FalseWhereabouts,
+    Lie::PositionAhead,
     Lie::Settled,
     Lie::Withheld,
     Lie::HoldsNothing,
@@ -118,7 +119,6 @@ fn draw(choices: &mut Choices) -> (Options, Adversary) {
         }
         None => {
             lies.retain(|lie| KEPT.contains(lie));
-            options.topics.iter_mut().for_each(|topic| topic.retention = Retention::default());
         }
     }
     (options, Adversary { liars, lies, is_early: choices.chance(500) })

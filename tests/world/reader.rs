@@ -8,13 +8,13 @@ use std::{
 
 use antiphon::{
     model::{Cursor, Hash, LogId, RecordId, SubscriberName, Subscription},
-    wire::{ClientRequest, Page, Read, Request, Response},
+    wire::{ClientRequest, LogRange, Page, Read, Request, Response},
 };
 
 use crate::world::{
     World,
     clients::Next,
-    invariants::{admitted, cursors, no_gap, no_phantom, writer_order},
+    invariants::{admitted, cursors, groups, no_gap, no_phantom, writer_order},
 };
 
 /// What a reader has asked.
@@ -42,6 +42,8 @@ pub(crate) struct Reader {
     run: BTreeSet<RecordId>,
     /// What was delivered in any run.
     pub(crate) delivered: BTreeSet<RecordId>,
+    /// What a liar moved the position past.
+    pub(crate) moved_past: BTreeSet<RecordId>,
     /// The batches that it was shown, by the log that they were filed under: first record, the one
     /// after the last, hash.
     pub(crate) shown: Shown,
@@ -64,6 +66,7 @@ impl Reader {
             cursor: start,
             run: BTreeSet::new(),
             delivered: BTreeSet::new(),
+            moved_past: BTreeSet::new(),
             shown: BTreeMap::new(),
             generation: 0,
             committed: BTreeMap::new(),
@@ -204,6 +207,13 @@ impl Reader {
         if let Some(position) = &position {
             let result = cursors::resumed(world, &self.committed, position);
             world.check(cursors::NAME, result);
+            let moved = position.cursor.as_ref().filter(|_| world.liars_move_positions());
+            let moved = moved.into_iter().flat_map(|cursor| &cursor.logs);
+            for (log, at) in moved {
+                let range = LogRange { log: *log, from: self.committed_to(log), to: at.next };
+                let past = groups::records(world, self.topic, &range);
+                self.moved_past.extend(past.into_iter().map(|(_, id, _)| id));
+            }
         }
         self.resuming = false;
         self.run.clear();
@@ -216,6 +226,12 @@ impl Reader {
         }
         let topic = self.cursor.topic;
         world.trace.note(world.now, || format!("a subscriber resumes in {topic:?}"));
+    }
+
+    /// Up to where the reader itself ever committed a log.
+    fn committed_to(&self, log: &LogId) -> u64 {
+        let committed = self.committed.values().flatten();
+        committed.map(|cursor| cursor.next(log)).max().unwrap_or(0)
     }
 
     fn read(&mut self, world: &mut World, page: &Page) {
