@@ -349,9 +349,9 @@ pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
 /// day.
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
 
-/// How far the stamp of a batch may be ahead of a replica's time, if its writer is no node that is
-/// known. Such a batch is refused until its time has come. That of a node is kept from the start:
-/// its records may have been acknowledged before anybody told the node what time it is.
+/// How far the stamp of a batch may be ahead of a replica's time, if its writer is not established
+/// there. Such a batch is refused until its time has come. That of an established node is kept from
+/// the start: its records may have been acknowledged before anybody told it what time it is.
 pub const STRANGER_DRIFT_MAX: Duration = Duration::from_mins(10);
 
 /// A clock that differs by more than this, beyond the error of the measurement, is off. Operators

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Core;
 use crate::{
     engine::{inflight::asks::Purpose, input::Now, output::Report},
-    limits::{ASK_TIMEOUT, CLOCKS_MAX},
-    model::{Batch, NodeId, Stamp, WallClock},
-    wire::ClientRequest,
+    limits::{ASK_TIMEOUT, CLOCKS_MAX, STRANGER_DRIFT_MAX},
+    model::{Batch, Header, NodeId, Stamp, WallClock},
+    wire::{ClientRequest, Refusal},
 };
 
 impl Core {
@@ -70,6 +70,29 @@ impl Core {
     pub(in crate::engine) fn is_time_unsure(&self) -> bool {
         let has_others = self.members.iter().next().is_some();
         self.clocks.is_unsure(self.now.elapsed, has_others)
+    }
+
+    /// Why a batch is too early that comes from this node; none if it is taken. A stamp may be ten
+    /// minutes ahead. It may be further ahead if the writer is established, for its records may
+    /// have been acknowledged before anybody told it what time it is. What an established node
+    /// brings, somebody has taken from such a writer.
+    pub(in crate::engine) fn too_early(
+        &self,
+        header: &Header,
+        from: Option<NodeId>,
+    ) -> Option<Refusal> {
+        let now = self.now.elapsed;
+        let latest = self.clocks.latest(now).plus(STRANGER_DRIFT_MAX);
+        let ahead = header.stamp.time().0.saturating_sub(latest.0);
+        let is_established = |node: &NodeId| self.members.is_established(now, node);
+        if ahead == 0 || is_established(&header.writer) || from.as_ref().is_some_and(is_established)
+        {
+            return None;
+        }
+        let reason = "the batch is stamped more than ten minutes in the future, and its writer is \
+                      not established here; was the clock of the writer wrong?";
+        let retry_after_ms = u32::try_from(ahead).unwrap_or(u32::MAX);
+        Some(Refusal::OverBudget { reason: reason.into(), retry_after_ms })
     }
 
     /// Tells the operator of clocks that are off.

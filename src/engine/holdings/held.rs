@@ -84,14 +84,25 @@ impl Holdings {
         if self.logs.len() >= FRONTIER_LOGS_MAX {
             return Err(TooManyLogs::InTopic);
         }
-        let counts = |(id, log): &(&LogId, &Log)| {
-            (!log.spans.is_empty() || !self.is_cut(id)) && self.forks.root(id).is_none()
-        };
-        let is_full = self.logs_of(log.writer).filter(counts).count() >= WRITER_LOGS_MAX;
+        let is_full = self.counted_of(log.writer).count() >= WRITER_LOGS_MAX;
         if is_full && self.forks.root(log).is_none() {
             return Err(TooManyLogs::OfWriter);
         }
         Ok(())
+    }
+
+    /// The logs of one writer that count as part of its share.
+    fn counted_of(&self, writer: NodeId) -> impl Iterator<Item = &LogId> {
+        let counts = |(id, log): &(&LogId, &Log)| {
+            (!log.spans.is_empty() || !self.is_cut(id)) && self.forks.root(id).is_none()
+        };
+        self.logs_of(writer).filter(counts).map(|(id, _)| id)
+    }
+
+    /// The last of these that has not forked.
+    pub(in crate::engine) fn last_log_of(&self, writer: NodeId) -> Option<LogId> {
+        let is_whole = |log: &&LogId| self.forks.sealed_at(**log).is_none();
+        self.counted_of(writer).filter(is_whole).max().copied()
     }
 
     /// The logs of one writer.

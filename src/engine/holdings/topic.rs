@@ -303,6 +303,14 @@ impl Topic {
         (std::mem::take(&mut held.logs), std::mem::take(&mut held.subscriptions))
     }
 
+    /// Forgets a log altogether.
+    pub(in crate::engine) fn let_go(&mut self, id: &LogId) {
+        let held = self.change();
+        held.logs.remove(id);
+        held.proven.remove(id);
+        held.told_lows.remove(id);
+    }
+
     /// Forgets the position of a subscription.
     pub(in crate::engine) fn forget_subscription(&mut self, name: &SubscriberName) {
         self.change().subscriptions.remove(name);

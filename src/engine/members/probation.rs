@@ -12,6 +12,9 @@
 //!   accepted it has flushed a copy of its own, too.
 //! - Of what a node on probation tells of positions and trims, only what is proven counts. If it
 //!   knows other nodes than this one, that is waited for no longer than [`ODD_MEMBERS_FOR`].
+//! - What a node signs or says of itself alone counts once it is *established*: acquainted, or
+//!   there for half as long as the one that is there longest. That is so of stamps far ahead, of
+//!   more logs than its share, and of what it calls compacted.
 //! - A node that fails [`FAILURES_MAX`] proofs of possession in a row is acquainted no longer, and
 //!   another node is sent what it is sent, until it passes one.
 
@@ -31,6 +34,11 @@ impl Member {
     pub(super) fn is_unproven(&self) -> bool {
         self.unproven >= FAILURES_MAX
     }
+
+    /// Whether it was connected for so long, and holds what it says as far as is known.
+    fn is_established(&self, now: Duration, standing: Duration) -> bool {
+        !self.is_unproven() && self.acquainted_at(now) >= standing
+    }
 }
 
 impl Members {
@@ -49,6 +57,27 @@ impl Members {
     pub(in crate::engine) fn is_acquainted(&self, now: Duration, node: &NodeId) -> bool {
         let is_unproven = self.known.get(node).is_some_and(Member::is_unproven);
         self.is_past_probation(now, node) && !is_unproven
+    }
+
+    /// Whether a node has standing among those that this one knows: it is acquainted, or it was
+    /// connected for half as long as the one that was connected longest. So in a new network all
+    /// have it that began together, and who comes later has it late.
+    pub(in crate::engine) fn is_established(&self, now: Duration, node: &NodeId) -> bool {
+        let is_long = |member: &Member| member.is_established(now, self.standing(now));
+        self.is_acquainted(now, node) || self.known.get(node).is_some_and(is_long)
+    }
+
+    /// For how long a node must have been connected to be established.
+    fn standing(&self, now: Duration) -> Duration {
+        let longest = self.known.values().map(|member| member.acquainted_at(now)).max();
+        self.probation.min(longest.unwrap_or_default() / 2)
+    }
+
+    /// Whether an established node is away, and has not left for good.
+    pub(in crate::engine) fn is_established_one_away(&self, now: Duration) -> bool {
+        let standing = self.standing(now);
+        let mut away = self.known.values().filter(|member| !member.connected && !member.left);
+        away.any(|member| member.is_established(now, standing))
     }
 
     /// A node has passed a proof of possession, or failed one. Whether it has now failed too many.
@@ -138,6 +167,20 @@ mod tests {
 
     fn table(contacts: Vec<Contact>) -> Members {
         Members::new(node(0), Duration::from_mins(10), contacts).on_probation(DAY)
+    }
+
+    #[test]
+    fn a_node_is_established_after_half_the_time_of_the_longest_one() {
+        let second = Duration::from_secs(1);
+        let mut members = table(Vec::new());
+        members.connected(Duration::ZERO, contact(1));
+        members.connected(second * 4, contact(2));
+        assert!(!members.is_established(second * 7, &node(2)));
+        assert!(members.is_established(second * 8, &node(2)));
+        assert!(!members.is_established(second * 8, &node(3)), "it was never met");
+        assert!(!members.is_established_one_away(second * 8));
+        members.disconnected(second * 8, node(1));
+        assert!(members.is_established_one_away(second * 8));
     }
 
     #[test]

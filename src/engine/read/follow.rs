@@ -21,13 +21,16 @@ impl Engine {
         }
     }
 
-    /// Whether a message that came over gossip is of a topic that is known here, and of a writer
-    /// that the topic takes. Others are not passed on.
+    /// Whether a message that came over gossip is of a topic that is known here, of a writer that
+    /// the topic takes, and not stamped too far ahead. Others are not passed on.
     pub fn admits(&self, gossip: &Gossip) -> bool {
         let header = gossip.header();
         let topic = self.core.topics.get(&header.topic);
         topic.is_some_and(|known| {
-            known.is_known() && known.is_understood() && known.admits(&header.writer)
+            known.is_known()
+                && known.is_understood()
+                && known.admits(&header.writer)
+                && self.core.too_early(header, None).is_none()
         })
     }
 

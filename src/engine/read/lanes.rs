@@ -80,13 +80,41 @@ impl Engine {
             (Ok(Response::Page(page)), Some(asked))
                 if page.is_of(job.topic)
                     && answers(&page, &asked.ranges)
-                    && (page.compacted.is_empty() || self.is_compacted(job.topic)) =>
+                    && (page.compacted.is_empty()
+                        || self.is_compacted(job.topic) && self.believes_lane(asked)) =>
             {
-                Some(page)
+                Some(self.without_early(page, asked.source))
             }
             _ => None,
         };
         self.lane_done(number, lane, page);
+    }
+
+    /// Whether a source is believed that batches were compacted.
+    fn believes_lane(&self, lane: &Lane) -> bool {
+        match lane.source {
+            Source::Node(node) => self.believes_parts(&node),
+            Source::Tail | Source::Store => true,
+        }
+    }
+
+    /// A page without what this node would not store: a log ends before a batch that is stamped too
+    /// far ahead.
+    fn without_early(&self, mut page: Page, source: Source) -> Page {
+        let from = match source {
+            Source::Node(node) => Some(node),
+            Source::Tail | Source::Store => None,
+        };
+        let mut ended = BTreeSet::new();
+        page.batches.retain(|batch| {
+            if self.core.too_early(batch.header(), from).is_some() {
+                ended.insert(batch.log());
+            }
+            !ended.contains(&batch.log())
+        });
+        page.compacted.retain(|part| !ended.contains(&part.log));
+        page.finished &= ended.is_empty();
+        page
     }
 
     pub(in crate::engine) fn lane_done(

@@ -184,6 +184,7 @@ impl Engine {
             }
         }
         if self.are_homes_agreed(found) {
+            self.let_go_beyond_shares(found);
             self.hand_over_positions(found);
             self.prove_handed_over(found, mine);
         }

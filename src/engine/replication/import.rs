@@ -66,6 +66,11 @@ impl Engine {
         if bytes > PAGE_BYTES_MAX {
             return self.core.refuse_invalid(question, "too many bytes in one request");
         }
+        let mut early = batches.iter().map(|batch| self.core.too_early(batch.header(), None));
+        if let Some(refusal) = early.find_map(|refusal| refusal) {
+            // Other replicas would take it from this node, which is established there.
+            return self.core.refuse(question, refusal);
+        }
         if self.replication.import.pages.len() >= IMPORTS_MAX {
             return self.core.refuse(question, Refusal::Busy);
         }

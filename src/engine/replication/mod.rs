@@ -13,6 +13,7 @@ pub(super) mod pace;
 pub(super) mod possession;
 pub(super) mod prover;
 pub(super) mod repair;
+mod shares;
 pub(super) mod verify;
 
 use std::{
@@ -35,16 +36,15 @@ use crate::{
     engine::wing::Wing,
     limits::{
         DESCRIPTORS_PER_MESSAGE_MAX, PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT,
-        STRANGER_DRIFT_MAX,
     },
-    model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, Stamp, TopicId},
+    model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, TopicId},
     wire::{NodeRequest, Outcome, Page, Refusal, Replicate, Request, Response},
 };
 
 /// Pause before batches go again to a node that did not answer.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 
-/// The same where it answered that it has no room.
+/// The same where it answered that it has no room, or not for this batch.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
 /// Batches of this many bytes are not sent to a replica by gossip as well, even if it gets them
@@ -250,8 +250,8 @@ impl Engine {
                     if let Refusal::UnknownTopic { .. } = refusal {
                         peer.knows.remove(&sent.topic);
                     }
-                    let full = matches!(refusal, Refusal::Full(_));
-                    let pause = if full { FULL_PAUSE } else { RETRY_PAUSE };
+                    let long = matches!(refusal, Refusal::Full(_) | Refusal::OverBudget { .. });
+                    let pause = if long { FULL_PAUSE } else { RETRY_PAUSE };
                     peer.retry_at = Some(self.core.now.elapsed + pause);
                 }
             }
@@ -345,6 +345,8 @@ impl Engine {
     pub(super) fn store_all(&mut self, reply: Reply, from: Option<NodeId>, replicate: &Replicate) {
         let Replicate { batches, compacted, .. } = replicate;
         let parts = Compacted::by_end(compacted);
+        let believes_parts =
+            matches!(reply, Reply::Own(_)) || from.is_some_and(|node| self.believes_parts(&node));
         let mut taken = BTreeMap::new();
         // What follows a batch of the request is stored only if that one is: otherwise it might be
         // the end of a chain that nobody here has the start of.
@@ -367,7 +369,8 @@ impl Engine {
             }
             let added = self.store(batch, from);
             // At once, for a log is allowed few gaps.
-            self.fill_before(batch, parts.get(&(batch.log(), batch.header().first)).copied());
+            let part = parts.get(&(batch.log(), batch.header().first)).copied();
+            self.fill_before(batch, part.filter(|_| believes_parts));
             match added {
                 Ok(Added::New) => Some(Outcome::Stored),
                 // Its copies may go elsewhere for this answer, and with them what proves a fork.
@@ -425,6 +428,7 @@ impl Engine {
             return Err(Refusal::Full(None));
         }
         let own_log = self.writes_to(&header.topic, &header.log());
+        let early = self.core.too_early(header, from);
         if let Some(deletion) = self.core.topics.deletion_of(&header.topic) {
             return Err(Refusal::Deleted(Blob(deletion.bytes().clone())));
         }
@@ -448,23 +452,16 @@ impl Engine {
         if !is_trusted && !topic.has_room_for_stranger(&batch.log(), &self.core.members) {
             return Err(TooManyLogs::OfStrangers.into());
         }
-        let latest = Stamp::at(self.core.now.wall.plus(STRANGER_DRIFT_MAX));
-        let is_vouched_for = is_trusted || self.core.members.is_node(&header.writer);
-        if !is_vouched_for && header.stamp > latest {
-            let ahead = header.stamp.time().0.saturating_sub(latest.time().0);
-            return Err(Refusal::OverBudget {
-                reason: "the batch is stamped more than ten minutes in the future".into(),
-                retry_after_ms: u32::try_from(ahead).unwrap_or(u32::MAX),
-            });
+        if let Some(refusal) = early {
+            return Err(refusal);
         }
         if own_log && !topic.belongs_to(&self.core.members, &self.core.me) {
             // This node wrote it, gave it away, and is no place for it.
             return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
         }
-        match topic.add(batch) {
-            Ok(added @ (Added::Held | Added::Taken)) => Ok(added),
-            Ok(Added::New) => {
-                let log = topic.logs[&batch.log()].clone();
+        match self.add_within_share(batch) {
+            Ok((added, None)) => Ok(added),
+            Ok((added, Some(log))) => {
                 let number = self.append(batch.clone(), log);
                 self.stored_again(batch, number);
                 self.retention.on_stored(&mut self.core, batch);
@@ -478,7 +475,7 @@ impl Engine {
                 }
                 self.arrived(batch);
                 self.written_elsewhere(batch);
-                Ok(Added::New)
+                Ok(added)
             }
             Err(AddError::TooManyLogs(why)) => Err(why.into()),
             Err(error) => {

@@ -26,9 +26,18 @@ use crate::{
         REPAIR_BYTES_PER_SECOND_MAX, REPAIR_FETCHES_MAX, REPAIR_FETCHES_PER_PEER_MAX,
         REPAIR_INTERVAL, TICK, TOPICS_PER_MESSAGE_MAX,
     },
-    model::{Compacted, ForkProof, Hash, NodeId, TopicId},
-    wire::{Compared, Held, LogRange, NodeRequest, Page, Proofs, Request, Response, TopicDigest},
+    model::{Compacted, ForkProof, Hash, LogId, NodeId, TopicId},
+    wire::{
+        Compared, Held, LogRange, NodeRequest, Page, Proofs, Refusal, Request, Response,
+        TopicDigest,
+    },
 };
+
+/// Logs that are remembered because a batch of them was refused. Others are fetched again.
+const REFUSED_MAX: usize = 4_096;
+
+/// For how long they are not fetched again.
+const REFUSED_FOR: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Default)]
 struct Peer {
@@ -55,12 +64,22 @@ pub(in crate::engine) struct State {
     fetching: usize,
     /// When what was fetched is paid for, at the rate that is allowed.
     paid_at: Duration,
+    /// Logs of which a batch was refused that a node gave, and until when they are not asked for.
+    refused: BTreeMap<(NodeId, TopicId, LogId), Duration>,
 }
 
 impl State {
     /// Whether one more page may be fetched now. What is due before the next tick counts as due.
     fn may_fetch(&self, now: Duration) -> bool {
         self.fetching < REPAIR_FETCHES_MAX && self.paid_at <= now + TICK
+    }
+
+    /// What a node gave of a log is not taken: it is not asked for again at once.
+    fn refuse(&mut self, now: Duration, of: (NodeId, TopicId, LogId)) {
+        self.refused.retain(|_, until| now < *until);
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.insert(of, now + REFUSED_FOR);
+        }
     }
 
     /// Counts a page that came.
@@ -296,7 +315,12 @@ impl Engine {
             );
             gaps.into_iter().map(move |(from, to)| LogRange { log: range.log, from, to })
         };
-        let mut ranges: Vec<_> = pull.ranges.iter().copied().flat_map(missing).collect();
+        let (refused, now) = (&self.replication.repair.refused, self.core.now.elapsed);
+        let is_wanted = |range: &LogRange| {
+            refused.get(&(node, pull.topic, range.log)).is_none_or(|until| *until <= now)
+        };
+        let ranges = pull.ranges.iter().filter(|range| is_wanted(range));
+        let mut ranges: Vec<_> = ranges.copied().flat_map(missing).collect();
         ranges.truncate(FRONTIER_LOGS_MAX);
         if ranges.is_empty() {
             return self.pulled(node, pull.topic);
@@ -339,7 +363,8 @@ impl Engine {
         };
         self.replication.repair.pay(self.core.now.elapsed, &page);
         let mut progress = false;
-        let parts = Compacted::by_end(&page.compacted);
+        let believed = self.believes_parts(&node);
+        let parts = Compacted::by_end(if believed { &page.compacted } else { &[] });
         for batch in &page.batches {
             let added = self.store(batch, Some(node));
             let part = parts.get(&(batch.log(), batch.header().first)).copied();
@@ -356,6 +381,10 @@ impl Engine {
                 // Only what is missing was asked for: it reaches into what is held, as part of
                 // another chain, or has come by another way meanwhile.
                 Ok(Added::Taken) => self.search_fork(pull.topic, batch.log(), Some(node)),
+                Err(Refusal::OverBudget { .. }) => {
+                    let of = (node, pull.topic, batch.log());
+                    self.replication.repair.refuse(self.core.now.elapsed, of);
+                }
                 Ok(Added::Held) | Err(_) => {}
             }
         }

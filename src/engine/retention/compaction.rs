@@ -267,6 +267,13 @@ impl Engine {
         self.core.topics.get(&topic).is_some_and(|known| known.tombstones_ms().is_some())
     }
 
+    /// Whether a node is believed that batches were compacted. Nobody signs that, and a compacted
+    /// range counts as held. So a node without standing is asked in vain: others have the batches,
+    /// or say the same.
+    pub(in crate::engine) fn believes_parts(&self, node: &NodeId) -> bool {
+        self.core.members.is_established(self.core.now.elapsed, node)
+    }
+
     /// The home replicas of a topic have said what they have.
     pub(in crate::engine) fn sweep_found(&mut self, found: &Found) {
         self.retention.compaction.on_found(&mut self.core, found);

@@ -10,22 +10,22 @@ use crate::{
     wire::Read,
 };
 
-fn topic() -> TopicId {
+pub(super) fn topic() -> TopicId {
     TopicId::derive(&crate::model::Network::default(), &"t".parse().unwrap())
 }
 
-fn key_of(number: u32) -> NodeKey {
+pub(super) fn key_of(number: u32) -> NodeKey {
     let mut secret = [200; 32];
     secret[..4].copy_from_slice(&number.to_be_bytes());
     NodeKey::from_secret(&secret)
 }
 
 /// The first batch of a log.
-fn first_batch(key: &NodeKey, incarnation: u64) -> Batch {
+pub(super) fn first_batch(key: &NodeKey, incarnation: u64) -> Batch {
     sealed(key, incarnation, "x", Stamp::default())
 }
 
-fn sealed(key: &NodeKey, incarnation: u64, payload: &str, stamp: Stamp) -> Batch {
+pub(super) fn sealed(key: &NodeKey, incarnation: u64, payload: &str, stamp: Stamp) -> Batch {
     let mut body = Vec::new();
     encode_record(&Record::new(WallClock(1), payload.to_owned()), &mut body).unwrap();
     let draft = Draft {
@@ -39,7 +39,11 @@ fn sealed(key: &NodeKey, incarnation: u64, payload: &str, stamp: Stamp) -> Batch
 }
 
 /// How many of these a node stores, and why it refuses the others.
-fn replicate(script: &mut Script, asker: Asker, batches: Vec<Batch>) -> (usize, BTreeSet<String>) {
+pub(super) fn replicate(
+    script: &mut Script,
+    asker: Asker,
+    batches: Vec<Batch>,
+) -> (usize, BTreeSet<String>) {
     let before = script.engine.core.topics.get(&topic()).unwrap().logs.len();
     let replicate = Replicate { batches, ..Replicate::default() };
     let request = Request::Node(NodeRequest::Replicate(replicate));

@@ -182,6 +182,16 @@ impl Clocks {
         self.is_disputed = agreeing * 2 <= voices;
     }
 
+    /// The latest time that it may be: where clocks are disputed, that of the one that is furthest
+    /// ahead.
+    pub(in crate::engine) fn latest(&self, now: Duration) -> WallClock {
+        let others = self.measured.values().map(|measure| measure.start);
+        let disputed = others.chain(self.own).filter(|_| self.is_disputed);
+        let start = disputed.max().map_or(self.agreed, |start| start.max(self.agreed));
+        let wall = start.saturating_add(milliseconds(now));
+        WallClock(u64::try_from(wall).unwrap_or(0))
+    }
+
     /// Whether the others are asked just now: nothing is stamped, and nothing is deleted.
     pub(in crate::engine) fn is_in_doubt(&self) -> bool {
         self.doubt_until.is_some()
