@@ -30,6 +30,11 @@ pub struct Page {
     /// header is kept.
     #[cbor(n(5), decode_with = "super::bounded::headers", skip_if = "Vec::is_empty", default)]
     pub headers: Vec<SignedHeader>,
+    /// Records that exist, because their writer has signed where its log ends, and that no node
+    /// gives which can be asked. Their writer is not established at the asked node. Only in the
+    /// last page of a read that has an end.
+    #[cbor(n(6), decode_with = "super::bounded::ranges", skip_if = "Vec::is_empty", default)]
+    pub withheld: Vec<LogRange>,
 }
 
 impl Page {

@@ -114,6 +114,7 @@ impl Archive {
             passed.lost.extend(page.lost);
             bar.set_position(self.encoder.contents().records());
         }
+        passed.withheld.extend_from_slice(batches.withheld());
         destination.write(&mut context.printer, &self.encoder.finish()?)?;
         bar.finish_and_clear();
         Ok((batches, passed))

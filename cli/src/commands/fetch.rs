@@ -66,7 +66,7 @@ pub(super) async fn run(context: &mut Context, arguments: Fetch) -> anyhow::Resu
 
 /// Says what a reader passed over, for retention let it go or nobody has it any more.
 pub(super) fn tell_passed_over(printer: &mut Printer, passed_over: &PassedOver) {
-    let PassedOver { trimmed, lost, .. } = passed_over;
+    let PassedOver { trimmed, lost, withheld, .. } = passed_over;
     if !trimmed.is_empty() {
         let value = |range: &LogRange| {
             json!({
@@ -89,6 +89,18 @@ pub(super) fn tell_passed_over(printer: &mut Printer, passed_over: &PassedOver) 
                 lost.log.writer
             ),
             "more `--replicas` and `--min-copies` survive the loss of more disks",
+        );
+    }
+    for withheld in withheld {
+        printer.warning(
+            format_args!(
+                "records {} to {} of {} are withheld: their writer has signed that they exist, and \
+                 no node gives them",
+                withheld.from,
+                withheld.to - 1,
+                withheld.log.writer
+            ),
+            "the writer is new to the network, or unknown; try again when it can be reached",
         );
     }
 }

@@ -367,7 +367,9 @@ impl Reader {
     /// Takes the answer to a question; whether there may be more.
     fn take_page(&mut self, page: Page) -> Result<bool, RequestError> {
         if page.batches.is_empty() && page.finished && self.options.end != End::Never {
-            // The end that was told is no longer there: what followed a fork is in branches now.
+            // The end that was told is no longer there: what followed a fork is in branches now. Or
+            // nobody gives what is lacking.
+            self.passed_over.join(PassedOver { withheld: page.withheld, ..PassedOver::default() });
             self.ended = true;
             return Ok(false);
         }

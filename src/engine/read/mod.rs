@@ -87,6 +87,8 @@ pub(super) struct Job {
     pub(super) whole: bool,
     /// What is passed over; of each log in order.
     pub(super) passed: Vec<Passed>,
+    /// What exists and nobody gave when it was looked for last.
+    pub(super) lacking: Vec<LogRange>,
 }
 
 impl Job {
@@ -106,6 +108,7 @@ impl Job {
             lanes: Vec::new(),
             whole: false,
             passed: Vec::new(),
+            lacking: Vec::new(),
         }
     }
 
@@ -352,7 +355,20 @@ impl Engine {
         self.give_up(number);
     }
 
+    /// Nobody gives what is lacking before the end. If an established node is away, it may have
+    /// that. If it is there and wrote it, it may lack it for a moment. Any other writer may sign an
+    /// end and show nothing: the read ends without that, and says so.
     pub(super) fn give_up(&mut self, number: ReadId) {
-        self.refuse_read(number, Refusal::Unreachable);
+        let job = self.read.jobs.get_mut(number).filter(|job| job.until.is_some());
+        let withheld = job.map(|job| std::mem::take(&mut job.lacking)).unwrap_or_default();
+        let (members, now) = (&self.core.members, self.core.now.elapsed);
+        let is_of_established = |range: &LogRange| members.is_established(now, &range.log.writer);
+        if withheld.is_empty()
+            || members.is_established_one_away(now)
+            || withheld.iter().any(is_of_established)
+        {
+            return self.refuse_read(number, Refusal::Unreachable);
+        }
+        self.finish_read(number, Page { finished: true, withheld, ..Page::default() });
     }
 }

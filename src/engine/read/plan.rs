@@ -40,7 +40,7 @@ impl Engine {
             needed.into_iter().partition(|range| !met.later.contains(&range.log));
         let mut lanes: BTreeMap<Source, Vec<LogRange>> = BTreeMap::new();
         let (mut whole, mut sourceless) = (later.is_empty(), false);
-        let mut passed = Vec::new();
+        let (mut passed, mut lacking) = (Vec::new(), later.clone());
         for mut range in needed {
             match self.pass_over(topic, &mut range, &met, &lanes, &mut passed) {
                 Some((source, end)) => {
@@ -48,7 +48,11 @@ impl Engine {
                     let to = end.min(range.to);
                     lanes.entry(source).or_default().push(LogRange { to, ..range });
                 }
-                None => sourceless |= range.from < range.to,
+                None if range.from < range.to => {
+                    sourceless = true;
+                    lacking.push(range);
+                }
+                None => {}
             }
         }
         if sourceless {
@@ -60,7 +64,7 @@ impl Engine {
             return self.survey_for_read(number);
         }
         if let Some(job) = self.read.jobs.get_mut(number) {
-            job.passed = passed;
+            (job.passed, job.lacking) = (passed, lacking);
         }
         if lanes.is_empty() {
             // Nobody holds it any more: it was trimmed or lost.

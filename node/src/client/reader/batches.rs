@@ -49,6 +49,11 @@ impl BatchReader {
         self.reader.surveyed()
     }
 
+    /// At the end: what exists and no node gave, see [`PassedOver::withheld`].
+    pub fn withheld(&self) -> &[LogRange] {
+        &self.reader.passed_over.withheld
+    }
+
     /// The next batches; none at the end. The first of a log may start before the cursor that was
     /// given. Cancel-safe.
     ///
@@ -59,7 +64,7 @@ impl BatchReader {
         loop {
             if !self.reader.ready.is_empty() {
                 let batches = self.reader.ready.drain(..).collect();
-                let PassedOver { trimmed, lost } = self.reader.take_passed_over();
+                let PassedOver { trimmed, lost, .. } = self.reader.take_passed_over();
                 let compacted = std::mem::take(&mut self.reader.compacted);
                 return Ok(Some(BatchPage { batches, lost, trimmed, compacted }));
             }

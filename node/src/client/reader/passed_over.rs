@@ -20,6 +20,10 @@ pub struct PassedOver {
     /// Records that no node of the network holds any more, because disks failed. Lost records at
     /// the end of a log are not reported.
     pub lost: Vec<LogRange>,
+    /// Records whose writer has signed that they exist, and that no node gives which can be asked.
+    /// The writer is new to the asked node, or unknown there. Only a read that has an end reports
+    /// these, at its end. Ask again later.
+    pub withheld: Vec<LogRange>,
 }
 
 /// Why something is passed over.
@@ -44,7 +48,11 @@ fn told(page: &Page) -> Told {
 impl PassedOver {
     /// Adds what another reader passed over, as far as so much is kept.
     pub(in crate::client) fn join(&mut self, other: Self) {
-        for (mine, others) in [(&mut self.trimmed, other.trimmed), (&mut self.lost, other.lost)] {
+        for (mine, others) in [
+            (&mut self.trimmed, other.trimmed),
+            (&mut self.lost, other.lost),
+            (&mut self.withheld, other.withheld),
+        ] {
             mine.extend(others);
             mine.truncate(limits::FRONTIER_LOGS_MAX);
         }

@@ -93,7 +93,7 @@ fn what_was_let_go_and_lost_is_told_each_with_its_range() {
     };
     let told = |trimmed: &[(u64, u64)], lost: &[(u64, u64)]| {
         let Page { trimmed, lost, .. } = page(trimmed, lost);
-        Some((33, PassedOver { trimmed, lost }))
+        Some((33, PassedOver { trimmed, lost, ..PassedOver::default() }))
     };
     assert_eq!(advanced(3, &page(&[(3, 9)], &[(20, 30)])), told(&[(3, 9)], &[(20, 30)]));
     assert_eq!(advanced(3, &page(&[(20, 30)], &[(3, 9)])), told(&[(20, 30)], &[(3, 9)]));
