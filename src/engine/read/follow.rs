@@ -87,7 +87,11 @@ impl Engine {
                 continue;
             };
             let next = job.after.next(&batch.log());
-            if (next == header.first || next == 0 && batch.is_root())
+            // A read that has an end waits for what it lacks before that, not for what comes after.
+            let ends_before =
+                job.until.as_ref().is_some_and(|until| until.next(&batch.log()) < header.next());
+            if !ends_before
+                && (next == header.first || next == 0 && batch.is_root())
                 && not_shown(&job.after, batch).is_none()
             {
                 served.push(number);

@@ -164,6 +164,9 @@ impl Engine {
             // Another source may give the same, and what comes first may be there.
             return self.plan_read(number);
         }
+        let gave_nothing = |lane: &&Lane| job.met.failed.contains(&lane.source);
+        let lacking = lanes.iter().filter(gave_nothing).flat_map(|lane| lane.ranges.clone());
+        job.lacking.extend(lacking);
         let pages: Vec<Page> = lanes.into_iter().filter_map(|lane| lane.page).collect();
         let mut compacted: Vec<_> =
             // Only nodes need the names.

@@ -9,6 +9,7 @@ mod possession;
 mod probation;
 mod recent;
 mod shares;
+mod standing;
 mod steps;
 
 use std::{
@@ -56,9 +57,13 @@ impl Script {
     }
 
     fn with(recovered: Recovered) -> Self {
+        Self::on_probation(recovered, Duration::ZERO)
+    }
+
+    fn on_probation(recovered: Recovered, probation: Duration) -> Self {
         let recovered = settled(1, recovered);
         let mut config = Config::new(key(1), crate::model::Network::default(), Incarnation(7), 0);
-        config.probation = Duration::ZERO;
+        config.probation = probation;
         let mut script = Self { engine: Engine::new(config, recovered), now: Now::default() };
         assert_eq!(script.give(Input::Timeout), [], "a lone node has nothing to do");
         script
@@ -105,9 +110,12 @@ impl Script {
 
     /// A topic with three replicas, here and at two connected nodes.
     fn with_replicas() -> Self {
-        let mut script = Self::new();
-        script.replicate(&[2, 3], Retention::default());
-        script
+        Self::new().and_replicas()
+    }
+
+    fn and_replicas(mut self) -> Self {
+        self.replicate(&[2, 3], Retention::default());
+        self
     }
 
     /// Connects these nodes, and creates a topic with three replicas.
