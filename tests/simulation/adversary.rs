@@ -63,6 +63,9 @@ const KEPT: &[Lie] = &[
     Lie::OldBatches,
     Lie::OldTerms,
     Lie::Uninvited,
+    Lie::FutureStamp,
+    Lie::FalsePart,
+    Lie::Fork,
 ];
 
 /// The liars of a run.

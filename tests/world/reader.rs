@@ -15,6 +15,7 @@ use crate::world::{
     World,
     clients::Next,
     invariants::{admitted, cursors, groups, no_gap, no_phantom, writer_order},
+    liar::Lie,
 };
 
 /// What a reader has asked.
@@ -207,7 +208,7 @@ impl Reader {
         if let Some(position) = &position {
             let result = cursors::resumed(world, &self.committed, position);
             world.check(cursors::NAME, result);
-            let moved = position.cursor.as_ref().filter(|_| world.liars_move_positions());
+            let moved = position.cursor.as_ref().filter(|_| world.liars_tell(Lie::PositionAhead));
             let moved = moved.into_iter().flat_map(|cursor| &cursor.logs);
             for (log, at) in moved {
                 let range = LogRange { log: *log, from: self.committed_to(log), to: at.next };

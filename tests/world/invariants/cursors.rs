@@ -8,7 +8,7 @@ use antiphon::{
     model::{Cursor, SubscriberName, Subscription, TopicId},
 };
 
-use crate::world::World;
+use crate::world::{World, liar::Lie};
 
 pub(crate) const NAME: &str = "positions never run ahead and never go back";
 
@@ -81,7 +81,7 @@ pub(crate) fn resumed(
     match (committed.get(&position.generation), &position.cursor) {
         (Some(Some(furthest)), Some(cursor)) if furthest.reaches(cursor) => Ok(()),
         (Some(None), None) => Ok(()),
-        _ if world.liars_move_positions() => Ok(()),
+        _ if world.liars_tell(Lie::PositionAhead) => Ok(()),
         _ => Err(format!("resumes at {position:?}, which was never committed")),
     }
 }

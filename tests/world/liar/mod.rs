@@ -188,9 +188,9 @@ impl World {
         self.nodes.iter().filter(|node| node.lies).count()
     }
 
-    /// Whether a liar moves named subscriptions, which anybody may.
-    pub(crate) fn liars_move_positions(&self) -> bool {
-        self.liars.values().any(|liar| liar.lies.contains(&Lie::PositionAhead))
+    /// Whether a liar tells lies of this kind.
+    pub(crate) fn liars_tell(&self, lie: Lie) -> bool {
+        self.liars.values().any(|liar| liar.lies.contains(&lie))
     }
 
     /// How many of these copies are honest if every liar has said that it holds one; at least one of
