@@ -145,6 +145,9 @@ pub enum Report {
     HandedOver(TopicId),
     /// A node says that it holds what it cannot prove to hold. Reported once, until it can.
     Unproven(NodeId),
+    /// A home replica of this topic takes what it is brought, and says afterwards that it lacks it.
+    /// It is brought more ever more rarely.
+    ShowsNothing(NodeId, TopicId),
     /// The clock of another node is off, by milliseconds; ahead where that is positive.
     ClockOff(NodeId, i64),
     /// The same of this node's own clock, as most others say: it goes by theirs.

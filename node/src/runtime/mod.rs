@@ -342,6 +342,10 @@ impl Runtime {
             Report::Unproven(node) => {
                 tracing::warn!(%node, "a node says that it holds records and does not prove it: no copy is deleted on its word, and another node is sent the same; if it is not yours, keep it off this network");
             }
+            Report::ShowsNothing(node, topic) => {
+                let name = name(topic).map_or_else(|| topic.to_string(), ToString::to_string);
+                tracing::warn!(%node, topic = name, "a node takes records and says afterwards that it lacks them: this node keeps its copies, and brings them ever more rarely; see whether the disk of that node is full or loses data");
+            }
             Report::ClockOff(node, ahead) => {
                 tracing::warn!(%node, off = %off(*ahead), "the clock of a node is off");
             }

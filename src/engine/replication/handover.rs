@@ -178,6 +178,9 @@ impl Engine {
             if self.core.members.state(home) == MemberState::Alive
                 && pace.may_bring(self.core.now.elapsed, records_of(&lacking), holds)
             {
+                if pace.is_news() {
+                    self.core.report(Report::ShowsNothing(*home, topic));
+                }
                 handover.reading += 1;
                 let purpose = ReadPurpose::HandOver(topic, *home);
                 self.core.read_store(topic, lacking, PAGE_BYTES_MAX, purpose);

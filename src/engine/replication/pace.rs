@@ -3,7 +3,7 @@
 //! A home replica may give a receipt for a page, and say afterwards that it lacks what was in it:
 //! its disk is full or has lost the page, or it lies. A page is megabytes, and to say that it is
 //! lacking costs nothing. So the next page waits until the home replica shows what it was brought,
-//! or for a pause that doubles.
+//! or for a pause that doubles. When the pause is at its longest, the operator is told once.
 
 use std::time::Duration;
 
@@ -22,13 +22,15 @@ pub(in crate::engine) struct Pace {
     brought: Option<u64>,
     pause: Duration,
     next: Duration,
+    /// Whether the operator was told that it shows nothing.
+    is_told: bool,
 }
 
 impl Pace {
     /// Before anything was brought.
     pub(in crate::engine) fn new() -> Self {
         let (pause, next) = (HANDOVER_INTERVAL, Duration::ZERO);
-        Self { lacked: 0, held: 0, brought: Some(0), pause, next }
+        Self { lacked: 0, held: 0, brought: Some(0), pause, next, is_told: false }
     }
 
     /// Whether it is brought a page now, where it says that it lacks some records of those that
@@ -42,6 +44,7 @@ impl Pace {
         let has_shown = lacks + brought.div_ceil(2) <= self.lacked + grown;
         if has_shown {
             self.pause = HANDOVER_INTERVAL;
+            self.is_told = false;
         } else if now < self.next {
             return false;
         } else if brought > 0 {
@@ -49,6 +52,11 @@ impl Pace {
         }
         *self = Self { lacked: lacks, held: holds, brought: None, ..*self };
         true
+    }
+
+    /// Whether the operator must be told now that it does not show what it is brought.
+    pub(in crate::engine) fn is_news(&mut self) -> bool {
+        self.pause == HANDOVER_PAUSE_MAX && !std::mem::replace(&mut self.is_told, true)
     }
 
     /// A page was read for it, and is sent.

@@ -11,8 +11,13 @@ use crate::{
 
 /// How often the home replica is brought a batch in some time. It gives a receipt each time. From
 /// the number of times, `shows` tells whether it says that it holds all or nothing.
-fn brought(lone: &mut Lone, batch: &Batch, time: Duration, shows: fn(usize) -> bool) -> usize {
-    let (end, mut brought) = (lone.script.now.elapsed + time, 0);
+fn brought(
+    lone: &mut Lone,
+    batch: &Batch,
+    time: Duration,
+    shows: fn(usize) -> bool,
+) -> (usize, Vec<Report>) {
+    let (end, mut brought, mut reports) = (lone.script.now.elapsed + time, 0, Vec::new());
     while lone.script.now.elapsed < end {
         let mut outputs = VecDeque::from(lone.script.pass(Duration::from_millis(100)));
         outputs.extend(lone.script.give(Input::Heard(key(2).node(), None)));
@@ -38,12 +43,16 @@ fn brought(lone: &mut Lone, batch: &Batch, time: Duration, shows: fn(usize) -> b
                     };
                     Input::Told { ask, result: Ok(response) }
                 }
+                Output::Report(report) => {
+                    reports.push(report);
+                    continue;
+                }
                 _ => continue,
             };
             outputs.extend(lone.script.give(input));
         }
     }
-    brought
+    (brought, reports)
 }
 
 #[test]
@@ -54,9 +63,12 @@ fn a_home_replica_that_shows_nothing_is_brought_the_same_ever_more_rarely() {
     lone.script.give(Input::Told { ask, result: Ok(stored()) });
     let minutes = Duration::from_mins(5);
     // After 2, 4, 8 and 16 s, then every 30 s.
-    let times = brought(&mut lone, &batch, minutes, |_| false);
+    let (times, reports) = brought(&mut lone, &batch, minutes, |_| false);
     assert!((8..=14).contains(&times), "{times}");
+    let told = [Report::ShowsNothing(key(2).node(), batch.header().topic)];
+    assert_eq!(reports, told, "once");
     // One that shows it is brought nothing; one that loses it then is brought it at once.
-    assert_eq!(brought(&mut lone, &batch, minutes, |_| true), 0);
-    assert_eq!(brought(&mut lone, &batch, Duration::from_secs(70), |times| times > 0), 1);
+    assert_eq!(brought(&mut lone, &batch, minutes, |_| true), (0, vec![]));
+    let again = brought(&mut lone, &batch, Duration::from_secs(70), |times| times > 0);
+    assert_eq!(again, (1, vec![]));
 }
