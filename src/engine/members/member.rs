@@ -46,6 +46,8 @@ pub(in crate::engine) struct Member {
     pub(super) unproven: u8,
     /// Since when it says that it knows other nodes than this one, and when it last said so.
     pub(super) odd: Option<(Duration, Duration)>,
+    /// Since when it was asked for proofs of possession and gave none, be it a false one.
+    pub(super) silent_since: Option<Duration>,
     pub(super) heard: Duration,
     /// When its last connection closed; while it is connected, when that began.
     pub(super) changed: Duration,
@@ -97,6 +99,7 @@ impl Member {
             acquainted_kept: Duration::ZERO,
             unproven: 0,
             odd: None,
+            silent_since: None,
             heard: now,
             changed: now,
             dial: DialPlan::default(),

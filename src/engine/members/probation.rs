@@ -16,18 +16,25 @@
 //!   there for half as long as the one that is there longest. That is so of stamps far ahead, of
 //!   more logs than its share, and of what it calls compacted.
 //! - A node that fails [`FAILURES_MAX`] proofs of possession in a row is acquainted no longer, and
-//!   another node is sent what it is sent, until it passes one.
+//!   another node is sent what it is sent, until it passes one. One that refuses to prove anything
+//!   for [`SILENCE_MAX`] has failed a proof.
 
 use std::time::Duration;
 
 use super::{Member, Members};
-use crate::{limits::ODD_MEMBERS_FOR, model::NodeId};
+use crate::{
+    limits::{AUDIT_INTERVAL, ODD_MEMBERS_FOR},
+    model::NodeId,
+};
 
 /// Proofs of possession that a node may fail in a row: one may meet what is just being trimmed.
 const FAILURES_MAX: u8 = 3;
 
 /// How much longer a node is known before the store is told again.
 const KEPT_EVERY: Duration = Duration::from_mins(10);
+
+/// How long a node may be too busy to prove anything. An audit asks for little, once a minute.
+const SILENCE_MAX: Duration = AUDIT_INTERVAL.saturating_mul(10);
 
 impl Member {
     /// Whether it has failed too many proofs that it holds what it says.
@@ -73,7 +80,7 @@ impl Members {
         self.probation.min(longest.unwrap_or_default() / 2)
     }
 
-    /// Whether an established node is away, and has not left for good.
+    /// Whether an established node is away, and has not left the network.
     pub(in crate::engine) fn is_established_one_away(&self, now: Duration) -> bool {
         let standing = self.standing(now);
         let mut away = self.known.values().filter(|member| !member.connected && !member.left);
@@ -86,6 +93,7 @@ impl Members {
             return false; // it was forgotten meanwhile
         };
         let before = member.is_unproven();
+        member.silent_since.take_if(|_| passed);
         member.unproven = if passed { 0 } else { member.unproven.saturating_add(1) };
         let after = member.is_unproven();
         self.version += u64::from(before != after);
@@ -122,6 +130,20 @@ impl Members {
     /// counts for less.
     pub(in crate::engine) fn is_doubted(&self, now: Duration, node: &NodeId) -> bool {
         !self.is_acquainted(now, node) && self.is_any_acquainted(now)
+    }
+
+    /// A node was asked for a proof of possession, and gave none: it is busy, or does not want to.
+    /// Whether it has now failed too many.
+    pub(in crate::engine) fn gave_no_proof(&mut self, now: Duration, node: &NodeId) -> bool {
+        let Some(member) = self.known.get_mut(node) else {
+            return false; // it was forgotten meanwhile
+        };
+        let since = *member.silent_since.get_or_insert(now);
+        if now.saturating_sub(since) < SILENCE_MAX {
+            return false;
+        }
+        member.silent_since = Some(now);
+        self.proved(node, false)
     }
 
     /// The nodes on probation that the store should know to be known for longer.
@@ -226,5 +248,23 @@ mod tests {
         assert_eq!(replicas(&members).acting.len(), 2, "this node is sent the same");
         assert!(!members.proved(&node(1), true));
         assert!(members.is_acquainted(DAY, &node(1)));
+    }
+
+    #[test]
+    fn who_refuses_every_proof_is_relied_upon_no_longer() {
+        let mut members = table(Vec::new());
+        members.connected(Duration::ZERO, contact(1));
+        let minutes = |members: &mut Members, from: u64, to: u64| {
+            let at = (from..to).map(Duration::from_mins);
+            at.filter(|now| members.gave_no_proof(*now, &node(1))).collect::<Vec<_>>()
+        };
+        assert_eq!(minutes(&mut members, 0, 10), [], "it may be busy");
+        assert!(!members.proved(&node(1), true), "and passes one then");
+        assert_eq!(
+            minutes(&mut members, 10, 41),
+            [Duration::from_mins(40)],
+            "three times in a row"
+        );
+        assert!(!members.is_acquainted(DAY, &node(1)));
     }
 }

@@ -3,7 +3,8 @@
 //! Every minute a home replica draws topics, one of [`AUDIT_TOPICS`], and of each topic one record
 //! for each other home replica. The other one proves that it holds the batch with that record. If
 //! it does not, it is asked what it holds. It has failed where it says that it holds that batch;
-//! what follows is in `members/probation.rs`.
+//! what follows is in `members/probation.rs`. One that refuses the proof may be busy; if it goes on
+//! for minutes, it has failed as well.
 //!
 //! Compacted topics are left out: a home replica may have compacted what another one still holds.
 

@@ -156,8 +156,13 @@ impl Engine {
             debug_assert!(false, "a challenge waits for its answers");
             return;
         };
+        let is_audit = asked.challenge.why == Why::Audit;
+        let is_gone = matches!(result, Err(Failure::Unreachable));
         // One that is over its budget asks to be asked later: handovers and audits come back.
         let Ok(Response::Proven(proofs, compacted)) = result else {
+            if is_audit && !is_gone {
+                self.note_silence(node);
+            }
             return self.end_challenge(number, false);
         };
         let Asked { challenge, expected } = asked;
@@ -189,6 +194,13 @@ impl Engine {
     /// A node has proven that it holds what it says, or failed to.
     pub(super) fn note_proof(&mut self, node: NodeId, passed: bool) {
         if self.core.members.proved(&node, passed) {
+            self.core.report(Report::Unproven(node));
+        }
+    }
+
+    /// A home replica was asked for a proof, and gave none.
+    fn note_silence(&mut self, node: NodeId) {
+        if self.core.members.gave_no_proof(self.core.now.elapsed, &node) {
             self.core.report(Report::Unproven(node));
         }
     }

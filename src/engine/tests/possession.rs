@@ -309,18 +309,30 @@ fn who_wants_too_many_proofs_waits_and_is_told_when_to_ask_again() {
     assert!(turn <= PROVES_MAX + 1, "each asker in turn: {turn}");
 }
 
+/// How node 2 answers questions for proofs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Given,
+    Missing,
+    Refused,
+}
+
 /// What a home replica answers that says it holds all; node 2 proves it only if it is told to.
 fn answer(
     script: &mut Script,
     batch: &Batch,
     to: NodeId,
     request: &NodeRequest,
-    answers: bool,
+    proof: Proof,
 ) -> Option<Response> {
     Some(match request {
+        NodeRequest::Prove(..) if proof == Proof::Refused && to == key(2).node() => {
+            let reason = "it is busy".to_owned();
+            Response::Refused(Refusal::OverBudget { reason, retry_after_ms: 100 })
+        }
         NodeRequest::Prove(_, ranges, nonce) => {
             assert_eq!(*ranges, [LogRange::of(batch.header())]);
-            let is_true = answers || to != key(2).node();
+            let is_true = proof == Proof::Given || to != key(2).node();
             Response::Proven(vec![is_true.then(|| possession(&to, nonce, batch))], Vec::new())
         }
         NodeRequest::Frontier(topic, ..) => {
@@ -333,7 +345,7 @@ fn answer(
 }
 
 /// Lets a minute pass, in which home replicas answer. What is reported.
-fn audited(script: &mut Script, batch: &Batch, answers: bool) -> Vec<Report> {
+fn audited(script: &mut Script, batch: &Batch, proof: Proof) -> Vec<Report> {
     let mut reports = Vec::new();
     for _ in 0..600 {
         let mut outputs = VecDeque::from(script.pass(Duration::from_millis(100)));
@@ -347,7 +359,7 @@ fn audited(script: &mut Script, batch: &Batch, answers: bool) -> Vec<Report> {
                     Input::ReadDone(ticket, Some(page))
                 }
                 Output::Ask { ask, to, request: Request::Node(request) } => {
-                    match answer(script, batch, to, &request, answers) {
+                    match answer(script, batch, to, &request, proof) {
                         Some(response) => Input::Told { ask, result: Ok(response) },
                         None => continue,
                     }
@@ -364,8 +376,8 @@ fn audited(script: &mut Script, batch: &Batch, answers: bool) -> Vec<Report> {
     reports
 }
 
-#[test]
-fn a_home_replica_that_fails_three_audits_is_told_of_and_relied_upon_no_longer() {
+/// A topic with a batch that three nodes hold, as they have shown.
+fn held_by_three() -> (Script, Batch) {
     let mut script = Script::with_replicas();
     let outputs = script.ask(2, publish(0, "a", 5_000));
     let Some(Output::Gossip { batch, .. }) =
@@ -384,17 +396,39 @@ fn a_home_replica_that_fails_three_audits_is_told_of_and_relied_upon_no_longer()
         let held = Response::Held(Held { frontier, keeps: true, ..Held::default() });
         script.give(Input::Told { ask, result: Ok(held) });
     }
+    let batch = batch.clone();
+    (script, batch)
+}
+
+#[test]
+fn a_home_replica_that_fails_three_audits_is_told_of_and_relied_upon_no_longer() {
+    let (mut script, batch) = held_by_three();
     // The first minute begins with the start.
     let liar = key(2).node();
     let unproven = |reports: &[Report]| reports.contains(&Report::Unproven(liar));
-    let failed: Vec<_> = (0..4).map(|_| unproven(&audited(&mut script, batch, false))).collect();
+    let mut fails = || unproven(&audited(&mut script, &batch, Proof::Missing));
+    let failed: Vec<_> = (0..4).map(|_| fails()).collect();
     assert_eq!(failed.iter().filter(|failed| **failed).count(), 1, "{failed:?}");
-    let now = script.now.elapsed;
-    assert!(!script.engine.core.members.is_acquainted(now, &liar));
-    assert!(script.engine.core.members.is_acquainted(now, &key(3).node()));
-    assert!(!unproven(&audited(&mut script, batch, true)));
-    let now = script.now.elapsed;
-    assert!(script.engine.core.members.is_acquainted(now, &liar), "it has proven it");
+    assert_eq!(acquainted(&script), [false, true]);
+    assert!(!unproven(&audited(&mut script, &batch, Proof::Given)));
+    assert_eq!(acquainted(&script), [true, true], "it has proven it");
+}
+
+fn acquainted(script: &Script) -> [bool; 2] {
+    let (now, members) = (script.now.elapsed, &script.engine.core.members);
+    [2, 3].map(|number| members.is_acquainted(now, &key(number).node()))
+}
+
+#[test]
+fn a_home_replica_that_refuses_every_audit_is_told_of_after_half_an_hour() {
+    let (mut script, batch) = held_by_three();
+    let mut told = Vec::new();
+    for minute in 0..40 {
+        let reports = audited(&mut script, &batch, Proof::Refused);
+        told.extend(reports.contains(&Report::Unproven(key(2).node())).then_some(minute));
+    }
+    assert!(matches!(told[..], [29..=32]), "{told:?}");
+    assert_eq!(acquainted(&script), [false, true]);
 }
 
 /// Publishes a record that may be a repetition; node 2 says that it holds it. Whom this node asks
