@@ -39,9 +39,15 @@ const REFUSED_MAX: usize = 4_096;
 /// For how long they are not fetched again.
 const REFUSED_FOR: Duration = Duration::from_secs(15);
 
+/// Topics that comparisons with one peer look at in a tick, on average, while each moment brings a
+/// reason to compare.
+const COMPARED_PER_TICK: usize = 1_000;
+
 #[derive(Debug, Default)]
 struct Peer {
     compare_at: Duration,
+    /// When the last comparison began.
+    compared_at: Duration,
     comparing: bool,
     /// Topics up to this one were compared in this round already; none at its start.
     after: Option<TopicId>,
@@ -112,6 +118,7 @@ impl Engine {
                 continue;
             }
             peer.comparing = true;
+            peer.compared_at = self.core.now.elapsed;
             peer.progress = false;
             let jitter = self.core.random.u64(..=1_000);
             peer.compare_at =
@@ -123,10 +130,16 @@ impl Engine {
         }
     }
 
-    /// Compares with everybody at the next tick.
+    /// Compares with everybody at the next tick, or a little later where there are many topics.
+    /// Each comparison looks at all of them, and anybody may create one more.
     pub(in crate::engine) fn repair_soon(&mut self) {
         let now = self.core.now.elapsed;
-        self.replication.repair.peers.values_mut().for_each(|peer| peer.compare_at = now);
+        let topics = self.core.topics.statements().len();
+        let ticks = u32::try_from(topics / COMPARED_PER_TICK).unwrap_or(u32::MAX);
+        let pause = TICK.saturating_mul(ticks).min(REPAIR_INTERVAL);
+        for peer in self.replication.repair.peers.values_mut() {
+            peer.compare_at = peer.compare_at.min((peer.compared_at + pause).max(now));
+        }
     }
 
     pub(in crate::engine) fn repair_returned(&mut self, node: NodeId) {
