@@ -174,6 +174,10 @@ pub const DESCRIPTORS_PER_MESSAGE_MAX: usize = 256;
 /// is beyond is neither created nor learned.
 pub const TOPICS_MAX: usize = 100_000;
 
+/// Most topics whose terms one node has signed last, deleted ones included: a quarter of all. More
+/// are neither created there nor learned, so one key does not take the places of all others.
+pub const SIGNED_TOPICS_MAX: usize = TOPICS_MAX / 4;
+
 /// Most addresses that a node reports of itself or keeps of another one.
 pub const ADDRESSES_MAX: usize = 16;
 
@@ -571,6 +575,11 @@ const _: () = {
         "beside batches"
     );
     assert!(FORK_PROOF_BYTES_MAX * FORKS_MAX * 4 < MESSAGE_BYTES_MAX, "beside a frontier");
+    assert!(
+        (HEADS_BYTES_MAX + HEADER_BYTES_MAX + 128 + FORK_PROOF_BYTES_MAX * FORKS_MAX) * 2
+            < MESSAGE_BYTES_MAX,
+        "half of a message is for the frontier beside heads and forks"
+    );
     assert!(BATCH_BODY_BYTES_TARGET < GOSSIP_BYTES_MAX, "ordinary batches are gossiped whole");
     assert!(SUSPECT_AFTER.as_millis() < DEAD_AFTER.as_millis());
     assert!(NEWCOMER_OF_FEW_FOR.as_millis() < NEWCOMER_FOR.as_millis());

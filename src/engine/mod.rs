@@ -427,7 +427,8 @@ impl Engine {
         if !self.is_within_reach(topic, signed.descriptor()) {
             return;
         }
-        if self.core.room || self.core.topics.has_terms(&topic) {
+        let has_room = self.core.room || self.core.topics.has_terms(&topic);
+        if has_room && self.core.topics.has_place_for(signed.descriptor()) {
             self.adopt(signed);
         }
     }

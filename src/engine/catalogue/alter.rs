@@ -5,6 +5,7 @@
 //! deletion. Until then no node accepts anything of the topic from it. A later topic of the name
 //! has another id.
 
+use super::too_many_signed;
 use crate::{
     engine::{Engine, catalogue::Change, ids::QuestionId, output::Write},
     model::{Descriptor, SignedDescriptor, SubscriberName, TopicId, floor_that_follows},
@@ -52,6 +53,12 @@ impl Engine {
             return None;
         };
         let terms = signed.descriptor();
+        if terms.creator != self.core.me && self.core.topics.has_signed_all(&self.core.me) {
+            // Nodes that do not know the topic yet would never learn it.
+            let why = Some(too_many_signed(&self.core.me));
+            self.core.refuse(question, Refusal::Full(why));
+            return None;
+        }
         if terms.may_alter(&self.core.me) {
             return Some(terms.clone());
         }

@@ -33,7 +33,7 @@ use super::{
     wing::Wing,
 };
 use crate::{
-    limits::{REPLICAS_DEFAULT, TOPICS_MAX},
+    limits::{REPLICAS_DEFAULT, SIGNED_TOPICS_MAX, TOPICS_MAX},
     model::{
         Batch, Blob, COUNTED_TOO_FAR, Descriptor, Hash, LogId, NodeId, SignedDescriptor, TopicId,
         TopicName, TopicNameError, floor_that_follows,
@@ -127,6 +127,14 @@ pub(super) fn descriptors_in(batch: &Batch) -> impl Iterator<Item = SignedDescri
     records.filter_map(|record| SignedDescriptor::verify(record.payload).ok())
 }
 
+/// Why terms find no place, though those of other nodes do.
+pub(super) fn too_many_signed(node: &NodeId) -> String {
+    format!(
+        "node {node} has signed the terms of {SIGNED_TOPICS_MAX} topics, deleted ones included: no \
+         more of it fit; another node may create the topic"
+    )
+}
+
 /// Which topic of its name one would be that is created now.
 fn next_generation(newest: &Descriptor) -> u64 {
     newest.generation.saturating_add(u64::from(newest.deleted))
@@ -185,7 +193,9 @@ impl Engine {
             if !self.is_within_reach(topic, signed.descriptor()) {
                 return self.core.refuse_invalid(question, COUNTED_TOO_FAR);
             }
-            return self.core.refuse(question, Refusal::Full(None));
+            let has_place = self.core.topics.has_place_for(signed.descriptor());
+            let why = (!has_place).then(|| too_many_signed(&signed.descriptor().creator));
+            return self.core.refuse(question, Refusal::Full(why));
         };
         self.core.answer_flushed(question, Response::Described(Some(bytes)));
     }
@@ -305,6 +315,10 @@ impl Engine {
         }
         if self.core.topics.is_full() {
             let text = format!("{TOPICS_MAX} topics are known, deleted ones included: no more fit");
+            return self.core.refuse(question, Refusal::Full(Some(text)));
+        }
+        if self.core.topics.has_signed_all(&self.core.me) {
+            let text = too_many_signed(&self.core.me);
             return self.core.refuse(question, Refusal::Full(Some(text)));
         }
         match self.terms(create).sign(&self.core.config.key) {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{statements::Statements, topic::Topic};
 use crate::{
-    limits::TOPICS_MAX,
-    model::{Descriptor, Network, SignedDescriptor, TopicId, TopicName},
+    limits::{SIGNED_TOPICS_MAX, TOPICS_MAX},
+    model::{Descriptor, Network, NodeId, SignedDescriptor, TopicId, TopicName},
 };
 
 /// Which of two topics of one id and two names it is. An imported topic brings its id along, which
@@ -22,6 +22,8 @@ pub(in crate::engine) struct Topics {
     network: Network,
     known: BTreeMap<TopicId, Topic>,
     statements: Statements,
+    /// How many of these statements each node has signed.
+    signed: BTreeMap<NodeId, usize>,
     /// The newest topic of each name, those included that are deleted.
     names: BTreeMap<TopicName, TopicId>,
     /// Topics that were found to be deleted, of which something may be held.
@@ -34,6 +36,7 @@ impl Topics {
             network,
             known: BTreeMap::new(),
             statements: Statements::default(),
+            signed: BTreeMap::new(),
             names: BTreeMap::new(),
             deleted: BTreeSet::new(),
         }
@@ -52,6 +55,31 @@ impl Topics {
     /// Whether as many topics are known as may be.
     pub(in crate::engine) fn is_full(&self) -> bool {
         self.statements.len() >= TOPICS_MAX
+    }
+
+    /// Whether terms find a place. Those of a new topic do while their signer has not used up its
+    /// places. What a node signed that stays below them is learned by all, in any order.
+    pub(in crate::engine) fn has_place_for(&self, terms: &Descriptor) -> bool {
+        self.has_terms(&self.id_of(terms)) || !self.has_signed_all(&terms.creator)
+    }
+
+    /// Whether a node has signed the terms of as many topics as it may.
+    pub(in crate::engine) fn has_signed_all(&self, node: &NodeId) -> bool {
+        self.signed.get(node).is_some_and(|signed| *signed >= SIGNED_TOPICS_MAX)
+    }
+
+    /// Terms are known, in place of those `before`.
+    fn put(&mut self, id: TopicId, signed: &SignedDescriptor, before: Option<&SignedDescriptor>) {
+        self.statements.put(id, signed, before);
+        *self.signed.entry(signed.descriptor().creator).or_default() += 1;
+        let Some(before) = before else { return };
+        let signer = before.descriptor().creator;
+        if let Some(signed) = self.signed.get_mut(&signer) {
+            *signed -= 1;
+            if *signed == 0 {
+                self.signed.remove(&signer);
+            }
+        }
     }
 
     /// Whether a topic of this id has terms.
@@ -152,7 +180,7 @@ impl Topics {
             return false;
         }
         self.entry(id).set_terms(signed.clone());
-        self.statements.put(id, signed, before.as_ref());
+        self.put(id, signed, before.as_ref());
         let is_newest =
             self.newest_signed(&terms.name).is_none_or(|other| !other.supersedes(signed));
         let newest = self.newest(&terms.name);
@@ -224,5 +252,32 @@ mod tests {
         assert!(topics.is_full());
         assert!(!topics.adopt(&signed("new", 0)));
         assert!(topics.adopt(&signed("first", 1)));
+    }
+
+    #[test]
+    fn a_key_that_signs_too_many_topics_takes_no_places_of_others() {
+        let keys = [1, 2].map(|seed| NodeKey::from_secret(&[seed; 32]));
+        let signed = |key: &NodeKey, name: &str, revision| {
+            let mut terms = Descriptor::new(name.parse().unwrap(), key.node(), Stamp::default());
+            terms.revision = revision;
+            terms.sign(key).unwrap()
+        };
+        let [greedy, other] = &keys;
+        let mut topics = Topics::new(Network::default());
+        assert!(topics.adopt(&signed(greedy, "first", 0)));
+        topics.signed.insert(greedy.node(), SIGNED_TOPICS_MAX);
+        let has_place = |topics: &Topics, key, name, revision| {
+            topics.has_place_for(signed(key, name, revision).descriptor())
+        };
+        assert!(!has_place(&topics, greedy, "new", 0));
+        assert!(has_place(&topics, greedy, "first", 1), "it alters what is there");
+        assert!(has_place(&topics, other, "new", 0));
+        // What another node altered is that node's, and makes room.
+        assert!(topics.adopt(&signed(other, "first", 1)));
+        assert!(has_place(&topics, greedy, "new", 0));
+        assert_eq!(
+            topics.signed,
+            [(greedy.node(), SIGNED_TOPICS_MAX - 1), (other.node(), 1)].into()
+        );
     }
 }
