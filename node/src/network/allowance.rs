@@ -7,7 +7,8 @@ use antiphon::wire::{ClientRequest, NodeRequest, Refusal, Request};
 use super::{
     events::beats,
     limits::{
-        ALLOWANCE_MAX, ALLOWANCE_PER_SECOND, PROVE_COST, RETRY_SOON_MS, TOPICS_COST, VERIFY_COST,
+        ALLOWANCE_MAX, ALLOWANCE_PER_SECOND, COMPARE_COST, COUNTS_COST, POSITION_COST, PROVE_COST,
+        RETRY_SOON_MS, SURVEY_COST, TOPICS_COST, VERIFY_COST,
     },
 };
 
@@ -63,13 +64,14 @@ pub(super) fn cost(request: &Request) -> i64 {
     match request {
         Request::Client(ClientRequest::Topics(_)) => TOPICS_COST,
         Request::Client(ClientRequest::Verify(..)) => VERIFY_COST,
+        Request::Client(ClientRequest::Survey(_) | ClientRequest::Subscriptions(..)) => SURVEY_COST,
+        // A fast reader keeps its position hundreds of times in a second. That costs it a place.
+        Request::Client(ClientRequest::Position(..)) => POSITION_COST,
         Request::Client(
-            ClientRequest::Survey(_)
-            | ClientRequest::Peers
-            | ClientRequest::Subscriptions(..)
-            | ClientRequest::Names(_)
-            | ClientRequest::Outbox(_),
+            ClientRequest::Peers | ClientRequest::Names(_) | ClientRequest::Outbox(_),
         ) => 1,
+        Request::Node(NodeRequest::Compare(..)) => COMPARE_COST,
+        Request::Node(NodeRequest::Counts) => COUNTS_COST,
         Request::Node(NodeRequest::Prove(..)) => PROVE_COST,
         _ => 0,
     }

@@ -19,10 +19,10 @@ use libp2p::{
 };
 
 use super::{
-    gated::Gated,
+    gated::{Gated, Gates},
     gossip::{THRESHOLDS, parameters},
     limits::{HANDSHAKES_MAX, TOPICS_ANNOUNCED_MAX, TOPICS_FOLLOWED_MAX},
-    paced::Paced,
+    paced::{Paced, Slowly},
     protocols::{Protocols, agent},
     rpc,
     silent::Silent,
@@ -54,8 +54,8 @@ impl Behaviour {
             identify: identify(key, protocols),
             ping: ping(),
             rpc: rpc::Behaviour::new(protocols.rpc.clone(), true),
-            gossip: Gated::new(gossip()),
-            kad: Paced(kad(local, &protocols.kad)),
+            gossip: Gated { inner: gossip(), rule: Gates::default() },
+            kad: Paced { inner: kad(local, &protocols.kad), rule: Slowly },
         }
     }
 }

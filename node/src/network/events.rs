@@ -19,11 +19,11 @@ use super::{
     exchanges::Settled,
     limits::{LAN_FOUND_MAX, LARGE_PAGES_PER_CLIENT_MAX, SMALL_PAGE_BYTES},
     peers::News,
-    proof,
     rpc::{self, AskError, Misdeed, Received, ReplyTo, RequestId},
     runtime_directory::Found,
     source::Source,
     translate::{dial_failures, ip_of, leads_there, node_of, wire_addresses},
+    unproven,
 };
 
 /// Time after which an exchange is given up.
@@ -140,7 +140,7 @@ impl Network {
                 }
                 self.settle(id, Ok(response));
                 if self.peers.answered(&peer) {
-                    self.swarm.behaviour_mut().gossip.let_in(peer);
+                    self.swarm.behaviour_mut().gossip.rule.let_in(peer);
                     self.take_up(&peer);
                 }
             }
@@ -156,7 +156,7 @@ impl Network {
         let peer = reply_to.peer();
         let refusal = match request {
             Ok(request) if !self.has_room_for(&peer, &request) => rpc::too_much_unread(),
-            Ok(request) if self.peers.is_unproven(&peer) && proof::is_for_nodes(&request) => {
+            Ok(request) if self.peers.is_unproven(&peer) && unproven::is_for_nodes(&request) => {
                 match self.unproven.wait(reply_to, request, self.beat) {
                     Some(request) => return self.carry_out(reply_to, request),
                     None => return,
@@ -183,7 +183,14 @@ impl Network {
                 self.ready.push_back(Input::Asked { question, asker, request });
             }
             // There are no more of them than requests under way.
-            Err(refusal) => self.held_back.push((reply_to, refusal)),
+            Err(refusal) => self.held_back.push(reply_to, refusal),
+        }
+    }
+
+    /// Refuses what asks too much.
+    pub(super) fn refuse(&mut self, refusals: Vec<(ReplyTo, Refusal)>) {
+        for (reply_to, refusal) in refusals {
+            self.swarm.behaviour_mut().rpc.answer(reply_to, Response::Refused(refusal));
         }
     }
 
@@ -358,6 +365,9 @@ impl Network {
         self.beat += 1;
         for node in self.peers.beat(self.beat) {
             self.crowd.knows(&node);
+            if !self.peers.is_unproven(&node) {
+                self.swarm.behaviour_mut().gossip.rule.let_in(node);
+            }
         }
         let mut waiting = self.joins.beat();
         // Nodes that mean to join ask something; so those that do come first.
@@ -373,9 +383,7 @@ impl Network {
         }
         self.score();
         self.bound_lan();
-        for (reply_to, refusal) in std::mem::take(&mut self.held_back) {
-            self.swarm.behaviour_mut().rpc.answer(reply_to, Response::Refused(refusal));
-        }
+        self.held_back.beat();
         let is_connected = |peer: &PeerId| self.peers.is_connected(peer);
         for attempt in self.bootstrap.due(self.beat, is_connected) {
             self.attempt(attempt);

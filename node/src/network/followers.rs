@@ -35,6 +35,11 @@ impl Followers {
         most.map(|(peer, _)| *peer)
     }
 
+    /// How many topics a peer follows.
+    pub(super) fn of(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).map_or(0, BTreeSet::len)
+    }
+
     pub(super) fn left(&mut self, mesh: &TopicHash, peer: &PeerId) {
         let Some(followed) = self.peers.get_mut(peer) else { return };
         if !followed.remove(mesh) {

@@ -21,6 +21,7 @@ use libp2p::{
 
 use super::{
     Network,
+    limits::TOPICS_FOLLOWED_BY_NEW_MAX,
     rpc::Misdeed,
     verification::{GossipError, Verdict},
 };
@@ -72,6 +73,10 @@ impl Network {
             gossipsub::Event::Subscribed { peer_id, topic } => {
                 if let Some(greedy) = self.followers.joined(topic, peer_id) {
                     self.misbehaved(greedy, Misdeed::Follows);
+                }
+                let follows_many = self.followers.of(&peer_id) >= TOPICS_FOLLOWED_BY_NEW_MAX;
+                if follows_many && self.peers.is_new(&peer_id) {
+                    self.swarm.behaviour_mut().gossip.rule.shut_out(peer_id);
                 }
             }
             gossipsub::Event::Unsubscribed { peer_id, topic } => {

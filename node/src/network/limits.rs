@@ -130,6 +130,10 @@ pub(super) const CLIENT_QUESTIONS_MAX: usize = QUESTIONS_MAX - NODE_QUESTIONS_MA
 /// four times as many.
 pub(super) const WAITING_QUESTIONS_MAX: usize = 250;
 
+/// Requests of clients for which this node asks others, each of them. It answers them all within
+/// tens of milliseconds, so that a newcomer waits no longer.
+pub(super) const SURVEYING_QUESTIONS_MAX: usize = 256;
+
 /// Requests of one peer in each of these: what the library sends on both streams.
 pub(super) const QUESTIONS_PER_PEER_MAX: usize = 2 * ASKS_PER_PEER_MAX;
 
@@ -148,7 +152,7 @@ pub(super) const ASKS_FOR_OTHERS_WAITING_MAX: usize = 1_024;
 pub(super) const ASKS_WAITING_MAX: usize = 1_024;
 
 /// What a peer may spend on requests that cost the node more than they cost the asker: at most, and
-/// in a second. One that looks for a topic costs 1.
+/// in a second.
 pub(super) const ALLOWANCE_MAX: i64 = 1_000;
 pub(super) const ALLOWANCE_PER_SECOND: i64 = 200;
 
@@ -157,6 +161,17 @@ pub(super) const UNKNOWN_TOPIC_COST: i64 = 50;
 
 /// What a list of all topics costs: each node is asked for its numbers of records.
 pub(super) const TOPICS_COST: i64 = 20;
+
+/// What the end of a topic costs, or a list of its subscriptions: all replicas are asked.
+pub(super) const SURVEY_COST: i64 = 5;
+
+/// What it costs to look up where a subscription stands: the same, but a program may open many.
+pub(super) const POSITION_COST: i64 = 2;
+
+/// What a comparison costs that a node asks for, and the numbers of records of all topics: this
+/// node looks at each of its topics. An honest node compares ten times in a second at most.
+pub(super) const COMPARE_COST: i64 = 10;
+pub(super) const COUNTS_COST: i64 = 5;
 
 /// What a step of `verify` costs: all replicas read from their disks.
 pub(super) const VERIFY_COST: i64 = 50;
@@ -170,11 +185,20 @@ pub(super) const PROVE_COST: i64 = 1;
 /// After this time who is over a share of what is soon free again may ask again, in milliseconds.
 pub(super) const RETRY_SOON_MS: u32 = 100;
 
+/// Refusals of what asks too much that are given at a time, and the time between: 3,200 in half a
+/// second. With more, who asks too much waits longer.
+pub(super) const REFUSALS_AT_A_TIME: usize = 32;
+pub(super) const REFUSALS_INTERVAL: Duration = Duration::from_millis(5);
+
 // --- gossip ----------------------------------------------------------------------------------
 
 /// Topics that all peers together follow, counted for each peer: some 400 bytes each, here and in
 /// libp2p. With more, the peer that follows most is kept away.
 pub(super) const FOLLOWED_MAX: usize = 250_000;
+
+/// Topics that a node follows beyond which it is not heard until it is known ([`KNOWN_AFTER`]). A
+/// key costs nothing, and each topic costs the loop of the network some microseconds.
+pub(super) const TOPICS_FOLLOWED_BY_NEW_MAX: usize = 1_000;
 
 /// Topics that one node follows. A peer that follows more is kept away.
 pub(super) const TOPICS_FOLLOWED_MAX: usize = 10_000;

@@ -20,10 +20,12 @@ mod crowd;
 mod discovery;
 mod events;
 mod exchanges;
+mod filtered;
 mod followers;
 mod gated;
 mod gossip;
 mod hearsay;
+mod held_back;
 mod joins;
 mod limits;
 mod listening;
@@ -33,7 +35,6 @@ mod names;
 mod operator_link;
 mod paced;
 mod peers;
-mod proof;
 mod protocols;
 mod questions;
 mod recall;
@@ -46,6 +47,7 @@ mod table;
 mod tests;
 mod translate;
 mod transport;
+mod unproven;
 mod verification;
 
 use std::{
@@ -69,6 +71,7 @@ pub(crate) use discovery::runs_here;
 use exchanges::{Admission, Asks, Purpose};
 use followers::Followers;
 use futures::StreamExt;
+use held_back::HeldBack;
 use joins::Joins;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
@@ -83,13 +86,12 @@ pub use local::LocalNode;
 use operator_link::OperatorLink;
 pub(crate) use operator_link::{OperatorPlace, operator_key_of};
 use peers::Peers;
-use proof::Unproven;
 use protocols::Protocols;
 use questions::Questions;
-use rpc::ReplyTo;
 use table::{Announced, Lookup};
 use thiserror::Error;
 use tokio::time::{Interval, MissedTickBehavior};
+use unproven::Unproven;
 use verification::Verification;
 use zeroize::Zeroizing;
 
@@ -154,8 +156,7 @@ pub(crate) struct Network {
     conduct: Conduct,
     /// Warnings that too many requests wait for a node.
     warnings: Warnings,
-    /// Refusals that are held until the next beat: who asks too much waits longer.
-    held_back: Vec<(ReplyTo, Refusal)>,
+    held_back: HeldBack,
     /// Nodes of another version that were named.
     outdated: BTreeSet<PeerId>,
     /// Whether a node was connected since the start, or need not be.
@@ -241,7 +242,7 @@ impl Network {
             shunned: Shunned::default(),
             conduct: Conduct::default(),
             warnings: Warnings::default(),
-            held_back: Vec::new(),
+            held_back: HeldBack::new(),
             outdated: BTreeSet::new(),
             has_joined: alone,
             followers: Followers::default(),
@@ -282,6 +283,7 @@ impl Network {
                 Some(verdict) = self.verification.next() => self.handle_verdict(verdict),
                 Some(found) = discovery::next(&mut self.nearby) => self.handle_found(&found),
                 _ = self.clock.tick() => self.handle_beat(),
+                Some(refusals) = self.held_back.next() => self.refuse(refusals),
             }
         }
     }

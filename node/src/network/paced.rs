@@ -5,98 +5,40 @@
 //! polled: it does not read, and the peer is slowed.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use libp2p::{
-    Multiaddr, PeerId,
-    core::{Endpoint, transport::PortUse},
-    swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-        NetworkBehaviour, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-        handler::ConnectionEvent,
-    },
+    PeerId,
+    swarm::{ConnectionHandler, ConnectionHandlerEvent},
 };
 use tokio::time::{Sleep, sleep_until};
 
-use super::limits::{TABLE_MESSAGES_MAX, TABLE_MESSAGES_PER_SECOND};
+use super::{
+    filtered::{Filtered, Polled, Rule, Watch},
+    limits::{TABLE_MESSAGES_MAX, TABLE_MESSAGES_PER_SECOND},
+};
 use crate::platform::clock::Clock;
 
 /// A behaviour whose handlers are slowed.
-pub(super) struct Paced<B>(pub(super) B);
+pub(super) type Paced<B> = Filtered<B, Slowly>;
 
-impl<B: NetworkBehaviour> NetworkBehaviour for Paced<B> {
-    type ConnectionHandler = PacedHandler<THandler<B>>;
-    type ToSwarm = B::ToSwarm;
+/// Each connection has the same pace.
+pub(super) struct Slowly;
 
-    fn handle_pending_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        self.0.handle_pending_inbound_connection(id, local, remote)
-    }
+impl<H: ConnectionHandler> Rule<H> for Slowly {
+    type Watch = Pace;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        let handler = self.0.handle_established_inbound_connection(id, peer, local, remote)?;
-        Ok(PacedHandler::new(handler))
-    }
-
-    fn handle_pending_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: Option<PeerId>,
-        addresses: &[Multiaddr],
-        role: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.0.handle_pending_outbound_connection(id, peer, addresses, role)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        let of = self.0.handle_established_outbound_connection(id, peer, address, role, port)?;
-        Ok(PacedHandler::new(of))
-    }
-
-    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        self.0.on_swarm_event(event);
-    }
-
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        id: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        self.0.on_connection_handler_event(peer, id, event);
-    }
-
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.0.poll(context)
+    fn watch(&self, _: PeerId) -> Pace {
+        Pace::new()
     }
 }
 
-/// A handler that reports no more than it may.
-pub(super) struct PacedHandler<H> {
-    inner: H,
+/// Lets a handler report no more than it may.
+pub(super) struct Pace {
     clock: Clock,
     tokens: Tokens,
     /// When there is a token again, while there is none.
@@ -135,35 +77,21 @@ impl Tokens {
     }
 }
 
-impl<H> PacedHandler<H> {
-    fn new(inner: H) -> Self {
+impl Pace {
+    fn new() -> Self {
         let tokens = Tokens { left: TABLE_MESSAGES_MAX, at: Duration::ZERO };
-        Self { inner, clock: Clock::start(), tokens, wait: None }
+        Self { clock: Clock::start(), tokens, wait: None }
     }
 }
 
-impl<H: ConnectionHandler> ConnectionHandler for PacedHandler<H> {
-    type FromBehaviour = H::FromBehaviour;
-    type ToBehaviour = H::ToBehaviour;
-    type InboundProtocol = H::InboundProtocol;
-    type OutboundProtocol = H::OutboundProtocol;
-    type InboundOpenInfo = H::InboundOpenInfo;
-    type OutboundOpenInfo = H::OutboundOpenInfo;
+impl<H: ConnectionHandler> Watch<H> for Pace {
+    type Told = Infallible;
 
-    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol, Self::InboundOpenInfo> {
-        self.inner.listen_protocol()
+    fn on_told(&mut self, never: Infallible, _: &mut H) {
+        match never {}
     }
 
-    fn connection_keep_alive(&self) -> bool {
-        self.inner.connection_keep_alive()
-    }
-
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<
-        ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>,
-    > {
+    fn poll(&mut self, context: &mut Context<'_>, handler: &mut H) -> Polled<H> {
         while let Err(at) = self.tokens.take(self.clock.now().elapsed) {
             let at = self.clock.at(at);
             let wait = self.wait.get_or_insert_with(|| Box::pin(sleep_until(at)));
@@ -172,32 +100,11 @@ impl<H: ConnectionHandler> ConnectionHandler for PacedHandler<H> {
             }
             self.wait = None;
         }
-        let polled = self.inner.poll(context);
+        let polled = handler.poll(context);
         if !matches!(polled, Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(_))) {
             self.tokens.give_back();
         }
         polled
-    }
-
-    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<Option<Self::ToBehaviour>> {
-        self.inner.poll_close(context)
-    }
-
-    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
-        self.inner.on_behaviour_event(event);
-    }
-
-    fn on_connection_event(
-        &mut self,
-        event: ConnectionEvent<
-            '_,
-            Self::InboundProtocol,
-            Self::OutboundProtocol,
-            Self::InboundOpenInfo,
-            Self::OutboundOpenInfo,
-        >,
-    ) {
-        self.inner.on_connection_event(event);
     }
 }
 

@@ -194,6 +194,12 @@ impl Peers {
         if connections.any(ConnectedPoint::is_dialer) { None } else { first }
     }
 
+    /// Whether a peer came from outside, and has not been a node for long enough to be known.
+    pub(super) fn is_new(&self, peer: &PeerId) -> bool {
+        let is_known = self.table.get(peer).is_none_or(|entry| entry.new_since.is_none());
+        !is_known && self.came_from(peer).is_some()
+    }
+
     /// How many nodes are connected.
     pub(super) fn nodes(&self) -> usize {
         let nodes = self.table.values();

@@ -11,7 +11,7 @@ use libp2p::PeerId;
 use super::{
     limits::{
         CLIENT_QUESTIONS_MAX, NODE_QUESTIONS_MAX, QUESTIONS_ALWAYS, QUESTIONS_PER_PEER_MAX,
-        RETRY_SOON_MS, WAITING_QUESTIONS_MAX,
+        RETRY_SOON_MS, SURVEYING_QUESTIONS_MAX, WAITING_QUESTIONS_MAX,
     },
     rpc::ReplyTo,
 };
@@ -23,17 +23,26 @@ enum Class {
     Node,
     /// Those that wait until something changes, in tables of their own.
     Waiting,
+    /// Those for which this node asks others.
+    Surveying,
     /// All others of clients.
     Client,
 }
 
 impl Class {
-    const COUNT: usize = 3;
+    const COUNT: usize = 4;
 
     fn of(asker: Asker, request: &Request) -> Self {
         match request {
             _ if asker.node().is_some() => Self::Node,
             Request::Client(ClientRequest::Names(_) | ClientRequest::Await(_)) => Self::Waiting,
+            Request::Client(
+                ClientRequest::Survey(_)
+                | ClientRequest::Subscriptions(..)
+                | ClientRequest::Position(..)
+                | ClientRequest::Commit(..)
+                | ClientRequest::Topics(_),
+            ) => Self::Surveying,
             _ => Self::Client,
         }
     }
@@ -42,6 +51,7 @@ impl Class {
         match self {
             Self::Node => NODE_QUESTIONS_MAX,
             Self::Waiting => WAITING_QUESTIONS_MAX,
+            Self::Surveying => SURVEYING_QUESTIONS_MAX,
             Self::Client => CLIENT_QUESTIONS_MAX,
         }
     }

@@ -17,6 +17,7 @@ mod answering;
 mod asking;
 mod frame;
 mod handler;
+mod mail;
 mod pace;
 mod said;
 mod stall;
@@ -41,6 +42,7 @@ use libp2p::{
         NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     },
 };
+use mail::Mail;
 use said::{Said, Told};
 use thiserror::Error;
 
@@ -232,7 +234,8 @@ pub(super) struct Behaviour {
     /// The requests of the other sides that are not answered yet. Bounded for each connection by
     /// [`answering::QUESTIONS_PER_STREAM_MAX`].
     questions: BTreeMap<ConnectionId, BTreeSet<ReplyTo>>,
-    ready: VecDeque<ToSwarm<Event, Told>>,
+    events: VecDeque<Event>,
+    mail: Mail,
 }
 
 impl Behaviour {
@@ -246,7 +249,8 @@ impl Behaviour {
             beat: 0,
             asked: BTreeMap::new(),
             questions: BTreeMap::new(),
-            ready: VecDeque::new(),
+            events: VecDeque::new(),
+            mail: Mail::default(),
         }
     }
 
@@ -324,13 +328,12 @@ impl Behaviour {
         self.rooms.answers.share_of(peer) <= ANSWERS_BYTES_PER_PEER_MAX / 2
     }
 
-    fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: Told) {
-        let handler = NotifyHandler::One(connection);
-        self.ready.push_back(ToSwarm::NotifyHandler { peer_id, handler, event });
+    fn notify(&mut self, peer: PeerId, connection: ConnectionId, told: Told) {
+        self.mail.push(peer, connection, told);
     }
 
     fn tell(&mut self, event: Event) {
-        self.ready.push_back(ToSwarm::GenerateEvent(event));
+        self.events.push_back(event);
     }
 
     fn handler(&mut self, connection: ConnectionId, peer: PeerId) -> Handler {
@@ -340,6 +343,7 @@ impl Behaviour {
     }
 
     fn closed(&mut self, connection: ConnectionId, peer: PeerId) {
+        self.mail.forget(connection);
         if let Some(connections) = self.connections.get_mut(&peer) {
             connections.retain(|other| other.id != connection);
             if connections.is_empty() {
@@ -447,7 +451,13 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
-        // The swarm polls again after everything that could fill this queue.
-        self.ready.pop_front().map_or(Poll::Pending, Poll::Ready)
+        // The swarm polls again after everything that could fill these queues.
+        if let Some(event) = self.events.pop_front() {
+            return Poll::Ready(ToSwarm::GenerateEvent(event));
+        }
+        self.mail.next().map_or(Poll::Pending, |(peer_id, connection, event)| {
+            let handler = NotifyHandler::One(connection);
+            Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler, event })
+        })
     }
 }

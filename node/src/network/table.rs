@@ -92,7 +92,7 @@ impl Network {
     pub(crate) fn unprovide(&mut self, topic: TopicId) {
         self.provided.remove(&topic);
         self.unannounced.remove(&topic);
-        self.swarm.behaviour_mut().kad.0.stop_providing(&key(topic));
+        self.swarm.behaviour_mut().kad.inner.stop_providing(&key(topic));
     }
 
     /// Looks up the nodes that say they hold a topic.
@@ -100,7 +100,7 @@ impl Network {
         if self.locating.len() >= LOOKUPS_MAX {
             return self.ready.push_back(Input::Located(topic, Vec::new()));
         }
-        let query = self.swarm.behaviour_mut().kad.0.get_providers(key(topic));
+        let query = self.swarm.behaviour_mut().kad.inner.get_providers(key(topic));
         self.locating.push(Lookup { query, topic, found: Vec::new() });
     }
 
@@ -123,13 +123,13 @@ impl Network {
     /// A node is connected, and answers lookups.
     pub(super) fn enter_in_table(&mut self, peer: PeerId, contact: &Contact) {
         for address in translate::multiaddrs(contact) {
-            self.swarm.behaviour_mut().kad.0.add_address(&peer, address);
+            self.swarm.behaviour_mut().kad.inner.add_address(&peer, address);
         }
         if self.peers.nodes() == 1 {
             // The table was empty. It also looks around by itself half a second later, when
             // nodes that joined at the same moment are known, too. It fails where the node told
             // no address; then there is nobody to ask.
-            let _ = self.swarm.behaviour_mut().kad.0.bootstrap();
+            let _ = self.swarm.behaviour_mut().kad.inner.bootstrap();
             // What was announced to nobody was not announced.
             self.unannounced.extend(&self.provided);
             self.announce();
@@ -139,7 +139,7 @@ impl Network {
     /// A lookup that meets nodes that are away takes ten seconds for each. The engine, which
     /// remembers where they were, brings them back.
     pub(super) fn leave_table(&mut self, peer: &PeerId) {
-        self.swarm.behaviour_mut().kad.0.remove_peer(peer);
+        self.swarm.behaviour_mut().kad.inner.remove_peer(peer);
     }
 
     pub(super) fn handle_kad(&mut self, event: kad::Event) {
@@ -176,7 +176,7 @@ impl Network {
         }
         // The engine knows where nodes are.
         record.addresses.clear();
-        let store = self.swarm.behaviour_mut().kad.0.store_mut();
+        let store = self.swarm.behaviour_mut().kad.inner.store_mut();
         let is_there = |topic: &TopicId, peer: &PeerId| {
             store.providers(&key(*topic)).iter().any(|record| record.provider == *peer)
         };
@@ -193,7 +193,7 @@ impl Network {
             let Some(topic) = self.unannounced.pop_first() else {
                 return;
             };
-            match self.swarm.behaviour_mut().kad.0.start_providing(key(topic)) {
+            match self.swarm.behaviour_mut().kad.inner.start_providing(key(topic)) {
                 Ok(_) => self.announcing += 1,
                 Err(error) => tracing::debug!(?topic, %error, "a topic is not announced"),
             }

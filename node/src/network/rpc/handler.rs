@@ -54,39 +54,7 @@ impl Handler {
         &mut self.asking[lane as usize]
     }
 
-    /// Goes on with what the other side asks.
-    fn poll_answering(&mut self, context: &mut Context<'_>) -> Option<Said> {
-        for at in 0..self.answering.len() {
-            if let Poll::Ready(said) = self.answering[at].poll(context) {
-                if matches!(said, Said::Abandoned { .. }) {
-                    self.answering.remove(at);
-                }
-                // Streams that were not polled yet are polled when this is called again.
-                return Some(said);
-            }
-        }
-        None
-    }
-}
-
-impl ConnectionHandler for Handler {
-    type FromBehaviour = Told;
-    type ToBehaviour = Said;
-    type InboundProtocol = Protocol;
-    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
-    type InboundOpenInfo = ();
-    type OutboundOpenInfo = Lane;
-
-    fn listen_protocol(&self) -> SubstreamProtocol<Protocol> {
-        let protocol = if self.answers {
-            Either::Left(ReadyUpgrade::new(self.protocol.clone()))
-        } else {
-            Either::Right(DeniedUpgrade)
-        };
-        SubstreamProtocol::new(protocol, ())
-    }
-
-    fn on_behaviour_event(&mut self, told: Told) {
+    fn on_told(&mut self, told: Told) {
         match told {
             Told::Ask(id, request) => {
                 if let Err(error) = self.asking_mut(Lane::of(&request)).ask(id, &request) {
@@ -110,6 +78,44 @@ impl ConnectionHandler for Handler {
                     answering.answer(number, &response);
                 }
             }
+        }
+    }
+
+    /// Goes on with what the other side asks.
+    fn poll_answering(&mut self, context: &mut Context<'_>) -> Option<Said> {
+        for at in 0..self.answering.len() {
+            if let Poll::Ready(said) = self.answering[at].poll(context) {
+                if matches!(said, Said::Abandoned { .. }) {
+                    self.answering.remove(at);
+                }
+                // Streams that were not polled yet are polled when this is called again.
+                return Some(said);
+            }
+        }
+        None
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Vec<Told>;
+    type ToBehaviour = Said;
+    type InboundProtocol = Protocol;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Lane;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Protocol> {
+        let protocol = if self.answers {
+            Either::Left(ReadyUpgrade::new(self.protocol.clone()))
+        } else {
+            Either::Right(DeniedUpgrade)
+        };
+        SubstreamProtocol::new(protocol, ())
+    }
+
+    fn on_behaviour_event(&mut self, told: Vec<Told>) {
+        for told in told {
+            self.on_told(told);
         }
     }
 
