@@ -21,9 +21,11 @@ demo:
 faults:
 	ANTIPHON_FAULTS=1 ANTIPHON_FAULTS_REPORT=docs/faults.md cargo test --locked --workspace --test faults
 
-# Peers that mean harm, against real processes; some minutes.
+# Peers that mean harm, against real processes of the program as people run it; some minutes.
 hostile:
-	ANTIPHON_HOSTILE=1 ANTIPHON_HOSTILE_REPORT=docs/hostile.md cargo test --locked --workspace --test hostile
+	cargo build --locked --release --bin antiphon
+	ANTIPHON_PROGRAM=target/release/antiphon ANTIPHON_HOSTILE=1 ANTIPHON_HOSTILE_REPORT=docs/hostile.md \
+		cargo test --locked --workspace --test hostile
 
 # The figures of docs/performance.md; some minutes on a quiet machine.
 bench:

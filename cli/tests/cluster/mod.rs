@@ -16,6 +16,15 @@ use tempfile::TempDir;
 /// Time for a cluster on a busy machine to come to a state that it comes to by itself.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// Names the program under test, as seen from the root of the repository, where it is not the one
+/// that cargo has built for the tests.
+const PROGRAM_VARIABLE: &str = "ANTIPHON_PROGRAM";
+
+/// The program that the environment names.
+pub(crate) fn named_program() -> Option<String> {
+    std::env::var(PROGRAM_VARIABLE).ok().filter(|program| !program.is_empty())
+}
+
 /// Reads the steady clock.
 pub(crate) fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "deadlines of tests over real processes")]

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
@@ -11,14 +11,20 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{SOON, eventually};
+use super::{SOON, eventually, named_program};
 
 /// Lines of a process that may wait to be read.
 const LINES_MAX: usize = 10_000;
 
+fn program() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let named = named_program().map(|program| root.join(program));
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_antiphon").into())
+}
+
 /// The command with these words, without what the environment of the test would add.
 pub(crate) fn antiphon(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
+    let mut command = Command::new(program());
     command.args(words);
     for variable in ["ANTIPHON_NODE", "ANTIPHON_NETWORK", "ANTIPHON_OPERATOR_KEY", "RUST_LOG"] {
         command.env_remove(variable);
@@ -169,7 +175,7 @@ impl Process {
             eventually("all of its threads have stopped", SOON, || {
                 let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
                 let mut tasks = fs_err::read_dir(tasks).expect("it runs");
-                let has_stopped = |task: std::path::PathBuf| {
+                let has_stopped = |task: PathBuf| {
                     let state = fs_err::read_to_string(task.join("stat")).unwrap_or_default();
                     state.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
                 };

@@ -20,6 +20,7 @@ mod machine;
 mod report;
 mod scenarios;
 mod stage;
+mod table;
 mod verdict;
 mod wanted;
 

@@ -1,13 +1,12 @@
 //! What the suite says: a line per scenario, a summary, and the table for the documentation.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, time::Duration};
 
-use crate::{cluster::now, scenarios};
+pub(crate) use crate::table::say;
+use crate::{
+    scenarios,
+    table::{self, Table},
+};
 
 /// Names the file for the table.
 const REPORT_VARIABLE: &str = "ANTIPHON_FAULTS_REPORT";
@@ -52,26 +51,21 @@ impl Row {
 }
 
 pub(crate) struct Report {
-    started: Instant,
-    path: Option<PathBuf>,
-    outcomes: Vec<(&'static str, Outcome, Duration)>,
-    since: Instant,
+    table: Table,
+    outcomes: Vec<(&'static str, Outcome)>,
 }
 
 impl Report {
     pub(crate) fn open() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let path = std::env::var_os(REPORT_VARIABLE).map(|path| root.join(path));
-        Self { started: now(), path, outcomes: Vec::new(), since: now() }
+        Self { table: Table::open(REPORT_VARIABLE), outcomes: Vec::new() }
     }
 
     pub(crate) fn begin(&mut self, name: &str) {
-        self.since = now();
-        say(format_args!("fault {name} …"));
+        self.table.begin(format_args!("fault {name}"));
     }
 
     pub(crate) fn end(&mut self, name: &'static str, outcome: Outcome) {
-        let took = self.since.elapsed();
+        let took = self.table.took();
         match &outcome {
             Outcome::Skipped(reason) => say(format_args!("fault {name}: skipped: {reason}")),
             Outcome::Ran(row) => {
@@ -86,18 +80,16 @@ impl Report {
                     pauses(row),
                     row.happened,
                 ));
-                for problem in &row.problems {
-                    say(format_args!("  problem: {problem}"));
-                }
+                table::say_problems(&row.problems);
             }
         }
-        self.outcomes.push((name, outcome, took));
+        self.outcomes.push((name, outcome));
         self.write();
     }
 
     pub(crate) fn summary(&self) -> ExitCode {
         let (mut passed, mut failed, mut skipped) = (0, Vec::new(), Vec::new());
-        for (name, outcome, _) in &self.outcomes {
+        for (name, outcome) in &self.outcomes {
             match outcome {
                 Outcome::Skipped(reason) => skipped.push(format!("{name} ({reason})")),
                 Outcome::Ran(row) if row.problems.is_empty() => passed += 1,
@@ -108,36 +100,24 @@ impl Report {
             "faults: {passed} passed, {} failed, {} skipped, in {:.0?}",
             failed.len(),
             skipped.len(),
-            self.started.elapsed()
+            self.table.took_in_all()
         ));
         for name in &skipped {
             say(format_args!("skipped: {name}"));
         }
-        for name in &failed {
-            say(format_args!("failed: {name}"));
-        }
-        if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        table::end(&failed)
     }
 
-    /// Writes the table; rows of scenarios that were not run now are kept from before.
     fn write(&self) {
-        let Some(path) = &self.path else { return };
-        let before = fs_err::read_to_string(path).unwrap_or_default();
-        let mut rows = Vec::new();
-        for (name, _) in scenarios::ALL.iter().chain(scenarios::KNOWN_TO_FAIL) {
-            let head = format!("| {name} |");
-            let new = self.outcomes.iter().find(|(ran, ..)| ran == name);
-            let new = new.map(|(_, outcome, _)| format!("{head} {}", cells(outcome)));
-            let old = || before.lines().find(|line| line.starts_with(&head)).map(str::to_owned);
-            rows.extend(new.or_else(old));
-        }
-        let skipped = rows.iter().filter(|row| row.contains("| skipped: ")).count();
-        let text = format!(
-            "{HEAD}{}\n\n{} scenarios, {skipped} of them skipped.\n",
-            rows.join("\n"),
-            rows.len()
-        );
-        fs_err::write(path, text).expect("the report can be written");
+        let names = scenarios::ALL.iter().chain(scenarios::KNOWN_TO_FAIL).map(|(name, _)| *name);
+        let cells_of = |name: &str| {
+            let outcome = self.outcomes.iter().find(|(ran, _)| *ran == name);
+            outcome.map(|(_, outcome)| cells(outcome))
+        };
+        self.table.write(HEAD, names, cells_of, |rows| {
+            let skipped = rows.iter().filter(|row| row.contains("| skipped: ")).count();
+            format!("{} scenarios, {skipped} of them skipped.", rows.len())
+        });
     }
 }
 
@@ -168,23 +148,16 @@ their disks.
 
 fn cells(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Skipped(reason) => format!("skipped: {} | | | | | |", tidy(reason)),
-        Outcome::Ran(row) => {
-            let mut happened = tidy(&row.happened);
-            for problem in &row.problems {
-                happened.push_str("; **");
-                happened.push_str(&tidy(problem));
-                happened.push_str("**");
-            }
-            format!(
-                "{happened} | {} | {} | {} | {} | {} |",
-                row.acknowledged,
-                row.unknown,
-                row.lost,
-                row.duplicates,
-                pauses(row)
-            )
-        }
+        Outcome::Skipped(reason) => format!("skipped: {} | | | | |", table::tidy(reason)),
+        Outcome::Ran(row) => format!(
+            "{} | {} | {} | {} | {} | {}",
+            table::happened(&row.happened, &row.problems),
+            row.acknowledged,
+            row.unknown,
+            row.lost,
+            row.duplicates,
+            pauses(row)
+        ),
     }
 }
 
@@ -193,18 +166,5 @@ fn pauses(row: &Row) -> String {
     match row.pause_there {
         Some(there) => format!("{} / {}", seconds(row.pause), seconds(there)),
         None => seconds(row.pause),
-    }
-}
-
-/// A cell of a table has one line and no bar.
-fn tidy(text: &str) -> String {
-    text.replace('|', "/").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Prints a line.
-pub(crate) fn say(line: fmt::Arguments<'_>) {
-    #[expect(clippy::print_stdout, reason = "this is what the suite has to say")]
-    {
-        println!("{line}");
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -48,8 +48,8 @@ pub(crate) struct Seen {
     /// Each publish, by the number of its record.
     pub(crate) published: Mutex<Vec<Done>>,
     pub(crate) newcomers: Mutex<Vec<Done>>,
-    /// Records that the subscriber got.
-    pub(crate) followed: AtomicUsize,
+    /// Each record that the subscriber got, from its publish on.
+    pub(crate) followed: Mutex<Vec<Done>>,
 }
 
 impl Seen {
@@ -158,8 +158,12 @@ async fn follow(config: ClientConfig, topic: TopicName, seen: &Seen, on: &Atomic
         let Some(reader) = &mut reader else { continue };
         // A reader stays where it is, to be asked again.
         let next = tokio::time::timeout(Duration::from_millis(500), reader.try_next()).await;
-        if let Ok(Ok(Some(_))) = next {
-            seen.followed.fetch_add(1, Relaxed);
+        if let Ok(Ok(Some(delivered))) = next
+            && let Some(name) = Name::of_payload(&delivered.record.payload)
+            && let Some(number) = usize::try_from(name.number).ok()
+            && let Some(began) = lock(&seen.published).get(number).map(|done| done.began)
+        {
+            lock(&seen.followed).push(Done { began, took: Some(began.elapsed()) });
         }
     }
 }

@@ -5,7 +5,8 @@
 //! They take minutes, so an ordinary `cargo test` names none of them and runs none: see
 //! [`ALL_VARIABLE`]. They run one after the other, since they share the machine. With
 //! `ANTIPHON_HOSTILE_REPORT=docs/hostile.md` the table of what happened is written there, as seen
-//! from the root of the repository.
+//! from the root of the repository. `ANTIPHON_PROGRAM` names the program of the nodes in the same
+//! way: `make hostile` has it be a release build.
 
 #[expect(dead_code, reason = "shared with the tests of the command, which use more of it")]
 #[path = "../cluster/mod.rs"]
@@ -24,6 +25,8 @@ mod peer;
 mod report;
 mod stage;
 mod strategies;
+#[path = "../faults/table.rs"]
+mod table;
 #[expect(dead_code, reason = "shared with the suite of faults, which uses more of it")]
 #[path = "../faults/verdict.rs"]
 mod verdict;

@@ -17,7 +17,7 @@ use futures::future::LocalBoxFuture;
 use crate::{
     cluster::{SOON, eventually, now},
     fleet::Fleet,
-    honest::{Done, Honest},
+    honest::{Done, Honest, Seen},
     load::{block_on, lock, pace},
     peer::Names,
     report::{Row, Window},
@@ -28,8 +28,9 @@ use crate::{
 const NODES: usize = 4;
 const REPLICAS: u16 = 3;
 
-/// Seconds after the attack.
-const AFTER: f64 = 4.0;
+/// Seconds after the attack until all is as it was before, and for which that is looked at.
+const RECOVERY: f64 = 10.0;
+const AFTER: f64 = 3.0;
 
 /// Resident memory that no node may exceed.
 const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -119,6 +120,8 @@ pub(crate) fn run(attack: Attack, (quiet, seconds): (f64, f64)) -> Row {
     over.store(true, Relaxed);
     let ended = now();
     let happened = attacker.join().unwrap_or_else(|_| "the attacker panicked".to_owned());
+    pace(RECOVERY);
+    let recovered = now();
     pace(AFTER);
     let until = now();
     let peak_memory = memory.peak();
@@ -129,17 +132,13 @@ pub(crate) fn run(attack: Attack, (quiet, seconds): (f64, f64)) -> Row {
     let served = eventually_or("a newcomer is served", || fleet.survey(0, &topic).ok().map(|_| ()));
     problems.extend(served);
     honest.stop();
-    let windows = [(began, attacked), (attacked, ended), (ended, until)];
-    let [quiet, during, after] = windows.map(|(from, to)| {
-        let published = lock(&honest.seen.published);
-        let newcomers = lock(&honest.seen.newcomers);
-        window(&published, &newcomers, from, to)
-    });
+    let windows = [(began, attacked), (attacked, ended), (recovered, until)];
+    let [quiet, during, after] = windows.map(|(from, to)| window(&honest.seen, from, to));
     let unserved = [
         (during.acknowledged, "no honest publish was acknowledged meanwhile"),
         (during.newcomers, "no newcomer was served meanwhile"),
         (after.acknowledged, "no honest publish was acknowledged afterwards"),
-        (honest.seen.followed.load(Relaxed), "the subscriber got nothing"),
+        (lock(&honest.seen.followed).len(), "the subscriber got nothing"),
     ];
     let unserved = unserved.into_iter().filter(|(count, _)| *count == 0);
     problems.extend(unserved.map(|(_, what)| what.to_owned()));
@@ -198,7 +197,7 @@ fn eventually_or(what: &str, mut condition: impl FnMut() -> Option<()>) -> Optio
     Some(format!("not within {SOON:?}: {what}"))
 }
 
-fn window(published: &[Done], newcomers: &[Done], from: Instant, to: Instant) -> Window {
+fn window(seen: &Seen, from: Instant, to: Instant) -> Window {
     let within = |done: &&Done| done.began >= from && done.began < to;
     let times = |all: &[Done]| {
         let mut times: Vec<Duration> =
@@ -206,18 +205,20 @@ fn window(published: &[Done], newcomers: &[Done], from: Instant, to: Instant) ->
         times.sort();
         times
     };
-    let publishes = times(published);
-    let at = |per_cent: usize| {
-        let last = publishes.len().saturating_sub(1);
-        publishes.get(last.min(publishes.len() * per_cent / 100)).copied().unwrap_or_default()
+    let at = |times: &[Duration], per_cent: usize| {
+        let last = times.len().saturating_sub(1);
+        times.get(last.min(times.len() * per_cent / 100)).copied().unwrap_or_default()
     };
-    let served = times(newcomers);
+    let publishes = times(&lock(&seen.published));
+    let newcomers = lock(&seen.newcomers);
+    let served = times(&newcomers);
     Window {
         seconds: to.duration_since(from).as_secs_f64(),
         acknowledged: publishes.len(),
-        middle: at(50),
-        p99: at(99),
+        middle: at(&publishes, 50),
+        p99: at(&publishes, 99),
         longest: publishes.last().copied().unwrap_or_default(),
+        live_p99: at(&times(&lock(&seen.followed)), 99),
         newcomers: served.len(),
         turned_away: newcomers.iter().filter(within).count() - served.len(),
         slowest_newcomer: served.last().copied().unwrap_or_default(),

@@ -2,7 +2,11 @@
 
 use std::{cell::Cell, time::Duration};
 
-use antiphon::wire::{ClientRequest, Request};
+use antiphon::{
+    model::{Cursor, Subscription},
+    wire::{ClientRequest, Request},
+};
+use antiphon_node::{Client, ClientConfig};
 use futures::{
     FutureExt,
     future::{LocalBoxFuture, join_all},
@@ -33,7 +37,45 @@ pub(super) fn topics_listed(target: Target) -> LocalBoxFuture<'static, String> {
     flood(target, "lists of topics", |_| Request::Client(ClientRequest::Topics(None))).boxed_local()
 }
 
-async fn flood(target: Target, what: &str, request: fn(u64) -> Request) -> String {
+/// Asks how far a topic goes: each node asks all replicas.
+pub(super) fn surveys(target: Target) -> LocalBoxFuture<'static, String> {
+    let topic = target.topic.clone();
+    let request = move |_| Request::Client(ClientRequest::Survey(topic.clone()));
+    flood(target, "the end of a topic", request).boxed_local()
+}
+
+/// Asks where subscriptions stand that nobody has: each node asks all replicas.
+pub(super) fn positions(target: Target) -> LocalBoxFuture<'static, String> {
+    let topic = target.topic.clone();
+    let request = move |number| {
+        let name = format!("nobody-{number}").parse().expect("a name");
+        Request::Client(ClientRequest::Position(topic.clone(), name))
+    };
+    flood(target, "positions of nobody", request).boxed_local()
+}
+
+/// Keeps positions under ever new names.
+pub(super) fn commits(target: Target) -> LocalBoxFuture<'static, String> {
+    async move {
+        let network = target.names.network().parse().expect("a name");
+        let config = ClientConfig::new().network(network).nodes([target.first().clone()]);
+        let surveyed =
+            async { Client::connect(config).await.ok()?.survey(&target.topic).await.ok() };
+        let Some(surveyed) = surveyed.await else {
+            return "the topic is not known".to_owned();
+        };
+        let (topic, id) = (target.topic.clone(), surveyed.end.topic);
+        let request = move |number| {
+            let name = format!("nobody-{number}").parse().expect("a name");
+            let position = Subscription::new(0, Some(Cursor::start(id)));
+            Request::Client(ClientRequest::Commit(topic.clone(), name, position, None))
+        };
+        flood(target, "new positions to be kept", request).await
+    }
+    .boxed_local()
+}
+
+async fn flood(target: Target, what: &str, request: impl Fn(u64) -> Request) -> String {
     let (asked, answered) = (Cell::new(0), Cell::new(0));
     let peers = (0..PEERS).map(|_| async {
         let peer = Peer::connect(target.first(), &target.names, Guise::Client).await.ok()?;

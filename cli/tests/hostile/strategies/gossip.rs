@@ -130,7 +130,7 @@ async fn send(
 }
 
 /// Answers what a node is asked at once, so that it is believed to be one.
-async fn answer_as_node(mut asked: Asked) {
+pub(super) async fn answer_as_node(mut asked: Asked) {
     while let Ok((number, request)) = asked.next().await {
         let response = match request {
             Request::Client(ClientRequest::Peers) => Response::Peers(Vec::new()),

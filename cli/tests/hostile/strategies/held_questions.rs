@@ -1,13 +1,15 @@
-//! Questions that nobody can answer yet.
+//! Questions that nobody can answer yet, and all at once then.
+
+use std::{cell::Cell, time::Duration};
 
 use antiphon::{
-    model::Cursor,
+    model::{Cursor, Record, WallClock},
     wire::{ClientRequest, Read, Request},
 };
-use antiphon_node::{Client, ClientConfig, Multiaddr};
+use antiphon_node::{Client, ClientConfig, Multiaddr, client::PublishOptions};
 use futures::{
     FutureExt,
-    future::{LocalBoxFuture, join_all},
+    future::{LocalBoxFuture, join, join_all},
 };
 
 use crate::{
@@ -20,6 +22,9 @@ const CONNECTIONS: usize = 9;
 const STREAMS: usize = 4;
 const QUESTIONS: usize = 128;
 
+/// Time between two records that answer questions.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+
 /// Holds as many questions as it can at every node.
 pub(super) fn all_nodes(target: Target) -> LocalBoxFuture<'static, String> {
     hold(target, usize::MAX).boxed_local()
@@ -28,6 +33,30 @@ pub(super) fn all_nodes(target: Target) -> LocalBoxFuture<'static, String> {
 /// The same at the node of the honest programs.
 pub(super) fn one_node(target: Target) -> LocalBoxFuture<'static, String> {
     hold(target, 1).boxed_local()
+}
+
+/// The same, and publishes records that answer all of them at once.
+pub(super) fn answered(target: Target) -> LocalBoxFuture<'static, String> {
+    async move {
+        let published = Cell::new(0);
+        let (held, ()) = join(hold(target.clone(), usize::MAX), publish(&target, &published)).await;
+        format!("{held}; {} records that answer all", published.get())
+    }
+    .boxed_local()
+}
+
+async fn publish(target: &Target, published: &Cell<usize>) {
+    let Ok(network) = target.names.network().parse() else { return };
+    let config = ClientConfig::new().network(network).nodes([target.first().clone()]);
+    let Ok(client) = Client::connect(config).await else { return };
+    let mut publisher = client.publisher(target.empty.clone(), PublishOptions::default());
+    while !target.is_over() {
+        tokio::time::sleep(PUBLISH_EVERY).await;
+        if let Ok(delivery) = publisher.publish(&Record::new(WallClock(1), "news")).await {
+            drop(delivery.await);
+            published.set(published.get() + 1);
+        }
+    }
 }
 
 async fn hold(target: Target, nodes: usize) -> String {

@@ -10,6 +10,7 @@ mod nothing;
 mod pinned;
 mod strangers;
 mod table;
+mod topics;
 mod unread_answers;
 
 use crate::stage::Attack;
@@ -26,8 +27,12 @@ pub(crate) const ALL: &[(&str, Attack)] = &[
     ("connections-silent", connections::silent),
     ("held-questions", held_questions::all_nodes),
     ("held-questions-of-one-node", held_questions::one_node),
+    ("held-questions-answered", held_questions::answered),
     ("unknown-topics", floods::unknown_topics),
     ("topics-listed", floods::topics_listed),
+    ("surveys", floods::surveys),
+    ("positions-of-nobody", floods::positions),
+    ("positions-kept", floods::commits),
     ("garbage", floods::garbage),
     ("gossip-of-noise", gossip::noise),
     ("gossip-of-subscriptions", gossip::subscriptions),
@@ -37,6 +42,7 @@ pub(crate) const ALL: &[(&str, Attack)] = &[
     ("nodes-invented", strangers::nodes_invented),
     ("members-flooded", strangers::members_flooded),
     ("table-flooded", table::flooded),
+    ("topics-flooded", topics::flooded),
 ];
 
 /// For how many seconds honest programs are alone before an attack, and for how many it goes on.
