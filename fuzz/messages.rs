@@ -3,7 +3,10 @@
 
 use antiphon::{
     engine::{Asker, Config, Engine, Input, Now, Output, QuestionId, Recovered},
-    model::{Incarnation, Network, NodeKey},
+    model::{
+        Incarnation, Network, NodeKey,
+        roster::{Roster, Statement, Ticket},
+    },
     wire::{Contact, NodeRequest, Page, Request, Response},
 };
 use bytes::Bytes;
@@ -23,6 +26,22 @@ pub(crate) fn proofs(input: &[u8]) {
         requested(input).filter(|request| matches!(request, Request::Node(NodeRequest::Prove(..))));
     let response = answered(input).filter(|response| matches!(response, Response::Proven(..)));
     give(request, response.as_ref());
+}
+
+/// Statements of a closed network, each with the number of its kind before it, and tickets.
+pub(crate) fn roster(input: &[u8]) {
+    let Some((kind, bytes)) = input.split_first() else { return };
+    if let Ok(statement) = Statement::verify(*kind, Bytes::copy_from_slice(bytes)) {
+        let again = Statement::verify(*kind, statement.bytes().clone());
+        assert_eq!(again.as_ref(), Ok(&statement));
+        if let Statement::Charter(charter) = statement {
+            Roster::new(charter).insert(again.expect("verified")).expect("its own network");
+        }
+    }
+    let ticket = std::str::from_utf8(input).ok().and_then(|text| text.parse::<Ticket>().ok());
+    if let Some(ticket) = ticket {
+        assert_eq!(ticket.to_string().parse(), Ok(ticket));
+    }
 }
 
 /// What is understood is understood in the same way once more.

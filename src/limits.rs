@@ -197,6 +197,52 @@ pub const READ_MANY_TOPICS_MAX: usize = 256;
 /// Most runs of records that one request looks for: as many as a batch has.
 pub const FIND_RUNS_MAX: usize = BATCH_RUNS_MAX;
 
+// --- closed networks -----------------------------------------------------------------------
+
+/// Largest statement of a roster, in bytes: a charter of 64 admins with long scopes fits.
+pub const ROSTER_STATEMENT_BYTES_MAX: usize = 16 * 1024;
+
+/// Most signatures of a statement: a claim has two, any other one.
+pub const SIGNERS_MAX: usize = 2;
+
+/// Most statements of a roster: usual ones of 300 bytes take 20 MiB then.
+pub const ROSTER_STATEMENTS_MAX: usize = 64 * 1024;
+
+/// Bytes of a roster's statements beyond which none is added, but for removals. Every node keeps
+/// them in memory.
+pub const ROSTER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Most closures of one writer in one topic: admins who do not know of each other each sign one.
+pub const CLOSURES_MAX: usize = 8;
+
+/// Most invitations of a network, used or not.
+pub const INVITES_MAX: usize = 1_000;
+
+/// Most admins of a network. People know each other by name.
+pub const ADMINS_MAX: usize = 64;
+
+/// Most grants of a pass. What needs more wants a pattern.
+pub const GRANTS_MAX: usize = 32;
+
+/// Most groups that a member is in.
+pub const PASS_GROUPS_MAX: usize = 8;
+
+/// Longest name of a member or a group of members, in bytes. It fits a column of a table.
+pub const LABEL_BYTES_MAX: usize = 64;
+
+/// Longest reason for a removal, in bytes. It fits a line or two.
+pub const REVOCATION_REASON_BYTES_MAX: usize = 128;
+
+/// How often a member can be admitted again. Nobody is put out of reach by a large number: an
+/// admin who counts to the end removes the member for ever, as it may.
+pub const TURNS_MAX: u32 = 1 << 20;
+
+/// Largest ticket, in bytes before it becomes text: a charter, a pass and eight addresses.
+pub const TICKET_BYTES_MAX: usize = 2 * ROSTER_STATEMENT_BYTES_MAX + 4 * 1024;
+
+/// Most nodes that a ticket names. One that answers is enough.
+pub const TICKET_CONTACTS_MAX: usize = 8;
+
 // --- time ----------------------------------------------------------------------------------
 
 /// Replicas of a topic that asks for none.

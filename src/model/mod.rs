@@ -21,6 +21,7 @@ mod newer;
 mod own_headers;
 mod pattern;
 mod record;
+pub mod roster;
 mod runs;
 mod signed_header;
 mod subscription;

@@ -61,7 +61,26 @@ impl TopicPattern {
 
     /// Whether it matches a topic of this name.
     pub fn matches(&self, name: &TopicName) -> bool {
-        let mut parts = name.as_str().split(DIVIDER);
+        self.matches_text(name.as_str())
+    }
+
+    /// Whether every name that `other` matches is matched by this.
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut theirs = other.0.split(DIVIDER);
+        for own in self.0.split(DIVIDER) {
+            match (own, theirs.next()) {
+                (REST, Some(_)) => return true,
+                (ONE, Some(part)) if part != REST => {}
+                (own, Some(part)) if own == part => {}
+                _ => return false,
+            }
+        }
+        theirs.next().is_none()
+    }
+
+    /// Whether it matches a name of another kind, such as that of a subscription.
+    pub(crate) fn matches_text(&self, name: &str) -> bool {
+        let mut parts = name.split(DIVIDER);
         for wanted in self.0.split(DIVIDER) {
             let Some(part) = parts.next() else {
                 return false;
@@ -130,6 +149,36 @@ mod tests {
 
     fn pattern(text: &str) -> TopicPattern {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_pattern_covers_those_that_match_nothing_else() {
+        let covered = [
+            (">", ">"),
+            (">", "a.*"),
+            ("a.>", "a.>"),
+            ("a.>", "a.b"),
+            ("a.>", "a.*.c"),
+            ("*", "a"),
+            ("*.b", "*.b"),
+            ("a", "a"),
+        ];
+        let others = [
+            ("a.>", ">"),
+            ("a.>", "a"),
+            ("a.>", "*.b"),
+            ("*", ">"),
+            ("*", "a.b"),
+            ("a.*", "a.>"),
+            ("a", "*"),
+            ("a.b", "a"),
+        ];
+        for (wide, narrow) in covered {
+            assert!(pattern(wide).covers(&pattern(narrow)), "{wide} and {narrow}");
+        }
+        for (wide, narrow) in others {
+            assert!(!pattern(wide).covers(&pattern(narrow)), "{wide} and {narrow}");
+        }
     }
 
     #[test]

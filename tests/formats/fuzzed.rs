@@ -1,7 +1,9 @@
 //! What the fuzz targets for one kind of message check, with samples of it that are damaged at
 //! random. The fuzzer itself wants a nightly compiler, and finds more.
 
-use super::{possession, statements};
+use antiphon::model::roster::Statement;
+
+use super::{possession, roster, statements};
 
 #[path = "../../fuzz/messages.rs"]
 mod messages;
@@ -46,4 +48,13 @@ fn damaged_statements_are_understood_or_refused_and_an_engine_goes_on() {
 #[test]
 fn damaged_proofs_are_understood_or_refused_and_an_engine_goes_on() {
     fuzz(messages::proofs, &possession::samples());
+}
+
+#[test]
+fn damaged_statements_of_a_roster_are_understood_or_refused() {
+    let of_kind =
+        |statement: &Statement| [&[statement.kind()], statement.bytes().as_ref()].concat();
+    let mut samples: Vec<_> = roster::samples().iter().map(of_kind).collect();
+    samples.push(roster::ticket().to_string().into_bytes());
+    fuzz(messages::roster, &samples);
 }

@@ -14,6 +14,7 @@ mod newer;
 mod possession;
 mod presence;
 mod retried;
+mod roster;
 mod statements;
 
 use std::{num::NonZeroU64, path::PathBuf};

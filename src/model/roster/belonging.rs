@@ -1,0 +1,218 @@
+//! Who belongs to a network by its roster, and what its writers' logs count for.
+
+use std::cmp::Reverse;
+
+use thiserror::Error;
+
+use super::{
+    pass::{Claim, MemberKind},
+    removal::{Cut, Revocation},
+    rights::{Grant, Rights},
+    set::Roster,
+    statement::Signed,
+};
+use crate::model::{LogId, NodeId, TopicId, TopicName, WallClock};
+
+/// Why somebody does not belong to a network now.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum Excluded {
+    /// There is no pass for it.
+    #[error("it has no pass")]
+    Unknown,
+    /// It was removed.
+    #[error("it was removed")]
+    Revoked {
+        /// Why, as the admin said.
+        reason: String,
+        /// When.
+        issued: WallClock,
+    },
+    /// Its pass has ended.
+    #[error("its pass has ended")]
+    Expired(WallClock),
+    /// It is a former writer, whose records count, or the key of an invitation.
+    #[error("its key belongs to no member")]
+    NoMember,
+}
+
+/// Why a newcomer cannot use an invitation now.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum TicketRefused {
+    /// The invitation is not known.
+    #[error("the invitation is not known")]
+    Unknown,
+    /// It was withdrawn.
+    #[error("the invitation was withdrawn")]
+    Revoked,
+    /// It has ended.
+    #[error("the invitation has ended")]
+    Expired(WallClock),
+    /// Others have used it, the last of them this one.
+    #[error("the invitation is used up")]
+    UsedUp(String),
+    /// The newcomer was a member, and was removed.
+    #[error("it was removed")]
+    Removed,
+}
+
+/// How somebody became a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    /// An admin signed a pass.
+    By(NodeId),
+    /// By an invitation with this key.
+    Invited(NodeId),
+}
+
+/// A member, as the roster has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// A node or a client.
+    pub kind: MemberKind,
+    /// Its name for people.
+    pub label: String,
+    /// What it may do.
+    pub grants: Vec<Grant>,
+    /// How often it was admitted again.
+    pub turn: u32,
+    /// When its pass ends; never if this is none.
+    pub expires: Option<WallClock>,
+    /// How it became a member.
+    pub admitted: Admitted,
+}
+
+/// What the batches of a log count for in a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its writer is a node that may write to the topic.
+    Writes,
+    /// Its writer is gone. What lies before the cut counts, and nothing else.
+    Closed(Cut),
+    /// Its writer was removed, and nobody has said yet where the log ends. Nothing is added.
+    Frozen,
+    /// Its writer has no right to write there.
+    Stranger,
+}
+
+impl Roster {
+    /// Up to which turn passes of a key have ended.
+    fn revocation(&self, subject: &NodeId) -> Option<&Revocation> {
+        self.revocations.get(subject).map(Signed::terms)
+    }
+
+    fn is_revoked(&self, subject: &NodeId, turn: u32) -> bool {
+        self.revocation(subject).is_some_and(|revocation| revocation.turn >= turn)
+    }
+
+    /// What somebody is in this network now.
+    ///
+    /// # Errors
+    /// When it does not belong to it.
+    pub fn member(&self, subject: &NodeId, now: WallClock) -> Result<Membership, Excluded> {
+        let pass = self.passes.get(subject).map(Signed::terms);
+        let claimed = || self.claims_of(subject).find_map(|claim| self.by_claim(claim.terms()));
+        let membership = match pass {
+            Some(pass) if !self.is_revoked(subject, pass.turn) => match pass.kind {
+                MemberKind::Node | MemberKind::Client => Membership {
+                    kind: pass.kind,
+                    label: pass.label.clone(),
+                    grants: self.grants(&pass.grants, pass.kind).to_vec(),
+                    turn: pass.turn,
+                    expires: pass.expires,
+                    admitted: Admitted::By(pass.issuer),
+                },
+                MemberKind::Invite | MemberKind::Former => return Err(Excluded::NoMember),
+            },
+            _ => match (self.revocation(subject), claimed()) {
+                (Some(Revocation { reason, issued, .. }), _) => {
+                    return Err(Excluded::Revoked { reason: reason.clone(), issued: *issued });
+                }
+                (None, Some(membership)) => membership,
+                (None, None) => return Err(Excluded::Unknown),
+            },
+        };
+        match membership.expires {
+            Some(expires) if expires <= now => Err(Excluded::Expired(expires)),
+            _ => Ok(membership),
+        }
+    }
+
+    /// What a claim makes of its newcomer; none if its invitation was withdrawn.
+    fn by_claim(&self, claim: &Claim) -> Option<Membership> {
+        let (pass, invitation) = self.invitation(&claim.invite)?;
+        let pass = pass.terms();
+        let is_valid = !self.is_revoked(&claim.invite, pass.turn);
+        is_valid.then(|| Membership {
+            kind: invitation.admits,
+            label: claim.label.clone(),
+            grants: self.grants(&pass.grants, invitation.admits).to_vec(),
+            turn: 0,
+            expires: invitation.until,
+            admitted: Admitted::Invited(claim.invite),
+        })
+    }
+
+    /// Whether a newcomer may use its invitation now. Those that have used it before may come
+    /// again.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_claim(&self, claim: &Claim, now: WallClock) -> Result<(), TicketRefused> {
+        if self.revocations.contains_key(&claim.subject) {
+            return Err(TicketRefused::Removed);
+        }
+        let invitation = self.invitation(&claim.invite);
+        let (pass, invitation) = invitation.ok_or(TicketRefused::Unknown)?;
+        if self.is_revoked(&claim.invite, pass.terms().turn) {
+            return Err(TicketRefused::Revoked);
+        }
+        if self.claims.contains_key(&(claim.subject, claim.invite)) {
+            return Ok(());
+        }
+        if let Some(expires) = pass.terms().expires.filter(|expires| *expires <= now) {
+            return Err(TicketRefused::Expired(expires));
+        }
+        let used = self.claims_by(&claim.invite);
+        match used.last() {
+            Some(last) if used.len() >= invitation.uses as usize => {
+                Err(TicketRefused::UsedUp(last.label.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Who has used an invitation.
+    pub fn claims_by(&self, invite: &NodeId) -> Vec<&Claim> {
+        let claims = self.claims.values().map(Signed::terms);
+        claims.filter(|claim| claim.invite == *invite).collect()
+    }
+
+    /// Where a log of a writer ends in a topic; none if it goes on.
+    ///
+    /// A log that a closure names ends there for ever. The others of that writer do not count at
+    /// all, until it is admitted again. Of several closures the one that lets most count holds.
+    pub fn cut(&self, topic: &TopicId, log: &LogId) -> Option<Cut> {
+        let closures = || self.closures_of(&log.writer, topic).map(Signed::terms);
+        let named = closures().filter_map(|closure| closure.cuts.get(&log.incarnation).copied());
+        let named = named.max_by_key(|cut| (cut.next, Reverse(cut.head)));
+        let turn = self.passes.get(&log.writer).map(|pass| pass.terms().turn);
+        let is_over = closures().any(|closure| turn.is_none_or(|turn| turn <= closure.turn));
+        named.or_else(|| is_over.then_some(Cut { next: 0, head: None }))
+    }
+
+    /// What a batch of a writer counts for in a topic.
+    pub fn writer(&self, topic: (&TopicId, &TopicName), log: &LogId, now: WallClock) -> Standing {
+        if let Some(cut) = self.cut(topic.0, log) {
+            return Standing::Closed(cut);
+        }
+        match self.member(&log.writer, now) {
+            Ok(member) => {
+                let may = |grant: &Grant| grant.gives(Rights::WRITE, topic.1);
+                let may = member.kind == MemberKind::Node && member.grants.iter().any(may);
+                if may { Standing::Writes } else { Standing::Stranger }
+            }
+            Err(Excluded::Revoked { .. } | Excluded::NoMember) => Standing::Frozen,
+            Err(Excluded::Unknown | Excluded::Expired(_)) => Standing::Stranger,
+        }
+    }
+}
