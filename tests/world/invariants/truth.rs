@@ -63,7 +63,7 @@ pub(crate) fn published(
         let is_let_go = world.is_let_go(&known.batch);
         (is_own && is_meant(header.first, header.next())).then_some((is_let_go, held, hash))
     });
-    // The answer does not say which one it means. One that retention has let go since may be meant.
+    // The answer does not say which one it means. It may mean one that retention removed since.
     let own = own.max();
     let own = own.and_then(|(is_let_go, held, hash)| {
         Some((is_let_go, held, world.oracle.batches.get_mut(hash)?))
