@@ -87,33 +87,16 @@ pub struct Admin {
 }
 
 /// How the ids of topics are derived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
 pub enum TopicIds {
     /// From the network's name, as in an open network. Kept by a network that was open before.
+    #[n(0)]
     ByName,
     /// From the network's id: a batch of one network is never valid in another one of its name.
     #[default]
+    #[n(1)]
     ByNetworkId,
-}
-
-impl<C> Encode<C> for TopicIds {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.u8(u8::from(*self == Self::ByNetworkId))?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for TopicIds {
-    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        match decoder.u8()? {
-            0 => Ok(Self::ByName),
-            1 => Ok(Self::ByNetworkId),
-            _ => Err(decode::Error::message("unknown kind of topic ids")),
-        }
-    }
 }
 
 /// Who the admins of a network are.

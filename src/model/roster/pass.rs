@@ -1,6 +1,6 @@
 //! Passes, which admit members, and claims, by which a newcomer uses an invitation.
 
-use minicbor::{Decode, Decoder, Encode, decode};
+use minicbor::{Decode, Encode};
 
 use super::{
     charter::NetworkId,
@@ -13,44 +13,21 @@ use crate::{
 };
 
 /// What a member is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum MemberKind {
     /// A node.
+    #[n(0)]
     Node,
     /// A client.
+    #[n(1)]
     Client,
     /// Nobody yet: a newcomer that has the key of the invitation becomes a member.
+    #[n(2)]
     Invite,
     /// A node that is gone, whose records count.
+    #[n(3)]
     Former,
-}
-
-impl<C> Encode<C> for MemberKind {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        let number = match self {
-            Self::Node => 0,
-            Self::Client => 1,
-            Self::Invite => 2,
-            Self::Former => 3,
-        };
-        encoder.u8(number)?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for MemberKind {
-    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        match decoder.u8()? {
-            0 => Ok(Self::Node),
-            1 => Ok(Self::Client),
-            2 => Ok(Self::Invite),
-            3 => Ok(Self::Former),
-            _ => Err(decode::Error::message("unknown kind of member")),
-        }
-    }
 }
 
 /// The public half of a key to encrypt for a member (X25519).
