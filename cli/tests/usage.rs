@@ -1,6 +1,6 @@
 //! Help and wrong usage, for which no node is needed.
 
-use antiphon::model::{Cursor, Network, TopicId};
+use antiphon::model::{Cursor, Realm, TopicId};
 use serde_json::Value;
 
 use crate::cluster::{Finished, antiphon};
@@ -134,7 +134,7 @@ fn durations_headers_and_places_that_are_none() {
 
 #[test]
 fn a_cursor_that_is_cut_short() {
-    let other = TopicId::derive(&Network::default(), &"other".parse().unwrap());
+    let other = TopicId::derive(&Realm::default(), &"other".parse().unwrap());
     let cursor = Cursor::start(other).to_string();
     wrong(&["fetch", "t", "--from", &cursor[..cursor.len() - 2]], &["cut short"]);
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use antiphon::{
     engine::{Asker, Config, Engine, Input, Now, Output, QuestionId, Recovered},
     limits::{HEARTBEAT_INTERVAL, REPAIR_INTERVAL, REPLICAS_DEFAULT},
-    model::{Incarnation, Network, NodeId, NodeKey, SignedDescriptor, WallClock},
+    model::{Incarnation, Network, NodeId, NodeKey, Realm, SignedDescriptor, WallClock},
     wire::{ClientRequest, Compared, Contact, Held, NodeRequest, Request, Response},
 };
 
@@ -56,7 +56,7 @@ impl Played {
         let me = key.node();
         let config = Config::new(key, Network::default(), Incarnation(seed), seed);
         let of_topic =
-            |signed: SignedDescriptor| (signed.descriptor().id(&Network::default()), signed);
+            |signed: SignedDescriptor| (signed.descriptor().id(&Realm::default()), signed);
         let descriptors = (0..topics).map(descriptor).map(of_topic).collect();
         let engine = Engine::new(config, Recovered { descriptors, ..Recovered::default() });
         let other = |_| NodeId::from_bytes(std::array::from_fn(|_| random.u8(..)));

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use antiphon::model::{Network, NodeId, TopicId, TopicName};
+use antiphon::model::{NodeId, Realm, TopicId, TopicName};
 
 /// Where a node or a topic stands: 256 bits.
 pub(crate) type Place = [u8; 32];
@@ -96,7 +96,7 @@ impl Space {
 /// The topic of this number.
 pub(crate) fn topic(number: usize) -> TopicId {
     let name: TopicName = name_of(number);
-    TopicId::derive(&Network::default(), &name)
+    TopicId::derive(&Realm::default(), &name)
 }
 
 /// Its name: of a length that topics have in practice.

@@ -9,7 +9,7 @@ use std::{
 use antiphon::{
     engine::{Config, Recovered},
     limits,
-    model::{Incarnation, Network, NodeId, NodeKey, TopicId, TopicName},
+    model::{Incarnation, Network, NodeId, NodeKey, Realm, TopicId, TopicName},
 };
 use futures::{
     FutureExt,
@@ -242,7 +242,7 @@ impl Node {
     }
 
     async fn start_here(config: NodeConfig) -> Result<Self, StartError> {
-        let catalogue = TopicId::derive(&config.network, &TopicName::catalogue());
+        let catalogue = Realm::open(config.network.clone()).topic(&TopicName::catalogue());
         let settings = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&settings, catalogue));
         let opened = opened.await.map_err(|error| data_error(&config.data, &error))??;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     limits,
-    model::{Incarnation, Network, NodeId, NodeKey, TopicId, WallClock},
+    model::{Incarnation, NodeId, NodeKey, Realm, TopicId, WallClock},
     wire::{Address, Checked, Contact, Gossip, Page, Request, Response},
 };
 
@@ -27,7 +27,7 @@ pub struct Config {
     /// The node's key.
     pub key: NodeKey,
     /// The network.
-    pub network: Network,
+    pub realm: Realm,
     /// This life of the data directory: random, never used before.
     pub incarnation: Incarnation,
     /// The lives before, back to the last one that did not end cleanly; none where the data
@@ -47,10 +47,15 @@ pub struct Config {
 
 impl Config {
     /// The ordinary settings.
-    pub fn new(key: NodeKey, network: Network, incarnation: Incarnation, seed: u64) -> Self {
+    pub fn new(
+        key: NodeKey,
+        realm: impl Into<Realm>,
+        incarnation: Incarnation,
+        seed: u64,
+    ) -> Self {
         Self {
             key,
-            network,
+            realm: realm.into(),
             incarnation,
             earlier: BTreeSet::new(),
             seed,

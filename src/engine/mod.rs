@@ -126,8 +126,8 @@ impl Engine {
     /// A node with what its store held when it was opened.
     pub fn new(config: Config, mut recovered: Recovered) -> Self {
         let me = config.key.node();
-        let old_catalogue = recovered.logs.remove(&Topics::old_catalogue(&config.network));
-        let mut topics = Topics::new(config.network.clone());
+        let old_catalogue = recovered.logs.remove(&Topics::old_catalogue(&config.realm));
+        let mut topics = Topics::new(config.realm.clone());
         let mut newest = Stamp::default();
         for (topic, logs) in recovered.logs {
             // Only this node's own stamps: one wrong clock must not drag others along.

@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{
-    Blob, Hash, Network, NodeId, NodeKey, Signature, Stamp, TopicId, TopicName, WallClock,
+    Blob, Hash, NodeId, NodeKey, Realm, Signature, Stamp, TopicId, TopicName, WallClock,
     clock::steps_within_reach, decode_exact, encode_to_bytes,
 };
 use crate::limits::{
@@ -217,11 +217,11 @@ impl Descriptor {
     }
 
     /// The id of the topic.
-    pub fn id(&self, network: &Network) -> TopicId {
+    pub fn id(&self, realm: &Realm) -> TopicId {
         match (self.origin, self.generation) {
             (Some(origin), _) => origin,
-            (None, 0) => TopicId::derive(network, &self.name),
-            (None, generation) => TopicId::derive_again(network, &self.name, generation),
+            (None, 0) => TopicId::derive(realm, &self.name),
+            (None, generation) => TopicId::derive_again(realm, &self.name, generation),
         }
     }
 
@@ -546,8 +546,8 @@ mod tests {
         let again = Descriptor { generation: 1, ..descriptor(&key) };
         assert!(deleted.supersedes(&altered) && !altered.supersedes(&deleted));
         assert!(again.supersedes(&deleted) && !deleted.supersedes(&again));
-        let network = Network::default();
-        assert_ne!(again.id(&network), deleted.id(&network));
-        assert_eq!(altered.id(&network), deleted.id(&network));
+        let realm = Realm::default();
+        assert_ne!(again.id(&realm), deleted.id(&realm));
+        assert_eq!(altered.id(&realm), deleted.id(&realm));
     }
 }

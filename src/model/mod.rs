@@ -20,6 +20,7 @@ mod member;
 mod newer;
 mod own_headers;
 mod pattern;
+mod realm;
 mod record;
 pub mod roster;
 mod runs;
@@ -48,6 +49,7 @@ pub use own_headers::{
     DEAD_LETTER_SUFFIX, DEAD_LETTER_TOPIC, OWN_HEADER_PREFIX, check_user_headers, is_own_header,
 };
 pub use pattern::{TopicPattern, TopicPatternError};
+pub use realm::Realm;
 pub use record::{
     ProducerId, Record, RecordError, RecordId, RecordIdError, Records, encode_record,
     validate_given, validate_records,

@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::Realm;
 use crate::limits::NAME_BYTES_MAX;
 
 /// What divides a name into parts.
@@ -197,26 +198,33 @@ impl FromStr for TopicName {
     }
 }
 
-/// A topic's id: BLAKE3 in derive-key mode of the network's and the topic's name. It is also
-/// the topic's Kademlia key.
+/// A topic's id: BLAKE3 in derive-key mode of its network and its name. It is also the topic's
+/// Kademlia key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
 pub struct TopicId(#[cbor(with = "minicbor::bytes")] [u8; 32]);
 
 impl TopicId {
     /// The id of the topic of this name in this network.
-    pub fn derive(network: &Network, name: &TopicName) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("antiphon 2026-11 topic id v1");
-        // A network's name has no NUL, so no two pairs of names give the same bytes.
-        hasher.update(network.0.as_bytes()).update(&[0]).update(name.0.as_bytes());
+    pub fn derive(realm: &Realm, name: &TopicName) -> Self {
+        let mut hasher;
+        if let Some(network) = realm.id() {
+            hasher = blake3::Hasher::new_derive_key("antiphon 2026-11 topic id v2");
+            hasher.update(network.as_bytes());
+        } else {
+            hasher = blake3::Hasher::new_derive_key("antiphon 2026-11 topic id v1");
+            // A network's name has no NUL, so no two pairs of names give the same bytes.
+            hasher.update(realm.name().0.as_bytes()).update(&[0]);
+        }
+        hasher.update(name.0.as_bytes());
         Self(hasher.finalize().into())
     }
 
     /// The id of a later topic of this name, after this many were deleted. Nothing of one of them
     /// can be taken for a part of another.
-    pub(super) fn derive_again(network: &Network, name: &TopicName, generation: u64) -> Self {
+    pub(super) fn derive_again(realm: &Realm, name: &TopicName, generation: u64) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("antiphon 2026-11 topic id again v1");
-        hasher.update(&Self::derive(network, name).0).update(&generation.to_be_bytes());
+        hasher.update(&Self::derive(realm, name).0).update(&generation.to_be_bytes());
         Self(hasher.finalize().into())
     }
 
@@ -266,7 +274,7 @@ mod tests {
     fn networks_separate_ids() {
         let name: TopicName = "t".parse().unwrap();
         let other: Network = "lab-2".parse().unwrap();
-        assert_ne!(TopicId::derive(&Network::default(), &name), TopicId::derive(&other, &name));
+        assert_ne!(TopicId::derive(&Realm::default(), &name), Realm::open(other).topic(&name));
         assert!("../x".parse::<Network>().is_err());
         assert!("".parse::<Network>().is_err());
     }

@@ -61,7 +61,7 @@ pub struct Opening {
 impl Opening {
     /// The topic for which the batches are signed.
     pub fn topic(&self) -> TopicId {
-        self.descriptor.descriptor().id(&self.network)
+        self.descriptor.descriptor().id(&self.network.clone().into())
     }
 }
 

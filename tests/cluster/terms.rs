@@ -4,7 +4,7 @@
 use antiphon::{
     engine,
     engine::{Input, QuestionId},
-    model::{Batch, Network, NodeId, RecordId, TopicId, TopicName, validate_records},
+    model::{Batch, NodeId, Realm, RecordId, TopicId, TopicName, validate_records},
     wire::{ClientRequest, NodeRequest, Publish, Request, Response, TopicSummary},
 };
 
@@ -104,6 +104,6 @@ impl World {
         let all = self.oracle.descriptors.values().flatten();
         let of_name = all.filter(|terms| terms.name == *name);
         let newest = of_name.reduce(|one, other| if other.supersedes(one) { other } else { one });
-        newest.map(|terms| terms.id(&Network::default()))
+        newest.map(|terms| terms.id(&Realm::default()))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use antiphon::model::{
-    Hash, Incarnation, Network, NodeKey, WallClock,
+    Hash, Incarnation, Network, NodeKey, Realm, WallClock,
     roster::{
         Admin, Charter, Claim, Closure, Cut, Door, EncryptionKey, Invitation, MemberKind,
         NetworkId, Pass, Revocation, Signed, Statement, StatementError, Ticket, TicketContact,
@@ -110,6 +110,16 @@ fn statements_of_a_roster() {
         all.extend_from_slice(&bytes);
     }
     frozen("roster.hex", &all);
+}
+
+#[test]
+fn ids_of_topics() {
+    let mut by_network_id = charter().terms().clone();
+    by_network_id.topic_ids = TopicIds::ByNetworkId;
+    let [open, closed] = [charter().terms(), &by_network_id].map(Realm::of);
+    let name = "team-a.jobs".parse().unwrap();
+    let ids = [Realm::open("lab".parse().unwrap()), open, closed].map(|realm| realm.topic(&name));
+    frozen("topic_ids.hex", ids.map(|id| *id.as_bytes()).as_flattened());
 }
 
 #[test]

@@ -33,7 +33,7 @@ use std::{
 
 use antiphon::{
     engine::{Engine, Failure, Input, Log, QuestionId, Report, WriteNumber},
-    model::{Batch, Cursor, LogId, Network, NodeId, RecordId, SubscriberName, TopicId, TopicName},
+    model::{Batch, Cursor, LogId, NodeId, Realm, RecordId, SubscriberName, TopicId, TopicName},
     wire::{Request, Response},
 };
 
@@ -228,7 +228,7 @@ impl World {
 
     /// The id of the first topic of a name.
     pub(crate) fn topic_named(name: &TopicName) -> TopicId {
-        TopicId::derive(&Network::default(), name)
+        TopicId::derive(&Realm::default(), name)
     }
 
     /// The id of a topic of this run.

@@ -6,7 +6,7 @@ use antiphon::{
     engine::Asker,
     limits::MESSAGE_BYTES_MAX,
     model::{
-        Blob, Draft, Hash, Incarnation, NodeKey, ProducerId, Record, Run, Stamp, TopicName,
+        Blob, Draft, Hash, Incarnation, NodeKey, ProducerId, Realm, Record, Run, Stamp, TopicName,
         WallClock, encode_record,
     },
     wire::{Acks, ClientRequest, NodeRequest, Publish, Refusal},
@@ -420,7 +420,7 @@ async fn gossip_reaches_a_follower() {
     introduce(&mut second, &first).await;
     introduce(&mut first, &second).await;
     let name: TopicName = "t".parse().unwrap();
-    let topic = TopicId::derive(&"test".parse().unwrap(), &name);
+    let topic = Realm::open("test".parse().unwrap()).topic(&name);
     second.run(move |network| network.follow(topic)).await;
     let (small, large) = (batch(topic, 10), batch(topic, 1_000_000));
     // Whether the other one has heard of the follower yet is not told: so it is tried again.

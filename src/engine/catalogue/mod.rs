@@ -246,7 +246,7 @@ impl Engine {
         for (topic, signed) in terms.collect::<Vec<_>>() {
             self.core.write(Write::Descriptor(topic, signed));
         }
-        let topic = Topics::old_catalogue(&self.core.config.network);
+        let topic = Topics::old_catalogue(&self.core.config.realm);
         for log_id in logs.into_keys() {
             self.core.write(Write::Drop { topic, log_id, from: 0, to: u64::MAX, log: None });
         }

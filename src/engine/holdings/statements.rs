@@ -104,13 +104,13 @@ impl Statements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Descriptor, Network, NodeKey, Stamp};
+    use crate::model::{Descriptor, NodeKey, Realm, Stamp};
 
     fn signed(name: &str, revision: u64) -> (TopicId, SignedDescriptor) {
         let key = NodeKey::from_secret(&[1; 32]);
         let mut terms = Descriptor::new(name.parse().unwrap(), key.node(), Stamp::default());
         terms.revision = revision;
-        (terms.id(&Network::default()), terms.sign(&key).unwrap())
+        (terms.id(&Realm::default()), terms.sign(&key).unwrap())
     }
 
     #[test]

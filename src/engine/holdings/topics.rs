@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{statements::Statements, topic::Topic};
 use crate::{
     limits::{SIGNED_TOPICS_MAX, TOPICS_MAX},
-    model::{Descriptor, Network, NodeId, SignedDescriptor, TopicId, TopicName},
+    model::{Descriptor, NodeId, Realm, SignedDescriptor, TopicId, TopicName},
 };
 
 /// Which of two topics of one id and two names it is. An imported topic brings its id along, which
@@ -19,7 +19,7 @@ fn has_better_claim(terms: &Descriptor, current: &Descriptor) -> bool {
 /// All topics that this node knows.
 #[derive(Debug)]
 pub(in crate::engine) struct Topics {
-    network: Network,
+    realm: Realm,
     known: BTreeMap<TopicId, Topic>,
     statements: Statements,
     /// How many of these statements each node has signed.
@@ -31,9 +31,9 @@ pub(in crate::engine) struct Topics {
 }
 
 impl Topics {
-    pub(in crate::engine) fn new(network: Network) -> Self {
+    pub(in crate::engine) fn new(realm: Realm) -> Self {
         Self {
-            network,
+            realm,
             known: BTreeMap::new(),
             statements: Statements::default(),
             signed: BTreeMap::new(),
@@ -43,8 +43,8 @@ impl Topics {
     }
 
     /// The id of the topic that was the catalogue in directories before protocol version 2.
-    pub(in crate::engine) fn old_catalogue(network: &Network) -> TopicId {
-        TopicId::derive(network, &TopicName::catalogue())
+    pub(in crate::engine) fn old_catalogue(realm: &Realm) -> TopicId {
+        realm.topic(&TopicName::catalogue())
     }
 
     /// The terms that are known, to compare them with those that another node knows.
@@ -89,7 +89,7 @@ impl Topics {
 
     /// The id of the topic that a descriptor describes.
     pub(in crate::engine) fn id_of(&self, descriptor: &Descriptor) -> TopicId {
-        descriptor.id(&self.network)
+        descriptor.id(&self.realm)
     }
 
     /// The newest descriptor of a name, be it that of a topic or of the deletion of one.
@@ -240,7 +240,7 @@ mod tests {
             terms.revision = revision;
             terms.sign(&key).unwrap()
         };
-        let mut topics = Topics::new(Network::default());
+        let mut topics = Topics::new(Realm::default());
         assert!(topics.adopt(&signed("first", 0)));
         let some = signed("some", 0);
         for number in 0..TOPICS_MAX as u64 - 1 {
@@ -263,7 +263,7 @@ mod tests {
             terms.sign(key).unwrap()
         };
         let [greedy, other] = &keys;
-        let mut topics = Topics::new(Network::default());
+        let mut topics = Topics::new(Realm::default());
         assert!(topics.adopt(&signed(greedy, "first", 0)));
         topics.signed.insert(greedy.node(), SIGNED_TOPICS_MAX);
         let has_place = |topics: &Topics, key, name, revision| {

@@ -170,7 +170,7 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::model::{
-        Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run, Stamp,
+        Draft, Hash, Incarnation, NodeKey, Previous, ProducerId, Realm, Record, Run, Stamp,
         WallClock, encode_record,
     };
 
@@ -178,7 +178,7 @@ mod tests {
         let incarnation = Incarnation(1);
         let previous = Previous { incarnation, next: first, hash: Hash([7; 32]) };
         let draft = Draft {
-            topic: TopicId::derive(&Network::default(), &"t".parse().unwrap()),
+            topic: TopicId::derive(&Realm::default(), &"t".parse().unwrap()),
             incarnation,
             previous: (first > 0).then_some(previous),
             stamp: Stamp::default(),

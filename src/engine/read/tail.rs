@@ -69,7 +69,7 @@ impl Tail {
 mod tests {
     use super::*;
     use crate::model::{
-        Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run, Stamp,
+        Draft, Hash, Incarnation, NodeKey, Previous, ProducerId, Realm, Record, Run, Stamp,
         TopicId, WallClock, encode_record,
     };
 
@@ -80,7 +80,7 @@ mod tests {
         let incarnation = Incarnation(1);
         let previous = Previous { incarnation, next: number, hash: Hash([7; 32]) };
         let draft = Draft {
-            topic: TopicId::derive(&Network::default(), &"t".parse().unwrap()),
+            topic: TopicId::derive(&Realm::default(), &"t".parse().unwrap()),
             incarnation,
             previous: (number > 0).then_some(previous),
             stamp: Stamp::default(),

@@ -270,12 +270,12 @@ fn predecessor(batch: &Batch) -> Option<(LogId, Position)> {
 mod tests {
     use super::*;
     use crate::model::{
-        Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run, Stamp,
+        Draft, Hash, Incarnation, NodeKey, Previous, ProducerId, Realm, Record, Run, Stamp,
         WallClock, encode_record,
     };
 
     fn topic() -> TopicId {
-        TopicId::derive(&Network::default(), &"t".parse().unwrap())
+        TopicId::derive(&Realm::default(), &"t".parse().unwrap())
     }
 
     /// The first batch of an incarnation that continues another one.

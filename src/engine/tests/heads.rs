@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) fn topic() -> TopicId {
-    TopicId::derive(&crate::model::Network::default(), &"t".parse().unwrap())
+    TopicId::derive(&crate::model::Realm::default(), &"t".parse().unwrap())
 }
 
 /// The first batch of a log of another node.

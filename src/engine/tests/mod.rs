@@ -587,7 +587,7 @@ fn whoever_is_sent_records_of_a_restored_topic_is_told_its_terms_again() {
         let outputs = script.ask(10 + number, publish(number, "a", 1_000));
         assert_eq!(settle(&mut script, outputs), (2, terms), "the first time with terms");
     }
-    let topic = TopicId::derive(&crate::model::Network::default(), &"t".parse().unwrap());
+    let topic = TopicId::derive(&crate::model::Realm::default(), &"t".parse().unwrap());
     let origin = Create { origin: Some(topic), ..Create::new("t".parse().unwrap()) };
     for (question, request) in [
         (20, Request::Client(ClientRequest::Delete("t".parse().unwrap()))),

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) fn topic() -> TopicId {
-    TopicId::derive(&crate::model::Network::default(), &"t".parse().unwrap())
+    TopicId::derive(&crate::model::Realm::default(), &"t".parse().unwrap())
 }
 
 pub(super) fn key_of(number: u32) -> NodeKey {

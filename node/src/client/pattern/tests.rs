@@ -8,8 +8,8 @@ use std::{
 
 use antiphon::{
     model::{
-        Batch, Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Run,
-        Stamp, TopicId, WallClock, encode_record,
+        Batch, Draft, Hash, Incarnation, NodeKey, Previous, ProducerId, Realm, Record, Run, Stamp,
+        TopicId, WallClock, encode_record,
     },
     wire::{self, ClientRequest, Names, Page, ReadMany, Request, Response, TopicPage},
 };
@@ -48,7 +48,7 @@ fn batch(name: &str, number: u64, life: u8) -> Batch {
     let incarnation = Incarnation(life.into());
     let previous = Previous { incarnation, next: number, hash: Hash([0; 32]) };
     let draft = Draft {
-        topic: TopicId::derive(&Network::default(), &name.parse().unwrap()),
+        topic: TopicId::derive(&Realm::default(), &name.parse().unwrap()),
         incarnation,
         previous: (number > 0).then_some(previous),
         stamp: Stamp::default(),

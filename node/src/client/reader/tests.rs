@@ -8,7 +8,7 @@ use std::{
 
 use antiphon::{
     model::{
-        Draft, Hash, Incarnation, Network, NodeKey, Previous, ProducerId, Record, Retention, Run,
+        Draft, Hash, Incarnation, NodeKey, Previous, ProducerId, Realm, Record, Retention, Run,
         Stamp, TopicId, encode_record,
     },
     wire::{self, ClientRequest, Request, Response, Surveyed, TopicSummary},
@@ -75,7 +75,7 @@ impl Link for Node {
 }
 
 fn topic_id() -> TopicId {
-    TopicId::derive(&Network::default(), &"t".parse().unwrap())
+    TopicId::derive(&Realm::default(), &"t".parse().unwrap())
 }
 
 fn surveyed() -> Surveyed {

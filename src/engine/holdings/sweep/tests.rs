@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     engine::holdings::early::Early,
     model::{
-        Draft, Incarnation, Network, NodeKey, Previous, ProducerId, Run, TopicId, encode_record,
+        Draft, Incarnation, NodeKey, Previous, ProducerId, Realm, Run, TopicId, encode_record,
     },
     wire::LogRange,
 };
@@ -64,7 +64,7 @@ impl Logs {
         let count = u32::try_from(records.len()).unwrap();
         let first = last.as_ref().map_or(0, |last| last.next);
         let draft = Draft {
-            topic: TopicId::derive(&Network::default(), &"t".parse().unwrap()),
+            topic: TopicId::derive(&Realm::default(), &"t".parse().unwrap()),
             incarnation,
             previous: last.as_ref().map(|last| Previous {
                 incarnation,
