@@ -215,6 +215,20 @@ pub const ROSTER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most closures of one writer in one topic: admins who do not know of each other each sign one.
 pub const CLOSURES_MAX: usize = 8;
 
+/// Most statements of a roster that one message has. To verify them takes some 10 ms.
+pub const ROSTER_TOLD_MAX: usize = 64;
+
+/// How often a node compares its roster with that of another one. News comes at once; this is for
+/// what was lost.
+pub const ROSTER_COMPARE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often a node looks whose membership has ended.
+pub const ROSTER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long a node may be connected of which the roster knows nothing: what admits it is on its
+/// way.
+pub const ROSTER_UNKNOWN_MAX: Duration = Duration::from_secs(10);
+
 /// Most invitations of a network, used or not.
 pub const INVITES_MAX: usize = 1_000;
 

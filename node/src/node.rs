@@ -25,7 +25,7 @@ use crate::{
     network::{Listen, NetworkError, OperatorPlace, Settings},
     operator::OperatorKey,
     platform::{random_bytes, tasks},
-    runtime::{LocalLink, Runtime},
+    runtime::{Admissions, LocalLink, Runtime},
     store::{
         DataDirectory, Life, OperatorKeyFailure, SegmentStore, Store, StoreError, StoreHandle,
         load_key, load_or_create_key, load_or_create_operator_key,
@@ -267,7 +267,8 @@ impl Node {
         engine.open_admin = config.open_admin;
         engine.probation = config.probation;
         let (link, questions) = LocalLink::new(id);
-        let runtime = Runtime::new(engine, opened.recovered, network, store, questions);
+        let runtime =
+            Runtime::new(engine, opened.recovered, network, store, questions, Admissions::none());
         let (stop, stopped) = oneshot::channel();
         let task = tasks::spawn("node", runtime.run(stopped));
         let runtime = task.abort_handle();

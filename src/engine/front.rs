@@ -14,7 +14,7 @@ use super::{
 use crate::{
     limits::QUESTIONS_MAX,
     model::{TopicId, TopicName},
-    wire::{ClientRequest, NodeRequest, Refusal, Request},
+    wire::{ClientRequest, NodeRequest, Refusal, Request, Right},
 };
 
 /// A request that waits until it is clear whether a topic exists.
@@ -57,6 +57,9 @@ impl Engine {
             }
             other => other,
         };
+        if let Err(refusal) = self.check_membership(asker, &request) {
+            return self.core.refuse(question, refusal);
+        }
         match request {
             Request::Client(request) => self.client_asked(question, asker, request),
             Request::Node(request) => self.node_asked(question, asker, request),
@@ -91,7 +94,13 @@ impl Engine {
 
     /// Whether the asker may ask this, and this node can do it now.
     fn admit(&mut self, asker: Asker, request: &ClientRequest) -> Result<(), Refusal> {
-        rights::check(asker, request, self.core.config.open_admin)?;
+        if let Some(member) = self.membership_of(asker) {
+            rights::check_member(asker, &member, request)?;
+        } else {
+            // Who waited for a topic may have been removed meanwhile.
+            self.check_belongs(asker, Right::Read)?;
+            rights::check(asker, request, self.core.config.open_admin)?;
+        }
         if let ClientRequest::Create(create) = request {
             self.check_terms(create)?;
         }
@@ -201,6 +210,12 @@ impl Engine {
 
     fn node_asked(&mut self, question: QuestionId, asker: Asker, request: NodeRequest) {
         use NodeRequest as R;
+        if let Some(member) = self.membership_of(asker) {
+            let topic = request.topic().and_then(|topic| self.core.topics.name_of(topic));
+            if let Err(refusal) = rights::check_member_node(&member, &request, topic) {
+                return self.core.refuse(question, refusal);
+            }
+        }
         match (request, asker.node()) {
             (R::Leaving(finished), Some(node)) => self.leaves(question, node, finished),
             (R::Stopping, Some(node)) => self.stops(question, node),
@@ -212,6 +227,9 @@ impl Engine {
             (R::Prove(topic, ranges, nonce), Some(node)) => {
                 self.prove(Challenged { question, asker: node, topic, ranges, nonce });
             }
+            (R::CompareRoster(wanted), _) => self.compare_roster(question, wanted),
+            // Who tells of statements need not be believed: they are signed.
+            (R::TellRoster(told), from) => self.hear_roster(question, from, told),
             // Only a node can say these of itself, or has made sure of what it says.
             (
                 R::Leaving(_)

@@ -24,6 +24,7 @@ impl Output {
             | Self::Locate(_)
             | Self::Dial(_)
             | Self::Disconnect(_)
+            | Self::Roster(_)
             | Self::Report(_) => None,
         }
     }

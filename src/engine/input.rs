@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     limits,
-    model::{Incarnation, NodeId, NodeKey, Realm, TopicId, WallClock},
+    model::{
+        Incarnation, NodeId, NodeKey, Realm, TopicId, WallClock,
+        roster::{Charter, Signed, Statement},
+    },
     wire::{Address, Checked, Contact, Gossip, Page, Request, Response},
 };
 
@@ -41,18 +44,24 @@ pub struct Config {
     /// For how long another node must have been connected with this one, in all, before its word
     /// lets this one delete a copy.
     pub probation: Duration,
+    /// The closed network that this is; none if it is open to all.
+    pub closed: Option<Closed>,
     /// Whether any client may alter and delete topics, and not only the operator.
     pub open_admin: bool,
 }
 
+/// What a node of a closed network brings along.
+#[derive(Debug, Clone)]
+pub struct Closed {
+    /// The network's charter, or an older one.
+    pub charter: Signed<Charter>,
+    /// What admits this node: its pass, or the pass of an invitation and its claim.
+    pub own: Vec<Statement>,
+}
+
 impl Config {
     /// The ordinary settings.
-    pub fn new(
-        key: NodeKey,
-        realm: impl Into<Realm>,
-        incarnation: Incarnation,
-        seed: u64,
-    ) -> Self {
+    pub fn new(key: NodeKey, realm: impl Into<Realm>, incarnation: Incarnation, seed: u64) -> Self {
         Self {
             key,
             realm: realm.into(),
@@ -61,6 +70,7 @@ impl Config {
             seed,
             gone_after: limits::GONE_AFTER_DEFAULT,
             probation: limits::PROBATION_DEFAULT,
+            closed: None,
             open_admin: false,
         }
     }
@@ -145,6 +155,8 @@ pub enum Input {
     SweepDone(Ticket, Option<Swept>),
     /// A batch that was flushed can no longer be read: a read or the scrub has found that.
     Damaged(Damage),
+    /// Statements of a closed network that came with a new connection, each verified.
+    Admitted(Vec<Statement>),
     /// Whether the disk has room for more records. Without any they are refused; the few bytes
     /// of all else still fit.
     Room(bool),

@@ -31,6 +31,7 @@
 //! - `retention`: deleting what a topic does not keep any more, and all but the newest record of
 //!   each key
 //! - `forks`: writers that signed two batches for one position
+//! - `roster`: who belongs to a closed network; who does not is out
 
 mod catalogue;
 #[cfg(debug_assertions)]
@@ -54,6 +55,7 @@ mod recovered;
 mod replication;
 mod retention;
 mod rights;
+mod roster;
 mod subscriptions;
 mod survey;
 #[cfg(test)]
@@ -74,7 +76,7 @@ pub use holdings::{
 use holdings::{ledger::Ledger, topics::Topics};
 pub use ids::{AskId, QuestionId, Ticket, WriteNumber};
 use inflight::{asks::Purpose, stored::ReadPurpose};
-pub use input::{Asker, Config, Failure, Input, Now};
+pub use input::{Asker, Closed, Config, Failure, Input, Now};
 use members::Change;
 pub use output::{Output, Report, Write};
 pub use recovered::Recovered;
@@ -105,11 +107,13 @@ pub struct Engine {
     subscriptions: subscriptions::State,
     retention: retention::State,
     forks: forks::State,
+    roster: roster::State,
 }
 
 /// Calls an entry point of every part, in one fixed order.
 macro_rules! each_wing {
     ($event:ident($($argument:expr),*)) => {{
+        <roster::State as Wing>::$event($($argument),*);
         <membership::State as Wing>::$event($($argument),*);
         <survey::State as Wing>::$event($($argument),*);
         <publish::State as Wing>::$event($($argument),*);
@@ -126,6 +130,7 @@ impl Engine {
     /// A node with what its store held when it was opened.
     pub fn new(config: Config, mut recovered: Recovered) -> Self {
         let me = config.key.node();
+        let closed = config.closed.clone();
         let old_catalogue = recovered.logs.remove(&Topics::old_catalogue(&config.realm));
         let mut topics = Topics::new(config.realm.clone());
         let mut newest = Stamp::default();
@@ -164,11 +169,13 @@ impl Engine {
             subscriptions: subscriptions::State::default(),
             retention: retention::State::default(),
             forks: forks::State::default(),
+            roster: roster::State::default(),
             core: Core::new(config, topics, contacts, newest),
         };
         engine.rewrite_catalogue(old_catalogue, &recovered.descriptors);
         engine.clear_deleted();
         engine.forks_on_start(&recovered.forks);
+        engine.roster_on_start(closed, &recovered.roster);
         engine
     }
 
@@ -182,7 +189,11 @@ impl Engine {
             Input::Told { ask, result } => self.told(ask, result),
             Input::Gossiped(gossip) => self.gossiped(gossip),
             Input::Connected(contact) => self.connected(contact),
-            Input::Moved(contact) => self.moved(contact),
+            Input::Moved(contact) => {
+                if !self.is_put_out(&contact.node) {
+                    self.moved(contact);
+                }
+            }
             Input::Disconnected(node) => {
                 self.asks_lost(node);
                 let change = self.core.members.disconnected(now.elapsed, node);
@@ -193,7 +204,12 @@ impl Engine {
                 let change = self.core.members.heard(now.elapsed, node, round_trip);
                 self.changed(change);
             }
-            Input::Discovered(contact) => self.core.members.discovered(contact),
+            Input::Discovered(contact) => {
+                if !self.is_put_out(&contact.node) {
+                    self.core.members.discovered(contact);
+                }
+            }
+            Input::Admitted(statements) => self.admitted(statements),
             Input::Durable(number) => self.flushed(number),
             Input::ReadDone(ticket, page) => self.read_done(ticket, page),
             Input::CheckDone(ticket, checked) => self.check_done(ticket, checked),
@@ -307,6 +323,7 @@ impl Engine {
             Purpose::Announce(change) => self.announced(node, change, result),
             Purpose::Compare => self.compared(node, result),
             Purpose::Statements => self.statements_told(node, result),
+            Purpose::Roster => self.roster_told(node, result),
             Purpose::HandOverPosition(topic, name, attempt) => {
                 self.position_handed_over(node, &(topic, name), attempt, &result);
             }
@@ -320,7 +337,8 @@ impl Engine {
             }
             Purpose::Tell => {}
             Purpose::Acquaint => {
-                if let Ok(Response::Peers(peers)) = result {
+                if let Ok(Response::Peers(mut peers)) = result {
+                    peers.retain(|peer| !self.is_put_out(&peer.node));
                     self.told_new(node, &peers);
                     self.core.members.told_of(node, peers);
                 }
@@ -330,8 +348,12 @@ impl Engine {
 
     fn connected(&mut self, contact: Contact) {
         let node = contact.node;
+        if self.is_put_out(&node) {
+            return self.put_out(node);
+        }
         self.core.clocks.doubt_if_lonely(self.core.now.elapsed);
         self.moved(contact);
+        self.begin_comparison(node);
         self.core.ask(node, ClientRequest::Peers, limits::ASK_TIMEOUT, Purpose::Acquaint);
         self.tell_leaving(node);
     }

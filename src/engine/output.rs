@@ -1,5 +1,7 @@
 //! What the engine asks of the world.
 
+use std::sync::Arc;
+
 use super::{
     holdings::{
         Damage, Pending,
@@ -14,6 +16,7 @@ use crate::{
     model::{
         Batch, Compacted, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription,
         TopicId,
+        roster::{Roster, Slot, Statement},
     },
     wire::{Contact, LogRange, MemberState, Request, Response},
 };
@@ -125,6 +128,8 @@ pub enum Output {
     Dial(Contact),
     /// Close the connections to a node that has gone silent.
     Disconnect(NodeId),
+    /// Who belongs to this closed network, from now on.
+    Roster(Arc<Roster>),
     /// Tell the operator.
     Report(Report),
 }
@@ -229,6 +234,13 @@ pub enum Write {
     },
     /// Keep the proof that a log has forked.
     Fork(ForkProof),
+    /// Keep a statement of the roster, or forget it.
+    Statement {
+        /// What it is about.
+        slot: Slot,
+        /// The statement; none when the roster has none any more.
+        statement: Option<Statement>,
+    },
     /// Keep where a node was last known.
     Contact(Contact),
     /// Forget a node.

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     model::{
         Batch, ForkProof, LogId, NodeId, SignedDescriptor, SubscriberName, Subscription, TopicId,
+        roster::Statement,
     },
     wire::Contact,
 };
@@ -36,6 +37,8 @@ pub struct Recovered {
     pub contacts: BTreeMap<NodeId, Contact>,
     /// Proofs of forks, each once, in the order in which they came.
     pub forks: Vec<ForkProof>,
+    /// The roster of a closed network, in an order in which it is accepted.
+    pub roster: Vec<Statement>,
 }
 
 impl Recovered {
@@ -75,6 +78,11 @@ impl Recovered {
                 if !self.forks.contains(proof) {
                     self.forks.push(proof.clone());
                 }
+            }
+            Write::Statement { slot, statement } => {
+                self.roster.retain(|known| known.slot() != *slot);
+                self.roster.extend(statement.clone());
+                self.roster.sort_by_key(Statement::slot);
             }
             Write::Contact(contact) => {
                 self.contacts.insert(contact.node, contact.clone());

@@ -24,6 +24,7 @@ mod possession;
 mod refusal;
 mod request;
 mod response;
+mod roster;
 mod statements;
 mod whereabouts;
 
@@ -47,6 +48,7 @@ pub use response::{
     Remaining, ReplicaState, Response, Role, Surveyed, TopicCount, TopicDigest, TopicSummary,
     Verified, VerifiedReplica,
 };
+pub use roster::{RosterTold, RosterWanted, Statements};
 pub use statements::{PartDigest, PartWanted, StatementsTold, StatementsWanted};
 use thiserror::Error;
 pub use whereabouts::Whereabouts;

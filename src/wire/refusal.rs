@@ -158,12 +158,24 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Right {
+    /// Reading.
+    #[n(1)]
+    Read,
+    /// Publishing.
+    #[n(2)]
+    Write,
+    /// Creating topics.
+    #[n(4)]
+    Create,
     /// Altering and deleting a topic.
     #[n(8)]
     Manage,
     /// Ending a node, declaring one lost, and having a topic repaired.
     #[n(16)]
     Operate,
+    /// Holding topics, and what only nodes say to each other.
+    #[n(32)]
+    Hold,
 }
 
 impl From<DescriptorError> for Refusal {

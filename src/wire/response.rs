@@ -3,8 +3,8 @@
 use minicbor::{Decode, Encode};
 
 use super::{
-    Address, DescriptorBytes, LogRange, OutboxPage, Page, Peer, Proofs, Refusal, StatementsTold,
-    Taken, TopicPage, Whereabouts,
+    Address, DescriptorBytes, LogRange, OutboxPage, Page, Peer, Proofs, Refusal, RosterTold,
+    StatementsTold, Taken, TopicPage, Whereabouts,
 };
 use crate::model::{
     Compacted, Cursor, Frontier, Hash, Incarnation, NodeId, Retention, SignedHeader,
@@ -79,7 +79,6 @@ pub enum Response {
     /// How many copies there are.
     #[n(36)]
     Awaited(#[n(0)] Published),
-
     /// A topic's descriptor, where it is known.
     #[n(16)]
     Described(#[n(0)] Option<DescriptorBytes>),
@@ -117,6 +116,9 @@ pub enum Response {
     /// Statements that the asked node knows.
     #[n(37)]
     Statements(#[n(0)] StatementsTold),
+    /// What the asked node's roster has.
+    #[n(48)]
+    Roster(#[n(0)] RosterTold),
     /// A proof of possession for each batch in the order of the request
     /// ([`possession`](super::possession())); none for one that the asked node does not hold. Then
     /// those of them that compaction took away there.

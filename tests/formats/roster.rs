@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use antiphon::model::{
-    Hash, Incarnation, Network, NodeKey, Realm, WallClock,
-    roster::{
-        Admin, Charter, Claim, Closure, Cut, Door, EncryptionKey, Invitation, MemberKind,
-        NetworkId, Pass, Revocation, Signed, Statement, StatementError, Ticket, TicketContact,
-        TopicIds,
+use antiphon::{
+    limits::ROSTER_TOLD_MAX,
+    model::{
+        Hash, Incarnation, Network, NodeKey, Realm, WallClock,
+        roster::{
+            Admin, Charter, Claim, Closure, Cut, Door, EncryptionKey, Invitation, MemberKind,
+            NetworkId, Pass, Revocation, Signed, Statement, StatementError, Ticket, TicketContact,
+            TopicIds,
+        },
     },
+    wire::{NodeRequest, PartDigest, Request, Response, RosterTold, RosterWanted, Statements},
 };
 
-use super::{frozen, key, topic};
+use super::{frozen, key, round_trip, topic};
 
 const ISSUED: WallClock = WallClock(1_796_000_000_000);
 const ENDS: WallClock = WallClock(1_796_086_400_000);
@@ -110,6 +114,39 @@ fn statements_of_a_roster() {
         all.extend_from_slice(&bytes);
     }
     frozen("roster.hex", &all);
+}
+
+#[test]
+fn comparing_rosters() {
+    let slot = samples()[3].slot();
+    let requests = [
+        NodeRequest::CompareRoster(RosterWanted::Digest(Hash([9; 32]))),
+        NodeRequest::CompareRoster(RosterWanted::Part(7, None)),
+        NodeRequest::CompareRoster(RosterWanted::Part(7, Some(slot))),
+        NodeRequest::TellRoster(Statements(samples().into())),
+    ];
+    let parts = vec![PartDigest { part: 7, digest: Hash([9; 32]) }];
+    let responses = [
+        RosterTold::Same,
+        RosterTold::Differs(parts, Statements(vec![Statement::Charter(charter())])),
+        RosterTold::Part(Statements(vec![Statement::Claim(claim())]), Some(slot)),
+    ];
+    let all = round_trip(requests.map(Request::Node), responses.map(Response::Roster));
+    frozen("rosters.hex", &all);
+    let mut slots = samples().map(|statement| statement.slot().to_key());
+    slots.sort_unstable();
+    frozen("roster_keys.hex", &slots.concat());
+}
+
+#[test]
+fn forged_statements_are_left_out_and_too_many_are_refused() {
+    let told = |statements| Response::Roster(RosterTold::Part(Statements(statements), None));
+    let mut forged = told(vec![Statement::Claim(claim())]).encode().to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let told_of_none = Response::decode(&forged.into());
+    assert!(told_of_none.is_err() || told_of_none == Ok(told(Vec::new())));
+    let statements = vec![Statement::Revocation(revocation()); ROSTER_TOLD_MAX + 1];
+    assert!(Response::decode(&told(statements).encode()).is_err());
 }
 
 #[test]

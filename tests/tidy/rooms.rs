@@ -20,6 +20,7 @@ const FLOORS: &[&str] = &[
     "members",
     "core",
     "wing",
+    "roster",
     "heads",
     "survey",
     "membership",

@@ -105,6 +105,7 @@ impl Image {
             | Write::Step { .. }
             | Write::Outbox { .. }
             | Write::Fork(_)
+            | Write::Statement { .. }
             | Write::Contact(_)
             | Write::Forget(_) => {}
         }

@@ -347,7 +347,7 @@ impl World {
                 }
                 self.reports.push((index, report));
             }
-            Output::Provide(_) | Output::Unprovide(_) => {}
+            Output::Provide(_) | Output::Unprovide(_) | Output::Roster(_) => {}
         }
     }
 

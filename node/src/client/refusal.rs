@@ -142,6 +142,14 @@ pub enum Right {
     /// Ending a node, declaring others lost, and having topics repaired. The node's operator and
     /// the node's own program have it.
     Operate,
+    /// Reading, which every member of a closed network may do unless an admin said otherwise.
+    Read,
+    /// Publishing.
+    Write,
+    /// Creating topics.
+    Create,
+    /// Holding topics, which nodes of a closed network do.
+    Hold,
 }
 
 fn other(number: u32, text: &str) -> String {
@@ -179,6 +187,10 @@ impl From<wire::Refusal> for Refusal {
             Wire::MayNotAlter(name) => Self::MayNotAlter(name),
             Wire::NotAllowed { text, right } => {
                 let right = match right {
+                    wire::Right::Read => Right::Read,
+                    wire::Right::Write => Right::Write,
+                    wire::Right::Create => Right::Create,
+                    wire::Right::Hold => Right::Hold,
                     wire::Right::Manage => Right::Manage,
                     wire::Right::Operate => Right::Operate,
                 };

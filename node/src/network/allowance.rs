@@ -70,9 +70,9 @@ pub(super) fn cost(request: &Request) -> i64 {
         Request::Client(
             ClientRequest::Peers | ClientRequest::Names(_) | ClientRequest::Outbox(_),
         ) => 1,
-        Request::Node(NodeRequest::Compare(..)) => COMPARE_COST,
+        Request::Node(NodeRequest::Compare(..) | NodeRequest::CompareRoster(_)) => COMPARE_COST,
         Request::Node(NodeRequest::Counts) => COUNTS_COST,
-        Request::Node(NodeRequest::Prove(..)) => PROVE_COST,
+        Request::Node(NodeRequest::Prove(..) | NodeRequest::TellRoster(_)) => PROVE_COST,
         _ => 0,
     }
 }

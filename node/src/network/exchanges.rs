@@ -48,6 +48,8 @@ impl Purpose {
                 | NodeRequest::Compare(..)
                 | NodeRequest::Keep(..)
                 | NodeRequest::Prove(..)
+                | NodeRequest::CompareRoster(_)
+                | NodeRequest::TellRoster(_)
                 | NodeRequest::Leaving(_)
                 | NodeRequest::Stopping,
             ) => Self::Own,

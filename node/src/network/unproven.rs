@@ -39,6 +39,7 @@ pub(super) fn is_for_nodes(request: &Request) -> bool {
                 | NodeRequest::Stopping
                 | NodeRequest::Compare(..)
                 | NodeRequest::Announce(_)
+                | NodeRequest::CompareRoster(_)
         ) | Request::Client(ClientRequest::Forget(_))
     )
 }

@@ -10,6 +10,7 @@ mod room;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,12 +19,13 @@ use antiphon::{
         AskId, Asker, Config, Engine, FlushGate, Input, Output, QuestionId, Recovered, Report,
         WriteNumber,
     },
+    model::roster::{Roster, Statement},
     wire::{ClientRequest, NodeRequest, Refusal, Request, Response},
 };
 pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
 use notices::{Notice, Notices};
 use room::RoomNotices;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     error::NodeError,
@@ -35,6 +37,23 @@ use crate::{
 /// Longest time that a stop takes to tell the others. A node that has not answered by then learns
 /// it from the closed connection, and takes this node for dead.
 const FAREWELL_MAX: Duration = Duration::from_millis(500);
+
+/// What the runtime and those that let connections in tell each other. Nothing in an open network.
+#[derive(Debug)]
+pub(crate) struct Admissions {
+    /// Who belongs; none until that is known.
+    pub(crate) rosters: watch::Sender<Option<Arc<Roster>>>,
+    /// Statements that came with connections, each verified. The channel is bounded.
+    pub(crate) admitted: mpsc::Receiver<Vec<Statement>>,
+}
+
+impl Admissions {
+    /// Those of an open network, where nobody tells anything.
+    pub(crate) fn none() -> Self {
+        let (_, admitted) = mpsc::channel(1);
+        Self { rosters: watch::Sender::new(None), admitted }
+    }
+}
 
 /// What a node is made of, joined.
 pub(crate) struct Runtime {
@@ -55,6 +74,10 @@ pub(crate) struct Runtime {
     left: bool,
 
     gate: FlushGate,
+    /// Who belongs to a closed network, for those that let connections in.
+    rosters: watch::Sender<Option<Arc<Roster>>>,
+    /// Statements that came with connections.
+    admitted: mpsc::Receiver<Vec<Statement>>,
     /// Requests that tell others of the stop, and are not answered.
     farewells: BTreeSet<AskId>,
 }
@@ -66,6 +89,7 @@ impl Runtime {
         network: Network,
         store: StoreHandle,
         questions: LocalQuestions,
+        Admissions { rosters, admitted }: Admissions,
     ) -> Self {
         Self {
             engine: Engine::new(config, recovered),
@@ -81,6 +105,8 @@ impl Runtime {
 
             left: false,
             gate: FlushGate::default(),
+            rosters,
+            admitted,
             farewells: BTreeSet::new(),
         }
     }
@@ -125,6 +151,7 @@ impl Runtime {
                 },
                 input = self.network.next() => self.take_in(input),
                 Some(question) = self.questions.recv() => self.asked(question),
+                Some(statements) = self.admitted.recv() => self.handle(Input::Admitted(statements)),
                 () = &mut timer => {
                     self.handle(Input::Timeout);
                     self.say();
@@ -293,6 +320,9 @@ impl Runtime {
             Output::Locate(topic) => self.network.locate(topic),
             Output::Dial(contact) => self.network.dial(&contact),
             Output::Disconnect(node) => self.network.disconnect(node),
+            Output::Roster(roster) => {
+                self.rosters.send_replace(Some(roster));
+            }
             Output::Report(report) => self.tell(&report),
         }
     }

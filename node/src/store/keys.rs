@@ -14,6 +14,7 @@
 //! | `C` contacts | node 32 | contact, in CBOR |
 //! | `R` steps | topic 32, number 8 | a bucket of the retention ledger, in CBOR |
 //! | `O` outbox | topic 32, writer 32, incarnation 8 | from where on records are pending, in CBOR |
+//! | `M` roster | number of the kind 1, what it is about | statement |
 //! | `F` facts | name (UTF-8) | bytes |
 //! | `P` position | | number of the last group's last frame 8, its segment 4, offset behind it 4, the store's salt 8, segments of the two newest checkpoints 4 each |
 //! | `U` usage | segment 4 | bytes of the segment that entries of `B` point to, and those of `H` without bodies 8 |
@@ -54,13 +55,14 @@ pub(super) enum Table {
     Contacts,
     Steps,
     Outbox,
+    Roster,
     Facts,
     Usage,
 }
 
 impl Table {
     /// The tables of the small state.
-    pub(super) const STATE: [Self; 8] = [
+    pub(super) const STATE: [Self; 9] = [
         Self::Logs,
         Self::Subscriptions,
         Self::Descriptors,
@@ -68,6 +70,7 @@ impl Table {
         Self::Contacts,
         Self::Steps,
         Self::Outbox,
+        Self::Roster,
         Self::Facts,
     ];
 
@@ -82,6 +85,7 @@ impl Table {
             Self::Contacts => b'C',
             Self::Steps => b'R',
             Self::Outbox => b'O',
+            Self::Roster => b'M',
             Self::Facts => b'F',
             Self::Usage => b'U',
         }
@@ -440,7 +444,7 @@ mod tests {
     fn reserved_letters_are_no_tables() {
         let others = [Table::Batches, Table::Headers, Table::Usage];
         let tags: Vec<_> = others.into_iter().chain(Table::STATE).map(Table::tag).collect();
-        for letter in *b"EMQTX" {
+        for letter in *b"EQTX" {
             assert!(!tags.contains(&letter), "{letter}");
             assert!(VERSION_KEY != [letter] && POSITION_KEY != [letter]);
         }

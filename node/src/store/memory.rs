@@ -127,6 +127,7 @@ impl Content {
             | Write::Step { .. }
             | Write::Outbox { .. }
             | Write::Fork(_)
+            | Write::Statement { .. }
             | Write::Contact(_)
             | Write::Forget(_) => {}
         }

@@ -51,7 +51,7 @@ use std::{
 use antiphon::{
     engine::{Damage, Early, Part, Recovered, Sweep, Write},
     limits::COMPACTED_BYTES_MAX,
-    model::{Batch, ForkProof, SignedDescriptor, Subscription, TopicId},
+    model::{Batch, ForkProof, SignedDescriptor, Subscription, TopicId, roster::Statement},
     wire::{Contact, LogRange},
 };
 
@@ -345,6 +345,7 @@ impl SegmentStore {
             | Write::Outbox { .. }
             | Write::Descriptor(..)
             | Write::Fork(_)
+            | Write::Statement { .. }
             | Write::Contact(_)
             | Write::Forget(_) => {
                 let state = record::state_entry(write);
@@ -439,6 +440,12 @@ impl SegmentStore {
         for entry in index.entries(Table::Forks) {
             let proof = ForkProof::verify(&entry?.1.into());
             recovered.forks.push(proof.map_err(|_malformed| malformed())?);
+        }
+        for entry in index.entries(Table::Roster) {
+            let (key, value) = entry?;
+            let kind = *key.first().ok_or_else(malformed)?;
+            // One of a kind or a version that only a newer program knows has no meaning here.
+            recovered.roster.extend(Statement::verify(kind, value.into()).ok());
         }
         for entry in index.entries(Table::Contacts) {
             let contact = decode::<Contact>(&entry?.1)?;
@@ -651,6 +658,9 @@ fn bytes_bound(write: &Write) -> usize {
         Write::Append { batch, .. } => BATCH_START_BYTES + batch.bytes().len(),
         Write::Fork(proof) => OTHERS + proof.bytes().len(),
         Write::Descriptor(_, descriptor) => OTHERS + descriptor.bytes().len(),
+        Write::Statement { statement, .. } => {
+            OTHERS + statement.as_ref().map_or(0, |statement| statement.bytes().len())
+        }
         Write::Subscription { subscription, .. } => {
             OTHERS + subscription.as_ref().map_or(0, |kept| keys::encode(kept).len())
         }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use antiphon::{
     engine::{Early, EarlyPart, Log, Pending, Write},
     limits::{HEADERS_KEPT_RECORDS, HEADERS_PER_PAGE_MAX},
-    model::{Batch, Cursor, ForkProof, Incarnation, NodeId, Stamp, Subscription, WallClock},
+    model::{
+        Batch, Cursor, ForkProof, Incarnation, NodeId, NodeKey, Stamp, Subscription, WallClock,
+        roster::{Admin, Charter, Door, MemberKind, Pass, Revocation, Statement},
+    },
     wire::{Contact, LogRange, Page},
 };
 
@@ -57,6 +60,7 @@ for_each_store!(
     an_empty_store_is_empty,
     what_was_written_is_recovered,
     the_catalogue_is_recovered_with_its_batches,
+    statements_of_a_roster_are_kept_in_place_of_others,
     logs_are_merged_by_stamp,
     a_log_keeps_its_order_whatever_its_stamps,
     what_is_early_comes_first_and_is_remembered,
@@ -302,6 +306,36 @@ fn a_dropped_log_can_come_back(rig: &dyn Rig) {
     store.commit(&[appends[0].clone(), gone, appends[0].clone(), appends[1].clone()]).unwrap();
     assert_eq!(read(&*store, &author, 0, 6), (vec![0, 3], true));
     assert_eq!(store.recover().unwrap().logs[&topic()][&author.log_id()], author.log);
+}
+
+/// Of what is about the same one statement is kept, and none of what is forgotten.
+fn statements_of_a_roster_are_kept_in_place_of_others(rig: &dyn Rig) {
+    let [root, admin, node] = [1, 2, 3].map(|seed| NodeKey::from_secret(&[seed; 32]));
+    let door = Door::from_bytes([9; 32]);
+    let admins = vec![Admin { key: admin.node(), scope: ">".parse().unwrap() }];
+    let charter = Charter::first("lab".parse().unwrap(), root.node(), admins, &door);
+    let network = charter.network();
+    let charter = Statement::Charter(charter.sign(&root).unwrap());
+    let pass = |label: &str| {
+        let subject = (node.node(), MemberKind::Node);
+        let mut pass = Pass::new(network, subject, admin.node(), WallClock(1));
+        label.clone_into(&mut pass.label);
+        Statement::Pass(pass.sign(&admin).unwrap())
+    };
+    let revocation = Revocation::new(network, (node.node(), 0), admin.node(), WallClock(1));
+    let revocation = Statement::Revocation(revocation.sign(&admin).unwrap());
+    let keep = |it: &Statement| Write::Statement { slot: it.slot(), statement: Some(it.clone()) };
+    let store = rig.open();
+    let all = [keep(&revocation), keep(&pass("old")), keep(&charter), keep(&pass("new"))];
+    store.commit(&all).unwrap();
+    drop(store);
+    let store = rig.open();
+    let kept = store.recover().unwrap().roster;
+    assert_eq!(kept, [charter.clone(), pass("new"), revocation.clone()], "as they are accepted");
+    let forget = Write::Statement { slot: pass("new").slot(), statement: None };
+    store.commit(&[forget]).unwrap();
+    drop(store);
+    assert_eq!(rig.open().recover().unwrap().roster, [charter, revocation]);
 }
 
 /// What the engine does where a log has forked: the same bytes under another log, and the middle

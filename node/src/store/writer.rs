@@ -585,6 +585,9 @@ fn size_bytes(write: &Write) -> usize {
         Write::Append { batch, .. } => batch.bytes().len(),
         Write::Descriptor(_, descriptor) => descriptor.bytes().len(),
         Write::Fork(proof) => proof.bytes().len(),
+        Write::Statement { statement, .. } => {
+            statement.as_ref().map_or(0, |statement| statement.bytes().len())
+        }
         Write::Drop { .. }
         | Write::Compact { .. }
         | Write::Quarantine { .. }

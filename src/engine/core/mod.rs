@@ -66,6 +66,9 @@ impl Core {
         newest: Stamp,
     ) -> Self {
         let me = config.key.node();
+        // An admin has vouched for every member of a closed network.
+        let is_closed = config.closed.is_some();
+        let probation = if is_closed { Duration::ZERO } else { config.probation };
         Self {
             me,
             addresses: Vec::new(),
@@ -73,7 +76,7 @@ impl Core {
             clock: Clock::after(newest),
             clocks: Clocks::default(),
             random: fastrand::Rng::with_seed(config.seed),
-            members: Members::new(me, config.gone_after, contacts).on_probation(config.probation),
+            members: Members::new(me, config.gone_after, contacts).on_probation(probation),
             topics,
             asks: Asks::default(),
             written: WriteNumber(0),

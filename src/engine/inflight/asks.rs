@@ -58,6 +58,8 @@ pub(in crate::engine) enum Purpose {
     Compare,
     /// To compare statements.
     Statements,
+    /// To compare rosters.
+    Roster,
     /// To list topics: which listing.
     Counts(TopicListingId),
     /// To find a topic that is unknown here.

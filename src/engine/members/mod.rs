@@ -190,6 +190,16 @@ impl Members {
         away
     }
 
+    /// A node does not belong to this network. Whether it was known.
+    pub(super) fn put_out(&mut self, node: &NodeId) -> bool {
+        self.strangers.remove(node);
+        let is_known = self.known.contains_key(node);
+        if is_known {
+            self.remove(node);
+        }
+        is_known
+    }
+
     /// Another node says that one will not come back. It is believed of one that is dead: at once,
     /// or later if this one is away only now and does not return. Whether it is forgotten now.
     pub(super) fn said_lost(&mut self, node: &NodeId) -> bool {

@@ -5,6 +5,7 @@
 //! Time costs more: a node is *acquainted* with another one once they were connected for
 //! [`PROBATION_DEFAULT`](crate::limits::PROBATION_DEFAULT) in all. Each node counts that for
 //! itself, by its own monotonic clock, and its store keeps it.
+//! In a closed network there is no probation, for an admin has vouched for every member.
 //!
 //! - A copy is deleted only if enough home replicas are past their probation, and all have proven
 //!   to hold it. A node that leaves, or whose disk is full, needs the proof alone.

@@ -1,6 +1,7 @@
 //! Exact scripts: inputs in, outputs out.
 
 mod front;
+mod grants;
 mod heads;
 mod many;
 mod order;
@@ -8,6 +9,7 @@ mod pace;
 mod possession;
 mod probation;
 mod recent;
+mod roster;
 mod shares;
 mod standing;
 mod steps;

@@ -14,6 +14,7 @@ mod pass;
 mod removal;
 mod rights;
 mod set;
+mod slot;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -26,5 +27,6 @@ pub use pass::{Claim, EncryptionKey, Invitation, MemberKind, Pass};
 pub use removal::{Closure, Cut, Revocation};
 pub use rights::{Grant, GrantError, Rights};
 pub use set::{NotAccepted, Roster};
+pub use slot::Slot;
 pub use statement::{Signed, StatementError, Terms};
 pub use ticket::{Ticket, TicketContact, TicketError};

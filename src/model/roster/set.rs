@@ -14,11 +14,12 @@ use super::{
     pass::{Claim, Invitation, MemberKind, Pass},
     removal::{Closure, Revocation},
     rights::Grant,
+    slot::Slot,
     statement::{Signed, Terms},
 };
 use crate::{
     limits::{CLOSURES_MAX, INVITES_MAX, ROSTER_BYTES_MAX, ROSTER_STATEMENTS_MAX},
-    model::{Hash, NodeId, TopicId},
+    model::{Hash, NodeId, TopicId, WallClock},
 };
 
 /// Why a verified statement does not become part of a roster. Nothing changes.
@@ -49,7 +50,7 @@ fn bytes_of<T: Terms>(signed: Option<&Signed<T>>) -> usize {
 }
 
 /// All statements of a closed network.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roster {
     network: NetworkId,
     charter: Signed<Charter>,
@@ -105,6 +106,40 @@ impl Roster {
         let revocations = self.revocations.values().cloned().map(Statement::Revocation);
         let closures = self.closures.values().cloned().map(Statement::Closure);
         charter.chain(passes).chain(claims).chain(revocations).chain(closures)
+    }
+
+    /// Whether a statement is in it.
+    pub fn has(&self, statement: &Statement) -> bool {
+        let hash = match statement.slot() {
+            Slot::Charter => Some(self.charter.hash()),
+            Slot::Pass(subject) => self.passes.get(&subject).map(Signed::hash),
+            Slot::Claim(invite, subject) => self.claims.get(&(subject, invite)).map(Signed::hash),
+            Slot::Revocation(subject) => self.revocations.get(&subject).map(Signed::hash),
+            Slot::Closure(writer, topic, hash) => {
+                self.closures.get(&(writer, topic, hash)).map(Signed::hash)
+            }
+        };
+        hash == Some(statement.hash())
+    }
+
+    /// Whether nothing is known yet of what a statement is about.
+    pub fn is_first(&self, slot: &Slot) -> bool {
+        match slot {
+            Slot::Charter => false,
+            Slot::Pass(subject) => !self.passes.contains_key(subject),
+            Slot::Claim(invite, subject) => !self.claims.contains_key(&(*subject, *invite)),
+            Slot::Revocation(subject) => !self.revocations.contains_key(subject),
+            Slot::Closure(writer, topic, hash) => {
+                !self.closures.contains_key(&(*writer, *topic, *hash))
+            }
+        }
+    }
+
+    /// The newest time at which an admin signed anything that is in it.
+    pub fn newest(&self) -> WallClock {
+        let passes = self.passes.values().map(|pass| pass.terms().issued);
+        let revocations = self.revocations.values().map(|it| it.terms().issued);
+        passes.chain(revocations).max().unwrap_or_default()
     }
 
     /// A hash of all statements. Two nodes with one digest have the same.

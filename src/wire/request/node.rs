@@ -9,7 +9,7 @@ use crate::{
     model::{
         Batch, Compacted, Run, SessionId, SignedDescriptor, SubscriberName, Subscription, TopicId,
     },
-    wire::{HeadsWanted, Proofs, StatementsWanted},
+    wire::{HeadsWanted, Proofs, RosterWanted, Statements, StatementsWanted},
 };
 
 /// A request of a node.
@@ -75,11 +75,27 @@ pub enum NodeRequest {
         #[cbor(n(1), decode_with = "crate::wire::bounded::proved_ranges")] Vec<LogRange>,
         #[cbor(n(2), with = "minicbor::bytes")] [u8; 32],
     ),
+    /// Compare the rosters of both nodes. Answer: `Roster`.
+    #[n(48)]
+    CompareRoster(#[n(0)] RosterWanted),
+    /// Take these statements into the roster. Answer: `Noted`.
+    #[n(49)]
+    TellRoster(#[n(0)] Statements),
 }
 
 impl NodeRequest {
     /// The codes of these requests.
-    const CODES: [RangeInclusive<u32>; 2] = [17..=31, 37..=39];
+    const CODES: [RangeInclusive<u32>; 3] = [17..=31, 37..=39, 48..=49];
+
+    /// The topic that it is about, if that is one that is read.
+    pub fn topic(&self) -> Option<&TopicId> {
+        match self {
+            Self::Frontier(topic, ..) | Self::Fetch(topic, ..) | Self::Find(topic, _) => {
+                Some(topic)
+            }
+            _ => None,
+        }
+    }
 
     /// Whether a code is that of a request of a node.
     pub(super) fn has_code(code: u32) -> bool {

@@ -164,6 +164,10 @@ pub(super) fn state_entry(write: &Write) -> StateEntry {
             let key = blake3::hash(proof.bytes());
             (keys::index_key(Table::Forks, key.as_bytes()), Some(proof.bytes().to_vec()))
         }
+        Write::Statement { slot, statement } => (
+            keys::index_key(Table::Roster, &slot.to_key()),
+            statement.as_ref().map(|statement| statement.bytes().to_vec()),
+        ),
         Write::Contact(contact) => {
             (keys::index_key(Table::Contacts, contact.node.as_bytes()), Some(keys::encode(contact)))
         }

@@ -1,0 +1,317 @@
+//! Closed networks: how rosters spread, and who is out.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    engine::{Asker, Closed},
+    model::{
+        Realm,
+        roster::{
+            Admin, Charter, Claim, Door, Invitation, MemberKind, NetworkId, Pass, Revocation,
+            Roster, Signed, Statement,
+        },
+    },
+    wire::{RosterTold, RosterWanted, Statements},
+};
+
+const ROOT: u8 = 101;
+pub(super) const ADMIN: u8 = 102;
+const INVITE: u8 = 103;
+pub(super) const ISSUED: WallClock = WallClock(1_000);
+
+pub(super) fn charter() -> Signed<Charter> {
+    let admins = vec![Admin { key: key(ADMIN).node(), scope: ">".parse().unwrap() }];
+    let name = "lab".parse().unwrap();
+    let door = Door::from_bytes([9; 32]);
+    Charter::first(name, key(ROOT).node(), admins, &door).sign(&key(ROOT)).unwrap()
+}
+
+pub(super) fn network() -> NetworkId {
+    charter().terms().network()
+}
+
+fn pass_until(number: u8, kind: MemberKind, expires: Option<WallClock>) -> Statement {
+    let subject = (key(number).node(), kind);
+    let mut pass = Pass::new(network(), subject, key(ADMIN).node(), ISSUED);
+    pass.expires = expires;
+    Statement::Pass(pass.sign(&key(ADMIN)).unwrap())
+}
+
+fn pass(number: u8) -> Statement {
+    pass_until(number, MemberKind::Node, None)
+}
+
+fn revocation(number: u8) -> Statement {
+    let subject = (key(number).node(), 0);
+    let terms = Revocation::new(network(), subject, key(ADMIN).node(), ISSUED);
+    Statement::Revocation(terms.sign(&key(ADMIN)).unwrap())
+}
+
+fn invite() -> Statement {
+    let subject = (key(INVITE).node(), MemberKind::Invite);
+    let mut pass = Pass::new(network(), subject, key(ADMIN).node(), ISSUED);
+    pass.invitation = Some(Invitation { admits: MemberKind::Node, uses: 1, until: None });
+    Statement::Pass(pass.sign(&key(ADMIN)).unwrap())
+}
+
+fn claim(number: u8) -> Statement {
+    let newcomer = key(number);
+    let claim =
+        Claim::new(network(), key(INVITE).node(), newcomer.node(), format!("guest-{number}"));
+    Statement::Claim(claim.sign(&key(INVITE), &newcomer).unwrap())
+}
+
+/// A node of the closed network that knows these statements, and what it did at its start.
+pub(super) fn member(
+    number: u8,
+    own: Vec<Statement>,
+    recovered: Recovered,
+) -> (Script, Vec<Output>) {
+    let realm = Realm::of(charter().terms());
+    let mut config = Config::new(key(number), realm, Incarnation(u64::from(number)), 0);
+    config.closed = Some(Closed { charter: charter(), own });
+    let engine = Engine::new(config, settled(number, recovered));
+    let mut script = Script { engine, now: Now::default() };
+    let outputs = script.give(Input::Timeout);
+    (script, outputs)
+}
+
+fn rosters(outputs: &[Output]) -> Vec<&Roster> {
+    let mut rosters = Vec::new();
+    for output in outputs {
+        if let Output::Roster(roster) = output {
+            rosters.push(roster.as_ref());
+        }
+    }
+    rosters
+}
+
+fn kept(outputs: &[Output]) -> Vec<Option<Statement>> {
+    let kept = |output: &Output| match output {
+        Output::Write(_, Write::Statement { statement, .. }) => Some(statement.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(kept).collect()
+}
+
+fn disconnected(outputs: &[Output]) -> Vec<NodeId> {
+    let node = |output: &Output| match output {
+        Output::Disconnect(node) => Some(*node),
+        _ => None,
+    };
+    outputs.iter().filter_map(node).collect()
+}
+
+/// Engines that are joined by all that concerns rosters.
+struct Cluster {
+    nodes: BTreeMap<u8, Script>,
+    /// How many requests about rosters were carried out.
+    asked: usize,
+}
+
+impl Cluster {
+    fn new(nodes: impl IntoIterator<Item = (u8, Vec<Statement>)>) -> Self {
+        let nodes = nodes.into_iter();
+        let nodes =
+            nodes.map(|(number, own)| (number, member(number, own, Recovered::default()).0));
+        Self { nodes: nodes.collect(), asked: 0 }
+    }
+
+    fn connect(&mut self, one: u8, other: u8) {
+        for (at, to) in [(one, other), (other, one)] {
+            let outputs = self.nodes.get_mut(&at).unwrap().give(Input::Connected(contact(to)));
+            self.carry_out(at, outputs);
+        }
+    }
+
+    fn give(&mut self, at: u8, input: Input) -> Vec<Output> {
+        let outputs = self.nodes.get_mut(&at).unwrap().give(input);
+        self.carry_out(at, outputs.clone());
+        outputs
+    }
+
+    /// Passes requests about rosters on, and their answers back, until there are no more. All
+    /// writes are flushed at once, and all other requests fail.
+    fn carry_out(&mut self, at: u8, outputs: Vec<Output>) {
+        let mut todo: VecDeque<_> = outputs.into_iter().map(|output| (at, output)).collect();
+        while let Some((at, output)) = todo.pop_front() {
+            let more = match output {
+                Output::Write(number, _) => {
+                    self.nodes.get_mut(&at).unwrap().give(Input::Durable(number))
+                }
+                Output::Ask { ask, to, request } => {
+                    let result = self.answer(at, to, request, &mut todo);
+                    self.nodes.get_mut(&at).unwrap().give(Input::Told { ask, result })
+                }
+                _ => Vec::new(),
+            };
+            todo.extend(more.into_iter().map(|output| (at, output)));
+        }
+    }
+
+    fn answer(
+        &mut self,
+        from: u8,
+        to: NodeId,
+        request: Request,
+        todo: &mut VecDeque<(u8, Output)>,
+    ) -> Result<Response, Failure> {
+        let is_about_rosters = matches!(
+            request,
+            Request::Node(NodeRequest::CompareRoster(_) | NodeRequest::TellRoster(_))
+        );
+        let other = self.nodes.keys().copied().find(|number| key(*number).node() == to);
+        let Some(other) = other.filter(|_| is_about_rosters) else {
+            return Err(Failure::Unreachable);
+        };
+        self.asked += 1;
+        let asker = Asker::Node(key(from).node());
+        let input = Input::Asked { question: QuestionId(1), asker, request };
+        let mut result = Err(Failure::Unreachable);
+        for output in self.nodes.get_mut(&other).unwrap().give(input) {
+            match output {
+                Output::Answer { response, .. } => result = Ok(response),
+                output => todo.push_back((other, output)),
+            }
+        }
+        result
+    }
+
+    fn knows(&self, at: u8, number: u8) -> bool {
+        self.nodes[&at].engine.core.members.get(&key(number).node()).is_some()
+    }
+}
+
+fn three() -> Cluster {
+    let passes = || vec![pass(1), pass(2), pass(3)];
+    let mut cluster = Cluster::new((1..=3).map(|number| (number, passes())));
+    for (one, other) in [(1, 2), (2, 3), (1, 3)] {
+        cluster.connect(one, other);
+    }
+    cluster
+}
+
+#[test]
+fn a_start_tells_the_roster_and_keeps_what_is_new_to_the_store() {
+    let (_, outputs) = member(1, vec![pass(1)], Recovered::default());
+    assert_eq!(rosters(&outputs).len(), 1);
+    assert_eq!(kept(&outputs), [Some(Statement::Charter(charter())), Some(pass(1))]);
+    let mut recovered = Recovered::default();
+    for output in &outputs {
+        if let Output::Write(_, write) = output {
+            recovered.apply(write);
+        }
+    }
+    let (_, again) = member(1, vec![pass(1)], recovered);
+    assert_eq!(rosters(&again), rosters(&outputs));
+    assert_eq!(kept(&again), [], "it is there");
+}
+
+#[test]
+fn news_spreads_and_what_is_no_news_costs_nothing() {
+    let mut cluster = three();
+    let outputs = cluster.give(1, Input::Admitted(vec![invite(), claim(4)]));
+    assert_eq!(kept(&outputs), [Some(invite()), Some(claim(4))]);
+    let newest = rosters(&outputs)[0].clone();
+    assert!(newest.member(&key(4).node(), ISSUED).is_ok());
+    for number in [2, 3] {
+        let wanted = RosterWanted::Digest(newest.digest());
+        let request = Request::Node(NodeRequest::CompareRoster(wanted));
+        let outputs = cluster.nodes.get_mut(&number).unwrap().give(Input::Asked {
+            question: QuestionId(7),
+            asker: Asker::Node(key(1).node()),
+            request,
+        });
+        let told = Output::Answer {
+            question: QuestionId(7),
+            response: Response::Roster(RosterTold::Same),
+            after: None,
+        };
+        assert_eq!(outputs, [told]);
+    }
+    let asked = cluster.asked;
+    assert_eq!(cluster.give(1, Input::Admitted(vec![invite(), claim(4)])), []);
+    assert_eq!(cluster.asked, asked);
+}
+
+#[test]
+fn nodes_that_connect_learn_from_each_other_whatever_each_knew() {
+    let own = |number| match number {
+        1 => vec![pass(1), pass(2), invite(), revocation(9)],
+        _ => vec![pass(2), pass(1), pass(9), pass(3), invite(), claim(4)],
+    };
+    for order in [(1, 2), (2, 1)] {
+        let mut cluster = Cluster::new([1, 2].map(|number| (number, own(number))));
+        cluster.connect(order.0, order.1);
+        // Each one compares when it connects, and again later.
+        cluster.connect(order.0, order.1);
+        let digests = [1, 2].map(|at| cluster.nodes[&at].engine.roster.digest());
+        assert_eq!(digests[0], digests[1]);
+    }
+}
+
+#[test]
+fn who_is_removed_is_out_at_once_and_does_not_come_back_by_hearsay() {
+    let mut cluster = three();
+    let outputs = cluster.give(1, Input::Admitted(vec![revocation(3)]));
+    assert_eq!(disconnected(&outputs), [key(3).node()]);
+    assert!(!cluster.knows(1, 3) && !cluster.knows(2, 3), "it is forgotten everywhere");
+    assert_eq!(disconnected(&cluster.give(2, Input::Connected(contact(3)))), [key(3).node()]);
+    cluster.give(2, Input::Discovered(contact(3)));
+    let script = cluster.nodes.get_mut(&2).unwrap();
+    let dials = script.pass(Duration::from_secs(1));
+    let is_dial =
+        |output: &Output| matches!(output, Output::Dial(contact) if contact.node == key(3).node());
+    assert!(!dials.iter().any(is_dial), "{dials:?}");
+    for asker in [Asker::Node(key(3).node()), Asker::Client(Some(key(3).node()))] {
+        let request = Request::Client(ClientRequest::Peers);
+        let outputs = script.give(Input::Asked { question: QuestionId(9), asker, request });
+        let is_refused = |output: &Output| {
+            matches!(
+                output,
+                Output::Answer { response: Response::Refused(Refusal::NotAllowed { .. }), .. }
+            )
+        };
+        assert!(outputs.iter().any(is_refused), "{outputs:?}");
+    }
+}
+
+#[test]
+fn whose_pass_has_ended_is_out() {
+    let ends = pass_until(2, MemberKind::Node, Some(WallClock(5_000)));
+    let mut cluster = Cluster::new([(1, vec![pass(1), ends.clone()]), (2, vec![pass(1), ends])]);
+    cluster.connect(1, 2);
+    let script = cluster.nodes.get_mut(&1).unwrap();
+    assert_eq!(disconnected(&script.pass(Duration::from_millis(4_900))), []);
+    assert_eq!(disconnected(&script.pass(Duration::from_millis(1_100))), [key(2).node()]);
+}
+
+#[test]
+fn a_node_that_nothing_admits_is_out_after_a_while() {
+    let mut cluster = Cluster::new([(1, vec![pass(1)])]);
+    cluster.give(1, Input::Connected(contact(2)));
+    let script = cluster.nodes.get_mut(&1).unwrap();
+    assert_eq!(disconnected(&script.pass(Duration::from_secs(1))), []);
+    assert_eq!(disconnected(&script.pass(Duration::from_secs(11))), [key(2).node()]);
+}
+
+#[test]
+fn an_open_network_has_no_roster_and_refuses_all_of_it() {
+    let mut script = Script::new();
+    script.connect(2);
+    assert_eq!(script.give(Input::Admitted(vec![Statement::Charter(charter()), pass(3)])), []);
+    let digest = charter().hash();
+    for request in [
+        NodeRequest::CompareRoster(RosterWanted::Digest(digest)),
+        NodeRequest::TellRoster(Statements(vec![Statement::Charter(charter())])),
+    ] {
+        let outputs = script.give(Input::Asked {
+            question: QuestionId(5),
+            asker: Asker::Node(key(2).node()),
+            request: Request::Node(request),
+        });
+        let response = Response::Refused(Refusal::Unsupported(None));
+        assert_eq!(outputs, [Output::Answer { question: QuestionId(5), response, after: None }]);
+    }
+}
