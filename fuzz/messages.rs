@@ -5,9 +5,9 @@ use antiphon::{
     engine::{Asker, Config, Engine, Input, Now, Output, QuestionId, Recovered},
     model::{
         Incarnation, Network, NodeKey,
-        roster::{Roster, Statement, Ticket},
+        roster::{Kept, Roster, Statement, Ticket},
     },
-    wire::{Contact, NodeRequest, Page, Request, Response},
+    wire::{Contact, Hello, NodeRequest, Page, Request, Response},
 };
 use bytes::Bytes;
 
@@ -41,6 +41,24 @@ pub(crate) fn roster(input: &[u8]) {
     let ticket = std::str::from_utf8(input).ok().and_then(|text| text.parse::<Ticket>().ok());
     if let Some(ticket) = ticket {
         assert_eq!(ticket.to_string().parse(), Ok(ticket));
+    }
+}
+
+/// The first message of a connection in a closed network.
+pub(crate) fn hello(input: &[u8]) {
+    if let Ok(hello) = Hello::decode(&Bytes::copy_from_slice(input)) {
+        assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+    }
+}
+
+/// The file `network`. Its check is put right, so that what it says is looked at.
+pub(crate) fn kept(input: &[u8]) {
+    let bytes = input.get(..input.len().saturating_sub(4)).unwrap_or_default();
+    let hash: [u8; 32] = blake3::hash(bytes).into();
+    for whole in [input.to_vec(), [bytes, &hash[..4]].concat()] {
+        if let Ok(kept) = Kept::decode(&whole.into()) {
+            assert_eq!(Kept::decode(&kept.encode().into()), Ok(kept));
+        }
     }
 }
 

@@ -257,6 +257,13 @@ pub const TICKET_BYTES_MAX: usize = 2 * ROSTER_STATEMENT_BYTES_MAX + 4 * 1024;
 /// Most nodes that a ticket names. One that answers is enough.
 pub const TICKET_CONTACTS_MAX: usize = 8;
 
+/// Largest first message on a connection, in bytes: a charter, a pass and a claim. So nothing that
+/// can be signed is too large to be shown.
+pub const HELLO_BYTES_MAX: usize = 2 * ROSTER_STATEMENT_BYTES_MAX + 4 * 1024;
+
+/// Largest file `network` of a data directory: a charter, a pass, a claim and eight addresses.
+pub const KEPT_BYTES_MAX: usize = 2 * ROSTER_STATEMENT_BYTES_MAX + 8 * 1024;
+
 // --- time ----------------------------------------------------------------------------------
 
 /// Replicas of a topic that asks for none.

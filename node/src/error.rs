@@ -47,6 +47,25 @@ pub enum StartError {
         /// Why it cannot be used.
         reason: String,
     },
+    /// The file with the closed network that the directory belongs to cannot be read, users other
+    /// than its owner can read it, or it is of another key.
+    #[error("the network file {path} cannot be used: {reason}")]
+    NetworkFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// The data directory is that of a node of another network that has the same name.
+    #[error("the data directory {path} belongs to another network `{network}`: {which}")]
+    Namesake {
+        /// The directory.
+        path: PathBuf,
+        /// The name of both networks.
+        network: String,
+        /// How the network of the directory differs.
+        which: &'static str,
+    },
     /// The key file of the node, or that of its operator, cannot be read, or users other than its
     /// owner can read it.
     #[error("the key {path} cannot be used: {reason}")]
@@ -103,6 +122,7 @@ impl From<DirectoryError> for StartError {
             DirectoryError::InUse(path) => Self::DataInUse(path),
             DirectoryError::KeyGone { path } => Self::KeyGone { path },
             DirectoryError::Unusable { path, reason } => Self::Data { path, reason },
+            DirectoryError::Network { path, reason } => Self::NetworkFile { path, reason },
             DirectoryError::Key { path, reason } => Self::Key { path, reason },
         }
     }

@@ -107,7 +107,8 @@
 //!
 //! # Inside
 //!
-//! This is for readers of the sources. Only [`client`] is public. The other modules know each other
+//! This is for readers of the sources. Only [`client`] and [`membership`] are public. The other
+//! modules know each other
 //! only through the inputs and outputs of the engine, which is in the crate `antiphon`:
 //!
 //! - `network` is libp2p and only libp2p;
@@ -117,7 +118,9 @@
 
 pub mod client;
 mod error;
+pub mod membership;
 mod network;
+mod network_key;
 mod node;
 mod operator;
 mod platform;
@@ -137,6 +140,8 @@ pub use client::{
 };
 pub use error::{NodeError, StartError};
 pub use libp2p::Multiaddr;
+pub use membership::{Membership, MembershipError};
 pub use network::LocalNode;
+pub use network_key::{NetworkKeyError, create_network_key, draw_invitation_key, load_network_key};
 pub use node::{Node, NodeConfig};
 pub use operator::{OperatorKey, OperatorKeyError};

@@ -1,5 +1,8 @@
 //! A node inside a program.
 
+mod closed;
+mod port;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,7 +12,7 @@ use std::{
 use antiphon::{
     engine::{Config, Recovered},
     limits,
-    model::{Incarnation, Network, NodeId, NodeKey, Realm, TopicId, TopicName},
+    model::{Incarnation, Network, NodeId, NodeKey, Realm, TopicName, roster::Kept},
 };
 use futures::{
     FutureExt,
@@ -22,13 +25,13 @@ use zeroize::Zeroizing;
 use crate::{
     client::{Client, Operator},
     error::{NodeError, StartError},
-    network::{Listen, NetworkError, OperatorPlace, Settings},
+    network::{Gate, Listen, NetworkError, OperatorPlace, Settings},
     operator::OperatorKey,
     platform::{random_bytes, tasks},
-    runtime::{Admissions, LocalLink, Runtime},
+    runtime::{LocalLink, Members, Runtime},
     store::{
         DataDirectory, Life, OperatorKeyFailure, SegmentStore, Store, StoreError, StoreHandle,
-        load_key, load_or_create_key, load_or_create_operator_key,
+        load_key, load_network, load_or_create_key, load_or_create_operator_key, network_path,
     },
 };
 
@@ -58,7 +61,8 @@ pub struct NodeConfig {
     /// [`NodeConfig::bootstrap`] has addresses. Without it such a node refuses new topics
     /// ([`NotJoined`](crate::Refusal::NotJoined)), because a topic of that name may exist already.
     pub alone: bool,
-    /// The network that the node belongs to. Nodes of different networks never join.
+    /// The network that the node belongs to. Nodes of different networks never join. In a data
+    /// directory of a closed network ([`membership`](crate::membership)) it is that one.
     pub network: Network,
     /// Whether the node finds nodes nearby, and is found by them: by mDNS on the LAN, and on this
     /// machine through a directory of the user.
@@ -208,15 +212,12 @@ pub struct Node {
     directory: DataDirectory,
 }
 
-/// The fact that holds the name of the network.
-const NETWORK_FACT: &str = "network";
-
-/// The fact that holds the port of last time.
-const PORT_FACT: &str = "port";
-
 /// What was read of a data directory.
 struct Opened {
     directory: DataDirectory,
+    realm: Realm,
+    /// Its closed network; none if it is of an open one.
+    kept: Option<Kept>,
     secret: Zeroizing<[u8; 32]>,
     operator: Option<OperatorPlace>,
     store: Arc<dyn Store>,
@@ -242,13 +243,13 @@ impl Node {
     }
 
     async fn start_here(config: NodeConfig) -> Result<Self, StartError> {
-        let catalogue = Realm::open(config.network.clone()).topic(&TopicName::catalogue());
         let settings = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&settings, catalogue));
+        let opened = tokio::task::spawn_blocking(move || open(&settings));
         let opened = opened.await.map_err(|error| data_error(&config.data, &error))??;
         let key = NodeKey::from_secret(&opened.secret);
         let id = key.node();
-        let network = match listen(&config, &opened).await {
+        let (members, gate) = opened.kept.as_ref().map(|_| Members::closed()).unzip();
+        let network = match listen(&config, &opened, gate.as_ref()).await {
             Ok(network) => network,
             Err(error) => {
                 // Nothing was written, so the logs go on with the next start.
@@ -258,17 +259,18 @@ impl Node {
             }
         };
         let addresses = with_peer(&network.addresses(), id);
-        remember_port(&opened.store, &addresses);
+        port::remember(&opened.store, &addresses);
         let store =
             StoreHandle::start(opened.store).map_err(|error| data_error(&config.data, &error))?;
         let seed = u64::from_le_bytes(random_bytes());
-        let mut engine = Config::new(key, config.network, opened.incarnation, seed);
+        let mut engine = Config::new(key, opened.realm, opened.incarnation, seed);
         engine.earlier.clone_from(opened.life.earlier());
+        engine.closed = opened.kept.as_ref().map(closed::of_engine);
         engine.open_admin = config.open_admin;
         engine.probation = config.probation;
         let (link, questions) = LocalLink::new(id);
-        let runtime =
-            Runtime::new(engine, opened.recovered, network, store, questions, Admissions::none());
+        let members = members.unwrap_or_else(Members::open);
+        let runtime = Runtime::new(engine, opened.recovered, (network, members), store, questions);
         let (stop, stopped) = oneshot::channel();
         let task = tasks::spawn("node", runtime.run(stopped));
         let runtime = task.abort_handle();
@@ -369,13 +371,16 @@ fn data_error(path: &Path, error: &dyn std::fmt::Display) -> StartError {
 }
 
 /// Opens the data directory, the key and the store. Blocks.
-fn open(config: &NodeConfig, catalogue: TopicId) -> Result<Opened, StartError> {
+fn open(config: &NodeConfig) -> Result<Opened, StartError> {
     let data = config.data.as_path();
     let directory = DataDirectory::open(data)?;
     let secret = load_or_create_key(&directory)?;
     let operator = open_operator(config, &directory)?;
     let node = NodeKey::from_secret(&secret).node();
-    if crate::network::runs_here(&config.network, node) {
+    let kept = load_network(directory.path())?;
+    let realm = closed::realm_of(config, kept.as_ref(), node)?;
+    let catalogue = realm.topic(&TopicName::catalogue());
+    if crate::network::runs_here(realm.name(), node) {
         return Err(StartError::Running { path: data.to_owned(), node });
     }
     let in_store = |error: StoreError| match error {
@@ -385,26 +390,24 @@ fn open(config: &NodeConfig, catalogue: TopicId) -> Result<Opened, StartError> {
     let store = SegmentStore::open(&directory.store(), catalogue, config.disk_bytes_max)
         .map_err(in_store)?;
     let store = store.with_placed(directory.placed().map_err(|error| data_error(data, &error))?);
-    let network = config.network.as_str();
-    match store.fact(NETWORK_FACT).map_err(in_store)? {
-        Some(held) if held != network.as_bytes() => {
-            let network = String::from_utf8_lossy(&held).into_owned();
-            return Err(StartError::OtherNetwork { path: data.to_owned(), network });
-        }
-        Some(_) => {}
-        None => match store.put_fact(NETWORK_FACT, network.as_bytes()) {
-            // The next start keeps it.
-            Err(error) if error.passes() => {}
-            outcome => outcome.map_err(in_store)?,
-        },
-    }
+    closed::check_network(&store, data, realm.name(), kept.as_ref())?;
     let recovered = store.recover().map_err(in_store)?;
-    let port = store.fact(PORT_FACT).map_err(in_store)?;
-    let port = port.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes);
+    let port = port::of_last_time(&store).map_err(in_store)?;
     let incarnation = Incarnation(u64::from_le_bytes(random_bytes()));
     let life = Life::begin(&directory, incarnation).map_err(|error| data_error(data, &error))?;
     let store = Arc::new(store);
-    Ok(Opened { directory, secret, operator, store, recovered, incarnation, life, port })
+    Ok(Opened {
+        directory,
+        realm,
+        kept,
+        secret,
+        operator,
+        store,
+        recovered,
+        incarnation,
+        life,
+        port,
+    })
 }
 
 /// Opens the key of the operator. Without room for one, a node runs and nobody operates it from
@@ -436,16 +439,23 @@ fn open_operator(
 async fn listen(
     config: &NodeConfig,
     opened: &Opened,
+    gate: Option<&Gate>,
 ) -> Result<crate::network::Network, StartError> {
+    let closed = opened.kept.as_ref().map(|kept| closed::way_in(kept, gate));
+    let network_file = closed.as_ref().map(|_| network_path(opened.directory.path()));
+    let mut bootstrap = config.bootstrap.clone();
+    bootstrap.extend(opened.kept.iter().flat_map(closed::contacts));
     let settings = |listen| Settings {
         secret: opened.secret.clone(),
-        network: config.network.clone(),
+        network: opened.realm.name().clone(),
         listen,
-        bootstrap: config.bootstrap.clone(),
+        bootstrap: bootstrap.clone(),
         alone: config.alone,
         discovery: config.discovery,
         runtime_directory: None,
         operator: opened.operator.clone(),
+        closed: closed.clone(),
+        network_file: network_file.clone(),
     };
     let start_error = |error| match error {
         NetworkError::Listen { address, reason } => StartError::Listen { address, reason },
@@ -472,18 +482,4 @@ fn with_peer(addresses: &[Multiaddr], id: NodeId) -> Vec<Multiaddr> {
     let peer = libp2p::PeerId::from_bytes(&id.to_peer_id_bytes());
     let peer = peer.expect("a node's name is a peer id");
     addresses.iter().map(|address| address.clone().with(Protocol::P2p(peer))).collect()
-}
-
-/// Keeps the port, so that the node is at the same place next time. If that fails, it is found
-/// by other means.
-fn remember_port(store: &Arc<dyn Store>, addresses: &[Multiaddr]) {
-    let port = addresses.iter().flat_map(Multiaddr::iter).find_map(|part| match part {
-        Protocol::Tcp(port) => Some(port),
-        _ => None,
-    });
-    if let Some(port) = port
-        && let Err(error) = store.put_fact(PORT_FACT, &port.to_be_bytes())
-    {
-        tracing::warn!(%error, "the port was not kept");
-    }
 }

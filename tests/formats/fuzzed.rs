@@ -3,7 +3,7 @@
 
 use antiphon::model::roster::Statement;
 
-use super::{possession, roster, statements};
+use super::{hello, possession, roster, statements};
 
 #[path = "../../fuzz/messages.rs"]
 mod messages;
@@ -57,4 +57,15 @@ fn damaged_statements_of_a_roster_are_understood_or_refused() {
     let mut samples: Vec<_> = roster::samples().iter().map(of_kind).collect();
     samples.push(roster::ticket().to_string().into_bytes());
     fuzz(messages::roster, &samples);
+}
+
+#[test]
+fn damaged_hellos_are_understood_or_refused() {
+    let samples: Vec<_> = hello::samples().iter().map(|hello| hello.encode().to_vec()).collect();
+    fuzz(messages::hello, &samples);
+}
+
+#[test]
+fn a_damaged_file_of_a_network_is_understood_or_refused() {
+    fuzz(messages::kept, &hello::kept().map(|kept| kept.encode()));
 }

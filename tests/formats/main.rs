@@ -10,6 +10,7 @@ mod budgets;
 mod compacted;
 mod fuzzed;
 mod headers;
+mod hello;
 mod newer;
 mod possession;
 mod presence;

@@ -32,11 +32,11 @@ fn invite_secret() -> [u8; 32] {
     [5; 32]
 }
 
-fn door() -> Door {
+pub(super) fn door() -> Door {
     Door::from_bytes([6; 32])
 }
 
-fn charter() -> Signed<Charter> {
+pub(super) fn charter() -> Signed<Charter> {
     let name: Network = "lab".parse().unwrap();
     let admins = vec![Admin { key: admin().node(), scope: "team-a.>".parse().unwrap() }];
     let mut charter = Charter::first(name, root().node(), admins, &door());
@@ -48,7 +48,7 @@ fn network() -> NetworkId {
     charter().terms().network()
 }
 
-fn pass() -> Signed<Pass> {
+pub(super) fn pass() -> Signed<Pass> {
     let subject = (key().node(), MemberKind::Client);
     let mut pass = Pass::new(network(), subject, admin().node(), ISSUED);
     (pass.turn, pass.label) = (1, "laptop".into());
@@ -60,7 +60,7 @@ fn pass() -> Signed<Pass> {
     pass.sign(&admin()).unwrap()
 }
 
-fn invite() -> Signed<Pass> {
+pub(super) fn invite() -> Signed<Pass> {
     let subject = NodeKey::from_secret(&invite_secret()).node();
     let mut pass = Pass::new(network(), (subject, MemberKind::Invite), admin().node(), ISSUED);
     let invitation = Invitation { admits: MemberKind::Node, uses: 3, until: Some(ENDS) };
@@ -68,7 +68,7 @@ fn invite() -> Signed<Pass> {
     pass.sign(&admin()).unwrap()
 }
 
-fn claim() -> Signed<Claim> {
+pub(super) fn claim() -> Signed<Claim> {
     let invite = NodeKey::from_secret(&invite_secret());
     let mut claim = Claim::new(network(), invite.node(), key().node(), "pi-4".into());
     claim.encryption_key = Some(EncryptionKey([7; 32]));

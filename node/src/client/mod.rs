@@ -24,6 +24,7 @@ mod protocol;
 mod publisher;
 mod reader;
 mod refusal;
+mod roster;
 mod subscriber;
 mod subscription;
 mod terms;
@@ -67,7 +68,7 @@ pub use terms::{Created, Retention, TopicChanges, TopicOptions};
 use thiserror::Error;
 pub use topic::Topic;
 
-use crate::operator::OperatorKey;
+use crate::{membership::Membership, operator::OperatorKey};
 
 /// How requests reach a node: over the network, or within this process.
 pub(crate) trait Link: Send + Sync + fmt::Debug {
@@ -362,6 +363,9 @@ pub struct ClientConfig {
     /// The key of a node's operator. With it the client may alter and delete topics, and be that
     /// node's [`Operator`]. Nodes with another operator take it for any client.
     pub operator_key: Option<OperatorKey>,
+    /// Who the client is in a closed network. Without it, in a closed network, a client reaches the
+    /// nodes of its own user on this machine, as their operator.
+    pub membership: Option<Membership>,
 }
 
 impl ClientConfig {
@@ -392,6 +396,12 @@ impl ClientConfig {
     #[must_use]
     pub fn operator_key(self, key: OperatorKey) -> Self {
         Self { operator_key: Some(key), ..self }
+    }
+
+    /// The same options with another [`membership`](field@Self::membership), and its network.
+    #[must_use]
+    pub fn membership(self, membership: Membership) -> Self {
+        Self { network: membership.network().clone(), membership: Some(membership), ..self }
     }
 }
 

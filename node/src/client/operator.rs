@@ -24,7 +24,7 @@ use super::{Client, RequestError};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Operator {
-    client: Client,
+    pub(super) client: Client,
 }
 
 /// What a node that leaves still has to hand over.

@@ -287,7 +287,9 @@ impl Network {
             tracing::debug!(%peer, %stranger, "a peer that does not belong here");
             return self.shun(peer, &stranger);
         }
-        if !info.protocols.contains(&self.protocols.kad) {
+        // In a closed network the roster says who is a node.
+        let may_be_node = self.judge.as_ref().is_none_or(|judge| judge.is_node(&peer));
+        if !may_be_node || !info.protocols.contains(&self.protocols.kad) {
             return self.peers.identified_client(&peer);
         }
         self.identified_node(peer, info.listen_addrs);

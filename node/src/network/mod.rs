@@ -10,6 +10,7 @@
 //!
 //! No task here owns the swarm: the runtime's loop polls [`Network::next`].
 
+mod admission;
 mod allowance;
 mod behaviour;
 mod bootstrap;
@@ -53,9 +54,12 @@ mod verification;
 use std::{
     collections::{BTreeSet, VecDeque},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
+use admission::Judge;
+pub(crate) use admission::{ADMITTED_MAX, Closed, Gate};
 use antiphon::{
     engine::{AskId, Failure, Input, QuestionId},
     model::{Batch, NodeId, TopicId},
@@ -83,8 +87,8 @@ use limits::{TOPICS_FOLLOWED_MAX, UNKNOWN_TOPIC_COST};
 use listening::AddressNews;
 pub(crate) use listening::Listen;
 pub use local::LocalNode;
-use operator_link::OperatorLink;
-pub(crate) use operator_link::{OperatorPlace, operator_key_of};
+use operator_link::MachineLink;
+pub(crate) use operator_link::{OperatorPlace, network_file_of, operator_key_of};
 use peers::Peers;
 use protocols::Protocols;
 use questions::Questions;
@@ -114,6 +118,10 @@ pub(crate) struct Settings {
     pub(crate) runtime_directory: Option<PathBuf>,
     /// Who operates the node; none if nobody does from outside.
     pub(crate) operator: Option<OperatorPlace>,
+    /// What it needs to be of a closed network; none in an open one.
+    pub(crate) closed: Option<Box<Closed>>,
+    /// The file with that network, for commands of this machine.
+    pub(crate) network_file: Option<PathBuf>,
 }
 
 /// Why a network did not start.
@@ -150,7 +158,9 @@ pub(crate) struct Network {
     bootstrap: Bootstrap,
     nearby: Option<Nearby>,
     address_news: AddressNews,
-    _operator_link: Option<OperatorLink>,
+    _links: [Option<MachineLink>; 2],
+    /// Who decides who gets in; none in an open network.
+    judge: Option<Arc<Judge>>,
     /// Peers that are kept away.
     shunned: Shunned,
     conduct: Conduct,
@@ -200,6 +210,8 @@ impl Network {
             discovery,
             runtime_directory,
             operator,
+            closed,
+            network_file,
         } = settings;
         let key = Keypair::ed25519_from_bytes(secret.as_mut_slice())
             .map_err(|error| NetworkError::Key(error.to_string()))?;
@@ -211,16 +223,19 @@ impl Network {
         }
         // mDNS does not use the loopback interface.
         let lan = discovery && listen.is_open();
-        let mut swarm = transport::swarm(&key, Behaviour::new(&key.public(), &protocols, lan))
+        let operator_node = operator.as_ref().map(|operator| operator.node);
+        let judge = closed.map(|closed| Arc::new(Judge::new(*closed, operator_node)));
+        let behaviour = Behaviour::new(&key.public(), &protocols, lan);
+        let mut swarm = transport::swarm(&key, behaviour, judge.clone())
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let operator_peer = operator.as_ref().map(|operator| translate::peer_of(operator.node));
         if let Some(peer) = &operator_peer {
             // Several commands may run at the same time, and on a node that has no place left.
             swarm.behaviour_mut().silent.limits.bypass_peer_id(peer);
         }
-        let link = operator.and_then(|operator| {
-            OperatorLink::leave(runtime_directory.as_deref(), local, &operator.file)
-        });
+        let operator_file = operator.as_ref().map(|operator| operator.file.as_path());
+        let files = [operator_file, network_file.as_deref()];
+        let links = MachineLink::leave_all(runtime_directory.as_deref(), local, files);
         let mut clock = tokio::time::interval(BEAT);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut network = Self {
@@ -238,7 +253,8 @@ impl Network {
             bootstrap,
             nearby: None,
             address_news: AddressNews::default(),
-            _operator_link: link,
+            _links: links,
+            judge,
             shunned: Shunned::default(),
             conduct: Conduct::default(),
             warnings: Warnings::default(),

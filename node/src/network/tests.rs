@@ -21,6 +21,7 @@ use crate::{
     platform::tasks,
 };
 
+mod admission;
 mod failover;
 
 type Command = Box<dyn FnOnce(&mut Network) + Send>;
@@ -44,6 +45,8 @@ fn settings(seed: u8) -> Settings {
         discovery: false,
         runtime_directory: None,
         operator: None,
+        closed: None,
+        network_file: None,
     }
 }
 

@@ -172,12 +172,17 @@ pub(super) fn cause(error: &TransportError<io::Error>) -> String {
     match text.as_str() {
         "Timeout has been reached" => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
         "Protocol negotiation failed." => NO_NODE.to_owned(),
+        "decrypt error" => OTHER_DOOR.to_owned(),
         _ => text,
     }
 }
 
 /// What is said of a program that speaks something else.
 pub(super) const NO_NODE: &str = "what answers there is no Antiphon node";
+
+/// What is said where the handshake does not fit: the two ends put different things before it.
+pub(super) const OTHER_DOOR: &str =
+    "one of the two belongs to a closed network, and the other one does not belong to the same";
 
 /// What an I/O error means to people, where its kind says it.
 fn io_cause(kind: io::ErrorKind) -> Option<String> {

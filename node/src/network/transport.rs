@@ -1,6 +1,6 @@
 //! How bytes travel: TCP, Noise and Yamux, with names looked up. The same for nodes and clients.
 
-use std::{error::Error, io, num::NonZeroUsize, time::Duration};
+use std::{error::Error, io, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use either::Either;
 use futures::io::BufReader;
@@ -17,22 +17,31 @@ use libp2p::{
     tcp, yamux,
 };
 
-use super::{lobby::Lobby, names::Names, translate::CONNECT_TIMEOUT};
+use super::{
+    admission::{Admission, Judge},
+    lobby::Lobby,
+    names::Names,
+    translate::CONNECT_TIMEOUT,
+};
 
-/// Makes a swarm of this behaviour.
+/// Makes a swarm of this behaviour. In a closed network its judge decides who gets in.
 pub(super) fn swarm<B: NetworkBehaviour>(
     key: &Keypair,
     behaviour: B,
+    judge: Option<Arc<Judge>>,
 ) -> Result<Swarm<B>, noise::Error> {
-    let transport = transport(key)?;
+    let transport = transport(key, judge)?;
     Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), config()))
 }
 
-fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+fn transport(
+    key: &Keypair,
+    judge: Option<Arc<Judge>>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     // Nagle's algorithm is off by default.
     let tcp = tcp::tokio::Transport::new(tcp::Config::default());
     let buffered = tcp.map(|stream, _| BufReader::with_capacity(READ_BUFFER_BYTES, stream));
-    let secured = buffered.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?);
+    let secured = buffered.upgrade(Version::V1Lazy).authenticate(Admission::new(key, judge)?);
     let multiplexed = secured
         .multiplex(multiplexer())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))

@@ -5,12 +5,12 @@
 //! says that the flush is done.
 
 mod local;
+mod members;
 mod notices;
 mod room;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -19,13 +19,13 @@ use antiphon::{
         AskId, Asker, Config, Engine, FlushGate, Input, Output, QuestionId, Recovered, Report,
         WriteNumber,
     },
-    model::roster::{Roster, Statement},
     wire::{ClientRequest, NodeRequest, Refusal, Request, Response},
 };
 pub(crate) use local::{LocalLink, LocalQuestion, LocalQuestions};
+pub(crate) use members::Members;
 use notices::{Notice, Notices};
 use room::RoomNotices;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::{
     error::NodeError,
@@ -38,27 +38,12 @@ use crate::{
 /// it from the closed connection, and takes this node for dead.
 const FAREWELL_MAX: Duration = Duration::from_millis(500);
 
-/// What the runtime and those that let connections in tell each other. Nothing in an open network.
-#[derive(Debug)]
-pub(crate) struct Admissions {
-    /// Who belongs; none until that is known.
-    pub(crate) rosters: watch::Sender<Option<Arc<Roster>>>,
-    /// Statements that came with connections, each verified. The channel is bounded.
-    pub(crate) admitted: mpsc::Receiver<Vec<Statement>>,
-}
-
-impl Admissions {
-    /// Those of an open network, where nobody tells anything.
-    pub(crate) fn none() -> Self {
-        let (_, admitted) = mpsc::channel(1);
-        Self { rosters: watch::Sender::new(None), admitted }
-    }
-}
-
 /// What a node is made of, joined.
 pub(crate) struct Runtime {
     engine: Engine,
     network: Network,
+    /// Who belongs to a closed network, for those that let connections in.
+    members: Members,
     store: StoreHandle,
     clock: Clock,
     notices: Notices,
@@ -74,10 +59,6 @@ pub(crate) struct Runtime {
     left: bool,
 
     gate: FlushGate,
-    /// Who belongs to a closed network, for those that let connections in.
-    rosters: watch::Sender<Option<Arc<Roster>>>,
-    /// Statements that came with connections.
-    admitted: mpsc::Receiver<Vec<Statement>>,
     /// Requests that tell others of the stop, and are not answered.
     farewells: BTreeSet<AskId>,
 }
@@ -86,14 +67,14 @@ impl Runtime {
     pub(crate) fn new(
         config: Config,
         recovered: Recovered,
-        network: Network,
+        (network, members): (Network, Members),
         store: StoreHandle,
         questions: LocalQuestions,
-        Admissions { rosters, admitted }: Admissions,
     ) -> Self {
         Self {
             engine: Engine::new(config, recovered),
             network,
+            members,
             store,
             clock: Clock::start(),
             notices: Notices::default(),
@@ -105,8 +86,6 @@ impl Runtime {
 
             left: false,
             gate: FlushGate::default(),
-            rosters,
-            admitted,
             farewells: BTreeSet::new(),
         }
     }
@@ -150,8 +129,8 @@ impl Runtime {
                     }
                 },
                 input = self.network.next() => self.take_in(input),
+                Some(shown) = self.members.next() => self.handle(Input::Admitted(shown)),
                 Some(question) = self.questions.recv() => self.asked(question),
-                Some(statements) = self.admitted.recv() => self.handle(Input::Admitted(statements)),
                 () = &mut timer => {
                     self.handle(Input::Timeout);
                     self.say();
@@ -321,7 +300,7 @@ impl Runtime {
             Output::Dial(contact) => self.network.dial(&contact),
             Output::Disconnect(node) => self.network.disconnect(node),
             Output::Roster(roster) => {
-                self.rosters.send_replace(Some(roster));
+                self.members.tell(roster);
             }
             Output::Report(report) => self.tell(&report),
         }

@@ -5,6 +5,7 @@
 //! key      the node's secret key, see `identity`
 //! operator the secret key of the node's operator, if it is in no other file
 //! life     made anew at each start, see `life`
+//! network  the closed network that it belongs to, if it does, see `kept`
 //! stopped  the mark of a clean stop, while no node runs
 //! store/   the segments and their index, see `segments`
 //! ```
@@ -35,6 +36,14 @@ pub(crate) enum DirectoryError {
     #[error("the data directory {path} cannot be used: {reason}")]
     Unusable {
         /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The file of its network cannot be read, is open to others, or is damaged.
+    #[error("the network file {path} cannot be used: {reason}")]
+    Network {
+        /// Where it is.
         path: PathBuf,
         /// Why.
         reason: String,
@@ -114,7 +123,7 @@ impl DataDirectory {
     }
 
     /// Whether a node has stored anything here.
-    pub(super) fn is_used(&self) -> bool {
+    pub(crate) fn is_used(&self) -> bool {
         let entries = std::fs::read_dir(self.store().join("segments"));
         entries.is_ok_and(|mut entries| entries.next().is_some())
     }

@@ -82,24 +82,36 @@ pub(crate) fn load_or_create_operator_key(
     path: &Path,
 ) -> Result<Zeroizing<[u8; SECRET_BYTES]>, OperatorKeyFailure> {
     if !path.try_exists().map_err(OperatorKeyFailure::NotMade)? {
-        create_at_once(path).map_err(OperatorKeyFailure::NotMade)?;
+        // Whose key it is does not matter: all read the file.
+        let _made = create_at_once(path).map_err(OperatorKeyFailure::NotMade)?;
     }
     load_key_file(path).map_err(OperatorKeyFailure::Unusable)
 }
 
-/// Makes a key whole or not at all, unless another process was faster.
-fn create_at_once(path: &Path) -> io::Result<()> {
+/// Makes a key in a file, which must not be there yet.
+///
+/// # Errors
+/// When it is there, or cannot be made.
+pub(crate) fn create_key_file(path: &Path) -> io::Result<Zeroizing<[u8; SECRET_BYTES]>> {
+    let (secret, made) = create_at_once(path)?;
+    made.map(|()| secret)
+}
+
+/// Makes a key whole or not at all. Says whether it is the one in the file: another process may
+/// have been faster.
+fn create_at_once(path: &Path) -> io::Result<(Zeroizing<[u8; SECRET_BYTES]>, io::Result<()>)> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{:016x}.new", u64::from_le_bytes(random_bytes())));
     let draft = Path::new(&draft);
-    create(draft)?;
+    let secret = create(draft)?;
     // Unlike a rename, it does not replace what is there.
     let made = std::fs::hard_link(draft, path);
     std::fs::remove_file(draft)?;
     match made {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => path.parent().map_or(Ok(()), flush_directory),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => path.parent().map_or(Ok(()), flush_directory)?,
     }
+    Ok((secret, made))
 }
 
 fn load(mut file: std::fs::File, path: &Path) -> Result<Zeroizing<[u8; SECRET_BYTES]>, String> {

@@ -27,6 +27,7 @@
 
 mod directory;
 mod identity;
+mod kept;
 mod keys;
 mod life;
 mod merge;
@@ -55,8 +56,10 @@ use antiphon::{
 };
 pub(crate) use directory::{DataDirectory, DirectoryError, operator_key_path};
 pub(crate) use identity::{
-    OperatorKeyFailure, load_key, load_key_file, load_or_create_key, load_or_create_operator_key,
+    OperatorKeyFailure, create_key_file, load_key, load_key_file, load_or_create_key,
+    load_or_create_operator_key,
 };
+pub(crate) use kept::{load_network, load_network_file, network_path, write_network};
 pub(crate) use life::Life;
 pub(crate) use room::{DISK_BYTES_MIN, Level, Room};
 pub(crate) use segments::SegmentStore;

@@ -10,6 +10,8 @@
 mod any;
 mod belonging;
 mod charter;
+mod excerpt;
+mod kept;
 mod pass;
 mod removal;
 mod rights;
@@ -23,6 +25,7 @@ mod ticket;
 pub use any::Statement;
 pub use belonging::{Admitted, Excluded, Membership, Standing, TicketRefused};
 pub use charter::{Admin, Charter, Door, NetworkId, TopicIds};
+pub use kept::{Credentials, Kept, KeptError};
 pub use pass::{Claim, EncryptionKey, Invitation, MemberKind, Pass};
 pub use removal::{Closure, Cut, Revocation};
 pub use rights::{Grant, GrantError, Rights};

@@ -321,6 +321,11 @@ proptest! {
         prop_assert_eq!(one.digest(), other.digest());
         for subject in one.subjects() {
             prop_assert_eq!(one.member(&subject, NOW), other.member(&subject, NOW));
+            let invite = id(20);
+            let excerpt = one.excerpt(&subject, Some(&invite));
+            prop_assert_eq!(excerpt.member(&subject, NOW), one.member(&subject, NOW));
+            let claim = Claim::new(network(), invite, subject, String::new());
+            prop_assert_eq!(excerpt.may_claim(&claim, NOW), one.may_claim(&claim, NOW));
         }
     }
 }

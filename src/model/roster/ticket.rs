@@ -20,8 +20,8 @@ use crate::{
 /// What every ticket begins with.
 const PREFIX: &str = "antiphon1";
 
-/// Bytes of the hash at the end of a ticket, which shows that none is missing.
-const CHECK_BYTES: usize = 4;
+/// Bytes of the hash at the end of a ticket or a file, which shows that none is missing.
+pub(super) const CHECK_BYTES: usize = 4;
 
 /// Where a member of the network can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -171,7 +171,7 @@ impl fmt::Debug for Ticket {
     }
 }
 
-fn check_bytes(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+pub(super) fn check_bytes(bytes: &[u8]) -> [u8; CHECK_BYTES] {
     let hash: [u8; 32] = blake3::hash(bytes).into();
     std::array::from_fn(|at| hash[at])
 }

@@ -90,6 +90,11 @@ impl Candidates {
         self.nodes.len() + self.learned.len()
     }
 
+    /// Their names.
+    pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.iter().map(|candidate| candidate.peer)
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Candidate> {
         self.nodes.iter().chain(&self.learned)
     }

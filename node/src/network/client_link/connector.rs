@@ -1,6 +1,6 @@
 //! How a client's link finds nodes and connects to them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use antiphon::model::Network;
 use libp2p::{
@@ -17,11 +17,13 @@ use libp2p::{
 
 use super::{
     candidates::{Candidate, Candidates},
+    identity::Identity,
     patience::{DIAL_PACE, DIAL_TIMEOUT, LAN_QUERY_INTERVAL, PING_INTERVAL, PONG_TIMEOUT},
 };
 use crate::{
     client::ConnectError,
     network::{
+        admission::Judge,
         behaviour,
         protocols::{Protocols, Stranger},
         rpc,
@@ -29,7 +31,6 @@ use crate::{
         translate::{dial_causes, leads_there, split_peer},
         transport,
     },
-    operator::OperatorKey,
     platform::clock::Clock,
 };
 
@@ -97,14 +98,13 @@ const FAILED_MAX: usize = 32;
 const CAUSES_MAX: usize = 16;
 
 impl Connector {
-    /// A search by a client of this key; without one, of a key of the moment.
     pub(super) fn new(
         network: &Network,
         candidates: Candidates,
-        key: Option<&OperatorKey>,
+        identity: Identity,
     ) -> Result<Self, ConnectError> {
         let protocols = Protocols::of(network);
-        let swarm = light_swarm(&protocols, key)?;
+        let swarm = light_swarm(&protocols, identity)?;
         Ok(Self {
             swarm,
             protocols,
@@ -279,12 +279,10 @@ fn silence(candidate: &Candidate) -> Vec<String> {
     candidate.addresses.iter().map(line).collect()
 }
 
-fn light_swarm(
-    protocols: &Protocols,
-    key: Option<&OperatorKey>,
-) -> Result<Swarm<Light>, ConnectError> {
-    let key = match key {
-        Some(key) => Keypair::ed25519_from_bytes(key.secret().clone().as_mut_slice())
+fn light_swarm(protocols: &Protocols, identity: Identity) -> Result<Swarm<Light>, ConnectError> {
+    let judge = identity.closed.map(|closed| Arc::new(Judge::new(closed, None)));
+    let key = match identity.secret {
+        Some(mut secret) => Keypair::ed25519_from_bytes(secret.as_mut_slice())
             .map_err(|error| ConnectError::Unreachable(vec![format!("no such key: {error}")]))?,
         None => Keypair::generate_ed25519(),
     };
@@ -295,6 +293,6 @@ fn light_swarm(
         rpc: rpc::Behaviour::new(protocols.rpc.clone(), false),
         silent: Silent::new(ConnectionLimits::default(), Vec::new()),
     };
-    transport::swarm(&key, light)
+    transport::swarm(&key, light, judge)
         .map_err(|error| ConnectError::Unreachable(vec![format!("no transport: {error}")]))
 }

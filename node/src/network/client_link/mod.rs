@@ -1,4 +1,5 @@
-//! A client's way to a node: a light libp2p peer with a key of the moment, or the operator's key.
+//! A client's way to a node: a light libp2p peer with a key of the moment, the operator's key, or
+//! that of a member of a closed network.
 //!
 //! It listens nowhere and speaks only requests, pings and identify. It uses one node, keeps a
 //! second connection to go on with, and learns from its node which others there are. A request
@@ -13,6 +14,7 @@ mod asks;
 mod candidates;
 mod connector;
 mod driver;
+mod identity;
 mod nodes;
 mod patience;
 
@@ -30,6 +32,7 @@ use candidates::Candidates;
 use connector::Connector;
 use driver::Driver;
 use futures::{FutureExt, future::BoxFuture};
+use identity::Identity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -126,8 +129,8 @@ impl RemoteLink {
     ) -> Result<Self, ConnectError> {
         let time = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
         let looked_in = candidates.places();
-        let key = config.operator_key.as_ref();
-        let driver = Driver::new(Connector::new(&config.network, candidates, key)?);
+        let identity = Identity::of(config, &candidates);
+        let driver = Driver::new(Connector::new(&config.network, candidates, identity)?);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (report, states) = watch::channel(driver.state());
         let task = tasks::spawn("client link", driver.run(received, report));

@@ -29,7 +29,7 @@ const PROTOCOL: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/test");
 const LONG: Duration = Duration::from_secs(20);
 
 fn swarm(behaviour: Behaviour) -> Swarm<Behaviour> {
-    transport::swarm(&Keypair::generate_ed25519(), behaviour).unwrap()
+    transport::swarm(&Keypair::generate_ed25519(), behaviour, None).unwrap()
 }
 
 /// One that asks, connected to one that answers.

@@ -1,0 +1,10 @@
+//! The first message of a connection in a closed network is understood or refused.
+#![no_main]
+#![expect(dead_code, reason = "shared by the targets for one kind of message")]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../messages.rs"]
+mod messages;
+
+fuzz_target!(|input: &[u8]| messages::hello(input));

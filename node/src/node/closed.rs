@@ -1,0 +1,115 @@
+//! The closed network of a data directory, if it belongs to one.
+
+use std::path::Path;
+
+use antiphon::model::{
+    Network, NodeId, Realm,
+    roster::{Kept, MemberKind, TopicIds},
+};
+use libp2p::Multiaddr;
+
+use super::{NodeConfig, data_error, with_peer};
+use crate::{
+    error::StartError,
+    network::{Closed, Gate},
+    store::{SegmentStore, Store, StoreError, network_path},
+};
+
+/// The fact that holds the name of the network.
+const NETWORK_FACT: &str = "network";
+
+/// The fact that holds the id of the closed network; an open one has none.
+const NETWORK_ID_FACT: &str = "network id";
+
+/// The network that a node belongs to: its directory's, or else the one that is wanted.
+pub(super) fn realm_of(
+    config: &NodeConfig,
+    kept: Option<&Kept>,
+    node: NodeId,
+) -> Result<Realm, StartError> {
+    let Some(kept) = kept else { return Ok(Realm::open(config.network.clone())) };
+    let unusable =
+        |reason: String| Err(StartError::NetworkFile { path: network_path(&config.data), reason });
+    if kept.own.subject() != node {
+        return unusable(format!("it is of {}, and this is {node}", kept.own.subject()));
+    }
+    let pass = kept.own.pass().terms();
+    if pass.invitation.map_or(pass.kind, |invitation| invitation.admits) != MemberKind::Node {
+        return unusable("it makes a client a member, and no node".to_owned());
+    }
+    let name = &kept.charter.terms().name;
+    if config.network != Network::default() && config.network != *name {
+        let (path, network) = (config.data.clone(), name.to_string());
+        return Err(StartError::OtherNetwork { path, network });
+    }
+    Ok(Realm::of(kept.charter.terms()))
+}
+
+/// Checks that what is stored is of this network, and keeps of which network it is.
+pub(super) fn check_network(
+    store: &SegmentStore,
+    data: &Path,
+    network: &Network,
+    kept: Option<&Kept>,
+) -> Result<(), StartError> {
+    let in_store = |error: StoreError| data_error(data, &error);
+    let namesake = |which: &'static str| {
+        let (path, network) = (data.to_owned(), network.to_string());
+        Err(StartError::Namesake { path, network, which })
+    };
+    let keep = |fact, bytes: &[u8]| match store.put_fact(fact, bytes) {
+        // The next start keeps it.
+        Err(error) if error.passes() => Ok(()),
+        outcome => outcome.map_err(in_store),
+    };
+    let (name, id) = (store.fact(NETWORK_FACT), store.fact(NETWORK_ID_FACT));
+    let (name, held) = (name.map_err(in_store)?, id.map_err(in_store)?);
+    let id = kept.map(|kept| kept.network().as_bytes().to_vec());
+    // A network that was open keeps its topics when it is closed, and nothing else does.
+    let was_open = name.is_some() && held.is_none();
+    let keeps_topics = kept.is_none_or(|kept| kept.charter.terms().topic_ids == TopicIds::ByName);
+    match &name {
+        Some(name) if name != network.as_str().as_bytes() => {
+            let network = String::from_utf8_lossy(name).into_owned();
+            return Err(StartError::OtherNetwork { path: data.to_owned(), network });
+        }
+        Some(_) if held.is_some() && id.is_none() => {
+            return namesake("it is closed, and the file `network` is missing");
+        }
+        Some(_) if held.is_some() && held != id => return namesake("it has another root"),
+        Some(_) if was_open && !keeps_topics => return namesake("it is open"),
+        Some(_) | None => {}
+    }
+    // The id comes first: a name without an id is that of an open network.
+    if let Some(id) = id.filter(|_| held.is_none()) {
+        keep(NETWORK_ID_FACT, &id)?;
+    }
+    match name {
+        Some(_) => Ok(()),
+        None => keep(NETWORK_FACT, network.as_str().as_bytes()),
+    }
+}
+
+/// What the engine has of it.
+pub(super) fn of_engine(kept: &Kept) -> antiphon::engine::Closed {
+    antiphon::engine::Closed { charter: kept.charter.clone(), own: kept.own.statements() }
+}
+
+/// What the node's network needs of its closed network.
+pub(super) fn way_in(kept: &Kept, gate: Option<&Gate>) -> Box<Closed> {
+    Box::new(Closed {
+        charter: kept.charter.clone(),
+        door: kept.door.clone(),
+        own: Some(kept.own.clone()),
+        node: gate.cloned(),
+    })
+}
+
+/// The nodes that a ticket named.
+pub(super) fn contacts(kept: &Kept) -> Vec<Multiaddr> {
+    let whole = |node: NodeId, address: &str| {
+        let address = address.parse().ok()?;
+        with_peer(&[address], node).pop()
+    };
+    kept.contacts.iter().filter_map(|contact| whole(contact.node, &contact.address)).collect()
+}
