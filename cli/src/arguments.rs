@@ -5,6 +5,7 @@ mod bench;
 mod call;
 mod global;
 mod help;
+mod network;
 mod node;
 mod outbox;
 mod publish;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     call::Command,
     global::GlobalOptions,
     help::{definition, is_hidden, listed},
+    network::{FoundNetwork, Invite, Join, Members, Revoke, label},
     node::{Forget, Leave, Node},
     outbox::{Outbox, Patience},
     publish::Publish,

@@ -18,6 +18,7 @@ mod groups;
 mod joining;
 mod members;
 mod multicast;
+mod networks;
 mod nodes;
 mod operator;
 mod outbox;

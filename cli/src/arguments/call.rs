@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::{
     archives::{Export, Import},
     bench::Bench,
+    network::{FoundNetwork, Invite, Join, Members, Revoke},
     node::{Forget, Leave, Node, Peers},
     outbox::Outbox,
     publish::Publish,
@@ -35,6 +36,10 @@ pub(super) enum Call {
     Subscription(SubscriptionCall),
     Node(NodeCall),
     Peers(Peers),
+    /// Found a closed network; invite, list and remove members
+    #[command(subcommand, disable_help_subcommand = true)]
+    Network(NetworkCall),
+    Join(Join),
     Shell(Shell),
     Demo(Demo),
     Bench(Bench),
@@ -83,6 +88,16 @@ Examples:
     Delete(NamedSubscription),
 }
 
+/// What may follow `network`.
+#[derive(Debug, Subcommand)]
+pub(super) enum NetworkCall {
+    Create(FoundNetwork),
+    Invite(Invite),
+    Join(Join),
+    Members(Members),
+    Revoke(Revoke),
+}
+
 /// Run a node; list nodes, end one, declare one lost
 ///
 /// Without a command it runs a node: it prints one line per address and then `ready`. Ctrl-C stops
@@ -128,6 +143,11 @@ pub(crate) enum Command {
     Import(Import),
     Leave(Leave),
     Forget(Forget),
+    FoundNetwork(FoundNetwork),
+    Invite(Invite),
+    Join(Join),
+    Members(Members),
+    Revoke(Revoke),
     Shell,
     Demo(Demo),
     Bench(Bench),
@@ -187,6 +207,13 @@ impl Call {
                 verb.into_command()
             }
             Self::Peers(Peers {}) => Command::Peers,
+            Self::Network(NetworkCall::Create(arguments)) => Command::FoundNetwork(arguments),
+            Self::Network(NetworkCall::Invite(arguments)) => Command::Invite(arguments),
+            Self::Network(NetworkCall::Members(arguments)) => Command::Members(arguments),
+            Self::Network(NetworkCall::Revoke(arguments)) => Command::Revoke(arguments),
+            Self::Join(arguments) | Self::Network(NetworkCall::Join(arguments)) => {
+                Command::Join(arguments)
+            }
             Self::Leave(arguments) => Command::Leave(arguments),
             Self::Forget(arguments) => Command::Forget(arguments),
             Self::Shell(Shell {}) => Command::Shell,

@@ -10,7 +10,7 @@ use super::Line;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Records", &["publish", "fetch", "subscribe", "outbox"]),
     ("Topics", &["create", "topics", "info", "topic", "subscription"]),
-    ("Nodes", &["node", "peers"]),
+    ("Nodes", &["node", "peers", "network", "join"]),
     ("Tools", &["shell", "demo", "bench", "completions", "man"]),
 ];
 

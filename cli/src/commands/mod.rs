@@ -15,6 +15,7 @@ mod import;
 mod info;
 mod leave;
 mod manual;
+mod network;
 mod node;
 mod operator;
 mod outbox;
@@ -84,6 +85,7 @@ fn is_for_its_output(command: &Command) -> bool {
         | Command::Info(_)
         | Command::Outbox(_)
         | Command::Peers
+        | Command::Members(_)
         | Command::Verify(_)
         | Command::Completions(_) => true,
         Command::Export(arguments) => export::is_to_output(arguments),
@@ -97,6 +99,10 @@ fn is_for_its_output(command: &Command) -> bool {
         | Command::Import(_)
         | Command::Leave(_)
         | Command::Forget(_)
+        | Command::FoundNetwork(_)
+        | Command::Invite(_)
+        | Command::Join(_)
+        | Command::Revoke(_)
         | Command::Node(_)
         | Command::Shell
         | Command::Demo(_)
@@ -129,6 +135,11 @@ fn carry_out(context: &mut Context, command: Command) -> Running<'_> {
         Command::Import(arguments) => import::run(context, arguments).boxed_local(),
         Command::Leave(arguments) => leave::run(context, arguments).boxed_local(),
         Command::Forget(arguments) => forget::run(context, arguments).boxed_local(),
+        Command::FoundNetwork(arguments) => ready(network::found(context, arguments)).boxed_local(),
+        Command::Invite(arguments) => ready(network::invite(context, &arguments)).boxed_local(),
+        Command::Members(arguments) => network::members(context, arguments).boxed_local(),
+        Command::Revoke(arguments) => network::revoke(context, arguments).boxed_local(),
+        Command::Join(arguments) => ready(network::join(context, arguments)).boxed_local(),
         Command::Completions(arguments) => {
             ready(manual::completions(context, &arguments)).boxed_local()
         }

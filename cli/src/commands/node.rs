@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use antiphon::model::Network;
-use antiphon_node::{NodeConfig, NodeError};
+use antiphon_node::{NodeConfig, NodeError, membership::Membership};
 use serde_json::json;
 
 use crate::{
@@ -24,12 +24,13 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
         let data = data.display();
         context.printer.note(format_args!("data directory {data}, network `{network}`"));
     }
+    let is_closed = Membership::load(&data).is_ok();
     let joins_through = arguments.bootstrap.clone();
     let mut config = NodeConfig::new(data)
         .listen(arguments.listen)
         .bootstrap(arguments.bootstrap)
         .alone(arguments.alone)
-        .network(network)
+        .network(network.clone())
         .discovery(!arguments.no_discovery)
         .open_admin(arguments.open_admin);
     config.probation = arguments.probation.unwrap_or(config.probation);
@@ -42,6 +43,7 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
     };
     // A node serves others: it goes on when nobody reads its output any more.
     unless_closed(announce(&mut context.printer, &node))?;
+    context.printer.note(who_may_join(&network, is_closed));
     for address in &joins_through {
         context.printer.note(format_args!("joining through {address}"));
     }
@@ -65,6 +67,18 @@ pub(super) async fn run(context: &mut Context, arguments: Node) -> anyhow::Resul
                 () = signals.next_after(SAME_SIGNAL) => Err(Failure::failed(FORCED).into()),
             }
         }
+    }
+}
+
+/// Who may join the network, and how to change that.
+fn who_may_join(network: &Network, is_closed: bool) -> String {
+    if is_closed {
+        format!("the network `{network}` is closed: others join with `antiphon network invite`")
+    } else {
+        format!(
+            "the network `{network}` is open: all that reach this node may join; `antiphon network \
+             create NAME` makes a closed one"
+        )
     }
 }
 
@@ -104,7 +118,7 @@ fn announce(printer: &mut Printer, node: &antiphon_node::Node) -> Result<(), Out
 
 /// The user's data directory, such as `~/.local/share/antiphon/default`. Each network has its
 /// own, for a node belongs to one.
-fn default_data(network: &Network) -> anyhow::Result<PathBuf> {
+pub(super) fn default_data(network: &Network) -> anyhow::Result<PathBuf> {
     let base = dirs::data_dir().ok_or_else(|| {
         Failure::usage("this user has no data directory").with_hint("name one with `--data DIR`")
     })?;

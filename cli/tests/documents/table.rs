@@ -42,9 +42,13 @@ const fn entry_of(
 
 const README: &str = "README.md";
 const TOPICS: &str = "docs/topics.md";
+const CLOSED: &str = "docs/closed-networks.md";
 
 #[rustfmt::skip]
 pub(super) static TABLE: &[Entry] = &[
+    entry_of(CLOSED, "antiphon network ", Treatment::NotHere, "of several machines; see `networks.rs`"),
+    entry_of(CLOSED, "antiphon join TICKET", Treatment::NotHere, "of several machines; see `networks.rs`"),
+    entry_of(CLOSED, "antiphon node --network lab", Treatment::NotHere, "of several machines; see `networks.rs`"),
     entry_of(README, "cargo run ", Treatment::NotHere, "a release build; a step of CI"),
     entry_of(README, "cargo test ", Treatment::NotHere, "it runs this test"),
     entry_of(README, "antiphon node --data ./data-1", Treatment::Nodes, "once for each node"),

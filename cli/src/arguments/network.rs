@@ -1,0 +1,185 @@
+//! Closed networks: founding one, inviting others, joining.
+
+use std::{path::PathBuf, time::Duration};
+
+use antiphon::{
+    limits::{LABEL_BYTES_MAX, REVOCATION_REASON_BYTES_MAX},
+    model::{
+        Network,
+        roster::{Grant, GrantError},
+    },
+};
+use antiphon_node::Multiaddr;
+use clap::Args;
+
+use crate::{exit::Failure, shown, values};
+
+/// Found a closed network, and make this machine its first node
+///
+/// Only who has a ticket or a pass gets into a closed network. Two keys are made. The admin's key
+/// signs tickets. The root's key names the admins: move its file to a safe place, off this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon network create lab
+  antiphon network create lab --data /var/lib/antiphon --name rack-1
+
+Files:
+  ~/.config/antiphon/NAME.root   signs who the admins are
+  ~/.config/antiphon/NAME.admin  signs tickets
+  DIR/network                    what the node of the data directory belongs to")]
+pub(crate) struct FoundNetwork {
+    /// Name of the new network
+    #[arg(value_parser = values::network)]
+    pub(crate) called: Network,
+
+    #[command(flatten)]
+    pub(crate) place: NetworkPlace,
+
+    /// Name of this machine, for people [default: its host name]
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    pub(crate) name: Option<String>,
+}
+
+/// Print a ticket, with which others join
+///
+/// A ticket is a secret until it is used: who has it may join. It admits nodes, unless `--client`
+/// is given. The command needs the admin's key and works while no node runs.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon network invite --network lab
+  antiphon network invite --network lab --uses 3 --expires 1h
+  antiphon network invite --network lab --client --grant 'read sensors.>'
+
+Rights of `--grant`: read, write, create, manage, operate, hold. Without it a node may do all but
+operate others, and a client may read, write and create.")]
+pub(crate) struct Invite {
+    #[command(flatten)]
+    pub(crate) place: NetworkPlace,
+
+    /// Admit clients, and not nodes
+    #[arg(long)]
+    pub(crate) client: bool,
+
+    /// Name of the newcomer, for people [default: what it says itself]
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    pub(crate) name: Option<String>,
+
+    /// How many may use it
+    #[arg(long, value_name = "N", value_parser = values::number::<u32>(1..=10_000))]
+    #[arg(default_value = "1")]
+    pub(crate) uses: u32,
+
+    /// How long it may be used
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, default_value = "24h")]
+    pub(crate) expires: Duration,
+
+    /// What newcomers may do, such as `read,write sensors.>`; may be repeated [default: see below]
+    #[arg(long, value_name = "GRANT", value_parser = grant)]
+    pub(crate) grant: Vec<Grant>,
+
+    /// Node through which they join, with its peer id; may be repeated [default: the node of this
+    /// machine]
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::node_address)]
+    pub(crate) contact: Vec<Multiaddr>,
+}
+
+/// Join a closed network with a ticket
+///
+/// It writes the file `network` in the data directory. `antiphon node` then runs a node of that
+/// network.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon join antiphon1AaFj…
+  antiphon join - < ticket             reads it from standard input
+  ANTIPHON_TICKET=antiphon1AaFj… antiphon join --data /var/lib/antiphon")]
+pub(crate) struct Join {
+    /// The ticket, or `-` for standard input
+    #[arg(env = "ANTIPHON_TICKET", hide_env_values = true)]
+    pub(crate) ticket: String,
+
+    /// Data directory of the node [default: ~/.local/share/antiphon/NETWORK]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Name of this machine, for people [default: its host name]
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    pub(crate) name: Option<String>,
+}
+
+/// Where a network's files are on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct NetworkPlace {
+    /// Data directory of the node [default: ~/.local/share/antiphon/NETWORK]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Directory of the root's and the admin's key [default: ~/.config/antiphon]
+    #[arg(long, value_name = "DIR", env = "ANTIPHON_KEYS", hide_env_values = true)]
+    pub(crate) keys: Option<PathBuf>,
+}
+
+/// List the members of a closed network
+///
+/// Only the operator of the connected node may do this: the user who runs it, or `--operator-key`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon network members --network lab
+  antiphon network members --network lab --json | jq -r 'select(.kind == \"node\") | .name'
+
+In a pipe, columns are separated by tabs and have no header: name, peer id, `node`, `client`, \
+`removed` or `expired`, rights or the reason of the removal.")]
+pub(crate) struct Members {}
+
+/// Put a member out of a closed network
+///
+/// All nodes close their connections to it at once. Nodes that are away learn it when they are
+/// back. Its records stay. The command needs the admin's key, and the operator's right at the
+/// connected node.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Examples:
+  antiphon network revoke pi-4 --network lab
+  antiphon network revoke Fw5bx3pN --network lab --reason 'sold'")]
+pub(crate) struct Revoke {
+    /// Name of the member, or its peer id, or the last characters of that
+    pub(crate) member: String,
+
+    /// Why, for people [default: none]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub(crate) reason: Option<String>,
+
+    /// Directory of the admin's key [default: ~/.config/antiphon]
+    #[arg(long, value_name = "DIR", env = "ANTIPHON_KEYS", hide_env_values = true)]
+    pub(crate) keys: Option<PathBuf>,
+}
+
+/// A name for people: of a machine, of a client.
+pub(crate) fn label(text: &str) -> Result<String, Failure> {
+    let is_line = !text.chars().any(char::is_control);
+    if is_line && (1..=LABEL_BYTES_MAX).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    let hint = format!("a name has 1 to {LABEL_BYTES_MAX} bytes, such as `rack-1`");
+    Err(Failure::usage(format!("`{}` cannot be a name", shown::text(text))).with_hint(hint))
+}
+
+/// Why a member is removed.
+fn reason(text: &str) -> Result<String, Failure> {
+    let is_line = !text.chars().any(char::is_control);
+    if is_line && text.len() <= REVOCATION_REASON_BYTES_MAX {
+        return Ok(text.to_owned());
+    }
+    let hint = format!("a reason is one line of {REVOCATION_REASON_BYTES_MAX} bytes at most");
+    Err(Failure::usage("the reason is too long").with_hint(hint))
+}
+
+/// Rights in topics.
+fn grant(text: &str) -> Result<Grant, Failure> {
+    text.parse().map_err(|error: GrantError| {
+        Failure::usage(error.to_string()).with_hint("a grant is written `read,write sensors.>`")
+    })
+}

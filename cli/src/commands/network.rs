@@ -1,0 +1,55 @@
+//! `antiphon network create`, `antiphon network invite` and `antiphon join`
+//!
+//! They sign with keys of files and change files alone, so they work while no node runs. A node
+//! never has the key of an admin.
+
+mod files;
+mod members;
+mod tickets;
+
+use antiphon_node::{create_network_key, membership};
+use serde_json::json;
+
+use self::files::{Keys, data_of, failed, host_name, refused};
+pub(super) use self::{
+    members::{members, revoke},
+    tickets::{invite, join},
+};
+use crate::{
+    arguments::FoundNetwork,
+    context::Context,
+    exit::{Failure, Status},
+};
+
+/// Makes the keys of a new network, and writes what its first node belongs to.
+pub(super) fn found(context: &mut Context, arguments: FoundNetwork) -> anyhow::Result<Status> {
+    let FoundNetwork { called, place, name } = arguments;
+    let data = data_of(place.data.as_deref(), &called)?;
+    let keys = Keys::of(place.keys.as_deref(), &called)?;
+    membership::check_unused(&data).map_err(|error| refused(&error))?;
+    keys.make_directory()?;
+    let root = create_network_key(&keys.root).map_err(|error| {
+        let hint = "a network of this name was founded here; `--keys DIR` keeps the keys of another \
+                    one elsewhere";
+        Failure::failed(error.to_string()).with_hint(hint)
+    })?;
+    let admin = create_network_key(&keys.admin).map_err(failed)?;
+    let label = name.unwrap_or_else(host_name);
+    let id = membership::found(&data, called.clone(), (&root, &admin), &label)
+        .map_err(|error| refused(&error))?;
+    let value = json!({
+        "network": called.to_string(),
+        "id": id.to_string(),
+        "data": data,
+        "root_key": keys.root,
+        "admin_key": keys.admin,
+    });
+    context.printer.result(&value, format_args!("founded network {called}"))?;
+    let printer = &mut context.printer;
+    printer.note(format_args!("admin's key  {}", keys.admin.display()));
+    printer.note(format_args!("root's key   {} (move it off this machine)", keys.root.display()));
+    let data = files::named(place.data.as_deref());
+    printer.note(format_args!("start it     antiphon node --network {called}{data}"));
+    printer.note(format_args!("let others in  antiphon network invite --network {called}{data}"));
+    Ok(Status::Done)
+}

@@ -1,0 +1,97 @@
+//! Where the keys and the data of a closed network are.
+
+use std::{
+    fmt::Display,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use antiphon::model::Network;
+use antiphon_node::membership::{Membership, MembershipError};
+
+use super::super::node::default_data;
+use crate::{arguments::label, exit::Failure};
+
+/// The files of a network's keys.
+pub(super) struct Keys {
+    directory: PathBuf,
+    pub(super) root: PathBuf,
+    pub(super) admin: PathBuf,
+}
+
+impl Keys {
+    /// The keys of a network in a directory, or in the user's own one.
+    pub(super) fn of(directory: Option<&Path>, network: &Network) -> anyhow::Result<Self> {
+        let directory = if let Some(directory) = directory {
+            std::path::absolute(directory)?
+        } else {
+            let base = dirs::config_dir().ok_or_else(|| {
+                Failure::usage("this user has no directory for settings")
+                    .with_hint("name one with `--keys DIR`")
+            })?;
+            base.join("antiphon")
+        };
+        let file = |ending| directory.join(format!("{network}.{ending}"));
+        Ok(Self { root: file("root"), admin: file("admin"), directory })
+    }
+
+    /// Makes the directory, which its owner alone can read.
+    pub(super) fn make_directory(&self) -> anyhow::Result<()> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        made.map_err(|error| {
+            let message =
+                format!("the directory {} cannot be made: {error}", self.directory.display());
+            Failure::failed(message).with_hint("name another one with `--keys DIR`").into()
+        })
+    }
+}
+
+/// The data directory of a network's node.
+pub(super) fn data_of(data: Option<&Path>, network: &Network) -> anyhow::Result<PathBuf> {
+    data.map_or_else(|| default_data(network), |data| Ok(std::path::absolute(data)?))
+}
+
+/// What a data directory belongs to.
+///
+/// # Errors
+/// When it belongs to no closed network, or to another one.
+pub(super) fn kept_of(data: &Path, network: &Network) -> anyhow::Result<Membership> {
+    let membership = Membership::load(data).map_err(|error| refused(&error))?;
+    let name = membership.network();
+    if name == network {
+        return Ok(membership);
+    }
+    let message = format!("{} belongs to the network `{name}`", data.display());
+    Err(Failure::usage(message).with_hint(HOW_TO_NAME).into())
+}
+
+const HOW_TO_NAME: &str = "`--network NAME` names the network, and `--data DIR` its data directory";
+
+/// Why a data directory does not do, and what helps.
+pub(super) fn refused(error: &MembershipError) -> Failure {
+    let hint = match error {
+        MembershipError::Belongs { .. } | MembershipError::Used(_) => {
+            "name another data directory with `--data DIR`"
+        }
+        MembershipError::Open(_) => HOW_TO_NAME,
+        MembershipError::Refused(_) => "ask an admin for a ticket: `antiphon network invite`",
+        _ => "check the data directory and its files",
+    };
+    Failure::failed(error.to_string()).with_hint(hint)
+}
+
+/// An option that names a data directory, as a command line has it.
+pub(super) fn named(data: Option<&Path>) -> String {
+    data.map(|data| format!(" --data {}", data.display())).unwrap_or_default()
+}
+
+/// The name of this machine; `node` if it has none that can be a label.
+pub(super) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    label(&name).unwrap_or_else(|_| "node".to_owned())
+}
+
+/// An error of the library, as the end of a command.
+pub(super) fn failed(error: impl Display) -> Failure {
+    Failure::failed(error.to_string())
+}

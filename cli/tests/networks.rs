@@ -1,0 +1,208 @@
+//! Closed networks: founded, joined with tickets, and shut to everybody else.
+
+use std::{path::PathBuf, process::Command};
+
+use tempfile::TempDir;
+
+use crate::cluster::{Finished, Process, SOON, antiphon, eventually, finish};
+
+/// Machines of one network, each with a user of its own.
+struct Machines {
+    network: String,
+    homes: TempDir,
+}
+
+/// A node of a machine.
+struct Running {
+    _process: Process,
+    machine: &'static str,
+    address: String,
+}
+
+impl Machines {
+    fn new(purpose: &str) -> Self {
+        let homes = tempfile::tempdir().expect("a temporary directory");
+        Self { network: format!("test-{purpose}-{}", std::process::id()), homes }
+    }
+
+    fn home(&self, machine: &str) -> PathBuf {
+        let home = self.homes.path().join(machine);
+        fs_err::create_dir_all(home.join("run")).expect("it is writable");
+        home
+    }
+
+    fn command(&self, machine: &str, words: &[&str]) -> Command {
+        let home = self.home(machine);
+        let mut command = antiphon(words);
+        command.env("XDG_RUNTIME_DIR", home.join("run")).env("XDG_DATA_HOME", home.join("share"));
+        command.env("XDG_CONFIG_HOME", home.join("config")).env_remove("ANTIPHON_TICKET");
+        command.env("ANTIPHON_NETWORK", &self.network);
+        command
+    }
+
+    fn run(&self, machine: &str, words: &[&str]) -> Finished {
+        finish(self.command(machine, words), b"")
+    }
+
+    fn log(&self, machine: &str) -> PathBuf {
+        self.home(machine).join("node.log")
+    }
+
+    fn start(&self, machine: &'static str, options: &[&str]) -> Running {
+        let words = ["node", "--json", "--no-discovery", "--listen", "/ip4/127.0.0.1/tcp/0"];
+        let mut command = self.command(machine, &words);
+        command.args(options);
+        let mut process = Process::start(command, &self.log(machine));
+        let (_, address) = process.ready();
+        Running { _process: process, machine, address }
+    }
+
+    /// Runs a command that asks a node of the same machine.
+    fn ask(&self, node: &Running, words: &[&str]) -> Finished {
+        self.run(node.machine, &[words, &["--node", &node.address]].concat())
+    }
+
+    /// The first machine of the network, with a node.
+    fn founded(&self) -> Running {
+        self.run("first", &["network", "create", &self.network, "--name", "first"]).ok();
+        self.start("first", &[])
+    }
+
+    /// A ticket of the first machine.
+    fn ticket(&self, first: &Running, options: &[&str]) -> String {
+        let words = ["network", "invite", "--json", "--contact", &first.address];
+        let invited = self.run(first.machine, &[&words, options].concat()).ok().object();
+        invited["ticket"].as_str().expect("it is text").to_owned()
+    }
+
+    fn wait_until_alive(&self, node: &Running, count: usize) {
+        eventually("the members know each other", SOON, || {
+            let peers = self.ask(node, &["peers", "--json"]);
+            let peers = (peers.status == 0).then(|| peers.objects())?;
+            (peers.iter().filter(|peer| peer["state"] == "alive").count() == count).then_some(())
+        });
+    }
+
+    fn wait_until_said(&self, machine: &str, what: &str) {
+        eventually(what, SOON, || {
+            let said = fs_err::read_to_string(self.log(machine)).unwrap_or_default();
+            said.contains(what).then_some(())
+        });
+    }
+}
+
+#[test]
+fn machines_with_tickets_get_in_and_nobody_else() {
+    let machines = Machines::new("closed");
+    let first = machines.founded();
+    let ticket = machines.ticket(&first, &[]);
+
+    let joined = machines.run("second", &["join", &ticket, "--name", "second", "--json"]);
+    assert_eq!(joined.ok().object()["network"], machines.network);
+    let second = machines.start("second", &[]);
+    machines.wait_until_alive(&first, 2);
+    machines.wait_until_alive(&second, 2);
+    machines.ask(&first, &["create", "quakes", "--replicas", "2"]).ok();
+    machines.ask(&first, &["publish", "quakes", "M 5.3"]).ok();
+    let read = machines.ask(&second, &["fetch", "quakes", "--raw"]).ok();
+    assert_eq!(read.stdout, b"M 5.3");
+
+    // The ticket was for one machine.
+    machines.run("third", &["join", &ticket]).ok();
+    let third = machines.start("third", &[]);
+    machines.wait_until_said("third", "its ticket is used up");
+    // Who has no ticket has no door.
+    let stranger = machines.start("stranger", &["--bootstrap", &first.address]);
+    let asked = machines.run("guest", &["topics", "--node", &first.address, "--timeout", "2s"]);
+    asked.with_status(1).without_data();
+    machines.wait_until_alive(&first, 2);
+    for outside in [&third, &stranger] {
+        let peers = machines.ask(outside, &["peers", "--json"]).ok().objects();
+        assert_eq!(peers.len(), 1, "{} knows itself alone", outside.machine);
+    }
+}
+
+#[test]
+fn a_member_that_is_put_out_stays_out_and_its_records_stay() {
+    let machines = Machines::new("revoked");
+    let first = machines.founded();
+    let ticket = machines.ticket(&first, &["--uses", "2"]);
+    for machine in ["second", "third"] {
+        machines.run(machine, &["join", &ticket, "--name", machine]).ok();
+    }
+    let (second, third) = (machines.start("second", &[]), machines.start("third", &[]));
+    for node in [&first, &second, &third] {
+        machines.wait_until_alive(node, 3);
+    }
+    machines.ask(&first, &["create", "quakes", "--replicas", "3"]).ok();
+    machines.ask(&third, &["publish", "quakes", "M 5.3"]).ok();
+    let removed = ["network", "revoke", "third", "--reason", "sold"];
+    machines.ask(&first, &removed).ok();
+    for node in [&first, &second] {
+        eventually("every member knows it", SOON, || {
+            let members = machines.ask(node, &["network", "members", "--json"]).ok().objects();
+            let is_out = |it: &serde_json::Value| it["kind"] == "removed" && it["reason"] == "sold";
+            members.iter().any(is_out).then_some(())
+        });
+        machines.wait_until_alive(node, 2);
+    }
+    // It does not come back, not even after a restart of all.
+    drop((first, second, third));
+    let first = machines.start("first", &[]);
+    let through = ["--bootstrap", &first.address];
+    let (second, third) = (machines.start("second", &through), machines.start("third", &through));
+    machines.wait_until_said("third", "removed from the network");
+    machines.wait_until_alive(&first, 2);
+    machines.wait_until_alive(&second, 2);
+    let peers = machines.ask(&third, &["peers", "--json"]).ok().objects();
+    assert!(peers.iter().filter(|peer| peer["state"] == "alive").count() < 2, "{peers:?}");
+    let read = machines.ask(&second, &["fetch", "quakes", "--raw"]).ok();
+    assert_eq!(read.stdout, b"M 5.3");
+}
+
+#[test]
+fn a_member_comes_back_after_a_restart_of_all() {
+    let machines = Machines::new("restarted");
+    let first = machines.founded();
+    let ticket = machines.ticket(&first, &[]);
+    machines.run("second", &["join", &ticket]).ok();
+    let second = machines.start("second", &[]);
+    machines.wait_until_alive(&first, 2);
+    machines.ask(&first, &["create", "quakes", "--replicas", "2"]).ok();
+    machines.ask(&second, &["publish", "quakes", "M 5.3"]).ok();
+    drop((first, second));
+    let first = machines.start("first", &[]);
+    let second = machines.start("second", &["--bootstrap", &first.address]);
+    machines.wait_until_alive(&first, 2);
+    machines.wait_until_alive(&second, 2);
+    let read = machines.ask(&first, &["fetch", "quakes", "--raw"]).ok();
+    assert_eq!(read.stdout, b"M 5.3");
+}
+
+#[test]
+fn what_cannot_be_meant_changes_nothing() {
+    let machines = Machines::new("misused");
+    let first = machines.founded();
+    let name = machines.network.clone();
+    let said = |finished: Finished, status, parts: &[&str]| {
+        finished.with_status(status).without_data().saying(parts).saying(&["hint: "]);
+    };
+    said(machines.run("first", &["network", "create", &name]), 1, &["belongs to"]);
+    said(machines.run("other", &["network", "invite"]), 1, &["belongs to no closed network"]);
+    let wrong = ["network", "invite", "--grant", "fly >"];
+    said(machines.run("first", &wrong), 2, &["there is no right `fly`"]);
+    let bare = ["network", "invite", "--contact", "/ip4/127.0.0.1/tcp/4001"];
+    said(machines.run("first", &bare), 2, &["peer id"]);
+
+    let ticket = machines.ticket(&first, &[]);
+    let cut = &ticket[..ticket.len() - 9];
+    said(machines.run("other", &["join", cut]), 2, &["cut short"]);
+    said(machines.run("other", &["join", "lab"]), 2, &["a ticket begins with"]);
+    said(machines.run("first", &["join", &ticket]), 1, &["already"]);
+    let brief = machines.ticket(&first, &["--expires", "1ms"]);
+    eventually("the ticket has expired", SOON, || {
+        let joined = machines.run("other", &["join", &brief]);
+        (joined.status == 1).then(|| said(joined, 1, &["the ticket has expired"]))
+    });
+    assert!(!machines.home("other").join("share/antiphon").join(&name).join("network").exists());
+}
