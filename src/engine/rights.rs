@@ -21,6 +21,7 @@
 //! | `Topics`, `Names`, `Peers`, `Outbox` | nothing |
 //! | `Leave`, `Forget`, `Verify` that repairs | as above |
 //! | `Frontier`, `Fetch`, `Find` | hold anywhere, or read |
+//! | `CompareRoster` | nothing |
 //! | what else nodes ask each other | hold anywhere |
 //!
 //! A node that may hold topics passes on what clients asked it.
@@ -149,7 +150,8 @@ pub(super) fn check_member_node(
     topic: Option<&TopicName>,
 ) -> Result<(), Refusal> {
     use NodeRequest as R;
-    if holds(member) || matches!(request, R::CompareRoster(_) | R::TellRoster(_)) {
+    // A client learns who belongs, and tells nobody: what it has to say was in its hello.
+    if holds(member) || matches!(request, R::CompareRoster(_)) {
         return Ok(());
     }
     match (request, topic) {

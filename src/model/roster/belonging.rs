@@ -144,7 +144,11 @@ impl Roster {
         let is_valid = !self.is_revoked(&claim.invite, pass.turn);
         is_valid.then(|| Membership {
             kind: invitation.admits,
-            label: claim.label.clone(),
+            // The admin's name for it, if the ticket is for one alone, or else its own.
+            label: match &pass.label {
+                name if invitation.uses == 1 && !name.is_empty() => name.clone(),
+                _ => claim.label.clone(),
+            },
             grants: self.grants(&pass.grants, invitation.admits).to_vec(),
             turn: 0,
             expires: invitation.until,
