@@ -62,7 +62,7 @@ pub(crate) struct Invite {
     #[arg(long)]
     pub(crate) client: bool,
 
-    /// Name of the newcomer, for people [default: what it says itself]
+    /// Name of the newcomer, for people, if it is one alone [default: what it says itself]
     #[arg(long, value_name = "LABEL", value_parser = label)]
     pub(crate) name: Option<String>,
 
@@ -131,21 +131,21 @@ Examples:
   antiphon network members --network lab --json | jq -r 'select(.kind == \"node\") | .name'
 
 In a pipe, columns are separated by tabs and have no header: name, peer id, `node`, `client`, \
-`removed` or `expired`, rights or the reason of the removal.")]
+`ticket`, `removed` or `expired`, rights or the reason of the removal.")]
 pub(crate) struct Members {}
 
-/// Put a member out of a closed network
+/// Put a member out of a closed network, or withdraw a ticket
 ///
 /// All nodes close their connections to it at once. Nodes that are away learn it when they are
-/// back. Its records stay. The command needs the admin's key, and the operator's right at the
-/// connected node.
+/// back. Its records stay. If a ticket is withdrawn, all who came by it are out. The command needs
+/// the admin's key, and the operator's right at the connected node.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
   antiphon network revoke pi-4 --network lab
   antiphon network revoke Fw5bx3pN --network lab --reason 'sold'")]
 pub(crate) struct Revoke {
-    /// Name of the member, or its peer id, or the last characters of that
+    /// Name of the member, or its peer id, or the last characters of that; or a ticket
     pub(crate) member: String,
 
     /// Why, for people [default: none]

@@ -2,7 +2,7 @@
 
 use antiphon::model::{
     NodeId,
-    roster::{Excluded, MemberKind, Membership, Revocation, Roster, Statement},
+    roster::{Admitted, Excluded, MemberKind, Membership, Revocation, Roster, Statement, Ticket},
 };
 use antiphon_node::load_network_key;
 use serde_json::json;
@@ -20,15 +20,18 @@ use crate::{
     table::Table,
 };
 
-/// Somebody who belongs, or did.
+/// Somebody who belongs, or did, or a ticket.
 struct Listed {
     node: NodeId,
     standing: Result<Membership, Excluded>,
+    /// The name of a ticket, and how often it was renewed.
+    ticket: Option<(String, u32)>,
 }
 
 impl Listed {
     fn label(&self) -> &str {
-        self.standing.as_ref().map_or("", |member| &member.label)
+        let of_ticket = self.ticket.as_ref().map_or("", |(label, _)| label);
+        self.standing.as_ref().map_or(of_ticket, |member| &member.label)
     }
 
     fn kind(&self) -> &'static str {
@@ -36,6 +39,7 @@ impl Listed {
             Ok(member) if member.kind == MemberKind::Client => "client",
             Ok(_) => "node",
             Err(Excluded::Revoked { .. }) => "removed",
+            Err(_) if self.ticket.is_some() => "ticket",
             Err(_) => "expired",
         }
     }
@@ -53,16 +57,23 @@ impl Listed {
     }
 }
 
-/// All of them, in order of their names. Keys of invitations are nobody.
+/// All of them, in order of their names. A ticket is listed when it was used, until it ends.
 fn listed(roster: &Roster) -> Vec<Listed> {
     let now = clock::now();
     let is_somebody = |it: &Listed| match &it.standing {
-        Err(Excluded::Unknown | Excluded::NoMember) => false,
+        Err(Excluded::Unknown) => false,
+        Err(Excluded::NoMember) => it.ticket.is_some(),
         Err(Excluded::Revoked { .. }) => roster.invitation(&it.node).is_none(),
         Ok(_) | Err(Excluded::Expired(_)) => true,
     };
     let all = roster.subjects();
-    let all = all.map(|node| Listed { node, standing: roster.member(&node, now) });
+    let ticket = |node: &NodeId| {
+        let pass = roster.invitation(node)?.0.terms();
+        let is_open = pass.expires.is_none_or(|expires| expires > now);
+        is_open.then(|| (pass.label.clone(), pass.turn))
+    };
+    let listed = |node| Listed { node, standing: roster.member(&node, now), ticket: ticket(&node) };
+    let all = all.map(listed);
     let mut all: Vec<_> = all.filter(is_somebody).collect();
     all.sort_by(|one, other| (one.label(), one.node).cmp(&(other.label(), other.node)));
     all
@@ -129,6 +140,7 @@ pub(in crate::commands) async fn revoke(
     }
     let (node, turn) = find(&roster, &arguments.member)?;
     let now = clock::now();
+    let ticket = open_ticket(&roster, &node);
     let mut revocation = Revocation::new(roster.network(), (node, turn), admin.node(), now);
     revocation.reason = arguments.reason.unwrap_or_default();
     let revocation = revocation.sign(&admin).map_err(failed)?;
@@ -137,11 +149,31 @@ pub(in crate::commands) async fn revoke(
     let value = json!({ "status": "removed", "peer": node.to_string() });
     context.printer.result(&value, format_args!("removed: {node}"))?;
     context.printer.note("nodes that are away learn it from the first one that they meet");
+    if let Some(ticket) = ticket {
+        let hint = format!(
+            "`antiphon network revoke {ticket}` withdraws it, and puts out all who came by it"
+        );
+        context.printer.warning("its ticket can still be used, with another key", &hint);
+    }
     Ok(Status::Done)
 }
 
-/// The member that is meant, and how often it was admitted again.
+/// The ticket by which a member came, if others may use it still.
+fn open_ticket(roster: &Roster, node: &NodeId) -> Option<NodeId> {
+    let now = clock::now();
+    let Admitted::Invited(ticket) = roster.member(node, now).ok()?.admitted else { return None };
+    let (pass, invitation) = roster.invitation(&ticket)?;
+    let is_open = pass.terms().expires.is_none_or(|expires| expires > now);
+    let is_used_up = roster.claims_by(&ticket).len() >= invitation.uses as usize;
+    (is_open && !is_used_up).then_some(ticket)
+}
+
+/// The member or the ticket that is meant, and how often it was admitted again.
 fn find(roster: &Roster, meant: &str) -> Result<(NodeId, u32), Failure> {
+    if let Ok(ticket) = meant.parse::<Ticket>() {
+        let pass = ticket.pass.terms();
+        return Ok((pass.subject, pass.turn));
+    }
     let all = listed(roster);
     let members = || all.iter().filter_map(|it| Some((it, it.standing.as_ref().ok()?)));
     let named: Vec<_> = members().filter(|(it, _)| it.label() == meant).collect();
@@ -158,16 +190,25 @@ fn find(roster: &Roster, meant: &str) -> Result<(NodeId, u32), Failure> {
         Failure::failed(failure.to_string()).with_hint("`antiphon network members` lists them")
     };
     let peer: PeerArgument = meant.parse().map_err(unknown)?;
-    let node = peer.among(members().map(|(it, _)| it.node)).map_err(unknown)?;
-    let turn = members().find(|(it, _)| it.node == node).map_or(0, |(_, member)| member.turn);
-    Ok((node, turn))
+    let turn = |it: &Listed| match (&it.standing, &it.ticket) {
+        (Ok(member), _) => Some(member.turn),
+        (Err(Excluded::NoMember), Some((_, turn))) => Some(*turn),
+        _ => None,
+    };
+    let known = || all.iter().filter_map(|it| Some((it.node, turn(it)?)));
+    match (peer.among(known().map(|(node, _)| node)), peer) {
+        (Ok(node), _) => Ok((node, known().find(|(it, _)| *it == node).map_or(0, |(_, it)| it))),
+        // A ticket that nobody has used is known to nobody.
+        (Err(_), PeerArgument::Whole(node)) => Ok((node, 0)),
+        (Err(failure), _) => Err(unknown(failure)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use antiphon::model::{
         Network, NodeKey, WallClock,
-        roster::{Admin, Charter, Door, Pass},
+        roster::{Admin, Charter, Claim, Door, Invitation, Pass},
     };
 
     use super::*;
@@ -201,6 +242,28 @@ mod tests {
         for nobody in ["rack-9", "x", &key(7).node().to_string()[44..]] {
             assert!(find(&roster, nobody).unwrap_err().hint().is_some(), "{nobody}");
         }
+    }
+
+    #[test]
+    fn a_ticket_is_withdrawn_by_its_key_whether_it_was_used_or_not() {
+        let mut roster = roster(&[(3, "rack-1")]);
+        let (ticket, newcomer, admin) = (key(20), key(21), key(2));
+        let subject = (ticket.node(), MemberKind::Invite);
+        let mut pass = Pass::new(roster.network(), subject, admin.node(), WallClock(1));
+        let (admits, until) = (MemberKind::Node, None);
+        pass.invitation = Some(Invitation { admits, uses: 2, until });
+        roster.insert(Statement::Pass(pass.sign(&admin).unwrap())).unwrap();
+        let label = "rack-2".to_owned();
+        let claim = Claim::new(roster.network(), ticket.node(), newcomer.node(), label);
+        roster.insert(Statement::Claim(claim.sign(&ticket, &newcomer).unwrap())).unwrap();
+        let kinds: Vec<_> = listed(&roster).iter().map(|it| (it.node, it.kind())).collect();
+        assert!(kinds.contains(&(ticket.node(), "ticket")), "{kinds:?}");
+        assert_eq!(open_ticket(&roster, &newcomer.node()), Some(ticket.node()));
+        assert_eq!(open_ticket(&roster, &key(3).node()), None, "an admin signed its pass");
+        let id = ticket.node().to_string();
+        assert_eq!(find(&roster, &id[id.len() - 8..]), Ok((ticket.node(), 0)));
+        let unused = key(22).node();
+        assert_eq!(find(&roster, &unused.to_string()), Ok((unused, 0)));
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(in crate::commands) fn invite(
     check_scope(kept, &admin, &arguments.grant)?;
     let secret = draw_invitation_key();
     let pass = invitation(kept, &admin, &secret, arguments);
+    let key = pass.subject;
     let pass = pass.sign(&admin).map_err(failed)?;
     let contacts = contacts(&arguments.contact, &data, &network)?;
     if contacts.is_empty() {
@@ -51,6 +52,7 @@ pub(in crate::commands) fn invite(
     let ticket = Ticket::invitation(charter, door, contacts, (pass, *secret));
     let value = json!({
         "ticket": ticket.to_string(),
+        "key": key.to_string(),
         "network": network.to_string(),
         "admits": if arguments.client { "clients" } else { "nodes" },
         "uses": arguments.uses,
@@ -61,6 +63,7 @@ pub(in crate::commands) fn invite(
     let (count, time) = (words::counted(arguments.uses.into(), whom), arguments.expires);
     let time = words::duration(time);
     context.printer.note(format_args!("it admits {count}, for {time}: `antiphon join TICKET`"));
+    context.printer.note("`antiphon network revoke TICKET` withdraws it");
     Ok(Status::Done)
 }
 
