@@ -302,6 +302,11 @@ fn link(error: &LinkError) -> String {
         LinkError::NotSent(_) | LinkError::Unreachable(_) => {
             "check that the node still runs, or name another one with `--node MULTIADDR`".into()
         }
+        LinkError::ForeignWriter { .. } => {
+            "name another node with `--node MULTIADDR`; if the writer is a member, run the command \
+             again"
+                .into()
+        }
         LinkError::TimedOut(_) => "a longer `--timeout` may help, or another `--node`".into(),
         _ => OTHER_VERSION.into(),
     }

@@ -81,11 +81,14 @@ impl Engine {
         self.read_heads(asked);
     }
 
-    /// Records what headers prove.
+    /// Records what headers prove. One of a writer that does not belong here proves nothing.
     pub(super) fn learn_heads(&mut self, topic: TopicId, heads: &[SignedHeader]) {
-        let Some(known) = self.core.topics.get_mut(&topic) else { return };
         for head in heads.iter().filter(|head| head.header().topic == topic) {
             let (signed, filed) = (head.header().log(), head.log());
+            if !self.takes_writer(&topic, &signed) {
+                continue;
+            }
+            let Some(known) = self.core.topics.get_mut(&topic) else { return };
             let is_of = |branch| known.forks.root(branch).is_some_and(|root| root.of == signed);
             if filed == signed || is_of(&filed) {
                 let is_node = self.core.members.is_node(&filed.writer);

@@ -33,7 +33,7 @@
 //! shortens the time until a node that is away counts as gone. A node that lies can do no more than
 //! that, until operators sign what they say.
 
-use super::input::Asker;
+use super::{input::Asker, roster::lacks};
 use crate::{
     model::{
         SubscriberName, TopicName,
@@ -167,13 +167,4 @@ pub(super) fn check_member_node(
 /// Whether a member may hold any topics.
 fn holds(member: &Membership) -> bool {
     member.grants.iter().any(|grant| grant.rights.has(Rights::HOLD))
-}
-
-/// `laptop` lacks the right; an admin can grant it.
-fn lacks(member: &Membership, rights: Rights, right: Right, place: &str) -> Refusal {
-    let label = &member.label;
-    let text = format!(
-        "`{label}` lacks the grant `{rights} {place}`; an admin of the network can give it"
-    );
-    Refusal::NotAllowed { text, right }
 }

@@ -247,7 +247,12 @@ impl Engine {
         else {
             return;
         };
-        let mut wanted = self.unproven(topic, held);
+        let unproven = self.unproven(topic, held);
+        let (mut wanted, unknown): (Vec<_>, Vec<_>) =
+            unproven.into_iter().partition(|log| self.takes_writer(&topic, log));
+        if !unknown.is_empty() {
+            self.ask_who_belongs(node);
+        }
         let Some(survey) = self.surveys.surveys.get_mut(number) else { return };
         let before = survey.unproven.insert(node, wanted.len());
         if wanted.is_empty() || before.is_some_and(|before| before <= wanted.len()) {

@@ -117,6 +117,10 @@ fn connections() {
         LinkError::NotSent("the connection broke".to_owned()),
         LinkError::Unreachable("a node of another network".to_owned()),
         LinkError::TimedOut(std::time::Duration::from_secs(10)),
+        LinkError::ForeignWriter {
+            writer: NodeKey::from_secret(&[9; 32]).node(),
+            topic: "orders".to_owned(),
+        },
         LinkError::Malformed("it ends early".to_owned()),
     ];
     let errors = connects.into_iter().chain(unreachable).map(anyhow::Error::from);

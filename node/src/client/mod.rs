@@ -12,6 +12,7 @@
 //! - [`Member`] shares the records of a topic with others.
 //! - [`PatternReader`] reads all topics whose names match a pattern.
 
+mod checked;
 mod connection;
 mod copying;
 mod group;
@@ -40,9 +41,10 @@ pub use antiphon::{
     wire::{Acks, LogRange, PendingTopic},
 };
 use antiphon::{
-    model::{Network, TopicName},
+    model::{Network, NodeId, TopicName},
     wire::{ClientRequest, Read, Request, Response},
 };
+use checked::CheckedLink;
 pub use connection::{Connection, ConnectionState};
 use futures::{FutureExt, future::BoxFuture};
 pub use group::{GroupCounts, GroupOptions, Member, Work};
@@ -114,6 +116,15 @@ pub enum LinkError {
     /// The node did not answer in time.
     #[error("the node did not answer within {0:?}")]
     TimedOut(Duration),
+    /// The node gave records of a writer that may not write to the topic. It may have been changed
+    /// by somebody. None of its answer was used.
+    #[error("the node gave records of {writer}, which may not write to `{topic}`")]
+    ForeignWriter {
+        /// Who signed the records.
+        writer: NodeId,
+        /// The topic.
+        topic: String,
+    },
     /// The node's answer was not understood.
     #[error("the node's answer was not understood: {0}")]
     Malformed(String),
@@ -460,8 +471,14 @@ impl Client {
 fn connect(config: ClientConfig) -> BoxFuture<'static, Result<Client, ConnectError>> {
     async move {
         let timeout = config.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT);
-        let link = crate::network::RemoteLink::connect(&config).await?;
-        Ok(Client { link: Arc::new(link), timeout })
+        let link: Arc<dyn Link> = Arc::new(crate::network::RemoteLink::connect(&config).await?);
+        // An operator's client asks its own node, which checks what others give it.
+        let member = config.membership.as_ref().filter(|_| config.operator_key.is_none());
+        let link = match member {
+            Some(member) => Arc::new(CheckedLink::over(link, member.kept())),
+            None => link,
+        };
+        Ok(Client { link, timeout })
     }
     .boxed()
 }

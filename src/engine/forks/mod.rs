@@ -36,7 +36,7 @@ use self::{
 use super::holdings::topics::Topics;
 use super::{
     Engine,
-    holdings::{log::AddError, proofs::Learned},
+    holdings::{log::AddError, proofs::Learned, topic::Topic},
     ids::CheckId,
     inflight::{asks::ForkAsk, stored::ForkRead},
     input::Failure,
@@ -202,9 +202,10 @@ impl Engine {
     /// Learns a fork.
     pub(super) fn learn_fork(&mut self, proof: &ForkProof) {
         let (topic, log) = (proof.topic(), proof.log());
+        let is_writer = self.takes_writer(&topic, &log);
         let known = self.core.topics.get_mut(&topic);
-        let Some(known) = known.filter(|known| known.is_known() && known.admits(&log.writer))
-        else {
+        let is_of = |known: &&mut Topic| known.is_known() && known.admits(&log.writer);
+        let Some(known) = known.filter(is_of).filter(|_| is_writer) else {
             return;
         };
         match known.add_fork(proof) {

@@ -175,6 +175,9 @@ impl Engine {
         if self.core.topics.get(&topic).is_some_and(|known| !known.admits(&self.core.me)) {
             return self.core.refuse(question, Refusal::NotAWriter(publish.topic.to_string()));
         }
+        if let Err(refusal) = self.check_own_right(&topic) {
+            return self.core.refuse(question, refusal);
+        }
         let run = Run { producer: publish.producer, first: publish.first, count };
         let timeout = Duration::from_millis(u64::from(publish.timeout_ms));
         let waiting = Waiting {

@@ -30,6 +30,7 @@ impl Engine {
             known.is_known()
                 && known.is_understood()
                 && known.admits(&header.writer)
+                && self.takes_writer(&header.topic, &header.log())
                 && self.core.too_early(header, None).is_none()
         })
     }

@@ -429,6 +429,7 @@ impl Engine {
         }
         let own_log = self.writes_to(&header.topic, &header.log());
         let early = self.core.too_early(header, from);
+        let is_writer = self.takes_writer(&header.topic, &header.log());
         if let Some(deletion) = self.core.topics.deletion_of(&header.topic) {
             return Err(Refusal::Deleted(Blob(deletion.bytes().clone())));
         }
@@ -440,7 +441,7 @@ impl Engine {
         if let Some(why) = topic.not_understood() {
             return Err(Refusal::Unsupported(Some(why)));
         }
-        if !topic.admits(&header.writer) {
+        if !topic.admits(&header.writer) || !is_writer {
             return Err(Refusal::NotAWriter(header.topic.to_string()));
         }
         let topic_id = header.topic;

@@ -253,12 +253,17 @@ impl Engine {
                 theirs.add(&proof);
             }
         }
+        let is_taken = |log: &LogId| self.takes_writer(&topic, log);
+        if !held.frontier.0.keys().all(is_taken) {
+            self.ask_who_belongs(node);
+        }
         let Some(known) = self.core.topics.get(&topic) else {
             return Vec::new();
         };
         let mut ranges = Vec::new();
         let mut differing = Vec::new();
-        for (log, entry) in &held.frontier.0 {
+        for (log, entry) in held.frontier.0.iter().filter(|(log, _)| self.takes_writer(&topic, log))
+        {
             let mine = known.logs.get(log);
             let sealed = known.forks.sealed_at(*log);
             let agree = known.forks.agree(*log, &theirs);

@@ -283,6 +283,7 @@ impl Engine {
     /// was missing.
     pub(in crate::engine) fn fill_compacted(&mut self, topic: TopicId, part: &Compacted) -> bool {
         let own_log = self.writes_to(&topic, &part.log);
+        let is_writer = self.takes_writer(&topic, &part.log);
         let Some(known) = self.core.topics.get_mut(&topic) else {
             return false; // nothing is held of it
         };
@@ -291,6 +292,7 @@ impl Engine {
         if !is_of_topic
             || is_past_fork
             || !known.admits(&part.log.writer)
+            || !is_writer
             || own_log && !known.belongs_to(&self.core.members, &self.core.me)
         {
             return false;

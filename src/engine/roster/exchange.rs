@@ -31,6 +31,13 @@ struct Round {
 #[derive(Debug, Default)]
 pub(super) struct Rounds(BTreeMap<NodeId, Round>);
 
+impl Rounds {
+    #[cfg(test)]
+    pub(super) fn is_under_way(&self, node: &NodeId) -> bool {
+        self.0.contains_key(node)
+    }
+}
+
 impl Known {
     fn parts(&mut self) -> &BTreeMap<u8, Hash> {
         let roster = &self.roster;

@@ -2,11 +2,12 @@
 //!
 //! Statements come with the configuration, from the store, with new connections, and from other
 //! nodes (`exchange.rs`). What is news is kept, told to the world and to the other nodes, and acted
-//! upon at once: who is out is out (`excluded.rs`). An open network has no roster. It refuses all
-//! that is about one.
+//! upon at once: who is out is out (`excluded.rs`). Whose batches count, `writers.rs` says. An open
+//! network has no roster. It refuses all that is about one.
 
 mod exchange;
 mod excluded;
+mod writers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +16,7 @@ use std::{
 };
 
 use self::exchange::Rounds;
+pub(super) use self::writers::lacks;
 use super::{
     Engine,
     core::Core,

@@ -29,7 +29,7 @@ fn t() -> TopicName {
     "t".parse().unwrap()
 }
 
-fn topic() -> TopicId {
+pub(super) fn topic() -> TopicId {
     Realm::of(charter().terms()).topic(&t())
 }
 

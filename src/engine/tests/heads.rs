@@ -16,10 +16,14 @@ pub(super) fn topic() -> TopicId {
 
 /// The first batch of a log of another node.
 pub(super) fn sealed(writer: u8) -> Batch {
+    sealed_in(topic(), writer)
+}
+
+pub(super) fn sealed_in(topic: TopicId, writer: u8) -> Batch {
     let mut body = Vec::new();
     encode_record(&Record::new(WallClock(1), b"x".to_vec()), &mut body).unwrap();
     let draft = Draft {
-        topic: topic(),
+        topic,
         incarnation: Incarnation(5),
         previous: None,
         stamp: Stamp::default(),
@@ -38,7 +42,7 @@ pub(super) fn survey(script: &mut Script) -> Vec<Output> {
     script.ask(70, Request::Client(ClientRequest::Survey("t".parse().unwrap())))
 }
 
-fn surveyed(outputs: &[Output]) -> Option<Surveyed> {
+pub(super) fn surveyed(outputs: &[Output]) -> Option<Surveyed> {
     outputs.iter().find_map(|output| match output {
         Output::Answer { response: Response::Surveyed(surveyed), .. } => Some(surveyed.clone()),
         _ => None,

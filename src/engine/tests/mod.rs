@@ -13,6 +13,7 @@ mod roster;
 mod shares;
 mod standing;
 mod steps;
+mod writers;
 
 use std::{
     collections::{BTreeSet, VecDeque},

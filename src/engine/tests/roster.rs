@@ -31,18 +31,18 @@ pub(super) fn network() -> NetworkId {
     charter().terms().network()
 }
 
-fn pass_until(number: u8, kind: MemberKind, expires: Option<WallClock>) -> Statement {
+pub(super) fn pass_until(number: u8, kind: MemberKind, expires: Option<WallClock>) -> Statement {
     let subject = (key(number).node(), kind);
     let mut pass = Pass::new(network(), subject, key(ADMIN).node(), ISSUED);
     pass.expires = expires;
     Statement::Pass(pass.sign(&key(ADMIN)).unwrap())
 }
 
-fn pass(number: u8) -> Statement {
+pub(super) fn pass(number: u8) -> Statement {
     pass_until(number, MemberKind::Node, None)
 }
 
-fn revocation(number: u8) -> Statement {
+pub(super) fn revocation(number: u8) -> Statement {
     let subject = (key(number).node(), 0);
     let terms = Revocation::new(network(), subject, key(ADMIN).node(), ISSUED);
     Statement::Revocation(terms.sign(&key(ADMIN)).unwrap())

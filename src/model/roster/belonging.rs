@@ -88,9 +88,9 @@ pub enum Standing {
     Writes,
     /// Its writer is gone. What lies before the cut counts, and nothing else.
     Closed(Cut),
-    /// Its writer was removed, and nobody has said yet where the log ends. Nothing is added.
+    /// Its writer is no member any more, and nobody has said yet where the log ends.
     Frozen,
-    /// Its writer has no right to write there.
+    /// Its writer never was a member, or has no right to write there.
     Stranger,
 }
 
@@ -215,8 +215,13 @@ impl Roster {
                 let may = member.kind == MemberKind::Node && member.grants.iter().any(may);
                 if may { Standing::Writes } else { Standing::Stranger }
             }
-            Err(Excluded::Revoked { .. } | Excluded::NoMember) => Standing::Frozen,
-            Err(Excluded::Unknown | Excluded::Expired(_)) => Standing::Stranger,
+            // What it wrote while it was a member counts.
+            Err(Excluded::Revoked { .. } | Excluded::NoMember | Excluded::Expired(_)) => {
+                Standing::Frozen
+            }
+            // The ticket that it came by was withdrawn.
+            Err(Excluded::Unknown) if self.is_claimed(&log.writer) => Standing::Frozen,
+            Err(Excluded::Unknown) => Standing::Stranger,
         }
     }
 }

@@ -323,7 +323,7 @@ impl Roster {
         invitation_in(&self.passes, invite)
     }
 
-    fn is_claimed(&self, subject: &NodeId) -> bool {
+    pub(super) fn is_claimed(&self, subject: &NodeId) -> bool {
         self.claims_of(subject).next().is_some()
     }
 

@@ -161,6 +161,10 @@ fn an_invitation_that_ended_or_was_withdrawn_admits_nobody() {
     roster.insert(revocation(20, 0, ADMIN)).unwrap();
     assert_eq!(roster.may_claim(guest.terms(), NOW), Err(TicketRefused::Revoked));
     assert_eq!(roster.member(&id(11), NOW), Err(Excluded::Unknown));
+    let (topic, name) = (TopicId::from_bytes([8; 32]), "t".parse().unwrap());
+    let log = LogId { writer: id(11), incarnation: Incarnation(7) };
+    let standing = roster.writer((&topic, &name), &log, NOW);
+    assert_eq!(standing, Standing::Frozen, "what it wrote as a member counts");
     let stranger = claim(21, 11);
     assert_eq!(roster.may_claim(stranger.terms(), NOW), Err(TicketRefused::Unknown));
     assert_eq!(roster.insert(Statement::Claim(stranger)), Err(NotAccepted::UnknownInvite));

@@ -1,0 +1,171 @@
+//! A client that belongs to a closed network takes records of its members alone.
+//!
+//! A node checks what other nodes give it. But the client's own node may lie. So the client checks
+//! as well, by statements that admins have signed: the writer of each batch must be a node that may
+//! write to the topic, or was one. What it cannot know is a removal that its node keeps from it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use antiphon::{
+    model::{
+        Batch, LogId, SignedDescriptor, TopicId, TopicName,
+        roster::{Grant, Kept, Rights, Roster, Standing},
+    },
+    wire::{ClientRequest, Page, Request, Response, TopicPage},
+};
+use futures::{FutureExt, future::BoxFuture};
+use tokio::sync::Mutex;
+
+use super::{Connection, Link, LinkError, roster};
+use crate::platform::clock::{Clock, wall};
+
+/// A node is asked who belongs to the network once in this time, when a writer is not known.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Imported topics that are remembered as such.
+const IMPORTED_MAX: usize = 1_024;
+
+/// The name of a topic, and a page of it that a node gave.
+type Given<'a> = (&'a TopicName, &'a Page);
+
+/// A link whose answers are checked.
+#[derive(Debug)]
+pub(super) struct CheckedLink {
+    inner: Arc<dyn Link>,
+    clock: Clock,
+    known: Mutex<Known>,
+}
+
+/// What the client knows of its network.
+#[derive(Debug)]
+struct Known {
+    roster: Roster,
+    /// When a node may be asked for more.
+    ask_at: Duration,
+    /// Topics whose records were signed in another network.
+    imported: BTreeSet<TopicId>,
+}
+
+impl CheckedLink {
+    /// Checks the answers of a link by what a member's file says of the network.
+    pub(super) fn over(inner: Arc<dyn Link>, kept: &Kept) -> Self {
+        let mut roster = Roster::new(kept.charter.clone());
+        for statement in kept.own.statements() {
+            // A newer charter may forbid it.
+            let _refused = roster.insert(statement);
+        }
+        let known = Known { roster, ask_at: Duration::ZERO, imported: BTreeSet::new() };
+        Self { inner, clock: Clock::start(), known: Mutex::new(known) }
+    }
+
+    /// Checks the pages of topics, each with the topic's name.
+    async fn check(&self, pages: &[Given<'_>], timeout: Duration) -> Result<(), LinkError> {
+        let mut known = self.known.lock().await;
+        if known.foreign(pages).is_none() {
+            return Ok(());
+        }
+        let pause = known.ask_at.saturating_sub(self.clock.now().elapsed);
+        tokio::time::sleep(pause).await;
+        known.ask_at = self.clock.now().elapsed + ASK_INTERVAL;
+        // Without an answer the writer stays unknown.
+        let told = roster::statements(&*self.inner, timeout).await.unwrap_or_default();
+        for statement in told {
+            // What the charter does not allow counts for nothing.
+            let _refused = known.roster.insert(statement);
+        }
+        while let Some((topic, batch)) = known.foreign(pages) {
+            let id = batch.header().topic;
+            if !self.is_imported(&known.roster, topic, id, timeout).await {
+                let writer = batch.header().writer;
+                return Err(LinkError::ForeignWriter { writer, topic: topic.to_string() });
+            }
+            if known.imported.len() >= IMPORTED_MAX {
+                known.imported.clear();
+            }
+            known.imported.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Whether a member that may manage a topic has signed that it was imported under this id.
+    async fn is_imported(
+        &self,
+        roster: &Roster,
+        topic: &TopicName,
+        id: TopicId,
+        timeout: Duration,
+    ) -> bool {
+        let request = ClientRequest::Describe(topic.clone());
+        let Ok(Response::Described(Some(bytes))) = self.inner.ask(request.into(), timeout).await
+        else {
+            return false;
+        };
+        let Ok(signed) = SignedDescriptor::verify(bytes.0) else { return false };
+        let terms = signed.descriptor();
+        let manages = |grant: &Grant| grant.gives(Rights::MANAGE, topic);
+        terms.name == *topic
+            && terms.origin == Some(id)
+            && roster
+                .member(&terms.creator, wall())
+                .is_ok_and(|member| member.grants.iter().any(manages))
+    }
+}
+
+impl Known {
+    /// The first batch of a writer that may not write to the topic.
+    fn foreign<'a>(&self, pages: &[Given<'a>]) -> Option<(&'a TopicName, &'a Batch)> {
+        let now = wall();
+        for &(topic, page) in pages {
+            let mut last: Option<LogId> = None;
+            for batch in &page.batches {
+                let (id, log) = (batch.header().topic, batch.header().log());
+                if last != Some(log) && !self.imported.contains(&id) {
+                    let standing = self.roster.writer((&id, topic), &log, now);
+                    if standing == Standing::Stranger {
+                        return Some((topic, batch));
+                    }
+                }
+                last = Some(log);
+            }
+        }
+        None
+    }
+}
+
+impl Link for CheckedLink {
+    fn ask(
+        &self,
+        request: Request,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Response, LinkError>> {
+        let topics: Vec<TopicName> = match &request {
+            Request::Client(ClientRequest::Read(read)) => vec![read.topic.clone()],
+            Request::Client(ClientRequest::ReadMany(read)) => {
+                read.topics.iter().map(|read| read.topic.clone()).collect()
+            }
+            _ => Vec::new(),
+        };
+        async move {
+            let response = self.inner.ask(request, timeout).await?;
+            let pages: Vec<Given<'_>> = match &response {
+                Response::Page(page) => topics.iter().map(|topic| (topic, page)).collect(),
+                Response::Pages(found) => {
+                    // Who asked leaves out pages of topics that were not asked for.
+                    let topic = |it: &TopicPage| topics.get(usize::try_from(it.which).ok()?);
+                    found.iter().filter_map(|it| Some((topic(it)?, &it.page))).collect()
+                }
+                _ => Vec::new(),
+            };
+            self.check(&pages, timeout).await?;
+            Ok(response)
+        }
+        .boxed()
+    }
+
+    fn connection(&self) -> Connection {
+        self.inner.connection()
+    }
+}
+
+#[cfg(test)]
+mod tests;
