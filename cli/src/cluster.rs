@@ -1,6 +1,8 @@
 //! Nodes on this machine for `demo` and `bench`: child processes of this very program, each with
 //! its own data, all in one temporary directory. None outlives the command.
 
+mod closed;
+
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
@@ -18,6 +20,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
+use self::closed::Closed;
 use crate::{clock, exit::Failure};
 
 /// Time for a node to say that it is ready.
@@ -41,6 +44,8 @@ pub(crate) struct Cluster {
     directory: TempDir,
     /// Options that all its nodes are started with.
     node_options: Vec<String>,
+    /// The keys of their network, if it is closed.
+    closed: Option<Box<Closed>>,
 }
 
 /// A node's process.
@@ -60,12 +65,18 @@ impl Cluster {
         let network = format!("{purpose}-{}-{:x}", std::process::id(), clock::now().0).parse()?;
         let prefix = format!("antiphon-{purpose}-");
         let directory = tempfile::Builder::new().prefix(&prefix).tempdir()?;
-        Ok(Self { network, nodes: Vec::new(), directory, node_options: Vec::new() })
+        let (nodes, node_options) = (Vec::new(), Vec::new());
+        Ok(Self { network, nodes, directory, node_options, closed: None })
     }
 
     /// The same, with nodes that are started with these options.
     pub(crate) fn node_options(self, options: impl IntoIterator<Item = String>) -> Self {
         Self { node_options: options.into_iter().collect(), ..self }
+    }
+
+    /// The same, with nodes of a closed network if that is wanted.
+    pub(crate) fn closed(self, is_closed: bool) -> Self {
+        Self { closed: is_closed.then(|| Box::new(Closed::new())), ..self }
     }
 
     /// Starts the first node, and then the others, who join through it.
@@ -176,6 +187,10 @@ impl Cluster {
         &mut self.nodes[number - 1]
     }
 
+    fn data(&self, number: usize) -> PathBuf {
+        self.directory.path().join(format!("node-{number}"))
+    }
+
     fn log(&self, number: usize) -> PathBuf {
         self.directory.path().join(format!("node-{number}.log"))
     }
@@ -185,7 +200,10 @@ impl Cluster {
         number: usize,
         bootstrap: Option<&Multiaddr>,
     ) -> anyhow::Result<Process> {
-        let data = self.directory.path().join(format!("node-{number}"));
+        let data = self.data(number);
+        if let Some(closed) = &self.closed {
+            closed.admit(&self.network, &self.data(1), &data)?;
+        }
         let log = fs_err::OpenOptions::new().create(true).append(true).open(self.log(number))?;
         let mut command = node_command(&self.network, &data)?;
         command.args(&self.node_options);

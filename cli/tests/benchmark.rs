@@ -33,6 +33,13 @@ fn each_figure_is_an_object_and_the_pictures_and_the_table_are_there() {
 }
 
 #[test]
+fn nodes_of_a_closed_network_are_measured_as_well() {
+    let words = ["bench", "latency", "publish", "--closed", "--short", "--json"];
+    let finished = finish(antiphon(&[&words[..], &["--records", "30"]].concat()), b"").ok();
+    assert_eq!(finished.objects().len(), 3);
+}
+
+#[test]
 fn a_running_network_is_measured_and_left_running() {
     let cluster = Cluster::start(3);
     let finished = cluster.run(1, &["bench", "publish", "--records", "200", "--json"]).ok();

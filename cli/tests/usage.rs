@@ -60,6 +60,7 @@ fn a_benchmark_is_of_its_own_nodes_or_of_running_ones() {
     );
     wrong(&["bench", "--node", &node, "--nodes", "3"], &["`--nodes` starts nodes"]);
     wrong(&["bench", "--node", &node, "--probation", "0s"], &["`--probation` is for nodes"]);
+    wrong(&["bench", "--node", &node, "--closed"], &["`--closed` is for nodes"]);
     wrong(&["bench", "failover", "--node", &node], &["`failover` stops and starts nodes"]);
     wrong(&["bench", "--size", "2MiB"], &["a payload has 8 to"]);
     wrong(&["bench", "everything"], &["everything", "fanout"]);

@@ -17,6 +17,7 @@ Examples:
   antiphon bench
   antiphon bench publish --size 1KiB --in-flight 8192 --rounds 5
   antiphon bench publish fetch --json
+  antiphon bench publish latency --closed
   antiphon bench fanout --subscribers 20 --nodes 5 --rate 20000
   antiphon bench publish --node /ip4/192.168.1.10/tcp/4001/p2p/12D3KooW…
   antiphon bench all --plot plots --csv figures.csv
@@ -75,6 +76,10 @@ pub(crate) struct Bench {
     /// `0s` measures nodes that have known each other for a day.
     #[arg(long, value_name = "DURATION", value_parser = values::duration_or_zero)]
     pub(crate) probation: Option<Duration>,
+
+    /// Start nodes of a closed network
+    #[arg(long)]
+    pub(crate) closed: bool,
 
     /// Replicas of the topics
     #[arg(long, value_name = "N", value_parser = values::replicas, default_value = "3")]

@@ -65,10 +65,11 @@ pub(super) async fn run(context: &mut Context, arguments: Bench) -> anyhow::Resu
 
 async fn measure(context: &mut Context, arguments: &Bench, made: &Made) -> anyhow::Result<()> {
     let is_running = !context.options.nodes().is_empty();
-    let own = match (arguments.nodes, arguments.probation) {
-        (Some(_), _) => Some("`--nodes` starts nodes"),
-        (None, Some(_)) => Some("`--probation` is for nodes that it starts"),
-        (None, None) => None,
+    let own = match (arguments.nodes, arguments.probation, arguments.closed) {
+        (Some(_), ..) => Some("`--nodes` starts nodes"),
+        (None, Some(_), _) => Some("`--probation` is for nodes that it starts"),
+        (None, None, true) => Some("`--closed` is for nodes that it starts"),
+        (None, None, false) => None,
     };
     if let Some(own) = own.filter(|_| is_running) {
         let failure = Failure::usage(format!("{own}, `--node` names one that runs"));

@@ -43,7 +43,8 @@ impl Bed {
     /// Starts nodes and waits until they know each other.
     pub(super) async fn start(nodes: usize, arguments: &Bench) -> anyhow::Result<Self> {
         let probation = |time: Duration| format!("--probation={}ms", time.as_millis());
-        let mut cluster = Cluster::new("bench")?.node_options(arguments.probation.map(probation));
+        let cluster = Cluster::new("bench")?.closed(arguments.closed);
+        let mut cluster = cluster.node_options(arguments.probation.map(probation));
         cluster.start(nodes).await?;
         cluster.all_alive().await?;
         Ok(Self::Own(cluster))

@@ -29,7 +29,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> anyhow::Result<Vec<Outcome>> {
     run.bed.stop().await;
     let progress = run.progress("join", count as u64);
     let mut joined = Measured::begin();
-    let mut cluster = Cluster::new("bench")?;
+    let mut cluster = Cluster::new("bench")?.closed(run.arguments.closed);
     cluster.start(count).await?;
     *run.bed = Bed::Own(cluster);
     for number in 1..=count {
