@@ -133,7 +133,7 @@ impl Engine {
     /// Asks the other nodes for a topic. The request is taken up again when they have answered.
     fn defer(&mut self, name: &TopicName, deferred: Deferred) {
         if name.is_reserved() {
-            return self.refuse_unknown(deferred.question, name);
+            return self.refuse_unknown(deferred.question, deferred.asker, name);
         }
         let waiting = self.front.deferred.entry(name.clone()).or_default();
         if waiting.len() >= QUESTIONS_MAX {
@@ -152,13 +152,14 @@ impl Engine {
             match request {
                 ClientRequest::Create(create) if !is_known => self.create_new(question, &create),
                 request if is_known => self.client_asked(question, asker, request),
-                _ => self.refuse_unknown(question, name),
+                _ => self.refuse_unknown(question, asker, name),
             }
         }
     }
 
-    fn refuse_unknown(&mut self, question: QuestionId, name: &TopicName) {
-        let nearest = self.core.topics.nearest_name(name);
+    fn refuse_unknown(&mut self, question: QuestionId, asker: Asker, name: &TopicName) {
+        let visible = self.visible_to(asker);
+        let nearest = self.core.topics.nearest_name(name, |name| visible.shows(name));
         self.core.refuse(question, Refusal::UnknownTopic { name: name.to_string(), nearest });
     }
 
@@ -197,9 +198,17 @@ impl Engine {
                 }
                 self.verify(question, topic, after);
             }
-            (R::Names(wanted), _) => self.catalogue.on_names(&mut self.core, question, wanted),
-            (R::Outbox(after), _) => self.list_outbox(question, after.as_ref()),
-            (R::Topics(after), _) => self.catalogue.on_list(&mut self.core, question, after),
+            (R::Names(wanted), _) => {
+                let visible = self.visible_to(asker);
+                self.catalogue.on_names(&mut self.core, question, wanted, visible);
+            }
+            (R::Outbox(after), _) => {
+                self.list_outbox(question, after.as_ref(), &self.visible_to(asker));
+            }
+            (R::Topics(after), _) => {
+                let visible = self.visible_to(asker);
+                self.catalogue.on_list(&mut self.core, question, after, visible);
+            }
             (R::Describe(name), _) => catalogue::describe(&mut self.core, question, &name),
             (R::Peers, _) => self.list_peers(question),
             (R::Forget(node), _) => self.forget(question, asker, node),

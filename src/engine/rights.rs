@@ -18,7 +18,8 @@
 //! | `Alter`, `Delete`, `Verify` | manage |
 //! | `Read`, `ReadMany`, `Survey`, `Describe` | read |
 //! | `Position`, `Commit`, `Subscriptions`, `Take`, `Settle` | read, with the subscription |
-//! | `Topics`, `Names`, `Peers`, `Outbox` | nothing |
+//! | `Topics`, `Names`, `Outbox` | nothing: of topics without any right the names are left out |
+//! | `Peers` | nothing |
 //! | `Leave`, `Forget`, `Verify` that repairs | as above |
 //! | `Frontier`, `Fetch`, `Find` | hold anywhere, or read |
 //! | `CompareRoster` | nothing |

@@ -9,6 +9,7 @@ use crate::{
         inflight::asks::Purpose,
         input::Failure,
         numbered::Numbered,
+        roster::Visible,
     },
     limits::{SURVEY_TIMEOUT, TOPICS_PER_MESSAGE_MAX},
     model::{NodeId, TopicId, TopicName},
@@ -23,6 +24,7 @@ const COUNTS_MAX: usize = 100_000;
 struct Listing {
     question: QuestionId,
     after: Option<TopicName>,
+    visible: Visible,
     waiting: BTreeSet<NodeId>,
     counts: BTreeMap<TopicId, u64>,
 }
@@ -38,12 +40,14 @@ impl Listings {
         core: &mut Core,
         question: QuestionId,
         after: Option<TopicName>,
+        visible: Visible,
     ) {
         let asked = core.members.reachable();
         let counts = core.topics.iter().map(|topic| (topic.id, topic.records())).collect();
         let number = self.0.insert(Listing {
             question,
             after,
+            visible,
             waiting: asked.iter().copied().collect(),
             counts,
         });
@@ -85,6 +89,7 @@ impl Listings {
             return;
         };
         let names = core.topics.names_after(listing.after.as_ref());
+        let names = names.filter(|(name, _)| listing.visible.shows(name));
         let mut page: Vec<_> = names.map(|(_, id)| id).take(TOPICS_PER_MESSAGE_MAX + 1).collect();
         let more = page.len() > TOPICS_PER_MESSAGE_MAX;
         page.truncate(TOPICS_PER_MESSAGE_MAX);

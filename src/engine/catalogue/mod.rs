@@ -30,6 +30,7 @@ use super::{
     ids::{ChangeId, QuestionId, TopicListingId},
     input::Failure,
     output::Write,
+    roster::Visible,
     wing::Wing,
 };
 use crate::{
@@ -60,13 +61,20 @@ impl State {
         core: &mut Core,
         question: QuestionId,
         after: Option<TopicName>,
+        visible: Visible,
     ) {
-        self.listings.begin(core, question, after);
+        self.listings.begin(core, question, after, visible);
     }
 
     /// A client asks for the names that match a pattern, once they are others than it knows.
-    pub(super) fn on_names(&mut self, core: &mut Core, question: QuestionId, wanted: NamesWanted) {
-        self.names.on_request(core, question, wanted);
+    pub(super) fn on_names(
+        &mut self,
+        core: &mut Core,
+        question: QuestionId,
+        wanted: NamesWanted,
+        visible: Visible,
+    ) {
+        self.names.on_request(core, question, wanted, visible);
     }
 
     /// A node has said how many records it holds of each topic.

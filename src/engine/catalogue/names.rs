@@ -10,9 +10,10 @@ use crate::{
         core::Core,
         ids::{NamesId, QuestionId},
         numbered::Numbered,
+        roster::Visible,
     },
     limits::{NAMES_WAITING_MAX, READ_WAIT_MAX, TOPICS_PER_MESSAGE_MAX},
-    model::{TopicName, TopicPattern},
+    model::TopicName,
     wire::{self, NamesWanted, Refusal, Response},
 };
 
@@ -21,6 +22,7 @@ use crate::{
 struct Waiting {
     question: QuestionId,
     wanted: NamesWanted,
+    visible: Visible,
     deadline: Duration,
     /// Whether a name that matches came or went.
     changed: bool,
@@ -36,8 +38,9 @@ impl Names {
         core: &mut Core,
         question: QuestionId,
         wanted: NamesWanted,
+        visible: Visible,
     ) {
-        let names = names_now(core, &wanted);
+        let names = names_now(core, &wanted, &visible);
         let wait = Duration::from_millis(u64::from(wanted.wait_ms)).min(READ_WAIT_MAX);
         if wanted.after.is_some() || names.digest != wanted.known || wait.is_zero() {
             return core.answer(question, Response::Names(names));
@@ -46,7 +49,7 @@ impl Names {
             return core.refuse(question, Refusal::Busy);
         }
         let deadline = core.now.elapsed + wait;
-        self.0.insert(Waiting { question, wanted, deadline, changed: false });
+        self.0.insert(Waiting { question, wanted, visible, deadline, changed: false });
     }
 
     pub(super) fn on_abandoned(&mut self, question: QuestionId) {
@@ -68,7 +71,7 @@ impl Names {
             if !std::mem::take(&mut waiting.changed) && now < waiting.deadline {
                 return true;
             }
-            let names = names_now(core, &waiting.wanted);
+            let names = names_now(core, &waiting.wanted, &waiting.visible);
             let waits = names.digest == waiting.wanted.known && now < waiting.deadline;
             if !waits {
                 answers.push((waiting.question, names));
@@ -81,24 +84,25 @@ impl Names {
     }
 }
 
-fn names_now(core: &Core, wanted: &NamesWanted) -> wire::Names {
-    let digest = digest_of_names(core, &wanted.pattern);
+fn names_now(core: &Core, wanted: &NamesWanted, visible: &Visible) -> wire::Names {
+    let is_wanted = |name: &&TopicName| wanted.pattern.matches(name) && visible.shows(name);
+    let digest = digest_of_names(core, is_wanted);
     if wanted.after.is_none() && digest == wanted.known {
         return wire::Names { digest, page: Vec::new(), more: false };
     }
     let names = core.topics.names_after(wanted.after.as_ref()).map(|(name, _)| name);
-    let matching = names.filter(|name| wanted.pattern.matches(name)).cloned();
+    let matching = names.filter(is_wanted).cloned();
     let mut page: Vec<_> = matching.take(TOPICS_PER_MESSAGE_MAX + 1).collect();
     let more = page.len() > TOPICS_PER_MESSAGE_MAX;
     page.truncate(TOPICS_PER_MESSAGE_MAX);
     wire::Names { digest, page, more }
 }
 
-/// A digest of all names that match.
-fn digest_of_names(core: &Core, pattern: &TopicPattern) -> [u8; 32] {
+/// A digest of all names that are wanted.
+fn digest_of_names(core: &Core, is_wanted: impl Fn(&&TopicName) -> bool) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let names = core.topics.names_after(None).map(|(name, _)| name);
-    for name in names.filter(|name| pattern.matches(name)) {
+    for name in names.filter(is_wanted) {
         // No name has a NUL.
         hasher.update(name.as_str().as_bytes()).update(&[0]);
     }

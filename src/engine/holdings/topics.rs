@@ -215,11 +215,16 @@ impl Topics {
         std::mem::take(&mut self.deleted)
     }
 
-    /// The created name that is most like `name`, if one is like it at all.
-    pub(in crate::engine) fn nearest_name(&self, name: &TopicName) -> Option<String> {
+    /// The created name that is most like `name`, if one is like it at all and may be shown.
+    pub(in crate::engine) fn nearest_name(
+        &self,
+        name: &TopicName,
+        is_shown: impl Fn(&TopicName) -> bool,
+    ) -> Option<String> {
         let likeness = |other: &TopicName| strsim::jaro_winkler(other.as_str(), name.as_str());
         self.names_after(None)
             .map(|(other, _)| other)
+            .filter(|other| is_shown(other))
             .map(|other| (likeness(other), other))
             .filter(|(likeness, _)| *likeness > 0.75)
             .max_by(|one, two| one.0.total_cmp(&two.0))

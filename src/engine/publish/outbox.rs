@@ -20,6 +20,7 @@ use crate::{
         ids::QuestionId,
         inflight::found::Found,
         output::Write,
+        roster::Visible,
         survey::Then,
     },
     limits::{OUTBOX_LOOKS_MAX, OUTBOX_TOPICS_MAX, REPLICAS_MAX},
@@ -251,9 +252,11 @@ impl Outboxes {
         core: &mut Core,
         outgoing: &BTreeMap<TopicId, Outgoing>,
         after: Option<&TopicName>,
+        visible: &Visible,
     ) -> OutboxPage {
         let name = |topic: &TopicId| Some((core.topics.name_of(topic)?.clone(), *topic));
-        let names: BTreeSet<_> = self.topics.keys().filter_map(name).collect();
+        let names = self.topics.keys().filter_map(name).filter(|(name, _)| visible.shows(name));
+        let names: BTreeSet<_> = names.collect();
         let mut names = names.into_iter().filter(|(name, _)| after.is_none_or(|it| name > it));
         let page: Vec<_> = names.by_ref().take(OUTBOX_TOPICS_MAX).collect();
         let more = names.next().is_some();
@@ -321,8 +324,9 @@ impl Engine {
         &mut self,
         question: QuestionId,
         after: Option<&TopicName>,
+        visible: &Visible,
     ) {
-        let page = self.publish.outbox.page(&mut self.core, &self.publish.topics, after);
+        let page = self.publish.outbox.page(&mut self.core, &self.publish.topics, after, visible);
         self.core.answer(question, Response::Outbox(page));
     }
 }

@@ -7,6 +7,7 @@
 
 mod exchange;
 mod excluded;
+mod visible;
 mod writers;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 };
 
 use self::exchange::Rounds;
-pub(super) use self::writers::lacks;
+pub(super) use self::{visible::Visible, writers::lacks};
 use super::{
     Engine,
     core::Core,

@@ -10,7 +10,7 @@ use crate::{
         Cursor, Realm, TopicName,
         roster::{MemberKind, Pass, Statement},
     },
-    wire::Right,
+    wire::{NamesWanted, Right},
 };
 
 /// The member that asks.
@@ -116,5 +116,49 @@ fn any_member_may_ask_who_is_there_and_none_operates() {
     for asker in [Asker::Program, Asker::Operator] {
         let request = Request::Client(ClientRequest::Create(create.clone()));
         assert_eq!(lacking(&[], MemberKind::Client, asker, request), None);
+    }
+}
+
+#[test]
+fn names_of_topics_are_told_to_those_who_have_a_right_in_them() {
+    let id = key(ASKER).node();
+    for (asker, kind, grants, seen) in [
+        (Asker::Client(Some(id)), MemberKind::Client, ["read t"], vec!["t"]),
+        (Asker::Client(Some(id)), MemberKind::Client, ["create >"], vec!["other", "t"]),
+        (Asker::Node(id), MemberKind::Node, ["hold t"], vec!["other", "t"]),
+        (Asker::Operator, MemberKind::Client, ["read t"], vec!["other", "t"]),
+    ] {
+        let mut script = member(1, vec![granted(kind, &grants)], Recovered::default()).0;
+        for (question, name) in (1..).zip(["t", "other"]) {
+            let create = Create { replicas: Some(1), ..Create::new(name.parse().unwrap()) };
+            script.ask(question, Request::Client(ClientRequest::Create(create)));
+        }
+        if asker.node().is_some() {
+            script.connect(ASKER);
+        }
+        let mut answer = |request| {
+            let request = Request::Client(request);
+            let asked = Input::Asked { question: QuestionId(9), asker, request };
+            let mut outputs = script.give(asked);
+            // The other node says how many records it holds.
+            let counts = outputs.iter().find_map(|output| match output {
+                Output::Ask { ask, request: Request::Node(NodeRequest::Counts), .. } => Some(*ask),
+                _ => None,
+            });
+            if let Some(ask) = counts {
+                outputs = script.give(Input::Told { ask, result: Ok(Response::Counts(vec![])) });
+            }
+            let answer = outputs.into_iter().find_map(|output| match output {
+                Output::Answer { response, .. } => Some(response),
+                _ => None,
+            });
+            answer.expect("it answers at once")
+        };
+        let pattern = ">".parse().unwrap();
+        let wanted = NamesWanted { pattern, known: [0; 32], after: None, wait_ms: 0 };
+        let Response::Names(names) = answer(ClientRequest::Names(wanted)) else { panic!() };
+        assert_eq!(names.page.iter().map(TopicName::as_str).collect::<Vec<_>>(), seen);
+        let Response::Topics(topics, _) = answer(ClientRequest::Topics(None)) else { panic!() };
+        assert_eq!(topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), seen);
     }
 }
