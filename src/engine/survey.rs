@@ -247,12 +247,7 @@ impl Engine {
         else {
             return;
         };
-        let unproven = self.unproven(topic, held);
-        let (mut wanted, unknown): (Vec<_>, Vec<_>) =
-            unproven.into_iter().partition(|log| self.takes_writer(&topic, log));
-        if !unknown.is_empty() {
-            self.ask_who_belongs(node);
-        }
+        let mut wanted = self.unproven(topic, held);
         let Some(survey) = self.surveys.surveys.get_mut(number) else { return };
         let before = survey.unproven.insert(node, wanted.len());
         if wanted.is_empty() || before.is_some_and(|before| before <= wanted.len()) {
@@ -303,9 +298,11 @@ impl Engine {
             return;
         };
         survey.waiting.remove(&node);
-        let topic = survey.topic;
+        let (topic, needs_proof) = (survey.topic, survey.then.needs_proof());
         if let Ok(Response::Held(mut held)) = result
             && held.frontier.is_well_formed()
+            && (self.leave_strangers_out(topic, node, &mut held) || !needs_proof)
+            && let Some(survey) = self.surveys.surveys.get_mut(number)
         {
             let now = self.core.now.wall;
             held.position = held.position.filter(|kept| kept.is_within_reach(now));

@@ -223,12 +223,13 @@ impl Engine {
         topic: TopicId,
         result: Result<Response, Failure>,
     ) {
-        let Ok(Response::Held(held)) = result else {
+        let Ok(Response::Held(mut held)) = result else {
             return self.pulled(node, topic);
         };
         if !held.frontier.is_well_formed() {
             return self.pulled(node, topic);
         }
+        self.leave_strangers_out(topic, node, &mut held);
         self.learn_forks(topic, held.forks.as_ref());
         self.lows_told(topic, node, &held.frontier.0);
         let ranges = self.ranges_of(node, topic, &held);
@@ -253,17 +254,12 @@ impl Engine {
                 theirs.add(&proof);
             }
         }
-        let is_taken = |log: &LogId| self.takes_writer(&topic, log);
-        if !held.frontier.0.keys().all(is_taken) {
-            self.ask_who_belongs(node);
-        }
         let Some(known) = self.core.topics.get(&topic) else {
             return Vec::new();
         };
         let mut ranges = Vec::new();
         let mut differing = Vec::new();
-        for (log, entry) in held.frontier.0.iter().filter(|(log, _)| self.takes_writer(&topic, log))
-        {
+        for (log, entry) in &held.frontier.0 {
             let mine = known.logs.get(log);
             let sealed = known.forks.sealed_at(*log);
             let agree = known.forks.agree(*log, &theirs);

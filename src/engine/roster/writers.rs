@@ -11,7 +11,7 @@ use crate::{
         LogId, NodeId, TopicId,
         roster::{Grant, Membership, Rights, Standing},
     },
-    wire::{Refusal, Right},
+    wire::{Held, Refusal, Right},
 };
 
 impl Engine {
@@ -33,11 +33,25 @@ impl Engine {
         standing != Standing::Stranger
     }
 
-    /// Compares rosters with a node that holds a log of an unknown writer: it may know more.
-    pub(in crate::engine) fn ask_who_belongs(&mut self, node: NodeId) {
-        if self.core.members.is_connected(&node) {
+    /// Leaves the logs out of what a node holds whose batches do not count here. If there are any,
+    /// that node lies, or it knows of more members: rosters are compared, and its answer is not
+    /// complete. Returns whether it is.
+    pub(in crate::engine) fn leave_strangers_out(
+        &mut self,
+        topic: TopicId,
+        node: NodeId,
+        held: &mut Held,
+    ) -> bool {
+        if !self.roster.is_closed() {
+            return true;
+        }
+        let before = held.frontier.0.len();
+        held.frontier.0.retain(|log, _| self.takes_writer(&topic, log));
+        let is_whole = held.frontier.0.len() == before;
+        if !is_whole && self.core.members.is_connected(&node) {
             self.begin_comparison(node);
         }
+        is_whole
     }
 
     /// Whether rosters are being compared with a node.
