@@ -381,6 +381,8 @@ impl Engine {
                 }
             }
             Some(Change::Silent(node)) => self.core.output(Output::Disconnect(node)),
+            // Somebody may have told of it before it was removed.
+            Some(Change::Dial(contact)) if self.is_put_out(&contact.node) => {}
             Some(Change::Dial(contact)) => self.core.output(Output::Dial(contact)),
             Some(Change::Forgotten(node)) => {
                 self.core.write(Write::Forget(node));

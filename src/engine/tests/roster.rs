@@ -278,6 +278,16 @@ fn who_is_removed_is_out_at_once_and_does_not_come_back_by_hearsay() {
 }
 
 #[test]
+fn who_was_heard_of_and_is_removed_before_it_came_is_not_dialled() {
+    let mut cluster = Cluster::new([(1, vec![pass(1), pass(3)])]);
+    cluster.give(1, Input::Discovered(contact(3)));
+    cluster.give(1, Input::Admitted(vec![revocation(3)]));
+    let dials = cluster.nodes.get_mut(&1).unwrap().pass(Duration::from_secs(5));
+    let is_dial = |output: &Output| matches!(output, Output::Dial(_));
+    assert!(!dials.iter().any(is_dial), "{dials:?}");
+}
+
+#[test]
 fn whose_pass_has_ended_is_out() {
     let ends = pass_until(2, MemberKind::Node, Some(WallClock(5_000)));
     let mut cluster = Cluster::new([(1, vec![pass(1), ends.clone()]), (2, vec![pass(1), ends])]);
