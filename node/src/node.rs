@@ -248,7 +248,9 @@ impl Node {
         let opened = opened.await.map_err(|error| data_error(&config.data, &error))??;
         let key = NodeKey::from_secret(&opened.secret);
         let id = key.node();
-        let (members, gate) = opened.kept.as_ref().map(|_| Members::closed()).unzip();
+        let stored =
+            opened.kept.as_ref().map(|kept| closed::roster_of(kept, &opened.recovered.roster));
+        let (members, gate) = stored.map(Members::closed).unzip();
         let network = match listen(&config, &opened, gate.as_ref()).await {
             Ok(network) => network,
             Err(error) => {

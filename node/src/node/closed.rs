@@ -4,7 +4,7 @@ use std::path::Path;
 
 use antiphon::model::{
     Network, NodeId, Realm,
-    roster::{Kept, MemberKind, TopicIds},
+    roster::{Kept, MemberKind, Roster, Statement, TopicIds},
 };
 use libp2p::Multiaddr;
 
@@ -95,6 +95,17 @@ pub(super) fn of_engine(kept: &Kept) -> antiphon::engine::Closed {
     antiphon::engine::Closed { charter: kept.charter.clone(), own: kept.own.statements() }
 }
 
+/// Who belongs to it as far as the store and the file know, as the engine begins with it. The judge
+/// of new connections must know it before the node listens.
+pub(super) fn roster_of(kept: &Kept, stored: &[Statement]) -> Roster {
+    let mut roster = Roster::new(kept.charter.clone());
+    for statement in stored.iter().chain(&kept.own.statements()) {
+        // What an older charter allowed may be forbidden now.
+        let _refused = roster.insert(statement.clone());
+    }
+    roster
+}
+
 /// What the node's network needs of its closed network.
 pub(super) fn way_in(kept: &Kept, gate: Option<&Gate>) -> Box<Closed> {
     Box::new(Closed {
@@ -112,4 +123,38 @@ pub(super) fn contacts(kept: &Kept) -> Vec<Multiaddr> {
         with_peer(&[address], node).pop()
     };
     kept.contacts.iter().filter_map(|contact| whole(contact.node, &contact.address)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon::model::{
+        NodeKey, WallClock,
+        roster::{Door, Invitation, Pass, Ticket, TicketRefused},
+    };
+
+    use super::*;
+
+    fn key(seed: u8) -> NodeKey {
+        NodeKey::from_secret(&[seed; 32])
+    }
+
+    #[test]
+    fn a_ticket_that_was_used_before_is_used_up_when_the_node_starts() {
+        let (admin, invite) = (key(2), key(4));
+        let name = "lab".parse().unwrap();
+        let (door, first) = (Door::from_bytes([9; 32]), (key(3).node(), "first"));
+        let kept = Kept::found(name, (&key(1), &admin), door, first, WallClock(5)).unwrap();
+        let subject = (invite.node(), MemberKind::Invite);
+        let mut pass = Pass::new(kept.network(), subject, admin.node(), WallClock(6));
+        pass.invitation = Some(Invitation { admits: MemberKind::Node, uses: 1, until: None });
+        let pass = (pass.sign(&admin).unwrap(), [4; 32]);
+        let (charter, door) = (kept.charter.clone(), kept.door.clone());
+        let ticket = Ticket::invitation(charter, door, vec![], pass);
+        let stored = Kept::join(&ticket, &key(5), "second").unwrap().own.statements();
+        let roster = roster_of(&kept, &stored);
+        assert!(roster.member(&key(3).node(), WallClock(7)).is_ok(), "the node itself");
+        let claim = ticket.claim(&key(6), "third").unwrap();
+        let refused = roster.may_claim(claim.terms(), WallClock(7)).unwrap_err();
+        assert_eq!(refused, TicketRefused::UsedUp("second".to_owned()));
+    }
 }

@@ -266,7 +266,7 @@ impl Judge {
     }
 
     fn roster(&self) -> Option<Arc<Roster>> {
-        self.gate.as_ref().and_then(|gate| gate.roster.borrow().clone())
+        self.gate.as_ref().map(|gate| Arc::clone(&gate.roster.borrow()))
     }
 
     /// The time by which a pass has ended for certain.

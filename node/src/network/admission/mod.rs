@@ -46,8 +46,8 @@ pub(crate) struct Closed {
 /// The ways between a node's judge and the rest of the node.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
-    /// The roster, as soon as it is known. Until then the charter alone decides.
-    pub(crate) roster: watch::Receiver<Option<Arc<Roster>>>,
+    /// The roster: what the store has of it, until the engine tells another one.
+    pub(crate) roster: watch::Receiver<Arc<Roster>>,
     /// Where statements go that somebody showed who got in, and that the roster does not have.
     pub(crate) admitted: mpsc::Sender<Vec<Statement>>,
 }

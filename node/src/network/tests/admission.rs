@@ -27,6 +27,7 @@ use super::*;
 use crate::{
     network::translate::{OTHER_DOOR, cause},
     platform::clock::wall,
+    runtime::Members,
 };
 
 fn key(seed: u8) -> NodeKey {
@@ -98,12 +99,12 @@ fn client(own: Option<Credentials>) -> Closed {
 /// A member that is a node, with its ends of the ways to its judge.
 struct Member {
     settings: Settings,
-    roster: watch::Sender<Option<Arc<Roster>>>,
+    roster: watch::Sender<Arc<Roster>>,
     admitted: mpsc::Receiver<Vec<Statement>>,
 }
 
 fn member(seed: u8) -> Member {
-    let (told, roster) = watch::channel(None);
+    let (told, roster) = watch::channel(roster([]));
     let (tell, admitted) = mpsc::channel(4);
     let node = Some(Gate { roster, admitted: tell });
     let closed = Some(Box::new(Closed { node, ..client(Some(own(seed))) }));
@@ -161,7 +162,7 @@ async fn members_connect_and_show_what_the_other_one_does_not_know() {
     assert_eq!(one.admitted.recv().await.unwrap(), own(2).statements());
     assert_eq!(two.admitted.recv().await.unwrap(), own(1).statements());
     // What the roster has is no news.
-    one.roster.send_replace(Some(roster([Statement::Pass(pass(2))])));
+    one.roster.send_replace(roster([Statement::Pass(pass(2))]));
     assert_eq!(dial(2, Some(client(Some(own(2)))), &first.address).await, Ok(()));
     assert!(one.admitted.try_recv().is_err());
 }
@@ -201,11 +202,7 @@ async fn who_has_the_door_and_no_valid_pass_is_told_why_not() {
     let ended = "its pass or its ticket has ended";
     assert_eq!(dial(3, expires(DAY), at).await, refused(ended));
     assert_eq!(dial(3, expires(1_000), at).await, Ok(()), "clocks differ a little");
-    node.roster.send_replace(Some(roster([
-        revocation(5),
-        Statement::Pass(pass(6)),
-        revocation(6),
-    ])));
+    node.roster.send_replace(roster([revocation(5), Statement::Pass(pass(6)), revocation(6)]));
     let removed = "it was removed from the network (sold)";
     for seed in [5, 6] {
         assert_eq!(dial(seed, shows(Some(own(seed))), at).await, refused(removed));
@@ -241,11 +238,24 @@ async fn a_ticket_for_one_admits_one_before_the_roster_knows_and_after() {
     let admitted = node.admitted.recv().await.unwrap();
     assert_eq!(admitted, claimed(3, 1).statements());
     assert!(node.admitted.try_recv().is_err(), "it is handed on once");
-    node.roster.send_replace(Some(roster(admitted)));
+    node.roster.send_replace(roster(admitted));
     assert_eq!(dial(4, uses(4), at).await, used_up);
     assert_eq!(dial(3, uses(3), at).await, Ok(()));
-    node.roster.send_replace(Some(roster([Statement::Pass(invite(1)), revocation(INVITE)])));
+    node.roster.send_replace(roster([Statement::Pass(invite(1)), revocation(INVITE)]));
     assert_eq!(dial(4, uses(4), at).await, refused("its ticket was withdrawn"));
+}
+
+#[tokio::test]
+async fn what_was_stored_counts_before_the_engine_has_said_a_word() {
+    let stored = Arc::unwrap_or_clone(roster(claimed(3, 1).statements()));
+    let (members, gate) = Members::closed(stored);
+    let mut node = member(1);
+    node.settings.closed.as_mut().unwrap().node = Some(gate);
+    let running = start(node.settings).await;
+    let uses = |seed| dial(seed, Some(client(Some(claimed(seed, 1)))), &running.address);
+    assert_eq!(uses(4).await, refused("its ticket is used up (guest-3)"));
+    assert_eq!(uses(3).await, Ok(()), "who has used it may come again");
+    drop(members);
 }
 
 #[tokio::test]
