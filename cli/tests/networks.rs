@@ -1,6 +1,9 @@
 //! Closed networks: founded, joined with tickets, and shut to everybody else.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 
@@ -73,6 +76,11 @@ impl Machines {
         let words = ["network", "invite", "--json", "--contact", &first.address];
         let invited = self.run(first.machine, &[&words, options].concat()).ok().object();
         invited["ticket"].as_str().expect("it is text").to_owned()
+    }
+
+    /// A path of a machine, as text.
+    fn path(&self, machine: &str, name: &str) -> String {
+        self.home(machine).join(name).into_os_string().into_string().expect("it is text")
     }
 
     fn wait_until_alive(&self, node: &Running, count: usize) {
@@ -205,4 +213,56 @@ fn what_cannot_be_meant_changes_nothing() {
         (joined.status == 1).then(|| said(joined, 1, &["the ticket has expired"]))
     });
     assert!(!machines.home("other").join("share/antiphon").join(&name).join("network").exists());
+}
+
+/// All files below a directory, but for logs.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs_err::read_dir(directory).expect("it is readable") {
+            let path = entry.expect("it is listed").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_none_or(|ending| ending != "log") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_network_that_was_not_founded_leaves_no_file() {
+    let machines = Machines::new("halfway");
+    let network = machines.network.clone();
+    let create = ["network", "create", &network];
+    // Fails, with what it says, and changes nothing.
+    let fails = |machine: &str, options: &[&str], parts: &[&str]| {
+        let before = files(&machines.home(machine));
+        let failed = machines.run(machine, &[&create, options].concat());
+        failed.with_status(1).without_data().saying(parts).saying(&["hint: "]);
+        assert_eq!(files(&machines.home(machine)), before, "{options:?}");
+    };
+    let open = machines.start("open", &[]);
+    machines.ask(&open, &["create", "quakes"]).ok();
+    fails("open", &[], &["is used by another node"]);
+    drop(open);
+    fails("open", &[], &["of a node of an open network"]);
+
+    let file = machines.path("keys", "file");
+    fs_err::write(&file, "no directory").unwrap();
+    fails("keys", &["--data", &format!("{file}/data")], &["cannot be used"]);
+    fails("keys", &["--keys", &file], &["cannot be made"]);
+    let keys = machines.path("keys", "old");
+    fs_err::create_dir_all(&keys).unwrap();
+    fs_err::write(Path::new(&keys).join(format!("{network}.admin")), "of another one").unwrap();
+    fails("keys", &["--keys", &keys], &["was not made"]);
+    // The last step fails: something is in the way of the file.
+    let data = machines.path("keys", "data");
+    fs_err::create_dir_all(Path::new(&data).join("network.new/in the way")).unwrap();
+    fails("keys", &["--data", &data], &["was not kept"]);
+    fs_err::remove_dir_all(&data).unwrap();
+    machines.run("keys", &[&create[..], &["--data", &data]].concat()).ok();
 }

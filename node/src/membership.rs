@@ -4,6 +4,8 @@
 //! that is started in it. [`found`] makes the first such directory, [`join`] makes others, with a
 //! ticket. The file has the network's *door*, a secret that all its members share.
 
+mod place;
+
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -17,17 +19,14 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::place::Place;
 use crate::{
     network::{Closed, network_file_of},
     platform::{clock::wall, random_bytes},
-    store::{
-        DataDirectory, DirectoryError, load_key, load_network, load_network_file,
-        load_or_create_key, write_network,
-    },
+    store::{DirectoryError, load_key, load_network, load_network_file},
 };
 
-/// Why a data directory did not become one of a closed network. Nothing has changed then, but that
-/// it may have a key now.
+/// Why a data directory did not become one of a closed network. Nothing has changed then.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MembershipError {
@@ -84,10 +83,10 @@ pub fn found(
     keys: (&NodeKey, &NodeKey),
     label: &str,
 ) -> Result<NetworkId, MembershipError> {
-    let (directory, node) = prepare(data.as_ref())?;
+    let place = Place::open(data.as_ref())?;
     let door = Door::from_bytes(random_bytes());
-    let kept = Kept::found(name, keys, door, (node.node(), label), wall())?;
-    keep(&directory, &kept)?;
+    let kept = Kept::found(name, keys, door, (place.key.node(), label), wall())?;
+    place.keep(&kept)?;
     Ok(kept.network())
 }
 
@@ -129,30 +128,21 @@ pub fn join(
     label: &str,
 ) -> Result<NetworkId, MembershipError> {
     let ticket: Ticket = ticket.parse()?;
-    let (directory, key) = prepare(data.as_ref())?;
-    let kept = Kept::join(&ticket, &key, label)?;
-    keep(&directory, &kept)?;
+    let place = Place::open(data.as_ref())?;
+    let kept = Kept::join(&ticket, &place.key, label)?;
+    place.keep(&kept)?;
     Ok(kept.network())
 }
 
-/// Opens a directory that is to belong to a closed network, and its key.
-fn prepare(data: &Path) -> Result<(DataDirectory, NodeKey), MembershipError> {
-    check_unused(data)?;
-    let directory = DataDirectory::open(data)?;
-    let path = || directory.path().to_owned();
-    if let Some(kept) = load_network(directory.path())? {
-        return Err(belongs(directory.path(), &kept));
-    }
-    if directory.is_used() {
-        return Err(MembershipError::Used(path()));
-    }
-    let key = NodeKey::from_secret(&*load_or_create_key(&directory)?);
-    Ok((directory, key))
-}
-
-fn keep(directory: &DataDirectory, kept: &Kept) -> Result<(), MembershipError> {
-    let path = || directory.path().to_owned();
-    write_network(directory, kept).map_err(|error| MembershipError::NotKept { path: path(), error })
+/// The id of the node or client that this directory makes a member. An admin signs a pass for it,
+/// with which it [joins](join) then. A key is made if there is none. Blocks.
+///
+/// # Errors
+/// When the directory is in use, or has been used, or cannot be written.
+pub fn own_id(data: impl AsRef<Path>) -> Result<NodeId, MembershipError> {
+    let mut place = Place::open(data.as_ref())?;
+    place.keep_key();
+    Ok(place.key.node())
 }
 
 /// Who a client is in a closed network: a key, and why it belongs to the network.

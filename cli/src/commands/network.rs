@@ -7,19 +7,15 @@ mod files;
 mod members;
 mod tickets;
 
-use antiphon_node::{create_network_key, membership};
+use antiphon_node::membership;
 use serde_json::json;
 
-use self::files::{Keys, data_of, failed, host_name, refused};
+use self::files::{Keys, data_of, host_name, refused};
 pub(super) use self::{
     members::{members, revoke},
     tickets::{invite, join},
 };
-use crate::{
-    arguments::FoundNetwork,
-    context::Context,
-    exit::{Failure, Status},
-};
+use crate::{arguments::FoundNetwork, context::Context, exit::Status};
 
 /// Makes the keys of a new network, and writes what its first node belongs to.
 pub(super) fn found(context: &mut Context, arguments: FoundNetwork) -> anyhow::Result<Status> {
@@ -27,16 +23,11 @@ pub(super) fn found(context: &mut Context, arguments: FoundNetwork) -> anyhow::R
     let data = data_of(place.data.as_deref(), &called)?;
     let keys = Keys::of(place.keys.as_deref(), &called)?;
     membership::check_unused(&data).map_err(|error| refused(&error))?;
-    keys.make_directory()?;
-    let root = create_network_key(&keys.root).map_err(|error| {
-        let hint = "a network of this name was founded here; `--keys DIR` keeps the keys of another \
-                    one elsewhere";
-        Failure::failed(error.to_string()).with_hint(hint)
-    })?;
-    let admin = create_network_key(&keys.admin).map_err(failed)?;
+    let made = keys.create()?;
     let label = name.unwrap_or_else(host_name);
-    let id = membership::found(&data, called.clone(), (&root, &admin), &label)
+    let id = membership::found(&data, called.clone(), (&made.root, &made.admin), &label)
         .map_err(|error| refused(&error))?;
+    made.keep();
     let value = json!({
         "network": called.to_string(),
         "id": id.to_string(),

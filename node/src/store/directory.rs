@@ -135,7 +135,7 @@ impl DataDirectory {
 }
 
 /// Where the key of a data directory is.
-pub(super) fn key_path(data: &Path) -> PathBuf {
+pub(crate) fn key_path(data: &Path) -> PathBuf {
     data.join("key")
 }
 

@@ -103,7 +103,10 @@ fn create_at_once(path: &Path) -> io::Result<(Zeroizing<[u8; SECRET_BYTES]>, io:
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{:016x}.new", u64::from_le_bytes(random_bytes())));
     let draft = Path::new(&draft);
-    let secret = create(draft)?;
+    let secret = create(draft).inspect_err(|_full_disk| {
+        // It may not be there at all.
+        let _ = std::fs::remove_file(draft);
+    })?;
     // Unlike a rename, it does not replace what is there.
     let made = std::fs::hard_link(draft, path);
     std::fs::remove_file(draft)?;

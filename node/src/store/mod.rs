@@ -54,7 +54,7 @@ use antiphon::{
     model::TopicId,
     wire::{Checked, LogRange, Page},
 };
-pub(crate) use directory::{DataDirectory, DirectoryError, operator_key_path};
+pub(crate) use directory::{DataDirectory, DirectoryError, key_path, operator_key_path};
 pub(crate) use identity::{
     OperatorKeyFailure, create_key_file, load_key, load_key_file, load_or_create_key,
     load_or_create_operator_key,

@@ -6,8 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use antiphon::model::Network;
-use antiphon_node::membership::{Membership, MembershipError};
+use antiphon::model::{Network, NodeKey};
+use antiphon_node::{
+    create_network_key,
+    membership::{Membership, MembershipError},
+};
 
 use super::super::node::default_data;
 use crate::{arguments::label, exit::Failure};
@@ -35,14 +38,62 @@ impl Keys {
         Ok(Self { root: file("root"), admin: file("admin"), directory })
     }
 
+    /// Makes both keys, which go again unless they are [kept](NewKeys::keep).
+    pub(super) fn create(&self) -> anyhow::Result<NewKeys> {
+        self.make_directory()?;
+        let made = |path: &Path| {
+            create_network_key(path).map_err(|error| {
+                let hint = format!(
+                    "keys of a network of this name are here; `--keys DIR` keeps those of another \
+                     one elsewhere. If an earlier `create` was cut short, move {} and {} away",
+                    self.root.display(),
+                    self.admin.display()
+                );
+                Failure::failed(error.to_string()).with_hint(hint)
+            })
+        };
+        let mut files = Unfinished(Vec::new());
+        let root = made(&self.root)?;
+        files.0.push(self.root.clone());
+        let admin = made(&self.admin)?;
+        files.0.push(self.admin.clone());
+        Ok(NewKeys { root, admin, files })
+    }
+
     /// Makes the directory, which its owner alone can read.
-    pub(super) fn make_directory(&self) -> anyhow::Result<()> {
+    fn make_directory(&self) -> anyhow::Result<()> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         made.map_err(|error| {
             let message =
                 format!("the directory {} cannot be made: {error}", self.directory.display());
             Failure::failed(message).with_hint("name another one with `--keys DIR`").into()
         })
+    }
+}
+
+/// The keys of a network that is being founded. Without the network they are of no use.
+pub(super) struct NewKeys {
+    pub(super) root: NodeKey,
+    pub(super) admin: NodeKey,
+    files: Unfinished,
+}
+
+impl NewKeys {
+    /// The network is founded.
+    pub(super) fn keep(mut self) {
+        self.files.0.clear();
+    }
+}
+
+/// Files that go again.
+struct Unfinished(Vec<PathBuf>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            // The error that led here is told.
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 
