@@ -5,6 +5,7 @@
 //! ticket. The file has the network's *door*, a secret that all its members share.
 
 mod place;
+mod renewal;
 
 use std::{
     fmt, io,
@@ -20,6 +21,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use self::place::Place;
+pub use self::renewal::RENEWED_BEFORE;
 use crate::{
     network::{Closed, network_file_of},
     platform::{clock::wall, random_bytes},
@@ -151,6 +153,7 @@ pub fn own_id(data: impl AsRef<Path>) -> Result<NodeId, MembershipError> {
 /// directory for a client as for a node, with a ticket for clients.
 #[derive(Clone)]
 pub struct Membership {
+    directory: PathBuf,
     secret: Zeroizing<[u8; 32]>,
     kept: Kept,
 }
@@ -163,7 +166,8 @@ impl Membership {
     pub fn load(directory: impl AsRef<Path>) -> Result<Self, MembershipError> {
         let path = directory.as_ref();
         let kept = load_network(path)?.ok_or_else(|| MembershipError::Open(path.to_owned()))?;
-        Ok(Self { secret: load_key(path)?, kept })
+        let directory = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Ok(Self { directory, secret: load_key(path)?, kept })
     }
 
     /// The network's name.
@@ -179,6 +183,11 @@ impl Membership {
     /// Its own id.
     pub fn id(&self) -> NodeId {
         NodeKey::from_secret(&self.secret).node()
+    }
+
+    /// The nodes that its ticket named, each with its peer id.
+    pub fn contacts(&self) -> Vec<Multiaddr> {
+        crate::node::contacts(&self.kept)
     }
 
     /// All that the directory has of the network. It has the network's door, which is a secret.

@@ -22,6 +22,7 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use tokio::{sync::oneshot, task::AbortHandle};
 use zeroize::Zeroizing;
 
+pub(crate) use self::closed::contacts;
 use crate::{
     client::{Client, Operator},
     error::{NodeError, StartError},
@@ -446,7 +447,7 @@ async fn listen(
     let closed = opened.kept.as_ref().map(|kept| closed::way_in(kept, gate));
     let network_file = closed.as_ref().map(|_| network_path(opened.directory.path()));
     let mut bootstrap = config.bootstrap.clone();
-    bootstrap.extend(opened.kept.iter().flat_map(closed::contacts));
+    bootstrap.extend(opened.kept.iter().flat_map(contacts));
     let settings = |listen| Settings {
         secret: opened.secret.clone(),
         network: opened.realm.name().clone(),

@@ -16,7 +16,7 @@ use antiphon::{
 use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::Mutex;
 
-use super::{Connection, Link, LinkError, roster};
+use super::{Client, Connection, Link, LinkError};
 use crate::platform::clock::{Clock, wall};
 
 /// A node is asked who belongs to the network once in this time, when a writer is not known.
@@ -67,12 +67,9 @@ impl CheckedLink {
         let pause = known.ask_at.saturating_sub(self.clock.now().elapsed);
         tokio::time::sleep(pause).await;
         known.ask_at = self.clock.now().elapsed + ASK_INTERVAL;
+        let node = Client { link: Arc::clone(&self.inner), timeout };
         // Without an answer the writer stays unknown.
-        let told = roster::statements(&*self.inner, timeout).await.unwrap_or_default();
-        for statement in told {
-            // What the charter does not allow counts for nothing.
-            let _refused = known.roster.insert(statement);
-        }
+        let _failed = node.read_roster(&mut known.roster).await;
         while let Some((topic, batch)) = known.foreign(pages) {
             let id = batch.header().topic;
             if !self.is_imported(&known.roster, topic, id, timeout).await {

@@ -376,6 +376,10 @@ pub struct ClientConfig {
     pub operator_key: Option<OperatorKey>,
     /// Who the client is in a closed network. Without it, in a closed network, a client reaches the
     /// nodes of its own user on this machine, as their operator.
+    ///
+    /// If the membership ends within [two weeks](crate::membership::RENEWED_BEFORE), the client
+    /// asks its node for a later pass when it has connected. It keeps that in the directory of the
+    /// membership.
     pub membership: Option<Membership>,
 }
 
@@ -478,7 +482,11 @@ fn connect(config: ClientConfig) -> BoxFuture<'static, Result<Client, ConnectErr
             Some(member) => Arc::new(CheckedLink::over(link, member.kept())),
             None => link,
         };
-        Ok(Client { link, timeout })
+        let client = Client { link, timeout };
+        if let Some(member) = config.membership.filter(Membership::ends_soon) {
+            member.renew(&client).await;
+        }
+        Ok(client)
     }
     .boxed()
 }

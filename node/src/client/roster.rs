@@ -1,17 +1,15 @@
 //! Who belongs to a closed network, as its operators see and change it.
 
-use std::time::Duration;
-
 use antiphon::{
     limits::ROSTER_STATEMENTS_MAX,
     model::{
-        Hash,
-        roster::{Roster, Slot, Statement},
+        Hash, NodeId,
+        roster::{Kept, Roster, Slot, Statement},
     },
-    wire::{NodeRequest, Request, Response, RosterTold, RosterWanted, Statements},
+    wire::{NodeRequest, Response, RosterTold, RosterWanted, Statements},
 };
 
-use super::{Link, Operator, Refusal, RequestError};
+use super::{Client, Operator, RequestError};
 
 impl Operator {
     /// Who belongs to the closed network of the client's node, as far as that node knows. Takes one
@@ -23,14 +21,13 @@ impl Operator {
     /// When the network is open ([`Refusal::Unsupported`](super::Refusal::Unsupported)), this
     /// client may not ask, or the node cannot be reached.
     pub async fn roster(&self) -> Result<Roster, RequestError> {
-        let mut told = statements(&*self.client.link, self.client.timeout).await?.into_iter();
-        let Some(Statement::Charter(charter)) = told.next() else {
+        let (parts, statements) = self.client.roster_parts().await?;
+        let Some(Statement::Charter(charter)) = statements.into_iter().next() else {
             return Err(RequestError::Mismatch);
         };
         let mut roster = Roster::new(charter);
-        for statement in told {
-            // Another statement may have come meanwhile that does not allow this one.
-            let _refused = roster.insert(statement);
+        for part in parts {
+            self.client.read_part(&mut roster, part).await?;
         }
         Ok(roster)
     }
@@ -50,45 +47,71 @@ impl Operator {
     }
 }
 
-/// All statements of a node's roster, its charter first. Takes one request, and one for each
-/// hundred members or so. Cancel-safe.
-pub(super) async fn statements(
-    link: &dyn Link,
-    timeout: Duration,
-) -> Result<Vec<Statement>, RequestError> {
-    let told = ask(link, RosterWanted::Digest(Hash([0; 32])), timeout).await?;
-    let RosterTold::Differs(parts, Statements(mut statements)) = told else {
-        return Err(RequestError::Mismatch);
-    };
-    let mut asked = 0;
-    for part in parts {
+impl Client {
+    /// What the client's node knows of the charter and of one member, for a program that knows
+    /// which network this is. Takes two requests, and seldom more.
+    pub(crate) async fn roster_of(
+        &self,
+        kept: &Kept,
+        subject: NodeId,
+    ) -> Result<Roster, RequestError> {
+        let (_, charter) = self.roster_parts().await?;
+        let mut roster = Roster::new(kept.charter.clone());
+        for statement in charter {
+            // One of another network, or an older one.
+            let _refused = roster.insert(statement);
+        }
+        self.read_part(&mut roster, Slot::Pass(subject).part()).await?;
+        Ok(roster)
+    }
+
+    /// Adds all that the client's node knows to a roster. Takes one request, and one for each
+    /// hundred members or so. Cancel-safe: what came by then is added.
+    pub(super) async fn read_roster(&self, roster: &mut Roster) -> Result<(), RequestError> {
+        let (parts, charter) = self.roster_parts().await?;
+        for statement in charter {
+            // One of another network, or an older one.
+            let _refused = roster.insert(statement);
+        }
+        for part in parts {
+            self.read_part(roster, part).await?;
+        }
+        Ok(())
+    }
+
+    /// Which parts the roster of the client's node has, and its charter.
+    async fn roster_parts(&self) -> Result<(Vec<u8>, Vec<Statement>), RequestError> {
+        match self.ask_roster(RosterWanted::Digest(Hash([0; 32]))).await? {
+            RosterTold::Differs(parts, Statements(charter)) => {
+                Ok((parts.into_iter().map(|part| part.part).collect(), charter))
+            }
+            RosterTold::Same | RosterTold::Part(..) => Err(RequestError::Mismatch),
+        }
+    }
+
+    /// Adds a part of the roster of the client's node.
+    async fn read_part(&self, roster: &mut Roster, part: u8) -> Result<(), RequestError> {
         let mut after: Option<Slot> = None;
-        loop {
-            asked += 1;
-            let wanted = RosterWanted::Part(part.part, after);
-            let RosterTold::Part(Statements(told), more) = ask(link, wanted, timeout).await? else {
-                break;
-            };
-            statements.extend(told);
-            // A node that does not get on would be asked for ever.
-            after = more.filter(|more| Some(*more) > after && asked < ROSTER_STATEMENTS_MAX);
+        // A node that does not get on would be asked for ever.
+        for _ in 0..ROSTER_STATEMENTS_MAX {
+            let told = self.ask_roster(RosterWanted::Part(part, after)).await?;
+            let RosterTold::Part(Statements(statements), more) = told else { break };
+            for statement in statements {
+                // Another statement may have come meanwhile that does not allow this one.
+                let _refused = roster.insert(statement);
+            }
+            after = more.filter(|more| Some(*more) > after);
             if after.is_none() {
                 break;
             }
         }
+        Ok(())
     }
-    Ok(statements)
-}
 
-async fn ask(
-    link: &dyn Link,
-    wanted: RosterWanted,
-    timeout: Duration,
-) -> Result<RosterTold, RequestError> {
-    let request = Request::Node(NodeRequest::CompareRoster(wanted));
-    match link.ask(request, timeout).await? {
-        Response::Roster(told) => Ok(told),
-        Response::Refused(refusal) => Err(Refusal::from(refusal).into()),
-        _ => Err(RequestError::Mismatch),
+    async fn ask_roster(&self, wanted: RosterWanted) -> Result<RosterTold, RequestError> {
+        match self.ask(NodeRequest::CompareRoster(wanted)).await? {
+            Response::Roster(told) => Ok(told),
+            _ => Err(RequestError::Mismatch),
+        }
     }
 }

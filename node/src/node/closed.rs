@@ -117,7 +117,7 @@ pub(super) fn way_in(kept: &Kept, gate: Option<&Gate>) -> Box<Closed> {
 }
 
 /// The nodes that a ticket named.
-pub(super) fn contacts(kept: &Kept) -> Vec<Multiaddr> {
+pub(crate) fn contacts(kept: &Kept) -> Vec<Multiaddr> {
     let whole = |node: NodeId, address: &str| {
         let address = address.parse().ok()?;
         with_peer(&[address], node).pop()

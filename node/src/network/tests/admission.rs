@@ -214,6 +214,24 @@ async fn who_has_the_door_and_no_valid_pass_is_told_why_not() {
 }
 
 #[tokio::test]
+async fn a_client_whose_pass_has_ended_gets_in_if_the_roster_has_a_later_one() {
+    let node = member(1);
+    let running = start(node.settings).await;
+    let ends = |at| {
+        let mut pass = terms(3, MemberKind::Client);
+        pass.expires = Some(WallClock(at));
+        pass.issued = WallClock(at - DAY);
+        pass.sign(&key(ADMIN)).unwrap()
+    };
+    let ended = client(Some(Credentials::own(ends(wall().0 - DAY)).unwrap()));
+    let again = || dial(3, Some(ended.clone()), &running.address);
+    assert_eq!(again().await, refused("its pass or its ticket has ended"));
+    let renewed = Statement::Pass(ends(wall().0 + DAY));
+    node.roster.send_replace(roster([renewed]));
+    assert_eq!(again().await, Ok(()));
+}
+
+#[tokio::test]
 async fn the_operator_of_the_machine_needs_no_pass_and_members_of_other_networks_have_none() {
     let running = start(member(1).settings).await;
     let at = &running.address;
