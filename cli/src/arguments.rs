@@ -5,6 +5,7 @@ mod bench;
 mod call;
 mod global;
 mod help;
+mod membership;
 mod network;
 mod node;
 mod outbox;
@@ -29,7 +30,8 @@ pub(crate) use self::{
     call::Command,
     global::GlobalOptions,
     help::{definition, is_hidden, listed},
-    network::{FoundNetwork, Invite, Join, Members, Revoke, label},
+    membership::{Admit, GrantRights, Join, OwnId, Revoke},
+    network::{FoundNetwork, Invite, label},
     node::{Forget, Leave, Node},
     outbox::{Outbox, Patience},
     publish::Publish,

@@ -193,6 +193,8 @@ fn unreachable(causes: &[String]) -> String {
         OTHER_PROTOCOL
     } else if first.contains("is of network") {
         OTHER_NETWORK
+    } else if let Some(hint) = kept_out(first) {
+        hint
     } else if first.contains("the node there is") {
         "the node there has another key; use the address that it printed"
     } else if first.contains("no Antiphon node") {
@@ -205,6 +207,22 @@ fn unreachable(causes: &[String]) -> String {
         "start one with `antiphon node`, or name one of this network with `--node MULTIADDR`"
     };
     hint.to_owned()
+}
+
+/// What to do about a closed network that does not let this program in.
+fn kept_out(cause: &str) -> Option<&'static str> {
+    Some(if cause.contains("belongs to a closed network") {
+        "a closed network lets its members in: `--identity DIR` names yours, and `antiphon join` \
+         makes one with a ticket"
+    } else if cause.contains("was removed from the network") {
+        "an admin can admit it again: `antiphon network admit PEER`"
+    } else if cause.contains("its pass or its ticket has ended") {
+        "ask an admin to renew it: `antiphon network grant NAME`; or set this machine's clock"
+    } else if cause.contains("its ticket") || cause.contains("it shows no pass") {
+        "ask an admin for another ticket: `antiphon network invite`"
+    } else {
+        return None;
+    })
 }
 
 fn refused(called: &str, refusal: &Refusal) -> String {
@@ -230,7 +248,9 @@ fn refused(called: &str, refusal: &Refusal) -> String {
         Refusal::Invalid(_) => format!("`{called} --help` describes the command"),
         Refusal::NotAWriter(_) => "publish through a node that the topic lists".into(),
         Refusal::MayNotAlter(_) => "alter it through a node that the topic lists".into(),
-        Refusal::NotAllowed { right, .. } => not_allowed(*right).into(),
+        Refusal::NotAllowed { message, right } => {
+            lacking(message).unwrap_or_else(|| not_allowed(*right).to_owned())
+        }
         Refusal::ForeignCursor => {
             "a cursor is valid for one topic of one network; `antiphon info -v TOPIC` shows the \
                 topic's"
@@ -271,6 +291,14 @@ fn refused(called: &str, refusal: &Refusal) -> String {
         }
         _ => OTHER_VERSION.into(),
     }
+}
+
+/// How a member of a closed network gets the grant that it lacks, by what the node says of it.
+fn lacking(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once(" lacks the grant `")?;
+    let (grant, _) = rest.split_once('`')?;
+    let name = quoted(before.trim_matches('`'));
+    Some(format!("ask an admin for it: `antiphon network grant {name} {}`", quoted(grant)))
 }
 
 /// Who has a right, and how to show that one has it.

@@ -13,6 +13,7 @@ mod conclude;
 mod context;
 mod exit;
 mod hints;
+mod identity;
 mod json;
 mod logging;
 mod misuse;

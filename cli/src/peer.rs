@@ -111,7 +111,8 @@ impl PeerArgument {
         }
     }
 
-    fn fits(&self, node: NodeId) -> bool {
+    /// Whether it may be this node.
+    pub(crate) fn fits(&self, node: NodeId) -> bool {
         let id = node.to_string();
         match self {
             Self::Whole(whole) => *whole == node,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use antiphon::model::WallClock;
+
 /// A number with a comma between thousands.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -50,6 +52,17 @@ pub(crate) fn size(bytes: u64) -> String {
         (whole, tenth) => format!("{whole}.{tenth} {name}"),
     }
 }
+
+/// How long it is until a time: whole days, or less than one in at most two units.
+pub(crate) fn until(time: WallClock, now: WallClock) -> String {
+    let left = Duration::from_millis(time.0.saturating_sub(now.0));
+    match left.as_secs() / DAY_SECONDS {
+        0 => brief(left),
+        days => counted(days, "day"),
+    }
+}
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 const UNITS: [(u128, &str, &str); 5] = [
     (86_400_000, "day", "d"),
@@ -122,6 +135,13 @@ mod tests {
         for (given, expected) in pairs {
             assert_eq!(text(given), expected);
         }
+    }
+
+    #[test]
+    fn what_is_far_away_is_told_in_days() {
+        let text = |ms| until(WallClock(ms), WallClock(1_000));
+        assert_eq!(text(90 * 86_400_000), "89 days");
+        assert_eq!((text(3_601_000), text(0)), ("1h".to_owned(), "0s".to_owned()));
     }
 
     #[test]

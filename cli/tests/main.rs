@@ -2,6 +2,7 @@
 
 mod cluster;
 
+mod admins;
 mod archives;
 mod benchmark;
 mod clients;
@@ -15,6 +16,7 @@ mod displaced;
 mod documents;
 mod failures;
 mod groups;
+mod identities;
 mod joining;
 mod members;
 mod multicast;

@@ -1,6 +1,8 @@
 //! Closed networks: founded, joined with tickets, and shut to everybody else.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,40 +12,43 @@ use tempfile::TempDir;
 use crate::cluster::{Finished, Process, SOON, antiphon, eventually, finish};
 
 /// Machines of one network, each with a user of its own.
-struct Machines {
-    network: String,
+pub(crate) struct Machines {
+    pub(crate) network: String,
     homes: TempDir,
 }
 
 /// A node of a machine.
-struct Running {
+pub(crate) struct Running {
     _process: Process,
-    machine: &'static str,
-    address: String,
+    pub(crate) machine: &'static str,
+    pub(crate) address: String,
 }
 
 impl Machines {
-    fn new(purpose: &str) -> Self {
+    pub(crate) fn new(purpose: &str) -> Self {
         let homes = tempfile::tempdir().expect("a temporary directory");
         Self { network: format!("test-{purpose}-{}", std::process::id()), homes }
     }
 
-    fn home(&self, machine: &str) -> PathBuf {
+    pub(crate) fn home(&self, machine: &str) -> PathBuf {
         let home = self.homes.path().join(machine);
         fs_err::create_dir_all(home.join("run")).expect("it is writable");
         home
     }
 
-    fn command(&self, machine: &str, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, machine: &str, words: &[&str]) -> Command {
         let home = self.home(machine);
         let mut command = antiphon(words);
         command.env("XDG_RUNTIME_DIR", home.join("run")).env("XDG_DATA_HOME", home.join("share"));
-        command.env("XDG_CONFIG_HOME", home.join("config")).env_remove("ANTIPHON_TICKET");
+        command.env("XDG_CONFIG_HOME", home.join("config"));
+        for variable in ["ANTIPHON_TICKET", "ANTIPHON_IDENTITY", "ANTIPHON_KEYS"] {
+            command.env_remove(variable);
+        }
         command.env("ANTIPHON_NETWORK", &self.network);
         command
     }
 
-    fn run(&self, machine: &str, words: &[&str]) -> Finished {
+    pub(crate) fn run(&self, machine: &str, words: &[&str]) -> Finished {
         finish(self.command(machine, words), b"")
     }
 
@@ -51,7 +56,7 @@ impl Machines {
         self.home(machine).join("node.log")
     }
 
-    fn start(&self, machine: &'static str, options: &[&str]) -> Running {
+    pub(crate) fn start(&self, machine: &'static str, options: &[&str]) -> Running {
         let words = ["node", "--json", "--no-discovery", "--listen", "/ip4/127.0.0.1/tcp/0"];
         let mut command = self.command(machine, &words);
         command.args(options);
@@ -61,29 +66,37 @@ impl Machines {
     }
 
     /// Runs a command that asks a node of the same machine.
-    fn ask(&self, node: &Running, words: &[&str]) -> Finished {
+    pub(crate) fn ask(&self, node: &Running, words: &[&str]) -> Finished {
         self.run(node.machine, &[words, &["--node", &node.address]].concat())
     }
 
     /// The first machine of the network, with a node.
-    fn founded(&self) -> Running {
+    pub(crate) fn founded(&self) -> Running {
         self.run("first", &["network", "create", &self.network, "--name", "first"]).ok();
         self.start("first", &[])
     }
 
     /// A ticket of the first machine.
-    fn ticket(&self, first: &Running, options: &[&str]) -> String {
+    pub(crate) fn ticket(&self, first: &Running, options: &[&str]) -> String {
         let words = ["network", "invite", "--json", "--contact", &first.address];
         let invited = self.run(first.machine, &[&words, options].concat()).ok().object();
         invited["ticket"].as_str().expect("it is text").to_owned()
     }
 
+    /// A file of a machine that nobody else can read.
+    pub(crate) fn secret_file(&self, machine: &str, text: &str) -> String {
+        let path = self.home(machine).join("ticket");
+        fs_err::write(&path, text).expect("it is writable");
+        fs_err::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is the user's");
+        path.into_os_string().into_string().expect("it is text")
+    }
+
     /// A path of a machine, as text.
-    fn path(&self, machine: &str, name: &str) -> String {
+    pub(crate) fn path(&self, machine: &str, name: &str) -> String {
         self.home(machine).join(name).into_os_string().into_string().expect("it is text")
     }
 
-    fn wait_until_alive(&self, node: &Running, count: usize) {
+    pub(crate) fn wait_until_alive(&self, node: &Running, count: usize) {
         eventually("the members know each other", SOON, || {
             let peers = self.ask(node, &["peers", "--json"]);
             let peers = (peers.status == 0).then(|| peers.objects())?;
@@ -91,7 +104,7 @@ impl Machines {
         });
     }
 
-    fn wait_until_said(&self, machine: &str, what: &str) {
+    pub(crate) fn wait_until_said(&self, machine: &str, what: &str) {
         eventually(what, SOON, || {
             let said = fs_err::read_to_string(self.log(machine)).unwrap_or_default();
             said.contains(what).then_some(())
@@ -251,8 +264,7 @@ fn a_network_that_was_not_founded_leaves_no_file() {
     drop(open);
     fails("open", &[], &["of a node of an open network"]);
 
-    let file = machines.path("keys", "file");
-    fs_err::write(&file, "no directory").unwrap();
+    let file = machines.secret_file("keys", "no directory");
     fails("keys", &["--data", &format!("{file}/data")], &["cannot be used"]);
     fails("keys", &["--keys", &file], &["cannot be made"]);
     let keys = machines.path("keys", "old");

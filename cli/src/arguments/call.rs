@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use super::{
     archives::{Export, Import},
     bench::Bench,
-    network::{FoundNetwork, Invite, Join, Members, Revoke},
+    membership::{Admit, GrantRights, Join, Members, NetworkLog, OwnId, Revoke},
+    network::{FoundNetwork, Invite},
     node::{Forget, Leave, Node, Peers},
     outbox::Outbox,
     publish::Publish,
@@ -36,7 +37,7 @@ pub(super) enum Call {
     Subscription(SubscriptionCall),
     Node(NodeCall),
     Peers(Peers),
-    /// Found a closed network; invite, list and remove members
+    /// Found a closed network; invite, admit, list and remove members
     #[command(subcommand, disable_help_subcommand = true)]
     Network(NetworkCall),
     Join(Join),
@@ -94,8 +95,12 @@ pub(super) enum NetworkCall {
     Create(FoundNetwork),
     Invite(Invite),
     Join(Join),
+    Id(OwnId),
+    Admit(Admit),
+    Grant(GrantRights),
     Members(Members),
     Revoke(Revoke),
+    Log(NetworkLog),
 }
 
 /// Run a node; list nodes, end one, declare one lost
@@ -146,8 +151,12 @@ pub(crate) enum Command {
     FoundNetwork(FoundNetwork),
     Invite(Invite),
     Join(Join),
-    Members(Members),
+    OwnId(OwnId),
+    Admit(Admit),
+    GrantRights(GrantRights),
+    Members,
     Revoke(Revoke),
+    NetworkLog,
     Shell,
     Demo(Demo),
     Bench(Bench),
@@ -209,7 +218,11 @@ impl Call {
             Self::Peers(Peers {}) => Command::Peers,
             Self::Network(NetworkCall::Create(arguments)) => Command::FoundNetwork(arguments),
             Self::Network(NetworkCall::Invite(arguments)) => Command::Invite(arguments),
-            Self::Network(NetworkCall::Members(arguments)) => Command::Members(arguments),
+            Self::Network(NetworkCall::Id(arguments)) => Command::OwnId(arguments),
+            Self::Network(NetworkCall::Admit(arguments)) => Command::Admit(arguments),
+            Self::Network(NetworkCall::Grant(arguments)) => Command::GrantRights(arguments),
+            Self::Network(NetworkCall::Log(NetworkLog {})) => Command::NetworkLog,
+            Self::Network(NetworkCall::Members(Members {})) => Command::Members,
             Self::Network(NetworkCall::Revoke(arguments)) => Command::Revoke(arguments),
             Self::Join(arguments) | Self::Network(NetworkCall::Join(arguments)) => {
                 Command::Join(arguments)

@@ -30,6 +30,12 @@ pub(crate) struct GlobalOptions {
     #[arg(global = true)]
     pub(crate) operator_key: Option<PathBuf>,
 
+    /// Directory of a client's identity in a closed network; `antiphon join` makes it [default:
+    /// none]
+    #[arg(long, value_name = "DIR", env = "ANTIPHON_IDENTITY", hide_env_values = true)]
+    #[arg(global = true)]
+    pub(crate) identity: Option<PathBuf>,
+
     /// Longest time to find a node, to get its answer, and to publish
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     #[arg(global = true, default_value = "10s")]
@@ -61,7 +67,9 @@ impl GlobalOptions {
 
     /// Whether a connection that was made with these options serves the others as well.
     pub(crate) fn same_connection(&self, other: &Self) -> bool {
-        (&self.node, &self.network, self.timeout) == (&other.node, &other.network, other.timeout)
+        let place =
+            |it: &Self| (it.node.clone(), it.network.clone(), it.identity.clone(), it.timeout);
+        place(self) == place(other)
     }
 
     /// The options as they are written on a command line.
@@ -74,6 +82,9 @@ impl GlobalOptions {
         }
         if let Some(file) = self.operator_key.as_ref().and_then(|file| file.to_str()) {
             words.extend(["--operator-key".to_owned(), file.to_owned()]);
+        }
+        if let Some(directory) = self.identity.as_ref().and_then(|directory| directory.to_str()) {
+            words.extend(["--identity".to_owned(), directory.to_owned()]);
         }
         let flags = [(self.json, "--json"), (self.quiet, "--quiet")];
         words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));

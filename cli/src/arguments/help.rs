@@ -29,7 +29,7 @@ in time, 130 interrupted by Ctrl-C.";
 /// Stands below the help of each command.
 const SHARED: &str = "\
 Options of all commands, which `antiphon --help` describes:
-  --node, --network, --operator-key, --timeout, --json, --quiet, --verbose";
+  --node, --network, --operator-key, --identity, --timeout, --json, --quiet, --verbose";
 
 /// Columns that help has at most.
 pub(super) const COLUMNS_MAX: usize = 100;

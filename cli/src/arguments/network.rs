@@ -53,7 +53,10 @@ Examples:
   antiphon network invite --network lab --client --grant 'read sensors.>'
 
 Rights of `--grant`: read, write, create, manage, operate, hold. Without it a node may do all but
-operate others, and a client may read, write and create.")]
+operate others, and a client may read, write and create.
+
+To keep a ticket in a file that nobody else can read: `(umask 077; antiphon network invite
+--network lab > ticket)`")]
 pub(crate) struct Invite {
     #[command(flatten)]
     pub(crate) place: NetworkPlace,
@@ -85,30 +88,6 @@ pub(crate) struct Invite {
     pub(crate) contact: Vec<Multiaddr>,
 }
 
-/// Join a closed network with a ticket
-///
-/// It writes the file `network` in the data directory. `antiphon node` then runs a node of that
-/// network.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "\
-Examples:
-  antiphon join antiphon1AaFj…
-  antiphon join - < ticket             reads it from standard input
-  ANTIPHON_TICKET=antiphon1AaFj… antiphon join --data /var/lib/antiphon")]
-pub(crate) struct Join {
-    /// The ticket, or `-` for standard input
-    #[arg(env = "ANTIPHON_TICKET", hide_env_values = true)]
-    pub(crate) ticket: String,
-
-    /// Data directory of the node [default: ~/.local/share/antiphon/NETWORK]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-
-    /// Name of this machine, for people [default: its host name]
-    #[arg(long, value_name = "LABEL", value_parser = label)]
-    pub(crate) name: Option<String>,
-}
-
 /// Where a network's files are on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct NetworkPlace {
@@ -117,42 +96,6 @@ pub(crate) struct NetworkPlace {
     pub(crate) data: Option<PathBuf>,
 
     /// Directory of the root's and the admin's key [default: ~/.config/antiphon]
-    #[arg(long, value_name = "DIR", env = "ANTIPHON_KEYS", hide_env_values = true)]
-    pub(crate) keys: Option<PathBuf>,
-}
-
-/// List the members of a closed network
-///
-/// Only the operator of the connected node may do this: the user who runs it, or `--operator-key`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "\
-Examples:
-  antiphon network members --network lab
-  antiphon network members --network lab --json | jq -r 'select(.kind == \"node\") | .name'
-
-In a pipe, columns are separated by tabs and have no header: name, peer id, `node`, `client`, \
-`ticket`, `removed` or `expired`, rights or the reason of the removal.")]
-pub(crate) struct Members {}
-
-/// Put a member out of a closed network, or withdraw a ticket
-///
-/// All nodes close their connections to it at once. Nodes that are away learn it when they are
-/// back. Its records stay. If a ticket is withdrawn, all who came by it are out. The command needs
-/// the admin's key, and the operator's right at the connected node.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "\
-Examples:
-  antiphon network revoke pi-4 --network lab
-  antiphon network revoke Fw5bx3pN --network lab --reason 'sold'")]
-pub(crate) struct Revoke {
-    /// Name of the member, or its peer id, or the last characters of that; or a ticket
-    pub(crate) member: String,
-
-    /// Why, for people [default: none]
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
-    pub(crate) reason: Option<String>,
-
-    /// Directory of the admin's key [default: ~/.config/antiphon]
     #[arg(long, value_name = "DIR", env = "ANTIPHON_KEYS", hide_env_values = true)]
     pub(crate) keys: Option<PathBuf>,
 }
@@ -168,7 +111,7 @@ pub(crate) fn label(text: &str) -> Result<String, Failure> {
 }
 
 /// Why a member is removed.
-fn reason(text: &str) -> Result<String, Failure> {
+pub(super) fn reason(text: &str) -> Result<String, Failure> {
     let is_line = !text.chars().any(char::is_control);
     if is_line && text.len() <= REVOCATION_REASON_BYTES_MAX {
         return Ok(text.to_owned());
@@ -178,7 +121,7 @@ fn reason(text: &str) -> Result<String, Failure> {
 }
 
 /// Rights in topics.
-fn grant(text: &str) -> Result<Grant, Failure> {
+pub(super) fn grant(text: &str) -> Result<Grant, Failure> {
     text.parse().map_err(|error: GrantError| {
         Failure::usage(error.to_string()).with_hint("a grant is written `read,write sensors.>`")
     })

@@ -85,7 +85,8 @@ fn is_for_its_output(command: &Command) -> bool {
         | Command::Info(_)
         | Command::Outbox(_)
         | Command::Peers
-        | Command::Members(_)
+        | Command::Members
+        | Command::NetworkLog
         | Command::Verify(_)
         | Command::Completions(_) => true,
         Command::Export(arguments) => export::is_to_output(arguments),
@@ -102,6 +103,9 @@ fn is_for_its_output(command: &Command) -> bool {
         | Command::FoundNetwork(_)
         | Command::Invite(_)
         | Command::Join(_)
+        | Command::OwnId(_)
+        | Command::Admit(_)
+        | Command::GrantRights(_)
         | Command::Revoke(_)
         | Command::Node(_)
         | Command::Shell
@@ -137,7 +141,11 @@ fn carry_out(context: &mut Context, command: Command) -> Running<'_> {
         Command::Forget(arguments) => forget::run(context, arguments).boxed_local(),
         Command::FoundNetwork(arguments) => ready(network::found(context, arguments)).boxed_local(),
         Command::Invite(arguments) => ready(network::invite(context, &arguments)).boxed_local(),
-        Command::Members(arguments) => network::members(context, arguments).boxed_local(),
+        Command::OwnId(arguments) => ready(network::own_id(context, &arguments)).boxed_local(),
+        Command::Admit(arguments) => network::admit(context, arguments).boxed_local(),
+        Command::GrantRights(arguments) => network::grant(context, arguments).boxed_local(),
+        Command::NetworkLog => network::log(context).boxed_local(),
+        Command::Members => network::members(context).boxed_local(),
         Command::Revoke(arguments) => network::revoke(context, arguments).boxed_local(),
         Command::Join(arguments) => ready(network::join(context, arguments)).boxed_local(),
         Command::Completions(arguments) => {

@@ -1,10 +1,17 @@
-//! `antiphon network create`, `antiphon network invite` and `antiphon join`
+//! `antiphon network` and `antiphon join`
 //!
-//! They sign with keys of files and change files alone, so they work while no node runs. A node
-//! never has the key of an admin.
+//! `create`, `invite`, `id` and `join` sign with keys of files and change files alone, so they work
+//! while no node runs. The others ask a node. A node never has the key of an admin.
 
+mod admin;
+mod admit;
 mod files;
+mod grant;
+mod join;
+mod listed;
+mod log;
 mod members;
+mod terms;
 mod tickets;
 
 use antiphon_node::membership;
@@ -12,8 +19,12 @@ use serde_json::json;
 
 use self::files::{Keys, data_of, host_name, refused};
 pub(super) use self::{
+    admit::{admit, own_id},
+    grant::grant,
+    join::join,
+    log::log,
     members::{members, revoke},
-    tickets::{invite, join},
+    tickets::invite,
 };
 use crate::{arguments::FoundNetwork, context::Context, exit::Status};
 

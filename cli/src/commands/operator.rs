@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use antiphon::model::NodeId;
 use antiphon_node::{
-    Client, ClientConfig, LocalNode, Multiaddr, Node, OperatorKey, OperatorKeyError,
+    Client, LocalNode, Multiaddr, Node, OperatorKey, OperatorKeyError,
     client::{ConnectionState, Refusal, RequestError},
 };
 
@@ -58,7 +58,7 @@ pub(super) async fn operating(context: &mut Context) -> anyhow::Result<Operating
     match key_for(context, node, None)? {
         Ok(Some(key)) => {
             let named = by_node(context.options.nodes());
-            let local = LocalNode::all(&context.options.network).unwrap_or_default();
+            let local = LocalNode::all(&context.network()?).unwrap_or_default();
             let nodes = addresses_of(context, node, named.into_iter().chain(local)).await?;
             Ok(Operating { client: connect(context, nodes, Some(key)).await?, unreadable: None })
         }
@@ -82,6 +82,10 @@ fn key_for(
         })?;
         return Ok(Ok(Some(key)));
     }
+    if context.options.identity.is_some() {
+        // Who names an identity means to be nobody else.
+        return Ok(Ok(None));
+    }
     let known = OperatorKey::of_node(node);
     Ok(match (known, data) {
         (Ok(None), Some(data)) => OperatorKey::of_data(data).map(Some),
@@ -90,14 +94,13 @@ fn key_for(
 }
 
 async fn connect(
-    context: &Context,
+    context: &mut Context,
     nodes: Vec<Multiaddr>,
     key: Option<OperatorKey>,
 ) -> anyhow::Result<Client> {
-    let network = context.options.network.clone();
-    let mut config = ClientConfig::new().network(network).nodes(nodes);
+    let mut config = context.config()?.nodes(nodes);
     config.operator_key = key;
-    Ok(Client::connect(config.timeout(context.options.timeout)).await?)
+    Ok(Client::connect(config).await?)
 }
 
 /// Finds the node that is meant: this one, the one of this data directory, the one at `--node`, or
@@ -108,7 +111,7 @@ pub(super) async fn meant(
     data: Option<PathBuf>,
 ) -> anyhow::Result<Meant> {
     let named = by_node(context.options.nodes());
-    let local = LocalNode::all(&context.options.network);
+    let local = LocalNode::all(&context.network()?);
     let node = match (peer, data.as_deref()) {
         (Some(peer), _) => {
             let near = named.iter().chain(local.iter().flatten()).map(|node| node.node);

@@ -47,7 +47,9 @@ const CLOSED: &str = "docs/closed-networks.md";
 #[rustfmt::skip]
 pub(super) static TABLE: &[Entry] = &[
     entry_of(CLOSED, "antiphon network ", Treatment::NotHere, "of several machines; see `networks.rs`"),
-    entry_of(CLOSED, "antiphon join TICKET", Treatment::NotHere, "of several machines; see `networks.rs`"),
+    entry_of(CLOSED, "(umask 077; antiphon network ", Treatment::NotHere, "of several machines; see `networks.rs`"),
+    entry_of(CLOSED, "antiphon join ", Treatment::NotHere, "of several machines; see `networks.rs`"),
+    entry_of(CLOSED, "antiphon subscribe 'sensors.>'", Treatment::NotHere, "of several machines; see `identities.rs`"),
     entry_of(CLOSED, "antiphon node --network lab", Treatment::NotHere, "of several machines; see `networks.rs`"),
     entry_of(README, "cargo run ", Treatment::NotHere, "a release build; a step of CI"),
     entry_of(README, "cargo test ", Treatment::NotHere, "it runs this test"),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use antiphon::model::{Network, NodeKey};
+use antiphon::model::{Network, NodeKey, roster::KeptError};
 use antiphon_node::{
     create_network_key,
     membership::{Membership, MembershipError},
@@ -97,6 +97,15 @@ impl Drop for Unfinished {
     }
 }
 
+/// Where a client's identity is, if its user names no directory.
+pub(super) fn default_identity(network: &Network) -> anyhow::Result<PathBuf> {
+    let base = dirs::config_dir().ok_or_else(|| {
+        Failure::usage("this user has no directory for settings")
+            .with_hint("name one with `--identity DIR`")
+    })?;
+    Ok(base.join("antiphon").join(format!("{network}.client")))
+}
+
 /// The data directory of a network's node.
 pub(super) fn data_of(data: Option<&Path>, network: &Network) -> anyhow::Result<PathBuf> {
     data.map_or_else(|| default_data(network), |data| Ok(std::path::absolute(data)?))
@@ -125,6 +134,9 @@ pub(super) fn refused(error: &MembershipError) -> Failure {
             "name another data directory with `--data DIR`"
         }
         MembershipError::Open(_) => HOW_TO_NAME,
+        MembershipError::Refused(KeptError::OtherKey(_)) => {
+            "`antiphon network id` prints the id of this machine's key, by which an admin admits it"
+        }
         MembershipError::Refused(_) => "ask an admin for a ticket: `antiphon network invite`",
         _ => "check the data directory and its files",
     };

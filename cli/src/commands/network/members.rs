@@ -1,118 +1,73 @@
 //! Who belongs to a closed network: listing members, and putting one out.
 
 use antiphon::model::{
-    NodeId,
-    roster::{Admitted, Excluded, MemberKind, Membership, Revocation, Roster, Statement, Ticket},
+    NodeId, WallClock,
+    roster::{Admitted, Pass, Revocation, Roster, Statement, Ticket},
 };
-use antiphon_node::load_network_key;
+use antiphon_node::membership::RENEWED_BEFORE;
 use serde_json::json;
 
 use super::{
     super::{operator::operating, shown},
-    files::{Keys, failed},
+    admin::Admin,
+    files::failed,
+    listed::{Listed, find, listed},
+    terms::after,
 };
 use crate::{
-    arguments::{Members, Revoke},
+    arguments::Revoke,
     clock,
     context::Context,
     exit::{Failure, Status},
-    peer::PeerArgument,
     table::Table,
+    words,
 };
 
-/// Somebody who belongs, or did, or a ticket.
-struct Listed {
-    node: NodeId,
-    standing: Result<Membership, Excluded>,
-    /// The name of a ticket, and how often it was renewed.
-    ticket: Option<(String, u32)>,
-}
-
-impl Listed {
-    fn label(&self) -> &str {
-        let of_ticket = self.ticket.as_ref().map_or("", |(label, _)| label);
-        self.standing.as_ref().map_or(of_ticket, |member| &member.label)
-    }
-
-    fn kind(&self) -> &'static str {
-        match &self.standing {
-            Ok(member) if member.kind == MemberKind::Client => "client",
-            Ok(_) => "node",
-            Err(Excluded::Revoked { .. }) => "removed",
-            Err(_) if self.ticket.is_some() => "ticket",
-            Err(_) => "expired",
-        }
-    }
-
-    /// What more there is to say: what it may do, or why it is out.
-    fn detail(&self) -> String {
-        match &self.standing {
-            Ok(member) => {
-                let grants = member.grants.iter().map(ToString::to_string);
-                grants.collect::<Vec<_>>().join("; ")
-            }
-            Err(Excluded::Revoked { reason, .. }) => reason.clone(),
-            Err(_) => String::new(),
-        }
-    }
-}
-
-/// All of them, in order of their names. A ticket is listed when it was used, until it ends.
-fn listed(roster: &Roster) -> Vec<Listed> {
-    let now = clock::now();
-    let is_somebody = |it: &Listed| match &it.standing {
-        Err(Excluded::Unknown) => false,
-        Err(Excluded::NoMember) => it.ticket.is_some(),
-        Err(Excluded::Revoked { .. }) => roster.invitation(&it.node).is_none(),
-        Ok(_) | Err(Excluded::Expired(_)) => true,
-    };
-    let all = roster.subjects();
-    let ticket = |node: &NodeId| {
-        let pass = roster.invitation(node)?.0.terms();
-        let is_open = pass.expires.is_none_or(|expires| expires > now);
-        is_open.then(|| (pass.label.clone(), pass.turn))
-    };
-    let listed = |node| Listed { node, standing: roster.member(&node, now), ticket: ticket(&node) };
-    let all = all.map(listed);
-    let mut all: Vec<_> = all.filter(is_somebody).collect();
-    all.sort_by(|one, other| (one.label(), one.node).cmp(&(other.label(), other.node)));
-    all
-}
-
 /// Lists who belongs.
-pub(in crate::commands) async fn members(
-    context: &mut Context,
-    _: Members,
-) -> anyhow::Result<Status> {
+pub(in crate::commands) async fn members(context: &mut Context) -> anyhow::Result<Status> {
     let asked = operating(context).await?;
     let roster = asked.client.operator().roster().await.map_err(|error| asked.explain(error))?;
-    let all = listed(&roster);
+    let now = clock::now();
+    let all = listed(&roster, now);
     let printer = &mut context.printer;
     if printer.is_json() {
         for it in &all {
             printer.object(&object(it))?;
         }
-        return Ok(Status::Done);
+    } else {
+        let mut table = Table::new(&["NAME", "PEER", "KIND", "MAY"]);
+        for it in &all {
+            let name = if it.label.is_empty() { "-" } else { &it.label };
+            let peer = shown(printer, it.node);
+            table.push(vec![name.to_owned(), peer, it.kind().to_owned(), it.detail()]);
+        }
+        printer.table(&table)?;
     }
-    let mut table = Table::new(&["NAME", "PEER", "KIND", "MAY"]);
-    for it in &all {
-        let name = if it.label().is_empty() { "-" } else { it.label() };
-        let peer = shown(printer, it.node);
-        table.push(vec![name.to_owned(), peer, it.kind().to_owned(), it.detail()]);
+    let ending = ending(&all, now);
+    if !ending.is_empty() {
+        let text = format!("memberships end soon: {}", ending.join(", "));
+        printer.warning(text, "`antiphon network grant NAME` renews one");
     }
-    printer.table(&table)?;
     Ok(Status::Done)
 }
 
-fn object(listed: &Listed) -> serde_json::Value {
-    let member = listed.standing.as_ref().ok();
-    let reason = match &listed.standing {
-        Err(Excluded::Revoked { reason, .. }) => Some(reason),
-        _ => None,
+/// The members that end soon.
+fn ending(all: &[Listed], now: WallClock) -> Vec<String> {
+    let soon = after(now, RENEWED_BEFORE);
+    let ends = |it: &Listed| {
+        let expires = it.member()?.expires.filter(|expires| *expires <= soon)?;
+        let name = if it.label.is_empty() { it.node.to_string() } else { it.label.clone() };
+        Some(format!("`{name}` in {}", words::until(expires, now)))
     };
+    all.iter().filter_map(ends).collect()
+}
+
+fn object(listed: &Listed) -> serde_json::Value {
+    let member = listed.renewable();
+    let reason = (listed.kind() == "removed").then(|| listed.detail());
     let grants = member.map(|it| it.grants.iter().map(ToString::to_string).collect::<Vec<_>>());
     json!({
-        "name": listed.label(),
+        "name": listed.label,
         "peer": listed.node.to_string(),
         "kind": listed.kind(),
         "grants": grants,
@@ -121,46 +76,94 @@ fn object(listed: &Listed) -> serde_json::Value {
     })
 }
 
-/// Puts a member out.
+/// Puts a member out, or withdraws a ticket.
 pub(in crate::commands) async fn revoke(
     context: &mut Context,
     arguments: Revoke,
 ) -> anyhow::Result<Status> {
-    let keys = Keys::of(arguments.keys.as_deref(), &context.options.network)?;
-    let admin = load_network_key(&keys.admin).map_err(|error| {
-        let hint = "only an admin removes members; `--keys DIR` names the directory of its key";
-        Failure::failed(error.to_string()).with_hint(hint)
-    })?;
-    let asked = operating(context).await?;
-    let operator = asked.client.operator();
-    let roster = operator.roster().await.map_err(|error| asked.explain(error))?;
-    if roster.charter().terms().scope_of(&admin.node()).is_none() {
-        let message = format!("the key {} is no admin of this network", keys.admin.display());
-        return Err(Failure::failed(message).with_hint("`--keys DIR` names another one").into());
-    }
-    let (node, turn) = find(&roster, &arguments.member)?;
+    let mut admin = Admin::at_work(context, arguments.keys.as_deref()).await?;
     let now = clock::now();
-    let ticket = open_ticket(&roster, &node);
-    let mut revocation = Revocation::new(roster.network(), (node, turn), admin.node(), now);
+    let (node, turn) = find(&admin.roster, &arguments.member, now)?;
+    let is_ticket = is_ticket(&admin.roster, &node, &arguments.member);
+    let (who, network) = (admin.key.node(), admin.roster.network());
+    let mut statements = Vec::new();
+    let mut stay = 0;
+    if arguments.keep_members {
+        if !is_ticket {
+            let hint = "without `--keep-members` it puts the member out";
+            let message = format!("`{}` is no ticket", arguments.member);
+            return Err(Failure::usage(message).with_hint(hint).into());
+        }
+        for pass in passes_of_their_own(&admin.roster, &node, who, now) {
+            stay += 1;
+            statements.push(Statement::Pass(pass.sign(&admin.key).map_err(failed)?));
+        }
+    }
+    let ticket = open_ticket(&admin.roster, &node, now);
+    let mut revocation = Revocation::new(network, (node, turn), who, now);
     revocation.reason = arguments.reason.unwrap_or_default();
-    let revocation = revocation.sign(&admin).map_err(failed)?;
-    let told = operator.tell(vec![Statement::Revocation(revocation)]).await;
-    told.map_err(|error| asked.explain(error))?;
-    let value = json!({ "status": "removed", "peer": node.to_string() });
-    context.printer.result(&value, format_args!("removed: {node}"))?;
+    let revocation = revocation.sign(&admin.key).map_err(failed)?;
+    // The passes come first: nobody is out between them and the end of the ticket.
+    statements.push(Statement::Revocation(revocation));
+    admin.tell(statements).await?;
+    let (status, text) = match (is_ticket, arguments.keep_members) {
+        (false, _) => ("removed", format!("removed: {node}")),
+        (true, false) => {
+            ("withdrawn", format!("withdrawn, with all who came by it: ticket {node}"))
+        }
+        (true, true) => {
+            let stay = words::counted(stay, "member");
+            ("closed", format!("closed: ticket {node}; who came by it stays: {stay}"))
+        }
+    };
+    let value = json!({ "status": status, "peer": node.to_string() });
+    context.printer.result(&value, text)?;
     context.printer.note("nodes that are away learn it from the first one that they meet");
     if let Some(ticket) = ticket {
         let hint = format!(
-            "`antiphon network revoke {ticket}` withdraws it, and puts out all who came by it"
+            "`antiphon network revoke {ticket} --keep-members` ends it, and others that came by it \
+             stay"
         );
         context.printer.warning("its ticket can still be used, with another key", &hint);
     }
     Ok(Status::Done)
 }
 
+/// Whether a ticket is meant, and no member.
+fn is_ticket(roster: &Roster, node: &NodeId, meant: &str) -> bool {
+    let is_text = meant.parse::<Ticket>();
+    let is_invitation = is_text.is_ok_and(|ticket| ticket.is_invitation());
+    is_invitation || roster.invitation(node).is_some()
+}
+
+/// A pass for each member that came by a ticket. With it the member depends on the ticket no more.
+fn passes_of_their_own(
+    roster: &Roster,
+    ticket: &NodeId,
+    admin: NodeId,
+    now: WallClock,
+) -> Vec<Pass> {
+    let Some((of_ticket, invitation)) = roster.invitation(ticket) else { return Vec::new() };
+    let of_ticket = of_ticket.terms();
+    let passes = roster.claims_by(ticket).into_iter().filter_map(|claim| {
+        let member = roster.member(&claim.subject, now).ok()?;
+        if member.admitted != Admitted::Invited(*ticket) {
+            return None;
+        }
+        let subject = (claim.subject, invitation.admits);
+        let mut pass = Pass::new(roster.network(), subject, admin, now);
+        pass.label = member.label;
+        pass.grants.clone_from(&of_ticket.grants);
+        pass.groups.clone_from(&of_ticket.groups);
+        pass.expires = invitation.until;
+        pass.encryption_key = claim.encryption_key;
+        Some(pass)
+    });
+    passes.collect()
+}
+
 /// The ticket by which a member came, if others may use it still.
-fn open_ticket(roster: &Roster, node: &NodeId) -> Option<NodeId> {
-    let now = clock::now();
+fn open_ticket(roster: &Roster, node: &NodeId, now: WallClock) -> Option<NodeId> {
     let Admitted::Invited(ticket) = roster.member(node, now).ok()?.admitted else { return None };
     let (pass, invitation) = roster.invitation(&ticket)?;
     let is_open = pass.terms().expires.is_none_or(|expires| expires > now);
@@ -168,117 +171,51 @@ fn open_ticket(roster: &Roster, node: &NodeId) -> Option<NodeId> {
     (is_open && !is_used_up).then_some(ticket)
 }
 
-/// The member or the ticket that is meant, and how often it was admitted again.
-fn find(roster: &Roster, meant: &str) -> Result<(NodeId, u32), Failure> {
-    if let Ok(ticket) = meant.parse::<Ticket>() {
-        let pass = ticket.pass.terms();
-        return Ok((pass.subject, pass.turn));
-    }
-    let all = listed(roster);
-    let members = || all.iter().filter_map(|it| Some((it, it.standing.as_ref().ok()?)));
-    let named: Vec<_> = members().filter(|(it, _)| it.label() == meant).collect();
-    match named[..] {
-        [(it, member)] => return Ok((it.node, member.turn)),
-        [] => {}
-        _ => {
-            let message = format!("{} members have the name `{meant}`", named.len());
-            let hint = "name one by its peer id: `antiphon network members`";
-            return Err(Failure::failed(message).with_hint(hint));
-        }
-    }
-    let unknown = |failure: Failure| {
-        Failure::failed(failure.to_string()).with_hint("`antiphon network members` lists them")
-    };
-    let peer: PeerArgument = meant.parse().map_err(unknown)?;
-    let turn = |it: &Listed| match (&it.standing, &it.ticket) {
-        (Ok(member), _) => Some(member.turn),
-        (Err(Excluded::NoMember), Some((_, turn))) => Some(*turn),
-        _ => None,
-    };
-    let known = || all.iter().filter_map(|it| Some((it.node, turn(it)?)));
-    match (peer.among(known().map(|(node, _)| node)), peer) {
-        (Ok(node), _) => Ok((node, known().find(|(it, _)| *it == node).map_or(0, |(_, it)| it))),
-        // A ticket that nobody has used is known to nobody.
-        (Err(_), PeerArgument::Whole(node)) => Ok((node, 0)),
-        (Err(failure), _) => Err(unknown(failure)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use antiphon::model::{
-        Network, NodeKey, WallClock,
-        roster::{Admin, Charter, Claim, Door, Invitation, Pass},
+    use antiphon::model::roster::{MemberKind, Membership};
+
+    use super::{
+        super::listed::tests::{NOW, invited, key, removal, roster},
+        *,
     };
 
-    use super::*;
-
-    fn key(number: u8) -> NodeKey {
-        NodeKey::from_secret(&[number; 32])
-    }
-
-    fn roster(members: &[(u8, &str)]) -> Roster {
-        let (root, admin) = (key(1), key(2));
-        let admins = vec![Admin { key: admin.node(), scope: ">".parse().unwrap() }];
-        let door = Door::from_bytes([9; 32]);
-        let charter = Charter::first(Network::default(), root.node(), admins, &door);
-        let mut roster = Roster::new(charter.sign(&root).unwrap());
-        for (number, label) in members {
-            let subject = (key(*number).node(), MemberKind::Node);
-            let mut pass = Pass::new(roster.network(), subject, admin.node(), WallClock(1));
-            pass.label = (*label).to_owned();
-            roster.insert(Statement::Pass(pass.sign(&admin).unwrap())).unwrap();
-        }
-        roster
+    #[test]
+    fn a_ticket_that_others_may_use_is_named() {
+        let mut several = roster(&[(3, "rack-1")]);
+        invited(&mut several, 2);
+        assert_eq!(open_ticket(&several, &key(21).node(), NOW), Some(key(20).node()));
+        assert_eq!(open_ticket(&several, &key(3).node(), NOW), None, "an admin signed its pass");
+        let mut one = roster(&[]);
+        invited(&mut one, 1);
+        assert_eq!(open_ticket(&one, &key(21).node(), NOW), None, "it is used up");
     }
 
     #[test]
-    fn a_member_is_found_by_its_name_or_by_its_id() {
-        let roster = roster(&[(3, "rack-1"), (4, "rack-2"), (5, "rack-2")]);
-        assert_eq!(find(&roster, "rack-1"), Ok((key(3).node(), 0)));
-        assert!(find(&roster, "rack-2").unwrap_err().to_string().contains("2 members"));
-        let id = key(4).node().to_string();
-        assert_eq!(find(&roster, &id[id.len() - 8..]), Ok((key(4).node(), 0)));
-        for nobody in ["rack-9", "x", &key(7).node().to_string()[44..]] {
-            assert!(find(&roster, nobody).unwrap_err().hint().is_some(), "{nobody}");
-        }
-    }
-
-    #[test]
-    fn a_ticket_is_withdrawn_by_its_key_whether_it_was_used_or_not() {
+    fn members_of_a_closed_ticket_have_passes_of_their_own() {
         let mut roster = roster(&[(3, "rack-1")]);
-        let (ticket, newcomer, admin) = (key(20), key(21), key(2));
-        let subject = (ticket.node(), MemberKind::Invite);
-        let mut pass = Pass::new(roster.network(), subject, admin.node(), WallClock(1));
-        let (admits, until) = (MemberKind::Node, None);
-        pass.invitation = Some(Invitation { admits, uses: 2, until });
-        roster.insert(Statement::Pass(pass.sign(&admin).unwrap())).unwrap();
-        let label = "rack-2".to_owned();
-        let claim = Claim::new(roster.network(), ticket.node(), newcomer.node(), label);
-        roster.insert(Statement::Claim(claim.sign(&ticket, &newcomer).unwrap())).unwrap();
-        let kinds: Vec<_> = listed(&roster).iter().map(|it| (it.node, it.kind())).collect();
-        assert!(kinds.contains(&(ticket.node(), "ticket")), "{kinds:?}");
-        assert_eq!(open_ticket(&roster, &newcomer.node()), Some(ticket.node()));
-        assert_eq!(open_ticket(&roster, &key(3).node()), None, "an admin signed its pass");
-        let id = ticket.node().to_string();
-        assert_eq!(find(&roster, &id[id.len() - 8..]), Ok((ticket.node(), 0)));
-        let unused = key(22).node();
-        assert_eq!(find(&roster, &unused.to_string()), Ok((unused, 0)));
+        invited(&mut roster, 3);
+        let (before, ticket) = (roster.member(&key(21).node(), NOW).unwrap(), key(20).node());
+        for pass in passes_of_their_own(&roster, &ticket, key(2).node(), NOW) {
+            roster.insert(Statement::Pass(pass.sign(&key(2)).unwrap())).unwrap();
+        }
+        roster.insert(removal(&roster, ticket)).unwrap();
+        let after = roster.member(&key(21).node(), NOW).unwrap();
+        assert_eq!(after, Membership { admitted: Admitted::By(key(2).node()), ..before });
+        let again = passes_of_their_own(&roster, &ticket, key(2).node(), NOW);
+        assert!(again.is_empty(), "they have passes: {again:?}");
     }
 
     #[test]
-    fn who_was_removed_is_listed_as_such() {
-        let mut roster = roster(&[(3, "rack-1"), (4, "rack-2")]);
-        let (node, turn) = find(&roster, "rack-1").unwrap();
-        let mut revocation =
-            Revocation::new(roster.network(), (node, turn), key(2).node(), WallClock(2));
-        revocation.reason = "sold".to_owned();
-        let revocation = revocation.sign(&key(2)).unwrap();
-        roster.insert(Statement::Revocation(revocation)).unwrap();
-        let all = listed(&roster);
-        let kinds: Vec<_> = all.iter().map(|it| (it.kind(), it.detail())).collect();
-        assert_eq!(kinds[0], ("removed", "sold".to_owned()));
-        assert_eq!(kinds[1].0, "node");
-        assert!(find(&roster, "rack-1").is_err(), "it is no member any more");
+    fn a_client_that_ends_soon_is_named() {
+        let mut roster = roster(&[(3, "rack-1")]);
+        for (number, days) in [(4, 13), (5, 15)] {
+            let subject = (key(number).node(), MemberKind::Client);
+            let mut pass = Pass::new(roster.network(), subject, key(2).node(), WallClock(1));
+            pass.label = format!("client-{number}");
+            pass.expires = Some(WallClock(NOW.0 + days * 86_400_000));
+            roster.insert(Statement::Pass(pass.sign(&key(2)).unwrap())).unwrap();
+        }
+        assert_eq!(ending(&listed(&roster, NOW), NOW), ["`client-4` in 13 days"]);
     }
 }

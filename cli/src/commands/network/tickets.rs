@@ -1,23 +1,25 @@
-//! Tickets: printing one, and joining with one.
+//! Printing a ticket.
 
-use std::{io::Read, path::Path, time::Duration};
+use std::path::Path;
 
 use antiphon::{
-    limits::{TICKET_BYTES_MAX, TICKET_CONTACTS_MAX},
+    limits::TICKET_CONTACTS_MAX,
     model::{
-        Network, NodeKey, WallClock,
-        roster::{Grant, Invitation, Kept, MemberKind, Pass, Ticket, TicketContact, TicketError},
+        Network, NodeKey,
+        roster::{Invitation, Kept, MemberKind, Pass, Ticket, TicketContact},
     },
 };
 use antiphon_node::{
-    LocalNode, Multiaddr, Node, draw_invitation_key, load_network_key,
-    membership::{self, Membership},
+    LocalNode, Multiaddr, Node, draw_invitation_key, load_network_key, membership,
 };
 use serde_json::json;
 
-use super::files::{Keys, data_of, failed, host_name, kept_of, named, refused};
+use super::{
+    files::{Keys, data_of, failed, kept_of},
+    terms::{after, check_scope, end_of},
+};
 use crate::{
-    arguments::{Invite, Join},
+    arguments::Invite,
     clock,
     context::Context,
     exit::{Failure, Status},
@@ -38,7 +40,7 @@ pub(in crate::commands) fn invite(
         let hint = "only an admin invites; `--keys DIR` names the directory of its key";
         Failure::failed(error.to_string()).with_hint(hint)
     })?;
-    check_scope(kept, &admin, &arguments.grant)?;
+    check_scope(kept.charter.terms(), &admin, &arguments.grant)?;
     let secret = draw_invitation_key();
     let pass = invitation(kept, &admin, &secret, arguments);
     let key = pass.subject;
@@ -62,7 +64,9 @@ pub(in crate::commands) fn invite(
     let whom = if arguments.client { "client" } else { "node" };
     let (count, time) = (words::counted(arguments.uses.into(), whom), arguments.expires);
     let time = words::duration(time);
-    context.printer.note(format_args!("it admits {count}, for {time}: `antiphon join TICKET`"));
+    context
+        .printer
+        .note(format_args!("it admits {count}, for {time}: `antiphon join --ticket-file FILE`"));
     context.printer.note("`antiphon network revoke TICKET` withdraws it");
     Ok(Status::Done)
 }
@@ -71,7 +75,7 @@ pub(in crate::commands) fn invite(
 fn invitation(kept: &Kept, admin: &NodeKey, secret: &[u8; 32], arguments: &Invite) -> Pass {
     let now = clock::now();
     let admits = if arguments.client { MemberKind::Client } else { MemberKind::Node };
-    let until = arguments.client.then(|| after(now, CLIENT_PASS));
+    let until = end_of(admits, now);
     let invite = NodeKey::from_secret(secret).node();
     let mut pass = Pass::new(kept.network(), (invite, MemberKind::Invite), admin.node(), now);
     pass.label = arguments.name.clone().unwrap_or_default();
@@ -81,32 +85,8 @@ fn invitation(kept: &Kept, admin: &NodeKey, secret: &[u8; 32], arguments: &Invit
     pass
 }
 
-/// How long a client belongs to a network that joined with a ticket.
-const CLIENT_PASS: Duration = Duration::from_hours(90 * 24);
-
-fn after(now: WallClock, time: Duration) -> WallClock {
-    WallClock(now.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
-}
-
-/// Whether the admin may grant as much.
-fn check_scope(kept: &Kept, admin: &NodeKey, grants: &[Grant]) -> anyhow::Result<()> {
-    let charter = kept.charter.terms();
-    let Some(scope) = charter.scope_of(&admin.node()) else {
-        let message = format!("this key is no admin of the network `{}`", charter.name);
-        let hint = "another network of this name has this admin; `--keys DIR` names another key";
-        return Err(Failure::failed(message).with_hint(hint).into());
-    };
-    match grants.iter().find(|grant| !scope.covers(&grant.topics)) {
-        None => Ok(()),
-        Some(wide) => {
-            let message = format!("this admin may grant nothing outside `{scope}`, as `{wide}`");
-            Err(Failure::usage(message).with_hint("name topics within it").into())
-        }
-    }
-}
-
 /// Whom a newcomer asks: those that are named, or the node of this data directory.
-fn contacts(
+pub(super) fn contacts(
     wanted: &[Multiaddr],
     data: &Path,
     network: &Network,
@@ -126,60 +106,4 @@ fn contacts(
     };
     let contacts: anyhow::Result<Vec<_>> = addresses.iter().map(contact).collect();
     Ok(contacts?.into_iter().take(TICKET_CONTACTS_MAX).collect())
-}
-
-/// Joins with a ticket.
-pub(in crate::commands) fn join(context: &mut Context, arguments: Join) -> anyhow::Result<Status> {
-    let text = read_ticket(arguments.ticket)?;
-    let ticket = parse_ticket(&text)?;
-    let network = ticket.charter.terms().name.clone();
-    let data = data_of(arguments.data.as_deref(), &network)?;
-    check_expiry(&ticket)?;
-    let label = arguments.name.unwrap_or_else(host_name);
-    membership::join(&data, &text, &label).map_err(|error| refused(&error))?;
-    let joined = Membership::load(&data).map_err(|error| refused(&error))?;
-    let value = json!({
-        "network": network.to_string(),
-        "id": joined.network_id().to_string(),
-        "peer": joined.id().to_string(),
-        "data": data,
-    });
-    let shown = data.display();
-    context.printer.result(&value, format_args!("{shown} belongs to the network {network}"))?;
-    let option = named(arguments.data.as_deref());
-    context.printer.note(format_args!("start it: antiphon node --network {network}{option}"));
-    Ok(Status::Done)
-}
-
-fn check_expiry(ticket: &Ticket) -> anyhow::Result<()> {
-    match ticket.pass.terms().expires {
-        Some(expires) if expires <= clock::now() => {
-            let hint = "ask an admin for another one: `antiphon network invite`; or set this \
-                        machine's clock";
-            Err(Failure::failed("the ticket has expired").with_hint(hint).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The text of a ticket, which may come from standard input.
-fn read_ticket(text: String) -> anyhow::Result<String> {
-    if text != "-" {
-        return Ok(text);
-    }
-    let mut read = String::new();
-    // More than any ticket has: then it is none.
-    let most = 2 * TICKET_BYTES_MAX as u64;
-    std::io::stdin().take(most).read_to_string(&mut read)?;
-    Ok(read)
-}
-
-fn parse_ticket(text: &str) -> Result<Ticket, Failure> {
-    text.parse().map_err(|error: TicketError| {
-        let hint = match error {
-            TicketError::Version(_) => "install the newest version of Antiphon",
-            _ => "copy the whole ticket, as `antiphon network invite` printed it",
-        };
-        Failure::usage(error.to_string()).with_hint(hint)
-    })
 }
