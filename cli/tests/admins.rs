@@ -76,6 +76,8 @@ fn a_ticket_is_closed_and_who_came_by_it_stays() {
     machines.wait_until_alive(&first, 2);
     let close = ["network", "revoke", &ticket, "--keep-members", "--json"];
     assert_eq!(machines.ask(&first, &close).ok().object()["status"], "closed");
+    let again = machines.ask(&first, &["network", "revoke", &ticket]).ok();
+    again.saying(&["warning: who has a pass of its own stays: `second`", "hint: "]);
     let member = ["network", "revoke", "second", "--keep-members"];
     machines.ask(&first, &member).with_status(2).saying(&["is no ticket", "hint: "]);
 

@@ -33,7 +33,8 @@ impl Operator {
     }
 
     /// Gives the client's node statements that an admin has signed. The node checks them, keeps
-    /// what is news, tells the other nodes, and closes connections of those that they put out.
+    /// what is news, tells the other nodes, and closes connections of those that they put out. A
+    /// node may answer though it refuses one: its [`roster`](Self::roster) shows what it has taken.
     ///
     /// Cancel-safe: statements that were sent may be kept. Repeating them changes nothing.
     ///

@@ -100,6 +100,7 @@ pub(in crate::commands) async fn revoke(
         }
     }
     let ticket = open_ticket(&admin.roster, &node, now);
+    let stays = with_passes_of_their_own(&admin.roster, &node, now);
     let mut revocation = Revocation::new(network, (node, turn), who, now);
     revocation.reason = arguments.reason.unwrap_or_default();
     let revocation = revocation.sign(&admin.key).map_err(failed)?;
@@ -119,6 +120,10 @@ pub(in crate::commands) async fn revoke(
     let value = json!({ "status": status, "peer": node.to_string() });
     context.printer.result(&value, text)?;
     context.printer.note("nodes that are away learn it from the first one that they meet");
+    if !stays.is_empty() && !arguments.keep_members {
+        let text = format!("who has a pass of its own stays: {}", stays.join(", "));
+        context.printer.warning(text, "`antiphon network revoke NAME` puts one out");
+    }
     if let Some(ticket) = ticket {
         let hint = format!(
             "`antiphon network revoke {ticket} --keep-members` ends it, and others that came by it \
@@ -162,6 +167,15 @@ fn passes_of_their_own(
     passes.collect()
 }
 
+/// The members that came by a ticket and do not depend on it: an admin granted them something.
+fn with_passes_of_their_own(roster: &Roster, ticket: &NodeId, now: WallClock) -> Vec<String> {
+    let stays = roster.claims_by(ticket).into_iter().filter_map(|claim| {
+        let member = roster.member(&claim.subject, now).ok()?;
+        matches!(member.admitted, Admitted::By(_)).then(|| format!("`{}`", member.label))
+    });
+    stays.collect()
+}
+
 /// The ticket by which a member came, if others may use it still.
 fn open_ticket(roster: &Roster, node: &NodeId, now: WallClock) -> Option<NodeId> {
     let Admitted::Invited(ticket) = roster.member(node, now).ok()?.admitted else { return None };
@@ -196,9 +210,11 @@ mod tests {
         let mut roster = roster(&[(3, "rack-1")]);
         invited(&mut roster, 3);
         let (before, ticket) = (roster.member(&key(21).node(), NOW).unwrap(), key(20).node());
+        assert!(with_passes_of_their_own(&roster, &ticket, NOW).is_empty());
         for pass in passes_of_their_own(&roster, &ticket, key(2).node(), NOW) {
             roster.insert(Statement::Pass(pass.sign(&key(2)).unwrap())).unwrap();
         }
+        assert_eq!(with_passes_of_their_own(&roster, &ticket, NOW), ["`rack-2`"]);
         roster.insert(removal(&roster, ticket)).unwrap();
         let after = roster.member(&key(21).node(), NOW).unwrap();
         assert_eq!(after, Membership { admitted: Admitted::By(key(2).node()), ..before });
