@@ -229,6 +229,10 @@ pub const ROSTER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// way.
 pub const ROSTER_UNKNOWN_MAX: Duration = Duration::from_secs(10);
 
+/// Claims on an invitation that a roster keeps beyond its uses. Parts of a network that do not
+/// reach each other may each let somebody in by one ticket: four parts, if it is for one machine.
+pub const CLAIMS_BEYOND_USES_MAX: usize = 3;
+
 /// Most invitations of a network, used or not.
 pub const INVITES_MAX: usize = 1_000;
 

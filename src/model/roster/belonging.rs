@@ -170,7 +170,7 @@ impl Roster {
         if self.is_revoked(&claim.invite, pass.terms().turn) {
             return Err(TicketRefused::Revoked);
         }
-        if self.claims.contains_key(&(claim.subject, claim.invite)) {
+        if self.claims.get(&claim.subject, &claim.invite).is_some() {
             return Ok(());
         }
         if let Some(expires) = pass.terms().expires.filter(|expires| *expires <= now) {
@@ -187,8 +187,7 @@ impl Roster {
 
     /// Who has used an invitation.
     pub fn claims_by(&self, invite: &NodeId) -> Vec<&Claim> {
-        let claims = self.claims.values().map(Signed::terms);
-        claims.filter(|claim| claim.invite == *invite).collect()
+        self.claims.on(invite).map(Signed::terms).collect()
     }
 
     /// Where a log of a writer ends in a topic; none if it goes on.

@@ -13,7 +13,7 @@ impl Roster {
         let used = self.claims_of(subject).map(|claim| claim.terms().invite);
         let keys = used.chain(invite.copied()).chain([*subject]).collect::<Vec<_>>();
         let passes = keys.iter().filter_map(|key| self.passes.get(key));
-        let by_invite = self.claims.values().filter(|claim| Some(&claim.terms().invite) == invite);
+        let by_invite = invite.into_iter().flat_map(|invite| self.claims.on(invite));
         let claims = self.claims_of(subject).chain(by_invite);
         let revocations = keys.iter().filter_map(|key| self.revocations.get(key));
         let statements = passes
@@ -30,7 +30,7 @@ impl Roster {
 
     /// Whether it has this claim, or another one of the same newcomer on the same invitation.
     pub fn has_claim(&self, subject: &NodeId, invite: &NodeId) -> bool {
-        self.claims.contains_key(&(*subject, *invite))
+        self.claims.get(subject, invite).is_some()
     }
 
     /// The pass of a key, if it has one; whether it holds is another question.

@@ -10,6 +10,7 @@
 mod any;
 mod belonging;
 mod charter;
+mod claims;
 mod excerpt;
 mod kept;
 mod pass;

@@ -1,8 +1,9 @@
 //! The roster: all statements of a closed network, and who belongs to it by them.
 //!
-//! It is a set. Of each member it keeps one pass and one revocation, of each topic and former
-//! writer one closure: the one that supersedes all others. So nodes that have heard the same
-//! statements agree, in whatever order they came. What its charter does not allow is not in it.
+//! It is a set. Of each member it keeps one pass and one revocation: the one that supersedes all
+//! others. Of each invitation it keeps as many claims as may use it, and of each topic and former
+//! writer a few closures. So nodes that have heard the same statements agree, in whatever order
+//! they came. What its charter does not allow is not in it.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -11,6 +12,7 @@ use thiserror::Error;
 use super::{
     any::Statement,
     charter::{Charter, NetworkId},
+    claims::Claims,
     pass::{Claim, Invitation, MemberKind, Pass},
     removal::{Closure, Revocation},
     rights::Grant,
@@ -18,7 +20,9 @@ use super::{
     statement::{Signed, Terms},
 };
 use crate::{
-    limits::{CLOSURES_MAX, INVITES_MAX, ROSTER_BYTES_MAX, ROSTER_STATEMENTS_MAX},
+    limits::{
+        CLAIMS_BEYOND_USES_MAX, CLOSURES_MAX, INVITES_MAX, ROSTER_BYTES_MAX, ROSTER_STATEMENTS_MAX,
+    },
     model::{Hash, NodeId, TopicId, WallClock},
 };
 
@@ -42,9 +46,6 @@ pub enum NotAccepted {
     Full(&'static str),
 }
 
-/// Bytes of the statements that went when one came; none if that one was no news.
-type Gone = Option<usize>;
-
 fn bytes_of<T: Terms>(signed: Option<&Signed<T>>) -> usize {
     signed.map_or(0, |signed| signed.bytes().len())
 }
@@ -55,8 +56,7 @@ pub struct Roster {
     network: NetworkId,
     charter: Signed<Charter>,
     pub(super) passes: BTreeMap<NodeId, Signed<Pass>>,
-    /// By the member and the invitation.
-    pub(super) claims: BTreeMap<(NodeId, NodeId), Signed<Claim>>,
+    pub(super) claims: Claims,
     pub(super) revocations: BTreeMap<NodeId, Signed<Revocation>>,
     /// By the former writer, the topic and the hash of the closure.
     closures: BTreeMap<(NodeId, TopicId, Hash), Signed<Closure>>,
@@ -73,7 +73,7 @@ impl Roster {
             network: charter.terms().network(),
             charter,
             passes: BTreeMap::new(),
-            claims: BTreeMap::new(),
+            claims: Claims::default(),
             revocations: BTreeMap::new(),
             closures: BTreeMap::new(),
             invites: 0,
@@ -98,11 +98,17 @@ impl Roster {
         1 + parts.iter().sum::<usize>() + self.closures.len()
     }
 
+    /// Bytes of all statements.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// All statements, in an order in which another roster accepts them.
     pub fn statements(&self) -> impl Iterator<Item = Statement> {
         let charter = std::iter::once(Statement::Charter(self.charter.clone()));
         let passes = self.passes.values().cloned().map(Statement::Pass);
-        let claims = self.claims.values().cloned().map(Statement::Claim);
+        let claims = self.claims.iter().cloned().map(Statement::Claim);
         let revocations = self.revocations.values().cloned().map(Statement::Revocation);
         let closures = self.closures.values().cloned().map(Statement::Closure);
         charter.chain(passes).chain(claims).chain(revocations).chain(closures)
@@ -113,7 +119,7 @@ impl Roster {
         let hash = match statement.slot() {
             Slot::Charter => Some(self.charter.hash()),
             Slot::Pass(subject) => self.passes.get(&subject).map(Signed::hash),
-            Slot::Claim(invite, subject) => self.claims.get(&(subject, invite)).map(Signed::hash),
+            Slot::Claim(invite, subject) => self.claims.get(&subject, &invite).map(Signed::hash),
             Slot::Revocation(subject) => self.revocations.get(&subject).map(Signed::hash),
             Slot::Closure(writer, topic, hash) => {
                 self.closures.get(&(writer, topic, hash)).map(Signed::hash)
@@ -127,7 +133,7 @@ impl Roster {
         match slot {
             Slot::Charter => false,
             Slot::Pass(subject) => !self.passes.contains_key(subject),
-            Slot::Claim(invite, subject) => !self.claims.contains_key(&(*subject, *invite)),
+            Slot::Claim(invite, subject) => self.claims.get(subject, invite).is_none(),
             Slot::Revocation(subject) => !self.revocations.contains_key(subject),
             Slot::Closure(writer, topic, hash) => {
                 !self.closures.contains_key(&(*writer, *topic, *hash))
@@ -158,103 +164,137 @@ impl Roster {
     /// # Errors
     /// When the charter does not allow it, or there is no room. Nothing has changed then.
     pub fn insert(&mut self, statement: Statement) -> Result<bool, NotAccepted> {
+        let is_news = self.check(&statement)?;
+        if is_news {
+            self.put(statement);
+        }
+        Ok(is_news)
+    }
+
+    /// Whether a statement would be news. Nothing changes, and nothing is copied.
+    ///
+    /// # Errors
+    /// When the charter does not allow it, or there is no room.
+    pub fn check(&self, statement: &Statement) -> Result<bool, NotAccepted> {
         if statement.network() != self.network {
             return Err(NotAccepted::OtherNetwork);
         }
-        let bytes = statement.bytes().len();
-        let gone = match statement {
-            Statement::Charter(charter) => return Ok(self.insert_charter(charter)),
-            Statement::Pass(pass) => self.insert_pass(pass)?,
-            Statement::Claim(claim) => self.insert_claim(claim)?,
-            Statement::Revocation(revocation) => self.insert_revocation(revocation)?,
-            Statement::Closure(closure) => self.insert_closure(closure)?,
-        };
-        if let Some(gone) = gone {
-            self.bytes = self.bytes + bytes - gone;
+        match statement {
+            Statement::Charter(charter) => Ok(charter.supersedes(&self.charter)),
+            Statement::Pass(pass) => self.check_new_pass(pass),
+            Statement::Claim(claim) => self.check_claim(claim),
+            Statement::Revocation(revocation) => self.check_revocation(revocation),
+            Statement::Closure(closure) => self.check_closure(closure),
         }
-        Ok(gone.is_some())
     }
 
-    fn insert_charter(&mut self, charter: Signed<Charter>) -> bool {
-        let is_news = charter.supersedes(&self.charter);
-        if is_news {
-            self.charter = charter;
-            self.drop_what_is_not_allowed();
-            self.bytes = self.statements().map(|statement| statement.bytes().len()).sum();
-        }
-        is_news
-    }
-
-    fn insert_pass(&mut self, pass: Signed<Pass>) -> Result<Gone, NotAccepted> {
+    fn check_new_pass(&self, pass: &Signed<Pass>) -> Result<bool, NotAccepted> {
         self.check_pass(pass.terms())?;
-        let subject = pass.terms().subject;
-        match self.passes.get(&subject) {
-            Some(known) if !pass.supersedes(known) => return Ok(None),
+        let known = self.passes.get(&pass.terms().subject);
+        match known {
+            Some(known) if !pass.supersedes(known) => return Ok(false),
             Some(_) => {}
             None => self.check_room()?,
         }
-        let is_invite = |pass: &Signed<Pass>| usize::from(pass.terms().kind == MemberKind::Invite);
-        let invites = self.passes.get(&subject).map_or(0, is_invite);
-        if is_invite(&pass) > invites && self.invites >= INVITES_MAX {
+        if is_invite(pass) && !known.is_some_and(is_invite) && self.invites >= INVITES_MAX {
             return Err(NotAccepted::Full("invitations"));
         }
-        self.invites = self.invites - invites + is_invite(&pass);
-        let before = self.passes.insert(subject, pass);
-        Ok(Some(bytes_of(before.as_ref()) + self.drop_claims_without_invites()))
+        Ok(true)
     }
 
-    fn insert_claim(&mut self, claim: Signed<Claim>) -> Result<Gone, NotAccepted> {
+    fn check_claim(&self, claim: &Signed<Claim>) -> Result<bool, NotAccepted> {
         let (subject, invite) = (claim.terms().subject, claim.terms().invite);
-        self.invitation(&invite).ok_or(NotAccepted::UnknownInvite)?;
-        match self.claims.get(&(subject, invite)) {
-            Some(known) if claim.hash() >= known.hash() => return Ok(None),
-            Some(_) => {}
-            None => self.check_room()?,
+        let (_, invitation) = self.invitation(&invite).ok_or(NotAccepted::UnknownInvite)?;
+        let is_news = self.claims.takes(claim, most_claims(invitation));
+        if is_news && self.claims.get(&subject, &invite).is_none() {
+            self.check_room()?;
         }
-        let before = self.claims.insert((subject, invite), claim);
-        Ok(Some(bytes_of(before.as_ref())))
+        Ok(is_news)
     }
 
-    fn insert_revocation(&mut self, revocation: Signed<Revocation>) -> Result<Gone, NotAccepted> {
+    fn check_revocation(&self, revocation: &Signed<Revocation>) -> Result<bool, NotAccepted> {
         self.check_issuer(revocation.terms().issuer)?;
         let subject = revocation.terms().subject;
         let known = self.revocations.get(&subject);
         if known.is_some_and(|known| !revocation.supersedes(known)) {
-            return Ok(None);
+            return Ok(false);
         }
         // A member can be removed however full the roster is.
         let is_member = self.passes.contains_key(&subject) || self.is_claimed(&subject);
         if known.is_none() && !is_member {
             self.check_room()?;
         }
-        let before = self.revocations.insert(subject, revocation);
-        Ok(Some(bytes_of(before.as_ref())))
+        Ok(true)
     }
 
     /// Of many closures of one writer and topic, those with the highest ranks stay.
-    fn insert_closure(&mut self, closure: Signed<Closure>) -> Result<Gone, NotAccepted> {
+    fn check_closure(&self, closure: &Signed<Closure>) -> Result<bool, NotAccepted> {
         self.check_issuer(closure.terms().issuer)?;
-        let (writer, topic, hash) = (closure.terms().writer, closure.terms().topic, closure.hash());
-        if self.closures.contains_key(&(writer, topic, hash)) {
-            return Ok(None);
+        let (writer, topic) = (closure.terms().writer, closure.terms().topic);
+        if self.closures.contains_key(&(writer, topic, closure.hash())) {
+            return Ok(false);
         }
-        let rank = |it: &Signed<Closure>| {
-            let records: u64 = it.terms().cuts.values().map(|cut| cut.next).sum();
-            (it.terms().turn, records, Reverse(it.hash()))
-        };
-        let others: Vec<_> = self.closures_of(&writer, &topic).map(rank).collect();
-        let mut gone = 0;
-        if others.len() < CLOSURES_MAX {
-            self.check_room()?;
-        } else if let Some(least) = others.into_iter().min() {
-            if rank(&closure) < least {
-                return Ok(None);
+        if let Some(least) = self.closure_that_gives_way(&writer, &topic) {
+            return Ok(rank_of(closure) > least);
+        }
+        self.check_room().map(|()| true)
+    }
+
+    /// Puts a statement in that is news, in place of those that give way.
+    fn put(&mut self, statement: Statement) {
+        let bytes = statement.bytes().len();
+        let gone = match statement {
+            Statement::Charter(charter) => return self.put_charter(charter),
+            Statement::Pass(pass) => self.put_pass(pass),
+            Statement::Claim(claim) => self.put_claim(claim),
+            Statement::Revocation(revocation) => {
+                let subject = revocation.terms().subject;
+                bytes_of(self.revocations.insert(subject, revocation).as_ref())
             }
-            let (_, _, Reverse(least)) = least;
-            gone = bytes_of(self.closures.remove(&(writer, topic, least)).as_ref());
-        }
+            Statement::Closure(closure) => self.put_closure(closure),
+        };
+        self.bytes = self.bytes + bytes - gone;
+    }
+
+    fn put_charter(&mut self, charter: Signed<Charter>) {
+        self.charter = charter;
+        self.drop_what_is_not_allowed();
+        self.bytes = self.statements().map(|statement| statement.bytes().len()).sum();
+    }
+
+    /// Returns the bytes of what went, as do the others.
+    fn put_pass(&mut self, pass: Signed<Pass>) -> usize {
+        let subject = pass.terms().subject;
+        self.invites += usize::from(is_invite(&pass));
+        let before = self.passes.insert(subject, pass);
+        self.invites -= usize::from(before.as_ref().is_some_and(is_invite));
+        bytes_of(before.as_ref()) + self.trim_claims(&subject)
+    }
+
+    fn put_claim(&mut self, claim: Signed<Claim>) -> usize {
+        let invite = claim.terms().invite;
+        self.claims.put(claim) + self.trim_claims(&invite)
+    }
+
+    fn put_closure(&mut self, closure: Signed<Closure>) -> usize {
+        let (writer, topic, hash) = (closure.terms().writer, closure.terms().topic, closure.hash());
+        let least = self.closure_that_gives_way(&writer, &topic);
+        let gone =
+            least.and_then(|(_, _, Reverse(least))| self.closures.remove(&(writer, topic, least)));
         self.closures.insert((writer, topic, hash), closure);
-        Ok(Some(gone))
+        bytes_of(gone.as_ref())
+    }
+
+    /// The rank of the closure that gives way to a higher one; none if there is room for one more.
+    fn closure_that_gives_way(&self, writer: &NodeId, topic: &TopicId) -> Option<ClosureRank> {
+        let ranks = || self.closures_of(writer, topic).map(rank_of);
+        if ranks().count() < CLOSURES_MAX { None } else { ranks().min() }
+    }
+
+    /// Of the claims on a key those go that it does not admit. Returns their bytes.
+    fn trim_claims(&mut self, invite: &NodeId) -> usize {
+        let most = self.invitation(invite).map_or(0, |(_, invitation)| most_claims(invitation));
+        self.claims.trim(invite, most)
     }
 
     // --- what the charter allows -----------------------------------------------------------
@@ -290,25 +330,15 @@ impl Roster {
         let (kept, _gone) =
             passes.into_iter().partition(|(_, pass)| self.check_pass(pass.terms()).is_ok());
         self.passes = kept;
-        self.invites =
-            self.passes.values().filter(|it| it.terms().kind == MemberKind::Invite).count();
+        self.invites = self.passes.values().filter(|pass| is_invite(pass)).count();
         let charter = self.charter.terms();
         let is_admin = |issuer: &NodeId| charter.scope_of(issuer).is_some();
         self.revocations.retain(|_, it| is_admin(&it.terms().issuer));
         self.closures.retain(|_, it| is_admin(&it.terms().issuer));
-        self.drop_claims_without_invites();
-    }
-
-    /// Returns how many bytes went.
-    fn drop_claims_without_invites(&mut self) -> usize {
-        let mut gone = 0;
-        let passes = &self.passes;
-        self.claims.retain(|(_, invite), claim| {
-            let is_kept = invitation_in(passes, invite).is_some();
-            gone += if is_kept { 0 } else { claim.bytes().len() };
-            is_kept
-        });
-        gone
+        let all = NodeId::from_bytes([0; 32])..=NodeId::from_bytes([u8::MAX; 32]);
+        for invite in self.claims.invites(all).collect::<Vec<_>>() {
+            self.trim_claims(&invite);
+        }
     }
 
     fn check_room(&self) -> Result<(), NotAccepted> {
@@ -320,7 +350,8 @@ impl Roster {
 
     /// The invitation with this key, revoked or not.
     pub fn invitation(&self, invite: &NodeId) -> Option<(&Signed<Pass>, Invitation)> {
-        invitation_in(&self.passes, invite)
+        let pass = self.passes.get(invite)?;
+        pass.terms().invitation.map(|invitation| (pass, invitation))
     }
 
     pub(super) fn is_claimed(&self, subject: &NodeId) -> bool {
@@ -328,9 +359,7 @@ impl Roster {
     }
 
     pub(super) fn claims_of(&self, subject: &NodeId) -> impl Iterator<Item = &Signed<Claim>> {
-        let first = NodeId::from_bytes([0; 32]);
-        let last = NodeId::from_bytes([u8::MAX; 32]);
-        self.claims.range((*subject, first)..=(*subject, last)).map(|(_, claim)| claim)
+        self.claims.of(subject)
     }
 
     pub(super) fn closures_of(
@@ -345,16 +374,26 @@ impl Roster {
 
     /// Everybody that has a pass or a claim, or was removed, in order of the keys.
     pub fn subjects(&self) -> impl Iterator<Item = NodeId> {
-        let claimed = self.claims.keys().map(|(subject, _)| *subject);
+        let claimed = self.claims.iter().map(|claim| claim.terms().subject);
         let all = self.passes.keys().chain(self.revocations.keys()).copied().chain(claimed);
         all.collect::<std::collections::BTreeSet<_>>().into_iter()
     }
 }
 
-fn invitation_in<'a>(
-    passes: &'a BTreeMap<NodeId, Signed<Pass>>,
-    invite: &NodeId,
-) -> Option<(&'a Signed<Pass>, Invitation)> {
-    let pass = passes.get(invite)?;
-    pass.terms().invitation.map(|invitation| (pass, invitation))
+fn is_invite(pass: &Signed<Pass>) -> bool {
+    pass.terms().kind == MemberKind::Invite
+}
+
+/// How many claims on an invitation a roster keeps. Two halves of a network may both let somebody
+/// in by it, and both stay.
+fn most_claims(invitation: Invitation) -> usize {
+    (invitation.uses as usize).saturating_add(CLAIMS_BEYOND_USES_MAX)
+}
+
+/// The turn, the records that count, and of two equal ones the smaller hash.
+type ClosureRank = (u32, u64, Reverse<Hash>);
+
+fn rank_of(closure: &Signed<Closure>) -> ClosureRank {
+    let records: u64 = closure.terms().cuts.values().map(|cut| cut.next).sum();
+    (closure.terms().turn, records, Reverse(closure.hash()))
 }

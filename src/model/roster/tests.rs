@@ -1,10 +1,12 @@
 //! What a roster makes of statements, in whatever order they come.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    limits::{CLOSURES_MAX, TURNS_MAX},
+    limits::{CLAIMS_BEYOND_USES_MAX, CLOSURES_MAX, TURNS_MAX},
     model::{Hash, Incarnation, LogId, Network, NodeId, NodeKey, TopicId, WallClock},
 };
 
@@ -152,6 +154,46 @@ fn an_invitation_is_used_by_as_many_as_it_says() {
 }
 
 #[test]
+fn a_ticket_makes_no_more_members_than_its_uses_and_a_few_in_whatever_order() {
+    let mut claims: Vec<_> = (30..50).map(|subject| claim(20, subject)).collect();
+    claims.sort_by_key(Signed::hash);
+    let most = 1 + CLAIMS_BEYOND_USES_MAX;
+    let winners: BTreeSet<_> = claims[..most].iter().map(|claim| claim.terms().subject).collect();
+    let backwards: Vec<_> = claims.iter().rev().cloned().collect();
+    for order in [claims, backwards] {
+        let mut roster = roster([Statement::Pass(invite(20, 1, None))]);
+        for claim in order {
+            let is_news = roster.insert(Statement::Claim(claim.clone())).unwrap();
+            assert_eq!(is_news, roster.has(&Statement::Claim(claim)));
+        }
+        let members = roster.subjects().filter(|it| roster.member(it, NOW).is_ok());
+        assert_eq!(members.collect::<BTreeSet<_>>(), winners);
+        assert_eq!(roster.len(), 2 + most);
+        assert_eq!(roster.bytes(), roster.statements().map(|it| it.bytes().len()).sum::<usize>());
+    }
+}
+
+#[test]
+fn an_invitation_with_fewer_uses_than_before_admits_fewer() {
+    let mut roster = roster([Statement::Pass(invite(20, 9, None))]);
+    for subject in 30..39 {
+        assert_eq!(roster.insert(Statement::Claim(claim(20, subject))), Ok(true));
+    }
+    let fewer = Pass { turn: 1, ..invite(20, 2, Some(NOW)).terms().clone() };
+    let fewer = Statement::Pass(fewer.sign(&key(ADMIN)).unwrap());
+    assert_eq!(roster.insert(fewer), Ok(true));
+    let kept = roster.claims_by(&id(20)).iter().map(|claim| claim.subject).collect::<Vec<_>>();
+    assert_eq!(kept.len(), 2 + CLAIMS_BEYOND_USES_MAX);
+    assert!(kept.iter().all(|subject| roster.member(subject, LATER).is_ok()), "they stay");
+    assert_eq!(roster.len(), 2 + kept.len());
+    assert_eq!(roster.bytes(), roster.statements().map(|it| it.bytes().len()).sum::<usize>());
+    // A pass that is no invitation admits nobody but its own key.
+    let own = Pass { turn: 2, ..pass(20, MemberKind::Node, ADMIN) };
+    assert_eq!(roster.insert(Statement::Pass(own.sign(&key(ADMIN)).unwrap())), Ok(true));
+    assert_eq!((roster.len(), roster.claims_by(&id(20))), (2, vec![]));
+}
+
+#[test]
 fn an_invitation_that_ended_or_was_withdrawn_admits_nobody() {
     let mut roster = roster([Statement::Pass(invite(20, 2, Some(NOW)))]);
     let guest = claim(20, 11);
@@ -275,7 +317,8 @@ fn some_statement() -> impl Strategy<Value = Statement> {
         (subject.clone(), 0_u32..3).prop_map(|(subject, turn)| node(subject, turn)),
         (subject.clone(), 0_u32..3, 2_u8..4)
             .prop_map(|(subject, turn, issuer)| revocation(subject, turn, issuer)),
-        (20_u8..22, subject.clone())
+        // So many newcomers that some of them find no place.
+        (20_u8..22, 10_u8..17)
             .prop_map(|(invite, subject)| Statement::Claim(claim(invite, subject))),
         (20_u8..22, 1_u32..3)
             .prop_map(|(secret, uses)| Statement::Pass(invite(secret, uses, None))),
