@@ -238,7 +238,7 @@ impl Engine {
             }
             (R::CompareRoster(wanted), _) => self.compare_roster(question, wanted),
             // Who tells of statements need not be believed: they are signed.
-            (R::TellRoster(told), from) => self.hear_roster(question, from, told),
+            (R::TellRoster(told), _) => self.hear_roster(question, asker, told),
             // Only a node can say these of itself, or has made sure of what it says.
             (
                 R::Leaving(_)

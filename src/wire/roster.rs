@@ -1,7 +1,8 @@
 //! How two nodes of a closed network compare their rosters, and tell each other what is news.
 //!
-//! A statement is an array of the number of its kind and its bytes, as they were signed. Decoding
-//! verifies: statements of newer programs and those that are forged are left out.
+//! A statement is an array of the number of its kind and its bytes, as they were signed. Statements
+//! of newer programs are left out. Decoding checks no signatures: that is for who has the roster,
+//! and knows what is news to it.
 
 use bytes::Bytes;
 use minicbor::{
@@ -15,7 +16,7 @@ use crate::{
     limits::ROSTER_TOLD_MAX,
     model::{
         Blob, Hash, Share,
-        roster::{Slot, Statement},
+        roster::{Slot, Statement, Told},
     },
 };
 
@@ -51,9 +52,22 @@ pub enum RosterTold {
     Part(#[n(0)] Statements, #[n(1)] Option<Slot>),
 }
 
-/// Statements of a roster, each verified; at most [`ROSTER_TOLD_MAX`].
+/// Statements of a roster; at most [`ROSTER_TOLD_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Statements(pub Vec<Statement>);
+pub struct Statements(pub Vec<Told>);
+
+impl Statements {
+    /// How many signatures they have, if all of them are what they say.
+    pub fn signatures(&self) -> u32 {
+        self.0.iter().map(Told::signatures).sum()
+    }
+}
+
+impl FromIterator<Statement> for Statements {
+    fn from_iter<I: IntoIterator<Item = Statement>>(statements: I) -> Self {
+        Self(statements.into_iter().map(Told::from).collect())
+    }
+}
 
 impl<C> Encode<C> for Statements {
     fn encode<W: Write>(
@@ -79,7 +93,7 @@ impl<'b, C: Share> Decode<'b, C> for Statements {
             // What is kept must not keep the whole message in memory.
             let bytes = Bytes::copy_from_slice(&signed.bytes.0);
             let kind = u8::try_from(signed.kind).ok();
-            statements.extend(kind.and_then(|kind| Statement::verify(kind, bytes).ok()));
+            statements.extend(kind.and_then(|kind| Told::read(kind, bytes).ok()));
         }
         Ok(Self(statements))
     }

@@ -8,8 +8,8 @@ use antiphon::{
         Hash, Incarnation, Network, NodeKey, Realm, WallClock,
         roster::{
             Admin, Charter, Claim, Closure, Cut, Door, EncryptionKey, Invitation, MemberKind,
-            NetworkId, Pass, Revocation, Signed, Statement, StatementError, Ticket, TicketContact,
-            TopicIds,
+            NetworkId, NotTaken, Pass, Revocation, Roster, Signed, Statement, StatementError,
+            Ticket, TicketContact, TopicIds,
         },
     },
     wire::{NodeRequest, PartDigest, Request, Response, RosterTold, RosterWanted, Statements},
@@ -123,13 +123,13 @@ fn comparing_rosters() {
         NodeRequest::CompareRoster(RosterWanted::Digest(Hash([9; 32]))),
         NodeRequest::CompareRoster(RosterWanted::Part(7, None)),
         NodeRequest::CompareRoster(RosterWanted::Part(7, Some(slot))),
-        NodeRequest::TellRoster(Statements(samples().into())),
+        NodeRequest::TellRoster(samples().into_iter().collect()),
     ];
     let parts = vec![PartDigest { part: 7, digest: Hash([9; 32]) }];
     let responses = [
         RosterTold::Same,
-        RosterTold::Differs(parts, Statements(vec![Statement::Charter(charter())])),
-        RosterTold::Part(Statements(vec![Statement::Claim(claim())]), Some(slot)),
+        RosterTold::Differs(parts, told([Statement::Charter(charter())])),
+        RosterTold::Part(told([Statement::Claim(claim())]), Some(slot)),
     ];
     let all = round_trip(requests.map(Request::Node), responses.map(Response::Roster));
     frozen("rosters.hex", &all);
@@ -138,15 +138,28 @@ fn comparing_rosters() {
     frozen("roster_keys.hex", &slots.concat());
 }
 
+fn told(statements: impl IntoIterator<Item = Statement>) -> Statements {
+    statements.into_iter().collect()
+}
+
 #[test]
-fn forged_statements_are_left_out_and_too_many_are_refused() {
-    let told = |statements| Response::Roster(RosterTold::Part(Statements(statements), None));
-    let mut forged = told(vec![Statement::Claim(claim())]).encode().to_vec();
-    *forged.last_mut().unwrap() ^= 1;
-    let told_of_none = Response::decode(&forged.into());
-    assert!(told_of_none.is_err() || told_of_none == Ok(told(Vec::new())));
+fn forged_statements_are_told_but_are_no_news_and_too_many_are_refused() {
+    let part = |statements| Response::Roster(RosterTold::Part(told(statements), None));
+    let mut forged = part(vec![Statement::Pass(pass())]).encode().to_vec();
+    let signed = pass().bytes().clone();
+    let at = forged.windows(signed.len()).position(|bytes| bytes == signed).unwrap();
+    // Within the signature, which is at the end.
+    forged[at + signed.len() - 8] ^= 1;
+    let Ok(Response::Roster(RosterTold::Part(Statements(heard), None))) =
+        Response::decode(&forged.into())
+    else {
+        panic!("it is decoded, and nothing is verified");
+    };
+    let roster = Roster::new(charter());
+    let is_false = NotTaken::False(StatementError::Forged);
+    assert_eq!(heard[0].news_to(&roster), Err(is_false));
     let statements = vec![Statement::Revocation(revocation()); ROSTER_TOLD_MAX + 1];
-    assert!(Response::decode(&told(statements).encode()).is_err());
+    assert!(Response::decode(&part(statements).encode()).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use antiphon::{
     limits::ROSTER_STATEMENTS_MAX,
     model::{
         Hash, NodeId,
-        roster::{Kept, Roster, Slot, Statement},
+        roster::{Kept, Roster, Slot, Statement, Told},
     },
     wire::{NodeRequest, Response, RosterTold, RosterWanted, Statements},
 };
@@ -22,7 +22,10 @@ impl Operator {
     /// client may not ask, or the node cannot be reached.
     pub async fn roster(&self) -> Result<Roster, RequestError> {
         let (parts, statements) = self.client.roster_parts().await?;
-        let Some(Statement::Charter(charter)) = statements.into_iter().next() else {
+        let first = statements.first();
+        let first =
+            first.and_then(|told| Statement::verify(told.kind(), told.bytes().clone()).ok());
+        let Some(Statement::Charter(charter)) = first else {
             return Err(RequestError::Mismatch);
         };
         let mut roster = Roster::new(charter);
@@ -39,9 +42,10 @@ impl Operator {
     /// Cancel-safe: statements that were sent may be kept. Repeating them changes nothing.
     ///
     /// # Errors
-    /// As [`roster`](Self::roster).
+    /// As [`roster`](Self::roster). When the node does not accept one of them, nothing changes, and
+    /// [`Refusal::Invalid`](super::Refusal::Invalid) says why.
     pub async fn tell(&self, statements: Vec<Statement>) -> Result<(), RequestError> {
-        match self.client.ask(NodeRequest::TellRoster(Statements(statements))).await? {
+        match self.client.ask(NodeRequest::TellRoster(statements.into_iter().collect())).await? {
             Response::Noted => Ok(()),
             _ => Err(RequestError::Mismatch),
         }
@@ -58,10 +62,7 @@ impl Client {
     ) -> Result<Roster, RequestError> {
         let (_, charter) = self.roster_parts().await?;
         let mut roster = Roster::new(kept.charter.clone());
-        for statement in charter {
-            // One of another network, or an older one.
-            let _refused = roster.insert(statement);
-        }
+        take(&mut roster, &charter);
         self.read_part(&mut roster, Slot::Pass(subject).part()).await?;
         Ok(roster)
     }
@@ -70,10 +71,7 @@ impl Client {
     /// hundred members or so. Cancel-safe: what came by then is added.
     pub(super) async fn read_roster(&self, roster: &mut Roster) -> Result<(), RequestError> {
         let (parts, charter) = self.roster_parts().await?;
-        for statement in charter {
-            // One of another network, or an older one.
-            let _refused = roster.insert(statement);
-        }
+        take(roster, &charter);
         for part in parts {
             self.read_part(roster, part).await?;
         }
@@ -81,7 +79,7 @@ impl Client {
     }
 
     /// Which parts the roster of the client's node has, and its charter.
-    async fn roster_parts(&self) -> Result<(Vec<u8>, Vec<Statement>), RequestError> {
+    async fn roster_parts(&self) -> Result<(Vec<u8>, Vec<Told>), RequestError> {
         match self.ask_roster(RosterWanted::Digest(Hash([0; 32]))).await? {
             RosterTold::Differs(parts, Statements(charter)) => {
                 Ok((parts.into_iter().map(|part| part.part).collect(), charter))
@@ -97,10 +95,7 @@ impl Client {
         for _ in 0..ROSTER_STATEMENTS_MAX {
             let told = self.ask_roster(RosterWanted::Part(part, after)).await?;
             let RosterTold::Part(Statements(statements), more) = told else { break };
-            for statement in statements {
-                // Another statement may have come meanwhile that does not allow this one.
-                let _refused = roster.insert(statement);
-            }
+            take(roster, &statements);
             after = more.filter(|more| Some(*more) > after);
             if after.is_none() {
                 break;
@@ -113,6 +108,16 @@ impl Client {
         match self.ask(NodeRequest::CompareRoster(wanted)).await? {
             Response::Roster(told) => Ok(told),
             _ => Err(RequestError::Mismatch),
+        }
+    }
+}
+
+/// Adds what is news to a roster. One of another network, and one that the charter does not allow
+/// any more, changes nothing.
+fn take(roster: &mut Roster, told: &[Told]) {
+    for told in told {
+        if let Ok(Some(statement)) = told.news_to(roster) {
+            let _refused = roster.insert(statement);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     events::beats,
     limits::{
         ALLOWANCE_MAX, ALLOWANCE_PER_SECOND, COMPARE_COST, COUNTS_COST, POSITION_COST, PROVE_COST,
-        RETRY_SOON_MS, SURVEY_COST, TOPICS_COST, VERIFY_COST,
+        RETRY_SOON_MS, SIGNATURE_COST, SURVEY_COST, TOPICS_COST, VERIFY_COST,
     },
 };
 
@@ -72,14 +72,21 @@ pub(super) fn cost(request: &Request) -> i64 {
         ) => 1,
         Request::Node(NodeRequest::Compare(..) | NodeRequest::CompareRoster(_)) => COMPARE_COST,
         Request::Node(NodeRequest::Counts) => COUNTS_COST,
-        Request::Node(NodeRequest::Prove(..) | NodeRequest::TellRoster(_)) => PROVE_COST,
+        Request::Node(NodeRequest::Prove(..)) => PROVE_COST,
+        // One that tells of nothing costs a message.
+        Request::Node(NodeRequest::TellRoster(told)) => {
+            SIGNATURE_COST * i64::from(told.signatures().max(1))
+        }
         _ => 0,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use antiphon::wire::Replicate;
+    use antiphon::{
+        model::roster::{Charter, Claim, Door, Statement},
+        wire::Replicate,
+    };
 
     use super::*;
 
@@ -90,6 +97,24 @@ mod tests {
         assert!(cost(&prove) > 0);
         assert!(cost(&prove) * 128 < ALLOWANCE_PER_SECOND, "as many as are handed over");
         assert_eq!(cost(&Request::Node(NodeRequest::Replicate(Replicate::default()))), 0);
+    }
+
+    #[test]
+    fn who_tells_of_statements_pays_for_their_signatures() {
+        let key = antiphon::model::NodeKey::from_secret(&[1; 32]);
+        let (network, door) = ("lab".parse().unwrap(), Door::from_bytes([2; 32]));
+        let charter = Charter::first(network, key.node(), Vec::new(), &door).sign(&key).unwrap();
+        let claim = Claim::new(charter.terms().network(), key.node(), key.node(), String::new());
+        let claim = Statement::Claim(claim.sign(&key, &key).unwrap());
+        let tell = |statements: &[&Statement]| {
+            let told = statements.iter().copied().cloned().collect();
+            cost(&Request::Node(NodeRequest::TellRoster(told)))
+        };
+        let charter = Statement::Charter(charter);
+        assert_eq!(tell(&[&charter, &claim]), 3 * SIGNATURE_COST);
+        assert!(tell(&[]) > 0, "a message costs something");
+        let most = tell(&[&claim; antiphon::limits::ROSTER_TOLD_MAX]);
+        assert!(most < ALLOWANCE_PER_SECOND, "a whole message can be told each second");
     }
 
     #[test]

@@ -1,19 +1,25 @@
 //! Comparing rosters with other nodes, and telling them what is news.
 //!
 //! When two nodes connect, and from time to time, each asks the other one whether its roster is the
-//! same. If not, it fetches the parts that differ. News is told to all connected nodes at once. Of
-//! what comes by a comparison only that is passed on which puts somebody out; the rest is left to
-//! further comparisons, so that a newcomer does not tell everybody all that it has just learnt.
+//! same. If not, it fetches the parts that differ. What the operator or a new connection says is
+//! told to all connected nodes at once. Of what another node says only that is passed on which puts
+//! somebody out. The rest is left to that node, and to further comparisons: else each piece of news
+//! would cost as many messages as there are pairs of nodes.
 
 use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
-use super::Known;
+use super::{Heard, Known, Rest};
 use crate::{
-    engine::{Engine, ids::QuestionId, inflight::asks::Purpose, input::Failure},
-    limits::{ASK_TIMEOUT, ROSTER_TOLD_MAX},
+    engine::{
+        Engine,
+        ids::QuestionId,
+        inflight::asks::Purpose,
+        input::{Asker, Failure},
+    },
+    limits::{ASK_TIMEOUT, ROSTER_PAGES_MAX, ROSTER_TOLD_MAX},
     model::{
         Hash, NodeId,
-        roster::{Slot, Statement},
+        roster::{NotTaken, Slot, Statement},
     },
     wire::{NodeRequest, PartDigest, Refusal, Response, RosterTold, RosterWanted, Statements},
 };
@@ -25,6 +31,8 @@ struct Round {
     parts: VecDeque<u8>,
     /// What this statement of that part is about, and what comes before it, is done.
     after: Option<Slot>,
+    /// How many pages were asked for.
+    pages: usize,
 }
 
 /// With whom this node compares its roster now. One question is under way for each.
@@ -42,7 +50,7 @@ impl Known {
     fn parts(&mut self) -> &BTreeMap<u8, Hash> {
         let roster = &self.roster;
         self.parts.get_or_insert_with(|| {
-            let mut slots: Vec<_> = roster.statements().map(|it| (it.slot(), it.hash())).collect();
+            let mut slots: Vec<_> = roster.slots().collect();
             slots.sort_unstable();
             let mut hashers: BTreeMap<u8, blake3::Hasher> = BTreeMap::new();
             for (slot, hash) in slots {
@@ -55,15 +63,19 @@ impl Known {
     }
 
     /// Statements of a part after one, and the last one's place if there are more.
-    fn part(&self, part: u8, after: Option<Slot>) -> (Vec<Statement>, Option<Slot>) {
-        let wanted = |it: &Statement| it.slot().part() == part && Some(it.slot()) > after;
-        let mut statements: Vec<_> = self.roster.statements().filter(wanted).collect();
-        statements.sort_by_key(Statement::slot);
-        let more = statements.len() > ROSTER_TOLD_MAX;
-        statements.truncate(ROSTER_TOLD_MAX);
-        let last = statements.last().filter(|_| more).map(Statement::slot);
-        (statements, last)
+    fn part(&self, part: u8, after: Option<Slot>) -> (Statements, Option<Slot>) {
+        let wanted = |slot: &Slot| Some(*slot) > after;
+        let mut slots: Vec<_> = self.roster.part(part).filter(wanted).collect();
+        let has_more = slots.len() > ROSTER_TOLD_MAX;
+        slots.truncate(ROSTER_TOLD_MAX);
+        let last = slots.last().copied().filter(|_| has_more);
+        (slots.iter().filter_map(|slot| self.roster.get(slot)).collect(), last)
     }
+}
+
+/// What is passed on of what another node said: what puts somebody out.
+fn puts_out(statement: &Statement) -> bool {
+    matches!(statement, Statement::Charter(_) | Statement::Revocation(_))
 }
 
 impl Engine {
@@ -98,10 +110,14 @@ impl Engine {
             RosterTold::Differs(parts, charter) => (charter, Some(parts), None),
             RosterTold::Part(statements, more) => (statements, None, more),
         };
-        let mut news = self.take_in(statements.0);
-        news.retain(|it| matches!(it, Statement::Charter(_) | Statement::Revocation(_)));
+        let Heard { mut news, refused } = self.take_in(statements.0, Rest::Taken);
+        news.retain(puts_out);
         self.tell_roster(&news, Some(node));
         let Some(known) = &mut self.roster.0 else { return };
+        if matches!(refused, Some(NotTaken::False(_))) {
+            known.rounds.0.remove(&node);
+            return;
+        }
         if let Some(theirs) = parts {
             // Who begins again and again would be asked for ever.
             let round = known.rounds.0.get(&node);
@@ -110,7 +126,7 @@ impl Engine {
             let differs = |it: &PartDigest| mine.get(&it.part) != Some(&it.digest);
             let parts =
                 theirs.into_iter().filter(|it| is_first && differs(it)).map(|it| it.part).collect();
-            known.rounds.0.insert(node, Round { parts, after: None });
+            known.rounds.0.insert(node, Round { parts, after: None, pages: 0 });
         } else if let Some(round) = known.rounds.0.get_mut(&node) {
             // One that does not get further would be asked for ever.
             round.after = more.filter(|more| Some(*more) > round.after);
@@ -118,7 +134,11 @@ impl Engine {
                 round.parts.pop_front();
             }
         }
-        let next = known.rounds.0.get(&node).and_then(|it| Some((*it.parts.front()?, it.after)));
+        let round = known.rounds.0.get_mut(&node).filter(|round| round.pages < ROSTER_PAGES_MAX);
+        let next = round.and_then(|round| {
+            round.pages += 1;
+            Some((*round.parts.front()?, round.after))
+        });
         // One that was put out meanwhile is asked nothing more.
         match next.filter(|_| self.core.members.is_connected(&node)) {
             Some((part, after)) => self.ask_roster(node, RosterWanted::Part(part, after)),
@@ -133,7 +153,7 @@ impl Engine {
         for told in news.chunks(ROSTER_TOLD_MAX) {
             for node in self.core.members.reachable() {
                 if Some(node) != but {
-                    let request = NodeRequest::TellRoster(Statements(told.to_vec()));
+                    let request = NodeRequest::TellRoster(told.iter().cloned().collect());
                     self.core.ask(node, request, ASK_TIMEOUT, Purpose::Tell);
                 }
             }
@@ -153,28 +173,42 @@ impl Engine {
                 let charter = Statement::Charter(known.roster.charter().clone());
                 let parts = known.parts().iter();
                 let parts = parts.map(|(part, digest)| PartDigest { part: *part, digest: *digest });
-                RosterTold::Differs(parts.collect(), Statements(vec![charter]))
+                RosterTold::Differs(parts.collect(), [charter].into_iter().collect())
             }
             RosterWanted::Part(part, after) => {
                 let (statements, more) = known.part(part, after);
-                RosterTold::Part(Statements(statements), more)
+                RosterTold::Part(statements, more)
             }
         };
         self.core.answer(question, Response::Roster(told));
     }
 
-    /// A node tells of statements, or an admin does through a client.
+    /// Somebody tells of statements. The operator hears why one is not taken, others only that they
+    /// told something false.
     pub(in crate::engine) fn hear_roster(
         &mut self,
         question: QuestionId,
-        from: Option<NodeId>,
-        Statements(statements): Statements,
+        asker: Asker,
+        Statements(told): Statements,
     ) {
         if !self.roster.is_closed() {
             return self.core.refuse(question, Refusal::Unsupported(None));
         }
-        let news = self.take_in(statements);
+        let (from, rest) = match asker {
+            Asker::Operator | Asker::Program => (None, Rest::Left),
+            Asker::Node(node) | Asker::Client(Some(node)) => (Some(node), Rest::Taken),
+            Asker::Client(None) => (None, Rest::Taken),
+        };
+        let Heard { mut news, refused } = self.take_in(told, rest);
+        if rest == Rest::Taken {
+            news.retain(puts_out);
+        }
         self.tell_roster(&news, from);
-        self.core.answer_flushed(question, Response::Noted);
+        match refused {
+            Some(why) if rest == Rest::Left || matches!(why, NotTaken::False(_)) => {
+                self.core.refuse_invalid(question, why);
+            }
+            _ => self.core.answer_flushed(question, Response::Noted),
+        }
     }
 }

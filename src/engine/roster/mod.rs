@@ -30,7 +30,7 @@ use crate::{
     limits::{ROSTER_CHECK_INTERVAL, ROSTER_COMPARE_INTERVAL},
     model::{
         Hash, NodeId, TopicId, WallClock,
-        roster::{Excluded, Membership, Roster, Slot, Statement},
+        roster::{Excluded, Membership, NotTaken, Roster, Slot, Statement, Told},
     },
     wire::Refusal,
 };
@@ -83,6 +83,24 @@ impl Known {
     }
 }
 
+/// What became of statements that somebody told.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Those that are in the roster now, and were not.
+    news: Vec<Statement>,
+    /// Why the first of the others was not taken in that is no old news.
+    refused: Option<NotTaken>,
+}
+
+/// What to do with statements if the roster does not take one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Take in the others.
+    Taken,
+    /// Take in none.
+    Left,
+}
+
 impl State {
     /// What somebody is in this closed network now; nothing in an open one.
     pub(super) fn member(
@@ -98,6 +116,12 @@ impl State {
     #[cfg(test)]
     pub(super) fn digest(&self) -> Option<Hash> {
         self.0.as_ref().map(|known| known.digest)
+    }
+
+    /// The roster itself.
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> Option<&Arc<Roster>> {
+        self.0.as_ref().map(|known| &known.roster)
     }
 
     /// Whether this network is closed.
@@ -143,45 +167,58 @@ impl Engine {
 
     /// Statements came with a new connection.
     pub(super) fn admitted(&mut self, statements: Vec<Statement>) {
-        let news = self.take_in(statements);
-        self.tell_roster(&news, None);
+        let told = statements.into_iter().map(Told::from).collect();
+        let heard = self.take_in(told, Rest::Taken);
+        self.tell_roster(&heard.news, None);
     }
 
-    /// Takes statements into the roster, and returns those that are news. What is no news costs
-    /// nothing.
-    fn take_in(&mut self, statements: Vec<Statement>) -> Vec<Statement> {
-        let Some(known) = &mut self.roster.0 else { return Vec::new() };
-        let (mut news, mut others_went) = (Vec::new(), false);
+    /// Takes statements into the roster that are news. What is no news costs neither a signature
+    /// nor a copy. After a false one nothing more is looked at.
+    fn take_in(&mut self, told: Vec<Told>, rest: Rest) -> Heard {
+        let Some(known) = &mut self.roster.0 else { return Heard::default() };
+        let (mut news, mut refused, mut others_went) = (Vec::new(), None, false);
         let before = Arc::clone(&known.roster);
-        for statement in statements {
-            if known.roster.has(&statement) {
-                continue;
+        for told in told {
+            match told.news_to(&known.roster) {
+                Ok(Some(statement)) => {
+                    let is_first = known.roster.is_first(&statement.slot());
+                    let length = known.roster.len() + usize::from(is_first);
+                    let roster = Arc::make_mut(&mut known.roster);
+                    let _is_news = roster.insert(statement.clone());
+                    others_went |= roster.len() != length;
+                    news.push(statement);
+                }
+                Ok(None) => {}
+                Err(why @ NotTaken::NotAccepted(_)) if rest == Rest::Taken => {
+                    refused.get_or_insert(why);
+                }
+                Err(why) => {
+                    refused = Some(why);
+                    break;
+                }
             }
-            let is_first = known.roster.is_first(&statement.slot());
-            let length = known.roster.len() + usize::from(is_first);
-            // An older one, and one that the charter does not allow, change nothing.
-            if Arc::make_mut(&mut known.roster).insert(statement.clone()) == Ok(true) {
-                others_went |= known.roster.len() != length;
-                news.push(statement);
-            }
+        }
+        if rest == Rest::Left && refused.is_some() {
+            known.roster = before;
+            return Heard { news: Vec::new(), refused };
         }
         let after = Arc::clone(&known.roster);
         news.retain(|statement| after.has(statement));
-        if news.is_empty() {
-            return news;
+        if !Arc::ptr_eq(&before, &after) {
+            known.changed();
+            if others_went {
+                let gone = before.slots().map(|(slot, _)| slot);
+                let gone = gone.filter(|slot| after.is_first(slot));
+                gone.for_each(|slot| forget(&mut self.core, slot));
+            }
+            for statement in &news {
+                keep(&mut self.core, statement.clone());
+            }
+            self.core.output(Output::Roster(after));
+            self.disconnect_removed(&news);
+            self.put_out_excluded();
         }
-        known.changed();
-        if others_went {
-            let gone = before.statements().map(|it| it.slot()).filter(|slot| after.is_first(slot));
-            gone.for_each(|slot| forget(&mut self.core, slot));
-        }
-        for statement in &news {
-            keep(&mut self.core, statement.clone());
-        }
-        self.core.output(Output::Roster(after));
-        self.disconnect_removed(&news);
-        self.put_out_excluded();
-        news
+        Heard { news, refused }
     }
 
     fn tick_roster(&mut self) {

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     engine::{Asker, Closed},
+    limits::CLAIMS_BEYOND_USES_MAX,
     model::{
-        Realm,
+        Hash, Realm,
         roster::{
             Admin, Charter, Claim, Door, Invitation, MemberKind, NetworkId, Pass, Revocation,
-            Roster, Signed, Statement,
+            Roster, Signed, Slot, Statement, StatementError, Told,
         },
     },
-    wire::{RosterTold, RosterWanted, Statements},
+    wire::{PartDigest, RosterTold, RosterWanted, Statements},
 };
 
 const ROOT: u8 = 101;
@@ -60,6 +61,10 @@ fn claim(number: u8) -> Statement {
     let claim =
         Claim::new(network(), key(INVITE).node(), newcomer.node(), format!("guest-{number}"));
     Statement::Claim(claim.sign(&key(INVITE), &newcomer).unwrap())
+}
+
+fn tell(statements: impl IntoIterator<Item = Statement>) -> NodeRequest {
+    NodeRequest::TellRoster(statements.into_iter().collect())
 }
 
 /// A node of the closed network that knows these statements, and what it did at its start.
@@ -298,6 +303,143 @@ fn whose_pass_has_ended_is_out() {
 }
 
 #[test]
+fn claims_that_give_way_leave_the_store_too() {
+    let (mut script, _) = member(1, vec![pass(1), invite()], Recovered::default());
+    let mut claims: Vec<_> = (20..30).map(claim).collect();
+    // The last one in rank comes first, so that each one puts another one out.
+    claims.sort_by_key(|claim| std::cmp::Reverse(claim.hash()));
+    let mut recovered = Recovered::default();
+    let (mut tells, asker) = (0, Asker::Node(key(2).node()));
+    script.give(Input::Connected(contact(2)));
+    for claim in claims {
+        tells += 1;
+        let request = Request::Node(tell([claim]));
+        let question = QuestionId(tells);
+        for output in script.give(Input::Asked { question, asker, request }) {
+            if let Output::Write(_, write) = output {
+                recovered.apply(&write);
+            }
+        }
+    }
+    let is_claim = |statement: &&Statement| matches!(statement, Statement::Claim(_));
+    assert_eq!(recovered.roster.iter().filter(is_claim).count(), 1 + CLAIMS_BEYOND_USES_MAX);
+    let shared = script.engine.roster.shared().unwrap();
+    assert!(recovered.roster.iter().all(|statement| shared.has(statement)));
+}
+
+#[test]
+fn what_is_refused_or_known_copies_nothing() {
+    let (mut script, outputs) = member(1, vec![pass(1), pass(2), invite()], Recovered::default());
+    let Some(Output::Roster(world)) =
+        outputs.iter().find(|output| matches!(output, Output::Roster(_)))
+    else {
+        panic!("the world has it");
+    };
+    let stranger = Pass::new(network(), (key(7).node(), MemberKind::Node), key(7).node(), ISSUED);
+    let stranger = Statement::Pass(stranger.sign(&key(7)).unwrap());
+    script.give(Input::Connected(contact(2)));
+    let request = Request::Node(tell([stranger, pass(2), invite()]));
+    let asker = Asker::Node(key(2).node());
+    let outputs = script.give(Input::Asked { question: QuestionId(1), asker, request });
+    let is_noted =
+        |output: &Output| matches!(output, Output::Answer { response: Response::Noted, .. });
+    assert!(outputs.len() == 1 && is_noted(&outputs[0]), "{outputs:?}");
+    assert!(std::sync::Arc::ptr_eq(world, script.engine.roster.shared().unwrap()));
+}
+
+#[test]
+fn only_what_puts_somebody_out_is_passed_on_from_node_to_node() {
+    let told = |asker: Asker, statement: Statement| {
+        let passes = (1..=5).map(pass).collect();
+        let (mut script, _) = member(1, passes, Recovered::default());
+        (2..=5).for_each(|number| drop(script.give(Input::Connected(contact(number)))));
+        let request = Request::Node(tell([statement]));
+        let outputs = script.give(Input::Asked { question: QuestionId(1), asker, request });
+        let is_told = |output: &&Output| {
+            matches!(output, Output::Ask { request: Request::Node(NodeRequest::TellRoster(_)), .. })
+        };
+        outputs.iter().filter(is_told).count()
+    };
+    let node = Asker::Node(key(2).node());
+    assert_eq!(told(node, pass(9)), 0);
+    assert_eq!(told(node, revocation(9)), 3, "all but the one that told of it");
+    for person in [Asker::Operator, Asker::Program] {
+        assert_eq!(told(person, pass(9)), 4);
+    }
+}
+
+#[test]
+fn an_operator_hears_why_a_statement_is_not_taken_and_nothing_changes() {
+    let (mut script, _) = member(1, vec![pass(1), pass(2)], Recovered::default());
+    script.give(Input::Connected(contact(2)));
+    let before = script.engine.roster.shared().unwrap().digest();
+    let stranger = Pass::new(network(), (key(7).node(), MemberKind::Node), key(7).node(), ISSUED);
+    let stranger = Statement::Pass(stranger.sign(&key(7)).unwrap());
+    let mut ask = |asker: Asker, statements: Vec<Statement>| {
+        let request = Request::Node(tell(statements));
+        let outputs = script.give(Input::Asked { question: QuestionId(1), asker, request });
+        let answer = outputs.into_iter().find_map(|output| match output {
+            Output::Answer { response, .. } => Some(response),
+            _ => None,
+        });
+        (answer.unwrap(), script.engine.roster.shared().unwrap().digest())
+    };
+    let statements = || vec![pass(3), stranger.clone()];
+    let (response, after) = ask(Asker::Operator, statements());
+    let why = format!("its signer {} is no admin of this network", key(7).node());
+    assert_eq!(response, Response::Refused(Refusal::Invalid(why)));
+    assert_eq!(after, before);
+    // A node may have an older charter. What else it says counts.
+    let (response, after) = ask(Asker::Node(key(2).node()), statements());
+    assert_eq!(response, Response::Noted);
+    assert_ne!(after, before);
+}
+
+#[test]
+fn who_tells_something_false_is_refused_and_not_heard_further() {
+    let (mut script, _) = member(1, vec![pass(1), pass(2)], Recovered::default());
+    script.give(Input::Connected(contact(2)));
+    let mut bytes = pass(3).bytes().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    let forged = Told::read(1, bytes.into()).unwrap();
+    let told = Statements(vec![pass(4).into(), forged, pass(5).into()]);
+    let asker = Asker::Node(key(2).node());
+    let request = Request::Node(NodeRequest::TellRoster(told));
+    let outputs = script.give(Input::Asked { question: QuestionId(1), asker, request });
+    assert_eq!(kept(&outputs), [Some(pass(4))]);
+    let why = StatementError::Forged.to_string();
+    let response = Response::Refused(Refusal::Invalid(why));
+    assert!(outputs.contains(&Output::Answer { question: QuestionId(1), response, after: None }));
+}
+
+#[test]
+fn a_node_that_never_ends_its_answers_is_left() {
+    let (mut script, _) = member(1, vec![pass(1), pass(2)], Recovered::default());
+    let asks = |outputs: Vec<Output>| {
+        outputs.into_iter().find_map(|output| match output {
+            Output::Ask { ask, request: Request::Node(NodeRequest::CompareRoster(_)), .. } => {
+                Some(ask)
+            }
+            _ => None,
+        })
+    };
+    let mut ask = asks(script.give(Input::Connected(contact(2))));
+    let part = PartDigest { part: 7, digest: Hash([1; 32]) };
+    let charter = [Statement::Charter(charter())].into_iter().collect();
+    let mut told = RosterTold::Differs(vec![part], charter);
+    for page in 0_u32.. {
+        assert!(page < 2_000, "it is asked for ever");
+        let Some(asked) = ask else { break };
+        let result = Ok(Response::Roster(told));
+        ask = asks(script.give(Input::Told { ask: asked, result }));
+        let mut after = [7; 32];
+        after[1..5].copy_from_slice(&page.to_be_bytes());
+        let after = Slot::Pass(NodeId::from_bytes(after));
+        told = RosterTold::Part(Statements::default(), Some(after));
+    }
+}
+
+#[test]
 fn a_node_that_nothing_admits_is_out_after_a_while() {
     let mut cluster = Cluster::new([(1, vec![pass(1)])]);
     cluster.give(1, Input::Connected(contact(2)));
@@ -314,7 +456,7 @@ fn an_open_network_has_no_roster_and_refuses_all_of_it() {
     let digest = charter().hash();
     for request in [
         NodeRequest::CompareRoster(RosterWanted::Digest(digest)),
-        NodeRequest::TellRoster(Statements(vec![Statement::Charter(charter())])),
+        tell([Statement::Charter(charter())]),
     ] {
         let outputs = script.give(Input::Asked {
             question: QuestionId(5),

@@ -84,7 +84,7 @@ fn a_newcomers_batches_are_taken_once_its_pass_is_known() {
     let mut script = closed(pass(1));
     let batch = sealed_in(topic(), STRANGER);
     assert!(matches!(offered(&mut script, &batch), Outcome::Refused(_)));
-    let told = Request::Node(NodeRequest::TellRoster(Statements(vec![pass(STRANGER)])));
+    let told = Request::Node(NodeRequest::TellRoster(Statements::from_iter([pass(STRANGER)])));
     script.ask(6, told);
     assert_eq!(offered(&mut script, &batch), Outcome::Stored);
 }

@@ -31,13 +31,7 @@ const KINDS: [&str; 5] = ["charter", "pass", "claim", "revocation", "closure"];
 impl Statement {
     /// The number of its kind.
     pub fn kind(&self) -> u8 {
-        match self {
-            Self::Charter(_) => 0,
-            Self::Pass(_) => 1,
-            Self::Claim(_) => 2,
-            Self::Revocation(_) => 3,
-            Self::Closure(_) => 4,
-        }
+        self.slot().kind()
     }
 
     /// The word for its kind.
@@ -56,6 +50,19 @@ impl Statement {
             2 => Self::Claim(Signed::verify(bytes)?),
             3 => Self::Revocation(Signed::verify(bytes)?),
             4 => Self::Closure(Signed::verify(bytes)?),
+            _ => return Err(StatementError::Malformed("a kind that is not known")),
+        })
+    }
+
+    /// Decodes a statement of a kind. Its signatures may be false: nobody may see it as a statement
+    /// before they are checked.
+    pub(super) fn read(kind: u8, bytes: Bytes) -> Result<Self, StatementError> {
+        Ok(match kind {
+            0 => Self::Charter(Signed::read(bytes)?),
+            1 => Self::Pass(Signed::read(bytes)?),
+            2 => Self::Claim(Signed::read(bytes)?),
+            3 => Self::Revocation(Signed::read(bytes)?),
+            4 => Self::Closure(Signed::read(bytes)?),
             _ => return Err(StatementError::Malformed("a kind that is not known")),
         })
     }

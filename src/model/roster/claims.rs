@@ -1,7 +1,7 @@
 //! Who used which invitation.
 //!
-//! Whoever has an invitation's key can sign claims without end, and no clock says which one came
-//! first. So of too many the ones with the smallest hashes stay, in whatever order they come.
+//! Who has an invitation's key can sign claims without end, and no clock says which one came first.
+//! So of too many the ones with the smallest hashes stay, in whatever order they come.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +52,7 @@ impl Claims {
         self.by_invite.range(keys).map(|(invite, _)| *invite)
     }
 
-    /// Whether a claim would stay if at most so many may use its invitation.
+    /// Whether a claim would stay if at most this number may use its invitation.
     pub(super) fn takes(&self, claim: &Signed<Claim>, most: usize) -> bool {
         let (subject, invite) = (claim.terms().subject, claim.terms().invite);
         if let Some(known) = self.get(&subject, &invite) {
@@ -72,7 +72,7 @@ impl Claims {
         gone
     }
 
-    /// Of the claims on an invitation only so many stay. Returns the bytes of the others.
+    /// Of the claims on an invitation at most this number stays. Returns the bytes of the others.
     pub(super) fn trim(&mut self, invite: &NodeId, most: usize) -> usize {
         let others: Vec<_> = self.on(invite).skip(most).map(|it| it.terms().subject).collect();
         others.iter().map(|subject| self.remove(subject, invite)).sum()

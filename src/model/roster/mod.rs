@@ -11,6 +11,7 @@ mod any;
 mod belonging;
 mod charter;
 mod claims;
+mod contents;
 mod excerpt;
 mod kept;
 mod pass;
@@ -22,6 +23,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod told;
 
 pub use any::Statement;
 pub use belonging::{Admitted, Excluded, Membership, Standing, TicketRefused};
@@ -34,3 +36,4 @@ pub use set::{NotAccepted, Roster};
 pub use slot::Slot;
 pub use statement::{Signed, StatementError, Terms};
 pub use ticket::{Ticket, TicketContact, TicketError};
+pub use told::{NotTaken, Told};

@@ -16,14 +16,13 @@ use super::{
     pass::{Claim, Invitation, MemberKind, Pass},
     removal::{Closure, Revocation},
     rights::Grant,
-    slot::Slot,
     statement::{Signed, Terms},
 };
 use crate::{
     limits::{
         CLAIMS_BEYOND_USES_MAX, CLOSURES_MAX, INVITES_MAX, ROSTER_BYTES_MAX, ROSTER_STATEMENTS_MAX,
     },
-    model::{Hash, NodeId, TopicId, WallClock},
+    model::{Hash, NodeId, TopicId},
 };
 
 /// Why a verified statement does not become part of a roster. Nothing changes.
@@ -59,7 +58,7 @@ pub struct Roster {
     pub(super) claims: Claims,
     pub(super) revocations: BTreeMap<NodeId, Signed<Revocation>>,
     /// By the former writer, the topic and the hash of the closure.
-    closures: BTreeMap<(NodeId, TopicId, Hash), Signed<Closure>>,
+    pub(super) closures: BTreeMap<(NodeId, TopicId, Hash), Signed<Closure>>,
     invites: usize,
     /// Of all statements.
     bytes: usize,
@@ -102,59 +101,6 @@ impl Roster {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// All statements, in an order in which another roster accepts them.
-    pub fn statements(&self) -> impl Iterator<Item = Statement> {
-        let charter = std::iter::once(Statement::Charter(self.charter.clone()));
-        let passes = self.passes.values().cloned().map(Statement::Pass);
-        let claims = self.claims.iter().cloned().map(Statement::Claim);
-        let revocations = self.revocations.values().cloned().map(Statement::Revocation);
-        let closures = self.closures.values().cloned().map(Statement::Closure);
-        charter.chain(passes).chain(claims).chain(revocations).chain(closures)
-    }
-
-    /// Whether a statement is in it.
-    pub fn has(&self, statement: &Statement) -> bool {
-        let hash = match statement.slot() {
-            Slot::Charter => Some(self.charter.hash()),
-            Slot::Pass(subject) => self.passes.get(&subject).map(Signed::hash),
-            Slot::Claim(invite, subject) => self.claims.get(&subject, &invite).map(Signed::hash),
-            Slot::Revocation(subject) => self.revocations.get(&subject).map(Signed::hash),
-            Slot::Closure(writer, topic, hash) => {
-                self.closures.get(&(writer, topic, hash)).map(Signed::hash)
-            }
-        };
-        hash == Some(statement.hash())
-    }
-
-    /// Whether nothing is known yet of what a statement is about.
-    pub fn is_first(&self, slot: &Slot) -> bool {
-        match slot {
-            Slot::Charter => false,
-            Slot::Pass(subject) => !self.passes.contains_key(subject),
-            Slot::Claim(invite, subject) => self.claims.get(subject, invite).is_none(),
-            Slot::Revocation(subject) => !self.revocations.contains_key(subject),
-            Slot::Closure(writer, topic, hash) => {
-                !self.closures.contains_key(&(*writer, *topic, *hash))
-            }
-        }
-    }
-
-    /// The newest time at which an admin signed anything that is in it.
-    pub fn newest(&self) -> WallClock {
-        let passes = self.passes.values().map(|pass| pass.terms().issued);
-        let revocations = self.revocations.values().map(|it| it.terms().issued);
-        passes.chain(revocations).max().unwrap_or_default()
-    }
-
-    /// A hash of all statements. Two nodes with one digest have the same.
-    pub fn digest(&self) -> Hash {
-        let mut hasher = blake3::Hasher::new();
-        for statement in self.statements() {
-            hasher.update(&[statement.kind()]).update(&statement.hash().0);
-        }
-        Hash(hasher.finalize().into())
     }
 
     // --- statements ------------------------------------------------------------------------
@@ -370,13 +316,6 @@ impl Roster {
         let (first, last) = (Hash([0; 32]), Hash([u8::MAX; 32]));
         let range = (*writer, *topic, first)..=(*writer, *topic, last);
         self.closures.range(range).map(|(_, closure)| closure)
-    }
-
-    /// Everybody that has a pass or a claim, or was removed, in order of the keys.
-    pub fn subjects(&self) -> impl Iterator<Item = NodeId> {
-        let claimed = self.claims.iter().map(|claim| claim.terms().subject);
-        let all = self.passes.keys().chain(self.revocations.keys()).copied().chain(claimed);
-        all.collect::<std::collections::BTreeSet<_>>().into_iter()
     }
 }
 

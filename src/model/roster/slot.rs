@@ -26,6 +26,17 @@ pub enum Slot {
 }
 
 impl Slot {
+    /// The number of the statement's kind.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Charter => 0,
+            Self::Pass(_) => 1,
+            Self::Claim(..) => 2,
+            Self::Revocation(_) => 3,
+            Self::Closure(..) => 4,
+        }
+    }
+
     /// The key under which a store keeps the statement: the number of its kind, and what it is
     /// about.
     pub fn to_key(self) -> Vec<u8> {

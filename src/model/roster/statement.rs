@@ -92,6 +92,25 @@ impl<T: Terms> Signed<T> {
     /// # Errors
     /// When one of them is wrong.
     pub fn verify(bytes: Bytes) -> Result<Self, StatementError> {
+        let (signed, envelope) = Self::open(bytes)?;
+        let input = signing_input::<T>(&envelope.terms);
+        let signers = signed.terms.signers();
+        debug_assert!((1..=SIGNERS_MAX).contains(&signers.len()), "one signer or two");
+        let signatures = [Some(envelope.first), envelope.second];
+        let are_theirs = (0..SIGNERS_MAX).all(|at| match (signers.get(at), &signatures[at]) {
+            (Some(signer), Some(signature)) => signer.verify(&input, signature),
+            (None, None) => true,
+            _ => false,
+        });
+        if are_theirs { Ok(signed) } else { Err(StatementError::Forged) }
+    }
+
+    /// Decodes a statement, and checks its bounds, but not its signatures.
+    pub(super) fn read(bytes: Bytes) -> Result<Self, StatementError> {
+        Self::open(bytes).map(|(unverified, _)| unverified)
+    }
+
+    fn open(bytes: Bytes) -> Result<(Self, Envelope), StatementError> {
         if bytes.len() > ROSTER_STATEMENT_BYTES_MAX {
             return Err(StatementError::Malformed("too large"));
         }
@@ -101,20 +120,7 @@ impl<T: Terms> Signed<T> {
         let terms: T = decode_exact(&envelope.terms)
             .map_err(|_malformed| StatementError::Malformed("no terms"))?;
         terms.check()?;
-        let input = signing_input::<T>(&envelope.terms);
-        let signers = terms.signers();
-        debug_assert!((1..=SIGNERS_MAX).contains(&signers.len()), "one signer or two");
-        let signatures = [Some(envelope.first), envelope.second];
-        let are_theirs = (0..SIGNERS_MAX).all(|at| match (signers.get(at), &signatures[at]) {
-            (Some(signer), Some(signature)) => signer.verify(&input, signature),
-            (None, None) => true,
-            _ => false,
-        });
-        if are_theirs {
-            Ok(Self { terms, hash: hash_of(&envelope.terms), bytes })
-        } else {
-            Err(StatementError::Forged)
-        }
+        Ok((Self { terms, hash: hash_of(&envelope.terms), bytes }, envelope))
     }
 
     /// The terms.

@@ -1,12 +1,12 @@
 //! What a roster makes of statements, in whatever order they come.
 
-use std::collections::BTreeSet;
+mod claims;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    limits::{CLAIMS_BEYOND_USES_MAX, CLOSURES_MAX, TURNS_MAX},
+    limits::{CLOSURES_MAX, TURNS_MAX},
     model::{Hash, Incarnation, LogId, Network, NodeId, NodeKey, TopicId, WallClock},
 };
 
@@ -136,80 +136,46 @@ fn a_member_has_what_its_pass_or_the_charter_grants() {
 }
 
 #[test]
-fn an_invitation_is_used_by_as_many_as_it_says() {
-    let mut roster = roster([Statement::Pass(invite(20, 2, Some(LATER)))]);
-    let (one, two, three) = (claim(20, 11), claim(20, 12), claim(20, 13));
-    for claim in [&one, &two] {
-        assert_eq!(roster.may_claim(claim.terms(), NOW), Ok(()));
-        assert_eq!(roster.insert(Statement::Claim(claim.clone())), Ok(true));
-    }
-    let last = roster.claims_by(&id(20)).last().unwrap().label.clone();
-    assert_eq!(roster.may_claim(three.terms(), NOW), Err(TicketRefused::UsedUp(last)));
-    // Who has used it may come again, even after its end.
-    assert_eq!(roster.may_claim(one.terms(), LATER), Ok(()));
-    assert_eq!(roster.member(&id(11), LATER).unwrap().admitted, Admitted::Invited(id(20)));
-    // On the other side of a partition somebody else has used it: both stay.
-    assert_eq!(roster.insert(Statement::Claim(three)), Ok(true));
-    assert!(roster.member(&id(13), NOW).is_ok());
-}
-
-#[test]
-fn a_ticket_makes_no_more_members_than_its_uses_and_a_few_in_whatever_order() {
-    let mut claims: Vec<_> = (30..50).map(|subject| claim(20, subject)).collect();
-    claims.sort_by_key(Signed::hash);
-    let most = 1 + CLAIMS_BEYOND_USES_MAX;
-    let winners: BTreeSet<_> = claims[..most].iter().map(|claim| claim.terms().subject).collect();
-    let backwards: Vec<_> = claims.iter().rev().cloned().collect();
-    for order in [claims, backwards] {
-        let mut roster = roster([Statement::Pass(invite(20, 1, None))]);
-        for claim in order {
-            let is_news = roster.insert(Statement::Claim(claim.clone())).unwrap();
-            assert_eq!(is_news, roster.has(&Statement::Claim(claim)));
-        }
-        let members = roster.subjects().filter(|it| roster.member(it, NOW).is_ok());
-        assert_eq!(members.collect::<BTreeSet<_>>(), winners);
-        assert_eq!(roster.len(), 2 + most);
-        assert_eq!(roster.bytes(), roster.statements().map(|it| it.bytes().len()).sum::<usize>());
+fn a_statement_costs_a_signature_only_if_it_is_news() {
+    let known = Statement::Pass(invite(20, 1, None));
+    let roster = roster([known.clone()]);
+    let forged = |statement: &Statement| {
+        let mut bytes = statement.bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        Told::read(statement.kind(), bytes.into()).unwrap()
+    };
+    assert_eq!(forged(&known).news_to(&roster), Ok(None), "it was not looked at");
+    let stranger = pass(30, MemberKind::Node, 50).sign(&key(50)).unwrap();
+    let no_admin = NotTaken::NotAccepted(NotAccepted::NoAdmin(id(50)));
+    assert_eq!(forged(&Statement::Pass(stranger)).news_to(&roster), Err(no_admin));
+    for news in [node(10, 0), Statement::Claim(claim(20, 11)), revocation(12, 0, ADMIN)] {
+        let is_false = NotTaken::False(StatementError::Forged);
+        assert_eq!(forged(&news).news_to(&roster), Err(is_false));
+        let told = Told::read(news.kind(), news.bytes().clone()).unwrap();
+        assert_eq!(told.news_to(&roster), Ok(Some(news)));
     }
 }
 
 #[test]
-fn an_invitation_with_fewer_uses_than_before_admits_fewer() {
-    let mut roster = roster([Statement::Pass(invite(20, 9, None))]);
-    for subject in 30..39 {
-        assert_eq!(roster.insert(Statement::Claim(claim(20, subject))), Ok(true));
-    }
-    let fewer = Pass { turn: 1, ..invite(20, 2, Some(NOW)).terms().clone() };
-    let fewer = Statement::Pass(fewer.sign(&key(ADMIN)).unwrap());
-    assert_eq!(roster.insert(fewer), Ok(true));
-    let kept = roster.claims_by(&id(20)).iter().map(|claim| claim.subject).collect::<Vec<_>>();
-    assert_eq!(kept.len(), 2 + CLAIMS_BEYOND_USES_MAX);
-    assert!(kept.iter().all(|subject| roster.member(subject, LATER).is_ok()), "they stay");
-    assert_eq!(roster.len(), 2 + kept.len());
-    assert_eq!(roster.bytes(), roster.statements().map(|it| it.bytes().len()).sum::<usize>());
-    // A pass that is no invitation admits nobody but its own key.
-    let own = Pass { turn: 2, ..pass(20, MemberKind::Node, ADMIN) };
-    assert_eq!(roster.insert(Statement::Pass(own.sign(&key(ADMIN)).unwrap())), Ok(true));
-    assert_eq!((roster.len(), roster.claims_by(&id(20))), (2, vec![]));
-}
-
-#[test]
-fn an_invitation_that_ended_or_was_withdrawn_admits_nobody() {
-    let mut roster = roster([Statement::Pass(invite(20, 2, Some(NOW)))]);
-    let guest = claim(20, 11);
-    assert_eq!(roster.may_claim(guest.terms(), NOW), Err(TicketRefused::Expired(NOW)));
-    roster.insert(Statement::Claim(guest.clone())).unwrap();
-    assert!(roster.member(&id(11), NOW).is_ok(), "it was used in time, elsewhere");
-    roster.insert(revocation(20, 0, ADMIN)).unwrap();
-    assert_eq!(roster.may_claim(guest.terms(), NOW), Err(TicketRefused::Revoked));
-    assert_eq!(roster.member(&id(11), NOW), Err(Excluded::Unknown));
-    let (topic, name) = (TopicId::from_bytes([8; 32]), "t".parse().unwrap());
-    let log = LogId { writer: id(11), incarnation: Incarnation(7) };
-    let standing = roster.writer((&topic, &name), &log, NOW);
-    assert_eq!(standing, Standing::Frozen, "what it wrote as a member counts");
-    let stranger = claim(21, 11);
-    assert_eq!(roster.may_claim(stranger.terms(), NOW), Err(TicketRefused::Unknown));
-    assert_eq!(roster.insert(Statement::Claim(stranger)), Err(NotAccepted::UnknownInvite));
+fn the_parts_of_a_roster_are_all_of_it_in_order() {
+    let statements = [
+        node(10, 0),
+        Statement::Pass(invite(20, 4, None)),
+        revocation(13, 0, ADMIN),
+        closure(10, 0, 3),
+        closure(14, 0, 0),
+    ];
+    let claims = (30..34).map(|guest| Statement::Claim(claim(20, guest)));
+    let roster = roster(statements.into_iter().chain(claims));
+    let mut all: Vec<_> = roster.statements().map(|it| it.slot()).collect();
+    let parts = (0..=u8::MAX).map(|part| roster.part(part).collect::<Vec<_>>());
+    let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+    assert!(parts.iter().all(|part| part.is_sorted()));
+    assert!(parts.iter().all(|part| part.iter().all(|slot| slot.part() == part[0].part())));
+    let mut together = parts.concat();
+    all.sort_unstable();
+    together.sort_unstable();
+    assert_eq!(together, all);
 }
 
 #[test]

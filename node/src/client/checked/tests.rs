@@ -76,10 +76,10 @@ impl Link for Giver {
             Request::Node(NodeRequest::CompareRoster(RosterWanted::Digest(_))) => {
                 *self.asked.lock().unwrap() += 1;
                 let parts = vec![PartDigest { part: 0, digest: Hash([0; 32]) }];
-                Response::Roster(RosterTold::Differs(parts, Statements(vec![charter])))
+                Response::Roster(RosterTold::Differs(parts, Statements::from_iter([charter])))
             }
             Request::Node(NodeRequest::CompareRoster(RosterWanted::Part(..))) => {
-                Response::Roster(RosterTold::Part(Statements(self.told.clone()), None))
+                Response::Roster(RosterTold::Part(self.told.iter().cloned().collect(), None))
             }
             other => panic!("not asked: {other:?}"),
         };
