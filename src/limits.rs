@@ -238,8 +238,9 @@ pub const ROSTER_UNKNOWN_MAX: Duration = Duration::from_secs(10);
 /// reach each other may each let somebody in by one ticket: four parts, if it is for one machine.
 pub const CLAIMS_BEYOND_USES_MAX: usize = 3;
 
-/// Most invitations of a network, used or not.
-pub const INVITES_MAX: usize = 1_000;
+/// Most invitations of a network in its life, used or not: three tickets a day for nine years. With
+/// a claim each of some 300 bytes they take a third of a roster.
+pub const INVITES_MAX: usize = 10_000;
 
 /// Most admins of a network. People know each other by name.
 pub const ADMINS_MAX: usize = 64;
@@ -662,5 +663,6 @@ const _: () = {
     assert!(ACQUAINTED_AFTER.as_millis() > NEWCOMER_FOR.as_millis());
     assert!(CONTACTS_PER_ANSWER_MAX <= STRANGERS_PER_TELLER_MAX);
     assert!(STRANGERS_PER_TELLER_MAX < STRANGERS_MAX && STRANGERS_FOUND_MAX < STRANGERS_MAX);
+    assert!(INVITES_MAX * 2 <= ROSTER_STATEMENTS_MAX / 3, "members have room beside tickets");
     assert!(HEARTBEAT_INTERVAL.as_millis() * 2 < SUSPECT_AFTER.as_millis());
 };

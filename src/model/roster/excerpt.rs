@@ -6,7 +6,7 @@ use crate::model::NodeId;
 impl Roster {
     /// The roster that has the charter, and all that this one says of a key: its passes, claims
     /// and revocations, those of the invitations that it used, and of one invitation more all that
-    /// used it.
+    /// used it. It is as full as this one.
     #[must_use]
     pub fn excerpt(&self, subject: &NodeId, invite: Option<&NodeId>) -> Self {
         let mut excerpt = Self::new(self.charter().clone());
@@ -25,6 +25,7 @@ impl Roster {
             let taken = excerpt.insert(statement);
             debug_assert!(taken.is_ok(), "what one roster has, another one of its charter takes");
         }
+        excerpt.beyond = self.size() - excerpt.size();
         excerpt
     }
 

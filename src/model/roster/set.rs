@@ -62,6 +62,40 @@ pub struct Roster {
     invites: usize,
     /// Of all statements.
     bytes: usize,
+    /// What an excerpt lacks of the whole roster.
+    pub(super) beyond: Size,
+}
+
+/// How much there is of what has a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Size {
+    statements: usize,
+    invites: usize,
+    bytes: usize,
+}
+
+impl std::ops::Add for Size {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            statements: self.statements + other.statements,
+            invites: self.invites + other.invites,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+impl std::ops::Sub for Size {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            statements: self.statements.saturating_sub(other.statements),
+            invites: self.invites.saturating_sub(other.invites),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
 }
 
 impl Roster {
@@ -77,6 +111,7 @@ impl Roster {
             closures: BTreeMap::new(),
             invites: 0,
             bytes: charter_bytes,
+            beyond: Size::default(),
         }
     }
 
@@ -142,7 +177,7 @@ impl Roster {
             Some(_) => {}
             None => self.check_room()?,
         }
-        if is_invite(pass) && !known.is_some_and(is_invite) && self.invites >= INVITES_MAX {
+        if is_invite(pass) && !known.is_some_and(is_invite) && !self.has_room_for_invitation() {
             return Err(NotAccepted::Full("invitations"));
         }
         Ok(true)
@@ -287,9 +322,21 @@ impl Roster {
         }
     }
 
+    /// Whether a network has room for one invitation more.
+    pub fn has_room_for_invitation(&self) -> bool {
+        self.size().invites < INVITES_MAX && self.check_room().is_ok()
+    }
+
     fn check_room(&self) -> Result<(), NotAccepted> {
-        let has_room = self.len() < ROSTER_STATEMENTS_MAX && self.bytes < ROSTER_BYTES_MAX;
+        let Size { statements, bytes, .. } = self.size();
+        let has_room = statements < ROSTER_STATEMENTS_MAX && bytes < ROSTER_BYTES_MAX;
         if has_room { Ok(()) } else { Err(NotAccepted::Full("statements")) }
+    }
+
+    /// How much there is, with what an excerpt lacks.
+    pub(super) fn size(&self) -> Size {
+        let here = Size { statements: self.len(), invites: self.invites, bytes: self.bytes };
+        here + self.beyond
     }
 
     // --- what is in it ----------------------------------------------------------------------

@@ -351,7 +351,7 @@ fn check_subject(
 fn not_accepted(why: &NotAccepted) -> Refused {
     match why {
         NotAccepted::OtherNetwork => NotAdmitted::OtherNetwork.into(),
-        NotAccepted::Full(_) => NotAdmitted::Full.into(),
+        NotAccepted::Full(_) => Refused::new(NotAdmitted::Full, Some(&why.to_string())),
         NotAccepted::NoAdmin(_) | NotAccepted::TooWide(..) | NotAccepted::UnknownInvite => {
             NotAdmitted::Unknown.into()
         }

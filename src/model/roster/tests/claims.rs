@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::limits::CLAIMS_BEYOND_USES_MAX;
+use crate::limits::{CLAIMS_BEYOND_USES_MAX, INVITES_MAX};
 
 #[test]
 fn an_invitation_is_used_by_as_many_as_it_says() {
@@ -80,4 +80,24 @@ fn an_invitation_that_ended_or_was_withdrawn_admits_nobody() {
     let stranger = claim(21, 11);
     assert_eq!(roster.may_claim(stranger.terms(), NOW), Err(TicketRefused::Unknown));
     assert_eq!(roster.insert(Statement::Claim(stranger)), Err(NotAccepted::UnknownInvite));
+}
+
+#[test]
+fn a_full_roster_and_its_excerpts_take_no_more_invitations() {
+    let numbered = |number: u32| {
+        let mut subject = [7; 32];
+        subject[..4].copy_from_slice(&number.to_be_bytes());
+        let subject = NodeId::from_bytes(subject);
+        let terms = Pass { subject, ..invite(20, 1, None).terms().clone() };
+        Statement::Pass(terms.sign(&key(ADMIN)).unwrap())
+    };
+    let most = u32::try_from(INVITES_MAX).unwrap();
+    let mut roster = roster((0..most - 1).map(numbered));
+    assert!(roster.has_room_for_invitation());
+    roster.insert(numbered(most - 1)).unwrap();
+    let full = Err(NotAccepted::Full("invitations"));
+    assert_eq!(roster.insert(numbered(most)), full);
+    let mut excerpt = roster.excerpt(&id(11), Some(&id(20)));
+    assert_eq!(excerpt.insert(numbered(most)), full, "a judge has an excerpt alone");
+    assert!(!roster.has_room_for_invitation() && !excerpt.has_room_for_invitation());
 }
