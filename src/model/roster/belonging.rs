@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use thiserror::Error;
 
 use super::{
-    pass::{Claim, MemberKind},
+    pass::{Claim, MemberKind, Pass},
     removal::{Cut, Revocation},
     rights::{Grant, Rights},
     set::Roster,
@@ -81,6 +81,12 @@ pub struct Membership {
     pub admitted: Admitted,
 }
 
+impl Membership {
+    fn holds(&self, now: WallClock) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
 /// What the batches of a log count for in a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -109,32 +115,56 @@ impl Roster {
     /// # Errors
     /// When it does not belong to it.
     pub fn member(&self, subject: &NodeId, now: WallClock) -> Result<Membership, Excluded> {
+        let revocation = self.revocation(subject);
         let pass = self.passes.get(subject).map(Signed::terms);
-        let claimed = || self.claims_of(subject).find_map(|claim| self.by_claim(claim.terms()));
-        let membership = match pass {
-            Some(pass) if !self.is_revoked(subject, pass.turn) => match pass.kind {
-                MemberKind::Node | MemberKind::Client => Membership {
-                    kind: pass.kind,
-                    label: pass.label.clone(),
-                    grants: self.grants(&pass.grants, pass.kind).to_vec(),
-                    turn: pass.turn,
-                    expires: pass.expires,
-                    admitted: Admitted::By(pass.issuer),
-                },
-                MemberKind::Invite | MemberKind::Former => return Err(Excluded::NoMember),
-            },
-            _ => match (self.revocation(subject), claimed()) {
-                (Some(Revocation { reason, issued, .. }), _) => {
-                    return Err(Excluded::Revoked { reason: reason.clone(), issued: *issued });
-                }
-                (None, Some(membership)) => membership,
-                (None, None) => return Err(Excluded::Unknown),
-            },
+        let pass = pass.filter(|pass| !self.is_revoked(subject, pass.turn));
+        let own = pass.map(|pass| self.by_pass(pass)).transpose()?;
+        // A ticket that it used after an admin signed its pass may last longer.
+        let claimed = self.by_claims(subject, pass.map(|pass| pass.issued));
+        let best = match (own, claimed.filter(|_| revocation.is_none())) {
+            (Some(own), Some(claimed)) if !own.holds(now) && claimed.holds(now) => Some(claimed),
+            (None, claimed) => claimed,
+            (own, _) => own,
         };
-        match membership.expires {
+        let Some(best) = best else {
+            return Err(match revocation {
+                Some(Revocation { reason, issued, .. }) => {
+                    Excluded::Revoked { reason: reason.clone(), issued: *issued }
+                }
+                None => Excluded::Unknown,
+            });
+        };
+        match best.expires {
             Some(expires) if expires <= now => Err(Excluded::Expired(expires)),
-            _ => Ok(membership),
+            _ => Ok(best),
         }
+    }
+
+    /// What a pass makes of its subject.
+    fn by_pass(&self, pass: &Pass) -> Result<Membership, Excluded> {
+        match pass.kind {
+            MemberKind::Node | MemberKind::Client => Ok(Membership {
+                kind: pass.kind,
+                label: pass.label.clone(),
+                grants: self.grants(&pass.grants, pass.kind).to_vec(),
+                turn: pass.turn,
+                expires: pass.expires,
+                admitted: Admitted::By(pass.issuer),
+            }),
+            MemberKind::Invite | MemberKind::Former => Err(Excluded::NoMember),
+        }
+    }
+
+    /// What the claims of a newcomer make of it, on invitations signed after a time: that which
+    /// lasts longest, and of two equal ones that with the smaller key.
+    fn by_claims(&self, subject: &NodeId, since: Option<WallClock>) -> Option<Membership> {
+        let is_later = |claim: &&Signed<Claim>| {
+            let invitation = self.invitation(&claim.terms().invite);
+            invitation.is_some_and(|(pass, _)| Some(pass.terms().issued) > since)
+        };
+        let claims = self.claims_of(subject).filter(is_later);
+        let all = claims.filter_map(|claim| self.by_claim(claim.terms()));
+        all.min_by_key(|it| Reverse(it.expires.unwrap_or(WallClock(u64::MAX))))
     }
 
     /// What a claim makes of its newcomer; none if its invitation was withdrawn.

@@ -64,6 +64,75 @@ fn an_invitation_with_fewer_uses_than_before_admits_fewer() {
 }
 
 #[test]
+fn a_closed_ticket_keeps_its_members_and_admits_nobody_more() {
+    let ticket = invite(20, 9, Some(LATER));
+    let statements = [ticket.clone()].map(Statement::Pass);
+    let mut roster = roster(
+        statements.into_iter().chain([31, 32].map(|guest| Statement::Claim(claim(20, guest)))),
+    );
+    roster.insert(revocation(32, 0, ADMIN)).unwrap();
+    // Whoever stays gets a pass of its own, and then the ticket is withdrawn.
+    let own = roster.member(&id(31), NOW).unwrap();
+    let own = Pass { label: own.label, expires: own.expires, ..pass(31, own.kind, ADMIN) };
+    let own = Statement::Pass(own.sign(&key(ADMIN)).unwrap());
+    for statement in [own, revocation(20, ticket.terms().turn, ADMIN)] {
+        assert_eq!(roster.insert(statement), Ok(true));
+    }
+    let late = claim(20, 33);
+    assert_eq!(roster.may_claim(late.terms(), NOW), Err(TicketRefused::Revoked));
+    // Somebody may tell of the claim all the same.
+    roster.insert(Statement::Claim(late)).unwrap();
+    for time in [NOW, WallClock(LATER.0 + 1)] {
+        assert_eq!(roster.member(&id(31), time).unwrap().label, "guest-31");
+        assert!(roster.member(&id(32), time).is_err(), "it was removed");
+        assert_eq!(roster.member(&id(33), time), Err(Excluded::Unknown));
+    }
+}
+
+#[test]
+fn of_several_claims_of_a_member_the_one_that_lasts_longest_counts() {
+    let until = |secret: u8, until: Option<WallClock>| {
+        let invitation = Invitation { admits: MemberKind::Client, uses: 1, until };
+        let terms =
+            Pass { invitation: Some(invitation), ..invite(secret, 1, None).terms().clone() };
+        Statement::Pass(terms.sign(&key(ADMIN)).unwrap())
+    };
+    let later = WallClock(LATER.0 + 1);
+    let claims = || [20, 21].map(|invite| Statement::Claim(claim(invite, 11)));
+    for (one, other, expires) in [
+        (Some(NOW), Some(LATER), Some(LATER)),
+        (Some(LATER), Some(NOW), Some(LATER)),
+        (Some(later), Some(LATER), Some(later)),
+        (Some(LATER), None, None),
+        (None, Some(LATER), None),
+    ] {
+        let mut roster = roster([until(20, one), until(21, other)].into_iter().chain(claims()));
+        assert_eq!(roster.member(&id(11), NOW).map(|it| it.expires), Ok(expires));
+        // One that was withdrawn does not count.
+        roster.insert(revocation(20, 0, ADMIN)).unwrap();
+        let ended = other.filter(|other| *other <= NOW);
+        let left = ended.map_or(Ok(other), |ended| Err(Excluded::Expired(ended)));
+        assert_eq!(roster.member(&id(11), NOW).map(|it| it.expires), left);
+    }
+}
+
+#[test]
+fn whose_pass_has_ended_comes_back_with_a_later_ticket() {
+    let ended = Pass { expires: Some(NOW), ..pass(11, MemberKind::Node, ADMIN) };
+    let ended = Statement::Pass(ended.sign(&key(ADMIN)).unwrap());
+    let of = |issued: u64| {
+        let terms = Pass { issued: WallClock(issued), ..invite(20, 1, None).terms().clone() };
+        Statement::Pass(terms.sign(&key(ADMIN)).unwrap())
+    };
+    for (issued, is_back) in [(NOW.0 - 1, false), (NOW.0, false), (NOW.0 + 1, true)] {
+        let roster = roster([ended.clone(), of(issued), Statement::Claim(claim(20, 11))]);
+        let member = roster.member(&id(11), NOW);
+        let expected = if is_back { Ok(None) } else { Err(Excluded::Expired(NOW)) };
+        assert_eq!(member.map(|it| it.expires), expected, "{issued}");
+    }
+}
+
+#[test]
 fn an_invitation_that_ended_or_was_withdrawn_admits_nobody() {
     let mut roster = roster([Statement::Pass(invite(20, 2, Some(NOW)))]);
     let guest = claim(20, 11);
