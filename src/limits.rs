@@ -238,6 +238,9 @@ pub const ROSTER_UNKNOWN_MAX: Duration = Duration::from_secs(10);
 /// reach each other may each let somebody in by one ticket: four parts, if it is for one machine.
 pub const CLAIMS_BEYOND_USES_MAX: usize = 3;
 
+/// By how much two clocks may differ. A membership holds for as long after its end.
+pub const ROSTER_CLOCK_TOLERANCE: Duration = Duration::from_mins(10);
+
 /// Most invitations of a network in its life, used or not: three tickets a day for nine years. With
 /// a claim each of some 300 bytes they take a third of a roster.
 pub const INVITES_MAX: usize = 10_000;

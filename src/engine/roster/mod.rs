@@ -27,7 +27,7 @@ use super::{
     wing::Wing,
 };
 use crate::{
-    limits::{ROSTER_CHECK_INTERVAL, ROSTER_COMPARE_INTERVAL},
+    limits::{ROSTER_CHECK_INTERVAL, ROSTER_CLOCK_TOLERANCE, ROSTER_COMPARE_INTERVAL},
     model::{
         Hash, NodeId, TopicId, WallClock,
         roster::{Excluded, Membership, NotTaken, Roster, Slot, Statement, Told},
@@ -77,10 +77,18 @@ impl Known {
         self.parts = None;
     }
 
-    /// The time by which memberships end. A clock that was set back does not bring them back.
+    /// The time by which memberships have ended for certain. A clock that is a little behind does
+    /// not bring them back, and an admin's clock that is far ahead does not end them.
     fn now(&self, core: &Core) -> WallClock {
-        core.now.wall.max(self.newest)
+        let tolerance = millis(ROSTER_CLOCK_TOLERANCE);
+        let own = core.now.wall.0;
+        let latest = own.max(self.newest.0.min(own.saturating_add(tolerance)));
+        WallClock(latest.saturating_sub(tolerance))
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What became of statements that somebody told.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     engine::{Asker, Closed},
-    limits::CLAIMS_BEYOND_USES_MAX,
+    limits::{CLAIMS_BEYOND_USES_MAX, ROSTER_CLOCK_TOLERANCE},
     model::{
         Hash, Realm,
         roster::{
@@ -61,6 +61,13 @@ fn claim(number: u8) -> Statement {
     let claim =
         Claim::new(network(), key(INVITE).node(), newcomer.node(), format!("guest-{number}"));
     Statement::Claim(claim.sign(&key(INVITE), &newcomer).unwrap())
+}
+
+/// A revocation that an admin signed whose clock is ahead.
+fn ahead_by(time: Duration) -> Statement {
+    let issued = WallClock(ISSUED.0 + u64::try_from(time.as_millis()).unwrap());
+    let terms = Revocation::new(network(), (key(9).node(), 0), key(ADMIN).node(), issued);
+    Statement::Revocation(terms.sign(&key(ADMIN)).unwrap())
 }
 
 fn tell(statements: impl IntoIterator<Item = Statement>) -> NodeRequest {
@@ -298,8 +305,23 @@ fn whose_pass_has_ended_is_out() {
     let mut cluster = Cluster::new([(1, vec![pass(1), ends.clone()]), (2, vec![pass(1), ends])]);
     cluster.connect(1, 2);
     let script = cluster.nodes.get_mut(&1).unwrap();
+    // It holds for a while after its end, because clocks differ.
+    script.now.wall = script.now.wall.plus(ROSTER_CLOCK_TOLERANCE);
     assert_eq!(disconnected(&script.pass(Duration::from_millis(4_900))), []);
     assert_eq!(disconnected(&script.pass(Duration::from_millis(1_100))), [key(2).node()]);
+}
+
+#[test]
+fn an_admins_clock_that_is_ahead_ends_nothing_early() {
+    let ends = pass_until(2, MemberKind::Node, Some(WallClock(60_000)));
+    let ahead = ahead_by(Duration::from_hours(24));
+    let mut cluster = Cluster::new([(1, vec![pass(1), ends]), (2, vec![pass(1)])]);
+    cluster.connect(1, 2);
+    let outputs = cluster.give(1, Input::Admitted(vec![ahead]));
+    assert_eq!(rosters(&outputs).len(), 1, "it is news");
+    let script = cluster.nodes.get_mut(&1).unwrap();
+    assert_eq!(disconnected(&script.pass(Duration::from_secs(55))), []);
+    assert_eq!(disconnected(&script.pass(Duration::from_secs(10))), [key(2).node()]);
 }
 
 #[test]

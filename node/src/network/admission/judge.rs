@@ -6,6 +6,7 @@ use std::{
 };
 
 use antiphon::{
+    limits::ROSTER_CLOCK_TOLERANCE,
     model::{
         Blob, Hash, NodeId, WallClock,
         roster::{
@@ -44,9 +45,6 @@ struct State {
     /// How many were not reported.
     unsaid: u64,
 }
-
-/// By how much two clocks may differ. A pass holds for as long after its end.
-const CLOCK_TOLERANCE: Duration = Duration::from_mins(10);
 
 /// Refusals that are reported: one in this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -271,11 +269,11 @@ impl Judge {
 
     /// The time by which a pass has ended for certain.
     fn lenient(&self) -> WallClock {
-        WallClock(self.clock.now().wall.0.saturating_sub(millis(CLOCK_TOLERANCE)))
+        WallClock(self.clock.now().wall.0.saturating_sub(millis(ROSTER_CLOCK_TOLERANCE)))
     }
 
     fn ended(&self, wall: WallClock) -> Refused {
-        let differ = self.clock.now().wall.0.abs_diff(wall.0) > millis(CLOCK_TOLERANCE);
+        let differ = self.clock.now().wall.0.abs_diff(wall.0) > millis(ROSTER_CLOCK_TOLERANCE);
         if differ { NotAdmitted::Clock.into() } else { NotAdmitted::Expired.into() }
     }
 
