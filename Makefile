@@ -2,7 +2,7 @@
 
 FMT = cargo fmt --all -- --config unstable_features=true,imports_granularity=Crate,group_imports=StdExternalCrate
 
-.PHONY: verify fix demo bench bench-short sim adversary mutations faults hostile
+.PHONY: verify fix demo bench bench-short sim adversary closed mutations faults hostile
 
 verify:
 	$(FMT) --check
@@ -45,6 +45,10 @@ sim:
 # The same among liars: make adversary SEEDS=1000
 adversary:
 	SEEDS=$(SEEDS) cargo test --locked --profile sim -p antiphon --test simulation adversary::sweep -- --exact --nocapture
+
+# The same of closed networks: make closed SEEDS=1000
+closed:
+	SEEDS=$(SEEDS) cargo test --locked --profile sim -p antiphon --test simulation closed::sweep -- --exact --nocapture
 
 # Whether the simulation finds each planted bug; the program has none of them.
 mutations:

@@ -10,6 +10,7 @@
 )]
 
 mod adversary;
+mod closed;
 mod sweep;
 #[path = "../world/mod.rs"]
 mod world;

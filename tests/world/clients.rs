@@ -6,13 +6,17 @@ use std::time::Duration;
 use antiphon::{
     engine,
     engine::{Input, QuestionId},
-    model::RecordId,
-    wire::{ClientRequest, Read, Request, Response},
+    model::{
+        RecordId,
+        roster::{Statement, Told},
+    },
+    wire::{ClientRequest, NodeRequest, Read, Request, Response, Statements},
 };
 
 use crate::world::{
     Event, World,
     again::Again,
+    closed::Admin,
     creator::{Alterer, Creator, Deleter},
     fetcher::Fetcher,
     follower::Follower,
@@ -50,6 +54,7 @@ pub(crate) enum Kind {
     Member(Box<Member>),
     Surveyor(Surveyor),
     Again(Again),
+    Admin(Box<Admin>),
 }
 
 /// What a client does next.
@@ -111,6 +116,11 @@ impl World {
             let topic = topic.expect("a topic of this run");
             self.nodes[index].publishes.insert(question, (topic, record));
         }
+        if let Request::Node(NodeRequest::TellRoster(Statements(told))) = &request {
+            let statement = |it: &Told| Statement::verify(it.kind(), it.bytes().clone()).ok();
+            let told = told.iter().filter_map(statement).collect();
+            self.nodes[index].told.insert(question, told);
+        }
         self.handle(index, Input::Asked { question, asker: engine::Asker::Program, request });
     }
 
@@ -163,6 +173,7 @@ impl World {
             Kind::Member(member) => member.go_on(self, response, asked),
             Kind::Surveyor(surveyor) => surveyor.go_on(self, response, asked),
             Kind::Again(again) => again.go_on(self, response.as_ref(), asked),
+            Kind::Admin(admin) => admin.go_on(self, response.as_ref(), asked),
         };
         let serial = client.serial;
         match next {

@@ -242,7 +242,7 @@ impl World {
     pub(crate) fn stays(&self) -> Vec<usize> {
         let stays = |index: &usize| {
             let node = &self.nodes[*index];
-            !node.gone && !node.leaves && !node.lies
+            !node.gone && !node.leaves && !node.lies && !self.is_out(*index)
         };
         (0..self.nodes.len()).filter(stays).collect()
     }
@@ -287,13 +287,16 @@ impl World {
         }
     }
 
-    fn replace_disk(&mut self, index: usize, image: Image) {
+    pub(crate) fn replace_disk(&mut self, index: usize, image: Image) {
         // What comes with the disk and is damaged looks like a copy until somebody comes upon it.
         let damaged = image.damaged.iter().filter_map(|place| image.batches.get(place));
         let damaged: Vec<_> = damaged.map(Batch::hash).collect();
         self.oracle.brought_damaged(index, &damaged, self.now);
         self.nodes[index].disk.image = image;
         self.nodes[index].disk.image.stopped.clear();
+        if let Some(admission) = &mut self.nodes[index].admission {
+            admission.noted.clear();
+        }
         self.nodes[index].disk.honest = None;
         self.observe_disk(index);
     }

@@ -4,6 +4,7 @@
 mod again;
 pub(crate) mod choices;
 pub(crate) mod clients;
+pub(crate) mod closed;
 mod creator;
 pub(crate) mod disk;
 mod equivocation;
@@ -40,6 +41,7 @@ use antiphon::{
 use crate::world::{
     choices::Choices,
     clients::Client,
+    closed::ClosedNetwork,
     invariants::Violation,
     liar::Liar,
     network::Links,
@@ -70,6 +72,8 @@ pub(crate) enum Event {
     Twin(usize, usize, Vec<Batch>),
     /// A liar asks something.
     Lie(usize),
+    /// It is looked who is connected with whom, in a closed network.
+    Look,
     /// A node that was down starts.
     Start(usize),
     /// A message arrives.
@@ -139,6 +143,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Option<Client>>,
     pub(crate) liars: BTreeMap<usize, Liar>,
     pub(crate) links: Links,
+    /// The closed network that this is; none if it is open to all.
+    pub(crate) closed: Option<ClosedNetwork>,
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     pub(crate) counts: Counts,
@@ -193,6 +199,7 @@ impl World {
             clients: Vec::new(),
             liars: BTreeMap::new(),
             links: Links::default(),
+            closed: None,
             oracle: Oracle::default(),
             trace: Trace::new(verbose),
             counts: Counts::default(),
@@ -391,6 +398,7 @@ impl World {
             | Event::Twin(..)
             | Event::Resume(_)
             | Event::Lie(_)
+            | Event::Look
             | Event::Start(_)
             | Event::Answer(..)
             | Event::Wake(..) => None,
@@ -432,6 +440,7 @@ impl World {
             Event::Forget => self.forget_the_gone(),
             Event::Twin(node, index, batches) => self.twin_sends(node, index, batches),
             Event::Lie(index) => self.lie_due(index),
+            Event::Look => self.look(),
             Event::Start(index) => self.start(index),
             Event::Message(message) => self.arrived(message),
             Event::Question(index, client, serial, request) => {

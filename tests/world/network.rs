@@ -29,6 +29,7 @@ impl World {
     /// Sends a message. It may get lost.
     pub(crate) fn send(&mut self, from: (usize, u64), to: (usize, u64), what: What) {
         let Some(what) = self.said(from.0, to.0, what) else { return };
+        let what = self.deceives(from.0, what);
         let lost = match what {
             What::Gossip(_) => self.options.gossip_loss,
             _ => self.options.loss,
@@ -152,6 +153,9 @@ impl World {
     /// A message reaches the node that it was sent to.
     pub(crate) fn arrived(&mut self, message: Message) {
         let Some(message) = self.heard(message) else { return };
+        if self.is_reset(&message) {
+            return;
+        }
         let Message { from, to: (index, life), what } = message;
         match what {
             What::Request(ask, request) => {
@@ -175,6 +179,19 @@ impl World {
         }
     }
 
+    /// In a closed network a connection that the other end has closed is of no use: who sends
+    /// something there is told so.
+    fn is_reset(&mut self, message: &Message) -> bool {
+        let ((from, life), (index, _)) = (message.from, message.to);
+        let is_closed = matches!(message.what, What::Dial | What::Close(_));
+        let is_connected = self.nodes[index].connected.contains_key(&from);
+        if self.closed.is_none() || is_closed || is_connected || self.nodes[from].life != life {
+            return self.closed.is_some() && !is_closed && !is_connected;
+        }
+        self.undelivered(message);
+        true
+    }
+
     /// A connection of which this is the other end is closed.
     fn closed(&mut self, index: usize, from: usize, number: u64) {
         let connection = self.nodes[index].connected.get(&from);
@@ -192,10 +209,13 @@ impl World {
         if !alive || ways.iter().any(|way| self.links.cut.contains(way)) {
             return;
         }
+        if !self.shake_hands(dialler, index) {
+            return;
+        }
         let number = self.number();
         for (one, other) in ways {
             let life = self.nodes[other].life;
-            let connection = Connection { life, number };
+            let connection = Connection { life, number, since: self.now };
             let before = self.nodes[one].connected.insert(other, connection);
             let contact = self.contact(other);
             let id = self.nodes[other].id;

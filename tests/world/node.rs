@@ -8,14 +8,18 @@ use std::{
 use antiphon::{
     engine::{AskId, Config, Engine, FlushGate, Input, Now, Output, QuestionId, Report},
     limits::HEARTBEAT_INTERVAL,
-    model::{Hash, Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock},
+    model::{
+        Hash, Incarnation, Network, NodeId, NodeKey, RecordId, TopicId, WallClock,
+        roster::Statement,
+    },
     wire::{Contact, NodeRequest, Request, Response},
 };
 
 use crate::world::{
     Event, What, World,
+    closed::{Admission, ClosedNetwork},
     disk::Disk,
-    invariants::{answers, bounds, one_position, outbox, removal, truth},
+    invariants::{answers, bounds, one_position, outbox, put_out, removal, statements, truth},
 };
 
 /// Who waits for the answer to a question.
@@ -33,6 +37,7 @@ pub(crate) struct Connection {
     /// The life that the other node was in.
     pub(crate) life: u64,
     pub(crate) number: u64,
+    pub(crate) since: Duration,
 }
 
 /// One node.
@@ -46,6 +51,8 @@ pub(crate) struct Node {
     /// The lives before that this one continues.
     pub(crate) earlier: BTreeSet<Incarnation>,
     pub(crate) disk: Disk,
+    /// What it has of its closed network; none in an open one.
+    pub(crate) admission: Option<Admission>,
     /// To whom it is connected.
     pub(crate) connected: BTreeMap<usize, Connection>,
     pub(crate) following: BTreeSet<TopicId>,
@@ -74,6 +81,8 @@ pub(crate) struct Node {
     pub(crate) abandoned: BTreeSet<QuestionId>,
     /// What the questions of publishers are about: the topic and the first record.
     pub(crate) publishes: BTreeMap<QuestionId, (usize, RecordId)>,
+    /// The statements that questions tell of.
+    pub(crate) told: BTreeMap<QuestionId, Vec<Statement>>,
 }
 
 /// When the operator says of a node that has left that it will not come back.
@@ -113,6 +122,7 @@ impl World {
         let secret = u8::try_from(index + 1).expect("few nodes");
         let key = NodeKey::from_secret(&[secret; 32]);
         let id = key.node();
+        let admission = self.admission(&key);
         self.nodes.push(Node {
             key,
             id,
@@ -122,6 +132,7 @@ impl World {
             incarnation: Incarnation(0),
             earlier: BTreeSet::new(),
             disk: Disk::default(),
+            admission,
             connected: BTreeMap::new(),
             following: BTreeSet::new(),
             gate: FlushGate::default(),
@@ -137,6 +148,7 @@ impl World {
             abandoned: BTreeSet::new(),
             twins: BTreeMap::new(),
             publishes: BTreeMap::new(),
+            told: BTreeMap::new(),
         });
         index
     }
@@ -166,6 +178,8 @@ impl World {
     pub(crate) fn launch(&mut self, index: usize) {
         let (now, gone_after) = (self.now, self.options.gone_after);
         let probation = self.options.probation;
+        let realm = self.closed.as_ref().map(ClosedNetwork::realm);
+        let realm = realm.unwrap_or_else(|| Network::default().into());
         let node = &mut self.nodes[index];
         node.life += 1;
         node.leaves = false;
@@ -176,7 +190,8 @@ impl World {
         node.incarnation = Incarnation(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         self.oracle.lives.insert(node.incarnation);
         let seed = node.incarnation.0 ^ node.life;
-        let mut config = Config::new(node.key.clone(), Network::default(), node.incarnation, seed);
+        let mut config = Config::new(node.key.clone(), realm, node.incarnation, seed);
+        config.closed = node.admission.as_mut().map(Admission::begin);
         config.gone_after = gone_after;
         config.probation = probation;
         node.earlier = std::mem::take(&mut node.disk.image.stopped);
@@ -216,6 +231,7 @@ impl World {
         node.abandoned.clear();
         node.twins.clear();
         node.publishes.clear();
+        node.told.clear();
         let connected = std::mem::take(&mut node.connected);
         for (_, write) in writes.into_iter().take(kept) {
             self.apply(index, &write);
@@ -329,7 +345,13 @@ impl World {
             Output::Unfollow(topic) => {
                 self.nodes[index].following.remove(&topic);
             }
-            Output::Dial(contact) => self.dial(index, &contact),
+            Output::Dial(contact) => {
+                if let Some(other) = self.index(&contact.node) {
+                    let result = put_out::dialled(self, index, other);
+                    self.check(put_out::NAME, result);
+                }
+                self.dial(index, &contact);
+            }
             Output::Disconnect(node) => self.disconnect(index, &node),
             Output::Locate(topic) => {
                 // Records in the table of who holds a topic; they may be out of date.
@@ -347,7 +369,8 @@ impl World {
                 }
                 self.reports.push((index, report));
             }
-            Output::Provide(_) | Output::Unprovide(_) | Output::Roster(_) => {}
+            Output::Roster(roster) => self.roster_told(index, roster),
+            Output::Provide(_) | Output::Unprovide(_) => {}
         }
     }
 
@@ -373,6 +396,13 @@ impl World {
             let result = outbox::told(self, index, topic, published);
             self.check(outbox::NAME, result);
             self.counts.pending += u64::from(!published.acknowledged);
+        }
+        if let Some(told) = self.nodes[index].told.remove(&question)
+            && response == Response::Noted
+        {
+            let result = statements::noted(self, index, &told);
+            self.check(statements::NAME, result);
+            self.noted(index, told);
         }
         self.twin_told(index, question, &response);
         if self.nodes[index].abandoned.remove(&question) {

@@ -7,13 +7,17 @@ use antiphon::wire::{ClientRequest, Request, Response};
 use crate::world::{
     World,
     clients::Next,
-    invariants::complete_survey::{self, Expected},
+    invariants::{
+        complete_survey::{self, Expected},
+        put_out,
+    },
 };
 
 /// Surveys all topics in turn.
 #[derive(Debug, Default)]
 pub(crate) struct Surveyor {
     topic: usize,
+    node: usize,
     expected: Expected,
 }
 
@@ -31,6 +35,8 @@ impl Surveyor {
             {
                 let result = complete_survey::told(world, &self.expected, &surveyed);
                 world.check(complete_survey::NAME, result);
+                let result = put_out::surveyed(world, self.node, &surveyed);
+                world.check(put_out::NAME, result);
             }
             let pause = world.choices.time(Duration::from_millis(50), Duration::from_secs(1));
             return Next::Pause(pause);
@@ -41,10 +47,7 @@ impl Surveyor {
         self.topic = world.choices.index(world.options.topics.len());
         self.expected = complete_survey::expected(world, self.topic);
         let name = world.options.topics[self.topic].name.parse().unwrap();
-        Next::Ask(
-            world.some_node(),
-            Request::Client(ClientRequest::Survey(name)),
-            Duration::from_secs(3),
-        )
+        self.node = world.some_node();
+        Next::Ask(self.node, Request::Client(ClientRequest::Survey(name)), Duration::from_secs(3))
     }
 }

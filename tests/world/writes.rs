@@ -11,7 +11,7 @@ use crate::world::{
     Event, World,
     invariants::{
         admitted, bounds, compaction, cursors, forks, one_position, outbox, removal, retention,
-        unmoved,
+        strangers, unmoved,
     },
     node::SCRUB_INTERVAL,
 };
@@ -168,6 +168,8 @@ impl World {
 
     /// Applies a write to the flushed disk of a node.
     pub(crate) fn apply(&mut self, index: usize, write: &Write) {
+        let result = strangers::kept(index, write);
+        self.check(strangers::NAME, result);
         let appended = match write {
             Write::Append { batch, .. } => Some(batch.clone()),
             _ => None,

@@ -50,7 +50,9 @@ pub(crate) fn continues(
                 return Err(format!("{:?} is called trimmed, and nobody let it go", known.batch));
             }
             let mut holders = known.holders.iter();
-            let held = holders.find(|it| !world.nodes[**it].gone && is_known(world, **it));
+            // What one has that was removed is of no use to anybody.
+            let counts = |it: &usize| !world.nodes[*it].gone && !world.was_out(*it);
+            let held = holders.find(|it| counts(it) && is_known(world, **it));
             if !is_trimmed && let Some(holder) = held {
                 return Err(format!("{:?} is called lost, and {holder} holds it", known.batch));
             }

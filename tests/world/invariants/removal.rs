@@ -32,9 +32,14 @@ pub(crate) fn decided(world: &World, index: usize, batch: &Batch) -> Result<(), 
     let Some(known) = world.oracle.batches.get(&batch.hash()) else {
         return Ok(());
     };
-    let others = known.holders.iter().any(|holder| *holder != index);
     // A survey, and the proof after it.
     let since = SURVEY_TIMEOUT * 2;
+    // A copy of one that was removed is none, once that is known.
+    let is_out = |holder: &usize| {
+        let out = world.knows_out(index, *holder);
+        out.is_some_and(|out| world.now.saturating_sub(out) > since)
+    };
+    let others = known.holders.iter().any(|holder| *holder != index && !is_out(holder));
     let just_lost = known.lost_at.is_some_and(|at| world.now.saturating_sub(at) <= since);
     let damaged = world.nodes.iter().any(|node| node.disk.image.is_damaged(batch));
     let disk = &world.nodes[index].disk;

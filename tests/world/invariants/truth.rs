@@ -54,7 +54,13 @@ pub(crate) fn published(
     };
     let own = batches.iter().filter_map(|hash| {
         let known = world.oracle.batches.get(hash)?;
-        let held = known.holders.len() + world.copies_lost(known);
+        // Who was known to be out when it was sealed is not asked. To itself a node is never out.
+        let is_out = |holder: &&usize| {
+            let out = world.knows_out(index, **holder).filter(|_| **holder != index);
+            out.is_some_and(|since| since < known.sealed)
+        };
+        let held = known.holders.iter().filter(|holder| !is_out(holder)).count();
+        let held = held + world.copies_lost(known);
         let header = known.batch.header();
         // After a fork of its log a writer goes on in an incarnation of its own choice.
         let this_life = is_own(&header.log())
