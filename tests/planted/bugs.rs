@@ -72,6 +72,18 @@ pub enum Bug {
     EndBelieved,
     /// One home replica's word is enough that records were trimmed.
     TrimBelieved,
+    /// A removal that comes by a comparison is not taken in.
+    RemovalNotCompared,
+    /// A removal is not written to the store.
+    StatementNotKept,
+    /// Who is removed while it is away stays a home replica.
+    AwayNotPutOut,
+    /// Who was removed is dialled if somebody speaks of it, and is answered.
+    BackByHearsay,
+    /// Of two passes of one turn the one holds that came last.
+    LatestPassWins,
+    /// Who was removed stays a member by its ticket.
+    ClaimOutlivesRemoval,
 }
 
 impl Bug {
@@ -108,11 +120,30 @@ impl Bug {
         Self::HandedOverToStrangers,
         Self::EndBelieved,
         Self::TrimBelieved,
+        Self::RemovalNotCompared,
+        Self::StatementNotKept,
+        Self::AwayNotPutOut,
+        Self::BackByHearsay,
+        Self::LatestPassWins,
+        Self::ClaimOutlivesRemoval,
     ];
 
     /// Whether it shows only where nodes lie.
     pub fn needs_liars(self) -> bool {
         matches!(self, Self::HandedOverToStrangers | Self::EndBelieved | Self::TrimBelieved)
+    }
+
+    /// Whether it shows only in closed networks.
+    pub fn needs_a_roster(self) -> bool {
+        matches!(
+            self,
+            Self::RemovalNotCompared
+            | Self::StatementNotKept
+            | Self::AwayNotPutOut
+            | Self::BackByHearsay
+            | Self::LatestPassWins
+            | Self::ClaimOutlivesRemoval
+        )
     }
 }
 

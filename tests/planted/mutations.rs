@@ -4,7 +4,7 @@
 
 use antiphon::planted::{Bug, plant};
 
-use crate::{adversary, sweep};
+use crate::{adversary, closed, sweep};
 
 /// Seeds within which every bug must be found.
 const SEEDS_MAX: u64 = 1_500;
@@ -12,7 +12,11 @@ const SEEDS_MAX: u64 = 1_500;
 /// How many seeds it takes to find a bug, and what is found.
 fn seeds_to_find(bug: Bug) -> Option<(u64, String)> {
     plant(Some(bug));
-    let run_seed = if bug.needs_liars() { adversary::run_seed } else { sweep::run_seed };
+    let run_seed = match bug {
+        _ if bug.needs_liars() => adversary::run_seed,
+        _ if bug.needs_a_roster() => closed::run_seed,
+        _ => sweep::run_seed,
+    };
     let found = (1..=SEEDS_MAX).find_map(|seed| Some((seed, run_seed(seed, false).err()?)));
     plant(None);
     found
