@@ -63,7 +63,7 @@ impl Client {
         let (_, charter) = self.roster_parts().await?;
         let mut roster = Roster::new(kept.charter.clone());
         take(&mut roster, &charter);
-        self.read_part(&mut roster, Slot::Pass(subject).part()).await?;
+        self.read_part(&mut roster, Slot::part_of(&subject)).await?;
         Ok(roster)
     }
 

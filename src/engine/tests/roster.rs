@@ -456,7 +456,7 @@ fn a_node_that_never_ends_its_answers_is_left() {
         ask = asks(script.give(Input::Told { ask: asked, result }));
         let mut after = [7; 32];
         after[1..5].copy_from_slice(&page.to_be_bytes());
-        let after = Slot::Pass(NodeId::from_bytes(after));
+        let after = Slot::Pass(NodeId::from_bytes(after), key(ADMIN).node());
         told = RosterTold::Part(Statements::default(), Some(after));
     }
 }

@@ -103,7 +103,7 @@ pub enum Standing {
 impl Roster {
     /// Up to which turn passes of a key have ended.
     fn revocation(&self, subject: &NodeId) -> Option<&Revocation> {
-        self.revocations.get(subject).map(Signed::terms)
+        self.revocations.best(subject).map(Signed::terms)
     }
 
     fn is_revoked(&self, subject: &NodeId, turn: u32) -> bool {
@@ -116,7 +116,7 @@ impl Roster {
     /// When it does not belong to it.
     pub fn member(&self, subject: &NodeId, now: WallClock) -> Result<Membership, Excluded> {
         let revocation = self.revocation(subject);
-        let pass = self.passes.get(subject).map(Signed::terms);
+        let pass = self.passes.best(subject).map(Signed::terms);
         let pass = pass.filter(|pass| !self.is_revoked(subject, pass.turn));
         let own = pass.map(|pass| self.by_pass(pass)).transpose()?;
         // A ticket that it used after an admin signed its pass may last longer.
@@ -192,7 +192,7 @@ impl Roster {
     /// # Errors
     /// When it may not.
     pub fn may_claim(&self, claim: &Claim, now: WallClock) -> Result<(), TicketRefused> {
-        if self.revocations.contains_key(&claim.subject) {
+        if self.revocation(&claim.subject).is_some() {
             return Err(TicketRefused::Removed);
         }
         let invitation = self.invitation(&claim.invite);
@@ -228,7 +228,7 @@ impl Roster {
         let closures = || self.closures_of(&log.writer, topic).map(Signed::terms);
         let named = closures().filter_map(|closure| closure.cuts.get(&log.incarnation).copied());
         let named = named.max_by_key(|cut| (cut.next, Reverse(cut.head)));
-        let turn = self.passes.get(&log.writer).map(|pass| pass.terms().turn);
+        let turn = self.passes.best(&log.writer).map(|pass| pass.terms().turn);
         let is_over = closures().any(|closure| turn.is_none_or(|turn| turn <= closure.turn));
         named.or_else(|| is_over.then_some(Cut { next: 0, head: None }))
     }

@@ -14,13 +14,18 @@ impl Roster {
     /// What all statements are about, and their hashes, in the same order. It copies none of them.
     pub fn slots(&self) -> impl Iterator<Item = (Slot, Hash)> {
         let charter = std::iter::once((Slot::Charter, self.charter().hash()));
-        let passes = self.passes.iter().map(|(key, it)| (Slot::Pass(*key), it.hash()));
+        let passes = self
+            .passes
+            .iter()
+            .map(|((subject, issuer), it)| (Slot::Pass(*subject, *issuer), it.hash()));
         let claims = self
             .claims
             .iter()
             .map(|claim| (Slot::Claim(claim.terms().invite, claim.terms().subject), claim.hash()));
-        let revocations =
-            self.revocations.iter().map(|(key, it)| (Slot::Revocation(*key), it.hash()));
+        let revocations = self
+            .revocations
+            .iter()
+            .map(|((subject, issuer), it)| (Slot::Revocation(*subject, *issuer), it.hash()));
         let closures = self
             .closures
             .keys()
@@ -33,14 +38,20 @@ impl Roster {
         let keys = keys_of(part);
         let (start, end) = (*keys.start(), *keys.end());
         let charter = (Slot::Charter.part() == part).then_some(Slot::Charter);
-        let passes = self.passes.range(keys.clone()).map(|(key, _)| Slot::Pass(*key));
+        let passes = self
+            .passes
+            .range(keys.clone())
+            .map(|((subject, issuer), _)| Slot::Pass(*subject, *issuer));
         let claims = self.claims.invites(keys.clone()).flat_map(|invite| {
             let subjects = self.claims.on(&invite).map(|claim| claim.terms().subject);
             let mut subjects: Vec<_> = subjects.collect();
             subjects.sort_unstable();
             subjects.into_iter().map(move |subject| Slot::Claim(invite, subject))
         });
-        let revocations = self.revocations.range(keys).map(|(key, _)| Slot::Revocation(*key));
+        let revocations = self
+            .revocations
+            .range(keys)
+            .map(|((subject, issuer), _)| Slot::Revocation(*subject, *issuer));
         let first = (start, TopicId::from_bytes([0; 32]), Hash([0; 32]));
         let last = (end, TopicId::from_bytes([u8::MAX; 32]), Hash([u8::MAX; 32]));
         let closures = self.closures.range(first..=last);
@@ -53,12 +64,14 @@ impl Roster {
     pub fn get(&self, slot: &Slot) -> Option<Statement> {
         match slot {
             Slot::Charter => Some(Statement::Charter(self.charter().clone())),
-            Slot::Pass(subject) => self.passes.get(subject).cloned().map(Statement::Pass),
+            Slot::Pass(subject, issuer) => {
+                self.passes.get(*subject, *issuer).cloned().map(Statement::Pass)
+            }
             Slot::Claim(invite, subject) => {
                 self.claims.get(subject, invite).cloned().map(Statement::Claim)
             }
-            Slot::Revocation(subject) => {
-                self.revocations.get(subject).cloned().map(Statement::Revocation)
+            Slot::Revocation(subject, issuer) => {
+                self.revocations.get(*subject, *issuer).cloned().map(Statement::Revocation)
             }
             Slot::Closure(writer, topic, hash) => {
                 self.closures.get(&(*writer, *topic, *hash)).cloned().map(Statement::Closure)
@@ -69,9 +82,11 @@ impl Roster {
     fn hash_of(&self, slot: &Slot) -> Option<Hash> {
         match slot {
             Slot::Charter => Some(self.charter().hash()),
-            Slot::Pass(subject) => self.passes.get(subject).map(Signed::hash),
+            Slot::Pass(subject, issuer) => self.passes.get(*subject, *issuer).map(Signed::hash),
             Slot::Claim(invite, subject) => self.claims.get(subject, invite).map(Signed::hash),
-            Slot::Revocation(subject) => self.revocations.get(subject).map(Signed::hash),
+            Slot::Revocation(subject, issuer) => {
+                self.revocations.get(*subject, *issuer).map(Signed::hash)
+            }
             Slot::Closure(writer, topic, hash) => {
                 self.closures.get(&(*writer, *topic, *hash)).map(Signed::hash)
             }
@@ -107,7 +122,9 @@ impl Roster {
     /// Everybody that has a pass or a claim, or was removed, in order of the keys.
     pub fn subjects(&self) -> impl Iterator<Item = NodeId> {
         let claimed = self.claims.iter().map(|claim| claim.terms().subject);
-        let all = self.passes.keys().chain(self.revocations.keys()).copied().chain(claimed);
+        let passes = self.passes.values().map(|pass| pass.terms().subject);
+        let revocations = self.revocations.values().map(|it| it.terms().subject);
+        let all = passes.chain(revocations).chain(claimed);
         all.collect::<std::collections::BTreeSet<_>>().into_iter()
     }
 }

@@ -12,10 +12,10 @@ impl Roster {
         let mut excerpt = Self::new(self.charter().clone());
         let used = self.claims_of(subject).map(|claim| claim.terms().invite);
         let keys = used.chain(invite.copied()).chain([*subject]).collect::<Vec<_>>();
-        let passes = keys.iter().filter_map(|key| self.passes.get(key));
+        let passes = keys.iter().flat_map(|key| self.passes.of(key));
         let by_invite = invite.into_iter().flat_map(|invite| self.claims.on(invite));
         let claims = self.claims_of(subject).chain(by_invite);
-        let revocations = keys.iter().filter_map(|key| self.revocations.get(key));
+        let revocations = keys.iter().flat_map(|key| self.revocations.of(key));
         let statements = passes
             .cloned()
             .map(Statement::Pass)
@@ -34,8 +34,8 @@ impl Roster {
         self.claims.get(subject, invite).is_some()
     }
 
-    /// The pass of a key, if it has one; whether it holds is another question.
+    /// The best pass of a key, if it has one; whether it was revoked is another question.
     pub fn pass(&self, subject: &NodeId) -> Option<&super::Signed<super::Pass>> {
-        self.passes.get(subject)
+        self.passes.best(subject)
     }
 }

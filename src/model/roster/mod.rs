@@ -18,6 +18,7 @@ mod pass;
 mod removal;
 mod rights;
 mod set;
+mod signed_by;
 mod slot;
 mod statement;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The roster: all statements of a closed network, and who belongs to it by them.
 //!
-//! It is a set. Of each member it keeps one pass and one revocation: the one that supersedes all
-//! others. Of each invitation it keeps as many claims as may use it, and of each topic and former
-//! writer a few closures. So nodes that have heard the same statements agree, in whatever order
-//! they came. What its charter does not allow is not in it.
+//! It is a set. Of each member it keeps one pass and one revocation of each admin: the newest. The
+//! best of all admins' holds. Of each invitation it keeps as many claims as may use it, and of each
+//! topic and former writer a few closures. So nodes that have heard the same statements agree, in
+//! whatever order they came. What its charter does not allow is not in it.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -16,6 +16,7 @@ use super::{
     pass::{Claim, Invitation, MemberKind, Pass},
     removal::{Closure, Revocation},
     rights::Grant,
+    signed_by::SignedBy,
     statement::{Signed, Terms},
 };
 use crate::{
@@ -54,9 +55,9 @@ fn bytes_of<T: Terms>(signed: Option<&Signed<T>>) -> usize {
 pub struct Roster {
     network: NetworkId,
     charter: Signed<Charter>,
-    pub(super) passes: BTreeMap<NodeId, Signed<Pass>>,
+    pub(super) passes: SignedBy<Pass>,
     pub(super) claims: Claims,
-    pub(super) revocations: BTreeMap<NodeId, Signed<Revocation>>,
+    pub(super) revocations: SignedBy<Revocation>,
     /// By the former writer, the topic and the hash of the closure.
     pub(super) closures: BTreeMap<(NodeId, TopicId, Hash), Signed<Closure>>,
     invites: usize,
@@ -105,9 +106,9 @@ impl Roster {
         Self {
             network: charter.terms().network(),
             charter,
-            passes: BTreeMap::new(),
+            passes: SignedBy::default(),
             claims: Claims::default(),
-            revocations: BTreeMap::new(),
+            revocations: SignedBy::default(),
             closures: BTreeMap::new(),
             invites: 0,
             bytes: charter_bytes,
@@ -171,7 +172,7 @@ impl Roster {
 
     fn check_new_pass(&self, pass: &Signed<Pass>) -> Result<bool, NotAccepted> {
         self.check_pass(pass.terms())?;
-        let known = self.passes.get(&pass.terms().subject);
+        let known = self.passes.before(pass);
         match known {
             Some(known) if !pass.supersedes(known) => return Ok(false),
             Some(_) => {}
@@ -196,13 +197,14 @@ impl Roster {
     fn check_revocation(&self, revocation: &Signed<Revocation>) -> Result<bool, NotAccepted> {
         self.check_issuer(revocation.terms().issuer)?;
         let subject = revocation.terms().subject;
-        let known = self.revocations.get(&subject);
+        let known = self.revocations.before(revocation);
         if known.is_some_and(|known| !revocation.supersedes(known)) {
             return Ok(false);
         }
         // A member can be removed however full the roster is.
-        let is_member = self.passes.contains_key(&subject) || self.is_claimed(&subject);
-        if known.is_none() && !is_member {
+        let is_member = self.passes.best(&subject).is_some() || self.is_claimed(&subject);
+        let removes = is_member && self.revocations.best(&subject).is_none();
+        if known.is_none() && !removes {
             self.check_room()?;
         }
         Ok(true)
@@ -229,8 +231,7 @@ impl Roster {
             Statement::Pass(pass) => self.put_pass(pass),
             Statement::Claim(claim) => self.put_claim(claim),
             Statement::Revocation(revocation) => {
-                let subject = revocation.terms().subject;
-                bytes_of(self.revocations.insert(subject, revocation).as_ref())
+                bytes_of(self.revocations.put(revocation).as_ref())
             }
             Statement::Closure(closure) => self.put_closure(closure),
         };
@@ -247,7 +248,7 @@ impl Roster {
     fn put_pass(&mut self, pass: Signed<Pass>) -> usize {
         let subject = pass.terms().subject;
         self.invites += usize::from(is_invite(&pass));
-        let before = self.passes.insert(subject, pass);
+        let before = self.passes.put(pass);
         self.invites -= usize::from(before.as_ref().is_some_and(is_invite));
         bytes_of(before.as_ref()) + self.trim_claims(&subject)
     }
@@ -307,14 +308,13 @@ impl Roster {
 
     /// There is another charter: what it does not allow goes, as if it had never come.
     fn drop_what_is_not_allowed(&mut self) {
-        let passes = std::mem::take(&mut self.passes);
-        let (kept, _gone) =
-            passes.into_iter().partition(|(_, pass)| self.check_pass(pass.terms()).is_ok());
-        self.passes = kept;
+        let mut passes = std::mem::take(&mut self.passes);
+        passes.retain(|pass| self.check_pass(pass.terms()).is_ok());
+        self.passes = passes;
         self.invites = self.passes.values().filter(|pass| is_invite(pass)).count();
         let charter = self.charter.terms();
         let is_admin = |issuer: &NodeId| charter.scope_of(issuer).is_some();
-        self.revocations.retain(|_, it| is_admin(&it.terms().issuer));
+        self.revocations.retain(|it| is_admin(&it.terms().issuer));
         self.closures.retain(|_, it| is_admin(&it.terms().issuer));
         let all = NodeId::from_bytes([0; 32])..=NodeId::from_bytes([u8::MAX; 32]);
         for invite in self.claims.invites(all).collect::<Vec<_>>() {
@@ -343,7 +343,7 @@ impl Roster {
 
     /// The invitation with this key, revoked or not.
     pub fn invitation(&self, invite: &NodeId) -> Option<(&Signed<Pass>, Invitation)> {
-        let pass = self.passes.get(invite)?;
+        let pass = self.passes.best(invite)?;
         pass.terms().invitation.map(|invitation| (pass, invitation))
     }
 

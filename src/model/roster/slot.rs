@@ -11,15 +11,15 @@ pub enum Slot {
     /// The network.
     #[n(0)]
     Charter,
-    /// Who belongs, or an invitation.
+    /// Who belongs, or an invitation, and the admin who says so.
     #[n(1)]
-    Pass(#[n(0)] NodeId),
+    Pass(#[n(0)] NodeId, #[n(1)] NodeId),
     /// An invitation, and who uses it.
     #[n(2)]
     Claim(#[n(0)] NodeId, #[n(1)] NodeId),
-    /// Who belongs no more.
+    /// Who belongs no more, and the admin who says so.
     #[n(3)]
-    Revocation(#[n(0)] NodeId),
+    Revocation(#[n(0)] NodeId, #[n(1)] NodeId),
     /// A former writer and a topic. Closures are kept side by side.
     #[n(4)]
     Closure(#[n(0)] NodeId, #[n(1)] TopicId, #[n(2)] Hash),
@@ -30,9 +30,9 @@ impl Slot {
     pub fn kind(&self) -> u8 {
         match self {
             Self::Charter => 0,
-            Self::Pass(_) => 1,
+            Self::Pass(..) => 1,
             Self::Claim(..) => 2,
-            Self::Revocation(_) => 3,
+            Self::Revocation(..) => 3,
             Self::Closure(..) => 4,
         }
     }
@@ -42,11 +42,15 @@ impl Slot {
     pub fn to_key(self) -> Vec<u8> {
         match self {
             Self::Charter => vec![0],
-            Self::Pass(subject) => [&[1], subject.as_bytes().as_slice()].concat(),
+            Self::Pass(subject, issuer) => {
+                [&[1], subject.as_bytes().as_slice(), issuer.as_bytes()].concat()
+            }
             Self::Claim(invite, subject) => {
                 [&[2], invite.as_bytes().as_slice(), subject.as_bytes()].concat()
             }
-            Self::Revocation(subject) => [&[3], subject.as_bytes().as_slice()].concat(),
+            Self::Revocation(subject, issuer) => {
+                [&[3], subject.as_bytes().as_slice(), issuer.as_bytes()].concat()
+            }
             Self::Closure(writer, topic, hash) => {
                 [&[4], writer.as_bytes().as_slice(), topic.as_bytes(), &hash.0].concat()
             }
@@ -58,9 +62,16 @@ impl Slot {
     pub fn part(&self) -> u8 {
         match self {
             Self::Charter => 0,
-            Self::Pass(key) | Self::Claim(key, _) | Self::Revocation(key) => key.as_bytes()[0],
-            Self::Closure(writer, ..) => writer.as_bytes()[0],
+            Self::Pass(key, _) | Self::Claim(key, _) | Self::Revocation(key, _) => {
+                Self::part_of(key)
+            }
+            Self::Closure(writer, ..) => Self::part_of(writer),
         }
+    }
+
+    /// The part that has what is said of a key.
+    pub fn part_of(key: &NodeId) -> u8 {
+        key.as_bytes()[0]
     }
 }
 
@@ -69,9 +80,11 @@ impl Statement {
     pub fn slot(&self) -> Slot {
         match self {
             Self::Charter(_) => Slot::Charter,
-            Self::Pass(pass) => Slot::Pass(pass.terms().subject),
+            Self::Pass(pass) => Slot::Pass(pass.terms().subject, pass.terms().issuer),
             Self::Claim(claim) => Slot::Claim(claim.terms().invite, claim.terms().subject),
-            Self::Revocation(revocation) => Slot::Revocation(revocation.terms().subject),
+            Self::Revocation(revocation) => {
+                Slot::Revocation(revocation.terms().subject, revocation.terms().issuer)
+            }
             Self::Closure(closure) => {
                 Slot::Closure(closure.terms().writer, closure.terms().topic, closure.hash())
             }

@@ -243,6 +243,25 @@ fn a_charter_without_an_admin_ends_all_it_signed() {
 }
 
 #[test]
+fn a_charter_without_an_admin_takes_nothing_that_others_signed() {
+    let without = Statement::Charter(charter(1, &[(ADMIN, ">")]));
+    let mut by_other = pass(10, MemberKind::Node, OTHER_ADMIN);
+    by_other.turn = 2;
+    let by_other = Statement::Pass(by_other.sign(&key(OTHER_ADMIN)).unwrap());
+    let statements =
+        [node(10, 1), by_other, revocation(11, 0, ADMIN), revocation(11, 1, OTHER_ADMIN)];
+    let expected = roster([without.clone(), node(10, 1), revocation(11, 0, ADMIN)]);
+    for first in 0..statements.len() {
+        let mut roster = roster(statements.iter().cycle().skip(first).take(4).cloned());
+        assert_eq!((roster.len(), roster.member(&id(10), NOW).unwrap().turn), (5, 2));
+        assert_eq!(roster.insert(without.clone()), Ok(true));
+        assert_eq!(roster, expected);
+        assert_eq!(roster.member(&id(10), NOW).unwrap().turn, 1);
+        assert!(matches!(roster.member(&id(11), NOW), Err(Excluded::Revoked { .. })));
+    }
+}
+
+#[test]
 fn a_closed_log_ends_for_ever_and_others_until_the_writer_is_admitted_again() {
     let (topic, name) = (TopicId::from_bytes([8; 32]), "t".parse().unwrap());
     let log = |incarnation| LogId { writer: id(10), incarnation: Incarnation(incarnation) };

@@ -22,7 +22,7 @@ impl Admin {
         let mut again = Vec::new();
         let gone = if closed.admins.len() > 1 { closed.admins.pop() } else { None };
         if let Some(gone) = &gone {
-            again = self.sign_all_again(closed, gone.node(), now);
+            again = self.sign_again(closed, gone.node(), now);
         } else {
             closed.admins.push(key(230, usize::from(closed.admins_ever)));
             closed.admins_ever += 1;
@@ -39,9 +39,9 @@ impl Admin {
         [Statement::Charter(charter)].into_iter().chain(again).collect()
     }
 
-    /// All passes and revocations, and passes for those who came by a ticket of the one that is gone:
-    /// their claims go with it. The records of those that are out count on.
-    fn sign_all_again(
+    /// What the one that is gone signed, and passes for those who came by a ticket of it: their
+    /// claims go with it. The records of those that are out count on.
+    fn sign_again(
         &self,
         closed: &mut ClosedNetwork,
         gone: NodeId,
@@ -58,7 +58,7 @@ impl Admin {
             let pass = closed.pass((*id, kind), &self.key, now);
             again.push(Statement::Pass(pass.sign(&self.key).unwrap()));
         }
-        for pass in closed.passes.values() {
+        for pass in closed.passes.values().filter(|it| it.terms().issuer == gone) {
             let mut pass = pass.terms().clone();
             (pass.issuer, pass.issued) = (self.key.node(), right_wall(now));
             let pass = pass.sign(&self.key).unwrap();
@@ -69,7 +69,7 @@ impl Admin {
             }
             again.push(Statement::Pass(pass));
         }
-        for revocation in closed.revocations.values() {
+        for revocation in closed.revocations.values().filter(|it| it.terms().issuer == gone) {
             let mut revocation = revocation.terms().clone();
             (revocation.issuer, revocation.issued) = (self.key.node(), right_wall(now));
             again.push(Statement::Revocation(revocation.sign(&self.key).unwrap()));
