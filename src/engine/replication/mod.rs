@@ -429,7 +429,7 @@ impl Engine {
         }
         let own_log = self.writes_to(&header.topic, &header.log());
         let early = self.core.too_early(header, from);
-        let is_writer = self.takes_writer(&header.topic, &header.log());
+        let is_writer = self.takes_writer_from(from, &header.topic, &header.log());
         if let Some(deletion) = self.core.topics.deletion_of(&header.topic) {
             return Err(Refusal::Deleted(Blob(deletion.bytes().clone())));
         }

@@ -33,6 +33,20 @@ impl Engine {
         standing != Standing::Stranger
     }
 
+    /// The same of a batch that a node gives, which may know of more members.
+    pub(in crate::engine) fn takes_writer_from(
+        &mut self,
+        from: Option<NodeId>,
+        topic: &TopicId,
+        log: &LogId,
+    ) -> bool {
+        let takes = self.takes_writer(topic, log);
+        if let Some(node) = from.filter(|_| !takes) {
+            self.ask_who_belongs(node);
+        }
+        takes
+    }
+
     /// Leaves the logs out of what a node holds whose batches do not count here. If there are any,
     /// that node lies, or it knows of more members: rosters are compared, and its answer is not
     /// complete. Returns whether it is.
@@ -48,10 +62,17 @@ impl Engine {
         let before = held.frontier.0.len();
         held.frontier.0.retain(|log, _| self.takes_writer(&topic, log));
         let is_whole = held.frontier.0.len() == before;
-        if !is_whole && self.core.members.is_connected(&node) {
-            self.begin_comparison(node);
+        if !is_whole {
+            self.ask_who_belongs(node);
         }
         is_whole
+    }
+
+    /// Compares rosters with a node that named an unknown writer.
+    fn ask_who_belongs(&mut self, node: NodeId) {
+        if self.core.members.is_connected(&node) {
+            self.begin_comparison(node);
+        }
     }
 
     /// Whether rosters are being compared with a node.
