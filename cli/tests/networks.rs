@@ -4,7 +4,7 @@ use std::{
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
@@ -110,6 +110,86 @@ impl Machines {
             said.contains(what).then_some(())
         });
     }
+}
+
+/// The commands of the README that make a closed network, without their comments.
+fn commands_of_the_readme() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs_err::read_to_string(path).expect("it is there");
+    let section = readme.split("\n## ").find(|it| it.starts_with("Only your own machines"));
+    let block = section.and_then(|section| section.split("```sh\n").nth(1)).expect("a block");
+    let block = block.split("```").next().expect("it ends");
+    block.lines().map(|line| line.split(" # ").next().expect("a start").trim().to_owned()).collect()
+}
+
+/// Runs a command of a document on a machine, by a shell, in this network instead of `lab`.
+fn run_as_written(machines: &Machines, machine: &str, text: &str) -> Finished {
+    let text = text.replace(" lab", &format!(" {}", machines.network));
+    let like = machines.command(machine, &[]);
+    let program = like.get_program().to_str().expect("it is text");
+    let mut shell = Command::new("sh");
+    for (name, value) in like.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.args(["-c", &text.replace("antiphon ", &format!("{program} "))]);
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(shell, b"")
+}
+
+#[test]
+fn the_six_commands_of_the_readme_make_a_closed_network_with_a_reader() {
+    let commands = commands_of_the_readme();
+    let [create, node, invite, join_and_node, invite_client, join] = commands.as_slice() else {
+        panic!("there are six: {commands:#?}")
+    };
+    let machines = Machines::new("readme");
+    let run = |machine: &str, text: &str| run_as_written(&machines, machine, text).ok();
+    run("first", create);
+    assert_eq!(node, "antiphon node --network lab");
+    let first = machines.start("first", &[]);
+    // Nodes of tests are not found by themselves, so a ticket names this one.
+    let ticket = |text: &str| {
+        let invited = run("first", &format!("{text} --contact {}", first.address));
+        String::from_utf8(invited.stdout).expect("it is text").trim().to_owned()
+    };
+    let for_two = ticket(invite);
+    let (join_node, then) = join_and_node.split_once(" && ").expect("two in one line");
+    assert_eq!(then, node);
+    let others = ["second", "third"].map(|machine| {
+        run(machine, &join_node.replace("TICKET", &for_two));
+        machines.start(machine, &[])
+    });
+    for node in others.iter().chain([&first]) {
+        machines.wait_until_alive(node, 3);
+    }
+    let used_up = run_as_written(&machines, "fourth", &join_node.replace("TICKET", &for_two));
+    used_up.ok();
+    let _fourth = machines.start("fourth", &[]);
+    machines.wait_until_said("fourth", "its ticket is used up");
+
+    let for_client = ticket(invite_client);
+    run("laptop", &join.replace("TICKET", &for_client));
+    for topic in ["orders", "wages"] {
+        machines.ask(&first, &["create", topic, "--replicas", "3"]).ok();
+        machines.ask(&first, &["publish", topic, "one"]).ok();
+    }
+    let own = format!("config/antiphon/{}.client", machines.network);
+    let own = machines.path("laptop", &own);
+    let client = |words: &[&str]| {
+        machines.run("laptop", &[words, &["--identity", &own, "--node", &first.address]].concat())
+    };
+    assert_eq!(client(&["fetch", "orders", "--raw"]).ok().stdout, b"one");
+    client(&["fetch", "wages"]).with_status(1).saying(&["lacks the grant `read wages`"]);
+    client(&["publish", "orders", "two"])
+        .with_status(1)
+        .saying(&["lacks the grant `write orders`"]);
+    let topics = client(&["topics", "--json"]).ok().objects();
+    assert_eq!(topics.len(), 1, "it sees the one topic alone: {topics:?}");
+    let stranger = ["topics", "--node", &first.address, "--timeout", "2s"];
+    machines.run("stranger", &stranger).with_status(1);
 }
 
 #[test]
