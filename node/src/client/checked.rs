@@ -4,17 +4,20 @@
 //! as well, by statements that admins have signed: the writer of each batch must be a node that may
 //! write to the topic, or was one. What it cannot know is a removal that its node keeps from it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use antiphon::{
     model::{
         Batch, LogId, SignedDescriptor, TopicId, TopicName,
-        roster::{Grant, Kept, Rights, Roster, Standing},
+        roster::{Excluded, Grant, Kept, Rights, Roster, Standing},
     },
     wire::{ClientRequest, Page, Request, Response, TopicPage},
 };
 use futures::{FutureExt, future::BoxFuture};
-use tokio::sync::Mutex;
 
 use super::{Client, Connection, Link, LinkError};
 use crate::platform::clock::{Clock, wall};
@@ -34,14 +37,14 @@ pub(super) struct CheckedLink {
     inner: Arc<dyn Link>,
     clock: Clock,
     known: Mutex<Known>,
+    /// When a node may be asked for more. One reader asks at a time, and the others read on.
+    ask_at: tokio::sync::Mutex<Duration>,
 }
 
 /// What the client knows of its network.
 #[derive(Debug)]
 struct Known {
     roster: Roster,
-    /// When a node may be asked for more.
-    ask_at: Duration,
     /// Topics whose records were signed in another network.
     imported: BTreeSet<TopicId>,
 }
@@ -54,37 +57,51 @@ impl CheckedLink {
             // A newer charter may forbid it.
             let _refused = roster.insert(statement);
         }
-        let known = Known { roster, ask_at: Duration::ZERO, imported: BTreeSet::new() };
-        Self { inner, clock: Clock::start(), known: Mutex::new(known) }
+        let known = Mutex::new(Known { roster, imported: BTreeSet::new() });
+        let ask_at = tokio::sync::Mutex::new(Duration::ZERO);
+        Self { inner, clock: Clock::start(), known, ask_at }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checks the pages of topics, each with the topic's name.
     async fn check(&self, pages: &[Given<'_>], timeout: Duration) -> Result<(), LinkError> {
-        let mut known = self.known.lock().await;
-        if known.foreign(pages).is_none() {
+        if self.known().foreign(pages).is_none() {
             return Ok(());
         }
-        let pause = known.ask_at.saturating_sub(self.clock.now().elapsed);
+        let mut ask_at = self.ask_at.lock().await;
+        // Another reader may have asked meanwhile.
+        if self.known().foreign(pages).is_none() {
+            return Ok(());
+        }
+        let pause = ask_at.saturating_sub(self.clock.now().elapsed);
         tokio::time::sleep(pause).await;
-        known.ask_at = self.clock.now().elapsed + ASK_INTERVAL;
+        *ask_at = self.clock.now().elapsed + ASK_INTERVAL;
         let node = Client { link: Arc::clone(&self.inner), timeout };
+        let mut roster = self.known().roster.clone();
         // Without an answer the writer stays unknown.
-        let _failed = node.read_roster(&mut known.roster).await;
-        while let Some((topic, batch)) = known.foreign(pages) {
+        let _failed = node.read_roster(&mut roster).await;
+        self.known().roster = roster.clone();
+        loop {
+            let foreign = self.known().foreign(pages);
+            let Some((topic, batch)) = foreign else { return Ok(()) };
             let id = batch.header().topic;
-            if !self.is_imported(&known.roster, topic, id, timeout).await {
+            if !self.is_imported(&roster, topic, id, timeout).await {
                 let writer = batch.header().writer;
                 return Err(LinkError::ForeignWriter { writer, topic: topic.to_string() });
             }
+            let mut known = self.known();
             if known.imported.len() >= IMPORTED_MAX {
                 known.imported.clear();
             }
             known.imported.insert(id);
         }
-        Ok(())
     }
 
-    /// Whether a member that may manage a topic has signed that it was imported under this id.
+    /// Whether a member that may manage a topic, or a former member, has signed that it was
+    /// imported under this id.
     async fn is_imported(
         &self,
         roster: &Roster,
@@ -100,11 +117,11 @@ impl CheckedLink {
         let Ok(signed) = SignedDescriptor::verify(bytes.0) else { return false };
         let terms = signed.descriptor();
         let manages = |grant: &Grant| grant.gives(Rights::MANAGE, topic);
-        terms.name == *topic
-            && terms.origin == Some(id)
-            && roster
-                .member(&terms.creator, wall())
-                .is_ok_and(|member| member.grants.iter().any(manages))
+        let may = match roster.member(&terms.creator, wall()) {
+            Ok(member) => member.grants.iter().any(manages),
+            Err(why) => why != Excluded::Unknown,
+        };
+        terms.name == *topic && terms.origin == Some(id) && may
     }
 }
 
