@@ -85,7 +85,12 @@ const ANOTHER_KEY: &str = "`--keys DIR` names the directory of another admin's k
 
 /// Why a statement does not count in a roster, and what helps; none if it does.
 fn why_not(roster: &Roster, statement: &Statement) -> Option<(String, &'static str)> {
-    if roster.has(statement) {
+    // A roster has what each admin signs, and the best pass holds.
+    let holds = match statement {
+        Statement::Pass(pass) => roster.pass(&pass.terms().subject) == Some(pass),
+        _ => roster.has(statement),
+    };
+    if holds {
         return None;
     }
     let what = format!("the {}", statement.kind_name());
