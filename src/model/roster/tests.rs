@@ -302,7 +302,7 @@ fn some_statement() -> impl Strategy<Value = Statement> {
         (subject.clone(), 0_u32..3).prop_map(|(subject, turn)| node(subject, turn)),
         (subject.clone(), 0_u32..3, 2_u8..4)
             .prop_map(|(subject, turn, issuer)| revocation(subject, turn, issuer)),
-        // So many newcomers that some of them find no place.
+        // More newcomers than an invitation admits.
         (20_u8..22, 10_u8..17)
             .prop_map(|(invite, subject)| Statement::Claim(claim(invite, subject))),
         (20_u8..22, 1_u32..3)

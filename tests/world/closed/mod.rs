@@ -159,7 +159,7 @@ impl ClosedNetwork {
     }
 }
 
-/// A ticket for so many machines.
+/// A ticket, and how many machines may use it.
 fn invitation(
     network: NetworkId,
     admin: &NodeKey,

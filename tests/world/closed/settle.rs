@@ -46,7 +46,7 @@ impl World {
     }
 
     fn banish(&mut self, index: usize) {
-        self.trace.note(self.now, || format!("node {index} is out for good"));
+        self.trace.note(self.now, || format!("node {index} is out and stays out"));
         let silently = self.choices.chance(500);
         self.kill(index, 0, silently);
         self.nodes[index].gone = true;

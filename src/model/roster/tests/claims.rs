@@ -71,7 +71,7 @@ fn a_closed_ticket_keeps_its_members_and_admits_nobody_more() {
         statements.into_iter().chain([31, 32].map(|guest| Statement::Claim(claim(20, guest)))),
     );
     roster.insert(revocation(32, 0, ADMIN)).unwrap();
-    // Whoever stays gets a pass of its own, and then the ticket is withdrawn.
+    // A member that stays gets a pass of its own. Then the ticket is withdrawn.
     let own = roster.member(&id(31), NOW).unwrap();
     let own = Pass { label: own.label, expires: own.expires, ..pass(31, own.kind, ADMIN) };
     let own = Statement::Pass(own.sign(&key(ADMIN)).unwrap());
