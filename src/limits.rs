@@ -227,6 +227,14 @@ pub const ROSTER_PAGES_MAX: usize = ROSTER_STATEMENTS_MAX / ROSTER_TOLD_MAX + ST
 /// what was lost.
 pub const ROSTER_COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Batches that are read at a time to find where logs of removed writers end. A node that learns of
+/// many closures at once does not read for nothing else.
+pub const CLOSING_READS_MAX: usize = 16;
+
+/// Pause before such a batch is read again that could not be read. A damaged one is reported
+/// meanwhile.
+pub const CLOSING_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often a node looks whose membership has ended.
 pub const ROSTER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     limits::{HEADS_BYTES_MAX, HEADS_PAGES_MAX, PAGE_BYTES_MAX},
-    model::{Entry, Hash, LogId, NodeId, SignedHeader, Span, SubscriberName, TopicId},
+    model::{LogId, NodeId, SignedHeader, SubscriberName, TopicId},
     wire::{HeadsWanted, Held, LogRange, Page, Response},
 };
 
@@ -85,7 +85,7 @@ impl Engine {
     pub(super) fn learn_heads(&mut self, topic: TopicId, heads: &[SignedHeader]) {
         for head in heads.iter().filter(|head| head.header().topic == topic) {
             let (signed, filed) = (head.header().log(), head.log());
-            if !self.takes_writer(&topic, &signed) {
+            if !self.counts(&topic, &filed).takes(head.header().next(), head.hash()) {
                 continue;
             }
             let Some(known) = self.core.topics.get_mut(&topic) else { return };
@@ -118,25 +118,15 @@ impl Engine {
         for (node, held) in held.iter_mut().filter(|(node, _)| **node != self.core.me) {
             for log in self.unproven(topic, held) {
                 let Some(entry) = held.frontier.0.get_mut(&log) else { continue };
-                let proven = known.proven(&log);
-                let to = proven.map_or(0, |(to, _)| to);
+                let (to, head) = known.proven(&log).unzip();
+                let to = to.unwrap_or_default();
                 if entry.end().is_some_and(|(next, _)| next > to) {
                     claimed.insert(*node);
-                    entry.spans = cut_off(entry, proven);
                 }
-                if entry.low > to {
-                    (entry.low, entry.base) = (to, proven.map(|(_, head)| head));
-                }
+                entry.end_at(to, head);
             }
             held.frontier.0.retain(|_, entry| !entry.spans.is_empty() || entry.low > 0);
         }
         claimed
     }
-}
-
-/// What of an entry lies before a proven end.
-fn cut_off(entry: &Entry, proven: Option<(u64, Hash)>) -> Vec<Span> {
-    let Some((to, head)) = proven else { return Vec::new() };
-    let cut = |span: &Span| if span.next > to { Span { next: to, head, ..*span } } else { *span };
-    entry.spans.iter().filter(|span| span.first < to).map(cut).collect()
 }

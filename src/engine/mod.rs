@@ -430,6 +430,7 @@ impl Engine {
             ReadPurpose::Prove(challenged) => self.prove_read(&challenged, page),
             ReadPurpose::Fork(read, topic) => self.forks_on_store_read(read, topic, page),
             ReadPurpose::Bare(topic, log, end) => self.before_bare_read((topic, log, end), page),
+            ReadPurpose::Closing(topic, log) => self.closed_end_read(topic, log, page),
             ReadPurpose::Recall(topic) => self.recalled(topic, page),
         }
     }

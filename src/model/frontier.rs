@@ -125,6 +125,19 @@ impl Entry {
         (self.low, self.base) = (0, None);
     }
 
+    /// Takes away what comes after `to`, where a batch of this hash ends. Whether there was any.
+    pub fn end_at(&mut self, to: u64, head: Option<Hash>) -> bool {
+        let is_beyond = self.goes_to() > to;
+        self.spans.retain(|span| span.first < to);
+        if let (Some(last), Some(head)) = (self.spans.last_mut().filter(|it| it.next > to), head) {
+            (last.next, last.head) = (to, head);
+        }
+        if self.low > to {
+            (self.low, self.base) = (to, head);
+        }
+        is_beyond
+    }
+
     /// Number of records held.
     pub fn records(&self) -> u64 {
         self.spans.iter().map(|span| span.next.saturating_sub(span.first)).sum()

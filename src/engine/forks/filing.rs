@@ -86,6 +86,11 @@ impl Filings {
         self.filings.contains_key(&(topic, log))
     }
 
+    /// Files no more of these logs.
+    pub(super) fn retain(&mut self, stays: impl Fn(TopicId, LogId) -> bool) {
+        self.filings.retain(|(topic, log), _| stays(*topic, *log));
+    }
+
     /// The way to a part was found. It is of no use where the log is read again by now.
     pub(super) fn set_way(&mut self, core: &mut Core, topic: TopicId, log: LogId, way: Way) {
         if let Some(filing) = self.of(topic, log).filter(|filing| filing.reading.is_none()) {

@@ -36,6 +36,7 @@ use self::{
 use super::holdings::topics::Topics;
 use super::{
     Engine,
+    core::Core,
     holdings::{log::AddError, proofs::Learned, topic::Topic},
     ids::CheckId,
     inflight::{asks::ForkAsk, stored::ForkRead},
@@ -64,6 +65,13 @@ impl State {
     /// Whether what this node held of a log is still being filed.
     pub(super) fn is_filing(&self, topic: TopicId, log: LogId) -> bool {
         self.filings.is_filing(topic, log)
+    }
+
+    /// Nothing of a log and of its branches is filed any more: that it forked does not count.
+    pub(super) fn forget(&mut self, core: &Core, topic: TopicId, of: LogId) {
+        let forks = core.topics.get(&topic).map(|known| &known.forks);
+        let is_of = |log| forks.is_some_and(|forks| forks.origin(log) == of);
+        self.filings.retain(|filed, log| filed != topic || !is_of(log));
     }
 
     /// Asserts that only logs that have forked are filed, and that no table is larger than its
@@ -202,7 +210,7 @@ impl Engine {
     /// Learns a fork.
     pub(super) fn learn_fork(&mut self, proof: &ForkProof) {
         let (topic, log) = (proof.topic(), proof.log());
-        let is_writer = self.takes_writer(&topic, &log);
+        let is_writer = self.takes_fork(proof);
         let known = self.core.topics.get_mut(&topic);
         let is_of = |known: &&mut Topic| known.is_known() && known.admits(&log.writer);
         let Some(known) = known.filter(is_of).filter(|_| is_writer) else {

@@ -1,6 +1,6 @@
 //! What this node knows and holds of one topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     log::{Log, TooManyLogs},
@@ -122,6 +122,12 @@ impl Holdings {
     /// Where other home replicas have cut a log, and nobody holds what is missing here below it.
     pub(in crate::engine) fn told_low(&self, log: &LogId) -> (u64, Option<Hash>) {
         self.told_lows.get(log).copied().unwrap_or_default()
+    }
+
+    /// The logs of a writer that are held here, or of which a header proves how long they are.
+    pub(in crate::engine) fn known_logs_of(&self, writer: NodeId) -> BTreeSet<LogId> {
+        let proven = self.proven.keys().filter(|log| log.writer == writer);
+        self.logs_of(writer).map(|(log, _)| log).chain(proven).copied().collect()
     }
 
     /// The furthest end of a log that is proven: by what is held here, or by a header.

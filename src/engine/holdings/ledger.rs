@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     limits::{MEASURED_PARTS_MAX, SPANS_MAX},
-    model::{Batch, LogId, Position, Retention, Stamp, WallClock},
+    model::{Batch, Hash, LogId, Position, Retention, Stamp, WallClock},
 };
 
 /// Steps that make up what is kept. One of them more is kept at most.
@@ -287,6 +287,21 @@ impl Ledger {
     pub(in crate::engine) fn file(&mut self, terms: &Retention, now: WallClock, part: &Part) {
         if self.counted.entry(part.log).or_default().add(part.first, part.end.next) {
             self.count(terms, now, &Part { bytes: 0, records: 0, ..*part });
+        }
+    }
+
+    /// A log ends at `to`: what came after that is gone. It counts on, so that what is as old goes
+    /// when it would have gone.
+    pub(in crate::engine) fn end_at(&mut self, log: &LogId, to: u64, head: Option<Hash>) {
+        let shorten = |step: &mut Step| {
+            let end = step.ends.get_mut(log).filter(|end| end.next > to);
+            end.map(|end| *end = Position { next: to, head }).is_some()
+        };
+        shorten(&mut self.open);
+        for (number, step) in &mut self.closed {
+            if shorten(step) {
+                self.changes.insert(*number, Some(step.clone()));
+            }
         }
     }
 

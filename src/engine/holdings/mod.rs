@@ -1,6 +1,7 @@
 //! What this node holds of each topic, as plain state: nothing here knows the engine.
 
 pub(super) mod early;
+mod ending;
 pub(super) mod held;
 pub(super) mod ledger;
 pub(super) mod log;

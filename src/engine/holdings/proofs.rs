@@ -72,6 +72,12 @@ impl Forks {
         if is_known { Learned::Branch } else { Learned::Fork }
     }
 
+    /// Forgets what is known of the fork of a log.
+    pub(in crate::engine) fn forget(&mut self, of: LogId) {
+        self.proofs.retain(|proof| proof.log() != of);
+        self.roots.retain(|_, root| root.of != of);
+    }
+
     /// Whether a log of this writer has forked.
     pub(in crate::engine) fn has_forked(&self, writer: &NodeId) -> bool {
         self.proofs.iter().any(|proof| proof.log().writer == *writer)

@@ -303,6 +303,42 @@ impl Topic {
         (std::mem::take(&mut held.logs), std::mem::take(&mut held.subscriptions))
     }
 
+    /// Takes away what of a log comes after `to`, where a batch of this hash ends: the log without
+    /// it, if anything is left. Its stamp must be known if part of a span is taken away.
+    pub(in crate::engine) fn end_log_at(
+        &mut self,
+        id: &LogId,
+        to: u64,
+        head: Option<(Hash, Stamp)>,
+    ) -> Option<Log> {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.end_at(id, to, head.map(|(head, _)| head));
+        }
+        let held = self.change();
+        held.told_lows.remove(id);
+        let log = held.logs.get_mut(id)?;
+        log.end_at(to, head);
+        if log.spans.is_empty() && !held.is_cut(id) {
+            held.logs.remove(id);
+        }
+        held.logs.get(id).cloned()
+    }
+
+    /// Forgets what headers prove of a log after `to`, where a batch of this hash ends.
+    pub(in crate::engine) fn limit_proven(&mut self, id: &LogId, to: u64, head: Option<Hash>) {
+        let proven = &mut self.holdings.proven;
+        let is_beyond =
+            |(next, hash): &(u64, Hash)| *next > to || *next == to && Some(*hash) != head;
+        if proven.get(id).is_some_and(is_beyond) {
+            proven.remove(id);
+        }
+    }
+
+    /// Forgets the fork of a log.
+    pub(in crate::engine) fn forget_fork(&mut self, of: LogId) {
+        self.change().forks.forget(of);
+    }
+
     /// Forgets a log altogether.
     pub(in crate::engine) fn let_go(&mut self, id: &LogId) {
         let held = self.change();

@@ -88,6 +88,8 @@ pub(in crate::engine) enum ReadPurpose {
     Bare(TopicId, LogId, u64),
     /// To prove how long logs are.
     Heads(Box<HeadsAsked>),
+    /// To end the log of a removed writer.
+    Closing(TopicId, LogId),
     /// To remember what was stored lately.
     Recall(TopicId),
 }

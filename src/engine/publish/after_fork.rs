@@ -30,10 +30,21 @@ impl Engine {
     /// A log has forked: if this node writes it, it does so no longer.
     pub(in crate::engine) fn go_on_after_fork(&mut self, topic: TopicId, log: LogId) {
         let sealed = self.core.topics.get(&topic).and_then(|known| known.forks.sealed_at(log));
+        if let Some(at) = sealed.filter(|_| log.writer == self.core.me) {
+            let until = self.core.now.elapsed + OWN_BRANCH_WITHIN;
+            self.leave_log(topic, log, at, Some(Parted { of: log, until }));
+        }
+    }
+
+    /// This node writes a log no longer. What comes after `at` is sealed again in another one.
+    pub(super) fn leave_log(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        at: u64,
+        parted: Option<Parted>,
+    ) {
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
-            return;
-        };
-        let Some(at) = sealed.filter(|_| log.writer == self.core.me) else {
             return;
         };
         // Also of a log that it has left before: a proof may come that says it forked earlier.
@@ -51,8 +62,7 @@ impl Engine {
         };
         if outgoing.incarnation == log.incarnation {
             outgoing.begin_anew(&mut self.core.random);
-            outgoing.parted =
-                Some(Parted { of: log, until: self.core.now.elapsed + OWN_BRANCH_WITHIN });
+            outgoing.parted = parted;
         } else if again.is_empty() {
             return;
         }

@@ -16,6 +16,7 @@
 
 pub(super) mod after_fork;
 mod awaiting;
+mod back;
 mod outbox;
 pub(super) mod outgoing;
 mod receipts;

@@ -27,7 +27,7 @@ use crate::{
 impl Engine {
     /// The first record of this node for a topic since it was started.
     pub(in crate::engine) fn begin_log(&mut self, topic: TopicId) {
-        let previous = self.newest_own(topic);
+        let previous = self.newest_own(topic).and_then(|end| self.up_to_cut(topic, end));
         let incarnation = self.unused_incarnation(topic);
         let new = LogId { writer: self.core.me, incarnation };
         let must_continue = self.has_no_room_for(topic, &new);
@@ -36,6 +36,7 @@ impl Engine {
             .map(|previous| previous.incarnation)
             .filter(|incarnation| must_continue || is_left_cleanly(incarnation))
             .filter(|incarnation| !self.is_sealed(topic, *incarnation))
+            .filter(|incarnation| !self.is_left_for_good(topic, *incarnation, must_continue))
             // What was written before the export, and after it, may be known elsewhere.
             .filter(|_| !self.is_imported(topic));
         let outgoing = Outgoing {
@@ -80,7 +81,7 @@ impl Engine {
         };
         let others = found.held.values().filter_map(|held| held.frontier.0.get(&log));
         let agreed = known && others.into_iter().all(no_more);
-        let sealed = self.is_sealed(topic, earlier);
+        let sealed = self.is_sealed(topic, earlier) || self.is_closed_log(topic, earlier);
         let Some(outgoing) = self.publish.topics.get_mut(&topic) else {
             return;
         };

@@ -30,7 +30,7 @@ impl Engine {
             known.is_known()
                 && known.is_understood()
                 && known.admits(&header.writer)
-                && self.takes_writer(&header.topic, &header.log())
+                && self.counts(&header.topic, &header.log()).admits(header.next(), gossip.hash())
                 && self.core.too_early(header, None).is_none()
         })
     }

@@ -46,6 +46,14 @@ impl Tail {
         }
     }
 
+    /// Lets the batches of a log go that come after `to`.
+    pub(in crate::engine) fn end_at(&mut self, log: LogId, to: u64) {
+        let goes = |batch: &Batch| batch.log() == log && batch.header().next() > to;
+        self.batches.retain(|batch| !goes(batch));
+        self.index.retain(|_, batch| !goes(batch));
+        self.bytes = self.batches.iter().map(|batch| batch.bytes().len()).sum();
+    }
+
     /// The batches from the one that holds record `from`, up to `to` and without a hole.
     pub(in crate::engine) fn run(&self, log: LogId, from: u64, to: u64) -> Vec<Batch> {
         let mut run = Vec::new();

@@ -10,7 +10,7 @@ use super::tail::Tail;
 use crate::{
     engine::ids::ReadId,
     limits::{FRONTIER_LOGS_MAX, STRANGER_LOGS_MAX, WRITER_LOGS_MAX},
-    model::{Batch, Cursor, Frontier, Incarnation, LogId, NodeId, Position, TopicId},
+    model::{Batch, Cursor, Frontier, Incarnation, LogId, NodeId, Position, TopicId, roster::Cut},
     wire::LogRange,
 };
 
@@ -150,6 +150,22 @@ impl View {
     pub(in crate::engine) fn holes_unknown(&mut self) {
         self.holes_asked = false;
         self.holes.clear();
+    }
+
+    /// An admin says where a log ends: what comes after that is shown no more.
+    pub(in crate::engine) fn end_at(&mut self, log: LogId, cut: Cut) {
+        let position = Position { next: cut.next, head: cut.head };
+        if let Some(end) = self.end.logs.get_mut(&log).filter(|end| end.next > cut.next) {
+            *end = position;
+        }
+        if let Some((end, _)) = self.announced.get_mut(&log).filter(|(end, _)| end.next > cut.next)
+        {
+            *end = position;
+        }
+        for entry in self.frontiers.values_mut().filter_map(|held| held.0.get_mut(&log)) {
+            entry.end_at(cut.next, cut.head);
+        }
+        self.tail.end_at(log, cut.next);
     }
 
     /// A node has said what it holds.

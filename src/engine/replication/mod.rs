@@ -5,6 +5,7 @@
 
 pub(super) mod audit;
 pub(super) mod bare;
+pub(super) mod closing;
 pub(super) mod damage;
 pub(super) mod handover;
 pub(super) mod handover_proof;
@@ -14,6 +15,7 @@ pub(super) mod possession;
 pub(super) mod prover;
 pub(super) mod repair;
 mod shares;
+mod store;
 pub(super) mod verify;
 
 use std::{
@@ -24,7 +26,7 @@ use std::{
 use super::{
     Engine,
     forks::Check,
-    holdings::log::{AddError, Added, HeldSpan, TooManyLogs},
+    holdings::log::Added,
     ids::QuestionId,
     inflight::{
         asks::{Purpose, Sent},
@@ -37,7 +39,7 @@ use crate::{
     limits::{
         DESCRIPTORS_PER_MESSAGE_MAX, PAGE_BYTES_MAX, PEER_QUEUE_BYTES_MAX, REPLICATE_TIMEOUT,
     },
-    model::{Batch, Blob, Compacted, Hash, NodeId, SignedDescriptor, TopicId},
+    model::{Batch, Compacted, Hash, NodeId, SignedDescriptor, TopicId},
     wire::{NodeRequest, Outcome, Page, Refusal, Replicate, Request, Response},
 };
 
@@ -86,6 +88,7 @@ pub(super) struct State {
     pub(super) prover: prover::State,
     pub(super) audit: audit::State,
     pub(super) bare: bare::State,
+    pub(super) closing: closing::State,
     pub(super) verify: verify::State,
 }
 
@@ -96,6 +99,7 @@ impl Wing for State {
         engine.tick_handover();
         engine.tick_audits();
         engine.tick_bare();
+        engine.tick_closing();
     }
 
     fn on_flushed(engine: &mut Engine) {
@@ -105,6 +109,7 @@ impl Wing for State {
 
     fn on_topic_deleted(engine: &mut Engine, topic: TopicId, _: &Refusal) {
         engine.replication.bare.on_topic_deleted(topic);
+        engine.replication.closing.on_topic_deleted(topic);
     }
 
     fn on_abandoned(engine: &mut Engine, question: QuestionId) {
@@ -392,107 +397,5 @@ impl Engine {
         };
         let outcomes: Vec<_> = batches.iter().enumerate().map(store).collect();
         self.check_taken(Check::new(reply, from, outcomes, taken, followers));
-    }
-
-    /// Whether the place of a batch is held, by itself or by another one.
-    pub(super) fn is_place_taken(&self, batch: &Batch) -> bool {
-        let (header, known) = (batch.header(), self.core.topics.get(&batch.header().topic));
-        let spans = known.and_then(|known| known.logs.get(&batch.log())).map(|log| &log.spans);
-        let taken = |span: &HeldSpan| span.first < header.next() && header.first < span.next;
-        spans.is_some_and(|spans| spans.iter().any(taken))
-    }
-
-    /// What became of a batch that was not stored for it is held, or is not to be held again.
-    pub(super) fn outcome_of_held(&self, batch: &Batch) -> Outcome {
-        if self.is_place_taken(batch) { Outcome::Present } else { Outcome::Trimmed }
-    }
-
-    /// Says what became of batches, once what was written for it is flushed.
-    pub(super) fn reply(&mut self, reply: Reply, outcomes: Vec<Outcome>) {
-        match reply {
-            Reply::Replicated(question) => {
-                let outcomes = outcomes.into_iter().map(as_stored).collect();
-                self.core.answer_flushed(question, Response::Replicated(outcomes));
-            }
-            Reply::Imported(question) => {
-                self.core.answer_flushed(question, Response::Replicated(outcomes));
-            }
-            Reply::Own(import) => self.imported_here(import, outcomes),
-        }
-    }
-
-    /// Stores a batch of another writer that a node has sent.
-    pub(super) fn store(&mut self, batch: &Batch, from: Option<NodeId>) -> Result<Added, Refusal> {
-        let header = batch.header();
-        if !self.core.room {
-            return Err(Refusal::Full(None));
-        }
-        let own_log = self.writes_to(&header.topic, &header.log());
-        let early = self.core.too_early(header, from);
-        let is_writer = self.takes_writer_from(from, &header.topic, &header.log());
-        if let Some(deletion) = self.core.topics.deletion_of(&header.topic) {
-            return Err(Refusal::Deleted(Blob(deletion.bytes().clone())));
-        }
-        let Some(topic) = self.core.topics.get_mut(&header.topic).filter(|topic| topic.is_known())
-        else {
-            let name = header.topic.to_string();
-            return Err(Refusal::UnknownTopic { name, nearest: None });
-        };
-        if let Some(why) = topic.not_understood() {
-            return Err(Refusal::Unsupported(Some(why)));
-        }
-        if !topic.admits(&header.writer) || !is_writer {
-            return Err(Refusal::NotAWriter(header.topic.to_string()));
-        }
-        let topic_id = header.topic;
-        if topic.is_misfiled(batch) {
-            return Err(self.refusal_of_fork(topic_id, batch.log()));
-        }
-        let (members, now) = (&self.core.members, self.core.now.elapsed);
-        let is_trusted = from.is_some_and(|node| topic.vouches(members, now, &node));
-        if !is_trusted && !topic.has_room_for_stranger(&batch.log(), &self.core.members) {
-            return Err(TooManyLogs::OfStrangers.into());
-        }
-        if let Some(refusal) = early {
-            return Err(refusal);
-        }
-        if own_log && !topic.belongs_to(&self.core.members, &self.core.me) {
-            // This node wrote it, gave it away, and is no place for it.
-            return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
-        }
-        match self.add_within_share(batch) {
-            Ok((added, None)) => Ok(added),
-            Ok((added, Some(log))) => {
-                let number = self.append(batch.clone(), log);
-                self.stored_again(batch, number);
-                self.retention.on_stored(&mut self.core, batch);
-                self.core.note_stamp(batch);
-                self.file_if_apart(batch);
-                if header.writer == self.core.me {
-                    // What this node wrote before is older than what it writes from now on.
-                    self.core.clock.adopt(header.stamp);
-                } else {
-                    self.core.clock.observe(self.core.now.wall, header.stamp);
-                }
-                self.arrived(batch);
-                self.written_elsewhere(batch);
-                Ok(added)
-            }
-            Err(AddError::TooManyLogs(why)) => Err(why.into()),
-            Err(error) => {
-                if matches!(error, AddError::Fork { .. }) {
-                    self.search_fork(topic_id, batch.log(), from);
-                }
-                Err(Refusal::Invalid(error.to_string()))
-            }
-        }
-    }
-}
-
-/// A node that replicates a batch is told only that it is flushed, or was trimmed.
-fn as_stored(outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Present => Outcome::Stored,
-        outcome => outcome,
     }
 }

@@ -283,7 +283,7 @@ impl Engine {
     /// was missing.
     pub(in crate::engine) fn fill_compacted(&mut self, topic: TopicId, part: &Compacted) -> bool {
         let own_log = self.writes_to(&topic, &part.log);
-        let is_writer = self.takes_writer(&topic, &part.log);
+        let is_writer = self.counts(&topic, &part.log).takes(part.next, part.head);
         let Some(known) = self.core.topics.get_mut(&topic) else {
             return false; // nothing is held of it
         };

@@ -17,7 +17,10 @@ use std::{
 };
 
 use self::exchange::Rounds;
-pub(super) use self::{visible::Visible, writers::lacks};
+pub(super) use self::{
+    visible::Visible,
+    writers::{Counts, lacks},
+};
 use super::{
     Engine,
     core::Core,
@@ -120,6 +123,11 @@ impl State {
         Some(known.roster.member(node, known.now(core)))
     }
 
+    /// How often somebody was admitted again after a removal.
+    pub(super) fn turn(&self, node: &NodeId) -> u32 {
+        self.0.as_ref().map_or(0, |known| turn_of(&known.roster, node))
+    }
+
     /// The digest of all that is known.
     #[cfg(test)]
     pub(super) fn digest(&self) -> Option<Hash> {
@@ -169,8 +177,11 @@ impl Engine {
         gone.for_each(|(slot, _)| forget(&mut self.core, slot));
         let known = Known::new(roster);
         self.core.output(Output::Roster(Arc::clone(&known.roster)));
+        let closures = known.roster.statements().filter(|it| matches!(it, Statement::Closure(_)));
+        let closures: Vec<_> = closures.collect();
         self.roster.0 = Some(known);
         self.put_out_excluded();
+        self.close_logs(&closures);
     }
 
     /// Statements came with a new connection.
@@ -213,6 +224,7 @@ impl Engine {
         let after = Arc::clone(&known.roster);
         news.retain(|statement| after.has(statement));
         if !Arc::ptr_eq(&before, &after) {
+            let turn = turn_of(&before, &self.core.me);
             known.changed();
             if others_went {
                 let gone = before.slots().map(|(slot, _)| slot);
@@ -225,6 +237,10 @@ impl Engine {
             self.core.output(Output::Roster(after));
             self.disconnect_removed(&news);
             self.put_out_excluded();
+            if self.roster.turn(&self.core.me) > turn {
+                self.leave_logs_before_removal();
+            }
+            self.close_logs(&news);
         }
         Heard { news, refused }
     }
@@ -247,6 +263,10 @@ impl Engine {
             self.begin_comparison(node);
         }
     }
+}
+
+fn turn_of(roster: &Roster, node: &NodeId) -> u32 {
+    roster.pass(node).map_or(0, |pass| pass.terms().turn)
 }
 
 fn keep(core: &mut Core, statement: Statement) {

@@ -1,74 +1,151 @@
-//! Whose batches count in a closed network.
+//! What of a log counts in a closed network.
 //!
 //! A batch counts if its writer is a node that may write to the topic, or was one until it was
 //! removed. A node does not take others, from any node: not for its store, not by gossip, and
 //! not as a proof of how long a log is. So a member with a changed program cannot bring in records
 //! that a stranger signed.
+//!
+//! An admin says where the logs of a removed writer end: at their cuts. Nothing is taken beyond,
+//! and what other nodes claim counts up to there. What this node holds beyond goes
+//! (`replication::closing`).
 
 use crate::{
     engine::Engine,
     model::{
-        LogId, NodeId, TopicId,
-        roster::{Grant, Membership, Rights, Standing},
+        Batch, ForkProof, Frontier, Hash, LogId, NodeId, TopicId,
+        roster::{Cut, Grant, Membership, Rights, Standing},
     },
     wire::{Held, Refusal, Right},
 };
 
-impl Engine {
-    /// Whether batches of a log count in a topic, as far as this node knows. In an open network all
-    /// do. So do those of a topic that was imported: its writers need not belong to this network.
-    pub(in crate::engine) fn takes_writer(&self, topic: &TopicId, log: &LogId) -> bool {
-        let Some(known) = &self.roster.0 else { return true };
-        if log.writer == self.core.me {
-            return true;
+/// What of a log counts in a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Counts {
+    /// All of it.
+    Whole,
+    /// What there is. Its writer is gone, and nobody has said yet where the log ends.
+    Frozen,
+    /// What comes before the cut.
+    To(Cut),
+    /// Nothing: its writer never had the right to write there.
+    Nothing,
+}
+
+impl Counts {
+    /// Whether a batch counts that ends at `next` and has this hash.
+    pub(in crate::engine) fn takes(self, next: u64, hash: Hash) -> bool {
+        match self {
+            Self::Whole | Self::Frozen => true,
+            Self::To(cut) => next < cut.next || (next, Some(hash)) == (cut.next, cut.head),
+            Self::Nothing => false,
         }
-        let Some(of) = self.core.topics.get(topic).filter(|topic| !topic.is_imported()) else {
-            return true; // nothing is taken of a topic that is not known
-        };
-        let Some(name) = of.descriptor.as_ref().map(|signed| &signed.descriptor().name) else {
-            return true;
-        };
-        let standing = known.roster.writer((topic, name), log, known.now(&self.core));
-        // Where a log of a removed writer ends nobody says yet, so all of it counts.
-        standing != Standing::Stranger
     }
 
-    /// The same of a batch that a node gives, which may know of more members.
-    pub(in crate::engine) fn takes_writer_from(
-        &mut self,
-        from: Option<NodeId>,
-        topic: &TopicId,
-        log: &LogId,
-    ) -> bool {
-        let takes = self.takes_writer(topic, log);
+    /// Whether such a batch is passed on by gossip. Who is gone writes nothing new.
+    pub(in crate::engine) fn admits(self, next: u64, hash: Hash) -> bool {
+        self != Self::Frozen && self.takes(next, hash)
+    }
+}
+
+impl Engine {
+    /// What of a log counts in a topic, as far as this node knows. In an open network all does. So
+    /// does all of a topic that was imported: its writers need not belong to this network.
+    pub(in crate::engine) fn counts(&self, topic: &TopicId, log: &LogId) -> Counts {
+        let Some(known) = &self.roster.0 else { return Counts::Whole };
+        if let Some(cut) = known.roster.cut(topic, log) {
+            return Counts::To(cut);
+        }
+        if log.writer == self.core.me {
+            return Counts::Whole;
+        }
+        let Some(of) = self.core.topics.get(topic).filter(|topic| !topic.is_imported()) else {
+            return Counts::Whole; // nothing is taken of a topic that is not known
+        };
+        let Some(name) = of.descriptor.as_ref().map(|signed| &signed.descriptor().name) else {
+            return Counts::Whole;
+        };
+        match known.roster.writer((topic, name), log, known.now(&self.core)) {
+            Standing::Writes => Counts::Whole,
+            Standing::Frozen => Counts::Frozen,
+            Standing::Closed(cut) => Counts::To(cut),
+            Standing::Stranger => Counts::Nothing,
+        }
+    }
+
+    /// Whether a batch counts that a node gives. That node may know of more members, or not of a
+    /// cut.
+    pub(in crate::engine) fn counts_for(&mut self, from: Option<NodeId>, batch: &Batch) -> bool {
+        let counts = self.counts(&batch.header().topic, &batch.log());
+        let takes = counts.takes(batch.header().next(), batch.hash());
         if let Some(node) = from.filter(|_| !takes) {
             self.ask_who_belongs(node);
         }
         takes
     }
 
-    /// Leaves the logs out of what a node holds whose batches do not count here. If there are any,
-    /// that node lies, or it knows of more members: rosters are compared, and its answer is not
-    /// complete. Returns whether it is.
+    /// Whether the proof of a fork counts. A log that has a cut was one chain when an admin looked
+    /// at it, unless the closure names a branch: who has the key of a removed writer could part
+    /// before the cut what was acknowledged.
+    pub(in crate::engine) fn takes_fork(&self, proof: &ForkProof) -> bool {
+        let (topic, log) = (proof.topic(), proof.log());
+        let is_named = |branch: LogId| match self.counts(&topic, &branch) {
+            Counts::To(cut) => cut.next > 0,
+            Counts::Whole | Counts::Frozen | Counts::Nothing => false,
+        };
+        match self.counts(&topic, &log) {
+            Counts::Whole | Counts::Frozen => true,
+            Counts::To(_) => proof.branches().into_iter().any(is_named),
+            Counts::Nothing => false,
+        }
+    }
+
+    /// Leaves out what does not count of what a node says that it holds. If there is any, that node
+    /// lies, or it knows of more members, or not of a cut: rosters are compared. Returns whether
+    /// its answer is complete: it is not if it names a writer that is unknown here.
     pub(in crate::engine) fn leave_strangers_out(
         &mut self,
         topic: TopicId,
         node: NodeId,
         held: &mut Held,
     ) -> bool {
-        if !self.roster.is_closed() {
-            return true;
-        }
-        let before = held.frontier.0.len();
-        held.frontier.0.retain(|log, _| self.takes_writer(&topic, log));
-        let is_whole = held.frontier.0.len() == before;
-        if !is_whole {
+        let left_out = self.limit_frontier(topic, &mut held.frontier);
+        if left_out != LeftOut::Nothing {
             self.ask_who_belongs(node);
         }
-        is_whole
+        left_out != LeftOut::Strangers
     }
 
-    /// Compares rosters with a node that named an unknown writer.
+    /// Leaves out what does not count of what somebody holds.
+    pub(in crate::engine) fn limit_frontier(
+        &self,
+        topic: TopicId,
+        frontier: &mut Frontier,
+    ) -> LeftOut {
+        if !self.roster.is_closed() {
+            return LeftOut::Nothing;
+        }
+        let mut left_out = LeftOut::Nothing;
+        frontier.0.retain(|log, entry| {
+            let cut = match self.counts(&topic, log) {
+                Counts::Whole | Counts::Frozen => return true,
+                Counts::To(cut) => cut,
+                Counts::Nothing => {
+                    left_out = LeftOut::Strangers;
+                    return false;
+                }
+            };
+            let ends_there = |next: u64, head: Hash| next != cut.next || Some(head) == cut.head;
+            let spans = entry.spans.len();
+            entry.spans.retain(|span| ends_there(span.next, span.head));
+            if entry.end_at(cut.next, cut.head) || entry.spans.len() < spans {
+                left_out = left_out.max(LeftOut::Rest);
+            }
+            !entry.spans.is_empty() || entry.low > 0
+        });
+        left_out
+    }
+
+    /// Compares rosters with a node that named what does not count here.
     fn ask_who_belongs(&mut self, node: NodeId) {
         if self.core.members.is_connected(&node) {
             self.begin_comparison(node);
@@ -91,6 +168,17 @@ impl Engine {
         }
         Err(lacks(&own, Rights::WRITE, Right::Write, name.as_str()))
     }
+}
+
+/// What was left out of what a node holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::engine) enum LeftOut {
+    /// Nothing.
+    Nothing,
+    /// What comes after a cut.
+    Rest,
+    /// Logs of writers that never had the right.
+    Strangers,
 }
 
 /// `laptop` lacks the right; an admin can grant it.

@@ -1,5 +1,6 @@
 //! Exact scripts: inputs in, outputs out.
 
+mod closing;
 mod front;
 mod grants;
 mod heads;
