@@ -2,7 +2,8 @@
 //!
 //! A node checks what other nodes give it. But the client's own node may lie. So the client checks
 //! as well, by statements that admins have signed: the writer of each batch must be a node that may
-//! write to the topic, or was one. What it cannot know is a removal that its node keeps from it.
+//! write to the topic, or was one, and then the batch must not lie beyond the cut of its log. What
+//! it cannot know is a removal or a cut that its node keeps from it.
 
 use std::{
     collections::BTreeSet,
@@ -126,20 +127,28 @@ impl CheckedLink {
 }
 
 impl Known {
-    /// The first batch of a writer that may not write to the topic.
+    /// The first batch of a writer that may not write to the topic, or that lies beyond the cut of
+    /// its log.
     fn foreign<'a>(&self, pages: &[Given<'a>]) -> Option<(&'a TopicName, &'a Batch)> {
         let now = wall();
         for &(topic, page) in pages {
-            let mut last: Option<LogId> = None;
+            let mut last: Option<(LogId, Standing)> = None;
             for batch in &page.batches {
-                let (id, log) = (batch.header().topic, batch.header().log());
-                if last != Some(log) && !self.imported.contains(&id) {
-                    let standing = self.roster.writer((&id, topic), &log, now);
-                    if standing == Standing::Stranger {
-                        return Some((topic, batch));
-                    }
+                let (id, log) = (batch.header().topic, batch.log());
+                if self.imported.contains(&id) {
+                    continue;
                 }
-                last = Some(log);
+                let known = last.filter(|(of, _)| *of == log).map(|(_, standing)| standing);
+                let standing = known.unwrap_or_else(|| self.roster.writer((&id, topic), &log, now));
+                let counts = match standing {
+                    Standing::Writes | Standing::Frozen => true,
+                    Standing::Closed(cut) => cut.takes(batch.header().next(), batch.hash()),
+                    Standing::Stranger => false,
+                };
+                if !counts {
+                    return Some((topic, batch));
+                }
+                last = Some((log, standing));
             }
         }
         None

@@ -36,7 +36,7 @@ impl Counts {
     pub(in crate::engine) fn takes(self, next: u64, hash: Hash) -> bool {
         match self {
             Self::Whole | Self::Frozen => true,
-            Self::To(cut) => next < cut.next || (next, Some(hash)) == (cut.next, cut.head),
+            Self::To(cut) => cut.takes(next, hash),
             Self::Nothing => false,
         }
     }

@@ -95,6 +95,14 @@ pub struct Cut {
     pub head: Option<Hash>,
 }
 
+impl Cut {
+    /// Whether a batch counts that ends at `next` and has this hash: it comes before the cut, or is
+    /// the last one.
+    pub fn takes(&self, next: u64, hash: Hash) -> bool {
+        next < self.next || (next, Some(hash)) == (self.next, self.head)
+    }
+}
+
 /// Says where the logs of a former writer end in a topic. Logs that it does not name are void.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

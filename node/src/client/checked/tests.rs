@@ -4,7 +4,7 @@ use antiphon::{
     model::{
         Blob, Cursor, Descriptor, Draft, Hash, Incarnation, Network, NodeKey, ProducerId, Realm,
         Record, Run, Stamp, WallClock, encode_record,
-        roster::{Door, MemberKind, Pass, Statement},
+        roster::{Closure, Cut, Door, MemberKind, Pass, Revocation, Statement},
     },
     wire::{NodeRequest, PartDigest, Read, RosterTold, RosterWanted, Statements},
 };
@@ -133,6 +133,25 @@ async fn records_that_a_lying_node_slips_in_are_refused() {
         let refused =
             LinkError::ForeignWriter { writer: key(STRANGER).node(), topic: "t".to_owned() };
         assert_eq!(read(&Arc::new(giver), natural()).await, Err(refused));
+    }
+}
+
+#[tokio::test]
+async fn records_beyond_the_cut_of_a_removed_writer_are_refused() {
+    let (network, admin) = (kept().network(), key(ADMIN).node());
+    let last = batch(natural(), SECOND);
+    let closed = |cuts| {
+        let removed = Revocation::new(network, (key(SECOND).node(), 0), admin, WallClock(3));
+        let place = (natural(), key(SECOND).node());
+        let closure = Closure::new(network, place, 0, cuts, admin).sign(&key(ADMIN)).unwrap();
+        let removed = Statement::Revocation(removed.sign(&key(ADMIN)).unwrap());
+        vec![pass(SECOND, ADMIN), removed, Statement::Closure(closure)]
+    };
+    let cut = Cut { next: 1, head: Some(last.hash()) };
+    for (cuts, is_taken) in [([(Incarnation(5), cut)].into(), true), ([].into(), false)] {
+        let page = page(natural(), &[SECOND]);
+        let giver = Giver { page, told: closed(cuts), ..Giver::default() };
+        assert_eq!(read(&Arc::new(giver), natural()).await.is_ok(), is_taken);
     }
 }
 
