@@ -449,7 +449,8 @@ impl Engine {
     /// what makes room again, an altered topic or a deleted one, finds its place in the reserve.
     fn learn(&mut self, signed: &SignedDescriptor) {
         let topic = self.core.topics.id_of(signed.descriptor());
-        if !self.is_within_reach(topic, signed.descriptor()) {
+        let terms = signed.descriptor();
+        if !self.is_within_reach(topic, terms) || self.check_signer(terms).is_err() {
             return;
         }
         let has_room = self.core.room || self.core.topics.has_terms(&topic);

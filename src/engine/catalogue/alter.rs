@@ -86,6 +86,10 @@ impl Engine {
         if self.catalogue.announcements.is_full() {
             return self.core.refuse(question, Refusal::Busy);
         }
+        // No other node would take them.
+        if let Err(refusal) = self.check_signer(signed.descriptor()) {
+            return self.core.refuse(question, refusal);
+        }
         let topic = self.core.topics.id_of(signed.descriptor());
         let is_held = self.adopt(&signed);
         debug_assert!(is_held, "nobody knew better terms");

@@ -201,6 +201,9 @@ impl Engine {
             if !self.is_within_reach(topic, signed.descriptor()) {
                 return self.core.refuse_invalid(question, COUNTED_TOO_FAR);
             }
+            if let Err(refusal) = self.check_signer(signed.descriptor()) {
+                return self.core.refuse(question, refusal);
+            }
             let has_place = self.core.topics.has_place_for(signed.descriptor());
             let why = (!has_place).then(|| too_many_signed(&signed.descriptor().creator));
             return self.core.refuse(question, Refusal::Full(why));

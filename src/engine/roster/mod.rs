@@ -7,6 +7,7 @@
 
 mod exchange;
 mod excluded;
+mod terms;
 mod visible;
 mod writers;
 
@@ -121,6 +122,11 @@ impl State {
     ) -> Option<Result<Membership, Excluded>> {
         let known = self.0.as_ref()?;
         Some(known.roster.member(node, known.now(core)))
+    }
+
+    /// Whether somebody came by a ticket, though it was withdrawn.
+    pub(super) fn was_claimed(&self, node: &NodeId) -> bool {
+        self.0.as_ref().is_some_and(|known| known.roster.is_claimed(node))
     }
 
     /// How often somebody was admitted again after a removal.

@@ -1,7 +1,7 @@
 //! What members of a closed network may ask, by their grants.
 
 use super::{
-    roster::{ADMIN, ISSUED, charter, member, network},
+    roster::{ADMIN, ISSUED, charter, member, network, pass},
     *,
 };
 use crate::{
@@ -53,7 +53,7 @@ fn table() -> Vec<(Request, Right, &'static str)> {
 }
 
 fn lacking(grants: &[&str], kind: MemberKind, asker: Asker, request: Request) -> Option<Right> {
-    let own = vec![granted(kind, grants)];
+    let own = vec![pass(1), granted(kind, grants)];
     let mut script = member(1, own, Recovered::default()).0;
     if asker.node().is_some() {
         script.connect(ASKER);
@@ -128,7 +128,7 @@ fn names_of_topics_are_told_to_those_who_have_a_right_in_them() {
         (Asker::Node(id), MemberKind::Node, ["hold t"], vec!["other", "t"]),
         (Asker::Operator, MemberKind::Client, ["read t"], vec!["other", "t"]),
     ] {
-        let mut script = member(1, vec![granted(kind, &grants)], Recovered::default()).0;
+        let mut script = member(1, vec![pass(1), granted(kind, &grants)], Recovered::default()).0;
         for (question, name) in (1..).zip(["t", "other"]) {
             let create = Create { replicas: Some(1), ..Create::new(name.parse().unwrap()) };
             script.ask(question, Request::Client(ClientRequest::Create(create)));

@@ -12,6 +12,7 @@ mod probation;
 mod recent;
 mod roster;
 mod shares;
+mod signers;
 mod standing;
 mod steps;
 mod writers;

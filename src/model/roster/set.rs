@@ -347,7 +347,8 @@ impl Roster {
         pass.terms().invitation.map(|invitation| (pass, invitation))
     }
 
-    pub(super) fn is_claimed(&self, subject: &NodeId) -> bool {
+    /// Whether somebody has ever used an invitation.
+    pub fn is_claimed(&self, subject: &NodeId) -> bool {
         self.claims_of(subject).next().is_some()
     }
 
