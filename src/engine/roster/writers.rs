@@ -10,10 +10,10 @@
 //! (`replication::closing`).
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, input::Asker},
     model::{
         Batch, ForkProof, Frontier, Hash, LogId, NodeId, TopicId,
-        roster::{Cut, Grant, Membership, Rights, Standing},
+        roster::{Cut, Excluded, Grant, Membership, Rights, Standing},
     },
     wire::{Held, Refusal, Right},
 };
@@ -160,7 +160,13 @@ impl Engine {
 
     /// Refuses a publish if this node may not write to the topic: no other node would take it.
     pub(in crate::engine) fn check_own_right(&self, topic: &TopicId) -> Result<(), Refusal> {
-        let Some(Ok(own)) = self.roster.member(&self.core, &self.core.me) else { return Ok(()) };
+        let own = match self.roster.member(&self.core, &self.core.me) {
+            Some(Ok(own)) => own,
+            Some(Err(Excluded::Revoked { .. } | Excluded::Expired(_))) => {
+                return self.check_belongs(Asker::Node(self.core.me), Right::Write);
+            }
+            Some(Err(_)) | None => return Ok(()),
+        };
         let Some(name) = self.core.topics.name_of(topic) else { return Ok(()) };
         let gives = |grant: &Grant| grant.gives(Rights::WRITE, name);
         if own.grants.iter().any(gives) {
