@@ -30,8 +30,8 @@ fn a_key_that_was_admitted_joins_and_no_other() {
     // Who was removed is admitted again, and its ticket still leads there.
     machines.ask(&first, &["network", "revoke", "second", "--reason", "sold"]).ok();
     machines.wait_until_alive(&first, 1);
-    let again = machines.ask(&first, &["network", "revoke", "second"]).with_status(1);
-    again.saying(&["`second` was removed already", "network admit"]);
+    let again = machines.ask(&first, &["network", "revoke", "second"]).ok();
+    again.saying(&["`second` was removed already", "no logs are left to close"]);
     machines.ask(&first, &admit).ok();
     machines.wait_until_alive(&first, 2);
     let log = machines.ask(&first, &["network", "log", "--json"]).ok().objects();

@@ -28,6 +28,7 @@ mod patterns;
 mod pipes;
 mod publishing;
 mod reading;
+mod removals;
 mod retried;
 mod rights;
 mod terminal;

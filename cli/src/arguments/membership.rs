@@ -160,13 +160,18 @@ pub(crate) struct Members {}
 /// Put a member out of a closed network, or withdraw a ticket
 ///
 /// All nodes close their connections to it at once. Nodes that are away learn it when they are
-/// back. Its records stay. If a ticket is withdrawn, all who came by it are out. The command needs
-/// the admin's key, and the operator's right at the connected node.
+/// back. If a ticket is withdrawn, all who came by it are out. The command needs the admin's key,
+/// and the operator's right at the connected node.
+///
+/// What the member wrote stays. Then the command closes its logs in each topic: they end where
+/// they end now, at all nodes, and what comes later is void. While a node is away, the logs stay
+/// open, with exit status 3. The same command goes on when that node is back.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
   antiphon network revoke pi-4 --network lab
   antiphon network revoke Fw5bx3pN --network lab --reason 'sold'
+  antiphon network revoke pi-4 --network lab --now                 a node is lost
   antiphon network revoke Fw5bx3pN --network lab --keep-members    a ticket")]
 pub(crate) struct Revoke {
     /// Name of the member, or its peer id, or the last characters of that; or a ticket
@@ -175,6 +180,10 @@ pub(crate) struct Revoke {
     /// Withdraw the ticket only: who came by it stays, with a pass of its own
     #[arg(long)]
     pub(crate) keep_members: bool,
+
+    /// Do not wait for nodes that are away: records that only they hold are void then
+    #[arg(long, conflicts_with = "keep_members")]
+    pub(crate) now: bool,
 
     /// Why, for people [default: none]
     #[arg(long, value_name = "TEXT", value_parser = reason)]

@@ -5,12 +5,14 @@
 
 mod admin;
 mod admit;
+mod closing;
 mod files;
 mod grant;
 mod join;
 mod listed;
 mod log;
 mod members;
+mod revoke;
 mod terms;
 mod tickets;
 
@@ -23,7 +25,8 @@ pub(super) use self::{
     grant::grant,
     join::join,
     log::log,
-    members::{members, revoke},
+    members::members,
+    revoke::revoke,
     tickets::invite,
 };
 use crate::{arguments::FoundNetwork, context::Context, exit::Status};

@@ -1,9 +1,9 @@
 //! A client that belongs to a closed network takes records of its members alone.
 //!
 //! A node checks what other nodes give it. But the client's own node may lie. So the client checks
-//! as well, by statements that admins have signed: the writer of each batch must be a node that may
-//! write to the topic, or was one, and then the batch must not lie beyond the cut of its log. What
-//! it cannot know is a removal or a cut that its node keeps from it.
+//! as well, by statements that admins have signed. The writer of each batch must be a node that may
+//! write to the topic, or was one. Then the batch must not lie beyond the cut of its log. What the
+//! client cannot know is a removal or a cut that its node keeps from it.
 
 use std::{
     collections::BTreeSet,

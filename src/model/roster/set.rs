@@ -5,7 +5,10 @@
 //! topic and former writer a few closures. So nodes that have heard the same statements agree, in
 //! whatever order they came. What its charter does not allow is not in it.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use thiserror::Error;
 
@@ -345,6 +348,15 @@ impl Roster {
     pub fn invitation(&self, invite: &NodeId) -> Option<(&Signed<Pass>, Invitation)> {
         let pass = self.passes.best(invite)?;
         pass.terms().invitation.map(|invitation| (pass, invitation))
+    }
+
+    /// The topics in which an admin has said where the logs of a writer end.
+    pub fn closed_topics(&self, writer: &NodeId) -> impl Iterator<Item = TopicId> {
+        let hash = |byte| Hash([byte; 32]);
+        let id = |byte| TopicId::from_bytes([byte; 32]);
+        let range = (*writer, id(0), hash(0))..=(*writer, id(u8::MAX), hash(u8::MAX));
+        let topics: BTreeSet<_> = self.closures.range(range).map(|((_, it, _), _)| *it).collect();
+        topics.into_iter()
     }
 
     /// Whether somebody has ever used an invitation.

@@ -9,7 +9,7 @@ use antiphon::{
         roster::{NotAccepted, Roster, Statement},
     },
 };
-use antiphon_node::load_network_key;
+use antiphon_node::{Client, RequestError, load_network_key};
 
 use super::{
     super::operator::{Operating, operating},
@@ -51,6 +51,16 @@ impl Admin {
             return Err(Failure::failed(message).with_hint(ANOTHER_KEY).into());
         }
         Ok(Self { key, roster, asked })
+    }
+
+    /// The connection to the node.
+    pub(super) fn client(&self) -> &Client {
+        &self.asked.client
+    }
+
+    /// The error of a request to the node.
+    pub(super) fn explain(&self, error: RequestError) -> anyhow::Error {
+        self.asked.explain(error)
     }
 
     /// Tells the node statements in this order, and looks whether its roster has them then.

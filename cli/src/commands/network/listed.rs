@@ -7,7 +7,7 @@ use antiphon::model::{
     roster::{Excluded, Invitation, MemberKind, Membership, Roster, Statement, Ticket},
 };
 
-use crate::{exit::Failure, peer::PeerArgument};
+use crate::{exit::Failure, peer::PeerArgument, words::counted};
 
 /// Somebody who belongs, or did, or a ticket.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) enum Standing {
     Member(Membership),
     /// Its membership has ended.
     Expired(Membership),
-    /// It was removed, for this reason.
-    Removed(String),
+    /// It was removed: the reason, and the number of topics in which its logs are closed.
+    Removed(String, usize),
     /// A ticket that was used, and has not ended.
     Ticket(Uses),
 }
@@ -42,7 +42,7 @@ impl Listed {
     pub(super) fn member(&self) -> Option<&Membership> {
         match &self.standing {
             Standing::Member(member) => Some(member),
-            Standing::Expired(_) | Standing::Removed(_) | Standing::Ticket(_) => None,
+            Standing::Expired(_) | Standing::Removed(..) | Standing::Ticket(_) => None,
         }
     }
 
@@ -50,16 +50,36 @@ impl Listed {
     pub(super) fn renewable(&self) -> Option<&Membership> {
         match &self.standing {
             Standing::Member(member) | Standing::Expired(member) => Some(member),
-            Standing::Removed(_) | Standing::Ticket(_) => None,
+            Standing::Removed(..) | Standing::Ticket(_) => None,
         }
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        matches!(self.standing, Standing::Removed(..))
     }
 
     pub(super) fn kind(&self) -> &'static str {
         match &self.standing {
             Standing::Member(member) => kind_name(member.kind),
             Standing::Expired(_) => "expired",
-            Standing::Removed(_) => "removed",
+            Standing::Removed(..) => "removed",
             Standing::Ticket(_) => "ticket",
+        }
+    }
+
+    /// In how many topics the logs of somebody who was removed are closed.
+    pub(super) fn closed_topics(&self) -> Option<usize> {
+        match &self.standing {
+            Standing::Removed(_, topics) => Some(*topics),
+            Standing::Member(_) | Standing::Expired(_) | Standing::Ticket(_) => None,
+        }
+    }
+
+    /// Why it was removed.
+    pub(super) fn reason(&self) -> Option<&str> {
+        match &self.standing {
+            Standing::Removed(reason, _) => Some(reason),
+            Standing::Member(_) | Standing::Expired(_) | Standing::Ticket(_) => None,
         }
     }
 
@@ -70,7 +90,12 @@ impl Listed {
                 let grants = member.grants.iter().map(ToString::to_string);
                 grants.collect::<Vec<_>>().join("; ")
             }
-            Standing::Removed(reason) => reason.clone(),
+            Standing::Removed(reason, 0) => reason.clone(),
+            Standing::Removed(reason, topics) => {
+                let topics = counted(*topics as u64, "topic");
+                let closed = format!("its logs are closed in {topics}");
+                if reason.is_empty() { closed } else { format!("{reason}; {closed}") }
+            }
             Standing::Ticket(it) => format!("{} of {} used", it.used, it.most),
             Standing::Expired(_) => String::new(),
         }
@@ -80,7 +105,7 @@ impl Listed {
         match &self.standing {
             Standing::Member(member) | Standing::Expired(member) => Some(member.turn),
             Standing::Ticket(it) => Some(it.turn),
-            Standing::Removed(_) => None,
+            Standing::Removed(..) => None,
         }
     }
 }
@@ -138,7 +163,7 @@ fn standing(roster: &Roster, node: &NodeId, now: WallClock) -> Option<Standing> 
         Ok(member) => Standing::Member(member),
         Err(Excluded::Expired(_)) => Standing::Expired(roster.member(node, WallClock(0)).ok()?),
         Err(Excluded::Revoked { .. }) if roster.invitation(node).is_some() => return None,
-        Err(Excluded::Revoked { reason, .. }) => Standing::Removed(reason),
+        Err(Excluded::Revoked { reason, .. }) => Standing::Removed(reason, closed(roster, node)),
         Err(Excluded::NoMember) => {
             let (pass, Invitation { uses, .. }) = roster.invitation(node)?;
             let (pass, used) = (pass.terms(), roster.claims_by(node).len());
@@ -146,8 +171,15 @@ fn standing(roster: &Roster, node: &NodeId, now: WallClock) -> Option<Standing> 
             is_open.then_some(Standing::Ticket(Uses { used, most: uses, turn: pass.turn }))?
         }
         // It has a claim: only a withdrawn ticket leaves its newcomers without a membership.
-        Err(Excluded::Unknown) => Standing::Removed("its ticket was withdrawn".to_owned()),
+        Err(Excluded::Unknown) => {
+            Standing::Removed("its ticket was withdrawn".to_owned(), closed(roster, node))
+        }
     })
+}
+
+/// In how many topics the logs of somebody are closed.
+fn closed(roster: &Roster, node: &NodeId) -> usize {
+    roster.closed_topics(node).count()
 }
 
 /// The member or the ticket that is meant, and how often it was admitted again.
@@ -168,7 +200,7 @@ pub(super) fn find(roster: &Roster, meant: &str, now: WallClock) -> Result<(Node
             return Err(Failure::failed(message).with_hint(hint));
         }
     }
-    if all.iter().any(|it| it.label == meant && matches!(it.standing, Standing::Removed(_))) {
+    if all.iter().any(|it| it.label == meant && matches!(it.standing, Standing::Removed(..))) {
         let hint = "`antiphon network admit PEER` admits it again";
         return Err(Failure::failed(format!("`{meant}` was removed already")).with_hint(hint));
     }

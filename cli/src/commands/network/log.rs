@@ -1,5 +1,7 @@
 //! Who admitted and removed whom.
 
+use std::collections::BTreeMap;
+
 use antiphon::model::{
     Hash, NodeId, WallClock,
     roster::{Invitation, Roster, Statement},
@@ -10,7 +12,9 @@ use super::{
     super::{operator::operating, shown},
     listed::{kind_name, labels},
 };
-use crate::{clock, context::Context, exit::Status, printer::Printer, table::Table};
+use crate::{
+    clock, context::Context, exit::Status, printer::Printer, table::Table, words::counted,
+};
 
 /// One statement.
 #[derive(Debug)]
@@ -75,6 +79,11 @@ fn object(line: &Line) -> serde_json::Value {
 fn lines(roster: &Roster) -> Vec<Line> {
     let labels = labels(roster);
     let label = |node: &NodeId| labels.get(node).cloned().unwrap_or_default();
+    let removals = roster.statements().filter_map(|statement| match statement {
+        Statement::Revocation(it) => Some((it.terms().subject, it.terms().issued)),
+        _ => None,
+    });
+    let removed: BTreeMap<NodeId, WallClock> = removals.collect();
     let lines = roster.statements().filter_map(|statement| {
         let hash = statement.hash();
         Some(match statement {
@@ -125,7 +134,22 @@ fn lines(roster: &Roster) -> Vec<Line> {
                     detail: revocation.reason.clone(),
                 }
             }
-            Statement::Charter(_) | Statement::Closure(_) => return None,
+            Statement::Closure(closure) => {
+                let closure = closure.terms();
+                // It has no time of its own: it comes after the removal.
+                let issued = removed.get(&closure.writer).copied().unwrap_or_default();
+                let logs = counted(closure.cuts.len() as u64, "log");
+                Line {
+                    order: (issued, 3, hash),
+                    at: None,
+                    by: closure.issuer,
+                    event: "closed",
+                    name: label(&closure.writer),
+                    peer: closure.writer,
+                    detail: format!("{logs} in the topic {}", closure.topic),
+                }
+            }
+            Statement::Charter(_) => return None,
         })
     });
     let mut lines: Vec<_> = lines.collect();
