@@ -223,6 +223,16 @@ pub const ROSTER_TOLD_MAX: usize = 64;
 /// and one that goes on for ever is left.
 pub const ROSTER_PAGES_MAX: usize = ROSTER_STATEMENTS_MAX / ROSTER_TOLD_MAX + STATEMENT_PARTS;
 
+/// How long a node may take until it signs terms again whose signer may not sign them any more.
+/// Each node draws its time, so that most find that another one has done so.
+pub const RENEW_TERMS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often a node looks for such terms though nobody told of other members: passes end.
+pub const RENEW_TERMS_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Terms that a node signs again at a time: signing one takes some 30 us.
+pub const RENEWALS_AT_A_TIME: usize = 64;
+
 /// How often a node compares its roster with that of another one. News comes at once; this is for
 /// what was lost.
 pub const ROSTER_COMPARE_INTERVAL: Duration = Duration::from_secs(10);

@@ -38,7 +38,7 @@ fn revoked(machines: &Machines, at: &Running, options: &[&str], status: i32) -> 
 fn fetched(machines: &Machines, at: &Running) -> Vec<String> {
     let read = machines.ask(at, &["fetch", "quakes"]).ok();
     let mut records: Vec<_> =
-        String::from_utf8(read.stdout).unwrap().lines().map(str::to_owned).collect();
+        String::from_utf8_lossy(&read.stdout).lines().map(str::to_owned).collect();
     records.sort();
     records
 }

@@ -334,7 +334,7 @@ impl Engine {
         let needs_proof = survey.then.needs_proof();
         for held in survey.held.values_mut() {
             // A log may have been cut since.
-            self.limit_frontier(survey.topic, &mut held.frontier);
+            self.leave_out_beyond_cuts(survey.topic, &mut held.frontier);
         }
         let claimed = if needs_proof {
             self.disbelieve(survey.topic, &mut survey.held)

@@ -23,6 +23,7 @@ fn draw(choices: &mut Choices) -> (Options, Plan) {
     let plan = Plan {
         admins: 1 + choices.index(2),
         removes,
+        closes: removes && choices.chance(700),
         destroys: options.destructive,
         deceives: choices.chance(300),
     };

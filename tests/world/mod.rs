@@ -253,9 +253,11 @@ impl World {
         self.deleted.iter().any(|deleted| self.topic(*deleted) == *topic)
     }
 
-    /// Whether retention, compaction, or the deletion of its topic, has removed a batch somewhere.
+    /// Whether retention, compaction, or the deletion of its topic, has removed a batch somewhere,
+    /// or a closure has made it void.
     pub(crate) fn is_let_go(&self, batch: &Batch) -> bool {
         self.is_deleted(&batch.header().topic)
+            || self.is_void(batch)
             || self.oracle.is_cut(batch)
             || self.oracle.compacted.contains(&batch.hash())
     }

@@ -19,7 +19,7 @@ use crate::world::{
     faults::Fault,
     follower::Follower,
     invariants::{
-        Violation, answers, convergence, cursors, forks, groups, no_gap, outbox, survival,
+        Violation, answers, closures, convergence, cursors, forks, groups, no_gap, outbox, survival,
     },
     member::Member,
     node::Asker,
@@ -280,6 +280,7 @@ impl World {
             Ok(destroyed) => self.counts.records_destroyed += destroyed,
             Err(reason) => self.check(survival::NAME, Err(reason)),
         }
+        self.check(closures::NAME, closures::at_end(self));
     }
 
     /// Until copies go: they stay while home replicas are on probation, and that is looked at every

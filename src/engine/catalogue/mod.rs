@@ -16,12 +16,14 @@ mod info;
 pub(super) mod listing;
 mod lookups;
 mod names;
+mod renewing;
 
 use std::collections::BTreeMap;
 
 pub(super) use self::announce::Change;
 use self::{
-    announce::Announcements, exchange::Exchanges, listing::Listings, lookups::Lookups, names::Names,
+    announce::Announcements, exchange::Exchanges, listing::Listings, lookups::Lookups,
+    names::Names, renewing::Renewing,
 };
 use super::{
     Engine,
@@ -52,6 +54,7 @@ pub(super) struct State {
     lookups: Lookups,
     listings: Listings,
     names: Names,
+    renewing: Renewing,
 }
 
 impl State {
@@ -116,6 +119,7 @@ impl Wing for State {
         for (question, topic, change) in engine.catalogue.announcements.on_tick(&mut engine.core) {
             engine.change_told(question, topic, change);
         }
+        engine.tick_renewing();
     }
 
     fn on_flushed(_: &mut Engine) {}

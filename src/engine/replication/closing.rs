@@ -3,7 +3,8 @@
 //! An admin signs where they end. What this node holds beyond is void, and it goes. The cut may lie
 //! within a span. Then the batch that ends there is read first, because the log keeps its stamp.
 //! If another batch is there, this node holds another chain from some batch on. It goes back
-//! batch by batch, and repair brings the right ones.
+//! batch by batch, and repair brings the right ones. The same is done where a batch comes that the
+//! cut's chain has, and that what is held here contradicts.
 //!
 //! This is the one place where records go on somebody's word: it has an admin's signature.
 
@@ -13,10 +14,16 @@ use std::{
 };
 
 use crate::{
-    engine::{Engine, inflight::stored::ReadPurpose, output::Write, roster::Counts},
+    engine::{
+        Engine,
+        holdings::{Damage, log::HeldSpan},
+        inflight::stored::ReadPurpose,
+        output::Write,
+        roster::Counts,
+    },
     limits::{CLOSING_READS_MAX, CLOSING_RETRY_PAUSE},
     model::{
-        Hash, LogId, NodeId, Stamp, TopicId,
+        Batch, ForkProof, Hash, LogId, NodeId, Stamp, TopicId,
         roster::{Cut, Statement},
     },
     wire::{LogRange, Page},
@@ -26,8 +33,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(in crate::engine) struct State {
     left: BTreeSet<(TopicId, LogId)>,
-    /// Where the batch ends that is read of a log.
-    reading: BTreeMap<(TopicId, LogId), u64>,
+    reading: BTreeMap<(TopicId, LogId), Reading>,
     /// When logs whose batch could not be read come again.
     again_at: Duration,
 }
@@ -37,6 +43,15 @@ impl State {
         self.left.retain(|(of, _)| *of != topic);
         self.reading.retain(|(of, _), _| *of != topic);
     }
+}
+
+/// The batch that is read of a log.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    /// Where it ends, and a span of the log is to end.
+    to: u64,
+    /// Where that span ends now; none if nothing stays behind it.
+    span: Option<u64>,
 }
 
 /// A batch, or a part that compaction left, in which a record lies.
@@ -80,7 +95,9 @@ impl Engine {
                 // An admin has signed that it goes so far.
                 let is_node = self.core.members.is_node(&writer);
                 let known = self.core.topics.get_mut(&topic);
-                known.into_iter().for_each(|it| it.prove(log, cut.next, head, is_node));
+                if let Some(known) = known {
+                    known.prove(log, cut.next, head, is_node);
+                }
             }
             self.leave_closed_log(topic, log, cut);
         }
@@ -93,8 +110,8 @@ impl Engine {
         let Some(known) = self.core.topics.get(&topic) else { return };
         let proofs = known.forks.proofs().filter(|proof| proof.log().writer == writer);
         let (named, others): (Vec<_>, Vec<_>) = proofs.partition(|proof| self.takes_fork(proof));
-        let named: BTreeSet<_> = named.into_iter().map(|proof| proof.log()).collect();
-        let others = others.into_iter().map(|proof| proof.log());
+        let named: BTreeSet<_> = named.into_iter().map(ForkProof::log).collect();
+        let others = others.into_iter().map(ForkProof::log);
         let others: BTreeSet<_> = others.filter(|log| !named.contains(log)).collect();
         for of in others {
             self.forks.forget(&self.core, topic, of);
@@ -122,17 +139,48 @@ impl Engine {
         let known = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
         let Some(held) = known else { return };
         if held.span_beyond(cut.next, cut.head).is_some() {
-            return self.read_end(topic, log, cut.next);
+            return self.read_end(topic, log, Reading { to: cut.next, span: None });
         }
         // No span goes across, so the stamp is not needed.
         let head = cut.head.map(|head| (head, Stamp::default()));
         self.end_log(topic, log, cut.next, head);
     }
 
+    /// A batch has come that contradicts what is held of its log. If it belongs to the chain of the
+    /// cut, what is held gives way.
+    pub(super) fn make_way(&mut self, batch: &Batch) {
+        let (topic, log) = (batch.header().topic, batch.log());
+        let Counts::To(cut) = self.counts(&topic, &log) else { return };
+        let known = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
+        let Some(held) = known else { return };
+        let (first, next, hash) = (batch.header().first, batch.header().next(), batch.hash());
+        let is_last = |span: &HeldSpan| (span.next, Some(span.head)) == (cut.next, cut.head);
+        let follows = |span: &HeldSpan| span.first == next && span.base == Some(hash);
+        let is_of_chain = (next, Some(hash)) == (cut.next, cut.head)
+            || held.spans.iter().any(|span| follows(span) && is_last(span));
+        let base = batch.header().previous.map(|previous| previous.hash);
+        let contradicts = |span: &&HeldSpan| {
+            let overlaps = span.first < next && first < span.next && !is_last(span);
+            overlaps || span.next == first && base.is_some_and(|base| base != span.head)
+        };
+        let Some(span) = held.spans.iter().find(contradicts).copied().filter(|_| is_of_chain)
+        else {
+            return;
+        };
+        if self.replication.closing.reading.contains_key(&(topic, log)) {
+            return; // it comes again
+        }
+        if span.next == first {
+            // Its last batch is wrong, wherever that begins.
+            return self.read_end(topic, log, Reading { to: first, span: Some(span.next) });
+        }
+        self.go_back(topic, log, Reading { to: first, span: Some(span.next) });
+    }
+
     /// Reads the batch that ends where a log is to end.
-    fn read_end(&mut self, topic: TopicId, log: LogId, to: u64) {
-        self.replication.closing.reading.insert((topic, log), to);
-        let range = LogRange { log, from: to.saturating_sub(1), to };
+    fn read_end(&mut self, topic: TopicId, log: LogId, reading: Reading) {
+        self.replication.closing.reading.insert((topic, log), reading);
+        let range = LogRange { log, from: reading.to.saturating_sub(1), to: reading.to };
         self.core.read_store(topic, vec![range], 1, ReadPurpose::Closing(topic, log));
     }
 
@@ -144,16 +192,21 @@ impl Engine {
         page: Option<Page>,
     ) {
         // The topic was deleted meanwhile.
-        let Some(to) = self.replication.closing.reading.remove(&(topic, log)) else { return };
+        let Some(reading) = self.replication.closing.reading.remove(&(topic, log)) else { return };
+        let Reading { to, span } = reading;
         let piece = page.and_then(|page| piece_at(&page, &log, to.saturating_sub(1)));
         if let Counts::To(cut) = self.counts(&topic, &log) {
-            match piece {
-                Some(piece) if ends_well(&piece, to, cut) => {
+            match (piece, span) {
+                (Some(piece), None) if ends_well(&piece, to, cut) => {
                     self.end_log(topic, log, to, Some((piece.head, piece.stamp)));
                 }
-                Some(piece) => self.go_back(topic, log, piece.first),
-                // It is damaged, or went meanwhile.
-                None => {
+                (Some(piece), Some(end)) if piece.next == to && to < end => {
+                    self.shorten(topic, log, end, to, Some((piece.head, piece.stamp)));
+                }
+                (Some(piece), _) => self.go_back(topic, log, Reading { to: piece.first, span }),
+                // It is damaged, or went meanwhile. What made way comes again.
+                (None, Some(_)) => {}
+                (None, None) => {
                     self.replication.closing.again_at = self.core.now.elapsed + CLOSING_RETRY_PAUSE;
                     self.replication.closing.left.insert((topic, log));
                     return;
@@ -163,15 +216,18 @@ impl Engine {
         self.close_next();
     }
 
-    /// Another chain is held here at the cut: the log ends before the batch that begins at `to`.
-    fn go_back(&mut self, topic: TopicId, log: LogId, to: u64) {
+    /// Another chain is held here: the log, or a span of it, ends before the batch that begins at
+    /// `to`.
+    fn go_back(&mut self, topic: TopicId, log: LogId, reading: Reading) {
         let known = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
         let Some(held) = known else { return };
-        let is_across = held.spans.iter().any(|span| span.first < to && to < span.next);
-        if is_across {
-            return self.read_end(topic, log, to);
+        let Reading { to, span } = reading;
+        let is_across = held.spans.iter().any(|it| it.first < to && to < it.next);
+        match span {
+            _ if is_across => self.read_end(topic, log, reading),
+            None => self.end_log(topic, log, to, None),
+            Some(end) => self.shorten(topic, log, end, to, None),
         }
-        self.end_log(topic, log, to, None);
     }
 
     /// What lies beyond the end of a log goes.
@@ -181,6 +237,33 @@ impl Engine {
         self.core.write(Write::Drop { topic, log_id: log, from: to, to: u64::MAX, log: rest });
         self.serve_waiting(topic);
         self.repair_soon();
+    }
+
+    /// What a span that ends at `end` has from `to` on goes.
+    fn shorten(
+        &mut self,
+        topic: TopicId,
+        log: LogId,
+        end: u64,
+        to: u64,
+        previous: Option<(Hash, Stamp)>,
+    ) {
+        let Some(known) = self.core.topics.get_mut(&topic) else { return };
+        let spans = known.logs.get(&log).map(|held| held.spans.as_slice()).unwrap_or_default();
+        let Some(span) = spans.iter().find(|span| span.next == end).copied() else { return };
+        let first = to.max(span.first);
+        let damage = Damage { topic, log, first, next: end, hash: span.head, previous };
+        if let Some(rest) = known.lose(&damage) {
+            self.core.write(Write::Drop {
+                topic,
+                log_id: log,
+                from: first,
+                to: end,
+                log: Some(rest),
+            });
+            self.serve_waiting(topic);
+            self.repair_soon();
+        }
     }
 
     pub(super) fn tick_closing(&mut self) {

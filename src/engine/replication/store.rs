@@ -82,7 +82,12 @@ impl Engine {
             return Err(Refusal::Invalid("the writer does not take its own batches back".into()));
         }
         match self.add_within_share(batch) {
-            Ok((added, None)) => Ok(added),
+            Ok((added, None)) => {
+                if added == Added::Taken {
+                    self.make_way(batch);
+                }
+                Ok(added)
+            }
             Ok((added, Some(log))) => {
                 let number = self.append(batch.clone(), log);
                 self.stored_again(batch, number);
@@ -102,6 +107,7 @@ impl Engine {
             Err(AddError::TooManyLogs(why)) => Err(why.into()),
             Err(error) => {
                 if matches!(error, AddError::Fork { .. }) {
+                    self.make_way(batch);
                     self.search_fork(topic_id, batch.log(), from);
                 }
                 Err(Refusal::Invalid(error.to_string()))

@@ -124,11 +124,6 @@ impl State {
         Some(known.roster.member(node, known.now(core)))
     }
 
-    /// Whether somebody came by a ticket, though it was withdrawn.
-    pub(super) fn was_claimed(&self, node: &NodeId) -> bool {
-        self.0.as_ref().is_some_and(|known| known.roster.is_claimed(node))
-    }
-
     /// How often somebody was admitted again after a removal.
     pub(super) fn turn(&self, node: &NodeId) -> u32 {
         self.0.as_ref().map_or(0, |known| turn_of(&known.roster, node))
@@ -240,13 +235,21 @@ impl Engine {
             for statement in &news {
                 keep(&mut self.core, statement.clone());
             }
-            self.core.output(Output::Roster(after));
+            self.core.output(Output::Roster(Arc::clone(&after)));
             self.disconnect_removed(&news);
             self.put_out_excluded();
             if self.roster.turn(&self.core.me) > turn {
                 self.leave_logs_before_removal();
             }
-            self.close_logs(&news);
+            let is_about_logs = |it: &Statement| matches!(it, Statement::Closure(_));
+            if news.iter().all(is_about_logs) {
+                self.close_logs(&news);
+            } else {
+                // Others may be gone now of which closures came before.
+                let closures: Vec<_> = after.statements().filter(is_about_logs).collect();
+                self.close_logs(&closures);
+            }
+            self.renew_terms_soon();
         }
         Heard { news, refused }
     }

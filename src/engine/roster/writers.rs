@@ -108,41 +108,38 @@ impl Engine {
         node: NodeId,
         held: &mut Held,
     ) -> bool {
-        let left_out = self.limit_frontier(topic, &mut held.frontier);
-        if left_out != LeftOut::Nothing {
+        if !self.roster.is_closed() {
+            return true;
+        }
+        let before = held.frontier.0.len();
+        held.frontier.0.retain(|log, _| self.counts(&topic, log) != Counts::Nothing);
+        let is_whole = held.frontier.0.len() == before;
+        let is_cut = self.leave_out_beyond_cuts(topic, &mut held.frontier);
+        if !is_whole || is_cut {
             self.ask_who_belongs(node);
         }
-        left_out != LeftOut::Strangers
+        is_whole
     }
 
-    /// Leaves out what does not count of what somebody holds.
-    pub(in crate::engine) fn limit_frontier(
+    /// Leaves out what lies beyond cuts of what somebody holds; whether there was any.
+    pub(in crate::engine) fn leave_out_beyond_cuts(
         &self,
         topic: TopicId,
         frontier: &mut Frontier,
-    ) -> LeftOut {
+    ) -> bool {
         if !self.roster.is_closed() {
-            return LeftOut::Nothing;
+            return false;
         }
-        let mut left_out = LeftOut::Nothing;
+        let mut is_any = false;
         frontier.0.retain(|log, entry| {
-            let cut = match self.counts(&topic, log) {
-                Counts::Whole | Counts::Frozen => return true,
-                Counts::To(cut) => cut,
-                Counts::Nothing => {
-                    left_out = LeftOut::Strangers;
-                    return false;
-                }
-            };
+            let Counts::To(cut) = self.counts(&topic, log) else { return true };
             let ends_there = |next: u64, head: Hash| next != cut.next || Some(head) == cut.head;
             let spans = entry.spans.len();
             entry.spans.retain(|span| ends_there(span.next, span.head));
-            if entry.end_at(cut.next, cut.head) || entry.spans.len() < spans {
-                left_out = left_out.max(LeftOut::Rest);
-            }
+            is_any |= entry.end_at(cut.next, cut.head) || entry.spans.len() < spans;
             !entry.spans.is_empty() || entry.low > 0
         });
-        left_out
+        is_any
     }
 
     /// Compares rosters with a node that named what does not count here.
@@ -174,17 +171,6 @@ impl Engine {
         }
         Err(lacks(&own, Rights::WRITE, Right::Write, name.as_str()))
     }
-}
-
-/// What was left out of what a node holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) enum LeftOut {
-    /// Nothing.
-    Nothing,
-    /// What comes after a cut.
-    Rest,
-    /// Logs of writers that never had the right.
-    Strangers,
 }
 
 /// `laptop` lacks the right; an admin can grant it.

@@ -171,6 +171,36 @@ fn another_chain_goes_back_to_where_repair_can_go_on() {
 }
 
 #[test]
+fn what_is_held_before_the_cut_gives_way_to_the_chain_of_the_cut() {
+    let (ours, theirs) = (chain(&["a", "b", "c"]), chain(&["a", "x", "y", "z"]));
+    let mut script = home(&ours);
+    let outputs = tell(&mut script, closure(&[&theirs[3]]));
+    assert_eq!((dropped(&outputs), read(&outputs)), (vec![], vec![]), "nothing is beyond the cut");
+    let offer = |script: &mut Script, batch: &Batch| {
+        let replicate = Replicate { batches: vec![batch.clone()], ..Replicate::default() };
+        let request = Request::Node(NodeRequest::Replicate(replicate));
+        let asker = Asker::Node(key(2).node());
+        let outputs = script.give(Input::Asked { question: QuestionId(5), asker, request });
+        let outputs = serve(script, outputs, &ours);
+        let goes = |output: &Output| match output {
+            Output::Write(_, Write::Drop { from, to, .. }) => Some((*from, *to)),
+            _ => None,
+        };
+        outputs.iter().filter_map(goes).collect::<Vec<_>>()
+    };
+    assert_eq!(offer(&mut script, &theirs[1]), [], "nothing says that it is of the cut's chain");
+    assert_eq!(offer(&mut script, &theirs[3]), [(2, 3)], "`c` is not what comes before it");
+    assert_eq!(offer(&mut script, &theirs[3]), []);
+    assert_eq!(offer(&mut script, &theirs[2]), [(1, 2)]);
+    for batch in theirs[1..3].iter().rev() {
+        assert_eq!(offered(&mut script, batch), Outcome::Stored);
+    }
+    let held = &script.engine.core.topics.get(&topic()).unwrap().logs[&theirs[0].log()];
+    let spans: Vec<_> = held.spans.iter().map(|span| (span.first, span.next, span.head)).collect();
+    assert_eq!(spans, [(0, 4, theirs[3].hash())]);
+}
+
+#[test]
 fn a_batch_that_cannot_be_read_is_tried_again() {
     let batches = chain(&["a", "b"]);
     let mut script = home(&batches);

@@ -5,11 +5,12 @@ use super::{
     *,
 };
 use crate::{
+    limits::{RENEW_TERMS_INTERVAL, RENEW_TERMS_WITHIN},
     model::{
         Descriptor, RetentionChange, SignedDescriptor,
         roster::{MemberKind, Pass, Statement},
     },
-    wire::{Alter, Right},
+    wire::{Alter, Right, Statements},
 };
 
 /// It creates topics, and manages none.
@@ -85,15 +86,36 @@ fn of_a_topic_that_two_created_at_the_same_time_the_earlier_terms_hold_everywher
 }
 
 #[test]
-fn what_a_removed_member_signed_replaces_nothing_and_is_news_of_what_nobody_told() {
+fn what_a_removed_member_signed_is_not_taken() {
     let mut script = closed(pass(1));
+    assert!(!holds(&mut script, &terms(REMOVED, |_| {})), "it might be signed after the removal");
     assert!(holds(&mut script, &terms(2, |_| {})));
     assert!(!holds(&mut script, &terms(REMOVED, altered)));
     assert!(!holds(&mut script, &terms(REMOVED, deleted)));
     assert!(!holds(&mut script, &terms(REMOVED, |terms| terms.generation = 1)));
+}
+
+#[test]
+fn terms_that_a_member_signed_before_it_was_removed_are_signed_again_by_another_one() {
     let mut script = closed(pass(1));
-    assert!(!holds(&mut script, &terms(REMOVED, deleted)));
-    assert!(holds(&mut script, &terms(REMOVED, altered)), "who comes later learns of it");
+    assert!(holds(&mut script, &terms(3, altered)));
+    script.pass(RENEW_TERMS_INTERVAL);
+    let newest = |script: &Script| {
+        let terms = script.engine.core.topics.newest(&"t".parse().unwrap()).unwrap();
+        (terms.creator, terms.revision)
+    };
+    assert_eq!(newest(&script), (key(3).node(), 1), "it is a member");
+    let told = Statements::from_iter([revocation(3)]);
+    script.ask(6, Request::Node(NodeRequest::TellRoster(told)));
+    script.pass(RENEW_TERMS_WITHIN);
+    assert_eq!(newest(&script), (key(1).node(), 2));
+    // A node that may not manage the topic leaves that to others.
+    let mut script = closed(granted(1, "read,create,hold >"));
+    assert!(holds(&mut script, &terms(3, altered)));
+    let told = Statements::from_iter([revocation(3)]);
+    script.ask(6, Request::Node(NodeRequest::TellRoster(told)));
+    script.pass(RENEW_TERMS_WITHIN);
+    assert_eq!(newest(&script), (key(3).node(), 1));
 }
 
 /// The operator of a node may ask for everything there. Others would not take the terms.

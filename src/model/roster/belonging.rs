@@ -220,17 +220,19 @@ impl Roster {
         self.claims.on(invite).map(Signed::terms).collect()
     }
 
-    /// Where a log of a writer ends in a topic; none if it goes on.
-    ///
-    /// A log that a closure names ends there for ever. The others of that writer do not count at
-    /// all, until it is admitted again. Of several closures the one that lets most count holds.
+    /// Where a log ends that a closure names: there, for ever. Of several closures the one that
+    /// lets most count holds.
     pub fn cut(&self, topic: &TopicId, log: &LogId) -> Option<Cut> {
-        let closures = || self.closures_of(&log.writer, topic).map(Signed::terms);
-        let named = closures().filter_map(|closure| closure.cuts.get(&log.incarnation).copied());
-        let named = named.max_by_key(|cut| (cut.next, Reverse(cut.head)));
-        let turn = self.passes.best(&log.writer).map(|pass| pass.terms().turn);
-        let is_over = closures().any(|closure| turn.is_none_or(|turn| turn <= closure.turn));
-        named.or_else(|| is_over.then_some(Cut { next: 0, head: None }))
+        let closures = self.closures_of(&log.writer, topic).map(Signed::terms);
+        let named = closures.filter_map(|closure| closure.cuts.get(&log.incarnation).copied());
+        named.max_by_key(|cut| (cut.next, Reverse(cut.head)))
+    }
+
+    /// Whether the logs of a writer are closed that no closure names. Who is admitted again has a
+    /// higher turn.
+    fn is_closed(&self, topic: &TopicId, writer: &NodeId) -> bool {
+        let turn = self.passes.best(writer).map_or(0, |pass| pass.terms().turn);
+        self.closures_of(writer, topic).any(|closure| turn <= closure.terms().turn)
     }
 
     /// What a batch of a writer counts for in a topic.
@@ -238,11 +240,13 @@ impl Roster {
         if let Some(cut) = self.cut(topic.0, log) {
             return Standing::Closed(cut);
         }
-        match self.member(&log.writer, now) {
+        let without = match self.member(&log.writer, now) {
             Ok(member) => {
                 let may = |grant: &Grant| grant.gives(Rights::WRITE, topic.1);
-                let may = member.kind == MemberKind::Node && member.grants.iter().any(may);
-                if may { Standing::Writes } else { Standing::Stranger }
+                if member.kind == MemberKind::Node && member.grants.iter().any(may) {
+                    return Standing::Writes;
+                }
+                Standing::Stranger
             }
             // What it wrote while it was a member counts.
             Err(Excluded::Revoked { .. } | Excluded::NoMember | Excluded::Expired(_)) => {
@@ -251,6 +255,11 @@ impl Roster {
             // The ticket that it came by was withdrawn.
             Err(Excluded::Unknown) if self.is_claimed(&log.writer) => Standing::Frozen,
             Err(Excluded::Unknown) => Standing::Stranger,
+        };
+        if self.is_closed(topic.0, &log.writer) {
+            // Nobody knew of this log when the others were closed.
+            return Standing::Closed(Cut { next: 0, head: None });
         }
+        without
     }
 }

@@ -359,8 +359,7 @@ impl Roster {
         topics.into_iter()
     }
 
-    /// Whether somebody has ever used an invitation.
-    pub fn is_claimed(&self, subject: &NodeId) -> bool {
+    pub(super) fn is_claimed(&self, subject: &NodeId) -> bool {
         self.claims_of(subject).next().is_some()
     }
 

@@ -11,6 +11,7 @@ use antiphon::{
     wire::{NodeRequest, Request, Response},
 };
 
+use super::closing::{Closing, Step};
 use crate::world::{World, clients::Next};
 
 /// How long an admin waits for an answer.
@@ -25,11 +26,13 @@ pub(crate) struct Admin {
     pub(super) key: NodeKey,
     /// What no node has noted yet.
     untold: Vec<Statement>,
+    /// What it is about to close.
+    closing: Option<Closing>,
 }
 
 impl Admin {
     pub(super) fn new(key: NodeKey) -> Self {
-        Self { key, untold: Vec::new() }
+        Self { key, untold: Vec::new(), closing: None }
     }
 
     /// Whether it has told all that it has signed.
@@ -49,6 +52,10 @@ impl Admin {
             self.untold.clear();
             return Next::Stop;
         }
+        if asked && self.untold.is_empty() && self.closing.is_some() {
+            self.go_on_closing(world, response);
+            return Next::Pause(world.choices.time(Duration::from_millis(1), PAUSE_MAX / 80));
+        }
         if asked {
             if let Some(Response::Noted) = response {
                 self.untold.clear();
@@ -56,9 +63,21 @@ impl Admin {
             let most = if self.untold.is_empty() { PAUSE_MAX } else { PAUSE_MAX / 8 };
             return Next::Pause(world.choices.time(Duration::from_millis(10), most));
         }
+        if !world.faulty {
+            self.closing = None;
+        }
         if self.untold.is_empty() {
             if !world.faulty {
                 return Next::Stop;
+            }
+            if self.closing.is_none() && world.network().plan.closes && world.choices.chance(500) {
+                self.closing = Self::begin_closing(world);
+            }
+            if let Some(closing) = &self.closing {
+                match closing.request(world) {
+                    Some(request) => return Next::Ask(closing.node, request, PATIENCE * 2),
+                    None => self.closing = None,
+                }
             }
             self.untold = self.act(world);
         }
@@ -73,6 +92,18 @@ impl Admin {
             node = if stays.is_empty() { node } else { stays[world.choices.index(stays.len())] };
         }
         Next::Ask(node, Request::Node(request), PATIENCE)
+    }
+
+    /// A node has answered how long logs are.
+    fn go_on_closing(&mut self, world: &mut World, response: Option<&Response>) {
+        let Some(mut closing) = self.closing.take() else { return };
+        let writer = world.nodes[closing.writer].id;
+        match closing.answered(&writer, response) {
+            Step::GoOn => {}
+            Step::Ends(topic, cuts) => self.untold = self.closes(world, &closing, (topic, cuts)),
+            Step::Stop => return,
+        }
+        self.closing = Some(closing);
     }
 
     /// Signs something; nothing if that cannot be done now.

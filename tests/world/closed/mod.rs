@@ -3,6 +3,7 @@
 
 mod admin;
 mod charters;
+mod closing;
 mod deceiver;
 mod judge;
 mod settle;
@@ -44,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) admins: usize,
     /// Whether members are removed.
     pub(crate) removes: bool,
+    /// Whether the logs of those who were removed are closed.
+    pub(crate) closes: bool,
     /// Whether disks may lose what they have flushed.
     pub(crate) destroys: bool,
     /// Whether a member deceives the others about who belongs.
@@ -80,6 +83,8 @@ pub(crate) struct ClosedNetwork {
     slots: BTreeMap<NodeId, BTreeSet<Slot>>,
     /// What nodes said that they had noted, and which one.
     pub(crate) told: Vec<(usize, Statement)>,
+    /// What closures make void.
+    void: closing::Void,
     /// Nodes that were out at any time.
     pub(crate) ever_out: BTreeSet<usize>,
 }
@@ -113,6 +118,7 @@ impl ClosedNetwork {
             claimed: BTreeMap::new(),
             slots: BTreeMap::new(),
             told: Vec::new(),
+            void: closing::Void::default(),
             ever_out: BTreeSet::new(),
         }
     }
@@ -204,6 +210,7 @@ impl World {
 
     /// Keeps what an admin or a newcomer has signed. Who is out by it?
     fn signed(&mut self, statements: &[Statement]) {
+        let before = self.all_out();
         let closed = self.network();
         for statement in statements {
             let issuer = match statement {
@@ -234,8 +241,15 @@ impl World {
                 Statement::Closure(_) => {}
             }
         }
-        let out: Vec<_> = (0..self.nodes.len()).filter(|index| self.is_out(*index)).collect();
+        let out = self.all_out();
+        let new: Vec<_> = out.difference(&before).copied().collect();
+        self.put_out_now(&new);
+        before.difference(&out).for_each(|index| self.is_back(*index));
         self.network().ever_out.extend(out);
+    }
+
+    fn all_out(&self) -> BTreeSet<usize> {
+        (0..self.nodes.len()).filter(|index| self.is_out(*index)).collect()
     }
 
     /// Whether a node does not belong to this closed network, by all that was signed.
@@ -316,6 +330,7 @@ impl World {
     pub(crate) fn roster_told(&mut self, index: usize, roster: Arc<Roster>) {
         let now = self.now;
         let ids: Vec<_> = self.nodes.iter().map(|node| node.id).collect();
+        let id = self.nodes[index].id;
         let wall = self.nodes[index].wall(now);
         let result = strangers::none_in(index, &roster);
         self.check(strangers::NAME, result);
@@ -326,7 +341,13 @@ impl World {
             note(&mut admission.unknown, id, is_unknown, now);
             note(&mut admission.out, id, excluded.is_some() && !is_unknown, now);
         }
+        let turn = |roster: &Roster| roster.pass(&id).map_or(0, |pass| pass.terms().turn);
+        let before = admission.roster.as_deref().map_or(u32::MAX, turn);
+        let is_back = turn(&roster) > before;
         let is_first = admission.roster.replace(roster).is_none();
+        if is_back {
+            self.is_back(index);
+        }
         if is_first {
             let result = statements::kept_since_start(self, index);
             self.check(statements::NAME, result);

@@ -3,6 +3,7 @@
 pub(crate) mod admitted;
 pub(crate) mod answers;
 pub(crate) mod bounds;
+pub(crate) mod closures;
 pub(crate) mod compaction;
 pub(crate) mod complete_survey;
 pub(crate) mod convergence;

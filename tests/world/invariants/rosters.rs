@@ -14,8 +14,9 @@ pub(crate) const NAME: &str = "rosters converge";
 /// A node that is a member for certain.
 pub(crate) fn witness(world: &World) -> Option<usize> {
     let closed = world.closed.as_ref()?;
-    let mut running = world.running().into_iter();
-    running.find(|it| closed.has_pass(&world.nodes[*it].id) && !world.is_deceiver(*it))
+    let honest = || world.running().into_iter().filter(|it| !world.is_deceiver(*it));
+    let by_pass = honest().find(|it| closed.has_pass(&world.nodes[*it].id));
+    by_pass.or_else(|| honest().find(|it| closed.is_member(&world.nodes[*it].id)))
 }
 
 fn roster(world: &World, index: usize) -> Option<&Roster> {
