@@ -15,8 +15,8 @@
 //! that part of the log. See `outbox`.
 
 pub(super) mod after_fork;
+mod after_removal;
 mod awaiting;
-mod back;
 mod outbox;
 pub(super) mod outgoing;
 mod receipts;

@@ -4,6 +4,7 @@ use super::{
     grants::topic,
     heads::{frontiers, held, survey, surveyed},
     roster::{ADMIN, ISSUED, member, network, pass, revocation},
+    writers::offered,
     *,
 };
 use crate::{
@@ -70,18 +71,6 @@ fn home(held: &[Batch]) -> Script {
         assert_eq!(offered(&mut script, batch), Outcome::Stored);
     }
     script
-}
-
-fn offered(script: &mut Script, batch: &Batch) -> Outcome {
-    let replicate = Replicate { batches: vec![batch.clone()], ..Replicate::default() };
-    let request = Request::Node(NodeRequest::Replicate(replicate));
-    let asker = Asker::Node(key(2).node());
-    let outputs = script.give(Input::Asked { question: QuestionId(5), asker, request });
-    let outcome = outputs.iter().find_map(|output| match output {
-        Output::Answer { response: Response::Replicated(outcomes), .. } => outcomes.first(),
-        _ => None,
-    });
-    outcome.unwrap_or_else(|| panic!("{outputs:?}")).clone()
 }
 
 /// What goes of logs: from where on, and what is left of the log.

@@ -44,7 +44,7 @@ fn closed(own: Statement) -> Script {
     member(1, statements, Recovered::default()).0.and_replicas()
 }
 
-fn offered(script: &mut Script, batch: &Batch) -> Outcome {
+pub(super) fn offered(script: &mut Script, batch: &Batch) -> Outcome {
     let replicate = Replicate { batches: vec![batch.clone()], ..Replicate::default() };
     let request = Request::Node(NodeRequest::Replicate(replicate));
     let asker = Asker::Node(key(2).node());

@@ -22,7 +22,7 @@ use crate::{context::Context, exit::Status, words::counted};
 /// What became of the logs of those who are out.
 #[derive(Debug, Default)]
 pub(super) struct Closed {
-    /// In how many topics they were closed now.
+    /// The topics in which they were closed now.
     topics: BTreeSet<TopicName>,
     /// The topics in which they go on to count as they are, and the nodes that are waited for.
     frozen: BTreeMap<TopicName, BTreeSet<NodeId>>,
@@ -113,20 +113,16 @@ fn silent_homes(surveyed: &Surveyed) -> impl Iterator<Item = NodeId> + '_ {
 
 /// Whether somebody was a client: clients sign no batches.
 fn is_client(roster: &Roster, node: &NodeId) -> bool {
-    let by_pass = roster.pass(node).map(|pass| pass.terms().kind == MemberKind::Client);
-    by_pass.unwrap_or_else(|| {
-        let mut claims = roster.statements().filter_map(|it| match it {
-            Statement::Claim(claim) if claim.terms().subject == *node => Some(claim),
+    let by_ticket = || {
+        roster.statements().find_map(|statement| match statement {
+            Statement::Claim(claim) if claim.terms().subject == *node => {
+                roster.invitation(&claim.terms().invite).map(|(_, invitation)| invitation.admits)
+            }
             _ => None,
-        });
-        let admits =
-            |claim: &Signed<_>| roster.invitation(invite_of(claim)).map(|(_, it)| it.admits);
-        claims.any(|claim| admits(&claim) == Some(MemberKind::Client))
-    })
-}
-
-fn invite_of(claim: &Signed<antiphon::model::roster::Claim>) -> &NodeId {
-    &claim.terms().invite
+        })
+    };
+    let kind = roster.pass(node).map(|pass| pass.terms().kind).or_else(by_ticket);
+    kind == Some(MemberKind::Client)
 }
 
 /// The last turn of somebody that has ended.
