@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::{
     engine::{Engine, core::Core},
     limits::{RENEW_TERMS_INTERVAL, RENEW_TERMS_WITHIN, RENEWALS_AT_A_TIME},
-    model::SignedDescriptor,
+    model::{Descriptor, SignedDescriptor},
 };
 
 /// When this node looks for such terms.
@@ -40,24 +40,22 @@ impl Engine {
             return;
         }
         self.catalogue.renewing.look_at = now + RENEW_TERMS_INTERVAL;
+        if self.core.topics.has_signed_all(&self.core.me) {
+            return;
+        }
+        let created = self.core.clock.tick(self.core.now.wall);
         let held = self.core.topics.iter().filter_map(|topic| topic.descriptor.as_ref());
-        let is_due = |signed: &&SignedDescriptor| {
-            !self.may_still_sign(signed.descriptor()) && signed.descriptor().is_understood()
-        };
-        let due = held.filter(is_due).take(RENEWALS_AT_A_TIME);
-        let due: Vec<_> = due.map(|signed| signed.descriptor().clone()).collect();
-        if due.len() == RENEWALS_AT_A_TIME {
+        let held = held.map(SignedDescriptor::descriptor);
+        let is_due = |terms: &&Descriptor| terms.is_understood() && !self.may_still_sign(terms);
+        let renewed = held.filter(is_due).map(|it| it.clone().revised_by(self.core.me, created));
+        let renewed = renewed.filter(|terms| self.may_still_sign(terms));
+        let renewed: Vec<_> = renewed.take(RENEWALS_AT_A_TIME).collect();
+        if renewed.len() == RENEWALS_AT_A_TIME {
+            // There may be more.
             self.catalogue.renewing.look_at = now;
         }
-        for terms in due {
-            if self.core.topics.has_signed_all(&self.core.me) {
-                return;
-            }
-            let created = self.core.clock.tick(self.core.now.wall);
-            let terms = terms.revised_by(self.core.me, created);
-            if self.may_still_sign(&terms)
-                && let Ok(signed) = terms.sign(&self.core.config.key)
-            {
+        for terms in renewed {
+            if let Ok(signed) = terms.sign(&self.core.config.key) {
                 self.adopt(&signed);
             }
         }
