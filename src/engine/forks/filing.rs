@@ -273,6 +273,9 @@ impl Engine {
             for batch in &moved {
                 self.arrived(batch);
             }
+            moved.iter().map(Batch::log).collect::<BTreeSet<_>>().into_iter().for_each(|branch| {
+                self.close_if_beyond(topic, branch);
+            });
             self.forks.filings.next(&mut self.core, topic, log);
         }
     }

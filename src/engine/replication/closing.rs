@@ -88,21 +88,24 @@ impl Engine {
             }
             let Some(known) = self.core.topics.get_mut(&topic) else { return };
             known.limit_proven(&log, cut.next, cut.head);
-            if known.logs.get(&log).is_some_and(|held| held.goes_beyond(cut.next, cut.head)) {
-                self.replication.closing.left.insert((topic, log));
-            }
             if let Some(head) = cut.head {
                 // An admin has signed that it goes so far.
-                let is_node = self.core.members.is_node(&writer);
-                let known = self.core.topics.get_mut(&topic);
-                if let Some(known) = known {
-                    known.prove(log, cut.next, head, is_node);
-                }
+                known.prove(log, cut.next, head, self.core.members.is_node(&writer));
             }
             self.leave_closed_log(topic, log, cut);
+            self.close_if_beyond(topic, log);
         }
-        self.close_next();
         self.repair_soon();
+    }
+
+    /// Ends a log at its cut, if it goes beyond.
+    pub(in crate::engine) fn close_if_beyond(&mut self, topic: TopicId, log: LogId) {
+        let Counts::To(cut) = self.counts(&topic, &log) else { return };
+        let held = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
+        if held.is_some_and(|held| held.goes_beyond(cut.next, cut.head)) {
+            self.replication.closing.left.insert((topic, log));
+            self.close_next();
+        }
     }
 
     /// Forgets the forks that a closure does not name: an admin looked at the log before.
