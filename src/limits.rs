@@ -245,6 +245,13 @@ pub const CLOSING_READS_MAX: usize = 16;
 /// meanwhile.
 pub const CLOSING_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long after its start a node looks for records of writers that nobody has admitted. By then
+/// it has compared its roster with that of another node, if there is one.
+pub const UNADMITTED_NAMED_AFTER: Duration = Duration::from_secs(15);
+
+/// Most such writers that a node names. Those of the others are found when these are admitted.
+pub const UNADMITTED_NAMED_MAX: usize = 32;
+
 /// How often a node looks whose membership has ended.
 pub const ROSTER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -282,8 +289,16 @@ pub const REVOCATION_REASON_BYTES_MAX: usize = 128;
 /// admin who counts to the end removes the member for ever, as it may.
 pub const TURNS_MAX: u32 = 1 << 20;
 
-/// Largest ticket, in bytes before it becomes text: a charter, a pass and eight addresses.
-pub const TICKET_BYTES_MAX: usize = 2 * ROSTER_STATEMENT_BYTES_MAX + 4 * 1024;
+/// Most members and former writers that one ticket introduces, of a network that was open before.
+pub const INTRODUCED_MAX: usize = 1_024;
+
+/// Bytes of their passes: usual ones have 230 bytes.
+pub const INTRODUCED_BYTES_MAX: usize = 384 * INTRODUCED_MAX;
+
+/// Largest ticket, in bytes before it becomes text: a charter, a pass, eight addresses, and those
+/// whom it introduces.
+pub const TICKET_BYTES_MAX: usize =
+    2 * ROSTER_STATEMENT_BYTES_MAX + INTRODUCED_BYTES_MAX + 8 * 1024;
 
 /// Most nodes that a ticket names. One that answers is enough.
 pub const TICKET_CONTACTS_MAX: usize = 8;
@@ -292,8 +307,9 @@ pub const TICKET_CONTACTS_MAX: usize = 8;
 /// can be signed is too large to be shown.
 pub const HELLO_BYTES_MAX: usize = 2 * ROSTER_STATEMENT_BYTES_MAX + 4 * 1024;
 
-/// Largest file `network` of a data directory: a charter, a pass, a claim and eight addresses.
-pub const KEPT_BYTES_MAX: usize = 2 * ROSTER_STATEMENT_BYTES_MAX + 8 * 1024;
+/// Largest file `network` of a data directory: a charter, a pass, a claim, eight addresses, and
+/// those whom the ticket introduced.
+pub const KEPT_BYTES_MAX: usize = 2 * ROSTER_STATEMENT_BYTES_MAX + INTRODUCED_BYTES_MAX + 12 * 1024;
 
 // --- time ----------------------------------------------------------------------------------
 

@@ -27,11 +27,11 @@ impl Engine {
         topic: TopicId,
         (subscriber, wanted): (Option<SubscriberName>, Option<HeadsWanted>),
     ) {
-        let members = &mut self.core.members;
-        let held = match self.core.topics.get_mut(&topic) {
-            Some(known) => known.held(subscriber.as_ref(), members, &self.core.me),
-            None => Held { members: members.digest(), ..Held::default() },
-        };
+        let held = self.held_and_shown(topic, subscriber.as_ref());
+        let held = held.unwrap_or_else(|| {
+            let members = self.core.members.digest();
+            Held { members, ..Held::default() }
+        });
         if held.keeps && from.is_some() {
             self.promise_to_keep(topic);
         }

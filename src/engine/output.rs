@@ -159,6 +159,9 @@ pub enum Report {
     OwnClockOff(i64),
     /// A batch of this topic and writer is stamped this many milliseconds in the future.
     EarlyStamp(TopicId, NodeId, u64),
+    /// Records of this writer do not count, in this number of topics: nobody has admitted it to
+    /// this closed network. Reported once.
+    UnadmittedWriter(NodeId, usize),
 }
 
 /// A change of the store.

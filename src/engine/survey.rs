@@ -191,13 +191,13 @@ impl Engine {
     /// Asks the replicas of a topic what they hold. For a client also those who are none and hold
     /// copies all the same: a stand-in holds what was acknowledged until it is handed over.
     pub(super) fn survey(&mut self, topic: TopicId, then: Then) {
-        let Some(known) = self.core.topics.get_mut(&topic) else {
+        let me = self.core.me;
+        let own = self.held_and_shown(topic, then.subscriber());
+        let (Some(own), Some(known)) = (own, self.core.topics.get_mut(&topic)) else {
             debug_assert!(false, "a topic that is known stays known");
             return;
         };
-        let me = self.core.me;
-        let subscriber = then.subscriber().cloned();
-        let held = [(me, known.held(subscriber.as_ref(), &mut self.core.members, &me))].into();
+        let held = [(me, own)].into();
         let placement = known.placement(&self.core.members).clone();
         let mut asked: BTreeSet<_> = placement
             .all()
@@ -215,8 +215,16 @@ impl Engine {
         let deadline = self.core.now.elapsed + SURVEY_TIMEOUT;
         let waiting = asked.clone();
         let unproven = BTreeMap::new();
-        let survey =
-            Survey { topic, subscriber, waiting, locating, held, unproven, deadline, then };
+        let survey = Survey {
+            topic,
+            subscriber: then.subscriber().cloned(),
+            waiting,
+            locating,
+            held,
+            unproven,
+            deadline,
+            then,
+        };
         let number = self.surveys.surveys.insert(survey);
         if locating {
             self.core.output(Output::Locate(topic));

@@ -366,6 +366,9 @@ impl Runtime {
                 let off = off(i64::try_from(*ahead).unwrap_or(i64::MAX));
                 tracing::warn!(topic = name, %writer, %off, "a record is stamped in the future: its stamp counts for nothing");
             }
+            Report::UnadmittedWriter(writer, topics) => {
+                tracing::warn!(%writer, topics, "records of a writer do not count: no admin has admitted it; `antiphon network admit PEER --former` makes them count");
+            }
         }
     }
 }

@@ -288,6 +288,7 @@ impl Engine {
         if let Some(view) = self.read.views.get(&topic) {
             view.join_end_into(&mut end);
         }
+        self.leave_unadmitted_out_of(&mut end);
         end
     }
 
@@ -297,6 +298,7 @@ impl Engine {
         if let Some(known) = self.core.topics.get(&topic) {
             known.join_proven_into(&mut end);
         }
+        self.leave_unadmitted_out_of(&mut end);
         end
     }
 

@@ -8,6 +8,7 @@
 mod exchange;
 mod excluded;
 mod terms;
+mod unadmitted;
 mod visible;
 mod writers;
 
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use self::exchange::Rounds;
+use self::{exchange::Rounds, unadmitted::Unadmitted};
 pub(super) use self::{
     visible::Visible,
     writers::{Counts, lacks},
@@ -52,6 +53,7 @@ struct Known {
     /// The newest time at which an admin signed anything.
     newest: WallClock,
     rounds: Rounds,
+    unadmitted: Unadmitted,
     /// Nodes of which the roster knows nothing, and since when.
     unknown: BTreeMap<NodeId, Duration>,
     compare_at: Duration,
@@ -65,6 +67,7 @@ impl Known {
             parts: None,
             newest: WallClock::default(),
             rounds: Rounds::default(),
+            unadmitted: Unadmitted::default(),
             unknown: BTreeMap::new(),
             compare_at: ROSTER_COMPARE_INTERVAL,
             check_at: Duration::ZERO,
@@ -154,7 +157,11 @@ impl Wing for State {
 
     fn on_flushed(_: &mut Engine) {}
 
-    fn on_topic_deleted(_: &mut Engine, _: TopicId, _: &Refusal) {}
+    fn on_topic_deleted(engine: &mut Engine, topic: TopicId, _: &Refusal) {
+        if let Some(known) = &mut engine.roster.0 {
+            known.unadmitted.on_topic_deleted(topic);
+        }
+    }
 
     fn on_abandoned(_: &mut Engine, _: QuestionId) {}
 }
@@ -181,6 +188,7 @@ impl Engine {
         let closures = known.roster.statements().filter(|it| matches!(it, Statement::Closure(_)));
         let closures: Vec<_> = closures.collect();
         self.roster.0 = Some(known);
+        self.find_unadmitted();
         self.put_out_excluded();
         self.close_logs(&closures);
     }
@@ -236,6 +244,7 @@ impl Engine {
                 keep(&mut self.core, statement.clone());
             }
             self.core.output(Output::Roster(Arc::clone(&after)));
+            self.find_unadmitted_again(&news);
             self.disconnect_removed(&news);
             self.put_out_excluded();
             if self.roster.turn(&self.core.me) > turn {
@@ -267,6 +276,7 @@ impl Engine {
         }
         if checks {
             self.put_out_excluded();
+            self.tick_unadmitted();
         }
         if compares && let Some(node) = self.core.random.choice(self.core.members.reachable()) {
             self.begin_comparison(node);

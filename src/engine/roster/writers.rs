@@ -12,7 +12,7 @@
 use crate::{
     engine::{Engine, input::Asker},
     model::{
-        Batch, ForkProof, Frontier, Hash, LogId, NodeId, TopicId,
+        Batch, ForkProof, Frontier, Hash, LogId, NodeId, SubscriberName, TopicId,
         roster::{Cut, Excluded, Grant, Membership, Rights, Standing},
     },
     wire::{Held, Refusal, Right},
@@ -97,6 +97,19 @@ impl Engine {
             Counts::To(_) => proof.branches().into_iter().any(is_named),
             Counts::Nothing => false,
         }
+    }
+
+    /// What this node shows that it holds of a topic.
+    pub(in crate::engine) fn held_and_shown(
+        &mut self,
+        topic: TopicId,
+        subscriber: Option<&SubscriberName>,
+    ) -> Option<Held> {
+        let core = &mut self.core;
+        let known = core.topics.get_mut(&topic)?;
+        let mut held = known.held(subscriber, &mut core.members, &core.me);
+        self.leave_out_unadmitted(topic, &mut held.frontier);
+        Some(held)
     }
 
     /// Leaves out what does not count of what a node says that it holds. If there is any, that node

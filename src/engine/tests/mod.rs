@@ -15,6 +15,7 @@ mod shares;
 mod signers;
 mod standing;
 mod steps;
+mod unadmitted;
 mod writers;
 
 use std::{
