@@ -14,7 +14,9 @@ use std::{
 
 use antiphon::model::{
     Network, NodeId, NodeKey,
-    roster::{Door, Kept, KeptError, NetworkId, Ticket, TicketContact, TicketError},
+    roster::{
+        Door, Founding, Kept, KeptError, Known, NetworkId, Ticket, TicketContact, TicketError,
+    },
 };
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use thiserror::Error;
@@ -46,6 +48,12 @@ pub enum MembershipError {
     /// It belongs to a node of an open network.
     #[error("the data directory {0} has the records of a node of an open network")]
     Used(PathBuf),
+    /// It belongs to a node of another network.
+    #[error("{0}")]
+    Elsewhere(String),
+    /// Another process uses it.
+    #[error("the data directory {0} is used by another node")]
+    InUse(PathBuf),
     /// It belongs to no closed network.
     #[error("the directory {0} belongs to no closed network")]
     Open(PathBuf),
@@ -67,7 +75,10 @@ pub enum MembershipError {
 
 impl From<DirectoryError> for MembershipError {
     fn from(error: DirectoryError) -> Self {
-        Self::Data(error.to_string())
+        match error {
+            DirectoryError::InUse(path) => Self::InUse(path),
+            other => Self::Data(other.to_string()),
+        }
     }
 }
 
@@ -86,6 +97,7 @@ pub fn found(
     label: &str,
 ) -> Result<NetworkId, MembershipError> {
     let place = Place::open(data.as_ref())?;
+    place.check_unused()?;
     let door = Door::from_bytes(random_bytes());
     let kept = Kept::found(name, keys, door, (place.key.node(), label), wall())?;
     place.keep(&kept)?;
@@ -119,11 +131,27 @@ pub fn contact(address: &Multiaddr) -> Option<TicketContact> {
     Some(TicketContact { node, address: address.to_string() })
 }
 
-/// Makes the data directory one of a closed network, by a ticket. Its node becomes a member when it
-/// reaches one. Blocks.
+/// Makes an open network a closed one, with the keys of its root and of its first admin. Its nodes
+/// become members when they [join](join()), each with its own ticket. Nothing is kept anywhere.
 ///
 /// # Errors
-/// When the ticket cannot be used, the directory is in use, or has been used, or cannot be written.
+/// When a name cannot be used, or more nodes and writers are known than a ticket can introduce.
+pub fn found_from_open(
+    name: Network,
+    keys: (&NodeKey, &NodeKey),
+    known: &Known,
+) -> Result<Founding, MembershipError> {
+    let door = Door::from_bytes(random_bytes());
+    Ok(Founding::sign(name, keys, door, known, wall())?)
+}
+
+/// Makes the data directory one of a closed network, by a ticket. Its node becomes a member when it
+/// reaches one. If the network was open before, the directory may be that of one of its nodes.
+/// Blocks.
+///
+/// # Errors
+/// When the ticket cannot be used, the directory is in use, has records of another network, or
+/// cannot be written.
 pub fn join(
     data: impl AsRef<Path>,
     ticket: &str,
@@ -132,6 +160,7 @@ pub fn join(
     let ticket: Ticket = ticket.parse()?;
     let place = Place::open(data.as_ref())?;
     let kept = Kept::join(&ticket, &place.key, label)?;
+    place.check_stored(&kept)?;
     place.keep(&kept)?;
     Ok(kept.network())
 }
@@ -140,7 +169,7 @@ pub fn join(
 /// with which it [joins](join) then. A key is made if there is none. Blocks.
 ///
 /// # Errors
-/// When the directory is in use, or has been used, or cannot be written.
+/// When the directory is in use, or belongs to a closed network, or cannot be written.
 pub fn own_id(data: impl AsRef<Path>) -> Result<NodeId, MembershipError> {
     let mut place = Place::open(data.as_ref())?;
     place.keep_key();

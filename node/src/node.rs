@@ -22,7 +22,7 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use tokio::{sync::oneshot, task::AbortHandle};
 use zeroize::Zeroizing;
 
-pub(crate) use self::closed::contacts;
+pub(crate) use self::closed::{WAS_OPEN, check_may_join, contacts};
 use crate::{
     client::{Client, Operator},
     error::{NodeError, StartError},
@@ -249,9 +249,13 @@ impl Node {
         let opened = opened.await.map_err(|error| data_error(&config.data, &error))??;
         let key = NodeKey::from_secret(&opened.secret);
         let id = key.node();
-        let stored =
-            opened.kept.as_ref().map(|kept| closed::roster_of(kept, &opened.recovered.roster));
-        let (members, gate) = stored.map(Members::closed).unzip();
+        let stored = &opened.recovered.roster;
+        let closed = opened.kept.as_ref().map(|kept| (kept, closed::of_engine(kept, stored)));
+        let known = closed
+            .as_ref()
+            .map(|(kept, closed)| closed::roster_of(kept, stored.iter().chain(&closed.own)));
+        let (members, gate) = known.map(Members::closed).unzip();
+        let closed = closed.map(|(_, closed)| closed);
         let network = match listen(&config, &opened, gate.as_ref()).await {
             Ok(network) => network,
             Err(error) => {
@@ -268,7 +272,7 @@ impl Node {
         let seed = u64::from_le_bytes(random_bytes());
         let mut engine = Config::new(key, opened.realm, opened.incarnation, seed);
         engine.earlier.clone_from(opened.life.earlier());
-        engine.closed = opened.kept.as_ref().map(closed::of_engine);
+        engine.closed = closed;
         engine.open_admin = config.open_admin;
         engine.probation = config.probation;
         let (link, questions) = LocalLink::new(id);

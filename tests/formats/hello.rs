@@ -1,10 +1,12 @@
 //! The first message of a connection in a closed network, and the file `network`.
 
 use antiphon::{
-    limits::HELLO_BYTES_MAX,
+    limits::{HELLO_BYTES_MAX, INTRODUCED_MAX},
     model::{
-        Blob, Hash, NodeKey, WallClock,
-        roster::{Credentials, Door, Kept, KeptError, Ticket},
+        Blob, Hash, NodeId, NodeKey, WallClock,
+        roster::{
+            Credentials, Door, Excluded, Founding, Kept, KeptError, Known, Roster, Ticket, TopicIds,
+        },
     },
     wire::{Greeting, Hello, NotAdmitted, Refused, WireError},
 };
@@ -48,6 +50,7 @@ pub(super) fn kept() -> [Kept; 2] {
         door: door(),
         own: Credentials::claimed(invite(), claim()).unwrap(),
         contacts: ticket().contacts,
+        introduced: ticket().introduced,
     };
     let own = Credentials::own(pass()).unwrap();
     [Kept { own, contacts: Vec::new(), ..claimed.clone() }, claimed]
@@ -96,6 +99,43 @@ fn files_of_networks() {
         all.extend_from_slice(&bytes);
     }
     frozen("kept.hex", &all);
+}
+
+#[test]
+fn a_network_that_was_open_introduces_its_members_and_writers() {
+    let (node, other, gone) = (key(), NodeKey::from_secret(&[21; 32]), [22; 32]);
+    let (nodes, writers) = ([(&node, "rack-1"), (&other, "rack-2")], [NodeId::from_bytes(gone)]);
+    let nodes = nodes.map(|(key, label)| (key.node(), label.to_owned())).into();
+    let known = Known { nodes, writers: writers.into() };
+    let keys = (&NodeKey::from_secret(&[1; 32]), &NodeKey::from_secret(&[2; 32]));
+    let name = "lab".parse().unwrap();
+    let founding = Founding::sign(name, keys, door(), &known, WallClock(7)).unwrap();
+    let tickets = founding.tickets(&ticket().contacts);
+    assert_eq!(tickets.len(), 2, "one of each node");
+    let ticket = &tickets[&node.node()];
+    assert_eq!(ticket.to_string().parse().as_ref(), Ok(ticket));
+    let kept = Kept::join(ticket, &node, "").unwrap();
+    assert_eq!(Kept::decode(&kept.encode().into()).as_ref(), Ok(&kept));
+    assert_eq!(kept.charter.terms().topic_ids, TopicIds::ByName);
+    let mut roster = Roster::new(kept.charter.clone());
+    for statement in kept.introduced.news_to(&roster) {
+        roster.insert(statement).unwrap();
+    }
+    assert!(roster.member(&other.node(), WallClock(8)).is_ok());
+    let former = roster.member(&NodeId::from_bytes(gone), WallClock(8));
+    assert_eq!(former, Err(Excluded::NoMember), "its records count alone");
+    assert!(kept.introduced.news_to(&roster).is_empty());
+    frozen("introduced.hex", &kept.encode());
+
+    let many = (0..=INTRODUCED_MAX).map(|number| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        NodeId::from_bytes(bytes)
+    });
+    let known = Known { writers: many.collect(), ..known };
+    let name = "lab".parse().unwrap();
+    let refused = Founding::sign(name, keys, door(), &known, WallClock(7));
+    assert_eq!(refused.err(), Some(KeptError::TooManyIntroduced));
 }
 
 #[test]

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use antiphon::model::{NodeKey, roster::Kept};
 
 use super::{MembershipError, belongs, check_unused};
-use crate::store::{
-    DataDirectory, key_path, load_network, load_or_create_key, network_path, write_network,
+use crate::{
+    error::StartError,
+    node::{WAS_OPEN, check_may_join},
+    store::{
+        DataDirectory, key_path, load_network, load_or_create_key, network_path, write_network,
+    },
 };
 
 /// A directory that this process alone uses, and its key.
@@ -29,11 +33,34 @@ impl Place {
         if let Some(kept) = load_network(directory.path())? {
             return Err(belongs(directory.path(), &kept));
         }
-        if directory.is_used() {
-            return Err(MembershipError::Used(directory.path().to_owned()));
-        }
         let key = NodeKey::from_secret(&*load_or_create_key(&directory)?);
         Ok(Self { made, directory, key })
+    }
+
+    /// Whether a node has stored nothing here.
+    ///
+    /// # Errors
+    /// When one has.
+    pub(super) fn check_unused(&self) -> Result<(), MembershipError> {
+        if self.directory.is_used() {
+            return Err(MembershipError::Used(self.directory.path().to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether what is stored here may belong to a network: nothing is, or it is of the open
+    /// network that this one was.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub(super) fn check_stored(&self, kept: &Kept) -> Result<(), MembershipError> {
+        if !self.directory.is_used() {
+            return Ok(());
+        }
+        check_may_join(&self.directory, kept).map_err(|error| match error {
+            StartError::Namesake { path, which: WAS_OPEN, .. } => MembershipError::Used(path),
+            other => MembershipError::Elsewhere(other.to_string()),
+        })
     }
 
     /// Writes what the directory belongs to.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use antiphon::model::{
-    Network, NodeId, Realm,
+    Network, NodeId, Realm, TopicName,
     roster::{Kept, MemberKind, Roster, Statement, TopicIds},
 };
 use libp2p::Multiaddr;
@@ -12,7 +12,7 @@ use super::{NodeConfig, data_error, with_peer};
 use crate::{
     error::StartError,
     network::{Closed, Gate},
-    store::{SegmentStore, Store, StoreError, network_path},
+    store::{DataDirectory, SegmentStore, Store, StoreError, network_path},
 };
 
 /// The fact that holds the name of the network.
@@ -45,6 +45,15 @@ pub(super) fn realm_of(
     Ok(Realm::of(kept.charter.terms()))
 }
 
+/// How the network of a directory differs that was never closed.
+pub(crate) const WAS_OPEN: &str = "it is open";
+
+/// What a store has of its network.
+struct Facts {
+    name: Option<Vec<u8>>,
+    id: Option<Vec<u8>>,
+}
+
 /// Checks that what is stored is of this network, and keeps of which network it is.
 pub(super) fn check_network(
     store: &SegmentStore,
@@ -52,15 +61,43 @@ pub(super) fn check_network(
     network: &Network,
     kept: Option<&Kept>,
 ) -> Result<(), StartError> {
+    let facts = checked(store, data, network, kept)?;
+    let keep = |fact, bytes: &[u8]| match store.put_fact(fact, bytes) {
+        // The next start keeps it.
+        Err(error) if error.passes() => Ok(()),
+        outcome => outcome.map_err(|error| data_error(data, &error)),
+    };
+    // The id comes first: a name without an id is that of an open network.
+    if let (Some(kept), None) = (kept, facts.id) {
+        keep(NETWORK_ID_FACT, kept.network().as_bytes())?;
+    }
+    match facts.name {
+        Some(_) => Ok(()),
+        None => keep(NETWORK_FACT, network.as_str().as_bytes()),
+    }
+}
+
+/// Checks that a directory with records may become one of this closed network. Nothing changes.
+/// Blocks.
+pub(crate) fn check_may_join(directory: &DataDirectory, kept: &Kept) -> Result<(), StartError> {
+    let (data, realm) = (directory.path(), Realm::of(kept.charter.terms()));
+    let catalogue = realm.topic(&TopicName::catalogue());
+    let store = SegmentStore::open(&directory.store(), catalogue, None);
+    let store = store.map_err(|error| data_error(data, &error))?;
+    checked(&store, data, realm.name(), Some(kept)).map(|_facts| ())
+}
+
+/// What a store has of its network, if it is this one.
+fn checked(
+    store: &SegmentStore,
+    data: &Path,
+    network: &Network,
+    kept: Option<&Kept>,
+) -> Result<Facts, StartError> {
     let in_store = |error: StoreError| data_error(data, &error);
     let namesake = |which: &'static str| {
         let (path, network) = (data.to_owned(), network.to_string());
         Err(StartError::Namesake { path, network, which })
-    };
-    let keep = |fact, bytes: &[u8]| match store.put_fact(fact, bytes) {
-        // The next start keeps it.
-        Err(error) if error.passes() => Ok(()),
-        outcome => outcome.map_err(in_store),
     };
     let (name, id) = (store.fact(NETWORK_FACT), store.fact(NETWORK_ID_FACT));
     let (name, held) = (name.map_err(in_store)?, id.map_err(in_store)?);
@@ -77,29 +114,28 @@ pub(super) fn check_network(
             return namesake("it is closed, and the file `network` is missing");
         }
         Some(_) if held.is_some() && held != id => return namesake("it has another root"),
-        Some(_) if was_open && !keeps_topics => return namesake("it is open"),
+        Some(_) if was_open && !keeps_topics => return namesake(WAS_OPEN),
         Some(_) | None => {}
     }
-    // The id comes first: a name without an id is that of an open network.
-    if let Some(id) = id.filter(|_| held.is_none()) {
-        keep(NETWORK_ID_FACT, &id)?;
-    }
-    match name {
-        Some(_) => Ok(()),
-        None => keep(NETWORK_FACT, network.as_str().as_bytes()),
-    }
+    Ok(Facts { name, id: held })
 }
 
-/// What the engine has of it.
-pub(super) fn of_engine(kept: &Kept) -> antiphon::engine::Closed {
-    antiphon::engine::Closed { charter: kept.charter.clone(), own: kept.own.statements() }
+/// What the engine has of it: what admits this node, and whom its ticket introduced.
+pub(super) fn of_engine(kept: &Kept, stored: &[Statement]) -> antiphon::engine::Closed {
+    let own = kept.own.statements();
+    let roster = roster_of(kept, stored.iter().chain(&own));
+    let own = own.into_iter().chain(kept.introduced.news_to(&roster)).collect();
+    antiphon::engine::Closed { charter: kept.charter.clone(), own }
 }
 
 /// Who belongs to it as far as the store and the file know, as the engine begins with it. The judge
 /// of new connections must know it before the node listens.
-pub(super) fn roster_of(kept: &Kept, stored: &[Statement]) -> Roster {
+pub(super) fn roster_of<'a>(
+    kept: &Kept,
+    statements: impl IntoIterator<Item = &'a Statement>,
+) -> Roster {
     let mut roster = Roster::new(kept.charter.clone());
-    for statement in stored.iter().chain(&kept.own.statements()) {
+    for statement in statements {
         // What an older charter allowed may be forbidden now.
         let _refused = roster.insert(statement.clone());
     }
@@ -151,7 +187,7 @@ mod tests {
         let (charter, door) = (kept.charter.clone(), kept.door.clone());
         let ticket = Ticket::invitation(charter, door, vec![], pass);
         let stored = Kept::join(&ticket, &key(5), "second").unwrap().own.statements();
-        let roster = roster_of(&kept, &stored);
+        let roster = roster_of(&kept, stored.iter().chain(&kept.own.statements()));
         assert!(roster.member(&key(3).node(), WallClock(7)).is_ok(), "the node itself");
         let claim = ticket.claim(&key(6), "third").unwrap();
         let refused = roster.may_claim(claim.terms(), WallClock(7)).unwrap_err();

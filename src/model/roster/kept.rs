@@ -11,12 +11,13 @@ use thiserror::Error;
 use super::{
     any::Statement,
     charter::{Admin, Charter, Door, NetworkId},
+    introduced::Introduced,
     pass::{Claim, MemberKind, Pass},
     statement::{Signed, StatementError, VERSION, list},
     ticket::{CHECK_BYTES, Ticket, TicketContact, check_bytes},
 };
 use crate::{
-    limits::{ADDRESS_BYTES_MAX, KEPT_BYTES_MAX, TICKET_CONTACTS_MAX},
+    limits::{ADDRESS_BYTES_MAX, INTRODUCED_MAX, KEPT_BYTES_MAX, TICKET_CONTACTS_MAX},
     model::{Blob, Network, NodeId, NodeKey, WallClock, decode_exact, encode_to_bytes},
 };
 
@@ -96,6 +97,8 @@ pub struct Kept {
     pub own: Credentials,
     /// Nodes to join through.
     pub contacts: Vec<TicketContact>,
+    /// Members and former writers, if the network was open before.
+    pub introduced: Introduced,
 }
 
 /// Why bytes or a ticket are not what a machine can keep.
@@ -116,6 +119,9 @@ pub enum KeptError {
     /// The ticket is for another key.
     #[error("the ticket is for {0} alone")]
     OtherKey(NodeId),
+    /// A ticket has no room for them.
+    #[error("it has more than {INTRODUCED_MAX} nodes and writers")]
+    TooManyIntroduced,
 }
 
 /// What is kept, as it is encoded.
@@ -134,6 +140,8 @@ struct Encoded {
     claim: Option<Blob>,
     #[cbor(n(5), decode_with = "list::<_, _, TICKET_CONTACTS_MAX>")]
     contacts: Vec<TicketContact>,
+    #[cbor(n(6), skip_if = "Introduced::is_empty", default)]
+    introduced: Introduced,
 }
 
 impl Kept {
@@ -154,7 +162,8 @@ impl Kept {
         let network = charter.terms().network();
         let pass = Pass::new(network, (node, MemberKind::Node), admin.node(), now);
         let pass = Pass { label: label.to_owned(), ..pass }.sign(admin)?;
-        Ok(Self { charter, door, own: Credentials::own(pass)?, contacts: Vec::new() })
+        let (own, contacts) = (Credentials::own(pass)?, Vec::new());
+        Ok(Self { charter, door, own, contacts, introduced: Introduced::default() })
     }
 
     /// What a machine keeps that joins with a ticket.
@@ -173,7 +182,8 @@ impl Kept {
             return Err(KeptError::OtherKey(pass.terms().subject));
         };
         let (charter, door) = (ticket.charter.clone(), ticket.door.clone());
-        Ok(Self { charter, door, own, contacts: ticket.contacts.clone() })
+        let (contacts, introduced) = (ticket.contacts.clone(), ticket.introduced.clone());
+        Ok(Self { charter, door, own, contacts, introduced })
     }
 
     /// The network.
@@ -190,6 +200,7 @@ impl Kept {
             pass: Blob(self.own.pass.bytes().clone()),
             claim: self.own.claim.as_ref().map(|claim| Blob(claim.bytes().clone())),
             contacts: self.contacts.clone(),
+            introduced: self.introduced.clone(),
         });
         [&bytes[..], &check_bytes(&bytes)].concat()
     }
@@ -226,7 +237,8 @@ impl Kept {
         if own.network() != charter.terms().network() {
             return Err(KeptError::Inconsistent("its pass is for another network"));
         }
-        Ok(Self { charter, door: encoded.door, own, contacts: encoded.contacts })
+        let Encoded { door, contacts, introduced, .. } = encoded;
+        Ok(Self { charter, door, own, contacts, introduced })
     }
 }
 

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::{
     charter::{Charter, Door, NetworkId},
+    introduced::Introduced,
     pass::{Claim, MemberKind, Pass},
     statement::{Signed, list},
 };
@@ -50,6 +51,8 @@ struct Encoded {
     pass: Blob,
     #[n(8)]
     charter: Blob,
+    #[cbor(n(9), skip_if = "Introduced::is_empty", default)]
+    introduced: Introduced,
 }
 
 /// All that a machine must know to join a closed network: its charter, its door, whom to ask, and
@@ -64,6 +67,8 @@ pub struct Ticket {
     pub contacts: Vec<TicketContact>,
     /// The pass.
     pub pass: Signed<Pass>,
+    /// Members and former writers, if the network was open before; none of a usual ticket.
+    pub introduced: Introduced,
     /// The key of the invitation; none if the pass is the newcomer's own.
     invite: Option<[u8; 32]>,
 }
@@ -93,7 +98,8 @@ impl Ticket {
         contacts: Vec<TicketContact>,
         (pass, secret): (Signed<Pass>, [u8; 32]),
     ) -> Self {
-        Self { charter, door, contacts, pass, invite: Some(secret) }
+        let introduced = Introduced::default();
+        Self { charter, door, contacts, pass, introduced, invite: Some(secret) }
     }
 
     /// A ticket for the key that has the pass.
@@ -103,7 +109,8 @@ impl Ticket {
         contacts: Vec<TicketContact>,
         pass: Signed<Pass>,
     ) -> Self {
-        Self { charter, door, contacts, pass, invite: None }
+        let introduced = Introduced::default();
+        Self { charter, door, contacts, pass, introduced, invite: None }
     }
 
     /// The network.
@@ -158,6 +165,7 @@ impl fmt::Display for Ticket {
             secret: self.invite,
             pass: Blob(self.pass.bytes().clone()),
             charter: Blob(self.charter.bytes().clone()),
+            introduced: self.introduced.clone(),
         });
         let whole = [&bytes[..], &check_bytes(&bytes)].concat();
         write!(formatter, "{PREFIX}{}", BASE64URL_NOPAD.encode(&whole))
@@ -207,6 +215,7 @@ impl FromStr for Ticket {
             door: encoded.door,
             contacts: encoded.contacts,
             pass,
+            introduced: encoded.introduced,
             invite: encoded.secret,
         };
         ticket.check()?;
