@@ -19,6 +19,7 @@ mod groups;
 mod identities;
 mod joining;
 mod members;
+mod migration;
 mod multicast;
 mod networks;
 mod nodes;

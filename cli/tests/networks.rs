@@ -57,7 +57,17 @@ impl Machines {
     }
 
     pub(crate) fn start(&self, machine: &'static str, options: &[&str]) -> Running {
-        let words = ["node", "--json", "--no-discovery", "--listen", "/ip4/127.0.0.1/tcp/0"];
+        self.start_at(machine, "/ip4/127.0.0.1/tcp/0", options)
+    }
+
+    /// Starts a node that listens at this address.
+    pub(crate) fn start_at(
+        &self,
+        machine: &'static str,
+        address: &str,
+        options: &[&str],
+    ) -> Running {
+        let words = ["node", "--json", "--no-discovery", "--listen", address];
         let mut command = self.command(machine, &words);
         command.args(options);
         let mut process = Process::start(command, &self.log(machine));

@@ -68,6 +68,10 @@ pub(crate) struct OwnId {
 Examples:
   antiphon network admit 12D3KooW… --network lab --name pi-4
   antiphon network admit 12D3KooW… --network lab --client --grant 'read sensors.>'
+  antiphon network admit 12D3KooW… --network lab --former
+
+A network that was open has records of nodes that are gone. With `--former` their records count,
+and no ticket is printed.
 
 `antiphon network id` prints the peer id on the machine that wants to join.")]
 pub(crate) struct Admit {
@@ -81,6 +85,10 @@ pub(crate) struct Admit {
     /// It is a client, and no node
     #[arg(long)]
     pub(crate) client: bool,
+
+    /// It is gone, and the records that it wrote count
+    #[arg(long, conflicts_with_all = ["client", "grant", "contact"])]
+    pub(crate) former: bool,
 
     /// Name of the member, for people [default: the end of its peer id]
     #[arg(long, value_name = "LABEL", value_parser = label)]

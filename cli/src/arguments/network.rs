@@ -18,16 +18,22 @@ use crate::{exit::Failure, shown, values};
 ///
 /// Only who has a ticket or a pass gets into a closed network. Two keys are made. The admin's key
 /// signs tickets. The root's key names the admins: move its file to a safe place, off this machine.
+///
+/// With `--from-open` the nodes of the open network become members. It makes a ticket for each of
+/// them, and changes nothing else. On each machine, one after the other, stop the node, join with
+/// its ticket, and start the node again. Records that were published meanwhile count, too.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
   antiphon network create lab
   antiphon network create lab --data /var/lib/antiphon --name rack-1
+  antiphon network create lab --from-open      while a node of the open network `lab` runs
 
 Files:
   ~/.config/antiphon/NAME.root   signs who the admins are
   ~/.config/antiphon/NAME.admin  signs tickets
-  DIR/network                    what the node of the data directory belongs to")]
+  DIR/network                    what the node of the data directory belongs to
+  ~/.config/antiphon/NAME.tickets/  with `--from-open`, a ticket for each node")]
 pub(crate) struct FoundNetwork {
     /// Name of the new network
     #[arg(value_parser = values::network)]
@@ -39,6 +45,10 @@ pub(crate) struct FoundNetwork {
     /// Name of this machine, for people [default: its host name]
     #[arg(long, value_name = "LABEL", value_parser = label)]
     pub(crate) name: Option<String>,
+
+    /// Close the open network of this name, whose records count
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) from_open: bool,
 }
 
 /// Print a ticket, with which others join

@@ -139,7 +139,7 @@ fn carry_out(context: &mut Context, command: Command) -> Running<'_> {
         Command::Import(arguments) => import::run(context, arguments).boxed_local(),
         Command::Leave(arguments) => leave::run(context, arguments).boxed_local(),
         Command::Forget(arguments) => forget::run(context, arguments).boxed_local(),
-        Command::FoundNetwork(arguments) => ready(network::found(context, arguments)).boxed_local(),
+        Command::FoundNetwork(arguments) => network::create(context, arguments).boxed_local(),
         Command::Invite(arguments) => ready(network::invite(context, &arguments)).boxed_local(),
         Command::OwnId(arguments) => ready(network::own_id(context, &arguments)).boxed_local(),
         Command::Admit(arguments) => network::admit(context, arguments).boxed_local(),

@@ -1,12 +1,14 @@
 //! `antiphon network` and `antiphon join`
 //!
 //! `create`, `invite`, `id` and `join` sign with keys of files and change files alone, so they work
-//! while no node runs. The others ask a node. A node never has the key of an admin.
+//! while no node runs. The others ask a node, and so does `create --from-open`. A node never has
+//! the key of an admin.
 
 mod admin;
 mod admit;
 mod closing;
 mod files;
+mod from_open;
 mod grant;
 mod join;
 mod listed;
@@ -31,9 +33,21 @@ pub(super) use self::{
 };
 use crate::{arguments::FoundNetwork, context::Context, exit::Status};
 
+/// Makes a closed network: a new one, or one of an open network.
+pub(super) async fn create(
+    context: &mut Context,
+    arguments: FoundNetwork,
+) -> anyhow::Result<Status> {
+    if arguments.from_open {
+        from_open::close(context, arguments).await
+    } else {
+        found(context, arguments)
+    }
+}
+
 /// Makes the keys of a new network, and writes what its first node belongs to.
-pub(super) fn found(context: &mut Context, arguments: FoundNetwork) -> anyhow::Result<Status> {
-    let FoundNetwork { called, place, name } = arguments;
+fn found(context: &mut Context, arguments: FoundNetwork) -> anyhow::Result<Status> {
+    let FoundNetwork { called, place, name, .. } = arguments;
     let data = data_of(place.data.as_deref(), &called)?;
     let keys = Keys::of(place.keys.as_deref(), &called)?;
     membership::check_unused(&data).map_err(|error| refused(&error))?;

@@ -77,7 +77,7 @@ fn who_may_join(network: &Network, is_closed: bool) -> String {
     } else {
         format!(
             "the network `{network}` is open: all that reach this node may join; `antiphon network \
-             create NAME` makes a closed one"
+             create {network} --from-open` closes it"
         )
     }
 }

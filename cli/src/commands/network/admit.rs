@@ -58,13 +58,23 @@ pub(in crate::commands) async fn admit(
         return Err(Failure::failed(message).with_hint(hint).into());
     }
     let contacts = contacts(&arguments.contact, &data, &network)?;
-    let kind = if arguments.client { MemberKind::Client } else { MemberKind::Node };
+    let kind = match (arguments.client, arguments.former) {
+        (_, true) => MemberKind::Former,
+        (true, false) => MemberKind::Client,
+        (false, false) => MemberKind::Node,
+    };
     let mut pass = new_pass(&admin.roster, (node, kind), admin.key.node(), now);
     pass.label = arguments.name.unwrap_or_else(|| node.short());
     pass.grants = arguments.grant;
     let label = pass.label.clone();
     let pass = pass.sign(&admin.key).map_err(failed)?;
     admin.tell(vec![Statement::Pass(pass.clone())]).await?;
+    if kind == MemberKind::Former {
+        let value = json!({ "peer": node.to_string(), "name": label, "kind": kind_name(kind) });
+        context.printer.result(&value, format_args!("admitted as a former writer: {node}"))?;
+        context.printer.note("its records count; it may not connect");
+        return Ok(Status::Done);
+    }
     let charter = admin.roster.charter().clone();
     let ticket = Ticket::bound(charter, membership.kept().door.clone(), contacts, pass);
     let value = json!({

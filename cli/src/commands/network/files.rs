@@ -1,12 +1,17 @@
 //! Where the keys and the data of a closed network are.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
-    os::unix::fs::DirBuilderExt,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use antiphon::model::{Network, NodeKey, roster::KeptError};
+use antiphon::model::{
+    Network, NodeId, NodeKey,
+    roster::{KeptError, Ticket},
+};
 use antiphon_node::{
     create_network_key,
     membership::{Membership, MembershipError},
@@ -20,6 +25,8 @@ pub(super) struct Keys {
     directory: PathBuf,
     pub(super) root: PathBuf,
     pub(super) admin: PathBuf,
+    /// Directory of the tickets for the nodes of a network that was open.
+    tickets: PathBuf,
 }
 
 impl Keys {
@@ -35,22 +42,36 @@ impl Keys {
             base.join("antiphon")
         };
         let file = |ending| directory.join(format!("{network}.{ending}"));
-        Ok(Self { root: file("root"), admin: file("admin"), directory })
+        let (root, admin, tickets) = (file("root"), file("admin"), file("tickets"));
+        Ok(Self { directory, root, admin, tickets })
+    }
+
+    /// Checks that there are no keys of a network of this name.
+    pub(super) fn check_new(&self) -> anyhow::Result<()> {
+        match [&self.root, &self.admin, &self.tickets].into_iter().find(|path| path.exists()) {
+            Some(path) => {
+                let message = format!("{} is there already", path.display());
+                Err(Failure::failed(message).with_hint(self.how_to_go_on()).into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn how_to_go_on(&self) -> String {
+        format!(
+            "keys of a network of this name are here; `--keys DIR` keeps those of another one \
+             elsewhere. If an earlier `create` was cut short, move {} and {} away",
+            self.root.display(),
+            self.admin.display()
+        )
     }
 
     /// Makes both keys, which go again unless they are [kept](NewKeys::keep).
     pub(super) fn create(&self) -> anyhow::Result<NewKeys> {
         self.make_directory()?;
         let made = |path: &Path| {
-            create_network_key(path).map_err(|error| {
-                let hint = format!(
-                    "keys of a network of this name are here; `--keys DIR` keeps those of another \
-                     one elsewhere. If an earlier `create` was cut short, move {} and {} away",
-                    self.root.display(),
-                    self.admin.display()
-                );
-                Failure::failed(error.to_string()).with_hint(hint)
-            })
+            create_network_key(path)
+                .map_err(|error| Failure::failed(error.to_string()).with_hint(self.how_to_go_on()))
         };
         let mut files = Unfinished(Vec::new());
         let root = made(&self.root)?;
@@ -79,20 +100,50 @@ pub(super) struct NewKeys {
 }
 
 impl NewKeys {
+    /// Writes the tickets, each in a file with the peer id as its name, which its owner alone can
+    /// read.
+    pub(super) fn write_tickets(
+        &mut self,
+        keys: &Keys,
+        tickets: &BTreeMap<NodeId, Ticket>,
+    ) -> anyhow::Result<BTreeMap<NodeId, PathBuf>> {
+        let failed = |path: &Path, error: io::Error| {
+            let message = format!("{} cannot be made: {error}", path.display());
+            Failure::failed(message).with_hint("name another directory with `--keys DIR`")
+        };
+        let directory = &keys.tickets;
+        let made = std::fs::DirBuilder::new().mode(0o700).create(directory);
+        made.map_err(|error| failed(directory, error))?;
+        self.files.0.push(directory.clone());
+        let mut files = BTreeMap::new();
+        for (node, ticket) in tickets {
+            let path = directory.join(format!("{node}.ticket"));
+            let mut options = std::fs::File::options();
+            let file = options.create_new(true).write(true).mode(0o600).open(&path);
+            let mut file = file.map_err(|error| failed(&path, error))?;
+            self.files.0.push(path.clone());
+            let written = writeln!(file, "{ticket}").and_then(|()| file.sync_all());
+            written.map_err(|error| failed(&path, error))?;
+            files.insert(*node, path);
+        }
+        Ok(files)
+    }
+
     /// The network is founded.
     pub(super) fn keep(mut self) {
         self.files.0.clear();
     }
 }
 
-/// Files that go again.
+/// Files and directories that go again, those that were made last first.
 struct Unfinished(Vec<PathBuf>);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        for file in &self.0 {
+        for path in self.0.iter().rev() {
             // The error that led here is told.
-            let _ = std::fs::remove_file(file);
+            let _ =
+                if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
         }
     }
 }
@@ -130,9 +181,14 @@ const HOW_TO_NAME: &str = "`--network NAME` names the network, and `--data DIR` 
 /// Why a data directory does not do, and what helps.
 pub(super) fn refused(error: &MembershipError) -> Failure {
     let hint = match error {
-        MembershipError::Belongs { .. } | MembershipError::Used(_) => {
+        MembershipError::Belongs { .. } | MembershipError::Elsewhere(_) => {
             "name another data directory with `--data DIR`"
         }
+        MembershipError::Used(_) => {
+            "`antiphon network create NAME --from-open` closes an open network, with its records; \
+             `--data DIR` names another data directory"
+        }
+        MembershipError::InUse(_) => "stop the node of this data directory first",
         MembershipError::Open(_) => HOW_TO_NAME,
         MembershipError::Refused(KeptError::OtherKey(_)) => {
             "`antiphon network id` prints the id of this machine's key, by which an admin admits it"

@@ -26,6 +26,8 @@ pub(super) enum Standing {
     Expired(Membership),
     /// It was removed: the reason, and the number of topics in which its logs are closed.
     Removed(String, usize),
+    /// Its records count, and it is no member: how often it was admitted again.
+    Former(u32),
     /// A ticket that was used, and has not ended.
     Ticket(Uses),
 }
@@ -42,7 +44,7 @@ impl Listed {
     pub(super) fn member(&self) -> Option<&Membership> {
         match &self.standing {
             Standing::Member(member) => Some(member),
-            Standing::Expired(_) | Standing::Removed(..) | Standing::Ticket(_) => None,
+            _ => None,
         }
     }
 
@@ -50,8 +52,13 @@ impl Listed {
     pub(super) fn renewable(&self) -> Option<&Membership> {
         match &self.standing {
             Standing::Member(member) | Standing::Expired(member) => Some(member),
-            Standing::Removed(..) | Standing::Ticket(_) => None,
+            Standing::Removed(..) | Standing::Former(_) | Standing::Ticket(_) => None,
         }
+    }
+
+    /// Whether it is no member, and its records count.
+    pub(super) fn is_former(&self) -> bool {
+        matches!(self.standing, Standing::Former(_))
     }
 
     pub(super) fn is_removed(&self) -> bool {
@@ -63,6 +70,7 @@ impl Listed {
             Standing::Member(member) => kind_name(member.kind),
             Standing::Expired(_) => "expired",
             Standing::Removed(..) => "removed",
+            Standing::Former(_) => kind_name(MemberKind::Former),
             Standing::Ticket(_) => "ticket",
         }
     }
@@ -71,7 +79,7 @@ impl Listed {
     pub(super) fn closed_topics(&self) -> Option<usize> {
         match &self.standing {
             Standing::Removed(_, topics) => Some(*topics),
-            Standing::Member(_) | Standing::Expired(_) | Standing::Ticket(_) => None,
+            _ => None,
         }
     }
 
@@ -79,7 +87,7 @@ impl Listed {
     pub(super) fn reason(&self) -> Option<&str> {
         match &self.standing {
             Standing::Removed(reason, _) => Some(reason),
-            Standing::Member(_) | Standing::Expired(_) | Standing::Ticket(_) => None,
+            _ => None,
         }
     }
 
@@ -97,7 +105,7 @@ impl Listed {
                 if reason.is_empty() { closed } else { format!("{reason}; {closed}") }
             }
             Standing::Ticket(it) => format!("{} of {} used", it.used, it.most),
-            Standing::Expired(_) => String::new(),
+            Standing::Expired(_) | Standing::Former(_) => String::new(),
         }
     }
 
@@ -105,6 +113,7 @@ impl Listed {
         match &self.standing {
             Standing::Member(member) | Standing::Expired(member) => Some(member.turn),
             Standing::Ticket(it) => Some(it.turn),
+            Standing::Former(turn) => Some(*turn),
             Standing::Removed(..) => None,
         }
     }
@@ -165,7 +174,9 @@ fn standing(roster: &Roster, node: &NodeId, now: WallClock) -> Option<Standing> 
         Err(Excluded::Revoked { .. }) if roster.invitation(node).is_some() => return None,
         Err(Excluded::Revoked { reason, .. }) => Standing::Removed(reason, closed(roster, node)),
         Err(Excluded::NoMember) => {
-            let (pass, Invitation { uses, .. }) = roster.invitation(node)?;
+            let Some((pass, Invitation { uses, .. })) = roster.invitation(node) else {
+                return Some(Standing::Former(roster.pass(node)?.terms().turn));
+            };
             let (pass, used) = (pass.terms(), roster.claims_by(node).len());
             let is_open = pass.expires.is_none_or(|expires| expires > now);
             is_open.then_some(Standing::Ticket(Uses { used, most: uses, turn: pass.turn }))?
@@ -189,7 +200,8 @@ pub(super) fn find(roster: &Roster, meant: &str, now: WallClock) -> Result<(Node
         return Ok((pass.subject, pass.turn));
     }
     let all = listed(roster, now);
-    let named = all.iter().filter(|it| it.label == meant && it.renewable().is_some());
+    let is_there = |it: &&Listed| it.renewable().is_some() || it.is_former();
+    let named = all.iter().filter(|it| it.label == meant).filter(is_there);
     let named: Vec<_> = named.filter_map(|it| Some((it.node, it.turn()?))).collect();
     match named[..] {
         [found] => return Ok(found),
