@@ -20,12 +20,16 @@ const SETTLE_WITHIN: Duration = Duration::from_mins(2);
 fn draw(choices: &mut Choices) -> (Options, Plan) {
     let mut options = Options::draw(choices);
     let removes = choices.chance(750);
+    let admins = 1 + choices.index(2);
+    let closes = removes && choices.chance(700);
+    let deceives = choices.chance(300);
     let plan = Plan {
-        admins: 1 + choices.index(2),
+        admins,
         removes,
-        closes: removes && choices.chance(700),
+        closes,
         destroys: options.destructive,
-        deceives: choices.chance(300),
+        deceives,
+        forges: removes && deceives && choices.chance(600),
     };
     // What a node has that is removed for ever is lost, as if it had been destroyed.
     options.destructive |= removes;

@@ -31,17 +31,16 @@ impl World {
     /// Signs a second batch for a position of a node's log, and sends it to some nodes as that
     /// one would; whether there is such a log.
     pub(crate) fn equivocate(&mut self, index: usize) -> bool {
-        let writer = self.nodes[index].id;
-        let own: Vec<Hash> = self
-            .oracle
-            .positions
-            .iter()
-            .filter(|(topic, log, ..)| log.writer == writer && self.topic_number(topic).is_some())
-            .map(|(.., hash)| *hash)
-            .filter(|hash| self.can_be_forked(*hash))
-            .collect();
+        let batches = self.sign_second(index);
+        self.send_as(index, &batches);
+        !batches.is_empty()
+    }
+
+    /// Signs other batches for positions of a node's log; none if there is no such log.
+    pub(crate) fn sign_second(&mut self, index: usize) -> Vec<Batch> {
+        let own = self.own_batches(index);
         if own.is_empty() {
-            return false;
+            return Vec::new();
         }
         // Most often near the end: that is where a directory was cloned.
         let back = if self.choices.chance(700) { own.len().min(3) } else { own.len() };
@@ -53,21 +52,66 @@ impl World {
             hash = compacted[self.choices.index(compacted.len())];
         }
         let template = self.oracle.batches[&hash].batch.header().clone();
-        let mut previous = template.previous;
+        let previous = template.previous;
+        self.sign_chain(index, &template, previous)
+    }
+
+    /// Signs batches that go on where a node's log ends; none if there is no such log.
+    pub(crate) fn sign_beyond(&mut self, index: usize) -> Vec<Batch> {
+        let own = self.own_batches(index);
+        let ends = |hash: &&Hash| {
+            let header = self.oracle.batches[*hash].batch.header();
+            self.oracle.ends.get(&(header.topic, header.log())) == Some(&header.next())
+        };
+        let own: Vec<Hash> = own.iter().filter(ends).copied().collect();
+        if own.is_empty() {
+            return Vec::new();
+        }
+        let hash = own[self.choices.index(own.len())];
+        let template = self.oracle.batches[&hash].batch.header().clone();
+        let (incarnation, next) = (template.incarnation, template.next());
+        self.sign_chain(index, &template, Some(Previous { incarnation, next, hash }))
+    }
+
+    /// What a node signed that can be forked.
+    fn own_batches(&self, index: usize) -> Vec<Hash> {
+        let writer = self.nodes[index].id;
+        self.oracle
+            .positions
+            .iter()
+            .filter(|(topic, log, ..)| log.writer == writer && self.topic_number(topic).is_some())
+            .map(|(.., hash)| *hash)
+            .filter(|hash| self.can_be_forked(*hash))
+            .collect()
+    }
+
+    fn sign_chain(
+        &mut self,
+        index: usize,
+        template: &Header,
+        mut previous: Option<Previous>,
+    ) -> Vec<Batch> {
         let mut batches = Vec::new();
         for _ in 0..=self.choices.index(BATCHES_MAX) {
-            let batch = self.sign_as(index, &template, previous);
+            let batch = self.sign_as(index, template, previous);
             let (incarnation, next) = (template.incarnation, batch.header().next());
             previous = Some(Previous { incarnation, next, hash: batch.hash() });
             batches.push(batch);
         }
+        batches
+    }
+
+    /// Some nodes are sent batches, and think that a node sends them.
+    pub(crate) fn send_as(&mut self, sender: usize, batches: &[Batch]) {
+        if batches.is_empty() {
+            return;
+        }
         for node in 0..self.nodes.len() {
             if self.nodes[node].engine.is_some() && self.choices.chance(500) {
                 let delay = self.choices.time(Duration::from_millis(1), Duration::from_secs(3));
-                self.event(delay, Event::Twin(node, index, batches.clone()));
+                self.event(delay, Event::Twin(node, sender, batches.to_vec()));
             }
         }
-        true
     }
 
     /// Whether a node signed it, on top of what somebody holds: a chain whose start nobody has
@@ -107,15 +151,15 @@ impl World {
         batch
     }
 
-    /// What a twin sends reaches a node.
-    pub(crate) fn twin_sends(&mut self, node: usize, index: usize, batches: Vec<Batch>) {
+    /// What a twin sends reaches a node, as if another node had sent it.
+    pub(crate) fn twin_sends(&mut self, node: usize, sender: usize, batches: Vec<Batch>) {
         if self.nodes[node].engine.is_none() || self.nodes[node].paused_until > self.now {
             return;
         }
         let question = self.question(node, Asker::World);
         let hashes = batches.iter().map(Batch::hash).collect();
         self.nodes[node].twins.insert(question, hashes);
-        let asker = engine::Asker::Node(self.nodes[index].id);
+        let asker = engine::Asker::Node(self.nodes[sender].id);
         let request =
             Request::Node(NodeRequest::Replicate(Replicate { batches, ..Replicate::default() }));
         self.handle(node, Input::Asked { question, asker, request });

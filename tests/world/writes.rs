@@ -10,8 +10,8 @@ use antiphon::{
 use crate::world::{
     Event, World,
     invariants::{
-        admitted, bounds, compaction, cursors, forks, one_position, outbox, removal, retention,
-        strangers, unmoved,
+        admitted, bounds, closures, compaction, cursors, forks, one_position, outbox, removal,
+        retention, strangers, unmoved,
     },
     node::SCRUB_INTERVAL,
 };
@@ -41,17 +41,7 @@ impl World {
             return self.begin_flush(index);
         }
         if let Write::Append { batch, .. } = &write {
-            let batch = batch.clone();
-            let is_full = self.nodes[index].disk.full;
-            self.check(bounds::NAME, bounds::room(is_full));
-            self.trace.mix(&[number.0, u64::from(batch.hash().0[0])]);
-            self.trace.note(self.now, || format!("{index} writes {batch:?} {:?}", batch.hash()));
-            self.appeared(&batch);
-            retention::received(self, index, &batch);
-            let result = retention::stays_gone(self, index, &batch);
-            self.check(retention::NAME, result);
-            let result = forks::appended(self, index, &batch);
-            self.check(forks::NAME, result);
+            self.writes_batch(index, number, &batch.clone());
         }
         if let Write::Subscription { topic, name, subscription: Some(subscription) } = &write {
             let result = cursors::kept(self, index, *topic, name, subscription);
@@ -115,6 +105,22 @@ impl World {
         }
         self.nodes[index].disk.pending.push((number, write));
         self.begin_flush(index);
+    }
+
+    fn writes_batch(&mut self, index: usize, number: WriteNumber, batch: &Batch) {
+        let is_full = self.nodes[index].disk.full;
+        self.check(bounds::NAME, bounds::room(is_full));
+        self.trace.mix(&[number.0, u64::from(batch.hash().0[0])]);
+        self.trace.note(self.now, || format!("{index} writes {batch:?} {:?}", batch.hash()));
+        let is_new = !self.oracle.batches.contains_key(&batch.hash());
+        self.appeared(batch);
+        let result = closures::appended(self, index, batch, is_new);
+        self.check(closures::NAME, result);
+        retention::received(self, index, batch);
+        let result = retention::stays_gone(self, index, batch);
+        self.check(retention::NAME, result);
+        let result = forks::appended(self, index, batch);
+        self.check(forks::NAME, result);
     }
 
     fn begin_flush(&mut self, index: usize) {

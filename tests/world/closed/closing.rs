@@ -12,7 +12,10 @@ use antiphon::{
 };
 
 use super::Admin;
-use crate::world::World;
+use crate::world::{
+    World,
+    oracle::{Known, Oracle},
+};
 
 /// The logs of a writer, which an admin closes topic by topic.
 #[derive(Debug)]
@@ -38,14 +41,25 @@ pub(super) enum Step {
     Stop,
 }
 
+/// A closure that was signed.
+#[derive(Debug)]
+struct Closed {
+    closure: Closure,
+    /// The batches that count: those at the cuts, and all before them. Others for the same
+    /// positions were signed with the key of the removed writer.
+    chains: BTreeSet<Hash>,
+}
+
 /// What closures that were signed make of batches.
 #[derive(Debug, Default)]
 pub(crate) struct Void {
-    signed: Vec<Closure>,
+    signed: Vec<Closed>,
     /// Batches that were acknowledged before their writer was removed, and that others hold.
     stays: BTreeSet<Hash>,
     /// Batches of writers that were admitted again, of the time before.
     before: BTreeSet<Hash>,
+    /// The logs of such writers, and the turn with which each may write to it no longer.
+    left: BTreeMap<(TopicId, LogId), u32>,
 }
 
 impl Void {
@@ -53,18 +67,32 @@ impl Void {
     /// one.
     fn may_be(&self, batch: &Batch, is_out: bool) -> bool {
         !self.stays.contains(&batch.hash())
-            && self.signed.iter().any(|closure| self.is_beyond(closure, batch, is_out))
+            && self.signed.iter().any(|closed| self.is_beyond(closed, batch, is_out))
     }
 
-    fn is_beyond(&self, closure: &Closure, batch: &Batch, is_out: bool) -> bool {
-        let log = batch.log();
-        if (closure.topic, closure.writer) != (batch.header().topic, log.writer) {
+    fn is_beyond(&self, closed: &Closed, batch: &Batch, is_out: bool) -> bool {
+        let (header, closure) = (batch.header(), &closed.closure);
+        if (closure.topic, closure.writer) != (header.topic, header.writer)
+            || closed.chains.contains(&batch.hash())
+        {
             return false;
         }
-        match closure.cuts.get(&log.incarnation) {
-            Some(cut) => !cut.takes(batch.header().next(), batch.hash()),
-            None => is_out || self.before.contains(&batch.hash()),
+        let logs = [header.incarnation, batch.log().incarnation];
+        let is_named = logs.iter().any(|log| closure.cuts.contains_key(log));
+        is_named || is_out || self.before.contains(&batch.hash())
+    }
+}
+
+impl Closed {
+    fn new(closure: Closure, oracle: &Oracle) -> Self {
+        let mut chains = BTreeSet::new();
+        for head in closure.cuts.values().filter_map(|cut| cut.head) {
+            let mut at = oracle.batches.get(&head);
+            while let Some(known) = at.filter(|known| chains.insert(known.batch.hash())) {
+                at = oracle.before(&known.batch);
+            }
         }
+        Self { closure, chains }
     }
 }
 
@@ -173,16 +201,17 @@ impl World {
         let is_asked = |holder: &usize| {
             *holder == closing.node || asked.connected.contains_key(holder) && !self.is_out(*holder)
         };
+        let closed = Closed::new(closure.clone(), &self.oracle);
         let void = &self.closed.as_ref().expect("a closed network").void;
         let is_lost = |hash: &&Hash| {
             let known = &self.oracle.batches[*hash];
-            void.is_beyond(closure, &known.batch, true)
+            void.is_beyond(&closed, &known.batch, true)
                 && (closing.at_once || !known.holders.iter().any(is_asked))
         };
         let lost: BTreeSet<_> = void.stays.iter().filter(is_lost).copied().collect();
         let void = &mut self.network().void;
         void.stays.retain(|hash| !lost.contains(hash));
-        void.signed.push(closure.clone());
+        void.signed.push(closed);
     }
 
     /// Nodes are out that were not. What was acknowledged before stays, if others hold it.
@@ -202,14 +231,48 @@ impl World {
     pub(super) fn is_back(&mut self, index: usize) {
         let id = self.nodes[index].id;
         let own = self.oracle.batches.values().filter(|it| it.batch.header().writer == id);
-        let own: Vec<_> = own.map(|known| known.batch.hash()).collect();
-        self.network().void.before.extend(own);
+        let header = |known: &Known| {
+            let header = known.batch.header();
+            (known.batch.hash(), (header.topic, header.log()))
+        };
+        let own: Vec<_> = own.map(header).collect();
+        let closed = self.network();
+        let turn = closed.passes.get(&id).map_or(0, |pass| pass.terms().turn);
+        for (hash, log) in own {
+            closed.void.before.insert(hash);
+            if turn > 0 {
+                closed.void.left.entry(log).or_insert(turn);
+            }
+        }
+    }
+
+    /// Whether a node that is back, and has learnt it, wrote to the log of a batch before.
+    pub(crate) fn is_of_before(&self, index: usize, batch: &Batch) -> bool {
+        let Some(closed) = &self.closed else { return false };
+        let left = closed.void.left.get(&(batch.header().topic, batch.header().log()));
+        left.is_some_and(|turn| *turn <= self.own_turn(index))
+    }
+
+    /// Whether a node is a member again, and has learnt the newest that was signed of that.
+    pub(crate) fn knows_itself_back(&self, index: usize) -> bool {
+        let Some(closed) = &self.closed else { return false };
+        let id = self.nodes[index].id;
+        let turn = closed.passes.get(&id).map_or(0, |pass| pass.terms().turn);
+        turn > 0 && closed.is_member(&id) && self.own_turn(index) == turn
+    }
+
+    /// How often a node knows itself to be admitted again.
+    fn own_turn(&self, index: usize) -> u32 {
+        let node = &self.nodes[index];
+        let roster = node.admission.as_ref().and_then(|it| it.roster.as_deref());
+        roster.and_then(|it| it.pass(&node.id)).map_or(0, |it| it.terms().turn)
     }
 
     /// Whether a closure that was ever signed concerns a log.
     pub(crate) fn has_cut(&self, topic: &TopicId, log: &LogId) -> bool {
         let signed = self.closed.as_ref().map(|closed| closed.void.signed.as_slice());
-        let of = |closure: &Closure| (closure.topic, closure.writer) == (*topic, log.writer);
+        let of =
+            |closed: &Closed| (closed.closure.topic, closed.closure.writer) == (*topic, log.writer);
         signed.is_some_and(|signed| signed.iter().any(of))
     }
 

@@ -15,7 +15,7 @@ use super::{named, strangers};
 use crate::world::{What, World, node::right_wall};
 
 /// The node that deceives, if there is one.
-const DECEIVER: usize = 1;
+pub(super) const DECEIVER: usize = 1;
 
 /// What it asks is named from here on, and its engine learns of no answer.
 const OWN_ASKS: u64 = 1 << 63;

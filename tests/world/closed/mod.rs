@@ -5,6 +5,7 @@ mod admin;
 mod charters;
 mod closing;
 mod deceiver;
+mod forger;
 mod judge;
 mod settle;
 mod stranger;
@@ -51,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) destroys: bool,
     /// Whether a member deceives the others about who belongs.
     pub(crate) deceives: bool,
+    /// Whether somebody signs with the keys of nodes that were removed.
+    pub(crate) forges: bool,
 }
 
 /// An invitation, and its key, which a ticket has.
@@ -374,6 +377,7 @@ impl World {
         if self.faulty {
             // A claim of its making may replace another one, which takes a while to get around.
             self.deceiver_tells();
+            self.deceiver_passes_on();
             if self.choices.chance(300) {
                 self.stranger_tries();
             }

@@ -41,8 +41,15 @@ fn proofs(world: &World, node: usize) -> impl Iterator<Item = &ForkProof> {
 /// A node stores a batch.
 pub(crate) fn appended(world: &World, node: usize, batch: &Batch) -> Result<(), String> {
     let header = batch.header();
+    // A proof that a closure made void stays on the disk.
+    let roster = world.nodes[node].admission.as_ref().and_then(|it| it.roster.as_deref());
+    let is_void = |proof: &ForkProof| {
+        roster.is_some_and(|roster| roster.cut(&proof.topic(), &proof.log()).is_some())
+    };
     let sealed = |proof: &&ForkProof| {
-        (proof.topic(), proof.log()) == (header.topic, batch.log()) && proof.at() < header.next()
+        (proof.topic(), proof.log()) == (header.topic, batch.log())
+            && proof.at() < header.next()
+            && !is_void(proof)
     };
     match proofs(world, node).find(sealed) {
         Some(proof) => Err(format!("node {node} stores {batch:?} in spite of the {proof:?}")),
