@@ -84,6 +84,12 @@ pub enum Bug {
     LatestPassWins,
     /// Who was removed stays a member by its ticket.
     ClaimOutlivesRemoval,
+    /// What lies beyond the cut of a closed log is taken.
+    ClosureIgnored,
+    /// What is held beyond a cut stays.
+    TailKept,
+    /// A writer that is a member again goes on with the log of the time before.
+    OldLogContinued,
 }
 
 impl Bug {
@@ -126,6 +132,9 @@ impl Bug {
         Self::BackByHearsay,
         Self::LatestPassWins,
         Self::ClaimOutlivesRemoval,
+        Self::ClosureIgnored,
+        Self::TailKept,
+        Self::OldLogContinued,
     ];
 
     /// Whether it shows only where nodes lie.
@@ -143,6 +152,9 @@ impl Bug {
             | Self::BackByHearsay
             | Self::LatestPassWins
             | Self::ClaimOutlivesRemoval
+            | Self::ClosureIgnored
+            | Self::TailKept
+            | Self::OldLogContinued
         )
     }
 }
