@@ -244,7 +244,7 @@ impl Engine {
                 keep(&mut self.core, statement.clone());
             }
             self.core.output(Output::Roster(Arc::clone(&after)));
-            self.find_unadmitted_again(&news);
+            self.show_admitted();
             self.disconnect_removed(&news);
             self.put_out_excluded();
             if self.roster.turn(&self.core.me) > turn {

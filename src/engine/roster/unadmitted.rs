@@ -3,7 +3,8 @@
 //! A network that was open is closed while its nodes go on. Who wrote to it unseen has no pass. A
 //! node that has its records keeps them, and says so once. It shows them to nobody, until an admin
 //! makes them count: others, and readers, would take them for a lie. No such log is taken in later,
-//! so they are looked for at the start, and where somebody's pass is news.
+//! so they are looked for at the start alone. In a network that never was open there are none: who
+//! is no member of it any more was one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,9 +13,9 @@ use std::{
 
 use super::Counts;
 use crate::{
-    engine::{Engine, holdings::topic::Topic, output::Report},
+    engine::{Engine, output::Report},
     limits::{UNADMITTED_NAMED_AFTER, UNADMITTED_NAMED_MAX},
-    model::{Cursor, Frontier, LogId, NodeId, TopicId, roster::Statement},
+    model::{Cursor, Frontier, LogId, NodeId, TopicId, roster::TopicIds},
 };
 
 /// Such logs.
@@ -41,9 +42,13 @@ impl Unadmitted {
 impl Engine {
     /// Looks for such logs in all topics.
     pub(super) fn find_unadmitted(&mut self) {
+        let Some(known) = &self.roster.0 else { return };
+        if known.roster.charter().terms().topic_ids != TopicIds::ByName {
+            return;
+        }
         let all = self.core.topics.iter().map(|topic| {
-            let logs = topic.logs.keys().filter(|log| !self.is_admitted(topic, log));
-            (topic.id, logs.copied().collect::<BTreeSet<_>>())
+            let logs = topic.logs.keys().copied().filter(|log| !self.is_admitted(&topic.id, log));
+            (topic.id, logs.collect::<BTreeSet<_>>())
         });
         let found = all.filter(|(_, logs)| !logs.is_empty()).collect();
         if let Some(known) = &mut self.roster.0 {
@@ -51,42 +56,21 @@ impl Engine {
         }
     }
 
-    /// Looks again, by what is news: a charter changes what all passes are worth.
-    pub(super) fn find_unadmitted_again(&mut self, news: &[Statement]) {
-        if news.iter().any(|statement| matches!(statement, Statement::Charter(_))) {
-            return self.find_unadmitted();
-        }
-        let subjects = news.iter().filter_map(|statement| match statement {
-            Statement::Pass(pass) => Some(pass.terms().subject),
-            Statement::Claim(claim) => Some(claim.terms().subject),
-            _ => None,
-        });
-        for writer in subjects.collect::<BTreeSet<_>>() {
-            self.find_unadmitted_of(writer);
-        }
-    }
-
-    fn find_unadmitted_of(&mut self, writer: NodeId) {
-        let found = self.core.topics.iter().flat_map(|topic| {
-            let logs = topic.logs_of(writer).map(|(log, _)| *log);
-            logs.filter(|log| !self.is_admitted(topic, log)).map(|log| (topic.id, log))
-        });
-        let found: Vec<_> = found.collect();
-        let Some(Unadmitted { logs, .. }) = self.roster.0.as_mut().map(|it| &mut it.unadmitted)
-        else {
-            return;
-        };
-        logs.retain(|_, logs| {
-            logs.retain(|log| log.writer != writer);
+    /// Statements are news: some of these writers may be admitted now.
+    pub(super) fn show_admitted(&mut self) {
+        let Some(known) = &mut self.roster.0 else { return };
+        let mut all = std::mem::take(&mut known.unadmitted.logs);
+        all.retain(|topic, logs| {
+            logs.retain(|log| !self.is_admitted(topic, log));
             !logs.is_empty()
         });
-        for (topic, log) in found {
-            logs.entry(topic).or_default().insert(log);
+        if let Some(known) = &mut self.roster.0 {
+            known.unadmitted.logs = all;
         }
     }
 
-    fn is_admitted(&self, topic: &Topic, log: &LogId) -> bool {
-        self.counts(&topic.id, log) != Counts::Nothing
+    fn is_admitted(&self, topic: &TopicId, log: &LogId) -> bool {
+        self.counts(topic, log) != Counts::Nothing
     }
 
     fn unadmitted_in(&self, topic: &TopicId) -> Option<&BTreeSet<LogId>> {

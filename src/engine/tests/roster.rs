@@ -16,7 +16,7 @@ use crate::{
     wire::{PartDigest, RosterTold, RosterWanted, Statements},
 };
 
-const ROOT: u8 = 101;
+pub(super) const ROOT: u8 = 101;
 pub(super) const ADMIN: u8 = 102;
 const INVITE: u8 = 103;
 pub(super) const ISSUED: WallClock = WallClock(1_000);

@@ -1,20 +1,27 @@
 //! Records of writers that nobody has admitted, in a closed network that was open.
 
 use super::{
-    grants::topic,
     heads::sealed_in,
-    roster::{ADMIN, ISSUED, member, network, pass},
+    roster::{ADMIN, ISSUED, ROOT, charter, network, pass},
     *,
 };
 use crate::{
-    engine::{Asker, output::Report},
+    engine::{Asker, input::Closed, output::Report},
     limits::UNADMITTED_NAMED_AFTER,
-    model::roster::{MemberKind, Pass, Statement},
+    model::{
+        Realm,
+        roster::{MemberKind, Pass, Statement, TopicIds},
+    },
     wire::Statements,
 };
 
 /// It wrote while the network was open.
 const UNSEEN: u8 = 9;
+
+/// The topic of the open network.
+fn topic() -> TopicId {
+    Realm::open("lab".parse().unwrap()).topic(&"t".parse().unwrap())
+}
 
 /// A node whose store has a log of another member and one of an unseen writer.
 fn with_its_records() -> Script {
@@ -31,7 +38,13 @@ fn with_its_records() -> Script {
         descriptors: [(topic(), terms.sign(&key(2)).unwrap())].into(),
         ..Recovered::default()
     };
-    let mut script = member(1, vec![pass(1), pass(2), pass(3)], recovered).0;
+    let mut charter = charter().terms().clone();
+    charter.topic_ids = TopicIds::ByName;
+    let mut config = Config::new(key(1), Realm::of(&charter), Incarnation(1), 0);
+    let charter = charter.sign(&key(ROOT)).unwrap();
+    config.closed = Some(Closed { charter, own: vec![pass(1), pass(2), pass(3)] });
+    let engine = Engine::new(config, settled(1, recovered));
+    let mut script = Script { engine, now: Now::default() };
     script.connect(2);
     script
 }
