@@ -32,6 +32,7 @@ mod reading;
 mod removals;
 mod retried;
 mod rights;
+mod separated;
 mod terminal;
 mod terms;
 mod texts;

@@ -11,17 +11,17 @@ use crate::cluster::{Process, SOON, eventually};
 
 /// Two hosts on one LAN, as far as their network goes. They share nothing else that nodes find
 /// each other by.
-struct Lan {
+pub(crate) struct Lan {
     home: TempDir,
-    hosts: [String; 2],
+    pub(crate) hosts: [String; 2],
 }
 
-const IPV4: [&str; 2] = ["10.77.0.1/24", "10.77.0.2/24"];
+pub(crate) const IPV4: [&str; 2] = ["10.77.0.1/24", "10.77.0.2/24"];
 const IPV6: [&str; 2] = ["fd77::1/64", "fd77::2/64"];
 
 impl Lan {
     /// Joins two hosts with these addresses. None, and it is said why, where this machine cannot.
-    fn lay(addresses: [&str; 2]) -> Option<Self> {
+    pub(crate) fn lay(addresses: [&str; 2]) -> Option<Self> {
         let lan = Self::connect().and_then(|lan| {
             for (host, address) in lan.hosts.iter().zip(addresses) {
                 plug_in(host, address)?;

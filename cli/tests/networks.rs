@@ -1,6 +1,7 @@
 //! Closed networks: founded, joined with tickets, and shut to everybody else.
 
 use std::{
+    collections::BTreeMap,
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -15,19 +16,33 @@ use crate::cluster::{Finished, Process, SOON, antiphon, eventually, finish};
 pub(crate) struct Machines {
     pub(crate) network: String,
     homes: TempDir,
+    /// The network namespaces of those that are in one.
+    hosts: BTreeMap<&'static str, String>,
 }
 
 /// A node of a machine.
 pub(crate) struct Running {
-    _process: Process,
+    process: Process,
     pub(crate) machine: &'static str,
     pub(crate) address: String,
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> String {
+        self.process.pid().as_raw_nonzero().to_string()
+    }
 }
 
 impl Machines {
     pub(crate) fn new(purpose: &str) -> Self {
         let homes = tempfile::tempdir().expect("a temporary directory");
-        Self { network: format!("test-{purpose}-{}", std::process::id()), homes }
+        let network = format!("test-{purpose}-{}", std::process::id());
+        Self { network, homes, hosts: BTreeMap::new() }
+    }
+
+    /// Puts a machine into a network namespace.
+    pub(crate) fn put(&mut self, machine: &'static str, host: &str) {
+        self.hosts.insert(machine, host.to_owned());
     }
 
     pub(crate) fn home(&self, machine: &str) -> PathBuf {
@@ -38,7 +53,10 @@ impl Machines {
 
     pub(crate) fn command(&self, machine: &str, words: &[&str]) -> Command {
         let home = self.home(machine);
-        let mut command = antiphon(words);
+        let mut command = match self.hosts.get(machine) {
+            Some(host) => within(host, &antiphon(words)),
+            None => antiphon(words),
+        };
         command.env("XDG_RUNTIME_DIR", home.join("run")).env("XDG_DATA_HOME", home.join("share"));
         command.env("XDG_CONFIG_HOME", home.join("config"));
         for variable in ["ANTIPHON_TICKET", "ANTIPHON_IDENTITY", "ANTIPHON_KEYS"] {
@@ -72,7 +90,7 @@ impl Machines {
         command.args(options);
         let mut process = Process::start(command, &self.log(machine));
         let (_, address) = process.ready();
-        Running { _process: process, machine, address }
+        Running { process, machine, address }
     }
 
     /// Runs a command that asks a node of the same machine.
@@ -120,6 +138,20 @@ impl Machines {
             said.contains(what).then_some(())
         });
     }
+}
+
+/// A command in a network namespace.
+pub(crate) fn within(host: &str, inner: &Command) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", host]).arg(inner.get_program()).args(inner.get_args());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 /// The commands of the README that make a closed network, without their comments.
