@@ -94,7 +94,7 @@ pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// is room for its other fields.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Largest opening of an archive, in bytes: a topic's descriptor and the name of a network.
+/// Largest opening of an archive, in bytes: a topic's descriptor, its id and the name of a network.
 pub const ARCHIVE_OPENING_BYTES_MAX: usize = DESCRIPTOR_BYTES_MAX + 128;
 
 /// Largest note in an archive about skipped records, in bytes: a log and two numbers.

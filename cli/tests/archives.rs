@@ -4,15 +4,18 @@ use std::path::PathBuf;
 
 use antiphon::{
     model::{
-        Batch, Descriptor, Draft, ForkProof, Incarnation, NodeKey, Previous, ProducerId, Record,
-        Run, Stamp, WallClock, encode_record,
+        Batch, Descriptor, Draft, ForkProof, Incarnation, Network, NodeKey, Previous, ProducerId,
+        Record, Run, Stamp, WallClock, encode_record,
     },
     wire::archive::{Encoder, Opening, Section},
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cluster::{Cluster, Finished, SOON, earthquakes, eventually};
+use crate::{
+    cluster::{Cluster, Finished, SOON, earthquakes, eventually},
+    networks::{Machines, Running},
+};
 
 /// A directory for the files of a test.
 struct Files(TempDir);
@@ -324,10 +327,10 @@ fn forked_archive() -> Vec<u8> {
     let stamp = |milliseconds| Stamp::at(WallClock(1_700_000_000_000 + milliseconds));
     let mut terms = Descriptor::new("t".parse().expect("it is a name"), key.node(), stamp(0));
     terms.min_copies = 1;
-    let opening = Opening {
-        network: "elsewhere".parse().expect("it is a name"),
-        descriptor: terms.sign(&key).expect("the terms are in bounds"),
-    };
+    let network: Network = "elsewhere".parse().expect("it is a name");
+    let topic = terms.id(&network.clone().into());
+    let terms = terms.sign(&key).expect("the terms are in bounds");
+    let opening = Opening::new(network, terms, topic);
     let incarnation = Incarnation(5);
     let seal = |first: u64, previous: Option<&Batch>, payload: &'static str| {
         let mut body = Vec::new();
@@ -385,4 +388,38 @@ fn branches_of_a_forked_log_go_along_with_their_proofs() {
     assert_eq!(lines.objects().iter().filter(|line| line["forked"] == true).count(), 3);
     assert!(fetched(&other, 0, "t") == lines.stdout);
     has(&object(&other, 0, &["import", &given]), &[("imported", 0), ("present", 4)]);
+}
+
+#[test]
+fn a_topic_of_a_closed_network_comes_back_there_and_elsewhere() {
+    let machines = Machines::new("archived");
+    let first = machines.founded();
+    let ticket = machines.ticket(&first, &[]);
+    machines.run("second", &["join", &ticket]).ok();
+    let second = machines.start("second", &[]);
+    machines.wait_until_alive(&first, 2);
+    machines.ask(&first, &["create", "quakes", "--replicas", "2"]).ok();
+    machines.ask(&first, &["publish", "quakes", "M 5.3", "--acks", "all"]).ok();
+    machines.ask(&second, &["publish", "quakes", "M 4", "--acks", "all"]).ok();
+    let file = machines.path("first", "quakes.antiphon");
+    machines.ask(&first, &["export", "quakes", &file]).ok();
+    let both = |machines: &Machines, node: &Running| {
+        let read = machines.ask(node, &["fetch", "quakes"]).ok();
+        assert_eq!(read.stdout, b"M 5.3\nM 4\n");
+    };
+    // Nothing is stored twice.
+    machines.ask(&second, &["import", &file]).ok();
+    both(&machines, &first);
+    machines.ask(&first, &["delete", "quakes", "--yes"]).ok();
+    machines.ask(&second, &["import", &file]).ok();
+    both(&machines, &first);
+
+    let other = Machines::new("archived-elsewhere");
+    let node = other.founded();
+    other.ask(&node, &["import", &file, "--replicas", "1", "--min-copies", "1"]).ok();
+    both(&other, &node);
+    let open = Machines::new("archived-open");
+    let node = open.start("first", &[]);
+    open.ask(&node, &["import", &file, "--replicas", "1", "--min-copies", "1"]).ok();
+    both(&open, &node);
 }

@@ -56,12 +56,21 @@ pub struct Opening {
     pub network: Network,
     /// The topic's terms.
     pub descriptor: SignedDescriptor,
+    /// The topic, where that does not follow from the network's name: in a closed network.
+    topic: Option<TopicId>,
 }
 
 impl Opening {
+    /// Opens the archive of a topic.
+    pub fn new(network: Network, descriptor: SignedDescriptor, topic: TopicId) -> Self {
+        let by_name = descriptor.descriptor().id(&network.clone().into());
+        Self { network, descriptor, topic: (topic != by_name).then_some(topic) }
+    }
+
     /// The topic for which the batches are signed.
     pub fn topic(&self) -> TopicId {
-        self.descriptor.descriptor().id(&self.network.clone().into())
+        let by_name = || self.descriptor.descriptor().id(&self.network.clone().into());
+        self.topic.unwrap_or_else(by_name)
     }
 }
 
@@ -115,6 +124,8 @@ struct OpeningFields {
     network: String,
     #[n(1)]
     descriptor: Blob,
+    #[n(2)]
+    topic: Option<TopicId>,
 }
 
 /// Why bytes are no whole archive, or would not be one.
@@ -207,6 +218,7 @@ impl Section {
             Self::Opening(opening) => encode_to_bytes(&OpeningFields {
                 network: opening.network.to_string(),
                 descriptor: Blob(opening.descriptor.bytes().clone()),
+                topic: opening.topic,
             }),
             Self::Batch(batch) => encode_to_bytes(batch),
             Self::Fork(proof) => proof.bytes().clone(),
@@ -230,7 +242,7 @@ impl Section {
                 if let Some(lacking) = descriptor.descriptor().not_understood() {
                     return Err(ArchiveError::Needs(lacking));
                 }
-                Self::Opening(Box::new(Opening { network, descriptor }))
+                Self::Opening(Box::new(Opening { network, descriptor, topic: fields.topic }))
             }
             2 => Self::Batch(decode_exact(payload).map_err(malformed)?),
             3 => Self::Fork(ForkProof::verify(payload)?),

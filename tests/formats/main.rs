@@ -585,12 +585,12 @@ fn imports() {
 fn archives() {
     let mut terms = terms();
     terms.origin = Some(topic());
-    let descriptor = terms.sign(&key()).unwrap();
+    let opening = Opening::new("lab".parse().unwrap(), terms.sign(&key()).unwrap(), topic());
     let range = LogRange { log: batch().log(), from: 0, to: 40 };
     let proof = ForkProof::of(&batch(), &twin()).unwrap();
     let branch = |batch: Batch| batch.clone().filed(Incarnation::of_branch(batch.hash()));
     let sections = [
-        Section::Opening(Box::new(Opening { network: "lab".parse().unwrap(), descriptor })),
+        Section::Opening(Box::new(opening)),
         Section::Passed(Passed { range, trimmed: true }),
         Section::Fork(proof),
         Section::Batch(branch(batch())),

@@ -96,13 +96,7 @@ impl Archive {
         if self.encoder.contents().opening().is_none() {
             let descriptor = self.client.describe(&self.topic).await?;
             let network = context.options.network.clone();
-            let opening = Opening { network, descriptor };
-            // An archive says of a network no more than its name.
-            if opening.topic() != batches.surveyed().end.topic {
-                let failure = Failure::failed("a topic of a closed network cannot be exported yet");
-                let hint = "`antiphon fetch --raw` prints its records";
-                return Err(failure.with_hint(hint).into());
-            }
+            let opening = Opening::new(network, descriptor, batches.surveyed().end.topic);
             let opening = Section::Opening(Box::new(opening));
             destination.write(&mut context.printer, &self.encoder.encode(&opening)?)?;
         } else {

@@ -14,7 +14,8 @@ fn opening() -> Opening {
     let created = Stamp::at(WallClock(5));
     let descriptor = Descriptor::new("quakes".parse().unwrap(), key().node(), created);
     let descriptor = descriptor.sign(&key()).unwrap();
-    Opening { network: Network::default(), descriptor }
+    let topic = descriptor.descriptor().id(&Network::default().into());
+    Opening::new(Network::default(), descriptor, topic)
 }
 
 fn sealed(first: u64, previous: Option<Hash>, payload: &str) -> Batch {
@@ -283,4 +284,21 @@ fn an_archive_with_a_skipped_section_is_continued_behind_it() {
     assert!(contents > 0);
     let again = [&whole[..kept], &encoder.finish().unwrap()].concat();
     assert!(read_all(&again).is_ok());
+}
+
+#[test]
+fn the_archive_of_a_closed_network_names_its_topic() {
+    let Opening { network, descriptor, .. } = opening();
+    let by_name = opening().topic();
+    for topic in [by_name, TopicId::from_bytes([7; 32])] {
+        let opening = Opening::new(network.clone(), descriptor.clone(), topic);
+        let section = Section::Opening(Box::new(opening.clone()));
+        let Ok(Some(Section::Opening(read))) = Section::decode(1, &section.payload()) else {
+            panic!("it is an opening")
+        };
+        assert_eq!((*read, opening.topic()), (opening, topic));
+    }
+    // As a program wrote it that knew of open networks alone.
+    let before = encode_to_bytes(&(network.as_str(), Blob(descriptor.bytes().clone())));
+    assert_eq!(Section::Opening(Box::new(opening())).payload(), before);
 }
