@@ -182,7 +182,9 @@ impl Kept {
             return Err(KeptError::OtherKey(pass.terms().subject));
         };
         let (charter, door) = (ticket.charter.clone(), ticket.door.clone());
-        let (contacts, introduced) = (ticket.contacts.clone(), ticket.introduced.clone());
+        // The same nodes are in the tickets of all.
+        let others = ticket.contacts.iter().filter(|contact| contact.node != own.subject());
+        let (contacts, introduced) = (others.cloned().collect(), ticket.introduced.clone());
         Ok(Self { charter, door, own, contacts, introduced })
     }
 

@@ -159,7 +159,9 @@ fn print(
         let writers = counted(known.writers.len() as u64, "writer");
         printer.note(format_args!("the records of {writers} who are no nodes now count, too"));
     }
-    printer.note("a node that you do not know: keep its ticket, and `antiphon network revoke` it");
+    printer.note(
+        "a node that you do not know: delete its ticket, and `antiphon network revoke` it later",
+    );
     printer.note("on each machine, one after the other:");
     printer.note("  stop the node");
     printer.note("  antiphon join --ticket-file PEER.ticket");
