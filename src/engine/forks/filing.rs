@@ -7,7 +7,7 @@
 //! The chain decides to which branch a batch belongs: it is the branch's root, or it follows a
 //! batch of the branch. A node that stood in may hold a later part without the batches that connect
 //! it. Then `way` finds the branch. Until it is found, the part stays where it is: held, and not
-//! lost.
+//! lost. What lies beyond the cut of a closed branch goes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +28,7 @@ use crate::{
         },
         inflight::stored::{ForkRead, ReadPurpose},
         output::Write,
+        roster::Counts,
     },
     limits::PAGE_BYTES_MAX,
     model::{Batch, ForkProof, LogId, TopicId},
@@ -271,11 +272,10 @@ impl Engine {
                 filing.tries = 0;
             }
             for batch in &moved {
-                self.arrived(batch);
+                if !self.is_void(batch) {
+                    self.arrived(batch);
+                }
             }
-            moved.iter().map(Batch::log).collect::<BTreeSet<_>>().into_iter().for_each(|branch| {
-                self.close_if_beyond(topic, branch);
-            });
             self.forks.filings.next(&mut self.core, topic, log);
         }
     }
@@ -298,7 +298,14 @@ impl Engine {
         self.forks.filings.next(&mut self.core, topic, log);
     }
 
-    /// Stores batches of one chain under their branches, as far as that is possible; these.
+    /// Whether a batch lies beyond the cut of its log.
+    fn is_void(&self, batch: &Batch) -> bool {
+        let counts = self.counts(&batch.header().topic, &batch.log());
+        matches!(counts, Counts::To(cut) if !cut.takes(batch.header().next(), batch.hash()))
+    }
+
+    /// Stores batches of one chain under their branches, as far as that is possible; these. What
+    /// lies beyond the cut of a branch is void: it is among them, and is not stored.
     fn file(
         &mut self,
         topic: TopicId,
@@ -320,6 +327,13 @@ impl Engine {
                 break;
             }
             let filed = batch.clone().filed(branch.incarnation);
+            if self.is_void(&filed) {
+                moved.push(filed);
+                continue;
+            }
+            let Some(known) = self.core.topics.get_mut(&topic) else {
+                break;
+            };
             match known.add(&filed) {
                 Ok(Added::New) => {
                     let log = known.logs[&branch].clone();

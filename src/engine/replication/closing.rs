@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Ends a log at its cut, if it goes beyond.
-    pub(in crate::engine) fn close_if_beyond(&mut self, topic: TopicId, log: LogId) {
+    fn close_if_beyond(&mut self, topic: TopicId, log: LogId) {
         let Counts::To(cut) = self.counts(&topic, &log) else { return };
         let held = self.core.topics.get(&topic).and_then(|known| known.logs.get(&log));
         if held.is_some_and(|held| held.goes_beyond(cut.next, cut.head)) {
