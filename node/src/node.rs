@@ -22,7 +22,7 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use tokio::{sync::oneshot, task::AbortHandle};
 use zeroize::Zeroizing;
 
-pub(crate) use self::closed::{WAS_OPEN, check_may_join, contacts};
+pub(crate) use self::closed::{check_may_join, contacts};
 use crate::{
     client::{Client, Operator},
     error::{NodeError, StartError},

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use antiphon::model::{NodeKey, roster::Kept};
+use antiphon::model::{
+    NodeKey,
+    roster::{Kept, TopicIds},
+};
 
 use super::{MembershipError, belongs, check_unused};
 use crate::{
     error::StartError,
-    node::{WAS_OPEN, check_may_join},
+    node::check_may_join,
     store::{
         DataDirectory, key_path, load_network, load_or_create_key, network_path, write_network,
     },
@@ -57,9 +60,14 @@ impl Place {
         if !self.directory.is_used() {
             return Ok(());
         }
+        if kept.charter.terms().topic_ids != TopicIds::ByName {
+            return self.check_unused();
+        }
         check_may_join(&self.directory, kept).map_err(|error| match error {
-            StartError::Namesake { path, which: WAS_OPEN, .. } => MembershipError::Used(path),
-            other => MembershipError::Elsewhere(other.to_string()),
+            StartError::Namesake { .. } | StartError::OtherNetwork { .. } => {
+                MembershipError::Elsewhere(error.to_string())
+            }
+            _ => MembershipError::Data(error.to_string()),
         })
     }
 

@@ -45,9 +45,6 @@ pub(super) fn realm_of(
     Ok(Realm::of(kept.charter.terms()))
 }
 
-/// How the network of a directory differs that was never closed.
-pub(crate) const WAS_OPEN: &str = "it is open";
-
 /// What a store has of its network.
 struct Facts {
     name: Option<Vec<u8>>,
@@ -114,7 +111,7 @@ fn checked(
             return namesake("it is closed, and the file `network` is missing");
         }
         Some(_) if held.is_some() && held != id => return namesake("it has another root"),
-        Some(_) if was_open && !keeps_topics => return namesake(WAS_OPEN),
+        Some(_) if was_open && !keeps_topics => return namesake("it is open"),
         Some(_) | None => {}
     }
     Ok(Facts { name, id: held })

@@ -57,8 +57,8 @@ impl Founding {
         let nodes = known.nodes.iter();
         let passes = nodes.map(|(node, label)| Ok((*node, pass(*node, MemberKind::Node, label)?)));
         let passes: BTreeMap<_, _> = passes.collect::<Result<_, KeptError>>()?;
-        let gone = known.writers.iter().filter(|writer| !passes.contains_key(*writer));
-        let former = gone.map(|writer| pass(*writer, MemberKind::Former, &writer.short()));
+        let former = known.writers.iter();
+        let former = former.map(|writer| pass(*writer, MemberKind::Former, &writer.short()));
         let former = former.collect::<Result<Vec<_>, _>>()?;
         let introduced = Introduced::of(passes.values().cloned().chain(former));
         let introduced = introduced.ok_or(KeptError::TooManyIntroduced)?;
