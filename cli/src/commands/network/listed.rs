@@ -329,6 +329,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_former_writer_is_listed_and_can_be_removed() {
+        let mut roster = roster(&[(3, "rack-1")]);
+        let subject = (key(9).node(), MemberKind::Former);
+        let mut pass = Pass::new(roster.network(), subject, key(2).node(), WallClock(1));
+        pass.label = "gone".to_owned();
+        roster.insert(Statement::Pass(pass.sign(&key(2)).unwrap())).unwrap();
+        assert_eq!(shown(&roster)[0], ("gone".to_owned(), "former writer", String::new()));
+        assert_eq!(find(&roster, "gone", NOW), Ok((key(9).node(), 0)));
+        roster.insert(removal(&roster, key(9).node())).unwrap();
+        assert_eq!(shown(&roster)[0].1, "removed");
+    }
+
+    #[test]
     fn who_came_by_a_withdrawn_ticket_is_listed_as_removed() {
         let mut roster = roster(&[(3, "rack-1")]);
         invited(&mut roster, 2);
