@@ -19,9 +19,10 @@ use crate::{exit::Failure, shown, values};
 /// Only who has a ticket or a pass gets into a closed network. Two keys are made. The admin's key
 /// signs tickets. The root's key names the admins: move its file to a safe place, off this machine.
 ///
-/// With `--from-open` the nodes of the open network become members. It makes a ticket for each of
-/// them, and changes nothing else. On each machine, one after the other, stop the node, join with
-/// its ticket, and start the node again. Records that were published meanwhile count, too.
+/// With `--from-open` the nodes of the open network become members. The command makes a ticket for
+/// each of them, and changes nothing else. On each machine, one after the other, stop the node,
+/// join with its ticket, and start the node again. Records that were published meanwhile count,
+/// too.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,10 +31,10 @@ Examples:
   antiphon network create lab --from-open      while a node of the open network `lab` runs
 
 Files:
-  ~/.config/antiphon/NAME.root   signs who the admins are
-  ~/.config/antiphon/NAME.admin  signs tickets
-  DIR/network                    what the node of the data directory belongs to
-  ~/.config/antiphon/NAME.tickets/  with `--from-open`, a ticket for each node")]
+  ~/.config/antiphon/NAME.root      signs who the admins are
+  ~/.config/antiphon/NAME.admin     signs tickets
+  ~/.config/antiphon/NAME.tickets/  with `--from-open`, a ticket for each node
+  DIR/network                       what the node of the data directory belongs to")]
 pub(crate) struct FoundNetwork {
     /// Name of the new network
     #[arg(value_parser = values::network)]

@@ -60,9 +60,10 @@ impl Keys {
     fn how_to_go_on(&self) -> String {
         format!(
             "keys of a network of this name are here; `--keys DIR` keeps those of another one \
-             elsewhere. If an earlier `create` was cut short, move {} and {} away",
+             elsewhere. If an earlier `create` was cut short, move {}, {} and {} away",
             self.root.display(),
-            self.admin.display()
+            self.admin.display(),
+            self.tickets.display()
         )
     }
 

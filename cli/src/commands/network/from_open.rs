@@ -5,7 +5,10 @@
 //! machine joins with the ticket that was made for it. Both halves go on meanwhile, as the parts
 //! of a network that do not reach each other.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use antiphon::{
     limits::TICKET_CONTACTS_MAX,
@@ -51,7 +54,7 @@ pub(super) async fn close(
         _ => peer.node.short(),
     };
     let nodes: BTreeMap<_, _> = peers.iter().map(|peer| (peer.node, label(peer))).collect();
-    let writers = writers.into_keys().filter(|writer| !nodes.contains_key(writer)).collect();
+    let writers = writers.into_iter().filter(|writer| !nodes.contains_key(writer)).collect();
     let known = Known { nodes, writers };
     let mut made = keys.create()?;
     let founding = membership::found_from_open(called.clone(), (&made.root, &made.admin), &known)
@@ -77,11 +80,11 @@ async fn check_open(client: &Client, network: &Network) -> anyhow::Result<()> {
     }
 }
 
-/// Whose records the topics have, and in how many of them.
-async fn writers_of(context: &Context, client: &Client) -> anyhow::Result<BTreeMap<NodeId, usize>> {
+/// Whose records the topics have.
+async fn writers_of(context: &Context, client: &Client) -> anyhow::Result<BTreeSet<NodeId>> {
     let topics = client.summaries().await?;
     let bar = context.printer.progress_of("looked at", topics.len() as u64);
-    let (mut writers, mut unknown) = (BTreeMap::new(), Vec::new());
+    let (mut writers, mut unknown) = (BTreeSet::new(), Vec::new());
     for topic in topics {
         bar.inc(1);
         let surveyed = match client.survey(&topic.name).await {
@@ -93,9 +96,7 @@ async fn writers_of(context: &Context, client: &Client) -> anyhow::Result<BTreeM
         if !surveyed.complete {
             unknown.push(format!("`{}`", topic.name));
         }
-        for log in surveyed.end.logs.keys() {
-            *writers.entry(log.writer).or_default() += 1;
-        }
+        writers.extend(surveyed.end.logs.keys().map(|log| log.writer));
     }
     bar.finish_and_clear();
     if unknown.is_empty() {
