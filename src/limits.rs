@@ -249,7 +249,7 @@ pub const CLOSING_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// it has compared its roster with that of another node, if there is one.
 pub const UNADMITTED_NAMED_AFTER: Duration = Duration::from_secs(15);
 
-/// Most such writers that a node names. Those of the others are found when these are admitted.
+/// Most such writers that a node names. It names others at a later start, when these are admitted.
 pub const UNADMITTED_NAMED_MAX: usize = 32;
 
 /// How often a node looks whose membership has ended.

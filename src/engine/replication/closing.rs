@@ -6,7 +6,8 @@
 //! batch by batch, and repair brings the right ones. The same is done where a batch comes that the
 //! cut's chain has, and that what is held here contradicts.
 //!
-//! This is the one place where records go on somebody's word: it has an admin's signature.
+//! Here records go on somebody's word, and nowhere else but where a fork is filed beyond such a cut
+//! (`forks::filing`). The word has an admin's signature.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
